@@ -1,0 +1,678 @@
+"""The whole vocabulary of a call: what happens is an event, what is to be done is a command.
+
+Three doors lead into the core, and each has two families of messages:
+
+=========  ==========================  =====================================
+door       comes in                    goes out
+=========  ==========================  =====================================
+carrier    `CarrierEvent`              `CarrierCommand`
+upstream   `UpstreamEvent`             `UpstreamCommand`
+session    `SessionCommand` (wishes)   `SessionEvent` (what became of them)
+=========  ==========================  =====================================
+
+Besides the doors there are `ShellEvent`, what the shell around the core has to say (the clock, admission, sockets that came
+or went), and `ShellCommand`, what only the shell can do (dial, end). An `Event` is whatever `Call.receive` takes, an `Action`
+whatever it returns.
+
+Audio crosses as the base64 text it came in, with its decoded length beside it: nobody here decodes it. Times are integers,
+milliseconds since the call was accepted. Names that come from a vendor keep the vendor's words (`item_id`); our own ids are
+counters, never random. Every upstream message carries the `epoch` of its upstream session: 1 for the first one of the call.
+
+Messages are frozen, compare by value and cost 0.04 us to make; all of them can be written to a recording and read back.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, TypeAlias
+
+import msgspec
+
+
+class Message(msgspec.Struct, frozen=True, gc=False, tag_field="is", tag=True):
+    """Base of everything that enters or leaves the core."""
+
+
+class Reason(enum.Enum):
+    """How a call ended, in the words of its summary."""
+
+    CALLER_HUNG_UP = "the caller hung up"
+    WE_HUNG_UP = "we hung up"
+    TRANSFERRED = "the call was sent on"
+    HANDED_OVER = "the call was handed over to another process"
+    CARRIER_LOST = "the carrier's socket was lost"
+    NO_MEDIA = "the carrier sent no media"
+    UPSTREAM_LOST = "the model's socket was lost"
+    UPSTREAM_UNREACHABLE = "the model could not be reached"
+    UPSTREAM_REFUSED = "the model refused our configuration"
+    UNCLAIMED = "the carrier never opened its stream"
+    LIMIT = "a limit of this call was reached"
+    SHUTDOWN = "this process is shutting down"
+    BROKEN = "a rule of ours was broken"
+
+
+class Sound(msgspec.Struct, frozen=True, gc=False):
+    """Bundled speech: base64 text of carrier audio, its length, and the words it holds (for the conversation's record)."""
+
+    audio: str
+    size_bytes: int
+    text: str = ""
+
+
+# --- carrier door -----------------------------------------------------------------------------------------------------
+
+
+class Started(Message, frozen=True, gc=False):
+    """The carrier opened a stream; `parameters` are ours, with secrets already taken out."""
+
+    stream_id: str
+    call_id: str
+    account_id: str
+    parameters: dict[str, str] = {}
+
+
+class CallerAudio(Message, frozen=True, gc=False):
+    """One frame of the caller's sound; `at_ms` is the carrier's stream clock, which does not start at 0."""
+
+    audio: str
+    size_bytes: int
+    at_ms: int = 0
+
+
+class MarkReached(Message, frozen=True, gc=False):
+    """An echo: playout reached the mark, or a clear flushed it. Which of the two, only the ledger knows."""
+
+    name: str
+
+
+class DigitPressed(Message, frozen=True, gc=False):
+    digit: str
+
+
+class Stopped(Message, frozen=True, gc=False):
+    """The carrier says that its stream is over: the caller hung up, or the call was taken elsewhere."""
+
+
+CarrierEvent: TypeAlias = Started | CallerAudio | MarkReached | DigitPressed | Stopped
+
+
+class PlayAudio(Message, frozen=True, gc=False):
+    audio: str
+    size_bytes: int
+
+
+class SendMark(Message, frozen=True, gc=False):
+    name: str
+
+
+class ClearPlayout(Message, frozen=True, gc=False):
+    """Empty the carrier's buffer: the caller stops hearing us."""
+
+
+CarrierCommand: TypeAlias = PlayAudio | SendMark | ClearPlayout
+
+
+# --- upstream door ----------------------------------------------------------------------------------------------------
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """Tokens of one response; `cached_*` are a subset of the matching input count."""
+
+    text_in: int = 0
+    audio_in: int = 0
+    image_in: int = 0
+    cached_text: int = 0
+    cached_audio: int = 0
+    cached_image: int = 0
+    text_out: int = 0
+    audio_out: int = 0
+
+
+class SessionCreated(Message, frozen=True, gc=False):
+    epoch: int = 1
+    session_id: str = ""
+    expires_at_s: int = 0
+
+
+class SessionUpdated(Message, frozen=True, gc=False):
+    """The configuration in force. `differences` name each field that is not what we asked for."""
+
+    epoch: int = 1
+    formats_ok: bool = True
+    interrupts: bool = True
+    responds: bool = True
+    differences: tuple[str, ...] = ()
+
+
+class SpeechStarted(Message, frozen=True, gc=False):
+    """The caller began to speak; `at_ms` counts audio written upstream, not our clock."""
+
+    item_id: str = ""
+    at_ms: int = 0
+    epoch: int = 1
+
+
+class SpeechStopped(Message, frozen=True, gc=False):
+    item_id: str = ""
+    at_ms: int = 0
+    epoch: int = 1
+
+
+class TurnCommitted(Message, frozen=True, gc=False):
+    item_id: str
+    epoch: int = 1
+
+
+class CallerIdled(Message, frozen=True, gc=False):
+    """The vendor's own idle timer fired; it answers by itself."""
+
+    item_id: str = ""
+    epoch: int = 1
+
+
+class ItemAdded(Message, frozen=True, gc=False):
+    """An item stands in the model's conversation. `kind` is message, function_call, …; `text` what it holds so far."""
+
+    item_id: str
+    kind: str
+    role: str = ""
+    text: str = ""
+    previous_id: str | None = None
+    response_id: str = ""
+    epoch: int = 1
+
+
+class ItemGone(Message, frozen=True, gc=False):
+    item_id: str
+    epoch: int = 1
+
+
+class CallerTranscribed(Message, frozen=True, gc=False):
+    """What the caller said in that item; late, out of order, or (with `failed`) not to be had."""
+
+    item_id: str
+    text: str
+    failed: bool = False
+    seconds: float = 0.0
+    usage: Usage | None = None
+    epoch: int = 1
+
+
+class ResponseStarted(Message, frozen=True, gc=False):
+    """`tag` is ours when we asked for it, empty when voice detection did; `aside` marks one outside the conversation."""
+
+    response_id: str
+    tag: str = ""
+    aside: bool = False
+    epoch: int = 1
+
+
+class AudioDelta(Message, frozen=True, gc=False):
+    response_id: str
+    item_id: str
+    part: int
+    audio: str
+    size_bytes: int
+    epoch: int = 1
+
+
+class AudioDone(Message, frozen=True, gc=False):
+    response_id: str
+    item_id: str
+    part: int = 0
+    epoch: int = 1
+
+
+class TextDelta(Message, frozen=True, gc=False):
+    """Words of a model item: the transcript of its sound, or plain text of a text-only response (`spoken` false)."""
+
+    response_id: str
+    item_id: str
+    part: int
+    text: str
+    spoken: bool = True
+    epoch: int = 1
+
+
+class ToolCalled(Message, frozen=True, gc=False):
+    """The model wants a tool run. `complete` is false when it was cut off mid-call: then it must not run."""
+
+    response_id: str
+    item_id: str
+    call_id: str
+    name: str
+    arguments: str
+    complete: bool = True
+    epoch: int = 1
+
+
+class ResponseDone(Message, frozen=True, gc=False):
+    """Always the last word on a response. `status` completed, cancelled, incomplete or failed; `why` its reason or code."""
+
+    response_id: str
+    status: str = "completed"
+    why: str = ""
+    usage: Usage | None = None
+    epoch: int = 1
+
+
+class UpstreamFaulted(Message, frozen=True, gc=False):
+    """A vendor's `error` event; most leave the session open. `about` is the event id of the command it answers, if any."""
+
+    code: str
+    message: str = ""
+    about: str = ""
+    param: str = ""
+    kind: str = ""
+    epoch: int = 1
+
+
+class VendorNote(Message, frozen=True, gc=False):
+    """Something upstream that only user code may care for (MCP approval asked, tool list ready …), as the vendor put it."""
+
+    kind: str
+    body: str = ""
+    epoch: int = 1
+
+
+UpstreamEvent: TypeAlias = (
+    SessionCreated
+    | SessionUpdated
+    | SpeechStarted
+    | SpeechStopped
+    | TurnCommitted
+    | CallerIdled
+    | ItemAdded
+    | ItemGone
+    | CallerTranscribed
+    | ResponseStarted
+    | AudioDelta
+    | AudioDone
+    | TextDelta
+    | ToolCalled
+    | ResponseDone
+    | UpstreamFaulted
+    | VendorNote
+)
+
+
+class ServerVad(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="server_vad"):
+    """Turn detection by loudness; silence of `silence_duration_ms` ends a turn. Defaults are the vendor's."""
+
+    threshold: float = 0.5
+    prefix_padding_ms: int = 300
+    silence_duration_ms: int = 500
+    create_response: bool = True
+    interrupt_response: bool = True
+    idle_timeout_ms: int | None = None
+
+
+class SemanticVad(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="semantic_vad"):
+    """Turn detection by meaning; `eagerness` low, medium, high or auto."""
+
+    eagerness: str = "auto"
+    create_response: bool = True
+    interrupt_response: bool = True
+
+
+TurnDetection: TypeAlias = ServerVad | SemanticVad
+
+
+class SessionConfig(msgspec.Struct, frozen=True, gc=False):
+    """What we ask of a model for this call. Formats are not here: they are the bridge's, µ-law both ways."""
+
+    model: str = "gpt-realtime-2.1"
+    voice: str = "marin"
+    instructions: str = ""
+    turn_detection: TurnDetection | None = ServerVad()
+    transcription: str | None = None
+    language: str | None = None
+    noise_reduction: str | None = None
+    speed: float | None = None
+    tools: tuple[dict[str, Any], ...] = ()
+    tool_choice: str | dict[str, Any] = "auto"
+    max_output_tokens: int | str = "inf"
+    extra: dict[str, Any] = {}
+
+
+class ConfigureSession(Message, frozen=True, gc=False):
+    """The whole configuration, once a session and before anything else; `again` leaves out what may not be sent twice."""
+
+    config: SessionConfig
+    again: bool = False
+    epoch: int = 1
+
+
+class AppendAudio(Message, frozen=True, gc=False):
+    audio: str
+    size_bytes: int
+    epoch: int = 1
+
+
+class CommitAudio(Message, frozen=True, gc=False):
+    epoch: int = 1
+
+
+class ForgetAudio(Message, frozen=True, gc=False):
+    """Drop caller audio that was appended and not yet committed."""
+
+    epoch: int = 1
+
+
+class CreateItem(Message, frozen=True, gc=False):
+    """Put an item of ours into the conversation: `role` user, assistant or system with `text`, or a tool's result."""
+
+    item_id: str
+    role: str = ""
+    text: str = ""
+    call_id: str = ""
+    name: str = ""
+    arguments: str | None = None
+    output: str | None = None
+    epoch: int = 1
+
+
+class DeleteItem(Message, frozen=True, gc=False):
+    item_id: str
+    epoch: int = 1
+
+
+class TruncateItem(Message, frozen=True, gc=False):
+    """Tell the model that its item was cut: the caller heard `heard_ms` of it."""
+
+    item_id: str
+    part: int
+    heard_ms: int
+    epoch: int = 1
+
+
+class CreateResponse(Message, frozen=True, gc=False):
+    """Ask the model to speak. `tag` comes back in `ResponseStarted`; `instructions` replace the session's for this one."""
+
+    tag: str
+    instructions: str | None = None
+    tool_choice: str | None = None
+    aside: bool = False
+    text_only: bool = False
+    epoch: int = 1
+
+
+class CancelResponse(Message, frozen=True, gc=False):
+    response_id: str
+    epoch: int = 1
+
+
+class SendVendorEvent(Message, frozen=True, gc=False):
+    """A client event in the vendor's own words, for what this vocabulary does not name (an MCP approval, say)."""
+
+    body: str
+    epoch: int = 1
+
+
+UpstreamCommand: TypeAlias = (
+    ConfigureSession
+    | AppendAudio
+    | CommitAudio
+    | ForgetAudio
+    | CreateItem
+    | DeleteItem
+    | TruncateItem
+    | CreateResponse
+    | CancelResponse
+    | SendVendorEvent
+)
+
+
+# --- session door -----------------------------------------------------------------------------------------------------
+
+
+class Play(Message, frozen=True, gc=False):
+    """Play a sound. `say_id` names it in `Heard`; a protected one cannot be cut and is played alone on the line."""
+
+    say_id: str
+    sound: Sound
+    protected: bool = False
+
+
+class Say(Message, frozen=True, gc=False):
+    """Let the model speak these words; works while it speaks (then it waits for its turn)."""
+
+    say_id: str
+    text: str
+    interruptible: bool = True
+
+
+class Respond(Message, frozen=True, gc=False):
+    """Let the model answer now, as it sees fit; `instructions` are added for this answer only."""
+
+    say_id: str
+    instructions: str = ""
+
+
+class AddText(Message, frozen=True, gc=False):
+    """Put text into the conversation as `role` (user or system) without asking for an answer."""
+
+    text: str
+    role: str = "user"
+
+
+class Interrupt(Message, frozen=True, gc=False):
+    """Stop what is being said, as if the caller had begun to speak."""
+
+
+class HangUp(Message, frozen=True, gc=False):
+    """End the call after the last queued word was heard; a caller who speaks meanwhile brings it back."""
+
+    why: str = ""
+
+
+class Transfer(Message, frozen=True, gc=False):
+    """Send the caller to a configured target, by name, after the last queued word was heard."""
+
+    name: str
+
+
+class ToolFinished(Message, frozen=True, gc=False):
+    call_id: str
+    output: str
+    respond: bool = True
+
+
+class Reconfigure(Message, frozen=True, gc=False):
+    """Change instructions and tools in the middle of a call; the voice stays."""
+
+    config: SessionConfig
+
+
+class Mute(Message, frozen=True, gc=False):
+    """From now on (or, with `on` false, no longer) the model gets silence instead of the caller's sound."""
+
+    on: bool = True
+
+
+class PassOn(Message, frozen=True, gc=False):
+    """Send a client event in the vendor's own words upstream."""
+
+    body: str
+
+
+SessionCommand: TypeAlias = (
+    Play | Say | Respond | AddText | Interrupt | HangUp | Transfer | ToolFinished | Reconfigure | Mute | PassOn
+)
+
+
+class CallBegan(Message, frozen=True, gc=False):
+    """Carrier admitted and model configured: caller and model can hear each other."""
+
+
+class CallerSpoke(Message, frozen=True, gc=False):
+    """The caller began (`speaking` true) or stopped speaking."""
+
+    speaking: bool
+
+
+class Turn(Message, frozen=True, gc=False):
+    """The caller said something; `text` is empty where transcription is off or failed."""
+
+    item_id: str
+    text: str
+
+
+class Spoken(Message, frozen=True, gc=False):
+    """A model item came to its end on the line: what was generated, and what of it the caller heard."""
+
+    item_id: str
+    generated: str
+    heard: str
+    heard_ms: int
+    cut: bool
+
+
+class Cut(Message, frozen=True, gc=False):
+    """A barge-in: the caller lost the rest of this item after `heard_ms`."""
+
+    item_id: str
+    heard_ms: int
+
+
+class Heard(Message, frozen=True, gc=False):
+    """What became of a `Play`, `Say` or `Respond`: how much the caller heard, and whether it was cut."""
+
+    say_id: str
+    heard_ms: int
+    cut: bool
+    text: str = ""
+
+
+class DigitHeard(Message, frozen=True, gc=False):
+    digit: str
+
+
+class ToolWanted(Message, frozen=True, gc=False):
+    call_id: str
+    name: str
+    arguments: str
+
+
+class Noted(Message, frozen=True, gc=False):
+    """Something an operator may want in the log: a short name and a sentence. Never a secret, never a caller's words."""
+
+    what: str
+    detail: str = ""
+
+
+class Ended(Message, frozen=True, gc=False):
+    """The last message of every call."""
+
+    reason: Reason
+    detail: str = ""
+
+
+SessionEvent: TypeAlias = (
+    CallBegan | CallerSpoke | Turn | Spoken | Cut | Heard | DigitHeard | ToolWanted | VendorNote | Noted | Ended
+)
+
+
+# --- the shell around the core ----------------------------------------------------------------------------------------
+
+
+class Ringing(Message, frozen=True, gc=False):
+    """The webhook arrived: the model may be dialled while the phone still rings."""
+
+
+class Admitted(Message, frozen=True, gc=False):
+    """The gates have proven that this stream is the carrier's: from here on audio may go upstream."""
+
+
+class FrameRefused(Message, frozen=True, gc=False):
+    """A peer sent what its protocol does not allow; the frame is dropped, the call goes on. `leg` carrier or upstream."""
+
+    leg: str
+    why: str
+
+
+class CarrierClosed(Message, frozen=True, gc=False):
+    code: int
+    reason: str = ""
+
+
+class DialFailed(Message, frozen=True, gc=False):
+    """No socket: `status` is the HTTP answer (0 if none came), `code` what the body or the network said."""
+
+    epoch: int = 1
+    status: int = 0
+    code: str = ""
+    retry_after_ms: int = 0
+
+
+class UpstreamClosed(Message, frozen=True, gc=False):
+    code: int
+    reason: str = ""
+    epoch: int = 1
+
+
+class FramesDropped(Message, frozen=True, gc=False):
+    """Caller audio that waited too long in the upstream outbox and was thrown away."""
+
+    frames: int
+
+
+class WakeUp(Message, frozen=True, gc=False):
+    """`Call.deadline_ms` has come."""
+
+
+class ShutDown(Message, frozen=True, gc=False):
+    """The process is asked to go: end politely at once."""
+
+
+ShellEvent: TypeAlias = (
+    Ringing
+    | Admitted
+    | FrameRefused
+    | CarrierClosed
+    | DialFailed
+    | UpstreamClosed
+    | FramesDropped
+    | WakeUp
+    | ShutDown
+)
+
+
+class DialUpstream(Message, frozen=True, gc=False):
+    epoch: int = 1
+
+
+class CloseUpstream(Message, frozen=True, gc=False):
+    epoch: int = 1
+
+
+class CloseCarrier(Message, frozen=True, gc=False):
+    code: int = 1000
+
+
+class NoteIntent(Message, frozen=True, gc=False):
+    """Write down why the carrier leg is about to end on purpose: `ended`, `transfer:<name>` or `handover`."""
+
+    intent: str
+
+
+ShellCommand: TypeAlias = DialUpstream | CloseUpstream | CloseCarrier | NoteIntent
+
+Event: TypeAlias = CarrierEvent | UpstreamEvent | SessionCommand | ShellEvent
+Action: TypeAlias = CarrierCommand | UpstreamCommand | SessionEvent | ShellCommand
+
+
+class CallConfig(msgspec.Struct, frozen=True, gc=False):
+    """Everything a call needs to know before it begins; stands in the recording's header, so it holds no secret."""
+
+    session: SessionConfig = SessionConfig()
+    greeting: str | None = None
+    bytes_per_ms: int = 8
+    marks: bool = True
+    auto_cancels: bool = True
+    phrases: dict[str, Sound] = {}
+    kept_audio_ms: int = 5_000
+    unclaimed_ms: int = 15_000
+    setup_ms: int = 10_000
+    media_gap_ms: int = 5_000
+    drain_slack_ms: int = 2_000
