@@ -10,15 +10,17 @@ upstream   `UpstreamEvent`             `UpstreamCommand`
 session    `SessionCommand` (wishes)   `SessionEvent` (what became of them)
 =========  ==========================  =====================================
 
-Besides the doors there are `ShellEvent`, what the shell around the core has to say (the clock, admission, sockets that came
-or went), and `ShellCommand`, what only the shell can do (dial, end). An `Event` is whatever `Call.receive` takes, an `Action`
-whatever it returns.
+Besides the doors there are `ShellEvent`, what the shell around the core has to say (the clock, admission,
+sockets that came or went), and `ShellCommand`, what only the shell can do (dial, end). An `Event` is whatever
+`Call.receive` takes, an `Action` whatever it returns.
 
-Audio crosses as the base64 text it came in, with its decoded length beside it: nobody here decodes it. Times are integers,
-milliseconds since the call was accepted. Names that come from a vendor keep the vendor's words (`item_id`); our own ids are
-counters, never random. Every upstream message carries the `epoch` of its upstream session: 1 for the first one of the call.
+Audio crosses as the base64 text it came in, with its decoded length beside it: nobody here decodes it. Times
+are integers, milliseconds since the call was accepted. Names that come from a vendor keep the vendor's words
+(`item_id`); our own ids are counters, never random. Every upstream message carries the `epoch` of its
+upstream session: 1 for the first one of the call.
 
-Messages are frozen, compare by value and cost 0.04 us to make; all of them can be written to a recording and read back.
+Messages are frozen, compare by value and cost 0.04 us to make; all of them can be written to a recording and
+read back.
 """
 
 from __future__ import annotations
@@ -52,14 +54,17 @@ class Reason(enum.Enum):
 
 
 class Sound(msgspec.Struct, frozen=True, gc=False):
-    """Bundled speech: base64 text of carrier audio, its length, and the words it holds (for the conversation's record)."""
+    """Bundled speech: base64 text of carrier audio, its length, and the words it holds (for the
+    conversation's record).
+    """
 
     audio: str
     size_bytes: int
     text: str = ""
 
 
-# --- carrier door -----------------------------------------------------------------------------------------------------
+# --- carrier door
+# -----------------------------------------------------------------------------------------------------
 
 
 class Started(Message, frozen=True, gc=False):
@@ -112,7 +117,8 @@ class ClearPlayout(Message, frozen=True, gc=False):
 CarrierCommand: TypeAlias = PlayAudio | SendMark | ClearPlayout
 
 
-# --- upstream door ----------------------------------------------------------------------------------------------------
+# --- upstream door
+# ----------------------------------------------------------------------------------------------------
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
@@ -171,7 +177,9 @@ class CallerIdled(Message, frozen=True, gc=False):
 
 
 class ItemAdded(Message, frozen=True, gc=False):
-    """An item stands in the model's conversation. `kind` is message, function_call, …; `text` what it holds so far."""
+    """An item stands in the model's conversation. `kind` is message, function_call, …; `text` what it holds
+    so far.
+    """
 
     item_id: str
     kind: str
@@ -199,7 +207,9 @@ class CallerTranscribed(Message, frozen=True, gc=False):
 
 
 class ResponseStarted(Message, frozen=True, gc=False):
-    """`tag` is ours when we asked for it, empty when voice detection did; `aside` marks one outside the conversation."""
+    """`tag` is ours when we asked for it, empty when voice detection did; `aside` marks one outside the
+    conversation.
+    """
 
     response_id: str
     tag: str = ""
@@ -224,7 +234,9 @@ class AudioDone(Message, frozen=True, gc=False):
 
 
 class TextDelta(Message, frozen=True, gc=False):
-    """Words of a model item: the transcript of its sound, or plain text of a text-only response (`spoken` false)."""
+    """Words of a model item: the transcript of its sound, or plain text of a text-only response (`spoken`
+    false).
+    """
 
     response_id: str
     item_id: str
@@ -247,7 +259,9 @@ class ToolCalled(Message, frozen=True, gc=False):
 
 
 class ResponseDone(Message, frozen=True, gc=False):
-    """Always the last word on a response. `status` completed, cancelled, incomplete or failed; `why` its reason or code."""
+    """Always the last word on a response. `status` completed, cancelled, incomplete or failed; `why` its
+    reason or code.
+    """
 
     response_id: str
     status: str = "completed"
@@ -257,7 +271,9 @@ class ResponseDone(Message, frozen=True, gc=False):
 
 
 class UpstreamFaulted(Message, frozen=True, gc=False):
-    """A vendor's `error` event; most leave the session open. `about` is the event id of the command it answers, if any."""
+    """A vendor's `error` event; most leave the session open. `about` is the event id of the command it
+    answers, if any.
+    """
 
     code: str
     message: str = ""
@@ -268,7 +284,9 @@ class UpstreamFaulted(Message, frozen=True, gc=False):
 
 
 class VendorNote(Message, frozen=True, gc=False):
-    """Something upstream that only user code may care for (MCP approval asked, tool list ready …), as the vendor put it."""
+    """Something upstream that only user code may care for (MCP approval asked, tool list ready …), as the
+    vendor put it.
+    """
 
     kind: str
     body: str = ""
@@ -336,7 +354,9 @@ class SessionConfig(msgspec.Struct, frozen=True, gc=False):
 
 
 class ConfigureSession(Message, frozen=True, gc=False):
-    """The whole configuration, once a session and before anything else; `again` leaves out what may not be sent twice."""
+    """The whole configuration, once a session and before anything else; `again` leaves out what may not be
+    sent twice.
+    """
 
     config: SessionConfig
     again: bool = False
@@ -360,7 +380,9 @@ class ForgetAudio(Message, frozen=True, gc=False):
 
 
 class CreateItem(Message, frozen=True, gc=False):
-    """Put an item of ours into the conversation: `role` user, assistant or system with `text`, or a tool's result."""
+    """Put an item of ours into the conversation: `role` user, assistant or system with `text`, or a tool's
+    result.
+    """
 
     item_id: str
     role: str = ""
@@ -387,7 +409,9 @@ class TruncateItem(Message, frozen=True, gc=False):
 
 
 class CreateResponse(Message, frozen=True, gc=False):
-    """Ask the model to speak. `tag` comes back in `ResponseStarted`; `instructions` replace the session's for this one."""
+    """Ask the model to speak. `tag` comes back in `ResponseStarted`; `instructions` replace the session's for
+    this one.
+    """
 
     tag: str
     instructions: str | None = None
@@ -403,7 +427,9 @@ class CancelResponse(Message, frozen=True, gc=False):
 
 
 class SendVendorEvent(Message, frozen=True, gc=False):
-    """A client event in the vendor's own words, for what this vocabulary does not name (an MCP approval, say)."""
+    """A client event in the vendor's own words, for what this vocabulary does not name (an MCP approval,
+    say).
+    """
 
     body: str
     epoch: int = 1
@@ -423,11 +449,14 @@ UpstreamCommand: TypeAlias = (
 )
 
 
-# --- session door -----------------------------------------------------------------------------------------------------
+# --- session door
+# -----------------------------------------------------------------------------------------------------
 
 
 class Play(Message, frozen=True, gc=False):
-    """Play a sound. `say_id` names it in `Heard`; a protected one cannot be cut and is played alone on the line."""
+    """Play a sound. `say_id` names it in `Heard`; a protected one cannot be cut and is played alone on the
+    line.
+    """
 
     say_id: str
     sound: Sound
@@ -497,7 +526,17 @@ class PassOn(Message, frozen=True, gc=False):
 
 
 SessionCommand: TypeAlias = (
-    Play | Say | Respond | AddText | Interrupt | HangUp | Transfer | ToolFinished | Reconfigure | Mute | PassOn
+    Play
+    | Say
+    | Respond
+    | AddText
+    | Interrupt
+    | HangUp
+    | Transfer
+    | ToolFinished
+    | Reconfigure
+    | Mute
+    | PassOn
 )
 
 
@@ -555,7 +594,9 @@ class ToolWanted(Message, frozen=True, gc=False):
 
 
 class Noted(Message, frozen=True, gc=False):
-    """Something an operator may want in the log: a short name and a sentence. Never a secret, never a caller's words."""
+    """Something an operator may want in the log: a short name and a sentence. Never a secret, never a
+    caller's words.
+    """
 
     what: str
     detail: str = ""
@@ -569,11 +610,22 @@ class Ended(Message, frozen=True, gc=False):
 
 
 SessionEvent: TypeAlias = (
-    CallBegan | CallerSpoke | Turn | Spoken | Cut | Heard | DigitHeard | ToolWanted | VendorNote | Noted | Ended
+    CallBegan
+    | CallerSpoke
+    | Turn
+    | Spoken
+    | Cut
+    | Heard
+    | DigitHeard
+    | ToolWanted
+    | VendorNote
+    | Noted
+    | Ended
 )
 
 
-# --- the shell around the core ----------------------------------------------------------------------------------------
+# --- the shell around the core
+# ----------------------------------------------------------------------------------------
 
 
 class Ringing(Message, frozen=True, gc=False):
@@ -585,7 +637,9 @@ class Admitted(Message, frozen=True, gc=False):
 
 
 class FrameRefused(Message, frozen=True, gc=False):
-    """A peer sent what its protocol does not allow; the frame is dropped, the call goes on. `leg` carrier or upstream."""
+    """A peer sent what its protocol does not allow; the frame is dropped, the call goes on. `leg` carrier or
+    upstream.
+    """
 
     leg: str
     why: str
@@ -663,7 +717,9 @@ Action: TypeAlias = CarrierCommand | UpstreamCommand | SessionEvent | ShellComma
 
 
 class CallConfig(msgspec.Struct, frozen=True, gc=False):
-    """Everything a call needs to know before it begins; stands in the recording's header, so it holds no secret."""
+    """Everything a call needs to know before it begins; stands in the recording's header, so it holds no
+    secret.
+    """
 
     session: SessionConfig = SessionConfig()
     greeting: str | None = None

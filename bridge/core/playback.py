@@ -1,0 +1,248 @@
+"""The ledger: what was sent to the caller, and what of it the caller has heard.
+
+All audio sent lies on one line, in byte positions; each piece of it belongs to a `Span` (one part of one
+item, or one sound of ours). Playout moves along the line at `bytes_per_ms` from the moment the line became
+busy. A mark is evidence that playout reached its position, but its echo comes late by the round trip: so the
+echo itself only ever moves `acked` forward, and only a *change* of lateness moves the estimate.
+
+Why the plain clock is right at heart: "heard" is what had been played when a clear took effect, and the clear
+travels the same way as the audio did. With equal delays both ends shift alike, and heard = time since the
+line became busy, whatever the delay. What remains is jitter, and a carrier that stalls; the echoes tell about
+both.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+STALL_MS = 150
+"""An echo later (or sooner) than expected by more than this is no jitter: the line itself stood still (or had
+not)."""
+FIRST_ECHO_MS = 1_000
+"""How late the first echo of a call may be before the ledger doubts that anything is playing."""
+WINDOW = 8
+"""Echoes that the lateness of a busy period is averaged over."""
+OPENING = 4
+"""Echoes at the head of a busy period that tell how late echoes usually are."""
+
+
+@dataclass(slots=True, eq=False)
+class Span:
+    """One part of one item on its way to the caller's ear. Sizes in bytes; `received` counts what the model
+    made of it, sent or not. A span without `response_id` is a sound of ours.
+    """
+
+    item_id: str
+    part: int = 0
+    response_id: str = ""
+    protected: bool = False
+    received_bytes: int = 0
+    sent_bytes: int = 0
+    heard_bytes: int = 0
+    done: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """A stretch of the line that belongs to one span and has not been acknowledged to its end."""
+
+    span: Span
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class _Lateness:
+    """How late echoes come: of this busy period, and usually."""
+
+    usual_ms: float | None = None
+    periods: int = 0
+    recent_ms: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    opening_ms: list[float] = field(default_factory=list)
+
+    def shift_ms(self) -> float:
+        """By how much this period's playout began later than its sending suggests.
+
+        Each echo is one noisy look at the shift; the prior (no shift) weighs as much as one look, hence n +
+        1.
+        """
+        if self.usual_ms is None or not self.recent_ms:
+            return 0.0
+        return (sum(self.recent_ms) - len(self.recent_ms) * self.usual_ms) / (len(self.recent_ms) + 1)
+
+    def observe(self, late_ms: float) -> None:
+        self.recent_ms.append(late_ms)
+        if len(self.opening_ms) < OPENING:
+            self.opening_ms.append(late_ms)
+            if self.periods == 0 and len(self.opening_ms) == OPENING:
+                self.usual_ms = sum(self.opening_ms) / OPENING
+
+    def close_period(self) -> None:
+        if self.opening_ms:
+            mean_ms = sum(self.opening_ms) / len(self.opening_ms)
+            known_ms = mean_ms if self.usual_ms is None or self.periods == 0 else self.usual_ms
+            self.periods += 1
+            self.usual_ms = known_ms + (mean_ms - known_ms) / min(self.periods, WINDOW)
+        self.recent_ms.clear()
+        self.opening_ms.clear()
+
+
+class Ledger:
+    """Positions on the line, in bytes from the start of the call.
+
+    `marks` false means that the carrier echoes none: then the clock alone decides. Nothing here sends; the
+    line (`line.py`) tells the ledger what it sent and when. All methods are O(1) but for runs that end.
+    """
+
+    __slots__ = (
+        "_anchor_bytes",
+        "_anchor_ms",
+        "_late",
+        "_marks",
+        "_next_mark",
+        "_runs",
+        "acked",
+        "bytes_per_ms",
+        "marked",
+        "marks",
+        "sent",
+    )
+
+    def __init__(self, bytes_per_ms: int = 8, marks: bool = True) -> None:
+        self.bytes_per_ms = bytes_per_ms
+        self.marks = marks
+        self.sent = 0
+        self.acked = 0
+        self.marked = 0
+        self._marks: dict[str, int] = {}
+        self._next_mark = 0
+        self._runs: deque[_Run] = deque()
+        self._anchor_ms = 0.0
+        self._anchor_bytes = 0
+        self._late = _Lateness()
+
+    # What the line reports
+
+    def send(self, span: Span, size_bytes: int, now_ms: int) -> None:
+        """`size_bytes` of this span went out to the carrier."""
+        if self.position(now_ms) >= self.sent:
+            self._late.close_period()
+            self._anchor_ms, self._anchor_bytes = now_ms, self.sent
+        start = self.sent
+        self.sent = end = start + size_bytes
+        span.sent_bytes += size_bytes
+        runs = self._runs
+        if runs and runs[-1].span is span:
+            runs[-1].end = end
+        else:
+            runs.append(_Run(span, start, end))
+
+    def mark(self) -> str:
+        """A new mark at the end of the line: its name, to be sent right behind the audio. Names are never
+        used twice, so an echo of a mark that a clear flushed is an unknown name and means nothing.
+        """
+        self._next_mark += 1
+        name = str(self._next_mark)
+        self._marks[name] = self.marked = self.sent
+        return name
+
+    def reached(self, name: str, now_ms: int) -> list[Span]:
+        """An echo came. Returns the spans that were heard to their end by it; [] for an unknown name."""
+        position = self._marks.get(name)
+        if position is None:
+            return []
+        for passed in list(self._marks):
+            del self._marks[passed]
+            if passed == name:
+                break
+        if position > self._anchor_bytes:
+            self._learn(now_ms - self._anchor_ms - (position - self._anchor_bytes) / self.bytes_per_ms)
+        return self._acknowledge(position)
+
+    def settle(self, now_ms: int) -> list[Span]:
+        """For a carrier without marks: take the clock's word. Returns the spans heard to their end."""
+        return [] if self.marks else self._acknowledge(self.position(now_ms))
+
+    def clear(self, now_ms: int) -> None:
+        """The carrier's buffer is being emptied: what is heard is frozen in the spans, the rest of the line
+        forgotten.
+        """
+        position = self.position(now_ms)
+        for run in self._runs:
+            run.span.heard_bytes += max(0, min(run.end, position) - max(run.start, self.acked))
+        self._runs.clear()
+        self._marks.clear()
+        self._late.close_period()
+        self.acked = self.marked = self.sent
+        self._anchor_ms, self._anchor_bytes = now_ms, self.sent
+
+    # What it knows
+
+    @property
+    def pending(self) -> bool:
+        """Whether the carrier may still have something of ours to play."""
+        return self.acked < self.sent
+
+    def position(self, now_ms: int) -> int:
+        """How far playout has come, in bytes: at least what was acknowledged, at most what was sent, held at
+        a mark whose echo is overdue.
+        """
+        if self.acked >= self.sent:
+            return self.sent
+        late = self._late
+        played_ms = now_ms - self._anchor_ms - late.shift_ms()
+        position = self._anchor_bytes + int(played_ms * self.bytes_per_ms)
+        if self._marks:
+            first = next(iter(self._marks.values()))
+            due_ms = self._anchor_ms + (first - self._anchor_bytes) / self.bytes_per_ms + late.shift_ms()
+            patience_ms = FIRST_ECHO_MS if late.usual_ms is None else late.usual_ms + STALL_MS
+            if now_ms - due_ms > patience_ms:
+                position = min(position, first)
+        return max(self.acked, min(position, self.sent))
+
+    def heard_bytes(self, span: Span, now_ms: int) -> int:
+        """How much of this span the caller would have heard if a clear were sent now."""
+        position = self.position(now_ms)
+        unacknowledged = (
+            max(0, min(run.end, position) - max(run.start, self.acked))
+            for run in self._runs
+            if run.span is span
+        )
+        return span.heard_bytes + sum(unacknowledged)
+
+    def unplayed_ms(self, now_ms: int) -> int:
+        """Sound that waits at the carrier, rounded up."""
+        return -(-(self.sent - self.position(now_ms)) // self.bytes_per_ms)
+
+    def expected_end_ms(self, now_ms: int) -> int:
+        """When the last byte sent will have been played."""
+        return now_ms + self.unplayed_ms(now_ms)
+
+    # How it learns
+
+    def _learn(self, late_ms: float) -> None:
+        late = self._late
+        if late.usual_ms is not None:
+            surprise_ms = late_ms - late.usual_ms - late.shift_ms()
+            if abs(surprise_ms) > STALL_MS:
+                self._anchor_ms += late_ms - late.usual_ms
+                late.recent_ms.clear()
+                return
+        late.observe(late_ms)
+
+    def _acknowledge(self, position: int) -> list[Span]:
+        finished: list[Span] = []
+        runs = self._runs
+        while runs and runs[0].start < position:
+            run = runs[0]
+            reached = min(run.end, position)
+            run.span.heard_bytes += reached - max(run.start, self.acked)
+            if reached < run.end:
+                break
+            runs.popleft()
+            span = run.span
+            if span.done and span.heard_bytes >= span.received_bytes:
+                finished.append(span)
+        self.acked = max(self.acked, position)
+        return finished

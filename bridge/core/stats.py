@@ -1,0 +1,54 @@
+"""Counts and latencies of one call, kept by the core in its own milliseconds."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .messages import Usage
+
+
+class BargeIn(msgspec.Struct, gc=False):
+    """One interruption: when, of which item, and what the caller had heard of it against what there was."""
+
+    at_ms: int
+    item_id: str
+    heard_ms: int
+    received_ms: int
+
+
+class Stats(msgspec.Struct):
+    """Everything `call.summary` says. Times are since the call was accepted; None where it never came to
+    that.
+    """
+
+    started_ms: int | None = None
+    ready_ms: int | None = None
+    began_ms: int | None = None
+    first_audio_ms: int | None = None
+    ended_ms: int | None = None
+    turns: int = 0
+    responses: int = 0
+    barge_ins: list[BargeIn] = []
+    turn_latencies_ms: list[int] = []
+    frames_in: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    late_bytes: int = 0
+    """Model audio of a response already cut, dropped before the caller could hear it."""
+    frames_refused: dict[str, int] = {}
+    frames_dropped: int = 0
+    faults: dict[str, int] = {}
+    recoveries: int = 0
+    tools: int = 0
+    usage: Usage = Usage()
+    usage_missing: int = 0
+
+    def add_usage(self, usage: Usage | None) -> None:
+        """Sum the tokens of one response; a response without figures (cancelled, failed) is counted, not
+        guessed.
+        """
+        if usage is None:
+            self.usage_missing += 1
+            return
+        now = self.usage
+        self.usage = Usage(*(getattr(now, name) + getattr(usage, name) for name in Usage.__struct_fields__))

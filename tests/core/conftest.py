@@ -1,0 +1,75 @@
+"""A call in virtual time: `call.at(ms, event)` says what came out, and every test reads as the call went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from bridge.core import messages as m
+from bridge.core.call import Call
+
+
+def delta(item_id: str, ms: int = 0, *, size_bytes: int | None = None, response: str = "r1") -> m.AudioDelta:
+    """Model audio of that length; the sound itself does not matter to the core."""
+    return m.AudioDelta(response, item_id, 0, "", ms * 8 if size_bytes is None else size_bytes)
+
+
+@dataclass
+class LiveCall:
+    """One call and all it ever said, with the marks it sent still to be echoed."""
+
+    call: Call
+    now_ms: int = 0
+    said: list[tuple[int, m.Action]] = field(default_factory=list)
+
+    def at(self, now_ms: int, event: m.Event) -> list[m.Action]:
+        """Feed one event; wake-ups that fell due before it are fed first, as the runner does."""
+        assert now_ms >= self.now_ms, "a call's clock never runs backwards"
+        while (due_ms := self.call.deadline_ms) is not None and due_ms <= now_ms:
+            self.now_ms = max(due_ms, self.now_ms)
+            self._feed(m.WakeUp())
+        self.now_ms = now_ms
+        return self._feed(event)
+
+    def until(self, now_ms: int) -> list[m.Action]:
+        """Nothing but the clock until then; returns what the wake-ups brought."""
+        before = len(self.said)
+        while (due_ms := self.call.deadline_ms) is not None and due_ms <= now_ms:
+            self.now_ms = max(due_ms, self.now_ms)
+            self._feed(m.WakeUp())
+        self.now_ms = now_ms
+        return [action for _, action in self.said[before:]]
+
+    def _feed(self, event: m.Event) -> list[m.Action]:
+        actions = self.call.receive(event, self.now_ms)
+        self.said += [(self.now_ms, action) for action in actions]
+        return actions
+
+    def echo(self, now_ms: int, count: int | None = None) -> list[m.Action]:
+        """The carrier echoes the marks not echoed yet (the next `count` of them)."""
+        names = [action.name for _, action in self.said if isinstance(action, m.SendMark)]
+        done = getattr(self, "_echoed", 0)
+        due = names[done:] if count is None else names[done : done + count]
+        self._echoed = done + len(due)
+        return [action for name in due for action in self.at(now_ms, m.MarkReached(name))]
+
+    def speaks(self, now_ms: int, *events: m.Event) -> list[m.Action]:
+        return [action for event in events for action in self.at(now_ms, event)]
+
+
+@pytest.fixture
+def live_call() -> Any:
+    """`live_call(**config)` gives a call whose legs are both up, at 0 ms."""
+
+    def make(**config: Any) -> LiveCall:
+        interrupts = config.pop("interrupts", True)
+        call = LiveCall(Call(m.CallConfig(media_gap_ms=10_000_000, **config)))
+        call.at(0, m.Started("MZ1", "CA1", "AC1"))
+        call.at(0, m.SessionCreated())
+        call.at(0, m.SessionUpdated(interrupts=interrupts))
+        call.at(0, m.Admitted())
+        return call
+
+    return make

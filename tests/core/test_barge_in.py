@@ -1,0 +1,130 @@
+"""A caller speaks over the model: the ten cases of the interrupt algorithm, each as the call went.
+
+"ack" is the highest mark echoed; the vendor cancels by itself unless a case says otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bridge.core import messages as m
+
+from .conftest import LiveCall, delta
+
+TRUTH = (m.ClearPlayout, m.CancelResponse, m.TruncateItem, m.DeleteItem)
+
+
+def truth(actions: list[m.Action]) -> list[m.Action]:
+    """The actions that bear the truth of what was heard: for the phone and for the model."""
+    return [action for action in actions if isinstance(action, TRUTH)]
+
+
+def speaking(call: LiveCall, ms: int = 5_000) -> None:
+    """Response r1 is active, item A of it arrived at 0 ms with a mark at 1 240 ms and one at its end."""
+    call.speaks(0, m.ResponseStarted("r1"), delta("A", 1_240), delta("A", ms - 1_240))
+
+
+@pytest.mark.parametrize(("interrupts", "cancel"), [(True, []), (False, [m.CancelResponse("r1")])])
+def test_01_active_response_is_cut_where_playout_stands(live_call: Any, interrupts: bool, cancel: list[m.Action]) -> None:
+    call = live_call(interrupts=interrupts)
+    speaking(call)
+    call.echo(1_240, 1)
+    expected = [m.ClearPlayout(), *cancel, m.TruncateItem("A", 0, 1_300)]
+    assert truth(call.at(1_300, m.SpeechStarted())) == expected
+
+
+def test_02_finished_response_still_playing_is_truncated_not_cancelled(live_call: Any) -> None:
+    call = live_call(interrupts=False)
+    speaking(call)
+    call.speaks(900, m.AudioDone("r1", "A"), m.ResponseDone("r1"))
+    call.echo(1_240, 1)
+    assert truth(call.at(1_300, m.SpeechStarted())) == [m.ClearPlayout(), m.TruncateItem("A", 0, 1_300)]
+
+
+def test_03_nothing_is_done_for_what_was_heard_to_its_end(live_call: Any) -> None:
+    call = live_call()
+    speaking(call)
+    call.speaks(900, m.AudioDone("r1", "A"), m.ResponseDone("r1"))
+    call.echo(5_000)
+    assert truth(call.at(5_400, m.SpeechStarted())) == []
+
+
+def test_04_only_the_item_still_playing_is_truncated(live_call: Any) -> None:
+    call = live_call()
+    call.speaks(0, m.ResponseStarted("r1"), delta("A", 3_000), m.AudioDone("r1", "A"), m.ResponseDone("r1"))
+    call.speaks(100, m.ResponseStarted("r2"), delta("B", 400, response="r2"), delta("B", 1_600, response="r2"))
+    call.echo(3_000, 1)
+    call.echo(3_400, 1)
+    assert truth(call.at(3_400, m.SpeechStarted())) == [m.ClearPlayout(), m.TruncateItem("B", 0, 400)]
+
+
+def test_05_of_two_queued_items_the_second_is_deleted(live_call: Any) -> None:
+    call = live_call()
+    call.speaks(0, m.ResponseStarted("r1"), delta("A", 500), delta("A", 2_500), m.AudioDone("r1", "A"))
+    call.speaks(0, delta("B", 2_000), m.AudioDone("r1", "B"), m.ResponseDone("r1"))
+    call.echo(500, 1)
+    actions = call.at(500, m.SpeechStarted())
+    assert truth(actions) == [m.ClearPlayout(), m.TruncateItem("A", 0, 500), m.DeleteItem("B")]
+    assert [action for action in actions if isinstance(action, m.Cut)] == [m.Cut("A", 500), m.Cut("B", 0)]
+
+
+@pytest.mark.parametrize(("interrupts", "cancel"), [(True, []), (False, [m.CancelResponse("r2")])])
+def test_06_a_response_that_still_thinks_never_truncates_the_item_before(
+    live_call: Any, interrupts: bool, cancel: list[m.Action]
+) -> None:
+    call = live_call(interrupts=interrupts)
+    call.speaks(0, m.ResponseStarted("r1"), delta("A", 1_000), m.AudioDone("r1", "A"), m.ResponseDone("r1"))
+    call.echo(1_000)
+    call.at(1_500, m.ResponseStarted("r2"))
+    assert truth(call.at(1_600, m.SpeechStarted())) == cancel
+
+
+def test_07_flushed_marks_and_late_deltas_change_nothing(live_call: Any) -> None:
+    call = live_call()
+    speaking(call)
+    call.echo(1_240, 1)
+    call.at(1_300, m.SpeechStarted())
+    assert call.echo(1_340) == []
+    assert call.speaks(1_350, *[delta("A", 200)] * 3) == []
+    assert call.speaks(1_400, m.AudioDone("r1", "A"), m.ResponseDone("r1", "cancelled", "turn_detected")) == []
+
+
+def test_08_the_cancelled_response_may_end_before_the_caller_is_heard_to_speak(live_call: Any) -> None:
+    call = live_call(interrupts=False)
+    speaking(call)
+    call.echo(1_240, 1)
+    call.at(1_290, m.ResponseDone("r1", "cancelled", "turn_detected"))
+    assert truth(call.at(1_300, m.SpeechStarted())) == [m.ClearPlayout(), m.TruncateItem("A", 0, 1_300)]
+
+
+def test_09_heard_is_never_more_than_was_sent(live_call: Any) -> None:
+    call = live_call()
+    call.speaks(0, m.ResponseStarted("r1"), delta("A", size_bytes=803))
+    assert truth(call.at(400, m.SpeechStarted())) == [m.ClearPlayout(), m.TruncateItem("A", 0, 100)]
+
+
+def test_10_a_second_start_of_speech_finds_nothing_left_to_cut(live_call: Any) -> None:
+    call = live_call()
+    speaking(call)
+    call.at(1_300, m.SpeechStarted())
+    assert truth(call.at(1_380, m.SpeechStarted())) == []
+
+
+def test_an_item_made_wholly_after_the_cut_is_deleted_when_its_response_ends(live_call: Any) -> None:
+    """The model would believe the caller heard it: its sound was dropped as late."""
+    call = live_call()
+    call.at(0, m.ResponseStarted("r1"))
+    call.at(100, m.SpeechStarted())
+    assert call.at(150, delta("B", 400)) == []
+    assert truth(call.at(200, m.ResponseDone("r1", "cancelled"))) == [m.DeleteItem("B")]
+
+
+def test_a_response_asked_for_and_talked_over_is_cancelled_when_it_begins(live_call: Any) -> None:
+    call = live_call()
+    [asked] = call.at(0, m.Respond("say-1"))
+    assert asked == m.CreateResponse("say-1")
+    call.at(50, m.SpeechStarted())
+    assert truth(call.at(80, m.ResponseStarted("r1", tag="say-1"))) == [m.CancelResponse("r1")]
+    assert call.at(90, delta("A", 200)) == []
