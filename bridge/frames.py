@@ -1,0 +1,320 @@
+"""The WebSocket frame codec (RFC 6455): bytes in, messages out. It holds no socket, clock or task.
+
+One :class:`FrameCodec` serves one connection on either side, from the end of the opening handshake. Its owner
+writes what it asks for, and closes the transport when it says that the peer's stream of frames is over::
+
+    messages = codec.receive(data)
+    if codec.replies:                      # pongs, due before anything else
+        transport.write(codec.take_replies())
+    ...                                    # deliver the messages
+    if codec.ended:                        # the peer closed, or broke the protocol
+        transport.write(codec.farewell)    # unless a close frame of our own went out before
+
+Compression is never negotiated with it, so reserved bits are an error. What it holds is bounded by
+``max_size_bytes`` and one read.
+"""
+
+import codecs
+import os
+from collections.abc import Callable
+from struct import Struct
+from typing import Final, TypeAlias
+
+from websockets import utils as _portable
+
+apply_mask: Callable[[bytes, bytes], bytes] = _portable.apply_mask
+try:
+    from websockets import speedups as _compiled
+except ImportError:  # no wheel for this platform: the portable one is slower and just as right
+    pass
+else:
+    apply_mask = _compiled.apply_mask
+
+Message: TypeAlias = str | bytes
+
+CONTINUATION: Final = 0x0
+TEXT: Final = 0x1
+BINARY: Final = 0x2
+CLOSE: Final = 0x8
+PING: Final = 0x9
+PONG: Final = 0xA
+_OPCODES: Final = frozenset((CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))
+_FIN: Final = 0x80
+_RESERVED_BITS: Final = 0x70
+_MASKED: Final = 0x80
+
+NORMAL: Final = 1000
+PROTOCOL_ERROR: Final = 1002
+NO_STATUS: Final = 1005
+ABNORMAL: Final = 1006
+INVALID_PAYLOAD: Final = 1007
+TOO_BIG: Final = 1009
+INTERNAL_ERROR: Final = 1011
+
+_MAX_CONTROL_BYTES: Final = 125
+_HEAD_16: Final = Struct("!BBH").pack
+_HEAD_64: Final = Struct("!BBQ").pack
+
+_mask_keys: list[bytes] = []
+"""Unused masking keys. All clients of the process share it, threads too: ``list.pop`` is atomic."""
+
+
+def _more_mask_keys() -> bytes:
+    # RFC 6455, 5.3: the key "MUST be derived from a strong source of entropy". One system call makes a
+    # thousand of them; a call to the kernel for each frame would cost more than the masking itself.
+    block = os.urandom(4096)
+    _mask_keys.extend([block[at : at + 4] for at in range(4, 4096, 4)])
+    return block[:4]
+
+
+def is_valid_close_code(code: int) -> bool:
+    """Whether ``code`` may stand in a close frame (RFC 6455, 7.4, and the registry of later codes)."""
+    return 3000 <= code < 5000 or (1000 <= code <= 1014 and code not in (1004, NO_STATUS, ABNORMAL))
+
+
+class _ViolationError(Exception):
+    """The peer broke the protocol; the connection fails with this code."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+
+class FrameCodec:
+    """Encodes and decodes the frames of one connection.
+
+    ``server`` says which side we are: a server's frames go out unmasked and must come in masked, a client's
+    the other way round. ``max_size_bytes`` bounds an incoming message, whole or in fragments; one that is
+    longer fails the connection with 1009 as soon as its length is known, before its payload is held.
+    """
+
+    __slots__ = (
+        "_fresh",
+        "_held",
+        "_max_size_bytes",
+        "_message",
+        "_needed_bytes",
+        "_server",
+        "_utf8",
+        "close_code",
+        "close_reason",
+        "ended",
+        "failed",
+        "farewell",
+        "replies",
+    )
+
+    def __init__(self, *, server: bool, max_size_bytes: int) -> None:
+        self._server = server
+        self._max_size_bytes = max_size_bytes
+        # True between whole messages, when a read can be taken as it comes. Most reads find it so.
+        self._fresh = True
+        self._held: bytearray | None = None  # the beginning of a frame that is not complete
+        self._needed_bytes = 0  # how much of it there must be before another look is worth it
+        self._message: bytearray | None = None  # the fragments of a message so far
+        self._utf8: codecs.IncrementalDecoder | None = None  # validates them as they come, when they are text
+
+        self.replies = b""
+        """Pongs that are due. Taken by :meth:`take_replies`."""
+        self.ended = False
+        """The peer's frames are over: it sent a close frame or broke the protocol. What follows is ignored."""
+        self.failed = False
+        """It broke the protocol: ``close_code`` and ``close_reason`` are our verdict, not the peer's words."""
+        self.close_code = NO_STATUS
+        self.close_reason = ""
+        self.farewell = b""
+        """The close frame that answers the end, ready to be written."""
+
+    # Receiving
+
+    def receive(self, data: bytes) -> list[Message]:
+        """The messages that ``data`` completes, in order; ``[]`` when there are none. Never raises."""
+        size_bytes = len(data)
+        if self._fresh and 8 <= size_bytes <= self._max_size_bytes and data[0] == _FIN | TEXT:
+            # One read that is exactly one whole text frame of up to 64 KiB: nearly every read of a call.
+            length = data[1]
+            try:
+                if self._server:
+                    if length == _MASKED | 126:
+                        if (data[2] << 8 | data[3]) + 8 == size_bytes:
+                            return [apply_mask(data[8:], data[4:8]).decode()]
+                    elif length < _MASKED | 126 and length - _MASKED + 6 == size_bytes:
+                        return [apply_mask(data[6:], data[2:6]).decode()]
+                elif length == 126:
+                    if (data[2] << 8 | data[3]) + 4 == size_bytes:
+                        return [data[4:].decode()]
+                elif length < 126 and length + 2 == size_bytes:
+                    return [data[2:].decode()]
+            except UnicodeDecodeError as error:
+                self._fail(INVALID_PAYLOAD, error.reason)
+                return []
+        return self._receive_any(data)
+
+    def _receive_any(self, data: bytes) -> list[Message]:
+        """Every other read: several frames, parts of frames, fragments, control frames, nonsense."""
+        messages: list[Message] = []
+        if self.ended:
+            return messages
+        if self._held is not None:
+            self._held += data
+            if len(self._held) < self._needed_bytes:
+                return messages
+            data = bytes(self._held)
+            self._held = None
+        at = 0
+        try:
+            while not self.ended:
+                header_bytes, frame_bytes = self._measure(data, at)
+                if len(data) - at < frame_bytes:
+                    if at < len(data):
+                        self._held = bytearray(data[at:])
+                        self._needed_bytes = frame_bytes
+                    break
+                payload = data[at + header_bytes : at + frame_bytes]
+                if self._server:
+                    payload = apply_mask(payload, data[at + header_bytes - 4 : at + header_bytes])
+                self._take(data[at], payload, messages)
+                at += frame_bytes
+        except _ViolationError as broken:
+            self._fail(broken.code, broken.reason)
+        except UnicodeDecodeError as error:
+            self._fail(INVALID_PAYLOAD, error.reason)
+        self._fresh = self._held is None and self._message is None and not self.ended
+        return messages
+
+    def _measure(self, data: bytes, at: int) -> tuple[int, int]:
+        """The length in bytes of the header and of the whole frame; while unknown, more than what is there.
+
+        Everything that can be refused by its header alone is refused here, before the payload has come.
+        """
+        have_bytes = len(data) - at
+        if have_bytes < 2:
+            return 2, 2
+        first, second = data[at], data[at + 1]
+        opcode = first & 0x0F
+        if first & _RESERVED_BITS:
+            raise _ViolationError(PROTOCOL_ERROR, "reserved bits must be zero")
+        if opcode not in _OPCODES:
+            raise _ViolationError(PROTOCOL_ERROR, "unknown opcode")
+        if bool(second & _MASKED) is not self._server:
+            # RFC 6455, 5.1: a client "MUST mask all frames", a server "MUST NOT mask any frames".
+            raise _ViolationError(PROTOCOL_ERROR, "incorrect masking")
+        length = second & 0x7F
+        if opcode >= CLOSE:
+            # RFC 6455, 5.5: "All control frames MUST have a payload length of 125 bytes or less and MUST NOT
+            # be fragmented."
+            if not first & _FIN:
+                raise _ViolationError(PROTOCOL_ERROR, "fragmented control frame")
+            if length > _MAX_CONTROL_BYTES:
+                raise _ViolationError(PROTOCOL_ERROR, "control frame too long")
+        elif (opcode == CONTINUATION) is (self._message is None):
+            missing = "a first frame" if opcode == CONTINUATION else "a continuation frame"
+            raise _ViolationError(PROTOCOL_ERROR, f"expected {missing}")
+
+        length_bytes = 2 if length == 126 else 8 if length == 127 else 0
+        header_bytes = 2 + length_bytes + (4 if self._server else 0)
+        if have_bytes < header_bytes:
+            return header_bytes, header_bytes
+        if length_bytes:
+            length = int.from_bytes(data[at + 2 : at + 2 + length_bytes], "big")
+        if opcode < CLOSE:
+            so_far_bytes = 0 if self._message is None else len(self._message)
+            if so_far_bytes + length > self._max_size_bytes:
+                raise _ViolationError(TOO_BIG, f"message over {self._max_size_bytes} bytes")
+        return header_bytes, header_bytes + length
+
+    def _take(self, first: int, payload: bytes, messages: list[Message]) -> None:
+        """Takes one whole frame, whose header :meth:`_measure` has found good."""
+        opcode = first & 0x0F
+        if opcode == PING:
+            # RFC 6455, 5.5.3: a pong "must have identical "Application data" as found in the message body of
+            # the Ping frame being replied to".
+            self.replies += self._frame(PONG, payload)
+        elif opcode == CLOSE:
+            self._take_close(payload)
+        elif opcode != PONG:
+            whole = bool(first & _FIN)
+            if self._message is None:
+                if whole:
+                    messages.append(payload.decode() if opcode == TEXT else payload)
+                    return
+                self._message = bytearray()
+                self._utf8 = codecs.getincrementaldecoder("utf-8")() if opcode == TEXT else None
+            self._message += payload
+            if self._utf8 is not None:
+                # Raises at the first bad byte, however much of the message is still to come.
+                self._utf8.decode(payload, whole)
+            if whole:
+                messages.append(bytes(self._message) if self._utf8 is None else self._message.decode())
+                self._message = self._utf8 = None
+
+    def _take_close(self, payload: bytes) -> None:
+        if payload:
+            if len(payload) == 1:
+                raise _ViolationError(PROTOCOL_ERROR, "close frame too short")
+            code = int.from_bytes(payload[:2], "big")
+            if not is_valid_close_code(code):
+                raise _ViolationError(PROTOCOL_ERROR, "invalid close code")
+            self.close_reason = payload[2:].decode()
+            self.close_code = code
+        # RFC 6455, 5.5.1: "When sending a Close frame in response, the endpoint typically echos the status
+        # code it received." A message that was still in fragments is forgotten: its sender gave it up.
+        self.farewell = self._frame(CLOSE, payload)
+        self._end()
+
+    def _fail(self, code: int, reason: str) -> None:
+        self.failed = True
+        self.close_code, self.close_reason = code, reason
+        self.farewell = self.encode_close(code, reason)
+        self._end()
+
+    def _end(self) -> None:
+        self.ended = True
+        self._fresh = False
+        self._held = self._message = self._utf8 = None
+
+    # Sending
+
+    def encode(self, message: Message) -> bytes:
+        """One whole message as one frame: text for ``str``, binary for ``bytes``.
+
+        Raises ``UnicodeEncodeError`` for a text that is none (a lone surrogate).
+        """
+        if isinstance(message, str):
+            return self._frame(TEXT, message.encode())
+        return self._frame(BINARY, message)
+
+    def encode_ping(self) -> bytes:
+        """A ping without payload: any byte that comes back is proof of life, so nothing has to be matched."""
+        return self._frame(PING, b"")
+
+    def encode_close(self, code: int, reason: str = "") -> bytes:
+        """A close frame; a reason too long for one is cut. Raises ``ValueError`` for a code that is none."""
+        if not is_valid_close_code(code):
+            raise ValueError(f"{code} can't stand in a close frame")
+        said = reason.encode()[: _MAX_CONTROL_BYTES - 2].decode(errors="ignore").encode()
+        return self._frame(CLOSE, code.to_bytes(2, "big") + said)
+
+    def take_replies(self) -> bytes:
+        """The pongs that are due, once."""
+        replies, self.replies = self.replies, b""
+        return replies
+
+    def _frame(self, opcode: int, payload: bytes) -> bytes:
+        first = _FIN | opcode
+        length = len(payload)
+        masked = 0 if self._server else _MASKED
+        if length < 126:
+            head = bytes((first, masked | length))
+        elif length < 65536:
+            head = _HEAD_16(first, masked | 126, length)
+        else:
+            head = _HEAD_64(first, masked | 127, length)
+        if self._server:
+            return head + payload
+        try:
+            key = _mask_keys.pop()
+        except IndexError:
+            key = _more_mask_keys()
+        return head + key + apply_mask(payload, key)
