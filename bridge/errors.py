@@ -1,0 +1,174 @@
+"""Everything this project raises on purpose.
+
+::
+
+    BridgeError
+    ├── ConfigError           settings that cannot work; at start, never mid-call
+    ├── SignatureError        a webhook that is not the carrier's; answered with 403
+    ├── ProtocolError         a peer broke its own protocol; .at_ms, .frame (elided)
+    │   ├── CarrierError
+    │   └── UpstreamError     .code, .param; .fatal is its own verdict
+    ├── CallEnded             using a session whose call is over; .reason, .ended_by
+    ├── HandlerError          the user's handler or tool raised; what it raised is the __cause__
+    ├── ReplayMismatch        a recording and its replay differ; .line, .expected, .got
+    └── BrokenInvariant       a rule of ours was broken: a bug, which ends this one call; .reason
+
+Where one of these stands for another exception it is raised `from` it, so that the cause stays readable. An
+`error` event of a vendor is none of them: it is news, and reaches the core as an event.
+
+All of them can be pickled (without their cause), since tests and benchmarks run calls in other processes.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from typing import Final
+
+# An excerpt is for one line of a log, and a frame may be a megabyte long: only its beginning is looked at.
+_READ: Final = 2_000
+_SHOWN: Final = 200
+
+# Sound, keys and stream tokens are long runs of these; ids are shorter (a CallSid has 34 characters).
+_LONG_RUN: Final = re.compile(r"[A-Za-z0-9+/_.\\-]{48,}={0,2}")
+_UNFINISHED_RUN: Final = re.compile(r"[A-Za-z0-9+/_.\\-]+={0,2}$")
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/]+={0,2}")
+# E.164, the form of Twilio's numbers: a plus sign and at most fifteen digits.
+_PHONE_NUMBER: Final = re.compile(r"(?:\+|%2B)[0-9]{6,15}")
+
+
+def elide(frame: str | bytes) -> str:
+    """What of a frame may be shown: its beginning, without sound, tokens and phone numbers.
+
+    Sound reads as ``<160 bytes>``, any other long run as ``<64 characters>``, a number as ``+…``. At most 200
+    characters are kept, and then the frame's size is added. A frame that is not text reads as its size alone.
+    """
+    text = frame[:_READ] if isinstance(frame, str) else frame[:_READ].decode(errors="replace")
+    # The last letter may just be cut in half.
+    if isinstance(frame, bytes) and "\N{REPLACEMENT CHARACTER}" in text[:-1]:
+        return f"<{len(frame)} bytes>"
+    cut = len(frame) > _READ
+    if cut:  # nobody knows how long its last run is
+        text = _UNFINISHED_RUN.sub("", text)
+    text = _PHONE_NUMBER.sub("+…", _LONG_RUN.sub(_run_length, text))
+    if not cut and len(text) <= _SHOWN:
+        return text
+    return f"{text[:_SHOWN]}… ({len(frame)} {'characters' if isinstance(frame, str) else 'bytes'})"
+
+
+def _run_length(found: re.Match[str]) -> str:
+    run = found.group()
+    if len(run) % 4 == 0 and _BASE64.fullmatch(run):
+        return f"<{len(run) // 4 * 3 - run.count('=')} bytes>"
+    return f"<{len(run)} characters>"
+
+
+class BridgeError(Exception):
+    """Base of everything this project raises on purpose."""
+
+
+class ConfigError(BridgeError):
+    """Settings that cannot work. Raised at start, with what to do about it; never during a call."""
+
+
+class SignatureError(BridgeError):
+    """A webhook whose signature is missing or wrong: it is not the carrier's. Answered with 403."""
+
+
+class ProtocolError(BridgeError):
+    """A peer broke its own protocol.
+
+    `frame` is what it sent, already elided and fit for a log. `at_ms` is when, in milliseconds since the call
+    was accepted: an adapter has no clock, so it stays None until the gate that caught the error writes it down.
+    """
+
+    def __init__(self, message: str, *, frame: str | bytes | None = None, at_ms: int | None = None) -> None:
+        super().__init__(message)
+        self.frame: str | None = None if frame is None else elide(frame)
+        self.at_ms: int | None = at_ms
+
+    def __str__(self) -> str:
+        details = ", ".join(self._details())
+        shown = f" ({details})" if details else ""
+        return f"{self.args[0]}{shown}" + ("" if self.frame is None else f": {self.frame}")
+
+    def _details(self) -> list[str]:
+        return [] if self.at_ms is None else [f"at {self.at_ms} ms"]
+
+
+class CarrierError(ProtocolError):
+    """The carrier sent something its own protocol does not have."""
+
+
+class UpstreamError(ProtocolError):
+    """The upstream sent something its own protocol does not have, or refused what a call cannot do without.
+
+    `code` and `param` are the vendor's words, None where it had none. `fatal` says whether the upstream session
+    is lost with this; the adapter that raises it decides, by the code, and nobody after it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        fatal: bool = False,
+        frame: str | bytes | None = None,
+        at_ms: int | None = None,
+    ) -> None:
+        super().__init__(message, frame=frame, at_ms=at_ms)
+        self.code: str | None = code
+        self.param: str | None = param
+        self.fatal: bool = fatal
+
+    def _details(self) -> list[str]:
+        named = [f"{name} {value}" for name, value in (("code", self.code), ("param", self.param)) if value]
+        return named + super()._details()
+
+
+class CallEnded(BridgeError):
+    """A session was used after its call was over.
+
+    `reason` is the call's one reason, as in its summary; `ended_by` names the side that ended it.
+    """
+
+    def __init__(self, reason: enum.Enum, ended_by: str) -> None:
+        super().__init__(reason, ended_by)
+        self.reason: enum.Enum = reason
+        self.ended_by: str = ended_by
+
+    def __str__(self) -> str:
+        return f"the call is over: {self.reason.value} (ended by {self.ended_by})"
+
+
+class HandlerError(BridgeError):
+    """The user's handler or tool raised, and this `from` it. The caller hears the fallback, then we drain."""
+
+
+class ReplayMismatch(BridgeError):
+    """A recording and its replay differ, first at this line (1 is the header).
+
+    `expected` is what the recording has there, `got` what the replay did; None where one has nothing more.
+    """
+
+    def __init__(self, line: int, expected: str | None, got: str | None) -> None:
+        super().__init__(line, expected, got)
+        self.line: int = line
+        self.expected: str | None = expected
+        self.got: str | None = got
+
+    def __str__(self) -> str:
+        expected, got = ("nothing" if text is None else text for text in (self.expected, self.got))
+        return f"line {self.line}: expected {expected}, got {got}"
+
+
+class BrokenInvariant(BridgeError):
+    """A rule of ours was broken: a bug. It ends this one call, whose recording is kept, never the process.
+
+    An exception and not `assert`, which ``python -O`` removes.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason: str = reason
