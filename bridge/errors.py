@@ -79,7 +79,7 @@ class ProtocolError(BridgeError):
     """A peer broke its own protocol.
 
     `frame` is what it sent, already elided and fit for a log. `at_ms` is when, in milliseconds since the call
-    was accepted: an adapter has no clock, so it stays None until the gate that caught the error writes it down.
+    was accepted: an adapter has no clock, so it stays None until the gate that caught the error sets it.
     """
 
     def __init__(self, message: str, *, frame: str | bytes | None = None, at_ms: int | None = None) -> None:
@@ -103,8 +103,8 @@ class CarrierError(ProtocolError):
 class UpstreamError(ProtocolError):
     """The upstream sent something its own protocol does not have, or refused what a call cannot do without.
 
-    `code` and `param` are the vendor's words, None where it had none. `fatal` says whether the upstream session
-    is lost with this; the adapter that raises it decides, by the code, and nobody after it.
+    `code` and `param` are the vendor's words, None where it had none. `fatal` says whether the
+    upstream session is lost with this; the adapter that raises it decides, by the code, and nobody after it.
     """
 
     def __init__(
