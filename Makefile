@@ -10,7 +10,7 @@ PYTHON ?=
 ARGS ?=
 
 python = $(VENV)/bin/python
-pip_install = $(python) -m pip install --quiet --disable-pip-version-check --no-input
+pip_install = $(python) -m pip install --quiet --disable-pip-version-check --no-input --no-compile
 compile = $(uv) pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml
 uv = $$(command -v uv || echo $(VENV)/bin/uv)
 

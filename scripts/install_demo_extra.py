@@ -22,7 +22,7 @@ def pins(lock: str) -> dict[str, str]:
 
 def install(requirements: str) -> bool:
     """Whether pip could install these from wheels. They bring no dependencies: the lock has all of them."""
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--no-compile"]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "requirements.txt")
         file.write_text(requirements, encoding="utf-8")
