@@ -32,12 +32,7 @@ else:
 
 Message: TypeAlias = str | bytes
 
-CONTINUATION: Final = 0x0
-TEXT: Final = 0x1
-BINARY: Final = 0x2
-CLOSE: Final = 0x8
-PING: Final = 0x9
-PONG: Final = 0xA
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _OPCODES: Final = frozenset((CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))
 _FIN: Final = 0x80
 _RESERVED_BITS: Final = 0x70
@@ -87,23 +82,16 @@ class FrameCodec:
     ``server`` says which side we are: a server's frames go out unmasked and must come in masked, a client's
     the other way round. ``max_size_bytes`` bounds an incoming message, whole or in fragments; one that is
     longer fails the connection with 1009 as soon as its length is known, before its payload is held.
+
+    To be read by the owner: ``replies``, the pongs that are due; ``ended``, the peer sent a close frame or
+    broke the protocol, and what follows is ignored; ``failed``, it broke the protocol, so ``close_code`` and
+    ``close_reason`` are our verdict, not its words; ``farewell``, the close frame that answers the end.
     """
 
     __slots__ = (
-        "_fresh",
-        "_held",
-        "_max_size_bytes",
-        "_message",
-        "_needed_bytes",
-        "_server",
-        "_utf8",
-        "close_code",
-        "close_reason",
-        "ended",
-        "failed",
-        "farewell",
-        "replies",
-    )
+        "_fresh", "_held", "_max_size_bytes", "_message", "_needed_bytes", "_server", "_utf8",
+        "close_code", "close_reason", "ended", "failed", "farewell", "replies",
+    )  # fmt: skip
 
     def __init__(self, *, server: bool, max_size_bytes: int) -> None:
         self._server = server
@@ -116,15 +104,11 @@ class FrameCodec:
         self._utf8: codecs.IncrementalDecoder | None = None  # validates them as they come, when they are text
 
         self.replies = b""
-        """Pongs that are due. Taken by :meth:`take_replies`."""
         self.ended = False
-        """The peer's frames are over: it sent a close frame or broke the protocol. What follows is ignored."""
         self.failed = False
-        """It broke the protocol: ``close_code`` and ``close_reason`` are our verdict, not the peer's words."""
         self.close_code = NO_STATUS
         self.close_reason = ""
         self.farewell = b""
-        """The close frame that answers the end, ready to be written."""
 
     # Receiving
 
