@@ -1,4 +1,4 @@
-"""The frame codec: RFC 6455 as a peer would try it, in any cut of the bytes, against an independent oracle."""
+"""The frame codec: RFC 6455 as a peer would try it, in any slicing, against an independent oracle."""
 
 import itertools
 import os
