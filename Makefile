@@ -14,7 +14,7 @@ pip_install = $(python) -m pip install --quiet --disable-pip-version-check --no-
 compile = $(uv) pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml
 uv = $$(command -v uv || echo $(VENV)/bin/uv)
 
-.PHONY: help demo test coverage lint types lock clean
+.PHONY: help demo test coverage lint types lock clean FORCE
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 12
@@ -48,8 +48,11 @@ clean:  ## remove what the tools left behind; the environment stays
 
 # -- the environment. A stamp is written when its step is complete, so one that broke off is done again.
 
-# --clear only where an environment was: VENV could be the name of any folder.
-$(python):
+# An environment whose Python is gone (upgraded away under it) is made anew. --clear only where an environment was:
+# VENV could be the name of any folder.
+alive := $(shell test -x $(python) && echo yes)
+
+$(VENV)/pyvenv.cfg: $(if $(alive),,FORCE)
 	@python="$(PYTHON)"; \
 	if [ -z "$$python" ]; then python=$$(sh scripts/find-python) || exit 1; fi; \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -58,7 +61,7 @@ $(python):
 	if [ -f "$(VENV)/pyvenv.cfg" ]; then clear=--clear; else clear=; fi; \
 	"$$python" -m venv $$clear "$(VENV)"
 
-$(VENV)/.ready-to-run: $(python) requirements.txt requirements-demo.txt pyproject.toml scripts/install_demo_extra.py
+$(VENV)/.ready-to-run: $(VENV)/pyvenv.cfg requirements.txt requirements-demo.txt pyproject.toml scripts/install_demo_extra.py
 	@$(pip_install) --require-hashes -r requirements.txt
 	@$(pip_install) --no-deps --no-build-isolation --editable .
 	@$(python) scripts/install_demo_extra.py
@@ -67,3 +70,5 @@ $(VENV)/.ready-to-run: $(python) requirements.txt requirements-demo.txt pyprojec
 $(VENV)/.ready-to-test: $(VENV)/.ready-to-run requirements-dev.txt
 	@$(pip_install) --require-hashes -r requirements-dev.txt
 	@touch $@
+
+FORCE:
