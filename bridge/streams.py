@@ -16,9 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from bridge.errors import BrokenInvariant
-from bridge.frames import ABNORMAL, INTERNAL_ERROR, NORMAL, FrameCodec, Message
-from bridge.ticks import running_tick
+from .errors import BrokenInvariant
+from .frames import ABNORMAL, INTERNAL_ERROR, NORMAL, FrameCodec, Message
+from .ticks import running_tick
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class StreamSocket(asyncio.Protocol):
     __slots__ = (
         "__weakref__", "_cause", "_codec", "_deaf", "_early", "_early_bytes", "_ended", "_limits", "_lost",
         "_on_close", "_on_frame", "_open", "_parted", "_paused", "_quiet_s", "_server", "_stalled_s",
-        "_started", "_tick", "_transport", "_waiter", "_waiting_bytes",
+        "_tick", "_transport", "_waiter", "_waiting_bytes", "started",
     )  # fmt: skip
 
     def __init__(self, transport: asyncio.Transport, *, server: bool, limits: Limits) -> None:
@@ -89,7 +89,7 @@ class StreamSocket(asyncio.Protocol):
         self._open = True  # frames may be sent: no close frame has gone out and the peer is there
         self._deaf = False  # the owner closed, or is to hear no more: frames are dropped
         self._parted = False  # the codec's end has been dealt with
-        self._started = False
+        self.started = False
         self._ended: tuple[int, str] | None = None  # what on_close was told, or will be
         self._cause: tuple[int, str] | None = None  # why we aborted, for when the transport is lost
         self._lost = False
@@ -113,9 +113,9 @@ class StreamSocket(asyncio.Protocol):
 
         Raises :class:`BrokenInvariant` on a second call.
         """
-        if self._started:
+        if self.started:
             raise BrokenInvariant("a socket has one owner, and is started once")
-        self._started = True
+        self.started = True
         self._on_frame, self._on_close = on_frame, on_close
         early, self._early = self._early, None
         if early is not None:
@@ -201,7 +201,7 @@ class StreamSocket(asyncio.Protocol):
 
     def on_second(self) -> None:
         limits = self._limits
-        if self._early_bytes <= _MAX_EARLY_BYTES or self._started:  # else we ourselves have stopped reading
+        if self._early_bytes <= _MAX_EARLY_BYTES or self.started:  # else we ourselves have stopped reading
             self._quiet_s += 1
             if self._quiet_s == limits.ping_after_s and self._open:
                 self._write(self._codec.encode_ping())
@@ -277,7 +277,7 @@ class StreamSocket(asyncio.Protocol):
     def _end(self, code: int, reason: str) -> None:
         if self._ended is None:
             self._ended = (code, reason)
-            if self._started:
+            if self.started:
                 self._tell()
 
     def _tell(self) -> None:

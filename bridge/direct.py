@@ -1,0 +1,185 @@
+"""The carrier's fast path: uvicorn and Starlette open the websocket, then we take its transport over.
+
+Give uvicorn our protocol classes, ``uvicorn.Config(app, **UVICORN_PROTOCOLS)``. Starlette routes, checks and
+accepts as ever; then the endpoint takes the socket, or runs the same call over ASGI where it can't::
+
+    await websocket.accept()
+    socket = take_socket(websocket.scope) or AsgiSocket(websocket)
+
+After that the endpoint may return: the connection is no longer the server's. It is not among the server's
+connections either, so a shutdown neither closes it nor waits for it; whoever took it does that.
+
+This is the one file that knows uvicorn's insides (as of 0.54); `tests/test_direct.py` notices when they move.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Final, cast
+
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from .frames import INTERNAL_ERROR, NO_STATUS
+from .streams import CARRIER_LIMITS, Limits, StreamSocket
+
+EXTENSION: Final = "phonebridge.socket"
+"""Our entry in the ASGI scope's ``extensions``."""
+
+_MAX_HELD_BYTES: Final = 64 * 1024
+
+
+def take_socket(scope: MutableMapping[str, Any], limits: Limits = CARRIER_LIMITS) -> StreamSocket | None:
+    """The connection of an accepted websocket, as a socket that is ours alone; None where it can't be had.
+
+    It can't on another server, after something was received or sent over ASGI, or when the peer has gone.
+    Nothing may be received or sent through the websocket afterwards. An endpoint that returns without
+    starting its socket closes it, with 1011.
+    """
+    extensions = scope.get("extensions") or {}
+    take = extensions.get(EXTENSION)
+    return None if take is None else take(limits)
+
+
+class HandoverProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's websocket protocol, which can give its connection away between accepting and reading.
+
+    Until an endpoint decides, what the peer sends behind its request is kept as bytes: half a frame inside
+    the library's parser could not be taken back.
+    """
+
+    _held = b""
+    _holding = True
+    _receiving = False
+    _taken: StreamSocket | None = None
+
+    def take(self, limits: Limits) -> StreamSocket | None:
+        """Gives the transport to a socket of ours, and keeps nothing of the connection."""
+        if (
+            not self.handshake_complete
+            or not self._holding
+            or self._taken is not None
+            or self.initial_response is not None
+            or self.close_sent
+            or self.disconnected
+            or self.transport.is_closing()
+            or self.conn.extensions  # compression was agreed; our codec has none
+        ):
+            return None
+        transport, held = self.transport, self._held
+        self.stop_keepalive()
+        self._taken = socket = StreamSocket(transport, server=True, limits=limits)
+        transport.set_protocol(socket)
+        self.connections.discard(self)
+        if not self.writable.is_set():
+            socket.pause_writing()
+        # What uvicorn would do to the transport when the endpoint returns now happens to nothing.
+        self.transport = _NO_TRANSPORT
+        self.disconnected = True
+        self.scope["extensions"].pop(EXTENSION, None)
+        self.conn.parser.close()  # a generator that holds its owner: a cycle until the collector comes
+        for name in ("_held", "conn", "frames", "queue", "request", "response", "scope"):
+            self.__dict__.pop(name, None)
+        if held:
+            socket.data_received(held)
+            if len(held) > _MAX_HELD_BYTES:
+                transport.resume_reading()
+        return socket
+
+    def data_received(self, data: bytes) -> None:
+        if self.handshake_initiated and self._holding:
+            self._held += data
+            if len(self._held) > _MAX_HELD_BYTES:
+                self.transport.pause_reading()
+        else:
+            super().data_received(data)
+
+    async def run_asgi(self) -> None:
+        extensions = cast("dict[str, Any]", self.scope["extensions"])
+        extensions[EXTENSION] = self.take
+        try:
+            await super().run_asgi()
+        finally:
+            extensions.pop(EXTENSION, None)
+            if self._taken is not None and not self._taken.started:
+                self._taken.close(INTERNAL_ERROR, "nobody answered")
+
+    async def receive(self) -> ASGIReceiveEvent:
+        if self._taken is not None:
+            return {"type": "websocket.disconnect", "code": NO_STATUS}
+        if self.handshake_complete:
+            self._stop_holding()
+        self._receiving = True
+        try:
+            return await super().receive()
+        finally:
+            self._receiving = False
+
+    async def send(self, message: ASGISendEvent) -> None:
+        if self._taken is not None:
+            raise ClientDisconnected
+        if self.handshake_complete:
+            self._stop_holding()
+        await super().send(message)
+        if self._receiving and self.handshake_complete:
+            self._stop_holding()
+
+    def send_keepalive_ping(self) -> None:
+        # An endpoint that accepted and then neither receives nor sends; its peer's pong must be read.
+        self._stop_holding()
+        super().send_keepalive_ping()
+
+    def _stop_holding(self) -> None:
+        """The endpoint speaks ASGI: the library gets what was kept, and everything from here on."""
+        if self._holding:
+            self._holding = False
+            held, self._held = self._held, b""
+            if held:
+                if len(held) > _MAX_HELD_BYTES:
+                    self.transport.resume_reading()
+                super().data_received(held)
+
+
+class _NoTransport(asyncio.Transport):
+    """Stands where the transport was, for the code of uvicorn's that runs after an endpoint."""
+
+    def is_closing(self) -> bool:
+        return True
+
+    def close(self) -> None: ...
+
+
+_NO_TRANSPORT: Final = _NoTransport()
+
+UVICORN_PROTOCOLS: dict[str, Any] = {"ws": HandoverProtocol}
+"""For ``uvicorn.Config(**UVICORN_PROTOCOLS)``."""
+
+try:
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+except ImportError:  # httptools is not for Windows
+    pass
+else:
+
+    class UpgradingHttpProtocol(HttpToolsProtocol):
+        """uvicorn's HTTP protocol, less its loss of what was read together with the request to upgrade."""
+
+        _segment = b""
+
+        def data_received(self, data: bytes) -> None:
+            self._segment = data
+            super().data_received(data)
+            self._segment = b""
+
+        def handle_websocket_upgrade(self) -> None:
+            super().handle_websocket_upgrade()
+            self.parser = None  # type: ignore[assignment]  # it holds this object, and both are done
+            # This runs while uvicorn handles the parser's exception, which says where the request ended.
+            upgrade = sys.exception()
+            if upgrade is not None and (rest := self._segment[upgrade.args[0] :]):
+                protocol = self.transport.get_protocol()
+                cast("asyncio.Protocol", protocol).data_received(rest)
+
+    UVICORN_PROTOCOLS["http"] = UpgradingHttpProtocol

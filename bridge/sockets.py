@@ -1,0 +1,239 @@
+"""The primitive that a leg stands on: a :class:`Socket` with a callback, and the three ways to come by one.
+
+- the carrier's, directly: ``direct.take_socket`` takes over from uvicorn once Starlette has accepted;
+- the carrier's, over plain ASGI: :class:`AsgiSocket`, under any other server and Starlette's test client;
+- the upstream's: :func:`dial`, for which ``websockets`` does addresses, TLS, proxies and the handshake.
+
+All three behave alike: frames come by synchronous callback, writes go out at once, the end is told exactly
+once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import ssl as tls
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import cache, partial
+from typing import Any, Protocol, cast
+from urllib.parse import urlsplit
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI, ProxyError
+from websockets.http11 import Response
+from websockets.protocol import State
+
+from .asgi import AsgiSocket
+from .errors import BridgeError, BrokenInvariant, elide
+from .frames import Message
+from .streams import (
+    CARRIER_LIMITS,
+    UPSTREAM_LIMITS,
+    Limits,
+    OnClose,
+    OnFrame,
+    StreamSocket,
+    bound_kernel,
+)
+
+__all__ = [
+    "CARRIER_LIMITS",
+    "UPSTREAM_LIMITS",
+    "AsgiSocket",
+    "DialError",
+    "Limits",
+    "Message",
+    "OnClose",
+    "OnFrame",
+    "Socket",
+    "StreamSocket",
+    "bound_kernel",
+    "dial",
+]
+
+
+class Socket(Protocol):
+    """One leg's websocket, seen from the runner."""
+
+    def start(self, on_frame: OnFrame, on_close: OnClose) -> None:
+        """Delivers the frames that came before, then each as it comes; last of all, once, the end.
+
+        ``on_close(code, reason)`` gets the peer's code; 1006 and what happened where it gave none; our own
+        code where we refused what it sent (1002, 1007, 1009) or a callback raised (1011, which also closes).
+        """
+
+    def send(self, frame: Message) -> None:
+        """Writes one message now, or into the outbox. Silently nothing once the socket closes.
+
+        A frame that would make the outbox too large gives the peer up instead, and the end is told a moment
+        later: never from within this call.
+        """
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Starts the close handshake; no frame is delivered from here on. Again is no matter.
+
+        The connection is freed within the close timeout even if the peer is dead.
+        """
+
+    @property
+    def outbox_bytes(self) -> int:
+        """Bytes sent and not yet taken by the kernel. By these the runner drops sound that comes too late."""
+
+
+class DialError(BridgeError):
+    """There is no upstream socket. It holds neither the address nor a header, so it may be logged.
+
+    ``code`` is the vendor's error code where its answer had one, otherwise ours: ``timeout``,
+    ``unreachable``, ``tls``, ``proxy``, ``refused`` (another status than 101), ``bad_url`` or
+    ``bad_handshake``. ``status`` is the HTTP status of the answer and ``retry_after_s`` what it asked for;
+    None where there was none.
+    """
+
+    def __init__(
+        self, code: str, reason: str, status: int | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(code, reason, status, retry_after_s)
+        self.code = code
+        self.reason = reason
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        status = "" if self.status is None else f"HTTP {self.status}, "
+        return f"{self.reason} ({status}{self.code})"
+
+
+async def dial(
+    url: str,
+    headers: Mapping[str, str],
+    *,
+    open_timeout_s: float = 3.0,
+    proxy: str | None = None,
+    ssl: tls.SSLContext | None = None,
+    limits: Limits = UPSTREAM_LIMITS,
+) -> StreamSocket:
+    """A connected socket to ``url``, not started yet: what the peer says meanwhile is kept for ``start``.
+
+    ``ssl`` replaces the default context for a ``wss`` address. The environment's proxies are not asked; name
+    one. Raises :class:`DialError` for every way in which this can fail.
+    """
+    options: dict[str, Any] = {"ssl": ssl or _default_tls()} if url.startswith("wss:") else {}
+    try:
+        connection = await _Connect(
+            url,
+            additional_headers=headers,
+            create_connection=cast("type[ClientConnection]", partial(_Handshake, limits=limits)),
+            compression=None,
+            proxy=proxy,
+            open_timeout=open_timeout_s,
+            ping_interval=None,
+            logger=_quiet_log,
+            **options,
+        )
+    except InvalidStatus as refusal:
+        raise _refused(refusal.response) from refusal
+    except InvalidProxy:
+        raise DialError("proxy", "this is no address of a proxy") from None  # its text has the password
+    except (ProxyError, ImportError) as error:  # ImportError: a SOCKS proxy wants one more package
+        raise DialError("proxy", str(error)) from error
+    except InvalidHandshake as error:
+        raise DialError("bad_handshake", str(error)) from error
+    except TimeoutError as error:
+        raise DialError("timeout", f"no websocket within {open_timeout_s:g} s") from error
+    except tls.SSLError as error:
+        raise DialError("tls", error.reason or "the TLS handshake failed") from error
+    except OSError as error:
+        raise DialError("unreachable", error.strerror or str(error)) from error
+    except (InvalidURI, ValueError):
+        raise DialError("bad_url", "this is no address of a websocket") from None  # its text has the address
+    return cast("_Handshake", connection).release()
+
+
+@cache
+def _default_tls() -> tls.SSLContext:
+    # Reading the certificate store takes milliseconds and hundreds of kilobytes: once, not once a call.
+    return tls.create_default_context()
+
+
+_quiet_log = logging.getLogger(f"{__name__}.handshake")
+_quiet_log.setLevel(logging.INFO)  # below that, `websockets` logs every header of ours, the key included
+
+
+class _Connect(connect):
+    """Follows a redirect within the same origin only: our headers are secrets of that origin."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        here = urlsplit(self.uri)
+        target = super().process_redirect(exc)
+        if isinstance(target, str) and urlsplit(target)[:2] != here[:2]:
+            return exc
+        return target
+
+
+class _Handshake(ClientConnection):
+    """The library's connection up to the blank line behind the 101; from there on the transport is ours."""
+
+    def __init__(self, *args: Any, limits: Limits, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._limits = limits
+        self._tail = b""  # of what has come of the answer's head: where its blank line may begin
+        self._socket: StreamSocket | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        bound_kernel(transport.get_extra_info("socket"))
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self.response is not None or (end := (self._tail + data).find(b"\r\n\r\n")) < 0:
+            self._tail = (self._tail + data)[-3:]
+            super().data_received(data)
+            return
+        # Frames may come in one segment with the answer, and the library's parser can't give back what it has
+        # begun to read. So it gets the head alone.
+        head_bytes = end + 4 - len(self._tail)
+        super().data_received(data[:head_bytes])
+        rest = data[head_bytes:]
+        if self.protocol.state is State.OPEN:
+            self._socket = StreamSocket(self.transport, server=False, limits=self._limits)
+            self.transport.set_protocol(self._socket)
+            if rest:
+                self._socket.data_received(rest)
+        elif rest:
+            super().data_received(rest)
+
+    def release(self) -> StreamSocket:
+        """The socket; nothing of the library's is left behind it."""
+        if self._socket is None:
+            raise BrokenInvariant("a handshake that succeeded has handed its transport over")
+        self.protocol.parser.close()  # a generator that holds its owner: a cycle until the collector comes
+        return self._socket
+
+
+def _refused(response: Response) -> DialError:
+    """What an answer other than 101 says; the vendor's own words only where they can't repeat the key."""
+    code, reason = "refused", response.reason_phrase or "the handshake was refused"
+    with suppress(ValueError):  # also of what is no UTF-8
+        body = json.loads(response.body or b"")
+        error = body.get("error", body) if isinstance(body, dict) else body
+        if isinstance(error, dict):
+            code = next((str(error[key]) for key in ("code", "type") if error.get(key)), code)
+            message = error.get("message")
+            if isinstance(message, str) and response.status_code not in (401, 403):
+                reason = elide(message)
+    return DialError(code, reason, response.status_code, _retry_after_s(response.headers.get("Retry-After")))
+
+
+def _retry_after_s(value: str | None) -> float | None:
+    """RFC 9110, "Retry-After": a number of seconds, or a date."""
+    if value is None:
+        return None
+    with suppress(ValueError):
+        return max(0.0, float(value))
+    with suppress(ValueError):
+        moment = parsedate_to_datetime(value)
+        return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    return None
