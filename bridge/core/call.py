@@ -209,8 +209,7 @@ class Call:
         self._kept_bytes = 0
         if self.config.greeting and not self._greeted:
             self._greeted = True
-            begin = f'Begin the call now. m.Say: "{self.config.greeting}"'
-            self._ask(GREETING, begin)
+            self._ask(GREETING, f'Begin the call now. Say: "{self.config.greeting}"')
 
     # --- the caller's sound ------------------------------------------------------------------------------
 
@@ -349,7 +348,7 @@ class Call:
 
     def _want(self, event: m.Say | m.Respond) -> None:
         if isinstance(event, m.Say):
-            self._ask(event.say_id, f'm.Say exactly this and nothing else: "{event.text}"')
+            self._ask(event.say_id, f'Say exactly this and nothing else: "{event.text}"')
         else:
             self._ask(event.say_id, event.instructions)
 

@@ -10,6 +10,36 @@ import pytest
 from bridge.core import messages as m
 from bridge.core.call import Call
 
+TRUTH = (m.ClearPlayout, m.CancelResponse, m.TruncateItem, m.DeleteItem)
+SOUND = (m.PlayAudio, m.SendMark, m.ClearPlayout)
+
+
+def truth(actions: list[m.Action]) -> list[m.Action]:
+    """The actions that bear the truth of what was heard: for the phone and for the model."""
+    return [action for action in actions if isinstance(action, TRUTH)]
+
+
+def phone(actions: list[m.Action]) -> list[m.Action]:
+    """What of it went to the carrier."""
+    return [action for action in actions if isinstance(action, SOUND)]
+
+
+def only(kind: type[m.Message], actions: list[m.Action]) -> list[Any]:
+    return [action for action in actions if isinstance(action, kind)]
+
+
+def frame(number: int) -> m.CallerAudio:
+    """The caller's frame of that number, 20 ms; the carrier's clock does not start at 0."""
+    return m.CallerAudio(f"frame {number}", 160, at_ms=102 + 20 * number)
+
+
+def speech(ms: int, text: str = "", letter: str = "A") -> m.Sound:
+    """A sound of ours of that length. Its base64 text is one letter over and over, padded where it must."""
+    size_bytes = ms * 8
+    characters = -(-size_bytes // 3) * 4
+    padding = -size_bytes % 3
+    return m.Sound(letter * (characters - padding) + "=" * padding, size_bytes, text)
+
 
 def delta(item_id: str, ms: int = 0, *, size_bytes: int | None = None, response: str = "r1") -> m.AudioDelta:
     """Model audio of that length; the sound itself does not matter to the core."""
@@ -23,6 +53,7 @@ class LiveCall:
     call: Call
     now_ms: int = 0
     said: list[tuple[int, m.Action]] = field(default_factory=list)
+    echoed: int = 0
 
     def at(self, now_ms: int, event: m.Event) -> list[m.Action]:
         """Feed one event; wake-ups that fell due before it are fed first, as the runner does."""
@@ -50,13 +81,18 @@ class LiveCall:
     def echo(self, now_ms: int, count: int | None = None) -> list[m.Action]:
         """The carrier echoes the marks not echoed yet (the next `count` of them)."""
         names = [action.name for _, action in self.said if isinstance(action, m.SendMark)]
-        done = getattr(self, "_echoed", 0)
-        due = names[done:] if count is None else names[done : done + count]
-        self._echoed = done + len(due)
+        due = names[self.echoed :] if count is None else names[self.echoed : self.echoed + count]
+        self.echoed += len(due)
         return [action for name in due for action in self.at(now_ms, m.MarkReached(name))]
 
     def speaks(self, now_ms: int, *events: m.Event) -> list[m.Action]:
+        """These events at the same millisecond; returns all that they brought."""
         return [action for event in events for action in self.at(now_ms, event)]
+
+
+def new_call(**config: Any) -> LiveCall:
+    """A call of which nothing has happened yet."""
+    return LiveCall(Call(m.CallConfig(**config)))
 
 
 @pytest.fixture

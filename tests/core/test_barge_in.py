@@ -11,14 +11,7 @@ import pytest
 
 from bridge.core import messages as m
 
-from .conftest import LiveCall, delta
-
-TRUTH = (m.ClearPlayout, m.CancelResponse, m.TruncateItem, m.DeleteItem)
-
-
-def truth(actions: list[m.Action]) -> list[m.Action]:
-    """The actions that bear the truth of what was heard: for the phone and for the model."""
-    return [action for action in actions if isinstance(action, TRUTH)]
+from .conftest import LiveCall, delta, truth
 
 
 def speaking(call: LiveCall, ms: int = 5_000) -> None:
@@ -27,7 +20,9 @@ def speaking(call: LiveCall, ms: int = 5_000) -> None:
 
 
 @pytest.mark.parametrize(("interrupts", "cancel"), [(True, []), (False, [m.CancelResponse("r1")])])
-def test_01_active_response_is_cut_where_playout_stands(live_call: Any, interrupts: bool, cancel: list[m.Action]) -> None:
+def test_01_active_response_is_cut_where_playout_stands(
+    live_call: Any, interrupts: bool, cancel: list[m.Action]
+) -> None:
     call = live_call(interrupts=interrupts)
     speaking(call)
     call.echo(1_240, 1)
@@ -54,7 +49,9 @@ def test_03_nothing_is_done_for_what_was_heard_to_its_end(live_call: Any) -> Non
 def test_04_only_the_item_still_playing_is_truncated(live_call: Any) -> None:
     call = live_call()
     call.speaks(0, m.ResponseStarted("r1"), delta("A", 3_000), m.AudioDone("r1", "A"), m.ResponseDone("r1"))
-    call.speaks(100, m.ResponseStarted("r2"), delta("B", 400, response="r2"), delta("B", 1_600, response="r2"))
+    call.speaks(
+        100, m.ResponseStarted("r2"), delta("B", 400, response="r2"), delta("B", 1_600, response="r2")
+    )
     call.echo(3_000, 1)
     call.echo(3_400, 1)
     assert truth(call.at(3_400, m.SpeechStarted())) == [m.ClearPlayout(), m.TruncateItem("B", 0, 400)]
@@ -88,7 +85,9 @@ def test_07_flushed_marks_and_late_deltas_change_nothing(live_call: Any) -> None
     call.at(1_300, m.SpeechStarted())
     assert call.echo(1_340) == []
     assert call.speaks(1_350, *[delta("A", 200)] * 3) == []
-    assert call.speaks(1_400, m.AudioDone("r1", "A"), m.ResponseDone("r1", "cancelled", "turn_detected")) == []
+    assert (
+        call.speaks(1_400, m.AudioDone("r1", "A"), m.ResponseDone("r1", "cancelled", "turn_detected")) == []
+    )
 
 
 def test_08_the_cancelled_response_may_end_before_the_caller_is_heard_to_speak(live_call: Any) -> None:

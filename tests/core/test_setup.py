@@ -1,0 +1,205 @@
+"""From the first ring to the greeting: who may hear whom, and from when on."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any, get_args
+
+import pytest
+
+from bridge.core import messages as m
+from bridge.core.call import Phase
+
+from .conftest import LiveCall, delta, frame, new_call, only, phone, speech
+
+STARTED = m.Started("MZ1", "CA1", "AC1")
+CONFIGURED = (m.SessionCreated(), m.SessionUpdated())
+UPSTREAM = get_args(m.UpstreamCommand)
+APOLOGY = speech(600, "Something went wrong.", "S")
+
+
+def upstream(call: LiveCall) -> list[m.Action]:
+    """All that went up to the model so far."""
+    return [action for _, action in call.said if isinstance(action, UPSTREAM)]
+
+
+def test_a_call_rings_is_dialled_once_configured_admitted_and_begins() -> None:
+    call = new_call(session=m.SessionConfig(instructions="Be brief."))
+    assert call.at(0, m.Ringing()) == [m.DialUpstream(1)]
+    assert call.at(300, m.SessionCreated()) == [m.ConfigureSession(call.call.config.session)]
+    assert call.at(380, m.SessionUpdated()) == []
+    assert call.at(900, STARTED) == []
+    assert call.at(950, m.Admitted()) == [m.CallBegan()]
+    assert call.call.phase is Phase.LIVE
+    stats = call.call.stats
+    assert (stats.ready_ms, stats.started_ms, stats.began_ms) == (380, 900, 950)
+
+
+def test_without_a_ring_the_model_is_dialled_when_the_stream_starts() -> None:
+    call = new_call()
+    assert call.at(0, STARTED) == [m.DialUpstream(1)]
+    assert call.at(10, m.Ringing()) == []
+
+
+EVENTS = (m.Ringing(), STARTED, m.SessionCreated(), m.SessionUpdated(), m.Admitted())
+ORDERS = [
+    order
+    for order in permutations(range(5))
+    if order.index(2) < order.index(3) and min(order.index(0), order.index(1)) < order.index(2)
+]
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=lambda order: "".join(map(str, order)))
+def test_in_whatever_order_the_legs_come_the_call_begins_once_and_greets_once(order: tuple[int, ...]) -> None:
+    call = new_call(greeting="Hello.")
+    for step, number in enumerate(order):
+        actions = call.at(100 * step, EVENTS[number])
+        began = step == max(order.index(3), order.index(4))
+        assert [type(action) for action in actions if not isinstance(action, m.DialUpstream)] == (
+            [m.CallBegan, m.CreateResponse] if began else [m.ConfigureSession] if number == 2 else []
+        )
+    assert len(only(m.DialUpstream, [action for _, action in call.said])) == 1
+    for event in (m.SessionCreated(), m.SessionUpdated(), m.Admitted(), m.Ringing()):
+        assert call.at(1_000, event) == []
+
+
+def test_the_greeting_is_asked_for_in_the_words_of_its_configuration() -> None:
+    call = new_call(greeting="Good morning!", session=m.SessionConfig(instructions="Be brief."))
+    call.speaks(0, STARTED, m.Admitted(), m.SessionCreated())
+    [began, greeting] = call.at(200, m.SessionUpdated())
+    assert began == m.CallBegan()
+    assert greeting == m.CreateResponse("greeting", 'Be brief.\n\nBegin the call now. Say: "Good morning!"')
+
+
+def test_what_the_caller_said_meanwhile_goes_up_first_then_the_greeting() -> None:
+    call = new_call(greeting="Hello.")
+    call.speaks(0, STARTED, m.Admitted(), m.SessionCreated())
+    assert call.speaks(60, *map(frame, range(3))) == []
+    [_, *kept, greeting] = call.at(80, m.SessionUpdated())
+    assert kept == [m.AppendAudio(f"frame {number}", 160) for number in range(3)]
+    assert greeting == m.CreateResponse("greeting", 'Begin the call now. Say: "Hello."')
+    assert call.at(100, frame(3)) == [m.AppendAudio("frame 3", 160)]
+
+
+def test_five_seconds_of_the_caller_are_kept_and_the_oldest_go_first() -> None:
+    call = new_call()
+    call.at(0, STARTED)
+    for number in range(300):
+        call.at(20 * number, frame(number))
+    assert call.call.stats.frames_dropped == 50
+    assert call.call.stats.frames_in == 300
+    [_, *kept] = call.speaks(6_000, *CONFIGURED, m.Admitted())[1:]
+    assert kept == [m.AppendAudio(f"frame {number}", 160) for number in range(50, 300)]
+
+
+WISHES: dict[str, tuple[m.SessionCommand, m.UpstreamCommand]] = {
+    "text": (m.AddText("The caller is Ada."), m.CreateItem("pb_1", "user", "The caller is Ada.")),
+    "tool": (m.ToolFinished("call_1", "42", False), m.CreateItem("pb_1", call_id="call_1", output="42")),
+    "say": (m.Say("say-1", "Hi."), m.CreateResponse("say-1", 'Say exactly this and nothing else: "Hi."')),
+    "respond": (m.Respond("say-1"), m.CreateResponse("say-1")),
+    "update": (
+        m.Reconfigure(m.SessionConfig(voice="cedar")),
+        m.ConfigureSession(m.SessionConfig(voice="cedar"), True),
+    ),
+    "vendor": (m.PassOn('{"type":"x"}'), m.SendVendorEvent('{"type":"x"}')),
+}
+
+
+def test_a_stream_that_is_never_opened_is_given_up_after_15_s() -> None:
+    call = new_call()
+    call.at(0, m.Ringing())
+    call.speaks(400, *CONFIGURED)
+    assert call.until(14_999) == []
+    assert call.until(15_000) == [m.CloseUpstream(), m.CloseCarrier(), m.Ended(m.Reason.UNCLAIMED)]
+    assert call.call.deadline_ms is None
+
+
+def test_a_stream_that_was_opened_is_not_unclaimed() -> None:
+    call = new_call(media_gap_ms=60_000)
+    call.at(0, m.Ringing())
+    call.speaks(400, *CONFIGURED)
+    call.speaks(14_000, STARTED, m.Admitted())
+    assert call.until(30_000) == []
+
+
+def test_a_model_that_is_not_ready_in_time_is_given_up_and_the_caller_hears_why() -> None:
+    call = new_call(phrases={"apology": APOLOGY}, media_gap_ms=60_000)
+    call.speaks(0, STARTED, m.Admitted())
+    assert call.until(9_999) == []
+    detail = "the model could not be reached: no session in time"
+    noted, close, *sound, intent = call.until(10_000)
+    assert [noted, close] == [m.Noted("the model is out", detail), m.CloseUpstream()]
+    assert intent == m.NoteIntent("ended")
+    assert only(m.PlayAudio, sound)[0] == m.PlayAudio("S" * 2_560, 1_920)
+    call.until(10_500)
+    assert sum(action.size_bytes for action in only(m.PlayAudio, [a for _, a in call.said])) == 600 * 8
+    [heard, *end] = call.echo(10_700)
+    assert heard == m.Heard("apology", 600, cut=False)
+    assert end == [m.CloseCarrier(), m.Ended(m.Reason.UPSTREAM_UNREACHABLE, "no session in time")]
+
+
+@pytest.mark.parametrize("config", [{}, {"phrases": {"apology": APOLOGY}}], ids=["no phrase", "not admitted"])
+def test_where_nobody_may_be_spoken_to_or_nothing_said_the_call_just_ends(config: dict[str, Any]) -> None:
+    call = new_call(**config)
+    call.at(0, STARTED)
+    if not config:
+        call.at(0, m.Admitted())
+    [_, *end] = call.at(200, m.DialFailed(status=503, code="overloaded"))
+    assert end == [
+        m.CloseUpstream(),
+        m.CloseCarrier(),
+        m.Ended(m.Reason.UPSTREAM_UNREACHABLE, "503 overloaded"),
+    ]
+
+
+def test_formats_that_differ_end_the_call_loudly_with_the_apology() -> None:
+    call = new_call(phrases={"apology": APOLOGY})
+    call.speaks(0, STARTED, m.Admitted(), m.SessionCreated())
+    differs = m.SessionUpdated(formats_ok=False, differences=("audio.output.format",))
+    actions = call.at(100, differs)
+    why = "the audio formats in force are not the phone's"
+    assert only(m.Noted, actions) == [
+        m.Noted("configuration differs", "audio.output.format"),
+        m.Noted("the model is out", f"the model refused our configuration: {why}"),
+    ]
+    assert only(m.PlayAudio, actions)
+    assert m.CallBegan() not in actions
+    call.until(700)
+    assert call.echo(800)[-1] == m.Ended(m.Reason.UPSTREAM_REFUSED, why)
+
+
+def test_a_configuration_refused_by_an_error_is_a_loud_end_too() -> None:
+    call = new_call()
+    call.speaks(0, STARTED, m.Admitted(), m.SessionCreated())
+    fault = m.UpstreamFaulted("invalid_value", "no such voice", "configure:1", "session.audio.output.voice")
+    detail = "invalid_value session.audio.output.voice: no such voice"
+    assert call.at(100, fault)[-1] == m.Ended(m.Reason.UPSTREAM_REFUSED, detail)
+
+
+def test_a_later_configuration_that_is_refused_is_only_noted(live_call: Any) -> None:
+    call = live_call()
+    fault = m.UpstreamFaulted("cannot_update_voice", "voice is locked", "configure:2", "voice")
+    assert call.at(100, fault) == [m.Noted("upstream error", "cannot_update_voice voice voice is locked")]
+
+
+def test_a_model_that_comes_after_it_was_given_up_is_not_configured() -> None:
+    call = new_call(phrases={"apology": APOLOGY})
+    call.speaks(0, STARTED, m.Admitted(), m.DialFailed(status=500))
+    assert call.speaks(50, *CONFIGURED) == []
+    assert upstream(call) == []
+
+
+def test_a_second_failure_does_not_apologise_twice() -> None:
+    call = new_call(phrases={"apology": APOLOGY})
+    call.speaks(0, STARTED, m.Admitted(), m.SessionCreated())
+    call.at(50, m.UpstreamClosed(1011, "server error"))
+    assert call.at(60, m.UpstreamClosed(1006)) == []
+
+
+def test_a_carrier_that_sends_no_media_ends_the_call_and_one_that_does_keeps_it() -> None:
+    call = new_call(media_gap_ms=5_000)
+    call.speaks(0, STARTED, m.Admitted(), *CONFIGURED)
+    for number in range(100):
+        call.at(20 * number, frame(number))
+    assert call.until(1_980 + 4_999) == []
+    assert call.until(1_980 + 5_000)[-1] == m.Ended(m.Reason.NO_MEDIA)
