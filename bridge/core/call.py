@@ -430,7 +430,8 @@ class Call:
             self._out += commands
             self._heard(finished)
         for timer in [name for name, due_ms in self._timers.items() if due_ms <= now_ms]:
-            del self._timers[timer]
+            if self._timers.pop(timer, None) is None:
+                break  # the one before it ended the call
             if timer == "media":
                 self._media_gap(now_ms)
             elif timer == "unclaimed":

@@ -122,6 +122,13 @@ def test_a_stream_that_was_opened_is_not_unclaimed() -> None:
     assert call.until(30_000) == []
 
 
+def test_two_deadlines_that_pass_together_end_the_call_once() -> None:
+    """A process that stood still for a while finds both timers due at one wake-up."""
+    call = new_call(setup_ms=10_000, unclaimed_ms=10_000)
+    call.at(0, m.Ringing())
+    assert only(m.Ended, call.until(10_000)) == [m.Ended(m.Reason.UNCLAIMED)]
+
+
 def test_a_model_that_is_not_ready_in_time_is_given_up_and_the_caller_hears_why() -> None:
     call = new_call(phrases={"apology": APOLOGY}, media_gap_ms=60_000)
     call.speaks(0, STARTED, m.Admitted())
