@@ -78,6 +78,7 @@ class Call:
         self._kept: deque[CallerAudio] = deque()
         self._kept_bytes = 0
         self._caller_stopped_ms: int | None = None
+        self._differs: set[str] = set()
         self._out: list[Action] = []
 
     # --- the one door ------------------------------------------------------------------------------------
@@ -180,8 +181,10 @@ class Call:
 
     def _session_updated(self, event: m.SessionUpdated, now_ms: int) -> None:
         self._interrupts = event.interrupts
-        if event.differences:
-            self._out.append(m.Noted("configuration differs", "; ".join(event.differences)))
+        differs = [difference for difference in event.differences if difference not in self._differs]
+        if differs:
+            self._differs.update(differs)
+            self._out.append(m.Noted("configuration differs", "; ".join(differs)))
         if not event.formats_ok:
             self._fail(Reason.UPSTREAM_REFUSED, now_ms, "the audio formats in force are not the phone's")
         elif self._upstream is Leg.CONFIGURING:
@@ -431,7 +434,7 @@ class Call:
             self._heard(finished)
         for timer in [name for name, due_ms in self._timers.items() if due_ms <= now_ms]:
             if self._timers.pop(timer, None) is None:
-                break  # the one before it ended the call
+                continue  # the timer before it ended the call
             if timer == "media":
                 self._media_gap(now_ms)
             elif timer == "unclaimed":

@@ -189,6 +189,16 @@ def test_a_later_configuration_that_is_refused_is_only_noted(live_call: Any) -> 
     assert call.at(100, fault) == [m.Noted("upstream error", "cannot_update_voice voice voice is locked")]
 
 
+def test_other_differences_are_noted_once_and_the_call_goes_on() -> None:
+    call = new_call()
+    call.speaks(0, STARTED, m.Admitted(), m.SessionCreated())
+    differs = m.SessionUpdated(differences=("speed", "voice"))
+    assert call.at(100, differs) == [m.Noted("configuration differs", "speed; voice"), m.CallBegan()]
+    assert call.at(200, differs) == []
+    more = m.SessionUpdated(differences=("speed", "tools", "voice"))
+    assert call.at(300, more) == [m.Noted("configuration differs", "tools")]
+
+
 def test_a_model_that_comes_after_it_was_given_up_is_not_configured() -> None:
     call = new_call(phrases={"apology": APOLOGY})
     call.speaks(0, STARTED, m.Admitted(), m.DialFailed(status=500))
