@@ -49,6 +49,9 @@ BENIGN_FAULTS = frozenset({
     "item_not_found", "unsupported_content_type", "input_audio_buffer_commit_empty",
 })  # fmt: skip
 
+FOR_THE_MODEL = frozenset({m.Say, m.Respond, m.AddText, m.ToolFinished, m.Reconfigure, m.PassOn})
+"""Wishes that go upstream. They wait until the call has begun: a stranger gets a configuration, no more."""
+
 
 class Call:
     """The pure core of one call.
@@ -79,6 +82,7 @@ class Call:
         self._kept_bytes = 0
         self._caller_stopped_ms: int | None = None
         self._differs: set[str] = set()
+        self._early: list[Event] = []
         self._out: list[Action] = []
 
     # --- the one door ------------------------------------------------------------------------------------
@@ -94,6 +98,8 @@ class Call:
             self._audio_delta(event, now_ms)
         elif getattr(event, "epoch", self.epoch) != self.epoch:
             pass  # the word of an upstream session that is over
+        elif self.phase is Phase.SETUP and type(event) in FOR_THE_MODEL:
+            self._early.append(event)
         else:
             self._switch(event, now_ms)
         if self._ending is not None:
@@ -198,8 +204,8 @@ class Call:
         self._begin(now_ms)
 
     def _begin(self, now_ms: int) -> None:
-        """Both legs are proven: what the caller said meanwhile goes up, then the greeting is asked for,
-        once.
+        """Both legs are proven: what the caller said and the handler wished meanwhile goes up, then the
+        greeting is asked for, once.
         """
         if not self._admitted or self._upstream is not Leg.READY or self.phase is not Phase.SETUP:
             return
@@ -210,6 +216,9 @@ class Call:
         self._out += [AppendAudio(kept.audio, kept.size_bytes, self.epoch) for kept in self._kept]
         self._kept.clear()
         self._kept_bytes = 0
+        for wish in self._early:
+            self._switch(wish, now_ms)
+        self._early.clear()
         if self.config.greeting and not self._greeted:
             self._greeted = True
             self._ask(GREETING, f'Begin the call now. Say: "{self.config.greeting}"')

@@ -105,6 +105,19 @@ WISHES: dict[str, tuple[m.SessionCommand, m.UpstreamCommand]] = {
 }
 
 
+@pytest.mark.parametrize("wish", WISHES)
+def test_before_admission_nothing_but_the_configuration_goes_up_and_wishes_wait(wish: str) -> None:
+    """Never a stranger: no audio, item, response or tool before the call is proven to be the carrier's."""
+    call = new_call()
+    asked, command = WISHES[wish]
+    call.speaks(0, m.Ringing(), STARTED, m.Interrupt(), asked, *CONFIGURED)
+    call.speaks(100, frame(0), m.DigitPressed("5"), m.ItemAdded("i1", "message"), m.ResponseStarted("r0"))
+    call.speaks(120, delta("i1", 200, response="r0"), m.ResponseDone("r0"))
+    assert upstream(call) == [m.ConfigureSession(m.SessionConfig())]
+    assert phone([action for _, action in call.said]) == []
+    assert call.at(200, m.Admitted()) == [m.CallBegan(), m.AppendAudio("frame 0", 160), command]
+
+
 def test_a_stream_that_is_never_opened_is_given_up_after_15_s() -> None:
     call = new_call()
     call.at(0, m.Ringing())
