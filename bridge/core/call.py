@@ -102,7 +102,7 @@ class Call:
             self._early.append(event)
         else:
             self._switch(event, now_ms)
-        if self._ending is not None:
+        if self._ending is not None and self.phase is Phase.DRAINING:
             self._drained(*self._ending, now_ms)
         self._set_deadline()
         return out

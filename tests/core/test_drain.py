@@ -1,0 +1,206 @@
+"""Hanging up politely: nobody is cut off in the middle of a goodbye, and nobody waits for ever."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bridge.core import messages as m
+from bridge.core.call import GENERATING_MS, Phase
+
+from .conftest import LiveCall, delta, frame, only, speech, truth
+
+ENDED = [m.CloseUpstream(), m.CloseCarrier(), m.Ended(m.Reason.WE_HUNG_UP)]
+
+
+def saying_goodbye(call: LiveCall, ms: int = 1_000) -> None:
+    """Response r1 is on the line with its end mark sent, and over for the model at 300 ms."""
+    call.speaks(0, m.ResponseStarted("r1"), delta("bye", ms))
+    call.speaks(300, m.AudioDone("r1", "bye"), m.ResponseDone("r1"))
+
+
+def test_a_call_in_which_nothing_is_left_to_say_ends_at_once(live_call: Any) -> None:
+    call = live_call()
+    assert call.at(500, m.HangUp("done")) == [
+        m.NoteIntent("ended"),
+        m.CloseUpstream(),
+        m.CloseCarrier(),
+        m.Ended(m.Reason.WE_HUNG_UP, "done"),
+    ]
+    assert call.call.phase is Phase.ENDED
+    assert call.call.stats.ended_ms == 500
+    assert call.call.deadline_ms is None
+
+
+def test_it_ends_on_the_mark_behind_the_last_word(live_call: Any) -> None:
+    call = live_call()
+    saying_goodbye(call)
+    assert call.at(400, m.HangUp()) == [m.NoteIntent("ended")]
+    assert call.call.phase is Phase.DRAINING
+    assert call.until(1_100) == []
+    [spoken, *end] = call.echo(1_120)
+    assert spoken == m.Spoken("bye", "", "", 1_000, cut=False)
+    assert end == ENDED
+
+
+def test_it_waits_for_speech_that_was_asked_for_and_not_begun(live_call: Any) -> None:
+    call = live_call()
+    [asked] = call.at(0, m.Say("say-1", "Goodbye."))
+    assert call.at(0, m.HangUp()) == [m.NoteIntent("ended")]
+    assert call.until(2_000) == []
+    call.speaks(2_000, m.ResponseStarted("r1", tag=asked.tag), delta("bye", 1_000))
+    call.speaks(2_300, m.AudioDone("r1", "bye"), m.ResponseDone("r1"))
+    assert call.echo(3_120)[-3:] == ENDED
+
+
+def test_it_waits_for_a_response_that_is_being_generated(live_call: Any) -> None:
+    call = live_call()
+    call.speaks(0, m.ResponseStarted("r1"), m.HangUp(), delta("bye", 1_000))
+    assert only(m.Ended, call.echo(1_120)) == []
+    assert call.at(1_200, m.ResponseDone("r1"))[-3:] == ENDED
+
+
+def test_it_waits_for_sound_of_ours(live_call: Any) -> None:
+    call = live_call()
+    call.at(0, m.Play("jingle", speech(1_200)))
+    call.at(0, m.HangUp())
+    call.until(1_200)
+    assert call.echo(1_300) == [m.Heard("jingle", 1_200, cut=False), *ENDED]
+
+
+def test_the_caller_is_still_listened_to_while_we_say_goodbye(live_call: Any) -> None:
+    call = live_call()
+    saying_goodbye(call)
+    call.at(400, m.HangUp())
+    assert call.at(420, frame(1)) == [m.AppendAudio("frame 1", 160)]
+
+
+def test_when_marks_never_come_the_watchdog_runs_from_the_expected_end(live_call: Any) -> None:
+    """Not from the end of generation, which is seconds before the end of playout."""
+    call = live_call(drain_slack_ms=2_000)
+    saying_goodbye(call, ms=8_000)
+    call.at(400, m.HangUp())
+    assert call.call.deadline_ms == 10_000
+    assert call.until(9_999) == []
+    assert call.until(10_000) == ENDED
+
+
+def test_marks_that_never_come_cannot_put_the_watchdog_off(live_call: Any) -> None:
+    call = live_call()
+    saying_goodbye(call, ms=8_000)
+    call.at(400, m.HangUp())
+    for now_ms in range(500, 10_000, 500):
+        assert call.at(now_ms, m.MarkReached("nobody's")) == []
+    assert call.until(10_000) == ENDED
+
+
+def test_a_goodbye_that_is_never_generated_is_waited_for_only_so_long(live_call: Any) -> None:
+    call = live_call(drain_slack_ms=2_000)
+    call.speaks(1_000, m.Say("say-1", "Goodbye."), m.HangUp())
+    assert call.until(1_000 + GENERATING_MS - 1) == []
+    assert call.until(1_000 + GENERATING_MS) == ENDED
+
+
+def test_what_came_of_a_goodbye_that_stopped_being_generated_is_still_heard(live_call: Any) -> None:
+    call = live_call(drain_slack_ms=2_000)
+    call.speaks(0, m.ResponseStarted("r1"), m.HangUp())
+    call.speaks(GENERATING_MS - 100, delta("bye", 1_000))
+    assert call.until(GENERATING_MS + 2_899) == []
+    assert call.until(GENERATING_MS + 2_900) == ENDED
+
+
+def test_a_caller_who_speaks_during_the_goodbye_takes_it_back(live_call: Any) -> None:
+    call = live_call()
+    saying_goodbye(call)
+    call.at(400, m.HangUp())
+    actions = call.at(600, m.SpeechStarted())
+    assert truth(actions) == [m.ClearPlayout(), m.TruncateItem("bye", 0, 600)]
+    assert actions[-2:] == [m.NoteIntent(""), m.Noted("goodbye taken back", "the caller spoke")]
+    assert call.call.phase is Phase.LIVE
+    assert call.until(60_000) == []
+    saying_goodbye_again = [m.ResponseStarted("r2"), delta("bye2", 200, response="r2"), m.ResponseDone("r2")]
+    call.speaks(60_000, *saying_goodbye_again)
+    assert call.at(60_100, m.HangUp()) == [m.NoteIntent("ended")]
+    assert call.echo(60_300)[-3:] == ENDED
+
+
+def test_a_goodbye_taken_back_while_it_was_asked_for_is_not_spoken(live_call: Any) -> None:
+    call = live_call()
+    [asked] = call.at(0, m.Say("say-1", "Goodbye."))
+    call.at(0, m.HangUp())
+    call.at(50, m.SpeechStarted())
+    assert call.at(90, m.ResponseStarted("r1", tag=asked.tag)) == [m.CancelResponse("r1")]
+    assert call.call.phase is Phase.LIVE
+
+
+def test_two_wishes_to_end_are_one_and_the_first_one_counts(live_call: Any) -> None:
+    call = live_call()
+    saying_goodbye(call)
+    assert call.at(400, m.Transfer("front desk")) == [m.NoteIntent("transfer:front desk")]
+    assert call.at(500, m.HangUp()) == []
+    assert call.echo(1_100)[-1] == m.Ended(m.Reason.TRANSFERRED, "front desk")
+
+
+def test_a_transfer_waits_for_the_announcement_and_speech_takes_it_back(live_call: Any) -> None:
+    call = live_call()
+    saying_goodbye(call)
+    call.at(400, m.Transfer("front desk"))
+    assert m.NoteIntent("") in call.at(500, m.SpeechStarted())
+    assert call.call.phase is Phase.LIVE
+
+
+def test_a_late_tool_result_while_draining_becomes_an_item_and_never_a_response(live_call: Any) -> None:
+    call = live_call()
+    call.speaks(0, m.ResponseStarted("r1"), m.ToolCalled("r1", "f1", "call_1", "look_up", "{}"))
+    call.speaks(100, delta("bye", 1_000), m.AudioDone("r1", "bye"), m.ResponseDone("r1"), m.HangUp())
+    assert call.at(500, m.ToolFinished("call_1", "42")) == [
+        m.CreateItem("pb_1", call_id="call_1", output="42")
+    ]
+    assert call.echo(1_300)[-3:] == ENDED
+
+
+def test_a_shut_down_ends_at_once_whatever_is_being_said(live_call: Any) -> None:
+    call = live_call()
+    saying_goodbye(call)
+    end = [m.NoteIntent("ended"), m.CloseUpstream(), m.CloseCarrier(), m.Ended(m.Reason.SHUTDOWN)]
+    assert call.at(500, m.ShutDown()) == end
+    assert call.call.deadline_ms is None
+
+
+@pytest.mark.parametrize(
+    ("event", "reason", "detail"),
+    [
+        (m.Stopped(), m.Reason.CALLER_HUNG_UP, ""),
+        (m.CarrierClosed(1006), m.Reason.CARRIER_LOST, "1006, no stop before it"),
+        (m.ShutDown(), m.Reason.SHUTDOWN, ""),
+    ],
+)
+def test_an_end_from_outside_while_we_drain_is_the_end(
+    live_call: Any, event: m.Event, reason: m.Reason, detail: str
+) -> None:
+    """With speech still on the line: nothing may wake the call again."""
+    call = live_call()
+    saying_goodbye(call)
+    call.at(400, m.HangUp())
+    assert call.at(500, event)[-3:] == [m.CloseUpstream(), m.CloseCarrier(), m.Ended(reason, detail)]
+    assert call.call.deadline_ms is None
+
+
+def test_an_end_from_outside_while_the_goodbye_is_generated_is_the_end_too(live_call: Any) -> None:
+    call = live_call()
+    call.speaks(0, m.ResponseStarted("r1"), delta("bye", 1_000), m.HangUp(), m.ResponseDone("r1"))
+    call.at(500, m.Stopped())
+    assert call.call.deadline_ms is None
+    assert call.until(60_000) == []
+
+
+def test_a_model_that_is_lost_in_the_middle_of_a_call_ends_it_with_the_apology(live_call: Any) -> None:
+    call = live_call(phrases={"apology": speech(800, letter="S")})
+    call.speaks(0, m.ResponseStarted("r1"), delta("A", 5_000))
+    noted, close, clear, *sound, intent = call.at(1_000, m.UpstreamClosed(1011, "server error"))
+    assert noted == m.Noted("the model is out", "the model's socket was lost: 1011 server error")
+    assert [close, clear, intent] == [m.CloseUpstream(), m.ClearPlayout(), m.NoteIntent("ended")]
+    assert only(m.PlayAudio, sound)
+    call.until(1_800)
+    assert call.echo(1_900)[-1] == m.Ended(m.Reason.UPSTREAM_LOST, "1011 server error")
