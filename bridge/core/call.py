@@ -96,7 +96,9 @@ class Call:
         self._out = out
         if type(event) is AudioDelta:
             self._audio_delta(event, now_ms)
-        elif getattr(event, "epoch", self.epoch) != self.epoch:
+        elif (epoch := getattr(event, "epoch", None)) is not None and (
+            epoch != self.epoch or self._upstream is Leg.CLOSED
+        ):
             pass  # the word of an upstream session that is over
         elif self.phase is Phase.SETUP and type(event) in FOR_THE_MODEL:
             self._early.append(event)

@@ -134,6 +134,16 @@ def test_a_goodbye_taken_back_while_it_was_asked_for_is_not_spoken(live_call: An
     assert call.call.phase is Phase.LIVE
 
 
+def test_a_model_that_is_out_has_no_say_any_more_while_the_caller_hears_the_apology(live_call: Any) -> None:
+    """Its socket closes a little later than we ask for it: what still comes must not cut the apology."""
+    call = live_call(phrases={"apology": speech(400)})
+    call.at(100, m.UpstreamClosed(1011, "server error"))
+    assert call.speaks(200, m.SpeechStarted(), m.UpstreamFaulted("x"), m.ResponseStarted("r1")) == []
+    assert call.at(210, delta("A", 100)) == []
+    call.until(500)
+    assert call.echo(600)[-1] == m.Ended(m.Reason.UPSTREAM_LOST, "1011 server error")
+
+
 def test_two_wishes_to_end_are_one_and_the_first_one_counts(live_call: Any) -> None:
     call = live_call()
     saying_goodbye(call)
