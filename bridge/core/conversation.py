@@ -46,8 +46,7 @@ class Item:
         heard_bytes = self.heard_ms * bytes_per_ms
         if heard_bytes >= self.received_bytes:
             return said
-        share = heard_bytes / self.received_bytes
-        characters = round(len(said) * share)
+        characters = len(said) * heard_bytes // self.received_bytes
         if characters >= len(said) or said[characters].isspace():
             return said[:characters].rstrip()
         return said[:characters].rpartition(" ")[0].rstrip()
@@ -151,9 +150,9 @@ class ResponseGate:
 
     def refused(self, tag: str | None, again: bool) -> None:
         """Our create was answered with an error: forget it, or (`again`) put it back to the head of the
-        queue.
+        queue. `tag` None where the vendor does not say which create it was: there is only one.
         """
-        if self.asked is None or self.asked.tag != tag:
+        if self.asked is None or tag not in (None, self.asked.tag):
             return
         if again and not self.stale:
             self.waiting.appendleft(self.asked)
