@@ -51,6 +51,7 @@ class Reason(enum.Enum):
     LIMIT = "a limit of this call was reached"
     SHUTDOWN = "this process is shutting down"
     BROKEN = "a rule of ours was broken"
+    HANDLER_FAILED = "the handler failed"
 
 
 class Sound(msgspec.Struct, frozen=True, gc=False):
@@ -336,6 +337,22 @@ class SemanticVad(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="
 TurnDetection: TypeAlias = ServerVad | SemanticVad
 
 
+class ToolConfig(msgspec.Struct, frozen=True, gc=False):
+    """How the core treats one tool of a session; the model does not see it. A tool without one has these
+    defaults.
+
+    `filler` names the phrase that is played when this tool's answer is owed for `filler_after_ms` (None: this
+    tool is never covered by one). `deadline_ms` is when `ToolFinished` is due at the latest, approval by a
+    human included: past it and a grace of half a second the core answers the model itself with an error
+    result, and what still comes is dropped. That only happens when user code blocks its own loop.
+    """
+
+    name: str
+    filler: str | None = "filler"
+    filler_after_ms: int = 1_500
+    deadline_ms: int = 10_000
+
+
 class SessionConfig(msgspec.Struct, frozen=True, gc=False):
     """What we ask of a model for this call. Formats are not here: they are the bridge's, µ-law both ways."""
 
@@ -351,6 +368,7 @@ class SessionConfig(msgspec.Struct, frozen=True, gc=False):
     tool_choice: str | dict[str, Any] = "auto"
     max_output_tokens: int | str = "inf"
     extra: dict[str, Any] = {}
+    tool_configs: tuple[ToolConfig, ...] = ()
 
 
 class ConfigureSession(Message, frozen=True, gc=False):
@@ -486,7 +504,12 @@ class AddText(Message, frozen=True, gc=False):
 
 
 class Interrupt(Message, frozen=True, gc=False):
-    """Stop what is being said, as if the caller had begun to speak."""
+    """Stop what is being said, as if the caller had begun to speak. With `response_id` only if it is this
+    response that is being generated, queued or heard; else nothing happens (a guardrail's verdict may come
+    late).
+    """
+
+    response_id: str = ""
 
 
 class HangUp(Message, frozen=True, gc=False):
@@ -508,7 +531,10 @@ class ToolFinished(Message, frozen=True, gc=False):
 
 
 class Reconfigure(Message, frozen=True, gc=False):
-    """Change instructions and tools in the middle of a call; the voice stays."""
+    """Change instructions and tools in the middle of a call; the voice stays. From here on it is the call's
+    session, also for one that is restored. No response is asked for until it is in force or refused: one
+    asked for after this command speaks with the new instructions.
+    """
 
     config: SessionConfig
 
@@ -525,6 +551,15 @@ class PassOn(Message, frozen=True, gc=False):
     body: str
 
 
+class HandlerFailed(Message, frozen=True, gc=False):
+    """The handler raised, so nobody answers this caller any more: stop what is being said, play the phrase
+    `apology` and then drain, with `Reason.HANDLER_FAILED`. `detail` is for the log: a type's name, never what
+    it said.
+    """
+
+    detail: str = ""
+
+
 SessionCommand: TypeAlias = (
     Play
     | Say
@@ -537,6 +572,7 @@ SessionCommand: TypeAlias = (
     | Reconfigure
     | Mute
     | PassOn
+    | HandlerFailed
 )
 
 
@@ -551,10 +587,16 @@ class CallerSpoke(Message, frozen=True, gc=False):
 
 
 class Turn(Message, frozen=True, gc=False):
-    """The caller said something; `text` is empty where transcription is off or failed."""
+    """The caller said something; `text` is empty where transcription is off or failed.
+
+    One for every turn that was committed: with transcription when it has come (or was given up), without at
+    the commit. `seconds` and `usage` are what the transcription was billed for.
+    """
 
     item_id: str
     text: str
+    seconds: float = 0.0
+    usage: Usage | None = None
 
 
 class Spoken(Message, frozen=True, gc=False):
@@ -593,6 +635,42 @@ class ToolWanted(Message, frozen=True, gc=False):
     arguments: str
 
 
+class Saying(Message, frozen=True, gc=False):
+    """Words the model has just generated, mostly before the caller hears them. One for each `TextDelta` of
+    the conversation (not of asides, not of what is muted), and only with `CallConfig.running_words`.
+    """
+
+    response_id: str
+    item_id: str
+    text: str
+
+
+class ResponseEnded(Message, frozen=True, gc=False):
+    """A response is over upstream, though not yet heard: one for each `ResponseDone`, asides too. `say_id` is
+    the `Say` or `Respond` that asked for it, empty for all others; `status`, `why` and `usage` are the
+    vendor's.
+    """
+
+    response_id: str
+    say_id: str = ""
+    status: str = "completed"
+    why: str = ""
+    usage: Usage | None = None
+
+
+class CallerSilent(Message, frozen=True, gc=False):
+    """Nobody has said anything for `ms`: the caller does not speak, the line is quiet, no answer is owed, no
+    response asked for or active. Comes after `CallConfig.silence_ms` of it and again after each further one,
+    with the sum; speech, a key and a sound of ours begin anew.
+    """
+
+    ms: int
+
+
+class TakenBack(Message, frozen=True, gc=False):
+    """The caller spoke during our goodbye: the `HangUp` or `Transfer` is off and the call goes on."""
+
+
 class Noted(Message, frozen=True, gc=False):
     """Something an operator may want in the log: a short name and a sentence. Never a secret, never a
     caller's words.
@@ -621,6 +699,10 @@ SessionEvent: TypeAlias = (
     | VendorNote
     | Noted
     | Ended
+    | Saying
+    | ResponseEnded
+    | CallerSilent
+    | TakenBack
 )
 
 
@@ -732,3 +814,14 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     setup_ms: int = 10_000
     media_gap_ms: int = 5_000
     drain_slack_ms: int = 2_000
+    handler: bool = False
+    """A handler answers the caller: the core asks for no response of its own accord, except for the results
+    of tools that were called in a response which the handler let the model give."""
+    silence_ms: int | None = None
+    """After so much silence of both sides there is a `CallerSilent`; None: never."""
+    backchannel_ms: int = 0
+    """0: whatever the caller says interrupts, as the vendor hears it. Else caller speech that ends within so
+    many ms while we speak ("mm-hm") neither interrupts nor is answered; the session then has
+    `interrupt_response` and `create_response` off, and the core interrupts and asks for responses."""
+    running_words: bool = False
+    """Tell the session door each piece of the model's text as it comes (`Saying`)."""
