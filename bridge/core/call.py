@@ -268,12 +268,12 @@ class Call:
 
     def _audio_delta(self, event: AudioDelta, now_ms: int) -> None:
         gate = self.gate
+        if event.epoch != self.epoch or event.response_id in gate.asides or not self._listening:
+            self.stats.late_bytes += event.size_bytes
+            return
         item = self.conversation.item(event.item_id, event.response_id)
         item.received_bytes += event.size_bytes
-        stale = (
-            event.epoch != self.epoch or event.response_id in gate.muted or event.response_id in gate.asides
-        )
-        if stale or item.cut or not self._listening:
+        if event.response_id in gate.muted or item.cut:
             self.stats.late_bytes += event.size_bytes
             return
         item.heard_ms = item.heard_ms or 0
