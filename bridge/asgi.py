@@ -12,7 +12,6 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from .errors import BrokenInvariant
 from .frames import (
     ABNORMAL,
     INTERNAL_ERROR,
@@ -33,7 +32,7 @@ _Farewell = tuple[int, str]
 class AsgiSocket:
     """A :class:`bridge.sockets.Socket` over ``receive`` and ``send``: one task reads, one writes.
 
-    The endpoint accepts the websocket first, and stays in :meth:`wait_closed` until the call is over: a
+    The endpoint accepts the websocket first, and stays in :meth:`released` until the call is over: a
     server drops the connection when its endpoint returns. Keepalive is the server's.
     """
 
@@ -53,13 +52,12 @@ class AsgiSocket:
         self._run(self._write())
 
     def start(self, on_frame: OnFrame, on_close: OnClose) -> None:
-        if self._on_frame is not None:
-            raise BrokenInvariant("a socket has one owner, and is started once")
+        first = self._on_frame is None
         self._on_frame, self._on_close = on_frame, on_close
         if self._ended is not None:
             self._tell()
-        elif not self._done.is_set():
-            self._run(self._read(on_frame))
+        elif first:
+            self._run(self._read())
 
     def send(self, frame: Message) -> None:
         if not self._open:
@@ -81,7 +79,7 @@ class AsgiSocket:
             self._outbox.put_nowait((code, reason))
             self._tick.close_by(self, self._limits.close_timeout_s)
 
-    async def wait_closed(self) -> None:
+    async def released(self) -> None:
         """Returns when the end has been told and no task is left; the endpoint may return then."""
         try:
             await self._done.wait()
@@ -111,7 +109,7 @@ class AsgiSocket:
                 _log.error("the server underneath a socket failed", exc_info=error)
             self._finish(ABNORMAL, "the connection was lost")
 
-    async def _read(self, on_frame: OnFrame) -> None:
+    async def _read(self) -> None:
         while True:
             message = await self._websocket.receive()
             if message["type"] == "websocket.disconnect":
@@ -119,13 +117,13 @@ class AsgiSocket:
                 return
             text = message.get("text")
             frame: Message = message["bytes"] if text is None else text
-            if self._deaf:
+            if self._deaf or self._on_frame is None:
                 continue
             if len(frame) > self._limits.max_size_bytes:
                 self._refuse(TOO_BIG, f"message over {self._limits.max_size_bytes} bytes")
                 continue
             try:
-                on_frame(frame)
+                self._on_frame(frame)
             except Exception as error:  # noqa: BLE001 - the owner's code; nothing escapes into the loop
                 _log.error("the receiver of a frame failed; its socket closes with 1011", exc_info=error)
                 self._refuse(INTERNAL_ERROR, "internal error")

@@ -1,13 +1,15 @@
 """The carrier's fast path: uvicorn and Starlette open the websocket, then we take its transport over.
 
 Give uvicorn our protocol classes, ``uvicorn.Config(app, **UVICORN_PROTOCOLS)``. Starlette routes, checks and
-accepts as ever; then the endpoint takes the socket, or runs the same call over ASGI where it can't::
+accepts as ever; then the endpoint takes the socket::
 
     await websocket.accept()
-    socket = take_socket(websocket.scope) or AsgiSocket(websocket)
+    socket = take_socket(websocket)
+    ...
+    await socket.released()
 
-After that the endpoint may return: the connection is no longer the server's. It is not among the server's
-connections either, so a shutdown neither closes it nor waits for it; whoever took it does that.
+Where the transport is ours, nothing of the server's is left on it: it is not among the server's connections
+any more, so a shutdown neither closes it nor waits for it; whoever took it does that.
 
 This is the one file that knows uvicorn's insides (as of 0.54); `tests/test_direct.py` notices when they move.
 """
@@ -16,13 +18,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import MutableMapping
+from dataclasses import replace
+from functools import cache
 from typing import Any, Final, cast
 
+from starlette.websockets import WebSocket
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from .asgi import AsgiSocket
 from .frames import INTERNAL_ERROR, NO_STATUS
 from .streams import CARRIER_LIMITS, Limits, StreamSocket
 
@@ -32,19 +37,25 @@ EXTENSION: Final = "phonebridge.socket"
 _MAX_HELD_BYTES: Final = 64 * 1024
 
 
-def take_socket(scope: MutableMapping[str, Any], limits: Limits = CARRIER_LIMITS) -> StreamSocket | None:
-    """The connection of an accepted websocket, as a socket that is ours alone; None where it can't be had.
+def take_socket(websocket: WebSocket, limits: Limits | None = None) -> StreamSocket | AsgiSocket:
+    """The connection of a websocket that has just been accepted, as a socket that is the caller's alone.
 
-    It can't on another server, after something was received or sent over ASGI, or when the peer has gone.
-    Nothing may be received or sent through the websocket afterwards. An endpoint that returns without
-    starting its socket closes it, with 1011.
+    It runs over plain ASGI under another server, or if something was received or sent already. The endpoint
+    may await :meth:`released`; on the direct path it may as well return, and must have started its socket
+    before: one that nobody started is closed with 1011. Without ``limits`` a carrier's hold, with uvicorn's
+    ``ws_max_size`` on the direct path. Nothing may be received or sent through ``websocket`` any more.
     """
-    extensions = scope.get("extensions") or {}
-    take = extensions.get(EXTENSION)
-    return None if take is None else take(limits)
+    take = (websocket.scope.get("extensions") or {}).get(EXTENSION)
+    direct: StreamSocket | None = None if take is None else take(limits)
+    return AsgiSocket(websocket, limits=limits or CARRIER_LIMITS) if direct is None else direct
 
 
-class HandoverProtocol(WebSocketsSansIOProtocol):
+@cache
+def _limits_of(ws_max_size: int) -> Limits:
+    return replace(CARRIER_LIMITS, max_size_bytes=ws_max_size)
+
+
+class DirectProtocol(WebSocketsSansIOProtocol):
     """uvicorn's websocket protocol, which can give its connection away between accepting and reading.
 
     Until an endpoint decides, what the peer sends behind its request is kept as bytes: half a frame inside
@@ -56,8 +67,8 @@ class HandoverProtocol(WebSocketsSansIOProtocol):
     _receiving = False
     _taken: StreamSocket | None = None
 
-    def take(self, limits: Limits) -> StreamSocket | None:
-        """Gives the transport to a socket of ours, and keeps nothing of the connection."""
+    def take(self, limits: Limits | None = None) -> StreamSocket | None:
+        """Gives the transport to a socket of ours and keeps nothing of the connection; None if it can't."""
         if (
             not self.handshake_complete
             or not self._holding
@@ -71,7 +82,9 @@ class HandoverProtocol(WebSocketsSansIOProtocol):
             return None
         transport, held = self.transport, self._held
         self.stop_keepalive()
-        self._taken = socket = StreamSocket(transport, server=True, limits=limits)
+        self._taken = socket = StreamSocket(
+            transport, server=True, limits=limits or _limits_of(self.config.ws_max_size)
+        )
         transport.set_protocol(socket)
         self.connections.discard(self)
         if not self.writable.is_set():
@@ -154,7 +167,7 @@ class _NoTransport(asyncio.Transport):
 
 _NO_TRANSPORT: Final = _NoTransport()
 
-UVICORN_PROTOCOLS: dict[str, Any] = {"ws": HandoverProtocol}
+UVICORN_PROTOCOLS: dict[str, Any] = {"ws": DirectProtocol}
 """For ``uvicorn.Config(**UVICORN_PROTOCOLS)``."""
 
 try:

@@ -16,7 +16,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from .errors import BrokenInvariant
 from .frames import ABNORMAL, INTERNAL_ERROR, NORMAL, FrameCodec, Message
 from .ticks import running_tick
 
@@ -111,10 +110,9 @@ class StreamSocket(asyncio.Protocol):
     def start(self, on_frame: OnFrame, on_close: OnClose) -> None:
         """Delivers what came before, then every frame as it comes; at last, once, the end.
 
-        Raises :class:`BrokenInvariant` on a second call.
+        A second call hands the socket on: from there the new owner hears what the first would have, and is
+        told of an end that has been. It may come from within a callback.
         """
-        if self.started:
-            raise BrokenInvariant("a socket has one owner, and is started once")
         self.started = True
         self._on_frame, self._on_close = on_frame, on_close
         early, self._early = self._early, None
@@ -153,7 +151,7 @@ class StreamSocket(asyncio.Protocol):
         """Bytes sent that the kernel has not taken yet; 0 once the connection is gone."""
         return 0 if self._lost else self._transport.get_write_buffer_size()
 
-    async def wait_closed(self) -> None:
+    async def released(self) -> None:
         """Returns when the connection is gone and nothing is left of it."""
         if not self._lost:
             if self._waiter is None:

@@ -1,0 +1,61 @@
+"""Real loops for tests with real sockets: both kinds, and nothing may be left on either."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+import uvloop
+
+from bridge.frames import Message
+
+Run = Callable[[Coroutine[Any, Any, None]], None]
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Runs a coroutine on either loop. No task may be left on it, no exception have escaped into it."""
+    factory = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}[request.param]
+
+    def run(work: Coroutine[Any, Any, None]) -> None:
+        escaped: list[dict[str, Any]] = []
+
+        async def main() -> None:
+            asyncio.get_running_loop().set_exception_handler(lambda _loop, context: escaped.append(context))
+            async with asyncio.timeout(15):
+                await work
+            for _ in range(200):  # a peer in this process may take a moment longer
+                if len(asyncio.all_tasks()) == 1:
+                    break
+                await asyncio.sleep(0.002)
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(main())
+        assert escaped == []
+
+    return run
+
+
+class Owner:
+    """Somebody with a socket, who notes what it is told."""
+
+    def __init__(self) -> None:
+        self.heard: list[Message] = []
+        self.ends: list[tuple[int, str]] = []
+        self.gone = asyncio.Event()
+
+    def frame(self, frame: Message) -> None:
+        self.heard.append(frame)
+
+    def closed(self, code: int, reason: str) -> None:
+        self.ends.append((code, reason))
+        self.gone.set()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Waits for something that another side of the same process is about to do."""
+    while not condition():  # noqa: ASYNC110 - it has no event of its own
+        await asyncio.sleep(0.001)

@@ -1,0 +1,505 @@
+"""Dialling an upstream over loopback: servers that answer, refuse, dawdle, vanish; TLS and proxies."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import pickle
+import shutil
+import socket
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.server import Server, ServerConnection, basic_auth, serve
+from websockets.http11 import Request, Response
+from websockets.utils import accept_key
+
+from bridge.frames import FrameCodec
+from bridge.sockets import DialError, dial
+from tests.loops import Owner, Run, run, until
+
+__all__ = ["run"]
+
+
+@asynccontextmanager
+async def upstream(
+    handler: Callable[[ServerConnection], Awaitable[None]], **options: Any
+) -> AsyncIterator[str]:
+    server: Server
+    async with serve(handler, "127.0.0.1", 0, compression=None, **options) as server:
+        scheme = "wss" if options.get("ssl") else "ws"
+        yield f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/realtime?model=m"
+
+
+async def echo(connection: ServerConnection) -> None:
+    async for message in connection:
+        await connection.send(message)
+
+
+async def nothing(connection: ServerConnection) -> None:
+    await connection.wait_closed()
+
+
+def test_a_call_to_a_server_of_another_make(run: Run) -> None:
+    async def main() -> None:
+        seen: list[Request | None] = []
+
+        async def handler(connection: ServerConnection) -> None:
+            seen.append(connection.request)
+            await echo(connection)
+
+        async with upstream(handler) as url:
+            socket_ = await dial(url, {"Authorization": "Bearer invented"})
+            owner = Owner()
+            socket_.start(owner.frame, owner.closed)
+            words = ["short", "µ" * 300, "x" * 100_000, b"\x00\xff"]
+            for word in words:
+                socket_.send(word)
+            await until(lambda: len(owner.heard) == len(words))
+            assert owner.heard == words
+            socket_.close(1000, "enough")
+            await socket_.released()
+            assert owner.ends == [(1000, "enough")]
+        [request] = seen
+        assert request is not None
+        assert request.path == "/v1/realtime?model=m"
+        assert request.headers["Authorization"] == "Bearer invented"
+        assert "Sec-WebSocket-Extensions" not in request.headers
+
+    run(main())
+
+
+def test_the_other_side_closes(run: Run) -> None:
+    async def main() -> None:
+        async def handler(connection: ServerConnection) -> None:
+            await connection.send("session.created")
+            await connection.close(4001, "session too old")
+
+        async with upstream(handler) as url:
+            socket_ = await dial(url, {})
+            await asyncio.sleep(0.02)
+            owner = Owner()
+            socket_.start(owner.frame, owner.closed)
+            assert owner.heard == ["session.created"]
+            assert owner.ends == [(4001, "session too old")]
+            await socket_.released()
+
+    run(main())
+
+
+def test_nothing_of_the_library_is_left_behind_a_handshake(run: Run) -> None:
+    async def main() -> None:
+        async with await raw_server(lambda head: [accepted(head)]) as server:
+            gc.collect()
+            gc.disable()
+            try:
+                socket_ = await dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", {})
+                kinds = {"_Connect", "_Handshake", "ClientProtocol", "Assembler"}
+                left = [thing for thing in gc.get_objects() if type(thing).__name__ in kinds]
+            finally:
+                gc.enable()
+            assert left == []
+            assert len(asyncio.all_tasks()) == 2  # this one, and the server's
+            socket_.close()
+            await socket_.released()
+
+    run(main())
+
+
+async def raw_server(answer: Callable[[bytes], list[bytes]]) -> asyncio.Server:
+    """Sends exactly these writes after the request's head, each in a segment, and leaves when spoken to."""
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        for piece in answer(head):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+        await reader.read(1)
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    return await asyncio.start_server(accept, "127.0.0.1", 0)
+
+
+def accepted(head: bytes) -> bytes:
+    [key] = [
+        line.split(b": ")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key")
+    ]
+    return (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + accept_key(key.decode()).encode() + b"\r\n\r\n"
+    )
+
+
+@pytest.mark.parametrize("cut", [0, 1, 7, 90, 126, 127, 128, 129, 130, 131, 132, 140, 200])
+def test_frames_in_one_segment_with_the_answer_are_not_lost(run: Run, cut: int) -> None:
+    codec = FrameCodec(server=True, max_size_bytes=1 << 20)
+    frames = codec.encode("session.created") + codec.encode("session.updated")
+
+    def answer(head: bytes) -> list[bytes]:
+        stream = accepted(head) + frames
+        return [stream[:cut], stream[cut:]] if cut else [stream]
+
+    async def main() -> None:
+        async with await raw_server(answer) as server:
+            port = server.sockets[0].getsockname()[1]
+            socket_ = await dial(f"ws://127.0.0.1:{port}/", {})
+            owner = Owner()
+            socket_.start(owner.frame, owner.closed)
+            await until(lambda: len(owner.heard) == 2)
+            assert owner.heard == ["session.created", "session.updated"]
+            socket_.close()
+            await socket_.released()
+
+    run(main())
+
+
+def test_a_frame_of_which_only_half_comes_with_the_answer(run: Run) -> None:
+    codec = FrameCodec(server=True, max_size_bytes=1 << 20)
+    frame = codec.encode("x" * 300)
+
+    async def main() -> None:
+        async with await raw_server(lambda head: [accepted(head) + frame[:100], frame[100:]]) as server:
+            socket_ = await dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", {})
+            owner = Owner()
+            socket_.start(owner.frame, owner.closed)
+            await until(lambda: owner.heard == ["x" * 300])
+            socket_.close()
+            await socket_.released()
+            assert owner.ends == [(1006, "the peer left without a close frame")]
+
+    run(main())
+
+
+def test_a_server_that_vanishes(run: Run) -> None:
+    async def main() -> None:
+        async def handler(connection: ServerConnection) -> None:
+            connection.transport.abort()
+
+        async with upstream(handler) as url:
+            socket_ = await dial(url, {})
+            owner = Owner()
+            socket_.start(owner.frame, owner.closed)
+            await socket_.released()
+            [(code, reason)] = owner.ends
+            assert code == 1006
+            assert reason
+
+    run(main())
+
+
+def test_a_server_that_stops_reading_costs_a_bounded_outbox(run: Run) -> None:
+    async def main() -> None:
+        async def deaf(connection: ServerConnection) -> None:
+            connection.transport.pause_reading()
+            await asyncio.sleep(0.2)
+            connection.transport.abort()
+
+        async with upstream(deaf) as url:
+            socket_ = await dial(url, {})
+            owner = Owner()
+            socket_.start(owner.frame, owner.closed)
+            most = 0
+            for _ in range(2000):
+                socket_.send("x" * 10_000)
+                most = max(most, socket_.outbox_bytes)
+                await asyncio.sleep(0)
+                if owner.ends:
+                    break
+            assert owner.ends == [(1006, "outbox full")]
+            assert most <= 1 << 20
+            await socket_.released()
+
+    run(main())
+
+
+# --- dialling in vain
+
+
+async def failure(url: str, **options: Any) -> DialError:
+    with pytest.raises(DialError) as caught:
+        await dial(url, {"Authorization": "Bearer invented-secret"}, **options)
+    assert "invented-secret" not in str(caught.value)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "expected"),
+    [
+        (
+            401,
+            {},
+            {"error": {"code": "invalid_api_key", "message": "Incorrect key: sk-shown-in-part"}},
+            ("invalid_api_key", "Unauthorized", 401, None),
+        ),
+        (
+            429,
+            {"Retry-After": "7"},
+            {"error": {"type": "insufficient_quota", "code": None, "message": "You exceeded your quota."}},
+            ("insufficient_quota", "You exceeded your quota.", 429, 7.0),
+        ),
+        (
+            503,
+            {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"},
+            "busy",
+            ("refused", "Service Unavailable", 503, 0),
+        ),
+        (503, {"Retry-After": "soon"}, ["?"], ("refused", "Service Unavailable", 503, None)),
+        (200, {}, None, ("refused", "OK", 200, None)),
+    ],
+)
+def test_an_answer_that_is_no_101(
+    run: Run, status: int, headers: dict[str, str], body: Any, expected: tuple[str, str, int, float | None]
+) -> None:
+    async def main() -> None:
+        def refuse(connection: ServerConnection, _request: Request) -> Response:
+            response = connection.respond(status, json.dumps(body))
+            for name, value in headers.items():
+                response.headers[name] = value
+            return response
+
+        async with upstream(nothing, process_request=refuse) as url:
+            error = await failure(url)
+            assert (error.code, error.reason, error.status, error.retry_after_s) == expected
+
+    run(main())
+
+
+def test_wrong_credentials(run: Run) -> None:
+    async def main() -> None:
+        async with upstream(nothing, process_request=basic_auth(credentials=("a", "b"))) as url:
+            error = await failure(url)
+            assert error.status == 401
+            assert str(error) == "Unauthorized (HTTP 401, refused)"
+
+    run(main())
+
+
+def test_nobody_listens(run: Run) -> None:
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+        error = await failure(f"ws://127.0.0.1:{port}/")
+        assert (error.code, error.status) == ("unreachable", None)
+
+    run(main())
+
+
+def test_a_server_that_accepts_and_says_nothing(run: Run) -> None:
+    async def main() -> None:
+        async with await raw_server(lambda _head: []) as server:
+            error = await failure(
+                f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", open_timeout_s=0.05
+            )
+            assert (error.code, error.reason) == ("timeout", "no websocket within 0.05 s")
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        accepted(b"Sec-WebSocket-Key: another\r\n\r\n"),
+        b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
+    ],
+)
+def test_an_answer_that_is_no_handshake(run: Run, answer: bytes) -> None:
+    async def main() -> None:
+        async with await raw_server(lambda _head: [answer]) as server:
+            error = await failure(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+            assert (error.code, error.status) == ("bad_handshake", None)
+
+    run(main())
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1/", "nonsense", "ws://", "ws://127.0.0.1:99999/"])
+def test_an_address_that_is_none(run: Run, url: str) -> None:
+    async def main() -> None:
+        assert (await failure(url)).code in ("bad_url", "unreachable")
+
+    run(main())
+
+
+def test_a_redirect_does_not_carry_our_headers_to_another_origin(run: Run) -> None:
+    async def main() -> None:
+        called: list[str] = []
+
+        async def stranger(connection: ServerConnection) -> None:
+            called.append("here")
+            await nothing(connection)
+
+        async with upstream(stranger) as elsewhere:
+
+            def redirect(connection: ServerConnection, _request: Request) -> Response:
+                response = connection.respond(302, "")
+                response.headers["Location"] = elsewhere
+                return response
+
+            async with upstream(nothing, process_request=redirect) as url:
+                assert (await failure(url)).status == 302
+        assert called == []
+
+    run(main())
+
+
+def test_a_dial_that_is_cancelled_leaves_nothing(run: Run) -> None:
+    async def main() -> None:
+        async with await raw_server(lambda _head: []) as server:
+            task = asyncio.create_task(dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", {}))
+            await asyncio.sleep(0.02)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await asyncio.sleep(0.02)
+
+    run(main())
+
+
+# --- TLS and proxies
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for 127.0.0.1, made on the spot."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    where = ["-keyout", str(path), "-out", f"{path}.crt", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([openssl, *made.split(), *where], check=True, capture_output=True)
+    path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
+    return path
+
+
+def server_tls(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+@asynccontextmanager
+async def connect_proxy(seen: list[bytes]) -> AsyncIterator[str]:
+    """An HTTP proxy that knows CONNECT."""
+
+    async def splice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        seen.append(head.split(b"\r\n")[0])
+        host, _, port = head.split()[1].decode().rpartition(":")
+        there_reader, there_writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        await asyncio.gather(
+            splice(reader, there_writer), splice(there_reader, writer), return_exceptions=True
+        )
+
+    async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+@pytest.mark.parametrize("secure", [False, True])
+def test_the_same_call_over_tls_and_through_a_proxy(
+    run: Run, request: pytest.FixtureRequest, secure: bool, proxied: bool
+) -> None:
+    certificate: Path | None = request.getfixturevalue("certificate") if secure else None
+    trust = ssl.create_default_context(cafile=str(certificate)) if certificate else None
+
+    async def main() -> None:
+        seen: list[bytes] = []
+        options = {"ssl": server_tls(certificate)} if certificate else {}
+        async with upstream(echo, **options) as url, connect_proxy(seen) as proxy:
+            socket_ = await dial(url, {}, ssl=trust, proxy=proxy if proxied else None)
+            owner = Owner()
+            socket_.start(owner.frame, owner.closed)
+            socket_.send("over")
+            socket_.send("x" * 200_000)
+            await until(lambda: len(owner.heard) == 2)
+            socket_.close(1000, "and out")
+            await socket_.released()
+            assert owner.ends == [(1000, "and out")]
+        assert len(seen) == proxied
+
+    run(main())
+
+
+def test_a_certificate_nobody_vouches_for(run: Run, certificate: Path) -> None:
+    async def main() -> None:
+        async with upstream(nothing, ssl=server_tls(certificate)) as url:
+            assert (await failure(url)).code == "tls"
+
+    run(main())
+
+
+def test_a_peer_that_vanishes_over_tls_is_freed_in_time(run: Run, certificate: Path) -> None:
+    trust = ssl.create_default_context(cafile=str(certificate))
+
+    async def main() -> None:
+        async def deaf(connection: ServerConnection) -> None:
+            connection.transport.pause_reading()
+            await freed.wait()
+            connection.transport.abort()
+
+        freed = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        async with upstream(deaf, ssl=server_tls(certificate)) as url:
+            socket_ = await dial(url, {}, ssl=trust)
+            owner = Owner()
+            socket_.start(owner.frame, owner.closed)
+            for _ in range(9):
+                socket_.send("x" * 100_000)
+            began = loop.time()
+            socket_.close()
+            await socket_.released()
+            assert owner.ends == [(1006, "the close handshake timed out")]
+            assert 0.4 < loop.time() - began < 1.0
+            freed.set()
+
+    run(main())
+
+
+def test_a_proxy_that_refuses(run: Run) -> None:
+    async def main() -> None:
+        async with await raw_server(lambda _head: [b"HTTP/1.1 407 Who Are You\r\n\r\n"]) as server:
+            proxy = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            assert (await failure("ws://127.0.0.1:9/", proxy=proxy)).code == "proxy"
+        error = await failure("ws://127.0.0.1:9/", proxy="gopher://user:invented-secret@127.0.0.1")
+        assert error.code == "proxy"
+
+    run(main())
+
+
+def test_messages_survive_their_slicing_by_the_network(run: Run) -> None:
+    codec = FrameCodec(server=True, max_size_bytes=1 << 20)
+    words = ["a" * size for size in (1, 125, 126, 300, 70_000)]
+    stream = b"".join(codec.encode(word) for word in words)
+    pieces = [stream[at : at + 9000] for at in range(0, len(stream), 9000)]
+
+    async def main() -> None:
+        async with await raw_server(lambda head: [accepted(head), *pieces]) as server:
+            socket_ = await dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", {})
+            owner = Owner()
+            socket_.start(owner.frame, owner.closed)
+            await until(lambda: len(owner.heard) == len(words))
+            assert owner.heard == words
+            socket_.close()
+            await socket_.released()
+
+    run(main())
