@@ -1,0 +1,229 @@
+"""Twilio Media Streams.
+
+https://www.twilio.com/docs/voice/media-streams/websocket-messages ("WebSocket Messages"), and for what Twilio
+refuses of ours https://www.twilio.com/docs/api/errors/31951 (31950, 31951).
+
+A frame of the caller's sound is decoded once, into typed fields: its base64 stays text. What we rely on
+must be as documented. The rest is not looked at, and kinds and fields we have never heard of are let pass.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from bridge.codecs import PCMU, AudioFormat, is_clean, size_bytes
+from bridge.core.messages import (
+    CallerAudio,
+    CarrierCommand,
+    CarrierEvent,
+    ClearPlayout,
+    DigitPressed,
+    MarkReached,
+    PlayAudio,
+    SendMark,
+    Started,
+    Stopped,
+)
+from bridge.errors import BrokenInvariant, CarrierError, elide
+
+MAX_FRAME_CHARACTERS: Final = 64 * 1024
+"""Of a frame we accept; the socket has the same limit. A frame of sound has about 400."""
+
+# What only the gates may see, wherever it stands in a start: parameters that prove something, by name, and
+# phone numbers.
+_SECRET_NAME: Final = re.compile(r"token|secret|password|authorization|api_?key", re.IGNORECASE)
+_PHONE_NUMBER: Final = re.compile(r"\+[0-9]{6,15}")
+_DIGITS: Final = frozenset("0123456789*#ABCD")
+
+
+class _Media(msgspec.Struct, gc=False):
+    payload: str
+    timestamp: Annotated[int, msgspec.Meta(ge=0)] = 0
+    track: str = "inbound"
+
+
+class _Mark(msgspec.Struct, gc=False):
+    name: str
+
+
+class _Dtmf(msgspec.Struct, gc=False):
+    digit: str
+
+
+class _Frame(msgspec.Struct, gc=False, rename="camel"):
+    """Any message that comes fifty times a second or might; a start is read by itself."""
+
+    event: str
+    stream_sid: str = ""
+    media: _Media | None = None
+    mark: _Mark | None = None
+    dtmf: _Dtmf | None = None
+
+
+class _MediaFormat(msgspec.Struct, gc=False, rename="camel"):
+    encoding: str
+    sample_rate: int
+    channels: int
+
+
+class _Start(msgspec.Struct, gc=False, rename="camel"):
+    account_sid: str
+    call_sid: str
+    stream_sid: Annotated[str, msgspec.Meta(pattern=r"^[\w.:-]{1,128}$")]
+    media_format: _MediaFormat
+    custom_parameters: dict[str, str] | None = None
+
+
+class _StartFrame(msgspec.Struct, gc=False, rename="camel"):
+    stream_sid: str
+    start: _Start
+
+
+class _Kind(msgspec.Struct, gc=False):
+    event: str
+
+
+# The timestamp comes as a string, sampleRate as a number: lax decoding reads a number out of either.
+_decode_frame = msgspec.json.Decoder(_Frame, strict=False).decode
+_decode_start = msgspec.json.Decoder(_StartFrame, strict=False).decode
+_decode_kind = msgspec.json.Decoder(_Kind).decode
+
+# What bad input raises: DecodeError and UnicodeError are ValueErrors, and arrays may be nested too deep.
+_UNREADABLE = (ValueError, RecursionError)
+_KNOWN: Final = frozenset({"start", "media", "dtmf", "mark", "stop"})
+_PLAIN: Final = frozenset({"connected", "media", "dtmf", "mark", "stop"})
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+class Twilio:
+    """The carrier leg of one call. Remembers the stream's id, as the pieces that it writes with."""
+
+    __slots__ = ("_clear", "_mark", "_media", "_stream_id")
+
+    audio: Final[AudioFormat] = PCMU
+    marks: Final = True
+
+    def __init__(self) -> None:
+        self._stream_id: str | None = None
+        self._media = self._mark = self._clear = ""
+
+    def parse(self, frame: str | bytes) -> CarrierEvent | None:
+        # Twilio, "Error 31950": a binary frame is malformed. What holds for our frames holds for theirs.
+        if not isinstance(frame, str):
+            raise CarrierError("a binary frame", frame=frame)
+        if len(frame) > MAX_FRAME_CHARACTERS:
+            raise CarrierError(f"a frame of more than {MAX_FRAME_CHARACTERS} characters", frame=frame)
+        try:
+            message = _decode_frame(frame)
+        except _UNREADABLE as unreadable:
+            self._refuse_if_known(frame, unreadable)
+            return None
+        media = message.media
+        if media is not None and message.event == "media" and message.stream_sid == self._stream_id:
+            # It goes on as it came, inside of the upstream's JSON: only base64 can say nothing there.
+            if not is_clean(media.payload):
+                raise CarrierError("media whose payload is not base64", frame=frame)
+            if media.payload and media.track == "inbound":
+                return CallerAudio(media.payload, size_bytes(media.payload), media.timestamp)
+            return None  # nothing to hear, or our own sound come back
+        return self._rare(message, frame)
+
+    def _rare(self, message: _Frame, frame: str) -> CarrierEvent | None:
+        event = message.event
+        if event not in _KNOWN:
+            return None
+        if event == "start":
+            return self._start(frame)
+        if self._stream_id is None:
+            raise CarrierError(f"{event} before start", frame=frame)
+        if message.stream_sid != self._stream_id:
+            raise CarrierError(f"{event} of another stream", frame=frame)
+        if event == "stop":
+            return Stopped()
+        if event == "mark" and message.mark is not None:
+            return MarkReached(message.mark.name)
+        if event == "dtmf" and message.dtmf is not None:
+            # Twilio, "Dtmf message": one key. It may become words to the model, so it is checked to be one.
+            if message.dtmf.digit not in _DIGITS:
+                raise CarrierError("dtmf that is not one key", frame=frame)
+            return DigitPressed(message.dtmf.digit)
+        raise CarrierError(f"{event} without its {event} object", frame=frame)
+
+    def _start(self, frame: str) -> Started:
+        if self._stream_id is not None:
+            raise CarrierError("a second start", frame=frame)
+        try:
+            message = _decode_start(frame)
+        except _UNREADABLE as unreadable:
+            raise CarrierError(f"start not as documented: {unreadable}", frame=frame) from unreadable
+        start = message.start
+        if message.stream_sid != start.stream_sid:
+            raise CarrierError("start whose two stream ids differ", frame=frame)
+        # Twilio, "Start message": these three never change. But <Stream> has grown audioFormat and
+        # sampleRate, and sound in another format would only be noise: anything else is refused.
+        got = start.media_format
+        if (got.encoding, got.sample_rate, got.channels) != ("audio/x-mulaw", 8000, 1):
+            told = f"{got.encoding}/{got.sample_rate}/{got.channels}"
+            raise CarrierError(f"start in the format {told}, not audio/x-mulaw/8000/1", frame=frame)
+        self._remember(start.stream_sid)
+        return Started(start.stream_sid, start.call_sid, start.account_sid, start.custom_parameters or {})
+
+    def _remember(self, stream_id: str) -> None:
+        # Twilio, "Error 31951": a message with a field too few or too many, or the id of another stream, is
+        # lost, and only the first one is reported. So the three shapes exist once; only values are put in.
+        self._stream_id = stream_id
+        sid = _json(stream_id)
+        self._media = f'{{"event":"media","streamSid":{sid},"media":{{"payload":"'
+        self._mark = f'{{"event":"mark","streamSid":{sid},"mark":{{"name":'
+        self._clear = f'{{"event":"clear","streamSid":{sid}}}'
+
+    @staticmethod
+    def _refuse_if_known(frame: str, unreadable: Exception) -> None:
+        """A field of the wrong type is no matter in a message of a kind that we do not know."""
+        try:
+            event = _decode_kind(frame).event
+        except _UNREADABLE as cause:
+            raise CarrierError(f"not a message of Twilio's: {cause}", frame=frame) from cause
+        if event in _KNOWN:
+            raise CarrierError(f"{event} not as documented: {unreadable}", frame=frame) from unreadable
+
+    def write(self, command: CarrierCommand) -> str:
+        if self._stream_id is None:
+            # Every message of ours names the stream, and it is start that names it to us.
+            raise BrokenInvariant(f"{type(command).__name__} before the stream has started")
+        match command:
+            case PlayAudio():
+                return f'{self._media}{command.audio}"}}}}'
+            case SendMark():
+                return f"{self._mark}{_json(command.name)}}}}}"
+            case ClearPlayout():
+                return self._clear
+
+    @staticmethod
+    def redact(frame: str | bytes) -> str:
+        if isinstance(frame, str) and len(frame) <= MAX_FRAME_CHARACTERS:
+            try:
+                if _decode_kind(frame).event in _PLAIN:
+                    return frame
+                return _json(_redacted(msgspec.json.decode(frame)))
+            except _UNREADABLE:
+                pass
+        return elide(frame)
+
+
+def _redacted(value: Any) -> Any:
+    """A tree without its secrets, whatever a carrier may one day add to its start."""
+    if isinstance(value, str):
+        return _PHONE_NUMBER.sub("+…", value)
+    if isinstance(value, dict):
+        shown = ((name, part) for name, part in value.items() if not _SECRET_NAME.search(name))
+        return {_redacted(name): _redacted(part) for name, part in shown}
+    if isinstance(value, list):
+        return [_redacted(part) for part in value]
+    return value
