@@ -1,0 +1,388 @@
+"""The Realtime dialect: OpenAI coined it, most vendors imitate it.
+
+https://developers.openai.com/api/docs/guides/realtime-conversations and the API reference's "Realtime client
+events" and "Realtime server events". GA names are spoken; the older spellings of six events are understood.
+
+A delta of the model's sound is decoded once, into typed fields: its base64 stays text. Rare events keep their
+inner objects undecoded, and are read a second time when we want them.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Any, ClassVar, Final, TypeAlias
+
+import msgspec
+
+from bridge.codecs import is_clean, size_bytes
+from bridge.core import messages as m
+from bridge.errors import UpstreamError
+
+from . import client_events
+from . import server_events as wire
+from .client_events import client_event
+from .configuration import differences, formats_ok, in_force, turn_detection_does
+
+MAX_FRAME_CHARACTERS: Final = 8 * 1024 * 1024
+"""Of a frame we accept; the socket has the same limit. Long deltas and sessions with many tools are large."""
+
+SessionTree: TypeAlias = Callable[[m.SessionConfig, bool], dict[str, Any]]
+"""How a vendor spells a configuration; the second argument says that it is not the session's first."""
+
+
+class Auth(enum.Enum):
+    """How a vendor wants to be shown the key."""
+
+    BEARER = "Authorization: Bearer"
+    API_KEY = "api-key"
+    NONE = "none"
+
+
+class Dial(msgspec.Struct, frozen=True):
+    """Where a session is to be had, without the key: this may be logged and recorded."""
+
+    url: str
+    headers: dict[str, str] = {}
+    auth: Auth = Auth.BEARER
+
+
+_AUDIO_DELTA: Final = "response.output_audio.delta"
+
+
+class Realtime:
+    """Both directions of one upstream session. It remembers what it asked for and has no answer to yet."""
+
+    __slots__ = (
+        "_approvals",
+        "_asked",
+        "_awaited",
+        "_configured",
+        "_count",
+        "_epoch",
+        "_names_conversations",
+        "_tree",
+        "_whose",
+    )
+
+    def __init__(self, session_tree: SessionTree, epoch: int = 1) -> None:
+        self._tree = session_tree
+        self._epoch = epoch
+        self._count = 0
+        self._configured: dict[str, Any] | None = None  # the tree whose answer came last
+        self._awaited: dict[str, dict[str, Any]] = {}  # trees whose answer has not come, by event id
+        self._asked: dict[str, bool] = {}  # tags of responses that have not begun; true for an aside
+        self._whose: dict[str, str] = {}  # items being made, and the response that makes them
+        self._approvals: set[str] = set()
+        self._names_conversations = False
+
+    # --- what comes in -----------------------------------------------------------------------------------
+
+    def parse(self, frame: str | bytes) -> m.UpstreamEvent | None:
+        if not isinstance(frame, str):
+            raise UpstreamError("a binary frame", frame=frame)
+        if len(frame) > MAX_FRAME_CHARACTERS:
+            raise UpstreamError(f"a frame of more than {MAX_FRAME_CHARACTERS} characters", frame=frame)
+        try:
+            event = wire.decode_event(frame)
+        except wire.UNREADABLE as unreadable:
+            self._refuse_if_known(frame, unreadable)
+            return None
+        if event.type == _AUDIO_DELTA:  # as _audio_delta reads it, without the ways to fail
+            delta, item_id, response_id = event.delta, event.item_id, event.response_id
+            if delta and item_id and response_id and is_clean(delta):
+                size = size_bytes(delta)
+                return m.AudioDelta(response_id, item_id, event.content_index or 0, delta, size, self._epoch)
+        reader = self._readers.get(event.type)
+        if reader is None:
+            return None
+        try:
+            return reader(self, event)
+        except wire.UNREADABLE as unreadable:
+            raise UpstreamError(f"{event.type} {unreadable}", frame=frame) from unreadable
+
+    def _refuse_if_known(self, frame: str, unreadable: Exception) -> None:
+        """A field of the wrong type is no matter in an event that we do not read."""
+        try:
+            kind = wire.decode_kind(frame).type
+        except wire.UNREADABLE as cause:
+            raise UpstreamError(f"not a server event: {cause}", frame=frame) from cause
+        if kind in self._readers:
+            raise UpstreamError(f"{kind} not as documented: {unreadable}", frame=frame) from unreadable
+
+    def _session_created(self, event: wire.Event) -> m.SessionCreated:
+        session = wire.decode_session(event.session)
+        return m.SessionCreated(self._epoch, session.id or "", int(session.expires_at or 0))
+
+    def _session_updated(self, event: wire.Event) -> m.SessionUpdated:
+        session = in_force(wire.decode_tree(event.session))
+        # It does not echo our event id, but updates are answered in order.
+        if self._awaited:
+            self._configured = self._awaited.pop(next(iter(self._awaited)))
+        asked = self._configured
+        return m.SessionUpdated(
+            self._epoch,
+            formats_ok(session),
+            turn_detection_does("interrupt_response", session, asked),
+            turn_detection_does("create_response", session, asked),
+            () if asked is None else tuple(differences(asked, session)),
+        )
+
+    def _speech_started(self, event: wire.Event) -> m.SpeechStarted:
+        return m.SpeechStarted(event.item_id or "", int(event.audio_start_ms or 0), self._epoch)
+
+    def _speech_stopped(self, event: wire.Event) -> m.SpeechStopped:
+        return m.SpeechStopped(event.item_id or "", int(event.audio_end_ms or 0), self._epoch)
+
+    def _committed(self, event: wire.Event) -> m.TurnCommitted:
+        return m.TurnCommitted(_required(event.item_id, "item_id"), self._epoch)
+
+    def _idled(self, event: wire.Event) -> m.CallerIdled:
+        return m.CallerIdled(event.item_id or "", self._epoch)
+
+    def _item_added(self, event: wire.Event) -> m.ItemAdded:
+        item = wire.decode_item(event.item)
+        item_id = _required(item.id, "item.id")
+        content = wire.if_readable(wire.decode_content, item.content) or ()
+        return m.ItemAdded(
+            item_id,
+            item.type or "message",
+            item.role or "",
+            "".join(part.text or part.transcript or "" for part in content),
+            event.previous_item_id,
+            self._whose.pop(item_id, ""),
+            self._epoch,
+        )
+
+    def _output_item_added(self, event: wire.Event) -> None:
+        # conversation.item.added, which comes next, does not say which response makes the item.
+        item = wire.decode_item(event.item)
+        if item.id and event.response_id:
+            self._whose[item.id] = event.response_id
+
+    def _output_item_done(self, event: wire.Event) -> m.ToolCalled | m.VendorNote | None:
+        # A function call is also told by response.function_call_arguments.done, and again in response.done.
+        # This one knows whether it is whole: "incomplete" was cut off in the middle of its arguments.
+        item = wire.decode_item(event.item)
+        if item.type != "function_call":
+            return self._item_done(event)
+        return m.ToolCalled(
+            _required(event.response_id, "response_id"),
+            _required(item.id, "item.id"),
+            _required(item.call_id, "item.call_id"),
+            _required(item.name, "item.name"),
+            item.arguments or "",
+            item.status in (None, "completed"),
+            self._epoch,
+        )
+
+    def _item_done(self, event: wire.Event) -> m.VendorNote | None:
+        # An approval may be asked for in a response or outside of one, and is told twice when in one.
+        item = wire.decode_item(event.item)
+        if item.type != "mcp_approval_request" or item.id in self._approvals:
+            return None
+        self._approvals.add(_required(item.id, "item.id"))
+        return m.VendorNote(item.type, bytes(event.item).decode(), self._epoch)
+
+    def _item_deleted(self, event: wire.Event) -> m.ItemGone:
+        return m.ItemGone(_required(event.item_id, "item_id"), self._epoch)
+
+    def _transcribed(self, event: wire.Event) -> m.CallerTranscribed:
+        item_id = _required(event.item_id, "item_id")
+        usage = wire.if_readable(wire.decode_usage, event.usage)
+        seconds = usage.seconds or 0.0 if usage else 0.0
+        tokens = _counted(usage) if usage and usage.input_tokens is not None else None
+        return m.CallerTranscribed(item_id, event.transcript or "", False, seconds, tokens, self._epoch)
+
+    def _untranscribed(self, event: wire.Event) -> m.CallerTranscribed:
+        return m.CallerTranscribed(_required(event.item_id, "item_id"), "", failed=True, epoch=self._epoch)
+
+    def _response_started(self, event: wire.Event) -> m.ResponseStarted:
+        response = wire.decode_response(event.response)
+        response_id = _required(response.id, "response.id")
+        tagged = response.metadata.get("tag") if isinstance(response.metadata, dict) else None
+        tag = tagged if isinstance(tagged, str) else ""
+        conversation_id = response.conversation_id
+        self._names_conversations |= isinstance(conversation_id, str)
+        aside = self._asked.pop(tag, None)
+        if aside is None:
+            # Not ours. API reference, response.conversation_id: null for one outside of the conversation. But
+            # some servers never name a conversation: there, a response must be marked as well.
+            marked = self._names_conversations or bool(response.metadata)
+            aside = conversation_id is None and marked
+        return m.ResponseStarted(response_id, tag, aside, self._epoch)
+
+    def _response_done(self, event: wire.Event) -> m.ResponseDone:
+        # The last word on a response, and the next one waits for it: only the id can make it worthless.
+        response = wire.decode_response(event.response)
+        response_id = _required(response.id, "response.id")
+        self._whose = {item_id: whose for item_id, whose in self._whose.items() if whose != response_id}
+        details = wire.if_readable(wire.decode_details, response.status_details) or wire.StatusDetails()
+        error = details.error or wire.Fault()
+        why = details.reason or _text(error.code) or _text(error.type)
+        usage = wire.if_readable(wire.decode_usage, response.usage)
+        tokens = None if usage is None else _counted(usage)
+        return m.ResponseDone(response_id, response.status or "completed", why, tokens, self._epoch)
+
+    def _audio_delta(self, event: wire.Event) -> m.AudioDelta | None:
+        response_id = _required(event.response_id, "response_id")
+        item_id = _required(event.item_id, "item_id")
+        audio = event.delta
+        if audio is None:
+            raise ValueError("without delta")
+        # It goes on as it came, inside of the carrier's JSON: only base64 can say nothing there.
+        if not is_clean(audio):
+            raise ValueError("whose delta is not base64")
+        if not audio:
+            return None
+        part, size = event.content_index or 0, size_bytes(audio)
+        return m.AudioDelta(response_id, item_id, part, audio, size, self._epoch)
+
+    def _audio_done(self, event: wire.Event) -> m.AudioDone:
+        response_id = _required(event.response_id, "response_id")
+        item_id = _required(event.item_id, "item_id")
+        return m.AudioDone(response_id, item_id, event.content_index or 0, self._epoch)
+
+    def _spoken(self, event: wire.Event) -> m.TextDelta | None:
+        return self._words(event, spoken=True)
+
+    def _written(self, event: wire.Event) -> m.TextDelta | None:
+        return self._words(event, spoken=False)
+
+    def _words(self, event: wire.Event, *, spoken: bool) -> m.TextDelta | None:
+        response_id = _required(event.response_id, "response_id")
+        item_id = _required(event.item_id, "item_id")
+        if event.delta is None:
+            raise ValueError("without delta")
+        if not event.delta:
+            return None
+        return m.TextDelta(response_id, item_id, event.content_index or 0, event.delta, spoken, self._epoch)
+
+    def _fault(self, event: wire.Event) -> m.UpstreamFaulted:
+        fault = wire.decode_fault(event.error)
+        code, about = _text(fault.code), _text(fault.event_id)
+        # Older servers do not echo the event id here. Only one create at a time can have met a response.
+        if not about and code == "conversation_already_has_active_response":
+            about = next((f"create:{tag}" for tag, aside in self._asked.items() if not aside), "")
+        self._awaited.pop(about, None)
+        if about.startswith("create:"):
+            self._asked.pop(about.removeprefix("create:"), None)
+        message, param, kind = _text(fault.message), _text(fault.param), _text(fault.type)
+        return m.UpstreamFaulted(code, message, about, param, kind, self._epoch)
+
+    def _mcp(self, event: wire.Event) -> m.VendorNote:
+        body = msgspec.json.encode({"item_id": event.item_id}).decode()
+        return m.VendorNote(event.type, body, self._epoch)
+
+    def _conversation_created(self, _event: wire.Event) -> None:
+        self._names_conversations = True
+
+    _readers: ClassVar[dict[str, Callable[[Realtime, wire.Event], m.UpstreamEvent | None]]] = {
+        _AUDIO_DELTA: _audio_delta,
+        "response.output_audio.done": _audio_done,
+        "response.output_audio_transcript.delta": _spoken,
+        "response.output_text.delta": _written,
+        "session.created": _session_created,
+        "session.updated": _session_updated,
+        "input_audio_buffer.speech_started": _speech_started,
+        "input_audio_buffer.speech_stopped": _speech_stopped,
+        "input_audio_buffer.committed": _committed,
+        "input_audio_buffer.timeout_triggered": _idled,
+        "conversation.created": _conversation_created,
+        "conversation.item.added": _item_added,
+        "conversation.item.done": _item_done,
+        "conversation.item.deleted": _item_deleted,
+        "conversation.item.input_audio_transcription.completed": _transcribed,
+        "conversation.item.input_audio_transcription.failed": _untranscribed,
+        "response.created": _response_started,
+        "response.output_item.added": _output_item_added,
+        "response.output_item.done": _output_item_done,
+        "response.done": _response_done,
+        "error": _fault,
+        **dict.fromkeys(
+            (
+                "mcp_list_tools.in_progress",
+                "mcp_list_tools.completed",
+                "mcp_list_tools.failed",
+                "response.mcp_call.in_progress",
+                "response.mcp_call.completed",
+                "response.mcp_call.failed",
+            ),
+            _mcp,
+        ),
+        # As they were spelled before GA.
+        "response.audio.delta": _audio_delta,
+        "response.audio.done": _audio_done,
+        "response.audio_transcript.delta": _spoken,
+        "response.text.delta": _written,
+        "conversation.item.created": _item_added,
+    }
+
+    # --- what goes out -----------------------------------------------------------------------------------
+
+    def write(self, command: m.UpstreamCommand) -> str:
+        match command:
+            case m.AppendAudio():
+                return f'{{"type":"input_audio_buffer.append","audio":"{command.audio}"}}'
+            case m.TruncateItem(item_id, part, heard_ms):
+                cut = {"item_id": item_id, "content_index": part, "audio_end_ms": heard_ms}
+                return client_event("conversation.item.truncate", f"truncate:{item_id}", **cut)
+            case m.DeleteItem(item_id):
+                return client_event("conversation.item.delete", f"delete:{item_id}", item_id=item_id)
+            case m.CancelResponse(response_id):
+                which = {"response_id": response_id} if response_id else {}
+                return client_event("response.cancel", f"cancel:{response_id}", **which)
+            case m.CreateResponse():
+                return self._create(command)
+            case m.CreateItem(item_id):
+                return client_event(
+                    "conversation.item.create", f"item:{item_id}", item=client_events.item(command)
+                )
+            case m.ConfigureSession():
+                return self._configure(command)
+            case m.CommitAudio():
+                return client_event("input_audio_buffer.commit", "commit")
+            case m.ForgetAudio():
+                return client_event("input_audio_buffer.clear", "forget")
+            case m.SendVendorEvent(body):
+                return body
+
+    def _configure(self, command: m.ConfigureSession) -> str:
+        tree = self._tree(command.config, command.again)
+        self._count += 1
+        event_id = f"configure:{self._count}"
+        self._awaited[event_id] = tree
+        return client_event("session.update", event_id, session=tree)
+
+    def _create(self, command: m.CreateResponse) -> str:
+        self._asked[command.tag] = command.aside
+        return client_event(
+            "response.create", f"create:{command.tag}", response=client_events.response(command)
+        )
+
+
+def _required(value: str | None, name: str) -> str:
+    if not value:
+        raise ValueError(f"without {name}")
+    return value
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _counted(usage: wire.Usage) -> m.Usage:
+    """Tokens by kind; what a server leaves out is 0."""
+    tokens_in = usage.input_token_details or wire.Tokens()
+    cached = tokens_in.cached_tokens_details or wire.Tokens()
+    tokens_out = usage.output_token_details or wire.Tokens()
+    return m.Usage(
+        text_in=tokens_in.text_tokens or 0,
+        audio_in=tokens_in.audio_tokens or 0,
+        image_in=tokens_in.image_tokens or 0,
+        cached_text=cached.text_tokens or 0,
+        cached_audio=cached.audio_tokens or 0,
+        cached_image=cached.image_tokens or 0,
+        text_out=tokens_out.text_tokens or 0,
+        audio_out=tokens_out.audio_tokens or 0,
+    )
