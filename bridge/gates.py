@@ -1,0 +1,305 @@
+"""Who may come in: signatures of webhooks and upgrades, stream tokens, and how many may wait at the door.
+
+All of it fails closed. A signature proves that a request was made by the carrier, at some time: it has
+neither date nor nonce, and the one of a constant stream URL is the same for every call. What binds a stream
+to one call is its token: made for a proven webhook, good for a minute, once.
+
+https://www.twilio.com/docs/usage/security and https://www.twilio.com/docs/usage/webhooks/webhooks-security
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import itertools
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from itsdangerous import BadData, TimestampSigner, URLSafeTimedSerializer
+from starlette.datastructures import Headers, ImmutableMultiDict
+from twilio.request_validator import (
+    SIGNATURE_HEADER,
+    SIGNATURE_SETTINGS_HEADER,
+    RequestValidator,
+    get_signature_algorithm,
+)
+
+from .errors import ConfigError, SignatureError
+from .settings import Settings
+
+TOKEN_LIFE_S: Final = 60
+TOKEN_MAX_CHARS: Final = 480
+"""Twilio, "<Stream>": name and value of a parameter together stay under 500 characters."""
+_CLOCK_SLACK_S: Final = 5
+_CALLS_REMEMBERED: Final = 10_000
+_SPENT: Final = "spent"
+
+
+class Signatures:
+    """Checks `X-Twilio-Signature`, against PUBLIC_URL and nothing a request says about itself.
+
+    Paths are what the carrier requested below PUBLIC_URL, as it was on the wire. `demanded` is false under
+    BRIDGE_INSECURE: then every check passes.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.demanded: bool = not settings.insecure
+        if self.demanded and not (settings.public_url and settings.twilio_auth_token):
+            raise ConfigError("signatures need TWILIO_AUTH_TOKEN and PUBLIC_URL")
+        self._base = settings.public_url or ""
+        self._tokens = [RequestValidator(token.get_secret_value()) for token in settings.twilio_auth_token]
+        self._shared = {
+            key_id: (RequestValidator(key.secret.get_secret_value()), key.algorithm)
+            for key_id, key in settings.shared_keys.items()
+        }
+
+    def check_webhook(
+        self,
+        method: str,
+        path_and_query: str,
+        sent: Sequence[tuple[str, str]] | str | bytes,
+        headers: Mapping[str, str],
+    ) -> None:
+        """Raise SignatureError unless the carrier signed this request.
+
+        `sent` is a form's fields, all of them, blank and repeated ones too; or the raw body of another kind.
+        """
+        if not self.demanded:
+            return
+        # Twilio, "Validating requests": of a GET, only the URL is signed.
+        form: Mapping[str, str] | str
+        if method.upper() in ("GET", "HEAD"):
+            form = {}
+        elif isinstance(sent, bytes | str):
+            form = _text(sent)
+        else:
+            form = ImmutableMultiDict(list(sent))
+        self._check([self._base + _rooted(path_and_query)], form, headers)
+
+    def check_upgrade(self, path: str, headers: Mapping[str, str]) -> None:
+        """Raise SignatureError unless the carrier signed this websocket upgrade."""
+        if not self.demanded:
+            return
+        if "?" in path:
+            raise SignatureError("a stream URL has no query")
+        # Twilio, "Media Streams": the signed URL has the scheme wss; "Security", notes: if it does not match,
+        # append a slash.
+        url = f"ws{self._base.removeprefix('http')}{_rooted(path)}".removesuffix("/")
+        self._check([url, f"{url}/"], {}, headers)
+
+    def _check(self, urls: Iterable[str], form: Mapping[str, str] | str, headers: Mapping[str, str]) -> None:
+        found = headers if isinstance(headers, Headers) else Headers(headers)
+        signature = _only(found, SIGNATURE_HEADER)
+        if not signature:
+            raise SignatureError(f"no {SIGNATURE_HEADER}")
+        validators, algorithm = self._keys(_only(found, SIGNATURE_SETTINGS_HEADER))
+        try:
+            # A list, not a generator: every key is tried, so that time does not tell which one came close.
+            passed = [key.validate(url, form, signature, algorithm) for key in validators for url in urls]
+        except (IndexError, TypeError, ValueError) as error:  # a body without hash, half a surrogate, …
+            raise SignatureError("a request that no signature covers") from error
+        if not any(passed):
+            raise SignatureError(f"the signature is not one of {self._base}'s with our token")
+
+    def _keys(self, signed_with: str) -> tuple[list[RequestValidator], str | None]:
+        """Which keys may have signed, by the header that a shared key brings; without it, the auth tokens."""
+        if not signed_with:
+            return self._tokens, None
+        named = dict(part.partition("=")[::2] for part in signed_with.replace(" ", "").split(","))
+        validator, wanted = self._shared.get(named.get("key", ""), (None, None))
+        algorithm = str(get_signature_algorithm(signed_with)).upper()
+        if validator is None or wanted not in (None, algorithm):
+            raise SignatureError("signed with a key, or in a way, that BRIDGE_SHARED_KEYS does not have")
+        return [validator], algorithm
+
+
+def _only(headers: Headers, name: str) -> str:
+    """The header's value, empty without one. Twice the same header is nothing a carrier sends."""
+    given = headers.getlist(name)
+    if len(given) > 1:
+        raise SignatureError(f"{len(given)} headers {name}")
+    return given[0] if given else ""
+
+
+def _rooted(path: str) -> str:
+    # Pasted behind the base, anything else could be the rest of another host's name.
+    if not path.startswith("/"):
+        raise SignatureError("a path that does not begin with a slash")
+    return path
+
+
+def _text(body: str | bytes) -> str:
+    if isinstance(body, str):
+        return body
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise SignatureError("a body that is not text") from error
+
+
+class _Minted(NamedTuple):
+    token: str
+    nonce: str
+    at_s: float
+
+
+class StreamTokens:
+    """One-time tokens that bind a stream to the call whose webhook was proven.
+
+    `secret` is the key, or several with the one in use last; `now` gives seconds. Remembers its last 10,000
+    calls (a hundred bytes each), so that a webhook that is replayed gets nothing that opens anything.
+    """
+
+    def __init__(self, secret: bytes | Sequence[bytes], now: Callable[[], float] = time.time) -> None:
+        class Signer(TimestampSigner):
+            def get_timestamp(self) -> int:
+                return int(now())
+
+        self._now = now
+        self._serializer = URLSafeTimedSerializer(
+            [secret] if isinstance(secret, bytes) else list(secret),
+            salt=b"stream",
+            signer=Signer,
+            signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
+        )
+        self._waiting: dict[str, _Minted] = {}  # by call, oldest first
+        self._spent: dict[bytes, None] = {}  # calls that had theirs, by digest, oldest first
+        self._redeemed: dict[str, float] = {}  # nonces, oldest first
+
+    def mint(self, call_sid: str, account_sid: str, *, again: bool = False) -> str:
+        """The token of this call's stream. A retried webhook gets the same one; one that comes when the token
+        was used, or is too old, gets a word that is no token.
+
+        `again` is for a stream that follows an earlier one of the same call: it gets a new one then.
+        """
+        now_s = self._now()
+        self._forget(now_s)
+        if (waiting := self._waiting.get(call_sid)) is not None:
+            return waiting.token
+        if not again and _digest(call_sid) in self._spent:
+            return _SPENT
+        nonce = secrets.token_urlsafe(9)
+        token = str(self._serializer.dumps([call_sid, account_sid, nonce]))
+        self._waiting[call_sid] = _Minted(token, nonce, now_s)
+        return token
+
+    def redeem(self, token: str, call_sid: str, account_sid: str) -> str | None:
+        """Use the token of a stream that says it is this call's. None when it is; else why not, in words that
+        may be logged.
+
+        A token that this process did not make is good too, if it was made with our key: the webhook may have
+        been answered by the process that went away a moment ago.
+        """
+        if not token:
+            return "no stream token"
+        if len(token) > TOKEN_MAX_CHARS or not token.isascii():
+            return "a stream token that is not ours"
+        try:
+            (for_call, for_account, nonce), made = self._serializer.loads(token, return_timestamp=True)
+        except BadData:
+            return "a stream token that is not ours"
+        now_s = self._now()
+        if not -_CLOCK_SLACK_S <= int(now_s) - int(made.timestamp()) <= TOKEN_LIFE_S:
+            return "a stream token that is too old"
+        if not hmac.compare_digest(
+            f"{for_call} {for_account}".encode(), f"{call_sid} {account_sid}".encode()
+        ):
+            return "a stream token of another call"
+        # The nonce and not the token: the last letter of base64 can be written in four ways.
+        if nonce in self._redeemed:
+            return "a stream token that was used before"
+        self._forget(now_s)
+        self._redeemed[nonce] = now_s
+        if (waiting := self._waiting.get(call_sid)) is not None and waiting.nonce == nonce:
+            del self._waiting[call_sid]
+        self._spend(call_sid)
+        return None
+
+    def _forget(self, now_s: float) -> None:
+        """What is too old to be redeemed need not be remembered for that."""
+        for call_sid in list(
+            itertools.takewhile(lambda one: now_s - self._waiting[one].at_s > TOKEN_LIFE_S, self._waiting)
+        ):
+            del self._waiting[call_sid]
+            self._spend(call_sid)
+        since_s = now_s - TOKEN_LIFE_S - 2 * _CLOCK_SLACK_S
+        for nonce in list(itertools.takewhile(lambda one: self._redeemed[one] < since_s, self._redeemed)):
+            del self._redeemed[nonce]
+
+    def _spend(self, call_sid: str) -> None:
+        self._spent[_digest(call_sid)] = None
+        if len(self._spent) > _CALLS_REMEMBERED:
+            del self._spent[next(iter(self._spent))]
+
+
+# JSON can hold halves of surrogate pairs, and a stranger's will.
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(_bytes(one), _bytes(other))
+
+
+def _digest(call_sid: str) -> bytes:
+    return hashlib.blake2b(_bytes(call_sid), digest_size=16).digest()
+
+
+class Lobby:
+    """Sockets that came without a valid signature and have not started: a few in all, fewer from one address.
+
+    ::
+
+        place = lobby.enter(address)
+        if place is None: ...  # close the socket
+        with place: ...        # wait for its start
+    """
+
+    def __init__(self, in_all: int = 50, an_address: int = 10) -> None:
+        self._in_all = in_all
+        self._an_address = an_address
+        self._waiting: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return self._waiting.total()
+
+    def enter(self, address: str) -> Place | None:
+        """A place to wait in, to be left when the socket has started or gone. None if all are taken."""
+        if len(self) >= self._in_all or self._waiting[address] >= self._an_address:
+            return None
+        self._waiting[address] += 1
+        return Place(self, address)
+
+    def leave(self, address: str) -> None:
+        """What `Place.leave` does; whoever has a place leaves by that."""
+        self._waiting[address] -= 1
+        if not self._waiting[address]:
+            del self._waiting[address]
+
+
+class Place:
+    """One socket's place in the lobby. Leaving it twice is leaving it once."""
+
+    __slots__ = ("_address", "_lobby")
+
+    def __init__(self, lobby: Lobby, address: str) -> None:
+        self._lobby: Lobby | None = lobby
+        self._address = address
+
+    def leave(self) -> None:
+        """Give the place up."""
+        if self._lobby is not None:
+            self._lobby.leave(self._address)
+            self._lobby = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.leave()
