@@ -205,9 +205,7 @@ class StreamTokens:
         now_s = self._now()
         if not -_CLOCK_SLACK_S <= int(now_s) - int(made.timestamp()) <= TOKEN_LIFE_S:
             return "a stream token that is too old"
-        if not hmac.compare_digest(
-            f"{for_call} {for_account}".encode(), f"{call_sid} {account_sid}".encode()
-        ):
+        if not _same(f"{for_call} {for_account}", f"{call_sid} {account_sid}"):
             return "a stream token of another call"
         # The nonce and not the token: the last letter of base64 can be written in four ways.
         if nonce in self._redeemed:
