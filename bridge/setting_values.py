@@ -7,6 +7,7 @@ says what is wrong and what to do about it without repeating a secret or a phone
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import re
 import tempfile
@@ -81,6 +82,23 @@ def file(text: str) -> Path:
     if not path.is_file():
         raise Wrong("is not there", "name an existing file")
     return path
+
+
+def phrase_words(folder: Path) -> dict[str, str]:
+    """The words of each phrase in a folder, which has texts.json and a NAME.ulaw for each name in there, like
+    the bundled ones. Raises Wrong for a folder that is not like that.
+    """
+    try:
+        words = json.loads((folder / "texts.json").read_bytes())
+    except (OSError, ValueError):
+        words = None
+    if not isinstance(words, dict) or not all(isinstance(text, str) and text for text in words.values()):
+        raise Wrong("has no texts.json that says the words of each phrase", "see `phonebridge phrases`")
+    silent = set(words) ^ {path.stem for path in folder.glob("*.ulaw") if path.stat().st_size}
+    if silent or not words:
+        missing = ", ".join(sorted(silent)) or "all of them"
+        raise Wrong(f"has either no words or no sound for: {missing}", "each needs both")
+    return words
 
 
 def default_journal() -> Path:

@@ -20,6 +20,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, ValidationE
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from . import setting_values as values
+from . import sounds
 from .core.messages import CallConfig, SessionConfig, Sound
 from .errors import ConfigError
 from .setting_values import SharedKey, Wrong
@@ -215,17 +216,14 @@ class Settings(BaseSettings):
 
     def call_config(self) -> CallConfig:
         """How every call begins, unless its agent says otherwise. Holds no secret and no number."""
-        return CallConfig(session=self.session_config(), greeting=self.greeting, phrases=self.sounds())
+        return CallConfig(session=self.session_config(), greeting=self.greeting, phrases=self.spoken())
 
-    def sounds(self) -> dict[str, Sound]:
+    def spoken(self) -> dict[str, Sound]:
         """The spoken phrases by name: the bundled ones, and in their place those of BRIDGE_PHRASES."""
-        from . import sounds  # noqa: PLC0415
-
         found = {name: (sounds.load(name), sounds.text(name)) for name in sounds.phrase_names()}
         if self.phrases is not None:
-            for path in sorted(self.phrases.glob("*.ulaw")):
-                words = path.with_suffix(".txt")
-                found[path.stem] = (path.read_bytes(), words.read_text(encoding="utf-8").strip())
+            for name, words in values.phrase_words(self.phrases).items():
+                found[name] = ((self.phrases / f"{name}.ulaw").read_bytes(), words)
         return {name: Sound(b64encode(raw).decode(), len(raw), text) for name, (raw, text) in found.items()}
 
     def stream_token_secret(self) -> tuple[bytes, ...]:
@@ -346,19 +344,11 @@ def _on_the_way_out(settings: Settings) -> list[Mistake]:
         cure = "say `announce`, and callers are told; or `handled`, if you tell them by other means"
         found.append(Mistake("BRIDGE_CONSENT", "is not set, and sound is recorded", cure))
     if settings.phrases is not None:
-        found += _phrase_folder(settings.phrases)
+        try:
+            values.phrase_words(settings.phrases)
+        except Wrong as wrong:
+            found.append(Mistake("BRIDGE_PHRASES", wrong.what, wrong.cure))
     return found
-
-
-def _phrase_folder(folder: Path) -> list[Mistake]:
-    spoken = sorted(folder.glob("*.ulaw"))
-    if not spoken:
-        return [Mistake("BRIDGE_PHRASES", "is a folder without *.ulaw files", "see `phonebridge phrases`")]
-    return [
-        Mistake("BRIDGE_PHRASES", f"has {path.name} without its words", f"write them into {path.stem}.txt")
-        for path in spoken
-        if not path.with_suffix(".txt").is_file()
-    ]
 
 
 def _remarks(settings: Settings, demo: bool, env_file: object) -> list[str]:

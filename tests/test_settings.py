@@ -464,12 +464,30 @@ def test_every_call_begins_like_this() -> None:
 
 def test_phrases_of_ones_own_take_the_place_of_the_bundled_ones(tmp_path: Path) -> None:
     (tmp_path / "apology.ulaw").write_bytes(b"\x7f" * 160)
-    assert mistakes(phrases=str(tmp_path)) == {"BRIDGE_PHRASES": "has apology.ulaw without its words"}
-    (tmp_path / "apology.txt").write_text("Das tut mir leid.\n", encoding="utf-8")
+    (tmp_path / "texts.json").write_text('{"apology": "Das tut mir leid."}', encoding="utf-8")
     phrases = real(phrases=str(tmp_path)).call_config().phrases
     assert phrases["apology"] == Sound(base64.b64encode(b"\x7f" * 160).decode(), 160, "Das tut mir leid.")
     assert phrases["busy"].text == sounds.text("busy")
 
 
-def test_a_folder_without_phrases_is_a_mistake(tmp_path: Path) -> None:
-    assert mistakes(phrases=str(tmp_path)) == {"BRIDGE_PHRASES": "is a folder without *.ulaw files"}
+@pytest.mark.parametrize(
+    ("texts", "sound", "what"),
+    [
+        (None, b"\x7f", "has no texts.json that says the words of each phrase"),
+        ("{", b"\x7f", "has no texts.json that says the words of each phrase"),
+        ('["apology"]', b"\x7f", "has no texts.json that says the words of each phrase"),
+        ('{"apology": ""}', b"\x7f", "has no texts.json that says the words of each phrase"),
+        ("{}", b"\x7f", "has either no words or no sound for: apology"),
+        ("{}", None, "has either no words or no sound for: all of them"),
+        ('{"apology": "Oh."}', b"", "has either no words or no sound for: apology"),
+        ('{"apology": "Oh.", "../busy": "Oh."}', b"\x7f", "has either no words or no sound for: ../busy"),
+    ],
+)
+def test_a_phrase_needs_its_sound_and_its_words(
+    tmp_path: Path, texts: str | None, sound: bytes | None, what: str
+) -> None:
+    if texts is not None:
+        (tmp_path / "texts.json").write_text(texts)
+    if sound is not None:
+        (tmp_path / "apology.ulaw").write_bytes(sound)
+    assert mistakes(phrases=str(tmp_path)) == {"BRIDGE_PHRASES": what}
