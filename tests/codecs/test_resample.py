@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bridge.codecs.resample import RATES_HZ, Resampler
+from bridge.codecs.resample import RATES_HZ, Resampler, _filter
 
 PAIRS = list(permutations(RATES_HZ, 2))
 every_pair = pytest.mark.parametrize(("from_hz", "to_hz"), PAIRS, ids=[f"{a}-{b}" for a, b in PAIRS])
@@ -84,6 +84,13 @@ def test_going_down_three_samples_make_one() -> None:
     assert len(stream.resample(bytes(1))) == 2
 
 
+@every_pair
+def test_the_sums_are_exact_in_whatever_order_they_are_added(from_hz: int, to_hz: int) -> None:
+    taps = _filter(from_hz, to_hz).matrix * 2.0**24
+    assert (taps == np.rint(taps)).all()
+    assert np.abs(taps).sum(axis=0).max() * 32_768 < 2**53
+
+
 # -- the beginning and the end
 
 
@@ -142,6 +149,13 @@ def test_flush_of_nothing_is_nothing(too_little: bytes) -> None:
     stream.resample(tone(500, 8_000, ms=20))
     stream.reset()
     assert stream.flush() == b""
+
+
+@every_pair
+def test_half_a_sample_at_the_very_end_is_dropped(from_hz: int, to_hz: int) -> None:
+    whole, odd = Resampler(from_hz, to_hz), Resampler(from_hz, to_hz)
+    frame = tone(500, from_hz, ms=20)
+    assert odd.resample(frame + b"\x7f") + odd.flush() == whole.resample(frame) + whole.flush()
 
 
 @every_pair
