@@ -79,7 +79,7 @@ def parse(frame: str | bytes, stream_sid: str) -> Message:
         raise Refused("binary_frame")
     try:
         message: Message = _decode(frame)
-    except (msgspec.DecodeError, UnicodeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise Refused(_reason(frame)) from None
     if message.stream_sid != stream_sid:
         raise Refused("wrong_stream_sid")
@@ -89,7 +89,7 @@ def parse(frame: str | bytes, stream_sid: str) -> Message:
 def _reason(frame: str) -> str:
     try:
         body: Any = msgspec.json.decode(frame)
-    except (msgspec.DecodeError, UnicodeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return "not_json"
     if not isinstance(body, dict) or not isinstance(body.get("event"), str) or body["event"] not in _FIELDS:
         return "unknown_event"

@@ -1,0 +1,114 @@
+"""What an output item streams while it is open: spoken, written, or the arguments of a call."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from typing import Any, Protocol
+
+from .items import Item
+
+_WORD = re.compile(r"\s*\S+\s*")
+
+
+class Emit(Protocol):
+    """Sends one event."""
+
+    def __call__(self, kind: str, /, **fields: Any) -> None: ...
+
+
+class Utterance:
+    """Sound with its transcript, in deltas. `size_bytes` is how much the next one takes.
+
+    The words run a little ahead of the sound, and nothing ties the two: so it is on the wire.
+    """
+
+    def __init__(self, emit: Emit, location: dict[str, Any], item: Item, text: str, sound: bytes) -> None:
+        self.size_bytes = len(sound)
+        self._emit = emit
+        self._location = {**location, "content_index": 0}
+        self._item = item
+        self._words = _WORD.findall(text)
+        self._said = 0
+        self._sound = sound
+        self._sent_bytes = 0
+
+    @property
+    def left_bytes(self) -> int:
+        """Sound not sent yet."""
+        return len(self._sound) - self._sent_bytes
+
+    @property
+    def end_byte(self) -> int:
+        """Where the next delta will end."""
+        return min(self._sent_bytes + self.size_bytes, len(self._sound))
+
+    def open(self) -> None:
+        self._item.fields["content"] = [{"type": "output_audio", "transcript": ""}]
+        part = {"type": "audio", "transcript": ""}
+        self._emit("response.content_part.added", **self._location, part=part)
+
+    def say(self) -> None:
+        """The next delta of each."""
+        start, end = self._sent_bytes, self.end_byte
+        said = -(-len(self._words) * end // len(self._sound))
+        if words := "".join(self._words[self._said : said]):
+            self._emit("response.output_audio_transcript.delta", **self._location, delta=words)
+        self._emit(
+            "response.output_audio.delta", **self._location, delta=b64encode(self._sound[start:end]).decode()
+        )
+        self._said, self._sent_bytes = said, end
+        if self._item.truncated_ms is None:
+            self._item.sent_bytes = end
+            self._item.fields["content"] = [{"type": "output_audio", "transcript": self._transcript}]
+
+    def close(self) -> None:
+        self._emit("response.output_audio.done", **self._location)
+        self._emit("response.output_audio_transcript.done", **self._location, transcript=self._transcript)
+        part = {"type": "audio", "transcript": self._transcript}
+        self._emit("response.content_part.done", **self._location, part=part)
+
+    @property
+    def _transcript(self) -> str:
+        return "".join(self._words[: self._said])
+
+
+class Writing:
+    """Text, where the response has no sound."""
+
+    def __init__(self, emit: Emit, location: dict[str, Any], item: Item, text: str) -> None:
+        self._emit = emit
+        self._location = {**location, "content_index": 0}
+        self._item = item
+        self._text = text
+
+    def write(self) -> None:
+        self._emit("response.content_part.added", **self._location, part={"type": "text", "text": ""})
+        for word in _WORD.findall(self._text):
+            self._emit("response.output_text.delta", **self._location, delta=word)
+        self._item.fields["content"] = [{"type": "output_text", "text": self._text}]
+
+    def close(self) -> None:
+        self._emit("response.output_text.done", **self._location, text=self._text)
+        part = {"type": "text", "text": self._text}
+        self._emit("response.content_part.done", **self._location, part=part)
+
+
+class Calling:
+    """The arguments of a function call. Cut off, they are no JSON."""
+
+    def __init__(self, emit: Emit, location: dict[str, Any], item: Item) -> None:
+        self._emit = emit
+        self._location = location
+        self._item = item
+
+    def write(self, arguments: str) -> None:
+        fields = self._item.fields
+        fields["arguments"] += arguments
+        if arguments:
+            call_id = fields["call_id"]
+            kind = "response.function_call_arguments.delta"
+            self._emit(kind, **self._location, call_id=call_id, delta=arguments)
+
+    def close(self) -> None:
+        self._emit("response.function_call_arguments.done", **self._location, **self._item.fields)

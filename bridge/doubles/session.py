@@ -1,0 +1,120 @@
+"""The effective session: defaults until the client's update, then what it asked for, all of it or nothing."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Final
+
+from .faults import Fault
+
+# "Voice activity detection": on by default, with these values.
+_SERVER_VAD: Final[dict[str, Any]] = {
+    "type": "server_vad",
+    "threshold": 0.5,
+    "prefix_padding_ms": 300,
+    "silence_duration_ms": 500,
+    "idle_timeout_ms": None,
+    "create_response": True,
+    "interrupt_response": True,
+}
+_SEMANTIC_VAD: Final[dict[str, Any]] = {
+    "type": "semantic_vad",
+    "eagerness": "auto",
+    "create_response": True,
+    "interrupt_response": True,
+}
+
+
+class Session:
+    """The session object as `session.created` and `session.updated` tell it: `tree`, read only.
+
+    `imposed` is laid over whatever is asked for: a server that does not do as it is told.
+    """
+
+    def __init__(self, model: str, expires_at_s: int, imposed: Mapping[str, Any]) -> None:
+        self._imposed = imposed
+        self.tree = _laid_over(_defaults(model, expires_at_s), imposed)
+
+    @property
+    def input(self) -> dict[str, Any]:
+        """`audio.input`."""
+        half: dict[str, Any] = self.tree["audio"]["input"]
+        return half
+
+    @property
+    def output(self) -> dict[str, Any]:
+        """`audio.output`."""
+        half: dict[str, Any] = self.tree["audio"]["output"]
+        return half
+
+    @property
+    def turn_detection(self) -> dict[str, Any] | None:
+        """Voice detection in force, None for manual commits."""
+        detection: dict[str, Any] | None = self.input["turn_detection"]
+        return detection
+
+    def update(self, wanted: dict[str, Any], *, has_spoken: bool) -> None:
+        """Take over the fields that are given, all of them or, with a `Fault`, none.
+
+        `wanted` has passed `client_events.check`. `has_spoken`: assistant audio exists, so the voice is
+        locked.
+        """
+        if "model" in wanted and wanted["model"] != self.tree["model"]:
+            raise Fault("invalid_value", "The model of a session can't be changed.", "session.model")
+        voice = wanted.get("audio", {}).get("output", {}).get("voice", self.output["voice"])
+        if has_spoken and voice != self.output["voice"]:
+            message = "Cannot update a conversation's voice if assistant audio is present."
+            raise Fault("cannot_update_voice", message, "session.audio.output.voice")
+        tree = {**self.tree, **{name: value for name, value in wanted.items() if name != "audio"}}
+        tree["audio"] = {
+            half: {**self.tree["audio"][half], **wanted.get("audio", {}).get(half, {})}
+            for half in ("input", "output")
+        }
+        for half in tree["audio"].values():
+            if half["format"]["type"] == "audio/pcm":
+                half["format"] = {"type": "audio/pcm", "rate": 24_000}
+        detection = tree["audio"]["input"]["turn_detection"]
+        if detection is not None:
+            defaults = _SERVER_VAD if detection["type"] == "server_vad" else _SEMANTIC_VAD
+            tree["audio"]["input"]["turn_detection"] = {**defaults, **detection}
+        self.tree = _laid_over(tree, self._imposed)
+
+
+def _laid_over(tree: dict[str, Any], imposed: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree with these branches replaced, down to the leaves."""
+    result = dict(tree)
+    for name, value in imposed.items():
+        under = result.get(name)
+        deeper = isinstance(value, Mapping) and isinstance(under, dict)
+        result[name] = _laid_over(under, value) if deeper else value  # type: ignore[arg-type]
+    return result
+
+
+def _defaults(model: str, expires_at_s: int) -> dict[str, Any]:
+    pcm = {"type": "audio/pcm", "rate": 24_000}
+    return {
+        "type": "realtime",
+        "object": "realtime.session",
+        "id": "sess_1",
+        "model": model,
+        "expires_at": expires_at_s,
+        "output_modalities": ["audio"],
+        "instructions": "You are a helpful assistant.",
+        "tools": [],
+        "tool_choice": "auto",
+        "max_output_tokens": "inf",
+        "tracing": None,
+        "truncation": "auto",
+        "prompt": None,
+        "include": None,
+        "audio": {
+            "input": {
+                "format": pcm,
+                "transcription": None,
+                "noise_reduction": None,
+                "turn_detection": copy.copy(_SERVER_VAD),
+            },
+            "output": {"format": pcm, "voice": "marin", "speed": 1.0},
+        },
+    }
