@@ -525,6 +525,30 @@ def test_an_endpoint_that_never_heard_of_us(run: Run) -> None:
     run(main())
 
 
+def test_an_endpoint_that_waits_for_a_frame_before_it_accepts(run: Run) -> None:
+    async def main() -> None:
+        legs: list[Leg] = []
+
+        async def eager(websocket: WebSocket) -> None:
+            await websocket.receive()
+            first = asyncio.create_task(websocket.receive())
+            await asyncio.sleep(0)
+            await websocket.accept()
+            await websocket.send_text((await first)["text"])
+            legs.append(take_socket(websocket))
+            legs[0].start(legs[0].send, lambda _code, _reason: None)
+            await legs[0].released()
+
+        async with serving(eager) as (_, port), phone(port) as caller:
+            await caller.send("one")
+            assert await caller.recv() == "one"
+            await caller.send("two")
+            assert await caller.recv() == "two"
+            assert isinstance(legs[0], AsgiSocket)
+
+    run(main())
+
+
 def test_an_endpoint_that_only_speaks_still_has_a_living_peer(run: Run) -> None:
     async def main() -> None:
         async def monologue(websocket: WebSocket) -> None:
