@@ -191,7 +191,11 @@ class Realtime:
         item_id = _required(event.item_id, "item_id")
         usage = wire.if_readable(wire.decode_usage, event.usage)
         seconds = usage.seconds or 0.0 if usage else 0.0
-        tokens = _counted(usage) if usage and usage.input_tokens is not None else None
+        tokens = None
+        if usage and usage.input_tokens is not None:
+            # What a transcription puts out is text, and it does not say so.
+            usage.output_token_details = wire.Tokens(text_tokens=usage.output_tokens)
+            tokens = _counted(usage)
         return m.CallerTranscribed(item_id, event.transcript or "", False, seconds, tokens, self._epoch)
 
     def _untranscribed(self, event: wire.Event) -> m.CallerTranscribed:
