@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import dataclass
 from typing import Any
 
 from .faults import Fault
+from .formats import spoken
 
 
 @dataclass(slots=True, eq=False)
@@ -44,8 +46,18 @@ class Item:
             return len(self.sound) // 8
         return self.sent_bytes // self.bytes_per_ms
 
+    def wire_with_sound(self, name: str) -> dict[str, Any]:
+        """The item as `conversation.item.retrieved` has it, with its sound in this format if it has any."""
+        wire = self.wire()
+        if self.sound:
+            sound = spoken(self.sound, name)
+            sound = sound if self.role == "user" else sound[: self.sent_bytes]
+            first, *others = wire["content"]
+            wire["content"] = [{**first, "audio": b64encode(sound).decode()}, *others]
+        return wire
+
     def wire(self) -> dict[str, Any]:
-        """The item without its sound, as nearly all events carry it."""
+        """The item without its sound, as all other events carry it."""
         return {
             "id": self.id,
             "object": "realtime.item",
@@ -85,10 +97,6 @@ class Conversation:
         else:
             order.insert(place, item.id)
             self.items = {item_id: self.ever[item_id] for item_id in order}
-
-    def last_id(self) -> str | None:
-        """The id of the last item, None when there is none."""
-        return next(reversed(self.items), None)
 
     def delete(self, item_id: str) -> None:
         """Forget an item. Raises `Fault` when there is none of that id."""

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, assert_never
 
 from .carrier_frames import (
     FRAME_BYTES,
@@ -299,6 +299,8 @@ class Phone:
                 # Twilio, "Clear message": every mark that still waits is returned. The echo does not say why.
                 due_ms = at_ms + self.options.clear_echo_ms
                 self._returned += [(due_ms, name) for name in self._playout.clear(at_ms)]
+            case _:
+                assert_never(message)
 
     def _send_back(self, name: str, at_ms: int, out: list[str]) -> None:
         for _ in range(self.options.echoes_per_mark):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, ClassVar, Final, Literal
@@ -22,7 +21,6 @@ from .agents import Agent, Asked
 from .client_events import check
 from .client_items import made
 from .faults import Fault
-from .formats import spoken
 from .items import Conversation, Item
 from .listening import Listener
 from .options import ServerOptions
@@ -340,15 +338,8 @@ class RealtimeServer:
 
     def _retrieve(self, event: dict[str, Any], _now_ms: int) -> None:
         item = self.conversation.find(event["item_id"], "item_retrieve_invalid_item_id")
-        wire = item.wire()
-        parts = wire.get("content", ())
-        if item.sound and parts:
-            half = self.session.input if item.role == "user" else self.session.output
-            sound = spoken(item.sound, half["format"]["type"])
-            if item.role == "assistant":
-                sound = sound[: item.sent_bytes]
-            wire["content"] = [{**parts[0], "audio": b64encode(sound).decode()}, *parts[1:]]
-        self.emit("conversation.item.retrieved", item=wire)
+        half = self.session.input if item.role == "user" else self.session.output
+        self.emit("conversation.item.retrieved", item=item.wire_with_sound(half["format"]["type"]))
 
     def _delete(self, event: dict[str, Any], _now_ms: int) -> None:
         self.conversation.delete(event["item_id"])

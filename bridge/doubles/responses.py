@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Generator, Iterator, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, assert_never
 
 from .agents import Failure, Incomplete, Output, Pause, Speech, ToolCall
 from .formats import BYTES_PER_MS, spoken
@@ -68,7 +68,7 @@ class Response:
         self.cancelled = False
         self.due_ms: int | None = None
         self._steps: Iterator[int] = iter(())
-        self._part: Utterance | Writing | Calling | None = None
+        self._part: Utterance | Calling | None = None
 
     @property
     def format(self) -> str:
@@ -151,6 +151,8 @@ class Response:
                     error = {"type": "server_error", "code": output.code, "message": output.message}
                     self._finish("failed", {"error": error} if output.code else None, at_ms)
                     return
+                case _:
+                    assert_never(output)
         yield at_ms
         self._finish("completed", None, at_ms)
 
@@ -159,9 +161,9 @@ class Response:
         yield at_ms
         if self.modalities == ["text"]:
             self._open(self._message())
-            self._part = Writing(self.host.emit, self._location(), self.output[-1], speech.text)
-            self._part.write()
-            self._close("completed")
+            writing = Writing(self.host.emit, self._location(), self.output[-1], speech.text)
+            writing.write()
+            self._close(writing, "completed")
             return True, at_ms
         number = self.host.next_speech()
         sound = speech.sound if isinstance(speech.sound, bytes) else marked(number, speech.sound)
@@ -174,14 +176,13 @@ class Response:
         utterance.open()
         pace = item.bytes_per_ms * self.host.options.speed
         end_ms = at_ms
-        for size_bytes in itertools.cycle(self.host.options.delta_bytes):
-            utterance.size_bytes = size_bytes
-            if not utterance.left_bytes:
-                break
+        sizes_bytes = itertools.cycle(self.host.options.delta_bytes)
+        while utterance.left_bytes:
+            utterance.size_bytes = next(sizes_bytes)
             end_ms = at_ms + int(utterance.end_byte / pace)
             yield end_ms
             utterance.say()
-        self._close("completed" if whole else "incomplete")
+        self._close(utterance, "completed" if whole else "incomplete")
         return whole, end_ms
 
     def _call(self, call: ToolCall, at_ms: int) -> Generator[int, None, int]:
@@ -196,7 +197,7 @@ class Response:
             yield at_ms + call.ms * (part + 1) // _ARGUMENT_DELTAS
             start, end = (len(arguments) * n // _ARGUMENT_DELTAS for n in (part, part + 1))
             calling.write(arguments[start:end])
-        self._close("completed")
+        self._close(calling, "completed")
         return at_ms + call.ms
 
     def _cancel(self, reason: CancelReason, now_ms: int) -> Iterator[int]:
@@ -236,12 +237,11 @@ class Response:
             self.host.conversation.add(item)
             emit("conversation.item.added", previous_item_id=item.previous_id, item=item.wire())
 
-    def _close(self, status: str) -> None:
+    def _close(self, part: Utterance | Writing | Calling, status: str) -> None:
         item, emit = self.output[-1], self.host.emit
         item.status = status
-        if self._part is not None:
-            self._part.close()
-            self._part = None
+        part.close()
+        self._part = None
         if item.id in self.host.conversation.items:
             emit("conversation.item.done", previous_item_id=item.previous_id, item=item.wire())
         where = {"response_id": self.id, "output_index": len(self.output) - 1}
@@ -249,7 +249,7 @@ class Response:
 
     def _finish(self, status: str, details: dict[str, Any] | None, at_ms: int) -> None:
         if self._part is not None:
-            self._close("incomplete")
+            self._close(self._part, "incomplete")
         usage = self.host.finished(self, status, at_ms)
         details = None if details is None else {"type": status, **details}
         self.host.emit("response.done", response=self.wire(status, details, usage))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -113,7 +112,7 @@ def _defaults(model: str, expires_at_s: int) -> dict[str, Any]:
                 "format": pcm,
                 "transcription": None,
                 "noise_reduction": None,
-                "turn_detection": copy.copy(_SERVER_VAD),
+                "turn_detection": _SERVER_VAD,
             },
             "output": {"format": pcm, "voice": "marin", "speed": 1.0},
         },

@@ -48,7 +48,7 @@ class InputBuffer:
     """What the client appended since the last commit, µ-law, and whether somebody speaks in it.
 
     A turn starts after `min_speech_ms` of speech on end and stops after the configured silence. Without
-    configuration (turn detection null) everything is kept until `take` or `clear`.
+    configuration (turn detection null) everything is kept until `take`.
     """
 
     def __init__(self, detector: SpeechDetector | None = None, min_speech_ms: int = 40) -> None:
@@ -118,10 +118,6 @@ class InputBuffer:
         self.speaking = False
         self._run = 0
         return sound
-
-    def clear(self) -> None:
-        """Forget what is buffered; the offsets count on."""
-        self.take()
 
     def _is_speech(self, frame: bytes) -> bool:
         if frame == _SILENT:

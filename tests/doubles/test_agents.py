@@ -46,6 +46,18 @@ def test_a_parrot_says_what_it_is_told_to_say(voice: bytes) -> None:
     assert words(client)[3] == "Say: and now goodbye."
 
 
+def test_a_parrot_tells_what_a_tool_found(voice: bytes) -> None:
+    client = phone_client(Parrot(), **AT_ONCE)
+    client.hears(voice + silence(600))
+    call = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
+    client.now("conversation.item.create", item=call)
+    client.now(
+        "conversation.item.create", item={"type": "function_call_output", "call_id": "c1", "output": "42"}
+    )
+    client.responds()
+    assert words(client)[-1] == "42"
+
+
 def test_a_parrot_greets_again_who_has_not_spoken() -> None:
     client = phone_client(Parrot(b"\x11" * 80), **AT_ONCE)
     client.responds()

@@ -54,6 +54,12 @@ def test_a_mark_comes_back_at_once_when_nothing_is_queued() -> None:
     assert line.at(500, mark("a")) == [(500, "a")]
 
 
+def test_media_without_sound_is_nothing_to_play() -> None:
+    line = Line()
+    assert line.at(500, media(b""), mark("a")) == [(500, "a")]
+    assert line.phone.heard_spans == []
+
+
 def test_a_mark_comes_back_when_playout_has_reached_it() -> None:
     line = Line()
     assert line.at(1000, media(b"\x01" * 1600), mark("a"), media(b"\x02" * 800), mark("b")) == []
@@ -217,6 +223,10 @@ def test_without_sound_kept_everything_but_the_sound_is_known() -> None:
     line.at(0, media(b"\x01" * 8000), mark("a"))
     line.at(400, CLEAR)
     assert line.phone.recording() == (b"", b"")
+    quiet = Phone(speech=b"\x11" * 800, options=PhoneOptions(keep_sound=False))
+    quiet.start(0)
+    assert len(quiet.wake(200)) == 5
+    assert quiet.recording() == (b"", b"")
     assert line.phone.cleared == [(400, 3200)]
     assert line.phone.heard_spans == [(0, 3200)]
 

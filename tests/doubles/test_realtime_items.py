@@ -141,6 +141,13 @@ def test_an_item_is_retrieved_with_its_sound(voice: bytes) -> None:
     }
 
 
+def test_an_item_without_sound_is_retrieved_as_it_is() -> None:
+    client = scripted()
+    added, _ = client.now("conversation.item.create", item={**HI, "id": "mine"})
+    (event,) = client.now("conversation.item.retrieve", item_id="mine")
+    assert event["item"] == added["item"]
+
+
 def test_a_deleted_item_is_gone() -> None:
     client = scripted(Speech(1000), **AT_ONCE)
     client.responds()
