@@ -14,6 +14,7 @@ import msgspec
 from bridge.core.messages import SessionConfig
 from bridge.errors import ConfigError
 
+from .client_events import client_event
 from .configuration import PHONE_FORMAT
 from .realtime import Auth, Dial, Realtime
 
@@ -55,7 +56,7 @@ class OpenAI:
     def dial(self, config: SessionConfig) -> Dial:
         tree = session_tree(config, again=False)
         try:
-            msgspec.json.encode(tree)
+            client_event("session.update", "", session=tree)
         except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"the session holds something that JSON has no word for: {error}") from error
         return Dial(with_model(self._url, config.model), auth=self._auth)
