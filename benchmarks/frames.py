@@ -3,8 +3,8 @@
     python -m benchmarks.frames [--repeat 5] [--json]
 
 A caller's frame is some 300 bytes of JSON. The socket is a real one on a transport that takes everything, so
-what is missing is the loop and the kernel. `websockets` does the same work in the last lines, as a measure of the
-machine. The best of the repetitions counts: noise only ever adds.
+what is missing is the loop and the kernel. `websockets` does the same work in the last lines, as a measure of
+the machine. The best of the repetitions counts: noise only ever adds.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import platform
 import sys
 import timeit
 from collections.abc import Callable
+from importlib.metadata import version
 
-import websockets
 from websockets.client import ClientProtocol
 from websockets.protocol import OPEN, Protocol
 from websockets.server import ServerProtocol
@@ -102,11 +102,10 @@ def main() -> None:
     options = parser.parse_args()
     figures = asyncio.run(measure(options.repeat))
     if options.json:
-        print(json.dumps(figures))
+        sys.stdout.write(json.dumps(figures) + "\n")
         return
-    print(
-        f"Python {platform.python_version()}, websockets {websockets.__version__}, {len(FRAME)} bytes a frame"
-    )
+    versions = f"Python {platform.python_version()}, websockets {version('websockets')}"
+    sys.stdout.write(f"{versions}, {len(FRAME)} bytes a frame\n")
     width = max(map(len, figures))
     for name, figure_us in figures.items():
         sys.stdout.write(f"{name:<{width}}  {figure_us:6.2f} µs\n")
