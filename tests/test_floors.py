@@ -62,6 +62,7 @@ FLOORS: dict[str, int] = {
     "exchange": 5,
     "gates": 5,
     "handset": 5,
+    "intents": 5,
     "logs": 5,
     "metrics": 5,
     "service": 5,
@@ -69,6 +70,7 @@ FLOORS: dict[str, int] = {
     "settings": 5,
     "sounds": 5,
     "testing": 5,
+    "twiml": 5,
     # the public names, and `python -m bridge`
     "__init__": 5,
     "__main__": 5,

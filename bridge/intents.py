@@ -1,0 +1,298 @@
+"""Why a carrier leg ended, written down before it ends, and what the call does next.
+
+Before we touch a leg on purpose we note the intent: `ended`, `transfer:<name>` or `handover`. When the stream
+is over the carrier asks what comes next (`<Connect action>`); no intent means that nobody wanted this end. A
+journal file beside the memory keeps intents across a crash: whoever runs next on this machine answers as we
+would have.
+
+An intent is looked up, never taken out: the carrier may ask twice, and a goodbye must not become a resumed
+call.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+logger = logging.getLogger(__name__)
+
+ENDED: Final = "ended"
+HANDOVER: Final = "handover"
+TRANSFER: Final = "transfer:"
+
+MAX_RESUMES: Final = 3
+RESUME_WINDOW_S: Final = 120
+MAX_WAITS: Final = 8
+"""Twilio follows ten redirects in a row (error 11215); two are left for what comes after."""
+KEPT_S: Final = 24 * 3600
+KEPT_CALLS: Final = 4_096
+
+# Twilio, "Call resource": the states in which nobody is on the line any more.
+_OVER: Final = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
+# Twilio, "<Dial>": what DialCallStatus says of a conversation that took place.
+_TALKED: Final = frozenset({"completed", "answered"})
+
+
+class Next(enum.Enum):
+    """What a call does when its stream is over."""
+
+    HANG_UP = "hang up"
+    DIAL = "dial the target"
+    RESUME = "open the stream again"
+    WAIT = "ask again in a moment"
+    FALLBACK = "say a word and dial the fallback"
+    APOLOGISE = "apologise and hang up"
+
+
+class Step(NamedTuple):
+    """What to do next; `target` names a configured number, for DIAL and FALLBACK."""
+
+    then: Next
+    target: str = ""
+
+
+class Situation(NamedTuple):
+    """What else a call's next step depends on. `call_status` and `dial_status` are the carrier's `CallStatus`
+    and `DialCallStatus`, empty where it said none; `can_answer` is false when no model is to be had.
+    """
+
+    targets: Container[str] = ()
+    fallback: str | None = None
+    draining: bool = False
+    can_answer: bool = True
+    call_status: str = ""
+    dial_status: str = ""
+
+
+def next_step(intent: str | None, now: Situation, *, resumes: int = 0, waits: int = 0) -> Step:
+    """What follows when a stream, or a dialled target, is over. `resumes` are those of the last 120 s, and
+    `waits` those in a row.
+    """
+    target = intent.removeprefix(TRANSFER) if intent and intent.startswith(TRANSFER) else ""
+    reachable = now.fallback is not None and now.fallback != target
+    helpless = Step(Next.FALLBACK, now.fallback or "") if reachable else Step(Next.APOLOGISE)
+    if now.call_status in _OVER or intent == ENDED or now.dial_status in _TALKED:
+        return Step(Next.HANG_UP)
+    if now.dial_status:  # busy, no answer, or a number that does not exist
+        return helpless
+    if target:
+        return Step(Next.DIAL, target) if target in now.targets else helpless
+    if now.draining and waits < MAX_WAITS:
+        return Step(Next.WAIT)
+    if now.draining or not now.can_answer or (intent is None and resumes >= MAX_RESUMES):
+        return helpless
+    return Step(Next.RESUME)
+
+
+@dataclass(slots=True)
+class _Known:
+    at_s: float
+    intent: str | None = None
+    resumed_s: list[float] = field(default_factory=list)
+    waits: int = 0
+
+
+class Intents:
+    """The intents of this process's calls, and of those before it on this machine.
+
+    `path` is the journal, None for none. It is appended to at once and without fsync: it outlives the
+    process, not the machine. A journal that cannot be written costs a line in the log and nothing else.
+    """
+
+    def __init__(self, path: Path | None, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+        self._calls: dict[str, _Known] = {}  # by CallSid, those of late last
+        self._journal = None if path is None else _Journal(path)
+        if self._journal is not None:
+            self._remember(self._journal.read())
+            self._compact(2 * len(self._calls) + 100)
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def note(self, call_sid: str, intent: str) -> None:
+        """Why this call's carrier leg is about to end."""
+        self._touch(call_sid).intent = intent
+        self._write(call_sid, {"intent": intent})
+
+    def began(self, call_sid: str) -> None:
+        """A stream of this call is admitted: what was intended for the one before no longer counts."""
+        known = self._touch(call_sid)
+        known.intent, known.waits = None, 0
+        self._write(call_sid, {"intent": None})
+
+    def peek(self, call_sid: str) -> str | None:
+        """What was intended, None if nothing."""
+        known = self._calls.get(call_sid)
+        return None if known is None or self._now() - known.at_s > KEPT_S else known.intent
+
+    def resumes(self, call_sid: str) -> int:
+        """How often this call was resumed in the last 120 s."""
+        known = self._calls.get(call_sid)
+        since_s = self._now() - RESUME_WINDOW_S
+        return 0 if known is None else sum(at_s > since_s for at_s in known.resumed_s)
+
+    def decide(self, call_sid: str, now: Situation) -> Step:
+        """`next_step` for this call, noted: a resume is counted, and so is a wait; a call sent to the
+        fallback is transferred there.
+        """
+        known = self._calls.get(call_sid)
+        waits = known.waits if known else 0
+        step = next_step(self.peek(call_sid), now, resumes=self.resumes(call_sid), waits=waits)
+        match step.then:
+            case Next.RESUME:
+                known = self._touch(call_sid)
+                known.resumed_s = [*known.resumed_s[1 - MAX_RESUMES :], self._now()]
+                self._write(call_sid, {"resumed": True})
+            case Next.WAIT:
+                self._touch(call_sid).waits += 1
+            case Next.FALLBACK:
+                self.note(call_sid, TRANSFER + step.target)
+            case Next.APOLOGISE:
+                self.note(call_sid, ENDED)
+        return step
+
+    def close(self) -> None:
+        """Let the journal go; the file stays for whoever comes next."""
+        if self._journal is not None:
+            self._journal.close()
+
+    def _touch(self, call_sid: str) -> _Known:
+        """The call's entry, made the latest; the oldest go, by age and by number."""
+        now_s = self._now()
+        known = self._calls.pop(call_sid, None) or _Known(now_s)
+        known.at_s = now_s
+        self._calls[call_sid] = known
+        while len(self._calls) > KEPT_CALLS or now_s - next(iter(self._calls.values())).at_s > KEPT_S:
+            del self._calls[next(iter(self._calls))]
+        return known
+
+    def _write(self, call_sid: str, what: dict[str, Any]) -> None:
+        if self._journal is not None:
+            self._journal.append({"at_ms": round(self._now() * 1000), "call": call_sid, **what})
+            self._compact(4 * KEPT_CALLS)
+
+    def _compact(self, over_lines: int) -> None:
+        if self._journal is not None and self._journal.lines > over_lines:
+            self._journal.rewrite(self._lines())
+
+    def _remember(self, lines: list[dict[str, Any]]) -> None:
+        now_s = self._now()
+        for line in lines:
+            call_sid, at_ms = line.get("call"), line.get("at_ms")
+            if not isinstance(call_sid, str) or not isinstance(at_ms, int) or now_s - at_ms / 1000 > KEPT_S:
+                continue
+            known = self._touch(call_sid)
+            known.at_s = min(at_ms / 1000, now_s)
+            if line.get("resumed") is True:
+                known.resumed_s = [*known.resumed_s[1 - MAX_RESUMES :], known.at_s]
+            elif "intent" in line and isinstance(line["intent"], str | None):
+                known.intent = line["intent"]
+
+    def _lines(self) -> list[dict[str, Any]]:
+        lines: list[dict[str, Any]] = []
+        for call_sid, known in self._calls.items():
+            lines += [
+                {"at_ms": round(at_s * 1000), "call": call_sid, "resumed": True} for at_s in known.resumed_s
+            ]
+            lines.append({"at_ms": round(known.at_s * 1000), "call": call_sid, "intent": known.intent})
+        return lines
+
+
+class _Journal:
+    """Lines of JSON in a file that only its owner may read. After the first failure it is silent."""
+
+    def __init__(self, path: Path) -> None:
+        self.lines = 0
+        self._path = path
+        self._file: int | None = None
+        self._torn = False  # the last line may have no end
+
+    def read(self) -> list[dict[str, Any]]:
+        """What is in the file; lines that a crash or a full disk has cut are left out."""
+        found = []
+        with self._guarded():
+            self._open()
+            with self._path.open("rb") as file:
+                for raw in file:
+                    self.lines += 1
+                    with suppress(ValueError):
+                        line = json.loads(raw)
+                        if isinstance(line, dict):
+                            found.append(line)
+        return found
+
+    def append(self, line: dict[str, Any]) -> None:
+        if self._file is None:
+            return
+        with self._guarded():
+            self._reopen_if_replaced()
+            raw = (b"\n" if self._torn else b"") + _raw(line)
+            self._torn = True
+            self._torn = os.write(self._file, raw) != len(raw)
+            self.lines += 1
+
+    def rewrite(self, lines: list[dict[str, Any]]) -> None:
+        """Only these lines from now on. A crash meanwhile leaves the file as it was."""
+        if self._file is None:
+            return
+        with self._guarded():
+            fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+            fresh.unlink(missing_ok=True)
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.writelines(map(_raw, lines))
+            fresh.replace(self._path)
+            self._open()
+            self.lines = len(lines)
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _open(self) -> None:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # A folder for temporary files is everybody's: no link of somebody else's is followed.
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+        fresh = os.open(self._path, flags, 0o600)
+        self.close()
+        self._file = fresh
+        status = os.fstat(fresh)
+        if hasattr(os, "getuid") and status.st_uid != os.getuid():
+            raise PermissionError(f"{self._path} belongs to somebody else")
+        if hasattr(os, "fchmod"):
+            os.fchmod(fresh, 0o600)
+        if status.st_size:
+            os.lseek(fresh, -1, os.SEEK_END)
+            self._torn = os.read(fresh, 1) != b"\n"
+
+    def _reopen_if_replaced(self) -> None:
+        """Another process of ours may have rewritten the file, or somebody removed it."""
+        if self._file is None:
+            return
+        try:
+            same = os.path.samestat(os.fstat(self._file), self._path.lstat())
+        except FileNotFoundError:
+            same = False
+        if not same:
+            self._open()
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            logger.warning("intents are in memory only, the journal cannot be kept: %s", error)
+            self.close()
+
+
+def _raw(line: dict[str, Any]) -> bytes:
+    return json.dumps(line, separators=(",", ":")).encode() + b"\n"

@@ -1,0 +1,304 @@
+"""A goodbye stays a goodbye and a crash stays a crash, whoever asks, how often, and in which process."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from bridge.intents import ENDED, HANDOVER, KEPT_CALLS, Intents, Next, Situation, Step, next_step
+
+CALL = "CA" + "1" * 32
+PLAIN = Situation(targets={"billing", "office"}, fallback="office")
+DRAINING = PLAIN._replace(draining=True)
+
+
+class Clock:
+    now_s = 1_000_000_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "intents.jsonl"
+
+
+# -- the next step
+
+
+@pytest.mark.parametrize(
+    ("intent", "now", "step"),
+    [
+        # what we wanted
+        (ENDED, PLAIN, Step(Next.HANG_UP)),
+        (ENDED, DRAINING, Step(Next.HANG_UP)),
+        ("transfer:billing", PLAIN, Step(Next.DIAL, "billing")),
+        ("transfer:billing", DRAINING, Step(Next.DIAL, "billing")),
+        (HANDOVER, PLAIN, Step(Next.RESUME)),
+        (HANDOVER, DRAINING, Step(Next.WAIT)),
+        # what nobody wanted
+        (None, PLAIN, Step(Next.RESUME)),
+        (None, DRAINING, Step(Next.WAIT)),
+        (None, PLAIN._replace(can_answer=False), Step(Next.FALLBACK, "office")),
+        (None, PLAIN._replace(can_answer=False, fallback=None), Step(Next.APOLOGISE)),
+        # a target that is gone from the settings
+        ("transfer:attic", PLAIN, Step(Next.FALLBACK, "office")),
+        ("transfer:attic", PLAIN._replace(fallback=None), Step(Next.APOLOGISE)),
+        # how dialling went
+        ("transfer:billing", PLAIN._replace(dial_status="completed"), Step(Next.HANG_UP)),
+        ("transfer:billing", PLAIN._replace(dial_status="answered"), Step(Next.HANG_UP)),
+        ("transfer:billing", PLAIN._replace(dial_status="no-answer"), Step(Next.FALLBACK, "office")),
+        ("transfer:billing", PLAIN._replace(dial_status="busy", fallback=None), Step(Next.APOLOGISE)),
+        ("transfer:office", PLAIN._replace(dial_status="failed"), Step(Next.APOLOGISE)),
+        # nobody is on the line any more
+        (None, PLAIN._replace(call_status="completed"), Step(Next.HANG_UP)),
+        (HANDOVER, DRAINING._replace(call_status="canceled"), Step(Next.HANG_UP)),
+        (None, PLAIN._replace(call_status="in-progress"), Step(Next.RESUME)),
+    ],
+)
+def test_what_follows(intent: str | None, now: Situation, step: Step) -> None:
+    assert next_step(intent, now) == step
+
+
+def test_nobody_wanted_it_three_times_and_then_it_is_enough() -> None:
+    assert [next_step(None, PLAIN, resumes=n).then for n in range(4)] == [Next.RESUME] * 3 + [Next.FALLBACK]
+    assert next_step(HANDOVER, PLAIN, resumes=3) == Step(Next.RESUME)
+
+
+def test_waiting_for_another_process_ends_before_the_carrier_ends_it() -> None:
+    assert next_step(None, DRAINING, waits=7) == Step(Next.WAIT)
+    assert next_step(None, DRAINING, waits=8) == Step(Next.FALLBACK, "office")
+
+
+# -- one process
+
+
+def test_an_intent_is_there_however_often_the_carrier_asks() -> None:
+    intents = Intents(None)
+    assert intents.peek(CALL) is None
+    intents.note(CALL, ENDED)
+    assert [intents.decide(CALL, PLAIN).then for _ in range(3)] == [Next.HANG_UP] * 3
+
+
+def test_the_last_intent_counts() -> None:
+    intents = Intents(None)
+    intents.note(CALL, HANDOVER)
+    intents.note(CALL, "transfer:billing")
+    assert intents.decide(CALL, PLAIN) == Step(Next.DIAL, "billing")
+
+
+def test_a_new_stream_makes_the_intent_for_the_last_one_void() -> None:
+    intents = Intents(None)
+    intents.note(CALL, HANDOVER)
+    intents.began(CALL)
+    assert intents.peek(CALL) is None
+
+
+def test_a_call_is_resumed_three_times_in_two_minutes(clock: Clock) -> None:
+    intents = Intents(None, clock)
+    steps = []
+    for _ in range(4):
+        intents.began(CALL)
+        clock.now_s += 10
+        steps.append(intents.decide(CALL, PLAIN))
+    assert steps == [Step(Next.RESUME)] * 3 + [Step(Next.FALLBACK, "office")]
+
+
+def test_later_it_is_resumed_again(clock: Clock) -> None:
+    intents = Intents(None, clock)
+    for _ in range(10):
+        assert intents.decide(CALL, PLAIN) == Step(Next.RESUME)
+        clock.now_s += 41
+    assert intents.resumes(CALL) == 2
+
+
+def test_a_call_sent_to_the_fallback_is_sent_there_once() -> None:
+    intents = Intents(None)
+    unable = PLAIN._replace(can_answer=False)
+    assert intents.decide(CALL, unable) == Step(Next.FALLBACK, "office")
+    assert intents.decide(CALL, PLAIN) == Step(Next.DIAL, "office")  # asked again: a retry
+    assert intents.decide(CALL, PLAIN._replace(dial_status="no-answer")) == Step(Next.APOLOGISE)
+    assert intents.decide(CALL, PLAIN) == Step(Next.HANG_UP)
+
+
+def test_waits_are_counted_until_a_stream_begins() -> None:
+    intents = Intents(None)
+    assert [intents.decide(CALL, DRAINING).then for _ in range(9)] == [Next.WAIT] * 8 + [Next.FALLBACK]
+    intents.began(CALL)
+    assert intents.decide(CALL, DRAINING) == Step(Next.WAIT)
+
+
+def test_intents_are_forgotten_after_a_day_and_the_oldest_when_there_are_many(clock: Clock) -> None:
+    intents = Intents(None, clock)
+    intents.note(CALL, ENDED)
+    clock.now_s += 24 * 3600
+    assert intents.peek(CALL) == ENDED
+    clock.now_s += 1
+    assert intents.peek(CALL) is None
+    for call in range(KEPT_CALLS + 10):
+        intents.note(f"CA{call}", ENDED)
+    assert len(intents) == KEPT_CALLS
+    assert intents.peek("CA9") is None
+    assert intents.peek("CA10") == ENDED
+
+
+# -- the journal
+
+
+def test_another_process_knows_what_this_one_intended(path: Path, clock: Clock) -> None:
+    before = Intents(path, clock)
+    before.note(CALL, "transfer:billing")
+    before.note("CA2", HANDOVER)
+    before.began("CA2")
+    before.decide("CA2", PLAIN)
+    # It is killed here: nothing is closed.
+    clock.now_s += 1
+    after = Intents(path, clock)
+    assert after.decide(CALL, PLAIN) == Step(Next.DIAL, "billing")
+    assert after.peek("CA2") is None
+    assert after.resumes("CA2") == 1
+
+
+def test_the_journal_outlives_a_kill(path: Path) -> None:
+    import signal
+    import subprocess
+
+    program = (
+        "import os, signal, sys; from pathlib import Path; from bridge.intents import Intents\n"
+        f"Intents(Path({str(path)!r})).note({CALL!r}, 'ended'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert Intents(path).peek(CALL) == ENDED
+
+
+def test_the_journal_is_its_owner_s_alone(path: Path) -> None:
+    Intents(path).note(CALL, ENDED)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    path.chmod(0o666)
+    Intents(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_it_holds_names_and_no_more(path: Path, clock: Clock) -> None:
+    Intents(path, clock).note(CALL, "transfer:billing")
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [
+        {"at_ms": 1_000_000_000_000, "call": CALL, "intent": "transfer:billing"}
+    ]
+
+
+@pytest.mark.parametrize(
+    "torn",
+    [
+        b'{"at_ms":1000000000000,"call":"CA',
+        b"\xff\xfe\n",
+        b"[]\n",
+        b'{"call":1,"at_ms":"x"}\n',
+        b"\n\n",
+        b"{}\n",
+        b'{"at_ms":1000000000000,"call":"CA3","intent":7}\n',
+    ],
+)
+def test_a_line_that_a_crash_has_cut_costs_that_line_alone(path: Path, clock: Clock, torn: bytes) -> None:
+    Intents(path, clock).note(CALL, ENDED)
+    with path.open("ab") as file:
+        file.write(torn)
+    second = Intents(path, clock)
+    assert second.peek(CALL) == ENDED
+    second.note("CA2", HANDOVER)
+    third = Intents(path, clock)
+    assert (third.peek(CALL), third.peek("CA2"), third.peek("CA3")) == (ENDED, HANDOVER, None)
+
+
+def test_what_is_over_a_day_old_is_not_read(path: Path, clock: Clock) -> None:
+    Intents(path, clock).note(CALL, ENDED)
+    clock.now_s += 24 * 3600 + 1
+    assert len(Intents(path, clock)) == 0
+
+
+def test_the_file_is_bounded(path: Path, clock: Clock) -> None:
+    intents = Intents(path, clock)
+    for call in range(3 * KEPT_CALLS):
+        intents.note(f"CA{call}", HANDOVER)
+        intents.began(f"CA{call}")
+    assert len(path.read_bytes().splitlines()) <= 4 * KEPT_CALLS + 1
+    assert list(path.parent.iterdir()) == [path]
+    after = Intents(path, clock)
+    assert len(after) == KEPT_CALLS
+    assert len(path.read_bytes().splitlines()) == KEPT_CALLS
+
+
+def test_when_another_process_rewrites_the_file_nothing_is_lost(path: Path, clock: Clock) -> None:
+    one = Intents(path, clock)
+    for _ in range(200):
+        one.note(CALL, HANDOVER)
+    Intents(path, clock)  # reads 200 lines of one call, and writes one
+    one.note("CA2", ENDED)
+    third = Intents(path, clock)
+    assert (third.peek(CALL), third.peek("CA2")) == (HANDOVER, ENDED)
+
+
+def test_a_file_that_somebody_removed_is_made_anew(path: Path, clock: Clock) -> None:
+    intents = Intents(path, clock)
+    path.unlink()
+    intents.note(CALL, ENDED)
+    assert Intents(path, clock).peek(CALL) == ENDED
+
+
+def test_no_link_of_somebody_else_s_is_followed(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path.parent.mkdir()
+    victim = path.parent / "victim"
+    victim.write_text("precious")
+    path.symlink_to(victim)
+    with caplog.at_level(logging.WARNING):
+        intents = Intents(path)
+        intents.note(CALL, ENDED)
+    assert victim.read_text() == "precious"
+    assert intents.peek(CALL) == ENDED
+    assert len(caplog.records) == 1
+
+
+def test_a_journal_that_cannot_be_kept_costs_one_line_in_the_log(
+    path: Path, clock: Clock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intents = Intents(path, clock)
+
+    def full(_file: int, _raw: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with caplog.at_level(logging.WARNING):
+        intents.note(CALL, ENDED)
+        intents.note("CA2", ENDED)
+    assert [record.getMessage() for record in caplog.records] == [
+        "intents are in memory only, the journal cannot be kept: [Errno 28] No space left on device"
+    ]
+    assert intents.decide("CA2", PLAIN) == Step(Next.HANG_UP)
+    intents.close()
+
+
+def test_half_a_line_written_does_not_spoil_the_next(
+    path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intents = Intents(path, clock)
+    real = os.write
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda file, raw: real(file, raw[: len(raw) // 2]))
+        intents.note(CALL, ENDED)
+    intents.note("CA2", ENDED)
+    after = Intents(path, clock)
+    assert (after.peek(CALL), after.peek("CA2")) == (None, ENDED)
