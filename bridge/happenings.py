@@ -1,0 +1,71 @@
+"""What a handler is told: what the caller did, and what became of what was said to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TypeAlias
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The caller said something and paused.
+
+    `text` is the transcript, empty where transcription is off or failed. `audio` is the sound itself,
+    `audio_format` at 8 bytes a millisecond, for agents with `turn_audio=True`; otherwise empty. `item_id` is
+    the turn's name in the model's conversation. `metadata` is the call's.
+    """
+
+    text: str
+    item_id: str = ""
+    audio: bytes = b""
+    audio_format: str = "audio/pcmu"
+    channel: str = "phone"
+    metadata: Mapping[str, str] = field(default=_NOTHING)
+
+    @property
+    def transcript(self) -> str:
+        """The same as `text`."""
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Digit:
+    """The caller pressed a key: 0 to 9, `*`, `#`, A to D."""
+
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Nobody has said anything for so long, in milliseconds (agents with `silence_ms`)."""
+
+    ms: int
+
+
+Happening: TypeAlias = Turn | Digit | Silence
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What became of something said or played: how much the caller heard, whether they cut it short, and the
+    words they heard of it (up to the word at which it was cut).
+    """
+
+    heard_ms: int
+    cut: bool
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One thing a handler has said or played. `said` is None while the caller has not heard it out."""
+
+    say_id: str
+    type: str
+    text: str
+    metadata: Mapping[str, str] = field(default=_NOTHING)
+    said: Said | None = None

@@ -1,0 +1,266 @@
+"""User code runs on a loop and in threads of its own: what it does there, the audio never feels."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bridge.user_loop import CALL_SID, Late, SameLoop, UserLoop, run
+
+
+@pytest.fixture
+def user_loop() -> Iterator[UserLoop]:
+    loop = UserLoop(threads=2, blocked_ms=20)
+    loop.start()
+    yield loop
+    loop.close()
+
+
+def outcome(loop: UserLoop, function: Any, deadline_ms: int | None = None) -> Any:
+    """What the function returned or raised, run on the user loop from this thread."""
+    done = threading.Event()
+    result: list[Any] = []
+
+    async def running() -> None:
+        try:
+            result.append(await run(loop, function, deadline_ms))
+        except Exception as error:  # noqa: BLE001  that is what is looked at
+            result.append(error)
+        done.set()
+
+    tasks: list[asyncio.Task[None]] = []
+    loop.post(lambda: tasks.append(asyncio.get_running_loop().create_task(running())))
+    assert done.wait(10)
+    return result[0]
+
+
+def test_async_functions_run_on_the_loop_and_sync_ones_in_threads(user_loop: UserLoop) -> None:
+    async def where() -> str:
+        return threading.current_thread().name
+
+    assert outcome(user_loop, where) == "user loop"
+    assert outcome(user_loop, lambda: threading.current_thread().name).startswith("user ")
+    assert outcome(user_loop, lambda: threading.current_thread().name) != "user loop"
+
+
+def test_a_function_that_returns_an_awaitable_is_awaited(user_loop: UserLoop) -> None:
+    async def answer(number: int) -> int:
+        return number
+
+    assert outcome(user_loop, functools.partial(answer, 42)) == 42
+    assert outcome(user_loop, lambda: answer(43)) == 43
+
+
+def test_a_handler_that_blocks_for_a_second_delays_nobody_on_the_audio_loop() -> None:
+    """While it blocks, the other loop goes round hundreds of times: the two share no thread."""
+
+    async def audio_side() -> tuple[int, bool]:
+        user = UserLoop(blocked_ms=10_000)
+        user.start()
+        loop = asyncio.get_running_loop()
+        over = asyncio.Event()
+        rounds = 0
+
+        async def handler() -> None:
+            time.sleep(1)  # noqa: ASYNC251
+            loop.call_soon_threadsafe(over.set)
+
+        tasks: list[Any] = []
+        user.post(lambda: tasks.append(asyncio.get_running_loop().create_task(handler())))
+        while not over.is_set():
+            await asyncio.sleep(0.001)
+            rounds += 1
+        await loop.run_in_executor(None, user.close)
+        return rounds, over.is_set()
+
+    rounds, over = asyncio.run(audio_side())
+    assert over
+    assert rounds > 100  # one at most, if the handler ran on this loop
+
+
+def test_whoever_blocks_the_user_loop_is_named_with_the_stack(
+    user_loop: UserLoop, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "bridge.user"):
+        outcome(user_loop, lambda: None)
+        assert caplog.records == []
+
+        async def culprit() -> None:
+            time.sleep(0.2)  # noqa: ASYNC251
+
+        outcome(user_loop, culprit)
+        outcome(user_loop, lambda: time.sleep(0.05))  # the watchdog's second line
+    blocked, again = caplog.records
+    assert "blocked for over 20 ms" in blocked.getMessage()
+    assert "in culprit" in blocked.getMessage()
+    assert "time.sleep(0.2)" in blocked.getMessage()
+    assert "was blocked for" in again.getMessage()
+
+
+def test_what_user_code_raises_comes_back_as_it_is(user_loop: UserLoop) -> None:
+    async def coroutine() -> None:
+        raise LookupError("async")
+
+    def function() -> None:
+        raise LookupError("sync")
+
+    assert repr(outcome(user_loop, coroutine)) == "LookupError('async')"
+    assert repr(outcome(user_loop, function)) == "LookupError('sync')"
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+def test_user_code_cannot_end_the_loop_of_everybody_else(
+    user_loop: UserLoop, kind: type[BaseException]
+) -> None:
+    async def coroutine() -> None:
+        raise kind
+
+    def function() -> None:
+        raise kind
+
+    assert isinstance(outcome(user_loop, coroutine), RuntimeError)
+    assert isinstance(outcome(user_loop, function), RuntimeError)
+    assert outcome(user_loop, lambda: "alive") == "alive"
+
+
+def test_an_async_function_past_its_deadline_is_cancelled_and_its_stack_told(user_loop: UserLoop) -> None:
+    cancelled = threading.Event()
+
+    async def deep_inside() -> None:
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    async def slow() -> None:
+        await deep_inside()
+
+    late = outcome(user_loop, slow, deadline_ms=20)
+    assert isinstance(late, Late)
+    assert str(late) == "no result within 20 ms"
+    assert "in slow" in late.where
+    assert "in deep_inside" in late.where
+    assert cancelled.wait(5)
+
+
+def test_an_async_function_that_refuses_to_be_cancelled_keeps_nobody_waiting(user_loop: UserLoop) -> None:
+    stop = asyncio.Event()
+
+    async def stubborn() -> None:
+        while not stop.is_set():
+            try:
+                await stop.wait()
+            except asyncio.CancelledError:
+                continue
+
+    assert isinstance(outcome(user_loop, stubborn, deadline_ms=20), Late)
+    user_loop.post(stop.set)
+
+
+def test_a_sync_function_past_its_deadline_goes_on_unheard_and_its_stack_is_told(
+    user_loop: UserLoop,
+) -> None:
+    release = threading.Event()
+
+    def stuck() -> None:
+        release.wait(10)
+
+    late = outcome(user_loop, stuck, deadline_ms=20)
+    assert isinstance(late, Late)
+    assert "in stuck" in late.where
+    release.set()
+
+
+def test_with_all_threads_stuck_the_next_waits_until_its_deadline_and_is_never_run(
+    user_loop: UserLoop,
+) -> None:
+    release = threading.Event()
+    ran: list[str] = []
+    for _ in range(2):
+        assert isinstance(outcome(user_loop, lambda: release.wait(10), deadline_ms=10), Late)
+    late = outcome(user_loop, lambda: ran.append("late"), deadline_ms=10)
+    assert isinstance(late, Late)
+    assert late.where == "(it waited for a free thread)"
+    release.set()
+    assert outcome(user_loop, lambda: ran.append("next")) is None
+    assert ran == ["next"]
+
+
+def test_the_pool_is_bounded_and_its_threads_are_used_again(user_loop: UserLoop) -> None:
+    names = {outcome(user_loop, lambda: threading.current_thread().name) for _ in range(10)}
+    assert len(names) <= 2
+
+
+def test_the_call_is_known_in_threads_of_the_pool_too(user_loop: UserLoop) -> None:
+    async def in_a_call() -> str:
+        CALL_SID.set("CA1")
+        return str(await run(user_loop, CALL_SID.get))
+
+    assert outcome(user_loop, in_a_call) == "CA1"
+    assert outcome(user_loop, CALL_SID.get) == ""
+
+
+def test_posting_to_a_closed_loop_does_nothing(user_loop: UserLoop) -> None:
+    user_loop.close()
+    user_loop.post(lambda: pytest.fail("the loop is closed"))
+
+
+def test_closing_cancels_what_runs_and_ends_the_thread() -> None:
+    loop = UserLoop(blocked_ms=10_000)
+    loop.start()
+    ended: list[str] = []
+
+    async def waiting() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append("ended")
+
+    tasks: list[Any] = []
+    loop.post(lambda: tasks.append(asyncio.get_running_loop().create_task(waiting())))
+    loop.close()
+    assert ended == ["ended"]
+    assert "user loop" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_stuck_thread_does_not_hold_the_process() -> None:
+    import subprocess
+
+    program = (
+        "import asyncio, time\n"
+        "from bridge.user_loop import UserLoop\n"
+        "loop = UserLoop(); loop.start()\n"
+        "loop.post(lambda: loop.in_thread(lambda: time.sleep(60)))\n"
+        "time.sleep(0.1); loop.close(); print('out')\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=True
+    )
+    assert ran.stdout == "out\n"
+
+
+def test_on_one_loop_for_virtual_time_nothing_needs_a_thread() -> None:
+    async def everything() -> list[Any]:
+        loop = SameLoop()
+        loop.start()
+        order: list[Any] = []
+        loop.post(order.append, "posted")
+        order.append(await run(loop, lambda: threading.current_thread() is threading.main_thread()))
+
+        async def coroutine() -> str:
+            return "awaited"
+
+        order.append(await run(loop, coroutine, 1_000))
+        loop.close()
+        return order
+
+    assert asyncio.run(everything()) == ["posted", True, "awaited"]
