@@ -1,0 +1,31 @@
+"""Recordings: any call is a test.
+
+Floor 3, pure. `Recorder` writes down what the gate of a call tells it, and gives lines to whoever keeps them;
+`replay` feeds the inputs of such lines to a new call, through the adapters, and compares what follows from
+them with what followed then. Read `lines` first (the format), then `recorder`, then `replaying`.
+"""
+
+from __future__ import annotations
+
+from .difference import Difference, Playout, describe
+from .header import FORMAT, Header, mask, mask_parameters
+from .recorder import Recorder
+from .replaying import Parts, Replay, replay
+from .steps import Output, Recording, Step
+
+__all__ = [
+    "FORMAT",
+    "Difference",
+    "Header",
+    "Output",
+    "Parts",
+    "Playout",
+    "Recorder",
+    "Recording",
+    "Replay",
+    "Step",
+    "describe",
+    "mask",
+    "mask_parameters",
+    "replay",
+]

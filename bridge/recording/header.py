@@ -1,0 +1,99 @@
+"""The first line of a recording: what a call was made of, before anything happened to it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from bridge.codecs import is_clean, size_bytes
+from bridge.core.messages import CallConfig, Sound
+from bridge.errors import ConfigError
+
+from .json_text import encoded
+from .sound import expand_text
+
+FORMAT: Final = 1
+"""Number of the format that is written. A recording of another one is refused, never guessed at."""
+
+_SECRET_NAME: Final = re.compile(r"token|secret|password|authorization|api_?key", re.IGNORECASE)
+_PHONE_NUMBER: Final = re.compile(r"(?:\+|%2B)[0-9]{6,15}")
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """`carrier` and `upstream` are names of the tables of adapters; `at` is the wall time in any words.
+
+    `parameters` are those of the call, shown to who reads the recording; no secret and no phone number of
+    theirs is written. `carried` is what a process before this one handed over. `format` and `sound` are
+    written by the recorder.
+    """
+
+    carrier: str
+    upstream: str
+    config: CallConfig = CallConfig()
+    at: str = ""
+    versions: dict[str, str] = {}
+    parameters: dict[str, str] = {}
+    carried: dict[str, Any] | None = None
+    sound: bool = False
+    format: int = FORMAT
+
+
+class _Format(msgspec.Struct):
+    format: int
+
+
+def mask(text: str) -> str:
+    """The text without phone numbers (E.164): nothing of the digits stays, not even how many there were."""
+    return _PHONE_NUMBER.sub("+…", text)
+
+
+def mask_parameters(parameters: Mapping[str, str]) -> dict[str, str]:
+    """The parameters of a call without what proves something, and without phone numbers."""
+    return {mask(name): mask(value) for name, value in parameters.items() if not _SECRET_NAME.search(name)}
+
+
+def header_line(header: Header, *, sound: bool) -> str:
+    """The header as it is written down, with or without the sound of the phrases."""
+    config = header.config
+    if not sound:
+        config = msgspec.structs.replace(
+            config, phrases={name: without_audio(phrase) for name, phrase in config.phrases.items()}
+        )
+    written = msgspec.structs.replace(
+        header, config=config, parameters=mask_parameters(header.parameters), sound=sound, format=FORMAT
+    )
+    return encoded(written)
+
+
+def read_header(line: str) -> Header:
+    """The header of a recording. Raises ConfigError, in words for who wanted to replay it, when the line is
+    none, or one of a format that this version does not read.
+    """
+    try:
+        found = msgspec.json.decode(line, type=_Format).format
+    except ValueError as error:
+        raise ConfigError("this is no recording of a call: its first line is not a header") from error
+    if found != FORMAT:
+        newer = "a newer phonebridge wrote it" if found > FORMAT else "record the call again"
+        raise ConfigError(f"this recording has format {found}, and this phonebridge reads {FORMAT}: {newer}")
+    try:
+        header = msgspec.json.decode(line, type=Header)
+    except ValueError as error:
+        raise ConfigError(f"the header of this recording can't be read: {error}") from error
+    phrases = {name: with_audio(phrase) for name, phrase in header.config.phrases.items()}
+    return msgspec.structs.replace(header, config=msgspec.structs.replace(header.config, phrases=phrases))
+
+
+def without_audio(sound: Sound) -> Sound:
+    """The sound as a size and its words."""
+    if not sound.audio or not is_clean(sound.audio):
+        return sound
+    return msgspec.structs.replace(sound, audio=f"<{size_bytes(sound.audio)}>")
+
+
+def with_audio(sound: Sound) -> Sound:
+    """The sound as silence, if it was left out."""
+    return msgspec.structs.replace(sound, audio=expand_text(sound.audio))

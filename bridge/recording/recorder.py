@@ -1,0 +1,281 @@
+"""Writes down a call while it lives: a few lines a second, from what the gate of the runner tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from bridge.carriers import CARRIERS
+from bridge.codecs import is_clean, size_bytes
+from bridge.core import messages as m
+from bridge.errors import CarrierError
+
+from .header import Header, header_line
+from .json_text import one_line
+from .lines import action_field, event_field, frame_field
+from .shapes import Shapes, mark_name
+from .sound import LEAST_CHARACTERS, silence
+
+RUN_MS: Final = 1_000
+"""A run is written down when it is this long, so that a killed process loses little."""
+FRAME_CHARACTERS: Final = 216
+"""Of 160 bytes in base64: the caller's usual frame."""
+FRAME_MS: Final = 20
+
+_COMMANDS: Final = {
+    "carrier": m.CarrierCommand,
+    "upstream": m.UpstreamCommand,
+    "shell": m.ShellCommand,
+}
+DOOR_OF: Final[dict[type, str]] = {
+    kind: door for door, commands in _COMMANDS.items() for kind in commands.__args__
+}
+"""Where an action goes; all others are events for the session."""
+
+EPOCH_OF: Final = {"carrier": 0, "upstream": 1}
+"""The epoch of a frame of which no line says another."""
+
+_read_text: Final = msgspec.json.Decoder(str).decode
+
+
+class Recorder:
+    """Gives `sink` the lines of one recording, each without its line end, the header at once.
+
+    Whoever moves the call tells everything in the order in which it happens: an input (`came`, `happened`)
+    before `Call.receive` sees it, then each of the actions that follow, as a frame that left (`went`) or, if
+    there is none, as a decision (`decided`): events for the session, commands to the shell, and commands of
+    which no frame was made yet. Caller audio held back for a slow upstream is such a command; when it leaves
+    or is thrown away after all, `went` or `dropped` is told then. Every frame that was read is told, also one
+    that means nothing to the call: an adapter may have learnt from it. `now_ms` never runs backwards. Nothing
+    here raises, whatever the frames hold.
+    """
+
+    def __init__(self, sink: Callable[[str], None], header: Header, sound: bool = False) -> None:
+        self._sink: Callable[[str], None] | None = sink
+        self._sound = sound
+        self._least = None if sound else LEAST_CHARACTERS
+        self._carrier = CARRIERS[header.carrier]()
+        self._shapes = Shapes()
+        self._now_ms = 0
+        # The run that is being written, and when it began.
+        self._run: list[str] = []
+        self._run_ms = 0
+        self._words: list[str] = []
+        self._sounds: list[str] = []
+        # Its last step, while the frame that usually follows has not come: which one, and around which sound.
+        self._awaiting = ""
+        self._token = ""
+        self._payload = ""
+        self._frame: tuple[str, str, int] = ("", "", 0)
+        # A line that may stand for several equal ones.
+        self._line = ""
+        self._times = 0
+        sink(header_line(header, sound=sound))
+
+    # --- what came in ------------------------------------------------------------------------------------
+
+    def came(self, now_ms: int, door: str, frame: str | bytes, epoch: int = 0) -> None:
+        """A frame was read from a socket; `epoch` is that of the upstream session, 0 for the carrier."""
+        if self._awaiting:
+            self._settle()
+        if type(frame) is str:
+            if door == "carrier":
+                if self._like_the_last(now_ms, frame):
+                    return
+            elif self._delta(now_ms, frame, epoch):
+                return
+        self._whole(now_ms, door, frame, epoch)
+
+    def _like_the_last(self, now_ms: int, frame: str) -> bool:
+        shapes = self._shapes
+        sound = shapes.caller(frame)
+        if sound is None:
+            name = shapes.echo(frame)
+            if name is not None:
+                self._run.append(f"{self._since(now_ms)}k{name}")
+            return name is not None
+        if len(sound) == FRAME_CHARACTERS:
+            token = f"{self._since(now_ms)}"
+        elif len(sound) >= LEAST_CHARACTERS:
+            token = f"{self._since(now_ms)}m{size_bytes(sound)}"
+        else:
+            return False
+        if shapes.step_ms != FRAME_MS:
+            token = f"{token}@{shapes.step_ms}"
+        self._awaiting, self._token, self._payload = "append", token, sound
+        self._frame = ("carrier", frame, 0)
+        return True
+
+    def _delta(self, now_ms: int, frame: str, epoch: int) -> bool:
+        shape = self._shapes.sound
+        if shape is not None and shape.epoch == epoch and (sound := shape.value(frame)) is not None:
+            if len(sound) < LEAST_CHARACTERS:
+                return False
+            self._awaiting, self._token = "play", f"{self._since(now_ms)}d{size_bytes(sound)}"
+            self._payload, self._frame = sound, ("upstream", frame, epoch)
+            return True
+        shape = self._shapes.words
+        if shape is not None and shape.epoch == epoch and (words := shape.value(frame)) is not None:
+            words = f'"{words}"'
+            try:
+                _read_text(words)
+            except ValueError:
+                return False
+            if one_line(words) is not words:
+                return False
+            self._run.append(f"{self._since(now_ms)}t")
+            self._words.append(words)
+            return True
+        return False
+
+    def _whole(self, now_ms: int, door: str, frame: str | bytes, epoch: int) -> None:
+        self._flush()
+        self._now_ms = now_ms
+        if door == "carrier":
+            # Its adapter takes secrets and numbers out. A frame that it refuses is another one without them;
+            # then what it said of the frame is written down in its place.
+            shown = self._carrier.redact(frame)
+            try:
+                self._carrier.parse(frame)
+            except CarrierError as error:
+                if shown != frame:
+                    self.happened(now_ms, m.FrameRefused(door, str(error)))
+                    return
+            frame = shown
+        fields = _fields(door, frame, epoch, self._least)
+        self._emit(f'{{"t":{now_ms},"from":"{door}",{fields}}}')
+        if isinstance(frame, str):
+            self._shapes.came(door, frame, epoch)
+
+    def happened(self, now_ms: int, event: m.Event) -> None:
+        """Something happened that was no frame."""
+        self._flush()
+        self._now_ms = now_ms
+        self._emit(f'{{"t":{now_ms},{event_field(event, sound=self._sound)}}}')
+
+    # --- what followed -----------------------------------------------------------------------------------
+
+    def went(self, now_ms: int, door: str, frame: str | bytes, epoch: int = 0) -> None:
+        """A frame left a socket of ours."""
+        if self._awaiting and self._as_usual(door, frame, epoch):
+            return
+        least = self._least and (1 if door == "carrier" else LEAST_CHARACTERS)
+        self._output(now_ms, f'"to":"{door}",{_fields(door, frame, epoch, least)}')
+        if isinstance(frame, str):
+            self._shapes.went(door, frame, epoch)
+
+    def _as_usual(self, door: str, frame: str | bytes, epoch: int) -> bool:
+        """Whether this is the frame that usually follows from the last step."""
+        shapes = self._shapes
+        if door == "upstream":
+            around = shapes.append
+            if self._awaiting == "append" and around is not None and around.epoch == epoch:
+                if frame == f"{around.head}{self._payload}{around.tail}":
+                    self._commit()
+                    return True
+                if frame == f"{around.head}{silence(size_bytes(self._payload))}{around.tail}":
+                    self._token = f"{self._token}~"
+                    self._commit()
+                    return True
+        elif self._awaiting == "play":
+            around = shapes.play
+            if around is not None and frame == f"{around.head}{self._payload}{around.tail}":
+                self._awaiting = "mark"
+                return True
+        elif self._awaiting == "mark" and type(frame) is str:
+            name = mark_name(frame, shapes.mark)
+            if name is not None:
+                self._token = f"{self._token}+{name}"
+                self._commit()
+                return True
+        return False
+
+    def dropped(self, now_ms: int, door: str, frame: str | bytes, epoch: int = 0) -> None:
+        """A frame was thrown away before the socket."""
+        self._output(now_ms, f'"dropped":"{door}",{_fields(door, frame, epoch, self._least)}')
+
+    def decided(self, now_ms: int, action: m.Action) -> None:
+        """The core decided this, and no frame was made of it."""
+        door = DOOR_OF.get(type(action), "session")
+        self._output(now_ms, f'"to":"{door}",{action_field(action, sound=self._sound)}')
+
+    def close(self) -> None:
+        """Nothing more will be told. The end line says that nothing is missing."""
+        self._flush()
+        self._emit('{"end":true}')
+        self._sink = None
+
+    # --- lines -------------------------------------------------------------------------------------------
+
+    def _since(self, now_ms: int) -> int:
+        """Milliseconds since the step before, in a run that is begun anew where it must."""
+        if self._run and now_ms - self._run_ms >= RUN_MS:
+            self._flush()
+        since_ms = now_ms - self._now_ms
+        if not self._run:
+            self._run_ms = now_ms
+            since_ms = 0
+        self._now_ms = now_ms
+        return since_ms
+
+    def _commit(self) -> None:
+        """The last step of the run is complete."""
+        self._run.append(self._token)
+        self._awaiting = ""
+        if self._sound:
+            self._sounds.append(self._payload)
+
+    def _settle(self) -> None:
+        """What usually follows from the last step will not come."""
+        if self._awaiting != "mark":
+            if not is_clean(self._payload):
+                self._awaiting = ""
+                door, frame, epoch = self._frame
+                self._whole(self._now_ms, door, frame, epoch)
+                return
+            self._token = f"{self._token}-"
+        self._commit()
+
+    def _flush(self) -> None:
+        if self._awaiting:
+            self._settle()
+        if not self._run:
+            return
+        fields = f'"t":{self._run_ms},"run":"{" ".join(self._run)}"'
+        if self._words:
+            fields = f'{fields},"words":[{",".join(self._words)}]'
+            self._words.clear()
+        if self._sounds:
+            texts = '","'.join(self._sounds)
+            fields = f'{fields},"sound":["{texts}"]'
+            self._sounds.clear()
+        self._run.clear()
+        self._emit(f"{{{fields}}}")
+
+    def _output(self, now_ms: int, fields: str) -> None:
+        self._flush()
+        late = f'"t":{now_ms},' if now_ms != self._now_ms else ""
+        line = f"{{{late}{fields}}}"
+        if line == self._line:
+            self._times += 1
+            return
+        self._emit("")
+        self._line, self._times = line, 1
+
+    def _emit(self, line: str) -> None:
+        """A line for the sink, after the one that may have stood for several."""
+        sink = self._sink
+        if sink is None:
+            return
+        if self._times:
+            sink(self._line if self._times == 1 else f'{self._line[:-1]},"times":{self._times}}}')
+            self._line, self._times = "", 0
+        if line:
+            sink(line)
+
+
+def _fields(door: str, frame: str | bytes, epoch: int, least_characters: int | None) -> str:
+    field = frame_field(frame, door, least_characters)
+    return field if epoch == EPOCH_OF[door] else f'{field},"epoch":{epoch}'

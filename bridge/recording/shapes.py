@@ -1,0 +1,213 @@
+"""Frames that are like the last one of their kind: what of them is new.
+
+Most frames of a call differ from the one before in a counter, a size and a clock. So a recording writes the
+first of a kind whole, and of the next ones only what is new. Writing and reading learn from the same whole
+frames, in the same order, and so know the same shapes. A frame counts as alike only if putting the new parts
+into the shape gives the frame itself; two fields of a delta excepted that mean nothing to a call: its event
+id, and its padding against eavesdroppers.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+_SEQUENCE: Final = re.compile(r'"sequenceNumber":"(\d{1,15})"')
+_CALLER: Final = re.compile(
+    r'(.*?"sequenceNumber":")(\d{1,15})(".*?"chunk":")(\d{1,15})(".*?"timestamp":")(\d{1,15})(".*?"payload":")'
+    r'([^"]+)(".*)',
+    re.DOTALL,
+)
+_ECHO: Final = re.compile(r'(.*?"sequenceNumber":")(\d{1,15})(".*?"name":")(\d{1,15})(".*)', re.DOTALL)
+_PLAY: Final = re.compile(r'(.*?"payload":")([^"]+)(".*)', re.DOTALL)
+_MARK: Final = re.compile(r'(.*?"name":")(\d{1,15})(".*)', re.DOTALL)
+_APPEND: Final = re.compile(r'(.*?"audio":")([^"]+)(".*)', re.DOTALL)
+_DELTA: Final = re.compile(r'"type"\s*:\s*"response\.(?:output_)?(audio|audio_transcript|text)\.delta"')
+_STRING: Final = r'"([^"\\]*(?:\\.[^"\\]*)*)"'
+_NEW: Final = {key: re.compile(rf'"{key}"\s*:\s*{_STRING}') for key in ("event_id", "delta", "obfuscation")}
+
+
+class _Around(NamedTuple):
+    """A frame with one text in it that is new each time."""
+
+    head: str
+    tail: str
+    epoch: int = 0
+
+
+class Delta:
+    """Deltas of one part of one item."""
+
+    __slots__ = ("_old", "_pieces", "_value_at", "epoch")
+
+    def __init__(self, frame: str, epoch: int) -> None:
+        spans = sorted((found.span(1), key) for key in _NEW if (found := _NEW[key].search(frame)))
+        self.epoch = epoch
+        self._value_at = [key for _, key in spans].index("delta")
+        self._old = [frame[start:end] for (start, end), _ in spans]
+        edges = [0, *(edge for span, _ in spans for edge in span), len(frame)]
+        self._pieces = [frame[edges[at] : edges[at + 1]] for at in range(0, len(edges), 2)]
+
+    def value(self, frame: str) -> str | None:
+        """What is new in this frame, as JSON spells it; None when it is not like the first one."""
+        at = 0
+        value = ""
+        for number, piece in enumerate(self._pieces[:-1]):
+            if not frame.startswith(piece, at):
+                return None
+            start = at + len(piece)
+            at = frame.find('"', start)
+            while at > start and frame[at - 1] == "\\":
+                at = _after_escape(frame, start, at)
+            if at < 0:
+                return None
+            if number == self._value_at:
+                value = frame[start:at]
+        return value if frame[at:] == self._pieces[-1] else None
+
+    def frame(self, value: str) -> str:
+        news = [value if number == self._value_at else old for number, old in enumerate(self._old)]
+        return "".join(text for pair in zip(self._pieces, [*news, ""], strict=True) for text in pair)
+
+
+def _after_escape(frame: str, start: int, quote: int) -> int:
+    """The quote itself if the backslash before it is one that is escaped, else the next quote."""
+    backslashes = 0
+    while quote - backslashes > start and frame[quote - backslashes - 1] == "\\":
+        backslashes += 1
+    return quote if backslashes % 2 == 0 else frame.find('"', quote + 1)
+
+
+class Shapes:
+    """What is known of the frames of one recording."""
+
+    __slots__ = (
+        "_caller",
+        "_chunk",
+        "_echo",
+        "_sequence",
+        "_stamp_ms",
+        "append",
+        "mark",
+        "play",
+        "sound",
+        "step_ms",
+        "words",
+    )
+
+    def __init__(self) -> None:
+        self._caller: tuple[str, str, str, str, str] | None = None
+        self._echo: tuple[str, str, str] | None = None
+        self._sequence = self._chunk = self._stamp_ms = 0
+        self.step_ms = 0
+        """What the carrier's clock did between the last two frames of the caller."""
+        self.append: _Around | None = None
+        self.play: _Around | None = None
+        self.mark: _Around | None = None
+        self.sound: Delta | None = None
+        self.words: Delta | None = None
+
+    # whole frames
+
+    def came(self, door: str, frame: str, epoch: int) -> None:
+        """A frame that came in stands whole in the recording."""
+        if door == "carrier":
+            self._learn_carrier(frame)
+        elif (delta := _DELTA.search(frame)) and _NEW["delta"].search(frame):
+            shape = Delta(frame, epoch)
+            if delta[1] == "audio":
+                self.sound = shape
+            else:
+                self.words = shape
+
+    def _learn_carrier(self, frame: str) -> None:
+        if '"event":"media"' in frame and (found := _CALLER.fullmatch(frame)):
+            a, _, b, chunk, c, stamp_ms, d, _, tail = found.groups()
+            self._caller = (a, b, c, d, tail)
+            self._chunk, self._stamp_ms = int(chunk), int(stamp_ms)
+        elif '"event":"mark"' in frame and (found := _ECHO.fullmatch(frame)):
+            self._echo = (found[1], found[3], found[5])
+        if found := _SEQUENCE.search(frame):
+            self._sequence = int(found[1])
+
+    def went(self, door: str, frame: str, epoch: int) -> None:
+        """A frame that went out does."""
+        if door == "upstream":
+            if '"type":"input_audio_buffer.append"' in frame and (found := _APPEND.fullmatch(frame)):
+                self.append = _Around(found[1], found[3], epoch)
+        elif '"event":"media"' in frame and (found := _PLAY.fullmatch(frame)):
+            self.play = _Around(found[1], found[3])
+        elif '"event":"mark"' in frame and (found := _MARK.fullmatch(frame)):
+            self.mark = _Around(found[1], found[3])
+
+    # frames of the caller
+
+    def caller(self, frame: str) -> str | None:
+        """The sound of the caller's next frame, and `step_ms`. None when it is not like the last whole one;
+        the counters then stay.
+        """
+        if self._caller is None:
+            return None
+        a, b, c, d, tail = self._caller
+        head = f"{a}{self._sequence + 1}{b}{self._chunk + 1}{c}"
+        if not frame.startswith(head):
+            return None
+        end = frame.find('"', len(head))
+        stamp = frame[len(head) : end]
+        start, stop = end + len(d), len(frame) - len(tail)
+        if start >= stop or not frame.startswith(d, end) or not frame.endswith(tail) or not stamp.isdecimal():
+            return None
+        stamp_ms = int(stamp[:16])
+        if str(stamp_ms) != stamp:
+            return None
+        self._sequence += 1
+        self._chunk += 1
+        self.step_ms = stamp_ms - self._stamp_ms
+        self._stamp_ms = stamp_ms
+        return frame[start:stop]
+
+    def caller_frame(self, sound: str, step_ms: int) -> str:
+        """The caller's next frame. Raises ValueError when no frame of theirs stood whole before."""
+        if self._caller is None:
+            raise ValueError("no frame of the caller before this one")
+        a, b, c, d, tail = self._caller
+        self._sequence += 1
+        self._chunk += 1
+        self._stamp_ms += step_ms
+        return f"{a}{self._sequence}{b}{self._chunk}{c}{self._stamp_ms}{d}{sound}{tail}"
+
+    # echoes of marks
+
+    def echo(self, frame: str) -> str | None:
+        """The name of the mark that came back; None when the frame is not like the last whole one."""
+        if self._echo is None:
+            return None
+        a, b, tail = self._echo
+        head = f"{a}{self._sequence + 1}{b}"
+        name = frame[len(head) : len(frame) - len(tail)]
+        if not (name.isdecimal() and name.isascii() and frame.startswith(head) and frame.endswith(tail)):
+            return None
+        self._sequence += 1
+        return name
+
+    def echo_frame(self, name: str) -> str:
+        if self._echo is None:
+            raise ValueError("no mark came back before this one")
+        a, b, tail = self._echo
+        self._sequence += 1
+        return f"{a}{self._sequence}{b}{name}{tail}"
+
+
+def mark_name(frame: str, shape: _Around | None) -> str | None:
+    """The name of the mark that this frame sends; None when it is not like the last whole one."""
+    if shape is None or not frame.startswith(shape.head) or not frame.endswith(shape.tail):
+        return None
+    name = frame[len(shape.head) : len(frame) - len(shape.tail)]
+    return name if name.isdecimal() and name.isascii() else None
+
+
+def put(text: str, shape: _Around | None) -> str:
+    """The frame around this text. Raises ValueError when none stood whole before."""
+    if shape is None:
+        raise ValueError("no frame of that kind before this one")
+    return f"{shape.head}{text}{shape.tail}"

@@ -1,0 +1,64 @@
+"""What of a call bears the truth: whatever decides what the caller heard, what the model is told, and how it
+ended. A replay compares this by default, whatever else a change has moved.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from bridge.core import messages as m
+
+QUIET: Final = frozenset({
+    m.PlayAudio,
+    m.SendMark,
+    m.AppendAudio,
+    m.CallBegan,
+    m.CallerSpoke,
+    m.Turn,
+    m.DigitHeard,
+    m.ToolWanted,
+    m.VendorNote,
+    m.Noted,
+})  # fmt: skip
+"""Actions that a default replay does not compare."""
+_QUIET_FRAMES: Final = ("media", "mark", "input_audio_buffer.append")
+
+
+class _Kind(msgspec.Struct, gc=False):
+    event: Any = None
+    type: Any = None
+
+
+_kind: Final = msgspec.json.Decoder(_Kind).decode
+
+
+def frame_bears_truth(frame: str | bytes) -> bool:
+    """Whether a default replay compares what a frame was made of."""
+    try:
+        kind = _kind(frame)
+    except ValueError:
+        return True
+    return kind.event not in _QUIET_FRAMES and kind.type not in _QUIET_FRAMES
+
+
+def truth_of(action: m.Action) -> Any:
+    """What of a decision is compared: ids and numbers, not the words around them."""
+    match action:
+        case m.Spoken(item_id=item_id, heard_ms=heard_ms, cut=cut):
+            return ("spoken", item_id, heard_ms, cut)
+        case m.Heard(say_id=say_id, heard_ms=heard_ms, cut=cut):
+            return ("heard", say_id, heard_ms, cut)
+        case m.Ended(reason=reason):
+            return ("ended", reason)
+        case _:
+            return action
+
+
+def truth_of_frame(frame: str | bytes) -> Any:
+    """What of a frame is compared: what it says, not how it is spelt."""
+    try:
+        return msgspec.json.decode(frame)
+    except ValueError:
+        return frame
