@@ -218,15 +218,18 @@ def test_closing_cancels_what_runs_and_ends_the_thread() -> None:
     loop = UserLoop(blocked_ms=10_000)
     loop.start()
     ended: list[str] = []
+    begun = threading.Event()
 
     async def waiting() -> None:
         try:
+            begun.set()
             await asyncio.sleep(60)
         finally:
             ended.append("ended")
 
     tasks: list[Any] = []
     loop.post(lambda: tasks.append(asyncio.get_running_loop().create_task(waiting())))
+    assert begun.wait(5)
     loop.close()
     assert ended == ["ended"]
     assert "user loop" not in {thread.name for thread in threading.enumerate()}
