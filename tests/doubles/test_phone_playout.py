@@ -149,6 +149,15 @@ def test_a_delay_on_the_way_out_moves_the_effect_and_keeps_the_order() -> None:
     assert line.phone.heard_spans == [(60, 800), (240, 400)]
 
 
+def test_nothing_overtakes_on_the_way_out() -> None:
+    line = Line(delay_out_ms=[60, 10])
+    line.at(0, media(b"\x01" * 8000), CLEAR)
+    line.at(300, media(b"\x02" * 80))
+    line.until(1000)
+    assert line.phone.cleared == [(60, 0)]
+    assert line.phone.heard_spans == [(310, 80)]
+
+
 def test_a_delay_on_the_way_back_holds_the_echoes_and_keeps_their_order() -> None:
     line = Line(delay_back_ms=[50, 5])
     line.at(0, mark("a"), mark("b"))

@@ -123,6 +123,11 @@ def test_what_is_not_given_stays() -> None:
             "unknown_parameter",
             "session.tools[0].function",
         ),
+        (
+            {"type": "realtime", "tools": [{"type": "function", "name": "two words"}]},
+            "invalid_value",
+            "session.tools[0].name",
+        ),
         ({"type": "realtime", "model": "gpt-5"}, "invalid_value", "session.model"),
         ({"type": "transcription"}, "invalid_value", "session.type"),
         ({"type": "voice"}, "invalid_value", "session.type"),

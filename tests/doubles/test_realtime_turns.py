@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from typing import Any
 
 import pytest
 
+from bridge.codecs.g711 import pcm_to_pcmu
 from bridge.doubles.agents import Parrot, Speech
+from bridge.doubles.formats import Ear, spoken
 from bridge.doubles.tones import tone
 from bridge.doubles.turns import FRAME_BYTES, InputBuffer, TurnStarted, TurnStopped
 from tests.doubles.conftest import AT_ONCE, Client, append, error_of, phone_client, scripted, silence
@@ -135,8 +138,6 @@ def test_until_the_session_is_updated_phone_audio_is_judged_as_pcm(voice: bytes)
 
 @pytest.mark.parametrize("name", ["audio/pcmu", "audio/pcma", "audio/pcm"])
 def test_a_parrot_gives_back_what_it_heard_in_every_format(name: str, voice: bytes) -> None:
-    from bridge.doubles.formats import Ear, spoken
-
     client = Client(Parrot(), **AT_ONCE, delta_bytes=(1001,))
     wire = {"format": {"type": name}}
     client.now("session.update", session={"type": "realtime", "audio": {"input": wire, "output": wire}})
@@ -146,6 +147,13 @@ def test_a_parrot_gives_back_what_it_heard_in_every_format(name: str, voice: byt
     (item,) = (item for item in client.server.items.values() if item.role == "assistant")
     assert Ear(name).hear(client.audio(item.id)) == client.server.items["item_1"].sound
     assert item.audio_ms == 1500
+
+
+def test_pcm_is_heard_at_a_third_of_its_rate() -> None:
+    pcm = struct.pack("<7h", 1000, 1, 2, -2000, 3, 4, 5)
+    assert Ear("audio/pcm").hear(pcm) == pcm_to_pcmu(struct.pack("<2h", 1000, -2000))
+    ear = Ear("audio/pcm")
+    assert b"".join(ear.hear(pcm[n : n + 1]) for n in range(14)) == Ear("audio/pcm").hear(pcm)
 
 
 def test_semantic_detection_waits_as_its_eagerness_says(voice: bytes) -> None:
