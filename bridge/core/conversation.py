@@ -7,8 +7,13 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from .messages import CreateResponse, ItemAdded, ResponseDone, ResponseStarted, TextDelta
+import msgspec
 
+from .messages import CreateItem, CreateResponse, ItemAdded, ResponseDone, ResponseStarted, Sound, TextDelta
+from .toolbox import Toolbox, ToolCall
+
+HISTORY = 200
+"""Most items a new session is told of."""
 FORGET_RESPONSES = 64
 """Ids of ended responses kept, so that a delta that comes even later is still known to be late."""
 
@@ -53,12 +58,15 @@ class Item:
 
 
 class Conversation:
-    """Items in the order they stand in, by id."""
+    """Items in the order they stand in, by id; tool calls; the words of our own sounds."""
 
-    __slots__ = ("_next_id", "items")
+    __slots__ = ("_aliases", "_next_id", "items", "sounds", "tools")
 
     def __init__(self) -> None:
         self.items: dict[str, Item] = {}
+        self.sounds: dict[str, Sound] = {}
+        self.tools = Toolbox()
+        self._aliases: dict[str, str] = {}
         self._next_id = 0
 
     def new_id(self) -> str:
@@ -68,6 +76,7 @@ class Conversation:
 
     def item(self, item_id: str, response_id: str = "") -> Item:
         """The item of that id; entered as a model message if it was not known yet."""
+        item_id = self._aliases.get(item_id, item_id)
         item = self.items.get(item_id)
         if item is None:
             item = self.items[item_id] = Item(item_id, role="assistant", response_id=response_id)
@@ -77,6 +86,63 @@ class Conversation:
         item = self.item(event.item_id, event.response_id)
         item.kind, item.role = event.kind, event.role or item.role
         item.text = event.text or item.text
+
+    def created(self, role: str, text: str) -> Item:
+        """An item of ours that goes into the conversation now."""
+        item_id = self.new_id()
+        item = self.items[item_id] = Item(item_id, role=role, text=text)
+        return item
+
+    def sounded(self, say_id: str, heard_ms: int, cut: bool, bytes_per_ms: int) -> Item | None:
+        """A sound of ours was heard to its end or cut: its words become a model message, as far as they were
+        heard. None for a sound that leaves no record.
+        """
+        sound = self.sounds.pop(say_id, None)
+        if sound is None or not sound.text:
+            return None
+        item = self.created("assistant", sound.text)
+        item.received_bytes, item.heard_ms, item.cut = sound.size_bytes, heard_ms, cut
+        return item
+
+    def history(self, bytes_per_ms: int, epoch: int) -> list[CreateItem]:
+        """What a new upstream session must be told: what the caller said, what of the model the caller
+        **heard**, and tool calls that have their results. Model sound cannot be inserted (Realtime reference:
+        assistant items take text), and ids of ours let each item be found again.
+        """
+        told: list[CreateItem] = []
+        for item in list(self.items.values()):
+            text = item.heard(bytes_per_ms) if item.role == "assistant" else item.text
+            if item.kind == "message" and item.role and text and not item.gone:
+                told.append(CreateItem(self._alias(item.item_id), item.role, text, epoch=epoch))
+            elif item.kind == "function_call":
+                told += self._told_call(item.item_id, epoch)
+        return told[-HISTORY:]
+
+    def _told_call(self, item_id: str, epoch: int) -> list[CreateItem]:
+        call = next((call for call in self.tools.calls.values() if call.item_id == item_id), None)
+        if call is None or call.output is None:
+            return []
+        call.epoch = epoch
+        made = CreateItem(self._alias(item_id), "", "", call.call_id, call.name, call.arguments, epoch=epoch)
+        return [made, CreateItem(self.new_id(), call_id=call.call_id, output=call.output, epoch=epoch)]
+
+    def _alias(self, item_id: str) -> str:
+        alias = self.new_id()
+        self._aliases[alias] = item_id
+        return alias
+
+    def result(self, call: ToolCall, epoch: int) -> list[CreateItem]:
+        """The items that give a tool's result to the model. A session that never saw the call is told of it
+        first.
+        """
+        given = [CreateItem(self.new_id(), call_id=call.call_id, output=call.output, epoch=epoch)]
+        if call.epoch != epoch:
+            made = CreateItem(
+                self._alias(call.item_id), "", "", call.call_id, call.name, call.arguments, epoch=epoch
+            )
+            given.insert(0, made)
+            call.epoch = epoch
+        return given
 
     def words(self, event: TextDelta) -> None:
         item = self.item(event.item_id, event.response_id)
@@ -106,6 +172,7 @@ class ResponseGate:
     active: str | None = None
     asked: CreateResponse | None = None
     stale: bool = False
+    held: bool = False
     waiting: deque[CreateResponse] = field(default_factory=deque)
     muted: dict[str, None] = field(default_factory=dict)
     cancelled: str | None = None
@@ -119,12 +186,25 @@ class ResponseGate:
     def want(self, create: CreateResponse) -> None:
         self.waiting.append(create)
 
-    def next(self) -> CreateResponse | None:
+    def next(self, epoch: int = 1) -> CreateResponse | None:
         """The create to send now, if any may be sent."""
-        if self.active is not None or self.asked is not None or not self.waiting:
+        if self.held or self.active is not None or self.asked is not None or not self.waiting:
             return None
-        self.asked, self.stale = self.waiting.popleft(), False
+        self.asked, self.stale = msgspec.structs.replace(self.waiting.popleft(), epoch=epoch), False
         return self.asked
+
+    def lose(self) -> None:
+        """The session is gone: what it was saying is over, what it was asked for and had not begun waits
+        again.
+        """
+        if self.asked is not None and not self.stale:
+            self.waiting.appendleft(self.asked)
+        self.active, self.asked, self.stale, self.held = None, None, False, False
+        self.asides.clear()
+
+    def again(self, tag: str) -> None:
+        """A response failed: ask for it once more, before anything else."""
+        self.waiting.appendleft(CreateResponse(tag))
 
     def started(self, event: ResponseStarted) -> bool:
         """A response began. Returns whether it is one that the caller has already talked over: it must be
@@ -150,9 +230,9 @@ class ResponseGate:
 
     def refused(self, tag: str | None, again: bool) -> None:
         """Our create was answered with an error: forget it, or (`again`) put it back to the head of the
-        queue. `tag` None where the vendor does not say which create it was: there is only one.
+        queue.
         """
-        if self.asked is None or tag not in (None, self.asked.tag):
+        if self.asked is None or self.asked.tag != tag:
             return
         if again and not self.stale:
             self.waiting.appendleft(self.asked)

@@ -798,6 +798,22 @@ Event: TypeAlias = CarrierEvent | UpstreamEvent | SessionCommand | ShellEvent
 Action: TypeAlias = CarrierCommand | UpstreamCommand | SessionEvent | ShellCommand
 
 
+class Limits(msgspec.Struct, frozen=True, gc=False):
+    """What one call may take: it ends politely, `goodbye_ms` (or `goodbye_micro_usd`) before the limit.
+
+    Money is in millionths of a US dollar. With `nudge_ms` a silent caller is asked `nudges` times whether
+    they are there, then the call ends; 0 never asks.
+    """
+
+    call_ms: int = 3_600_000
+    goodbye_ms: int = 15_000
+    cost_micro_usd: int | None = None
+    goodbye_micro_usd: int = 20_000
+    tools: int = 200
+    nudge_ms: int = 0
+    nudges: int = 2
+
+
 class CallConfig(msgspec.Struct, frozen=True, gc=False):
     """Everything a call needs to know before it begins; stands in the recording's header, so it holds no
     secret.
@@ -811,7 +827,6 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     phrases: dict[str, Sound] = {}
     kept_audio_ms: int = 5_000
     unclaimed_ms: int = 15_000
-    setup_ms: int = 10_000
     media_gap_ms: int = 5_000
     drain_slack_ms: int = 2_000
     handler: bool = False
@@ -825,3 +840,26 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     `interrupt_response` and `create_response` off, and the core interrupts and asks for responses."""
     running_words: bool = False
     """Tell the session door each piece of the model's text as it comes (`Saying`)."""
+    disclosure: str = ""
+    """The phrase that is played first and cannot be cut; caller audio goes upstream only after it."""
+    fallback: str = ""
+    """Transfer target for the day nothing works, by name."""
+    digits: str = "event"
+    """Keys go to the handler as `DigitHeard`; with `text` also to the model as text, with `interrupt` so that
+    the first key cuts what is being said."""
+    digits_gap_ms: int = 1_500
+    limits: Limits = Limits()
+    prices: dict[str, float] = {}
+    """USD per million tokens by the names of `Usage`'s fields, and `transcription_minute`."""
+    jitter_seed: int = 0
+    dial_attempts: int = 3
+    dial_total_ms: int = 6_000
+    session_ms: int = 3_000
+    """From dialling to a configured session; then the attempt counts as failed."""
+    filler_dial_ms: int = 700
+    filler_ms: int = 1_500
+    stalled_ms: int = 8_000
+    """An answer owed for so long, without a word from the model: its session is taken for dead."""
+    renew_ms: int = 3_000_000
+    renew_forced_ms: int = 3_480_000
+    renew_again_ms: int = 60_000

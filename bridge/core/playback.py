@@ -54,9 +54,12 @@ class _Run:
 
 @dataclass(slots=True)
 class _Lateness:
-    """How late echoes come: of this busy period, and usually."""
+    """How late echoes come: of this busy period, and usually. `stood_ms` is how long the line stood still in
+    this period.
+    """
 
     usual_ms: float | None = None
+    stood_ms: float = 0.0
     periods: int = 0
     recent_ms: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     opening_ms: list[float] = field(default_factory=list)
@@ -70,6 +73,19 @@ class _Lateness:
         if self.usual_ms is None or not self.recent_ms:
             return 0.0
         return (sum(self.recent_ms) - len(self.recent_ms) * self.usual_ms) / (len(self.recent_ms) + 1)
+
+    def expected_ms(self) -> float | None:
+        """How late the next echo should be, before any shift; None before the first echo of all."""
+        if self.usual_ms is None and self.opening_ms:
+            return sum(self.opening_ms) / len(self.opening_ms)
+        return self.usual_ms
+
+    def relearn(self, late_ms: float) -> None:
+        """Echoes were taken to be late because the line had stood still: they are not."""
+        self.usual_ms = late_ms
+        self.recent_ms.clear()
+        self.opening_ms.clear()
+        self.observe(late_ms)
 
     def observe(self, late_ms: float) -> None:
         self.recent_ms.append(late_ms)
@@ -86,6 +102,7 @@ class _Lateness:
             self.usual_ms = known_ms + (mean_ms - known_ms) / min(self.periods, WINDOW)
         self.recent_ms.clear()
         self.opening_ms.clear()
+        self.stood_ms = 0.0
 
 
 class Ledger:
@@ -222,14 +239,23 @@ class Ledger:
     # How it learns
 
     def _learn(self, late_ms: float) -> None:
+        """An echo came that late after its sound could have been played at the soonest.
+
+        Far too late means that the line stood still, far too soon that it had not. But nothing is played
+        before it was sent: an echo that is too soon even for a line that never stood corrects the usual
+        lateness, which was learnt while the carrier stalled.
+        """
         late = self._late
-        if late.usual_ms is not None:
-            surprise_ms = late_ms - late.usual_ms - late.shift_ms()
-            if abs(surprise_ms) > STALL_MS:
-                self._anchor_ms += late_ms - late.usual_ms
-                late.recent_ms.clear()
-                return
-        late.observe(late_ms)
+        expected_ms = late.expected_ms()
+        if expected_ms is None or abs(late_ms - expected_ms - late.shift_ms()) <= STALL_MS:
+            late.observe(late_ms)
+            return
+        stood_ms = max(late_ms - expected_ms, -late.stood_ms)
+        self._anchor_ms += stood_ms
+        late.stood_ms += stood_ms
+        late.recent_ms.clear()
+        if late_ms - stood_ms < expected_ms - STALL_MS:
+            late.relearn(late_ms - stood_ms)
 
     def _acknowledge(self, position: int) -> list[Span]:
         finished: list[Span] = []

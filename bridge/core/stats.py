@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from .messages import Usage
+from .messages import CallerTranscribed, Usage
 
 
 class BargeIn(msgspec.Struct, gc=False):
@@ -42,6 +42,10 @@ class Stats(msgspec.Struct):
     tools: int = 0
     usage: Usage = Usage()
     usage_missing: int = 0
+    gaps_ms: list[int] = []
+    """Per recovery: from the loss of the model's session until the next one listened."""
+    transcribed_s: float = 0.0
+    cost_micro_usd: int = 0
 
     def add_usage(self, usage: Usage | None) -> None:
         """Sum the tokens of one response; a response without figures (cancelled, failed) is counted, not
@@ -52,3 +56,7 @@ class Stats(msgspec.Struct):
             return
         now = self.usage
         self.usage = Usage(*(getattr(now, name) + getattr(usage, name) for name in Usage.__struct_fields__))
+
+    def add_transcription(self, event: CallerTranscribed) -> None:
+        """Transcription is billed apart: by the second, or by tokens."""
+        self.transcribed_s += event.seconds

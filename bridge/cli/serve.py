@@ -1,0 +1,51 @@
+"""`phonebridge serve`: the server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to bind to (HOST).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one and prints it (PORT).")] = None,
+    agent: Annotated[str | None, typer.Option(help="The agent, as module:attribute (BRIDGE_AGENT).")] = None,
+) -> None:
+    """Answer calls. Settings come from the environment and from .env; all mistakes in them are listed at
+    once."""
+    from .. import service
+    from ..settings import load_settings
+
+    given: dict[str, Any] = {"host": host, "port": port, "agent": agent}
+    settings = load_settings(**{name: value for name, value in given.items() if value is not None})
+    asyncio.run(_serve(service, settings))
+
+
+async def _serve(service, settings) -> None:  # type: ignore[no-untyped-def]  # imported late: --help must be quick
+    async with contextlib.AsyncExitStack() as stack:
+        upstream_url = None
+        if settings.upstream == "embedded":
+            from .upstream import embedded
+
+            upstream_url = await stack.enter_async_context(embedded())
+        exchange = service.make_exchange(settings, upstream_url=upstream_url)
+        sock = service.listen(settings.host, settings.port)
+        bound = sock.getsockname()
+
+        def ready() -> None:
+            console = Console(stderr=True)
+            if settings.insecure:
+                console.print(
+                    "[bold white on red] BRIDGE_INSECURE [/] no signature and no token is asked for",
+                    highlight=False,
+                )
+            base = str(settings.public_url or f"http://{bound[0]}:{bound[1]}").rstrip("/")
+            console.print(
+                f"ready: listening on {bound[0]}:{bound[1]}, webhook {base}/incoming-call", highlight=False
+            )
+
+        await service.serve(settings, exchange, sock, ready)

@@ -1,0 +1,67 @@
+"""Limits that end a call politely: minutes, money, tools, silence. Says when; the call says how."""
+
+from __future__ import annotations
+
+from .messages import Limits, Usage
+
+_MODALITIES = ("text", "audio", "image")
+
+
+def cost_micro_usd(usage: Usage, prices: dict[str, float]) -> int:
+    """Millionths of a US dollar for this usage. `prices` are USD per million tokens by the names of `Usage`'s
+    fields; a missing price counts nothing.
+
+    Realtime costs guide: cached tokens are a subset of the input count and have a price of their own.
+    """
+    total = 0.0
+    for modality in _MODALITIES:
+        cached = getattr(usage, f"cached_{modality}")
+        fresh = getattr(usage, f"{modality}_in") - cached
+        total += fresh * prices.get(f"{modality}_in", 0.0) + cached * prices.get(f"cached_{modality}", 0.0)
+    for modality in ("text", "audio"):
+        total += getattr(usage, f"{modality}_out") * prices.get(f"{modality}_out", 0.0)
+    return round(total)
+
+
+class LimitWatch:
+    """One call's limits. `deadline_ms` is when the goodbye must begin for the call to end in time."""
+
+    __slots__ = ("_limits", "began_ms", "nudges", "silent_from_ms")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.began_ms: int | None = None
+        self.silent_from_ms: int | None = None
+        self.nudges = 0
+
+    def begin(self, now_ms: int) -> None:
+        self.began_ms = now_ms
+
+    def spoke(self) -> None:
+        """The caller said or pressed something: the silence is over, and so is the counting of nudges."""
+        self.silent_from_ms, self.nudges = None, 0
+
+    def silent(self, now_ms: int) -> None:
+        """From now on neither side speaks."""
+        self.silent_from_ms = now_ms
+
+    @property
+    def goodbye_ms(self) -> int | None:
+        """When the goodbye must begin for the last word to be heard before the limit."""
+        if self.began_ms is None:
+            return None
+        return self.began_ms + max(0, self._limits.call_ms - self._limits.goodbye_ms)
+
+    @property
+    def nudge_ms(self) -> int | None:
+        """When a silent caller is asked whether they are still there."""
+        if self.silent_from_ms is None or not self._limits.nudge_ms:
+            return None
+        return self.silent_from_ms + self._limits.nudge_ms
+
+    def exceeded(self, cost: int, tools: int) -> str | None:
+        """Which limit of money or tools is reached, in words; None while there is room."""
+        limits = self._limits
+        if limits.cost_micro_usd is not None and cost + limits.goodbye_micro_usd >= limits.cost_micro_usd:
+            return f"the call has cost {cost / 1e6:.2f} USD"
+        return f"{tools} tools were called" if tools > limits.tools else None

@@ -1,0 +1,276 @@
+"""What the caller hears of us: the model's sound and our own, whose turn it is, and the record of it.
+
+Holds the line, the response gate and the conversation together, because a barge-in needs all three at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from . import messages as m
+from .conversation import Conversation, ResponseGate
+from .line import Line, Loss
+from .messages import Action, AudioDelta, CallConfig, Sound
+from .owed import Owed
+from .playback import Ledger, Span
+from .stats import BargeIn, Stats
+from .upstream_leg import UpstreamSession
+
+
+@dataclass(slots=True)
+class _Utterance:
+    """A `Say`, `Respond` or `Play` of the handler's, until it was heard or cut."""
+
+    say_id: str
+    response_id: str = ""
+    generated: bool = False
+    heard_ms: int = 0
+    words: list[str] = field(default_factory=list)
+
+
+class Speaking:
+    """One call's mouth. Emits into the call's list of actions; `session` is the upstream session it speaks
+    with.
+    """
+
+    def __init__(self, config: CallConfig, stats: Stats, out: list[Action]) -> None:
+        self.line = Line(Ledger(config.bytes_per_ms, config.marks))
+        self.gate = ResponseGate()
+        self.conversation = Conversation()
+        self.owed = Owed(config.filler_ms)
+        self.session = UpstreamSession(0)
+        self.ready = False
+        """Whether the upstream session takes items and response requests now."""
+        self.caller_stopped_ms: int | None = None
+        self.config = config.session
+        """The session as it was last configured: what a restored one gets again."""
+        self._config = config
+        self._stats = stats
+        self._out = out
+        self._utterances: dict[str, _Utterance] = {}
+
+    # --- the model's sound -------------------------------------------------------------------------------
+
+    def delta(self, event: AudioDelta, now_ms: int) -> None:
+        """Model audio: to the caller, unless its response was cut or is not for the phone."""
+        gate, stats = self.gate, self._stats
+        response_id = event.response_id
+        item = self.conversation.item(event.item_id, response_id)
+        item.received_bytes += event.size_bytes
+        if item.cut or response_id in gate.muted or response_id in gate.asides or not self.ready:
+            stats.late_bytes += event.size_bytes
+            return
+        item.heard_ms = item.heard_ms or 0
+        stats.bytes_out += event.size_bytes
+        if stats.first_audio_ms is None:
+            stats.first_audio_ms = now_ms
+        if self.caller_stopped_ms is not None:
+            stats.turn_latencies_ms.append(now_ms - self.caller_stopped_ms)
+            self.caller_stopped_ms = None
+        self.owed.since_ms = None
+        self._out += self.line.delta(event, now_ms)
+
+    def item_finished(self, item_id: str, part: int | None) -> None:
+        """No more sound of this item (part) will come."""
+        commands, finished = self.line.finish(item_id, part)
+        self._out += commands
+        self._heard(finished)
+
+    def mark_reached(self, name: str, now_ms: int) -> None:
+        commands, finished = self.line.reached(name, now_ms)
+        self._out += commands
+        self._heard(finished)
+
+    def settle(self, now_ms: int) -> None:
+        """The clock moved: send what is due, take the clock's word where the carrier has no marks."""
+        commands, finished = self.line.settle(now_ms)
+        self._out += commands
+        self._heard(finished)
+
+    def _heard(self, finished: list[Span]) -> None:
+        """These spans were heard to their end."""
+        for span in finished:
+            heard_ms = span.heard_bytes // self._config.bytes_per_ms
+            if not span.response_id:
+                self._sounded(span.item_id, heard_ms, cut=False)
+                continue
+            item = self.conversation.item(span.item_id)
+            item.heard_ms = heard_ms
+            said = item.said()
+            self._out.append(m.Spoken(span.item_id, said, said, heard_ms, cut=False))
+            self._note_heard(span.response_id, heard_ms, said)
+        if finished:
+            self._complete_utterances()
+
+    # --- our own sounds ----------------------------------------------------------------------------------
+
+    def play(
+        self, say_id: str, sound: Sound, now_ms: int, *, protected: bool = False, record: bool = True
+    ) -> None:
+        """Queue a sound of ours; what was heard of its words becomes part of the conversation (`record`)."""
+        if record:
+            self.conversation.sounds[say_id] = sound
+        self._out += self.line.sound(say_id, sound, protected, now_ms)
+
+    def _sounded(self, say_id: str, heard_ms: int, cut: bool) -> None:
+        """A sound of ours was heard to its end, or cut."""
+        item = self.conversation.sounded(say_id, heard_ms, cut, self._config.bytes_per_ms)
+        text = item.heard(self._config.bytes_per_ms) if item else ""
+        self._out.append(m.Heard(say_id, heard_ms, cut, text))
+        if item is not None and text and self.ready:
+            self._out.append(m.CreateItem(item.item_id, "assistant", text, epoch=self.session.epoch))
+
+    # --- the handler's utterances ------------------------------------------------------------------------
+
+    def utter(self, say_id: str, wish: str) -> None:
+        """A `Say` or `Respond`: `Heard` will tell what became of it."""
+        self._utterances[say_id] = _Utterance(say_id)
+        self.ask(say_id, wish)
+
+    def utters(self, say_id: str) -> bool:
+        """Whether this `Say` or `Respond` is still asked for, generated or heard."""
+        return say_id in self._utterances
+
+    def concerns(self, response_id: str) -> bool:
+        """Whether this response is being generated, queued or heard."""
+        playing = any(span.response_id == response_id for span in self.line.spans.values())
+        return playing or self.gate.active == response_id
+
+    def _note_heard(self, response_id: str, heard_ms: int, text: str) -> None:
+        for utterance in self._utterances.values():
+            if utterance.response_id == response_id:
+                utterance.heard_ms += heard_ms
+                utterance.words.append(text)
+
+    def _complete_utterances(self) -> None:
+        speaking = {span.response_id for span in self.line.spans.values()}
+        for utterance in list(self._utterances.values()):
+            if utterance.generated and utterance.response_id not in speaking:
+                self._close_utterance(utterance.say_id, cut=False)
+
+    def _close_utterance(self, say_id: str, cut: bool) -> None:
+        utterance = self._utterances.pop(say_id, None)
+        if utterance is not None:
+            self._out.append(m.Heard(say_id, utterance.heard_ms, cut, "".join(utterance.words)))
+
+    # --- the caller speaks over it -----------------------------------------------------------------------
+
+    def interrupt(self, now_ms: int, ours: bool) -> None:
+        """The caller shall not hear the rest of this: clear, cancel if the vendor does not, tell the model
+        what was heard.
+
+        Realtime conversations guide, "Interruption and truncation": on a websocket the client stops playback
+        and sends `conversation.item.truncate`. The server cancels by itself on speech where
+        `interrupt_response` is on; a cancel of ours goes only to a response that is active, and once.
+        """
+        gate = self.gate
+        self.settle(now_ms)
+        commands, losses = self.line.cut(now_ms)
+        self._out += commands
+        self.owed.stop()
+        if not losses and gate.idle:
+            return
+        for create in gate.superseded():
+            self._close_utterance(create.tag, cut=True)
+        for loss in losses:
+            if loss.span.response_id:
+                gate.mute(loss.span.response_id)
+        if gate.active is not None:
+            gate.mute(gate.active)
+            if ours or not (self.session.interrupts and self._config.auto_cancels):
+                self._cancel(gate.active)
+        self._settle_losses(losses, now_ms, tell=True)
+
+    def lost(self, now_ms: int) -> bool:
+        """The upstream session is gone, and its item ids with it: nothing to truncate, but the record is
+        corrected. Returns whether the caller was owed something that will not come now.
+        """
+        gate = self.gate
+        owed = self.owed.since_ms is not None or not gate.idle
+        self.settle(now_ms)
+        commands, losses = self.line.cut(now_ms)
+        self._out += commands
+        self._settle_losses(losses, now_ms, tell=False)
+        gate.lose()
+        self.ready = False
+        return owed or any(loss.received_ms > loss.heard_ms for loss in losses)
+
+    def _settle_losses(self, losses: list[Loss], now_ms: int, tell: bool) -> None:
+        """One truncate or delete per item cut, ever; nothing for what was heard to its end."""
+        cuts: list[Action] = []
+        for loss in losses:
+            span = loss.span
+            if not span.response_id:
+                self._sounded(span.item_id, loss.heard_ms, cut=True)
+                continue
+            item = self.conversation.item(span.item_id)
+            whole = span.done and span.heard_bytes >= span.received_bytes
+            if item.cut or whole or loss.received_ms == 0:
+                continue
+            untouched = loss.heard_ms == 0 and span.part == 0
+            item.cut, item.heard_ms = True, loss.heard_ms
+            if tell:
+                epoch = self.session.epoch
+                self._stats.barge_ins.append(BargeIn(now_ms, span.item_id, loss.heard_ms, loss.received_ms))
+                truncate = m.TruncateItem(span.item_id, span.part, loss.heard_ms, epoch)
+                self._out.append(m.DeleteItem(span.item_id, epoch) if untouched else truncate)
+            heard = item.heard(self._config.bytes_per_ms)
+            cuts.append(m.Cut(span.item_id, loss.heard_ms))
+            cuts.append(m.Spoken(span.item_id, item.said(), heard, loss.heard_ms, cut=True))
+            self._note_heard(span.response_id, loss.heard_ms, heard)
+        self._out += cuts
+        cut_responses = {loss.span.response_id for loss in losses} | {self.gate.active}
+        for utterance in list(self._utterances.values()):
+            if utterance.response_id and utterance.response_id in cut_responses:
+                self._close_utterance(utterance.say_id, cut=True)
+
+    # --- whose turn it is --------------------------------------------------------------------------------
+
+    def ask(self, tag: str, wish: str = "") -> None:
+        """Ask the model to speak, as soon as it may. Instructions given with a response replace the session's
+        for it: so the session's go along.
+        """
+        instructions = f"{self.config.instructions}\n\n{wish}".strip() if wish else None
+        self.gate.want(m.CreateResponse(tag, instructions))
+        self.next_response()
+
+    def next_response(self) -> None:
+        """Send the next response request, if one waits and may go."""
+        if self.ready and (create := self.gate.next(self.session.epoch)) is not None:
+            self._out.append(create)
+
+    def response_started(self, event: m.ResponseStarted) -> None:
+        self._stats.responses += 1
+        if event.tag in self._utterances:
+            self._utterances[event.tag].response_id = event.response_id
+        if self.gate.started(event):
+            self._cancel(event.response_id)
+
+    def _cancel(self, response_id: str) -> None:
+        if self.gate.cancelled != response_id:
+            self.gate.cancelled = response_id
+            self._out.append(m.CancelResponse(response_id, self.session.epoch))
+
+    def response_done(self, event: m.ResponseDone) -> None:
+        """The last word on a response: ends its items, deletes those of a muted one that were never heard."""
+        self.gate.done(event)
+        for span in list(self.line.spans.values()):
+            if span.response_id == event.response_id and not span.done:
+                self.item_finished(span.item_id, None)
+        for utterance in self._utterances.values():
+            if utterance.response_id == event.response_id:
+                utterance.generated = True
+        if event.response_id in self.gate.muted:
+            for item in self.conversation.unheard(event.response_id):
+                item.cut, item.heard_ms = True, 0
+                self._out.append(m.DeleteItem(item.item_id, self.session.epoch))
+        self._complete_utterances()
+        self.next_response()
+
+    def refused(self, tag: str | None, again: bool) -> None:
+        """Our response request was answered with an error."""
+        self.gate.refused(tag, again)
+        if not again:
+            if tag is not None:
+                self._close_utterance(tag, cut=True)
+            self.next_response()

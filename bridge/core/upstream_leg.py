@@ -1,0 +1,82 @@
+"""The upstream leg: one session after another, and how often a lost or refused one is dialled again."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from .messages import CallConfig, DialFailed
+
+FATAL_STATUS = frozenset({400, 401, 403, 404})
+FATAL_CODES = frozenset({
+    "invalid_api_key", "account_deactivated", "insufficient_quota", "credit_balance_exhausted",
+    "billing_hard_limit_reached", "model_not_found", "beta_api_shape_disabled", "bad_url",
+})  # fmt: skip
+"""Codes (or types) after which another attempt would only cost time: the account, the model or we ourselves
+are wrong."""
+FATAL_CLOSES = frozenset({1008, 3000, 4000})
+"""Close codes the vendor uses for a refused key (3000), a refused dialect (4000) and a policy (1008)."""
+FIRST_DELAY_MS = 200
+MOST_RETRY_AFTER_MS = 2_000
+RECOVERIES = 5
+RECOVERIES_WITHIN_MS = 60_000
+
+
+class Leg(enum.Enum):
+    """How far one upstream session has come."""
+
+    NONE = "not dialled"
+    DIALLING = "dialling"
+    CONFIGURING = "configuring"
+    READY = "ready"
+    CLOSED = "closed"
+
+
+@dataclass(slots=True)
+class UpstreamSession:
+    """One upstream session of the call. `responds` and `interrupts` are what the vendor said is in force."""
+
+    epoch: int
+    state: Leg = Leg.NONE
+    interrupts: bool = True
+    responds: bool = True
+    ready_ms: int = 0
+
+
+class Dialling:
+    """Counts attempts. The core has no chance in it, so the jitter comes from a seed in the call's
+    configuration.
+    """
+
+    __slots__ = ("_attempts", "_began_ms", "_config", "_recovered_ms", "_seed")
+
+    def __init__(self, config: CallConfig) -> None:
+        self._config = config
+        self._seed = config.jitter_seed
+        self._attempts = 0
+        self._began_ms = 0
+        self._recovered_ms: list[int] = []
+
+    def begin(self, now_ms: int) -> None:
+        """A new round of attempts begins with this one."""
+        self._attempts, self._began_ms = 1, now_ms
+
+    def again_in_ms(self, event: DialFailed, now_ms: int) -> int | None:
+        """How long to wait before the next attempt; None when there shall be none."""
+        config = self._config
+        fatal = event.status in FATAL_STATUS or event.code in FATAL_CODES
+        if fatal or self._attempts >= config.dial_attempts or event.retry_after_ms > MOST_RETRY_AFTER_MS:
+            return None
+        self._seed = (self._seed * 1_103_515_245 + 12_345) % 2**31
+        delay_ms: int = FIRST_DELAY_MS << (self._attempts - 1)
+        delay_ms = max(event.retry_after_ms, delay_ms // 2 + delay_ms * self._seed // 2**31)
+        if now_ms + delay_ms - self._began_ms >= config.dial_total_ms:
+            return None
+        self._attempts += 1
+        return delay_ms
+
+    def may_recover(self, now_ms: int) -> bool:
+        """Whether a session lost now may be replaced: at most 5 times a minute. Counts it if so."""
+        recent = [at_ms for at_ms in self._recovered_ms if now_ms - at_ms < RECOVERIES_WITHIN_MS]
+        self._recovered_ms = [*recent, now_ms]
+        return len(recent) < RECOVERIES

@@ -1,0 +1,106 @@
+"""The carrier's other half, simulated: posts the webhook, follows the TwiML, opens the stream.
+
+What Twilio does around a media stream, over loopback or against any server: sign the request, fetch the
+document, connect to the `<Stream>` with its `<Parameter>`s, ask the `<Connect action>` what comes next when
+the stream is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.error
+import urllib.parse
+import urllib.request
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass, field
+
+from twilio.request_validator import RequestValidator
+
+from .doubles.phone import Phone, PhoneOptions
+from .errors import BridgeError
+from .simulators import Simulation, connect_phone
+
+WEBHOOK_S = 15.0
+"""Twilio, "Webhooks: connection overrides": a webhook has 15 seconds in all."""
+
+
+class WebhookFailed(BridgeError):
+    """The webhook did not answer with a document that can be followed; the message says what came instead."""
+
+
+@dataclass(slots=True)
+class Handset:
+    """One simulated caller: ids, the number it calls, the token its carrier signs with, what it says."""
+
+    speech: bytes = b""
+    call_sid: str = f"CA{1:032x}"
+    account_sid: str = f"AC{1:032x}"
+    caller: str = "+15550001111"
+    called: str = "+15550002222"
+    auth_token: str | None = None
+    public_url: str | None = None
+    """The base that the signature is made for, when it is not the address that is dialled (a proxy in
+    between)."""
+    options: PhoneOptions = field(default_factory=PhoneOptions)
+
+    async def call(self, url: str) -> Simulation:
+        """Place a call to an http(s) webhook or straight to a ws(s) stream; returns when the stream is up.
+
+        Raises `WebhookFailed` if the webhook gives no stream, `DialError` if the stream is refused.
+        """
+        if urllib.parse.urlsplit(url).scheme in ("ws", "wss"):
+            return await self.open(url, {})
+        document = await self.webhook(url, {"CallStatus": "ringing"})
+        stream = document.find("./Connect/Stream")
+        if stream is None:
+            said = " ".join(document.itertext()).strip()
+            raise WebhookFailed(
+                f"{url} answered without <Connect><Stream>: {said or ET.tostring(document).decode()}"
+            )
+        parameters = {p.get("name", ""): p.get("value", "") for p in stream.iterfind("Parameter")}
+        return await self.open(stream.get("url", ""), parameters)
+
+    async def open(self, url: str, parameters: dict[str, str]) -> Simulation:
+        """Open the stream as the carrier would: signed over its `wss://` URL."""
+        phone = Phone(
+            self.call_sid, self.account_sid, parameters=parameters, speech=self.speech, options=self.options
+        )
+        return await connect_phone(self._dialled(url), phone, self._signature(self._public(url, "ws"), {}))
+
+    async def webhook(self, url: str, fields: dict[str, str]) -> ET.Element:
+        """Post a signed form; returns the TwiML. Raises `WebhookFailed` for anything else."""
+        form = {
+            "CallSid": self.call_sid, "AccountSid": self.account_sid, "From": self.caller, "To": self.called,
+            "Direction": "inbound", "ApiVersion": "2010-04-01", **fields,
+        }  # fmt: skip
+        headers = self._signature(self._public(url, "http"), form)
+        return await asyncio.to_thread(_post, url, form, headers)
+
+    def _signature(self, url: str, form: dict[str, str]) -> dict[str, str]:
+        if self.auth_token is None:
+            return {}
+        return {"X-Twilio-Signature": RequestValidator(self.auth_token).compute_signature(url, form)}
+
+    def _public(self, url: str, scheme: str) -> str:
+        """The URL as the carrier knows it."""
+        if self.public_url is None:
+            return url
+        base, parts = urllib.parse.urlsplit(self.public_url), urllib.parse.urlsplit(url)
+        query = f"?{parts.query}" if parts.query else ""
+        return f"{scheme}{base.scheme.removeprefix('http')}://{base.netloc}{parts.path}{query}"
+
+    def _dialled(self, url: str) -> str:
+        return url
+
+
+def _post(url: str, form: dict[str, str], headers: dict[str, str]) -> ET.Element:
+    request = urllib.request.Request(url, urllib.parse.urlencode(form).encode(), headers)  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=WEBHOOK_S) as answer:  # noqa: S310  the user named the URL
+            return ET.fromstring(answer.read())  # noqa: S314  our own simulator reads the server under test
+    except urllib.error.HTTPError as error:
+        raise WebhookFailed(
+            f"{url} answered {error.code}: {error.read(300).decode(errors='replace').strip()}"
+        ) from error
+    except (OSError, ET.ParseError) as error:
+        raise WebhookFailed(f"{url} could not be asked: {error}") from error

@@ -1,0 +1,335 @@
+"""One call in flight: two sockets, one `Call`, one clock, one gate.
+
+`feed` is that gate. Whatever happens to the call passes it, in order: note the time, record, `Call.receive`,
+carry out, set the timer. It is not async, so nothing can come between a decision and its bookkeeping, and
+there are no locks. Sockets call it from their own callbacks and take what is written at once: bytes arrive,
+`feed` runs, bytes leave, in one call stack. A write may call back before it returns; then the new event waits
+until the running one is finished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, get_args
+
+from .carriers import Carrier
+from .core import messages as m
+from .core.call import Call
+from .errors import CarrierError, UpstreamError
+from .sockets import DialError, Socket
+from .upstreams import Dial, Upstream
+
+logger = logging.getLogger(__name__)
+
+BACKLOG_MS = 500
+"""Caller audio that may wait for a slow upstream; then the oldest goes, for late audio is worse than none."""
+OUTBOX_BYTES = 32_768
+"""Bytes our side of the upstream socket may hold before caller audio waits here instead."""
+
+
+class Recorder(Protocol):
+    """What the gate tells a recording (`bridge.recording.Recorder`)."""
+
+    def came(self, now_ms: int, door: str, frame: str | bytes, epoch: int = 0) -> None: ...
+    def happened(self, now_ms: int, event: m.Event) -> None: ...
+    def went(self, now_ms: int, door: str, frame: str | bytes, epoch: int = 0) -> None: ...
+    def dropped(self, now_ms: int, door: str, frame: str | bytes, epoch: int = 0) -> None: ...
+    def decided(self, now_ms: int, action: m.Action) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class _UpstreamLeg:
+    """One upstream session: its adapter, and its socket once dialling has succeeded."""
+
+    adapter: Upstream
+    dialling: asyncio.Task[None] | None = None
+    socket: Socket | None = None
+    backlog: deque[m.AppendAudio] = field(default_factory=deque)
+    backlog_bytes: int = 0
+
+
+_Fed = tuple[m.Event, str, str | bytes | None, int]
+
+
+class Runner:
+    """Moves frames between two sockets and one `Call`.
+
+    `vendor(epoch)` makes the adapter of one upstream session, `dial` opens its socket. `observe(action,
+    now_ms)` is told every session event and every note for the shell; it must not block. `closed` is done
+    when the call has ended and both sockets are gone. Lives on the event loop it was made on; none of its
+    methods may be called from another thread.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        carrier: Carrier,
+        vendor: Callable[[int], Upstream],
+        dial: Callable[[Dial], Awaitable[Socket]],
+        *,
+        observe: Callable[[m.Action, int], None],
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.call = call
+        self.carrier = carrier
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._vendor = vendor
+        self._dial = dial
+        self._observe = observe
+        self._recorder = recorder
+        self._loop = asyncio.get_running_loop()
+        self._born_s = self._loop.time()
+        self._last_ms = 0
+        self._carrier_socket: Socket | None = None
+        self._carrier_open = False
+        self._upstreams: dict[int, _UpstreamLeg] = {}
+        self._feeding = False
+        self._pending: deque[_Fed] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed_ms: int | None = None
+        self._over = False
+
+    # --- the legs
+    # -----------------------------------------------------------------------------------------------------
+
+    def attach(self, socket: Socket, frames: list[str | bytes]) -> None:
+        """Take the carrier's socket; `frames` were read from it already (its `start` among them) and come
+        first."""
+        self._carrier_socket = socket
+        self._carrier_open = True
+        for frame in frames:
+            self._carrier_frame(frame)
+        socket.start(self._carrier_frame, self._carrier_closed)
+        if self._over:
+            socket.close()
+
+    def _carrier_frame(self, frame: str | bytes) -> None:
+        try:
+            event: m.Event | None = self.carrier.parse(frame)
+        except CarrierError as error:
+            event = m.FrameRefused("carrier", str(error))
+        if event is not None:
+            self.feed(event, "carrier", frame)
+
+    def _carrier_closed(self, code: int, reason: str) -> None:
+        self._carrier_open = False
+        self.feed(m.CarrierClosed(code, reason))
+        self._check_closed()
+
+    def _upstream_frame(self, epoch: int, leg: _UpstreamLeg, frame: str | bytes) -> None:
+        try:
+            event: m.Event | None = leg.adapter.parse(frame)
+        except UpstreamError as error:
+            event = m.FrameRefused("upstream", str(error))
+        if event is not None:
+            self.feed(event, "upstream", frame, epoch)
+
+    def _upstream_closed(self, epoch: int, code: int, reason: str) -> None:
+        self._upstreams.pop(epoch, None)
+        self.feed(m.UpstreamClosed(code, reason, epoch))
+        self._check_closed()
+
+    # --- the gate
+    # -----------------------------------------------------------------------------------------------------
+
+    def feed(self, event: m.Event, door: str = "", frame: str | bytes | None = None, epoch: int = 0) -> None:
+        """Something happened. Everything that follows from it is done when this returns."""
+        if self._over:
+            return
+        if self._feeding:
+            self._pending.append((event, door, frame, epoch))
+            return
+        self._feeding = True
+        try:
+            self._feed_one(event, door, frame, epoch)
+            while self._pending:
+                self._feed_one(*self._pending.popleft())
+        except Exception as error:  # noqa: BLE001  a bug of ours ends this one call, never the process
+            self._broken(error)
+        finally:
+            self._feeding = False
+        self._arm()
+
+    def _feed_one(self, event: m.Event, door: str, frame: str | bytes | None, epoch: int) -> None:
+        now_ms = self._now_ms()
+        recorder = self._recorder
+        if recorder is not None:
+            if frame is None:
+                recorder.happened(now_ms, event)
+            else:
+                recorder.came(now_ms, door, frame, epoch)
+        for action in self.call.receive(event, now_ms):
+            self._perform(action, now_ms)
+
+    def _perform(self, action: m.Action, now_ms: int) -> None:
+        to_leg = _TO_LEG.get(type(action))
+        if to_leg is not None:
+            to_leg(self, action, now_ms)
+            return
+        if self._recorder is not None:
+            self._recorder.decided(now_ms, action)
+        self._do(action, now_ms)
+
+    def _to_carrier(self, action: m.CarrierCommand, now_ms: int) -> None:
+        frame = self.carrier.write(action)
+        if self._recorder is not None:
+            self._recorder.went(now_ms, "carrier", frame)
+        if self._carrier_socket is not None:
+            self._carrier_socket.send(frame)
+
+    def _to_upstream(self, action: m.UpstreamCommand, now_ms: int) -> None:
+        leg = self._upstreams.get(action.epoch)
+        if leg is None or leg.socket is None:
+            return
+        frame = leg.adapter.write(action)
+        if self._recorder is not None:
+            self._recorder.went(now_ms, "upstream", frame, action.epoch)
+        leg.socket.send(frame)
+
+    def _append(self, action: m.AppendAudio, now_ms: int) -> None:
+        """Caller audio: straight out while the upstream takes it, else kept for a moment and the oldest
+        thrown away."""
+        leg = self._upstreams.get(action.epoch)
+        if leg is None or leg.socket is None:
+            return
+        if not leg.backlog and leg.socket.outbox_bytes <= OUTBOX_BYTES:
+            self._to_upstream(action, now_ms)
+            return
+        leg.backlog.append(action)
+        leg.backlog_bytes += action.size_bytes
+        while leg.backlog and leg.socket.outbox_bytes <= OUTBOX_BYTES:
+            sent = leg.backlog.popleft()
+            leg.backlog_bytes -= sent.size_bytes
+            self._to_upstream(sent, now_ms)
+        dropped = 0
+        while leg.backlog_bytes > BACKLOG_MS * self.call.config.bytes_per_ms:
+            lost = leg.backlog.popleft()
+            leg.backlog_bytes -= lost.size_bytes
+            dropped += 1
+            if self._recorder is not None:
+                self._recorder.dropped(now_ms, "upstream", leg.adapter.write(lost), lost.epoch)
+        if dropped:
+            self.feed(m.FramesDropped(dropped))
+
+    def _do(self, action: m.Action, now_ms: int) -> None:
+        match action:
+            case m.DialUpstream():
+                self._open(action.epoch)
+            case m.CloseUpstream():
+                self._close_upstream(action.epoch)
+            case m.CloseCarrier():
+                if self._carrier_socket is not None:
+                    self._carrier_socket.close(action.code)
+            case m.Ended():
+                self._finish()
+                self._observe(action, now_ms)
+            case _:
+                self._observe(action, now_ms)
+
+    # --- dialling
+    # -----------------------------------------------------------------------------------------------------
+
+    def _open(self, epoch: int) -> None:
+        leg = self._upstreams[epoch] = _UpstreamLeg(self._vendor(epoch))
+        leg.dialling = self._loop.create_task(self._connect(epoch, leg), name=f"dial {epoch}")
+
+    async def _connect(self, epoch: int, leg: _UpstreamLeg) -> None:
+        try:
+            socket = await self._dial(leg.adapter.dial(self.call.config.session))
+        except DialError as error:
+            del self._upstreams[epoch]
+            retry_ms = int((error.retry_after_s or 0) * 1000)
+            self.feed(m.DialFailed(epoch, error.status or 0, error.code or error.reason or "", retry_ms))
+            self._check_closed()
+            return
+        leg.dialling = None
+        leg.socket = socket
+        socket.start(
+            lambda frame: self._upstream_frame(epoch, leg, frame),
+            lambda code, reason: self._upstream_closed(epoch, code, reason),
+        )
+
+    def _close_upstream(self, epoch: int) -> None:
+        leg = self._upstreams.get(epoch)
+        if leg is None:
+            return
+        if leg.dialling is not None:
+            leg.dialling.cancel()
+            del self._upstreams[epoch]
+        elif leg.socket is not None:
+            leg.socket.close()
+
+    # --- the clock
+    # ----------------------------------------------------------------------------------------------------
+
+    def _now_ms(self) -> int:
+        """Milliseconds since the call was accepted; never runs backwards, and never short of a deadline that
+        fired."""
+        now_ms = int((self._loop.time() - self._born_s) * 1000)
+        if now_ms < self._last_ms:
+            return self._last_ms
+        self._last_ms = now_ms
+        return now_ms
+
+    def _arm(self) -> None:
+        due_ms = self.call.deadline_ms
+        if due_ms == self._armed_ms:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._armed_ms = due_ms
+        self._timer = None if due_ms is None else self._loop.call_at(self._born_s + due_ms / 1000, self._wake)
+
+    def _wake(self) -> None:
+        self._last_ms = max(self._last_ms, self._armed_ms or 0)
+        self._timer = self._armed_ms = None
+        self.feed(m.WakeUp())
+
+    # --- ends -----------------------------------------------------------------------------------------------
+    # ----------
+
+    def _finish(self) -> None:
+        """The core has said its last word."""
+        self._over = True
+        self._pending.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+        for epoch in list(self._upstreams):
+            self._close_upstream(epoch)
+        if self._recorder is not None:
+            self._recorder.close()
+        self._loop.call_soon(self._check_closed)
+
+    def _broken(self, error: Exception) -> None:
+        """End this call without the core: its word can't be trusted any more. The caller hears the
+        apology."""
+        logger.error("a rule of ours was broken; this call ends", exc_info=error)
+        apology = self.call.config.phrases.get("apology")
+        wait_s = 0.0
+        if apology is not None and self._carrier_open and self._carrier_socket is not None:
+            self._carrier_socket.send(self.carrier.write(m.ClearPlayout()))
+            self._carrier_socket.send(self.carrier.write(m.PlayAudio(apology.audio, apology.size_bytes)))
+            wait_s = apology.size_bytes / self.call.config.bytes_per_ms / 1000
+        self._finish()
+        self._observe(m.Ended(m.Reason.BROKEN, repr(error)), self._last_ms)
+        self._loop.call_later(wait_s, self._close_carrier)
+
+    def _close_carrier(self) -> None:
+        if self._carrier_socket is not None:
+            self._carrier_socket.close(1011)
+
+    def _check_closed(self) -> None:
+        if self._over and not self._carrier_open and not self._upstreams and not self.closed.done():
+            self.closed.set_result(None)
+
+
+_TO_LEG: dict[type[m.Action], Callable[[Runner, Any, int], None]] = {
+    **dict.fromkeys(get_args(m.CarrierCommand), Runner._to_carrier),
+    **dict.fromkeys(get_args(m.UpstreamCommand), Runner._to_upstream),
+    m.AppendAudio: Runner._append,
+}
