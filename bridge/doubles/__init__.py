@@ -6,5 +6,7 @@ code with the bridge's core and adapters: a double that shares a bug with what i
 
 Both work in milliseconds of one clock that never runs backwards. What is to be sent comes out as a list of
 text frames, in order; `deadline_ms` says when `wake(now_ms)` must be called next, None when nothing is
-awaited.
+awaited. `close` is None until the machine wants its socket closed, then (code, reason), where 1006 asks for a
+cut without a close frame; `gone(now_ms)` tells it that the other side closed. `stalled` says that it does not
+read.
 """

@@ -48,7 +48,7 @@ class ServerOptions:
 
     # --- the caller's side
     detector: SpeechDetector | None = None
-    """Decides what is speech, in place of the level."""
+    """Decides what is speech, in place of the level. webrtcvad's keeps state: one object a session."""
     min_speech_ms: int = 40
     transcribe: Callable[[Item], str | None] = said_so_long
     """The caller's words, None for `…transcription.failed`; asked only where transcription is configured."""
