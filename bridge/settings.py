@@ -29,6 +29,7 @@ from .upstreams import UPSTREAMS
 DEFAULT_INSTRUCTIONS: Final = (
     "You are a friendly assistant on a phone call. Speak plainly and keep each answer to a sentence or two."
 )
+TWILIO_API: Final = "https://api.twilio.com"
 DEFAULT_GREETING: Final = "Hello, how can I help you?"
 PLANNED_UPSTREAMS: Final = frozenset({"azure"})
 """Upstreams that we have heard of and cannot speak to yet."""
@@ -166,6 +167,7 @@ class Settings(BaseSettings):
     )
 
     _remarks: tuple[str, ...] = PrivateAttr(())
+    _local: bool = PrivateAttr(False)
     _made_up_secret: bytes = PrivateAttr(default_factory=lambda: secrets.token_bytes(32))
 
     def __init__(self, *, demo: bool = False, **given: Any) -> None:
@@ -191,8 +193,8 @@ class Settings(BaseSettings):
             raise WrongSettings(tuple(mistakes)) from None
         self._remarks = tuple(_remarks(self, demo, given.get("_env_file", ".env")))
         # Simulated calls use their ids again: what became of the last call of that id is not their business.
-        local = demo or self.insecure or values.is_loopback(urlsplit(self.public_url or "").hostname)
-        if not local and "journal" not in self.model_fields_set:
+        self._local = demo or self.insecure or values.is_loopback(urlsplit(self.public_url or "").hostname)
+        if not self._local and "journal" not in self.model_fields_set:
             self.journal = values.default_journal()
         if self.insecure:
             self.public_url = None  # stream URLs are made from the bound address
@@ -203,6 +205,13 @@ class Settings(BaseSettings):
     def remarks(self) -> tuple[str, ...]:
         """What is allowed and still worth a line in the log at start."""
         return self._remarks
+
+    @property
+    def rest_url(self) -> str | None:
+        """Base of the carrier's REST API. None where calls are simulated and no API is: the vendor's would
+        know nothing of them.
+        """
+        return self.twilio_api_url or (None if self._local else TWILIO_API)
 
     def session_config(self) -> SessionConfig:
         """What we ask of the model, without an agent's tools."""

@@ -361,6 +361,15 @@ def test_tokens_go_unencrypted_to_this_machine_only() -> None:
     }
 
 
+def test_simulated_calls_never_reach_the_vendor_s_api() -> None:
+    assert real().rest_url == "https://api.twilio.com"
+    assert real(public_url="http://127.0.0.1:1").rest_url is None
+    assert real(demo=True).rest_url is None
+    assert real(insecure=True).rest_url is None
+    ours = "http://127.0.0.1:5051"
+    assert real(public_url="http://127.0.0.1:1", twilio_api_url=ours).rest_url == ours
+
+
 # -- where a call can be sent
 
 

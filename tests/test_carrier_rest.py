@@ -1,0 +1,331 @@
+"""Ending calls and sending them on by REST, against an API on loopback that can fail in every way."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from bridge import carrier_rest
+from bridge.carrier_rest import CarrierRest, Outcome
+from bridge.settings import Settings
+
+ACCOUNT = "AC" + "0" * 32
+CALL = "CA" + "1" * 32
+NUMBER = "+15550001111"
+OK = (200, {"sid": CALL, "status": "completed"})
+GONE = (404, {"code": 20404, "message": "The requested resource was not found", "status": 404})
+NOT_LIVE = (400, {"code": 21220, "message": "Call is not in-progress. Cannot redirect.", "status": 400})
+UNKNOWN_TOKEN = (401, {"code": 20003, "message": "Authenticate", "status": 401})
+FAULT = (503, {"code": 20503, "message": "Service unavailable", "status": 503})
+
+Answer = tuple[int, Any]
+
+
+@dataclass
+class Api:
+    """What was asked of it, and what it answers: the scripted answers first, then `always`."""
+
+    url: str = ""
+    script: list[Answer] = field(default_factory=list)
+    always: Answer = OK
+    delay_s: float = 0.0
+    asked: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    at_once: int = 0
+    most_at_once: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def answer(self, user: str, path: str, form: dict[str, str]) -> Answer:
+        with self.lock:
+            self.asked.append((user, path, form))
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+            answer = self.script.pop(0) if self.script else self.always
+        time.sleep(self.delay_s)
+        with self.lock:
+            self.at_once -= 1
+        return answer
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    api = Api()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            user = base64.b64decode(self.headers["Authorization"].removeprefix("Basic ")).decode()
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            form = {name: values[0] for name, values in parse_qs(body).items()}
+            status, payload = api.answer(user, self.path, form)
+            raw = payload.encode() if isinstance(payload, str) else json.dumps(payload).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    monkeypatch.setattr(carrier_rest, "RETRY_S", 0.001)
+    # Neither a proxy nor a region of the vendor's may come between.
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("TWILIO_REGION", "ie1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        api.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield api
+        server.shutdown()
+        thread.join()
+
+
+def settings(api: Api | None, **more: Any) -> Settings:
+    wanted = {
+        "public_url": "http://127.0.0.1:5050",
+        "twilio_account_sid": ACCOUNT,
+        "twilio_auth_token": "old",
+        "twilio_api_url": api.url if api else None,
+        "transfers": f"billing={NUMBER}",
+    }
+    return Settings(_env_file=None, demo=True, **{**wanted, **more})
+
+
+def run(rest: CarrierRest, *requests: tuple[str, ...]) -> list[Outcome]:
+    """Do all of it at once: (`hang_up`, call) or (`transfer`, call, name)."""
+
+    async def everything() -> list[Outcome]:
+        return await asyncio.gather(*(getattr(rest, name)(*given) for name, *given in requests))
+
+    try:
+        return asyncio.run(everything())
+    finally:
+        rest.close()
+
+
+def hang_up(api: Api, **more: Any) -> Outcome:
+    (outcome,) = run(CarrierRest(settings(api, **more), chance=lambda: 0.0), ("hang_up", CALL))
+    return outcome
+
+
+# -- what is asked
+
+
+def test_a_call_is_hung_up(api: Api) -> None:
+    assert hang_up(api) is Outcome.DONE
+    path = f"/2010-04-01/Accounts/{ACCOUNT}/Calls/{CALL}.json"
+    assert api.asked == [(f"{ACCOUNT}:old", path, {"Status": "completed"})]
+
+
+def test_a_call_is_sent_to_a_target_by_its_name(api: Api) -> None:
+    rest = CarrierRest(settings(api), action_url="https://voice.example.com/after-stream")
+    assert run(rest, ("transfer", CALL, "billing")) == [Outcome.DONE]
+    ((_, _, form),) = api.asked
+    assert list(form) == ["Twiml"]
+    assert f'timeout="30"><Number>{NUMBER}</Number></Dial></Response>' in form["Twiml"]
+    assert 'action="https://voice.example.com/after-stream"' in form["Twiml"]
+    assert len(form["Twiml"]) < 4000
+
+
+@pytest.mark.parametrize("name", ["", "attic", NUMBER, "+19005550111", "billing\n", "911"])
+def test_a_name_that_is_not_configured_is_dialled_by_nobody(api: Api, name: str) -> None:
+    assert run(CarrierRest(settings(api)), ("transfer", CALL, name)) == [Outcome.UNKNOWN_TARGET]
+    assert api.asked == []
+
+
+def test_the_account_may_come_with_the_call(api: Api) -> None:
+    rest = CarrierRest(settings(api, twilio_account_sid=None))
+    other = "AC" + "9" * 32
+    assert run(rest, ("hang_up", CALL, other)) == [Outcome.DONE]
+    assert api.asked[0][:2] == (f"{other}:old", f"/2010-04-01/Accounts/{other}/Calls/{CALL}.json")
+
+
+def test_the_call_of_a_subaccount_is_ended_there_with_the_main_account_s_credentials(api: Api) -> None:
+    sub = "AC" + "9" * 32
+    assert run(CarrierRest(settings(api)), ("hang_up", CALL, sub)) == [Outcome.DONE]
+    assert api.asked[0][:2] == (f"{ACCOUNT}:old", f"/2010-04-01/Accounts/{sub}/Calls/{CALL}.json")
+
+
+@pytest.mark.parametrize("call", ["", "../Recordings", "CA1/../..", "CA1?x=1", "CA1 ", "CÄ1", "CA1\n"])
+def test_an_id_that_could_be_a_path_is_none(api: Api, call: str) -> None:
+    assert run(CarrierRest(settings(api)), ("hang_up", call)) == [Outcome.REFUSED]
+    assert api.asked == []
+
+
+# -- what is achieved
+
+
+@pytest.mark.parametrize("answer", [GONE, NOT_LIVE])
+def test_a_call_that_is_over_already_is_hung_up(api: Api, answer: Answer) -> None:
+    api.always = answer
+    outcome = hang_up(api)
+    assert outcome is Outcome.ALREADY_OVER
+    assert outcome.achieved
+    assert len(api.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (404, "<html>nginx</html>"),
+        (404, {"code": 20003}),
+        (400, {"code": 21211, "message": f"The number {NUMBER} is not valid", "status": 400}),
+        (403, {}),
+        (302, ""),
+    ],
+    ids=["404 of a proxy", "other 404", "other 400", "403", "302"],
+)
+def test_what_the_carrier_refuses_is_not_asked_again(api: Api, answer: Answer) -> None:
+    api.always = answer
+    outcome = hang_up(api)
+    assert outcome is Outcome.REFUSED
+    assert not outcome.achieved
+    assert len(api.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "answer", [FAULT, (500, "oops"), (429, {"code": 20429, "status": 429}), (200, "<html>")]
+)
+def test_a_fault_is_tried_three_times(api: Api, answer: Answer) -> None:
+    api.always = answer
+    assert hang_up(api) is Outcome.FAILED
+    assert len(api.asked) == 3
+
+
+def test_a_fault_that_passes_costs_nothing_but_time(api: Api) -> None:
+    api.script = [FAULT, (500, {})]
+    assert hang_up(api) is Outcome.DONE
+    assert len(api.asked) == 3
+
+
+def test_a_problem_in_the_newer_form_of_the_api_is_understood(api: Api) -> None:
+    problem = {"type": "about:blank", "title": "Not found", "status": 404, "code": 20404}
+    api.always = (404, problem)
+    assert hang_up(api) is Outcome.ALREADY_OVER
+
+
+# -- tokens
+
+
+def test_on_a_401_the_other_token_is_tried_and_kept(api: Api) -> None:
+    api.script = [UNKNOWN_TOKEN]
+    rest = CarrierRest(settings(api, twilio_auth_token="old,new"))
+
+    async def twice() -> list[Outcome]:
+        return [await rest.hang_up(CALL), await rest.hang_up("CA2")]
+
+    assert asyncio.run(twice()) == [Outcome.DONE, Outcome.DONE]
+    rest.close()
+    assert [user for user, _, _ in api.asked] == [f"{ACCOUNT}:old", f"{ACCOUNT}:new", f"{ACCOUNT}:new"]
+
+
+def test_when_no_token_is_good_the_carrier_has_refused(api: Api) -> None:
+    api.always = UNKNOWN_TOKEN
+    assert hang_up(api, twilio_auth_token="old,new") is Outcome.REFUSED
+    assert len(api.asked) == 2
+
+
+def test_a_fault_then_a_401_then_a_fault_still_gets_there(api: Api) -> None:
+    api.script = [FAULT, UNKNOWN_TOKEN, FAULT]
+    assert hang_up(api, twilio_auth_token="old,new") is Outcome.DONE
+    assert [user.partition(":")[2] for user, _, _ in api.asked] == ["old", "old", "new", "new"]
+
+
+def test_without_credentials_nothing_is_asked(api: Api) -> None:
+    rest = CarrierRest(Settings(_env_file=None, insecure=True, twilio_api_url=api.url))
+    assert not rest.available
+    assert run(rest, ("hang_up", CALL)) == [Outcome.NO_CREDENTIALS]
+    nobody = CarrierRest(settings(api, twilio_account_sid=None))
+    assert run(nobody, ("hang_up", CALL)) == [Outcome.NO_CREDENTIALS]
+    assert api.asked == []
+
+
+def test_a_simulated_call_is_no_business_of_the_vendor_s() -> None:
+    rest = CarrierRest(settings(None))
+    assert not rest.available
+    assert run(rest, ("hang_up", CALL)) == [Outcome.NO_CREDENTIALS]
+
+
+# -- networks
+
+
+def test_an_api_that_nobody_runs_is_a_failure() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    rest = CarrierRest(settings(Api(url)), chance=lambda: 0.0)
+    assert run(rest, ("hang_up", CALL)) == [Outcome.FAILED]
+
+
+def test_an_api_that_never_answers_is_a_failure_in_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carrier_rest, "REQUEST_S", 0.05)
+    api.delay_s = 0.3
+    began = time.monotonic()
+    assert hang_up(api) is Outcome.FAILED
+    assert len(api.asked) == 3
+    assert time.monotonic() - began < 2
+
+
+def test_all_of_it_has_one_deadline(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carrier_rest, "TOTAL_S", 0.1)
+    api.delay_s = 0.3
+    began = time.monotonic()
+    outcomes = run(CarrierRest(settings(api)), *(("hang_up", f"CA{n}") for n in range(20)))
+    assert outcomes == [Outcome.FAILED] * 20
+    assert time.monotonic() - began < 1.5
+    assert len(api.asked) <= 4  # what waited for a thread was not sent
+
+
+def test_a_slow_api_delays_nobody_else_on_the_loop(api: Api) -> None:
+    api.delay_s = 0.2
+    rest = CarrierRest(settings(api))
+
+    async def beats_meanwhile() -> int:
+        request = asyncio.create_task(rest.hang_up(CALL))
+        beats = 0
+        while not request.done():
+            await asyncio.sleep(0.005)
+            beats += 1
+        return beats
+
+    assert asyncio.run(beats_meanwhile()) >= 10
+    rest.close()
+
+
+def test_requests_about_one_call_wait_for_each_other_and_others_do_not(api: Api) -> None:
+    api.delay_s = 0.1
+    run(CarrierRest(settings(api)), *[("hang_up", CALL)] * 3)
+    assert api.most_at_once == 1
+    rest = CarrierRest(settings(api))
+    run(rest, *[("hang_up", f"CA{n}") for n in range(3)])
+    assert api.most_at_once == 3
+    assert len(rest._turns) == 0
+
+
+# -- what is said about it
+
+
+def test_neither_token_nor_number_gets_into_the_log(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    api.always = (400, {"code": 21211, "message": f"The number {NUMBER} is not valid", "status": 400})
+    with caplog.at_level(logging.DEBUG):
+        rest = CarrierRest(settings(api, twilio_auth_token="hunter2"))
+        assert run(rest, ("transfer", CALL, "billing")) == [Outcome.REFUSED]
+    ours = [record for record in caplog.records if record.name.startswith("bridge")]
+    assert [(record.levelname, record.getMessage()) for record in ours] == [
+        ("INFO", "HTTP 400, code 21211"),
+        ("WARNING", "twiml by REST: the carrier refused"),
+    ]
+    assert {vars(record)["call_sid"] for record in ours} == {CALL}
+    assert "hunter2" not in caplog.text
+    assert "5550001111" not in caplog.text
+    assert not [record for record in caplog.records if "Twilio API" in record.getMessage()]
