@@ -8,8 +8,9 @@ accepts as ever; then the endpoint takes the socket::
     ...
     await socket.released()
 
-Where the transport is ours, nothing of the server's is left on it: it is not among the server's connections
-any more, so a shutdown neither closes it nor waits for it; whoever took it does that.
+Where the transport is ours, nothing of the server's is left on it, and it is not among the server's
+connections: a shutdown does not close it. It may wait for it, as asyncio's servers do since Python 3.12
+(uvicorn bounds that by ``timeout_graceful_shutdown``), so whoever took a socket closes it first.
 
 This is the one file that knows uvicorn's insides (as of 0.54); `tests/test_direct.py` notices when they move.
 """

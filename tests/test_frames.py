@@ -293,6 +293,14 @@ def test_a_whole_message_in_a_read_of_its_own_does_not_fit_into_an_unfinished_on
     assert verdict(one) == (True, True, 1002, "expected a continuation frame")
 
 
+@pytest.mark.parametrize("server", [True, False])
+@pytest.mark.parametrize("size", [12, 300])
+def test_text_that_is_none_in_a_read_of_its_own(server: bool, size: int) -> None:
+    one = codec(server=server)
+    assert one.receive(wire(0x1, b"x" * size + b"\xff", masked=server)) == []
+    assert verdict(one) == (True, True, 1007, "invalid start byte")
+
+
 def test_text_that_is_none_is_refused_before_its_last_fragment() -> None:
     one = codec()
     one.receive(wire(0x1, b"good so far", fin=False))
