@@ -35,6 +35,15 @@ class Message(msgspec.Struct, frozen=True, gc=False, tag_field="is", tag=True):
     """Base of everything that enters or leaves the core."""
 
 
+class Phase(enum.Enum):
+    """A call as seen from outside."""
+
+    SETUP = "setup"
+    LIVE = "live"
+    DRAINING = "draining"
+    ENDED = "ended"
+
+
 class Reason(enum.Enum):
     """How a call ended, in the words of its summary."""
 
@@ -581,9 +590,12 @@ class CallBegan(Message, frozen=True, gc=False):
 
 
 class CallerSpoke(Message, frozen=True, gc=False):
-    """The caller began (`speaking` true) or stopped speaking."""
+    """The caller began (`speaking` true) or stopped speaking; `item_id` names the turn, where the vendor
+    does.
+    """
 
     speaking: bool
+    item_id: str = ""
 
 
 class Turn(Message, frozen=True, gc=False):
