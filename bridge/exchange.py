@@ -15,7 +15,8 @@ from typing import Protocol
 
 from .carriers import Carrier
 from .core import messages as m
-from .core.call import Call, Phase
+from .core.call import Call
+from .core.messages import Phase
 from .core.stats import Stats
 from .runner import Recorder, Runner
 from .sockets import Socket
@@ -33,15 +34,16 @@ class Observer(Protocol):
     All are told synchronously on the loop that carries the audio, so none may block.
     """
 
-    def call_began(self, call_sid: str) -> None: ...
-    def call_did(self, call_sid: str, action: m.Action, now_ms: int) -> None: ...
-    def call_ended(self, call_sid: str, ended: m.Ended, stats: Stats) -> None: ...
+    def call_began(self, call_sid: str, /) -> None: ...
+    def call_did(self, call_sid: str, action: m.Action, now_ms: int, /) -> None: ...
+    def call_ended(self, call_sid: str, ended: m.Ended, stats: Stats, /) -> None: ...
 
 
 @dataclass(slots=True)
 class Making:
     """How a call is made: its configuration from the webhook's fields, its adapters, the way to the model,
-    its recorder."""
+    its recorder.
+    """
 
     config: Callable[[Mapping[str, str]], m.CallConfig]
     carrier: Callable[[], Carrier]
@@ -83,14 +85,16 @@ class Exchange:
 
     def ring(self, call_sid: str, fields: Mapping[str, str]) -> None:
         """The webhook came: dial the model while the phone rings. A retried webhook finds the call waiting
-        already."""
+        already.
+        """
         waiting = sum(not entry.claimed for entry in self._entries.values())
         if call_sid not in self._entries and waiting < MAX_WAITING:
             self._make(call_sid, fields).runner.feed(m.Ringing())
 
     def claim(self, call_sid: str, fields: Mapping[str, str]) -> Runner | None:
         """The carrier's stream has started: the waiting call, or a new one. None if the call has a stream
-        already."""
+        already.
+        """
         entry = self._entries.get(call_sid)
         if entry is None or entry.ended:
             entry = self._make(call_sid, fields)

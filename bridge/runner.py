@@ -99,7 +99,8 @@ class Runner:
 
     def attach(self, socket: Socket, frames: list[str | bytes]) -> None:
         """Take the carrier's socket; `frames` were read from it already (its `start` among them) and come
-        first."""
+        first.
+        """
         self._carrier_socket = socket
         self._carrier_open = True
         for frame in frames:
@@ -193,7 +194,8 @@ class Runner:
 
     def _append(self, action: m.AppendAudio, now_ms: int) -> None:
         """Caller audio: straight out while the upstream takes it, else kept for a moment and the oldest
-        thrown away."""
+        thrown away.
+        """
         leg = self._upstreams.get(action.epoch)
         if leg is None or leg.socket is None:
             return
@@ -269,7 +271,8 @@ class Runner:
 
     def _now_ms(self) -> int:
         """Milliseconds since the call was accepted; never runs backwards, and never short of a deadline that
-        fired."""
+        fired.
+        """
         now_ms = int((self._loop.time() - self._born_s) * 1000)
         if now_ms < self._last_ms:
             return self._last_ms
@@ -307,7 +310,8 @@ class Runner:
 
     def _broken(self, error: Exception) -> None:
         """End this call without the core: its word can't be trusted any more. The caller hears the
-        apology."""
+        apology.
+        """
         logger.error("a rule of ours was broken; this call ends", exc_info=error)
         apology = self.call.config.phrases.get("apology")
         wait_s = 0.0
@@ -329,7 +333,7 @@ class Runner:
 
 
 _TO_LEG: dict[type[m.Action], Callable[[Runner, Any, int], None]] = {
-    **dict.fromkeys(get_args(m.CarrierCommand), Runner._to_carrier),
-    **dict.fromkeys(get_args(m.UpstreamCommand), Runner._to_upstream),
-    m.AppendAudio: Runner._append,
+    **dict.fromkeys(get_args(m.CarrierCommand), Runner._to_carrier),  # noqa: SLF001  the class's own table
+    **dict.fromkeys(get_args(m.UpstreamCommand), Runner._to_upstream),  # noqa: SLF001
+    m.AppendAudio: Runner._append,  # noqa: SLF001
 }

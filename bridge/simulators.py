@@ -93,7 +93,8 @@ class Simulation:
 
 async def connect_phone(url: str, phone: Phone, headers: dict[str, str] | None = None) -> Simulation:
     """Open the carrier's websocket as Twilio would, and let the phone speak. Raises `DialError` if it is
-    refused."""
+    refused.
+    """
     socket = await dial(url, headers or {})
     simulation = Simulation(phone, socket)
     simulation.start(phone.start)
@@ -102,7 +103,8 @@ async def connect_phone(url: str, phone: Phone, headers: dict[str, str] | None =
 
 class EmbeddedUpstream:
     """A Realtime server on loopback; `make()` gives the machine of each new session. `sessions` keeps them,
-    oldest first."""
+    oldest first.
+    """
 
     def __init__(self, make: Callable[[], RealtimeServer]) -> None:
         self.make = make
@@ -133,7 +135,7 @@ class EmbeddedUpstream:
 async def serve_app(app: Starlette, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[int]:
     """Run an ASGI application on uvicorn while the block runs; gives the port it is bound to."""
     config = uvicorn.Config(
-        app, host=host, port=port, **UVICORN_PROTOCOLS, log_level="warning", lifespan="off", ws_max_size=16 * 1024 * 1024,
+        app, host=host, port=port, **UVICORN_PROTOCOLS, log_level="warning", lifespan="off", ws_max_size=1 << 24,
         ws_per_message_deflate=False, timeout_graceful_shutdown=1,
     )  # fmt: skip
     server = _Server(config)

@@ -1,5 +1,6 @@
 """The command `phonebridge`: one file a command. Each exits 0 on success, 2 on wrong use or settings, 1 on
-failure."""
+failure.
+"""
 
 from __future__ import annotations
 

@@ -26,7 +26,8 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="The account as JSON.")] = False,
 ) -> None:
     """Place a call to a parrot: it greets, then answers with what it heard. Takes as long as the call
-    does."""
+    does.
+    """
     from ..sounds import load_demo
     from .wav import read_speech, write_stereo
 
@@ -82,12 +83,12 @@ class Account:
     def placed(self) -> None:
         self.events.clear()
 
-    def call_began(self, call_sid: str) -> None: ...
+    def call_began(self, _call_sid: str) -> None: ...
 
-    def call_did(self, call_sid: str, action: Any, now_ms: int) -> None:
+    def call_did(self, _call_sid: str, action: Any, now_ms: int) -> None:
         self.events.append((now_ms, action))
 
-    def call_ended(self, call_sid: str, ended: Any, stats: Any) -> None:
+    def call_ended(self, _call_sid: str, ended: Any, stats: Any) -> None:
         self.ended, self.stats = ended, stats
 
     def account(self) -> dict[str, Any]:

@@ -16,7 +16,8 @@ def replay(
     ] = False,
 ) -> None:
     """Feed a recording's inputs at their times and compare what comes out; exit 1 at the first difference,
-    shown."""
+    shown.
+    """
     from ..recording import describe
     from ..recording import replay as replay_lines
 

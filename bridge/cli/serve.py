@@ -16,7 +16,8 @@ def serve(
     agent: Annotated[str | None, typer.Option(help="The agent, as module:attribute (BRIDGE_AGENT).")] = None,
 ) -> None:
     """Answer calls. Settings come from the environment and from .env; all mistakes in them are listed at
-    once."""
+    once.
+    """
     from .. import service
     from ..settings import load_settings
 

@@ -28,7 +28,8 @@ def upstream(
     port: Annotated[int, typer.Option(help="Port on loopback; 0 takes a free one and prints it.")] = 9600,
 ) -> None:
     """A Realtime server without a model: a parrot that greets and then answers with what it heard. For tests
-    and demos."""
+    and demos.
+    """
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_upstream(port))
 

@@ -1,0 +1,171 @@
+"""The model's side of a turn: its words, its tools, its mistakes, and what the handler wants said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import ending, hearing, setup
+from . import messages as m
+from .limits import cost_micro_usd
+from .messages import Phase, Reason
+from .upstream_leg import FATAL_CODES, Leg
+
+if TYPE_CHECKING:
+    from .call import Call
+
+TOOL_GRACE_MS = 500
+NO_ANSWER = '{"error": "the tool gave no answer in time"}'
+FAILURES = 2
+"""Responses that may fail in a row: the first is asked for again."""
+BENIGN_FAULTS = frozenset({
+    "response_cancel_not_active", "item_truncate_invalid_item_id", "item_delete_invalid_item_id",
+    "item_not_found", "unsupported_content_type", "input_audio_buffer_commit_empty",
+})  # fmt: skip
+
+
+def words(call: Call, event: m.TextDelta) -> None:
+    gate = call.speaking.gate
+    call.speaking.conversation.words(event)
+    if (
+        call.config.running_words
+        and event.response_id not in gate.muted
+        and event.response_id not in gate.asides
+    ):
+        call.out.append(m.Saying(event.response_id, event.item_id, event.text))
+
+
+def interrupted_by_us(call: Call, event: m.Interrupt, now_ms: int) -> None:
+    if not event.response_id or call.speaking.concerns(event.response_id):
+        call.speaking.interrupt(now_ms, ours=True)
+
+
+def reconfigure(call: Call, event: m.Reconfigure) -> None:
+    """No response is asked for until it is in force, so that the next one speaks with it."""
+    call.speaking.config = event.config
+    call.speaking.gate.held = True
+    call.out.append(m.ConfigureSession(event.config, True, call.up.epoch))
+
+
+def say(call: Call, event: m.Say, now_ms: int) -> None:
+    if not event.interruptible:
+        call.closed_ears.add(event.say_id)
+        call.ear.open = False
+    call.speaking.utter(event.say_id, f'Say exactly this and nothing else: "{event.text}"')
+    hearing.owe(call, now_ms)
+
+
+def respond(call: Call, event: m.Respond, now_ms: int) -> None:
+    call.speaking.utter(event.say_id, event.instructions)
+    hearing.owe(call, now_ms)
+
+
+def mark_reached(call: Call, event: m.MarkReached, now_ms: int) -> None:
+    call.speaking.mark_reached(event.name, now_ms)
+    hearing.line_moved(call, now_ms)
+
+
+def add_text(call: Call, role: str, text: str) -> None:
+    item = call.speaking.conversation.created(role, text)
+    call.out.append(m.CreateItem(item.item_id, role, text, epoch=call.up.epoch))
+
+
+def response_done(call: Call, event: m.ResponseDone, now_ms: int) -> None:
+    tag = call.speaking.gate.tags.get(event.response_id, "")
+    call.out.append(m.ResponseEnded(event.response_id, tag, event.status, event.why, event.usage))
+    muted = event.response_id in call.speaking.gate.muted
+    call.stats.add_usage(event.usage)
+    if event.status in ("failed", "incomplete"):
+        call.out.append(m.Noted(f"response {event.status}", event.why))
+    if event.status == "failed" and not muted:
+        call.failures += 1
+        if call.failures >= FAILURES or event.why in FATAL_CODES:
+            ending.fail(call, Reason.UPSTREAM_LOST, now_ms, f"responses fail: {event.why}")
+            return
+        call.speaking.gate.again(tag or "retry")
+    elif event.status == "completed":
+        call.failures = 0
+    call.speaking.response_done(event)
+    hearing.line_moved(call, now_ms)
+    if call.speaking.gate.idle and not call.speaking.conversation.tools.running:
+        call.speaking.owed.stop()
+    check_limits(call, now_ms)
+
+
+def tool_called(call: Call, event: m.ToolCalled, now_ms: int) -> None:
+    item = call.speaking.conversation.item(event.item_id, event.response_id)
+    item.kind = "function_call"
+    made = call.speaking.conversation.tools.called(event, call.turn)
+    if made is not None:
+        call.stats.tools += 1
+        tool = tool_config(call, made.name)
+        made.due_ms = now_ms + tool.deadline_ms + TOOL_GRACE_MS
+        call.set_timer("tool", call.speaking.conversation.tools.deadline_ms)
+        call.out.append(m.ToolWanted(made.call_id, made.name, made.arguments))
+        hearing.owe(call, now_ms, tool.filler_after_ms)
+        check_limits(call, now_ms)
+
+
+def tool_config(call: Call, name: str) -> m.ToolConfig:
+    configs = call.speaking.config.tool_configs
+    return next((tool for tool in configs if tool.name == name), m.ToolConfig(name))
+
+
+def tools_late(call: Call, now_ms: int) -> None:
+    """User code keeps its own deadlines; this one is for user code that blocks its whole loop."""
+    for late in call.speaking.conversation.tools.running:
+        if late.due_ms <= now_ms:
+            call.out.append(m.Noted("a tool gave no answer", late.name))
+            tool_finished(call, m.ToolFinished(late.call_id, NO_ANSWER))
+    call.set_timer("tool", call.speaking.conversation.tools.deadline_ms)
+
+
+def tool_finished(call: Call, event: m.ToolFinished) -> None:
+    """The result goes in at once; a response about it once the batch is whole, the model free and the
+    caller silent.
+    """
+    conversation = call.speaking.conversation
+    done = conversation.tools.finished(event.call_id, event.output, event.respond)
+    if done is None:
+        return
+    if call.speaking.ready:
+        for item in conversation.result(done, call.up.epoch):
+            call.out.append(item)
+    owes = conversation.tools.owes_response(call.turn)
+    if call.phase is not Phase.LIVE:
+        return
+    if owes:
+        call.speaking.ask(f"tool:{event.call_id}")
+    elif not conversation.tools.running and call.speaking.gate.idle:
+        call.speaking.owed.stop()
+
+
+def faulted(call: Call, event: m.UpstreamFaulted, now_ms: int) -> None:
+    """Most vendor errors leave the session open: an error's code decides, not its arrival."""
+    code = event.code or "unknown"
+    call.stats.faults[code] = call.stats.faults.get(code, 0) + 1
+    about, _, subject = event.about.partition(":")
+    if about == "configure" and call.up.state is Leg.CONFIGURING:
+        ending.fail(call, Reason.UPSTREAM_REFUSED, now_ms, f"{event.code} {event.param}: {event.message}")
+    elif about == "configure":
+        call.out.append(m.Noted("configuration refused", f"{event.code} {event.param} {event.message}"))
+        setup.in_force(call)
+    elif {event.code, event.kind} & FATAL_CODES:
+        ending.fail(call, Reason.UPSTREAM_REFUSED, now_ms, f"{event.code}: {event.message}")
+    elif event.code == "conversation_already_has_active_response":
+        call.speaking.refused(subject if about == "create" else None, again=True)
+    elif about == "create":
+        call.out.append(m.Noted("upstream error", f"{event.code} {event.param} {event.message}"))
+        call.speaking.refused(subject, again=False)
+    elif event.code not in BENIGN_FAULTS and about not in ("truncate", "delete", "cancel"):
+        call.out.append(m.Noted("upstream error", f"{event.code} {event.param} {event.message}"))
+
+
+def check_limits(call: Call, now_ms: int) -> None:
+    minutes = call.stats.transcribed_s / 60
+    prices = call.config.prices
+    cost = cost_micro_usd(call.stats.usage, prices)
+    cost += round(1e6 * minutes * prices.get("transcription_minute", 0.0))
+    call.stats.cost_micro_usd = cost
+    exceeded = call.limits.exceeded(cost, call.stats.tools)
+    if exceeded is not None:
+        ending.goodbye(call, exceeded, now_ms)

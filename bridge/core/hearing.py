@@ -1,0 +1,190 @@
+"""The caller's side: when they speak, when a turn is theirs, which keys they press, and how long nobody has
+said a word.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import answering, ending, recovery
+from . import messages as m
+from .ear import STALLED_MS
+from .messages import Event, Phase, Reason
+from .upstream_leg import Leg
+
+if TYPE_CHECKING:
+    from .call import Call
+
+
+def open_ear(call: Call) -> None:
+    """The model may hear the caller, unless something is being said that it must not be interrupted
+    by.
+    """
+    if call.speaking.ready and not call.closed_ears:
+        call.out += call.ear.unkeep(call.up.epoch)
+
+
+def speech_started(call: Call, now_ms: int) -> None:
+    call.speaking.caller_stopped_ms = None
+    call.caller_speaking = True
+    silence_over(call)
+    call.timers["padding"] = now_ms + STALLED_MS
+    call.out.append(m.CallerSpoke(True))
+    if call.config.backchannel_ms and not call.speaking.line.quiet:
+        call.timers["confirm"] = now_ms + call.config.backchannel_ms
+        return
+    confirmed(call, now_ms)
+
+
+def confirmed(call: Call, now_ms: int) -> None:
+    """It is speech, and it is meant: what we say is cut. During a goodbye it takes the goodbye back."""
+    call.turn += 1
+    call.speaking.interrupt(now_ms, ours=bool(call.config.backchannel_ms))
+    ours = call.ending is not None and call.ending[0] in (Reason.WE_HUNG_UP, Reason.TRANSFERRED)
+    if call.phase is Phase.DRAINING and ours:
+        call.phase, call.ending = Phase.LIVE, None
+        call.timers.pop("drain", None)
+        call.timers.pop("generated", None)
+        call.out += (m.NoteIntent(""), m.TakenBack())
+
+
+def speech_stopped(call: Call, now_ms: int) -> None:
+    call.caller_speaking = False
+    call.timers.pop("padding", None)
+    call.out.append(m.CallerSpoke(False))
+    if call.timers.pop("confirm", None) is not None:
+        return  # a backchannel ("mm-hmm"): we go on speaking, and no answer is owed
+    call.speaking.caller_stopped_ms = now_ms
+    call.stats.turns += 1
+    if not call.config.handler:
+        owe(call, now_ms)
+        if not call.up.responds:
+            call.speaking.ask(f"turn:{call.turn}")
+
+
+def committed(call: Call, event: m.TurnCommitted) -> None:
+    call.speaking.conversation.item(event.item_id).role = "user"
+    if call.speaking.config.transcription is None:
+        call.out.append(m.Turn(event.item_id, ""))
+
+
+def transcribed(call: Call, event: m.CallerTranscribed) -> None:
+    item = call.speaking.conversation.item(event.item_id)
+    item.role, item.text = "user", event.text
+    call.stats.add_transcription(event)
+    call.out.append(m.Turn(event.item_id, event.text, event.seconds, event.usage))
+
+
+def pad(call: Call, now_ms: int) -> None:
+    """Voice detection counts audio written, not time: if frames stop while the caller speaks, the turn
+    would not end.
+    """
+    if now_ms - call.ear.last_ms >= STALLED_MS and call.ear.open:
+        call.out.append(call.ear.stall(call.up.epoch))
+    if call.caller_speaking:
+        call.timers["padding"] = max(call.ear.last_ms, now_ms) + STALLED_MS
+
+
+def digit(call: Call, digit: str, now_ms: int) -> None:
+    silence_over(call)
+    call.out.append(m.DigitHeard(digit))
+    rule = call.config.digits
+    if rule in ("text", "interrupt"):
+        if rule == "interrupt" and not call.digits:
+            call.speaking.interrupt(now_ms, ours=True)
+        call.digits += digit
+        call.timers["digits"] = now_ms + (0 if digit == "#" else call.config.digits_gap_ms)
+
+
+def digits_done(call: Call, now_ms: int) -> None:
+    digits, call.digits = call.digits, ""
+    text = f"[The caller pressed {' '.join(digits)} on the keypad.]"
+    other_or_later(call, m.AddText(text), now_ms)
+    other_or_later(call, m.Respond(f"digits:{digits}"), now_ms)
+
+
+def other_or_later(call: Call, wish: Event, now_ms: int) -> None:
+    if call.speaking.ready:
+        call.other_event(wish, now_ms)
+    else:
+        call.early.append(wish)
+
+
+def line_moved(call: Call, now_ms: int) -> None:
+    """Something was heard to its end: ears that were closed for it open, and silence may begin."""
+    for say_id in [ear for ear in call.closed_ears if not sounding(call, ear)]:
+        call.closed_ears.discard(say_id)
+    if not call.closed_ears and not call.ear.open and call.speaking.ready:
+        open_ear(call)
+    if idle(call) and call.phase is Phase.LIVE:
+        call.limits.silent(now_ms)
+        call.set_timer("nudge", call.limits.nudge_ms)
+        if call.config.silence_ms is not None:
+            call.timers["silence"] = now_ms + call.config.silence_ms
+
+
+def sounding(call: Call, say_id: str) -> bool:
+    return (say_id, 0) in call.speaking.line.spans or call.speaking.utters(say_id)
+
+
+def silence_over(call: Call) -> None:
+    call.limits.spoke()
+    call.timers.pop("nudge", None)
+    call.timers.pop("silence", None)
+
+
+def still_silent(call: Call, now_ms: int) -> None:
+    since_ms, each_ms = call.limits.silent_from_ms, call.config.silence_ms
+    if since_ms is None or each_ms is None or not idle(call):
+        return
+    call.out.append(m.CallerSilent(now_ms - since_ms))
+    call.timers["silence"] = now_ms + each_ms
+
+
+def idle(call: Call) -> bool:
+    """Nobody speaks, and nobody is about to."""
+    speaking = call.speaking
+    quiet = speaking.line.quiet and speaking.gate.idle and not call.caller_speaking
+    return quiet and speaking.owed.since_ms is None and call.ending is None
+
+
+def nudge(call: Call, now_ms: int) -> None:
+    """The caller has been silent for long: asked once or twice whether they are there, then goodbye."""
+    speaking = call.speaking
+    if not idle(call):
+        return
+    call.limits.nudges += 1
+    if call.limits.nudges > call.config.limits.nudges:
+        ending.goodbye(call, "the caller has been silent", now_ms)
+    elif (phrase := call.config.phrases.get("still_there")) is not None:
+        speaking.play(f"nudge:{call.limits.nudges}", phrase, now_ms)
+    else:
+        speaking.ask(f"nudge:{call.limits.nudges}", "Ask the caller whether they are still there.")
+
+
+def owe(call: Call, now_ms: int, patience_ms: int | None = None) -> None:
+    """The caller waits for us from now on."""
+    call.speaking.owed.start(now_ms, patience_ms)
+
+
+def owed_due(call: Call, now_ms: int) -> None:
+    """Silence has lasted long enough: a filler; or the model has said nothing for so long that it must be
+    dead.
+    """
+    owed, line = call.speaking.owed, call.speaking.line
+    if owed.since_ms is None or call.ending is not None:
+        owed.stop()
+        return
+    waited_ms = now_ms - max(owed.since_ms, call.upstream_ms)
+    tools = call.speaking.conversation.tools.running
+    if call.up.state is Leg.READY and not tools and waited_ms >= call.config.stalled_ms:
+        call.out.append(m.CloseUpstream(call.up.epoch))
+        recovery.lose(call, "it owes an answer and says nothing", now_ms)
+        return
+    if line.quiet and not call.caller_speaking:
+        name = answering.tool_config(call, tools[0].name).filler if tools else "filler"
+        filler = call.config.phrases.get(name or "")
+        if filler is not None:
+            owed.fillers += 1
+            call.speaking.play(f"filler:{owed.fillers}", filler, now_ms, record=False)
+    owed.sounding_until(max(now_ms, now_ms + line.remaining_ms(now_ms)))

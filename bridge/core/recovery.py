@@ -1,0 +1,127 @@
+"""Losing the model and having it back; and renewal, which is losing it on purpose in a quiet moment.
+
+The carrier leg stays. What was heard is settled, the caller's sound is kept, a new session is dialled and
+told the conversation again, as the caller heard it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import ending, hearing, setup
+from . import messages as m
+from .messages import Event, Phase, Reason
+from .upstream_leg import FATAL_CLOSES, Leg, UpstreamSession
+
+if TYPE_CHECKING:
+    from .call import Call
+
+RESTORED = (
+    "The line to you was interrupted for a moment and is restored. Go on where you were; do not greet again. "
+    "If the caller's last words are missing, ask them to say it again."
+)
+
+
+def upstream_closed(call: Call, event: m.UpstreamClosed, now_ms: int) -> None:
+    why = f"{event.code} {event.reason}".rstrip()
+    if event.code in FATAL_CLOSES:
+        ending.fail(call, Reason.UPSTREAM_REFUSED, now_ms, why)
+    elif call.phase is Phase.SETUP:
+        setup.dial_failed(call, m.DialFailed(call.up.epoch, code=why), now_ms)
+    else:
+        lose(call, why, now_ms)
+
+
+def lose(call: Call, why: str, now_ms: int) -> None:
+    """The session is gone, the carrier leg stays: settle what was heard, keep the caller's sound, dial
+    anew.
+    """
+    if call.up.state is Leg.CLOSED:
+        return
+    recovering = call.up.state is not Leg.READY
+    call.up.state = Leg.CLOSED
+    call.ear.open = False
+    call.timers.pop("renew", None)
+    if recovering:
+        setup.dial_failed(call, m.DialFailed(call.up.epoch, code=why), now_ms)
+        return
+    call.out.append(m.Noted("the model was lost", why))
+    call.resume_owed |= call.speaking.lost(now_ms) or call.caller_speaking
+    call.caller_speaking = False
+    if call.phase is Phase.DRAINING:
+        return
+    if not call.dialling.may_recover(now_ms):
+        ending.fail(call, Reason.UPSTREAM_LOST, now_ms, why)
+        return
+    call.stats.recoveries += 1
+    call.lost_ms = now_ms
+    if call.resume_owed:
+        call.speaking.owed.stop()
+        hearing.owe(call, now_ms)
+    call.dialling.begin(now_ms)
+    setup.dial(call, now_ms)
+
+
+def restored(call: Call, now_ms: int) -> None:
+    """A new session listens: it gets the conversation again, then what was kept, then a response if one
+    was owed.
+    """
+    if call.lost_ms is not None:
+        call.stats.gaps_ms.append(now_ms - call.lost_ms)
+        call.lost_ms = None
+    tell_history(call, call.up.epoch)
+    setup.upstream_ready(call, now_ms)
+    owed, call.resume_owed = call.resume_owed, False
+    if owed and call.speaking.gate.idle:
+        call.speaking.ask("restored")
+    else:
+        call.speaking.next_response()
+
+
+def tell_history(call: Call, epoch: int) -> None:
+    call.out += call.speaking.conversation.history(call.config.bytes_per_ms, epoch)
+    note = call.speaking.conversation.new_id()
+    call.out.append(m.CreateItem(note, "system", RESTORED, epoch=epoch))
+
+
+def renew(call: Call, _now_ms: int) -> None:
+    if call.phase is Phase.LIVE and call.spare is None and call.up.state is Leg.READY:
+        call.spare = UpstreamSession(setup.next_epoch(call), Leg.DIALLING)
+        call.out.append(m.DialUpstream(call.spare.epoch))
+
+
+def from_spare(call: Call, event: Event, spare: UpstreamSession) -> None:
+    match event:
+        case m.SessionCreated():
+            setup.session_created(call, spare)
+        case m.SessionUpdated() if event.formats_ok:
+            spare.state = Leg.READY
+            spare.interrupts, spare.responds = event.interrupts, event.responds
+        case m.UpstreamClosed() | m.DialFailed():
+            call.spare = None
+            call.timers["renew"] = call.upstream_ms + call.config.renew_again_ms
+            call.out.append(m.Noted("renewal failed", "will be tried again"))
+
+
+def swap_if_quiet(call: Call, now_ms: int) -> None:
+    if hearing.idle(call) and not call.speaking.conversation.tools.running and not call.digits:
+        swap(call, now_ms)
+
+
+def renew_forced(call: Call, now_ms: int) -> None:
+    if call.spare is None or call.spare.state is not Leg.READY:
+        return
+    call.resume_owed = call.speaking.lost(now_ms)
+    swap(call, now_ms)
+
+
+def swap(call: Call, now_ms: int) -> None:
+    """The caller's next frame goes to the new session; the old one is closed."""
+    spare = call.spare
+    if spare is None or spare.state is not Leg.READY or call.phase is not Phase.LIVE:
+        return
+    old, call.spare = call.up, None
+    call.up = call.speaking.session = spare
+    call.out.append(m.Noted("session renewed", f"{old.epoch} -> {spare.epoch}"))
+    restored(call, now_ms)
+    call.out.append(m.CloseUpstream(old.epoch))
