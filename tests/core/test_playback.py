@@ -239,13 +239,16 @@ def test_the_echo_of_a_mark_that_a_clear_flushed_means_nothing() -> None:
 
 
 def test_echoes_held_up_on_their_way_back_are_made_up_for_when_they_come() -> None:
-    """Nothing stalled but the way back: the ledger doubts for as long as it knows no better, and recovers."""
+    """Nothing stalled but the way back: the ledger doubts while it knows no better, then comes near again
+    (what is below a stall is averaged away, not jumped).
+    """
     held_ms = iter([60.0] * 8 + [560.0] + [60.0] * 40)
     wire = Wire(Carrier(constant(60), lambda: next(held_ms)))
     wire.speak("A", 6_000, 1_000)
     assert error_bytes(wire, 2_700) == 0
     assert min(error_bytes(wire, at_ms) for at_ms in range(3_000, 3_500, 10)) >= -700 * PER_MS
-    assert {error_bytes(wire, at_ms) for at_ms in range(3_700, 6_500, 7)} == {0}
+    assert max(abs(error_bytes(wire, at_ms)) for at_ms in range(3_700, 4_900, 7)) <= 50 * PER_MS
+    assert max(abs(error_bytes(wire, at_ms)) for at_ms in range(5_300, 6_500, 7)) <= 12 * PER_MS
 
 
 def test_what_is_expected_to_end_when() -> None:
