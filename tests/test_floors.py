@@ -64,6 +64,7 @@ FLOORS: dict[str, int] = {
     "handset": 5,
     "intents": 5,
     "logs": 5,
+    "masks": 5,
     "metrics": 5,
     "service": 5,
     "setting_values": 5,
