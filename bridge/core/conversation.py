@@ -230,9 +230,9 @@ class ResponseGate:
 
     def refused(self, tag: str | None, again: bool) -> None:
         """Our create was answered with an error: forget it, or (`again`) put it back to the head of the
-        queue.
+        queue. `tag` None where the vendor does not say which create it was: there is only one.
         """
-        if self.asked is None or self.asked.tag != tag:
+        if self.asked is None or tag not in (None, self.asked.tag):
             return
         if again and not self.stale:
             self.waiting.appendleft(self.asked)

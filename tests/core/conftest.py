@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from bridge.core import messages as m
 from bridge.core.call import Call
+from bridge.core.conversation import Item, ResponseGate
+from bridge.core.line import Line
 
 TRUTH = (m.ClearPlayout, m.CancelResponse, m.TruncateItem, m.DeleteItem)
 SOUND = (m.PlayAudio, m.SendMark, m.ClearPlayout)
@@ -22,6 +24,14 @@ def truth(actions: list[m.Action]) -> list[m.Action]:
 def phone(actions: list[m.Action]) -> list[m.Action]:
     """What of it went to the carrier."""
     return [action for action in actions if isinstance(action, SOUND)]
+
+
+SESSION = get_args(m.SessionEvent)
+
+
+def legs(actions: list[m.Action]) -> list[m.Action]:
+    """What of it went to the carrier, to the model or to the shell: all but the news for the handler."""
+    return [action for action in actions if not isinstance(action, SESSION)]
 
 
 def only(kind: type[m.Message], actions: list[m.Action]) -> list[Any]:
@@ -54,6 +64,23 @@ class LiveCall:
     now_ms: int = 0
     said: list[tuple[int, m.Action]] = field(default_factory=list)
     echoed: int = 0
+
+    @property
+    def line(self) -> Line:
+        return self.call.speaking.line
+
+    @property
+    def gate(self) -> ResponseGate:
+        return self.call.speaking.gate
+
+    @property
+    def items(self) -> dict[str, Item]:
+        return self.call.speaking.conversation.items
+
+    @property
+    def actions(self) -> list[m.Action]:
+        """All that was ever done."""
+        return [action for _, action in self.said]
 
     def at(self, now_ms: int, event: m.Event) -> list[m.Action]:
         """Feed one event; wake-ups that fell due before it are fed first, as the runner does."""

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from bridge.core import messages as m
-from bridge.core.call import GENERATING_MS, Phase
+from bridge.core.ending import GENERATING_MS
+from bridge.core.messages import Phase
 
 from .conftest import LiveCall, delta, frame, only, speech, truth
 

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 
 from bridge.core import messages as m
-from bridge.core.call import Leg
+from bridge.core.upstream_leg import Leg
 
 from .conftest import delta, new_call, truth
 from .test_messages import bare
@@ -31,10 +31,10 @@ def test_every_upstream_message_has_an_epoch_and_the_first_is_1() -> None:
 def test_a_word_of_another_session_changes_nothing(live_call: Any, epoch: int) -> None:
     call = live_call()
     call.speaks(0, m.ResponseStarted("r1"), delta("A", 2_000))
-    items = dict(call.call.conversation.items)
+    items = dict(call.items)
     assert call.speaks(300, *(of(epoch, bare(kind)) for kind in WORDS)) == []
-    assert call.call.conversation.items == items
-    assert call.call.gate.active == "r1"
+    assert call.items == items
+    assert call.gate.active == "r1"
     assert truth(call.at(500, m.SpeechStarted())) == [m.ClearPlayout(), m.TruncateItem("A", 0, 500)]
 
 
@@ -47,5 +47,5 @@ def test_sound_of_another_session_is_counted_as_late_and_not_played(live_call: A
 def test_before_anything_is_dialled_nobody_upstream_can_speak() -> None:
     call = new_call()
     assert call.speaks(0, *map(bare, WORDS)) == []
-    assert call.call._upstream is Leg.NONE
+    assert call.call.up.state is Leg.NONE
     assert call.at(10, m.Ringing()) == [m.DialUpstream(1)]

@@ -47,10 +47,10 @@ def test_instructions_given_along_do_not_lose_those_of_the_session(live_call: An
 def test_a_tag_tells_ours_from_one_that_voice_detection_began(live_call: Any) -> None:
     call = live_call()
     call.speaks(0, m.Respond("say-1"), m.ResponseStarted("r0"))
-    assert call.call.gate.asked == m.CreateResponse("say-1")
+    assert call.gate.asked == m.CreateResponse("say-1")
     call.at(100, m.ResponseStarted("r1", tag="say-1"))
-    assert call.call.gate.asked is None
-    assert call.call.gate.tags == {"r1": "say-1"}
+    assert call.gate.asked is None
+    assert call.gate.tags == {"r1": "say-1"}
 
 
 @pytest.mark.parametrize("about", ["create:say-1", ""], ids=["about", "no word about what"])
@@ -70,7 +70,7 @@ def test_a_fault_about_someone_elses_create_leaves_ours_alone(live_call: Any) ->
     call = live_call()
     call.at(0, m.Respond("say-1"))
     call.speaks(10, m.UpstreamFaulted(BUSY, about="create:theirs"), m.ResponseDone("r0"))
-    assert call.call.gate.asked == m.CreateResponse("say-1")
+    assert call.gate.asked == m.CreateResponse("say-1")
 
 
 def test_a_fault_when_nothing_is_asked_for_changes_nothing(live_call: Any) -> None:
@@ -84,7 +84,7 @@ def test_a_create_that_was_talked_over_is_not_asked_for_again(live_call: Any) ->
     call.speaks(0, m.Respond("say-1"), m.ResponseStarted("r0"), m.SpeechStarted())
     call.at(50, m.UpstreamFaulted(BUSY, about="create:say-1"))
     assert call.at(90, m.ResponseDone("r0", "cancelled")) == []
-    assert call.call.gate.idle
+    assert call.gate.idle
 
 
 def test_a_create_that_is_refused_for_another_reason_makes_room_for_the_next(live_call: Any) -> None:
@@ -123,7 +123,7 @@ def test_what_is_out_of_band_never_reaches_the_phone_and_takes_no_turn(live_call
     call.at(30, m.ResponseStarted("r1", tag="say-1"))
     assert phone(call.at(40, delta("A", 400))) == [m.PlayAudio("", 3_200), m.SendMark("1")]
     assert call.at(50, m.ResponseDone("summary")) == []
-    assert call.call.gate.active == "r1"
+    assert call.gate.active == "r1"
     assert truth(call.at(100, m.SpeechStarted())) == [m.ClearPlayout(), m.TruncateItem("A", 0, 60)]
 
 
@@ -133,9 +133,9 @@ def test_late_sound_is_still_known_to_be_late_after_many_more_responses(live_cal
     for number in range(FORGET_RESPONSES - 1):
         call.speaks(10, m.ResponseStarted(f"n{number}"), m.Interrupt(), m.ResponseDone(f"n{number}"))
     assert phone(call.at(20, delta("A2", 100))) == []
-    assert len(call.call.gate.muted) == FORGET_RESPONSES
+    assert len(call.gate.muted) == FORGET_RESPONSES
     call.speaks(30, m.ResponseStarted("last"), m.Interrupt())
-    assert len(call.call.gate.muted) == FORGET_RESPONSES
+    assert len(call.gate.muted) == FORGET_RESPONSES
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_a_late_word_about_a_response_that_is_not_active_changes_nothing() -> No
 
 def test_words_and_items_are_kept_by_id(live_call: Any) -> None:
     call = live_call()
-    items = call.call.conversation.items
+    items = call.items
     call.speaks(0, m.ResponseStarted("r1"), m.ItemAdded("A", "message", "assistant", response_id="r1"))
     call.speaks(10, m.TextDelta("r1", "A", 0, "Good "), m.TextDelta("r1", "A", 0, "day."), delta("A", 400))
     assert items["A"].said() == "Good day."

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from bridge.core import messages as m
-from bridge.core.call import Phase
+from bridge.core.messages import Phase
 
 from .conftest import LiveCall, delta, frame, new_call, only, phone, speech
 
