@@ -135,7 +135,7 @@ class EmbeddedUpstream:
 async def serve_app(app: Starlette, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[int]:
     """Run an ASGI application on uvicorn while the block runs; gives the port it is bound to."""
     config = uvicorn.Config(
-        app, host=host, port=port, **UVICORN_PROTOCOLS, log_level="warning", lifespan="off", ws_max_size=1 << 24,
+        app, host=host, port=port, **UVICORN_PROTOCOLS, log_level="error", lifespan="off", ws_max_size=1 << 24,
         ws_per_message_deflate=False, timeout_graceful_shutdown=1,
     )  # fmt: skip
     server = _Server(config)

@@ -41,6 +41,7 @@ FLOORS: dict[str, int] = {
     "happenings": 4,
     "mcp": 4,
     "prices": 4,
+    "rehearsal": 4,
     "runner": 4,
     "session": 4,
     "signatures": 4,

@@ -64,7 +64,7 @@ class Conversation:
 
     def __init__(self) -> None:
         self.items: dict[str, Item] = {}
-        self.sounds: dict[str, Sound] = {}
+        self.sounds: dict[str, Item] = {}
         self.tools = Toolbox()
         self._aliases: dict[str, str] = {}
         self._next_id = 0
@@ -93,16 +93,24 @@ class Conversation:
         item = self.items[item_id] = Item(item_id, role=role, text=text)
         return item
 
-    def sounded(self, say_id: str, heard_ms: int, cut: bool, bytes_per_ms: int) -> Item | None:
-        """A sound of ours was heard to its end or cut: its words become a model message, as far as they were
-        heard. None for a sound that leaves no record.
-        """
-        sound = self.sounds.pop(say_id, None)
-        if sound is None or not sound.text:
-            return None
-        item = self.created("assistant", sound.text)
-        item.received_bytes, item.heard_ms, item.cut = sound.size_bytes, heard_ms, cut
+    def sounding(self, say_id: str, sound: Sound) -> None:
+        """A sound of ours is queued: its words will be a model message, here, as far as they are heard."""
+        if sound.text:
+            item = self.created("assistant", sound.text)
+            item.received_bytes = sound.size_bytes
+            self.sounds[say_id] = item
+
+    def sounded(self, say_id: str, heard_ms: int, cut: bool) -> Item | None:
+        """It was heard to its end, or cut. None for a sound that leaves no record."""
+        item = self.sounds.pop(say_id, None)
+        if item is not None:
+            item.heard_ms, item.cut = heard_ms, cut
         return item
+
+    def retire(self, epoch: int) -> None:
+        """That upstream session is over, and its ids with it: the next one may use the same again."""
+        self.items = {f"{epoch}/{key}": item for key, item in self.items.items()}
+        self._aliases.clear()
 
     def history(self, bytes_per_ms: int, epoch: int) -> list[CreateItem]:
         """What a new upstream session must be told: what the caller said, what of the model the caller
@@ -110,20 +118,21 @@ class Conversation:
         assistant items take text), and ids of ours let each item be found again.
         """
         told: list[CreateItem] = []
-        for item in list(self.items.values()):
+        for key, item in list(self.items.items()):
             text = item.heard(bytes_per_ms) if item.role == "assistant" else item.text
-            if item.kind == "message" and item.role and text and not item.gone:
-                told.append(CreateItem(self._alias(item.item_id), item.role, text, epoch=epoch))
+            unheard = item.received_bytes and item.heard_ms is None
+            if item.kind == "message" and item.role and text and not item.gone and not unheard:
+                told.append(CreateItem(self._alias(key), item.role, text, epoch=epoch))
             elif item.kind == "function_call":
-                told += self._told_call(item.item_id, epoch)
+                told += self._told_call(key, item.item_id, epoch)
         return told[-HISTORY:]
 
-    def _told_call(self, item_id: str, epoch: int) -> list[CreateItem]:
+    def _told_call(self, key: str, item_id: str, epoch: int) -> list[CreateItem]:
         call = next((call for call in self.tools.calls.values() if call.item_id == item_id), None)
         if call is None or call.output is None:
             return []
         call.epoch = epoch
-        made = CreateItem(self._alias(item_id), "", "", call.call_id, call.name, call.arguments, epoch=epoch)
+        made = CreateItem(self._alias(key), "", "", call.call_id, call.name, call.arguments, epoch=epoch)
         return [made, CreateItem(self.new_id(), call_id=call.call_id, output=call.output, epoch=epoch)]
 
     def _alias(self, item_id: str) -> str:
@@ -199,8 +208,10 @@ class ResponseGate:
         """
         if self.asked is not None and not self.stale:
             self.waiting.appendleft(self.asked)
-        self.active, self.asked, self.stale, self.held = None, None, False, False
+        self.active, self.asked, self.stale, self.held, self.cancelled = None, None, False, False, None
         self.asides.clear()
+        self.muted.clear()
+        self.tags.clear()
 
     def again(self, tag: str) -> None:
         """A response failed: ask for it once more, before anything else."""

@@ -69,6 +69,8 @@ def restored(call: Call, now_ms: int) -> None:
     if call.lost_ms is not None:
         call.stats.gaps_ms.append(now_ms - call.lost_ms)
         call.lost_ms = None
+    call.speaking.gate.lose()
+    call.speaking.conversation.retire(call.up.epoch)
     tell_history(call, call.up.epoch)
     setup.upstream_ready(call, now_ms)
     owed, call.resume_owed = call.resume_owed, False

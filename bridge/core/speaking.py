@@ -109,12 +109,12 @@ class Speaking:
     ) -> None:
         """Queue a sound of ours; what was heard of its words becomes part of the conversation (`record`)."""
         if record:
-            self.conversation.sounds[say_id] = sound
+            self.conversation.sounding(say_id, sound)
         self._out += self.line.sound(say_id, sound, protected, now_ms)
 
     def _sounded(self, say_id: str, heard_ms: int, cut: bool) -> None:
         """A sound of ours was heard to its end, or cut."""
-        item = self.conversation.sounded(say_id, heard_ms, cut, self._config.bytes_per_ms)
+        item = self.conversation.sounded(say_id, heard_ms, cut)
         text = item.heard(self._config.bytes_per_ms) if item else ""
         self._out.append(m.Heard(say_id, heard_ms, cut, text))
         if item is not None and text and self.ready:
