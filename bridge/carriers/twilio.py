@@ -10,7 +10,7 @@ must be as documented. The rest is not looked at, and kinds and fields we have n
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, assert_never
 
 import msgspec
 
@@ -204,6 +204,8 @@ class Twilio:
                 return f"{self._mark}{_json(command.name)}}}}}"
             case ClearPlayout():
                 return self._clear
+            case _:
+                assert_never(command)
 
     @staticmethod
     def redact(frame: str | bytes) -> str:

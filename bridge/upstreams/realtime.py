@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias, assert_never
 
 import msgspec
 
@@ -350,6 +350,8 @@ class Realtime:
                 return client_event("input_audio_buffer.clear", "forget")
             case m.SendVendorEvent(body):
                 return body
+            case _:
+                assert_never(command)
 
     def _configure(self, command: m.ConfigureSession) -> str:
         tree = self._tree(command.config, command.again)

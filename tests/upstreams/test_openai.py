@@ -312,7 +312,7 @@ commands: st.SearchStrategy[UpstreamCommand] = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(commands)
 def test_every_event_we_can_send_is_one_that_was_published_and_in_no_older_spelling(
     command: UpstreamCommand,
@@ -323,7 +323,7 @@ def test_every_event_we_can_send_is_one_that_was_published_and_in_no_older_spell
     assert not BEFORE_GA.search(text)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(configs, st.booleans())
 def test_what_we_asked_for_echoed_is_no_difference(config: SessionConfig, again: bool) -> None:
     model = OpenAI()
