@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from .carriers import Carrier
@@ -58,7 +58,6 @@ class _Entry:
     runner: Runner
     claimed: bool = False
     ended: bool = False
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
 
 class Exchange:
@@ -93,10 +92,12 @@ class Exchange:
 
     def claim(self, call_sid: str, fields: Mapping[str, str]) -> Runner | None:
         """The carrier's stream has started: the waiting call, or a new one. None if the call has a stream
-        already.
+        already, or is a new one and none may come in now.
         """
         entry = self._entries.get(call_sid)
         if entry is None or entry.ended:
+            if self.refusal is not None:
+                return None
             entry = self._make(call_sid, fields)
         if entry.claimed:
             return None
@@ -142,6 +143,9 @@ class Exchange:
         return entry
 
     def _did(self, entry: _Entry, action: m.Action, now_ms: int) -> None:
+        if isinstance(action, m.Noted):
+            about = {"call_sid": entry.call_sid}
+            logger.warning("%s: %s", action.what, action.detail, extra=about)
         for observer in self.observers:
             observer.call_did(entry.call_sid, action, now_ms)
         if isinstance(action, m.Ended) and not entry.ended:

@@ -19,7 +19,7 @@ from typing import Any, Protocol, get_args
 from .carriers import Carrier
 from .core import messages as m
 from .core.call import Call
-from .errors import CarrierError, UpstreamError
+from .errors import BridgeError, ProtocolError
 from .sockets import DialError, Socket
 from .upstreams import Dial, Upstream
 
@@ -53,7 +53,9 @@ class _UpstreamLeg:
     backlog_bytes: int = 0
 
 
-_Fed = tuple[m.Event, str, str | bytes | None, int]
+_Parse = Callable[[str | bytes], m.Event | None]
+_Fed = tuple[m.Event | None, _Parse | None, str, str | bytes, int]
+"""An event; or a frame, with who reads it, its door and its epoch."""
 
 
 class Runner:
@@ -94,8 +96,7 @@ class Runner:
         self._armed_ms: int | None = None
         self._over = False
 
-    # --- the legs
-    # -----------------------------------------------------------------------------------------------------
+    # --- the legs ----------------------------------------------------------------------------------------
 
     def attach(self, socket: Socket, frames: list[str | bytes]) -> None:
         """Take the carrier's socket; `frames` were read from it already (its `start` among them) and come
@@ -106,64 +107,63 @@ class Runner:
         for frame in frames:
             self._carrier_frame(frame)
         socket.start(self._carrier_frame, self._carrier_closed)
-        if self._over:
-            socket.close()
 
     def _carrier_frame(self, frame: str | bytes) -> None:
-        try:
-            event: m.Event | None = self.carrier.parse(frame)
-        except CarrierError as error:
-            event = m.FrameRefused("carrier", str(error))
-        if event is not None:
-            self.feed(event, "carrier", frame)
+        self._take((None, self.carrier.parse, "carrier", frame, 0))
 
     def _carrier_closed(self, code: int, reason: str) -> None:
         self._carrier_open = False
         self.feed(m.CarrierClosed(code, reason))
         self._check_closed()
 
-    def _upstream_frame(self, epoch: int, leg: _UpstreamLeg, frame: str | bytes) -> None:
-        try:
-            event: m.Event | None = leg.adapter.parse(frame)
-        except UpstreamError as error:
-            event = m.FrameRefused("upstream", str(error))
-        if event is not None:
-            self.feed(event, "upstream", frame, epoch)
-
     def _upstream_closed(self, epoch: int, code: int, reason: str) -> None:
         self._upstreams.pop(epoch, None)
         self.feed(m.UpstreamClosed(code, reason, epoch))
         self._check_closed()
 
-    # --- the gate
-    # -----------------------------------------------------------------------------------------------------
+    # --- the gate ----------------------------------------------------------------------------------------
 
-    def feed(self, event: m.Event, door: str = "", frame: str | bytes | None = None, epoch: int = 0) -> None:
-        """Something happened. Everything that follows from it is done when this returns."""
+    def feed(self, event: m.Event) -> None:
+        """Something happened. Everything that follows from it is done when this returns, unless it came from
+        within: then when the event that runs is finished.
+        """
+        if self._over and isinstance(event, m.ShutDown):
+            self._close_carrier()  # the apology of a broken call may still be playing
+        self._take((event, None, "", "", 0))
+
+    def _take(self, fed: _Fed) -> None:
         if self._over:
             return
         if self._feeding:
-            self._pending.append((event, door, frame, epoch))
+            self._pending.append(fed)
             return
         self._feeding = True
         try:
-            self._feed_one(event, door, frame, epoch)
+            self._feed_one(fed)
             while self._pending:
-                self._feed_one(*self._pending.popleft())
+                self._feed_one(self._pending.popleft())
         except Exception as error:  # noqa: BLE001  a bug of ours ends this one call, never the process
             self._broken(error)
         finally:
             self._feeding = False
         self._arm()
 
-    def _feed_one(self, event: m.Event, door: str, frame: str | bytes | None, epoch: int) -> None:
+    def _feed_one(self, fed: _Fed) -> None:
+        event, parse, door, frame, epoch = fed
         now_ms = self._now_ms()
         recorder = self._recorder
-        if recorder is not None:
-            if frame is None:
-                recorder.happened(now_ms, event)
-            else:
+        if parse is not None:
+            # Read only now: adapters remember what they have read, and a replay reads in the recorded order.
+            if recorder is not None:
                 recorder.came(now_ms, door, frame, epoch)
+            try:
+                event = parse(frame)
+            except ProtocolError as error:
+                event = m.FrameRefused(door, str(error))
+        elif recorder is not None and event is not None:
+            recorder.happened(now_ms, event)
+        if event is None:
+            return
         for action in self.call.receive(event, now_ms):
             self._perform(action, now_ms)
 
@@ -172,8 +172,7 @@ class Runner:
         if to_leg is not None:
             to_leg(self, action, now_ms)
             return
-        if self._recorder is not None:
-            self._recorder.decided(now_ms, action)
+        self._not_sent(action, now_ms)
         self._do(action, now_ms)
 
     def _to_carrier(self, action: m.CarrierCommand, now_ms: int) -> None:
@@ -186,6 +185,7 @@ class Runner:
     def _to_upstream(self, action: m.UpstreamCommand, now_ms: int) -> None:
         leg = self._upstreams.get(action.epoch)
         if leg is None or leg.socket is None:
+            self._not_sent(action, now_ms)
             return
         frame = leg.adapter.write(action)
         if self._recorder is not None:
@@ -198,10 +198,12 @@ class Runner:
         """
         leg = self._upstreams.get(action.epoch)
         if leg is None or leg.socket is None:
+            self._not_sent(action, now_ms)
             return
         if not leg.backlog and leg.socket.outbox_bytes <= OUTBOX_BYTES:
             self._to_upstream(action, now_ms)
             return
+        self._not_sent(action, now_ms)
         leg.backlog.append(action)
         leg.backlog_bytes += action.size_bytes
         while leg.backlog and leg.socket.outbox_bytes <= OUTBOX_BYTES:
@@ -218,6 +220,11 @@ class Runner:
         if dropped:
             self.feed(m.FramesDropped(dropped))
 
+    def _not_sent(self, action: m.Action, now_ms: int) -> None:
+        """A command of which no frame was made, yet or ever."""
+        if self._recorder is not None:
+            self._recorder.decided(now_ms, action)
+
     def _do(self, action: m.Action, now_ms: int) -> None:
         match action:
             case m.DialUpstream():
@@ -233,8 +240,7 @@ class Runner:
             case _:
                 self._observe(action, now_ms)
 
-    # --- dialling
-    # -----------------------------------------------------------------------------------------------------
+    # --- dialling ----------------------------------------------------------------------------------------
 
     def _open(self, epoch: int) -> None:
         leg = self._upstreams[epoch] = _UpstreamLeg(self._vendor(epoch))
@@ -246,13 +252,18 @@ class Runner:
         except DialError as error:
             del self._upstreams[epoch]
             retry_ms = int((error.retry_after_s or 0) * 1000)
-            self.feed(m.DialFailed(epoch, error.status or 0, error.code or error.reason or "", retry_ms))
+            self.feed(m.DialFailed(epoch, error.status or 0, error.code or error.reason, retry_ms))
             self._check_closed()
+            return
+        except Exception as error:  # noqa: BLE001  whoever dials is not ours: nothing may be lost in a task
+            del self._upstreams[epoch]
+            self._broken(error)
             return
         leg.dialling = None
         leg.socket = socket
+        parse = leg.adapter.parse
         socket.start(
-            lambda frame: self._upstream_frame(epoch, leg, frame),
+            lambda frame: self._take((None, parse, "upstream", frame, epoch)),
             lambda code, reason: self._upstream_closed(epoch, code, reason),
         )
 
@@ -266,8 +277,7 @@ class Runner:
         elif leg.socket is not None:
             leg.socket.close()
 
-    # --- the clock
-    # ----------------------------------------------------------------------------------------------------
+    # --- the clock ---------------------------------------------------------------------------------------
 
     def _now_ms(self) -> int:
         """Milliseconds since the call was accepted; never runs backwards, and never short of a deadline that
@@ -280,7 +290,7 @@ class Runner:
         return now_ms
 
     def _arm(self) -> None:
-        due_ms = self.call.deadline_ms
+        due_ms = None if self._over else self.call.deadline_ms
         if due_ms == self._armed_ms:
             return
         if self._timer is not None:
@@ -293,15 +303,13 @@ class Runner:
         self._timer = self._armed_ms = None
         self.feed(m.WakeUp())
 
-    # --- ends -----------------------------------------------------------------------------------------------
-    # ----------
+    # --- ends --------------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
         """The core has said its last word."""
         self._over = True
         self._pending.clear()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._arm()
         for epoch in list(self._upstreams):
             self._close_upstream(epoch)
         if self._recorder is not None:
@@ -313,15 +321,28 @@ class Runner:
         apology.
         """
         logger.error("a rule of ours was broken; this call ends", exc_info=error)
-        apology = self.call.config.phrases.get("apology")
-        wait_s = 0.0
-        if apology is not None and self._carrier_open and self._carrier_socket is not None:
-            self._carrier_socket.send(self.carrier.write(m.ClearPlayout()))
-            self._carrier_socket.send(self.carrier.write(m.PlayAudio(apology.audio, apology.size_bytes)))
-            wait_s = apology.size_bytes / self.call.config.bytes_per_ms / 1000
+        if self._over:
+            return
+        wait_s = self._apologise()
         self._finish()
-        self._observe(m.Ended(m.Reason.BROKEN, repr(error)), self._last_ms)
         self._loop.call_later(wait_s, self._close_carrier)
+        self._observe(m.Ended(m.Reason.BROKEN, repr(error)), self._last_ms)
+
+    def _apologise(self) -> float:
+        """Play the apology in the place of everything else; how many seconds it takes."""
+        apology = self.call.config.phrases.get("apology")
+        if apology is None or not self._carrier_open or self._carrier_socket is None:
+            return 0.0
+        try:
+            frames = [
+                self.carrier.write(m.ClearPlayout()),
+                self.carrier.write(m.PlayAudio(apology.audio, apology.size_bytes)),
+            ]
+        except BridgeError:  # it broke before the stream had started
+            return 0.0
+        for frame in frames:
+            self._carrier_socket.send(frame)
+        return apology.size_bytes / self.call.config.bytes_per_ms / 1000
 
     def _close_carrier(self) -> None:
         if self._carrier_socket is not None:
