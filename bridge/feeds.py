@@ -1,4 +1,4 @@
-"""Queues with an end: what user code iterates over while a call goes on."""
+"""Queues with an end: what user code iterates over while a call goes on; and the sound of a turn."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Generic, TypeVar
 
 Thing = TypeVar("Thing")
+Kind = TypeVar("Kind")
 
 
 class Feed(AsyncIterator[Thing], Generic[Thing]):
@@ -38,10 +39,14 @@ class Feed(AsyncIterator[Thing], Generic[Thing]):
         self.closed = True
         self._wake()
 
-    def take(self, kind: type[Thing] | None = None) -> Thing | None:
-        """The oldest thing (of that kind) that waits, None if there is none; others stay in their order."""
+    def take(self) -> Thing | None:
+        """The oldest thing that waits, None if there is none."""
+        return self._waiting.popleft() if self._waiting else None
+
+    def take_one(self, kind: type[Kind]) -> Kind | None:
+        """The oldest thing of that kind; others stay, in their order."""
         for index, thing in enumerate(self._waiting):
-            if kind is None or isinstance(thing, kind):
+            if isinstance(thing, kind):
                 del self._waiting[index]
                 return thing
         return None
@@ -64,3 +69,40 @@ class Feed(AsyncIterator[Thing], Generic[Thing]):
         for waker in wakers:
             if not waker.done():
                 waker.set_result(None)
+
+
+class TurnAudio:
+    """The sound of each turn, kept until its transcript comes: from a little before the caller was heard to
+    speak until they were heard to stop, at most a minute of it.
+    """
+
+    BEFORE_FRAMES = 40
+    """Voice detection needs a moment, and keeps 300 ms from before it."""
+    MOST_FRAMES = 3_000
+    MOST_TURNS = 8
+
+    def __init__(self) -> None:
+        self._recent: deque[bytes] = deque(maxlen=self.BEFORE_FRAMES)
+        self._speech: deque[bytes] | None = None
+        self._turns: deque[tuple[str, bytes]] = deque(maxlen=self.MOST_TURNS)
+
+    def hear(self, frame: bytes) -> None:
+        (self._recent if self._speech is None else self._speech).append(frame)
+
+    def spoke(self, speaking: bool, item_id: str) -> None:
+        if speaking and self._speech is None:
+            self._speech = deque(self._recent, maxlen=self.MOST_FRAMES)
+        elif not speaking and self._speech is not None:
+            self._turns.append((item_id, b"".join(self._speech)))
+            self._recent.clear()
+            self._speech = None
+
+    def of(self, item_id: str) -> bytes:
+        """That turn's sound, once; nothing if it is not known. Where the vendor does not name the turns, the
+        oldest that was not taken yet.
+        """
+        for index, (named, sound) in enumerate(self._turns):
+            if named in ("", item_id):
+                del self._turns[index]
+                return sound
+        return b""

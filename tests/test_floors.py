@@ -41,6 +41,7 @@ FLOORS: dict[str, int] = {
     "happenings": 4,
     "mcp": 4,
     "prices": 4,
+    "loops": 4,
     "rehearsal": 4,
     "runner": 4,
     "session": 4,
@@ -54,6 +55,7 @@ FLOORS: dict[str, int] = {
     "transport": 4,
     "turn_detection": 4,
     "user_loop": 4,
+    "user_call": 4,
     "user_side": 4,
     "watchdog": 4,
     # 5: settings, gates, routes, commands
