@@ -12,7 +12,7 @@ import secrets
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -21,41 +21,15 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from . import setting_values as values
 from . import sounds
-from .core.messages import CallConfig, SessionConfig, Sound
-from .errors import ConfigError
+from .core.messages import CallConfig, Limits, SessionConfig, Sound
+from .setting_rules import LEANS_ON, Mistake, WrongSettings, between, default_upstream
 from .setting_values import SharedKey, Wrong
-from .upstreams import UPSTREAMS
 
 DEFAULT_INSTRUCTIONS: Final = (
     "You are a friendly assistant on a phone call. Speak plainly and keep each answer to a sentence or two."
 )
 TWILIO_API: Final = "https://api.twilio.com"
 DEFAULT_GREETING: Final = "Hello, how can I help you?"
-PLANNED_UPSTREAMS: Final = frozenset({"azure"})
-"""Upstreams that we have heard of and cannot speak to yet."""
-
-
-class Mistake(NamedTuple):
-    """One setting that cannot work: its name, `what` is wrong with it, and the `cure`."""
-
-    name: str
-    what: str
-    cure: str
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.what}: {self.cure}"
-
-
-class WrongSettings(ConfigError):
-    """Settings that cannot work, all that there are: `mistakes`."""
-
-    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
-        super().__init__(mistakes)
-        self.mistakes: tuple[Mistake, ...] = mistakes
-
-    def __str__(self) -> str:
-        count = "1 setting is" if len(self.mistakes) == 1 else f"{len(self.mistakes)} settings are"
-        return "\n  ".join([f"{count} wrong:", *map(str, self.mistakes)])
 
 
 def _read(reader: Callable[[str], object], unset: object = None) -> BeforeValidator:
@@ -118,7 +92,7 @@ class Settings(BaseSettings):
         {}, validation_alias="BRIDGE_TRANSFERS", repr=False
     )
     fallback: str | None = Field(None, validation_alias="BRIDGE_FALLBACK")
-    dtmf: Literal["interrupt", "wait", "ignore"] = Field("interrupt", validation_alias="BRIDGE_DTMF")
+    dtmf: Literal["event", "text", "interrupt"] = Field("interrupt", validation_alias="BRIDGE_DTMF")
     journal: Annotated[Path | None, _read(values.off_or(values.expanded))] = Field(
         None, validation_alias="BRIDGE_JOURNAL"
     )
@@ -186,8 +160,8 @@ class Settings(BaseSettings):
             kept = {name: value for name, value in given.items() if known.get(name) not in broken}
             super().__init__(**kept, **{field: fields[field].get_default() for field in broken})
         already = {mistake.name for mistake in mistakes}
-        for one in _between(self, demo):
-            if already.isdisjoint({one.name, *_LEANS_ON.get(one.name, ())}):
+        for one in between(self, demo):
+            if already.isdisjoint({one.name, *LEANS_ON.get(one.name, ())}):
                 mistakes.append(one)
         if mistakes:
             raise WrongSettings(tuple(mistakes)) from None
@@ -199,7 +173,7 @@ class Settings(BaseSettings):
         if self.insecure:
             self.public_url = None  # stream URLs are made from the bound address
             self.host = self.host if values.is_loopback(self.host) else "127.0.0.1"
-        self.upstream = self.upstream or _default_upstream(self, demo)
+        self.upstream = self.upstream or default_upstream(self, demo)
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -225,7 +199,31 @@ class Settings(BaseSettings):
 
     def call_config(self) -> CallConfig:
         """How every call begins, unless its agent says otherwise. Holds no secret and no number."""
-        return CallConfig(session=self.session_config(), greeting=self.greeting, phrases=self.spoken())
+        call_ms = self.max_call_seconds * 1000
+        cost_micro_usd = None if self.max_call_cost is None else max(1, round(self.max_call_cost * 1_000_000))
+        usual = Limits()
+        return CallConfig(
+            session=self.session_config(),
+            greeting=self.greeting,
+            phrases=self.spoken(),
+            disclosure=self.spoken_first(),
+            fallback=self.fallback or "",
+            digits=self.dtmf,
+            limits=Limits(
+                call_ms=call_ms,
+                goodbye_ms=min(usual.goodbye_ms, call_ms // 2),
+                cost_micro_usd=cost_micro_usd,
+                goodbye_micro_usd=min(usual.goodbye_micro_usd, (cost_micro_usd or 0) // 2),
+            ),
+        )
+
+    def spoken_first(self) -> str:
+        """The phrase that callers hear before anything else, empty for none. Where the sound is recorded and
+        BRIDGE_CONSENT is `announce` it is `consent`, which says both.
+        """
+        if self.record_audio and self.consent == "announce":
+            return "consent"
+        return "disclosure" if self.disclosure else ""
 
     def spoken(self) -> dict[str, Sound]:
         """The spoken phrases by name: the bundled ones, and in their place those of BRIDGE_PHRASES."""
@@ -260,16 +258,6 @@ def load_settings(*, demo: bool = False, env_file: str | Path | None = ".env", *
     return Settings(demo=demo, _env_file=env_file, **overrides)
 
 
-# Where one of these could not be read, the finding on the left would only follow from it.
-_LEANS_ON: Final = {
-    "TWILIO_AUTH_TOKEN": {"BRIDGE_INSECURE"},
-    "PUBLIC_URL": {"BRIDGE_INSECURE", "TWILIO_AUTH_TOKEN"},
-    "OPENAI_API_KEY": {"BRIDGE_INSECURE", "BRIDGE_UPSTREAM_URL"},
-    "BRIDGE_FALLBACK": {"BRIDGE_TRANSFERS"},
-    "BRIDGE_RECORD_AUDIO": {"BRIDGE_RECORDINGS"},
-}
-
-
 def _name_of(field: str) -> str:
     return str(Settings.model_fields[field].validation_alias)
 
@@ -296,68 +284,6 @@ def _mistake(detail: Mapping[str, Any]) -> Mistake:
     if kind == "string_pattern_mismatch":
         return Mistake(name, "is no language tag", "write it like en or en-GB")
     return Mistake(name, "is empty or of another kind", "see the settings table in the README")
-
-
-def _default_upstream(settings: Settings, demo: bool) -> str:
-    if demo:
-        return "embedded"
-    return "embedded" if settings.insecure and settings.openai_api_key is None else "openai"
-
-
-def _between(settings: Settings, demo: bool) -> list[Mistake]:
-    """What only shows when settings are seen together."""
-    return [*_at_the_gates(settings), *_upstream(settings, demo), *_on_the_way_out(settings)]
-
-
-def _at_the_gates(settings: Settings) -> list[Mistake]:
-    if settings.insecure:
-        return []
-    if not settings.twilio_auth_token:
-        cure = "set the account's auth token; to try things out on this machine only, BRIDGE_INSECURE=1"
-        return [Mistake("TWILIO_AUTH_TOKEN", "is not set, so anybody could call", cure)]
-    if settings.public_url is None:
-        cure = "set the address that Twilio calls, like https://voice.example.com"
-        return [Mistake("PUBLIC_URL", "is not set, and signatures are made over it", cure)]
-    return []
-
-
-def _upstream(settings: Settings, demo: bool) -> list[Mistake]:
-    chosen = settings.upstream
-    usable = ", ".join(sorted(UPSTREAMS))
-    if chosen in PLANNED_UPSTREAMS and chosen not in UPSTREAMS:
-        return [Mistake("BRIDGE_UPSTREAM", f"is {chosen}, which is not built yet", f"take one of {usable}")]
-    if chosen and chosen not in UPSTREAMS:
-        return [Mistake("BRIDGE_UPSTREAM", "is none that we know", f"take one of {usable}")]
-    name = chosen or _default_upstream(settings, demo)
-    ours = settings.upstream_url is not None and values.is_loopback(urlsplit(settings.upstream_url).hostname)
-    if name != "embedded" and settings.openai_api_key is None and not (chosen and ours):
-        cure = "set it; or BRIDGE_UPSTREAM=embedded, if callers are to hear the parrot"
-        return [Mistake("OPENAI_API_KEY", "is not set, so nobody could answer", cure)]
-    if name == "embedded" and settings.upstream_url is None:
-        return []  # it is started with us, and then has one
-    try:
-        UPSTREAMS[name](1, settings.upstream_url).dial(settings.session_config())
-    except ConfigError as error:
-        return [Mistake("BRIDGE_UPSTREAM_URL", f"does not suit {name}", str(error))]
-    return []
-
-
-def _on_the_way_out(settings: Settings) -> list[Mistake]:
-    found = []
-    if settings.fallback is not None and settings.fallback not in settings.transfers:
-        cure = f"name one of: {', '.join(settings.transfers) or 'none is configured'}"
-        found.append(Mistake("BRIDGE_FALLBACK", "names no target of BRIDGE_TRANSFERS", cure))
-    if settings.record_audio and settings.recordings is None:
-        found.append(Mistake("BRIDGE_RECORD_AUDIO", "is on without BRIDGE_RECORDINGS", "name a folder there"))
-    if settings.record_audio and settings.consent is None:
-        cure = "say `announce`, and callers are told; or `handled`, if you tell them by other means"
-        found.append(Mistake("BRIDGE_CONSENT", "is not set, and sound is recorded", cure))
-    if settings.phrases is not None:
-        try:
-            values.phrase_words(settings.phrases)
-        except Wrong as wrong:
-            found.append(Mistake("BRIDGE_PHRASES", wrong.what, wrong.cure))
-    return found
 
 
 def _remarks(settings: Settings, demo: bool, env_file: object) -> list[str]:

@@ -70,6 +70,7 @@ FLOORS: dict[str, int] = {
     "masks": 5,
     "metrics": 5,
     "service": 5,
+    "setting_rules": 5,
     "setting_values": 5,
     "settings": 5,
     "sounds": 5,

@@ -7,12 +7,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from bridge import sounds
 from bridge.core.messages import Sound
 from bridge.errors import ConfigError
-from bridge.settings import Settings, WrongSettings, load_settings
+from bridge.setting_rules import WrongSettings
+from bridge.settings import Settings, load_settings
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 KEY = "sk-test-0123456789"
@@ -111,7 +113,7 @@ def test_every_mistake_is_listed_at_once_with_what_to_do(monkeypatch: pytest.Mon
     with pytest.raises(ConfigError) as caught:
         load_settings()
     lines = str(caught.value).splitlines()
-    assert lines[0] == "10 settings are wrong:"
+    assert lines[0] == "11 settings are wrong:"
     assert sorted(line.split()[0] for line in lines[1:]) == [
         "BRIDGE_AGENT",
         "BRIDGE_DTMF",
@@ -122,6 +124,7 @@ def test_every_mistake_is_listed_at_once_with_what_to_do(monkeypatch: pytest.Mon
         "BRIDGE_RECORD_AUDIO",
         "BRIDGE_UPSTREAM",
         "PORT",
+        "PUBLIC_URL",
         "TWILIO_AUTH_TOKEN",
     ]
     assert all(": " in line for line in lines[1:])
@@ -445,7 +448,9 @@ def test_the_journal_is_kept_where_real_calls_come_in(
 
 
 def test_a_price_table_has_to_be_there(tmp_path: Path) -> None:
-    assert mistakes(prices=str(tmp_path / "none.json")) == {"BRIDGE_PRICES": "is not there"}
+    assert mistakes(prices=str(tmp_path / "none.toml")) == {"BRIDGE_PRICES": "is not there"}
+    (tmp_path / "prices.toml").write_text("= 7")
+    assert mistakes(prices=str(tmp_path / "prices.toml")) == {"BRIDGE_PRICES": "cannot be read"}
 
 
 def test_what_may_not_be_logged_is_known() -> None:
@@ -469,6 +474,41 @@ def test_every_call_begins_like_this() -> None:
     apology = config.phrases["apology"]
     assert base64.b64decode(apology.audio) == sounds.load("apology")
     assert (apology.size_bytes, apology.text) == (len(sounds.load("apology")), sounds.text("apology"))
+
+
+def test_a_call_s_limits_leave_room_for_a_goodbye() -> None:
+    limits = real(max_call_seconds=600, max_call_cost="0.5").call_config().limits
+    assert (limits.call_ms, limits.goodbye_ms) == (600_000, 15_000)
+    assert (limits.cost_micro_usd, limits.goodbye_micro_usd) == (500_000, 20_000)
+    short = real(max_call_seconds=10, max_call_cost="0.01").call_config().limits
+    assert (short.goodbye_ms, short.goodbye_micro_usd) == (5_000, 5_000)
+    assert real().call_config().limits.cost_micro_usd is None
+
+
+@pytest.mark.parametrize("rule", ["event", "text", "interrupt"])
+def test_the_rule_for_keys(rule: str) -> None:
+    assert real(dtmf=rule).call_config().digits == rule
+
+
+def test_the_fallback_is_known_to_the_call_by_its_name_alone() -> None:
+    config = real(transfers="office=+15550001111", fallback="office").call_config()
+    assert config.fallback == "office"
+    assert b"5550001111" not in msgspec.json.encode(config)
+
+
+def test_callers_are_told_what_they_speak_with_unless_it_is_turned_off() -> None:
+    assert real().call_config().disclosure == "disclosure"
+    assert real(disclosure="off").call_config().disclosure == ""
+
+
+def test_an_announcement_needs_its_phrase(tmp_path: Path) -> None:
+    wanted: dict[str, Any] = {"record_audio": True, "recordings": "calls", "consent": "announce"}
+    assert mistakes(**wanted) == {"BRIDGE_CONSENT": "is announce, and there is no phrase `consent`"}
+    (tmp_path / "consent.ulaw").write_bytes(b"\x7f" * 160)
+    (tmp_path / "texts.json").write_text('{"consent": "You speak with a machine, and the call is recorded."}')
+    config = real(**wanted, phrases=str(tmp_path)).call_config()
+    assert config.disclosure == "consent"
+    assert real(**{**wanted, "consent": "handled"}).call_config().disclosure == "disclosure"
 
 
 def test_phrases_of_ones_own_take_the_place_of_the_bundled_ones(tmp_path: Path) -> None:
