@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from typing import Annotated, Any
 
@@ -18,15 +17,17 @@ def serve(
     """Answer calls. Settings come from the environment and from .env; all mistakes in them are listed at
     once.
     """
-    from .. import service
+    from .. import loops, service
     from ..settings import load_settings
 
     given: dict[str, Any] = {"host": host, "port": port, "agent": agent}
     settings = load_settings(**{name: value for name, value in given.items() if value is not None})
-    asyncio.run(_serve(service, settings))
+    loops.run(_serve(service, settings))
 
 
 async def _serve(service, settings) -> None:  # type: ignore[no-untyped-def]  # imported late: --help must be quick
+    from .. import loops
+
     async with contextlib.AsyncExitStack() as stack:
         upstream_url = None
         if settings.upstream == "embedded":
@@ -38,6 +39,7 @@ async def _serve(service, settings) -> None:  # type: ignore[no-untyped-def]  # 
         bound = sock.getsockname()
 
         def ready() -> None:
+            loops.settle()
             console = Console(stderr=True)
             if settings.insecure:
                 console.print(

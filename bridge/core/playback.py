@@ -13,7 +13,7 @@ both.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
 STALL_MS = 150
@@ -132,7 +132,7 @@ class Ledger:
         self.sent = 0
         self.acked = 0
         self.marked = 0
-        self._marks: dict[str, int] = {}
+        self._marks: OrderedDict[str, int] = OrderedDict()
         self._next_mark = 0
         self._runs: deque[_Run] = deque()
         self._anchor_ms = 0.0
@@ -169,10 +169,8 @@ class Ledger:
         position = self._marks.get(name)
         if position is None:
             return []
-        for passed in list(self._marks):
-            del self._marks[passed]
-            if passed == name:
-                break
+        while self._marks.popitem(last=False)[0] != name:
+            pass  # the carrier echoes in order, so marks before it were reached too
         if position > self._anchor_bytes:
             self._learn(now_ms - self._anchor_ms - (position - self._anchor_bytes) / self.bytes_per_ms)
         return self._acknowledge(position)
