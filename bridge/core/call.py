@@ -21,7 +21,7 @@ from .limits import LimitWatch
 from .messages import Action, AudioDelta, CallConfig, CallerAudio, Event, Phase, Reason
 from .speaking import Speaking
 from .stats import Stats
-from .upstream_leg import Dialling, UpstreamSession
+from .upstream_leg import Dialling, Leg, UpstreamSession
 
 FOR_THE_MODEL = (m.Say, m.Respond, m.AddText, m.PassOn, m.Reconfigure)
 """Wishes that need a model which listens: before there is one (or while a new one is dialled), they wait."""
@@ -85,7 +85,7 @@ class Call:
         return out
 
     def _upstream_event(self, event: Event, epoch: int, now_ms: int) -> None:
-        if epoch == self.up.epoch:
+        if epoch == self.up.epoch and self.up.state is not Leg.CLOSED:
             self.upstream_ms = now_ms
             if type(event) is AudioDelta:
                 self.speaking.delta(event, now_ms)

@@ -48,6 +48,7 @@ def dial_failed(call: Call, event: m.DialFailed, now_ms: int) -> None:
     use.
     """
     call.timers.pop("session", None)
+    call.up.state = Leg.CLOSED
     delay_ms = call.dialling.again_in_ms(event, now_ms)
     if delay_ms is None:
         lost = call.phase is not Phase.SETUP

@@ -9,7 +9,7 @@ import pytest
 from bridge.core import messages as m
 from bridge.core.stats import Stats
 
-from .conftest import delta, frame, only
+from .conftest import delta, frame, legs, only
 from .test_messages import bare
 
 EVENTS = sorted(get_args(m.Event), key=lambda kind: kind.__name__)
@@ -39,7 +39,7 @@ def test_nobodys_marks_and_ends_of_unknown_items_mean_nothing(live_call: Any) ->
     assert call.speaks(10, m.MarkReached("nobody's"), m.MarkReached(""), m.AudioDone("r9", "Z", 3)) == [
         m.SendMark("1")
     ]
-    assert call.at(20, m.ResponseDone("r9")) == []
+    assert legs(call.at(20, m.ResponseDone("r9"))) == []
 
 
 @pytest.mark.parametrize("kind", EVENTS)

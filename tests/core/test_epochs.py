@@ -38,12 +38,6 @@ def test_a_word_of_another_session_changes_nothing(live_call: Any, epoch: int) -
     assert truth(call.at(500, m.SpeechStarted())) == [m.ClearPlayout(), m.TruncateItem("A", 0, 500)]
 
 
-def test_sound_of_another_session_is_counted_as_late_and_not_played(live_call: Any) -> None:
-    call = live_call()
-    assert call.at(0, of(2, delta("A", 100))) == []
-    assert call.call.stats.late_bytes == 800
-
-
 def test_before_anything_is_dialled_nobody_upstream_can_speak() -> None:
     call = new_call()
     assert call.speaks(0, *map(bare, WORDS)) == []

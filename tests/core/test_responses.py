@@ -9,7 +9,7 @@ import pytest
 from bridge.core import messages as m
 from bridge.core.conversation import FORGET_RESPONSES, ResponseGate
 
-from .conftest import LiveCall, delta, only, phone, truth
+from .conftest import LiveCall, delta, legs, only, phone, truth
 
 BUSY = "conversation_already_has_active_response"
 
@@ -83,7 +83,7 @@ def test_a_create_that_was_talked_over_is_not_asked_for_again(live_call: Any) ->
     call = live_call()
     call.speaks(0, m.Respond("say-1"), m.ResponseStarted("r0"), m.SpeechStarted())
     call.at(50, m.UpstreamFaulted(BUSY, about="create:say-1"))
-    assert call.at(90, m.ResponseDone("r0", "cancelled")) == []
+    assert legs(call.at(90, m.ResponseDone("r0", "cancelled"))) == []
     assert call.gate.idle
 
 
@@ -100,7 +100,7 @@ def test_the_caller_who_speaks_makes_what_waits_out_of_date(live_call: Any) -> N
         m.Heard("say-1", 0, cut=True),
         m.Heard("say-2", 0, cut=True),
     ]
-    assert call.at(200, m.ResponseDone("r1", "cancelled")) == []
+    assert legs(call.at(200, m.ResponseDone("r1", "cancelled"))) == []
 
 
 def test_speech_the_model_began_itself_is_cancelled_at_our_wish_once(live_call: Any) -> None:
@@ -122,7 +122,7 @@ def test_what_is_out_of_band_never_reaches_the_phone_and_takes_no_turn(live_call
     assert asks(call.at(20, m.Respond("say-1"))) == ["say-1"]
     call.at(30, m.ResponseStarted("r1", tag="say-1"))
     assert phone(call.at(40, delta("A", 400))) == [m.PlayAudio("", 3_200), m.SendMark("1")]
-    assert call.at(50, m.ResponseDone("summary")) == []
+    assert legs(call.at(50, m.ResponseDone("summary"))) == []
     assert call.gate.active == "r1"
     assert truth(call.at(100, m.SpeechStarted())) == [m.ClearPlayout(), m.TruncateItem("A", 0, 60)]
 
@@ -145,7 +145,8 @@ def test_a_response_that_came_to_nothing_is_noted(live_call: Any, status: str, n
     call = live_call()
     call.at(0, m.ResponseStarted("r1"))
     done = call.at(10, m.ResponseDone("r1", status, "content_filter"))
-    assert done == [m.Noted(f"response {status}", "content_filter")] * notes
+    assert only(m.Noted, done) == [m.Noted(f"response {status}", "content_filter")] * notes
+    assert only(m.ResponseEnded, done) == [m.ResponseEnded("r1", "", status, "content_filter")]
 
 
 def test_tokens_are_summed_and_a_response_without_figures_is_counted(live_call: Any) -> None:
@@ -182,7 +183,7 @@ def test_a_tools_result_asks_for_a_response_when_its_own_is_over(live_call: Any)
     assert call.at(10, m.ToolFinished("call_1", "42")) == [
         m.CreateItem("pb_1", call_id="call_1", output="42")
     ]
-    assert call.at(20, m.ResponseDone("r1")) == [m.CreateResponse("tool:call_1")]
+    assert legs(call.at(20, m.ResponseDone("r1"))) == [m.CreateResponse("tool:call_1")]
 
 
 def test_a_late_word_about_a_response_that_is_not_active_changes_nothing() -> None:
