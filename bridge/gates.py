@@ -70,14 +70,11 @@ class Signatures:
         """
         if not self.demanded:
             return
-        # Twilio, "Validating requests": of a GET, only the URL is signed.
+        # Twilio, "Validating requests": of a GET only the URL is signed. Whatever comes with it is a stranger's.
+        if sent and method.upper() in ("GET", "HEAD"):
+            raise SignatureError("a GET with a body, which no signature covers")
         form: Mapping[str, str] | str
-        if method.upper() in ("GET", "HEAD"):
-            form = {}
-        elif isinstance(sent, bytes | str):
-            form = _text(sent)
-        else:
-            form = ImmutableMultiDict(list(sent))
+        form = _text(sent) if isinstance(sent, bytes | str) else ImmutableMultiDict(list(sent))
         self._check([self._base + _rooted(path_and_query)], form, headers)
 
     def check_upgrade(self, path: str, headers: Mapping[str, str]) -> None:

@@ -162,6 +162,15 @@ def test_what_was_signed_as_a_get_is_no_post_with_fields() -> None:
     refused(lambda: gate.check_webhook("POST", PATH, fields(FIRST), signature))
 
 
+@pytest.mark.parametrize("method", ["GET", "get", "HEAD"])
+@pytest.mark.parametrize("sent", [[("CallSid", "CA2")], "CallSid=CA2", b"{}"])
+def test_what_comes_with_a_signed_get_is_a_stranger_s(method: str, sent: Any) -> None:
+    signature = {HEADER: sign(f"https://mycompany.com{PATH}")}
+    for empty in ([], "", b""):
+        signatures().check_webhook(method, PATH, empty, signature)
+    assert "a GET with a body" in refused(lambda: signatures().check_webhook(method, PATH, sent, signature))
+
+
 # -- the header
 
 
