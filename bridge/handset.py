@@ -8,16 +8,19 @@ the stream is over.
 from __future__ import annotations
 
 import asyncio
+import http.client
+import ipaddress
 import urllib.error
 import urllib.parse
 import urllib.request
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from twilio.request_validator import RequestValidator
 
 from .doubles.phone import Phone, PhoneOptions
-from .errors import BridgeError
+from .errors import BridgeError, ConfigError
 from .simulators import Simulation, connect_phone
 
 WEBHOOK_S = 15.0
@@ -42,14 +45,19 @@ class Handset:
     """The base that the signature is made for, when it is not the address that is dialled (a proxy in
     between)."""
     options: PhoneOptions = field(default_factory=PhoneOptions)
+    make: Callable[..., Phone] = Phone
 
     async def call(self, url: str) -> Simulation:
         """Place a call to an http(s) webhook or straight to a ws(s) stream; returns when the stream is up.
 
-        Raises `WebhookFailed` if the webhook gives no stream, `DialError` if the stream is refused.
+        Raises `ConfigError` for an address that is neither, `WebhookFailed` if the webhook gives no stream,
+        `DialError` if the stream is refused.
         """
-        if urllib.parse.urlsplit(url).scheme in ("ws", "wss"):
+        scheme = urllib.parse.urlsplit(url).scheme
+        if scheme in ("ws", "wss"):
             return await self.open(url, {})
+        if scheme not in ("http", "https"):
+            raise ConfigError(f"{url} cannot be called: an address begins with http(s):// or ws(s)://")
         document = await self.webhook(url, {"CallStatus": "ringing"})
         stream = document.find("./Connect/Stream")
         if stream is None:
@@ -62,10 +70,10 @@ class Handset:
 
     async def open(self, url: str, parameters: dict[str, str]) -> Simulation:
         """Open the stream as the carrier would: signed over its `wss://` URL."""
-        phone = Phone(
+        phone = self.make(
             self.call_sid, self.account_sid, parameters=parameters, speech=self.speech, options=self.options
         )
-        return await connect_phone(self._dialled(url), phone, self._signature(self._public(url, "ws"), {}))
+        return await connect_phone(url, phone, self._signature(self._public(url, "ws"), {}))
 
     async def webhook(self, url: str, fields: dict[str, str]) -> ET.Element:
         """Post a signed form; returns the TwiML. Raises `WebhookFailed` for anything else."""
@@ -89,18 +97,28 @@ class Handset:
         query = f"?{parts.query}" if parts.query else ""
         return f"{scheme}{base.scheme.removeprefix('http')}://{base.netloc}{parts.path}{query}"
 
-    def _dialled(self, url: str) -> str:
-        return url
+
+def _is_here(url: str) -> bool:
+    host = urllib.parse.urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _post(url: str, form: dict[str, str], headers: dict[str, str]) -> ET.Element:
-    request = urllib.request.Request(url, urllib.parse.urlencode(form).encode(), headers)  # noqa: S310
+    # A proxy of the environment would look for this machine's loopback on its own.
+    proxies = urllib.request.ProxyHandler({} if _is_here(url) else None)
+    opener = urllib.request.build_opener(proxies)
     try:
-        with urllib.request.urlopen(request, timeout=WEBHOOK_S) as answer:  # noqa: S310  the user named the URL
+        request = urllib.request.Request(url, urllib.parse.urlencode(form).encode(), headers)  # noqa: S310
+        with opener.open(request, timeout=WEBHOOK_S) as answer:
             return ET.fromstring(answer.read())  # noqa: S314  our own simulator reads the server under test
     except urllib.error.HTTPError as error:
         raise WebhookFailed(
             f"{url} answered {error.code}: {error.read(300).decode(errors='replace').strip()}"
         ) from error
-    except (OSError, ET.ParseError) as error:
+    except ET.ParseError as error:
+        raise WebhookFailed(f"{url} answered with something that is no TwiML: {error}") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise WebhookFailed(f"{url} could not be asked: {error}") from error

@@ -52,8 +52,8 @@ class Simulation:
 
     def start(self, first: Callable[[int], list[str]]) -> None:
         """Send what the machine says first, then let it run."""
+        self.send(first(self.now_ms()))  # before any answer to what may have come already
         self.socket.start(self._received, self._gone)
-        self.send(first(self.now_ms()))
 
     def send(self, frames: list[str]) -> None:
         """Frames the machine made outside its own turn (a key pressed, a hang-up) go out the same way."""
@@ -102,12 +102,13 @@ async def connect_phone(url: str, phone: Phone, headers: dict[str, str] | None =
 
 
 class EmbeddedUpstream:
-    """A Realtime server on loopback; `make()` gives the machine of each new session. `sessions` keeps them,
-    oldest first.
+    """A Realtime server on loopback; `make()` gives the machine of each new session. `sessions` has them,
+    oldest first: those that are over, too, unless `keep` is off.
     """
 
-    def __init__(self, make: Callable[[], RealtimeServer]) -> None:
+    def __init__(self, make: Callable[[], RealtimeServer], *, keep: bool = True) -> None:
         self.make = make
+        self.keep = keep
         self.sessions: list[Simulation] = []
         self.url = ""
 
@@ -118,6 +119,8 @@ class EmbeddedUpstream:
         self.sessions.append(simulation)
         simulation.start(server.open)
         await simulation.closed
+        if not self.keep:
+            self.sessions.remove(simulation)
 
     def app(self) -> Starlette:
         """The server as an ASGI application, for whoever wants to host it elsewhere."""
@@ -128,15 +131,19 @@ class EmbeddedUpstream:
         """Serve while the block runs; gives the base URL (`ws://127.0.0.1:…/v1/realtime`)."""
         async with serve_app(self.app(), port, host) as bound:
             self.url = f"ws://{host}:{bound}/v1/realtime"
-            yield self.url
+            try:
+                yield self.url
+            finally:
+                for simulation in self.sessions:
+                    simulation.socket.close(1001)
 
 
 @contextlib.asynccontextmanager
 async def serve_app(app: Starlette, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[int]:
     """Run an ASGI application on uvicorn while the block runs; gives the port it is bound to."""
     config = uvicorn.Config(
-        app, host=host, port=port, **UVICORN_PROTOCOLS, log_level="error", lifespan="off", ws_max_size=1 << 24,
-        ws_per_message_deflate=False, timeout_graceful_shutdown=1,
+        app, host=host, port=port, **UVICORN_PROTOCOLS, log_config=None, access_log=False, lifespan="off",
+        ws_max_size=1 << 24, ws_per_message_deflate=False, timeout_graceful_shutdown=1,
     )  # fmt: skip
     server = _Server(config)
     task = asyncio.create_task(server.serve(), name="uvicorn")
