@@ -70,7 +70,7 @@ class Signatures:
         """
         if not self.demanded:
             return
-        # Twilio, "Validating requests": of a GET only the URL is signed. Whatever comes with it is a stranger's.
+        # Twilio, "Validating requests": of a GET only the URL is signed. What comes with it is a stranger's.
         if sent and method.upper() in ("GET", "HEAD"):
             raise SignatureError("a GET with a body, which no signature covers")
         form: Mapping[str, str] | str
