@@ -64,8 +64,10 @@ class Line:
 
     def delta(self, event: AudioDelta, now_ms: int) -> list[CarrierCommand]:
         """Model audio arrived. Returns what goes to the carrier now; [] while a protected sound is on the
-        line.
+        line, and for a delta without sound.
         """
+        if not event.size_bytes:
+            return []
         key = (event.item_id, event.part)
         span = self.spans.get(key)
         if span is None:
@@ -92,8 +94,10 @@ class Line:
 
     def sound(self, say_id: str, sound: Sound, protected: bool, now_ms: int) -> list[CarrierCommand]:
         """Queue a sound of ours; `say_id` is its span's item id. Returns its first slices, if it may start
-        now.
+        now. One without sound is over at once.
         """
+        if not sound.size_bytes:
+            return []
         span = Span(say_id, protected=protected, received_bytes=sound.size_bytes, done=True)
         self.spans[say_id, 0] = span
         self._waiting.append(_Waiting(span, sound.audio, sound.size_bytes, paced=True))
@@ -131,6 +135,8 @@ class Line:
                 waiting.popleft()
                 self._held_bytes -= head.size_bytes
                 out += self._send(head.span, head.audio, head.size_bytes, now_ms)
+                if head.span.done and not (waiting and waiting[0].span is head.span):
+                    out += self._end_mark()
             elif not self._pace(head, now_ms, out) or protected:
                 break
             else:

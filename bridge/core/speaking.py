@@ -111,6 +111,8 @@ class Speaking:
         if record:
             self.conversation.sounding(say_id, sound)
         self._out += self.line.sound(say_id, sound, protected, now_ms)
+        if not sound.size_bytes:
+            self._sounded(say_id, 0, cut=False)
 
     def _sounded(self, say_id: str, heard_ms: int, cut: bool) -> None:
         """A sound of ours was heard to its end, or cut."""
