@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeAlias
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
-
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -24,7 +22,7 @@ class Turn:
     audio: bytes = b""
     audio_format: str = "audio/pcmu"
     channel: str = "phone"
-    metadata: Mapping[str, str] = field(default=_NOTHING)
+    metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def transcript(self) -> str:
@@ -67,5 +65,5 @@ class Outgoing:
     say_id: str
     type: str
     text: str
-    metadata: Mapping[str, str] = field(default=_NOTHING)
+    metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     said: Said | None = None
