@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -33,7 +35,13 @@ def run(request: pytest.FixtureRequest) -> Run:
             assert asyncio.all_tasks() == {asyncio.current_task()}
 
         with asyncio.Runner(loop_factory=factory) as runner:
-            runner.run(main())
+            try:
+                runner.run(main())
+            except BaseException:
+                # A failed test may leave transports open. uvloop warns of them as it closes, and where
+                # warnings are errors it then never ends; pytest puts the filters back.
+                warnings.simplefilter("ignore", ResourceWarning)
+                raise
         assert escaped == []
 
     return run
@@ -53,6 +61,22 @@ class Owner:
     def closed(self, code: int, reason: str) -> None:
         self.ends.append((code, reason))
         self.gone.set()
+
+
+class Census:
+    """The objects of some classes, by name, that are alive; what was alive before does not count."""
+
+    def __init__(self, *kinds: str) -> None:
+        gc.collect()
+        self._kinds = kinds
+        self._before = self._alive()
+
+    def new(self) -> list[object]:
+        before = set(map(id, self._before))
+        return [thing for thing in self._alive() if id(thing) not in before]
+
+    def _alive(self) -> list[object]:
+        return [thing for thing in gc.get_objects() if type(thing).__name__ in self._kinds]
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -22,7 +22,7 @@ from websockets.utils import accept_key
 
 from bridge.frames import FrameCodec
 from bridge.sockets import DialError, dial
-from tests.loops import Owner, Run, run, until
+from tests.loops import Census, Owner, Run, run, until
 
 __all__ = ["run"]
 
@@ -96,15 +96,13 @@ def test_the_other_side_closes(run: Run) -> None:
 def test_nothing_of_the_library_is_left_behind_a_handshake(run: Run) -> None:
     async def main() -> None:
         async with await raw_server(lambda head: [accepted(head)]) as server:
-            gc.collect()
+            census = Census("_Connect", "_Handshake", "ClientProtocol", "Assembler")
             gc.disable()
             try:
                 socket_ = await dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", {})
-                kinds = {"_Connect", "_Handshake", "ClientProtocol", "Assembler"}
-                left = [thing for thing in gc.get_objects() if type(thing).__name__ in kinds]
+                assert census.new() == []
             finally:
                 gc.enable()
-            assert left == []
             assert len(asyncio.all_tasks()) == 2  # this one, and the server's
             socket_.close()
             await socket_.released()

@@ -26,7 +26,7 @@ from bridge.direct import EXTENSION, UVICORN_PROTOCOLS, DirectProtocol, take_soc
 from bridge.frames import FrameCodec, Message
 from bridge.sockets import bound_kernel
 from bridge.streams import CARRIER_LIMITS, Limits, StreamSocket
-from tests.loops import Run, run, until
+from tests.loops import Census, Run, run, until
 
 __all__ = ["run"]
 
@@ -360,7 +360,7 @@ def test_the_hand_over_leaves_nothing_behind(run: Run) -> None:
         http = UVICORN_PROTOCOLS["http"]
         async with serving(calls.endpoint, {"ws": Watched, "http": http}) as (server, port):
             before = asyncio.all_tasks()
-            gc.collect()
+            census = Census("ServerProtocol", http.__name__, "HttpRequestParser", "WebSocket")
             gc.disable()
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -370,9 +370,7 @@ def test_the_hand_over_leaves_nothing_behind(run: Run) -> None:
                 await until(lambda: asyncio.all_tasks() == before)
                 [protocol] = made
                 assert protocol() is None
-                kinds = {"ServerProtocol", http.__name__, "HttpRequestParser", "WebSocket"}
-                left = [thing for thing in gc.get_objects() if type(thing).__name__ in kinds]
-                assert left == []
+                assert census.new() == []
             finally:
                 gc.enable()
             assert not server.server_state.tasks
@@ -392,11 +390,11 @@ def test_the_hand_over_leaves_nothing_behind(run: Run) -> None:
 def test_a_socket_that_stays_leaves_nothing_of_the_library_either(run: Run) -> None:
     async def main() -> None:
         calls = Calls()
+        census = Census("ServerProtocol", "HttpRequestParser")
         async with serving(calls.endpoint) as (server, port), phone(port) as caller:
             await caller.send("hello")
             await caller.recv()
-            kinds = {"ServerProtocol", "HttpRequestParser"}
-            assert [thing for thing in gc.get_objects() if type(thing).__name__ in kinds] == []
+            assert census.new() == []
             assert not server.server_state.connections
             assert len(server.server_state.tasks) == 1  # the endpoint, which wants to stay
 
