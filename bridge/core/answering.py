@@ -81,10 +81,10 @@ def response_done(call: Call, event: m.ResponseDone, now_ms: int) -> None:
         if call.failures >= FAILURES or event.why in FATAL_CODES:
             ending.fail(call, Reason.UPSTREAM_LOST, now_ms, f"responses fail: {event.why}")
             return
-        call.speaking.gate.again(tag or "retry")
+        call.speaking.retry(event.response_id)
     elif event.status == "completed":
         call.failures = 0
-    call.speaking.response_done(event)
+    call.speaking.response_done(event, now_ms)
     hearing.line_moved(call, now_ms)
     if call.speaking.gate.idle and not call.speaking.conversation.tools.running:
         call.speaking.owed.stop()

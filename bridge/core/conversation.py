@@ -187,6 +187,7 @@ class ResponseGate:
     cancelled: str | None = None
     asides: set[str] = field(default_factory=set)
     tags: dict[str, str] = field(default_factory=dict)
+    begun: CreateResponse | None = None
 
     @property
     def idle(self) -> bool:
@@ -214,8 +215,9 @@ class ResponseGate:
         self.tags.clear()
 
     def again(self, tag: str) -> None:
-        """A response failed: ask for it once more, before anything else."""
-        self.waiting.appendleft(CreateResponse(tag))
+        """The response that began last failed: ask for it once more, before anything else."""
+        begun = self.begun
+        self.waiting.appendleft(begun if begun is not None and begun.tag == tag else CreateResponse(tag))
 
     def started(self, event: ResponseStarted) -> bool:
         """A response began. Returns whether it is one that the caller has already talked over: it must be
@@ -227,9 +229,10 @@ class ResponseGate:
         self.active = event.response_id
         if event.tag:
             self.tags[event.response_id] = event.tag
+        self.begun = None
         if self.asked is None or event.tag != self.asked.tag:
             return False
-        stale, self.asked, self.stale = self.stale, None, False
+        stale, self.begun, self.asked, self.stale = self.stale, self.asked, None, False
         if stale:
             self.mute(event.response_id)
         return stale

@@ -47,6 +47,11 @@ class Loss:
     heard_ms: int
     received_ms: int
 
+    @property
+    def whole(self) -> bool:
+        """Nothing was lost: it was played to its end, though its echo is still on its way."""
+        return self.span.done and self.span.heard_bytes >= self.span.received_bytes
+
 
 class Line:
     """Sends through its return values; owns the ledger. `deadline_ms` says when `advance` wants to be

@@ -90,17 +90,20 @@ class Speaking:
     def _heard(self, finished: list[Span]) -> None:
         """These spans were heard to their end."""
         for span in finished:
-            heard_ms = span.heard_bytes // self._config.bytes_per_ms
-            if not span.response_id:
-                self._sounded(span.item_id, heard_ms, cut=False)
-                continue
-            item = self.conversation.item(span.item_id)
-            item.heard_ms = heard_ms
-            said = item.said()
-            self._out.append(m.Spoken(span.item_id, said, said, heard_ms, cut=False))
-            self._note_heard(span.response_id, heard_ms, said)
+            self._heard_whole(span)
         if finished:
             self._complete_utterances()
+
+    def _heard_whole(self, span: Span) -> None:
+        heard_ms = span.heard_bytes // self._config.bytes_per_ms
+        if not span.response_id:
+            self._sounded(span.item_id, heard_ms, cut=False)
+            return
+        item = self.conversation.item(span.item_id)
+        item.heard_ms = heard_ms
+        said = item.said()
+        self._out.append(m.Spoken(span.item_id, said, said, heard_ms, cut=False))
+        self._note_heard(span.response_id, heard_ms, said)
 
     # --- our own sounds ----------------------------------------------------------------------------------
 
@@ -148,7 +151,7 @@ class Speaking:
         speaking = {span.response_id for span in self.line.spans.values()}
         for utterance in list(self._utterances.values()):
             if utterance.generated and utterance.response_id not in speaking:
-                self._close_utterance(utterance.say_id, cut=False)
+                self._close_utterance(utterance.say_id, cut=utterance.response_id in self.gate.muted)
 
     def _close_utterance(self, say_id: str, cut: bool) -> None:
         utterance = self._utterances.pop(say_id, None)
@@ -174,8 +177,10 @@ class Speaking:
             return
         for create in gate.superseded():
             self._close_utterance(create.tag, cut=True)
+        if gate.asked is not None:
+            self._close_utterance(gate.asked.tag, cut=True)
         for loss in losses:
-            if loss.span.response_id:
+            if loss.span.response_id and not loss.whole:
                 gate.mute(loss.span.response_id)
         if gate.active is not None:
             gate.mute(gate.active)
@@ -202,12 +207,14 @@ class Speaking:
         cuts: list[Action] = []
         for loss in losses:
             span = loss.span
+            if loss.whole:
+                self._heard_whole(span)
+                continue
             if not span.response_id:
                 self._sounded(span.item_id, loss.heard_ms, cut=True)
                 continue
             item = self.conversation.item(span.item_id)
-            whole = span.done and span.heard_bytes >= span.received_bytes
-            if item.cut or whole or loss.received_ms == 0:
+            if item.cut or loss.received_ms == 0:
                 continue
             untouched = loss.heard_ms == 0 and span.part == 0
             item.cut, item.heard_ms = True, loss.heard_ms
@@ -221,10 +228,11 @@ class Speaking:
             cuts.append(m.Spoken(span.item_id, item.said(), heard, loss.heard_ms, cut=True))
             self._note_heard(span.response_id, loss.heard_ms, heard)
         self._out += cuts
-        cut_responses = {loss.span.response_id for loss in losses} | {self.gate.active}
+        cut_responses = {loss.span.response_id for loss in losses if not loss.whole} | {self.gate.active}
         for utterance in list(self._utterances.values()):
             if utterance.response_id and utterance.response_id in cut_responses:
                 self._close_utterance(utterance.say_id, cut=True)
+        self._complete_utterances()
 
     # --- whose turn it is --------------------------------------------------------------------------------
 
@@ -253,9 +261,27 @@ class Speaking:
             self.gate.cancelled = response_id
             self._out.append(m.CancelResponse(response_id, self.session.epoch))
 
-    def response_done(self, event: m.ResponseDone) -> None:
-        """The last word on a response: ends its items, deletes those of a muted one that were never heard."""
+    def retry(self, response_id: str) -> None:
+        """The response failed: it is asked for once more, in the same words, and whoever waits for it waits
+        on.
+        """
+        for utterance in self._utterances.values():
+            if utterance.response_id == response_id:
+                utterance.response_id = ""
+        self.gate.again(self.gate.tags.get(response_id, "retry"))
+
+    def response_done(self, event: m.ResponseDone, now_ms: int) -> None:
+        """The last word on a response: ends its items, deletes those of a muted one that were never heard.
+
+        One that the vendor cancelled because the caller spoke is an interruption by itself: the start of
+        speech may come later than this (some servers), or not at all.
+        """
+        aside = event.response_id in self.gate.asides
         self.gate.done(event)
+        if event.status == "cancelled" and not aside and event.response_id not in self.gate.muted:
+            self.gate.mute(event.response_id)
+            if event.why == "turn_detected":
+                self.interrupt(now_ms, ours=False)
         for span in list(self.line.spans.values()):
             if span.response_id == event.response_id and not span.done:
                 self.item_finished(span.item_id, None)

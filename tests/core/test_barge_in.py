@@ -11,7 +11,7 @@ import pytest
 
 from bridge.core import messages as m
 
-from .conftest import LiveCall, delta, legs, truth
+from .conftest import LiveCall, delta, legs, only, phone, truth
 
 
 def speaking(call: LiveCall, ms: int = 5_000) -> None:
@@ -89,12 +89,34 @@ def test_07_flushed_marks_and_late_deltas_change_nothing(live_call: Any) -> None
     assert legs(call.speaks(1_400, *done)) == []
 
 
-def test_08_the_cancelled_response_may_end_before_the_caller_is_heard_to_speak(live_call: Any) -> None:
-    call = live_call(interrupts=False)
+STARTED = m.SpeechStarted()
+CANCELLED = m.ResponseDone("r1", "cancelled", "turn_detected")
+
+
+@pytest.mark.parametrize(
+    "events",
+    [(STARTED, CANCELLED), (CANCELLED, STARTED), (STARTED,), (CANCELLED,)],
+    ids=["speech first", "cancelled first", "never cancelled", "speech never told"],
+)
+def test_08_the_outcome_is_the_same_in_either_order_and_when_either_is_missing(
+    live_call: Any, events: tuple[m.Event, ...]
+) -> None:
+    """The vendor cancelled because the caller spoke: that says it as well as the start of speech does."""
+    call = live_call()
     speaking(call)
     call.echo(1_240, 1)
-    call.at(1_290, m.ResponseDone("r1", "cancelled", "turn_detected"))
-    assert truth(call.at(1_300, m.SpeechStarted())) == [m.ClearPlayout(), m.TruncateItem("A", 0, 1_300)]
+    assert truth(call.speaks(1_300, *events)) == [m.ClearPlayout(), m.TruncateItem("A", 0, 1_300)]
+    assert truth(call.speaks(1_350, delta("A", 200), *events)) == []
+    assert phone(call.actions)[-1] == m.ClearPlayout()
+
+
+def test_a_response_cancelled_by_somebody_else_is_played_as_far_as_it_came(live_call: Any) -> None:
+    call = live_call()
+    speaking(call)
+    assert truth(call.at(1_300, m.ResponseDone("r1", "cancelled", "client_cancelled"))) == []
+    call.at(1_310, delta("A", 200))
+    assert phone(call.actions)[-1] != m.PlayAudio("", 1_600)
+    assert [spoken.heard_ms for spoken in only(m.Spoken, call.echo(5_060))] == [5_000]
 
 
 def test_09_heard_is_never_more_than_was_sent(live_call: Any) -> None:
