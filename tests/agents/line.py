@@ -40,12 +40,13 @@ LETTER_MS = 60
 
 
 class Obedient:
-    """A model that says what it is asked to say, calls a tool if the caller's words name one, and else
-    answers with `reply`."""
+    """A model that says what it is asked to say, answers the caller's turns with these `outputs` as long as
+    there are some, and all else with `reply`.
+    """
 
-    def __init__(self, reply: str = "I see.", tools: Mapping[str, Output] | None = None) -> None:
+    def __init__(self, reply: str = "I see.", outputs: Sequence[Output | Sequence[Output]] = ()) -> None:
         self.reply = reply
-        self.tools = dict(tools or {})
+        self.outputs = list(outputs)
 
     def answer(self, asked: Asked) -> Sequence[Output]:
         instructions = str(asked.request.get("instructions") or "")
@@ -54,10 +55,9 @@ class Obedient:
             return [speech(wish[1])]
         if asked.tool_output is not None:
             return [speech(f"It is {asked.tool_output}")]
-        words = asked.caller.text if asked.caller else ""
-        for named, output in self.tools.items():
-            if named in words:
-                return [output]
+        if self.outputs and asked.reason == "turn":
+            first = self.outputs.pop(0)
+            return first if isinstance(first, Sequence) else [first]
         return [speech(self.reply)]
 
 

@@ -1,0 +1,114 @@
+"""AF-2: what `session.say()` says is heard in the live call, and stands in the conversation."""
+
+from __future__ import annotations
+
+import asyncio
+
+from bridge.agent import Agent
+from bridge.doubles.tones import murmur
+from bridge.happenings import Said
+from bridge.session import Session
+from tests.agents.line import items, live_call
+from tests.agents.virtual_time import run
+
+WORDS = "Your table is booked for eight."
+
+
+def test_af_02_the_caller_hears_what_was_said_byte_for_byte() -> None:
+    said: list[Said] = []
+
+    async def handler(session: Session) -> None:
+        said.append(await session.say(WORDS))
+
+    async def call() -> tuple[bytes, list[tuple[str, str]]]:
+        async with live_call(Agent(handler=handler)) as live:
+            await live.over()
+            return live.phone.heard, items(live)
+
+    sound, conversation = run(call())
+    assert murmur(WORDS) in sound
+    assert said == [Said(60 * len(WORDS), cut=False, text=WORDS)]
+    assert conversation == [("assistant", WORDS)]
+
+
+def test_af_02_say_returns_when_it_was_heard_not_when_it_was_sent() -> None:
+    """The sound arrives five times faster than it plays: nothing but playout takes this long."""
+    took_s: list[float] = []
+
+    async def handler(session: Session) -> None:
+        began_s = asyncio.get_running_loop().time()
+        await session.say(WORDS)
+        took_s.append(asyncio.get_running_loop().time() - began_s)
+
+    async def call() -> None:
+        async with live_call(Agent(handler=handler)) as live:
+            await live.over()
+
+    run(call())
+    assert took_s[0] > 60 * len(WORDS) / 1000
+
+
+def test_af_02_a_barge_in_cuts_it_and_everybody_agrees_where() -> None:
+    """What say() returns, what the model was told and what the phone had played are the same milliseconds."""
+    said: list[Said] = []
+
+    async def handler(session: Session) -> None:
+        said.append(await session.say("one two three four five six seven eight nine ten"))
+        await session.input()
+
+    async def call() -> tuple[int, dict[str, int]]:
+        async with live_call(Agent(handler=handler)) as live:
+            await asyncio.sleep(1)
+            live.says("stop")
+            await live.over()
+            return live.phone.cleared[0].played_bytes // 8, dict(live.server.truncations)
+
+    played_ms, truncations = run(call())
+    (cut,) = said
+    assert cut.cut
+    assert list(truncations.values()) == [cut.heard_ms]
+    assert cut.heard_ms == played_ms
+    # The double says a letter each 60 ms, so the words heard are known: whole ones, and never one too many.
+    spoken = "one two three four five six seven eight nine ten"[: cut.heard_ms // 60]
+    assert spoken.startswith(cut.text)
+    assert cut.text
+    assert f"{cut.text} " in "one two three four five six seven eight nine ten"
+
+
+def test_af_02_while_the_model_speaks_it_waits_for_its_turn() -> None:
+    order: list[str] = []
+
+    async def one(session: Session, words: str) -> None:
+        order.append((await session.say(words)).text)
+
+    async def handler(session: Session) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(one(session, "first of all"))
+            await asyncio.sleep(0.3)
+            group.create_task(one(session, "second"))
+
+    async def call() -> bytes:
+        async with live_call(Agent(handler=handler)) as live:
+            await live.over()
+            return live.phone.heard
+
+    sound = run(call())
+    assert order == ["first of all", "second"]
+    assert 0 <= sound.find(murmur("first of all")) < sound.find(murmur("second"))
+
+
+def test_af_02_what_may_not_be_interrupted_is_heard_to_its_end() -> None:
+    said: list[Said] = []
+
+    async def handler(session: Session) -> None:
+        said.append(await session.say(WORDS, interruptible=False))
+
+    async def call() -> int:
+        async with live_call(Agent(handler=handler)) as live:
+            await asyncio.sleep(0.8)
+            live.says("let me speak")
+            await live.over()
+            return len(live.phone.cleared)
+
+    assert run(call()) == 0
+    assert said == [Said(60 * len(WORDS), cut=False, text=WORDS)]

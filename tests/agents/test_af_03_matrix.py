@@ -1,0 +1,77 @@
+"""AF-3: a pair of provider and transport works, or is refused, where it is declared and at the start."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bridge.agent import STAND_IN, TRANSPORTS, Agent
+from bridge.agent_config import Casting
+from bridge.core import messages as m
+from bridge.errors import ConfigError
+from bridge.upstreams import UPSTREAMS
+from tests.agents.line import live_call
+from tests.agents.virtual_time import run
+
+PAIRS = [(provider, transport) for provider, transports in TRANSPORTS.items() for transport in transports]
+
+
+@pytest.mark.parametrize(("provider", "transport"), PAIRS)
+def test_af_03_every_pair_in_the_matrix_has_a_session_to_dial(provider: str, transport: str) -> None:
+    agent = Agent(provider=provider, transport=transport)
+    casting = Casting(m.CallConfig())
+    casting.check(agent, provider)
+    dialled = UPSTREAMS[provider](1, "wss://voice.example.com/v1/realtime").dial(casting.session(agent))
+    assert dialled.url.startswith("wss://voice.example.com/")
+
+
+def test_af_03_openai_over_websocket_is_a_working_session() -> None:
+    async def call() -> tuple[int, list[str]]:
+        async with live_call(Agent(provider="openai", transport="websocket", greeting="Good day.")) as live:
+            await asyncio.sleep(3)
+            live.hangs_up()
+            await live.over()
+            return live.heard_ms(), [item.text for item in live.server.items.values()]
+
+    heard_ms, said = run(call())
+    assert said
+    assert heard_ms > 0
+
+
+@pytest.mark.parametrize(
+    ("provider", "transport", "complaint"),
+    [
+        ("gemini", "websocket", r"agent agent: provider is one of openai, embedded.*, not 'gemini'"),
+        ("openai", "webrtc", r"agent agent: openai over 'webrtc' is not supported; there is websocket"),
+        ("openai", "sip", "is not supported"),
+        ("azure", "websocket", "provider is one of"),
+        (None, "carrier pigeon", "any provider over 'carrier pigeon' is not supported"),
+    ],
+)
+def test_af_03_a_pair_that_is_not_in_it_is_refused_where_it_is_declared(
+    provider: str | None, transport: str, complaint: str
+) -> None:
+    if provider is not None:
+        assert transport not in TRANSPORTS.get(provider, ())
+    with pytest.raises(ConfigError, match=complaint):
+        Agent(provider=provider, transport=transport)
+
+
+def test_af_03_and_at_the_start_where_the_settings_say_another_provider(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bridge.agent.TRANSPORTS", {**TRANSPORTS, "other": ("websocket",)})
+    agent = Agent(provider="other")
+    with pytest.raises(ConfigError, match="declared for provider other, and BRIDGE_UPSTREAM is openai"):
+        Casting(m.CallConfig()).check(agent, "openai")
+
+
+def test_af_03_and_at_the_start_where_the_upstream_has_no_such_transport() -> None:
+    with pytest.raises(ConfigError, match="gemini over 'websocket' is not supported"):
+        Casting(m.CallConfig()).check(Agent(), "gemini")
+
+
+def test_af_03_the_stand_in_of_demo_and_tests_takes_every_provider() -> None:
+    for provider, _ in PAIRS:
+        Casting(m.CallConfig()).check(Agent(provider=provider), STAND_IN)

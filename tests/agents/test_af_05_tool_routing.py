@@ -1,0 +1,160 @@
+"""AF-5: calling a tool from a handler works next to the live loop, and so does the model's calling it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from bridge.agent import Agent
+from bridge.doubles.agents import ToolCall
+from bridge.happenings import Turn
+from bridge.session import Session
+from bridge.tools import tool
+from tests.agents.line import Obedient, configured, items, live_call
+from tests.agents.virtual_time import run
+
+
+@tool
+async def lookup(number: int) -> str:
+    """Look up an order.
+
+    Args:
+        number: the order's number, as the caller says it
+    """
+    await asyncio.sleep(0.1)
+    return f"order {number} is on its way"
+
+
+@tool
+def price(item: str, *, count: int = 1) -> dict[str, Any]:
+    """What so many of an item cost."""
+    return {"item": item, "cents": 250 * count}
+
+
+def test_af_05_a_handler_calls_tools_by_name_and_by_themselves_while_the_caller_talks() -> None:
+    results: list[object] = []
+
+    async def handler(session: Session) -> None:
+        async for happening in session.input():
+            if isinstance(happening, Turn):
+                results.append(await session.call("lookup", number=7))
+                results.append(await session.call(price, item="bun", count=2))
+                await session.say(str(results[-2]))
+
+    async def call() -> list[tuple[str, str]]:
+        async with live_call(Agent(handler=handler, tools=[lookup, price])) as live:
+            live.says("where is my order?")
+            await asyncio.sleep(6)
+            live.says("thank you")
+            await asyncio.sleep(3)
+            live.hangs_up()
+            await live.over()
+            return items(live)
+
+    conversation = run(call())
+    assert results[:2] == ["order 7 is on its way", {"item": "bun", "cents": 500}]
+    assert conversation[:3] == [
+        ("user", "where is my order?"),
+        ("assistant", "order 7 is on its way"),
+        ("user", "thank you"),
+    ]
+
+
+def test_af_05_what_a_tool_raises_reaches_the_handler_that_called_it() -> None:
+    raised: list[BaseException] = []
+
+    @tool
+    async def broken() -> None:
+        """Breaks."""
+        raise LookupError("no such order")
+
+    @tool(deadline_ms=50)
+    async def slow() -> None:
+        """Takes long."""
+        await asyncio.sleep(10)
+
+    async def handler(session: Session) -> None:
+        for name, given in (("broken", {}), ("slow", {}), ("nothing", {}), ("lookup", {"number": "seven"})):
+            try:
+                await session.call(name, **given)
+            except Exception as error:  # noqa: BLE001  that is what is looked at
+                raised.append(error)
+
+    async def call() -> None:
+        async with live_call(Agent(handler=handler, tools=[broken, slow, lookup])) as live:
+            await live.over()
+
+    run(call())
+    assert [type(error).__name__ for error in raised] == [
+        "LookupError", "TimeoutError", "ValueError", "WrongArguments",
+    ]  # fmt: skip
+    assert "there is broken, slow, lookup" in str(raised[2])
+
+
+def test_af_05_the_model_calls_the_same_tool_and_tells_its_result() -> None:
+    mind = Obedient(outputs=[ToolCall("lookup", {"number": 7})])
+
+    async def call() -> tuple[list[tuple[str, str]], dict[str, Any]]:
+        async with live_call(Agent(tools=[lookup], greeting=""), mind) as live:
+            live.says("where is my order?")
+            await asyncio.sleep(6)
+            live.hangs_up()
+            await live.over()
+            return items(live), configured(live)
+
+    conversation, session = run(call())
+    assert conversation == [
+        ("user", "where is my order?"),
+        ("function_call", '{"number": 7}'),
+        ("function_call_output", "order 7 is on its way"),
+        ("assistant", "It is order 7 is on its way"),
+    ]
+    assert session["tools"] == [
+        {
+            "type": "function",
+            "name": "lookup",
+            "description": "Look up an order.",
+            "parameters": {
+                "type": "object",
+                "properties": {
+                    "number": {"type": "integer", "description": "the order's number, as the caller says it"}
+                },
+                "required": ["number"],
+                "additionalProperties": False,
+            },
+        }
+    ]
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_af_05_a_tool_may_ask_for_the_session(sync: bool) -> None:
+    seen: list[tuple[str, str]] = []
+
+    @tool
+    async def who_async(session: Session) -> str:
+        """Who is calling?"""
+        seen.append((session.fields["From"], threading.current_thread().name))
+        return "noted"
+
+    @tool
+    def who_sync(session: Session) -> str:
+        """Who is calling?"""
+        seen.append((session.fields["From"], threading.current_thread().name))
+        return "noted"
+
+    chosen = who_sync if sync else who_async
+    mind = Obedient(outputs=[ToolCall(chosen.name)])
+
+    async def call() -> None:
+        agent = Agent(tools=[chosen], greeting="")
+        async with live_call(agent, mind, fields={"From": "+15550001111"}) as live:
+            live.says("do you know me?")
+            await asyncio.sleep(4)
+            live.hangs_up()
+            await live.over()
+
+    run(call())
+    assert [number for number, _ in seen] == ["+15550001111"]
