@@ -75,6 +75,8 @@ class Call:
             self.early.append(event)
         else:
             self.other_event(event, now_ms)
+        if self.closed_ears:
+            hearing.reopen_ear(self)
         if self.spare is not None:
             recovery.swap_if_quiet(self, now_ms)
         if self.ending is not None:

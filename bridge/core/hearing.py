@@ -24,6 +24,12 @@ def open_ear(call: Call) -> None:
         call.out += call.ear.unkeep(call.up.epoch)
 
 
+def reopen_ear(call: Call) -> None:
+    """What the ear was closed for may be over, in whatever way: heard, cut or refused."""
+    call.closed_ears = {say_id for say_id in call.closed_ears if sounding(call, say_id)}
+    open_ear(call)
+
+
 def speech_started(call: Call, now_ms: int) -> None:
     call.speaking.caller_stopped_ms = None
     call.caller_speaking = True
@@ -111,11 +117,7 @@ def other_or_later(call: Call, wish: Event, now_ms: int) -> None:
 
 
 def line_moved(call: Call, now_ms: int) -> None:
-    """Something was heard to its end: ears that were closed for it open, and silence may begin."""
-    for say_id in [ear for ear in call.closed_ears if not sounding(call, ear)]:
-        call.closed_ears.discard(say_id)
-    if not call.closed_ears and not call.ear.open and call.speaking.ready:
-        open_ear(call)
+    """Something was heard to its end: silence may begin."""
     if idle(call) and call.phase is Phase.LIVE:
         call.limits.silent(now_ms)
         call.set_timer("nudge", call.limits.nudge_ms)

@@ -183,3 +183,17 @@ def test_while_something_may_not_be_interrupted_the_model_does_not_hear_the_call
     assert call.at(60, frame(1)) == []
     assert legs(call.echo(500)) == [m.AppendAudio("frame 0", 160), m.AppendAudio("frame 1", 160)]
     assert call.at(520, frame(2)) == [m.AppendAudio("frame 2", 160)]
+
+
+@pytest.mark.parametrize("event", [m.Interrupt(), m.UpstreamFaulted("invalid_value", about="create:say-1")])
+def test_the_model_hears_the_caller_again_however_that_ended(live_call: Any, event: m.Event) -> None:
+    call = live_call()
+    call.speaks(0, m.Say("say-1", "Listen.", interruptible=False), frame(0))
+    assert m.AppendAudio("frame 0", 160) in call.at(50, event)
+
+
+def test_it_hears_the_caller_again_when_such_a_thing_was_cut_as_it_was_being_played(live_call: Any) -> None:
+    call = live_call()
+    call.speaks(0, m.Say("say-1", "Listen.", interruptible=False), m.ResponseStarted("r1", tag="say-1"))
+    call.speaks(50, delta("A", 4_000), m.ResponseDone("r1"), frame(0))
+    assert m.AppendAudio("frame 0", 160) in call.at(500, m.Interrupt())
