@@ -98,6 +98,8 @@ def in_force(call: Call) -> None:
 
 def admit(call: Call, now_ms: int) -> None:
     """Nobody but the carrier gets here. The disclosure needs no model, so it does not wait for one."""
+    if call.admitted:
+        return
     call.admitted = True
     hearing.owe(call, now_ms, call.config.filler_dial_ms)
     disclosure = call.config.phrases.get(call.config.disclosure)
