@@ -33,6 +33,11 @@ class _Session:
     born_ms: int
 
 
+_Parse = Callable[[str | bytes], m.Event | None]
+_Fed = tuple[m.Event | None, _Parse | None, str, str, int]
+"""An event; or a frame, with who reads it, its door and its epoch."""
+
+
 class Rehearsal:
     """One call. `server()` makes the Realtime server of each session, or None where it can't be reached (then
     the dial fails).
@@ -67,7 +72,7 @@ class Rehearsal:
         self._observe = observe
         self._sessions: dict[int, _Session] = {}
         self._dials: list[tuple[int, int]] = []
-        self._pending: deque[tuple[m.Event, str, str | bytes | None, int]] = deque()
+        self._pending: deque[_Fed] = deque()
         self._feeding = False
         self._planned: list[tuple[int, Callable[[], None]]] = []
 
@@ -78,7 +83,7 @@ class Rehearsal:
         """The phone connects now; `ring` lets the webhook come first."""
         if ring:
             self.feed(m.Ringing())
-        self._from_phone(self.phone.start(self.now_ms))
+        self.from_phone([self._carrier.redact(frame) for frame in self.phone.start(self.now_ms)])
         if admitted:
             self.feed(m.Admitted())
 
@@ -101,22 +106,27 @@ class Rehearsal:
             self._step()
         return self.ended
 
-    def feed(self, event: m.Event, door: str = "", frame: str | bytes | None = None, epoch: int = 0) -> None:
-        """What the runner's gate does, with this clock."""
-        self._pending.append((event, door, frame, epoch))
-        if self._feeding:
+    def feed(self, event: m.Event) -> None:
+        """Something happened that is no frame."""
+        self._take([(event, None, "", "", 0)])
+
+    def from_phone(self, frames: list[str]) -> None:
+        """Frames that the phone made outside of its own turn: a key pressed, a hang-up."""
+        self._take([(None, self._carrier.parse, "carrier", frame, 0) for frame in frames])
+        if self.phone.close is not None and self.ended is None:
+            self.feed(m.CarrierClosed(*self.phone.close))
+
+    def from_server(self, frames: list[str], epoch: int | None = None) -> None:
+        """Frames that a Realtime server made outside of its own turn; that of the newest session by
+        default.
+        """
+        epoch = max(self._sessions, default=0) if epoch is None else epoch
+        session = self._sessions.get(epoch)
+        if session is None:
             return
-        self._feeding = True
-        while self._pending and self.ended is None:
-            happened, door, frame, epoch = self._pending.popleft()
-            if self._recorder is not None:
-                if frame is None:
-                    self._recorder.happened(self.now_ms, happened)
-                else:
-                    self._recorder.came(self.now_ms, door, frame, epoch)
-            for action in self.call.receive(happened, self.now_ms):
-                self._perform(action)
-        self._feeding = False
+        self._take([(None, session.adapter.parse, "upstream", frame, epoch) for frame in frames])
+        if session.server.close is not None and self._sessions.pop(epoch, None) is not None:
+            self.feed(m.UpstreamClosed(*session.server.close, epoch))
 
     # --- looking at it
     # -------------------------------------------------------------------------------------------------
@@ -139,6 +149,35 @@ class Rehearsal:
     # --- inside
     # --------------------------------------------------------------------------------------------------------
 
+    def _take(self, fed: list[_Fed]) -> None:
+        """What the runner's gate does, with this clock. Frames sent together arrive together: what is answered
+        to the first of them comes behind the last.
+        """
+        self._pending += fed
+        if self._feeding:
+            return
+        self._feeding = True
+        while self._pending and self.ended is None:
+            event, parse, door, frame, epoch = self._pending.popleft()
+            event = self._read(parse, door, frame, epoch) if parse is not None else self._told(event)
+            for action in [] if event is None else self.call.receive(event, self.now_ms):
+                self._perform(action)
+        self._feeding = False
+
+    def _read(self, parse: _Parse, door: str, frame: str, epoch: int) -> m.Event | None:
+        """Read only now: adapters remember what they have read, and a replay reads in the recorded order."""
+        if self._recorder is not None:
+            self._recorder.came(self.now_ms, door, frame, epoch)
+        try:
+            return parse(frame)
+        except (CarrierError, UpstreamError) as error:
+            return m.FrameRefused(door, str(error))
+
+    def _told(self, event: m.Event | None) -> m.Event | None:
+        if self._recorder is not None and event is not None:
+            self._recorder.happened(self.now_ms, event)
+        return event
+
     def _next_ms(self) -> int | None:
         due = [
             self.call.deadline_ms,
@@ -156,9 +195,9 @@ class Rehearsal:
             self._dialled(self._dials.pop(0)[1])
         if self.ended is None and self.call.deadline_ms is not None and self.call.deadline_ms <= now_ms:
             self.feed(m.WakeUp())
-        self._from_phone(self.phone.wake(now_ms))
+        self.from_phone(self.phone.wake(now_ms))
         for epoch, session in list(self._sessions.items()):
-            self._from_server(epoch, session.server.wake(now_ms))
+            self.from_server(session.server.wake(now_ms), epoch)
 
     def _perform(self, action: m.Action) -> None:
         self.said.append((self.now_ms, action))
@@ -167,18 +206,24 @@ class Rehearsal:
             frame = self._carrier.write(action)
             if recorder is not None:
                 recorder.went(self.now_ms, "carrier", frame)
-            self._from_phone(self.phone.receive(frame, self.now_ms))
+            self.from_phone(self.phone.receive(frame, self.now_ms))
         elif isinstance(action, m.UpstreamCommand):
-            session = self._sessions.get(action.epoch)
-            if session is not None:
-                frame = session.adapter.write(action)
-                if recorder is not None:
-                    recorder.went(self.now_ms, "upstream", frame, action.epoch)
-                self._from_server(action.epoch, session.server.receive(frame, self.now_ms))
+            self._to_server(action)
         else:
             if recorder is not None:
                 recorder.decided(self.now_ms, action)
             self._do(action)
+
+    def _to_server(self, action: m.UpstreamCommand) -> None:
+        session, recorder = self._sessions.get(action.epoch), self._recorder
+        if session is None:
+            if recorder is not None:
+                recorder.decided(self.now_ms, action)
+            return
+        frame = session.adapter.write(action)
+        if recorder is not None:
+            recorder.went(self.now_ms, "upstream", frame, action.epoch)
+        self.from_server(session.server.receive(frame, self.now_ms), action.epoch)
 
     def _do(self, action: m.Action) -> None:
         match action:
@@ -204,29 +249,4 @@ class Rehearsal:
             return
         self.servers.append(server)
         self._sessions[epoch] = _Session(self._new_upstream(epoch), server, self.now_ms)
-        self._from_server(epoch, server.open(self.now_ms))
-
-    def _from_phone(self, frames: list[str]) -> None:
-        for frame in frames:
-            try:
-                event: m.Event | None = self._carrier.parse(frame)
-            except CarrierError as error:
-                event = m.FrameRefused("carrier", str(error))
-            if event is not None:
-                self.feed(event, "carrier", frame)
-        if self.phone.close is not None and self.ended is None:
-            self.feed(m.CarrierClosed(*self.phone.close))
-
-    def _from_server(self, epoch: int, frames: list[str]) -> None:
-        session = self._sessions.get(epoch)
-        if session is None:
-            return
-        for frame in frames:
-            try:
-                event: m.Event | None = session.adapter.parse(frame)
-            except UpstreamError as error:
-                event = m.FrameRefused("upstream", str(error))
-            if event is not None:
-                self.feed(event, "upstream", frame, epoch)
-        if session.server.close is not None and self._sessions.pop(epoch, None) is not None:
-            self.feed(m.UpstreamClosed(*session.server.close, epoch))
+        self.from_server(server.open(self.now_ms), epoch)
