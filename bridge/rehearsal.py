@@ -150,8 +150,8 @@ class Rehearsal:
     # --------------------------------------------------------------------------------------------------------
 
     def _take(self, fed: list[_Fed]) -> None:
-        """What the runner's gate does, with this clock. Frames sent together arrive together: what is answered to
-        the first of them comes behind the last.
+        """What the runner's gate does, with this clock. Frames sent together arrive together: what is
+        answered to the first of them comes behind the last.
         """
         self._pending += fed
         if self._feeding:
