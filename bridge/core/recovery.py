@@ -46,10 +46,11 @@ def lose(call: Call, why: str, now_ms: int) -> None:
         setup.dial_failed(call, m.DialFailed(call.up.epoch, code=why), now_ms)
         return
     call.out.append(m.Noted("the model was lost", why))
+    if call.phase is Phase.DRAINING:
+        call.speaking.say_what_is_left()
+        return
     call.resume_owed |= call.speaking.lost(now_ms) or call.caller_speaking
     call.caller_speaking = False
-    if call.phase is Phase.DRAINING:
-        return
     if not call.dialling.may_recover(now_ms):
         ending.fail(call, Reason.UPSTREAM_LOST, now_ms, why)
         return

@@ -202,6 +202,14 @@ class Speaking:
         self.ready = False
         return owed or any(loss.received_ms > loss.heard_ms for loss in losses)
 
+    def say_what_is_left(self) -> None:
+        """The upstream session is gone while we say goodbye: what came of it is still played."""
+        self.gate.lose()
+        self.gate.waiting.clear()
+        self.ready = False
+        for span in list(self.line.spans.values()):
+            self.item_finished(span.item_id, None)
+
     def _settle_losses(self, losses: list[Loss], now_ms: int, tell: bool) -> None:
         """One truncate or delete per item cut, ever; nothing for what was heard to its end."""
         cuts: list[Action] = []
