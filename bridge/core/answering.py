@@ -40,10 +40,14 @@ def interrupted_by_us(call: Call, event: m.Interrupt, now_ms: int) -> None:
 
 
 def reconfigure(call: Call, event: m.Reconfigure) -> None:
-    """No response is asked for until it is in force, so that the next one speaks with it."""
+    """No response is asked for until it is in force, so that the next one speaks with it. A session that
+    stands ready to take over is told too.
+    """
     call.speaking.config = event.config
     call.speaking.gate.held = True
     call.out.append(m.ConfigureSession(event.config, True, call.up.epoch))
+    if call.spare is not None and call.spare.state in (Leg.CONFIGURING, Leg.READY):
+        call.out.append(m.ConfigureSession(event.config, True, call.spare.epoch))
 
 
 def say(call: Call, event: m.Say, now_ms: int) -> None:

@@ -94,7 +94,7 @@ class Call:
             else:
                 self._from_upstream(event, now_ms)
         elif self.spare is not None and epoch == self.spare.epoch:
-            recovery.from_spare(self, event, self.spare)
+            recovery.from_spare(self, event, self.spare, now_ms)
         # else the word of an upstream session that is over
 
     # fmt: off

@@ -93,7 +93,7 @@ def renew(call: Call, _now_ms: int) -> None:
         call.out.append(m.DialUpstream(call.spare.epoch))
 
 
-def from_spare(call: Call, event: Event, spare: UpstreamSession) -> None:
+def from_spare(call: Call, event: Event, spare: UpstreamSession, now_ms: int) -> None:
     match event:
         case m.SessionCreated():
             setup.session_created(call, spare)
@@ -102,7 +102,7 @@ def from_spare(call: Call, event: Event, spare: UpstreamSession) -> None:
             spare.interrupts, spare.responds = event.interrupts, event.responds
         case m.UpstreamClosed() | m.DialFailed():
             call.spare = None
-            call.timers["renew"] = call.upstream_ms + call.config.renew_again_ms
+            call.timers["renew"] = now_ms + call.config.renew_again_ms
             call.out.append(m.Noted("renewal failed", "will be tried again"))
 
 
@@ -123,6 +123,8 @@ def swap(call: Call, now_ms: int) -> None:
     spare = call.spare
     if spare is None or spare.state is not Leg.READY or call.phase is not Phase.LIVE:
         return
+    for timer in ("session", "dial"):  # of a session that was being dialled in place of a lost one
+        call.timers.pop(timer, None)
     old, call.spare = call.up, None
     call.up = call.speaking.session = spare
     call.out.append(m.Noted("session renewed", f"{old.epoch} -> {spare.epoch}"))
