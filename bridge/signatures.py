@@ -45,7 +45,7 @@ class Signature:
         hints = _hints(function, name)
         for parameter in inspect.signature(function).parameters.values():
             if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-                raise ConfigError(f"tool {name}: {parameter} is no argument that a model can name")
+                raise ConfigError(f"tool {name}: {parameter.name} is no argument that a model can name")
             if parameter.name not in hints:
                 raise ConfigError(f"tool {name}: its argument {parameter.name} needs a type hint")
             hint = hints[parameter.name]
@@ -96,7 +96,7 @@ def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
 
 
 def _complaint(detail: Mapping[str, Any]) -> str:
-    where = ".".join(str(step) for step in detail["loc"]) or "They"
+    where = ".".join(str(step) for step in detail["loc"])
     what: str = detail["msg"]
     if detail["type"] == "missing":
         return f"`{where}` is missing"
@@ -104,7 +104,7 @@ def _complaint(detail: Mapping[str, Any]) -> str:
         return f"there is no argument `{where}`"
     shown = repr(detail["input"])
     shown = shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}…"
-    return f"`{where}`: {what[:1].lower()}{what[1:]}, got {shown}"
+    return f"{f'`{where}`' if where else 'They'}: {what[:1].lower()}{what[1:]}, got {shown}"
 
 
 def _trimmed(schema: dict[str, Any]) -> dict[str, Any]:

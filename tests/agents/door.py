@@ -29,6 +29,7 @@ class Door:
         fields: Mapping[str, str] | None = None,
     ) -> None:
         self.wishes: list[m.Message] = []
+        self._wished = asyncio.Event()
         self.tap: Callable[[m.CallerAudio], None] | None = None
         self.side = UserSide(
             agent, Casting(base or m.CallConfig(), transfers), upstream="embedded", loop=SameLoop()
@@ -48,6 +49,7 @@ class Door:
         """What the runner's gate would take."""
         assert isinstance(event, m.SessionCommand)
         self.wishes.append(event)
+        self._wished.set()
 
     def tell(self, *events: m.SessionEvent) -> None:
         """The core says this."""
@@ -77,7 +79,8 @@ class Door:
                     if isinstance(wish, kind):
                         del self.wishes[: index + 1]
                         return wish
-                await asyncio.sleep(0.001)
+                self._wished.clear()
+                await self._wished.wait()
 
     async def call_tool(self, name: str, arguments: str = "{}", call_id: str = "call_1") -> m.ToolFinished:
         """The model calls a tool; what comes back."""
