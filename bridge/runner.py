@@ -20,6 +20,7 @@ from .carriers import Carrier
 from .core import messages as m
 from .core.call import Call
 from .errors import BridgeError, ProtocolError
+from .frames import INTERNAL_ERROR, NORMAL
 from .sockets import DialError, Socket
 from .upstreams import Dial, Upstream
 
@@ -62,10 +63,18 @@ class Runner:
     """Moves frames between two sockets and one `Call`.
 
     `vendor(epoch)` makes the adapter of one upstream session, `dial` opens its socket. `observe(action,
-    now_ms)` is told every session event and every note for the shell; it must not block. `closed` is done
-    when the call has ended and both sockets are gone. Lives on the event loop it was made on; none of its
-    methods may be called from another thread.
+    now_ms)` is told every session event, every note for the shell and every clear; it must not block.
+    `closed` is done when the call has ended and both sockets are gone. Lives on the event loop it was made
+    on; none of its methods may be called from another thread.
+
+    Three things may be set from outside: `call_sid` names the call in the log; `tap` is given each frame of
+    the caller's that is heard; `part(ended)` returns what is to be awaited before the carrier's socket is
+    closed, None for nothing.
     """
+
+    call_sid: str = ""
+    tap: Callable[[m.CallerAudio], None] | None = None
+    part: Callable[[m.Ended], Awaitable[object] | None] | None = None
 
     def __init__(
         self,
@@ -95,6 +104,14 @@ class Runner:
         self._timer: asyncio.TimerHandle | None = None
         self._armed_ms: int | None = None
         self._over = False
+        self._gate_s = self._born_s
+        self._close_code = NORMAL
+        self._parting: asyncio.Task[None] | None = None
+
+    @property
+    def since_gate_s(self) -> float:
+        """How long ago what is being decided, or was last, came through the gate."""
+        return self._loop.time() - self._gate_s
 
     # --- the legs ----------------------------------------------------------------------------------------
 
@@ -164,6 +181,8 @@ class Runner:
             recorder.happened(now_ms, event)
         if event is None:
             return
+        if self.tap is not None and type(event) is m.CallerAudio:
+            self.tap(event)
         for action in self.call.receive(event, now_ms):
             self._perform(action, now_ms)
 
@@ -181,6 +200,10 @@ class Runner:
             self._recorder.went(now_ms, "carrier", frame)
         if self._carrier_socket is not None:
             self._carrier_socket.send(frame)
+
+    def _clear(self, action: m.ClearPlayout, now_ms: int) -> None:
+        self._to_carrier(action, now_ms)
+        self._observe(action, now_ms)
 
     def _to_upstream(self, action: m.UpstreamCommand, now_ms: int) -> None:
         leg = self._upstreams.get(action.epoch)
@@ -232,11 +255,11 @@ class Runner:
             case m.CloseUpstream():
                 self._close_upstream(action.epoch)
             case m.CloseCarrier():
-                if self._carrier_socket is not None:
-                    self._carrier_socket.close(action.code)
+                self._close_code = action.code  # `Ended` is next, and says what comes before
             case m.Ended():
                 self._finish()
                 self._observe(action, now_ms)
+                self._leave(action)
             case _:
                 self._observe(action, now_ms)
 
@@ -283,7 +306,8 @@ class Runner:
         """Milliseconds since the call was accepted; never runs backwards, and never short of a deadline that
         fired.
         """
-        now_ms = int((self._loop.time() - self._born_s) * 1000)
+        self._gate_s = self._loop.time()
+        now_ms = int((self._gate_s - self._born_s) * 1000)
         if now_ms < self._last_ms:
             return self._last_ms
         self._last_ms = now_ms
@@ -316,13 +340,29 @@ class Runner:
             self._recorder.close()
         self._loop.call_soon(self._check_closed)
 
+    def _leave(self, ended: m.Ended) -> None:
+        """Close the carrier's socket, after what there is to be done before."""
+        parting = self.part(ended) if self.part is not None and self._carrier_open else None
+        if parting is None:
+            self._close_carrier()
+        else:
+            self._parting = self._loop.create_task(self._close_after(parting), name="parting")
+
+    async def _close_after(self, parting: Awaitable[object]) -> None:
+        try:
+            await parting
+        finally:
+            self._close_carrier()
+
     def _broken(self, error: Exception) -> None:
         """End this call without the core: its word can't be trusted any more. The caller hears the
         apology.
         """
-        logger.error("a rule of ours was broken; this call ends", exc_info=error)
+        about = {"call_sid": self.call_sid}
+        logger.error("a rule of ours was broken; this call ends", exc_info=error, extra=about)
         if self._over:
             return
+        self._close_code = INTERNAL_ERROR
         wait_s = self._apologise()
         self._finish()
         self._loop.call_later(wait_s, self._close_carrier)
@@ -346,7 +386,7 @@ class Runner:
 
     def _close_carrier(self) -> None:
         if self._carrier_socket is not None:
-            self._carrier_socket.close(1011)
+            self._carrier_socket.close(self._close_code)
 
     def _check_closed(self) -> None:
         if self._over and not self._carrier_open and not self._upstreams and not self.closed.done():
@@ -357,4 +397,5 @@ _TO_LEG: dict[type[m.Action], Callable[[Runner, Any, int], None]] = {
     **dict.fromkeys(get_args(m.CarrierCommand), Runner._to_carrier),  # noqa: SLF001  the class's own table
     **dict.fromkeys(get_args(m.UpstreamCommand), Runner._to_upstream),  # noqa: SLF001
     m.AppendAudio: Runner._append,  # noqa: SLF001
+    m.ClearPlayout: Runner._clear,  # noqa: SLF001
 }
