@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection, Request
@@ -40,7 +38,8 @@ TOKEN = "token"  # noqa: S105  the parameter's name
 
 def served_path(connection: HTTPConnection) -> str:
     """Path and raw query as the carrier requested them below PUBLIC_URL, wherever this application is
-    mounted."""
+    mounted.
+    """
     scope = connection.scope
     path: str = scope["path"].removeprefix(scope.get("root_path", ""))
     query: bytes = scope["query_string"]
@@ -60,7 +59,8 @@ class FrontDoor:
 
     def base(self, connection: HTTPConnection) -> str:
         """The base URL that the carrier sees. Never made from headers; without PUBLIC_URL (which only
-        BRIDGE_INSECURE allows) it is the address this connection came in on."""
+        BRIDGE_INSECURE allows) it is the address this connection came in on.
+        """
         if self.settings.public_url:
             return str(self.settings.public_url).rstrip("/")
         host, port = connection.scope["server"]
@@ -117,7 +117,8 @@ class FrontDoor:
 
     async def media_stream(self, websocket: WebSocket) -> None:
         """Signature, accept, `start` in time, token, admitted: in that order, and nothing upstream before the
-        last."""
+        last.
+        """
         try:
             self.signatures.check_upgrade(served_path(websocket), websocket.headers)
         except SignatureError as error:
@@ -168,6 +169,7 @@ class Arrival:
         self._socket = socket
         self._twilio = Twilio()
         self._frames = 0
+        self._faults: list[str] = []
         self._timer = loop.call_later(START_S, self._refuse, "no start in time")
         socket.start(self._frame, self._closed)
 
@@ -179,18 +181,25 @@ class Arrival:
             event = self._twilio.parse(frame)
         except CarrierError as error:
             event = None
-            logger.debug("before start: %s", error)
+            self._faults.append(str(error))
         if isinstance(event, m.Started) and isinstance(frame, str):
             self._settle()
+            if self._faults:
+                logger.warning("a stream began with %s", self._what_was_wrong())
             if not self._door.admit(event, frame, self._socket):
                 self._socket.close(1008)
         elif self._frames >= STRAY_FRAMES:
             self._refuse("no start among the first frames")
 
     def _refuse(self, why: str) -> None:
-        logger.warning("stream refused: %s", why)
+        logger.warning("stream refused: %s; %s", why, self._what_was_wrong())
         self._settle()
         self._socket.close(1008)
+
+    def _what_was_wrong(self) -> str:
+        """Once a stream, not once a frame: there may be fifty a second of them."""
+        first = f", the first: {self._faults[0]}" if self._faults else ""
+        return f"{self._frames} frames, {len(self._faults)} of them refused{first}"
 
     def _closed(self, _code: int, _reason: str) -> None:
         self._settle()

@@ -1,5 +1,6 @@
 """From settings to a running service: makes the exchange, serves it, and lets calls end before the process
-does."""
+does.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ def make_exchange(
     settings: Settings, *, upstream_url: str | None = None, observers: tuple[Observer, ...] = ()
 ) -> Exchange:
     """The exchange that these settings describe. `upstream_url` stands in for the vendor's address (the
-    embedded server)."""
+    embedded server).
+    """
     vendor = UPSTREAMS[settings.upstream]
     base_url = upstream_url or settings.upstream_url
     config = settings.call_config()
@@ -56,7 +58,8 @@ def make_exchange(
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket whose accepted sockets can't be stalled: bounds are inherited. Port 0 takes a free
-    one."""
+    one.
+    """
     sock = socket.create_server((host, port), backlog=2048, reuse_port=False)
     bound_kernel(sock)
     sock.setblocking(False)
@@ -65,7 +68,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 class _Server(uvicorn.Server):
     """uvicorn without its signal handlers: its SIGTERM closes every live socket at once, ours lets calls end
-    first."""
+    first.
+    """
 
     @contextlib.contextmanager
     def capture_signals(self):  # type: ignore[no-untyped-def]  # as uvicorn declares it
@@ -96,7 +100,8 @@ async def serve(
     settings: Settings, exchange: Exchange, sock: socket.socket, ready: Callable[[], None]
 ) -> None:
     """Serve until a signal comes. SIGTERM lets calls end (BRIDGE_DRAIN_SECONDS), SIGINT hangs up within a
-    second, twice exits now."""
+    second, twice exits now.
+    """
     loop = asyncio.get_running_loop()
     asked: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for sign in (signal.SIGTERM, signal.SIGINT):
