@@ -111,6 +111,7 @@ class EmbeddedUpstream:
         self.keep = keep
         self.sessions: list[Simulation] = []
         self.url = ""
+        self._listener: asyncio.Server | None = None
 
     async def _session(self, websocket: WebSocket) -> None:
         offered = websocket.scope.get("subprotocols", [])
@@ -129,18 +130,24 @@ class EmbeddedUpstream:
     @contextlib.asynccontextmanager
     async def serve(self, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[str]:
         """Serve while the block runs; gives the base URL (`ws://127.0.0.1:…/v1/realtime`)."""
-        async with serve_app(self.app(), port, host) as bound:
-            self.url = f"ws://{host}:{bound}/v1/realtime"
+        async with serve_app(self.app(), port, host) as listener:
+            self._listener = listener
+            self.url = f"ws://{host}:{listener.sockets[0].getsockname()[1]}/v1/realtime"
             try:
                 yield self.url
             finally:
                 for simulation in self.sessions:
                     simulation.socket.close(1001)
 
+    def shut(self) -> None:
+        """Take no new session from here on: who dials finds the port closed. Sessions go on."""
+        if self._listener is not None:
+            self._listener.close()
+
 
 @contextlib.asynccontextmanager
-async def serve_app(app: Starlette, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[int]:
-    """Run an ASGI application on uvicorn while the block runs; gives the port it is bound to."""
+async def serve_app(app: Starlette, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[asyncio.Server]:
+    """Run an ASGI application on uvicorn while the block runs; gives what listens."""
     config = uvicorn.Config(
         app, host=host, port=port, **UVICORN_PROTOCOLS, log_config=None, access_log=False, lifespan="off",
         ws_max_size=1 << 24, ws_per_message_deflate=False, timeout_graceful_shutdown=1,
@@ -152,7 +159,7 @@ async def serve_app(app: Starlette, port: int = 0, host: str = "127.0.0.1") -> A
             if task.done():
                 await task
             await asyncio.sleep(0.005)
-        yield server.servers[0].sockets[0].getsockname()[1]
+        yield server.servers[0]
     finally:
         server.should_exit = True
         await task

@@ -1,8 +1,9 @@
 """Live calls over loopback: the bridge, the model's server and the phones of one test, in this process.
 
 The phones and the server are the doubles behind real sockets; the bridge is what `phonebridge serve` runs.
-Everything that the bridge sent is kept, frame by frame, and checked when the bridge is left: towards the model
-against the vendor's published types, towards the phone against the three shapes there are.
+Everything that it sent is kept, frame by frame, and checked when the bridge is left: towards the model by the
+vendor's published types, towards the phone by the three shapes there are. Nothing may have been logged as an
+error.
 """
 
 from __future__ import annotations
@@ -11,10 +12,16 @@ import asyncio
 import contextlib
 import itertools
 import json
+import logging
+import os
+import re
+import sys
+import tempfile
 import time
 from base64 import b64decode
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -36,6 +43,8 @@ from tests.upstreams.published import client_event
 
 TOKEN = "an-invented-token-of-thirty-two-"
 ACCOUNT = f"AC{7:032x}"
+ROOT = Path(__file__).parents[1]
+OURS = ("BRIDGE_", "TWILIO_", "OPENAI_", "PORT", "HOST", "PUBLIC_URL", "PYTHONPATH")
 
 
 class KeepingPhone(Phone):
@@ -69,15 +78,16 @@ class Log:
     def __init__(self) -> None:
         self.did: dict[str, list[m.Action]] = {}
         self.ended: dict[str, tuple[m.Ended, Stats]] = {}
+        """Of calls with the same id, the last."""
 
     def call_began(self, call_sid: str, /) -> None:
         self.did[call_sid] = []
+        self.ended.pop(call_sid, None)
 
     def call_did(self, call_sid: str, action: m.Action, _now_ms: int, /) -> None:
         self.did[call_sid].append(action)
 
     def call_ended(self, call_sid: str, ended: m.Ended, stats: Stats, /) -> None:
-        assert call_sid not in self.ended, "a call ends once"
         self.ended[call_sid] = (ended, stats)
 
 
@@ -90,7 +100,6 @@ class House:
     upstream: EmbeddedUpstream
     log: Log
     token: str | None
-    close_upstream: Callable[[], Any]
     phones: list[KeepingPhone] = field(default_factory=list)
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
 
@@ -103,6 +112,21 @@ class House:
         machine = self.upstream.sessions[number].machine
         assert isinstance(machine, KeepingServer)
         return machine
+
+    def lose_model(self, code: int) -> None:
+        """All sessions close with that code, or are cut (1006), and none can be had any more."""
+        self.upstream.shut()
+        for session in self.upstream.sessions:
+            if code == 1006:
+                session.socket._transport.abort()  # type: ignore[attr-defined]  # a socket of ours
+            else:
+                session.socket.close(code)
+
+    def gone(self, simulation: Simulation) -> bool:
+        """Whether that call is over on both legs, as both peers see it, and forgotten by the bridge."""
+        sockets = [simulation, *self.upstream.sessions]
+        forgotten = self.exchange.runner(phone_of(simulation).call_sid) is None
+        return forgotten and all(end.closed.done() for end in sockets)
 
     async def call(self, speech: bytes = b"", *, url: str = "", **options: Any) -> Simulation:
         """A phone rings, is answered, and says that."""
@@ -153,33 +177,51 @@ async def bridge(
     recorder: Callable[[str, m.CallConfig], Recorder | None] | None = None,
     insecure: bool = False,
     max_calls: int = 200,
+    errors: int = 0,
 ) -> AsyncIterator[House]:
     """A bridge that answers while the block runs. `config` overrides the calls' configuration, which has no
-    phrases unless it says so; `server` are options of the model's.
+    phrases unless it says so; `server` are options of the model's; `errors` is how many may be logged. Turns
+    end and answers come sooner than in life.
     """
-    options = ServerOptions(**server or {})
+    options = ServerOptions(**{"latency_ms": 50, **(server or {})})
     upstream = EmbeddedUpstream(lambda: KeepingServer(agent, options))
     log = Log()
     sock = service.listen("127.0.0.1", 0)
     base = f"http://127.0.0.1:{sock.getsockname()[1]}"
     settings = settings_at(base, insecure=insecure, max_calls=max_calls)
     async with contextlib.AsyncExitStack() as stack:
-        model = await stack.enter_async_context(contextlib.AsyncExitStack())
-        url = await model.enter_async_context(upstream.serve())
+        logged = stack.enter_context(errors_logged())
+        url = await stack.enter_async_context(upstream.serve())
         exchange = service.make_exchange(settings, upstream_url=url, observers=(log,))
-        configured = {"phrases": {}, "disclosure": "", **(config or {})}
-        call_config = msgspec.structs.replace(settings.call_config(), **configured)
+        usual = settings.call_config()
+        hasty = msgspec.structs.replace(usual.session, turn_detection=m.ServerVad(silence_duration_ms=200))
+        changed = {"session": hasty, "phrases": {}, "disclosure": "", **(config or {})}
+        call_config = msgspec.structs.replace(usual, **changed)
         exchange._making.config = lambda _fields: call_config
         if recorder is not None:
             exchange._making.recorder = recorder
         await stack.enter_async_context(service.serving(create_app(settings, exchange), sock))
-        house = House(base, exchange, upstream, log, None if insecure else TOKEN, model.aclose)
+        house = House(base, exchange, upstream, log, None if insecure else TOKEN)
         try:
             yield house
             await exchange.shut_down()
             check_frames(house)
+            assert len(logged) == errors, [record.getMessage() for record in logged]
         finally:
             await exchange.shut_down()
+
+
+@contextlib.contextmanager
+def errors_logged() -> Iterator[list[logging.LogRecord]]:
+    """What anybody logs as an error meanwhile."""
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = records.append  # type: ignore[method-assign]
+    logging.getLogger().addHandler(handler)
+    try:
+        yield records
+    finally:
+        logging.getLogger().removeHandler(handler)
 
 
 def check_frames(house: House) -> None:
@@ -222,3 +264,60 @@ async def within(seconds: float, condition: Callable[[], Any]) -> float:
         assert time.monotonic() - began_s < seconds, f"not within {seconds} s"
         await asyncio.sleep(0.005)
     return time.monotonic() - began_s
+
+
+@dataclass
+class Served:
+    """A `phonebridge serve` in a process of its own. `said` is what it wrote so far, line by line."""
+
+    process: asyncio.subprocess.Process
+    base: str
+    said: list[str]
+
+    async def ended(self, seconds: float) -> int:
+        """Its exit code, once it is gone and all it wrote is read."""
+        async with asyncio.timeout(seconds):
+            return await self.process.wait()
+
+
+@contextlib.asynccontextmanager
+async def served(**environment: str) -> AsyncIterator[Served]:
+    """`python -m bridge serve` on a free port, with these settings and no others, while the block runs."""
+    process = await command("serve", "--port", "0", **environment)
+    said: list[str] = []
+    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def listen() -> None:
+        assert process.stderr is not None
+        async for line in process.stderr:
+            said.append(line.decode().rstrip())
+            address = re.search(r"listening on (\S+:[0-9]+)", said[-1])
+            if address and not ready.done():
+                ready.set_result(f"http://{address[1]}")
+        if not ready.done():
+            ready.set_exception(AssertionError(f"it never got ready: {said}"))
+
+    listening = asyncio.create_task(listen())
+    try:
+        async with asyncio.timeout(20):
+            yield Served(process, await ready, said)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        await listening
+
+
+async def command(*arguments: str, **environment: str) -> asyncio.subprocess.Process:
+    """`python -m bridge …`, with these settings and no others, in a folder without `.env`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "bridge",
+        *arguments,
+        cwd=tempfile.gettempdir(),
+        env={**kept, "PYTHONPATH": str(ROOT), "COLUMNS": "80", "BRIDGE_DISCLOSURE": "0", **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )

@@ -1,0 +1,465 @@
+"""Calls as they are: a bridge, a model's server and a phone, over loopback sockets, on both loops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from bridge.core import messages as m
+from bridge.doubles.agents import Parrot, Scripted, Speech
+from bridge.doubles.carrier_frames import CarrierFrames
+from bridge.doubles.tones import marked, tone
+from bridge.handset import Handset
+from bridge.simulators import EmbeddedUpstream
+from bridge.streams import StreamSocket
+from tests.calls import (
+    House,
+    KeepingPhone,
+    KeepingServer,
+    bridge,
+    carrier_message,
+    hang_up,
+    phone_of,
+    served,
+    within,
+)
+from tests.loops import Run, run
+
+__all__ = ["run"]
+
+ONCE = pytest.mark.parametrize("run", ["asyncio"], indirect=True)
+"""For what runs in a process of its own, with its own loop."""
+ON_UVLOOP = pytest.mark.parametrize("run", ["uvloop"], indirect=True)
+"""As `phonebridge serve` does."""
+
+
+def silence(ms: int) -> bytes:
+    return b"\xff" * (8 * ms)
+
+
+# --- a barge-in --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("all_sent", [False, True], ids=["while it is generated", "when all was sent"])
+def test_a_barge_in_in_the_middle(run: Run, all_sent: bool) -> None:
+    """Three seconds of one item and some of the next wait at the carrier when the caller speaks up."""
+    story = [Speech(3_000, "a long story"), Speech(8_000, "and how it goes on")]
+    server = {"speed": 50 if all_sent else 5, "late_deltas": 3, "cancel_ms": 100}
+
+    async def main() -> None:
+        async with bridge(Scripted([story, Speech(400, "Yes?")]), server=server) as house:
+            call = await house.call(silence(700) + tone(300, 300))
+            phone, model = phone_of(call), house.server()
+            await within(5, lambda: phone.heard.count(3) >= 400 * 8)
+            hang_up(call)
+            await call.closed
+
+            [heard_ms] = [phone.heard.count(1) // 8]
+            assert 300 < heard_ms < 1_500
+            assert abs(model.truncations["item_1"] - heard_ms) <= 20
+            assert list(model.truncations) == ["item_1"]
+            assert model.deleted == ["item_2"]
+            assert len(phone.cleared) == 1
+            # The late deltas came, and were not heard; nor was anything else of the second item.
+            assert phone.heard.count(2) == 0
+            assert (model.conversation.ever["item_2"].audio_ms < 8_000) is not all_sent
+            assert phone.heard.count(3) == 400 * 8
+            # Nothing was asked for that is refused: the vendor had cancelled by itself.
+            assert model.errors == []
+            assert all("response.cancel" not in str(frame) for frame in model.got)
+            await within(1, lambda: house.reason(call))
+            [barge_in] = house.stats(call).barge_ins[:1]
+            assert (barge_in.item_id, barge_in.heard_ms) == ("item_1", model.truncations["item_1"])
+
+    run(main())
+
+
+def test_a_parrot_greets_and_answers(run: Run) -> None:
+    words = tone(400, 500)
+    greeting = marked(9, 200)
+
+    async def main() -> None:
+        async with bridge(Parrot(greeting), server={"speed": 50}) as house:
+            call = await house.call(silence(400) + words)
+            phone = phone_of(call)
+            await within(5, lambda: words in phone.heard)
+            hang_up(call)
+            assert phone.heard.count(greeting) == 1
+            assert phone.heard.index(greeting) < phone.recording()[0].index(words) < phone.heard.index(words)
+            assert phone.cleared == []
+            assert len(house.upstream.sessions) == 1
+            await within(1, lambda: house.reason(call) is m.Reason.CALLER_HUNG_UP)
+
+    run(main())
+
+
+def test_small_writes_do_not_wait_for_each_other(run: Run) -> None:
+    """Else a `clear` behind a piece of sound leaves when the caller's next frame has come, 20 ms late."""
+
+    async def main() -> None:
+        async with bridge(Parrot(marked(1, 100))) as house:
+            call = await house.call()
+            await within(2, lambda: phone_of(call).heard.count(1))
+            runner = house.exchange.runner(phone_of(call).call_sid)
+            assert runner is not None
+            legs = [runner._carrier_socket, *(leg.socket for leg in runner._upstreams.values())]
+            assert len(legs) == 2
+            for leg in legs:
+                assert isinstance(leg, StreamSocket)
+                kernel = leg._transport.get_extra_info("socket")
+                assert kernel.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            hang_up(call)
+            await call.closed
+
+    run(main())
+
+
+# --- ends --------------------------------------------------------------------------------------------------
+# Without phrases, so that no apology is waited for.
+
+
+def test_the_caller_hangs_up(run: Run) -> None:
+    async def main() -> None:
+        async with bridge(Parrot(marked(1, 5_000))) as house:
+            before = asyncio.all_tasks()
+            call = await house.call()
+            await within(2, lambda: phone_of(call).heard.count(1))
+            hang_up(call)
+            took_s = await within(1, lambda: house.gone(call) and asyncio.all_tasks() <= before)
+            assert took_s < 0.5
+            assert house.reason(call) is m.Reason.CALLER_HUNG_UP
+            assert call.closed.result()[0] == house.upstream.sessions[0].closed.result()[0] == 1000
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("code", "config"),
+    [(1011, {"dial_attempts": 1}), (1006, {"dial_attempts": 1}), (3000, {})],
+    ids=["fault", "cut", "key withdrawn"],
+)
+def test_the_model_is_gone_for_good(run: Run, code: int, config: dict[str, Any]) -> None:
+    """Its socket closes and none can be had any more; or it says that there will be none."""
+
+    async def main() -> None:
+        async with bridge(Parrot(marked(1, 5_000)), config=config) as house:
+            before = asyncio.all_tasks()
+            call = await house.call()
+            await within(2, lambda: phone_of(call).heard.count(1))
+            house.lose_model(code)
+            await within(1, lambda: house.gone(call) and asyncio.all_tasks() <= before)
+            lost = m.Reason.UPSTREAM_REFUSED if code == 3000 else m.Reason.UPSTREAM_LOST
+            assert house.reason(call) is lost
+            assert call.closed.result()[0] == 1000
+
+    run(main())
+
+
+def test_the_model_cannot_be_reached_at_all(run: Run) -> None:
+    """Nobody has anything to say to this caller, but the call is answered, and ends."""
+
+    async def main() -> None:
+        async with bridge(Parrot(b""), config={"dial_attempts": 1}) as house:
+            house.upstream.shut()
+            before = asyncio.all_tasks()
+            call = await house.call()
+            await within(1, lambda: house.gone(call) and asyncio.all_tasks() <= before)
+            assert house.reason(call) is m.Reason.UPSTREAM_UNREACHABLE
+
+    run(main())
+
+
+@ONCE
+def test_ctrl_c(run: Run) -> None:
+    """A real `phonebridge serve`, with a call on it; phone and model are here."""
+
+    async def main() -> None:
+        upstream = EmbeddedUpstream(lambda: KeepingServer(Parrot(marked(1, 5_000))))
+        async with upstream.serve() as url:
+            asked = {"BRIDGE_INSECURE": "1", "BRIDGE_UPSTREAM": "openai", "BRIDGE_UPSTREAM_URL": url}
+            async with served(**asked) as bridge:
+                call = await Handset(make=KeepingPhone).call(f"{bridge.base}/incoming-call")
+                await within(3, lambda: phone_of(call).heard.count(1))
+                bridge.process.send_signal(signal.SIGINT)
+                legs = [call, *upstream.sessions]
+                await within(1, lambda: all(leg.closed.done() for leg in legs))
+                assert await bridge.ended(1) == 0
+                assert [leg.closed.result()[0] for leg in legs] == [1000, 1000]
+            assert not any("Traceback" in line or "never" in line for line in bridge.said), bridge.said
+
+    run(main())
+
+
+@ONCE
+def test_sigterm_lets_the_call_go_on_and_takes_no_other(run: Run) -> None:
+    async def main() -> None:
+        upstream = EmbeddedUpstream(lambda: KeepingServer(Parrot(marked(1, 5_000))))
+        async with upstream.serve() as url:
+            asked = {"BRIDGE_INSECURE": "1", "BRIDGE_UPSTREAM": "openai", "BRIDGE_UPSTREAM_URL": url}
+            async with served(**asked) as bridge:
+                call = await Handset(make=KeepingPhone).call(f"{bridge.base}/incoming-call")
+                await within(3, lambda: phone_of(call).heard.count(1))
+                bridge.process.send_signal(signal.SIGTERM)
+                second = Handset(call_sid=f"CA{2:032x}")
+                async with asyncio.timeout(2):
+                    while True:  # until the signal has arrived
+                        document = await second.webhook(f"{bridge.base}/incoming-call", {})
+                        if document.find("./Connect/Stream") is None:
+                            break
+                stranger = await second.open(f"ws{bridge.base.removeprefix('http')}/media-stream", {})
+                assert (await stranger.closed)[0] == 1008
+                assert bridge.process.returncode is None
+                heard = phone_of(call).heard.count(1)
+                await within(1, lambda: phone_of(call).heard.count(1) > heard)
+                hang_up(call)
+                assert await bridge.ended(1.5) == 0
+
+    run(main())
+
+
+# --- bad input ---------------------------------------------------------------------------------------------
+# A well-behaved call goes on beside each of these, and notices nothing. `run` fails where anything escapes.
+
+BESIDE = marked(0x55, 500)
+"""What the parrot says to every caller; long enough to be heard while the other call misbehaves."""
+
+
+@contextlib.asynccontextmanager
+async def beside_another(**options: Any) -> AsyncIterator[House]:
+    async with bridge(Parrot(BESIDE), insecure=True, **options) as house:
+        other = await house.call()
+        await within(2, lambda: phone_of(other).heard.count(0x55))
+        yield house
+        await within(2, lambda: BESIDE in phone_of(other).heard)
+        assert not other.closed.done()
+        hang_up(other)
+        await within(1, lambda: house.exchange.runner(phone_of(other).call_sid) is None)
+        assert house.reason(other) is m.Reason.CALLER_HUNG_UP
+        assert house.stats(other).frames_refused == {}
+
+
+class Rude:
+    """A carrier that sends what it likes: a plain websocket client."""
+
+    def __init__(self, connection: ClientConnection, call_sid: str = f"CA{99:032x}") -> None:
+        self.connection = connection
+        self.frames = CarrierFrames(call_sid, f"AC{1:032x}", f"MZ{99:032x}")
+
+    async def start(self) -> None:
+        await self.connection.send(self.frames.connected())
+        await self.connection.send(self.frames.start({}))
+
+    async def hears(self, seconds: float = 2) -> str:
+        """The next message of the bridge's that is sound."""
+        async with asyncio.timeout(seconds):
+            while True:
+                frame = await self.connection.recv()
+                if carrier_message(frame, self.frames.stream_sid) == "media":
+                    return str(frame)
+
+    async def closed(self) -> int:
+        """The close code, when the bridge has closed; what it says before is read."""
+        async with asyncio.timeout(2):
+            with contextlib.suppress(ConnectionClosed):
+                while True:
+                    await self.connection.recv()
+        assert self.connection.close_code is not None
+        return self.connection.close_code
+
+
+def rude(house: House) -> connect:
+    return connect(house.stream, compression=None, max_size=None)
+
+
+REFUSED_OF_THE_CARRIER: dict[str, tuple[str | bytes, str]] = {
+    "binary": (b"\x00\xff not text", "carrier: a binary frame"),
+    "bad JSON": ("{not JSON", "carrier: not a message of Twilio's"),
+    "no object": ("[1, 2]", "carrier: not a message of Twilio's"),
+    "another stream": (
+        '{"event":"media","streamSid":"MZ0","media":{"payload":"////"}}',
+        "carrier: media of another stream",
+    ),
+    "no base64": (
+        f'{{"event":"media","streamSid":"MZ{99:032x}","media":{{"payload":"\\u0000"}}}}',
+        "carrier: media whose payload is not base64",
+    ),
+    "start again": (CarrierFrames("CA1", "AC1", f"MZ{99:032x}").start({}), "carrier: a second start"),
+}
+
+
+def test_a_carrier_that_sends_nonsense(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with beside_another() as house, rude(house) as connection:
+            carrier = Rude(connection)
+            await carrier.start()
+            await carrier.hears()
+            for frame, _ in REFUSED_OF_THE_CARRIER.values():
+                for _ in range(3):
+                    await connection.send(frame)
+            await connection.send('{"event":"weather","streamSid":"MZ0","sky":{"blue":true}}')
+            await connection.send(carrier.frames.media(b"\x10" * 160, 100))
+            runner = house.exchange.runner(carrier.frames.call_sid)
+            assert runner is not None
+            await within(1, lambda: runner.call.stats.frames_in)
+            assert runner.call.phase is m.Phase.LIVE
+            counted = runner.call.stats.frames_refused
+            assert sorted(counts_by_kind(counted).items()) == sorted(
+                Counter(kind for _, kind in REFUSED_OF_THE_CARRIER.values() for _ in range(3)).items()
+            )
+            await connection.send(carrier.frames.stop())
+            assert await carrier.closed() == 1000
+
+    run(main())
+    noted = [line for line in caplog.messages if "frame refused" in line]
+    for _, kind in REFUSED_OF_THE_CARRIER.values():
+        assert sum(kind in line for line in noted) == 1 + (kind == "carrier: not a message of Twilio's")
+
+
+def counts_by_kind(counts: dict[str, int]) -> Counter[str]:
+    """Refused frames by what is wrong with them, without how they looked."""
+    by_kind: Counter[str] = Counter()
+    for why, times in counts.items():
+        by_kind[":".join(why.split(":")[:2])] += times
+    return by_kind
+
+
+@ON_UVLOOP
+def test_a_frame_of_a_megabyte_ends_that_call_only(run: Run) -> None:
+    async def main() -> None:
+        async with beside_another() as house, rude(house) as connection:
+            carrier = Rude(connection)
+            await carrier.start()
+            await carrier.hears()
+            await connection.send(carrier.frames.media(b"\x10" * 750_000, 100))
+            assert await carrier.closed() == 1009
+            await within(1, lambda: house.exchange.runner(carrier.frames.call_sid) is None)
+            assert house.log.ended[carrier.frames.call_sid][0].reason is m.Reason.CARRIER_LOST
+
+    run(main())
+
+
+@ON_UVLOOP
+def test_sound_before_the_start(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """A few frames are let pass, and the call begins; a stream of them is no call."""
+
+    async def main() -> None:
+        async with beside_another() as house:
+            async with rude(house) as connection:
+                carrier = Rude(connection)
+                for _ in range(5):
+                    await connection.send(carrier.frames.media(b"\x10" * 160, 100))
+                await carrier.start()
+                await carrier.hears()
+                await connection.send(carrier.frames.stop())
+                assert await carrier.closed() == 1000
+            async with rude(house) as connection:
+                carrier = Rude(connection, f"CA{98:032x}")
+                for _ in range(20):
+                    await connection.send(carrier.frames.media(b"\x10" * 160, 100))
+                assert await carrier.closed() == 1008
+                assert carrier.frames.call_sid not in house.log.did
+            assert len(house.upstream.sessions) == 2
+
+    run(main())
+    began, refused = [line for line in caplog.messages if "stream" in line]
+    assert began.startswith("a stream began with 7 frames, 5 of them refused, the first: media before start")
+    assert refused.startswith(
+        "stream refused: no start among the first frames; 10 frames, 10 of them refused"
+    )
+
+
+@ON_UVLOOP
+def test_a_second_stream_of_the_same_call_is_turned_away(run: Run) -> None:
+    async def main() -> None:
+        async with beside_another() as house, rude(house) as first, rude(house) as second:
+            carrier = Rude(first)
+            await carrier.start()
+            await carrier.hears()
+            again = Rude(second)
+            await again.start()
+            assert await again.closed() == 1008
+            await carrier.hears()
+            await first.send(carrier.frames.stop())
+            assert await carrier.closed() == 1000
+
+    run(main())
+
+
+@ON_UVLOOP
+def test_a_carrier_that_vanishes(run: Run) -> None:
+    async def main() -> None:
+        async with beside_another() as house, rude(house) as connection:
+            carrier = Rude(connection)
+            await carrier.start()
+            await carrier.hears()
+            connection.transport.abort()
+            await within(1, lambda: house.exchange.runner(carrier.frames.call_sid) is None)
+            assert house.log.ended[carrier.frames.call_sid][0].reason is m.Reason.CARRIER_LOST
+            assert house.upstream.sessions[1].closed.result()[0] == 1000
+
+    run(main())
+
+
+REFUSED_OF_THE_MODEL: dict[str, tuple[str | bytes, str]] = {
+    "binary": (b"\x00\xff not text", "upstream: a binary frame"),
+    "bad JSON": ("{not JSON", "upstream: not a server event"),
+    "no type": ('{"kind":"session.created"}', "upstream: not a server event"),
+    "of the wrong type": ('{"type":"response.done","response":7}', "upstream: response.done"),
+    "sound of nobody": (
+        '{"type":"response.output_audio.delta","delta":"AAAA"}',
+        "upstream: response.output_audio.delta without response_id",
+    ),
+    "no base64": (
+        '{"type":"response.output_audio.delta","response_id":"r","item_id":"i","delta":"\u20ac"}',
+        "upstream: response.output_audio.delta whose delta is not base64",
+    ),
+}
+STRANGE_OF_THE_MODEL = [
+    '{"type":"response.mood.updated","mood":{"at":[1,null]}}',
+    '{"type":"session.created","session":{"id":"sess_2"}}',
+    '{"type":"conversation.item.deleted","item_id":"item_of_nobody"}',
+    '{"type":"response.output_audio.done","response_id":"r","item_id":"item_of_nobody"}',
+    '{"type":"error","error":{"type":"invalid_request_error","code":"strange","message":"what?"}}',
+    '{"type":"response.padding","padding":"' + "x" * 1_000_000 + '"}',
+]
+
+
+def test_a_model_that_sends_nonsense(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """A megabyte in one frame is nothing unusual on this leg; none of it ends the call."""
+    words = tone(400, 500)
+
+    async def main() -> None:
+        async with beside_another() as house:
+            call = await house.call(silence(900) + words)
+            phone = phone_of(call)
+            await within(2, lambda: phone.heard.count(0x55))
+            session = house.upstream.sessions[1]
+            for _ in range(3):
+                for frame, _ in REFUSED_OF_THE_MODEL.values():
+                    session.socket.send(frame)
+                for frame in STRANGE_OF_THE_MODEL:
+                    session.socket.send(frame)
+            await within(4, lambda: words in phone.heard)
+            assert phone.heard.count(BESIDE) == 1
+            hang_up(call)
+            await within(1, lambda: house.gone(call) or house.exchange.runner(phone.call_sid) is None)
+            assert house.reason(call) is m.Reason.CALLER_HUNG_UP
+            counted = counts_by_kind(house.stats(call).frames_refused)
+            assert set(counted.values()) == {3, 6}
+            assert sum(counted.values()) == 3 * len(REFUSED_OF_THE_MODEL)
+            assert house.stats(call).faults == {"strange": 3}
+
+    run(main())
+    noted = [line for line in caplog.messages if "frame refused" in line]
+    assert len(noted) == len(REFUSED_OF_THE_MODEL)
+    for _, kind in REFUSED_OF_THE_MODEL.values():
+        assert any(kind in line for line in noted)
