@@ -62,8 +62,9 @@ class Agent:
     - `provider`, `transport`: as in `TRANSPORTS`. None: the settings' BRIDGE_UPSTREAM; nothing is inferred.
     - `greeting`: said first; "" for none. With a handler there is none unless it is given.
     - `transcription`: a model that writes down the caller's words; "off" for none.
-    - `turn_detection`: see `bridge.turn_detection`; `backchannel_ms` instead lets callers say "mm-hm" for so
-      long without interrupting. `noise_reduction` near_field, far_field.
+    - `turn_detection`: see `bridge.turn_detection`. With `backchannel_ms` a caller may say "mm-hm" for so
+      long while we speak, without interrupting; who means it interrupts later by as much and by
+      `silence_duration_ms`, so make that short too. `noise_reduction`: near_field, far_field.
     - `tools`: made by `@tool`, or `McpServer`. `handoffs`: agents, or names of agents reachable from here,
       that the model can hand the conversation to; `description` is what it is told of this one.
     - `guardrails`: checks on the model's words. `approve(session, approval)` is asked before tools that need
@@ -180,9 +181,9 @@ class Agent:
                 )
 
 
-def roster(agent: Agent) -> dict[str, Agent]:
+def roster(agent: Agent, known: Mapping[str, Agent] = MappingProxyType({})) -> dict[str, Agent]:
     """Everybody the conversation can be handed to, by name, the agent itself first. Raises ConfigError for a
-    handoff to a name that nobody has, and for two agents of one name.
+    handoff to a name that nobody has, neither here nor among the `known`, and for two agents of one name.
     """
     found: dict[str, Agent] = {}
     waiting = [agent]
@@ -190,13 +191,13 @@ def roster(agent: Agent) -> dict[str, Agent]:
         one = waiting.pop(0)
         if found.setdefault(one.name, one) is not one:
             raise ConfigError(f"two agents are called {one.name!r}: handoffs need names of their own")
-        waiting += [
-            other for other in one.handoffs if isinstance(other, Agent) and other not in found.values()
-        ]
+        others = [other for other in one.handoffs if isinstance(other, Agent)]
+        waiting += [other for other in others if found.get(other.name) is not other]
+    everybody = {**known, **found}
     for one in found.values():
         for other in one.handoffs:
-            if isinstance(other, str) and other not in found:
-                raise ConfigError(f"agent {one.name} hands off to {other!r}; there is {', '.join(found)}")
+            if isinstance(other, str) and other not in everybody:
+                raise ConfigError(f"agent {one.name} hands off to {other!r}; there is {', '.join(everybody)}")
     return found
 
 

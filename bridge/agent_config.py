@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +21,7 @@ from .upstreams import UPSTREAMS
 APPROVAL_MS: Final = 60_000
 """How long a human may take to approve a tool."""
 
+_NOBODY: Final[Mapping[str, Agent]] = MappingProxyType({})
 _KINDS: Final = ("text", "audio", "image")
 _ANYWHERE: Final = "ws://127.0.0.1/v1/realtime"
 
@@ -35,21 +37,22 @@ class Casting:
     prices: Prices = field(default_factory=Prices.load)
     vault: Vault = field(default_factory=Vault)
 
-    def tools(self, agent: Agent) -> dict[str, AnyTool]:
-        """What the model can call of ours when it is this agent, by name."""
-        known = roster(agent) if any(isinstance(one, str) for one in agent.handoffs) else {}
+    def tools(self, agent: Agent, known: Mapping[str, Agent] = _NOBODY) -> dict[str, AnyTool]:
+        """What the model can call of ours when it is this agent, by name. `known` are those whom it may hand
+        off to by name.
+        """
         others = [one if isinstance(one, Agent) else known[one] for one in agent.handoffs]
         tools = [
             transfer_among(tuple(self.transfers)) if one is transfer else one for one in agent.functions()
         ]
         return {one.name: one for one in (*tools, *map(hand_off_to, others))}
 
-    def session(self, agent: Agent) -> SessionConfig:
-        """What is asked of the model."""
+    def session(self, agent: Agent, known: Mapping[str, Agent] = _NOBODY) -> SessionConfig:
+        """What is asked of the model when it is this agent."""
         base = self.base.session
         language = base.language if agent.language is None else agent.language.partition("-")[0].lower()
         transcription = _or(agent.transcription, base.transcription)
-        tools = self.tools(agent)
+        tools = self.tools(agent, known)
         return SessionConfig(
             model=_or(agent.model, base.model),
             voice=_or(agent.voice, base.voice),
@@ -71,7 +74,8 @@ class Casting:
 
     def call(self, agent: Agent) -> CallConfig:
         """What a call begins with."""
-        base, session = self.base, self.session(agent)
+        everybody = roster(agent)
+        base, session = self.base, self.session(agent, everybody)
         greeting = agent.greeting
         if greeting is None and agent.handler is None:
             greeting = base.greeting
@@ -86,8 +90,8 @@ class Casting:
             prices=base.prices or self.rates(session, dt.datetime.now(dt.UTC).date()),
             handler=agent.handler is not None,
             silence_ms=agent.silence_ms,
-            backchannel_ms=agent.backchannel_ms,
-            running_words=bool(agent.guardrails) or any(one.guardrails for one in roster(agent).values()),
+            backchannel_ms=_confirm_ms(agent),
+            running_words=any(one.guardrails for one in everybody.values()),
         )
 
     def rates(self, session: SessionConfig, day: dt.date) -> dict[str, float]:
@@ -105,19 +109,20 @@ class Casting:
         """At start: everything about this agent, and whoever it hands off to, that only shows here. Raises
         ConfigError.
         """
-        for one in roster(agent).values():
+        everybody = roster(agent)
+        for one in everybody.values():
             self._check_provider(one, upstream)
             uses_transfer = any(known is transfer for known in one.functions())
             if uses_transfer and not self.transfers:
                 raise ConfigError(f"agent {one.name} can transfer, but BRIDGE_TRANSFERS names no target")
-            for known in self.tools(one).values():
+            for known in self.tools(one, everybody).values():
                 if known.filler is not None and self.base.phrases and known.filler not in self.base.phrases:
                     have = ", ".join(sorted(self.base.phrases))
                     raise ConfigError(
                         f"tool {known.name}: there is no phrase {known.filler!r}; there is {have}"
                     )
             # It looks at `extra` and at whether JSON has words for all of it.
-            UPSTREAMS[upstream](1, _ANYWHERE).dial(self.session(one))
+            UPSTREAMS[upstream](1, _ANYWHERE).dial(self.session(one, everybody))
 
     def _check_provider(self, agent: Agent, upstream: str) -> None:
         if upstream not in TRANSPORTS or agent.transport not in TRANSPORTS[upstream]:
@@ -142,6 +147,19 @@ def _detection(agent: Agent) -> TurnDetection | None:
     if agent.backchannel_ms:
         return msgspec.structs.replace(detection, create_response=False, interrupt_response=False)
     return msgspec.structs.replace(detection, create_response=False) if agent.handler else detection
+
+
+def _confirm_ms(agent: Agent) -> int:
+    """From the vendor's word that speech began to when it must have ended to be a backchannel. That it ended
+    is told late by as long as a pause must be to count as an end.
+    """
+    if not agent.backchannel_ms:
+        return 0
+    detection = agent.turn_detection
+    pause_ms = (
+        detection.silence_duration_ms if isinstance(detection, ServerVad) else ServerVad().silence_duration_ms
+    )
+    return agent.backchannel_ms + pause_ms
 
 
 def _by_field(price: Price) -> dict[str, float]:

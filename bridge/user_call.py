@@ -33,6 +33,7 @@ CHECK_MS: Final = 5_000
 """How long a guardrail's check may take before it counts as passed."""
 ON_END_MS: Final = 10_000
 MCP_APPROVAL: Final = "mcp_approval_request"
+MCP_OVER: Final = frozenset({"response.mcp_call.completed", "response.mcp_call.failed"})
 
 
 class Way(Protocol):
@@ -62,6 +63,7 @@ class UserCall:
         self._casting = casting
         self._loop = loop
         self._root = agent
+        self._roster = roster(agent)
         self.post = way.post
         self.tap = way.tap
         self._context = contextvars.copy_context()
@@ -69,6 +71,7 @@ class UserCall:
         self.session = Session(call_sid, agent, fields, self, bill=bill, transfers=casting.transfers)
         self._tools = ToolRunner(loop, self.session)
         self._called: set[str] = set()
+        self._mcp_calls = 0
         self._watched: dict[str, list[Watched]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._handler: asyncio.Task[None] | None = None
@@ -76,10 +79,13 @@ class UserCall:
     # --- what a session stands on ------------------------------------------------------------------------
 
     def configuration(self, agent: Agent) -> m.SessionConfig:
-        return self._casting.session(agent)
+        everybody = {**self._roster, **roster(agent, self._roster)}
+        config = self._casting.session(agent, everybody)
+        self._roster = everybody
+        return config
 
     def roster(self) -> Mapping[str, Agent]:
-        return {**roster(self._root), **roster(self.session.agent)}
+        return self._roster
 
     async def call(self, tool: object, arguments: Mapping[str, Any]) -> Any:
         if isinstance(tool, Tool):
@@ -90,7 +96,7 @@ class UserCall:
         return await self._tools.for_handler(tools[tool], arguments)
 
     def _model_tools(self) -> dict[str, AnyTool]:
-        return self._casting.tools(self.session.agent)
+        return self._casting.tools(self.session.agent, self._roster)
 
     # --- what the core says ------------------------------------------------------------------------------
 
@@ -107,6 +113,11 @@ class UserCall:
                 self._response_ended(event)
             case m.VendorNote(kind=kind) if kind == MCP_APPROVAL:
                 self._start(self._approve_mcp(event), "mcp approval")
+            case m.VendorNote(kind=kind) if kind in MCP_OVER:
+                # Realtime guide, "MCP": the result stands in the conversation, but nobody speaks about it
+                # until a response is asked for.
+                self._mcp_calls += 1
+                self.post(m.Respond(f"mcp:{self._mcp_calls}"))
             case m.Ended():
                 self._watched.clear()
         self.session.take(event)

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
-from .agent import Agent
+from .agent import Agent, roster
 from .agent_config import Casting
 from .core import messages as m
 from .core.stats import Stats
@@ -68,7 +68,7 @@ class Attachment:
 
     def _make(self, side: UserSide, call_sid: str, agent: Agent, fields: Mapping[str, str]) -> None:
         casting = side.casting
-        config = casting.session(agent)
+        config = casting.session(agent, roster(agent))
         bill = Bill(casting.prices, config.model, config.transcription, dt.datetime.now(dt.UTC).date())
         self._call = UserCall(call_sid, agent, fields, self, casting=casting, loop=self._loop, bill=bill)
 

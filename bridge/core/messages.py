@@ -847,9 +847,10 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     silence_ms: int | None = None
     """After so much silence of both sides there is a `CallerSilent`; None: never."""
     backchannel_ms: int = 0
-    """0: whatever the caller says interrupts, as the vendor hears it. Else caller speech that ends within so
-    many ms while we speak ("mm-hm") neither interrupts nor is answered; the session then has
-    `interrupt_response` and `create_response` off, and the core interrupts and asks for responses."""
+    """0: whatever the caller says interrupts, as the vendor hears it. Else caller speech of which we are told
+    within so many ms that it ended ("mm-hm", while we speak) neither interrupts nor is answered; the session
+    then has `interrupt_response` and `create_response` off, and the core interrupts and asks for responses.
+    The vendor tells an end `silence_duration_ms` late, so this is more than that."""
     running_words: bool = False
     """Tell the session door each piece of the model's text as it comes (`Saying`)."""
     disclosure: str = ""

@@ -35,7 +35,7 @@ from bridge.user_loop import SameLoop
 from bridge.user_side import UserSide
 
 SID = f"CA{1:032x}"
-SAID = re.compile(r'Say exactly this and nothing else: "(.*)"', re.DOTALL)
+SAID = re.compile(r'Say(?: exactly this and nothing else)?: "(.*)"', re.DOTALL)
 LETTER_MS = 60
 
 
