@@ -170,10 +170,11 @@ class Call:
             self.timers[name] = due_ms
 
     def _refused(self, event: m.FrameRefused) -> None:
+        """By kind, without how each frame looked: else a peer's nonsense would fill log and memory."""
         counts = self.stats.frames_refused
-        key = f"{event.leg}: {event.why}"
+        key = f"{event.leg}: {event.why.partition(':')[0]}"
         if key not in counts:
-            self.out.append(m.Noted("frame refused", key))
+            self.out.append(m.Noted("frame refused", f"{event.leg}: {event.why}"))
         counts[key] = counts.get(key, 0) + 1
 
     def _wake(self, now_ms: int) -> None:
