@@ -407,7 +407,10 @@ REFUSED_OF_THE_MODEL: dict[str, tuple[str | bytes, str]] = {
     "binary": (b"\x00\xff not text", "upstream: a binary frame"),
     "bad JSON": ("{not JSON", "upstream: not a server event"),
     "no type": ('{"kind":"session.created"}', "upstream: not a server event"),
-    "of the wrong type": ('{"type":"response.done","response":7}', "upstream: response.done"),
+    "of the wrong type": (
+        '{"type":"response.done","response":7}',
+        "upstream: response.done Expected `object`, got `int`",
+    ),
     "sound of nobody": (
         '{"type":"response.output_audio.delta","delta":"AAAA"}',
         "upstream: response.output_audio.delta without response_id",
