@@ -106,7 +106,7 @@ class Call:
             case m.SpeechStarted(): hearing.speech_started(self, now_ms)
             case m.SpeechStopped(): hearing.speech_stopped(self, now_ms)
             case m.TextDelta(): answering.words(self, event)
-            case m.AudioDone(): speaking.item_finished(event.item_id, event.part)
+            case m.AudioDone(): speaking.item_finished(event.item_id, event.part, now_ms)
             case m.ItemAdded(): speaking.conversation.added(event)
             case m.ItemGone(): speaking.conversation.item(event.item_id).gone = True
             case m.TurnCommitted(): hearing.committed(self, event)

@@ -157,13 +157,13 @@ class Conversation:
         item = self.item(event.item_id, event.response_id)
         item.generated.append((event.text, item.received_bytes))
 
-    def unheard(self, response_id: str) -> list[Item]:
-        """Items of a muted response that have sound of which nothing was ever sent to the caller."""
+    def unheard(self, response_id: str, least_bytes: int = 1) -> list[Item]:
+        """Items of a muted response that have sound (`least_bytes` of it) of which nothing was ever heard."""
         return [
             item
             for item in self.items.values()
             if item.response_id == response_id
-            and item.received_bytes
+            and item.received_bytes >= least_bytes
             and item.heard_ms is None
             and not item.cut
         ]

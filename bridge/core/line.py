@@ -85,7 +85,7 @@ class Line:
             return []
         return self._send(span, event.audio, event.size_bytes, now_ms)
 
-    def finish(self, item_id: str, part: int | None) -> tuple[list[CarrierCommand], list[Span]]:
+    def finish(self, item_id: str, part: int | None, now_ms: int) -> tuple[list[CarrierCommand], list[Span]]:
         """No more audio of this item part (of all its parts, with None) will come. Returns the end mark, if
         one is wanted, and the spans that were heard to their end already.
         """
@@ -95,7 +95,7 @@ class Line:
                 span.done = True
                 if span.heard_bytes >= span.received_bytes:
                     finished.append(self.spans.pop((span_item_id, span_part)))
-        return self._end_mark(), finished
+        return self._end_mark(now_ms), finished
 
     def sound(self, say_id: str, sound: Sound, protected: bool, now_ms: int) -> list[CarrierCommand]:
         """Queue a sound of ours; `say_id` is its span's item id. Returns its first slices, if it may start
@@ -141,7 +141,7 @@ class Line:
                 self._held_bytes -= head.size_bytes
                 out += self._send(head.span, head.audio, head.size_bytes, now_ms)
                 if head.span.done and not (waiting and waiting[0].span is head.span):
-                    out += self._end_mark()
+                    out += self._end_mark(now_ms)
             elif not self._pace(head, now_ms, out) or protected:
                 break
             else:
@@ -201,7 +201,7 @@ class Line:
             size_bytes = min(slice_bytes, head.span.received_bytes - head.span.sent_bytes)
             self.ledger.send(head.span, size_bytes, now_ms)
             out.append(PlayAudio(audio, size_bytes))
-            out += self._end_mark()
+            out += self._end_mark(now_ms)
         return True
 
     def _send(self, span: Span, audio: str, size_bytes: int, now_ms: int) -> list[CarrierCommand]:
@@ -210,12 +210,12 @@ class Line:
         if not ledger.marks:
             self._wake_by(ledger.expected_end_ms(now_ms))
         elif ledger.sent - ledger.marked >= MARK_EVERY_MS * ledger.bytes_per_ms:
-            return [PlayAudio(audio, size_bytes), SendMark(ledger.mark())]
+            return [PlayAudio(audio, size_bytes), SendMark(ledger.mark(now_ms))]
         return [PlayAudio(audio, size_bytes)]
 
     def _wake_by(self, due_ms: int) -> None:
         self.deadline_ms = due_ms if self.deadline_ms is None else min(due_ms, self.deadline_ms)
 
-    def _end_mark(self) -> list[CarrierCommand]:
+    def _end_mark(self, now_ms: int) -> list[CarrierCommand]:
         ledger = self.ledger
-        return [SendMark(ledger.mark())] if ledger.marks and ledger.sent > ledger.marked else []
+        return [SendMark(ledger.mark(now_ms))] if ledger.marks and ledger.sent > ledger.marked else []

@@ -132,7 +132,7 @@ class Ledger:
         self.sent = 0
         self.acked = 0
         self.marked = 0
-        self._marks: OrderedDict[str, int] = OrderedDict()
+        self._marks: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._next_mark = 0
         self._runs: deque[_Run] = deque()
         self._anchor_ms = 0.0
@@ -155,24 +155,27 @@ class Ledger:
         else:
             runs.append(_Run(span, start, end))
 
-    def mark(self) -> str:
-        """A new mark at the end of the line: its name, to be sent right behind the audio. Names are never
-        used twice, so an echo of a mark that a clear flushed is an unknown name and means nothing.
+    def mark(self, now_ms: int) -> str:
+        """A new mark at the end of the line: its name, to be sent now. Names are never used twice, so an echo
+        of a mark that a clear flushed is an unknown name and means nothing.
         """
         self._next_mark += 1
         name = str(self._next_mark)
-        self._marks[name] = self.marked = self.sent
+        self._marks[name] = self.sent, now_ms
+        self.marked = self.sent
         return name
 
     def reached(self, name: str, now_ms: int) -> list[Span]:
         """An echo came. Returns the spans that were heard to their end by it; [] for an unknown name."""
-        position = self._marks.get(name)
-        if position is None:
+        mark = self._marks.get(name)
+        if mark is None:
             return []
+        position, marked_ms = mark
         while self._marks.popitem(last=False)[0] != name:
             pass  # the carrier echoes in order, so marks before it were reached too
-        if position > self._anchor_bytes:
-            self._learn(now_ms - self._anchor_ms - (position - self._anchor_bytes) / self.bytes_per_ms)
+        due_ms = self._due_ms(position)
+        if position > self._anchor_bytes and marked_ms <= due_ms:
+            self._learn(now_ms - due_ms)  # one sent later tells of its own way, not of playout
         return self._acknowledge(position)
 
     def settle(self, now_ms: int) -> list[Span]:
@@ -209,8 +212,8 @@ class Ledger:
         played_ms = now_ms - self._anchor_ms - late.shift_ms()
         position = self._anchor_bytes + int(played_ms * self.bytes_per_ms)
         if self._marks:
-            first = next(iter(self._marks.values()))
-            due_ms = self._anchor_ms + (first - self._anchor_bytes) / self.bytes_per_ms + late.shift_ms()
+            first, marked_ms = next(iter(self._marks.values()))
+            due_ms = max(self._due_ms(first), marked_ms) + late.shift_ms()
             patience_ms = FIRST_ECHO_MS if late.usual_ms is None else late.usual_ms + STALL_MS
             if now_ms - due_ms > patience_ms:
                 position = min(position, first)
@@ -235,6 +238,10 @@ class Ledger:
         return now_ms + self.unplayed_ms(now_ms)
 
     # How it learns
+
+    def _due_ms(self, position: int) -> float:
+        """When this position is played, if the line has not stood still since it became busy."""
+        return self._anchor_ms + (position - self._anchor_bytes) / self.bytes_per_ms
 
     def _learn(self, late_ms: float) -> None:
         """An echo came that late after its sound could have been played at the soonest.

@@ -47,7 +47,7 @@ def lose(call: Call, why: str, now_ms: int) -> None:
         return
     call.out.append(m.Noted("the model was lost", why))
     if call.phase is Phase.DRAINING:
-        call.speaking.say_what_is_left()
+        call.speaking.say_what_is_left(now_ms)
         return
     call.resume_owed |= call.speaking.lost(now_ms) or call.caller_speaking
     call.caller_speaking = False

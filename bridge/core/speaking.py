@@ -70,9 +70,9 @@ class Speaking:
         self.owed.since_ms = None
         self._out += self.line.delta(event, now_ms)
 
-    def item_finished(self, item_id: str, part: int | None) -> None:
+    def item_finished(self, item_id: str, part: int | None, now_ms: int) -> None:
         """No more sound of this item (part) will come."""
-        commands, finished = self.line.finish(item_id, part)
+        commands, finished = self.line.finish(item_id, part, now_ms)
         self._out += commands
         self._heard(finished)
 
@@ -202,13 +202,13 @@ class Speaking:
         self.ready = False
         return owed or any(loss.received_ms > loss.heard_ms for loss in losses)
 
-    def say_what_is_left(self) -> None:
+    def say_what_is_left(self, now_ms: int) -> None:
         """The upstream session is gone while we say goodbye: what came of it is still played."""
         self.gate.lose()
         self.gate.waiting.clear()
         self.ready = False
         for span in list(self.line.spans.values()):
-            self.item_finished(span.item_id, None)
+            self.item_finished(span.item_id, None, now_ms)
 
     def _settle_losses(self, losses: list[Loss], now_ms: int, tell: bool) -> None:
         """One truncate or delete per item cut, ever; nothing for what was heard to its end."""
@@ -222,7 +222,10 @@ class Speaking:
                 self._sounded(span.item_id, loss.heard_ms, cut=True)
                 continue
             item = self.conversation.item(span.item_id)
-            if item.cut or loss.received_ms == 0:
+            if item.cut:
+                continue
+            if loss.received_ms == 0:
+                item.heard_ms = None  # there is no sound to speak of yet; what still comes will be unheard
                 continue
             untouched = loss.heard_ms == 0 and span.part == 0
             item.cut, item.heard_ms = True, loss.heard_ms
@@ -292,12 +295,12 @@ class Speaking:
                 self.interrupt(now_ms, ours=False)
         for span in list(self.line.spans.values()):
             if span.response_id == event.response_id and not span.done:
-                self.item_finished(span.item_id, None)
+                self.item_finished(span.item_id, None, now_ms)
         for utterance in self._utterances.values():
             if utterance.response_id == event.response_id:
                 utterance.generated = True
         if event.response_id in self.gate.muted:
-            for item in self.conversation.unheard(event.response_id):
+            for item in self.conversation.unheard(event.response_id, self._config.bytes_per_ms):
                 item.cut, item.heard_ms = True, 0
                 self._out.append(m.DeleteItem(item.item_id, self.session.epoch))
         self._complete_utterances()

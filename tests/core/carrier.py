@@ -113,7 +113,7 @@ class Wire:
 
     def finish(self, item_id: str, now_ms: int) -> None:
         self.until(now_ms)
-        self._done(*self.line.finish(item_id, 0))
+        self._done(*self.line.finish(item_id, 0, now_ms))
 
     def cut(self, now_ms: int) -> dict[str, int]:
         """The caller speaks: what we believe was heard of each item, in ms. What truly was, the carrier

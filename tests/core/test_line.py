@@ -39,14 +39,14 @@ def test_model_audio_goes_out_at_once_with_a_mark_each_100_ms() -> None:
     assert line.delta(delta("A", 40), 0) == [m.PlayAudio("A ", 320), m.SendMark("1")]
     assert line.delta(delta("A", 1_000), 0) == [m.PlayAudio("A ", 8_000), m.SendMark("2")]
     assert line.delta(delta("A", 99), 0) == [m.PlayAudio("A ", 792)]
-    assert line.finish("A", 0) == ([m.SendMark("3")], [])
+    assert line.finish("A", 0, 0) == ([m.SendMark("3")], [])
     assert line.deadline_ms is None
 
 
 def test_the_end_of_an_item_needs_no_second_mark_where_one_stands() -> None:
     line = Line(Ledger())
     line.delta(delta("A", 100), 0)
-    assert line.finish("A", 0) == ([], [])
+    assert line.finish("A", 0, 100) == ([], [])
 
 
 def test_an_item_that_was_heard_before_its_end_was_told_is_finished_then() -> None:
@@ -54,15 +54,15 @@ def test_an_item_that_was_heard_before_its_end_was_told_is_finished_then() -> No
     line.delta(delta("A", 100), 0)
     assert line.reached("1", 100) == ([], [])
     [span] = line.spans.values()
-    assert line.finish("A", 0) == ([], [span])
+    assert line.finish("A", 0, 100) == ([], [span])
     assert line.spans == {}
-    assert line.finish("A", 0) == ([], [])
+    assert line.finish("A", 0, 100) == ([], [])
 
 
 def test_a_delta_without_sound_is_nothing_at_all() -> None:
     line = Line(Ledger())
     assert line.delta(delta("A", 0), 0) == []
-    assert line.finish("A", None) == ([], [])
+    assert line.finish("A", None, 0) == ([], [])
 
 
 def test_one_part_can_end_before_another() -> None:
@@ -70,9 +70,9 @@ def test_one_part_can_end_before_another() -> None:
     parts = [m.AudioDelta("r1", "A", part, "", 800) for part in (0, 1)]
     line.delta(parts[0], 0)
     line.delta(parts[1], 0)
-    line.finish("A", 0)
+    line.finish("A", 0, 0)
     assert [span.part for span in line.reached("2", 200)[1]] == [0]
-    assert [span.part for span in line.finish("A", None)[1]] == [1]
+    assert [span.part for span in line.finish("A", None, 0)[1]] == [1]
 
 
 # --- sound of ours, paced -----------------------------------------------------------------------------------

@@ -170,7 +170,7 @@ def test_a_carrier_that_stalls_before_its_first_echo_is_held_where_nothing_is_kn
     ledger = Ledger()
     span = Span("A")
     ledger.send(span, 2_000 * PER_MS, 0)
-    ledger.mark()
+    ledger.mark(0)
     assert ledger.position(1_999) == 1_999 * PER_MS
     ledger.send(span, 2_000 * PER_MS, 1_999)
     assert ledger.position(2_000 + FIRST_ECHO_MS) == 3_000 * PER_MS
@@ -206,7 +206,7 @@ def test_a_carrier_without_marks_is_followed_by_the_clock_alone() -> None:
 def test_an_echo_counts_once_and_an_unknown_one_never() -> None:
     ledger, span = Ledger(), Span("A", done=True, received_bytes=800)
     ledger.send(span, 800, 0)
-    name = ledger.mark()
+    name = ledger.mark(0)
     assert ledger.reached("nobody's", 50) == []
     assert ledger.acked == 0
     assert ledger.reached(name, 100) == [span]
@@ -219,7 +219,7 @@ def test_a_mark_passes_the_ones_before_it_that_were_lost() -> None:
     names = []
     for _ in range(3):
         ledger.send(span, 800, 0)
-        names.append(ledger.mark())
+        names.append(ledger.mark(0))
     assert ledger.reached(names[1], 200) == []
     assert ledger.acked == 1_600
     assert ledger.reached(names[0], 210) == []
@@ -229,13 +229,13 @@ def test_a_mark_passes_the_ones_before_it_that_were_lost() -> None:
 def test_the_echo_of_a_mark_that_a_clear_flushed_means_nothing() -> None:
     ledger, first, second = Ledger(), Span("A"), Span("B", received_bytes=800, done=True)
     ledger.send(first, 8_000, 0)
-    flushed = ledger.mark()
+    flushed = ledger.mark(0)
     ledger.clear(500)
     assert first.heard_bytes == 4_000
     ledger.send(second, 800, 520)
     assert ledger.reached(flushed, 560) == []
     assert (first.heard_bytes, ledger.heard_bytes(second, 560)) == (4_000, 320)
-    assert ledger.mark() != flushed
+    assert ledger.mark(560) != flushed
 
 
 def test_echoes_held_up_on_their_way_back_are_made_up_for_when_they_come() -> None:
@@ -251,6 +251,17 @@ def test_echoes_held_up_on_their_way_back_are_made_up_for_when_they_come() -> No
     assert max(abs(error_bytes(wire, at_ms)) for at_ms in range(5_300, 6_500, 7)) <= 12 * PER_MS
 
 
+def test_the_end_of_a_short_item_that_is_told_late_does_not_make_the_line_late() -> None:
+    """Its mark is sent when all was played, and comes back at once: that tells of the way, not of playout."""
+    wire = Wire(Carrier(constant(20), constant(60)))
+    wire.delta("A", 20 * PER_MS, 1_000)
+    wire.finish("A", 1_600)
+    wire.until(1_680)
+    assert [(at_ms, span.item_id) for at_ms, span in wire.heard] == [(1_680, "A")]
+    wire.speak("B", 2_000, 1_700)
+    assert {error_bytes(wire, at_ms) for at_ms in range(2_100, 3_600, 7)} == {0}
+
+
 def test_what_is_expected_to_end_when() -> None:
     ledger, span = Ledger(), Span("A")
     assert ledger.expected_end_ms(70) == 70
@@ -261,9 +272,9 @@ def test_what_is_expected_to_end_when() -> None:
 def test_a_span_of_which_more_is_still_to_be_sent_is_not_finished() -> None:
     ledger, span = Ledger(), Span("A", received_bytes=1_600, done=True)
     ledger.send(span, 800, 0)
-    assert ledger.reached(ledger.mark(), 100) == []
+    assert ledger.reached(ledger.mark(0), 100) == []
     ledger.send(span, 800, 100)
-    assert ledger.reached(ledger.mark(), 200) == [span]
+    assert ledger.reached(ledger.mark(100), 200) == [span]
 
 
 @pytest.mark.parametrize("marks", [True, False])
@@ -278,7 +289,7 @@ def test_whatever_happens_heard_is_whole_bytes_from_nothing_to_all_that_was_sent
                 case 0 | 1 | 2:
                     ledger.send(spans[-1], rng.choice((1, 7, 800, 8_000)), now_ms)
                     if marks:
-                        names.append(ledger.mark())
+                        names.append(ledger.mark(now_ms))
                 case 3 | 4:
                     ledger.reached(rng.choice(names[-4:]), now_ms)
                     ledger.settle(now_ms)
