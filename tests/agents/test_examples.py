@@ -1,0 +1,254 @@
+"""The examples: each is used as a reader would use it, in a whole call, and is as short as it claims."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from bridge.agent import Agent
+from bridge.app import create_app
+from bridge.core import messages as m
+from bridge.doubles.agents import ToolCall
+from bridge.doubles.tones import murmur
+from bridge.settings import load_settings
+from tests.agents.door import Door, heard, settled
+from tests.agents.line import Obedient, configured, items, live_call, speech
+from tests.agents.virtual_time import run
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+TAKES_AGENT = "agent" in inspect.signature(create_app).parameters
+NOT_YET = "create_app() does not take an agent yet"
+
+
+def example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"example_{name}", ROOT / "examples" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_there_are_six_and_each_fits_a_screen() -> None:
+    lines = {path.stem: len(path.read_text(encoding="utf-8").splitlines()) for path in EXAMPLES}
+    assert list(lines) == ["handler", "handoff", "menu", "mounted", "prompt", "tools"]
+    assert max(lines.values()) < 60
+
+
+def test_they_are_clean_under_mypy_strict() -> None:
+    pytest.importorskip("mypy")
+    files = [str(path) for path in EXAMPLES if TAKES_AGENT or path.stem != "mounted"]
+    command = [sys.executable, "-m", "mypy", "--strict", *files]
+    checked = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_twenty_lines_are_enough_for_an_agent_with_a_tool_that_answers_a_call() -> None:
+    program = '''
+from bridge.agent import Agent
+from bridge.tools import tool
+
+
+@tool
+def opening_hours(day: str) -> str:
+    """Tell when we are open on a day."""
+    return "seven to six"
+
+
+agent = Agent("You answer the phone of a bakery.", greeting="Good day!", tools=[opening_hours])
+'''
+    assert len(program.strip().splitlines()) <= 20
+    names: dict[str, Any] = {"__name__": "my_agent"}
+    exec(compile(program, "my_agent.py", "exec", dont_inherit=True), names)  # a user's file
+    mind = Obedient(outputs=[ToolCall("opening_hours", {"day": "Monday"})])
+
+    async def call() -> list[tuple[str, str]]:
+        async with live_call(names["agent"], mind) as live:
+            await asyncio.sleep(2)
+            live.says("when are you open on Monday?")
+            await asyncio.sleep(6)
+            live.hangs_up()
+            await live.over()
+            return items(live)
+
+    assert run(call()) == [
+        ("assistant", "Good day!"),
+        ("user", "when are you open on Monday?"),
+        ("function_call", '{"day": "Monday"}'),
+        ("function_call_output", "seven to six"),
+        ("assistant", "It is seven to six"),
+    ]
+
+
+def test_prompt() -> None:
+    agent = example("prompt").agent
+
+    async def call() -> tuple[bytes, dict[str, Any]]:
+        async with live_call(agent) as live:
+            await asyncio.sleep(6)
+            live.hangs_up()
+            await live.over()
+            return live.phone.heard, configured(live)
+
+    sound, session = run(call())
+    assert murmur("Good day, this is the bakery. What can I do for you?") in sound
+    assert session["instructions"].startswith("You answer the phone of a small bakery.")
+
+
+def test_tools() -> None:
+    module = example("tools")
+    mind = Obedient(
+        outputs=[
+            ToolCall("order_state", {"number": 17}),
+            ToolCall("order_state", {"number": 99}),
+            [speech("Goodbye then."), ToolCall("hang_up")],
+        ]
+    )
+
+    async def call() -> tuple[list[tuple[str, str]], m.Ended, bytes]:
+        async with live_call(module.agent.replace(greeting=""), mind) as live:
+            for words in ("is seventeen ready?", "and ninety nine?", "thanks, bye"):
+                live.says(words)
+                await asyncio.sleep(8)
+            ended = await live.over()
+            return items(live), ended, live.phone.heard
+
+    conversation, ended, sound = run(call())
+    outputs = [text for kind, text in conversation if kind == "function_call_output"]
+    assert outputs[:2] == [
+        "in the oven", '{"error": "There is no order 99. Ask for the number again."}',
+    ]  # fmt: skip
+    assert murmur("Goodbye then.") in sound  # heard to its end before the call is over
+    assert ended == m.Ended(m.Reason.WE_HUNG_UP, "the model said goodbye")
+    assert module.note_wish("a cake", when="tomorrow") == {"noted": "a cake", "for": "tomorrow"}
+
+
+def test_handler() -> None:
+    async def call() -> tuple[list[tuple[str, str]], m.Ended]:
+        async with live_call(example("handler").agent) as live:
+            await asyncio.sleep(4)
+            live.says("Ann")
+            await asyncio.sleep(5)
+            live.says("please call me back")
+            await asyncio.sleep(8)
+            live.says("goodbye")
+            ended = await live.over()
+            return items(live), ended
+
+    conversation, ended = run(call())
+    assert [text for role, text in conversation if role == "assistant"] == [
+        "Nobody is in at the moment. Who is calling, please?",
+        "Thank you, Ann. What shall I pass on?",
+        "I have noted: please call me back. Say goodbye if that is right, or tell me again.",
+        "Goodbye.",
+    ]
+    assert ended.reason is m.Reason.WE_HUNG_UP
+
+
+def test_handler_when_the_caller_is_silent_or_speaks_too_soon() -> None:
+    """Paths of a handler can be told by its session door alone."""
+
+    async def call() -> tuple[list[m.AddText], list[m.Message]]:
+        door = await Door(example("handler").agent).begin()
+        door.tell(heard(await door.next(m.Say)), m.Turn("item_1", "Ann"))
+        door.tell(heard(await door.next(m.Say), "Thank you,", 700, cut=True))
+        await settled()
+        told = door.wished(m.AddText)
+        door.tell(m.CallerSilent(10_000), m.DigitHeard("0"))
+        door.tell(heard(await door.next(m.Respond)))
+        door.tell(m.CallerSilent(20_000))
+        door.tell(heard(await door.next(m.Say), "Goodbye."))
+        await settled()
+        return told, door.wishes
+
+    told, wishes = run(call())
+    assert told == [m.AddText("The caller heard only: Thank you,", "system")]
+    assert wishes == [m.HangUp()]
+
+
+def test_menu() -> None:
+    async def call() -> tuple[list[str], m.Ended]:
+        async with live_call(example("menu").agent) as live:
+            await asyncio.sleep(6)
+            live.presses("2")
+            await asyncio.sleep(5)
+            for key in "17#":
+                live.presses(key)
+                await asyncio.sleep(0.5)
+            await asyncio.sleep(8)
+            live.presses("9")
+            ended = await live.over()
+            return [text for role, text in items(live) if role == "assistant"], ended
+
+    said, ended = run(call())
+    assert said[1:3] == ["Enter the number of your order, then the pound key.", "Order 1 7 is in the oven."]
+    assert said[-1] == "Goodbye."
+    assert ended.reason is m.Reason.WE_HUNG_UP
+
+
+def test_menu_when_nobody_presses_anything_lets_the_model_ask() -> None:
+    async def call() -> list[str]:
+        async with live_call(example("menu").agent, Obedient("What can I do for you?")) as live:
+            await live.over()
+            return [text for role, text in items(live) if role == "assistant"]
+
+    assert run(call()).count("What can I do for you?") == 3
+
+
+def test_handoff() -> None:
+    agent = example("handoff").agent
+    mind = Obedient(
+        outputs=[
+            ToolCall("hand_off_to_billing"),
+            ToolCall("balance", {"customer": "Ann"}),
+            [speech("I put you through."), ToolCall("transfer", {"target": "owner"})],
+        ]
+    )
+
+    async def call() -> tuple[list[tuple[str, str]], list[str], m.Ended]:
+        fields = {"From": "+15550001111"}
+        async with live_call(agent, mind, transfers=("owner",), fields=fields) as live:
+            await asyncio.sleep(3)
+            for words in ("my invoice please", "what do I owe?", "let me talk to somebody"):
+                live.says(words)
+                await asyncio.sleep(8)
+            ended = await live.over()
+            updates = [event["session"]["instructions"] for event in live.told("session.update")]
+            return items(live), updates, ended
+
+    conversation, updates, ended = run(call())
+    assert conversation[0] == ("assistant", "Hello Ann, how are you?")
+    assert ("function_call_output", "Ann owes nothing.") in conversation
+    assert [update.split(".")[0] for update in updates] == [
+        "You are the front desk of a bakery", "You answer questions about invoices of a bakery",
+    ]  # fmt: skip
+    assert ended == m.Ended(m.Reason.TRANSFERRED, "owner")
+
+
+def test_handoff_greets_strangers_as_strangers() -> None:
+    module = example("handoff")
+    assert module.who_calls({"From": "+15559999999"}) is None
+    assert isinstance(module.agent, Agent)
+
+
+@pytest.mark.skipif(not TAKES_AGENT, reason=NOT_YET)
+def test_mounted() -> None:
+    from starlette.testclient import TestClient
+
+    settings = load_settings(
+        insecure=True, upstream="embedded", upstream_url="ws://127.0.0.1:1", env_file=None
+    )
+    with TestClient(example("mounted").make_app(settings)) as client:
+        assert client.get("/").text == "no orders yet"
+        assert client.get("/phone/healthz").json() == {"alive": True}
+        answer = client.post("/phone/incoming-call", data={"CallSid": f"CA{1:032x}"})
+        assert "/phone/media-stream" in answer.text
