@@ -119,10 +119,15 @@ class Line:
         """The clock moved. Sends what is due; where the carrier echoes no marks, also says what must have
         been heard.
         """
+        finished = self.played(now_ms)
+        return self.advance(now_ms), finished
+
+    def played(self, now_ms: int) -> list[Span]:
+        """The spans that must have been heard to their end, where the carrier echoes none. Sends nothing."""
         finished = self.ledger.settle(now_ms)
         for span in finished:
             self.spans.pop((span.item_id, span.part), None)
-        return self.advance(now_ms), finished
+        return finished
 
     def advance(self, now_ms: int) -> list[CarrierCommand]:
         """Send what is due of what waits; sets `deadline_ms`."""

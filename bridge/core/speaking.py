@@ -169,7 +169,7 @@ class Speaking:
         `interrupt_response` is on; a cancel of ours goes only to a response that is active, and once.
         """
         gate = self.gate
-        self.settle(now_ms)
+        self._heard(self.line.played(now_ms))
         commands, losses = self.line.cut(now_ms)
         self._out += commands
         self.owed.stop()
@@ -194,7 +194,7 @@ class Speaking:
         """
         gate = self.gate
         owed = self.owed.since_ms is not None or not gate.idle
-        self.settle(now_ms)
+        self._heard(self.line.played(now_ms))
         commands, losses = self.line.cut(now_ms)
         self._out += commands
         self._settle_losses(losses, now_ms, tell=False)

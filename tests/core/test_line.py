@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bridge.core import messages as m
@@ -9,7 +11,7 @@ from bridge.core.line import HELD_MS, LEAD_MS, SLICE_MS, Line
 from bridge.core.playback import Ledger
 
 from .carrier import Carrier, Wire
-from .conftest import speech
+from .conftest import phone, speech
 
 SLICE = SLICE_MS * 8
 
@@ -199,6 +201,13 @@ def test_a_cut_takes_what_waits_with_it() -> None:
     wire.speak("B", 1_000, 500)
     assert wire.cut(900) == {"A": 900, "S": 0, "B": 0}
     assert wire.line.remaining_ms(900) == 0
+
+
+def test_a_cut_sends_nothing_more_though_it_be_due(live_call: Any) -> None:
+    call = live_call()
+    call.at(0, m.Play("S", speech(2_000)))
+    call.now_ms = 600
+    assert phone(call.call.receive(m.SpeechStarted(), 600)) == [m.ClearPlayout()]
 
 
 def test_nothing_is_cleared_where_nothing_is_left_to_play() -> None:
