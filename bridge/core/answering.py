@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import ending, hearing, setup
+from . import ending, hearing, patience, setup
 from . import messages as m
 from .limits import cost_micro_usd
 from .messages import Phase, Reason
@@ -55,12 +55,12 @@ def say(call: Call, event: m.Say, now_ms: int) -> None:
         call.closed_ears.add(event.say_id)
         call.ear.open = False
     call.speaking.utter(event.say_id, f'Say exactly this and nothing else: "{event.text}"')
-    hearing.owe(call, now_ms)
+    patience.owe(call, now_ms)
 
 
 def respond(call: Call, event: m.Respond, now_ms: int) -> None:
     call.speaking.utter(event.say_id, event.instructions)
-    hearing.owe(call, now_ms)
+    patience.owe(call, now_ms)
 
 
 def mark_reached(call: Call, event: m.MarkReached, now_ms: int) -> None:
@@ -105,7 +105,7 @@ def tool_called(call: Call, event: m.ToolCalled, now_ms: int) -> None:
         made.due_ms = now_ms + tool.deadline_ms + TOOL_GRACE_MS
         call.set_timer("tool", call.speaking.conversation.tools.deadline_ms)
         call.out.append(m.ToolWanted(made.call_id, made.name, made.arguments))
-        hearing.owe(call, now_ms, tool.filler_after_ms)
+        patience.owe(call, now_ms, tool.filler_after_ms)
         check_limits(call, now_ms)
 
 
@@ -145,6 +145,8 @@ def tool_finished(call: Call, event: m.ToolFinished) -> None:
 
 def faulted(call: Call, event: m.UpstreamFaulted, now_ms: int) -> None:
     """Most vendor errors leave the session open: an error's code decides, not its arrival."""
+    if event.about == "probe":
+        return
     code = event.code or "unknown"
     call.stats.faults[code] = call.stats.faults.get(code, 0) + 1
     about, _, subject = event.about.partition(":")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import answering, ending, hearing, recovery, setup
+from . import answering, ending, hearing, patience, recovery, setup
 from . import messages as m
 from .ear import Ear
 from .limits import LimitWatch
@@ -88,7 +88,8 @@ class Call:
 
     def _upstream_event(self, event: Event, epoch: int, now_ms: int) -> None:
         if epoch == self.up.epoch and self.up.state is not Leg.CLOSED:
-            self.upstream_ms = now_ms
+            if not ("probe" in self.timers and patience.answered(self, event)):
+                self.upstream_ms = now_ms
             if type(event) is AudioDelta:
                 self.speaking.delta(event, now_ms)
             else:
@@ -159,7 +160,12 @@ class Call:
         stats = self.stats
         stats.frames_in += 1
         stats.bytes_in += event.size_bytes
-        return self.ear.hear(event, now_ms, self.up.epoch)
+        ear = self.ear
+        out = ear.hear(event, now_ms, self.up.epoch)
+        if ear.voice_ended_ms == now_ms and "unheard" not in self.timers:
+            patience.voice(self, now_ms)
+            self._set_deadline()
+        return out
 
     # --- silence, limits and the clock -------------------------------------------------------------------
 
@@ -201,7 +207,9 @@ TIMERS: dict[str, Callable[[Call, int], None]] = {
     "media": ending.media_gap,
     "dial": setup.dial,
     "session": setup.session_stalled,
-    "owed": hearing.owed_due,
+    "owed": patience.owed_due,
+    "probe": patience.no_sign_of_life,
+    "unheard": patience.unheard,
     "tool": answering.tools_late,
     "silence": hearing.still_silent,
     "nudge": hearing.nudge,

@@ -1,9 +1,13 @@
 """The caller's sound on its way up: kept while nobody listens, padded where the carrier left a gap, muted on
 request.
+
+The ear also has a rough idea of its own whether somebody speaks. Turns are the vendor's to find; but a vendor
+that has fallen silent finds none, and then this is all that tells a caller who waits from one who does not.
 """
 
 from __future__ import annotations
 
+from binascii import a2b_base64
 from collections import deque
 from functools import lru_cache
 
@@ -16,6 +20,35 @@ STALLED_MS = 750
 """Without a frame for so long while the caller speaks, silence is put in: voice detection counts audio
 written, not time, so a turn would otherwise never end."""
 STALL_PADDING_MS = 1_000
+VOICE_MS = 200
+"""Of loud sound make an utterance; less is a click or a cough."""
+PAUSE_MS = 700
+"""Of quiet end it."""
+FORGET_MS = 10_000
+"""After which an utterance that nobody answered is no turn any more."""
+
+
+def _magnitude(byte: int) -> int:
+    # ITU-T G.711, mu-law: the byte inverted is sign, three bits of exponent and four of mantissa.
+    exponent, mantissa = (~byte >> 4) & 7, ~byte & 15
+    return ((2 * mantissa + 33) << (exponent + 2)) - 132
+
+
+_QUIET = bytes(byte for byte in range(256) if _magnitude(byte) < 400)
+"""Samples that are no voice: a quiet line stays below -50 dBFS, speech on it is about -20."""
+_LOOKED_AT_CHARACTERS = 108
+"""Of base64 text, a multiple of 4: this is done fifty times a second."""
+
+
+def is_loud(audio: str) -> bool:
+    """Whether a frame may hold a voice: a quarter of its first samples (10 ms of them) are above -38 dBFS.
+    False for what is no base64.
+    """
+    try:
+        sound = a2b_base64(audio[:_LOOKED_AT_CHARACTERS])
+    except ValueError:
+        return False
+    return 4 * len(sound.translate(None, _QUIET)) >= len(sound) > 0
 
 
 @lru_cache(maxsize=64)
@@ -28,9 +61,24 @@ def silence(size_bytes: int) -> str:
 class Ear:
     """Where caller audio goes: upstream as it is while `open`, else kept, the newest `kept_audio_ms` of
     it.
+
+    What was sent of an utterance stays here until it is answered: a session that is lost takes it with it,
+    and the next one shall hear it whole.
     """
 
-    __slots__ = ("_config", "_kept", "_kept_bytes", "_next_at_ms", "dropped", "last_ms", "muted", "open")
+    __slots__ = (
+        "_config",
+        "_kept",
+        "_kept_bytes",
+        "_next_at_ms",
+        "_turn",
+        "dropped",
+        "last_ms",
+        "muted",
+        "open",
+        "voice_ended_ms",
+        "voice_ms",
+    )
 
     def __init__(self, config: CallConfig) -> None:
         self._config = config
@@ -38,6 +86,11 @@ class Ear:
         self.muted = False
         self.dropped = 0
         self.last_ms = 0
+        self.voice_ms = 0
+        """How much of a voice there was in the last utterance."""
+        self.voice_ended_ms = -PAUSE_MS
+        """When it was last heard."""
+        self._turn: deque[CallerAudio] = deque()
         self._next_at_ms: int | None = None
         self._kept: deque[CallerAudio] = deque()
         self._kept_bytes = 0
@@ -49,6 +102,8 @@ class Ear:
         self.last_ms = now_ms
         expected_ms = self._next_at_ms
         self._next_at_ms = event.at_ms + event.size_bytes // self._config.bytes_per_ms
+        if not self.muted:
+            self._listen(event, now_ms)
         if not self.open:
             self._keep(event)
             return []
@@ -57,6 +112,30 @@ class Ear:
         if expected_ms is None or event.at_ms - expected_ms < GAP_MS:
             return [append]
         return [self.padding(min(event.at_ms - expected_ms, MOST_PADDED_MS), epoch), append]
+
+    def speaks(self, now_ms: int) -> bool:
+        """Whether the caller seems to be in the middle of saying something."""
+        return self.voice_ms >= VOICE_MS and now_ms - self.voice_ended_ms < PAUSE_MS
+
+    def answered(self) -> None:
+        """What the caller said last has been answered, or is known in words: it need not be heard again."""
+        self._turn.clear()
+
+    def lose(self) -> None:
+        """Nobody listens any more, and who did has not answered: what the caller was saying is kept, from its
+        beginning.
+        """
+        self.open = False
+        turn, self._turn = self._turn, deque()
+        self._kept.extendleft(reversed(turn))
+        self._kept_bytes += sum(frame.size_bytes for frame in turn)
+        self._bound()
+
+    @property
+    def keeps_a_voice(self) -> bool:
+        """Whether an utterance is among what is kept."""
+        loud_bytes = sum(frame.size_bytes for frame in self._kept if is_loud(frame.audio))
+        return not self.muted and loud_bytes >= VOICE_MS * self._config.bytes_per_ms
 
     def padding(self, ms: int, epoch: int) -> AppendAudio:
         """Silence for sound the carrier did not send."""
@@ -82,9 +161,29 @@ class Ear:
         self._kept_bytes = 0
         return kept
 
+    def _listen(self, event: CallerAudio, now_ms: int) -> None:
+        loud = is_loud(event.audio)
+        if loud:
+            if now_ms - self.voice_ended_ms >= PAUSE_MS:
+                self.voice_ms = 0
+            self.voice_ms += event.size_bytes // self._config.bytes_per_ms
+            self.voice_ended_ms = now_ms
+        turn = self._turn
+        if not self.open or not (loud or turn):
+            return
+        turn.append(event)
+        quiet_ms = now_ms - self.voice_ended_ms
+        if quiet_ms >= (FORGET_MS if self.voice_ms >= VOICE_MS else PAUSE_MS):
+            turn.clear()
+        elif len(turn) * event.size_bytes > self._config.kept_audio_ms * self._config.bytes_per_ms:
+            turn.popleft()
+
     def _keep(self, event: CallerAudio) -> None:
         self._kept.append(event)
         self._kept_bytes += event.size_bytes
+        self._bound()
+
+    def _bound(self) -> None:
         while self._kept_bytes > self._config.kept_audio_ms * self._config.bytes_per_ms:
             self._kept_bytes -= self._kept.popleft().size_bytes
             self.dropped += 1

@@ -6,14 +6,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import answering, ending, recovery
+from . import ending
 from . import messages as m
 from .ear import STALLED_MS
 from .messages import Event, Phase, Reason
-from .upstream_leg import Leg
+from .patience import owe
 
 if TYPE_CHECKING:
     from .call import Call
+
+SEMANTIC_MS = 500
+"""Of silence before detection by meaning calls a turn over, at the least."""
 
 
 def open_ear(call: Call) -> None:
@@ -63,9 +66,15 @@ def speech_stopped(call: Call, now_ms: int) -> None:
     call.speaking.caller_stopped_ms = now_ms
     call.stats.turns += 1
     if not call.config.handler:
-        owe(call, now_ms)
+        owe(call, now_ms, silent_ms=now_ms - pause_ms(call))
         if not call.up.responds:
             call.speaking.ask(f"turn:{call.turn}")
+
+
+def pause_ms(call: Call) -> int:
+    """How long the caller has been silent already when we are told so."""
+    detection = call.speaking.config.turn_detection
+    return detection.silence_duration_ms if isinstance(detection, m.ServerVad) else SEMANTIC_MS
 
 
 def committed(call: Call, event: m.TurnCommitted) -> None:
@@ -162,31 +171,3 @@ def nudge(call: Call, now_ms: int) -> None:
         speaking.play(f"nudge:{call.limits.nudges}", phrase, now_ms)
     else:
         speaking.ask(f"nudge:{call.limits.nudges}", "Ask the caller whether they are still there.")
-
-
-def owe(call: Call, now_ms: int, patience_ms: int | None = None) -> None:
-    """The caller waits for us from now on."""
-    call.speaking.owed.start(now_ms, patience_ms)
-
-
-def owed_due(call: Call, now_ms: int) -> None:
-    """Silence has lasted long enough: a filler; or the model has said nothing for so long that it must be
-    dead.
-    """
-    owed, line = call.speaking.owed, call.speaking.line
-    if owed.since_ms is None or call.ending is not None:
-        owed.stop()
-        return
-    waited_ms = now_ms - max(owed.since_ms, call.upstream_ms)
-    tools = call.speaking.conversation.tools.running
-    if call.up.state is Leg.READY and not tools and waited_ms >= call.config.stalled_ms:
-        call.out.append(m.CloseUpstream(call.up.epoch))
-        recovery.lose(call, "it owes an answer and says nothing", now_ms)
-        return
-    if line.quiet and not call.caller_speaking:
-        name = answering.tool_config(call, tools[0].name).filler if tools else "filler"
-        filler = call.config.phrases.get(name or "")
-        if filler is not None:
-            owed.fillers += 1
-            call.speaking.play(f"filler:{owed.fillers}", filler, now_ms, record=False)
-    owed.sounding_until(max(now_ms, now_ms + line.remaining_ms(now_ms)))

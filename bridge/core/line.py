@@ -192,6 +192,12 @@ class Line:
         """Nothing waits here and nothing is left at the carrier."""
         return not self._waiting and not self.ledger.pending
 
+    def over(self, now_ms: int) -> bool:
+        """Nothing waits here, and what the carrier has must have been played by now: `quiet` as the clock has
+        it, where echoes are late or lost.
+        """
+        return not self._waiting and self.ledger.played_out(now_ms)
+
     def _pace(self, head: _Waiting, now_ms: int, out: list[CarrierCommand]) -> bool:
         """Send slices up to the lead. True when the sound is out whole."""
         slice_bytes = SLICE_MS * self.ledger.bytes_per_ms

@@ -453,6 +453,14 @@ class CancelResponse(Message, frozen=True, gc=False):
     epoch: int = 1
 
 
+class Probe(Message, frozen=True, gc=False):
+    """Ask the session for a sign of life, in any way that changes nothing and is always answered. Whatever
+    comes then is one; an `UpstreamFaulted` about `probe` is nothing else.
+    """
+
+    epoch: int = 1
+
+
 class SendVendorEvent(Message, frozen=True, gc=False):
     """A client event in the vendor's own words, for what this vocabulary does not name (an MCP approval,
     say).
@@ -472,6 +480,7 @@ UpstreamCommand: TypeAlias = (
     | TruncateItem
     | CreateResponse
     | CancelResponse
+    | Probe
     | SendVendorEvent
 )
 
@@ -873,6 +882,9 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     filler_ms: int = 1_500
     stalled_ms: int = 8_000
     """An answer owed for so long, without a word from the model: its session is taken for dead."""
+    probe_ms: int = 1_000
+    """What a model that has fallen silent has for a sign of life, when asked for one; then its session is
+    taken for dead. 0 where the vendor has no answer to a `Probe`: nobody asks."""
     renew_ms: int = 3_000_000
     renew_forced_ms: int = 3_480_000
     renew_again_ms: int = 60_000

@@ -4,35 +4,62 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MOST_SILENT_MS = 1_850
+"""Of silence before a filler, whatever it is for: two seconds are promised, and the way to the caller's ear
+takes its part of them."""
+
 
 @dataclass(slots=True)
 class Owed:
     """The answer we owe. `since_ms` None: nobody waits for us. `silent_ms` is since when the caller has heard
-    nothing.
+    nothing, `due_ms` when they shall hear something.
     """
 
-    first_ms: int
-    """Silence after which the first filler is due; fillers of one wait stay that far apart."""
+    filler_ms: int
+    """Silence after which a filler is due, where nothing else is said; fillers of one wait stay that far
+    apart."""
     since_ms: int | None = None
     silent_ms: int = 0
+    due_ms: int = 0
     fillers: int = 0
+    doubtful: bool = False
+    """Whether an answer is owed at all depends on a model of which we do not know whether it lives."""
 
-    def start(self, now_ms: int, patience_ms: int | None = None) -> None:
-        """From now on an answer is owed (if it was not before). `patience_ms` shortens the wait for the first
-        filler.
+    def start(
+        self,
+        now_ms: int,
+        patience_ms: int | None = None,
+        silent_ms: int | None = None,
+        *,
+        doubtful: bool = False,
+    ) -> None:
+        """From now on an answer is owed (if it was not before). The first filler is due after `patience_ms`,
+        and sooner where the caller has heard nothing since `silent_ms`.
         """
+        self.doubtful = doubtful and (self.since_ms is None or self.doubtful)
         if self.since_ms is None:
             self.since_ms, self.fillers = now_ms, 0
-            self.silent_ms = now_ms - (self.first_ms - patience_ms if patience_ms is not None else 0)
+            self.silent_ms = now_ms if silent_ms is None else min(now_ms, silent_ms)
+            self._due(now_ms + (self.filler_ms if patience_ms is None else patience_ms))
+
+    def go_on(self, now_ms: int) -> None:
+        """The same silence, but what is owed now is something else, and has been asked for only now."""
+        if self.since_ms is not None:
+            self.since_ms = now_ms
+            self._due(now_ms + self.filler_ms)
 
     def stop(self) -> None:
-        self.since_ms = None
+        self.since_ms, self.doubtful = None, False
 
     def sounding_until(self, at_ms: int) -> None:
         """The caller hears something until then."""
         self.silent_ms = max(self.silent_ms, at_ms)
+        self._due(self.silent_ms + self.filler_ms)
 
     @property
     def deadline_ms(self) -> int | None:
         """When the next filler is due."""
-        return None if self.since_ms is None else self.silent_ms + self.first_ms
+        return None if self.since_ms is None else self.due_ms
+
+    def _due(self, due_ms: int) -> None:
+        self.due_ms = min(due_ms, self.silent_ms + max(self.filler_ms, MOST_SILENT_MS))

@@ -219,6 +219,11 @@ class Ledger:
                 position = min(position, first)
         return max(self.acked, min(position, self.sent))
 
+    def played_out(self, now_ms: int) -> bool:
+        """Whether all that was sent must have been played, by the clock alone."""
+        left_bytes = self.sent - self._anchor_bytes
+        return not self.pending or (now_ms - self._anchor_ms) * self.bytes_per_ms >= left_bytes
+
     def heard_bytes(self, span: Span, now_ms: int) -> int:
         """How much of this span the caller would have heard if a clear were sent now."""
         position = self.position(now_ms)

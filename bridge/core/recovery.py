@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import ending, hearing, setup
+from . import ending, hearing, patience, setup
 from . import messages as m
 from .messages import Event, Phase, Reason
 from .upstream_leg import FATAL_CLOSES, Leg, UpstreamSession
@@ -58,7 +58,7 @@ def lose(call: Call, why: str, now_ms: int) -> None:
     call.lost_ms = now_ms
     if call.resume_owed:
         call.speaking.owed.stop()
-        hearing.owe(call, now_ms)
+        patience.owe(call, now_ms)
     call.dialling.begin(now_ms)
     setup.dial(call, now_ms)
 

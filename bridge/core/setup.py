@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import ending, hearing, recovery
+from . import ending, hearing, patience, recovery
 from . import messages as m
 from .messages import Phase, Reason
 from .upstream_leg import Leg, UpstreamSession
@@ -101,7 +101,7 @@ def admit(call: Call, now_ms: int) -> None:
     if call.admitted:
         return
     call.admitted = True
-    hearing.owe(call, now_ms, call.config.filler_dial_ms)
+    patience.owe(call, now_ms, call.config.filler_dial_ms)
     disclosure = call.config.phrases.get(call.config.disclosure)
     if disclosure is not None:
         call.closed_ears.add(call.config.disclosure)
@@ -122,10 +122,11 @@ def begin(call: Call, now_ms: int) -> None:
     call.set_timer("limit", call.limits.goodbye_ms)
     call.out.append(m.CallBegan())
     upstream_ready(call, now_ms)
-    call.speaking.owed.stop()
     if call.config.greeting:
         call.speaking.ask(GREETING, f'Begin the call now. Say: "{call.config.greeting}"')
-        hearing.owe(call, now_ms)
+        call.speaking.owed.go_on(now_ms)
+    else:
+        call.speaking.owed.stop()
 
 
 def upstream_ready(call: Call, now_ms: int) -> None:

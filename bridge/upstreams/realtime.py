@@ -348,6 +348,11 @@ class Realtime:
                 return client_event("input_audio_buffer.commit", "commit")
             case m.ForgetAudio():
                 return client_event("input_audio_buffer.clear", "forget")
+            case m.Probe():
+                # API reference, conversation.item.delete: answered with conversation.item.deleted, "unless
+                # the item does not exist in the conversation history, in which case the server will respond
+                # with an error". So there always is an answer, and nothing is changed.
+                return client_event("conversation.item.delete", "probe", item_id="pb_probe")
             case m.SendVendorEvent(body):
                 return body
             case _:

@@ -118,8 +118,10 @@ class LiveCall:
 
 
 def new_call(**config: Any) -> LiveCall:
-    """A call of which nothing has happened yet."""
-    return LiveCall(Call(m.CallConfig(**config)))
+    """A call of which nothing has happened yet. Its model says what the test says, so nobody asks it for a
+    sign of life.
+    """
+    return LiveCall(Call(m.CallConfig(**{"probe_ms": 0, **config})))
 
 
 @pytest.fixture
@@ -128,7 +130,7 @@ def live_call() -> Any:
 
     def make(**config: Any) -> LiveCall:
         interrupts = config.pop("interrupts", True)
-        call = LiveCall(Call(m.CallConfig(media_gap_ms=10_000_000, **config)))
+        call = LiveCall(Call(m.CallConfig(**{"media_gap_ms": 10_000_000, "probe_ms": 0, **config})))
         call.at(0, m.Started("MZ1", "CA1", "AC1"))
         call.at(0, m.SessionCreated())
         call.at(0, m.SessionUpdated(interrupts=interrupts))

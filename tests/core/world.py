@@ -127,7 +127,9 @@ class World:
         delay_ms, back_ms = DELAYS_MS[setting % 5], DELAYS_MS[setting // 5 % 5]
         self.server = Server(interrupts=bool(setting & 1), names_creates=bool(setting & 2))
         self.carrier = Carrier(lambda: delay_ms, lambda: back_ms)
-        config = m.CallConfig(media_gap_ms=10**9, stalled_ms=10**9, renew_ms=10**9, renew_forced_ms=10**9)
+        config = m.CallConfig(
+            media_gap_ms=10**9, stalled_ms=10**9, probe_ms=0, renew_ms=10**9, renew_forced_ms=10**9
+        )
         self.call = Call(config)
         self.now_ms = 0
         self.asked_for: list[str] = []

@@ -1,0 +1,125 @@
+"""How long we wait for the model, and what the caller hears meanwhile.
+
+Silence is filled before it lasts two seconds. A model that owes an answer and says nothing is asked for a
+sign of life, for a socket can be dead for minutes without anybody being told; one that gives none is taken
+for lost, and so is one that lives and still does not answer. The caller's voice is watched too: to a session
+that is dead they may speak as long as they like, and nobody would tell us of a turn.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import answering, ending, recovery
+from . import messages as m
+from .ear import VOICE_MS
+from .messages import Event
+from .upstream_leg import Leg
+
+if TYPE_CHECKING:
+    from .call import Call
+
+QUIET_MS = 1_000
+"""Without a word from a model that owes an answer, before it is asked for a sign of life."""
+UNHEARD_MS = 900
+"""After the caller's last word. Voice detection ends a turn after half a second of silence, so its word is
+due."""
+THINKING = 3
+"""Times `stalled_ms`: what a model that has begun a response and shows signs of life may take to say
+something."""
+
+
+def owe(call: Call, now_ms: int, patience_ms: int | None = None, silent_ms: int | None = None) -> None:
+    """The caller waits for us from now on, and has heard nothing since `silent_ms`."""
+    call.speaking.owed.start(now_ms, patience_ms, silent_ms)
+
+
+def owed_due(call: Call, now_ms: int) -> None:
+    """Silence has lasted long enough: a filler; or the model has said nothing for so long that it must be
+    dead.
+    """
+    owed, line = call.speaking.owed, call.speaking.line
+    if owed.since_ms is None:
+        return
+    if call.ending is not None:
+        owed.stop()
+        ending.not_generated(call, now_ms)
+        return
+    if stalled(call, now_ms):
+        return
+    if line.over(now_ms) and not call.caller_speaking and not call.ear.speaks(now_ms):
+        tools = call.speaking.conversation.tools.running
+        name = answering.tool_config(call, tools[0].name).filler if tools else "filler"
+        filler = call.config.phrases.get(name or "")
+        if filler is not None:
+            owed.fillers += 1
+            call.speaking.play(f"filler:{owed.fillers}", filler, now_ms, record=False)
+    owed.sounding_until(now_ms + line.remaining_ms(now_ms))
+
+
+def stalled(call: Call, now_ms: int) -> bool:
+    """Whether the model was given up just now: it owes an answer and says nothing."""
+    owed = call.speaking.owed
+    if owed.since_ms is None or call.up.state is not Leg.READY or call.speaking.conversation.tools.running:
+        return False
+    silent_ms = now_ms - max(owed.since_ms, call.upstream_ms)
+    thinks = call.speaking.gate.active is not None
+    if silent_ms >= call.config.stalled_ms * (THINKING if thinks else 1):
+        give_up(call, "it owes an answer and says nothing", now_ms)
+        return True
+    if silent_ms >= QUIET_MS:
+        probe(call, now_ms)
+    return False
+
+
+def give_up(call: Call, why: str, now_ms: int) -> None:
+    """Take the session for lost, whatever its socket says."""
+    call.out.append(m.CloseUpstream(call.up.epoch))
+    recovery.lose(call, why, now_ms)
+
+
+# --- signs of life
+
+
+def probe(call: Call, now_ms: int) -> None:
+    """Ask for a sign of life, unless that was done already."""
+    if call.config.probe_ms and "probe" not in call.timers:
+        call.out.append(m.Probe(call.up.epoch))
+        call.timers["probe"] = now_ms + call.config.probe_ms
+
+
+def answered(call: Call, event: Event) -> bool:
+    """The model lives. Returns whether this was the answer to our question and nothing else."""
+    call.timers.pop("probe", None)
+    if call.speaking.owed.doubtful:
+        call.speaking.owed.stop()
+    return type(event) is m.UpstreamFaulted and event.about == "probe"
+
+
+def no_sign_of_life(call: Call, now_ms: int) -> None:
+    """We asked, and nothing at all has come since."""
+    if call.up.state is Leg.READY:
+        give_up(call, "it gives no sign of life", now_ms)
+
+
+# --- the caller speaks, as far as we can tell
+
+
+def voice(call: Call, now_ms: int) -> None:
+    """The caller has begun to say something."""
+    call.timers["unheard"] = now_ms + UNHEARD_MS
+
+
+def unheard(call: Call, now_ms: int) -> None:
+    """They have said it; whether the model noticed is another matter."""
+    ended_ms = call.ear.voice_ended_ms
+    if now_ms < ended_ms + UNHEARD_MS:
+        call.timers["unheard"] = ended_ms + UNHEARD_MS
+    elif call.ear.voice_ms < VOICE_MS or not call.admitted or call.ending is not None:
+        return
+    elif call.up.state is not Leg.READY:
+        call.resume_owed = True
+        owe(call, now_ms, silent_ms=ended_ms)
+    elif call.ear.open and call.upstream_ms < ended_ms and call.config.probe_ms:
+        call.speaking.owed.start(now_ms, silent_ms=ended_ms, doubtful=True)
+        probe(call, now_ms)
