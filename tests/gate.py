@@ -40,6 +40,8 @@ class Gate:
         self.now_ms = 0
         self.held: deque[m.AppendAudio] = deque()
         self.sent: list[tuple[int, str, str]] = []
+        self.marks: deque[str] = deque()
+        """Names of marks that were sent and not yet echoed, cleared ones too."""
         self.decided: list[tuple[int, m.Action]] = []
         self._sequence = 1
         self._chunk = 0
@@ -74,6 +76,7 @@ class Gate:
             return
         if isinstance(event, m.UpstreamClosed | m.DialFailed):
             self.open.discard(event.epoch)
+            self.held = deque(append for append in self.held if append.epoch != event.epoch)
         self.recorder.happened(self.now_ms, event)
         self._receive(event)
 
@@ -84,7 +87,10 @@ class Gate:
 
     def _due(self, now_ms: int) -> bool:
         """Wake-ups that fell due before; true when the call is over."""
+        woken = 0
         while not self.over and (due_ms := self.call.deadline_ms) is not None and due_ms <= now_ms:
+            woken = woken + 1 if due_ms <= self.now_ms else 0
+            assert woken < 100, f"woken at {self.now_ms} ms again and again"
             self.now_ms = max(self.now_ms, due_ms)
             self.recorder.happened(self.now_ms, m.WakeUp())
             self._receive(m.WakeUp())
@@ -99,6 +105,8 @@ class Gate:
         if isinstance(action, TO_CARRIER):
             frame = self.adapter.write(action)
             self.sent.append((self.now_ms, "carrier", frame))
+            if isinstance(action, m.SendMark):
+                self.marks.append(action.name)
             self.recorder.went(self.now_ms, "carrier", frame)
         elif isinstance(action, TO_UPSTREAM) and action.epoch in self.open:
             self._to_upstream(action)
@@ -225,7 +233,9 @@ class Gate:
         self.event(now_ms, "response.done", epoch, response=body)
 
     def caller_speaks(self, now_ms: int, epoch: int = 1) -> None:
-        self.event(now_ms, "input_audio_buffer.speech_started", epoch, audio_start_ms=now_ms, item_id="item_u")
+        self.event(
+            now_ms, "input_audio_buffer.speech_started", epoch, audio_start_ms=now_ms, item_id="item_u"
+        )
 
     def caller_stops(self, now_ms: int, epoch: int = 1) -> None:
         self.event(now_ms, "input_audio_buffer.speech_stopped", epoch, audio_end_ms=now_ms, item_id="item_u")

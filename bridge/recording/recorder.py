@@ -21,7 +21,7 @@ from .sound import LEAST_CHARACTERS, silence
 RUN_MS: Final = 1_000
 """A run is written down when it is this long, so that a killed process loses little."""
 FRAME_CHARACTERS: Final = 216
-"""Of 160 bytes in base64: the caller's usual frame."""
+"""Of 160 bytes in base64, the caller's usual frame; two of them are padding."""
 FRAME_MS: Final = 20
 
 _COMMANDS: Final = {
@@ -68,7 +68,8 @@ class Recorder:
         self._awaiting = ""
         self._token = ""
         self._payload = ""
-        self._frame: tuple[str, str, int] = ("", "", 0)
+        self._frame = ""
+        self._epoch = 0
         # A line that may stand for several equal ones.
         self._line = ""
         self._times = 0
@@ -96,16 +97,20 @@ class Recorder:
             if name is not None:
                 self._run.append(f"{self._since(now_ms)}k{name}")
             return name is not None
-        if len(sound) == FRAME_CHARACTERS:
-            token = f"{self._since(now_ms)}"
-        elif len(sound) >= LEAST_CHARACTERS:
-            token = f"{self._since(now_ms)}m{size_bytes(sound)}"
-        else:
+        if len(sound) < LEAST_CHARACTERS:
             return False
-        if shapes.step_ms != FRAME_MS:
-            token = f"{token}@{shapes.step_ms}"
-        self._awaiting, self._token, self._payload = "append", token, sound
-        self._frame = ("carrier", frame, 0)
+        if self._run and now_ms - self._run_ms < RUN_MS:
+            since_ms = now_ms - self._now_ms
+            self._now_ms = now_ms
+        else:
+            since_ms = self._since(now_ms)
+        usual = len(sound) == FRAME_CHARACTERS and sound[-2] == "="
+        size = "" if usual else f"m{size_bytes(sound)}"
+        step = "" if shapes.step_ms == FRAME_MS else f"@{shapes.step_ms}"
+        self._awaiting = "append"
+        self._token = f"{since_ms}{size}{step}"
+        self._payload = sound
+        self._frame = frame
         return True
 
     def _delta(self, now_ms: int, frame: str, epoch: int) -> bool:
@@ -114,7 +119,7 @@ class Recorder:
             if len(sound) < LEAST_CHARACTERS:
                 return False
             self._awaiting, self._token = "play", f"{self._since(now_ms)}d{size_bytes(sound)}"
-            self._payload, self._frame = sound, ("upstream", frame, epoch)
+            self._payload, self._frame, self._epoch = sound, frame, epoch
             return True
         shape = self._shapes.words
         if shape is not None and shape.epoch == epoch and (words := shape.value(frame)) is not None:
@@ -173,10 +178,14 @@ class Recorder:
             around = shapes.append
             if self._awaiting == "append" and around is not None and around.epoch == epoch:
                 if frame == f"{around.head}{self._payload}{around.tail}":
-                    self._commit()
+                    self._run.append(self._token)
+                    self._awaiting = ""
+                    if self._sound:
+                        self._sounds.append(self._payload)
                     return True
                 if frame == f"{around.head}{silence(size_bytes(self._payload))}{around.tail}":
-                    self._token = f"{self._token}~"
+                    # Where sound is left out it reads the same.
+                    self._token = f"{self._token}~" if self._sound else self._token
                     self._commit()
                     return True
         elif self._awaiting == "play":
@@ -231,9 +240,9 @@ class Recorder:
         """What usually follows from the last step will not come."""
         if self._awaiting != "mark":
             if not is_clean(self._payload):
+                door, epoch = ("carrier", 0) if self._awaiting == "append" else ("upstream", self._epoch)
                 self._awaiting = ""
-                door, frame, epoch = self._frame
-                self._whole(self._now_ms, door, frame, epoch)
+                self._whole(self._now_ms, door, self._frame, epoch)
                 return
             self._token = f"{self._token}-"
         self._commit()

@@ -74,6 +74,7 @@ class _Stage:
                 return []
         elif isinstance(event, m.UpstreamClosed | m.DialFailed):
             self._reachable.discard(event.epoch)
+            self._held.pop(event.epoch, None)
         return self.call.receive(event, step.t_ms)
 
     def _parse(self, step: Step) -> m.Event | None:
@@ -97,6 +98,17 @@ class _Stage:
             upstream = self._upstreams[epoch] = self._vendor(epoch, NOWHERE)
         return upstream
 
+    def as_usual(self, outputs: list[Output], actions: list[m.Action]) -> bool:
+        """Whether a frame of the caller went up at once, as it did then: nearly every step of a call, so it
+        is answered without the formalities.
+        """
+        if len(outputs) != 1 or len(actions) != 1 or self._held:
+            return False
+        output, action = outputs[0], actions[0]
+        if type(action) is not m.AppendAudio or action.epoch != output.epoch or output.door != "upstream":
+            return False
+        return output.usual and output.frame == self._upstream(action.epoch).write(action)
+
     def answers(self, outputs: list[Output], actions: list[m.Action]) -> Iterator[_Answer]:
         """The actions of one step, each next to its place in the recording."""
         at = 0
@@ -109,7 +121,7 @@ class _Stage:
             epoch = action.epoch if door == "upstream" else 0  # type: ignore[union-attr]
             leg = door in ("carrier", "upstream")
             if not leg or (expected is not None and type(expected.action) is type(action)):
-                if isinstance(action, m.AppendAudio):
+                if isinstance(action, m.AppendAudio) and epoch in self._reachable:
                     self._held.setdefault(epoch, deque()).append(action)
                 yield _Answer(expected, door, epoch, action=action)
             elif self._lost(door, epoch, expected):
@@ -171,28 +183,22 @@ def _differs_strictly(answer: _Answer, sound: bool) -> bool:
     return not same_frame(expected.frame, answer.frame, answer.door)
 
 
-def _differs_in_truth(answer: _Answer) -> bool:
+def _differs_in_truth(answer: _Answer, sound: bool) -> bool:
     expected = answer.expected
     if expected is None or expected.door != answer.door:
         return True
     if answer.action is not None:
-        return expected.action is None or bool(truth_of(expected.action) != truth_of(answer.action))
+        got = shown_action(answer.action, sound=sound)
+        return expected.action is None or bool(truth_of(expected.action) != truth_of(got))
     if expected.frame is None or answer.frame is None:
         return True
     return bool(truth_of_frame(expected.frame) != truth_of_frame(answer.frame))
 
 
-def _true_outputs(outputs: list[Output]) -> list[Output]:
-    return [
-        output
-        for output in outputs
-        if not output.usual
-        and not output.dropped
-        and (
-            (output.action is not None and type(output.action) not in QUIET)
-            or (output.frame is not None and frame_bears_truth(output.frame))
-        )
-    ]
+def _bears_truth(output: Output) -> bool:
+    if output.action is not None:
+        return type(output.action) not in QUIET
+    return output.frame is not None and not output.dropped and frame_bears_truth(output.frame)
 
 
 def _in_words(answer: _Answer) -> str | None:
@@ -276,16 +282,16 @@ def _first(stage: _Stage, step: Step, *, strict: bool, sound: bool, cut_off: boo
     in it.
     """
     outputs = step.outputs
+    differs = _differs_strictly if strict else _differs_in_truth
     try:
         actions = stage.feed(step)
         if not strict:
             actions = [action for action in actions if type(action) not in QUIET]
-            outputs = _true_outputs(outputs) if outputs else outputs
-        if not actions and not outputs:
+            outputs = [output for output in outputs if not output.usual and _bears_truth(output)]
+        if (not actions and not outputs) or stage.as_usual(outputs, actions):
             return None
         for answer in stage.answers(outputs, actions):
-            differs = _differs_strictly(answer, sound) if strict else _differs_in_truth(answer)
-            if differs and not (cut_off and answer.expected is None):
+            if differs(answer, sound) and not (cut_off and answer.expected is None):
                 return answer.expected, _in_words(answer), None
     except Exception as error:  # noqa: BLE001  what a bug of ours raises is what the replay was asked for
         return outputs[0] if outputs else None, f"{type(error).__name__} raised: {error}", error

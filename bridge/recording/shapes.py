@@ -12,16 +12,12 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-_SEQUENCE: Final = re.compile(r'"sequenceNumber":"(\d{1,15})"')
-_CALLER: Final = re.compile(
-    r'(.*?"sequenceNumber":")(\d{1,15})(".*?"chunk":")(\d{1,15})(".*?"timestamp":")(\d{1,15})(".*?"payload":")'
-    r'([^"]+)(".*)',
-    re.DOTALL,
-)
-_ECHO: Final = re.compile(r'(.*?"sequenceNumber":")(\d{1,15})(".*?"name":")(\d{1,15})(".*)', re.DOTALL)
-_PLAY: Final = re.compile(r'(.*?"payload":")([^"]+)(".*)', re.DOTALL)
-_MARK: Final = re.compile(r'(.*?"name":")(\d{1,15})(".*)', re.DOTALL)
-_APPEND: Final = re.compile(r'(.*?"audio":")([^"]+)(".*)', re.DOTALL)
+_SEQUENCE: Final = '"sequenceNumber":"'
+_CALLER: Final = (_SEQUENCE, '"chunk":"', '"timestamp":"', '"payload":"')
+_ECHO: Final = (_SEQUENCE, '"name":"')
+MOST_DIGITS: Final = 15
+"""Of a counter or a clock: what a run can hold."""
+
 _DELTA: Final = re.compile(r'"type"\s*:\s*"response\.(?:output_)?(audio|audio_transcript|text)\.delta"')
 _STRING: Final = r'"([^"\\]*(?:\\.[^"\\]*)*)"'
 _NEW: Final = {key: re.compile(rf'"{key}"\s*:\s*{_STRING}') for key in ("event_id", "delta", "obfuscation")}
@@ -33,6 +29,33 @@ class _Around(NamedTuple):
     head: str
     tail: str
     epoch: int = 0
+
+
+def _split(frame: str, keys: tuple[str, ...]) -> tuple[list[str], list[str]] | None:
+    """The frame around the texts behind these keys, and the texts; None if it does not have all of them, in
+    this order.
+    """
+    pieces: list[str] = []
+    values: list[str] = []
+    done = 0
+    for key in keys:
+        start = frame.find(key, done) + len(key)
+        end = frame.find('"', start)
+        if start < len(key) or end < 0:
+            return None
+        pieces.append(frame[done:start])
+        values.append(frame[start:end])
+        done = end
+    return [*pieces, frame[done:]], values
+
+
+def _around(frame: str, key: str, epoch: int = 0) -> _Around | None:
+    found = _split(frame, (key,))
+    return None if found is None else _Around(found[0][0], found[0][1], epoch)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS
 
 
 class Delta:
@@ -56,9 +79,7 @@ class Delta:
             if not frame.startswith(piece, at):
                 return None
             start = at + len(piece)
-            at = frame.find('"', start)
-            while at > start and frame[at - 1] == "\\":
-                at = _after_escape(frame, start, at)
+            at = _end_of_string(frame, start)
             if at < 0:
                 return None
             if number == self._value_at:
@@ -70,12 +91,18 @@ class Delta:
         return "".join(text for pair in zip(self._pieces, [*news, ""], strict=True) for text in pair)
 
 
-def _after_escape(frame: str, start: int, quote: int) -> int:
-    """The quote itself if the backslash before it is one that is escaped, else the next quote."""
-    backslashes = 0
-    while quote - backslashes > start and frame[quote - backslashes - 1] == "\\":
-        backslashes += 1
-    return quote if backslashes % 2 == 0 else frame.find('"', quote + 1)
+def _end_of_string(frame: str, start: int) -> int:
+    """Where the JSON string that begins here has its closing quote; -1 if it has none."""
+    at = frame.find('"', start)
+    while at > start and frame[at - 1] == "\\":
+        # After an odd number of backslashes the quote is escaped.
+        backslashes = 1
+        while at - backslashes > start and frame[at - backslashes - 1] == "\\":
+            backslashes += 1
+        if backslashes % 2 == 0:
+            break
+        at = frame.find('"', at + 1)
+    return at
 
 
 class Shapes:
@@ -121,24 +148,26 @@ class Shapes:
                 self.words = shape
 
     def _learn_carrier(self, frame: str) -> None:
-        if '"event":"media"' in frame and (found := _CALLER.fullmatch(frame)):
-            a, _, b, chunk, c, stamp_ms, d, _, tail = found.groups()
-            self._caller = (a, b, c, d, tail)
-            self._chunk, self._stamp_ms = int(chunk), int(stamp_ms)
-        elif '"event":"mark"' in frame and (found := _ECHO.fullmatch(frame)):
-            self._echo = (found[1], found[3], found[5])
-        if found := _SEQUENCE.search(frame):
-            self._sequence = int(found[1])
+        if '"event":"media"' in frame and (found := _split(frame, _CALLER)):
+            (a, b, c, d, tail), (_, chunk, stamp_ms, _) = found
+            if _is_number(chunk) and _is_number(stamp_ms):
+                self._caller = (a, b, c, d, tail)
+                self._chunk, self._stamp_ms = int(chunk), int(stamp_ms)
+        elif '"event":"mark"' in frame and (found := _split(frame, _ECHO)):
+            a, b, tail = found[0]
+            self._echo = (a, b, tail)
+        if (found := _split(frame, (_SEQUENCE,))) and _is_number(found[1][0]):
+            self._sequence = int(found[1][0])
 
     def went(self, door: str, frame: str, epoch: int) -> None:
         """A frame that went out does."""
         if door == "upstream":
-            if '"type":"input_audio_buffer.append"' in frame and (found := _APPEND.fullmatch(frame)):
-                self.append = _Around(found[1], found[3], epoch)
-        elif '"event":"media"' in frame and (found := _PLAY.fullmatch(frame)):
-            self.play = _Around(found[1], found[3])
-        elif '"event":"mark"' in frame and (found := _MARK.fullmatch(frame)):
-            self.mark = _Around(found[1], found[3])
+            if '"type":"input_audio_buffer.append"' in frame:
+                self.append = _around(frame, '"audio":"', epoch) or self.append
+        elif '"event":"media"' in frame:
+            self.play = _around(frame, '"payload":"') or self.play
+        elif '"event":"mark"' in frame:
+            self.mark = _around(frame, '"name":"') or self.mark
 
     # frames of the caller
 
@@ -149,19 +178,20 @@ class Shapes:
         if self._caller is None:
             return None
         a, b, c, d, tail = self._caller
-        head = f"{a}{self._sequence + 1}{b}{self._chunk + 1}{c}"
+        sequence, chunk = self._sequence + 1, self._chunk + 1
+        head = f"{a}{sequence}{b}{chunk}{c}"
         if not frame.startswith(head):
             return None
-        end = frame.find('"', len(head))
-        stamp = frame[len(head) : end]
+        at = len(head)
+        end = frame.find('"', at)
+        stamp = frame[at:end]
         start, stop = end + len(d), len(frame) - len(tail)
         if start >= stop or not frame.startswith(d, end) or not frame.endswith(tail) or not stamp.isdecimal():
             return None
-        stamp_ms = int(stamp[:16])
-        if str(stamp_ms) != stamp:
+        stamp_ms = int(stamp[:MOST_DIGITS])
+        if f"{stamp_ms}" != stamp:
             return None
-        self._sequence += 1
-        self._chunk += 1
+        self._sequence, self._chunk = sequence, chunk
         self.step_ms = stamp_ms - self._stamp_ms
         self._stamp_ms = stamp_ms
         return frame[start:stop]
@@ -185,7 +215,7 @@ class Shapes:
         a, b, tail = self._echo
         head = f"{a}{self._sequence + 1}{b}"
         name = frame[len(head) : len(frame) - len(tail)]
-        if not (name.isdecimal() and name.isascii() and frame.startswith(head) and frame.endswith(tail)):
+        if not (_is_number(name) and frame.startswith(head) and frame.endswith(tail)):
             return None
         self._sequence += 1
         return name
@@ -203,7 +233,7 @@ def mark_name(frame: str, shape: _Around | None) -> str | None:
     if shape is None or not frame.startswith(shape.head) or not frame.endswith(shape.tail):
         return None
     name = frame[len(shape.head) : len(frame) - len(shape.tail)]
-    return name if name.isdecimal() and name.isascii() else None
+    return name if _is_number(name) else None
 
 
 def put(text: str, shape: _Around | None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -25,8 +24,7 @@ _TOKEN: Final = re.compile(
 FRAME_BYTES: Final = 160
 
 
-@dataclass(slots=True)
-class Output:
+class Output(msgspec.Struct):
     """What a recording has of one action: a frame that left (`frame`) or was thrown away (`dropped`), or a
     decision (`action`). `usual` is one that a run implies.
     """
@@ -41,8 +39,7 @@ class Output:
     late_ms: int | None = None
 
 
-@dataclass(slots=True)
-class Step:
+class Step(msgspec.Struct):
     """One thing that happened: a frame at a door, or an `event` that was no frame. `number` counts the steps
     of a line from 1.
     """
@@ -54,7 +51,7 @@ class Step:
     epoch: int = 0
     event: m.Event | None = None
     number: int = 1
-    outputs: list[Output] = field(default_factory=list)
+    outputs: list[Output] = []
 
 
 class Recording:

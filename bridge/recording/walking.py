@@ -1,0 +1,56 @@
+"""Goes through a recording step by step, with the call as it was at each of them: for pictures and tests that
+look at more than the first difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from bridge.core import messages as m
+from bridge.core.call import Call
+
+from .header import Header
+from .replaying import Parts, _Stage
+from .steps import Recording, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """One step: what the recording has of it, what the core did about it now, and the call after it. `error`
+    is what the core or an adapter raised; then there is no further step.
+    """
+
+    step: Step
+    actions: list[m.Action]
+    call: Call
+    error: Exception | None = None
+
+
+class Walk:
+    """One walk through a recording; iterate over it, once. Raises ConfigError for what is no recording, as
+    `replay` does. `recording` says how it ends when the walk is over.
+    """
+
+    def __init__(self, lines: Iterable[str], parts: Parts | None = None) -> None:
+        self.recording = Recording(lines)
+        self._stage = _Stage(self.recording.header, parts or Parts())
+
+    @property
+    def header(self) -> Header:
+        return self.recording.header
+
+    @property
+    def call(self) -> Call:
+        """The call as it stands."""
+        return self._stage.call
+
+    def __iter__(self) -> Iterator[Walked]:
+        stage = self._stage
+        for step in self.recording.steps():
+            try:
+                actions = stage.feed(step)
+            except Exception as error:  # noqa: BLE001  a call that broke is what somebody wants to look at
+                yield Walked(step, [], stage.call, error)
+                return
+            yield Walked(step, actions, stage.call)
