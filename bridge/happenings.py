@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Final, TypeAlias
+
+from .core.messages import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +69,18 @@ class Outgoing:
     text: str
     metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     said: Said | None = None
+
+
+ENDED_BY: Final[Mapping[Reason, str]] = {
+    Reason.CALLER_HUNG_UP: "caller",
+    Reason.CARRIER_LOST: "carrier",
+    Reason.NO_MEDIA: "carrier",
+    Reason.UNCLAIMED: "carrier",
+    Reason.UPSTREAM_LOST: "model",
+    Reason.UPSTREAM_UNREACHABLE: "model",
+    Reason.UPSTREAM_REFUSED: "model",
+    Reason.WE_HUNG_UP: "us",
+    Reason.TRANSFERRED: "us",
+    Reason.HANDLER_FAILED: "us",
+}
+"""Which side ended a call, by its reason; any other is the bridge's own."""

@@ -14,13 +14,13 @@ from collections.abc import AsyncIterator, Awaitable, Collection, Generator, Map
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .clips import sound_of
 from .core import messages as m
 from .errors import CallEnded
 from .feeds import Feed, TurnAudio
-from .happenings import Digit, Happening, Outgoing, Said, Silence, Turn
+from .happenings import ENDED_BY, Digit, Happening, Outgoing, Said, Silence, Turn
 from .prices import Bill, Cost
 
 if TYPE_CHECKING:
@@ -313,8 +313,8 @@ class Session:
 
     async def call(self, tool: object, /, **arguments: Any) -> Any:
         """Run a tool, by its name or itself, as when the model calls it: with its deadline, sync ones in the
-        pool. Returns its result. Raises ValueError for an unknown name or wrong arguments, TimeoutError past
-        its deadline, what the tool raises, and CallEnded.
+        pool, but without asking for approval. Returns its result. Raises ValueError for an unknown name or
+        wrong arguments, TimeoutError past its deadline, what the tool raises, and CallEnded.
         """
         self.check()
         return await self._bridge.call(tool, arguments)
@@ -396,20 +396,3 @@ class Session:
         feeds: list[Feed[Any]] = [self._input, *self._watchers, *self._listeners]
         for feed in feeds:
             feed.close()
-
-
-ENDED_BY: Final[Mapping[m.Reason, str]] = {
-    m.Reason.CALLER_HUNG_UP: "caller",
-    m.Reason.CARRIER_LOST: "carrier",
-    m.Reason.NO_MEDIA: "carrier",
-    m.Reason.UNCLAIMED: "carrier",
-    m.Reason.UPSTREAM_LOST: "model",
-    m.Reason.UPSTREAM_UNREACHABLE: "model",
-    m.Reason.UPSTREAM_REFUSED: "model",
-    m.Reason.WE_HUNG_UP: "us",
-    m.Reason.TRANSFERRED: "us",
-    m.Reason.HANDLER_FAILED: "us",
-}
-"""Which side ended a call, by its reason; any other is the bridge's own."""
-
-SESSION_EVENTS: Final = get_args(m.SessionEvent)

@@ -102,7 +102,8 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Let the model call this function, async or sync: `@tool`, or `@tool(deadline_ms=3_000)`.
 
     Its hints make the schema, its docstring the description; a parameter annotated `Session` gets the call's
-    session. It returns text, or anything JSON can hold; the model reads at most 16 KiB of it.
+    session, whose methods are for async tools: a sync one runs in a thread and may only look at what it is
+    (`fields`, `metadata`). It returns text, or anything JSON can hold; the model reads at most 16 KiB of it.
 
     `deadline_ms` after which the model is told that it failed. `filler` names the phrase played when its
     answer has been owed for `filler_after_ms`; None for none. With `needs_approval` the agent's `approve` is

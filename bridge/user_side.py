@@ -11,7 +11,7 @@ import datetime as dt
 import functools
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, get_args
 
 from .agent import Agent, roster
 from .agent_config import Casting
@@ -20,7 +20,6 @@ from .core.stats import Stats
 from .errors import ConfigError
 from .mcp import FillingSocket
 from .prices import Bill
-from .session import SESSION_EVENTS
 from .sockets import Socket
 from .tool_calls import log_failure
 from .user_call import UserCall
@@ -28,6 +27,7 @@ from .user_loop import CALL_SID, Late, Loop, UserLoop, run
 
 logger = logging.getLogger("bridge.user")
 
+SESSION_EVENTS: Final = get_args(m.SessionEvent)
 MOST_PREPARED: Final = 1_000
 """Calls whose agent was resolved and whose stream has not come; the oldest are forgotten."""
 RESOLVE_GRACE_S: Final = 0.25
@@ -164,9 +164,7 @@ class UserSide:
 
     async def _resolve(self, fields: Mapping[str, str]) -> Agent:
         """On the user loop. Never raises."""
-        resolver = self.agent.resolver
-        if resolver is None:
-            return self.agent
+        resolver = self.agent.resolver or (lambda _fields: None)
         try:
             answer = await run(self.loop, functools.partial(resolver, fields), self.agent.resolver_ms)
             return self._changed(answer)

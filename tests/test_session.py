@@ -24,6 +24,7 @@ from bridge.errors import CallEnded
 from bridge.feeds import Feed
 from bridge.happenings import Digit, Said, Silence, Turn
 from bridge.session import Session
+from bridge.user_loop import CALL_SID
 from tests.agents.door import Door, heard, settled
 from tests.agents.line import items, live_call
 from tests.agents.virtual_time import run
@@ -745,3 +746,27 @@ def test_a_handler_begins_with_the_call_and_once() -> None:
 
     run(call())
     assert begun == ["CA1"]
+
+
+def test_what_user_code_wishes_after_the_audio_loop_is_gone_comes_to_nothing() -> None:
+    async def call() -> Door:
+        return await Door(Agent()).begin()
+
+    door = run(call())
+    door.session.interrupt()
+    assert door.wishes == []
+
+
+def test_a_log_line_of_user_code_can_name_its_call() -> None:
+    named: list[str] = []
+
+    async def handler(_session: Session) -> None:
+        named.append(CALL_SID.get())
+
+    async def call() -> None:
+        await Door(Agent(handler=handler)).begin()
+        await settled()
+
+    run(call())
+    assert named == ["CA1"]
+    assert CALL_SID.get() == ""
