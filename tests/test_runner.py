@@ -1,0 +1,534 @@
+"""The gate of a call: what comes in, in which order, and what leaves. Sockets are in memory, time is ours."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import selectors
+from base64 import b64encode
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from bridge.carriers import Twilio
+from bridge.core import messages as m
+from bridge.core.call import Call
+from bridge.doubles.carrier_frames import CarrierFrames
+from bridge.frames import Message
+from bridge.runner import BACKLOG_MS, OUTBOX_BYTES, Runner
+from bridge.sockets import DialError
+from bridge.streams import OnClose, OnFrame
+from bridge.upstreams import Dial, OpenAI
+
+CALL, ACCOUNT, STREAM = f"CA{1:032x}", f"AC{1:032x}", f"MZ{1:032x}"
+LOUD = b"\x10" * 160
+
+
+# --- time --------------------------------------------------------------------------------------------------
+
+
+class Clock(selectors.SelectSelector):
+    """Whoever waits for time to pass has waited."""
+
+    now_s = 1_000.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        assert timeout is not None, "everybody waits for something that never comes"
+        self.now_s += max(0.0, timeout)
+        return super().select(0)
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self.clock = Clock()
+        super().__init__(self.clock)
+
+    def time(self) -> float:
+        return self.clock.now_s
+
+
+def in_virtual_time(work: Callable[[], Awaitable[None]]) -> None:
+    """Runs that to its end; nothing may escape into the loop, and no task be left on it."""
+    escaped: list[dict[str, Any]] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: escaped.append(context))
+        await work()
+        await asyncio.sleep(0.001)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(main())
+    assert escaped == []
+
+
+# --- sockets -----------------------------------------------------------------------------------------------
+
+
+class FakeSocket:
+    """A leg in memory. `answer` is called with each frame before `send` returns, as a real write may."""
+
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+        self.codes: list[int] = []
+        self.outbox_bytes = 0
+        self.answer: Callable[[Message], None] = lambda _frame: None
+        self.says: OnFrame
+        self.ends: OnClose
+
+    def start(self, on_frame: OnFrame, on_close: OnClose) -> None:
+        self.says, self.ends = on_frame, on_close
+
+    def send(self, frame: Message) -> None:
+        self.sent.append(frame)
+        self.answer(frame)
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        if not self.codes:
+            asyncio.get_running_loop().call_later(0.001, self.ends, code, reason)
+            self.codes.append(code)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(frame) for frame in self.sent]
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if kind in (event.get("type"), event.get("event"))]
+
+
+class Notes:
+    """A recorder that writes everything down as it is told: (ms, what, what of it)."""
+
+    def __init__(self) -> None:
+        self.all: list[tuple[int, str, Any]] = []
+        self.closed = 0
+
+    def came(self, now_ms: int, door: str, frame: Message, epoch: int = 0) -> None:
+        self.all.append((now_ms, f"came {door} {epoch}", frame))
+
+    def happened(self, now_ms: int, event: m.Event) -> None:
+        self.all.append((now_ms, "happened", event))
+
+    def went(self, now_ms: int, door: str, frame: Message, epoch: int = 0) -> None:
+        self.all.append((now_ms, f"went {door} {epoch}", frame))
+
+    def dropped(self, now_ms: int, door: str, frame: Message, epoch: int = 0) -> None:
+        self.all.append((now_ms, f"dropped {door} {epoch}", frame))
+
+    def decided(self, now_ms: int, action: m.Action) -> None:
+        self.all.append((now_ms, "decided", action))
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def of(self, what: str) -> list[Any]:
+        return [thing for _, noted, thing in self.all if noted.startswith(what)]
+
+
+class Table:
+    """One call on its gate, with both sockets in hand."""
+
+    def __init__(self, call: Any = None, **config: Any) -> None:
+        self.call = Call(m.CallConfig(**config)) if call is None else call
+        self.notes = Notes()
+        self.told: list[tuple[int, m.Action]] = []
+        self.carrier = FakeSocket()
+        self.models: list[FakeSocket] = []
+        self.dialled: list[Dial] = []
+        self.refuse: list[Exception] = []
+        self.dial_s = 0.0
+        self.frames = CarrierFrames(CALL, ACCOUNT, STREAM)
+        self.runner = Runner(
+            self.call,
+            Twilio(),
+            OpenAI,
+            self.dial,
+            observe=lambda action, now_ms: self.told.append((now_ms, action)),
+            recorder=self.notes,
+        )
+
+    async def dial(self, dialled: Dial) -> FakeSocket:
+        self.dialled.append(dialled)
+        await asyncio.sleep(self.dial_s)
+        if self.refuse:
+            raise self.refuse.pop(0)
+        self.models.append(FakeSocket())
+        return self.models[-1]
+
+    def start(self) -> None:
+        """The carrier's stream begins, and is proven."""
+        self.runner.attach(self.carrier, [self.frames.start({})])
+        self.runner.feed(m.Admitted())
+
+    def model(self, kind: str, number: int = -1, **fields: Any) -> None:
+        self.models[number].says(json.dumps({"type": kind, "event_id": "event_1", **fields}))
+
+    def configure(self, number: int = -1) -> None:
+        pcmu = {"type": "audio/pcmu"}
+        tree = {"type": "realtime", "audio": {"input": {"format": pcmu}, "output": {"format": pcmu}}}
+        self.model("session.created", number, session={"id": "sess_1"})
+        self.model("session.updated", number, session=tree)
+
+    async def live(self) -> None:
+        """Both legs are up, nothing is said yet."""
+        self.start()
+        await asyncio.sleep(self.dial_s + 0.001)
+        self.configure()
+
+    def hears(self, sound: bytes = LOUD, at_ms: int = 100) -> None:
+        self.carrier.says(self.frames.media(sound, at_ms))
+
+    def speaks(self, ms: int, item: str = "item_1", number: int = -1) -> None:
+        ids = {"response_id": "resp_1", "item_id": item, "output_index": 0, "content_index": 0}
+        self.model("response.output_audio.delta", number, **ids, delta=b64encode(b"\x01" * 8 * ms).decode())
+
+    @property
+    def ended(self) -> list[m.Ended]:
+        return [action for _, action in self.told if isinstance(action, m.Ended)]
+
+
+# --- one after the other -----------------------------------------------------------------------------------
+
+
+def test_a_write_that_calls_back_before_it_returns() -> None:
+    """The echo comes from within the send of its mark: the delta that is being fed is finished first."""
+
+    async def main() -> None:
+        table = Table()
+        await table.live()
+
+        def echo(frame: Message) -> None:
+            event = json.loads(frame)
+            if event["event"] == "mark":
+                table.carrier.says(table.frames.mark(event["mark"]["name"]))
+
+        table.carrier.answer = echo
+        table.speaks(500)
+        order = [what for _, what, _ in table.notes.all if "er 0" in what or "came" in what][-4:]
+        assert order == ["came upstream 1", "went carrier 0", "went carrier 0", "came carrier 0"]
+        assert table.call.speaking.line.ledger.acked == 500 * 8
+        table.carrier.says(table.frames.stop())
+        await table.runner.closed
+
+    in_virtual_time(main)
+
+
+def test_a_frame_is_read_when_its_turn_has_come() -> None:
+    """Adapters remember what they read, and a replay reads in the order of the recording."""
+
+    async def main() -> None:
+        read: list[str] = []
+
+        class Script:
+            config = m.CallConfig()
+            deadline_ms = None
+
+            def receive(self, event: m.Event, _now_ms: int) -> list[m.Action]:
+                read.append(type(event).__name__)
+                marks: list[m.Action] = [m.SendMark("1"), m.SendMark("2")]
+                return marks if isinstance(event, m.Started) else []
+
+        class Reading(Twilio):
+            def parse(self, frame: Message) -> Any:
+                read.append("read")
+                return super().parse(frame)
+
+        table = Table(Script())
+        table.runner.carrier = Reading()
+        table.carrier.answer = lambda _frame: table.runner._carrier_frame(table.frames.mark("1"))
+        table.runner.attach(table.carrier, [table.frames.start({})])
+        assert read == ["read", "Started", "read", "MarkReached", "read", "MarkReached"]
+
+    in_virtual_time(main)
+
+
+def test_frames_that_mean_nothing_are_recorded_too() -> None:
+    async def main() -> None:
+        table = Table()
+        await table.live()
+        table.model("rate_limits.updated", rate_limits=[])
+        table.carrier.says('{"event":"weather"}')
+        assert [json.loads(frame) for frame in table.notes.of("came")[-2:]] == [
+            {"type": "rate_limits.updated", "event_id": "event_1", "rate_limits": []},
+            {"event": "weather"},
+        ]
+        table.carrier.says(table.frames.stop())
+        await table.runner.closed
+
+    in_virtual_time(main)
+
+
+# --- time is an input --------------------------------------------------------------------------------------
+
+
+def test_wake_ups_are_recorded_as_inputs_at_their_time() -> None:
+    async def main() -> None:
+        table = Table(unclaimed_ms=1_500)
+        table.runner.feed(m.Ringing())
+        await table.runner.closed
+        wakes = [(now_ms, thing) for now_ms, _, thing in table.notes.all if thing == m.WakeUp()]
+        assert wakes[-1] == (1_500, m.WakeUp())
+        assert table.notes.all[0] == (0, "happened", m.Ringing())
+        assert table.notes.of("decided")[-1] == table.ended[0] == m.Ended(m.Reason.UNCLAIMED)
+        assert table.notes.closed == 1
+
+    in_virtual_time(main)
+
+
+def test_the_clock_never_runs_backwards_and_never_short_of_a_deadline() -> None:
+    async def main() -> None:
+        times: list[int] = []
+
+        class Script:
+            config = m.CallConfig()
+            deadline_ms: int | None = 333
+
+            def receive(self, event: m.Event, now_ms: int) -> list[m.Action]:
+                times.append(now_ms)
+                self.deadline_ms = None if isinstance(event, m.WakeUp) else 333
+                return []
+
+        table = Table(Script())
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        table.runner.feed(m.Ringing())
+        await asyncio.sleep(0.2)
+        table.runner.feed(m.Admitted())
+        loop.clock.now_s -= 0.1
+        table.runner.feed(m.Admitted())
+        loop.clock.now_s += 0.1
+        # Loops may fire a touch early: uvloop rounds to milliseconds.
+        early = table.runner._timer
+        assert early is not None
+        loop.clock.now_s += 0.1325
+        early._run()
+        early.cancel()
+        assert times == [0, 200, 200, 333]
+
+    in_virtual_time(main)
+
+
+# --- sessions have numbers ---------------------------------------------------------------------------------
+
+
+def test_what_is_said_to_a_session_that_is_over_goes_nowhere() -> None:
+    """A lost session is followed by another; each hears its own, and the recording says which."""
+
+    async def main() -> None:
+        table = Table()
+        await table.live()
+        table.hears()
+        assert len(table.models[0].of("input_audio_buffer.append")) == 1
+        table.models[0].ends(1011, "gone")
+        await asyncio.sleep(0.001)
+        assert len(table.models) == 2
+        table.hears(at_ms=120)
+        assert len(table.models[0].of("input_audio_buffer.append")) == 1
+        table.configure()
+        table.hears(at_ms=140)
+        assert len(table.models[1].of("input_audio_buffer.append")) == 2  # what was kept, and this one
+        table.speaks(50, "item_9", number=0)  # a word of the dead
+        assert table.carrier.of("media") == []
+        epochs = {what for _, what, _ in table.notes.all if "upstream" in what}
+        assert epochs == {"came upstream 1", "went upstream 1", "came upstream 2", "went upstream 2"}
+        table.carrier.says(table.frames.stop())
+        await table.runner.closed
+        assert [model.codes for model in table.models] == [[], [1000]]
+
+    in_virtual_time(main)
+
+
+def test_a_session_that_is_still_being_dialled_when_the_caller_leaves() -> None:
+    async def main() -> None:
+        table = Table()
+        table.dial_s = 2.0
+        table.start()
+        await asyncio.sleep(0.5)
+        table.carrier.says(table.frames.stop())
+        await table.runner.closed
+        assert (table.models, len(table.dialled)) == ([], 1)
+
+    in_virtual_time(main)
+
+
+def test_what_the_caller_says_while_the_model_is_dialled_is_kept() -> None:
+    async def main() -> None:
+        table = Table()
+        table.dial_s = 1.0
+        table.start()
+        for number in range(10):
+            table.hears(bytes([number]) * 160, at_ms=100 + 20 * number)
+        await asyncio.sleep(1.001)
+        table.configure()
+        sent = [event["audio"] for event in table.models[0].of("input_audio_buffer.append")]
+        assert sent == [b64encode(bytes([number]) * 160).decode() for number in range(10)]
+        table.carrier.says(table.frames.stop())
+        await table.runner.closed
+
+    in_virtual_time(main)
+
+
+def test_a_refused_dial_is_tried_again_and_one_that_breaks_ends_the_call(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        table = Table()
+        table.refuse = [DialError("timeout", "no websocket within 3 s"), OverflowError("a bug")]
+        table.start()
+        await table.runner.closed
+        assert len(table.dialled) == 2
+        assert m.DialFailed(1, 0, "timeout", 0) in table.notes.of("happened")
+        assert table.ended == [m.Ended(m.Reason.BROKEN, "OverflowError('a bug')")]
+        assert table.carrier.codes == [1011]
+
+    in_virtual_time(main)
+    assert len(caplog.records) == 1
+
+
+# --- a bug of ours -----------------------------------------------------------------------------------------
+
+APOLOGY = m.Sound(b64encode(b"\x22" * 8_000).decode(), 8_000, "Sorry.")
+
+
+def breaks(table: Table, at: type[m.Message]) -> None:
+    """From here on the core raises when such an event comes."""
+    receive = table.call.receive
+
+    def broken(event: m.Event, now_ms: int) -> list[m.Action]:
+        if isinstance(event, at):
+            raise ZeroDivisionError("a bug")
+        return receive(event, now_ms)
+
+    table.call.receive = broken
+
+
+def test_a_bug_in_the_core_ends_that_call_only_with_an_apology(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        table, other = Table(phrases={"apology": APOLOGY}), Table()
+        await table.live()
+        await other.live()
+        table.speaks(500)
+        breaks(table, m.DigitPressed)
+        table.carrier.says(table.frames.dtmf("5"))
+        table.hears()
+        table.speaks(50)
+        assert [event["event"] for event in table.carrier.events[-2:]] == ["clear", "media"]
+        assert table.carrier.of("media")[-1]["media"]["payload"] == APOLOGY.audio
+        assert table.models[0].codes == [1000]
+        assert table.notes.closed == 1
+        await asyncio.sleep(0.9)
+        assert table.carrier.codes == []
+        await table.runner.closed
+        assert table.carrier.codes == [1011]
+        assert table.ended == [m.Ended(m.Reason.BROKEN, "ZeroDivisionError('a bug')")]
+
+        other.hears()
+        assert other.models[0].of("input_audio_buffer.append")
+        other.carrier.says(other.frames.stop())
+        await other.runner.closed
+
+    in_virtual_time(main)
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("at", [m.Started, m.CallerAudio, m.WakeUp, m.AudioDelta, m.CarrierClosed])
+def test_wherever_it_breaks_both_sockets_are_closed(at: type[m.Message]) -> None:
+    async def main() -> None:
+        table = Table(media_gap_ms=400)
+        breaks(table, at)
+        table.start()
+        await asyncio.sleep(0.001)
+        if table.models and not table.ended:
+            table.configure()
+            table.hears()
+            table.speaks(20)
+        if at is m.CarrierClosed:
+            table.carrier.ends(1006, "")
+        await asyncio.wait_for(table.runner.closed, 5)
+        assert [ended.reason for ended in table.ended] == [m.Reason.BROKEN]
+        assert all(model.codes == [1000] for model in table.models)
+
+    in_virtual_time(main)
+
+
+def test_a_shut_down_does_not_wait_for_the_apology() -> None:
+    async def main() -> None:
+        table = Table(phrases={"apology": APOLOGY})
+        await table.live()
+        breaks(table, m.DigitPressed)
+        table.carrier.says(table.frames.dtmf("5"))
+        assert table.carrier.codes == []
+        table.runner.feed(m.ShutDown())
+        assert table.carrier.codes == [1011]
+        await table.runner.closed
+        await asyncio.sleep(2)
+
+    in_virtual_time(main)
+
+
+def test_an_observer_that_raises_ends_the_call_too() -> None:
+    """At the end itself, too: nobody would close the caller's socket otherwise."""
+
+    async def main() -> None:
+        table = Table()
+        await table.live()
+
+        def raises(_action: m.Action, _now_ms: int) -> None:
+            raise ZeroDivisionError
+
+        table.runner._observe = raises
+        table.carrier.says(table.frames.stop())
+        await asyncio.wait_for(table.runner.closed, 5)
+        assert table.carrier.codes
+        assert table.models[0].codes == [1000]
+
+    in_virtual_time(main)
+
+
+# --- an upstream that does not take what it is sent --------------------------------------------------------
+
+
+def test_a_slow_upstream_loses_the_oldest_sound_and_it_is_counted() -> None:
+    async def main() -> None:
+        table = Table()
+        await table.live()
+        model = table.models[0]
+        table.hears(bytes([1]) * 160, at_ms=100)
+        model.outbox_bytes = OUTBOX_BYTES + 1
+        for number in range(2, 42):  # 800 ms
+            table.hears(bytes([number]) * 160, at_ms=80 + 20 * number)
+        assert len(model.of("input_audio_buffer.append")) == 1
+        assert table.call.stats.frames_dropped == 40 - BACKLOG_MS // 20
+        assert len(table.notes.of("dropped upstream 1")) == 15
+        model.outbox_bytes = 0
+        table.hears(bytes([42]) * 160, at_ms=920)
+        sent = [event["audio"] for event in model.of("input_audio_buffer.append")]
+        expected = [1, *range(17, 43)]
+        assert sent == [b64encode(bytes([number]) * 160).decode() for number in expected]
+        # Each that had to wait was noted as a decision first, and once more when it left or was thrown away.
+        waited = [thing for thing in table.notes.of("decided") if isinstance(thing, m.AppendAudio)]
+        assert len(waited) == 41
+        assert len(table.notes.of("dropped")) + len(table.notes.of("went upstream 1")) >= 41
+        assert m.FramesDropped(1) in table.notes.of("happened")
+        table.carrier.says(table.frames.stop())
+        await table.runner.closed
+
+    in_virtual_time(main)
+
+
+def test_an_outbox_that_empties_in_between_lets_all_of_it_go() -> None:
+    async def main() -> None:
+        table = Table()
+        await table.live()
+        model = table.models[0]
+        for number in range(60):
+            model.outbox_bytes = OUTBOX_BYTES + 1 if number % 20 < 15 else 0
+            table.hears(bytes([number]) * 160, at_ms=100 + 20 * number)
+        sent = [event["audio"] for event in model.of("input_audio_buffer.append")]
+        assert sent == [b64encode(bytes([number]) * 160).decode() for number in range(60)]
+        assert table.call.stats.frames_dropped == 0
+        table.carrier.says(table.frames.stop())
+        await table.runner.closed
+
+    in_virtual_time(main)
