@@ -40,7 +40,7 @@ lock:  ## pin the dependencies anew (needs uv)
 	@command -v $(uv) >/dev/null || { echo "make lock needs uv: $(python) -m pip install uv" >&2; exit 1; }
 	$(compile) --group build -o requirements.txt $(ARGS)
 	$(compile) --group build --extra test --extra lint -c requirements.txt -o requirements-dev.txt $(ARGS)
-	$(compile) --extra demo -c requirements-dev.txt -o requirements-demo.txt $(ARGS)
+	$(compile) --extra demo --extra show -c requirements-dev.txt -o requirements-demo.txt $(ARGS)
 
 clean:  ## remove what the tools left behind; the environment stays
 	rm -rf build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from .carriers import Carrier
 from .carriers.twilio import Twilio
@@ -22,6 +23,17 @@ from .errors import CarrierError, UpstreamError
 from .runner import Recorder
 from .upstreams import Upstream
 from .upstreams.openai import OpenAI
+
+
+class Beside(Protocol):
+    """Somebody who lives by the clock of the call: the programmer's side. `heard` is told each frame of the
+    caller's.
+    """
+
+    @property
+    def deadline_ms(self) -> int | None: ...
+    def wake(self, now_ms: int) -> None: ...
+    def heard(self, event: m.CallerAudio) -> None: ...
 
 
 @dataclass(slots=True)
@@ -64,6 +76,7 @@ class Rehearsal:
         self.said: list[tuple[int, m.Action]] = []
         self.now_ms = 0
         self.ended: m.Ended | None = None
+        self.beside: Beside | None = None
         self._carrier = carrier()
         self._new_upstream = upstream
         self._new_server = server
@@ -160,6 +173,8 @@ class Rehearsal:
         while self._pending and self.ended is None:
             event, parse, door, frame, epoch = self._pending.popleft()
             event = self._read(parse, door, frame, epoch) if parse is not None else self._told(event)
+            if self.beside is not None and isinstance(event, m.CallerAudio):
+                self.beside.heard(event)
             for action in [] if event is None else self.call.receive(event, self.now_ms):
                 self._perform(action)
         self._feeding = False
@@ -185,6 +200,8 @@ class Rehearsal:
             *(s.server.deadline_ms for s in self._sessions.values()),
         ]
         due += [at_ms for at_ms, _ in self._dials[:1]] + [at_ms for at_ms, _ in self._planned[:1]]
+        if self.beside is not None:
+            due.append(self.beside.deadline_ms)
         return min((at_ms for at_ms in due if at_ms is not None), default=None)
 
     def _step(self) -> None:
@@ -198,6 +215,8 @@ class Rehearsal:
         self.from_phone(self.phone.wake(now_ms))
         for epoch, session in list(self._sessions.items()):
             self.from_server(session.server.wake(now_ms), epoch)
+        if self.beside is not None:
+            self.beside.wake(now_ms)
 
     def _perform(self, action: m.Action) -> None:
         self.said.append((self.now_ms, action))

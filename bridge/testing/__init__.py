@@ -1,0 +1,111 @@
+"""The pytest plugin: calls in virtual time, and recorded calls as tests. No key, no network, no sleep.
+
+A call written by hand::
+
+    def test_the_model_is_told_where_it_was_cut(calls):
+        caller, model, at, expect = calls()
+        at(1000)
+        model.speaks("We are open from nine to five, every day of the week.", ms=2000)
+        at(1620)
+        caller.interrupts()
+        expect.truncated("item_1", 620).heard_text("We are open from")
+
+and calls that were recorded, each of them a test::
+
+    @pytest.mark.calls("recordings/*.call.jsonl")
+    def test_what_went_wrong_once(recorded): ...
+
+`calls(agent=…)` puts an agent with its tools and handler on the phone. Everything between the two doubles is
+the bridge's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    from .call import ScriptedCall
+    from .replayed import RecordedCall
+
+MARKER: Final = "calls"
+_RECORDED: Final = "recorded"
+
+
+@pytest.fixture
+def calls(request: pytest.FixtureRequest) -> Iterator[Callable[..., ScriptedCall]]:
+    """`calls(agent=None, **how)` gives a call that has just begun; see `bridge.testing.call.begin`."""
+    from .call import begin
+
+    begun: list[ScriptedCall] = []
+    folders = (request.path.parent, request.config.rootpath)
+
+    def one(agent: Any = None, **how: Any) -> ScriptedCall:
+        begun.append(begin(agent, **{"folders": folders, **how}))
+        return begun[-1]
+
+    yield one
+    for call in begun:
+        call.close()
+
+
+@pytest.fixture
+def recorded(request: pytest.FixtureRequest) -> RecordedCall:
+    """The recorded call that this test is about; it has replayed without a difference."""
+    if not hasattr(request, "param"):
+        pytest.fail('`recorded` wants @pytest.mark.calls("recordings/*.call.jsonl")', pytrace=False)
+    call: RecordedCall = request.param
+    return call
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The mark is known, also under --strict-markers."""
+    config.addinivalue_line(
+        "markers",
+        f"{MARKER}(*patterns, strict=False): once for each recorded call; relative to the test's file, or to "
+        "the root. Fails where the call does not replay; `strict` compares every frame.",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each recording that the patterns find."""
+    marker = metafunc.definition.get_closest_marker(MARKER)
+    if marker is None:
+        return
+    from .replayed import RecordedCall
+
+    folders = (metafunc.definition.path.parent, metafunc.config.rootpath)
+    files = [file for pattern in marker.args for file in found(pattern, folders)]
+    if not files:
+        names = ", ".join(map(str, marker.args)) or "no pattern given"
+        raise pytest.UsageError(f"{metafunc.definition.nodeid}: there is no recording ({names})")
+    if _RECORDED not in metafunc.fixturenames:
+        metafunc.fixturenames.append(_RECORDED)
+    strict = bool(marker.kwargs.get("strict", False))
+    ids = [file.name.removesuffix(".jsonl").removesuffix(".call") for file in files]
+    metafunc.parametrize(_RECORDED, [RecordedCall(file, strict) for file in files], ids=ids, indirect=True)
+
+
+def found(pattern: str, folders: tuple[Path, ...]) -> list[Path]:
+    """The files of this pattern, in order: in the first of the folders that has any. An absolute one is taken
+    as it is.
+    """
+    if Path(pattern).is_absolute():
+        path = Path(pattern)
+        return sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+    return next((files for folder in folders if (files := sorted(folder.glob(pattern)))), [])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
+    """A recorded call is replayed before its test runs, so that a difference is a failure of the test."""
+    # The test need not ask for it, so it is found where it was put.
+    call: Any = pyfuncitem.callspec.params.get(_RECORDED) if hasattr(pyfuncitem, "callspec") else None
+    if call is not None and pyfuncitem.get_closest_marker(MARKER) is not None:
+        difference = call.difference()
+        if difference is not None:
+            pytest.fail(difference, pytrace=False)
+    return (yield)

@@ -1,0 +1,193 @@
+"""What a test expects of a call. Each method passes silently or fails with all that was decided so far."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeVar
+
+import pytest
+
+from ..core import messages as m
+from ..recording.walking import Walk
+
+Log = list[tuple[int, m.Action]]
+"""What the core decided, each with its time in ms."""
+
+__tracebackhide__ = True  # pytest shows the line of the test, not ours
+
+_Kind = TypeVar("_Kind", bound=m.Message)
+_SOUND: Final = (m.PlayAudio, m.SendMark, m.AppendAudio)
+_SHOWN_CHARACTERS: Final = 160
+
+
+def actions_of(lines: Iterable[str]) -> Log:
+    """What the core decides when this recording is fed to it now."""
+    return [(walked.step.t_ms, action) for walked in Walk(lines) for action in walked.actions]
+
+
+class Expect:
+    """Asks what became of a call until now. All of it can be asked at any time, and in any order; every
+    method returns `self`, so that expectations can be chained.
+    """
+
+    def __init__(
+        self, log: Callable[[], Log], truth: Callable[[], dict[str, tuple[int, int]]] | None = None
+    ) -> None:
+        self._log = log
+        self._truth = truth
+
+    # --- what the caller heard, and what the model was told of it ----------------------------------------
+
+    def truncated(self, item_id: str, heard_ms: int, part: int = 0) -> Expect:
+        """The model was told that the caller heard so many ms of this item."""
+        wanted = (item_id, part, heard_ms)
+        told = [(cut.item_id, cut.part, cut.heard_ms) for cut in self._all(m.TruncateItem)]
+        return self._check(wanted in told, f"{item_id} truncated to {heard_ms} ms")
+
+    def deleted(self, item_id: str) -> Expect:
+        """The model was told to forget this item, of which the caller heard nothing."""
+        gone = [item.item_id for item in self._all(m.DeleteItem)]
+        return self._check(item_id in gone, f"{item_id} deleted")
+
+    def uncut(self, item_id: str) -> Expect:
+        """The caller heard this item to its end."""
+        heard = [spoken for spoken in self._all(m.Spoken) if spoken.item_id == item_id]
+        return self._check(bool(heard) and not heard[-1].cut, f"{item_id} heard to its end")
+
+    def heard_text(self, text: str, item_id: str = "") -> Expect:
+        """These are the words the caller heard of that item, or of any."""
+        spoken = [one for one in self._all(m.Spoken) if item_id in ("", one.item_id)]
+        played = [] if item_id else self._all(m.Heard)
+        heard = [one.heard for one in spoken] + [one.text for one in played]
+        return self._check(text in heard, f"heard {text!r}{item_id and f' of {item_id}'}")
+
+    def played(self, name: str) -> Expect:
+        """A sound of ours was heard, whole or in part: a phrase by its name (`filler`), or a `Play` by its
+        id.
+        """
+        ids = [one.say_id.partition(":")[0] if name != one.say_id else name for one in self._all(m.Heard)]
+        return self._check(name in ids, f"the sound {name} played")
+
+    def cleared(self, times: int = 1) -> Expect:
+        """The carrier's buffer was emptied so often."""
+        return self._count(m.ClearPlayout, times, "cleared")
+
+    def cancelled(self, times: int = 1) -> Expect:
+        """So many responses were cancelled by us, and not by the vendor."""
+        return self._count(m.CancelResponse, times, "cancelled")
+
+    def truth(self, within_ms: int = 0) -> Expect:
+        """What the model believes it said is what the phone played, item by item."""
+        if self._truth is None:
+            raise TypeError("a recording holds no phone to ask; expect `truncated` or `heard_text` of it")
+        wrong = {
+            item_id: f"believed {believed_ms} ms, heard {heard_ms} ms"
+            for item_id, (believed_ms, heard_ms) in self._truth().items()
+            if abs(believed_ms - heard_ms) > within_ms
+        }
+        return self._check(not wrong, f"belief and truth within {within_ms} ms", wrong)
+
+    # --- turns, tools, words -----------------------------------------------------------------------------
+
+    def said(self, text: str) -> Expect:
+        """The caller's words in a turn, as they were transcribed, hold this text."""
+        return self._check(any(text in turn.text for turn in self._all(m.Turn)), f"the caller said {text!r}")
+
+    def pressed(self, digits: str) -> Expect:
+        """The caller pressed these keys, one after the other."""
+        keys = "".join(key.digit for key in self._all(m.DigitHeard))
+        return self._check(digits in keys, f"the keys {digits} pressed")
+
+    def tool_called(self, name: str, **arguments: Any) -> Expect:
+        """The model called this tool; of its arguments those that are given are compared."""
+        made = [json.loads(call.arguments or "{}") for call in self._all(m.ToolWanted) if call.name == name]
+        found = any(arguments.items() <= call.items() for call in made)
+        return self._check(found, f"a call of the tool {name} with {arguments}")
+
+    def tool_answered(self, text: str) -> Expect:
+        """The model was given a tool's result that holds this text."""
+        outputs = [item.output or "" for item in self._all(m.CreateItem)]
+        return self._check(any(text in output for output in outputs), f"a tool's result with {text!r}")
+
+    def told(self, text: str) -> Expect:
+        """The model was told this, in an item or for a response."""
+        words = [item.text for item in self._all(m.CreateItem)]
+        words += [create.instructions or "" for create in self._all(m.CreateResponse)]
+        return self._check(any(text in one for one in words), f"the model told {text!r}")
+
+    # --- the call ----------------------------------------------------------------------------------------
+
+    def barge_ins(self, times: int) -> Expect:
+        """The caller cut us off so often; what was queued behind counts with it."""
+        told = [
+            (at_ms, action.item_id)
+            for at_ms, action in self._log()
+            if isinstance(action, m.TruncateItem | m.DeleteItem)
+        ]
+        cuts = [
+            at_ms
+            for at_ms, action in self._log()
+            if isinstance(action, m.Cut) and (at_ms, action.item_id) in told
+        ]
+        count = len(set(cuts))
+        return self._check(count == times, f"{times} barge-ins, not {count}")
+
+    def recovered(self, times: int = 1) -> Expect:
+        """The model's session was lost and had back so often."""
+        dials = len(self._all(m.ConfigureSession)) - 1
+        return self._check(dials == times, f"{times} further sessions with the model, not {dials}")
+
+    def transferred(self, name: str) -> Expect:
+        """The call is meant to go to this target, by its configured name."""
+        return self._check(
+            m.NoteIntent(f"transfer:{name}") in self._all(m.NoteIntent), f"a transfer to {name}"
+        )
+
+    def noted(self, what: str) -> Expect:
+        """An operator would read this in the log."""
+        notes = [f"{note.what}: {note.detail}" for note in self._all(m.Noted)]
+        return self._check(any(what in note for note in notes), f"a note of {what!r}")
+
+    def going_on(self) -> Expect:
+        """The call is not over."""
+        return self._check(not self._all(m.Ended), "the call going on")
+
+    def ended(self, reason: m.Reason | str | None = None) -> Expect:
+        """The call is over, for this reason: `Reason.WE_HUNG_UP`, or its words `we hung up`."""
+        reasons = [ended.reason for ended in self._all(m.Ended)]
+        found = reasons if reason is None else [one for one in reasons if reason in (one, one.value)]
+        return self._check(bool(found), f"an end{'' if reason is None else f': {m.Reason(reason).value}'}")
+
+    # --- inside ------------------------------------------------------------------------------------------
+
+    def _all(self, kind: type[_Kind]) -> list[_Kind]:
+        return [action for _, action in self._log() if isinstance(action, kind)]
+
+    def _count(self, kind: type[m.Message], times: int, what: str) -> Expect:
+        count = len(self._all(kind))
+        return self._check(count == times, f"{what} {times} times, not {count}")
+
+    def _check(self, holds: bool, expected: str, details: object = None) -> Expect:
+        if not holds:
+            happened = "\n".join(account(self._log())) or "  nothing"
+            details = f"\n{details}" if details else ""
+            pytest.fail(f"expected {expected}{details}\nwhat was decided, in ms:\n{happened}")
+        return self
+
+
+def account(log: Log) -> list[str]:
+    """What was decided, a line each; of sound only that it began."""
+    lines: list[str] = []
+    sounding = False
+    for at_ms, action in log:
+        if isinstance(action, _SOUND):
+            if isinstance(action, m.PlayAudio) and not sounding:
+                sounding = True
+                lines.append(f"{at_ms:>8}  (sound goes to the caller)")
+            continue
+        sounding = sounding and not isinstance(action, m.ClearPlayout | m.Spoken)
+        words = str(action)
+        cut = len(words) > _SHOWN_CHARACTERS
+        lines.append(f"{at_ms:>8}  {words[:_SHOWN_CHARACTERS]}{'…' if cut else ''}")
+    return lines
