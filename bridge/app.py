@@ -1,218 +1,261 @@
 """The routes: a webhook that answers with TwiML, a websocket that carries the call, and what operators ask
 for.
 
-`create_app` gives an ASGI application; it can be served by `phonebridge serve` or mounted in a user's own
-Starlette or FastAPI application. Every Twilio route proves that it is Twilio who calls before it does
-anything else.
+Every Twilio route proves that it is Twilio who calls before it does anything else, and nothing a request says
+about itself (`Host`, `X-Forwarded-…`) changes an answer.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from starlette.applications import Starlette
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from . import twiml
+from .arrival import Arrival
 from .carriers.twilio import Twilio
 from .core import messages as m
 from .direct import take_socket
-from .errors import CarrierError, SignatureError
+from .errors import SignatureError
 from .exchange import Exchange
-from .gates import Lobby, Signatures, StreamTokens
+from .gates import SPENT, Lobby, Signatures, StreamTokens
+from .intents import ENDED, TRANSFER, Next, Situation
 from .settings import Settings
 from .sockets import Socket
+from .webhooks import TooLarge, proven_fields, served_path
 
 logger = logging.getLogger(__name__)
 
-START_S = 5.0
-"""A socket that has not sent `start` by then is no call."""
-STRAY_FRAMES = 10
-"""Frames that may come before `start` (`connected` is one); more are no carrier's."""
-TOKEN = "token"  # noqa: S105  the parameter's name
-
-
-def served_path(connection: HTTPConnection) -> str:
-    """Path and raw query as the carrier requested them below PUBLIC_URL, wherever this application is
-    mounted.
-    """
-    scope = connection.scope
-    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-    query: bytes = scope["query_string"]
-    return f"{path}?{query.decode('latin-1')}" if query else path
+TOKEN: Final = "token"  # noqa: S105  the parameter's name
+NO_CALL: Final = "a call without CallSid is none of ours\n"
 
 
 class FrontDoor:
-    """The endpoints, with what they need."""
+    """The endpoints, with what they need. `awake` is called by each of them: it starts, once and on the loop
+    that serves, what an application without a lifespan could start nowhere else.
+    """
 
-    def __init__(self, settings: Settings, exchange: Exchange, stream_base: str | None) -> None:
+    def __init__(self, settings: Settings, exchange: Exchange, awake: Callable[[], None]) -> None:
         self.settings = settings
         self.exchange = exchange
+        self.awake = awake
         self.signatures = Signatures(settings)
         self.tokens = StreamTokens(settings.stream_token_secret())
         self.lobby = Lobby()
-        self._base = stream_base
+        self.voice = twiml.Voice.of(settings)
+        self.intents = exchange.office.control.intents
 
-    def base(self, connection: HTTPConnection) -> str:
-        """The base URL that the carrier sees. Never made from headers; without PUBLIC_URL (which only
-        BRIDGE_INSECURE allows) it is the address this connection came in on.
+    def links(self, connection: HTTPConnection) -> twiml.Links:
+        """Our routes as the carrier sees them. Never made from headers; without PUBLIC_URL (which only
+        BRIDGE_INSECURE allows) they are at the address this connection came in on.
         """
         if self.settings.public_url:
-            return str(self.settings.public_url).rstrip("/")
+            return twiml.Links.below(self.settings.public_url)
         host, port = connection.scope["server"]
-        return f"http://{host}:{port}{connection.scope.get('root_path', '')}"
+        return twiml.Links.below(f"http://{host}:{port}{connection.scope.get('root_path', '')}")
 
-    # --- the webhook
-    # ---------------------------------------------------------------------------------------------------
+    def reject(self, gate: str, what: str, why: object, call_sid: str | None = None) -> None:
+        """Somebody was turned away: counted and logged."""
+        self.exchange.office.metrics.rejected(gate)
+        logger.warning("%s refused: %s", what, why, extra={"call_sid": call_sid})
+
+    # --- the webhook -------------------------------------------------------------------------------------
 
     async def incoming_call(self, request: Request) -> Response:
         form = await self._proven(request)
-        if form is None:
-            return Response(status_code=403)
+        if isinstance(form, Response):
+            return form
         call_sid, account_sid = form.get("CallSid", ""), form.get("AccountSid", "")
         if not call_sid:
-            return Response("a call without CallSid is none of ours\n", status_code=400)
-        if self.exchange.refusal is not None:
-            return Response(twiml.busy(), media_type=twiml.MEDIA_TYPE)
-        self.exchange.ring(call_sid, form)
-        links = twiml.Links.below(self.base(request))
-        document = twiml.connect(
+            return self._unreadable(NO_CALL)
+        refused = self._refusal(call_sid, self.links(request))
+        if refused is not None:
+            return _answer(refused)
+        token = self.tokens.mint(call_sid, account_sid)
+        if token != SPENT:  # else this call has had its stream, and whoever asks again gets no second one
+            await self.exchange.ring(call_sid, form)
+        return _answer(self._connect(request, token))
+
+    def _refusal(self, call_sid: str, links: twiml.Links) -> str | None:
+        """What a call hears that can't come in now; None if it can."""
+        if not self.settings.insecure and self.intents.peek(call_sid) == ENDED:
+            self.reject("ended", "call", "it is over already", call_sid)
+            return twiml.hangup()
+        if self.exchange.waits_for(call_sid):
+            return None
+        reason = self.exchange.refusal
+        if reason is not None:
+            self.reject(reason, "call", reason, call_sid)
+            return twiml.draining(voice=self.voice) if reason == "draining" else twiml.busy(self.voice)
+        if self.exchange.office.health.breaker.is_open:
+            self.exchange.office.metrics.rejected("upstream")
+            fallback = self.settings.fallback
+            if fallback is None:
+                return twiml.apology(self.voice)
+            self.intents.note(call_sid, TRANSFER + fallback)
+            return twiml.no_upstream(self.settings.transfers[fallback], links.after_stream, self.voice)
+        return None
+
+    def _connect(self, request: Request, token: str) -> str:
+        links = self.links(request)
+        return twiml.connect(
             stream_url=links.media_stream,
             action_url=links.after_stream,
             status_url=links.stream_status,
-            parameters={TOKEN: self.tokens.mint(call_sid, account_sid)},
+            parameters={TOKEN: token},
+            voice=self.voice,
         )
-        return Response(document, media_type=twiml.MEDIA_TYPE)
 
     async def after_stream(self, request: Request) -> Response:
-        if await self._proven(request) is None:
-            return Response(status_code=403)
-        return Response(twiml.hangup(), media_type=twiml.MEDIA_TYPE)
+        """The stream, or a dialled target, is over: what comes next was written down before."""
+        form = await self._proven(request)
+        if isinstance(form, Response):
+            return form
+        call_sid, account_sid = form.get("CallSid", ""), form.get("AccountSid", "")
+        if not call_sid:
+            return self._unreadable(NO_CALL)
+        situation = Situation(
+            targets=self.settings.transfers,
+            fallback=self.settings.fallback,
+            draining=self.exchange.draining,
+            can_answer=not self.exchange.office.health.breaker.is_open,
+            call_status=form.get("CallStatus", ""),
+            dial_status=form.get("DialCallStatus", ""),
+        )
+        step = self.intents.decide(call_sid, situation)
+        logger.info("= after the stream: %s", step.then.value, extra={"call_sid": call_sid})
+        if step.then is Next.RESUME:
+            await self.exchange.ring(call_sid, form)
+        document = twiml.after_stream(
+            step,
+            resume=lambda: self._connect(request, self.tokens.mint(call_sid, account_sid, again=True)),
+            after_url=self.links(request).after_stream,
+            targets=self.settings.transfers,
+            voice=self.voice,
+        )
+        return _answer(document)
 
     async def stream_status(self, request: Request) -> Response:
+        """What the carrier says of the stream from outside: the only word there is of a handshake that
+        failed.
+        """
         form = await self._proven(request)
-        if form is None:
-            return Response(status_code=403)
-        if form.get("StreamEvent") == "stream-error":
-            logger.warning("the carrier reports a stream error: %s", form.get("StreamError", ""))
+        if isinstance(form, Response):
+            return form
+        call_sid, event = form.get("CallSid", ""), form.get("StreamEvent", "")
+        if event == "stream-error":
+            error = form.get("StreamError", "")
+            logger.warning("the carrier reports a stream error: %s", error, extra={"call_sid": call_sid})
+            self.exchange.tell(call_sid, m.Noted("stream-error", error))
         return Response(status_code=204)
 
-    async def _proven(self, request: Request) -> dict[str, str] | None:
-        """The webhook's fields if it is the carrier's, else None."""
-        form = (await request.form()).multi_items()
-        fields = [(name, value) for name, value in form if isinstance(value, str)]
+    async def _proven(self, request: Request) -> Mapping[str, str] | Response:
+        """The webhook's fields if it is the carrier's, else what it is answered."""
+        self.awake()
         try:
-            self.signatures.check_webhook(request.method, served_path(request), fields, request.headers)
+            return await proven_fields(request, self.signatures)
         except SignatureError as error:
-            logger.warning("webhook refused: %s", error)
-            return None
-        return {**dict(request.query_params), **dict(fields)}
+            self.reject("signature", "webhook", error)
+            return Response(status_code=403)
+        except TooLarge:
+            self.reject("form", "webhook", "larger than any of the carrier's")
+            return Response(status_code=413)
+        except (ValueError, ClientDisconnect):
+            return self._unreadable("a form that cannot be read\n")
 
-    # --- the stream
-    # ----------------------------------------------------------------------------------------------------
+    def _unreadable(self, why: str) -> Response:
+        self.reject("form", "webhook", why.strip())
+        return Response(why, status_code=400)
+
+    # --- the stream --------------------------------------------------------------------------------------
 
     async def media_stream(self, websocket: WebSocket) -> None:
         """Signature, accept, `start` in time, token, admitted: in that order, and nothing upstream before the
         last.
         """
+        self.awake()
         try:
             self.signatures.check_upgrade(served_path(websocket), websocket.headers)
         except SignatureError as error:
-            logger.warning("stream refused: %s", error)
+            self.reject("signature", "stream", error)
+            await websocket.close()
+            return
+        address = websocket.client.host if websocket.client else ""
+        place = None if self.signatures.demanded else self.lobby.enter(address)
+        if place is None and not self.signatures.demanded:
+            self.reject("lobby", "stream", "too many have come and not started")
             await websocket.close()
             return
         await websocket.accept()
         socket = take_socket(websocket)
-        arrival = Arrival(self, socket)
-        await arrival.over
+        arrival = Arrival(socket)
+        try:
+            started = await arrival.started()
+        finally:
+            if place is not None:
+                place.leave()
+        if isinstance(started, m.Started):
+            await self._admit(started, arrival, socket)
+        elif started:
+            self.reject("start", "stream", started)
+            socket.close(1008)
         await socket.released()
 
-    def admit(self, started: m.Started, frame: str, socket: Socket) -> bool:
+    async def _admit(self, started: m.Started, arrival: Arrival, socket: Socket) -> None:
         """The stream says which call it is; its token proves it."""
-        token = started.parameters.get(TOKEN, "")
-        if not self.settings.insecure:
-            fault = self.tokens.redeem(token, started.call_id, started.account_id)
+        call_sid, proven = started.call_id, not self.settings.insecure
+        if proven:
+            fault = self.tokens.redeem(started.parameters.get(TOKEN, ""), call_sid, started.account_id)
             if fault is not None:
-                logger.warning("stream refused: %s", fault)
-                return False
-        runner = self.exchange.claim(started.call_id, started.parameters)
-        if runner is None:
-            return False
-        runner.attach(socket, [Twilio.redact(frame)])
+                self.reject("token", "stream", fault, call_sid)
+                socket.close(1008)
+                return
+        await self.exchange.prepare(call_sid, started.parameters)
+        runner = self.exchange.claim(call_sid, started.account_id, started.parameters, proven=proven)
+        if isinstance(runner, str):
+            self.reject(runner, "stream", runner, call_sid)
+            socket.close(1008)
+            return
+        first, *others = arrival.frames
+        runner.attach(socket, [Twilio.redact(first), *others])
         runner.feed(m.Admitted())
-        return True
 
-    # --- operators
-    # -----------------------------------------------------------------------------------------------------
+    # --- operators ---------------------------------------------------------------------------------------
 
     async def healthz(self, _request: Request) -> Response:
-        return JSONResponse({"alive": True})
+        """Whether the loop lives."""
+        self.awake()
+        alive = self.exchange.office.health.alive
+        return JSONResponse({"alive": alive}, 200 if alive else 503)
 
     async def readyz(self, _request: Request) -> Response:
-        refusal = self.exchange.refusal
-        return JSONResponse(
-            {"ready": refusal is None, "reasons": [refusal] if refusal else []}, 503 if refusal else 200
-        )
+        """Whether calls may come here, and why not."""
+        self.awake()
+        reasons = self.exchange.reasons
+        if self.exchange.office.health.breaker.is_open:
+            reasons.append("upstream breaker")
+        return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+    async def metrics(self, request: Request) -> Response:
+        """Prometheus' text."""
+        self.awake()
+        text, content_type = self.exchange.office.metrics.render(request.headers.get("accept", ""))
+        return Response(text, headers={"content-type": content_type})
 
 
-class Arrival:
-    """A stream before it is a call: waits for `start`, a few seconds and a few frames long."""
-
-    def __init__(self, door: FrontDoor, socket: Socket) -> None:
-        loop = asyncio.get_running_loop()
-        self.over: asyncio.Future[None] = loop.create_future()
-        self._door = door
-        self._socket = socket
-        self._twilio = Twilio()
-        self._frames = 0
-        self._faults: list[str] = []
-        self._timer = loop.call_later(START_S, self._refuse, "no start in time")
-        socket.start(self._frame, self._closed)
-
-    def _frame(self, frame: str | bytes) -> None:
-        if self.over.done():
-            return
-        self._frames += 1
-        try:
-            event = self._twilio.parse(frame)
-        except CarrierError as error:
-            event = None
-            self._faults.append(str(error))
-        if isinstance(event, m.Started) and isinstance(frame, str):
-            self._settle()
-            if self._faults:
-                logger.warning("a stream began with %s", self._what_was_wrong())
-            if not self._door.admit(event, frame, self._socket):
-                self._socket.close(1008)
-        elif self._frames >= STRAY_FRAMES:
-            self._refuse("no start among the first frames")
-
-    def _refuse(self, why: str) -> None:
-        logger.warning("stream refused: %s; %s", why, self._what_was_wrong())
-        self._settle()
-        self._socket.close(1008)
-
-    def _what_was_wrong(self) -> str:
-        """Once a stream, not once a frame: there may be fifty a second of them."""
-        first = f", the first: {self._faults[0]}" if self._faults else ""
-        return f"{self._frames} frames, {len(self._faults)} of them refused{first}"
-
-    def _closed(self, _code: int, _reason: str) -> None:
-        self._settle()
-
-    def _settle(self) -> None:
-        self._timer.cancel()
-        if not self.over.done():
-            self.over.set_result(None)
+def _answer(document: str) -> Response:
+    return Response(document, media_type=twiml.MEDIA_TYPE)
 
 
-def create_app(settings: Settings, exchange: Exchange) -> Starlette:
+def create_app(settings: Settings, exchange: Exchange, awake: Callable[[], None] = lambda: None) -> Starlette:
     """The application around an exchange."""
-    door = FrontDoor(settings, exchange, None)
+    door = FrontDoor(settings, exchange, awake)
     app = Starlette(
         routes=[
             Route("/incoming-call", door.incoming_call, methods=["GET", "POST"]),
@@ -221,6 +264,7 @@ def create_app(settings: Settings, exchange: Exchange) -> Starlette:
             Route("/stream-status", door.stream_status, methods=["GET", "POST"]),
             Route("/healthz", door.healthz),
             Route("/readyz", door.readyz),
+            Route("/metrics", door.metrics),
         ]
     )
     app.state.exchange = exchange

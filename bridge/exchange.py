@@ -10,21 +10,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Final, Protocol
 
+from .call_control import HURRY_S, CallControl
 from .carriers import Carrier
 from .core import messages as m
 from .core.call import Call
 from .core.messages import Phase
 from .core.stats import Stats
+from .health import Health
+from .intents import HANDOVER
+from .metrics import Metrics
 from .runner import Recorder, Runner
 from .sockets import Socket
 from .upstreams import Dial, Upstream
+from .user_side import UserSide
 
 logger = logging.getLogger(__name__)
 
-MAX_WAITING = 50
+MAX_WAITING: Final = 50
 """Calls that may wait, dialled, for a carrier that has not opened its stream yet."""
 
 
@@ -52,10 +57,22 @@ class Making:
     recorder: Callable[[str, m.CallConfig], Recorder | None] = lambda _call_sid, _config: None
 
 
+@dataclass(slots=True)
+class Office:
+    """What all calls of the process share. `tool_finished(call_sid, call_id)` is told of tools' results."""
+
+    control: CallControl = field(default_factory=CallControl)
+    health: Health = field(default_factory=Health)
+    metrics: Metrics = field(default_factory=Metrics)
+    users: UserSide | None = None
+    tool_finished: Callable[[str, str], None] = lambda _call_sid, _call_id: None
+
+
 @dataclass(slots=True, eq=False)
 class _Entry:
     call_sid: str
-    runner: Runner
+    account_sid: str
+    runner: Runner = field(init=False)
     claimed: bool = False
     ended: bool = False
 
@@ -63,9 +80,17 @@ class _Entry:
 class Exchange:
     """All calls of the process by CallSid. Lives on one event loop."""
 
-    def __init__(self, making: Making, *, max_calls: int = 200, observers: tuple[Observer, ...] = ()) -> None:
+    def __init__(
+        self,
+        making: Making,
+        *,
+        max_calls: int = 200,
+        observers: tuple[Observer, ...] = (),
+        office: Office | None = None,
+    ) -> None:
         self.max_calls = max_calls
         self.observers = observers
+        self.office = office or Office()
         self.draining = False
         self._making = making
         self._entries: dict[str, _Entry] = {}
@@ -75,39 +100,79 @@ class Exchange:
     def __len__(self) -> int:
         return len(self._entries)
 
+    # --- may a call come in? -----------------------------------------------------------------------------
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why no call may come in now, the weightiest first: `draining`, `full`, and those of `Health`."""
+        found = ["draining"] if self.draining else []
+        if len(self._entries) >= self.max_calls:
+            found.append("full")
+        return [*found, *self.office.health.reasons()]
+
     @property
     def refusal(self) -> str | None:
-        """Why no call may come in now: `draining` or `full`; None when one may."""
-        if self.draining:
-            return "draining"
-        return "full" if len(self._entries) >= self.max_calls else None
+        """The first of the reasons; None when a call may come in."""
+        return next(iter(self.reasons), None)
 
-    def ring(self, call_sid: str, fields: Mapping[str, str]) -> None:
-        """The webhook came: dial the model while the phone rings. A retried webhook finds the call waiting
-        already.
+    # --- calls come in -----------------------------------------------------------------------------------
+
+    def waits_for(self, call_sid: str) -> bool:
+        """Whether that call has rung here and its stream has not come yet."""
+        entry = self._living(call_sid)
+        return entry is not None and not entry.claimed
+
+    async def ring(self, call_sid: str, fields: Mapping[str, str]) -> None:
+        """The webhook came: resolve the agent and dial the model while the phone rings. A retried webhook
+        finds the call waiting already.
         """
         waiting = sum(not entry.claimed for entry in self._entries.values())
-        if call_sid not in self._entries and waiting < MAX_WAITING:
+        if self._living(call_sid) is not None or waiting >= MAX_WAITING:
+            return
+        await self.prepare(call_sid, fields)
+        if self._living(call_sid) is None:  # else the same webhook has come again meanwhile
             self._make(call_sid, fields).runner.feed(m.Ringing())
 
-    def claim(self, call_sid: str, fields: Mapping[str, str]) -> Runner | None:
-        """The carrier's stream has started: the waiting call, or a new one. None if the call has a stream
-        already, or is a new one and none may come in now.
+    async def prepare(self, call_sid: str, fields: Mapping[str, str]) -> None:
+        """Let a new call's agent be resolved. Returns at once for one that is known already."""
+        if self.office.users is not None and self._living(call_sid) is None:
+            await self.office.users.prepare(call_sid, fields)
+
+    def claim(
+        self, call_sid: str, account_sid: str, fields: Mapping[str, str], *, proven: bool = False
+    ) -> Runner | str:
+        """The carrier's stream has started: the waiting call, or a new one. A word instead, one of the gates
+        of `metrics`, if none may come in now, or if the call has a stream already; of two that are `proven`
+        the newer is right.
         """
-        entry = self._entries.get(call_sid)
-        if entry is None or entry.ended:
-            if self.refusal is not None:
-                return None
-            entry = self._make(call_sid, fields)
-        if entry.claimed:
-            return None
+        entry, intents = self._living(call_sid), self.office.control.intents
+        if entry is not None and entry.claimed:
+            if not proven:
+                return "duplicate"
+            entry.runner.feed(m.CarrierClosed(1006, "a newer stream of this call took its place"))
+            entry = None
+        elif entry is None and proven and intents.peek(call_sid) not in (None, HANDOVER):
+            return "ended"  # before its stream came, and `/after-stream` says so
+        elif entry is None and (refusal := self.refusal) is not None:
+            return refusal
+        entry = entry or self._make(call_sid, fields)
         entry.claimed = True
+        entry.account_sid = account_sid
+        intents.began(call_sid)
         return entry.runner
 
     def runner(self, call_sid: str) -> Runner | None:
         """The call of that id, while it lives."""
         entry = self._entries.get(call_sid)
         return entry.runner if entry else None
+
+    def tell(self, call_sid: str, event: m.Noted) -> None:
+        """Something about a call that came another way than by its legs."""
+        entry = self._living(call_sid)
+        if entry is not None:
+            self._did(entry, event, entry.runner.now_ms())
+
+    # --- calls end ---------------------------------------------------------------------------------------
 
     async def drained(self, timeout_s: float) -> bool:
         """Wait until no call is left; False if some still are after `timeout_s`."""
@@ -117,17 +182,34 @@ class Exchange:
             return False
         return True
 
+    def hand_over(self) -> None:
+        """The calls that are left go to another process: each stream is closed, its intent says why, and
+        `/after-stream` opens it again where calls are taken.
+        """
+        for entry in list(self._entries.values()):
+            if entry.claimed and not entry.ended:
+                self.office.control.note(entry.call_sid, HANDOVER)
+                entry.runner.feed(m.CarrierClosed(1001, "handed over to another process"))
+
     async def shut_down(self, timeout_s: float = 1.0) -> None:
         """End every call politely, at once, and wait for the sockets to go."""
         self.draining = True
+        self.office.control.part_s = HURRY_S
         for entry in list(self._entries.values()):
             entry.runner.feed(m.ShutDown())
         await self.drained(timeout_s)
 
+    # --- inside ------------------------------------------------------------------------------------------
+
+    def _living(self, call_sid: str) -> _Entry | None:
+        entry = self._entries.get(call_sid)
+        return None if entry is None or entry.ended else entry
+
     def _make(self, call_sid: str, fields: Mapping[str, str]) -> _Entry:
-        making = self._making
-        config = making.config(fields)
-        runner = Runner(
+        making, office = self._making, self.office
+        config = making.config(fields) if office.users is None else office.users.config(call_sid)
+        entry = _Entry(call_sid, fields.get("AccountSid", ""))
+        runner = entry.runner = Runner(
             Call(config),
             making.carrier(),
             making.vendor,
@@ -135,23 +217,34 @@ class Exchange:
             observe=lambda action, now_ms: self._did(entry, action, now_ms),
             recorder=making.recorder(call_sid, config),
         )
-        entry = self._entries[call_sid] = _Entry(call_sid, runner)
+        runner.call_sid = call_sid
+        runner.part = lambda ended: office.control.part(call_sid, entry.account_sid, ended)
+        self._entries[call_sid] = entry
         self._empty.clear()
         runner.closed.add_done_callback(lambda _closed: self._gone(entry))
+        if office.users is not None:
+            office.users.attach(call_sid, _Wishes(entry, office), fields)
         for observer in self.observers:
             observer.call_began(call_sid)
         return entry
 
     def _did(self, entry: _Entry, action: m.Action, now_ms: int) -> None:
-        if isinstance(action, m.Noted):
-            about = {"call_sid": entry.call_sid}
-            logger.warning("%s: %s", action.what, action.detail, extra=about)
+        call_sid, office = entry.call_sid, self.office
+        ended = isinstance(action, m.Ended) and not entry.ended
+        match action:
+            case m.NoteIntent():
+                office.control.note(call_sid, action.intent)
+            case m.ClearPlayout():
+                office.metrics.barge_in_stopped(entry.runner.since_gate_s)
+            case m.Ended() if ended:
+                entry.ended = True
+                office.control.ended(call_sid, action)
+                office.health.money.spend(entry.runner.call.stats.cost_micro_usd)
         for observer in self.observers:
-            observer.call_did(entry.call_sid, action, now_ms)
-        if isinstance(action, m.Ended) and not entry.ended:
-            entry.ended = True
+            observer.call_did(call_sid, action, now_ms)
+        if isinstance(action, m.Ended) and ended:
             for observer in self.observers:
-                observer.call_ended(entry.call_sid, action, entry.runner.call.stats)
+                observer.call_ended(call_sid, action, entry.runner.call.stats)
 
     def _gone(self, entry: _Entry) -> None:
         if self._entries.get(entry.call_sid) is entry:
@@ -165,3 +258,24 @@ class Exchange:
         for entry in self._entries.values():
             counts[entry.runner.call.phase] += 1
         return counts
+
+
+class _Wishes:
+    """A runner as the user side sees it: what is wished goes in, and how long tools took is noted."""
+
+    def __init__(self, entry: _Entry, office: Office) -> None:
+        self._entry = entry
+        self._tool_finished = office.tool_finished
+
+    @property
+    def tap(self) -> Callable[[m.CallerAudio], None] | None:
+        return self._entry.runner.tap
+
+    @tap.setter
+    def tap(self, tap: Callable[[m.CallerAudio], None] | None) -> None:
+        self._entry.runner.tap = tap
+
+    def feed(self, event: m.Event) -> None:
+        if isinstance(event, m.ToolFinished):
+            self._tool_finished(self._entry.call_sid, event.call_id)
+        self._entry.runner.feed(event)

@@ -36,7 +36,8 @@ TOKEN_MAX_CHARS: Final = 480
 """Twilio, "<Stream>": name and value of a parameter together stay under 500 characters."""
 _CLOCK_SLACK_S: Final = 5
 _CALLS_REMEMBERED: Final = 10_000
-_SPENT: Final = "spent"
+SPENT: Final = "spent"
+"""What a call gets for a token that has had one: it opens nothing."""
 
 
 class Signatures:
@@ -178,7 +179,7 @@ class StreamTokens:
         if (waiting := self._waiting.get(call_sid)) is not None:
             return waiting.token
         if not again and _digest(call_sid) in self._spent:
-            return _SPENT
+            return SPENT
         nonce = secrets.token_urlsafe(9)
         token = str(self._serializer.dumps([call_sid, account_sid, nonce]))
         self._waiting[call_sid] = _Minted(token, nonce, now_s)

@@ -15,9 +15,12 @@ from prometheus_client.exposition import choose_encoder
 from .core.messages import Reason, Usage
 from .core.stats import Stats
 
-GATES: Final = ("signature", "token", "start", "lobby", "duplicate", "full", "draining", "upstream", "form")
+GATES: Final = (
+    "signature", "token", "start", "lobby", "duplicate", "full", "draining", "upstream", "form", "ended",
+    "loop lag", "descriptors", "money",
+)  # fmt: skip
 """Where something is turned away: a request or stream without a proof, too many at the door, a second stream
-of the same call, no room, no model, a request that cannot be read.
+of the same call, no room, no model, a request that cannot be read, a call that is over already.
 """
 OTHER: Final = "other"
 DROPPED: Final = ("late", "refused", "cut")

@@ -167,7 +167,7 @@ class Runner:
 
     def _feed_one(self, fed: _Fed) -> None:
         event, parse, door, frame, epoch = fed
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         recorder = self._recorder
         if parse is not None:
             # Read only now: adapters remember what they have read, and a replay reads in the recorded order.
@@ -302,7 +302,7 @@ class Runner:
 
     # --- the clock ---------------------------------------------------------------------------------------
 
-    def _now_ms(self) -> int:
+    def now_ms(self) -> int:
         """Milliseconds since the call was accepted; never runs backwards, and never short of a deadline that
         fired.
         """
@@ -360,9 +360,10 @@ class Runner:
         """
         about = {"call_sid": self.call_sid}
         logger.error("a rule of ours was broken; this call ends", exc_info=error, extra=about)
-        if self._over:
-            return
         self._close_code = INTERNAL_ERROR
+        if self._over:  # somebody who was told of the end raised: the socket is still to be closed
+            self._close_carrier()
+            return
         wait_s = self._apologise()
         self._finish()
         self._loop.call_later(wait_s, self._close_carrier)

@@ -7,53 +7,173 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final, assert_never
 
 import uvicorn
 from starlette.applications import Starlette
 
-from .app import create_app
+from .agent import Agent, load_agent
+from .agent_config import Casting
+from .app import create_app as routes
+from .call_control import CallControl
+from .carrier_rest import CarrierRest
 from .carriers.twilio import Twilio
-from .core import messages as m
 from .direct import UVICORN_PROTOCOLS
-from .exchange import Exchange, Making, Observer
+from .exchange import Exchange, Making, Observer, Office
+from .health import DayMoney, Health
+from .intents import Intents
+from .metrics import Metrics
+from .prices import Prices
+from .reports import Reports
 from .settings import Settings
-from .sockets import Socket, bound_kernel, dial
+from .sockets import DialError, Socket, bound_kernel, dial
+from .twiml import Links, Voice
 from .upstreams import UPSTREAMS, Dial, Upstream
+from .upstreams.realtime import Auth
+from .user_side import UserSide
 
 logger = logging.getLogger(__name__)
 
-WS_MAX_BYTES = 64 * 1024
+HAND_OVER_S: Final = 12.0
+STOP_S: Final = 3.0
+WS_MAX_BYTES: Final = 64 * 1024
 """Before the hand-over only: no carrier frame is larger, and a `start` with every parameter allowed still
 fits."""
+
+
+class Service:
+    """The exchange of one application with everything around it, as the settings describe it.
+
+    `awake` and `close` belong to the loop that carries the audio; `awake` may be called again and again.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        agent: Agent | None = None,
+        *,
+        upstream_url: str | None = None,
+        observers: tuple[Observer, ...] = (),
+        watched: bool = True,
+    ) -> None:
+        self.settings = settings
+        self._watched = watched
+        self._awake = False
+        casting = Casting(settings.call_config(), settings.transfers, Prices.load(settings.prices))
+        users = None if agent is None else UserSide(agent, casting, upstream=settings.upstream)
+        metrics, health = Metrics(), Health(money=_day_money(settings))
+        reports = Reports(metrics, _on_end(users), quiet=lambda: health.breaker.is_open)
+        self.office = Office(
+            control=CallControl(Intents(settings.journal), _rest(settings), fallback=settings.fallback),
+            health=health,
+            metrics=metrics,
+            users=users,
+            tool_finished=reports.tool_finished,
+        )
+        nobody = Agent()
+        making = Making(
+            config=lambda _fields: casting.call(nobody),
+            carrier=Twilio,
+            vendor=_vendor(settings, upstream_url),
+            dial=_dialler(settings, self.office),
+        )
+        everybody: tuple[Observer, ...] = observers if users is None else (*observers, users)
+        self.exchange = Exchange(
+            making, max_calls=settings.max_calls, observers=(*everybody, reports), office=self.office
+        )
+
+    def awake(self) -> None:
+        """Start what needs the running loop: user code's own loop, and the watch over this one."""
+        if self._awake:
+            return
+        self._awake = True
+        if self.office.users is not None:
+            self.office.users.start()
+        if self._watched:
+            self.office.health.watch(self.office.metrics.loop_lag)
+
+    def close(self) -> None:
+        """Let go of everything, when no call is left. Waits a second at most, for user code."""
+        self.office.health.close()
+        if self.office.users is not None and self._awake:
+            self.office.users.close()
+        self.office.control.close()
 
 
 def make_exchange(
     settings: Settings, *, upstream_url: str | None = None, observers: tuple[Observer, ...] = ()
 ) -> Exchange:
-    """The exchange that these settings describe. `upstream_url` stands in for the vendor's address (the
-    embedded server).
+    """The exchange that these settings describe, with nobody's code and no watch over the loop.
+    `upstream_url` stands in for the vendor's address (the embedded server).
     """
+    return Service(settings, upstream_url=upstream_url, observers=observers, watched=False).exchange
+
+
+def create_app(settings: Settings, agent: Agent | None = None) -> Starlette:
+    """An ASGI application that answers calls, to be served or mounted in another one, which need not run its
+    lifespan. Without an agent it is the one that BRIDGE_AGENT names, or none. Its `state.service` has the
+    `exchange`, whose `shut_down` ends all calls.
+    """
+    if agent is None and settings.agent is not None:
+        agent = load_agent(settings.agent)
+    service = Service(settings, agent)
+    app = routes(settings, service.exchange, service.awake)
+    app.state.service = service
+    return app
+
+
+def _vendor(settings: Settings, upstream_url: str | None) -> Callable[[int], Upstream]:
     vendor = UPSTREAMS[settings.upstream]
     base_url = upstream_url or settings.upstream_url
-    config = settings.call_config()
+    return lambda epoch: vendor(epoch, base_url)
 
-    def new_upstream(epoch: int) -> Upstream:
-        return vendor(epoch, base_url)
+
+def _dialler(settings: Settings, office: Office) -> Callable[[Dial], Awaitable[Socket]]:
+    """The way to the model: with the key, where its vendor wants one; closed while the breaker is open."""
+    breaker = office.health.breaker
 
     async def dial_with_key(dialled: Dial) -> Socket:
-        headers = dict(dialled.headers)
-        if settings.openai_api_key is not None:
-            headers["Authorization"] = f"Bearer {settings.openai_api_key.get_secret_value()}"
-        return await dial(dialled.url, headers)
+        breaker.check()
+        try:
+            socket = await dial(dialled.url, {**dict(dialled.headers), **_proof(settings, dialled.auth)})
+        except DialError as error:
+            breaker.failed(error)
+            raise
+        return socket if office.users is None else office.users.with_secrets(socket)
 
-    def config_of(_fields: Mapping[str, str]) -> m.CallConfig:
-        return config
+    return dial_with_key
 
-    making = Making(config=config_of, carrier=Twilio, vendor=new_upstream, dial=dial_with_key)
-    return Exchange(making, max_calls=settings.max_calls, observers=observers)
+
+def _proof(settings: Settings, auth: Auth) -> dict[str, str]:
+    """The headers that say who we are. Nobody but the vendor gets the vendor's key."""
+    if auth is Auth.NONE or settings.openai_api_key is None:
+        return {}
+    key = settings.openai_api_key.get_secret_value()
+    match auth:
+        case Auth.BEARER:
+            return {"Authorization": f"Bearer {key}"}
+        case Auth.API_KEY:
+            return {"api-key": key}
+    assert_never(auth)
+
+
+def _rest(settings: Settings) -> CarrierRest:
+    base = settings.public_url
+    action_url = None if base is None else Links.below(base).after_stream
+    return CarrierRest(settings, action_url=action_url, voice=Voice.of(settings))
+
+
+def _day_money(settings: Settings) -> DayMoney:
+    limit = settings.max_day_cost
+    return DayMoney(None if limit is None else max(1, round(limit * 1_000_000)))
+
+
+def _on_end(users: UserSide | None) -> Callable[[str, Mapping[str, Any]], None] | None:
+    return None if users is None else users.summarise
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -96,31 +216,52 @@ async def serving(app: Starlette, sock: socket.socket) -> AsyncIterator[None]:
         await task
 
 
-async def serve(
-    settings: Settings, exchange: Exchange, sock: socket.socket, ready: Callable[[], None]
-) -> None:
+async def serve(service: Service, sock: socket.socket, ready: Callable[[], None]) -> None:
     """Serve until a signal comes. SIGTERM lets calls end (BRIDGE_DRAIN_SECONDS), SIGINT hangs up within a
     second, twice exits now.
     """
-    loop = asyncio.get_running_loop()
+    loop, exchange = asyncio.get_running_loop(), service.exchange
     asked: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, asked.put_nowait, sign)
-    async with serving(create_app(settings, exchange), sock):
+    app = routes(service.settings, exchange, service.awake)
+    async with serving(app, sock):
+        service.awake()
         ready()
         sign = await asked.get()
         exchange.draining = True
         logger.info("%s: %d calls are left", sign.name, len(exchange))
         if sign is signal.SIGTERM:
             again = asyncio.create_task(_interrupted(asked))
-            drained = asyncio.create_task(exchange.drained(settings.drain_seconds))
-            await asyncio.wait({again, drained}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (again, drained):
+            draining = asyncio.create_task(drain(exchange, service.settings.drain_seconds))
+            await asyncio.wait({again, draining}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (again, draining):
                 task.cancel()
+        loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, _exit_now)
         await exchange.shut_down()
+    service.close()
+
+
+async def drain(exchange: Exchange, seconds: float) -> None:
+    """Let calls end by themselves; hand over those that are left 12 s before the deadline. Returns 3 s before
+    it, or when no call is left.
+    """
+    exchange.draining = True
+    stop_s = max(seconds - STOP_S, seconds / 2)
+    hand_over_s = max(0.0, seconds - HAND_OVER_S)
+    if await exchange.drained(hand_over_s):
+        return
+    exchange.hand_over()
+    await exchange.drained(stop_s - hand_over_s)
 
 
 async def _interrupted(asked: asyncio.Queue[signal.Signals]) -> None:
     """A second SIGTERM changes nothing; SIGINT ends the waiting."""
     while await asked.get() is not signal.SIGINT:
         pass
+
+
+def _exit_now(_number: int, _frame: object) -> None:
+    """Ctrl-C a second time: whoever presses it twice does not want to wait."""
+    os._exit(130)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import Annotated, Any
 
 import typer
@@ -17,15 +18,21 @@ def serve(
     """Answer calls. Settings come from the environment and from .env; all mistakes in them are listed at
     once.
     """
-    from .. import loops, service
+    from .. import logs, loops, service
+    from ..agent import load_agent
     from ..settings import load_settings
 
     given: dict[str, Any] = {"host": host, "port": port, "agent": agent}
     settings = load_settings(**{name: value for name, value in given.items() if value is not None})
-    loops.run(_serve(service, settings))
+    answers = None if settings.agent is None else load_agent(settings.agent)
+    written = logs.configure(settings.log_level, hidden=settings.unspeakable())
+    try:
+        loops.run(_serve(service, settings, answers))
+    finally:
+        written.close()
 
 
-async def _serve(service, settings) -> None:  # type: ignore[no-untyped-def]  # imported late: --help must be quick
+async def _serve(service, settings, agent) -> None:  # type: ignore[no-untyped-def]  # imported late: --help is quick
     from .. import loops
 
     async with contextlib.AsyncExitStack() as stack:
@@ -34,12 +41,14 @@ async def _serve(service, settings) -> None:  # type: ignore[no-untyped-def]  # 
             from .upstream import embedded
 
             upstream_url = await stack.enter_async_context(embedded())
-        exchange = service.make_exchange(settings, upstream_url=upstream_url)
+        serving = service.Service(settings, agent, upstream_url=upstream_url)
         sock = service.listen(settings.host, settings.port)
         bound = sock.getsockname()
 
         def ready() -> None:
             loops.settle()
+            for remark in settings.remarks:
+                logging.getLogger("bridge").warning("%s", remark)
             console = Console(stderr=True)
             if settings.insecure:
                 console.print(
@@ -51,4 +60,4 @@ async def _serve(service, settings) -> None:  # type: ignore[no-untyped-def]  # 
                 f"ready: listening on {bound[0]}:{bound[1]}, webhook {base}/incoming-call", highlight=False
             )
 
-        await service.serve(settings, exchange, sock, ready)
+        await service.serve(serving, sock, ready)
