@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
 from bridge.agent import Agent
-from bridge.app import create_app
+from bridge.service import create_app
 from bridge.settings import Settings, load_settings
 from bridge.tools import tool
 
