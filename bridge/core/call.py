@@ -91,6 +91,8 @@ class Call:
             if not ("probe" in self.timers and patience.answered(self, event)):
                 self.upstream_ms = now_ms
             if type(event) is AudioDelta:
+                if self.speaking.caller_stopped_ms is not None:
+                    self.ear.answered()
                 self.speaking.delta(event, now_ms)
             else:
                 self._from_upstream(event, now_ms)
@@ -217,6 +219,7 @@ TIMERS: dict[str, Callable[[Call, int], None]] = {
     "confirm": hearing.confirmed,
     "digits": hearing.digits_done,
     "limit": lambda call, now_ms: ending.goodbye(call, "it has lasted as long as it may", now_ms),
+    "resume": recovery.resume,
     "renew": recovery.renew,
     "renew_forced": recovery.renew_forced,
     "generated": ending.not_generated,

@@ -37,12 +37,26 @@ def speech_started(call: Call, now_ms: int) -> None:
     call.speaking.caller_stopped_ms = None
     call.caller_speaking = True
     silence_over(call)
+    if call.timers.pop("resume", None) is not None and not call.ear.speaks(now_ms):
+        resumed(call)
+        return
+    call.resume_owed = False
     call.timers["padding"] = now_ms + STALLED_MS
     call.out.append(m.CallerSpoke(True))
     if call.config.backchannel_ms and not call.speaking.line.quiet:
         call.timers["confirm"] = now_ms + call.config.backchannel_ms
         return
     confirmed(call, now_ms)
+
+
+def resumed(call: Call) -> None:
+    """The new session hears what the caller said before it was there: nobody speaks now, so nothing is cut,
+    and who waits waits on.
+    """
+    call.turn += 1
+    call.resume_owed = False
+    call.speaking.drop_waiting()
+    call.out.append(m.CallerSpoke(True))
 
 
 def confirmed(call: Call, now_ms: int) -> None:
@@ -86,6 +100,8 @@ def committed(call: Call, event: m.TurnCommitted) -> None:
 def transcribed(call: Call, event: m.CallerTranscribed) -> None:
     item = call.speaking.conversation.item(event.item_id)
     item.role, item.text = "user", event.text
+    if event.text and not call.caller_speaking:
+        call.ear.answered()
     call.stats.add_transcription(event)
     call.out.append(m.Turn(event.item_id, event.text, event.seconds, event.usage))
 
@@ -127,6 +143,8 @@ def other_or_later(call: Call, wish: Event, now_ms: int) -> None:
 
 def line_moved(call: Call, now_ms: int) -> None:
     """Something was heard to its end: silence may begin."""
+    if call.speaking.breaks_off and not call.caller_speaking:
+        owe(call, now_ms)
     if idle(call) and call.phase is Phase.LIVE:
         call.limits.silent(now_ms)
         call.set_timer("nudge", call.limits.nudge_ms)

@@ -16,6 +16,9 @@ from .upstream_leg import FATAL_CLOSES, Leg, UpstreamSession
 if TYPE_CHECKING:
     from .call import Call
 
+RESUME_MS = 1_000
+"""After what the caller said meanwhile was handed to the new session: voice detection has that long to find a
+turn in it, and answers it then. Else we ask for an answer."""
 RESTORED = (
     "The line to you was interrupted for a moment and is restored. Go on where you were; do not greet again. "
     "If the caller's last words are missing, ask them to say it again."
@@ -40,8 +43,9 @@ def lose(call: Call, why: str, now_ms: int) -> None:
         return
     recovering = call.up.state is not Leg.READY
     call.up.state = Leg.CLOSED
-    call.ear.open = False
-    call.timers.pop("renew", None)
+    call.ear.lose()
+    for timer in ("renew", "probe"):
+        call.timers.pop(timer, None)
     if recovering:
         setup.dial_failed(call, m.DialFailed(call.up.epoch, code=why), now_ms)
         return
@@ -49,6 +53,7 @@ def lose(call: Call, why: str, now_ms: int) -> None:
     if call.phase is Phase.DRAINING:
         call.speaking.say_what_is_left(now_ms)
         return
+    silent_ms = call.speaking.owed.silent_ms if call.speaking.owed.since_ms is not None else now_ms
     call.resume_owed |= call.speaking.lost(now_ms) or call.caller_speaking
     call.caller_speaking = False
     if not call.dialling.may_recover(now_ms):
@@ -58,7 +63,7 @@ def lose(call: Call, why: str, now_ms: int) -> None:
     call.lost_ms = now_ms
     if call.resume_owed:
         call.speaking.owed.stop()
-        patience.owe(call, now_ms)
+        patience.owe(call, now_ms, silent_ms=silent_ms)
     call.dialling.begin(now_ms)
     setup.dial(call, now_ms)
 
@@ -73,12 +78,21 @@ def restored(call: Call, now_ms: int) -> None:
     call.speaking.gate.lose()
     call.speaking.conversation.retire(call.up.epoch)
     tell_history(call, call.up.epoch)
+    spoke = call.ear.keeps_a_voice and not call.closed_ears
     setup.upstream_ready(call, now_ms)
-    owed, call.resume_owed = call.resume_owed, False
-    if owed and call.speaking.gate.idle:
-        call.speaking.ask("restored")
+    call.speaking.next_response()
+    if spoke:
+        call.timers["resume"] = now_ms + RESUME_MS
     else:
-        call.speaking.next_response()
+        resume(call, now_ms)
+
+
+def resume(call: Call, _now_ms: int) -> None:
+    """A response is asked for if one is owed and nobody else does: no other one, no tool, no turn."""
+    owed, call.resume_owed = call.resume_owed, False
+    idle = call.speaking.gate.idle and not call.caller_speaking
+    if owed and idle and not call.speaking.conversation.tools.running:
+        call.speaking.ask("restored")
 
 
 def tell_history(call: Call, epoch: int) -> None:

@@ -136,6 +136,12 @@ class Speaking:
         """Whether this `Say` or `Respond` is still asked for, generated or heard."""
         return say_id in self._utterances
 
+    @property
+    def breaks_off(self) -> bool:
+        """A response is being made, and the caller has heard all there is of it: they wait for the rest."""
+        active = self.gate.active
+        return active is not None and active not in self.gate.muted and self.line.quiet
+
     def concerns(self, response_id: str) -> bool:
         """Whether this response is being generated, queued or heard."""
         playing = any(span.response_id == response_id for span in self.line.spans.values())
@@ -175,10 +181,7 @@ class Speaking:
         self.owed.stop()
         if not losses and gate.idle:
             return
-        for create in gate.superseded():
-            self._close_utterance(create.tag, cut=True)
-        if gate.asked is not None:
-            self._close_utterance(gate.asked.tag, cut=True)
+        self.drop_waiting()
         for loss in losses:
             if loss.span.response_id and not loss.whole:
                 gate.mute(loss.span.response_id)
@@ -188,19 +191,37 @@ class Speaking:
                 self._cancel(gate.active)
         self._settle_losses(losses, now_ms, tell=True)
 
+    def drop_waiting(self) -> None:
+        """The caller speaks: what was asked for and has not begun is out of date."""
+        for create in self.gate.superseded():
+            self._close_utterance(create.tag, cut=True)
+        if self.gate.asked is not None:
+            self._close_utterance(self.gate.asked.tag, cut=True)
+
     def lost(self, now_ms: int) -> bool:
         """The upstream session is gone, and its item ids with it: nothing to truncate, but the record is
-        corrected. Returns whether the caller was owed something that will not come now.
+        corrected. Sounds of ours play on where nothing of the model's is among them. Returns whether the
+        caller was owed something that will not come now.
         """
         gate = self.gate
         owed = self.owed.since_ms is not None or not gate.idle
         self._heard(self.line.played(now_ms))
-        commands, losses = self.line.cut(now_ms)
-        self._out += commands
+        losses: list[Loss] = []
+        if any(span.response_id for span in self.line.spans.values()):
+            commands, losses = self.line.cut(now_ms)
+            self._out += commands
+        if gate.active in gate.tags and not self._began(gate.active, losses):
+            self.retry(gate.active)
         self._settle_losses(losses, now_ms, tell=False)
         gate.lose()
         self.ready = False
         return owed or any(loss.received_ms > loss.heard_ms for loss in losses)
+
+    def _began(self, response_id: str, losses: list[Loss]) -> bool:
+        """Whether the caller has heard anything of this response."""
+        items = self.conversation.items.values()
+        before = any(item.heard_ms for item in items if item.response_id == response_id)
+        return before or any(loss.heard_ms for loss in losses if loss.span.response_id == response_id)
 
     def say_what_is_left(self, now_ms: int) -> None:
         """The upstream session is gone while we say goodbye: what came of it is still played."""
