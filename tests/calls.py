@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import re
+import socket
 import sys
 import tempfile
 import time
@@ -268,11 +269,14 @@ async def within(seconds: float, condition: Callable[[], Any]) -> float:
 
 @dataclass
 class Served:
-    """A `phonebridge serve` in a process of its own. `said` is what it wrote so far, line by line."""
+    """A `phonebridge serve` in a process of its own, with all the lines it wrote so far: `said` to the person
+    who started it, `logged` as its log.
+    """
 
     process: asyncio.subprocess.Process
     base: str
     said: list[str]
+    logged: list[str]
 
     async def ended(self, seconds: float) -> int:
         """Its exit code, once it is gone and all it wrote is read."""
@@ -282,25 +286,35 @@ class Served:
 
 @contextlib.asynccontextmanager
 async def served(**environment: str) -> AsyncIterator[Served]:
-    """`python -m bridge serve` on a free port, with these settings and no others, while the block runs."""
-    process = await command("serve", "--port", "0", **environment)
+    """`python -m bridge serve` on a free port, with these settings and no others, while the block runs. It is
+    at the end of the URL that signatures are made for, unless the settings say that there are none.
+    """
+    port = "0"
+    if "BRIDGE_INSECURE" not in environment:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = str(free.getsockname()[1])
+        proof = {"PUBLIC_URL": f"http://127.0.0.1:{port}", "TWILIO_AUTH_TOKEN": TOKEN}
+        environment = {"HOST": "127.0.0.1", **proof, **environment}
+    process = await command("serve", "--port", port, **environment)
     said: list[str] = []
+    logged: list[str] = []
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    async def listen() -> None:
-        assert process.stderr is not None
-        async for line in process.stderr:
-            said.append(line.decode().rstrip())
-            address = re.search(r"listening on (\S+:[0-9]+)", said[-1])
+    async def listen(stream: asyncio.StreamReader | None, lines: list[str]) -> None:
+        assert stream is not None
+        async for line in stream:
+            lines.append(line.decode().rstrip())
+            address = re.search(r"listening on (\S+:[0-9]+)", lines[-1])
             if address and not ready.done():
                 ready.set_result(f"http://{address[1]}")
         if not ready.done():
             ready.set_exception(AssertionError(f"it never got ready: {said}"))
 
-    listening = asyncio.create_task(listen())
+    listening = asyncio.gather(listen(process.stderr, said), listen(process.stdout, logged))
     try:
         async with asyncio.timeout(20):
-            yield Served(process, await ready, said)
+            base = await ready
+        yield Served(process, base, said, logged)
     finally:
         if process.returncode is None:
             process.kill()
