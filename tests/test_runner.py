@@ -22,7 +22,7 @@ from bridge.streams import OnClose, OnFrame
 from bridge.upstreams import Dial, OpenAI
 
 CALL, ACCOUNT, STREAM = f"CA{1:032x}", f"AC{1:032x}", f"MZ{1:032x}"
-LOUD = b"\x10" * 160
+LOUD, QUIET = b"\x10" * 160, b"\xff" * 160
 
 
 # --- time --------------------------------------------------------------------------------------------------
@@ -318,15 +318,15 @@ def test_what_is_said_to_a_session_that_is_over_goes_nowhere() -> None:
     async def main() -> None:
         table = Table()
         await table.live()
-        table.hears()
+        table.hears(QUIET)
         assert len(table.models[0].of("input_audio_buffer.append")) == 1
         table.models[0].ends(1011, "gone")
         await asyncio.sleep(0.001)
         assert len(table.models) == 2
-        table.hears(at_ms=120)
+        table.hears(QUIET, at_ms=120)
         assert len(table.models[0].of("input_audio_buffer.append")) == 1
         table.configure()
-        table.hears(at_ms=140)
+        table.hears(QUIET, at_ms=140)
         assert len(table.models[1].of("input_audio_buffer.append")) == 2  # what was kept, and this one
         table.speaks(50, "item_9", number=0)  # a word of the dead
         assert table.carrier.of("media") == []
