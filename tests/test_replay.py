@@ -367,7 +367,8 @@ TEXTS = st.text(max_size=12) | st.sampled_from(["<160>", '"', "\\", "\u2028", '\
 KINDS = [
     *["media"] * 8, *["delta"] * 6, "words", "words", *["echo"] * 4, "echo_old", "speaks", "speaks", "stops",
     "respond", "respond", "item", "audio_done", "done", "digit", "say", "play", "protected", "text",
-    "interrupt", "tool", "tool_done", "pass_on", "mute", "unmute", "slow", "fast", "garbage", "upstream_garbage",
+    "interrupt", "tool", "tool_done", "pass_on", "mute", "unmute", "slow", "fast", "garbage",
+    "upstream_garbage",
     "upstream_gone", "configured", "dial_failed", "reconfigure", "hang_up", "carrier_gone",
 ]  # fmt: skip
 STEPS = st.lists(

@@ -2,7 +2,7 @@
 
 Floor 3, pure. `Recorder` writes down what the gate of a call tells it, and gives lines to whoever keeps them;
 `replay` feeds the inputs of such lines to a new call, through the adapters, and compares what follows from
-them with what followed then. Read `lines` first (the format), then `recorder`, then `replaying`.
+them with what followed then. Read `lines` first (the format), then `recorder`, `stage` and `replaying`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 from .difference import Difference, Playout, describe
 from .header import FORMAT, Header, mask, mask_parameters
 from .recorder import Recorder
-from .replaying import Parts, Replay, replay
+from .replaying import Replay, replay
+from .stage import Parts
 from .steps import Output, Recording, Step
 
 __all__ = [

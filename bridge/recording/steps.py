@@ -24,7 +24,7 @@ _TOKEN: Final = re.compile(
 FRAME_BYTES: Final = 160
 
 
-class Output(msgspec.Struct):
+class Output(msgspec.Struct, gc=False):
     """What a recording has of one action: a frame that left (`frame`) or was thrown away (`dropped`), or a
     decision (`action`). `usual` is one that a run implies.
     """
@@ -39,7 +39,7 @@ class Output(msgspec.Struct):
     late_ms: int | None = None
 
 
-class Step(msgspec.Struct):
+class Step(msgspec.Struct, gc=False):
     """One thing that happened: a frame at a door, or an `event` that was no frame. `number` counts the steps
     of a line from 1.
     """

@@ -11,7 +11,7 @@ from bridge.core import messages as m
 from bridge.core.call import Call
 
 from .header import Header
-from .replaying import Parts, _Stage
+from .stage import Parts, Stage
 from .steps import Recording, Step
 
 
@@ -34,7 +34,7 @@ class Walk:
 
     def __init__(self, lines: Iterable[str], parts: Parts | None = None) -> None:
         self.recording = Recording(lines)
-        self._stage = _Stage(self.recording.header, parts or Parts())
+        self._stage = Stage(self.recording.header, parts or Parts())
 
     @property
     def header(self) -> Header:
@@ -50,6 +50,8 @@ class Walk:
         for step in self.recording.steps():
             try:
                 actions = stage.feed(step)
+                for _ in stage.answers(step.outputs, actions):
+                    pass  # adapters remember what they have written
             except Exception as error:  # noqa: BLE001  a call that broke is what somebody wants to look at
                 yield Walked(step, [], stage.call, error)
                 return

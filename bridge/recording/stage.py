@@ -1,0 +1,161 @@
+"""A call and its adapters without the sockets: what a replay feeds, and what it gets back."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from bridge.carriers import CARRIERS, Carrier
+from bridge.core import messages as m
+from bridge.core.call import Call
+from bridge.errors import ConfigError, ProtocolError
+from bridge.upstreams import UPSTREAMS, Upstream, Vendor
+
+from .header import Header
+from .recorder import DOOR_OF
+from .sound import elide_sound
+from .steps import Output, Step
+
+NOWHERE: Final = "ws://replay.invalid"
+"""Where the adapters of a replay would dial."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a replay is made of: the core and the tables of adapters. A test puts a mutant in."""
+
+    call: Callable[[m.CallConfig], Call] = Call
+    carriers: Mapping[str, Callable[[], Carrier]] = field(default_factory=lambda: CARRIERS)
+    upstreams: Mapping[str, Vendor] = field(default_factory=lambda: UPSTREAMS)
+
+
+@dataclass(slots=True)
+class Answer:
+    """One action of the replay next to what the recording has in its place. The action went out as `frame`,
+    was `dropped` as one, or is a decision; with neither the replay has nothing here.
+    """
+
+    expected: Output | None
+    door: str = ""
+    epoch: int = 0
+    frame: str | bytes | None = None
+    action: m.Action | None = None
+    dropped: bool = False
+
+
+class Stage:
+    """A call and its adapters, without the sockets."""
+
+    def __init__(self, header: Header, parts: Parts) -> None:
+        for name, table in ((header.carrier, parts.carriers), (header.upstream, parts.upstreams)):
+            if name not in table:
+                raise ConfigError(f"this recording is of {name!r}, which this phonebridge does not know")
+        self.call = parts.call(header.config)
+        self._carrier = parts.carriers[header.carrier]()
+        self._vendor = parts.upstreams[header.upstream]
+        self._upstreams: dict[int, Upstream] = {}
+        self._reachable: set[int] = set()
+        self._held: dict[int, deque[m.AppendAudio]] = {}
+
+    def feed(self, step: Step) -> list[m.Action]:
+        """What follows from this step."""
+        event = step.event
+        if event is None:
+            try:
+                if step.door == "carrier":
+                    event = self._carrier.parse(step.frame or "")
+                else:
+                    self._reachable.add(step.epoch)
+                    event = self._upstream(step.epoch).parse(step.frame or "")
+            except ProtocolError as error:
+                event = m.FrameRefused(step.door, str(error))
+            if event is None:
+                return []
+        elif isinstance(event, m.UpstreamClosed | m.DialFailed):
+            self._reachable.discard(event.epoch)
+            self._held.pop(event.epoch, None)
+        return self.call.receive(event, step.t_ms)
+
+    def write(self, action: m.Action, door: str) -> str | bytes:
+        if door == "carrier":
+            return self._carrier.write(action)  # type: ignore[arg-type]  # DOOR_OF said so
+        return self._upstream(action.epoch).write(action)  # type: ignore[union-attr,arg-type]
+
+    def _upstream(self, epoch: int) -> Upstream:
+        upstream = self._upstreams.get(epoch)
+        if upstream is None:
+            upstream = self._upstreams[epoch] = self._vendor(epoch, NOWHERE)
+        return upstream
+
+    def as_usual(self, outputs: list[Output], actions: list[m.Action]) -> bool:
+        """Whether a frame of the caller went up at once, as it did then: nearly every step of a call, so it
+        is answered without the formalities.
+        """
+        if len(outputs) != 1 or len(actions) != 1 or self._held:
+            return False
+        output, action = outputs[0], actions[0]
+        if type(action) is not m.AppendAudio or not output.usual or action.epoch != output.epoch:
+            return False
+        return output.frame == self._upstream(action.epoch).write(action)
+
+    def answers(self, outputs: list[Output], actions: list[m.Action]) -> Iterator[Answer]:
+        """The actions of one step, each next to its place in the recording."""
+        at = 0
+        for action in actions:
+            for late in self._late(outputs, at):
+                yield late
+                at += 1
+            expected = outputs[at] if at < len(outputs) else None
+            door = DOOR_OF.get(type(action), "session")
+            epoch = action.epoch if door == "upstream" else 0  # type: ignore[union-attr]
+            leg = door in ("carrier", "upstream")
+            if not leg or (expected is not None and type(expected.action) is type(action)):
+                if isinstance(action, m.AppendAudio) and epoch in self._reachable:
+                    self._held.setdefault(epoch, deque()).append(action)
+                yield Answer(expected, door, epoch, action=action)
+            elif self._lost(door, epoch, expected):
+                continue
+            else:
+                yield Answer(expected, door, epoch, self.write(action, door))
+            at += 1
+        for late in self._late(outputs, at):
+            yield late
+            at += 1
+        for expected in outputs[at:]:
+            yield Answer(expected)
+
+    def _lost(self, door: str, epoch: int, expected: Output | None) -> bool:
+        """Whether this command met no socket. The shell does not tell when a socket is there: the first frame
+        that comes from it does, or a command that went to it before.
+        """
+        if door != "upstream" or epoch in self._reachable:
+            return False
+        return expected is None or expected.door != "upstream" or expected.frame is None
+
+    def _late(self, outputs: list[Output], at: int) -> Iterator[Answer]:
+        """Caller audio that was held back for a slow upstream, where the recording says that it went or was
+        thrown away after all.
+        """
+        while self._held and at < len(outputs):
+            output = outputs[at]
+            held = self._held.get(output.epoch)
+            if not held or output.door != "upstream" or output.frame is None:
+                return
+            frame = self.write(held[0], "upstream")
+            if not output.dropped and not same_frame(output.frame, frame, "upstream"):
+                return
+            held.popleft()
+            yield Answer(output, "upstream", output.epoch, frame, dropped=output.dropped)
+            at += 1
+
+
+def same_frame(expected: str | bytes, got: str | bytes, door: str) -> bool:
+    """Whether the frames are equal, but for sound that was left out."""
+    if expected == got:
+        return True
+    if isinstance(expected, bytes) or isinstance(got, bytes):
+        return False
+    left_out = elide_sound(got, door, 1)
+    return left_out is not None and left_out == elide_sound(expected, door, 1)
