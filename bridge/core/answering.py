@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from . import ending, hearing, patience, setup
 from . import messages as m
+from .faults import WAIT_FOR, Verdict, verdict
 from .limits import cost_micro_usd
 from .messages import Phase, Reason
-from .upstream_leg import FATAL_CODES, Leg
+from .upstream_leg import FATAL_CODES, REFUSED, Leg
 
 if TYPE_CHECKING:
     from .call import Call
@@ -17,10 +18,8 @@ TOOL_GRACE_MS = 500
 NO_ANSWER = '{"error": "the tool gave no answer in time"}'
 FAILURES = 2
 """Responses that may fail in a row: the first is asked for again."""
-BENIGN_FAULTS = frozenset({
-    "response_cancel_not_active", "item_truncate_invalid_item_id", "item_delete_invalid_item_id",
-    "item_not_found", "unsupported_content_type", "input_audio_buffer_commit_empty",
-})  # fmt: skip
+AGAIN_MS = 1_000
+"""Before a vendor that could not just now is asked again."""
 
 
 def words(call: Call, event: m.TextDelta) -> None:
@@ -80,12 +79,9 @@ def response_done(call: Call, event: m.ResponseDone, now_ms: int) -> None:
     call.stats.add_usage(event.usage)
     if event.status in ("failed", "incomplete"):
         call.out.append(m.Noted(f"response {event.status}", event.why))
-    if event.status == "failed" and not muted:
-        call.failures += 1
-        if call.failures >= FAILURES or event.why in FATAL_CODES:
-            ending.fail(call, Reason.UPSTREAM_LOST, now_ms, f"responses fail: {event.why}")
+    if not muted and (event.status == "failed" or came_to_nothing(call, event, tag)):
+        if not once_more(call, event, now_ms):
             return
-        call.speaking.retry(event.response_id)
     elif event.status == "completed":
         call.failures = 0
     call.speaking.response_done(event, now_ms)
@@ -93,6 +89,54 @@ def response_done(call: Call, event: m.ResponseDone, now_ms: int) -> None:
     if call.speaking.gate.idle and not call.speaking.conversation.tools.running:
         call.speaking.owed.stop()
     check_limits(call, now_ms)
+
+
+def came_to_nothing(call: Call, event: m.ResponseDone, tag: str) -> bool:
+    """The model has ended its response, and the caller who waits for it has not heard a word."""
+    speaking, gate = call.speaking, call.speaking.gate
+    if event.status == "cancelled" or event.response_id != gate.active or gate.waiting or gate.asked:
+        return False
+    items = speaking.conversation.items.values()
+    made = any(
+        item.received_bytes or item.kind != "message"
+        for item in items
+        if item.response_id == event.response_id
+    )
+    return not made and speaking.owed.since_ms is not None and not speaking.utters(tag)
+
+
+def once_more(call: Call, event: m.ResponseDone, now_ms: int) -> bool:
+    """The response is asked for again, once. Returns whether the call goes on: it does not if the second one
+    failed too; if it was silent, the caller is asked to go on.
+    """
+    call.failures += 1
+    speaking = call.speaking
+    if event.status != "failed" and call.failures >= FAILURES:
+        call.failures = 0
+        if (phrase := call.config.phrases.get("restored")) is not None:
+            speaking.play(f"silent:{event.response_id}", phrase, now_ms)
+    elif call.failures >= FAILURES or event.why in FATAL_CODES:
+        if event.why in FATAL_CODES:
+            call.out.append(m.Noted(REFUSED, event.why))
+        ending.fail(call, Reason.UPSTREAM_LOST, now_ms, f"responses fail: {event.why}")
+        return False
+    else:
+        speaking.retry(event.response_id)
+        pause(call, event.why, now_ms)
+    return True
+
+
+def pause(call: Call, code: str, now_ms: int) -> None:
+    """Asked again at once, some would only refuse again."""
+    if code in WAIT_FOR:
+        call.speaking.gate.paused = True
+        call.timers["again"] = now_ms + AGAIN_MS
+
+
+def again(call: Call, _now_ms: int) -> None:
+    """The pause is over."""
+    call.speaking.gate.paused = False
+    call.speaking.next_response()
 
 
 def tool_called(call: Call, event: m.ToolCalled, now_ms: int) -> None:
@@ -150,20 +194,46 @@ def faulted(call: Call, event: m.UpstreamFaulted, now_ms: int) -> None:
     code = event.code or "unknown"
     call.stats.faults[code] = call.stats.faults.get(code, 0) + 1
     about, _, subject = event.about.partition(":")
+    what, detail = verdict(event), f"{event.code} {event.param} {event.message}"
+    if what is Verdict.FATAL:
+        call.out.append(m.Noted(REFUSED, event.code or event.kind))
     if about == "configure" and call.up.state is Leg.CONFIGURING:
         ending.fail(call, Reason.UPSTREAM_REFUSED, now_ms, f"{event.code} {event.param}: {event.message}")
-    elif about == "configure":
-        call.out.append(m.Noted("configuration refused", f"{event.code} {event.param} {event.message}"))
-        setup.in_force(call)
-    elif {event.code, event.kind} & FATAL_CODES:
+    elif what is Verdict.FATAL:
         ending.fail(call, Reason.UPSTREAM_REFUSED, now_ms, f"{event.code}: {event.message}")
-    elif event.code == "conversation_already_has_active_response":
+    elif what is Verdict.EXPIRED:
+        patience.give_up(call, event.code, now_ms)
+    elif what is Verdict.BUSY:
         call.speaking.refused(subject if about == "create" else None, again=True)
+    elif about == "configure":
+        call.out.append(m.Noted("configuration refused", detail))
+        setup.in_force(call)
     elif about == "create":
-        call.out.append(m.Noted("upstream error", f"{event.code} {event.param} {event.message}"))
-        call.speaking.refused(subject, again=False)
-    elif event.code not in BENIGN_FAULTS and about not in ("truncate", "delete", "cancel"):
-        call.out.append(m.Noted("upstream error", f"{event.code} {event.param} {event.message}"))
+        call.out.append(m.Noted("upstream error", detail))
+        create_refused(call, subject, event, now_ms)
+    elif what is not Verdict.BENIGN and about not in ("truncate", "delete", "cancel"):
+        call.out.append(m.Noted("upstream error", detail))
+
+
+def create_refused(call: Call, tag: str, event: m.UpstreamFaulted, now_ms: int) -> None:
+    """Our request for a response got an error, and no response will follow. What a handler wanted said is
+    answered with `Heard`; what the call itself owes is asked for once more.
+    """
+    speaking, gate = call.speaking, call.speaking.gate
+    waits = gate.asked is not None and gate.asked.tag == tag and not gate.stale
+    retryable = verdict(event) is Verdict.RETRYABLE
+    owed = waits and (retryable or not speaking.utters(tag))
+    call.failures += owed
+    if owed and call.failures >= FAILURES:
+        ending.fail(call, Reason.UPSTREAM_LOST, now_ms, f"responses are refused: {event.code}")
+        return
+    if retryable:
+        pause(call, event.code or event.kind, now_ms)
+    speaking.refused(tag, again=retryable)
+    if retryable:
+        speaking.next_response()
+    elif owed and gate.idle:
+        speaking.ask("retry")
 
 
 def check_limits(call: Call, now_ms: int) -> None:

@@ -42,6 +42,7 @@ class Call:
         self.deadline_ms: int | None = None
         self.up = UpstreamSession(0)
         self.spare: UpstreamSession | None = None
+        self.epochs = 0
         self.out: list[Action] = []
         self.speaking = Speaking(config, self.stats, self.out)
         self.ear = Ear(config)
@@ -219,7 +220,9 @@ TIMERS: dict[str, Callable[[Call, int], None]] = {
     "confirm": hearing.confirmed,
     "digits": hearing.digits_done,
     "limit": lambda call, now_ms: ending.goodbye(call, "it has lasted as long as it may", now_ms),
+    "again": answering.again,
     "resume": recovery.resume,
+    "spare": recovery.spare_stalled,
     "renew": recovery.renew,
     "renew_forced": recovery.renew_forced,
     "generated": ending.not_generated,

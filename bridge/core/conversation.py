@@ -182,6 +182,7 @@ class ResponseGate:
     asked: CreateResponse | None = None
     stale: bool = False
     held: bool = False
+    paused: bool = False
     waiting: deque[CreateResponse] = field(default_factory=deque)
     muted: dict[str, None] = field(default_factory=dict)
     cancelled: str | None = None
@@ -198,7 +199,7 @@ class ResponseGate:
 
     def next(self, epoch: int = 1) -> CreateResponse | None:
         """The create to send now, if any may be sent."""
-        if self.held or self.active is not None or self.asked is not None or not self.waiting:
+        if self.held or self.paused or self.active is not None or self.asked is not None or not self.waiting:
             return None
         self.asked, self.stale = msgspec.structs.replace(self.waiting.popleft(), epoch=epoch), False
         return self.asked

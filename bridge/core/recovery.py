@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from . import ending, hearing, patience, setup
 from . import messages as m
 from .messages import Event, Phase, Reason
-from .upstream_leg import FATAL_CLOSES, Leg, UpstreamSession
+from .upstream_leg import FATAL_CLOSES, REFUSED, Leg, UpstreamSession
 
 if TYPE_CHECKING:
     from .call import Call
 
+FORCED_AGAIN_MS = 1_000
+"""A renewal that is due and has nothing to go to looks again."""
 RESUME_MS = 1_000
 """After what the caller said meanwhile was handed to the new session: voice detection has that long to find a
 turn in it, and answers it then. Else we ask for an answer."""
@@ -28,6 +30,7 @@ RESTORED = (
 def upstream_closed(call: Call, event: m.UpstreamClosed, now_ms: int) -> None:
     why = f"{event.code} {event.reason}".rstrip()
     if event.code in FATAL_CLOSES:
+        call.out.append(m.Noted(REFUSED, why))
         ending.fail(call, Reason.UPSTREAM_REFUSED, now_ms, why)
     elif call.phase is Phase.SETUP:
         setup.dial_failed(call, m.DialFailed(call.up.epoch, code=why), now_ms)
@@ -101,9 +104,10 @@ def tell_history(call: Call, epoch: int) -> None:
     call.out.append(m.CreateItem(note, "system", RESTORED, epoch=epoch))
 
 
-def renew(call: Call, _now_ms: int) -> None:
+def renew(call: Call, now_ms: int) -> None:
     if call.phase is Phase.LIVE and call.spare is None and call.up.state is Leg.READY:
         call.spare = UpstreamSession(setup.next_epoch(call), Leg.DIALLING)
+        call.timers["spare"] = now_ms + call.config.session_ms
         call.out.append(m.DialUpstream(call.spare.epoch))
 
 
@@ -114,22 +118,42 @@ def from_spare(call: Call, event: Event, spare: UpstreamSession, now_ms: int) ->
         case m.SessionUpdated() if event.formats_ok:
             spare.state = Leg.READY
             spare.interrupts, spare.responds = event.interrupts, event.responds
+            call.timers.pop("spare", None)
         case m.UpstreamClosed() | m.DialFailed():
-            call.spare = None
-            call.timers["renew"] = now_ms + call.config.renew_again_ms
-            call.out.append(m.Noted("renewal failed", "will be tried again"))
+            renewal_failed(call, now_ms)
+
+
+def spare_stalled(call: Call, now_ms: int) -> None:
+    """The session that was to take over has not become one in time."""
+    if call.spare is not None:
+        call.out.append(m.CloseUpstream(call.spare.epoch))
+        renewal_failed(call, now_ms)
+
+
+def renewal_failed(call: Call, now_ms: int) -> None:
+    call.spare = None
+    call.timers.pop("spare", None)
+    call.timers["renew"] = now_ms + call.config.renew_again_ms
+    call.out.append(m.Noted("renewal failed", "will be tried again"))
 
 
 def swap_if_quiet(call: Call, now_ms: int) -> None:
-    if hearing.idle(call) and not call.speaking.conversation.tools.running and not call.digits:
+    """A moment in which nobody would notice; if the first session is lost, this one is."""
+    busy = call.speaking.conversation.tools.running or call.digits or call.ear.speaks(now_ms)
+    if call.up.state is not Leg.READY or (hearing.idle(call) and not busy):
         swap(call, now_ms)
 
 
 def renew_forced(call: Call, now_ms: int) -> None:
-    if call.spare is None or call.spare.state is not Leg.READY:
-        return
-    call.resume_owed = call.speaking.lost(now_ms)
-    swap(call, now_ms)
+    """The hour is nearly over: now, whoever speaks."""
+    if call.spare is not None and call.spare.state is Leg.READY:
+        call.ear.lose()
+        call.resume_owed |= call.speaking.lost(now_ms) or call.caller_speaking
+        call.caller_speaking = False
+        swap(call, now_ms)
+    elif call.up.state is Leg.READY:
+        renew(call, now_ms)
+        call.timers["renew_forced"] = now_ms + FORCED_AGAIN_MS
 
 
 def swap(call: Call, now_ms: int) -> None:
@@ -137,7 +161,7 @@ def swap(call: Call, now_ms: int) -> None:
     spare = call.spare
     if spare is None or spare.state is not Leg.READY or call.phase is not Phase.LIVE:
         return
-    for timer in ("session", "dial"):  # of a session that was being dialled in place of a lost one
+    for timer in ("session", "dial", "spare"):  # of a session that was being dialled in place of a lost one
         call.timers.pop(timer, None)
     old, call.spare = call.up, None
     call.up = call.speaking.session = spare

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from . import ending, hearing, patience, recovery
 from . import messages as m
 from .messages import Phase, Reason
-from .upstream_leg import Leg, UpstreamSession
+from .upstream_leg import REFUSED, Leg, UpstreamSession, is_fatal
 
 if TYPE_CHECKING:
     from .call import Call
@@ -35,12 +35,16 @@ def first_dial(call: Call, now_ms: int) -> None:
 
 def dial(call: Call, now_ms: int) -> None:
     call.up = call.speaking.session = UpstreamSession(next_epoch(call), Leg.DIALLING)
-    call.timers["session"] = now_ms + call.config.session_ms
+    call.timers["session"] = now_ms + call.dialling.attempt_ms(now_ms)
     call.out.append(m.DialUpstream(call.up.epoch))
 
 
 def next_epoch(call: Call) -> int:
-    return 1 + max(call.up.epoch, call.spare.epoch if call.spare else 0)
+    """Numbers are never used twice: the end of a session that failed may be told when the next one is under
+    way.
+    """
+    call.epochs += 1
+    return call.epochs
 
 
 def dial_failed(call: Call, event: m.DialFailed, now_ms: int) -> None:
@@ -49,6 +53,8 @@ def dial_failed(call: Call, event: m.DialFailed, now_ms: int) -> None:
     """
     call.timers.pop("session", None)
     call.up.state = Leg.CLOSED
+    if is_fatal(event):
+        call.out.append(m.Noted(REFUSED, f"{event.status} {event.code}"))
     delay_ms = call.dialling.again_in_ms(event, now_ms)
     if delay_ms is None:
         lost = call.phase is not Phase.SETUP

@@ -16,6 +16,9 @@ FATAL_CODES = frozenset({
 are wrong."""
 FATAL_CLOSES = frozenset({1008, 3000, 4000})
 """Close codes the vendor uses for a refused key (3000), a refused dialect (4000) and a policy (1008)."""
+REFUSED = "upstream refused"
+"""What a `Noted` says when a status or a code shows that no session would fare any better: for the next half
+a minute the shell need not try for any call."""
 FIRST_DELAY_MS = 200
 MOST_RETRY_AFTER_MS = 2_000
 RECOVERIES = 5
@@ -30,6 +33,11 @@ class Leg(enum.Enum):
     CONFIGURING = "configuring"
     READY = "ready"
     CLOSED = "closed"
+
+
+def is_fatal(event: DialFailed) -> bool:
+    """Whether another attempt would only cost time."""
+    return event.status in FATAL_STATUS or event.code in FATAL_CODES
 
 
 @dataclass(slots=True)
@@ -61,11 +69,18 @@ class Dialling:
         """A new round of attempts begins with this one."""
         self._attempts, self._began_ms = 1, now_ms
 
+    def attempt_ms(self, now_ms: int) -> int:
+        """What this attempt has until there must be a session."""
+        return min(self._config.session_ms, max(0, self._began_ms + self._config.dial_total_ms - now_ms))
+
     def again_in_ms(self, event: DialFailed, now_ms: int) -> int | None:
         """How long to wait before the next attempt; None when there shall be none."""
         config = self._config
-        fatal = event.status in FATAL_STATUS or event.code in FATAL_CODES
-        if fatal or self._attempts >= config.dial_attempts or event.retry_after_ms > MOST_RETRY_AFTER_MS:
+        if (
+            is_fatal(event)
+            or self._attempts >= config.dial_attempts
+            or event.retry_after_ms > MOST_RETRY_AFTER_MS
+        ):
             return None
         self._seed = (self._seed * 1_103_515_245 + 12_345) % 2**31
         delay_ms: int = FIRST_DELAY_MS << (self._attempts - 1)

@@ -81,7 +81,17 @@ def test_it_is_not_forced_where_there_is_nothing_to_go_to(live_call: Any) -> Non
     call = live_call(**RENEW)
     call.speaks(9_000, m.ResponseStarted("r1"), delta("A", 60_000))
     call.until(10_000)
-    assert legs(call.until(20_000)) == []
+    assert only(m.ClearPlayout, call.until(20_000)) == []
+    call.speaks(20_500, m.SessionCreated(4), m.SessionUpdated(4))
+    assert only(m.ClearPlayout, call.until(21_000)), "but as soon as there is"
+
+
+def test_a_spare_that_does_not_come_in_time_is_a_renewal_that_failed(live_call: Any) -> None:
+    call = live_call(**RENEW)
+    call.until(10_000)
+    assert call.until(12_999) == []
+    assert call.until(13_000) == [m.CloseUpstream(2), m.Noted("renewal failed", "will be tried again")]
+    assert call.until(15_000) == [m.DialUpstream(3)]
 
 
 def test_a_renewal_that_fails_is_tried_again_a_while_later(live_call: Any) -> None:
@@ -92,7 +102,7 @@ def test_a_renewal_that_fails_is_tried_again_a_while_later(live_call: Any) -> No
     call.until(12_049)
     assert dials(call)[1:] == [(10_000, 2)]
     call.until(12_050)
-    assert dials(call)[1:] == [(10_000, 2), (12_050, 2)]
+    assert dials(call)[1:] == [(10_000, 2), (12_050, 3)]
 
 
 def test_a_spare_whose_formats_differ_never_takes_over(live_call: Any) -> None:

@@ -82,7 +82,7 @@ def test_what_the_caller_said_meanwhile_goes_up_first_then_the_greeting() -> Non
 
 
 def test_five_seconds_of_the_caller_are_kept_and_the_oldest_go_first() -> None:
-    call = new_call(session_ms=10_000)
+    call = new_call(session_ms=10_000, dial_total_ms=10_000)
     call.at(0, STARTED)
     for number in range(300):
         call.at(20 * number, frame(number))
