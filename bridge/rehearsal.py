@@ -15,6 +15,7 @@ from typing import Protocol
 
 from .carriers import Carrier
 from .carriers.twilio import Twilio
+from .codecs.voice import is_loud
 from .core import messages as m
 from .core.call import Call
 from .doubles.phone import Phone
@@ -87,6 +88,7 @@ class Rehearsal:
         self._dials: list[tuple[int, int]] = []
         self._pending: deque[_Fed] = deque()
         self._feeding = False
+        self._loud = False
         self._planned: list[tuple[int, Callable[[], None]]] = []
 
     # --- playing it
@@ -172,7 +174,10 @@ class Rehearsal:
         self._feeding = True
         while self._pending and self.ended is None:
             event, parse, door, frame, epoch = self._pending.popleft()
-            event = self._read(parse, door, frame, epoch) if parse is not None else self._told(event)
+            if parse is not None:
+                event = self._read(parse, door, frame, epoch)
+            elif event is not None:
+                self._told(event)
             if self.beside is not None and isinstance(event, m.CallerAudio):
                 self.beside.heard(event)
             for action in [] if event is None else self.call.receive(event, self.now_ms):
@@ -181,15 +186,20 @@ class Rehearsal:
 
     def _read(self, parse: _Parse, door: str, frame: str, epoch: int) -> m.Event | None:
         """Read only now: adapters remember what they have read, and a replay reads in the recorded order."""
+        try:
+            event = parse(frame)
+        except (CarrierError, UpstreamError) as error:
+            event = m.FrameRefused(door, str(error))
+        if isinstance(event, m.CallerAudio) and is_loud(event.audio) is not self._loud:
+            self._loud = not self._loud
+            for action in self.call.receive(self._told(m.CallerVoice(self._loud)), self.now_ms):
+                self._perform(action)
         if self._recorder is not None:
             self._recorder.came(self.now_ms, door, frame, epoch)
-        try:
-            return parse(frame)
-        except (CarrierError, UpstreamError) as error:
-            return m.FrameRefused(door, str(error))
+        return event
 
-    def _told(self, event: m.Event | None) -> m.Event | None:
-        if self._recorder is not None and event is not None:
+    def _told(self, event: m.Event) -> m.Event:
+        if self._recorder is not None:
             self._recorder.happened(self.now_ms, event)
         return event
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, get_args
 
 from .carriers import Carrier
+from .codecs.voice import is_loud
 from .core import messages as m
 from .core.call import Call
 from .errors import BridgeError, ProtocolError
@@ -104,6 +105,7 @@ class Runner:
         self._timer: asyncio.TimerHandle | None = None
         self._armed_ms: int | None = None
         self._over = False
+        self._loud = False
         self._gate_s = self._born_s
         self._close_code = NORMAL
         self._parting: asyncio.Task[None] | None = None
@@ -171,12 +173,14 @@ class Runner:
         recorder = self._recorder
         if parse is not None:
             # Read only now: adapters remember what they have read, and a replay reads in the recorded order.
-            if recorder is not None:
-                recorder.came(now_ms, door, frame, epoch)
             try:
                 event = parse(frame)
             except ProtocolError as error:
                 event = m.FrameRefused(door, str(error))
+            if type(event) is m.CallerAudio and is_loud(event.audio) is not self._loud:
+                self._feed_voice(now_ms)
+            if recorder is not None:
+                recorder.came(now_ms, door, frame, epoch)
         elif recorder is not None and event is not None:
             recorder.happened(now_ms, event)
         if event is None:
@@ -184,6 +188,15 @@ class Runner:
         if self.tap is not None and type(event) is m.CallerAudio:
             self.tap(event)
         for action in self.call.receive(event, now_ms):
+            self._perform(action, now_ms)
+
+    def _feed_voice(self, now_ms: int) -> None:
+        """The caller's sound turned loud or quiet: an input of its own, before the frame that shows it."""
+        self._loud = not self._loud
+        voice = m.CallerVoice(self._loud)
+        if self._recorder is not None:
+            self._recorder.happened(now_ms, voice)
+        for action in self.call.receive(voice, now_ms):
             self._perform(action, now_ms)
 
     def _perform(self, action: m.Action, now_ms: int) -> None:

@@ -150,6 +150,7 @@ class Call:
             case m.Admitted(): setup.admit(self, now_ms)
             case m.WakeUp(): self._wake(now_ms)
             case m.FrameRefused(): self._refused(event)
+            case m.CallerVoice(): self.ear.loud = event.loud
             case m.FramesDropped(): self.stats.frames_dropped += event.frames
             case m.ShutDown(): ending.shut_down(self, now_ms)
     # fmt: on

@@ -3,13 +3,15 @@ request.
 
 The ear also has a rough idea of its own whether somebody speaks. Turns are the vendor's to find; but a vendor
 that has fallen silent finds none, and then this is all that tells a caller who waits from one who does not.
+Loud or not is told from outside (`CallerVoice`): the core never looks at sound, so that a recording without
+sound replays like one with it.
 """
 
 from __future__ import annotations
 
-from binascii import a2b_base64
 from collections import deque
 from functools import lru_cache
+from typing import NamedTuple
 
 from .messages import Action, AppendAudio, CallConfig, CallerAudio
 
@@ -28,34 +30,19 @@ FORGET_MS = 10_000
 """After which an utterance that nobody answered is no turn any more."""
 
 
-def _magnitude(byte: int) -> int:
-    # ITU-T G.711, mu-law: the byte inverted is sign, three bits of exponent and four of mantissa.
-    exponent, mantissa = (~byte >> 4) & 7, ~byte & 15
-    return ((2 * mantissa + 33) << (exponent + 2)) - 132
-
-
-_QUIET = bytes(byte for byte in range(256) if _magnitude(byte) < 400)
-"""Samples that are no voice: a quiet line stays below -50 dBFS, speech on it is about -20."""
-_LOOKED_AT_CHARACTERS = 108
-"""Of base64 text, a multiple of 4: this is done fifty times a second."""
-
-
-def is_loud(audio: str) -> bool:
-    """Whether a frame may hold a voice: a quarter of its first samples (10 ms of them) are above -38 dBFS.
-    False for what is no base64.
-    """
-    try:
-        sound = a2b_base64(audio[:_LOOKED_AT_CHARACTERS])
-    except ValueError:
-        return False
-    return 4 * len(sound.translate(None, _QUIET)) >= len(sound) > 0
-
-
 @lru_cache(maxsize=64)
 def silence(size_bytes: int) -> str:
     """Base64 text of that many bytes of µ-law silence (0xFF)."""
     whole, rest = divmod(size_bytes, 3)
     return "/" * (4 * whole) + ("", "/w==", "//8=")[rest]
+
+
+class _Kept(NamedTuple):
+    """A frame of the caller's, and whether it may hold a voice."""
+
+    audio: str
+    size_bytes: int
+    loud: bool
 
 
 class Ear:
@@ -74,6 +61,7 @@ class Ear:
         "_turn",
         "dropped",
         "last_ms",
+        "loud",
         "muted",
         "open",
         "voice_ended_ms",
@@ -90,9 +78,11 @@ class Ear:
         """How much of a voice there was in the last utterance."""
         self.voice_ended_ms = -PAUSE_MS
         """When it was last heard."""
-        self._turn: deque[CallerAudio] = deque()
+        self.loud = False
+        """Whether the frames that come now may hold a voice."""
+        self._turn: deque[_Kept] = deque()
         self._next_at_ms: int | None = None
-        self._kept: deque[CallerAudio] = deque()
+        self._kept: deque[_Kept] = deque()
         self._kept_bytes = 0
 
     def hear(self, event: CallerAudio, now_ms: int, epoch: int) -> list[Action]:
@@ -134,7 +124,7 @@ class Ear:
     @property
     def keeps_a_voice(self) -> bool:
         """Whether an utterance is among what is kept."""
-        loud_bytes = sum(frame.size_bytes for frame in self._kept if is_loud(frame.audio))
+        loud_bytes = sum(frame.size_bytes for frame in self._kept if frame.loud)
         return not self.muted and loud_bytes >= VOICE_MS * self._config.bytes_per_ms
 
     def padding(self, ms: int, epoch: int) -> AppendAudio:
@@ -162,7 +152,7 @@ class Ear:
         return kept
 
     def _listen(self, event: CallerAudio, now_ms: int) -> None:
-        loud = is_loud(event.audio)
+        loud = self.loud
         if loud:
             if now_ms - self.voice_ended_ms >= PAUSE_MS:
                 self.voice_ms = 0
@@ -171,7 +161,7 @@ class Ear:
         turn = self._turn
         if not self.open or not (loud or turn):
             return
-        turn.append(event)
+        turn.append(_Kept(event.audio, event.size_bytes, loud))
         quiet_ms = now_ms - self.voice_ended_ms
         if quiet_ms >= (FORGET_MS if self.voice_ms >= VOICE_MS else PAUSE_MS):
             turn.clear()
@@ -179,7 +169,7 @@ class Ear:
             turn.popleft()
 
     def _keep(self, event: CallerAudio) -> None:
-        self._kept.append(event)
+        self._kept.append(_Kept(event.audio, event.size_bytes, self.loud))
         self._kept_bytes += event.size_bytes
         self._bound()
 

@@ -768,6 +768,14 @@ class UpstreamClosed(Message, frozen=True, gc=False):
     epoch: int = 1
 
 
+class CallerVoice(Message, frozen=True, gc=False):
+    """From the caller's next frame on their sound is `loud` enough to hold a voice, or no longer so. The gate
+    glances at the sound; the core never does.
+    """
+
+    loud: bool
+
+
 class FramesDropped(Message, frozen=True, gc=False):
     """Caller audio that waited too long in the upstream outbox and was thrown away."""
 
@@ -790,6 +798,7 @@ ShellEvent: TypeAlias = (
     | DialFailed
     | UpstreamClosed
     | FramesDropped
+    | CallerVoice
     | WakeUp
     | ShutDown
 )

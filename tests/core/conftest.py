@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
+from bridge.codecs.voice import is_loud
 from bridge.core import messages as m
 from bridge.core.call import Call
 from bridge.core.conversation import Item, ResponseGate
@@ -64,6 +65,7 @@ class LiveCall:
     now_ms: int = 0
     said: list[tuple[int, m.Action]] = field(default_factory=list)
     echoed: int = 0
+    loud: bool = False
 
     @property
     def line(self) -> Line:
@@ -101,7 +103,11 @@ class LiveCall:
         return [action for _, action in self.said[before:]]
 
     def _feed(self, event: m.Event) -> list[m.Action]:
-        actions = self.call.receive(event, self.now_ms)
+        actions: list[m.Action] = []
+        if isinstance(event, m.CallerAudio) and is_loud(event.audio) is not self.loud:
+            self.loud = not self.loud  # told by the gate, as the runner does
+            actions += self.call.receive(m.CallerVoice(self.loud), self.now_ms)
+        actions += self.call.receive(event, self.now_ms)
         self.said += [(self.now_ms, action) for action in actions]
         return actions
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from bridge.codecs.voice import is_loud
 from bridge.core import messages as m
-from bridge.core.ear import FORGET_MS, PAUSE_MS, VOICE_MS, is_loud, silence
+from bridge.core.ear import FORGET_MS, PAUSE_MS, VOICE_MS, silence
 from bridge.core.owed import MOST_SILENT_MS
 from bridge.core.patience import UNHEARD_MS
 from bridge.core.recovery import RESUME_MS
@@ -72,10 +73,15 @@ def test_the_answer_ends_the_wait(live_call: Any) -> None:
     assert fillers(call) == []
 
 
-def test_a_response_that_says_nothing_ends_it_too(live_call: Any) -> None:
-    call = live_call(phrases=FILLER)
+def test_a_response_that_says_nothing_is_asked_for_once_more_and_then_the_caller_is_asked_to_go_on(
+    live_call: Any,
+) -> None:
+    call = live_call(phrases={**FILLER, "restored": speech(240, letter="R")})
     asked(call)
-    call.speaks(600, m.ResponseStarted("r1"), m.ResponseDone("r1"))
+    again = call.speaks(600, m.ResponseStarted("r1"), m.ResponseDone("r1"))
+    assert only(m.CreateResponse, again) == [m.CreateResponse("retry")]
+    said = call.speaks(900, m.ResponseStarted("r2", tag="retry"), m.ResponseDone("r2"))
+    assert [sound.audio[:1] for sound in only(m.PlayAudio, said)] == ["R"]
     play_on(call, 8_000)
     assert fillers(call) == []
 
