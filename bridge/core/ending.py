@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import messages as m
+from . import patience
 from .messages import Phase, Reason
 from .upstream_leg import Leg
 
 if TYPE_CHECKING:
     from .call import Call
 
+GOODBYE = "goodbye"
 GENERATING_MS = 15_000
 """How long a goodbye may take to be generated before the drain stops waiting for it."""
 
@@ -26,6 +28,11 @@ def fail(call: Call, reason: Reason, now_ms: int, detail: str) -> None:
     call.up.state = Leg.CLOSED
     call.ear.open = False
     call.out.append(m.Noted("the model is out", f"{reason.value}: {detail}"))
+    for timer in ("dial", "session", "resume", "again"):
+        call.timers.pop(timer, None)
+    if call.ending is not None:
+        cut_short(call, now_ms)
+        return
     apology = call.config.phrases.get("apology")
     if not call.admitted or apology is None:
         end(call, reason, now_ms, detail)
@@ -36,6 +43,32 @@ def fail(call: Call, reason: Reason, now_ms: int, detail: str) -> None:
     call.speaking.play("apology", apology, now_ms)
     fallback = call.config.fallback
     drain(call, reason, detail, f"transfer:{fallback}" if fallback else "ended", now_ms)
+
+
+def cut_short(call: Call, now_ms: int) -> None:
+    """The model is lost while we say goodbye: what came of it is played, and a phrase says what did not."""
+    unsaid = not call.speaking.gate.idle or bool(call.early)
+    call.early.clear()
+    call.speaking.say_what_is_left(now_ms)
+    call.speaking.owed.stop()
+    if unsaid:
+        say_goodbye(call, now_ms)
+
+
+def say_goodbye(call: Call, now_ms: int) -> None:
+    """The phrase, once, and to its end: nobody is listened to any more. Nothing where the caller is to be
+    sent on, or where they have just been told that something went wrong.
+    """
+    goodbye = call.config.phrases.get("goodbye")
+    if goodbye is not None and leaving(call) and GOODBYE not in call.closed_ears:
+        call.closed_ears.add(GOODBYE)
+        call.ear.open = False
+        call.speaking.play(GOODBYE, goodbye, now_ms, protected=True)
+
+
+def leaving(call: Call) -> bool:
+    """We have something to say before the call ends, and it is a goodbye."""
+    return call.ending is not None and call.ending[0] in (Reason.WE_HUNG_UP, Reason.LIMIT)
 
 
 def drain(call: Call, reason: Reason, detail: str, intent: str, now_ms: int) -> None:
@@ -60,8 +93,7 @@ def drained(call: Call, reason: Reason, detail: str, now_ms: int) -> None:
     """
     if call.phase is Phase.ENDED:
         return
-    generating = call.up.state is Leg.READY and not call.speaking.gate.idle
-    if generating and "generated" in call.timers:
+    if to_be_generated(call) and "generated" in call.timers:
         return
     line = call.speaking.line
     if line.quiet:
@@ -71,13 +103,22 @@ def drained(call: Call, reason: Reason, detail: str, now_ms: int) -> None:
         call.timers["drain"] = now_ms + line.remaining_ms(now_ms) + call.config.drain_slack_ms
 
 
+def to_be_generated(call: Call) -> bool:
+    """The last word is still to come: from the model, or from the one that is being dialled in its place."""
+    if call.up.state is Leg.READY:
+        return not call.speaking.gate.idle
+    asked = not call.speaking.gate.idle or any(isinstance(wish, m.Say | m.Respond) for wish in call.early)
+    return asked and (call.up.state is not Leg.CLOSED or "dial" in call.timers)
+
+
 def not_generated(call: Call, now_ms: int) -> None:
     """The goodbye we waited for was not said: a phrase says it."""
-    goodbye = call.config.phrases.get("goodbye")
-    if call.ending is not None and call.ending[0] is Reason.LIMIT and goodbye is not None:
+    if leaving(call) and "goodbye" in call.config.phrases:
+        call.timers.pop("generated", None)
+        call.early.clear()
         call.speaking.interrupt(now_ms, ours=True)
         call.speaking.gate.waiting.clear()
-        call.speaking.play("goodbye", goodbye, now_ms)
+        say_goodbye(call, now_ms)
 
 
 def drain_over(call: Call, now_ms: int) -> None:
@@ -114,12 +155,14 @@ def goodbye(call: Call, why: str, now_ms: int) -> None:
     call.speaking.ask(
         "goodbye", f"The call has to end now, because {why}. Say goodbye in one short sentence."
     )
+    patience.owe(call, now_ms)
     drain(call, Reason.LIMIT, why, "ended", now_ms)
     call.timers["generated"] = now_ms + call.config.limits.goodbye_ms // 2
 
 
 def handler_failed(call: Call, event: m.HandlerFailed, now_ms: int) -> None:
     call.speaking.interrupt(now_ms, ours=True)
+    call.speaking.gate.waiting.clear()
     if (apology := call.config.phrases.get("apology")) is not None:
         call.speaking.play("apology", apology, now_ms)
     drain(call, Reason.HANDLER_FAILED, event.detail, "ended", now_ms)

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import ending
+from . import ending, patience
 from . import messages as m
 from .ear import STALLED_MS
 from .messages import Event, Phase, Reason
-from .patience import owe
 
 if TYPE_CHECKING:
     from .call import Call
@@ -69,6 +68,8 @@ def confirmed(call: Call, now_ms: int) -> None:
         call.timers.pop("drain", None)
         call.timers.pop("generated", None)
         call.out += (m.NoteIntent(""), m.TakenBack())
+    else:
+        ending.say_goodbye(call, now_ms)
 
 
 def speech_stopped(call: Call, now_ms: int) -> None:
@@ -80,7 +81,7 @@ def speech_stopped(call: Call, now_ms: int) -> None:
     call.speaking.caller_stopped_ms = now_ms
     call.stats.turns += 1
     if not call.config.handler:
-        owe(call, now_ms, silent_ms=now_ms - pause_ms(call))
+        patience.owe(call, now_ms, silent_ms=now_ms - pause_ms(call))
         if not call.up.responds:
             call.speaking.ask(f"turn:{call.turn}")
 
@@ -144,7 +145,7 @@ def other_or_later(call: Call, wish: Event, now_ms: int) -> None:
 def line_moved(call: Call, now_ms: int) -> None:
     """Something was heard to its end: silence may begin."""
     if call.speaking.breaks_off and not call.caller_speaking:
-        owe(call, now_ms)
+        patience.owe(call, now_ms)
     if idle(call) and call.phase is Phase.LIVE:
         call.limits.silent(now_ms)
         call.set_timer("nudge", call.limits.nudge_ms)

@@ -41,13 +41,13 @@ def owed_due(call: Call, now_ms: int) -> None:
     owed, line = call.speaking.owed, call.speaking.line
     if owed.since_ms is None:
         return
-    if call.ending is not None:
-        owed.stop()
+    if call.ending is None and stalled(call, now_ms):
+        return
+    if not line.over(now_ms) or call.caller_speaking or call.ear.speaks(now_ms):
+        pass  # the caller hears something, or speaks
+    elif ending.leaving(call):
         ending.not_generated(call, now_ms)
-        return
-    if stalled(call, now_ms):
-        return
-    if line.over(now_ms) and not call.caller_speaking and not call.ear.speaks(now_ms):
+    else:
         tools = call.speaking.conversation.tools.running
         name = answering.tool_config(call, tools[0].name).filler if tools else "filler"
         filler = call.config.phrases.get(name or "")

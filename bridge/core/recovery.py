@@ -54,7 +54,7 @@ def lose(call: Call, why: str, now_ms: int) -> None:
         return
     call.out.append(m.Noted("the model was lost", why))
     if call.phase is Phase.DRAINING:
-        call.speaking.say_what_is_left(now_ms)
+        ending.cut_short(call, now_ms)
         return
     silent_ms = call.speaking.owed.silent_ms if call.speaking.owed.since_ms is not None else now_ms
     call.resume_owed |= call.speaking.lost(now_ms) or call.caller_speaking

@@ -61,11 +61,11 @@ def test_a_phrase_says_goodbye_where_the_model_does_not(live_call: Any, begun: b
     call.until(45_000)
     if begun:
         call.at(45_100, m.ResponseStarted("bye", tag="goodbye"))
-    call.until(45_000 + 7_500)
+    call.until(45_000 + 1_500)
     assert only(m.PlayAudio, call.actions)[0].audio.startswith("G")
     assert only(m.CancelResponse, call.actions) == [m.CancelResponse("bye")] * begun
-    call.until(53_200)
-    assert call.echo(53_300)[-1] == m.Ended(m.Reason.LIMIT, "it has lasted as long as it may")
+    call.until(47_200)
+    assert call.echo(47_300)[-1] == m.Ended(m.Reason.LIMIT, "it has lasted as long as it may")
 
 
 def test_without_a_phrase_it_just_ends(live_call: Any) -> None:
