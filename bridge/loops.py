@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -12,6 +13,10 @@ _T = TypeVar("_T")
 
 GC_THRESHOLD = 2_000
 """Allocations between young collections. At 50,000 the garbage of handshakes piles up."""
+
+SWITCH_S = 0.000_5
+"""How long a thread of user code may keep the interpreter. A handler that computed for a second made frames
+14 ms late (p99) at the default of 5 ms, and 6 ms late with this."""
 
 
 def run(main: Coroutine[Any, Any, _T]) -> _T:
@@ -28,4 +33,5 @@ def settle() -> None:
     collections need not look at it any more."""
     gc.collect()
     gc.freeze()
+    sys.setswitchinterval(SWITCH_S)
     gc.set_threshold(GC_THRESHOLD, 20, 50)
