@@ -183,8 +183,8 @@ def tool_finished(call: Call, event: m.ToolFinished) -> None:
         return
     if owes:
         call.speaking.ask(f"tool:{event.call_id}")
-    elif not conversation.tools.running and call.speaking.gate.idle:
-        call.speaking.owed.stop()
+    elif done.turn == call.turn and not conversation.tools.running and call.speaking.gate.idle:
+        call.speaking.owed.stop()  # what a later turn is owed stays owed
 
 
 def faulted(call: Call, event: m.UpstreamFaulted, now_ms: int) -> None:

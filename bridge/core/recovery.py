@@ -163,6 +163,7 @@ def swap(call: Call, now_ms: int) -> None:
         return
     for timer in ("session", "dial", "spare"):  # of a session that was being dialled in place of a lost one
         call.timers.pop(timer, None)
+    call.timers.pop("probe", None)  # asked of the other session, and not answered by this one
     old, call.spare = call.up, None
     call.up = call.speaking.session = spare
     call.out.append(m.Noted("session renewed", f"{old.epoch} -> {spare.epoch}"))

@@ -164,6 +164,24 @@ def test_a_change_that_was_under_way_does_not_hold_responses_back_after_the_swap
     assert only(m.CreateResponse, call.at(10_300, m.Respond("say-1"))) == [m.CreateResponse("say-1", epoch=2)]
 
 
+def test_a_question_to_the_old_session_is_none_to_the_new_one(live_call: Any) -> None:
+    """It owed an answer and was asked whether it lives when the renewal was forced."""
+    call = live_call(**RENEW, probe_ms=1_000)
+    call.at(9_000, m.SpeechStarted())
+    call.until(10_000)
+    call.speaks(10_100, *SPARE)
+    call.at(18_400, m.SpeechStopped())
+    assert m.Probe(1) in call.until(20_000)
+    assert only(m.CloseUpstream, call.actions) == [m.CloseUpstream(1)]
+    assert only(m.CloseUpstream, call.until(20_900)) == []
+
+
+def test_no_renewal_is_begun_for_a_call_that_is_about_to_end(live_call: Any) -> None:
+    call = live_call(**RENEW)
+    call.speaks(9_000, m.ResponseStarted("r1"), delta("A", 3_000), m.ResponseDone("r1"), m.HangUp())
+    assert legs(call.until(11_000)) == []
+
+
 def test_both_are_closed_at_the_end(live_call: Any) -> None:
     call = live_call(**RENEW)
     call.until(10_000)

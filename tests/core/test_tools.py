@@ -56,6 +56,22 @@ def test_a_result_after_which_the_caller_has_spoken_is_not_answered_by_itself(li
     assert legs(call.at(200, m.ToolFinished("call_1", "42"))) == [output(1, "pb_1")]
 
 
+def test_what_the_later_turn_is_owed_stays_owed(live_call: Any) -> None:
+    call = live_call(phrases={"filler": speech(240, letter="F")}, stalled_ms=60_000)
+    call.speaks(0, m.ResponseStarted("r1"), called(), m.ResponseDone("r1"))
+    call.speaks(100, m.SpeechStarted(), m.SpeechStopped(), m.ToolFinished("call_1", "42"))
+    call.until(3_000)
+    assert fillers(call)
+
+
+def test_a_result_that_wants_no_answer_leaves_nothing_owed(live_call: Any) -> None:
+    call = live_call(phrases={"filler": speech(240, letter="F")}, stalled_ms=60_000)
+    call.speaks(0, m.ResponseStarted("r1"), called(), m.ResponseDone("r1"))
+    call.at(100, m.ToolFinished("call_1", "42", respond=False))
+    call.until(3_000)
+    assert fillers(call) == []
+
+
 def test_user_code_that_blocks_is_answered_for(live_call: Any) -> None:
     config = m.SessionConfig(tool_configs=(m.ToolConfig("look_up", deadline_ms=3_000),))
     call = live_call(session=config)
