@@ -43,7 +43,8 @@ def owed_due(call: Call, now_ms: int) -> None:
         return
     if call.ending is None and stalled(call, now_ms):
         return
-    if not line.over(now_ms) or call.caller_speaking or call.ear.speaks(now_ms):
+    told = call.caller_speaking and not owed.doubtful
+    if not line.over(now_ms) or told or call.ear.speaks(now_ms):
         pass  # the caller hears something, or speaks
     elif ending.leaving(call):
         ending.not_generated(call, now_ms)
