@@ -8,7 +8,7 @@ import pytest
 
 from bridge.core import messages as m
 
-from .conftest import LiveCall, delta, legs, only, truth
+from .conftest import LiveCall, delta, legs, only, speech, truth
 
 
 @pytest.fixture
@@ -45,6 +45,18 @@ def test_in_silence_every_word_counts_at_once(call: LiveCall) -> None:
     call.echo(5_100)
     call.at(6_000, m.SpeechStarted())
     assert legs(call.at(6_200, m.SpeechStopped())) == [m.CreateResponse("turn:1")]
+
+
+def test_what_was_asked_for_and_talked_over_is_not_waited_for(live_call: Any) -> None:
+    """The filler for it falls due at the very moment when the interruption is sure."""
+    phrases = {"filler": speech(240, letter="F")}
+    call = live_call(backchannel_ms=1_500, phrases=phrases)
+    call.at(0, m.Play("jingle", speech(900, letter="P")))
+    call.at(100, m.SpeechStarted())
+    call.at(100, m.Respond("say-1"))
+    call.until(5_000)
+    assert {action.audio[0] for action in only(m.PlayAudio, call.actions)} == {"P"}
+    assert m.Heard("say-1", 0, cut=True) in call.actions
 
 
 def test_a_response_that_has_not_begun_to_sound_is_interrupted_at_once(live_call: Any) -> None:

@@ -132,6 +132,21 @@ def test_10_a_second_start_of_speech_finds_nothing_left_to_cut(live_call: Any) -
     assert truth(call.at(1_380, m.SpeechStarted())) == []
 
 
+def test_an_item_of_several_parts_is_told_of_once(live_call: Any) -> None:
+    call = live_call()
+    first, second = (m.AudioDelta("r1", "A", part, "", 8_000) for part in (0, 1))
+    call.speaks(0, m.ResponseStarted("r1"), first, second)
+    assert truth(call.at(300, m.SpeechStarted())) == [m.ClearPlayout(), m.TruncateItem("A", 0, 300)]
+
+
+def test_the_part_that_is_being_played_is_the_one_that_is_cut(live_call: Any) -> None:
+    call = live_call()
+    first, second = (m.AudioDelta("r1", "A", part, "", 8_000) for part in (0, 1))
+    call.speaks(0, m.ResponseStarted("r1"), first, m.AudioDone("r1", "A", 0), second)
+    call.echo(1_000, 1)
+    assert truth(call.at(1_300, m.SpeechStarted())) == [m.ClearPlayout(), m.TruncateItem("A", 1, 300)]
+
+
 def test_an_item_made_wholly_after_the_cut_is_deleted_when_its_response_ends(live_call: Any) -> None:
     """The model would believe the caller heard it: its sound was dropped as late."""
     call = live_call()

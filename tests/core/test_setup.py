@@ -118,6 +118,13 @@ def test_before_admission_nothing_but_the_configuration_goes_up_and_wishes_wait(
     assert call.at(200, m.Admitted()) == [m.CallBegan(), m.AppendAudio("frame 0", 160), command]
 
 
+def test_a_configuration_in_force_before_there_is_a_session_is_nobodys() -> None:
+    call = new_call()
+    call.speaks(0, STARTED, m.Admitted())
+    assert call.at(50, m.SessionUpdated()) == []
+    assert call.at(60, m.SessionCreated()) == [m.ConfigureSession(m.SessionConfig())]
+
+
 def test_a_stream_that_is_never_opened_is_given_up_after_15_s() -> None:
     call = new_call()
     call.at(0, m.Ringing())

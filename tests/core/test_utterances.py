@@ -141,6 +141,16 @@ def test_a_say_that_failed_is_asked_for_again_in_the_same_words(live_call: Any) 
     assert only(m.Heard, call.echo(700)) == [m.Heard("say-1", 400, cut=False)]
 
 
+def test_one_that_waits_meanwhile_waits_on(live_call: Any) -> None:
+    call = live_call()
+    call.speaks(0, m.Say("say-1", "One."), m.Say("say-2", "Two."), m.ResponseStarted("r1", tag="say-1"))
+    assert [create.tag for create in only(m.CreateResponse, call.actions)] == ["say-1"]
+    again = call.at(100, m.ResponseDone("r1", "failed", "server_error"))
+    again += call.until(5_000)
+    assert [create.tag for create in only(m.CreateResponse, again)] == ["say-1"]
+    assert heard(call) == []
+
+
 def test_an_answer_to_the_caller_that_failed_is_asked_for_again(live_call: Any) -> None:
     call = live_call()
     call.at(0, m.ResponseStarted("r1"))
