@@ -1,0 +1,275 @@
+"""The check can fail: what is broken on purpose, one thing at a time, some recorded call shows.
+
+A mutation is a piece of source and what takes its place. The mutant's code is put under the functions as they
+stand, so that everybody who holds one of them gets the mutant, and is taken out again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.recording import Replay, replay
+
+FOLDER = Path(__file__).parent / "replays"
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """`old` stands once in the source of `module`. `shown_by` names the recording that catches it."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+    shown_by: str
+
+
+MUTATIONS = [
+    Mutation(
+        "nine bytes are a millisecond",
+        "core.playback",
+        "int(played_ms * self.bytes_per_ms)",
+        "int(played_ms * 9)",
+        "barge-in-one-item",
+    ),
+    Mutation(
+        "a mark that a clear flushed is counted",
+        "core.playback",
+        "        self._marks.clear()\n        self._late.close_period()",
+        "        self._late.close_period()",
+        "echoes-of-a-clear-meet-the-next-answer",
+    ),
+    Mutation(
+        "what was heard is what the last mark says",
+        "core.playback",
+        "return max(self.acked, min(position, self.sent))",
+        "return self.acked",
+        "barge-in-two-items",
+    ),
+    Mutation(
+        "a line that fell silent is taken to have played on",
+        "core.playback",
+        "if self.position(now_ms) >= self.sent:",
+        "if not self.sent:",
+        "starved-line",
+    ),
+    Mutation(
+        "an echo's whole way counts as lateness of the sound",
+        "core.playback",
+        "if self.usual_ms is None or not self.recent_ms:",
+        "if True: return self.recent_ms[-1] if self.recent_ms else 0.0\n        if not self.recent_ms:",
+        "marks-late-by-60-plus-minus-30-ms",
+    ),
+    Mutation(
+        "late deltas are played",
+        "core.speaking",
+        "if item.cut or response_id in gate.muted or",
+        "if",
+        "late-deltas",
+    ),
+    Mutation(
+        "a part of a millisecond counts as heard",
+        "core.line",
+        "heard_bytes // per_ms, span",
+        "-(-heard_bytes // per_ms), span",
+        "barge-in-at-a-fraction-of-a-millisecond",
+    ),
+    Mutation(
+        "heard is rounded, not cut off",
+        "core.line",
+        "heard_bytes // per_ms, span",
+        "round(heard_bytes / per_ms), span",
+        "barge-in-at-a-fraction-of-a-millisecond",
+    ),
+    Mutation(
+        "the cancel comes before the clear",
+        "core.speaking",
+        "self._out.append(m.CancelResponse(",
+        "self._out.insert(0, m.CancelResponse(",
+        "vendor-does-not-interrupt",
+    ),
+    Mutation(
+        "the model is told what was sent, not what was heard",
+        "core.speaking",
+        "m.TruncateItem(span.item_id, span.part, loss.heard_ms, epoch)",
+        "m.TruncateItem(span.item_id, span.part, loss.received_ms, epoch)",
+        "barge-in-two-items",
+    ),
+    Mutation(
+        "an item that nobody heard stays in the conversation",
+        "core.speaking",
+        "m.DeleteItem(span.item_id, epoch) if untouched else truncate",
+        "truncate",
+        "barge-in-two-items",
+    ),
+    Mutation(
+        "an item that was heard to its end is truncated too",
+        "core.speaking",
+        "if loss.whole:",
+        "if False:",
+        "spoke-right-after-the-last-word",
+    ),
+    Mutation(
+        "a response is cancelled that the vendor has cancelled",
+        "core.speaking",
+        "if ours or not (self.session.interrupts and self._config.auto_cancels):",
+        "if True:",
+        "late-deltas",
+    ),
+    Mutation(
+        "the words of a cut item are not cut",
+        "core.conversation",
+        "if not self.cut or self.heard_ms is None:",
+        "if True:",
+        "barge-in-one-item",
+    ),
+    Mutation(
+        "a disclosure is cut",
+        "core.line",
+        "            if span.protected:\n                continue\n",
+        "",
+        "disclosure-not-cut",
+    ),
+    Mutation(
+        "a goodbye does not wait until it was heard",
+        "core.ending",
+        "    if line.quiet:\n        end(",
+        "    if True:\n        end(",
+        "goodbye-heard-to-its-end",
+    ),
+    Mutation(
+        "a goodbye is not taken back",
+        "core.hearing",
+        "if call.phase is Phase.DRAINING and ours:",
+        "if False:",
+        "goodbye-taken-back",
+    ),
+    Mutation(
+        "a tool runs that was cut off in the middle of its arguments",
+        "core.toolbox",
+        "if not event.complete or event.call_id in self.calls:",
+        "if event.call_id in self.calls:",
+        "tool-cut-off-by-the-caller",
+    ),
+    Mutation(
+        "each tool of a batch is answered",
+        "core.toolbox",
+        "        if self.running:\n            return False\n        wanted",
+        "        wanted",
+        "two-tools-one-answer",
+    ),
+    Mutation(
+        "a new session is not told the conversation",
+        "core.recovery",
+        "    call.out += call.speaking.conversation.history(call.config.bytes_per_ms, epoch)\n",
+        "",
+        "model-lost-mid-speech",
+    ),
+    Mutation(
+        "the words of a session that is over still count",
+        "core.call",
+        "if epoch == self.up.epoch and self.up.state is not Leg.CLOSED:",
+        "if True:",
+        "session-renewed-in-a-quiet-moment",
+    ),
+    Mutation(
+        "the caller waits in silence",
+        "core.patience",
+        "filler is not None",
+        "filler is None",
+        "tool-filler",
+    ),
+    Mutation(
+        "the adapter counts in bytes",
+        "upstreams.realtime",
+        '"audio_end_ms": heard_ms}',
+        '"audio_end_ms": 8 * heard_ms}',
+        "barge-in-one-item",
+    ),
+    Mutation(
+        "a clear does not say which stream",
+        "carriers.twilio",
+        """self._clear = f'{{"event":"clear","streamSid":{sid}}}'""",
+        """self._clear = '{"event":"clear"}'""",
+        "barge-in-one-item",
+    ),
+]
+
+
+def functions(holder: Any) -> Iterator[tuple[str, types.FunctionType]]:
+    """Every function of a module or class by its path, those of classes and properties too."""
+    for name, member in vars(holder).items():
+        if isinstance(member, types.FunctionType):
+            yield name, member
+        elif isinstance(member, staticmethod | classmethod):
+            yield name, member.__func__
+        elif isinstance(member, property) and isinstance(member.fget, types.FunctionType):
+            yield name, member.fget
+        elif inspect.isclass(member) and member.__module__ == getattr(holder, "__name__", ""):
+            for inner, function in functions_of_class(member):
+                yield f"{name}.{inner}", function
+
+
+def functions_of_class(kind: type) -> Iterator[tuple[str, types.FunctionType]]:
+    for name, member in vars(kind).items():
+        if isinstance(member, types.FunctionType):
+            yield name, member
+        elif isinstance(member, property) and isinstance(member.fget, types.FunctionType):
+            yield name, member.fget
+
+
+@contextlib.contextmanager
+def applied(mutation: Mutation) -> Iterator[int]:
+    """The mutant, while the block runs. Gives how many functions it has changed."""
+    module = importlib.import_module(f"bridge.{mutation.module}")
+    source = inspect.getsource(module)
+    assert source.count(mutation.old) == 1, f"{mutation.name}: its place in {mutation.module} has changed"
+    mutant = types.ModuleType(module.__name__)
+    mutant.__package__ = module.__package__
+    mutant.__file__ = module.__file__
+    exec(compile(source.replace(mutation.old, mutation.new), str(module.__file__), "exec"), vars(mutant))
+    new = dict(functions(mutant))
+    before = {}
+    for name, function in functions(module):
+        if shape(function.__code__) != shape(new[name].__code__):
+            before[function] = function.__code__
+            function.__code__ = new[name].__code__
+    try:
+        yield len(before)
+    finally:
+        for function, code in before.items():
+            function.__code__ = code
+
+
+def shape(code: types.CodeType) -> tuple[Any, ...]:
+    """What a function does, wherever its source stands."""
+    constants = [shape(one) if isinstance(one, types.CodeType) else one for one in code.co_consts]
+    return code.co_code, constants, code.co_names
+
+
+def replayed(name: str) -> Replay:
+    text = (FOLDER / f"{name}.call.jsonl").read_text(encoding="utf-8")
+    return replay(text.splitlines(), strict=True)
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_a_recorded_call_shows_it(mutation: Mutation) -> None:
+    assert replayed(mutation.shown_by).difference is None
+    with applied(mutation) as changed:
+        assert changed == 1
+        difference = replayed(mutation.shown_by).difference
+    assert difference is not None, f"{mutation.shown_by} replays, and nobody would have noticed"
+    assert replayed(mutation.shown_by).difference is None, "the mutant was not taken out again"
+
+
+def test_there_are_a_dozen_of_them() -> None:
+    assert len({mutation.name for mutation in MUTATIONS}) == len(MUTATIONS) >= 12
