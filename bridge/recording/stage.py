@@ -61,6 +61,11 @@ class Stage:
 
     def feed(self, step: Step) -> list[m.Action]:
         """What follows from this step."""
+        event = self.read(step)
+        return [] if event is None else self.call.receive(event, step.t_ms)
+
+    def read(self, step: Step) -> m.Event | None:
+        """What this step is to the core; None for a frame that says nothing to it."""
         event = step.event
         if event is None:
             try:
@@ -71,12 +76,10 @@ class Stage:
                     event = self._upstream(step.epoch).parse(step.frame or "")
             except ProtocolError as error:
                 event = m.FrameRefused(step.door, str(error))
-            if event is None:
-                return []
         elif isinstance(event, m.UpstreamClosed | m.DialFailed):
             self._reachable.discard(event.epoch)
             self._held.pop(event.epoch, None)
-        return self.call.receive(event, step.t_ms)
+        return event
 
     def write(self, action: m.Action, door: str) -> str | bytes:
         if door == "carrier":

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from bridge.core import messages as m
 from bridge.core.call import Call
 
+from .difference import Playout
 from .header import Header
 from .stage import Parts, Stage
 from .steps import Recording, Step
@@ -17,12 +18,15 @@ from .steps import Recording, Step
 
 @dataclass(frozen=True, slots=True)
 class Walked:
-    """One step: what the recording has of it, what the core did about it now, and the call after it. `error`
-    is what the core or an adapter raised; then there is no further step.
+    """One step: what the recording has of it, what that was to the core (None: nothing), what the core did
+    about it now, and the call after it. `before` is what the ledger knew when it came. `error` is what the
+    core or an adapter raised; then there is no further step.
     """
 
     step: Step
+    event: m.Event | None
     actions: list[m.Action]
+    before: Playout
     call: Call
     error: Exception | None = None
 
@@ -47,12 +51,16 @@ class Walk:
 
     def __iter__(self) -> Iterator[Walked]:
         stage = self._stage
+        ledger = stage.call.speaking.line.ledger
         for step in self.recording.steps():
+            before = Playout(ledger.position(step.t_ms), ledger.sent, ledger.acked, ledger.bytes_per_ms)
+            event: m.Event | None = None
             try:
-                actions = stage.feed(step)
+                event = stage.read(step)
+                actions = [] if event is None else stage.call.receive(event, step.t_ms)
                 for _ in stage.answers(step.outputs, actions):
                     pass  # adapters remember what they have written
             except Exception as error:  # noqa: BLE001  a call that broke is what somebody wants to look at
-                yield Walked(step, [], stage.call, error)
+                yield Walked(step, event, [], before, stage.call, error)
                 return
-            yield Walked(step, actions, stage.call)
+            yield Walked(step, event, actions, before, stage.call)
