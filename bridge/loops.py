@@ -1,5 +1,6 @@
 """The event loop that carries the audio: uvloop where there is one, and a garbage collector that keeps out of
-the way."""
+the way.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ def run(main: Coroutine[Any, Any, _T]) -> _T:
 
 def settle() -> None:
     """Call when everything is imported and made: what lives now will live as long as the process, so
-    collections need not look at it any more."""
+    collections need not look at it any more.
+    """
     gc.collect()
     gc.freeze()
     sys.setswitchinterval(SWITCH_S)
