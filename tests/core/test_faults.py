@@ -1,0 +1,195 @@
+"""What goes wrong at the model's: survived, asked for again, or the end, as the error's code says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bridge.core import messages as m
+from bridge.core.answering import AGAIN_MS, REFUSED
+from bridge.core.faults import WAIT_FOR
+from bridge.core.upstream_leg import FATAL_CODES
+
+from .conftest import LiveCall, delta, legs, only, phone, speech
+
+APOLOGY = {"apology": speech(400, letter="S")}
+
+
+def asked(call: LiveCall, now_ms: int = 0) -> None:
+    call.speaks(now_ms, m.SpeechStarted(), m.SpeechStopped())
+
+
+def creates(actions: list[m.Action]) -> list[str]:
+    return [create.tag for create in only(m.CreateResponse, actions)]
+
+
+# --- error events -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", sorted(FATAL_CODES))
+@pytest.mark.parametrize("as_type", [False, True], ids=["code", "type"])
+def test_where_no_session_would_be_any_better_the_call_ends(live_call: Any, code: str, as_type: bool) -> None:
+    """Some vendors put the word into the error's type."""
+    call = live_call()
+    fault = m.UpstreamFaulted("", "sorry", kind=code) if as_type else m.UpstreamFaulted(code, "sorry")
+    actions = call.at(0, fault)
+    assert m.Noted(REFUSED, code) in actions
+    assert actions[-1].reason is m.Reason.UPSTREAM_REFUSED
+
+
+@pytest.mark.parametrize("code", ["invalid_value", "unknown_parameter", "never_heard_of"])
+def test_an_error_of_ours_and_one_nobody_knows_are_noted_and_survived(live_call: Any, code: str) -> None:
+    call = live_call()
+    assert call.at(0, m.UpstreamFaulted(code, "so", param="p")) == [m.Noted("upstream error", f"{code} p so")]
+
+
+def test_a_session_that_has_expired_is_replaced(live_call: Any) -> None:
+    call = live_call()
+    expired = m.UpstreamFaulted("session_expired", "60 minutes")
+    assert legs(call.at(0, expired)) == [m.CloseUpstream(1), m.DialUpstream(2)]
+    assert call.at(10, m.UpstreamClosed(1001)) == []
+
+
+def test_a_goodbye_on_the_line_is_played_to_its_end_whatever_the_error(live_call: Any) -> None:
+    call = live_call(phrases=APOLOGY)
+    call.speaks(
+        0, m.ResponseStarted("r1"), delta("bye", 1_000), m.AudioDone("r1", "bye"), m.ResponseDone("r1")
+    )
+    call.at(100, m.HangUp())
+    assert phone(call.at(500, m.UpstreamFaulted("insufficient_quota"))) == []
+    assert call.echo(1_060)[-1] == m.Ended(m.Reason.WE_HUNG_UP)
+
+
+def test_one_that_had_not_been_said_is_said_by_a_phrase(live_call: Any) -> None:
+    call = live_call(phrases={**APOLOGY, "goodbye": speech(240, letter="G")})
+    call.speaks(0, m.Say("say-1", "Goodbye."), m.HangUp())
+    sound = phone(call.at(500, m.UpstreamFaulted("insufficient_quota")))
+    assert [action.audio[0] for action in only(m.PlayAudio, sound)] == ["G"]
+    assert call.echo(800)[-1] == m.Ended(m.Reason.WE_HUNG_UP)
+
+
+# --- responses that fail ------------------------------------------------------------------------------------
+
+
+def test_one_that_failed_is_asked_for_again_at_once(live_call: Any) -> None:
+    call = live_call()
+    call.at(0, m.ResponseStarted("r1"))
+    assert creates(call.at(100, m.ResponseDone("r1", "failed", "server_error"))) == ["retry"]
+
+
+@pytest.mark.parametrize("code", sorted(WAIT_FOR))
+def test_one_that_failed_because_it_was_too_much_is_asked_for_again_in_a_moment(
+    live_call: Any, code: str
+) -> None:
+    call = live_call()
+    call.at(0, m.ResponseStarted("r1"))
+    assert creates(call.at(100, m.ResponseDone("r1", "failed", code))) == []
+    assert creates(call.until(100 + AGAIN_MS - 1)) == []
+    assert creates(call.until(100 + AGAIN_MS)) == ["retry"]
+
+
+def test_one_that_failed_for_good_is_the_end(live_call: Any) -> None:
+    call = live_call()
+    call.at(0, m.ResponseStarted("r1"))
+    actions = call.at(100, m.ResponseDone("r1", "failed", "insufficient_quota"))
+    assert m.Noted(REFUSED, "insufficient_quota") in actions
+    assert actions[-1] == m.Ended(m.Reason.UPSTREAM_LOST, "responses fail: insufficient_quota")
+
+
+def test_one_that_was_talked_over_may_fail(live_call: Any) -> None:
+    call = live_call()
+    call.speaks(0, m.ResponseStarted("r1"), m.SpeechStarted())
+    assert creates(call.at(100, m.ResponseDone("r1", "failed", "server_error"))) == []
+
+
+def test_an_answer_without_a_word_is_asked_for_again(live_call: Any) -> None:
+    call = live_call()
+    asked(call)
+    call.at(50, m.ResponseStarted("r1"))
+    assert creates(call.at(500, m.ResponseDone("r1"))) == ["retry"]
+
+
+@pytest.mark.parametrize("phrases", [{}, {"restored": speech(240, letter="R")}], ids=["no phrase", "phrase"])
+def test_after_two_without_a_word_the_caller_is_asked_to_go_on(
+    live_call: Any, phrases: dict[str, m.Sound]
+) -> None:
+    call = live_call(phrases=phrases)
+    asked(call)
+    call.speaks(50, m.ResponseStarted("r1"), m.ResponseDone("r1"), m.ResponseStarted("r2", tag="retry"))
+    actions = call.at(600, m.ResponseDone("r2"))
+    assert [action.audio[0] for action in only(m.PlayAudio, actions)] == ["R"] * len(phrases)
+    assert creates(actions) == []
+    assert only(m.Ended, actions) == []
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        (m.ToolCalled("r1", "f1", "call_1", "look_up", "{}"),),
+        (delta("A", 200),),
+        (m.Respond("say-1"),),
+    ],
+    ids=["a tool", "sound", "another is asked for"],
+)
+def test_one_that_did_something_is_not(live_call: Any, made: tuple[m.Event, ...]) -> None:
+    call = live_call()
+    asked(call)
+    call.speaks(50, m.ResponseStarted("r1"), *made)
+    assert "retry" not in creates(call.at(500, m.ResponseDone("r1")))
+
+
+# --- requests that are refused ------------------------------------------------------------------------------
+
+
+def refused(code: str, tag: str) -> m.UpstreamFaulted:
+    return m.UpstreamFaulted(code, "no", f"create:{tag}")
+
+
+def test_a_wish_of_the_handlers_that_is_refused_is_answered(live_call: Any) -> None:
+    call = live_call()
+    call.at(0, m.Say("say-1", "Hello."))
+    actions = call.at(50, refused("invalid_value", "say-1"))
+    assert only(m.Heard, actions) == [m.Heard("say-1", 0, cut=True)]
+    assert creates(actions) == []
+
+
+def test_one_that_was_too_much_just_now_is_asked_for_again_in_a_moment(live_call: Any) -> None:
+    call = live_call()
+    [asked_for] = only(m.CreateResponse, call.at(0, m.Say("say-1", "Hello.")))
+    assert legs(call.at(50, refused("rate_limit_exceeded", "say-1"))) == []
+    assert only(m.CreateResponse, call.until(50 + AGAIN_MS)) == [asked_for]
+    assert only(m.Heard, call.actions) == []
+
+
+def test_one_that_the_server_could_not_take_is_asked_for_again_at_once(live_call: Any) -> None:
+    call = live_call()
+    call.at(0, m.Say("say-1", "Hello."))
+    assert creates(call.at(50, refused("server_error", "say-1"))) == ["say-1"]
+
+
+def test_refused_twice_is_the_end(live_call: Any) -> None:
+    call = live_call(phrases=APOLOGY)
+    call.at(0, m.Say("say-1", "Hello."))
+    call.at(50, refused("server_error", "say-1"))
+    call.at(100, refused("server_error", "say-1"))
+    call.until(500)
+    assert call.echo(600)[-1] == m.Ended(m.Reason.UPSTREAM_LOST, "responses are refused: server_error")
+
+
+def test_what_the_call_itself_owes_is_asked_for_once_more_in_other_words(live_call: Any) -> None:
+    call = live_call()
+    call.at(0, m.SessionUpdated(responds=False))
+    asked(call, 100)
+    assert creates(call.actions) == ["turn:1"]
+    assert creates(call.at(150, refused("invalid_value", "turn:1"))) == ["retry"]
+    assert call.at(200, refused("invalid_value", "retry"))[-1] == m.Ended(
+        m.Reason.UPSTREAM_LOST, "responses are refused: invalid_value"
+    )
+
+
+def test_what_was_talked_over_is_refused_in_peace(live_call: Any) -> None:
+    call = live_call()
+    call.speaks(0, m.Say("say-1", "Hello."), m.SpeechStarted())
+    assert creates(call.at(50, refused("server_error", "say-1"))) == []
+    assert creates(call.at(60, m.Say("say-2", "Hello."))) == ["say-2"]
