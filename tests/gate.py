@@ -25,12 +25,13 @@ TO_UPSTREAM = m.UpstreamCommand.__args__
 class Gate:
     """One call, recorded into `lines`. `slow` upstreams take no caller audio until they are fast again."""
 
-    def __init__(self, config: m.CallConfig | None = None, sound: bool = False, **header: Any) -> None:
+    def __init__(
+        self, config: m.CallConfig | None = None, sound: bool = False, recorder: Recorder | None = None
+    ) -> None:
         config = config or m.CallConfig(media_gap_ms=100_000_000)
         self.lines: list[str] = []
-        self.recorder = Recorder(
-            self.lines.append, Header(carrier="twilio", upstream="openai", config=config, **header), sound
-        )
+        header = Header(carrier="twilio", upstream="openai", config=config)
+        self.recorder = recorder or Recorder(self.lines.append, header, sound)
         self.call = Call(config)
         self.adapter = Twilio()
         self.upstreams: dict[int, OpenAI] = {}
