@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
+from .carried import MakeTransport
 from .core.messages import ServerVad, TurnDetection
 from .errors import ConfigError
 from .guardrails import Guardrail
@@ -60,6 +61,8 @@ class Agent:
     settings know too (model, voice, instructions, greeting, language, transcription) means: as they say.
 
     - `provider`, `transport`: as in `TRANSPORTS`. None: the settings' BRIDGE_UPSTREAM; nothing is inferred.
+      A function in place of a transport's name gets the `Dial` (URL with the model, no key) and makes the
+      `RealtimeTransport` that carries the session; each session of a call asks for a new one.
     - `greeting`: said first; "" for none. With a handler there is none unless it is given.
     - `transcription`: a model that writes down the caller's words; "off" for none.
     - `turn_detection`: see `bridge.turn_detection`. With `backchannel_ms` a caller may say "mm-hm" for so
@@ -87,7 +90,7 @@ class Agent:
     name: str = "agent"
     description: str = ""
     provider: str | None = None
-    transport: str = "websocket"
+    transport: str | MakeTransport = "websocket"
     model: str | None = None
     voice: str | None = None
     language: str | None = None
@@ -155,6 +158,8 @@ class Agent:
             raise ConfigError(
                 f"agent {self.name}: provider is one of {', '.join(TRANSPORTS)}, not {self.provider!r}"
             )
+        if callable(self.transport):
+            return
         if not any(self.transport in TRANSPORTS[provider] for provider in providers):
             pair = f"{self.provider or 'any provider'} over {self.transport!r}"
             raise ConfigError(f"agent {self.name}: {pair} is not supported; there is {', '.join(known)}")

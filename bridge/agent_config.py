@@ -125,7 +125,8 @@ class Casting:
             UPSTREAMS[upstream](1, _ANYWHERE).dial(self.session(one, everybody))
 
     def _check_provider(self, agent: Agent, upstream: str) -> None:
-        if upstream not in TRANSPORTS or agent.transport not in TRANSPORTS[upstream]:
+        own = callable(agent.transport)
+        if upstream not in TRANSPORTS or not (own or agent.transport in TRANSPORTS[upstream]):
             raise ConfigError(f"agent {agent.name}: {upstream} over {agent.transport!r} is not supported")
         if agent.provider not in (None, upstream) and upstream != STAND_IN:
             declared = f"agent {agent.name} is declared for provider {agent.provider}"

@@ -8,6 +8,9 @@
     ├── ProtocolError         a peer broke its own protocol; .at_ms, .frame (elided)
     │   ├── CarrierError
     │   └── UpstreamError     .code, .param; .fatal is its own verdict
+    ├── NotConnected          sending on a transport before it is connected, or after its end
+    ├── AlreadyConnected      connecting one that was connected, or tried to, before
+    ├── ConnectionLost        a connection's other end went away; .code, .reason
     ├── CallEnded             using a session whose call is over; .reason, .ended_by
     ├── HandlerError          the user's handler or tool raised; what it raised is the __cause__
     ├── ReplayMismatch        a recording and its replay differ; .line, .expected, .got
@@ -125,6 +128,44 @@ class UpstreamError(ProtocolError):
     def _details(self) -> list[str]:
         named = [f"{name} {value}" for name, value in (("code", self.code), ("param", self.param)) if value]
         return named + super()._details()
+
+
+class _SameWords:
+    """One of these equals another of its class that says the same: a test compares them with ==."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *vars(self).values()))
+
+
+class NotConnected(_SameWords, BridgeError):
+    """Something was to be sent, and there is no connection: not yet, or no longer."""
+
+    def __str__(self) -> str:
+        return "not connected: connect() first, and do not send after the end"
+
+
+class AlreadyConnected(_SameWords, BridgeError):
+    """`connect` was called a second time. One object is one connection; the next one wants a new object."""
+
+    def __str__(self) -> str:
+        return "connect() was called before: one object is one connection"
+
+
+class ConnectionLost(_SameWords, BridgeError):
+    """The other end closed the connection, or it broke. `code` is the WebSocket close code (1006 where none
+    came), `reason` what was said with it.
+    """
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(code, reason)
+        self.code: int = code
+        self.reason: str = reason
+
+    def __str__(self) -> str:
+        return f"closed unexpectedly ({self.code})" + (f": {self.reason}" if self.reason else "")
 
 
 class CallEnded(BridgeError):

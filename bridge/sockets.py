@@ -14,7 +14,7 @@ import asyncio
 import json
 import logging
 import ssl as tls
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -26,6 +26,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI, ProxyError
 from websockets.http11 import Response
 from websockets.protocol import State
+from websockets.typing import Subprotocol
 
 from .asgi import AsgiSocket
 from .errors import BridgeError, BrokenInvariant, elide
@@ -115,13 +116,17 @@ async def dial(
     proxy: str | None = None,
     ssl: tls.SSLContext | None = None,
     limits: Limits = UPSTREAM_LIMITS,
+    subprotocols: Sequence[str] = (),
 ) -> StreamSocket:
     """A connected socket to ``url``, not started yet: what the peer says meanwhile is kept for ``start``.
 
     ``ssl`` replaces the default context for a ``wss`` address. The environment's proxies are not asked; name
-    one. Raises :class:`DialError` for every way in which this can fail.
+    one. ``subprotocols`` are offered, in this order. Raises :class:`DialError` for every way in which this
+    can fail.
     """
     options: dict[str, Any] = {"ssl": ssl or _default_tls()} if url.startswith("wss:") else {}
+    if subprotocols:
+        options["subprotocols"] = [Subprotocol(name) for name in subprotocols]
     try:
         connection = await _Connect(
             url,

@@ -10,11 +10,12 @@ import asyncio
 import datetime as dt
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol, get_args
 
 from .agent import Agent, roster
 from .agent_config import Casting
+from .carried import carry
 from .core import messages as m
 from .core.stats import Stats
 from .errors import ConfigError
@@ -22,6 +23,7 @@ from .mcp import FillingSocket
 from .prices import Bill
 from .sockets import Socket
 from .tool_calls import log_failure
+from .upstreams import Dial
 from .user_call import UserCall
 from .user_loop import CALL_SID, Late, Loop, UserLoop, run
 
@@ -196,6 +198,21 @@ class UserSide:
         agent = self._prepared.pop(call_sid, self.agent)
         attachment = self._attached[call_sid] = Attachment(self, call_sid, agent, runner, fields)
         return attachment
+
+    def dialler(
+        self, call_sid: str, dial: Callable[[Dial], Awaitable[Socket]]
+    ) -> Callable[[Dial], Awaitable[Socket]]:
+        """How this call comes to its model: by its agent's own transport if it has one, else by `dial`. To be
+        asked before `attach`.
+        """
+        make = self._prepared.get(call_sid, self.agent).transport
+        if not callable(make):
+            return dial
+
+        async def carried(dialled: Dial) -> Socket:
+            return self.with_secrets(await carry(make, dialled, self.loop))
+
+        return carried
 
     def with_secrets(self, socket: Socket) -> Socket:
         """An upstream socket that puts the credentials of MCP servers in; the socket itself if there are

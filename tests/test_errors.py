@@ -12,12 +12,15 @@ import pytest
 
 from bridge import errors
 from bridge.errors import (
+    AlreadyConnected,
     BridgeError,
     BrokenInvariant,
     CallEnded,
     CarrierError,
     ConfigError,
+    ConnectionLost,
     HandlerError,
+    NotConnected,
     ProtocolError,
     ReplayMismatch,
     SignatureError,
@@ -37,6 +40,9 @@ EVERY_ERROR = [
     ProtocolError("no event", frame='{"a":1}', at_ms=20),
     CarrierError("no event", frame=b"[]", at_ms=20),
     UpstreamError("bad format", code="invalid_value", param="session.audio", fatal=True, frame="{}", at_ms=5),
+    NotConnected(),
+    AlreadyConnected(),
+    ConnectionLost(1011, "server error"),
     CallEnded(Reason.CALLER_HUNG_UP, "caller"),
     HandlerError("tool 'balance' raised KeyError"),
     ReplayMismatch(12, "clear", None),
@@ -65,7 +71,7 @@ def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
         if issubclass(cls, BridgeError) and cls is not BridgeError and cls.__base__ is not None
     }
     assert parents == classes
-    assert len(classes) == 9
+    assert len(classes) == 12
 
 
 def test_one_except_clause_catches_every_one_of_them_and_no_bug_of_python() -> None:
