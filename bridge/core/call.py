@@ -82,6 +82,7 @@ class Call:
             recovery.swap_if_quiet(self, now_ms)
         if self.ending is not None:
             ending.drained(self, *self.ending, now_ms)
+        patience.watch_echoes(self)
         self._set_deadline()
         out = self.out[:]
         self.out.clear()
@@ -214,6 +215,7 @@ TIMERS: dict[str, Callable[[Call, int], None]] = {
     "owed": patience.owed_due,
     "probe": patience.no_sign_of_life,
     "unheard": patience.unheard,
+    "echo": patience.echoes_late,
     "tool": answering.tools_late,
     "silence": hearing.still_silent,
     "nudge": hearing.nudge,

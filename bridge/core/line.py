@@ -198,6 +198,15 @@ class Line:
         """
         return not self._waiting and self.ledger.played_out(now_ms)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether something waits here for what the carrier has to be heard."""
+        return bool(self._waiting)
+
+    def trust_the_clock(self) -> None:
+        """The carrier echoes no marks after all. One that comes late is believed again."""
+        self.ledger.marks = False
+
     def _pace(self, head: _Waiting, now_ms: int, out: list[CarrierCommand]) -> bool:
         """Send slices up to the lead. True when the sound is out whole."""
         slice_bytes = SLICE_MS * self.ledger.bytes_per_ms

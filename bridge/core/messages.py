@@ -859,6 +859,8 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     unclaimed_ms: int = 15_000
     media_gap_ms: int = 5_000
     drain_slack_ms: int = 2_000
+    unplayed_ms: int = 30_000
+    """Sound of ours that the carrier has not played for so long: nobody can hear us, and the call ends."""
     handler: bool = False
     """A handler answers the caller: the core asks for no response of its own accord, except for the results
     of tools that were called in a response which the handler let the model give."""

@@ -8,6 +8,11 @@ MOST_SILENT_MS = 1_850
 """Of silence before a filler, whatever it is for: two seconds are promised, and the way to the caller's ear
 takes its part of them."""
 
+NEAR_MS = 100
+"""Of way that MOST_SILENT_MS allows for."""
+FAR_MS = 500
+"""More than that is not made up for: a filler would come before any answer could."""
+
 
 @dataclass(slots=True)
 class Owed:
@@ -22,6 +27,9 @@ class Owed:
     silent_ms: int = 0
     due_ms: int = 0
     fillers: int = 0
+    way_ms: int = 0
+    """To the caller and back, as far as it is known: what we send is heard later, and what we hear was said
+    sooner."""
     doubtful: bool = False
     """Whether an answer is owed at all depends on a model of which we do not know whether it lives."""
 
@@ -62,4 +70,5 @@ class Owed:
         return None if self.since_ms is None else self.due_ms
 
     def _due(self, due_ms: int) -> None:
-        self.due_ms = min(due_ms, self.silent_ms + max(self.filler_ms, MOST_SILENT_MS))
+        most_ms = MOST_SILENT_MS - min(max(0, self.way_ms - NEAR_MS), FAR_MS)
+        self.due_ms = min(due_ms, self.silent_ms + max(self.filler_ms, most_ms))

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import answering, ending, recovery
+from . import answering, ending, hearing, recovery
 from . import messages as m
 from .ear import VOICE_MS
-from .messages import Event
+from .messages import Event, Reason
 from .upstream_leg import Leg
 
 if TYPE_CHECKING:
@@ -24,14 +24,27 @@ QUIET_MS = 1_000
 UNHEARD_MS = 900
 """After the caller's last word. Voice detection ends a turn after half a second of silence, so its word is
 due."""
+NO_ECHO_MS = 2_500
+"""After all that was sent must have been played: a carrier that has never echoed anything does not."""
+WAITING_MS = 1_000
+"""The same where a sound of ours is paced, or an ear is closed until one was heard: sooner, for silence
+follows."""
 THINKING = 3
 """Times `stalled_ms`: what a model that has begun a response and shows signs of life may take to say
 something."""
 
 
-def owe(call: Call, now_ms: int, patience_ms: int | None = None, silent_ms: int | None = None) -> None:
+def owe(
+    call: Call,
+    now_ms: int,
+    patience_ms: int | None = None,
+    silent_ms: int | None = None,
+    *,
+    doubtful: bool = False,
+) -> None:
     """The caller waits for us from now on, and has heard nothing since `silent_ms`."""
-    call.speaking.owed.start(now_ms, patience_ms, silent_ms)
+    call.speaking.owed.way_ms = call.speaking.line.ledger.lateness_ms
+    call.speaking.owed.start(now_ms, patience_ms, silent_ms, doubtful=doubtful)
 
 
 def owed_due(call: Call, now_ms: int) -> None:
@@ -122,5 +135,48 @@ def unheard(call: Call, now_ms: int) -> None:
         call.resume_owed = True
         owe(call, now_ms, silent_ms=ended_ms)
     elif call.ear.open and call.upstream_ms < ended_ms and call.config.probe_ms:
-        call.speaking.owed.start(now_ms, silent_ms=ended_ms, doubtful=True)
+        owe(call, now_ms, silent_ms=ended_ms, doubtful=True)
         probe(call, now_ms)
+
+
+# --- echoes
+
+
+def watch_echoes(call: Call) -> None:
+    """Whenever the carrier has something to play, and may say that it did."""
+    due_ms = echoes_due_ms(call)
+    if due_ms is None:
+        call.timers.pop("echo", None)
+    elif "echo" not in call.timers:
+        call.timers["echo"] = due_ms
+
+
+def echoes_due_ms(call: Call) -> int | None:
+    """When an echo that has not come is too late, None where none is awaited.
+
+    A carrier that has never echoed anything may be one that does not: soon, where something waits for it. One
+    that always has, and has sound of ours that it does not play, is stuck, or nobody reads behind it.
+    """
+    line = call.speaking.line
+    ledger, first_ms = line.ledger, line.ledger.echo_due_ms
+    if first_ms is None:
+        return None
+    if ledger.echoed:
+        return first_ms + call.config.unplayed_ms
+    return first_ms + WAITING_MS if line.waiting or call.closed_ears else ledger.clock_end_ms + NO_ECHO_MS
+
+
+def echoes_late(call: Call, now_ms: int) -> None:
+    """Look whether they are."""
+    due_ms = echoes_due_ms(call)
+    if due_ms is None or now_ms < due_ms:
+        return
+    line = call.speaking.line
+    if line.ledger.echoed:
+        detail = f"sound of ours has not been played for {call.config.unplayed_ms} ms"
+        ending.end(call, Reason.CARRIER_LOST, now_ms, detail)
+        return
+    call.out.append(m.Noted("no echoes", "the carrier returns no marks: what is heard goes by the clock"))
+    line.trust_the_clock()
+    call.speaking.settle(now_ms)
+    hearing.line_moved(call, now_ms)

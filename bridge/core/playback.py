@@ -121,6 +121,7 @@ class Ledger:
         "_runs",
         "acked",
         "bytes_per_ms",
+        "echoed",
         "marked",
         "marks",
         "sent",
@@ -129,6 +130,8 @@ class Ledger:
     def __init__(self, bytes_per_ms: int = 8, marks: bool = True) -> None:
         self.bytes_per_ms = bytes_per_ms
         self.marks = marks
+        self.echoed = False
+        """Whether a mark has ever come back."""
         self.sent = 0
         self.acked = 0
         self.marked = 0
@@ -173,6 +176,7 @@ class Ledger:
         position, marked_ms = mark
         while self._marks.popitem(last=False)[0] != name:
             pass  # the carrier echoes in order, so marks before it were reached too
+        self.echoed = self.marks = True
         due_ms = self._due_ms(position)
         if position > self._anchor_bytes and marked_ms <= due_ms:
             self._learn(now_ms - due_ms)  # one sent later tells of its own way, not of playout
@@ -211,9 +215,8 @@ class Ledger:
         late = self._late
         played_ms = now_ms - self._anchor_ms - late.shift_ms()
         position = self._anchor_bytes + int(played_ms * self.bytes_per_ms)
-        if self._marks:
-            first, marked_ms = next(iter(self._marks.values()))
-            due_ms = max(self._due_ms(first), marked_ms) + late.shift_ms()
+        if self._marks and self.marks:
+            due_ms, first = self._first_due(), next(iter(self._marks.values()))[0]
             patience_ms = FIRST_ECHO_MS if late.usual_ms is None else late.usual_ms + STALL_MS
             if now_ms - due_ms > patience_ms:
                 position = min(position, first)
@@ -221,8 +224,22 @@ class Ledger:
 
     def played_out(self, now_ms: int) -> bool:
         """Whether all that was sent must have been played, by the clock alone."""
-        left_bytes = self.sent - self._anchor_bytes
-        return not self.pending or (now_ms - self._anchor_ms) * self.bytes_per_ms >= left_bytes
+        return not self.pending or now_ms >= self.clock_end_ms
+
+    @property
+    def clock_end_ms(self) -> int:
+        """When all that was sent must have been played, by the clock alone; rounded up."""
+        return -int(-self._due_ms(self.sent) // 1)
+
+    @property
+    def echo_due_ms(self) -> int | None:
+        """When the next echo could come at the soonest; None where none is awaited."""
+        return int(self._first_due()) if self._marks and self.marks else None
+
+    @property
+    def lateness_ms(self) -> int:
+        """How late echoes usually are: the way to the caller and back. 0 before the first."""
+        return int(self._late.usual_ms or 0)
 
     def heard_bytes(self, span: Span, now_ms: int) -> int:
         """How much of this span the caller would have heard if a clear were sent now."""
@@ -241,6 +258,10 @@ class Ledger:
     def expected_end_ms(self, now_ms: int) -> int:
         """When the last byte sent will have been played."""
         return now_ms + self.unplayed_ms(now_ms)
+
+    def _first_due(self) -> float:
+        position, marked_ms = next(iter(self._marks.values()))
+        return max(self._due_ms(position), marked_ms) + self._late.shift_ms()
 
     # How it learns
 
