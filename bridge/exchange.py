@@ -213,7 +213,7 @@ class Exchange:
             Call(config),
             making.carrier(),
             making.vendor,
-            making.dial,
+            making.dial if office.users is None else office.users.dialler(call_sid, making.dial),
             observe=lambda action, now_ms: self._did(entry, action, now_ms),
             recorder=making.recorder(call_sid, config),
         )
