@@ -1,0 +1,178 @@
+"""A whole service on loopback: the bridge, the model's server, the carrier's API, and callers who follow
+TwiML to the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvloop
+
+from bridge import service
+from bridge.agent import Agent
+from bridge.app import create_app
+from bridge.carrier_api import CarrierApi
+from bridge.core import messages as m
+from bridge.core.stats import Stats
+from bridge.doubles.agents import Agent as Mind
+from bridge.doubles.options import ServerOptions
+from bridge.doubles.phone import PhoneOptions
+from bridge.doubles.realtime import RealtimeServer
+from bridge.handset import Handset
+from bridge.phone_call import Kind, PhoneCall
+from bridge.settings import Settings, load_settings
+from bridge.simulators import EmbeddedUpstream
+
+TOKEN = "an-invented-token-of-thirty-two-"
+ACCOUNT = f"AC{7:032x}"
+DESK, NIGHT = "+15550004444", "+15550005555"
+TRANSFERS = f"front desk={DESK},night={NIGHT}"
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """On the loop that `serve` runs on, half a minute long at most."""
+
+    async def main() -> None:
+        async with asyncio.timeout(30):
+            await work
+
+    uvloop.run(main())
+
+
+class Log:
+    """An observer that remembers what every call did, and how it ended."""
+
+    def __init__(self) -> None:
+        self.did: dict[str, list[m.Action]] = {}
+        self.ended: dict[str, tuple[m.Ended, Stats]] = {}
+
+    def call_began(self, call_sid: str, /) -> None:
+        self.did[call_sid] = []
+
+    def call_did(self, call_sid: str, action: m.Action, _now_ms: int, /) -> None:
+        self.did[call_sid].append(action)
+
+    def call_ended(self, call_sid: str, ended: m.Ended, stats: Stats, /) -> None:
+        self.ended[call_sid] = (ended, stats)
+
+
+class KeepingServer(RealtimeServer):
+    """A Realtime server that keeps every frame it was sent."""
+
+    def __init__(self, mind: Mind, options: ServerOptions) -> None:
+        super().__init__(mind, options)
+        self.got: list[str] = []
+
+    def receive(self, frame: str | bytes, now_ms: int) -> list[str]:
+        self.got.append(str(frame))
+        return super().receive(frame, now_ms)
+
+
+@dataclass
+class Door:
+    """One service, as a test sees it."""
+
+    base: str
+    service: service.Service
+    upstream: EmbeddedUpstream
+    api: CarrierApi
+    log: Log
+    token: str | None
+    placed: list[tuple[PhoneCall, asyncio.Task[Any]]] = field(default_factory=list)
+
+    @property
+    def webhook(self) -> str:
+        return f"{self.base}/incoming-call"
+
+    @property
+    def stream(self) -> str:
+        return f"ws{self.base.removeprefix('http')}/media-stream"
+
+    @property
+    def settings(self) -> Settings:
+        return self.service.settings
+
+    def handset(self, speech: bytes = b"", **given: Any) -> Handset:
+        given.setdefault("auth_token", self.token)
+        given.setdefault("options", PhoneOptions())
+        return Handset(speech, account_sid=ACCOUNT, **given)
+
+    def caller(
+        self, speech: bytes = b"", *, targets: dict[str, str] | None = None, **given: Any
+    ) -> PhoneCall:
+        """Somebody who is about to call, and whom the carrier's API knows."""
+        call = PhoneCall(self.handset(speech, **given), targets or {}, pace=0.01)
+        return self.api.add(call)
+
+    def dial(self, call: PhoneCall) -> PhoneCall:
+        """They call; the test goes on meanwhile."""
+        self.placed.append((call, asyncio.create_task(call.place(self.webhook))))
+        return call
+
+    async def placed_call(self, speech: bytes = b"", **given: Any) -> PhoneCall:
+        """A whole call, from dialling to its end."""
+        call = self.caller(speech, **given)
+        await call.place(self.webhook)
+        return call
+
+    def servers(self) -> list[KeepingServer]:
+        """The model's side of every session, oldest first."""
+        machines = [session.machine for session in self.upstream.sessions]
+        return [machine for machine in machines if isinstance(machine, KeepingServer)]
+
+
+@contextlib.asynccontextmanager
+async def door(
+    mind: Mind,
+    agent: Agent | None = None,
+    *,
+    api: CarrierApi | None = None,
+    with_api: bool = True,
+    server: dict[str, Any] | None = None,
+    insecure: bool = False,
+    watched: bool = False,
+    **given: Any,
+) -> AsyncIterator[Door]:
+    """A service that answers while the block runs. Settings as `given`, without any environment."""
+    api = api or CarrierApi((TOKEN,))
+    log = Log()
+    upstream = EmbeddedUpstream(lambda: KeepingServer(mind, ServerOptions(**{"speed": 50, **(server or {})})))
+    sock = service.listen("127.0.0.1", 0)
+    base = f"http://127.0.0.1:{sock.getsockname()[1]}"
+    async with contextlib.AsyncExitStack() as stack:
+        upstream_url = await stack.enter_async_context(upstream.serve())
+        api_url = await stack.enter_async_context(api.serve())
+        proof = {"insecure": True} if insecure else {"public_url": base, "twilio_auth_token": TOKEN}
+        usual = {"upstream": "embedded", "transfers": TRANSFERS, "disclosure": False}
+        if with_api:
+            usual["twilio_api_url"] = api_url
+        settings = load_settings(demo=True, env_file=None, **{**proof, **usual, **given})
+        made = service.Service(settings, agent, upstream_url=upstream_url, observers=(log,), watched=watched)
+        app = create_app(settings, made.exchange, made.awake)
+        await stack.enter_async_context(service.serving(app, sock))
+        house = Door(base, made, upstream, api, log, None if insecure else TOKEN)
+        try:
+            yield house
+        finally:
+            for call, task in house.placed:
+                if not task.done():
+                    call.hang_up()
+            await asyncio.gather(*(task for _, task in house.placed))
+            await made.exchange.shut_down()
+            await asyncio.to_thread(made.close)
+
+
+def kinds(call: PhoneCall) -> list[Kind]:
+    """What the caller lived through, in words."""
+    return [step.kind for step in call.steps]
+
+
+async def until(condition: Any, seconds: float = 5.0) -> None:
+    """Wait for something that another side of this process is about to do."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  it has no event of its own
+            await asyncio.sleep(0.005)

@@ -1,0 +1,135 @@
+"""The end of a call that somebody wants: the last word is heard, then the line ends, whatever REST says."""
+
+from __future__ import annotations
+
+import pytest
+
+from bridge import carrier_rest
+from bridge.agent import Agent
+from bridge.carrier_api import BROKEN, NOT_FOUND, NOT_IN_PROGRESS, UNKNOWN_TOKEN, CarrierApi, Fault
+from bridge.core import messages as m
+from bridge.doubles.agents import Scripted, Speech, ToolCall
+from bridge.doubles.tones import marked
+from bridge.phone_call import Kind
+from bridge.tools import hang_up, transfer
+from tests.door.rig import DESK, NIGHT, TOKEN, door, kinds, run, until
+
+LAST_WORD = marked(9, 900)
+GOODBYE = Scripted([[Speech(LAST_WORD, "Goodbye!"), ToolCall("hang_up")]])
+AGENT = Agent("Say goodbye.", tools=[hang_up, transfer], greeting="Hello.")
+
+BY_REST = [Kind.ASKED, Kind.STREAM, Kind.STREAM_OVER, Kind.ENDED_BY_REST]
+BY_INTENT = [Kind.ASKED, Kind.STREAM, Kind.STREAM_OVER, Kind.ASKED, Kind.HUNG_UP]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carrier_rest, "RETRY_S", 0.01)
+
+
+@pytest.mark.parametrize(
+    ("faults", "requests", "lived_through"),
+    [
+        ([], 1, BY_REST),
+        ([BROKEN], 2, BY_REST),
+        ([BROKEN] * 9, 3, BY_INTENT),
+        ([UNKNOWN_TOKEN] * 9, 2, BY_INTENT),
+        ([Fault(delay_s=0.9)], 1, BY_INTENT),
+        ([NOT_FOUND], 1, BY_INTENT),
+        ([NOT_IN_PROGRESS], 1, BY_INTENT),
+    ],
+    ids=["done", "500 once", "500 for ever", "401", "slow", "404", "not in progress"],
+)
+def test_a_goodbye_ends_the_call(faults: list[Fault], requests: int, lived_through: list[Kind]) -> None:
+    """Two tokens are configured, as while they are rotated: on a 401 the other one is tried."""
+
+    async def main() -> None:
+        tokens = f"{TOKEN},the-other-token-of-thirty-two-xx"
+        async with door(GOODBYE, AGENT, twilio_auth_token=tokens) as house:
+            house.api.tokens = None
+            house.api.faults = list(faults)
+            house.service.office.control.part_s = 0.6
+            call = await house.placed_call()
+            assert kinds(call) == lived_through
+            assert LAST_WORD in call.sound()[1]
+            assert len(house.api.asked) == requests
+            assert all(form == {"Status": "completed"} for _, form in house.api.asked)
+            assert len(house.upstream.sessions) == 1, "a goodbye never becomes a resumed call"
+            ended, _ = house.log.ended[call.handset.call_sid]
+            assert ended.reason is m.Reason.WE_HUNG_UP
+
+    run(main())
+
+
+def test_the_other_token_ends_it_by_rest() -> None:
+    async def main() -> None:
+        new = "the-new-token-of-thirty-two-xxxx"
+        async with door(GOODBYE, AGENT, api=CarrierApi((new,)), twilio_auth_token=f"{TOKEN},{new}") as house:
+            call = await house.placed_call()
+            assert kinds(call) == BY_REST
+            assert len(house.api.asked) == 2
+
+    run(main())
+
+
+def test_without_credentials_it_ends_by_intent() -> None:
+    async def main() -> None:
+        async with door(GOODBYE, AGENT, with_api=False) as house:
+            call = await house.placed_call()
+            assert kinds(call) == BY_INTENT
+            assert LAST_WORD in call.sound()[1]
+            assert house.api.asked == []
+
+    run(main())
+
+
+SENT_ON = [Kind.ASKED, Kind.STREAM, Kind.STREAM_OVER]
+
+
+@pytest.mark.parametrize("faults", [[], [BROKEN] * 9, None], ids=["by REST", "by intent", "no credentials"])
+def test_a_transfer_reaches_the_targets_leg(faults: list[Fault] | None) -> None:
+    async def main() -> None:
+        words = marked(9, 700)
+        mind = Scripted([[Speech(words, "One moment."), ToolCall("transfer", {"target": "front desk"})]])
+        async with door(mind, AGENT, with_api=faults is not None) as house:
+            house.api.faults = list(faults or [])
+            call = await house.placed_call()
+            assert call.reached == [DESK]
+            assert words in call.sound()[1]
+            way = [Kind.SENT_ON_BY_REST] if faults == [] else [Kind.ASKED]
+            assert kinds(call) == [*SENT_ON, *way, Kind.DIALLED, Kind.ASKED, Kind.HUNG_UP]
+            ended, _ = house.log.ended[call.handset.call_sid]
+            assert ended.reason is m.Reason.TRANSFERRED
+
+    run(main())
+
+
+@pytest.mark.parametrize("with_api", [True, False])
+def test_a_target_that_does_not_answer_leads_to_the_fallback_and_an_apology(with_api: bool) -> None:
+    async def main() -> None:
+        mind = Scripted([ToolCall("transfer", {"target": "front desk"})])
+        async with door(mind, AGENT, with_api=with_api, fallback="night") as house:
+            call = await house.placed_call(targets={DESK: "no-answer", NIGHT: "busy"})
+            dialled = [step.detail for step in call.steps if step.kind is Kind.DIALLED]
+            assert dialled == [f"{DESK}: no-answer", f"{NIGHT}: busy"]
+            assert kinds(call)[-3:] == [Kind.ASKED, Kind.SAID, Kind.HUNG_UP]
+
+    run(main())
+
+
+def test_a_caller_who_hangs_up_first_is_not_called_after() -> None:
+    """They leave while our last word plays: no request about a call that is over, nobody is dialled."""
+
+    async def main() -> None:
+        mind = Scripted([[Speech(marked(9, 4_000), "A long goodbye"), ToolCall("hang_up")]])
+        async with door(mind, AGENT) as house:
+            call = house.dial(house.caller())
+            await until(lambda: m.NoteIntent("ended") in house.log.did.get(call.handset.call_sid, []))
+            call.hang_up()
+            await until(lambda: call.over)
+            assert kinds(call) == [Kind.ASKED, Kind.STREAM, Kind.STREAM_OVER, Kind.CALLER_LEFT]
+            assert house.api.asked == []
+            ended, _ = house.log.ended[call.handset.call_sid]
+            assert ended.reason is m.Reason.CALLER_HUNG_UP
+
+    run(main())

@@ -1,0 +1,438 @@
+"""Nobody but the carrier gets in: no audio, item, response or tool, no usage, no money, for anybody else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import urllib.parse
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+import pytest
+from twilio.request_validator import RequestValidator
+
+from bridge import arrival
+from bridge.core import messages as m
+from bridge.doubles.agents import Parrot
+from bridge.doubles.carrier_frames import CarrierFrames
+from bridge.gates import StreamTokens
+from bridge.handset import Handset
+from bridge.phone_call import Kind
+from bridge.sockets import DialError, StreamSocket, dial
+from tests.door.rig import ACCOUNT, TOKEN, Door, door, kinds, run, until
+
+SID = f"CA{5:032x}"
+
+MOST_OF_A_STRANGER = {"session.update"}
+"""All that may have gone upstream before a call is proven: its configuration."""
+
+
+def signed(url: str, token: str = TOKEN) -> dict[str, str]:
+    return {"X-Twilio-Signature": RequestValidator(token).compute_signature(url, {})}
+
+
+class Stranger:
+    """Somebody at the stream, with frames as a carrier would send them."""
+
+    def __init__(self, socket: StreamSocket, call_sid: str = SID) -> None:
+        self.socket = socket
+        self.frames = CarrierFrames(call_sid, ACCOUNT, f"MZ{5:032x}")
+        self.got: list[str] = []
+        self.closed: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
+        socket.start(lambda frame: self.got.append(str(frame)), lambda *end: self.closed.set_result(end))
+
+    def start(self, parameters: dict[str, str] | None) -> None:
+        self.socket.send(self.frames.connected())
+        self.socket.send(self.frames.start(parameters))
+
+    async def speaks(self, seconds: float = 0.4) -> None:
+        """Loud enough for any voice detection."""
+        for number in range(int(seconds * 50)):
+            self.socket.send(self.frames.media(b"\x10\x90" * 80, 100 + 20 * number))
+            await asyncio.sleep(0.01)
+
+
+def conversation(house: Door) -> list[str]:
+    """The kinds of all events that went upstream beyond a connection's configuration."""
+    sent = [json.loads(frame)["type"] for server in house.servers() for frame in server.got]
+    return [kind for kind in sent if kind not in MOST_OF_A_STRANGER]
+
+
+def used(house: Door) -> int:
+    return sum(len(server.usage) for server in house.servers())
+
+
+async def webhook_token(house: Door, call_sid: str = SID) -> str:
+    """What the carrier's own webhook gets for this call."""
+    document = await house.handset(call_sid=call_sid).webhook(house.webhook, {"CallStatus": "ringing"})
+    parameter = document.find("./Connect/Stream/Parameter")
+    assert parameter is not None
+    return parameter.get("value", "")
+
+
+# --- at the stream -----------------------------------------------------------------------------------------
+
+
+def test_without_our_signature_there_is_no_socket() -> None:
+    elsewhere = "wss://voice.example.com/media-stream"
+
+    async def main() -> None:
+        async with door(Parrot()) as house:
+            for headers in (
+                {},
+                {"X-Twilio-Signature": ""},
+                {"X-Twilio-Signature": "nonsense"},
+                signed(elsewhere),
+                signed(house.stream, "a-token-of-somebody-else"),
+                {**signed(house.stream), "X-Twilio-Webhooks-Signature-Settings": "key=x,algorithm=HMAC_SHA1"},
+            ):
+                with pytest.raises(DialError) as refused:
+                    await dial(house.stream, headers)
+                assert refused.value.status == 403
+            assert conversation(house) == []
+
+    run(main())
+
+
+Proof = Callable[[Door, str], Any]
+
+
+async def _of(
+    keys: tuple[bytes, ...] | bytes, call_sid: str, account: str = ACCOUNT, late_s: float = 0
+) -> Any:
+    return {"token": StreamTokens(keys, lambda: time.time() - late_s).mint(call_sid, account)}
+
+
+async def _tampered(house: Door, call_sid: str) -> dict[str, str]:
+    token = await webhook_token(house, call_sid)
+    return {"token": token[:-1] + ("A" if token[-1] != "A" else "B")}
+
+
+async def _of_another_call(house: Door, _call_sid: str) -> dict[str, str]:
+    return {"token": await webhook_token(house, f"CA{4:032x}")}
+
+
+async def _misnamed(house: Door, call_sid: str) -> dict[str, str]:
+    return {"Token": await webhook_token(house, call_sid)}
+
+
+async def _given(parameters: dict[str, str] | None) -> dict[str, str] | None:
+    return parameters
+
+
+PROOFS: dict[str, Proof] = {
+    "no parameters": lambda _house, _sid: _given(None),
+    "no token": lambda _house, _sid: _given({"name": "value"}),
+    "an empty one": lambda _house, _sid: _given({"token": ""}),
+    "the word for a spent one": lambda _house, _sid: _given({"token": "spent"}),
+    "another installation's": lambda _house, sid: _of(b"another key", sid),
+    "an old one": lambda house, sid: _of(house.settings.stream_token_secret(), sid, late_s=70),
+    "one of tomorrow": lambda house, sid: _of(house.settings.stream_token_secret(), sid, late_s=-70),
+    "another account's": lambda house, sid: _of(house.settings.stream_token_secret(), sid, f"AC{8:032x}"),
+    "another call's": _of_another_call,
+    "a tampered one": _tampered,
+    "one under another name": _misnamed,
+}
+
+
+def test_the_right_signature_without_the_right_token() -> None:
+    """The signature of a fixed URL is the same for every call: whoever saw one once can show it again."""
+
+    async def comes(house: Door, number: int, proof: Proof) -> tuple[int, list[str]]:
+        call_sid = f"CA{100 + number:032x}"
+        parameters = await proof(house, call_sid)
+        stranger = Stranger(await dial(house.stream, signed(house.stream)), call_sid)
+        stranger.start(parameters)
+        await stranger.speaks()
+        code, _ = await stranger.closed
+        return code, stranger.got
+
+    async def main() -> None:
+        async with door(Parrot()) as house:
+            all_of_them = [comes(house, number, proof) for number, proof in enumerate(PROOFS.values())]
+            found = await asyncio.gather(*all_of_them)
+            assert dict(zip(PROOFS, found, strict=True)) == dict.fromkeys(PROOFS, (1008, []))
+            assert all(m.CallBegan() not in did for did in house.log.did.values())
+            assert conversation(house) == []
+            assert used(house) == 0
+            text = house.service.office.metrics.render()[0].decode()
+            assert f'phonebridge_rejects_total{{gate="token"}} {len(PROOFS)}.0' in text
+
+    run(main())
+
+
+def test_a_token_is_good_once() -> None:
+    """The first stream is a call; the second one, with all that the first had, is closed, and the call stays
+    with the first.
+    """
+
+    async def main() -> None:
+        async with door(Parrot()) as house:
+            token = await webhook_token(house)
+            first = Stranger(await dial(house.stream, signed(house.stream)))
+            first.start({"token": token})
+            await until(lambda: first.got)
+            second = Stranger(await dial(house.stream, signed(house.stream)))
+            second.start({"token": token})
+            code, _ = await second.closed
+            assert code == 1008
+            assert second.got == []
+            assert not first.closed.done()
+            assert len(house.upstream.sessions) == 1
+            first.socket.close()
+            await first.closed
+
+    run(main())
+
+
+@pytest.mark.parametrize("frames", [0, 3], ids=["says nothing", "never says start"])
+def test_who_does_not_start_is_closed(frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrival, "START_S", 0.2)
+
+    async def main() -> None:
+        async with door(Parrot()) as house:
+            stranger = Stranger(await dial(house.stream, signed(house.stream)))
+            for _ in range(frames):
+                stranger.socket.send(stranger.frames.media(b"\x10" * 160, 100))
+            assert (await stranger.closed)[0] == 1008
+            assert house.upstream.sessions == []
+
+    run(main())
+
+
+def test_a_message_of_a_stranger_is_at_most_64_kib() -> None:
+    async def main() -> None:
+        async with door(Parrot()) as house:
+            stranger = Stranger(await dial(house.stream, signed(house.stream)))
+            stranger.socket.send("x" * 70_000)
+            assert (await stranger.closed)[0] == 1009
+
+    run(main())
+
+
+def test_where_nobody_signs_few_may_wait() -> None:
+    """Ten from one address; whoever is turned away there may come again when one has left."""
+
+    async def main() -> None:
+        async with door(Parrot(), insecure=True) as house:
+            waiting = [Stranger(await dial(house.stream, {})) for _ in range(10)]
+            with pytest.raises(DialError):
+                await dial(house.stream, {})
+            waiting[0].socket.close()
+            await waiting[0].closed
+            await asyncio.sleep(0.05)
+            last = Stranger(await dial(house.stream, {}))
+            last.start(None)
+            await until(lambda: last.got)
+            for stranger in (*waiting[1:], last):
+                stranger.socket.close()
+
+    run(main())
+
+
+# --- at the webhook ----------------------------------------------------------------------------------------
+
+
+async def _posted(url: str, form: dict[str, str], headers: dict[str, str]) -> int:
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        answer = await client.post(url, data=form, headers=headers)
+        return answer.status_code
+
+
+FORM = {
+    "CallSid": SID,
+    "AccountSid": ACCOUNT,
+    "From": "+15550001111",
+    "FromCity": "",
+    "CallStatus": "ringing",
+}
+ROUTES = ["/incoming-call", "/after-stream", "/stream-status"]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_every_webhook_wants_its_signature(route: str) -> None:
+    """Also with a blank field, which is signed like any other; each field is tampered with in turn."""
+
+    async def main() -> None:
+        async with door(Parrot()) as house:
+            url = house.base + route
+            signature = RequestValidator(TOKEN).compute_signature(url, FORM)
+            proof = {"X-Twilio-Signature": signature}
+            assert await _posted(url, FORM, {}) == 403
+            assert await _posted(url, FORM, {"X-Twilio-Signature": "nonsense"}) == 403
+            assert await _posted(url, FORM, {"X-Twilio-Signature": signed(url)["X-Twilio-Signature"]}) == 403
+            for name, value in FORM.items():
+                without = {key: kept for key, kept in FORM.items() if key != name}
+                assert await _posted(url, {**FORM, name: f"{value}x"}, proof) == 403
+                assert await _posted(url, without, proof) == 403
+            assert await _posted(url, {**FORM, "Extra": ""}, proof) == 403
+            assert await _posted(f"{url}?a=b", FORM, proof) == 403
+            assert await _posted(f"{url}/", FORM, proof) in (403, 404, 307)
+            assert house.upstream.sessions == []
+            assert await _posted(url, FORM, proof) in (200, 204)
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example.com"},
+        {"X-Forwarded-Host": "evil.example.com"},
+        {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9", "X-Forwarded-Port": "443"},
+        {"Forwarded": "host=evil.example.com;proto=https"},
+        {"X-Original-URL": "/evil", "X-Rewrite-URL": "/evil"},
+    ],
+    ids=lambda headers: next(iter(headers)),
+)
+def test_spoofed_headers_change_nothing(headers: dict[str, str]) -> None:
+    """Neither whether the signature holds nor one letter of the answer."""
+
+    async def main() -> None:
+        async with door(Parrot()) as house, httpx2.AsyncClient(trust_env=False) as client:
+            proof = {"X-Twilio-Signature": RequestValidator(TOKEN).compute_signature(house.webhook, FORM)}
+            plain = await client.post(house.webhook, data=FORM, headers=proof)
+            spoofed = await client.post(house.webhook, data=FORM, headers={**proof, **headers})
+            assert (spoofed.status_code, spoofed.text) == (200, plain.text)
+            assert "evil" not in spoofed.text
+            for scheme, host in (("https", "evil.example.com"), ("http", "evil.example.com")):
+                theirs = RequestValidator(TOKEN).compute_signature(f"{scheme}://{host}/incoming-call", FORM)
+                refused = await client.post(
+                    house.webhook, data=FORM, headers={"X-Twilio-Signature": theirs, **headers}
+                )
+                assert refused.status_code == 403
+
+    run(main())
+
+
+def test_a_signature_is_over_the_path_byte_for_byte() -> None:
+    """A path that is only equal when it is decoded was not signed."""
+
+    async def main() -> None:
+        async with door(Parrot()) as house, httpx2.AsyncClient(trust_env=False) as client:
+            proof = {"X-Twilio-Signature": RequestValidator(TOKEN).compute_signature(house.webhook, FORM)}
+            written_otherwise = house.webhook.replace("incoming-call", "incoming%2Dcall")
+            assert (await client.post(written_otherwise, data=FORM, headers=proof)).status_code == 403
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status"),
+    [
+        (b"a" * 70_000, "application/x-www-form-urlencoded", 413),
+        (b"&".join(b"a=b" for _ in range(600)), "application/x-www-form-urlencoded", 400),
+        (b"\xff\xfe=%zz", "application/x-www-form-urlencoded", 403),
+        (b'{"CallSid": "CA"}', "application/json", 403),
+        (b"--x\r\n", "multipart/form-data; boundary=x", 403),
+        (b"", "", 403),
+    ],
+    ids=["too large", "too many fields", "not text", "json", "multipart", "empty"],
+)
+def test_what_is_no_webhook_is_never_our_fault(content: bytes, kind: str, status: int) -> None:
+    async def main() -> None:
+        async with door(Parrot()) as house, httpx2.AsyncClient(trust_env=False) as client:
+            for route in ROUTES:
+                headers = {"Content-Type": kind, "X-Twilio-Signature": "AAAA"}
+                answer = await client.post(house.base + route, content=content, headers=headers)
+                assert answer.status_code == status
+            answer = await client.post(house.webhook, content=_endless(), headers={"Content-Type": "x/y"})
+            assert answer.status_code == 413
+
+    run(main())
+
+
+async def _endless() -> Any:
+    """A body without a length, as long as anybody reads it."""
+    for _ in range(2_000):
+        yield b"a" * 1_000
+
+
+def test_one_webhook_replayed_gives_no_second_session() -> None:
+    """While the call goes on, and when it is over: the same answer, signed by the carrier, opens nothing."""
+
+    async def main() -> None:
+        async with door(Parrot()) as house, httpx2.AsyncClient(trust_env=False) as client:
+            call = house.dial(house.caller())
+            await until(lambda: call.streaming.is_set() and call.phone.played_bytes)
+            form = {"CallSid": call.handset.call_sid, "AccountSid": ACCOUNT, "CallStatus": "ringing"}
+            proof = {"X-Twilio-Signature": RequestValidator(TOKEN).compute_signature(house.webhook, form)}
+            for after in (False, True):
+                if after:
+                    call.hang_up()
+                    await until(lambda: call.over and house.log.ended)
+                replayed = await client.post(house.webhook, data=form, headers=proof)
+                assert replayed.status_code == 200
+                if after:
+                    assert "<Hangup" in replayed.text
+                    continue
+                token = replayed.text.partition('value="')[2].partition('"')[0]
+                stranger = Stranger(await dial(house.stream, signed(house.stream)), call.handset.call_sid)
+                stranger.start({"token": token})
+                assert (await stranger.closed)[0] == 1008
+                assert not call.over
+            assert len(house.upstream.sessions) == 1
+            assert kinds(call)[-1] is Kind.CALLER_LEFT
+
+    run(main())
+
+
+def test_a_retried_webhook_rings_once_and_gets_the_same_token() -> None:
+    async def main() -> None:
+        async with door(Parrot()) as house:
+            tokens = await asyncio.gather(*(webhook_token(house) for _ in range(3)))
+            assert len(set(tokens)) == 1
+            await until(lambda: house.upstream.sessions)
+            assert len(house.upstream.sessions) == 1
+
+    run(main())
+
+
+def test_the_upgrade_is_signed_with_or_without_a_slash() -> None:
+    """Twilio, "Security", notes: if it does not match, append a slash."""
+
+    async def main() -> None:
+        async with door(Parrot()) as house:
+            for url in (house.stream, f"{house.stream}/"):
+                socket = await dial(house.stream, signed(url))
+                stranger = Stranger(socket)
+                stranger.socket.close()
+                await stranger.closed
+            https = house.stream.replace("ws://", "http://")
+            with pytest.raises(DialError):
+                await dial(house.stream, signed(https))
+            with pytest.raises(DialError):
+                await dial(f"{house.stream}?token=1", signed(f"{house.stream}?token=1"))
+
+    run(main())
+
+
+def test_a_webhook_may_be_a_get_with_everything_in_its_query() -> None:
+    async def main() -> None:
+        async with door(Parrot()) as house, httpx2.AsyncClient(trust_env=False) as client:
+            url = f"{house.webhook}?{urllib.parse.urlencode(FORM)}"
+            answer = await client.get(url, headers=signed(url))
+            assert answer.status_code == 200
+            assert "<Stream" in answer.text
+            assert (await client.get(f"{url}x", headers=signed(url))).status_code == 403
+
+    run(main())
+
+
+def test_other_peoples_simulators_may_come_in_where_we_say_so() -> None:
+    """No signature, no token, ids of their own, twice the same: under BRIDGE_INSECURE."""
+
+    async def main() -> None:
+        async with door(Parrot(), insecure=True) as house:
+            for _ in range(2):
+                handset = Handset(call_sid="CAxxx", account_sid="ACxxx")
+                simulation = await handset.call(house.stream)
+                phone: Any = simulation.machine
+                await until(lambda phone=phone: phone.received_bytes)
+                simulation.send(phone.hang_up(simulation.now_ms()))
+                await simulation.closed
+                await until(lambda: len(house.service.exchange) == 0)
+
+    run(main())
