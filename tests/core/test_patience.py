@@ -41,7 +41,7 @@ def play_on(call: LiveCall, until_ms: int) -> None:
     """Time goes by, and what is played is echoed at once."""
     while call.now_ms < until_ms:
         call.until(call.now_ms + 20)
-        if call.line.ledger.played_out(call.now_ms):
+        if not call.line.remaining_ms(call.now_ms):
             call.echo(call.now_ms)
 
 
