@@ -175,9 +175,12 @@ def tool_finished(call: Call, event: m.ToolFinished) -> None:
     done = conversation.tools.finished(event.call_id, event.output, event.respond)
     if done is None:
         return
+    twins = conversation.tools.twins(event.call_id)
+    for twin in twins:
+        conversation.tools.finished(twin.call_id, event.output, event.respond)
     if call.speaking.ready:
-        for item in conversation.result(done, call.up.epoch):
-            call.out.append(item)
+        for answered in twins or [done]:
+            call.out += conversation.result(answered, call.up.epoch)
     owes = conversation.tools.owes_response(call.turn)
     if call.phase is not Phase.LIVE:
         return

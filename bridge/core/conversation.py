@@ -5,13 +5,16 @@ respond.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import msgspec
 
 from .messages import CreateItem, CreateResponse, ItemAdded, ResponseDone, ResponseStarted, Sound, TextDelta
 from .toolbox import Toolbox, ToolCall
 
+NOTHING: Mapping[str, int] = MappingProxyType({})
 HISTORY = 200
 """Most items a new session is told of."""
 FORGET_RESPONSES = 64
@@ -39,16 +42,18 @@ class Item:
         """All words the model generated for it."""
         return "".join(text for text, _ in self.generated) or self.text
 
-    def heard(self, bytes_per_ms: int) -> str:
+    def heard(self, bytes_per_ms: int, so_far_ms: int | None = None) -> str:
         """The words the caller heard: cut at a word, where the ledger says.
 
         Text and sound of a delta carry no common clock. The bytes received when a piece of text came tie the
-        two together; between two such points (and to the end of the sound) text is spread evenly.
+        two together; between two such points (and to the end of the sound) text is spread evenly. `so_far_ms`
+        is what was heard of one that still plays.
         """
         said = self.said()
-        if not self.cut or self.heard_ms is None:
+        heard_ms = self.heard_ms if self.cut else so_far_ms
+        if heard_ms is None:
             return said
-        heard_bytes = self.heard_ms * bytes_per_ms
+        heard_bytes = heard_ms * bytes_per_ms
         if heard_bytes >= self.received_bytes:
             return said
         characters = len(said) * heard_bytes // self.received_bytes
@@ -118,18 +123,37 @@ class Conversation:
         assistant items take text), and ids of ours let each item be found again.
         """
         told: list[CreateItem] = []
-        for key, item in list(self.items.items()):
-            text = item.heard(bytes_per_ms) if item.role == "assistant" else item.text
+        for key, entry in self.record(bytes_per_ms):
+            if isinstance(entry, ToolCall):
+                told += self._told_call(key, entry, epoch)
+            else:
+                told.append(CreateItem(self._alias(key), *entry, epoch=epoch))
+        told = told[-HISTORY:]
+        while told and told[0].output is not None:
+            del told[0]  # its call is among what was left out
+        return told
+
+    def record(
+        self, bytes_per_ms: int, playing: Mapping[str, int] = NOTHING
+    ) -> list[tuple[str, tuple[str, str] | ToolCall]]:
+        """What was said and done, in order, each with its key: role and words of a message, the model's as far
+        as the caller heard them (`playing`: ms, by item id, of those that still play); or a tool's call.
+        """
+        entries: list[tuple[str, tuple[str, str] | ToolCall]] = []
+        calls = {call.item_id: call for call in self.tools.calls.values()}
+        for key, item in self.items.items():
+            text = (
+                item.heard(bytes_per_ms, playing.get(item.item_id)) if item.role == "assistant" else item.text
+            )
             unheard = item.received_bytes and item.heard_ms is None
             if item.kind == "message" and item.role and text and not item.gone and not unheard:
-                told.append(CreateItem(self._alias(key), item.role, text, epoch=epoch))
-            elif item.kind == "function_call":
-                told += self._told_call(key, item.item_id, epoch)
-        return told[-HISTORY:]
+                entries.append((key, (item.role, text)))
+            elif item.kind == "function_call" and item.item_id in calls:
+                entries.append((key, calls[item.item_id]))
+        return entries
 
-    def _told_call(self, key: str, item_id: str, epoch: int) -> list[CreateItem]:
-        call = next((call for call in self.tools.calls.values() if call.item_id == item_id), None)
-        if call is None or call.output is None:
+    def _told_call(self, key: str, call: ToolCall, epoch: int) -> list[CreateItem]:
+        if call.output is None:
             return []
         call.epoch = epoch
         made = CreateItem(self._alias(key), "", "", call.call_id, call.name, call.arguments, epoch=epoch)

@@ -19,6 +19,9 @@ class ToolCall:
     turn: int
     output: str | None = None
     due_ms: int = 0
+    twin_of: str = ""
+    """The same call, made in a session that is over, which is still running: its result will be this one's
+    too."""
 
 
 class Toolbox:
@@ -40,12 +43,22 @@ class Toolbox:
         return min((call.due_ms for call in self.running), default=None)
 
     def called(self, event: ToolCalled, turn: int) -> ToolCall | None:
-        """A call came. None if it must not run: cut off mid-call, or known already."""
+        """A call came. None if it must not run: cut off mid-call, known already, or made once more by a
+        session that does not know of the first, which still runs.
+        """
         if not event.complete or event.call_id in self.calls:
             return None
         call = ToolCall(event.call_id, event.item_id, event.name, event.arguments, event.epoch, turn)
+        first = next((other for other in self.running if _same(other, call)), None)
         self.calls[event.call_id] = call
-        return call
+        if first is None:
+            return call
+        call.twin_of, call.due_ms = first.twin_of or first.call_id, first.due_ms
+        return None
+
+    def twins(self, call_id: str) -> list[ToolCall]:
+        """Calls that wait for the result of this one."""
+        return [call for call in self.running if call.twin_of == call_id]
 
     def finished(self, call_id: str, output: str, respond: bool) -> ToolCall | None:
         """A result came. None for a call that is unknown or answered already."""
@@ -65,3 +78,7 @@ class Toolbox:
         wanted, self._wants_response = self._wants_response, False
         latest = max((call.turn for call in self.calls.values()), default=turn)
         return wanted and latest == turn
+
+
+def _same(first: ToolCall, again: ToolCall) -> bool:
+    return (first.name, first.arguments) == (again.name, again.arguments) and first.epoch != again.epoch
