@@ -141,7 +141,7 @@ def again(call: Call, _now_ms: int) -> None:
 
 def tool_called(call: Call, event: m.ToolCalled, now_ms: int) -> None:
     item = call.speaking.conversation.item(event.item_id, event.response_id)
-    item.kind = "function_call"
+    item.kind, item.call_id = "function_call", event.call_id
     made = call.speaking.conversation.tools.called(event, call.turn)
     if made is not None:
         call.stats.tools += 1

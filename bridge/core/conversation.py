@@ -32,6 +32,7 @@ class Item:
     role: str = ""
     text: str = ""
     response_id: str = ""
+    call_id: str = ""
     generated: list[tuple[str, int]] = field(default_factory=list)
     received_bytes: int = 0
     heard_ms: int | None = None
@@ -140,16 +141,15 @@ class Conversation:
         as the caller heard them (`playing`: ms, by item id, of those that still play); or a tool's call.
         """
         entries: list[tuple[str, tuple[str, str] | ToolCall]] = []
-        calls = {call.item_id: call for call in self.tools.calls.values()}
+        calls = self.tools.calls
         for key, item in self.items.items():
-            text = (
-                item.heard(bytes_per_ms, playing.get(item.item_id)) if item.role == "assistant" else item.text
-            )
+            said = item.heard(bytes_per_ms, playing.get(item.item_id))
+            text = said if item.role == "assistant" else item.text
             unheard = item.received_bytes and item.heard_ms is None
             if item.kind == "message" and item.role and text and not item.gone and not unheard:
                 entries.append((key, (item.role, text)))
-            elif item.kind == "function_call" and item.item_id in calls:
-                entries.append((key, calls[item.item_id]))
+            elif item.kind == "function_call" and item.call_id in calls:
+                entries.append((key, calls[item.call_id]))
         return entries
 
     def _told_call(self, key: str, call: ToolCall, epoch: int) -> list[CreateItem]:
