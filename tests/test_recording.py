@@ -210,6 +210,106 @@ def test_late_sound_that_was_not_played_is_written_as_such() -> None:
     assert '{"t":130,"run":"0d1600- 1d1600- 1d1600-"}' in gate.close()
 
 
+def test_a_frame_that_was_refused_is_no_step_of_a_run() -> None:
+    written, lines = recorder()
+    frames = [
+        media(0),
+        media(1),
+        media(2).replace(b64encode(SOUND[:160]).decode(), "B" * 215 + "!"),
+        media(3),
+    ]
+    for number, frame in enumerate(frames):
+        written.came(number, "carrier", frame)
+    for number in range(3):
+        delta = f'{{"type":"response.output_audio.delta","delta":"{"A" * 63}{"A!A"[number]}"}}'
+        written.came(10 + number, "upstream", delta, 1)
+        frames.append(delta)
+    written.close()
+    assert sum('"run"' in line for line in lines) == 3
+    kept = [frame.replace(b64encode(SOUND[:160]).decode(), silence(160)) for frame in frames]
+    assert [step.frame for step in steps(lines)] == [frame.replace("A" * 64, "/" * 64) for frame in kept]
+
+
+@pytest.mark.parametrize("words", ["\\q", "\x01", "\u2028", "no end", "\\u12", "\ud800"])
+def test_words_that_do_not_fit_a_run_stand_whole(words: str) -> None:
+    written, lines = recorder()
+    frames = [
+        f'{{"type":"response.output_audio_transcript.delta","delta":"{text}"}}'
+        for text in ("first", words, "last")
+    ]
+    frames[1] = frames[1][:-2] if words == "no end" else frames[1]
+    for number, frame in enumerate(frames):
+        written.came(number, "upstream", frame, 1)
+    written.close()
+    assert [step.frame for step in steps(lines)] == [frame.replace("\ud800", "?") for frame in frames]
+    assert sum('"run"' in line for line in lines) == 1
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        media(1).replace('"chunk":"2"', '"chunk":"3"'),
+        media(1).replace('"timestamp":"120"', '"timestamp":"0120"'),
+        media(1).replace('"timestamp":"120"', '"timestamp":"soon"'),
+        media(1).replace('"timestamp":"120"', f'"timestamp":"{"9" * 20}"'),
+        media(1, b""),
+        media(1, SOUND[:20]),
+        media(1).replace("MZ0", "MZ1"),
+        media(1).replace('"payload"', '"sound"'),
+    ],
+)
+def test_a_frame_that_differs_in_more_than_numbers_stands_whole(frame: str) -> None:
+    written, lines = recorder()
+    written.came(0, "carrier", media(0))
+    written.came(20, "carrier", frame)
+    written.close()
+    assert not any('"run"' in line for line in lines)
+    assert steps(lines)[1].frame == expand_sound(elide_sound(frame, "carrier") or "", "carrier")
+
+
+def test_whatever_went_out_comes_back() -> None:
+    written, lines = recorder()
+    written.came(0, "carrier", media(0))
+    frames: list[str | bytes] = [
+        b"\x00\xff",
+        '{"event":"mark","mark":{"name":"not a number"}}',
+        '{"event":"mark"}',
+        '{"event":"media"}',
+        "no JSON",
+    ]
+    for frame in frames:
+        written.went(0, "carrier", frame)
+    written.went(0, "upstream", '{"type":"input_audio_buffer.append"}', 1)
+    written.close()
+    (step,) = steps(lines)
+    assert [output.frame for output in step.outputs] == [*frames, '{"type":"input_audio_buffer.append"}']
+
+
+def test_a_mark_with_another_name_than_ours_is_no_number() -> None:
+    gate = Gate()
+    gate.begin()
+    gate.response(10, "resp_1")
+    gate.item(10, "item_1", "resp_1")
+    gate.delta(20, "item_1", "resp_1", SOUND)
+    gate.delta(21, "item_1", "resp_1", SOUND)
+    for number, name in enumerate(("1", "of somebody else", "2")):
+        gate.echo(300 + number, name)
+    lines = gate.close()
+    assert [line for line in lines if "k2" in line] == ['{"t":302,"run":"0k2"}']
+    written, lines = recorder()
+    written.came(0, "upstream", '{"type":"response.output_audio.delta","delta":"' + "A" * 64 + '"}', 1)
+    written.went(0, "carrier", '{"event":"media","media":{"payload":"' + "A" * 64 + '"}}')
+    written.went(0, "carrier", '{"event":"mark","mark":{"name":"1"}}')
+    written.came(1, "upstream", '{"type":"response.output_audio.delta","delta":"' + "B" * 64 + '"}', 1)
+    written.went(1, "carrier", '{"event":"media","media":{"payload":"' + "B" * 64 + '"}}')
+    written.went(1, "carrier", '{"event":"mark","mark":{"name":"last"}}')
+    written.came(2, "upstream", '{"type":"response.output_audio.delta","delta":"' + "C" * 64 + '"}', 1)
+    written.went(2, "carrier", '{"event":"media","media":{"payload":"' + "D" * 64 + '"}}')
+    written.went(2, "carrier", b"")
+    written.close()
+    assert [len(step.outputs) for step in steps(lines)] == [2, 2, 2]
+
+
 def test_with_sound_every_sample_is_kept() -> None:
     gate = Gate(sound=True)
     gate.begin()

@@ -13,6 +13,7 @@ from bridge.errors import ReplayMismatch
 
 from .difference import Difference, Playout, around, in_words, output_in_words, shown
 from .header import Header
+from .json_text import quoted
 from .lines import shown_action
 from .recorder import Recorder
 from .stage import Answer, Parts, Stage, same_frame
@@ -40,7 +41,7 @@ def _differs_in_truth(answer: Answer, sound: bool) -> bool:
     if answer.action is not None:
         got = shown_action(answer.action, sound=sound)
         return expected.action is None or bool(truth_of(expected.action) != truth_of(got))
-    if expected.frame is None or answer.frame is None:
+    if expected.frame is None or answer.frame is None or expected.epoch != answer.epoch:
         return True
     return bool(truth_of_frame(expected.frame) != truth_of_frame(answer.frame))
 
@@ -79,7 +80,8 @@ class Replay:
     @cached_property
     def outputs(self) -> list[str]:
         """The recording as it would be if the call happened again now: the same inputs, with what follows
-        from them today. Equal to the lines that were replayed if nothing differs.
+        from them today. Equal to the lines that were replayed if nothing differs. Where the core raises, the
+        call ends, as it would have then.
         """
         return _rewritten(self.lines, self.parts)
 
@@ -171,23 +173,32 @@ def _rewritten(lines: list[str], parts: Parts) -> list[str]:
     stage = Stage(recording.header, parts)
     written: list[str] = []
     recorder = Recorder(written.append, recording.header, recording.header.sound)
+    broken = False
     for step in recording.steps():
         if step.event is not None:
             recorder.happened(step.t_ms, step.event)
         else:
             recorder.came(step.t_ms, step.door, step.frame or "", step.epoch)
-        for answer in stage.answers(step.outputs, stage.feed(step)):
-            late_ms = answer.expected.late_ms if answer.expected is not None else None
-            now_ms = step.t_ms if late_ms is None else late_ms
-            if answer.action is not None:
-                recorder.decided(now_ms, answer.action)
-            elif answer.frame is not None and answer.dropped:
-                recorder.dropped(now_ms, answer.door, answer.frame, answer.epoch)
-            elif answer.frame is not None:
-                recorder.went(now_ms, answer.door, answer.frame, answer.epoch)
+        try:
+            for answer in stage.answers(step.outputs, stage.feed(step)):
+                _tell(recorder, step.t_ms, answer)
+        except Exception:  # noqa: BLE001  the runner ends such a call, and so its recording
+            broken = True
+            break
     recorder.close()
-    if not recording.ended:
+    if not (recording.ended or broken):
         written.pop()
     if recording.truncated is not None:
-        written.append(f'{{"truncated":"{recording.truncated}"}}')
+        written.append(f'{{"truncated":{quoted(recording.truncated)}}}')
     return written
+
+
+def _tell(recorder: Recorder, t_ms: int, answer: Answer) -> None:
+    """What the runner would have told of this action."""
+    now_ms = t_ms if answer.expected is None or answer.expected.late_ms is None else answer.expected.late_ms
+    if answer.action is not None:
+        recorder.decided(now_ms, answer.action)
+    elif answer.frame is not None and answer.dropped:
+        recorder.dropped(now_ms, answer.door, answer.frame, answer.epoch)
+    elif answer.frame is not None:
+        recorder.went(now_ms, answer.door, answer.frame, answer.epoch)

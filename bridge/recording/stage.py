@@ -118,8 +118,6 @@ class Stage:
                 if isinstance(action, m.AppendAudio) and epoch in self._reachable:
                     self._held.setdefault(epoch, deque()).append(action)
                 yield Answer(expected, door, epoch, action=action)
-            elif self._lost(door, epoch, expected):
-                continue
             else:
                 yield Answer(expected, door, epoch, self.write(action, door))
             at += 1
@@ -128,14 +126,6 @@ class Stage:
             at += 1
         for expected in outputs[at:]:
             yield Answer(expected)
-
-    def _lost(self, door: str, epoch: int, expected: Output | None) -> bool:
-        """Whether this command met no socket. The shell does not tell when a socket is there: the first frame
-        that comes from it does, or a command that went to it before.
-        """
-        if door != "upstream" or epoch in self._reachable:
-            return False
-        return expected is None or expected.door != "upstream" or expected.frame is None
 
     def _late(self, outputs: list[Output], at: int) -> Iterator[Answer]:
         """Caller audio that was held back for a slow upstream, where the recording says that it went or was
