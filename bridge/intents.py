@@ -76,14 +76,15 @@ def next_step(intent: str | None, now: Situation, *, resumes: int = 0, waits: in
     """What follows when a stream, or a dialled target, is over. `resumes` are those of the last 120 s, and
     `waits` those in a row.
     """
-    target = intent.removeprefix(TRANSFER) if intent and intent.startswith(TRANSFER) else ""
+    sent_on = intent is not None and intent.startswith(TRANSFER)
+    target = intent.removeprefix(TRANSFER) if intent and sent_on else ""
     reachable = now.fallback is not None and now.fallback != target
     helpless = Step(Next.FALLBACK, now.fallback or "") if reachable else Step(Next.APOLOGISE)
     if now.call_status in _OVER or intent == ENDED or now.dial_status in _TALKED:
         return Step(Next.HANG_UP)
     if now.dial_status:  # busy, no answer, or a number that does not exist
         return helpless
-    if target:
+    if sent_on:
         return Step(Next.DIAL, target) if target in now.targets else helpless
     if now.draining and waits < MAX_WAITS:
         return Step(Next.WAIT)

@@ -140,7 +140,9 @@ async def door(
     """A service that answers while the block runs. Settings as `given`, without any environment."""
     api = api or CarrierApi((TOKEN,))
     log = Log()
-    upstream = EmbeddedUpstream(lambda: KeepingServer(mind, ServerOptions(**{"speed": 50, **(server or {})})))
+    upstream = EmbeddedUpstream(
+        lambda: KeepingServer(mind, ServerOptions(**{"speed": 50, "latency_ms": 20, **(server or {})}))
+    )
     sock = service.listen("127.0.0.1", 0)
     base = f"http://127.0.0.1:{sock.getsockname()[1]}"
     async with contextlib.AsyncExitStack() as stack:
