@@ -203,6 +203,13 @@ def test_a_cut_takes_what_waits_with_it() -> None:
     assert wire.line.remaining_ms(900) == 0
 
 
+def test_what_was_cleared_needs_no_mark_any_more() -> None:
+    line = Line(Ledger())
+    line.delta(delta("A", 50), 0)
+    assert line.cut(20)[0] == [m.ClearPlayout()]
+    assert line.finish("A", 0, 30) == ([], [])
+
+
 def test_a_cut_sends_nothing_more_though_it_be_due(live_call: Any) -> None:
     call = live_call()
     call.at(0, m.Play("S", speech(2_000)))
