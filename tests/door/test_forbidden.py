@@ -9,7 +9,6 @@ import pytest
 from bridge.agent import Agent
 from bridge.core import messages as m
 from bridge.doubles.agents import Scripted, Speech, ToolCall
-from bridge.doubles.tones import tone
 from bridge.errors import ConfigError
 from bridge.phone_call import Kind
 from bridge.settings import load_settings
@@ -47,7 +46,7 @@ def test_a_model_that_asks_for_forbidden_numbers_places_no_call() -> None:
 
     async def main() -> None:
         async with door(Scripted([*replies, Speech(200, "I give up.")]), AGENT) as house:
-            call = house.dial(house.caller(tone(400)))
+            call = house.dial(house.caller())
             await until(lambda: house.servers() and len(house.servers()[0].usage) > len(calls), 15)
             outputs = [
                 json.loads(frame)["item"]["output"]
