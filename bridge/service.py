@@ -23,6 +23,7 @@ from .call_control import CallControl
 from .carrier_rest import CarrierRest
 from .carriers.twilio import Twilio
 from .direct import UVICORN_PROTOCOLS
+from .errors import ConfigError
 from .exchange import Exchange, Making, Observer, Office
 from .health import DayMoney, Health
 from .intents import Intents
@@ -178,9 +179,13 @@ def _on_end(users: UserSide | None) -> Callable[[str, Mapping[str, Any]], None] 
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket whose accepted sockets can't be stalled: bounds are inherited. Port 0 takes a free
-    one.
+    one. Raises `ConfigError` where nobody can listen.
     """
-    sock = socket.create_server((host, port), backlog=2048, reuse_port=False)
+    try:
+        sock = socket.create_server((host, port), backlog=2048, reuse_port=False)
+    except OSError as error:
+        why = f"{host}:{port} cannot be listened on: {error.strerror or error}"
+        raise ConfigError(f"{why}; name another by PORT and HOST") from error
     bound_kernel(sock)
     sock.setblocking(False)
     return sock

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
@@ -20,6 +21,7 @@ from starlette.websockets import WebSocket
 from .direct import UVICORN_PROTOCOLS, take_socket
 from .doubles.phone import Phone
 from .doubles.realtime import RealtimeServer
+from .errors import ConfigError
 from .sockets import Socket, dial
 
 
@@ -147,13 +149,19 @@ class EmbeddedUpstream:
 
 @contextlib.asynccontextmanager
 async def serve_app(app: Starlette, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[asyncio.Server]:
-    """Run an ASGI application on uvicorn while the block runs; gives what listens."""
+    """Run an ASGI application on uvicorn while the block runs; gives what listens. Raises `ConfigError` where
+    nobody can.
+    """
+    try:
+        sock = socket.create_server((host, port), backlog=2048)
+    except OSError as error:
+        raise ConfigError(f"{host}:{port} cannot be listened on: {error.strerror or error}") from error
     config = uvicorn.Config(
-        app, host=host, port=port, **UVICORN_PROTOCOLS, log_config=None, access_log=False, lifespan="off",
+        app, **UVICORN_PROTOCOLS, log_config=None, access_log=False, lifespan="off",
         ws_max_size=1 << 24, ws_per_message_deflate=False, timeout_graceful_shutdown=1,
     )  # fmt: skip
     server = _Server(config)
-    task = asyncio.create_task(server.serve(), name="uvicorn")
+    task = asyncio.create_task(server.serve([sock]), name="uvicorn")
     try:
         while not server.started:
             if task.done():

@@ -8,6 +8,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from ..errors import BridgeError, ConfigError
 from . import demo, phone, replay, serve, upstream
@@ -32,8 +33,14 @@ def main() -> None:
     try:
         app()
     except ConfigError as error:
-        Console(stderr=True).print(f"[bold red]settings:[/] {error}", highlight=False)
+        _complain(error)
         sys.exit(2)
     except BridgeError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False)
+        _complain(error)
         sys.exit(1)
+
+
+def _complain(error: BridgeError) -> None:
+    # One line, however narrow the terminal; and brackets in it are nobody's markup.
+    line = f"[bold red]phonebridge:[/] {escape(str(error))}"
+    Console(stderr=True).print(line, highlight=False, soft_wrap=True)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 
 def phone(
@@ -28,27 +29,32 @@ def phone(
 ) -> None:
     """Place one call, in real time, and write what the caller heard."""
     from ..handset import Handset
-    from .wav import read_speech, write_stereo
+    from .wav import check_writable, read_speech, write_stereo
 
     speech = read_speech(audio)
+    check_writable(out)
     handset = Handset(speech, auth_token=token, public_url=public_url)
-    account, sound = asyncio.run(place(handset, url, tail))
+
+    async def call() -> tuple[dict[str, Any], tuple[bytes, bytes]]:
+        return await place(await handset.call(url), len(speech) / 8_000 + tail)
+
+    account, sound = asyncio.run(call())
     write_stereo(out, *sound)
     if as_json:
         print(json.dumps({**account, "wav": str(out)}))
     else:
         console = Console()
         for name, value in account.items():
-            console.print(f"{name.replace('_', ' '):>18}  {value}", highlight=False)
-        console.print(f"{'wav':>18}  {out}", highlight=False)
+            console.print(f"{name.replace('_', ' '):>18}  {escape(str(value))}", highlight=False)
+        console.print(f"{'wav':>18}  {escape(str(out))}", highlight=False, soft_wrap=True)
 
 
-async def place(handset: Any, url: str, tail_s: float) -> tuple[dict[str, Any], tuple[bytes, bytes]]:
-    """One call from dialling to the end: what the phone can tell of it, and both sides' sound."""
-    simulation = await handset.call(url)
+async def place(simulation: Any, seconds: float) -> tuple[dict[str, Any], tuple[bytes, bytes]]:
+    """A call that is up, to its end, at the latest after so long: what the phone can tell of it, and both
+    sides' sound.
+    """
     phone = simulation.machine
-    spoken_s = len(handset.speech) / 8_000
-    closed = await asyncio.wait([simulation.closed], timeout=spoken_s + tail_s)
+    closed = await asyncio.wait([simulation.closed], timeout=seconds)
     ended_by = "the server" if closed[0] else "the caller"
     if not closed[0]:
         simulation.send(phone.hang_up(simulation.now_ms()))

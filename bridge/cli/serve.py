@@ -56,8 +56,7 @@ async def _serve(service, settings, agent) -> None:  # type: ignore[no-untyped-d
                     highlight=False,
                 )
             base = str(settings.public_url or f"http://{bound[0]}:{bound[1]}").rstrip("/")
-            console.print(
-                f"ready: listening on {bound[0]}:{bound[1]}, webhook {base}/incoming-call", highlight=False
-            )
+            line = f"ready: listening on {bound[0]}:{bound[1]}, webhook {base}/incoming-call"
+            console.print(line, highlight=False, soft_wrap=True)
 
         await service.serve(serving, sock, ready)

@@ -20,7 +20,7 @@ async def embedded(port: int = 0) -> AsyncIterator[str]:
     from ..sounds import demo_text, load_demo
 
     parrot = Parrot(load_demo("greeting"), demo_text("greeting"))
-    async with EmbeddedUpstream(lambda: RealtimeServer(parrot)).serve(port) as url:
+    async with EmbeddedUpstream(lambda: RealtimeServer(parrot), keep=False).serve(port) as url:
         yield url
 
 
@@ -36,5 +36,5 @@ def upstream(
 
 async def _upstream(port: int) -> None:
     async with embedded(port) as url:
-        Console().print(f"ready: {url}?model=parrot (Ctrl-C ends it)", highlight=False)
+        Console().print(f"ready: {url}?model=parrot (Ctrl-C ends it)", highlight=False, soft_wrap=True)
         await asyncio.Event().wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import wave
 from pathlib import Path
 
@@ -28,14 +29,24 @@ def read_speech(path: Path) -> bytes:
             samples = np.frombuffer(source.readframes(source.getnframes()), "<i2").astype(np.float64)
             samples = samples[:: source.getnchannels()] if source.getnchannels() > 1 else samples
             hz = source.getframerate()
-    except (OSError, EOFError, wave.Error) as error:
-        raise ConfigError(f"{path} can't be read as sound: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror}") from error
+    except (EOFError, wave.Error) as error:
+        raise ConfigError(f"{path} can't be read as sound: {str(error) or 'it is empty'}") from error
     if hz != HZ:
         width = max(1, hz // HZ)
         smooth = np.convolve(samples, np.ones(width) / width, "same")
         at = np.arange(int(len(samples) * HZ / hz)) * (hz / HZ)
         samples = np.interp(at, np.arange(len(samples)), smooth)
     return pcm_to_pcmu(np.clip(samples, -32_768, 32_767).astype("<i2").tobytes())
+
+
+def check_writable(path: Path) -> None:
+    """Raises `ConfigError` if no file can be written there: better before the call than after it."""
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path} can't be written: there is no folder {path.parent}")
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(f"{path} can't be written")
 
 
 def write_stereo(path: Path, left: bytes, right: bytes) -> None:

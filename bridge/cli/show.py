@@ -1,0 +1,35 @@
+"""`phonebridge show FILE`: one recorded call as a picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def show(
+    file: Annotated[Path, typer.Argument(help="A recording (*.call.jsonl).")],
+    out: Annotated[Path, typer.Option(help="The page to write: one HTML file, no network.")] = Path(
+        "call.html"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON.")] = False,
+) -> None:
+    """Draw a recorded call: who said what, what the caller heard of it, and what the model was told. Needs the
+    extra `show`.
+    """
+    from ..picture import page, tell
+    from ..picture.page import facts, summary
+    from .recordings import read_recording
+
+    story = tell(read_recording(file))
+    out.write_text(page(story, file.name.removesuffix(".jsonl").removesuffix(".call")), encoding="utf-8")
+    if as_json:
+        print(json.dumps({"html": str(out), **summary(story)}))
+        return
+    console = Console()
+    for name, value in facts(story):
+        console.print(f"[cyan]{name:>26}[/]  {value}", highlight=False)
+    console.print(f"[cyan]{'picture':>26}[/]  {out} ({out.stat().st_size // 1000:,} kB)", highlight=False)
