@@ -135,6 +135,32 @@ def test_a_new_session_is_told_of_the_newest_items_only(live_call: Any) -> None:
     assert [item.text for item in told] == [str(number) for number in range(10, HISTORY + 10)]
 
 
+def test_history_never_begins_with_a_result_whose_call_is_left_out(live_call: Any) -> None:
+    call = live_call()
+    call.speaks(0, m.ResponseStarted("r1"), called(), m.ResponseDone("r1"), m.ToolFinished("call_1", "42"))
+    for number in range(HISTORY - 1):
+        call.at(number, m.CallerTranscribed(f"u{number}", f"{number}"))
+    call.at(1_000, m.UpstreamClosed(1011))
+    call.at(1_100, m.SessionCreated(2))
+    *told, _ = only(m.CreateItem, call.at(1_100, m.SessionUpdated(2)))
+    assert [item.text for item in told] == [str(number) for number in range(HISTORY - 1)]
+
+
+def test_a_tool_asked_for_again_by_a_session_that_knows_nothing_of_it_runs_once(live_call: Any) -> None:
+    """Whatever it does, it would do twice; its result answers the call that the new session made."""
+    call = live_call()
+    call.speaks(0, m.ResponseStarted("r1"), called(1), m.ResponseDone("r1"), m.UpstreamClosed(1011))
+    call.speaks(100, m.SessionCreated(2), m.SessionUpdated(2))
+    call.at(200, m.ResponseStarted("r2", epoch=2))
+    again = m.ToolCalled("r2", "f1", "call_2", "look_up", "{}", epoch=2)
+    assert only(m.ToolWanted, call.at(210, again)) == []
+    call.at(220, m.ResponseDone("r2", epoch=2))
+    [result, create] = legs(call.at(300, m.ToolFinished("call_1", "42")))
+    assert (result.call_id, result.output, result.epoch) == ("call_2", "42", 2)
+    assert create == m.CreateResponse("tool:call_1", epoch=2)
+    assert len(only(m.ToolWanted, call.actions)) == 1
+
+
 def test_an_item_that_is_gone_or_says_nothing_is_not_told(live_call: Any) -> None:
     call = live_call()
     call.speaks(0, m.CallerTranscribed("u1", "One"), m.CallerTranscribed("u2", "Two"), m.ItemGone("u1"))
