@@ -245,6 +245,7 @@ def check_limits(call: Call, now_ms: int) -> None:
     cost = cost_micro_usd(call.stats.usage, prices)
     cost += round(1e6 * minutes * prices.get("transcription_minute", 0.0))
     call.stats.cost_micro_usd = cost
-    exceeded = call.limits.exceeded(cost, call.stats.tools)
+    before = call.config.carried or m.Carried()
+    exceeded = call.limits.exceeded(before.cost_micro_usd + cost, before.tools + call.stats.tools)
     if exceeded is not None:
         ending.goodbye(call, exceeded, now_ms)

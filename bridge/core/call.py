@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import answering, ending, hearing, patience, recovery, setup
+from . import answering, ending, handover, hearing, patience, recovery, setup
 from . import messages as m
 from .ear import Ear
 from .limits import LimitWatch
@@ -48,6 +48,7 @@ class Call:
         self.ear = Ear(config)
         self.limits = LimitWatch(config.limits)
         self.dialling = Dialling(config)
+        self.stream_id: str | None = None
         self.admitted = False
         self.closed_ears: set[str] = set()
         self.early: list[Event] = []
@@ -61,6 +62,8 @@ class Call:
         self.lost_ms: int | None = None
         self.resume_owed = False
         self.differs: set[str] = set()
+        if config.carried is not None:
+            handover.take_over(self, config.carried)
 
     # --- the one door ------------------------------------------------------------------------------------
 
@@ -80,6 +83,8 @@ class Call:
             hearing.reopen_ear(self)
         if self.spare is not None:
             recovery.swap_if_quiet(self, now_ms)
+        if "handover" in self.timers:
+            handover.leave_if_quiet(self, now_ms)
         if self.ending is not None:
             ending.drained(self, *self.ending, now_ms)
         patience.watch_echoes(self)
@@ -129,7 +134,7 @@ class Call:
         match event:
             # carrier leg
             case m.MarkReached(): answering.mark_reached(self, event, now_ms)
-            case m.Started(): setup.started(self, now_ms)
+            case m.Started(): setup.started(self, event, now_ms)
             case m.DigitPressed(): hearing.digit(self, event.digit, now_ms)
             case m.Stopped(): ending.end(self, Reason.CALLER_HUNG_UP, now_ms)
             case m.CarrierClosed(): ending.end(self, Reason.CARRIER_LOST, now_ms, f"{event.code}, no stop")
@@ -154,6 +159,7 @@ class Call:
             case m.CallerVoice(): self.ear.loud = event.loud
             case m.FramesDropped(): self.stats.frames_dropped += event.frames
             case m.ShutDown(): ending.shut_down(self, now_ms)
+            case m.HandOver(): handover.hand_over(self, event, now_ms)
     # fmt: on
 
     # --- the caller's sound ------------------------------------------------------------------------------
@@ -171,6 +177,12 @@ class Call:
             patience.voice(self, now_ms)
             self._set_deadline()
         return out
+
+    def carried(self, now_ms: int) -> m.Carried:
+        """What another process needs to go on with this call, as it is now: for a journal that survives a
+        crash.
+        """
+        return handover.carried(self, now_ms)
 
     # --- silence, limits and the clock -------------------------------------------------------------------
 
@@ -222,6 +234,7 @@ TIMERS: dict[str, Callable[[Call, int], None]] = {
     "padding": hearing.pad,
     "confirm": hearing.confirmed,
     "digits": hearing.digits_done,
+    "handover": handover.leave,
     "limit": lambda call, now_ms: ending.goodbye(call, "it has lasted as long as it may", now_ms),
     "again": answering.again,
     "resume": recovery.resume,

@@ -137,8 +137,8 @@ class Conversation:
     def record(
         self, bytes_per_ms: int, playing: Mapping[str, int] = NOTHING
     ) -> list[tuple[str, tuple[str, str] | ToolCall]]:
-        """What was said and done, in order, each with its key: role and words of a message, the model's as far
-        as the caller heard them (`playing`: ms, by item id, of those that still play); or a tool's call.
+        """What was said and done, in order, each with its key: role and words of a message, the model's as
+        far as the caller heard them (`playing`: ms, by item id, of those that still play); or a tool's call.
         """
         entries: list[tuple[str, tuple[str, str] | ToolCall]] = []
         calls = self.tools.calls

@@ -103,6 +103,10 @@ class Ear:
             return [append]
         return [self.padding(min(event.at_ms - expected_ms, MOST_PADDED_MS), epoch), append]
 
+    def restart(self, now_ms: int) -> None:
+        """Frames come from another stream now, with a clock of its own."""
+        self._next_at_ms, self.last_ms = None, now_ms
+
     def speaks(self, now_ms: int) -> bool:
         """Whether the caller seems to be in the middle of saying something."""
         return self.voice_ms >= VOICE_MS and now_ms - self.voice_ended_ms < PAUSE_MS

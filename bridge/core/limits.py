@@ -34,8 +34,9 @@ class LimitWatch:
         self.silent_from_ms: int | None = None
         self.nudges = 0
 
-    def begin(self, now_ms: int) -> None:
-        self.began_ms = now_ms
+    def begin(self, now_ms: int, lasted_ms: int = 0) -> None:
+        """The call begins, or goes on that has lasted so long elsewhere."""
+        self.began_ms = now_ms - lasted_ms
 
     def spoke(self) -> None:
         """The caller said or pressed something: the silence is over, and so is the counting of nudges."""

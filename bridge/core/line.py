@@ -203,6 +203,16 @@ class Line:
         """Whether something waits here for what the carrier has to be heard."""
         return bool(self._waiting)
 
+    def restart(self, now_ms: int) -> list[CarrierCommand]:
+        """The carrier has another stream: of what was on its way nothing more will be played. A protected
+        sound begins anew; returns what goes out at once.
+        """
+        self.ledger.clear(now_ms)
+        for entry in self._waiting:
+            if entry.span.protected:
+                entry.at = entry.span.sent_bytes = entry.span.heard_bytes = 0
+        return self.advance(now_ms)
+
     def trust_the_clock(self) -> None:
         """The carrier echoes no marks after all. One that comes late is believed again."""
         self.ledger.marks = False

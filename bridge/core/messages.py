@@ -78,7 +78,12 @@ class Sound(msgspec.Struct, frozen=True, gc=False):
 
 
 class Started(Message, frozen=True, gc=False):
-    """The carrier opened a stream; `parameters` are ours, with secrets already taken out."""
+    """The carrier opened a stream; `parameters` are ours, with secrets already taken out.
+
+    A second one with another `stream_id` says that a newer stream has taken the place of the first (its token
+    was the newer one). The shell has admitted it, sends to it from now on, and says nothing any more of the
+    first: neither its frames nor its end.
+    """
 
     stream_id: str
     call_id: str
@@ -790,6 +795,16 @@ class ShutDown(Message, frozen=True, gc=False):
     """The process is asked to go: end politely at once."""
 
 
+class HandOver(Message, frozen=True, gc=False):
+    """The process will go soon, and another one goes on with the call. At the next turn boundary (nobody
+    speaks, no answer is owed, no tool runs), and at the latest in `within_ms`, the core answers with
+    `NoteIntent("handover")`, `HandedOver`, `CloseCarrier` and `Ended` (`Reason.HANDED_OVER`), and nobody says
+    goodbye. A call that is ending anyway ends as it would; in `within_ms` at the latest.
+    """
+
+    within_ms: int
+
+
 ShellEvent: TypeAlias = (
     Ringing
     | Admitted
@@ -801,6 +816,7 @@ ShellEvent: TypeAlias = (
     | CallerVoice
     | WakeUp
     | ShutDown
+    | HandOver
 )
 
 
@@ -822,7 +838,44 @@ class NoteIntent(Message, frozen=True, gc=False):
     intent: str
 
 
-ShellCommand: TypeAlias = DialUpstream | CloseUpstream | CloseCarrier | NoteIntent
+class CarriedItem(msgspec.Struct, frozen=True, gc=False):
+    """One thing of a conversation: words of `role` (user, assistant as far as they were heard, system), or,
+    where `arguments` are given, a tool's call with its result.
+    """
+
+    role: str = ""
+    text: str = ""
+    call_id: str = ""
+    name: str = ""
+    arguments: str | None = None
+    output: str | None = None
+
+
+class Carried(msgspec.Struct, frozen=True, gc=False):
+    """What a call takes along to the process that goes on with it: plain values, no sound, no secret.
+
+    `Call.carried(now_ms)` tells it at any moment, `HandedOver` at the last; `CallConfig.carried` takes it in.
+    `owed`: the caller waits for an answer. `disclosed`: they have heard the disclosure to its end. `session`
+    is the configuration that was in force, `lasted_ms`, `cost_micro_usd` and `tools` are what the limits have
+    counted.
+    """
+
+    items: tuple[CarriedItem, ...] = ()
+    owed: bool = False
+    disclosed: bool = False
+    session: SessionConfig | None = None
+    lasted_ms: int = 0
+    cost_micro_usd: int = 0
+    tools: int = 0
+
+
+class HandedOver(Message, frozen=True, gc=False):
+    """Keep this where the next process finds it, before the carrier's socket is closed."""
+
+    carried: Carried
+
+
+ShellCommand: TypeAlias = DialUpstream | CloseUpstream | CloseCarrier | NoteIntent | HandedOver
 
 Event: TypeAlias = CarrierEvent | UpstreamEvent | SessionCommand | ShellEvent
 Action: TypeAlias = CarrierCommand | UpstreamCommand | SessionEvent | ShellCommand
@@ -885,6 +938,12 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     prices: dict[str, float] = {}
     """USD per million tokens by the names of `Usage`'s fields, and `transcription_minute`."""
     jitter_seed: int = 0
+    carried: Carried | None = None
+    """The call was begun elsewhere: it goes on with this conversation, without greeting; the disclosure is
+    played only if it was not heard."""
+    resumed: bool = False
+    """The caller heard that the call broke off: they are told so (phrase `restored`), and not greeted.
+    Without `carried` nothing is known of what was said."""
     dial_attempts: int = 3
     dial_total_ms: int = 6_000
     session_ms: int = 3_000

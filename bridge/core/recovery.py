@@ -99,7 +99,10 @@ def resume(call: Call, _now_ms: int) -> None:
 
 
 def tell_history(call: Call, epoch: int) -> None:
+    """The conversation, and what became of the line; unless it has not even been greeted yet."""
     call.out += call.speaking.conversation.history(call.config.bytes_per_ms, epoch)
+    if any(create.tag == setup.GREETING for create in call.speaking.gate.waiting):
+        return
     note = call.speaking.conversation.new_id()
     call.out.append(m.CreateItem(note, "system", RESTORED, epoch=epoch))
 
@@ -137,10 +140,15 @@ def renewal_failed(call: Call, now_ms: int) -> None:
     call.out.append(m.Noted("renewal failed", "will be tried again"))
 
 
-def swap_if_quiet(call: Call, now_ms: int) -> None:
-    """A moment in which nobody would notice; if the first session is lost, this one is."""
+def quiet(call: Call, now_ms: int) -> bool:
+    """A moment in which nobody would notice: nobody speaks, presses keys or waits for anything."""
     busy = call.speaking.conversation.tools.running or call.digits or call.ear.speaks(now_ms)
-    if call.up.state is not Leg.READY or (hearing.idle(call) and not busy):
+    return hearing.idle(call) and not busy
+
+
+def swap_if_quiet(call: Call, now_ms: int) -> None:
+    """If the first session is lost, any moment is a good one."""
+    if call.up.state is not Leg.READY or quiet(call, now_ms):
         swap(call, now_ms)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import ending, hearing, patience, recovery
+from . import ending, handover, hearing, patience, recovery
 from . import messages as m
 from .messages import Phase, Reason
 from .upstream_leg import REFUSED, Leg, UpstreamSession, is_fatal
@@ -20,7 +20,12 @@ def ringing(call: Call, now_ms: int) -> None:
     first_dial(call, now_ms)
 
 
-def started(call: Call, now_ms: int) -> None:
+def started(call: Call, event: m.Started, now_ms: int) -> None:
+    before, call.stream_id = call.stream_id, event.stream_id
+    if before is not None:
+        if before != event.stream_id:
+            handover.newer_stream(call, now_ms)
+        return
     call.timers.pop("unclaimed", None)
     call.timers["media"] = now_ms + call.config.media_gap_ms
     call.stats.started_ms = call.ear.last_ms = now_ms
@@ -109,10 +114,11 @@ def admit(call: Call, now_ms: int) -> None:
     call.admitted = True
     patience.owe(call, now_ms, call.config.filler_dial_ms)
     disclosure = call.config.phrases.get(call.config.disclosure)
-    if disclosure is not None:
+    if disclosure is not None and not (call.config.carried and call.config.carried.disclosed):
         call.closed_ears.add(call.config.disclosure)
         call.speaking.play(call.config.disclosure, disclosure, now_ms, protected=True)
         hearing.line_moved(call, now_ms)
+    handover.welcome_back(call, now_ms)
     begin(call, now_ms)
 
 
@@ -124,9 +130,13 @@ def begin(call: Call, now_ms: int) -> None:
         return
     call.phase = Phase.LIVE
     call.stats.began_ms = now_ms
-    call.limits.begin(now_ms)
+    before = call.config.carried
+    call.limits.begin(now_ms, before.lasted_ms if before else 0)
     call.set_timer("limit", call.limits.goodbye_ms)
     call.out.append(m.CallBegan())
+    if call.config.resumed or (before and before.items):
+        handover.go_on(call, now_ms)
+        return
     upstream_ready(call, now_ms)
     if call.config.greeting:
         call.speaking.ask(GREETING, f'Begin the call now. Say: "{call.config.greeting}"')

@@ -178,7 +178,8 @@ class Speaking:
         self._heard(self.line.played(now_ms))
         commands, losses = self.line.cut(now_ms)
         self._out += commands
-        self.owed.stop()
+        if self.ready:
+            self.owed.stop()  # else the caller waits for somebody to be there at all
         if not losses and gate.idle:
             return
         self.drop_waiting()
@@ -216,6 +217,12 @@ class Speaking:
         gate.lose()
         self.ready = False
         return owed or any(loss.received_ms > loss.heard_ms for loss in losses)
+
+    def playing(self, now_ms: int) -> dict[str, int]:
+        """What the caller has heard so far of each item of the model's that they may not have heard whole."""
+        ledger, per_ms = self.line.ledger, self._config.bytes_per_ms
+        spans = [span for span in self.line.spans.values() if span.response_id]
+        return {span.item_id: ledger.heard_bytes(span, now_ms) // per_ms for span in spans}
 
     def _began(self, response_id: str, losses: list[Loss]) -> bool:
         """Whether the caller has heard anything of this response."""

@@ -1,0 +1,143 @@
+"""A call that goes on elsewhere: what it takes along, when it leaves, how it begins again; and a newer
+stream.
+
+Who leaves writes down `handover` and closes the carrier's socket; the carrier asks what comes next, and
+another process opens the stream again with what was carried over. The caller hears nothing of it. A stream
+that ended because of a crash goes on in the same way, with what the journal knows, and then the caller is
+told.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import ending, hearing, patience, recovery, setup
+from . import messages as m
+from .conversation import Item
+from .messages import Carried, CarriedItem, Phase, Reason
+from .toolbox import ToolCall
+
+if TYPE_CHECKING:
+    from .call import Call
+
+UNKNOWN = '{"error": "the line was interrupted while this ran: whether it was done is not known"}'
+"""The result of a tool whose process is gone. Not told at all, the model would call it again."""
+CUT_OFF = (
+    "The call was cut off and has just been connected again. What was said before is not known to you. The "
+    "caller was told that the line was interrupted and asked to go on; do not greet."
+)
+
+
+# --- leaving
+
+
+def hand_over(call: Call, event: m.HandOver, now_ms: int) -> None:
+    """At the next quiet moment, or when the time is over."""
+    if call.ending is None:
+        call.timers["handover"] = now_ms + event.within_ms
+
+
+def leave_if_quiet(call: Call, now_ms: int) -> None:
+    """The turn is over: nobody would notice."""
+    if call.phase is Phase.LIVE and recovery.quiet(call, now_ms):
+        leave(call, now_ms)
+
+
+def leave(call: Call, now_ms: int) -> None:
+    """Now, whoever speaks. Without a farewell: the call goes on."""
+    if call.ending is not None:
+        ending.drain_over(call, now_ms)
+        return
+    owed = call.speaking.owed.since_ms is not None or call.caller_speaking
+    call.resume_owed |= call.speaking.lost(now_ms) or owed
+    call.out += (m.NoteIntent("handover"), m.HandedOver(carried(call, now_ms)))
+    ending.end(call, Reason.HANDED_OVER, now_ms)
+
+
+def carried(call: Call, now_ms: int) -> Carried:
+    """What another process needs to go on with this call from this moment on."""
+    config, stats, speaking = call.config, call.stats, call.speaking
+    before = config.carried or Carried()
+    record = speaking.conversation.record(config.bytes_per_ms, speaking.playing(now_ms))
+    began_ms = call.limits.began_ms
+    heard = config.disclosure not in call.closed_ears
+    disclosed = call.admitted and config.disclosure in config.phrases and heard
+    return Carried(
+        items=tuple(_carried(entry) for _, entry in record),
+        owed=call.resume_owed or speaking.owed.since_ms is not None,
+        disclosed=before.disclosed or disclosed,
+        session=speaking.config,
+        lasted_ms=0 if began_ms is None else now_ms - began_ms,
+        cost_micro_usd=before.cost_micro_usd + stats.cost_micro_usd,
+        tools=before.tools + stats.tools,
+    )
+
+
+def _carried(entry: tuple[str, str] | ToolCall) -> CarriedItem:
+    if isinstance(entry, ToolCall):
+        output = UNKNOWN if entry.output is None else entry.output
+        return CarriedItem(call_id=entry.call_id, name=entry.name, arguments=entry.arguments, output=output)
+    return CarriedItem(*entry)
+
+
+# --- going on
+
+
+def take_over(call: Call, before: Carried) -> None:
+    """The conversation as it was carried here, as if it had been had with a session that is gone."""
+    conversation = call.speaking.conversation
+    if before.session is not None:
+        call.speaking.config = before.session
+    for number, item in enumerate(before.items):
+        key = f"carried/{number}"
+        if item.arguments is None:
+            conversation.items[key] = Item(key, role=item.role, text=item.text)
+            continue
+        conversation.items[key] = Item(key, "function_call", call_id=item.call_id)
+        made = ToolCall(item.call_id, key, item.name, item.arguments, 0, 0, item.output)
+        conversation.tools.calls[item.call_id] = made
+
+
+def welcome_back(call: Call, now_ms: int) -> None:
+    """To a caller who heard that the line was cut."""
+    phrase = call.config.phrases.get("restored")
+    if call.config.resumed and phrase is not None:
+        call.speaking.play("restored", phrase, now_ms)
+
+
+def go_on(call: Call, now_ms: int) -> None:
+    """The model of a call that is not at its beginning is there: it is told what was said, and asked for an
+    answer if the caller waits for one.
+    """
+    before = call.config.carried
+    if before is None:
+        note = call.speaking.conversation.new_id()
+        call.out.append(m.CreateItem(note, "system", CUT_OFF, epoch=call.up.epoch))
+    else:
+        recovery.tell_history(call, call.up.epoch)
+    setup.upstream_ready(call, now_ms)
+    call.speaking.owed.stop()
+    if before is not None and before.owed:
+        call.speaking.ask("restored")
+        patience.owe(call, now_ms)
+
+
+# --- a newer stream
+
+
+def newer_stream(call: Call, now_ms: int) -> None:
+    """The carrier has opened another stream for this call: what the one before had not played is lost. The
+    model is told what was heard, and goes on from there.
+    """
+    call.out.append(m.Noted("newer stream", "the call goes on over it"))
+    call.ear.restart(now_ms)
+    call.timers["media"] = now_ms + call.config.media_gap_ms
+    owed = call.speaking.owed.since_ms is not None or not call.speaking.line.quiet
+    call.out += call.speaking.line.restart(now_ms)
+    call.speaking.interrupt(now_ms, ours=True)
+    if call.ending is not None:
+        ending.say_goodbye(call, now_ms)
+    elif owed and call.phase is Phase.LIVE:
+        call.speaking.ask("restored", recovery.RESTORED)
+        patience.owe(call, now_ms)
+    hearing.line_moved(call, now_ms)
