@@ -18,10 +18,16 @@ import pytest
 
 from bridge import recordings
 from bridge.core import messages as m
+from bridge.doubles.agents import Scripted, Speech
+from bridge.doubles.tones import tone
 from bridge.errors import ConfigError
-from bridge.recording import Recorder, Recording, replay
+from bridge.recording import Recorder, Recording, describe, replay
 from bridge.recordings import FLUSH_LINES, Recordings, purge
+from tests.calls import bridge, hang_up, phone_of, within
 from tests.gate import Gate
+from tests.loops import Run, run
+
+__all__ = ["run"]
 
 CALL = f"CA{7:032x}"
 
@@ -76,6 +82,33 @@ def test_a_call_replays_from_its_file(keeper: Recordings) -> None:
     (file,) = files(keeper)
     result = replay(file.read_text().splitlines(), strict=True)
     assert (result.difference, result.ended, result.end_ms) == (None, True, 4_000)
+
+
+@pytest.mark.parametrize("sound", [False, True])
+def test_a_call_over_sockets_replays_from_its_file(run: Run, tmp_path: Path, sound: bool) -> None:
+    """The caller falls in while one item plays and the next waits; then hears an answer, and hangs up."""
+    keeper = Recordings(tmp_path, carrier="twilio", upstream="embedded", sound=sound)
+    story = [Speech(3_000, "a long story"), Speech(8_000, "and how it goes on")]
+    server = {"speed": 5, "late_deltas": 3, "cancel_ms": 100}
+
+    async def main() -> None:
+        answers = Scripted([story, Speech(400, "Yes?")])
+        async with bridge(answers, server=server, recorder=keeper.recorder) as house:
+            call = await house.call(b"\xff" * 8 * 700 + tone(300, 300))
+            phone = phone_of(call)
+            await within(5, lambda: phone.heard.count(3) >= 400 * 8)
+            hang_up(call)
+            await call.closed
+
+    run(main())
+    (file,) = files(keeper)
+    lines = file.read_text().splitlines()
+    assert any('"type":"conversation.item.truncate"' in line for line in lines)
+    for strict in (True, False):
+        result = replay(lines, strict=strict)
+        assert result.difference is None, describe(result.difference)
+    assert result.ended
+    assert result.outputs == lines
 
 
 def test_two_streams_of_one_call_in_one_second_are_two_files(
@@ -207,22 +240,23 @@ def test_a_call_that_outlives_the_process_has_its_recording_until_then(keeper: R
 
 
 def test_a_killed_process_leaves_what_was_written(tmp_path: Path) -> None:
-    program = (
-        "import sys, pathlib\n"
-        "from bridge.core import messages as m\n"
-        "from bridge.recordings import Recordings\n"
-        f"keeper = Recordings(pathlib.Path({str(tmp_path)!r}), carrier='twilio', upstream='openai')\n"
-        f"recorder = keeper.recorder({CALL!r}, m.CallConfig())\n"
-        "now_ms = 0\n"
-        "while True:\n"
-        "    now_ms += 1\n"
-        "    recorder.happened(now_ms, m.FramesDropped(now_ms))\n"
-        "    if now_ms == 20_000:\n"
-        "        print('going on', flush=True)\n"
-    )
+    program = f"""
+import pathlib, time
+from bridge.core import messages as m
+from bridge.recordings import Recordings
+folder = pathlib.Path({str(tmp_path)!r})
+recorder = Recordings(folder, carrier="twilio", upstream="openai").recorder({CALL!r}, m.CallConfig())
+for now_ms in range(10_000):
+    recorder.happened(now_ms, m.FramesDropped(now_ms))
+while sum(path.stat().st_size for path in folder.iterdir()) < 100_000:
+    time.sleep(0.001)
+print("written", flush=True)
+while True:
+    recorder.happened(20_000, m.FramesDropped(1))
+"""
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        assert process.stdout.readline()
+        assert process.stdout.readline() == b"written\n"
         process.send_signal(signal.SIGKILL)
     (file,) = tmp_path.iterdir()
     result = replay(file.read_text().splitlines())

@@ -18,7 +18,7 @@ from .lines import shown_action
 from .recorder import Recorder
 from .stage import Answer, Parts, Stage, same_frame
 from .steps import Output, Recording, Step
-from .truth import QUIET, frame_bears_truth, truth_of, truth_of_frame
+from .truth import bears_truth, frame_bears_truth, truth_of, truth_of_frame
 
 
 def _differs_strictly(answer: Answer, sound: bool) -> bool:
@@ -48,7 +48,7 @@ def _differs_in_truth(answer: Answer, sound: bool) -> bool:
 
 def _bears_truth(output: Output) -> bool:
     if output.action is not None:
-        return type(output.action) not in QUIET
+        return bears_truth(type(output.action))
     return output.frame is not None and not output.dropped and frame_bears_truth(output.frame)
 
 
@@ -140,7 +140,7 @@ def _first(stage: Stage, step: Step, *, strict: bool, sound: bool, cut_off: bool
         if stage.as_usual(outputs, actions):
             return None
         if not strict:
-            actions = [action for action in actions if type(action) not in QUIET]
+            actions = [action for action in actions if bears_truth(type(action))]
             if outputs:
                 outputs = [output for output in outputs if not output.usual and _bears_truth(output)]
             if not actions and not outputs:
@@ -186,6 +186,7 @@ def _rewritten(lines: list[str], parts: Parts) -> list[str]:
             broken = True
             break
     recorder.close()
+    written[0] = recording.lines[0]  # what a call was made of is no output of it
     if not (recording.ended or broken):
         written.pop()
     if recording.truncated is not None:

@@ -10,19 +10,12 @@ import msgspec
 
 from bridge.core import messages as m
 
-QUIET: Final = frozenset({
-    m.PlayAudio,
-    m.SendMark,
-    m.AppendAudio,
-    m.CallBegan,
-    m.CallerSpoke,
-    m.Turn,
-    m.DigitHeard,
-    m.ToolWanted,
-    m.VendorNote,
-    m.Noted,
-})  # fmt: skip
-"""Actions that a default replay does not compare."""
+from .recorder import DOOR_OF
+
+# Sound and marks may be cut and placed otherwise: the caller hears the same. What became of it is told by the
+# events for the session; the rest of those are news.
+_QUIET_COMMANDS: Final = (m.PlayAudio, m.SendMark, m.AppendAudio)
+_TRUE_EVENTS: Final = (m.Cut, m.Heard, m.Spoken, m.Ended)
 _QUIET_FRAMES: Final = ("media", "mark", "input_audio_buffer.append")
 
 
@@ -32,6 +25,11 @@ class _Kind(msgspec.Struct, gc=False):
 
 
 _kind: Final = msgspec.json.Decoder(_Kind).decode
+
+
+def bears_truth(kind: type[m.Message]) -> bool:
+    """Whether a default replay compares actions of this kind."""
+    return kind in _TRUE_EVENTS or (kind in DOOR_OF and kind not in _QUIET_COMMANDS)
 
 
 def frame_bears_truth(frame: str | bytes) -> bool:
