@@ -52,7 +52,9 @@ class Owed:
 
     def go_on(self, now_ms: int) -> None:
         """The same silence, but what is owed now is something else, and has been asked for only now."""
-        if self.since_ms is not None:
+        if self.since_ms is None:
+            self.start(now_ms)
+        else:
             self.since_ms = now_ms
             self._due(now_ms + self.filler_ms)
 

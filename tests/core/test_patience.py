@@ -13,7 +13,7 @@ from bridge.core.owed import MOST_SILENT_MS
 from bridge.core.patience import UNHEARD_MS
 from bridge.core.recovery import RESUME_MS
 
-from .conftest import LiveCall, delta, legs, only, speech
+from .conftest import LiveCall, delta, legs, new_call, only, speech
 
 LOUD = "A" * 216
 FILLER = {"filler": speech(240, letter="F")}
@@ -84,6 +84,23 @@ def test_a_response_that_says_nothing_is_asked_for_once_more_and_then_the_caller
     assert [sound.audio[:1] for sound in only(m.PlayAudio, said)] == ["R"]
     play_on(call, 8_000)
     assert fillers(call) == []
+
+
+def test_a_key_pressed_while_we_dial_does_not_end_the_wait() -> None:
+    call = new_call(phrases=FILLER, digits="interrupt", session_ms=20_000, media_gap_ms=60_000)
+    call.speaks(0, m.Started("MZ1", "CA1", "AC1"), m.Admitted())
+    call.at(300, m.DigitPressed("5"))
+    play_on(call, 4_000)
+    assert fillers(call)[0] <= 2_000
+
+
+def test_a_greeting_is_owed_whatever_the_server_did_before_it_was_asked_for() -> None:
+    """Some begin to speak by themselves; nobody hears that."""
+    call = new_call(phrases=FILLER, greeting="Hello.", media_gap_ms=60_000)
+    call.speaks(0, m.Started("MZ1", "CA1", "AC1"), m.Admitted(), m.SessionCreated())
+    call.speaks(100, m.ResponseStarted("r0"), m.ResponseDone("r0"), m.SessionUpdated())
+    play_on(call, 4_000)
+    assert fillers(call)
 
 
 def test_nobody_is_talked_over_by_a_filler(live_call: Any) -> None:

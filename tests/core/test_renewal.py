@@ -94,6 +94,16 @@ def test_a_spare_that_does_not_come_in_time_is_a_renewal_that_failed(live_call: 
     assert call.until(15_000) == [m.DialUpstream(3)]
 
 
+def test_nor_where_a_lost_session_is_just_being_replaced(live_call: Any) -> None:
+    call = live_call(**{**RENEW, "renew_again_ms": 60_000})
+    call.at(9_990, m.SpeechStarted())
+    call.at(10_000, m.DialFailed(2, 503))
+    call.at(19_900, m.UpstreamClosed(1011))
+    assert dials(call)[-1][0] == 19_900
+    assert only(m.CloseUpstream, call.until(20_500)) == []
+    assert dials(call)[-1][0] == 19_900
+
+
 def test_a_renewal_that_fails_is_tried_again_a_while_later(live_call: Any) -> None:
     """However long the model has had nothing to say."""
     call = live_call(**RENEW)
