@@ -51,7 +51,7 @@ def part(tree: Any, *path: str) -> Any:
 
 def formats_ok(session: dict[str, Any]) -> bool:
     """Whether µ-law is in force both ways. Of a server that does not say, it is not known to be."""
-    audio = [_format(part(session, "audio", half, "format")) for half in ("input", "output")]
+    audio = [format_name(part(session, "audio", half, "format")) for half in ("input", "output")]
     return audio == ["audio/pcmu", "audio/pcmu"]
 
 
@@ -91,7 +91,7 @@ def differences(asked: Any, got: Any, path: str = "session") -> Iterator[str]:
 
 def _same(asked: Any, got: Any, path: str) -> bool:
     if path.endswith(".format"):
-        return _format(asked) == _format(got)
+        return format_name(asked) == format_name(got)
     if isinstance(asked, bool) or isinstance(got, bool):
         return asked is got
     if isinstance(asked, int | float) and isinstance(got, int | float):
@@ -99,7 +99,7 @@ def _same(asked: Any, got: Any, path: str) -> bool:
     return bool(asked == got)
 
 
-def _format(value: Any) -> str | None:
+def format_name(value: Any) -> str | None:
     """A format's name, however it is spelled."""
     name = value.get("type") if isinstance(value, dict) else value
     return _OLD_FORMATS.get(name, name) if isinstance(name, str) else None
