@@ -98,7 +98,8 @@ def test_a_greeting_is_owed_whatever_the_server_did_before_it_was_asked_for() ->
     """Some begin to speak by themselves; nobody hears that."""
     call = new_call(phrases=FILLER, greeting="Hello.", media_gap_ms=60_000)
     call.speaks(0, m.Started("MZ1", "CA1", "AC1"), m.Admitted(), m.SessionCreated())
-    call.speaks(100, m.ResponseStarted("r0"), m.ResponseDone("r0"), m.SessionUpdated())
+    call.speaks(100, m.ResponseStarted("r0"), delta("i0", 400, response="r0"), m.ResponseDone("r0"))
+    call.at(120, m.SessionUpdated())
     play_on(call, 4_000)
     assert fillers(call)
 
