@@ -20,6 +20,9 @@ from .sockets import OnClose, OnFrame, Socket
 
 _CONFIGURES: Final = '{"type":"session.update"'
 _PLACEHOLDER: Final = "placeholder-"
+_TELLS: Final = '"session.'
+_HEAD_CHARACTERS: Final = 200
+"""Where a server event says its type; the rest may be half a second of sound."""
 
 Approval = Literal["always", "never"]
 
@@ -98,16 +101,28 @@ class Vault:
             frame = frame.replace(placeholder, json.dumps(plain)[1:-1])
         return frame
 
+    def take_out(self, frame: Message) -> Message:
+        """The frame as it may be read and recorded: a server that tells the session in force may repeat what
+        we sent.
+        """
+        if not isinstance(frame, str) or _TELLS not in frame[:_HEAD_CHARACTERS]:
+            return frame
+        for plain, placeholder in self._placeholders.items():
+            frame = frame.replace(json.dumps(plain)[1:-1], placeholder)
+        return frame
+
 
 class FillingSocket:
-    """An upstream socket that puts secrets in on the way out. Everything else is the socket's own."""
+    """An upstream socket that puts secrets in on the way out, and takes them out of what comes back.
+    Everything else is the socket's own.
+    """
 
     def __init__(self, socket: Socket, vault: Vault) -> None:
         self._socket = socket
         self._vault = vault
 
     def start(self, on_frame: OnFrame, on_close: OnClose) -> None:
-        self._socket.start(on_frame, on_close)
+        self._socket.start(lambda frame: on_frame(self._vault.take_out(frame)), on_close)
 
     def send(self, frame: Message) -> None:
         self._socket.send(self._vault.fill(frame))
