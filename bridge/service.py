@@ -29,6 +29,7 @@ from .health import DayMoney, Health
 from .intents import Intents
 from .metrics import Metrics
 from .prices import Prices
+from .recordings import Recordings
 from .reports import Reports
 from .settings import Settings
 from .sockets import DialError, Socket, bound_kernel, dial
@@ -82,6 +83,9 @@ class Service:
             vendor=_vendor(settings, upstream_url),
             dial=_dialler(settings, self.office),
         )
+        self.recordings = _recordings(settings)
+        if self.recordings is not None:
+            making.recorder = self.recordings.recorder
         everybody: tuple[Observer, ...] = observers if users is None else (*observers, users)
         self.exchange = Exchange(
             making, max_calls=settings.max_calls, observers=(*everybody, reports), office=self.office
@@ -103,6 +107,8 @@ class Service:
         if self.office.users is not None and self._awake:
             self.office.users.close()
         self.office.control.close()
+        if self.recordings is not None:
+            self.recordings.close()
 
 
 def make_exchange(
@@ -166,6 +172,18 @@ def _rest(settings: Settings) -> CarrierRest:
     base = settings.public_url
     action_url = None if base is None else Links.below(base).after_stream
     return CarrierRest(settings, action_url=action_url, voice=Voice.of(settings))
+
+
+def _recordings(settings: Settings) -> Recordings | None:
+    if settings.recordings is None:
+        return None
+    return Recordings(
+        settings.recordings,
+        carrier="twilio",
+        upstream=settings.upstream,
+        sound=settings.record_audio,
+        days=settings.recording_days,
+    )
 
 
 def _day_money(settings: Settings) -> DayMoney:

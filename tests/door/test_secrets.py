@@ -7,6 +7,7 @@ import io
 import logging
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -19,7 +20,6 @@ from bridge.carrier_api import BROKEN
 from bridge.doubles.agents import Scripted, Speech, ToolCall
 from bridge.doubles.tones import tone
 from bridge.mcp import McpServer
-from bridge.recording import Header, Recorder
 from bridge.session import Session
 from bridge.sockets import DialError, dial
 from bridge.tools import hang_up, tool, transfer
@@ -92,11 +92,10 @@ def found(text: str, *allowed: str) -> list[str]:
     return [name for name, secret in PLANTED.items() if secret in plain and name not in allowed]
 
 
-def test_a_full_run_writes_no_secret_anywhere(written: io.StringIO) -> None:
+def test_a_full_run_writes_no_secret_anywhere(written: io.StringIO, tmp_path: Path) -> None:
     """Three calls (a goodbye by intent after REST failed, a transfer, a caller who leaves), tools that raise,
     strangers at every door, a carrier that reports an error.
     """
-    recorded: list[str] = []
     answers: list[str] = []
     goodbye = [[ToolCall("careless", {})], [Speech(300, "Goodbye."), ToolCall("hang_up", {})]]
     sent_on = [ToolCall("transfer", {"target": "front desk"})]
@@ -115,11 +114,11 @@ def test_a_full_run_writes_no_secret_anywhere(written: io.StringIO) -> None:
             transfers=TRANSFERS,
             fallback="night",
             log_level="debug",
+            recordings=tmp_path,
+            record_audio=True,
+            consent="handled",
         ) as house:
             logs.configure("debug", stream=written, hidden=house.settings.unspeakable(), readable=False)
-            house.service.exchange._making.recorder = lambda _sid, config: Recorder(
-                recorded.append, Header(carrier="twilio", upstream="openai", config=config), sound=True
-            )
             numbers = {"caller": CALLER, "called": CALLED}
             house.api.faults = [BROKEN] * 3
             await house.placed_call(**numbers)
@@ -146,8 +145,11 @@ def test_a_full_run_writes_no_secret_anywhere(written: io.StringIO) -> None:
     assert "careless" in lines
     assert found(lines) == []
     assert not re.search(r'"token":|X-Twilio-Signature: \S', lines)
-    assert len(recorded) > 50
-    assert found("\n".join(recorded), "the caller's words") == []
+    recordings = [path.read_text() for path in tmp_path.iterdir()]
+    assert len(recordings) == 3
+    for recording in recordings:
+        assert recording.count("\n") > 20
+        assert found(recording, "the caller's words") == []
     for answer in answers:
         assert found(answer) == []
 
