@@ -19,8 +19,8 @@ MOST_DIGITS: Final = 15
 """Of a counter or a clock: what a run can hold."""
 
 _DELTA: Final = re.compile(r'"type"\s*:\s*"response\.(?:output_)?(audio|audio_transcript|text)\.delta"')
-_STRING: Final = r'"([^"\\]*(?:\\.[^"\\]*)*)"'
-_NEW: Final = {key: re.compile(rf'"{key}"\s*:\s*{_STRING}') for key in ("event_id", "delta", "obfuscation")}
+_COLON: Final = re.compile(r'\s*:\s*"')
+_NEW: Final = ("event_id", "delta", "obfuscation")
 
 
 class _Around(NamedTuple):
@@ -64,7 +64,7 @@ class Delta:
     __slots__ = ("_old", "_pieces", "_value_at", "epoch")
 
     def __init__(self, frame: str, epoch: int) -> None:
-        spans = sorted((found.span(1), key) for key in _NEW if (found := _NEW[key].search(frame)))
+        spans = sorted((span, key) for key in _NEW if (span := _span(frame, key)))
         self.epoch = epoch
         self._value_at = [key for _, key in spans].index("delta")
         self._old = [frame[start:end] for (start, end), _ in spans]
@@ -89,6 +89,16 @@ class Delta:
     def frame(self, value: str) -> str:
         news = [value if number == self._value_at else old for number, old in enumerate(self._old)]
         return "".join(text for pair in zip(self._pieces, [*news, ""], strict=True) for text in pair)
+
+
+def _span(frame: str, key: str) -> tuple[int, int] | None:
+    """Where the text behind this key stands; None if there is none."""
+    at = frame.find(f'"{key}"')
+    colon = None if at < 0 else _COLON.match(frame, at + len(key) + 2)
+    if colon is None:
+        return None
+    end = _end_of_string(frame, colon.end())
+    return None if end < 0 else (colon.end(), end)
 
 
 def _end_of_string(frame: str, start: int) -> int:
@@ -140,7 +150,7 @@ class Shapes:
         """A frame that came in stands whole in the recording."""
         if door == "carrier":
             self._learn_carrier(frame)
-        elif (delta := _DELTA.search(frame)) and _NEW["delta"].search(frame):
+        elif (delta := _DELTA.search(frame)) and _span(frame, "delta"):
             shape = Delta(frame, epoch)
             if delta[1] == "audio":
                 self.sound = shape
