@@ -1,4 +1,5 @@
-"""A scripted client of the Realtime double in virtual time; all that the server says is checked as it comes."""
+"""A scripted client of the Realtime double in virtual time; all that the server says is checked as it
+comes."""
 
 from __future__ import annotations
 

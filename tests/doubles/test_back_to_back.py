@@ -16,7 +16,8 @@ from tests.doubles.conftest import PHONE, published_types, silence
 
 
 class Wire:
-    """Carries sound both ways; at a barge-in it clears, and truncates at what the phone has played by then."""
+    """Carries sound both ways; at a barge-in it clears, and truncates at what the phone has played by
+    then."""
 
     def __init__(self, phone: Phone, agent: Agent, **options: Any) -> None:
         self.phone, self.server = phone, RealtimeServer(agent, ServerOptions(**options))
