@@ -1,0 +1,271 @@
+"""A call that goes wrong, in virtual time: real core and adapters, doubles at both ends, and what was heard.
+
+Every sound has bytes of its own, so what the phone played can be read like a script: `story()` tells it in
+words, and `longest_silence_while_owed()` holds it against the promise of two seconds. Neither asks the core.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from bridge.carriers.twilio import Twilio
+from bridge.core import messages as m
+from bridge.doubles.agents import Asked, Output, Speech
+from bridge.doubles.options import ServerOptions
+from bridge.doubles.phone import Phone, PhoneOptions
+from bridge.doubles.realtime import RealtimeServer
+from bridge.rehearsal import Rehearsal
+
+CALLER: Final = b"\x10"
+"""What the caller's voice is made of; loud to any voice detection."""
+STOP: Final = 0x55
+"""The last millisecond of each answer of the model's: when it was heard, the answer was whole."""
+LENGTHS_MS: Final = {
+    "apology": 900,
+    "disclosure": 1_000,
+    "filler": 600,
+    "goodbye": 800,
+    "restored": 700,
+    "still_there": 500,
+    "working": 610,
+}
+PHRASE_BYTES: Final = {name: 0x61 + number for number, name in enumerate(LENGTHS_MS)}
+WORDS: Final = "alfa bravo charlie delta echo foxtrot golf hotel india juliett"
+MOST_SILENCE_MS: Final = 2_000
+NEVER: Final = ServerOptions(withhold=frozenset({"session.created", "conversation.created"}))
+"""A server that takes the socket and says nothing."""
+_GO_ON: Final = bytes([PHRASE_BYTES["restored"]])
+
+
+def phrases(*without: str) -> dict[str, m.Sound]:
+    """Each spoken phrase as a sound of one byte value, with words."""
+    return {
+        name: m.Sound(b64encode(bytes([PHRASE_BYTES[name]]) * (8 * ms)).decode(), 8 * ms, f"({name})")
+        for name, ms in LENGTHS_MS.items()
+        if name not in without
+    }
+
+
+def answer(number: int, ms: int = 1_500, *, last: bool = True) -> Speech:
+    """Ten words and a number, spread over `ms`; not `last` where the caller's answer is still to come."""
+    sound = bytes([number]) * (8 * ms - 8) + bytes([STOP if last else number]) * 8
+    return Speech(sound, f"{number} {WORDS}")
+
+
+class Clerk:
+    """Says one thing after another, in whichever session: answer 1, answer 2, and so on.
+
+    `plan` gives outputs for single responses, by number; every other one is an answer of `ms`.
+    """
+
+    def __init__(self, plan: dict[int, Sequence[Output]] | None = None, ms: int = 1_500) -> None:
+        self.plan = plan or {}
+        self.ms = ms
+        self.asked: list[Asked] = []
+
+    def answer(self, asked: Asked) -> Sequence[Output]:
+        self.asked.append(asked)
+        return self.plan.get(len(self.asked), (answer(len(self.asked), self.ms),))
+
+    @property
+    def greetings(self) -> list[int]:
+        """Which of its responses were asked for as the greeting."""
+        wishes = [asked.request.get("instructions") or "" for asked in self.asked]
+        return [number for number, wish in enumerate(wishes, 1) if "Begin the call now" in wish]
+
+
+class Rig(Rehearsal):
+    """One call. `dials` says what becomes of each attempt in turn; every later one succeeds.
+
+    What the runner does after a close is done here too: the end of a socket that we closed is told a moment
+    later.
+    """
+
+    def __init__(
+        self,
+        agent: Clerk | None = None,
+        *,
+        dials: Sequence[ServerOptions | m.DialFailed] = (),
+        options: PhoneOptions | None = None,
+        server: ServerOptions | None = None,
+        dial_ms: int = 30,
+        session: dict[str, Any] | None = None,
+        **config: Any,
+    ) -> None:
+        self.agent = agent or Clerk()
+        self.outcomes: Iterator[ServerOptions | m.DialFailed] = itertools.chain(
+            dials, itertools.repeat(server or ServerOptions())
+        )
+        config.setdefault("greeting", "Hello.")
+        config.setdefault("phrases", phrases())
+        config.setdefault("session", m.SessionConfig(**{"transcription": "whisper-1", **(session or {})}))
+        phone = Phone(options=options or PhoneOptions())
+        super().__init__(m.CallConfig(**config), phone, lambda: None, dial_ms=dial_ms)
+
+    # --- what happens to it
+
+    def says(self, at_ms: int, ms: int = 600) -> None:
+        """The caller speaks from then on, for so long."""
+        self.at(at_ms, lambda: self.from_phone(self.phone.say(CALLER * (8 * ms), self.now_ms)))
+
+    def does(self, at_ms: int, *events: m.Event) -> None:
+        """Something happens at the session door or to the shell."""
+
+        def feed() -> None:
+            for event in events:
+                self.feed(event)
+
+        self.at(at_ms, feed)
+
+    def loses(self, at_ms: int, code: int = 1006) -> None:
+        """The socket of the newest session breaks."""
+        self.at(at_ms, lambda: self.from_server(self.server.drop(code, self.now_ms)))
+
+    def stalls(self, at_ms: int) -> None:
+        """The newest session neither reads nor writes from then on, and nobody is told."""
+        self.at(at_ms, lambda: self.from_server(self.server.stall(self.now_ms)))
+
+    def faults(self, at_ms: int, code: str, kind: str = "invalid_request_error", about: str = "") -> None:
+        """The newest session sends an `error` event; `about` is the event id of ours that it answers."""
+        error = {"type": kind, "code": code, "message": "so be it", "param": None, "event_id": about or None}
+        frame = json.dumps({"type": "error", "event_id": "event_x", "error": error})
+        self.at(at_ms, lambda: self.from_server([frame]))
+
+    def answers_tools(self, after_ms: int = 100) -> None:
+        """Each tool that is wanted gives its result so much later."""
+
+        def observe(action: m.Action, now_ms: int) -> None:
+            if isinstance(action, m.ToolWanted):
+                self.does(now_ms + after_ms, m.ToolFinished(action.call_id, f"result of {action.name}"))
+
+        self._observe = observe
+
+    def moves(self, at_ms: int) -> None:
+        """The carrier opens a newer stream for the same call; the older one is forgotten."""
+
+        def move() -> None:
+            self.phone.gone(self.now_ms)
+            self.earlier = self.phone
+            self._carrier = Twilio()
+            self.phone = Phone(stream_sid=f"MZ{2:032x}")
+            self.from_phone(self.phone.start(self.now_ms))
+
+        self.at(at_ms, move)
+
+    def play(self, until_ms: int) -> Rig:
+        """The whole call up to then. Whatever happened in it: the caller never waited in silence for longer
+        than was promised.
+        """
+        self.start()
+        self.until(until_ms)
+        self.phone.wake(self.now_ms)
+        longest_ms = longest_silence_while_owed(self)
+        assert longest_ms <= MOST_SILENCE_MS, f"{longest_ms} ms of silence: {self.story()} {self.notes}"
+        return self
+
+    # --- what was heard
+
+    def story(self) -> list[str]:
+        """What the caller heard, in order; an answer or phrase that was cut short says how much of it."""
+        told: list[str] = []
+        for value, run in itertools.groupby(byte for byte in self.phone.heard if byte not in (0xFF, STOP)):
+            ms = round(len(list(run)) / 8)
+            name = next((name for name, byte in PHRASE_BYTES.items() if byte == value), None)
+            whole_ms = self._whole_ms(value) - 1 if name is None else LENGTHS_MS[name]
+            name = name or f"answer {value}"
+            told += [name] * (ms // whole_ms) + [f"{name} ({ms % whole_ms} ms)"] * (ms % whole_ms > 1)
+        return told
+
+    def _whole_ms(self, number: int) -> int:
+        planned = self.agent.plan.get(number, ())
+        sounds = [output.sound for output in planned if isinstance(output, Speech)]
+        lengths = [len(sound) // 8 for sound in sounds if isinstance(sound, bytes)]
+        return lengths[0] if lengths else self.agent.ms
+
+    def heard_ms(self, number: int) -> int:
+        """How much the caller heard of that answer; its full stop not counted."""
+        return self.phone.heard.count(number) // 8
+
+    @property
+    def notes(self) -> list[str]:
+        """What an operator finds in the log."""
+        return [f"{note.what}: {note.detail}" for note in self.log(m.Noted)]  # type: ignore[attr-defined]
+
+    @property
+    def tools(self) -> list[str]:
+        """The names of the tools that were run, one for each run."""
+        return [wanted.name for wanted in self.log(m.ToolWanted)]  # type: ignore[attr-defined]
+
+    @property
+    def dialled(self) -> list[int]:
+        """When the model was dialled."""
+        return [at_ms for at_ms, action in self.said if isinstance(action, m.DialUpstream)]
+
+    @property
+    def intent(self) -> str | None:
+        """The last intent that was noted."""
+        noted = self.log(m.NoteIntent)
+        return noted[-1].intent if noted else None  # type: ignore[attr-defined]
+
+    @property
+    def reason(self) -> m.Reason | None:
+        """Why it ended, None while it lives."""
+        return self.ended.reason if self.ended else None
+
+    def told(self, session: int = -1) -> list[tuple[str, str]]:
+        """What the model of a session was told of the conversation: (role, words), or (type, name or output);
+        without the note that the line was restored.
+        """
+        told = []
+        for event in self.servers[session].log:
+            if event["type"] == "conversation.item.create":
+                item = event["item"]
+                if item["type"] == "message":
+                    told.append((item["role"], "".join(part["text"] for part in item["content"])))
+                else:
+                    told.append((item["type"], item.get("name") or item.get("output")))
+        return [(role, words) for role, words in told if role != "system"]
+
+    # --- inside
+
+    def _dialled(self, epoch: int) -> None:
+        outcome = next(self.outcomes)
+        if isinstance(outcome, m.DialFailed):
+            self.feed(m.DialFailed(epoch, outcome.status, outcome.code, outcome.retry_after_ms))
+            return
+        self._new_server = lambda: RealtimeServer(self.agent, outcome)
+        super()._dialled(epoch)
+
+    def _do(self, action: m.Action) -> None:
+        if isinstance(action, m.CloseUpstream) and action.epoch in self._sessions:
+            self.does(self.now_ms + 20, m.UpstreamClosed(1000, "", action.epoch))
+        super()._do(action)
+
+
+def longest_silence_while_owed(rig: Rig) -> int:
+    """Milliseconds: the longest that the caller heard nothing at all while they waited for us.
+
+    They wait from admission until the greeting was heard to its full stop (where there is one to be given),
+    and from the end of anything they say until an answer was, whatever becomes of the model meanwhile: an
+    answer that broke off in the middle has not been given. A call that has ended owes nothing, nor one whose
+    caller was asked to go on.
+    """
+    said, heard = rig.phone.recording()
+    longest = silent = 0
+    owed, talking = bool(rig.call.config.greeting), False
+    for at in range(0, len(heard), 8):
+        if said[at : at + 8] != b"\xff" * 8:
+            owed, talking, silent = False, True, 0
+            continue
+        if talking:
+            owed, talking = True, False
+        sound = heard[at : at + 8]
+        silent = silent + 1 if owed and sound == b"\xff" * 8 else 0
+        longest = max(longest, silent)
+        if STOP in sound or (sound[:1] == _GO_ON and heard[at + 8 : at + 9] != _GO_ON):
+            owed = False
+    return longest
