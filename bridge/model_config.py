@@ -72,7 +72,7 @@ class SessionOptions(msgspec.Struct, frozen=True, kw_only=True):
             if audio is not None:
                 rate = {"rate": audio.hz} if audio.name == "audio/pcm" else {}
                 _put(tree, ("audio", half, "format"), {"type": audio.name, **rate})
-        return _laid_over(tree, self.overrides)
+        return laid_over(tree, self.overrides)
 
     def _config(self) -> SessionConfig:
         """The same for the calls' own words; what is not set there does not come out here."""
@@ -162,10 +162,11 @@ def _put(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     tree[path[-1]] = value
 
 
-def _laid_over(tree: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def laid_over(tree: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree with what is given in the place of what stands there, down to the leaves."""
     result = dict(tree)
     for name, value in given.items():
         under = result.get(name)
         deeper = isinstance(value, Mapping) and isinstance(under, dict)
-        result[name] = _laid_over(under or {}, value) if deeper else value
+        result[name] = laid_over(under or {}, value) if deeper else value
     return result

@@ -12,8 +12,9 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
 from .codecs import PCM_24K
+from .core.messages import SessionConfig
 from .errors import AlreadyConnected, BridgeError, ConfigError, NotConnected
-from .model_config import SessionOptions, audio_format
+from .model_config import SessionOptions, audio_format, laid_over
 from .model_core import ModelCore
 from .model_events import Audio, AudioInterrupted, ConnectionChanged, ConnectionState, Failed, ModelEvent
 from .model_playback import Tracker
@@ -25,6 +26,10 @@ logger = logging.getLogger(__name__)
 Listener: TypeAlias = Callable[[ModelEvent], "Awaitable[object] | None"]
 Playback: TypeAlias = 'Literal["clock", "marks"] | Tracker'
 USER_AGENT: Final = "phonebridge"
+DEFAULTS: Final = SessionOptions(
+    modalities=("audio",), voice=SessionConfig().voice, input_format=PCM_24K, output_format=PCM_24K
+)
+"""What is asked for at connect where the options say nothing."""
 
 
 class ModelLink:
@@ -96,7 +101,7 @@ class ModelLink:
             raise AlreadyConnected
         given = {"url": url, "model": model, "call_id": call_id, "api_key": api_key}
         options = options or self._options
-        tree = options.tree()
+        tree = laid_over(DEFAULTS.tree(), options.tree())
         transport = self._made({**self._where, **{k: v for k, v in given.items() if v is not None}})
         core, self._transport = self._new_core(options), transport
         await self._change(ConnectionState.CONNECTING)
