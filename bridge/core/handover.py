@@ -33,8 +33,7 @@ CUT_OFF = (
 
 def hand_over(call: Call, event: m.HandOver, now_ms: int) -> None:
     """At the next quiet moment, or when the time is over; a call that is ending has as long as that."""
-    if call.ending is None:
-        call.timers["handover"] = now_ms + event.within_ms
+    call.timers["handover"] = now_ms + event.within_ms
 
 
 def leave_if_quiet(call: Call, now_ms: int) -> None:
