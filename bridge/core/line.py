@@ -204,13 +204,14 @@ class Line:
         return bool(self._waiting)
 
     def restart(self, now_ms: int) -> list[CarrierCommand]:
-        """The carrier has another stream: of what was on its way nothing more will be played. A protected
-        sound begins anew; returns what goes out at once.
+        """The carrier has another stream: of what was on its way nothing more will be played, and a cut is to
+        follow. A protected sound begins anew; returns what goes out at once.
         """
         self.ledger.clear(now_ms)
+        self._waiting = deque(entry for entry in self._waiting if entry.span.protected)
+        self._held_bytes = 0
         for entry in self._waiting:
-            if entry.span.protected:
-                entry.at = entry.span.sent_bytes = entry.span.heard_bytes = 0
+            entry.at = entry.span.sent_bytes = entry.span.heard_bytes = 0
         return self.advance(now_ms)
 
     def trust_the_clock(self) -> None:

@@ -213,6 +213,15 @@ def test_a_newer_stream_takes_over_and_the_model_goes_on_from_what_was_heard(liv
     assert call.at(1_100, frame(0)) == [m.AppendAudio("frame 0", 160)], "its clock is its own"
 
 
+def test_of_a_sound_of_ours_the_rest_is_lost(live_call: Any) -> None:
+    call = live_call()
+    call.at(0, m.Play("hours", speech(2_000, "We open at nine o'clock")))
+    call.until(1_000)
+    actions = call.at(1_000, NEWER)
+    assert phone(actions) == []
+    assert only(m.Heard, actions) == [m.Heard("hours", 1_000, cut=True, text="We open at")]
+
+
 def test_in_silence_nothing_is_to_be_said_about_it(live_call: Any) -> None:
     call = live_call()
     counting(call)
