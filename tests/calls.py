@@ -45,6 +45,7 @@ from tests.upstreams.published import client_event
 TOKEN = "an-invented-token-of-thirty-two-"
 ACCOUNT = f"AC{7:032x}"
 ROOT = Path(__file__).parents[1]
+COMMAND = (sys.executable, "-m", "bridge")
 OURS = ("BRIDGE_", "TWILIO_", "OPENAI_", "PORT", "HOST", "PUBLIC_URL", "PYTHONPATH")
 
 
@@ -324,14 +325,17 @@ async def served(**environment: str) -> AsyncIterator[Served]:
 
 async def command(*arguments: str, **environment: str) -> asyncio.subprocess.Process:
     """`python -m bridge …`, with these settings and no others, in a folder without `.env`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "bridge",
+        *COMMAND,
         *arguments,
         cwd=tempfile.gettempdir(),
-        env={**kept, "PYTHONPATH": str(ROOT), "COLUMNS": "80", "BRIDGE_DISCLOSURE": "0", **environment},
+        env=only(**environment),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
+
+
+def only(**environment: str) -> dict[str, str]:
+    """The environment of this process with these settings of ours and no others."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    return {**kept, "PYTHONPATH": str(ROOT), "COLUMNS": "80", "BRIDGE_DISCLOSURE": "0", **environment}

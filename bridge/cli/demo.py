@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 
 TOKEN = "invented-for-the-demo"  # noqa: S105  it signs this one call, on loopback
 TAIL_S = 1.5
+GREETED = b"\xff" * 16_000
+"""Silence of the caller's until the greeting is over."""
 _STYLES = {"caller": "cyan", "model": "magenta", "bridge": "yellow", "": "dim"}
 
 
 def demo(
     audio: Annotated[
-        Path | None, typer.Option(help="What the caller says (WAV or .ulaw); default: bundled speech.")
+        Path | None,
+        typer.Option(help="What the caller says after the greeting (WAV or .ulaw); default: bundled speech."),
     ] = None,
     out: Annotated[
         Path, typer.Option(help="Stereo WAV: left the caller, right what the caller heard.")
@@ -37,10 +40,13 @@ def demo(
     from ..sounds import load_demo
     from .wav import check_writable, read_speech, write_stereo
 
-    speech = read_speech(audio) if audio else load_demo("caller")
+    speech = GREETED + read_speech(audio) if audio else load_demo("caller")
     check_writable(out)
     console = Console(stderr=as_json, quiet=as_json)
-    console.print(f"A call of {len(speech) / 8_000 + TAIL_S:.0f} s to a parrot: it repeats what it hears.")
+    console.print(
+        f"A call to a parrot, which repeats what it hears: {len(speech) / 8_000 + TAIL_S:.0f} s or more."
+    )
+
     story = Account(lambda at_ms, who, what: _tell(console, at_ms, who, what))
     account, sound = asyncio.run(_call(speech, story))
     write_stereo(out, *sound)
@@ -74,7 +80,7 @@ async def _call(speech: bytes, story: Account) -> tuple[dict[str, Any], tuple[by
         async with service.serving(app.create_app(settings, exchange), sock):
             handset = Handset(speech, auth_token=TOKEN)
             simulation = await handset.call(f"{base}/incoming-call")
-            heard, sound = await place(simulation, len(speech) / 8_000 + TAIL_S)
+            heard, sound = await place(simulation, len(speech) / 8_000, TAIL_S)
             await exchange.shut_down()
     phone = cast("Phone", simulation.machine)
     return {**story.told(phone.cleared), "phone": heard}, sound

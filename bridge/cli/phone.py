@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+MOST_S = 60.0
+
 
 def phone(
     url: Annotated[
@@ -24,7 +26,9 @@ def phone(
     public_url: Annotated[
         str | None, typer.Option(help="Base URL the signature is made for.", envvar="PUBLIC_URL")
     ] = None,
-    tail: Annotated[float, typer.Option(help="Seconds to stay on the line after the last word.")] = 4.0,
+    tail: Annotated[
+        float, typer.Option(help="Hang up when neither side has spoken for so many seconds.")
+    ] = 4.0,
     as_json: Annotated[bool, typer.Option("--json", help="The account as JSON.")] = False,
 ) -> None:
     """Place one call, in real time, and write what the caller heard."""
@@ -35,8 +39,8 @@ def phone(
     check_writable(out)
     handset = Handset(speech, auth_token=token, public_url=public_url)
 
-    async def call() -> tuple[dict[str, Any], tuple[bytes, bytes]]:
-        return await place(await handset.call(url), len(speech) / 8_000 + tail)
+    async def call() -> Placed:
+        return await place(await handset.call(url), len(speech) / 8_000, tail)
 
     account, sound = asyncio.run(call())
     write_stereo(out, *sound)
@@ -49,14 +53,22 @@ def phone(
         console.print(f"{'wav':>18}  {escape(str(out))}", highlight=False, soft_wrap=True)
 
 
-async def place(simulation: Any, seconds: float) -> tuple[dict[str, Any], tuple[bytes, bytes]]:
-    """A call that is up, to its end, at the latest after so long: what the phone can tell of it, and both
-    sides' sound.
+Placed = tuple[dict[str, Any], tuple[bytes, bytes]]
+"""What the phone can tell of a call, and the sound of both sides."""
+
+
+async def place(simulation: Any, spoken_s: float, tail_s: float) -> Placed:
+    """A call that is up, to its end. The caller speaks for so long, and hangs up when both sides have been
+    silent for `tail_s`, or a minute after the last word.
     """
     phone = simulation.machine
-    closed = await asyncio.wait([simulation.closed], timeout=seconds)
-    ended_by = "the server" if closed[0] else "the caller"
-    if not closed[0]:
+    hang_up_s = spoken_s + tail_s
+    while not simulation.closed.done() and (now_s := simulation.now_ms() / 1000) < hang_up_s:
+        await asyncio.wait([simulation.closed], timeout=0.05)
+        if phone.playing(simulation.now_ms()):
+            hang_up_s = min(max(spoken_s, now_s) + tail_s, spoken_s + MOST_S)
+    ended_by = "the server" if simulation.closed.done() else "the caller"
+    if not simulation.closed.done():
         simulation.send(phone.hang_up(simulation.now_ms()))
         simulation.socket.close()
     await asyncio.wait([simulation.closed], timeout=2.0)
