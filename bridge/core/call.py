@@ -57,6 +57,8 @@ class Call:
         self.caller_speaking = False
         self.turn = 0
         self.digits = ""
+        self.untranscribed: dict[str, int] = {}
+        self.given_up: set[str] = set()
         self.failures = 0
         self.upstream_ms = 0
         self.lost_ms: int | None = None
@@ -113,13 +115,13 @@ class Call:
         match event:
             case m.SessionCreated(): setup.session_created(self, self.up)
             case m.SessionUpdated(): setup.session_updated(self, event, now_ms)
-            case m.SpeechStarted(): hearing.speech_started(self, now_ms)
-            case m.SpeechStopped(): hearing.speech_stopped(self, now_ms)
+            case m.SpeechStarted(): hearing.speech_started(self, event, now_ms)
+            case m.SpeechStopped(): hearing.speech_stopped(self, event, now_ms)
             case m.TextDelta(): answering.words(self, event)
             case m.AudioDone(): speaking.item_finished(event.item_id, event.part, now_ms)
             case m.ItemAdded(): speaking.conversation.added(event)
             case m.ItemGone(): speaking.conversation.item(event.item_id).gone = True
-            case m.TurnCommitted(): hearing.committed(self, event)
+            case m.TurnCommitted(): hearing.committed(self, event, now_ms)
             case m.CallerTranscribed(): hearing.transcribed(self, event)
             case m.ResponseStarted(): speaking.response_started(event)
             case m.ResponseDone(): answering.response_done(self, event, now_ms)
@@ -234,6 +236,7 @@ TIMERS: dict[str, Callable[[Call, int], None]] = {
     "padding": hearing.pad,
     "confirm": hearing.confirmed,
     "digits": hearing.digits_done,
+    "transcript": hearing.transcripts_late,
     "handover": handover.leave,
     "limit": lambda call, now_ms: ending.goodbye(call, "it has lasted as long as it may", now_ms),
     "again": answering.again,

@@ -14,6 +14,8 @@ from .messages import Event, Phase, Reason
 if TYPE_CHECKING:
     from .call import Call
 
+TRANSCRIPT_MS = 8_000
+"""How long a handler waits for the words of a turn; the vendor sends them late, or never."""
 SEMANTIC_MS = 500
 """Of silence before detection by meaning calls a turn over, at the least."""
 
@@ -32,30 +34,30 @@ def reopen_ear(call: Call) -> None:
     open_ear(call)
 
 
-def speech_started(call: Call, now_ms: int) -> None:
+def speech_started(call: Call, event: m.SpeechStarted, now_ms: int) -> None:
     call.speaking.caller_stopped_ms = None
     call.caller_speaking = True
     silence_over(call)
     if call.timers.pop("resume", None) is not None and not call.ear.speaks(now_ms):
-        resumed(call)
+        resumed(call, event)
         return
     call.resume_owed = False
     call.timers["padding"] = now_ms + STALLED_MS
-    call.out.append(m.CallerSpoke(True))
+    call.out.append(m.CallerSpoke(True, event.item_id))
     if call.config.backchannel_ms and not call.speaking.line.quiet:
         call.timers["confirm"] = now_ms + call.config.backchannel_ms
         return
     confirmed(call, now_ms)
 
 
-def resumed(call: Call) -> None:
+def resumed(call: Call, event: m.SpeechStarted) -> None:
     """The new session hears what the caller said before it was there: nobody speaks now, so nothing is cut,
     and who waits waits on.
     """
     call.turn += 1
     call.resume_owed = False
     call.speaking.drop_waiting()
-    call.out.append(m.CallerSpoke(True))
+    call.out.append(m.CallerSpoke(True, event.item_id))
 
 
 def confirmed(call: Call, now_ms: int) -> None:
@@ -72,18 +74,17 @@ def confirmed(call: Call, now_ms: int) -> None:
         ending.say_goodbye(call, now_ms)
 
 
-def speech_stopped(call: Call, now_ms: int) -> None:
+def speech_stopped(call: Call, event: m.SpeechStopped, now_ms: int) -> None:
     call.caller_speaking = False
     call.timers.pop("padding", None)
-    call.out.append(m.CallerSpoke(False))
+    call.out.append(m.CallerSpoke(False, event.item_id))
     if call.timers.pop("confirm", None) is not None:
         return  # a backchannel ("mm-hmm"): we go on speaking, and no answer is owed
     call.speaking.caller_stopped_ms = now_ms
     call.stats.turns += 1
-    if not call.config.handler:
-        patience.owe(call, now_ms, silent_ms=now_ms - pause_ms(call))
-        if not call.up.responds:
-            call.speaking.ask(f"turn:{call.turn}")
+    patience.owe(call, now_ms, silent_ms=now_ms - pause_ms(call))
+    if not call.up.responds and not call.config.handler:
+        call.speaking.ask(f"turn:{call.turn}")
 
 
 def pause_ms(call: Call) -> int:
@@ -92,10 +93,25 @@ def pause_ms(call: Call) -> int:
     return detection.silence_duration_ms if isinstance(detection, m.ServerVad) else SEMANTIC_MS
 
 
-def committed(call: Call, event: m.TurnCommitted) -> None:
+def committed(call: Call, event: m.TurnCommitted, now_ms: int) -> None:
     call.speaking.conversation.item(event.item_id).role = "user"
     if call.speaking.config.transcription is None:
         call.out.append(m.Turn(event.item_id, ""))
+    else:
+        call.untranscribed[event.item_id] = now_ms + TRANSCRIPT_MS
+        call.timers.setdefault("transcript", now_ms + TRANSCRIPT_MS)
+
+
+def transcripts_late(call: Call, now_ms: int) -> None:
+    """Words of a turn that do not come: whoever waits for the turn gets it without. They may still come, and
+    then are part of the record.
+    """
+    for item_id, due_ms in list(call.untranscribed.items()):
+        if due_ms <= now_ms:
+            del call.untranscribed[item_id]
+            call.given_up.add(item_id)
+            call.out.append(m.Turn(item_id, ""))
+    call.set_timer("transcript", min(call.untranscribed.values(), default=None))
 
 
 def transcribed(call: Call, event: m.CallerTranscribed) -> None:
@@ -104,7 +120,9 @@ def transcribed(call: Call, event: m.CallerTranscribed) -> None:
     if event.text and not call.caller_speaking:
         call.ear.answered()
     call.stats.add_transcription(event)
-    call.out.append(m.Turn(event.item_id, event.text, event.seconds, event.usage))
+    call.untranscribed.pop(event.item_id, None)
+    if event.item_id not in call.given_up:
+        call.out.append(m.Turn(event.item_id, event.text, event.seconds, event.usage))
 
 
 def pad(call: Call, now_ms: int) -> None:

@@ -29,6 +29,8 @@ NO_ECHO_MS = 2_500
 WAITING_MS = 1_000
 """The same where a sound of ours is paced, or an ear is closed until one was heard: sooner, for silence
 follows."""
+HANDLER_FILLERS = 2
+"""A handler that has let so many go by means to listen: then nothing is owed."""
 THINKING = 3
 """Times `stalled_ms`: what a model that has begun a response and shows signs of life may take to say
 something."""
@@ -65,6 +67,10 @@ def owed_due(call: Call, now_ms: int) -> None:
         tools = call.speaking.conversation.tools.running
         name = answering.tool_config(call, tools[0].name).filler if tools else "filler"
         filler = call.config.phrases.get(name or "")
+        listens = call.config.handler and call.speaking.gate.idle and not tools
+        if listens and owed.fillers >= HANDLER_FILLERS:
+            owed.stop()
+            return
         if filler is not None:
             owed.fillers += 1
             call.speaking.play(f"filler:{owed.fillers}", filler, now_ms, record=False)
@@ -76,6 +82,8 @@ def stalled(call: Call, now_ms: int) -> bool:
     owed = call.speaking.owed
     if owed.since_ms is None or call.up.state is not Leg.READY or call.speaking.conversation.tools.running:
         return False
+    if call.config.handler and call.speaking.gate.idle:
+        return False  # the handler thinks, and has asked the model for nothing
     silent_ms = now_ms - max(owed.since_ms, call.upstream_ms)
     thinks = call.speaking.gate.active is not None
     if silent_ms >= call.config.stalled_ms * (THINKING if thinks else 1):

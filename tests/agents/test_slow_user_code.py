@@ -65,7 +65,7 @@ def told_by(called: AnyTool) -> tuple[list[tuple[str, str]], int, int]:
     async def call() -> tuple[list[tuple[str, str]], int, int]:
         async with live_call(Agent(tools=[called], greeting=""), mind, base=BASE) as live:
             live.says("look it up please")
-            await live.until(lambda: live.only(m.CallerSpoke)[-1:] == [m.CallerSpoke(False)])
+            await live.until(lambda: [spoke.speaking for spoke in live.only(m.CallerSpoke)][-1:] == [False])
             stopped_ms = live.now_ms
             await live.until(lambda: items(live)[-1][0] == "assistant", within_s=60)
             answered_ms = live.now_ms + ONE_ANSWER_MS // 4
