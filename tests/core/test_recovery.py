@@ -97,6 +97,15 @@ def test_a_response_that_was_asked_for_is_asked_for_again_and_only_it(live_call:
     assert restored(call, 300) == [note("pb_1"), asked]
 
 
+def test_a_greeting_that_had_not_begun_is_still_a_greeting(live_call: Any) -> None:
+    """The new session is not told to go on where nothing was said yet."""
+    call = live_call(greeting="Hello.")
+    call.at(100, LOST)
+    [create] = restored(call, 300)
+    assert (create.tag, create.epoch) == ("greeting", 2)
+    assert create.instructions == 'Begin the call now. Say: "Hello."'
+
+
 def test_what_the_handler_wishes_meanwhile_waits(live_call: Any) -> None:
     call = live_call()
     call.at(0, LOST)
