@@ -83,6 +83,7 @@ FLOORS: dict[str, int] = {
     "logs": 5,
     "masks": 5,
     "metrics": 5,
+    "picture": 5,
     "phone_call": 5,
     "reports": 5,
     "recordings": 5,

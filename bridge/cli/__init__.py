@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..errors import BridgeError, ConfigError
-from . import demo, phone, replay, serve, upstream
+from . import demo, phone, replay, serve, show, upstream
 
 app = typer.Typer(
     name="phonebridge",
@@ -26,6 +26,7 @@ app.command("demo")(demo.demo)
 app.command("phone")(phone.phone)
 app.command("upstream")(upstream.upstream)
 app.command("replay")(replay.replay)
+app.command("show")(show.show)
 
 
 def main() -> None:

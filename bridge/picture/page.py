@@ -1,0 +1,183 @@
+"""The page: summary, conversation and chart in one HTML file that asks nobody for anything."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import Any, Final
+
+from ..errors import ConfigError
+from .chart import ZOOM, clock, specification
+from .story import Cut, Line, Story
+
+MISSING: Final = "drawing a call needs vl-convert-python: pip install 'phonebridge[show]'"
+
+
+def page(story: Story, name: str) -> str:
+    """One HTML file with everything in it; `name` is its title. Raises ConfigError where the library that
+    draws is not installed.
+    """
+    try:
+        import vl_convert  # noqa: PLC0415  an extra, and large
+    except ImportError as error:
+        raise ConfigError(MISSING) from error
+    texts = files(__package__)
+    fields = {
+        "title": escape(name),
+        "style": texts.joinpath("page.css").read_text(encoding="utf-8"),
+        "badge": _badge(story),
+        "facts": "".join(_fact(name, value) for name, value in facts(story)),
+        "barge_ins": _barge_ins(story),
+        "talk": "".join(_line(line) for line in story.talk) or '<p class="none">Nobody said a word.</p>',
+        "chart": json.dumps(specification(story), separators=(",", ":")).replace("<", "\\u003c"),
+        "zoom": ZOOM,
+        "end_ms": str(max(story.end_ms, 1_000)),
+        "vega": _vega(vl_convert),
+        "script": texts.joinpath("page.js").read_text(encoding="utf-8"),
+    }
+    return Template(texts.joinpath("page.html").read_text(encoding="utf-8")).substitute(fields)
+
+
+@cache
+def _vega(vl_convert: Any) -> str:
+    """The JavaScript that draws, all of it; made once, for that takes a second."""
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed=vegaEmbed;")
+    return bundle.replace("</script", "<\\/script")
+
+
+def facts(story: Story) -> list[tuple[str, str]]:
+    """What stands on top: names and values, in words."""
+    stats = story.stats
+    latencies = sorted(stats.turn_latencies_ms)
+    found = [
+        ("duration", clock(story.end_ms).rpartition(".")[0]),
+        ("ended", story.ended),
+        ("turns", str(stats.turns)),
+        ("answered after", _spread(latencies)),
+        ("barge-ins", str(len(story.barge_ins))),
+        ("largest error", _largest_error(story)),
+        ("cost", _cost(story)),
+    ]
+    if stats.tools:
+        found.append(("tools called", str(stats.tools)))
+    if stats.recoveries:
+        gaps = ", ".join(f"{ms:,} ms" for ms in stats.gaps_ms)
+        times = "once" if stats.recoveries == 1 else f"{stats.recoveries} times"
+        found.append(("model lost", f"{times}, and had back after {gaps}" if gaps else times))
+    refused = sum(stats.frames_refused.values()) + stats.frames_dropped
+    if refused:
+        found.append(("frames refused or dropped", str(refused)))
+    return found
+
+
+def _spread(latencies: list[int]) -> str:
+    if not latencies:
+        return "–"
+    middle = latencies[(len(latencies) - 1) // 2]
+    worst = f", at worst {latencies[-1]:,} ms" if latencies[-1] != middle else ""
+    return f"{middle:,} ms{worst}"
+
+
+def _largest_error(story: Story) -> str:
+    errors = [cut.error_ms for cuts in story.barge_ins.values() for cut in cuts if cut.error_ms is not None]
+    return f"{max(errors, key=abs):,} ms" if errors else "–"
+
+
+def _cost(story: Story) -> str:
+    usage = story.stats.usage
+    tokens = usage.text_in + usage.audio_in + usage.image_in + usage.text_out + usage.audio_out
+    if story.stats.cost_micro_usd:
+        return f"{story.stats.cost_micro_usd / 1_000_000:.4f} USD, {tokens:,} tokens"
+    return f"{tokens:,} tokens" if tokens else "–"
+
+
+def _fact(name: str, value: str) -> str:
+    return f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
+
+
+def _badge(story: Story) -> str:
+    difference = story.difference
+    if difference is None:
+        return '<span class="badge same">replays the same</span>'
+    title = escape(
+        f"expected {difference.expected or 'nothing more'}\ngot {difference.got or 'nothing more'}"
+    )
+    where = f"line {difference.line}, at {clock(difference.t_ms)}"
+    return (
+        f'<span class="badge differs" title="{title}">this version decides otherwise from {where} on</span>'
+    )
+
+
+def _barge_ins(story: Story) -> str:
+    if not story.barge_ins:
+        return '<p class="none">Nobody was interrupted.</p>'
+    rows = "".join(
+        _cut(at_ms, cut, cuts[0] is cut) for at_ms, cuts in story.barge_ins.items() for cut in cuts
+    )
+    return (
+        '<div class="wide"><table><thead><tr><th>at<th>item<th>heard<th>proven by marks<th>told the model'
+        f"<th>error<th>generated<th>cut off</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _cut(at_ms: int, cut: Cut, first: bool) -> str:
+    at = f'<button data-at="{at_ms}">{clock(at_ms)}</button>' if first else ""
+    mark = ' class="barge-in"' if first else ""
+    error = cut.error_ms
+    told = "–" if cut.told_ms is None else "forget it" if not cut.told_ms else f"{cut.told_ms:,} ms"
+    wrong = ' class="wrong"' if error else ""
+    return (
+        f"<tr{mark}><td>{at}<td>{escape(cut.item_id)}<td>{cut.heard_ms:,} ms<td>≥ {cut.proven_ms:,} ms"
+        f"<td>{told}<td{wrong}>{'–' if error is None else f'{error:,} ms'}<td>{cut.generated_ms:,} ms"
+        f"<td>{cut.generated_ms - cut.heard_ms:,} ms"
+    )
+
+
+def _line(line: Line) -> str:
+    said, heard = escape(line.said), escape(line.heard or "")
+    notes = []
+    if line.who == "tool":
+        said += f" <q>{heard}</q>" if line.heard is not None else " <q>(no answer)</q>"
+    elif line.cut_ms is not None:
+        lost = escape(line.said[len(line.heard or "") :]) if line.said.startswith(line.heard or "") else said
+        said = f"{heard}<s>{lost}</s>"
+        notes.append(f"cut after {line.cut_ms:,} ms" if line.cut_ms else "not heard")
+    if line.latency_ms is not None:
+        notes.append(f"after {line.latency_ms:,} ms")
+    note = f"<small>{' · '.join(notes)}</small>" if notes else ""
+    at = f'<button data-at="{round(line.at_ms)}">{clock(line.at_ms)[:-4]}</button>'
+    return f'<li class="{line.who}">{at}<b>{line.who}</b><p>{said}{note}</p></li>'
+
+
+def summary(story: Story) -> dict[str, Any]:
+    """What stands on top, for `--json`."""
+    return {
+        "duration_ms": story.end_ms,
+        "ended": story.ended,
+        "turns": story.stats.turns,
+        "turn_latencies_ms": story.stats.turn_latencies_ms,
+        "barge_ins": [
+            {
+                "at_ms": at_ms,
+                "items": [
+                    {
+                        "item": cut.item_id,
+                        "heard_ms": cut.heard_ms,
+                        "told_ms": cut.told_ms,
+                        "error_ms": cut.error_ms,
+                        "generated_ms": cut.generated_ms,
+                        "proven_ms": cut.proven_ms,
+                    }
+                    for cut in cuts
+                ],
+            }
+            for at_ms, cuts in story.barge_ins.items()
+        ],
+        "recoveries": story.stats.recoveries,
+        "tools": story.stats.tools,
+        "cost_usd": story.stats.cost_micro_usd / 1_000_000,
+        "replays": story.difference is None,
+    }

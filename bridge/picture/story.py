@@ -1,0 +1,506 @@
+"""What happened in a recorded call, as bars and points on lanes over time.
+
+Nothing here estimates: the recording is replayed, and what the caller heard is what the ledger of that replay
+says. What the model was told stands in the recording, so the two can be held against each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from ..core import messages as m
+from ..core.stats import BargeIn, Stats
+from ..recording import Difference, Header, replay
+from ..recording.difference import shown
+from ..recording.walking import Walk, Walked
+from .heard import Heard
+
+CALLER: Final = "caller speaks"
+MODEL: Final = "model generates"
+SENT: Final = "sent to the carrier"
+HEARD: Final = "caller hears"
+DEPTH: Final = "carrier's buffer"
+MARKS: Final = "marks"
+CUTS: Final = "clear, cancel, truncate, delete"
+TOOLS: Final = "tools"
+SESSION: Final = "session with the model"
+TROUBLE: Final = "errors and notes"
+
+LOST: Final = "lost"
+"""The kind of a bar of what nobody heard."""
+TICKS: Final = {"delta", "unsent", "mark", "echo", "flushed"}
+TICK_MS: Final = 40
+MOST_TICKS: Final = 1_200
+"""Points of these kinds are drawn as one where they are closer together, or would be more than that."""
+
+
+@dataclass(slots=True)
+class Bar:
+    """Something that lasts. `row` of `rows` is its place within the lane, where several may overlap; `words`
+    are written on it.
+    """
+
+    lane: str
+    kind: str
+    start_ms: float
+    end_ms: float
+    title: str
+    detail: str = ""
+    row: int = 0
+    rows: int = 1
+    words: str = ""
+
+
+@dataclass(slots=True)
+class Point:
+    """Something that happens at one moment; `times` counts what was drawn together. `words` are written next
+    to it.
+    """
+
+    lane: str
+    kind: str
+    at_ms: float
+    title: str
+    detail: str = ""
+    row: int = 0
+    rows: int = 1
+    times: int = 1
+    words: str = ""
+
+
+@dataclass(slots=True)
+class Line:
+    """One line of the conversation: who said what, and how much of it was heard."""
+
+    at_ms: float
+    who: str
+    said: str
+    heard: str | None = None
+    cut_ms: int | None = None
+    latency_ms: int | None = None
+
+
+@dataclass(slots=True)
+class Cut:
+    """What a barge-in did to one item, in ms: what the ledger says was heard of it, what the model was told
+    (None: nothing), what was generated, and what echoes of marks had proven by then.
+    """
+
+    item_id: str
+    heard_ms: int
+    told_ms: int | None
+    generated_ms: int
+    proven_ms: int
+
+    @property
+    def error_ms(self) -> int | None:
+        """What the model was told, less what the ledger says."""
+        return None if self.told_ms is None else self.told_ms - self.heard_ms
+
+
+@dataclass(slots=True)
+class Story:
+    """Everything a picture shows. Times are ms since the call was accepted."""
+
+    header: Header
+    stats: Stats
+    end_ms: int = 0
+    ended: str = "the recording stops before the call ends"
+    bars: list[Bar] = field(default_factory=list)
+    points: list[Point] = field(default_factory=list)
+    depth: list[tuple[float, float]] = field(default_factory=list)
+    talk: list[Line] = field(default_factory=list)
+    barge_ins: dict[int, list[Cut]] = field(default_factory=dict)
+    """By the moment of each."""
+    difference: Difference | None = None
+    """The first thing that this version decides otherwise than the recording; None: all the same."""
+
+
+def tell(lines: Iterable[str]) -> Story:
+    """Walk through a recording. Raises ConfigError for what is none."""
+    kept = list(lines)
+    walk = Walk(kept)
+    teller = _Teller(Story(walk.header, walk.call.stats))
+    for walked in walk:
+        teller.step(walked)
+    story = teller.finish()
+    story.difference = replay(kept).difference
+    if walk.recording.truncated is not None:
+        story.ended = f"the recording was cut short: {walk.recording.truncated}"
+    return story
+
+
+class _Teller:
+    """Goes along with a walk, and notes what is to be drawn."""
+
+    def __init__(self, story: Story) -> None:
+        self.story = story
+        self.heard = Heard(story.header.config.bytes_per_ms)
+        self._now: Walked
+        self._spans: dict[tuple[str, str], Bar] = {}
+        self._words: dict[str, str] = {}
+        self._sizes_ms: dict[str, int] = {}
+        self._voice: Bar | None = None
+        self._turn: Bar | None = None
+        self._turns: dict[str, Bar] = {}
+        self._lines: dict[str, Line] = {}
+        self._marks: dict[str, tuple[int, bool]] = {}
+        self._tools: dict[str, tuple[Bar, Line]] = {}
+        self._sessions: dict[int, Bar] = {}
+        self._told: dict[str, list[tuple[int, int]]] = {}
+        self._names: dict[str, tuple[int, str]] = {}
+        self._barge_ins = 0
+        self._lost_until = (-1, 0)
+
+    # --- one step ----------------------------------------------------------------------------------------
+
+    def step(self, now: Walked) -> None:
+        self._now = now
+        self.story.end_ms = max(self.story.end_ms, now.step.t_ms)
+        cut = any(isinstance(action, m.ClearPlayout) for action in now.actions)
+        before = now.before
+        self.heard.until(now.step.t_ms, before.position_bytes, before.sent_bytes)
+        self._recorded()
+        if now.event is not None:
+            self._event(now.event)
+        line = now.call.speaking.line
+        self.heard.sent(now.step.t_ms, line.spans.values(), line.ledger, self._name, cut=cut)
+        for action in now.actions:
+            self._action(action)
+        for barge_in in self.story.stats.barge_ins[self._barge_ins :]:
+            self._barge_in(barge_in)
+        self._barge_ins = len(self.story.stats.barge_ins)
+        if now.error is not None:
+            self._point(TROUBLE, "error", f"the core raised {type(now.error).__name__}", str(now.error))
+            self.story.ended = "a rule of ours was broken"
+
+    def _recorded(self) -> None:
+        """What the model was told, as the recording has it."""
+        for output in self._now.step.outputs:
+            if output.door != "upstream" or not isinstance(output.frame, str) or output.usual:
+                continue
+            told = msgspec.json.decode(output.frame)
+            if told.get("type") == "conversation.item.truncate":
+                heard_ms = told["audio_end_ms"]
+            elif told.get("type") == "conversation.item.delete":
+                heard_ms = 0
+            else:
+                continue
+            self._told.setdefault(told["item_id"], []).append((self._now.step.t_ms, heard_ms))
+
+    # --- what came in ------------------------------------------------------------------------------------
+
+    # fmt: off
+    def _event(self, event: m.Event) -> None:  # noqa: C901  one line a message
+        match event:
+            case m.AudioDelta(): self._delta(event)
+            case m.CallerVoice(): self._loud(event.loud)
+            case m.TextDelta(): self._text(event)
+            case m.DigitPressed(): self._pressed(event.digit)
+            case m.MarkReached(): self._echo(event.name)
+            case m.SpeechStarted(): self._started()
+            case m.SpeechStopped(): self._stopped(event.item_id)
+            case m.ToolFinished(): self._answered(event)
+            case m.SessionUpdated(): self._ready(event.epoch)
+            case m.UpstreamClosed(): self._closed(event.epoch, f"closed: {event.code} {event.reason}")
+            case m.DialFailed(): self._closed(event.epoch, f"no session: {event.status} {event.code}")
+            case m.UpstreamFaulted():
+                self._point(TROUBLE, "error", f"model: {event.code or event.kind}", event.message)
+            case m.FrameRefused(): self._point(TROUBLE, "error", f"{event.leg}'s frame refused", event.why)
+            case m.FramesDropped():
+                self._point(TROUBLE, "error", f"{event.frames} frames of the caller's dropped")
+            case m.HangUp(): self._point(TROUBLE, "note", "the handler hangs up", event.why)
+            case m.Transfer(): self._point(TROUBLE, "note", f"the handler transfers to {event.name}")
+            case m.Interrupt(): self._point(CUTS, "interrupt", "the handler interrupts", rows=4)
+    # fmt: on
+
+    def _name(self, item_id: str, epoch: int | None = None) -> str:
+        """What an item is called here. Vendors' ids are unique; should a later session give one again, it
+        says so.
+        """
+        known = self._names.get(item_id)
+        if known is None or (epoch is not None and epoch != known[0]):
+            known = self._names[item_id] = (epoch or 1, f"{item_id} ({epoch})" if known else item_id)
+        return known[1]
+
+    def _text(self, event: m.TextDelta) -> None:
+        name = self._name(event.item_id, event.epoch)
+        self._words[name] = self._words.get(name, "") + event.text
+
+    def _delta(self, event: m.AudioDelta) -> None:
+        name = self._name(event.item_id, event.epoch)
+        ms = event.size_bytes // self.heard.bytes_per_ms
+        self._sizes_ms[name] = self._sizes_ms.get(name, 0) + ms
+        bar = self._span(MODEL, "model", name)
+        bar.end_ms = self._now.step.t_ms
+        if any(isinstance(action, m.PlayAudio) for action in self._now.actions):
+            self._point(MODEL, "delta", f"{ms} ms of {name}")
+        else:
+            self._point(MODEL, "unsent", f"{ms} ms of {name}, not sent")
+
+    def _loud(self, loud: bool) -> None:
+        if self._voice is not None:
+            self._voice.end_ms = self._now.step.t_ms
+            self._voice = None
+        if loud:
+            self._voice = self._bar(CALLER, "voice", "a voice on the line")
+
+    def _pressed(self, digit: str) -> None:
+        self._point(CALLER, "key", f"key {digit}")
+        last = self.story.talk[-1] if self.story.talk else None
+        if last is not None and last.who == "keys":
+            last.said += f" {digit}"
+        else:
+            self.story.talk.append(Line(self._now.step.t_ms, "keys", digit))
+
+    def _echo(self, name: str) -> None:
+        sent_ms, flushed = self._marks.pop(name, (None, True))
+        late = "unknown" if sent_ms is None else f"{self._now.step.t_ms - sent_ms:,} ms after it was sent"
+        kind = "flushed" if flushed else "echo"
+        self._point(MARKS, kind, f"mark {name} came back, {late}", row=0, rows=2)
+
+    def _started(self) -> None:
+        self._stopped("")
+        self._turn = self._bar(CALLER, "caller", "the caller speaks")
+
+    def _stopped(self, item_id: str) -> None:
+        bar, self._turn = self._turn, None
+        if bar is not None:
+            bar.end_ms = self._now.step.t_ms
+            self._turns[item_id] = bar
+
+    def _answered(self, event: m.ToolFinished) -> None:
+        found = self._tools.get(event.call_id)
+        if found is not None:
+            bar, line = found
+            bar.end_ms = self._now.step.t_ms
+            bar.detail += f"\nanswer: {event.output}"
+            line.heard = event.output
+
+    def _ready(self, epoch: int) -> None:
+        bar = self._sessions.get(epoch)
+        if bar is not None and bar.kind == "dialling":
+            bar.end_ms = self._now.step.t_ms
+            self._sessions[epoch] = self._bar(SESSION, "session", f"session {epoch}")
+
+    def _closed(self, epoch: int, how: str) -> None:
+        bar = self._sessions.pop(epoch, None)
+        if bar is not None:
+            bar.end_ms = self._now.step.t_ms
+            self._point(SESSION, "error", f"session {epoch} {how}")
+            self._stopped("")
+
+    # --- what was decided --------------------------------------------------------------------------------
+
+    # fmt: off
+    def _action(self, action: m.Action) -> None:  # noqa: C901  one line a message
+        match action:
+            case m.PlayAudio(): self._played(action)
+            case m.SendMark(): self._marked(action.name)
+            case m.ClearPlayout(): self._cleared()
+            case m.CancelResponse():
+                self._point(CUTS, "cancel", f"cancel {action.response_id}", row=1, rows=4)
+            case m.TruncateItem():
+                title = f"truncate {action.item_id} to {action.heard_ms:,} ms"
+                point = self._point(CUTS, "truncate", title, row=2, rows=4)
+                point.words = f"heard {action.heard_ms:,} ms"
+            case m.DeleteItem(): self._point(CUTS, "delete", f"delete {action.item_id}", row=3, rows=4)
+            case m.Cut(): self._lost(action)
+            case m.Turn(): self._said(action)
+            case m.Spoken(): self._spoken(action)
+            case m.Heard(): self._sounded(action)
+            case m.ToolWanted(): self._tool(action)
+            case m.DialUpstream(epoch):
+                self._sessions[epoch] = self._bar(SESSION, "dialling", f"dialling, session {epoch}")
+            case m.CloseUpstream(): self._closed_by_us(action.epoch)
+            case m.Noted(): self._point(TROUBLE, "note", action.what, action.detail)
+            case m.TakenBack(): self._point(TROUBLE, "note", "the goodbye is taken back")
+            case m.Ended():
+                self.story.ended = f"{action.reason.value}{f' ({action.detail})' if action.detail else ''}"
+    # fmt: on
+
+    def _played(self, action: m.PlayAudio) -> None:
+        owner = self.heard.owner
+        kind = "ours" if owner.ours else "model"
+        bar = self._span(SENT, kind, owner.name)
+        bar.end_ms = self._now.step.t_ms
+        ms = action.size_bytes // self.heard.bytes_per_ms
+        self._point(SENT, "delta", f"{ms} ms of {owner.name}")
+
+    def _marked(self, name: str) -> None:
+        self._marks[name] = (self._now.step.t_ms, False)
+        self._point(MARKS, "mark", f"mark {name} sent", row=1, rows=2)
+
+    def _cleared(self) -> None:
+        self._marks = {name: (sent_ms, True) for name, (sent_ms, _) in self._marks.items()}
+        self._point(CUTS, "clear", "clear: the caller stops hearing us", row=0, rows=4)
+
+    def _lost(self, cut: m.Cut) -> None:
+        """What the caller would have heard, had they not spoken (or the model not been lost)."""
+        at_ms = self._now.step.t_ms
+        name = self._name(cut.item_id)
+        lost_ms = self._sizes_ms.get(name, 0) - cut.heard_ms
+        if lost_ms > 0:
+            start_ms = max(at_ms, *self._lost_until) if self._lost_until[0] == at_ms else at_ms
+            self._lost_until = (at_ms, start_ms + lost_ms)
+            bar = self._bar(HEARD, LOST, f"{lost_ms:,} ms of {name} that nobody heard")
+            bar.start_ms, bar.end_ms = start_ms, start_ms + lost_ms
+
+    def _said(self, turn: m.Turn) -> None:
+        bar = self._turns.get(turn.item_id)
+        if bar is not None:
+            bar.title = bar.words = f"“{turn.text}”" if turn.text else "(no transcript)"
+        at_ms = self._now.step.t_ms if bar is None else bar.start_ms
+        self.story.talk.append(Line(at_ms, "caller", turn.text or "(no transcript)"))
+
+    def _spoken(self, spoken: m.Spoken) -> None:
+        line = Line(self._now.step.t_ms, "model", spoken.generated or f"({spoken.item_id})", spoken.heard)
+        line.cut_ms = spoken.heard_ms if spoken.cut else None
+        self._lines[self._name(spoken.item_id)] = line
+        self.story.talk.append(line)
+
+    def _sounded(self, heard: m.Heard) -> None:
+        if not self.heard.is_ours(heard.say_id):
+            return  # a wish that the model has spoken: it stands there as an item
+        words = self._phrase(heard.say_id) or heard.text or f"({heard.say_id})"
+        line = Line(self._now.step.t_ms, "bridge", words, heard.text or words)
+        line.cut_ms = heard.heard_ms if heard.cut else None
+        self._lines[heard.say_id] = line
+        self.story.talk.append(line)
+
+    def _tool(self, wanted: m.ToolWanted) -> None:
+        bar = self._bar(TOOLS, "tool", wanted.name, wanted.arguments)
+        bar.words = wanted.name
+        running = [other for other, _ in self._tools.values() if other.end_ms == -1]
+        bar.row, bar.end_ms = len(running) % 3, -1
+        line = Line(self._now.step.t_ms, "tool", f"{wanted.name}({wanted.arguments})")
+        self._tools[wanted.call_id] = (bar, line)
+        self.story.talk.append(line)
+
+    def _closed_by_us(self, epoch: int) -> None:
+        bar = self._sessions.pop(epoch, None)
+        if bar is not None:
+            bar.end_ms = self._now.step.t_ms
+
+    def _barge_in(self, barge_in: BargeIn) -> None:
+        cut = Cut(
+            barge_in.item_id,
+            barge_in.heard_ms,
+            None,
+            barge_in.received_ms,
+            self.heard.proven_ms(self._name(barge_in.item_id), self._now.before.acked_bytes),
+        )
+        self.story.barge_ins.setdefault(barge_in.at_ms, []).append(cut)
+
+    # --- the end -----------------------------------------------------------------------------------------
+
+    def finish(self) -> Story:
+        story = self.story
+        for bar in story.bars:
+            if bar.end_ms < bar.start_ms:
+                bar.end_ms = story.end_ms
+            next_ms = [part.start_ms for part in self.heard.parts if part.start_ms >= bar.start_ms]
+            room_ms = next_ms[0] if next_ms and bar.kind == LOST else story.end_ms
+            bar.end_ms = max(bar.start_ms, min(bar.end_ms, room_ms))
+        for at_ms, cuts in story.barge_ins.items():
+            for cut in cuts:
+                told = sorted(self._told.get(cut.item_id, []), key=lambda one: abs(one[0] - at_ms))
+                cut.told_ms = told[0][1] if told else None
+        rows = 1 + max((bar.row for bar, _ in self._tools.values()), default=0)
+        for bar, _ in self._tools.values():
+            bar.rows = rows
+        for (lane, item_id), bar in self._spans.items():
+            self._entitle(bar, lane, item_id)
+        for part in self.heard.parts:
+            name = part.owner.name
+            kind = "ours" if part.owner.ours else "heard"
+            bar = Bar(HEARD, kind, part.start_ms, part.end_ms, "")
+            self._entitle(bar, HEARD, name)
+            story.bars.append(bar)
+            line = self._lines.get(name)
+            bar.words = bar.title.partition(" · ")[2] or name
+            if line is not None:
+                if line.cut_ms is not None:
+                    bar.words = f"“{line.heard or ''}…"
+                line.at_ms = min(line.at_ms, part.start_ms)
+                line.latency_ms = self._latency_ms(line) if line.latency_ms is None else line.latency_ms
+        story.points = self._thinned()
+        story.depth = self.heard.thinned(story.end_ms / MOST_TICKS)
+        story.talk.sort(key=lambda line: line.at_ms)
+        return story
+
+    def _entitle(self, bar: Bar, lane: str, name: str) -> None:
+        words = self._words.get(name) or self._phrase(name)
+        bar.title = f"{name} · “{words}”" if words else name
+        if lane == MODEL:
+            bar.detail = f"{self._sizes_ms.get(name, 0):,} ms generated\n{bar.detail}"
+
+    def _phrase(self, say_id: str) -> str:
+        """The words of a sound of ours, if it is one of the phrases: by its name, or else by its length."""
+        phrases = self.story.header.config.phrases
+        named = phrases.get(say_id.partition(":")[0])
+        if named is not None:
+            return named.text
+        size_bytes = self.heard.ours.get(say_id)
+        return next((phrase.text for phrase in phrases.values() if phrase.size_bytes == size_bytes), "")
+
+    def _latency_ms(self, line: Line) -> int | None:
+        """How long after the caller's last word this began, if it is what they waited for."""
+        stops = [bar.end_ms for bar in self._turns.values() if bar.end_ms <= line.at_ms]
+        if not stops or line.who != "model":
+            return None
+        last_ms = max(stops)
+        first = all(
+            other is line or other.who != "model" or not last_ms <= other.at_ms < line.at_ms
+            for other in self.story.talk
+        )
+        return round(line.at_ms - last_ms) if first else None
+
+    # --- drawing -----------------------------------------------------------------------------------------
+
+    def _frame(self) -> str:
+        """The frame (or event) that this followed from, and its line."""
+        step = self._now.step
+        what: Any = step.frame if step.event is None else step.event
+        return f"line {step.line}: {shown(str(what))}"
+
+    def _bar(self, lane: str, kind: str, title: str, detail: str = "") -> Bar:
+        at_ms = self._now.step.t_ms
+        bar = Bar(lane, kind, at_ms, at_ms - 1, title, f"{detail}\n{self._frame()}".strip())
+        self.story.bars.append(bar)
+        return bar
+
+    def _span(self, lane: str, kind: str, name: str) -> Bar:
+        bar = self._spans.get((lane, name))
+        if bar is None:
+            bar = self._spans[lane, name] = self._bar(lane, kind, name)
+        return bar
+
+    def _point(
+        self, lane: str, kind: str, title: str, detail: str = "", *, row: int = 0, rows: int = 1
+    ) -> Point:
+        often = kind in TICKS and lane != MODEL  # the others follow from the model's deltas
+        detail = f"{detail}\n{f'line {self._now.step.line}' if often else self._frame()}"
+        point = Point(lane, kind, self._now.step.t_ms, title, detail.strip(), row, rows)
+        self.story.points.append(point)
+        return point
+
+    def _thinned(self) -> list[Point]:
+        """What comes many times a second, drawn together where nobody could tell it apart: an hour of call
+        has tens of thousands of deltas and marks.
+        """
+        close_ms = max(TICK_MS, self.story.end_ms / MOST_TICKS)
+        thin: list[Point] = []
+        last: dict[tuple[str, str], Point] = {}
+        for point in self.story.points:
+            before = last.get((point.lane, point.kind))
+            if point.kind in TICKS and before is not None and point.at_ms - before.at_ms < close_ms:
+                before.times += 1
+            else:
+                last[point.lane, point.kind] = point
+                thin.append(point)
+        return thin

@@ -1,0 +1,136 @@
+"""Headless Chromium, driven over its own protocol: what a page shows, and what it asks for.
+
+https://chromedevtools.github.io/devtools-protocol/
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+from base64 import b64decode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+from websockets.sync.client import connect
+
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
+    "--disable-dev-shm-usage", "--remote-debugging-port=0",
+)  # fmt: skip
+PATIENCE_S = 30
+
+
+def chromium() -> str | None:
+    """Where it is; None where it is not."""
+    return shutil.which("chromium")
+
+
+class Page:
+    """One tab. `requests` are the URLs that it asked for, `complaints` what it wrote to the console."""
+
+    def __init__(self, socket: Any) -> None:
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self._socket = socket
+        self._count = 0
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            self.command(f"{domain}.enable")
+
+    def command(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Its answer; events that come before it are noted."""
+        self._count += 1
+        self._socket.send(json.dumps({"id": self._count, "method": method, "params": parameters}))
+        while True:
+            message = json.loads(self._socket.recv(timeout=PATIENCE_S))
+            if message.get("id") == self._count:
+                assert "error" not in message, message
+                result: dict[str, Any] = message["result"]
+                return result
+            self._event(message["method"], message["params"])
+
+    def _event(self, method: str, parameters: dict[str, Any]) -> None:
+        if method == "Network.requestWillBeSent":
+            self.requests.append(parameters["request"]["url"])
+        elif method == "Network.webSocketCreated":
+            self.requests.append(parameters["url"])
+        elif method == "Runtime.exceptionThrown":
+            self.complaints.append(parameters["exceptionDetails"]["text"])
+        elif method == "Runtime.consoleAPICalled":
+            self.complaints.append(" ".join(str(one.get("value")) for one in parameters["args"]))
+        elif method == "Log.entryAdded":
+            self.complaints.append(parameters["entry"]["text"])
+
+    def look(self, *, width: int = 1280, height: int = 1000, dark: bool = False) -> None:
+        """How large the window is, and what colours its user likes."""
+        self.command(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.command("Emulation.setEmulatedMedia", features=[scheme])
+
+    def open(self, file: Path) -> None:
+        """Returns when the page says that it is drawn."""
+        self.command("Page.navigate", url=file.as_uri())
+        self.until("document.body && document.body.dataset.drawn === 'yes'")
+
+    def value(self, expression: str) -> Any:
+        """Of a JavaScript expression, awaited if it is a promise."""
+        answer = self.command(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def until(self, expression: str) -> None:
+        """Wait for it to be true."""
+        due_s = time.monotonic() + PATIENCE_S
+        while not self.value(expression):
+            assert time.monotonic() < due_s, f"never came true: {expression}; {self.complaints}"
+            time.sleep(0.02)
+
+    def hover(self, x: float, y: float) -> None:
+        self.command("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
+    def screenshot(self) -> bytes:
+        return b64decode(self.command("Page.captureScreenshot", format="png")["data"])
+
+
+@contextlib.contextmanager
+def browser() -> Iterator[Page]:
+    """A browser of its own, with nothing in it but one empty tab."""
+    path = chromium()
+    assert path is not None
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        process = subprocess.Popen(
+            [path, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            with connect(_tab(Path(profile, "DevToolsActivePort")), max_size=None, proxy=None) as socket:
+                yield Page(socket)
+        finally:
+            process.terminate()
+            process.wait(PATIENCE_S)
+
+
+def _tab(port_file: Path) -> str:
+    """The address of the first tab; the file is written when the browser listens."""
+    due_s = time.monotonic() + PATIENCE_S
+    while not (port_file.is_file() and (lines := port_file.read_text().splitlines())):
+        assert time.monotonic() < due_s, "the browser did not start"
+        time.sleep(0.02)
+    with urlopen(f"http://127.0.0.1:{lines[0]}/json/list") as answer:
+        tabs = json.load(answer)
+    return str(next(tab for tab in tabs if tab["type"] == "page")["webSocketDebuggerUrl"])
