@@ -80,7 +80,9 @@ def response_done(call: Call, event: m.ResponseDone, now_ms: int) -> None:
     if event.status in ("failed", "incomplete"):
         call.out.append(m.Noted(f"response {event.status}", event.why))
     if not muted and (event.status == "failed" or came_to_nothing(call, event, tag)):
-        if not once_more(call, event, now_ms):
+        if ending.leaving(call):
+            ending.not_generated(call, now_ms)
+        elif not once_more(call, event, now_ms):
             return
     elif event.status == "completed":
         call.failures = 0
@@ -98,7 +100,7 @@ def came_to_nothing(call: Call, event: m.ResponseDone, tag: str) -> bool:
         return False
     items = speaking.conversation.items.values()
     made = any(
-        item.received_bytes or item.kind != "message"
+        item.received_bytes or (item.kind != "message" and not ending.leaving(call))
         for item in items
         if item.response_id == event.response_id
     )

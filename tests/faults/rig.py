@@ -15,6 +15,7 @@ from typing import Any, Final
 from bridge.carriers.twilio import Twilio
 from bridge.core import messages as m
 from bridge.doubles.agents import Asked, Output, Speech
+from bridge.doubles.faults import Fault
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import Phone, PhoneOptions
 from bridge.doubles.realtime import RealtimeServer
@@ -38,7 +39,8 @@ WORDS: Final = "alfa bravo charlie delta echo foxtrot golf hotel india juliett"
 MOST_SILENCE_MS: Final = 2_000
 NEVER: Final = ServerOptions(withhold=frozenset({"session.created", "conversation.created"}))
 """A server that takes the socket and says nothing."""
-_GO_ON: Final = bytes([PHRASE_BYTES["restored"]])
+SILENCE: Final = 0xFF
+_GO_ON: Final = PHRASE_BYTES["restored"]
 
 
 def phrases(*without: str) -> dict[str, m.Sound]:
@@ -78,8 +80,27 @@ class Clerk:
         return [number for number, wish in enumerate(wishes, 1) if "Begin the call now" in wish]
 
 
+class MoodyServer(RealtimeServer):
+    """One that refuses client events of some types, once each, with a code; or with None does not answer."""
+
+    def __init__(self, agent: Clerk, options: ServerOptions, moods: list[tuple[str, str | None]]) -> None:
+        super().__init__(agent, options)
+        self._moods = moods
+
+    def receive(self, frame: str | bytes, now_ms: int) -> list[str]:
+        event = json.loads(frame) if self._moods else {"type": ""}
+        mood = next((mood for mood in self._moods if mood[0] == event["type"]), None)
+        if mood is None:
+            return super().receive(frame, now_ms)
+        self._moods.remove(mood)
+        if mood[1] is not None:
+            self._refuse(Fault(mood[1], "not now"), event.get("event_id"))
+        return self.wake(now_ms)
+
+
 class Rig(Rehearsal):
-    """One call. `dials` says what becomes of each attempt in turn; every later one succeeds.
+    """One call. `dials` says what becomes of each attempt in turn; every later one succeeds. `moods` are
+    those of its servers, all together: (type of client event, error code or None).
 
     What the runner does after a close is done here too: the end of a socket that we closed is told a moment
     later.
@@ -92,11 +113,13 @@ class Rig(Rehearsal):
         dials: Sequence[ServerOptions | m.DialFailed] = (),
         options: PhoneOptions | None = None,
         server: ServerOptions | None = None,
+        moods: Sequence[tuple[str, str | None]] = (),
         dial_ms: int = 30,
         session: dict[str, Any] | None = None,
         **config: Any,
     ) -> None:
         self.agent = agent or Clerk()
+        self.moods = list(moods)
         self.outcomes: Iterator[ServerOptions | m.DialFailed] = itertools.chain(
             dials, itertools.repeat(server or ServerOptions())
         )
@@ -172,8 +195,9 @@ class Rig(Rehearsal):
     def story(self) -> list[str]:
         """What the caller heard, in order; an answer or phrase that was cut short says how much of it."""
         told: list[str] = []
-        for value, run in itertools.groupby(byte for byte in self.phone.heard if byte not in (0xFF, STOP)):
-            ms = round(len(list(run)) / 8)
+        each_ms = self.phone.heard[::8].translate(None, bytes([0xFF, STOP]))
+        for value, run in itertools.groupby(each_ms):
+            ms = len(list(run))
             name = next((name for name, byte in PHRASE_BYTES.items() if byte == value), None)
             whole_ms = self._whole_ms(value) - 1 if name is None else LENGTHS_MS[name]
             name = name or f"answer {value}"
@@ -237,7 +261,7 @@ class Rig(Rehearsal):
         if isinstance(outcome, m.DialFailed):
             self.feed(m.DialFailed(epoch, outcome.status, outcome.code, outcome.retry_after_ms))
             return
-        self._new_server = lambda: RealtimeServer(self.agent, outcome)
+        self._new_server = lambda: MoodyServer(self.agent, outcome, self.moods)
         super()._dialled(epoch)
 
     def _do(self, action: m.Action) -> None:
@@ -254,18 +278,19 @@ def longest_silence_while_owed(rig: Rig) -> int:
     answer that broke off in the middle has not been given. A call that has ended owes nothing, nor one whose
     caller was asked to go on.
     """
-    said, heard = rig.phone.recording()
+    said, heard = (sound[::8] for sound in rig.phone.recording())
     longest = silent = 0
-    owed, talking = bool(rig.call.config.greeting), False
-    for at in range(0, len(heard), 8):
-        if said[at : at + 8] != b"\xff" * 8:
+    config = rig.call.config
+    before = config.carried or m.Carried()
+    owed, talking = before.owed or config.resumed or (bool(config.greeting) and not before.items), False
+    for at_ms, (theirs, ours) in enumerate(zip(said, heard, strict=True)):
+        if theirs != SILENCE:
             owed, talking, silent = False, True, 0
             continue
         if talking:
             owed, talking = True, False
-        sound = heard[at : at + 8]
-        silent = silent + 1 if owed and sound == b"\xff" * 8 else 0
+        silent = silent + 1 if owed and ours == SILENCE else 0
         longest = max(longest, silent)
-        if STOP in sound or (sound[:1] == _GO_ON and heard[at + 8 : at + 9] != _GO_ON):
+        if ours == STOP or (ours == _GO_ON and heard[at_ms + 1 : at_ms + 2] != bytes([_GO_ON])):
             owed = False
     return longest

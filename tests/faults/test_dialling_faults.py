@@ -1,4 +1,5 @@
-"""The model cannot be had when the call begins: the caller hears that we are there, and in the end why not."""
+"""The model cannot be had when the call begins: the caller hears that we are there, and in the end why
+not."""
 
 from __future__ import annotations
 
@@ -83,7 +84,7 @@ def test_a_black_hole_at_the_other_end_is_given_up_after_six_seconds() -> None:
 def test_a_slow_dial_is_covered_by_a_filler_after_700_ms() -> None:
     rig = Rig(dial_ms=1_900).play(8_000)
     assert rig.story() == ["filler", "answer 1"]
-    assert [span.at_ms for span in rig.phone.heard_spans][0] == 700
+    assert rig.phone.heard_spans[0].at_ms == 700
 
 
 @pytest.mark.parametrize("code", [1006, 1011, 1012, 1013])
@@ -106,9 +107,8 @@ def test_what_the_caller_says_meanwhile_is_heard_by_the_model_that_comes() -> No
 def test_a_configuration_that_is_refused_ends_in_words() -> None:
     rig = Rig(server=ServerOptions(refuse={"session.update": "invalid_value"})).play(10_000)
     assert (rig.story(), rig.dialled) == (["apology"], [0])
-    assert rig.notes == [
-        "the model is out: the model refused our configuration: invalid_value : Refused, as the script has it."
-    ]
+    why = "invalid_value : Refused, as the script has it."
+    assert rig.notes == [f"the model is out: the model refused our configuration: {why}"]
 
 
 def test_formats_that_are_not_the_phones_end_in_words_not_in_noise() -> None:

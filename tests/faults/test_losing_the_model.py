@@ -1,7 +1,7 @@
 """The model's socket breaks in the middle of a call: the caller hardly notices, and nothing is said twice.
 
-The story of an undisturbed call: greeting (answer 1) from 230 to 1730 ms, the caller speaks from 4000 to 4600,
-answer 2 is heard from 5322 to 6822.
+The story of an undisturbed call: greeting (answer 1) from 230 to 1730 ms, the caller speaks from 4000 to
+4600, answer 2 is heard from 5322 to 6822.
 """
 
 from __future__ import annotations
