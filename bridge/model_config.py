@@ -168,5 +168,7 @@ def laid_over(tree: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in given.items():
         under = result.get(name)
         deeper = isinstance(value, Mapping) and isinstance(under, dict)
+        if deeper and "type" in value and value["type"] != under.get("type", value["type"]):
+            deeper = False  # another type has other fields: µ-law has no rate to keep
         result[name] = laid_over(under or {}, value) if deeper else value
     return result

@@ -48,9 +48,7 @@ async def refusing(status: str, body: bytes = b"", extra: str = "") -> tuple[asy
     return server, f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/realtime", heads
 
 
-async def asked_with(
-    transport: WebSocketTransport | None = None, **given: Any
-) -> tuple[str, Mapping[str, str]]:
+async def asked_with(**given: Any) -> tuple[str, Mapping[str, str]]:
     """Which URL and headers a transport asks its connector for."""
     asked: list[tuple[str, Mapping[str, str]]] = []
 
