@@ -23,6 +23,8 @@ from tests.loops import Run, run
 
 __all__ = ["run"]
 
+pytestmark = pytest.mark.parametrize("run", ["uvloop"], indirect=True)
+
 QUIET = b"\xff" * 8
 
 
@@ -165,7 +167,6 @@ def test_a_session_that_is_lost_and_had_again_and_nonsense_on_both_legs(run: Run
     check(live, lost=1)
 
 
-@pytest.mark.parametrize("run", ["uvloop"], indirect=True)
 def test_many_calls_at_once(run: Run) -> None:
     live = Live(sound=True)
 
