@@ -167,8 +167,13 @@ def laid_over(tree: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(tree)
     for name, value in given.items():
         under = result.get(name)
-        deeper = isinstance(value, Mapping) and isinstance(under, dict)
-        if deeper and "type" in value and value["type"] != under.get("type", value["type"]):
-            deeper = False  # another type has other fields: µ-law has no rate to keep
-        result[name] = laid_over(under or {}, value) if deeper else value
+        if isinstance(value, Mapping) and isinstance(under, dict) and not _other_type(under, value):
+            result[name] = laid_over(under, value)
+        else:
+            result[name] = value
     return result
+
+
+def _other_type(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    """Another type has other fields: µ-law has no rate to keep, semantic_vad no threshold."""
+    return "type" in mine and theirs.get("type", mine["type"]) != mine["type"]
