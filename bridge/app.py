@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from starlette.applications import Starlette
@@ -23,9 +24,9 @@ from .carriers.twilio import Twilio
 from .core import messages as m
 from .direct import take_socket
 from .errors import SignatureError
-from .exchange import Exchange
+from .exchange import RESUMED, Exchange
 from .gates import SPENT, Lobby, Signatures, StreamTokens
-from .intents import ENDED, TRANSFER, Next, Situation
+from .intents import ENDED, HANDOVER, TRANSFER, Next, Situation
 from .settings import Settings
 from .sockets import Socket
 from .webhooks import TooLarge, proven_fields, served_path
@@ -33,6 +34,7 @@ from .webhooks import TooLarge, proven_fields, served_path
 logger = logging.getLogger(__name__)
 
 TOKEN: Final = "token"  # noqa: S105  the parameter's name
+CUT_OFF: Final = "cut off"
 NO_CALL: Final = "a call without CallSid is none of ours\n"
 
 
@@ -102,13 +104,13 @@ class FrontDoor:
             return twiml.no_upstream(self.settings.transfers[fallback], links.after_stream, self.voice)
         return None
 
-    def _connect(self, request: Request, token: str) -> str:
+    def _connect(self, request: Request, token: str, more: Mapping[str, str] = MappingProxyType({})) -> str:
         links = self.links(request)
         return twiml.connect(
             stream_url=links.media_stream,
             action_url=links.after_stream,
             status_url=links.stream_status,
-            parameters={TOKEN: token},
+            parameters={TOKEN: token, **more},
             voice=self.voice,
         )
 
@@ -128,13 +130,19 @@ class FrontDoor:
             call_status=form.get("CallStatus", ""),
             dial_status=form.get("DialCallStatus", ""),
         )
+        before = HANDOVER if self.intents.peek(call_sid) == HANDOVER else CUT_OFF
         step = self.intents.decide(call_sid, situation)
         logger.info("= after the stream: %s", step.then.value, extra={"call_sid": call_sid})
         if step.then is Next.RESUME:
-            await self.exchange.ring(call_sid, form)
+            await self.exchange.ring(call_sid, {**form, RESUMED: before})
+
+        def resume() -> str:
+            token = self.tokens.mint(call_sid, account_sid, again=True)
+            return self._connect(request, token, {RESUMED: before})
+
         document = twiml.after_stream(
             step,
-            resume=lambda: self._connect(request, self.tokens.mint(call_sid, account_sid, again=True)),
+            resume=resume,
             after_url=self.links(request).after_stream,
             targets=self.settings.transfers,
             voice=self.voice,

@@ -59,7 +59,8 @@ class CarrierApi:
     @contextlib.asynccontextmanager
     async def serve(self, port: int = 0) -> AsyncIterator[str]:
         """Serve on loopback while the block runs; gives the base URL."""
-        async with serve_app(Starlette(routes=[Route(ROUTE, self._update, methods=["POST"])]), port) as server:
+        app = Starlette(routes=[Route(ROUTE, self._update, methods=["POST"])])
+        async with serve_app(app, port) as server:
             self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             yield self.url
 

@@ -8,13 +8,17 @@ here) gets a call of its own.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+import msgspec
+
 from .call_control import HURRY_S, CallControl
 from .carriers import Carrier
+from .conversations import Conversations
 from .core import messages as m
 from .core.call import Call
 from .core.messages import Phase
@@ -29,6 +33,8 @@ from .user_side import UserSide
 
 logger = logging.getLogger(__name__)
 
+RESUMED: Final = "resumed"
+"""Among a call's fields: how the stream before this one came to its end, `handover` or `cut off`."""
 MAX_WAITING: Final = 50
 """Calls that may wait, dialled, for a carrier that has not opened its stream yet."""
 
@@ -62,6 +68,7 @@ class Office:
     """What all calls of the process share. `tool_finished(call_sid, call_id)` is told of tools' results."""
 
     control: CallControl = field(default_factory=CallControl)
+    conversations: Conversations = field(default_factory=lambda: Conversations(None))
     health: Health = field(default_factory=Health)
     metrics: Metrics = field(default_factory=Metrics)
     users: UserSide | None = None
@@ -75,6 +82,10 @@ class _Entry:
     runner: Runner = field(init=False)
     claimed: bool = False
     ended: bool = False
+    dirty: bool = False
+    resumed: bool = False
+    forgotten: bool = False
+    """It rang here and was had elsewhere: what becomes of it here says nothing about the call."""
 
 
 class Exchange:
@@ -126,6 +137,7 @@ class Exchange:
         """The webhook came: resolve the agent and dial the model while the phone rings. A retried webhook
         finds the call waiting already.
         """
+        self._let_go_of_stale(call_sid, fields)
         waiting = sum(not entry.claimed for entry in self._entries.values())
         if self._living(call_sid) is not None or waiting >= MAX_WAITING:
             return
@@ -145,15 +157,14 @@ class Exchange:
         of `metrics`, if none may come in now, or if the call has a stream already; of two that are `proven`
         the newer is right.
         """
+        self._let_go_of_stale(call_sid, fields)
         entry, intents = self._living(call_sid), self.office.control.intents
         if entry is not None and entry.claimed:
-            if not proven:
-                return "duplicate"
-            entry.runner.feed(m.CarrierClosed(1006, "a newer stream of this call took its place"))
-            entry = None
-        elif entry is None and proven and intents.peek(call_sid) not in (None, HANDOVER):
+            # The runner takes the newer one. What is intended for a call that is ending stays so.
+            return entry.runner if proven else "duplicate"
+        if entry is None and proven and intents.peek(call_sid) not in (None, HANDOVER):
             return "ended"  # before its stream came, and `/after-stream` says so
-        elif entry is None and (refusal := self.refusal) is not None:
+        if entry is None and (refusal := self.refusal) is not None:
             return refusal
         entry = entry or self._make(call_sid, fields)
         entry.claimed = True
@@ -182,20 +193,21 @@ class Exchange:
             return False
         return True
 
-    def hand_over(self) -> None:
-        """The calls that are left go to another process: each stream is closed, its intent says why, and
-        `/after-stream` opens it again where calls are taken.
+    def hand_over(self, within_ms: int) -> None:
+        """The calls that are left go to another process, each at its next turn boundary and at the latest in
+        `within_ms`: its stream is closed, the intent says why, and `/after-stream` opens it again where calls
+        are taken.
         """
         for entry in list(self._entries.values()):
-            if entry.claimed and not entry.ended:
-                self.office.control.note(entry.call_sid, HANDOVER)
-                entry.runner.feed(m.CarrierClosed(1001, "handed over to another process"))
+            if not entry.ended:
+                entry.runner.feed(m.HandOver(within_ms))
 
     async def shut_down(self, timeout_s: float = 1.0) -> None:
         """End every call politely, at once, and wait for the sockets to go."""
         self.draining = True
         self.office.control.part_s = HURRY_S
         for entry in list(self._entries.values()):
+            entry.forgotten = not entry.claimed
             entry.runner.feed(m.ShutDown())
         await self.drained(timeout_s)
 
@@ -205,10 +217,19 @@ class Exchange:
         entry = self._entries.get(call_sid)
         return None if entry is None or entry.ended else entry
 
+    def _let_go_of_stale(self, call_sid: str, fields: Mapping[str, str]) -> None:
+        """A call that has rung here, was had by another process and goes on here: the one that waits since
+        the first ring would greet, and knows nothing of what was said.
+        """
+        entry = self._living(call_sid)
+        if entry is not None and RESUMED in fields and not entry.claimed and not entry.resumed:
+            entry.forgotten = True
+            entry.runner.feed(m.ShutDown())
+
     def _make(self, call_sid: str, fields: Mapping[str, str]) -> _Entry:
         making, office = self._making, self.office
-        config = making.config(fields) if office.users is None else office.users.config(call_sid)
-        entry = _Entry(call_sid, fields.get("AccountSid", ""))
+        config = self._config(call_sid, fields)
+        entry = _Entry(call_sid, fields.get("AccountSid", ""), resumed=RESUMED in fields)
         runner = entry.runner = Runner(
             Call(config),
             making.carrier(),
@@ -228,23 +249,66 @@ class Exchange:
             observer.call_began(call_sid)
         return entry
 
+    def _config(self, call_sid: str, fields: Mapping[str, str]) -> m.CallConfig:
+        users = self.office.users
+        config = self._making.config(fields) if users is None else users.config(call_sid)
+        # So that calls which lose the model together do not all dial again at the same moment.
+        seed = int.from_bytes(hashlib.blake2b(call_sid.encode(errors="replace"), digest_size=3).digest())
+        if RESUMED not in fields:
+            return msgspec.structs.replace(config, jitter_seed=seed)
+        carried = self.office.conversations.find(call_sid)
+        cut_off = carried is None or fields[RESUMED] != HANDOVER
+        return msgspec.structs.replace(config, jitter_seed=seed, carried=carried, resumed=cut_off)
+
     def _did(self, entry: _Entry, action: m.Action, now_ms: int) -> None:
         call_sid, office = entry.call_sid, self.office
         ended = isinstance(action, m.Ended) and not entry.ended
         match action:
-            case m.NoteIntent():
+            case m.NoteIntent() if not entry.forgotten and (entry.claimed or action.intent != HANDOVER):
                 office.control.note(call_sid, action.intent)
+            case m.HandedOver() if entry.claimed:
+                office.conversations.keep(call_sid, action.carried)
+            case m.Turn() | m.Spoken():
+                self._dirty(entry)
             case m.ClearPlayout():
                 office.metrics.barge_in_stopped(entry.runner.since_gate_s)
             case m.Ended() if ended:
                 entry.ended = True
                 office.control.ended(call_sid, action)
+                self._settle(entry)
                 office.health.money.spend(entry.runner.call.stats.cost_micro_usd)
         for observer in self.observers:
             observer.call_did(call_sid, action, now_ms)
         if isinstance(action, m.Ended) and ended:
             for observer in self.observers:
                 observer.call_ended(call_sid, action, entry.runner.call.stats)
+
+    def _dirty(self, entry: _Entry) -> None:
+        """Something was said. Kept when the event that runs is through: until then the core is not to be
+        asked.
+        """
+        if not entry.dirty:
+            entry.dirty = True
+            asyncio.get_running_loop().call_soon(self._keep, entry)
+
+    def _keep(self, entry: _Entry) -> None:
+        entry.dirty = False
+        if not entry.ended:
+            runner = entry.runner
+            self.office.conversations.keep(entry.call_sid, runner.call.carried(runner.now_ms()))
+
+    def _settle(self, entry: _Entry) -> None:
+        """The call is over here. What was said is needed only if it may go on elsewhere; of a call whose
+        stream never came here, somebody else knows.
+        """
+        if entry.forgotten or not entry.claimed:
+            return
+        intent = self.office.control.intents.peek(entry.call_sid)
+        if intent is None:
+            runner = entry.runner
+            self.office.conversations.keep(entry.call_sid, runner.call.carried(runner.now_ms()))
+        elif intent != HANDOVER:
+            self.office.conversations.forget(entry.call_sid)
 
     def _gone(self, entry: _Entry) -> None:
         if self._entries.get(entry.call_sid) is entry:

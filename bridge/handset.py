@@ -72,11 +72,14 @@ class Handset:
         return await self.open(stream.get("url", ""), parameters)
 
     async def open(
-        self, url: str, parameters: dict[str, str], *, stream_sid: str = f"MZ{1:032x}"
+        self, url: str, parameters: dict[str, str], *, stream_sid: str = f"MZ{1:032x}", spoken_ms: int = 0
     ) -> Simulation:
-        """Open the stream as the carrier would: signed over its `wss://` URL."""
+        """Open the stream as the carrier would: signed over its `wss://` URL. `spoken_ms` of the speech have
+        been said before.
+        """
+        speech = self.speech[spoken_ms * 8 :]
         phone = self.make(
-            self.call_sid, self.account_sid, stream_sid, parameters, self.speech, options=self.options
+            self.call_sid, self.account_sid, stream_sid, parameters, speech, options=self.options
         )
         return await connect_phone(url, phone, self._signature(self._public(url, "ws"), {}))
 

@@ -8,6 +8,7 @@ reports on them, asks the `<Connect action>` what comes next, lets itself be end
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import time
 import urllib.parse
@@ -180,7 +181,9 @@ class PhoneCall:
         sid = f"MZ{len(self.streams) + 1:032x}"
         order = None
         try:
-            simulation = await self.handset.open(url, parameters, stream_sid=sid)
+            # Callers speak on, whether a stream is there or not.
+            spoken_ms = self._now_ms() - self.streams[0][0] if self.streams else 0
+            simulation = await self.handset.open(url, parameters, stream_sid=sid, spoken_ms=spoken_ms)
         except DialError as error:
             self._note(Kind.STREAM_REFUSED, str(error))
             self._tell(stream, at, sid, StreamEvent="stream-error", StreamError=f"31920 {error}")
@@ -275,7 +278,8 @@ class PhoneCall:
             task.add_done_callback(self._told.discard)
 
     async def _post(self, url: str, fields: dict[str, str]) -> None:
-        await self.handset.post(url, {"CallStatus": "in-progress", **fields})
+        with contextlib.suppress(WebhookFailed):  # and nobody is told if it could not be delivered
+            await self.handset.post(url, {"CallStatus": "in-progress", **fields})
 
     def _reach(self, url: str) -> str:
         """Where a URL that the server made from its public name is: at the address that was dialled."""
@@ -289,8 +293,11 @@ class PhoneCall:
 
     # --- the account -------------------------------------------------------------------------------------
 
+    def _now_ms(self) -> int:
+        return int((time.monotonic() - self._began_s) * 1000)
+
     def _note(self, kind: Kind, detail: str = "") -> int:
-        at_ms = int((time.monotonic() - self._began_s) * 1000)
+        at_ms = self._now_ms()
         self.steps.append(Step(at_ms, kind, detail))
         return at_ms
 

@@ -57,7 +57,7 @@ class _UpstreamLeg:
 
 _Parse = Callable[[str | bytes], m.Event | None]
 _Fed = tuple[m.Event | None, _Parse | None, str, str | bytes, int]
-"""An event; or a frame, with who reads it, its door and its epoch."""
+"""An event; or a frame, with who reads it, its door and its epoch (0 for a call's first carrier stream)."""
 
 
 class Runner:
@@ -98,6 +98,7 @@ class Runner:
         self._born_s = self._loop.time()
         self._last_ms = 0
         self._carrier_socket: Socket | None = None
+        self._stream = 0
         self._carrier_open = False
         self._upstreams: dict[int, _UpstreamLeg] = {}
         self._feeding = False
@@ -119,16 +120,27 @@ class Runner:
 
     def attach(self, socket: Socket, frames: list[str | bytes]) -> None:
         """Take the carrier's socket; `frames` were read from it already (its `start` among them) and come
-        first.
+        first. If there is one already, the carrier has opened another stream of the same call: the newer one
+        counts, and what still comes of the older means nothing.
         """
-        self._carrier_socket = socket
+        if self._over:
+            socket.close(self._close_code)
+            return
+        former, self._carrier_socket = self._carrier_socket, socket
         self._carrier_open = True
-        for frame in frames:
-            self._carrier_frame(frame)
-        socket.start(self._carrier_frame, self._carrier_closed)
+        if former is not None:
+            former.start(_not_heard, _not_heard)
+            former.close()
+            self._stream += 1
+            self.carrier = type(self.carrier)()
+        parse, stream = self.carrier.parse, self._stream
 
-    def _carrier_frame(self, frame: str | bytes) -> None:
-        self._take((None, self.carrier.parse, "carrier", frame, 0))
+        def frame_came(frame: str | bytes) -> None:
+            self._take((None, parse, "carrier", frame, stream))
+
+        for frame in frames:
+            frame_came(frame)
+        socket.start(frame_came, self._carrier_closed)
 
     def _carrier_closed(self, code: int, reason: str) -> None:
         self._carrier_open = False
@@ -405,6 +417,10 @@ class Runner:
     def _check_closed(self) -> None:
         if self._over and not self._carrier_open and not self._upstreams and not self.closed.done():
             self.closed.set_result(None)
+
+
+def _not_heard(*_what: object) -> None:
+    """Takes the frames and the end of a stream that a newer one replaced."""
 
 
 _TO_LEG: dict[type[m.Action], Callable[[Runner, Any, int], None]] = {

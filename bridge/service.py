@@ -22,6 +22,7 @@ from .app import create_app as routes
 from .call_control import CallControl
 from .carrier_rest import CarrierRest
 from .carriers.twilio import Twilio
+from .conversations import Conversations
 from .direct import UVICORN_PROTOCOLS
 from .errors import ConfigError
 from .exchange import Exchange, Making, Observer, Office
@@ -42,6 +43,8 @@ logger = logging.getLogger(__name__)
 
 HAND_OVER_S: Final = 12.0
 STOP_S: Final = 3.0
+HANDED_OVER_MS: Final = 500
+"""Between the last moment for a turn boundary and the stop: for the close handshakes."""
 WS_MAX_BYTES: Final = 64 * 1024
 """Before the hand-over only: no carrier frame is larger, and a `start` with every parameter allowed still
 fits."""
@@ -71,6 +74,7 @@ class Service:
         reports = Reports(metrics, _on_end(users), quiet=lambda: health.breaker.is_open)
         self.office = Office(
             control=CallControl(Intents(settings.journal), _rest(settings), fallback=settings.fallback),
+            conversations=Conversations(settings.journal and settings.journal.parent / "conversations"),
             health=health,
             metrics=metrics,
             users=users,
@@ -107,6 +111,7 @@ class Service:
         if self.office.users is not None and self._awake:
             self.office.users.close()
         self.office.control.close()
+        self.office.conversations.close()
         if self.recordings is not None:
             self.recordings.close()
 
@@ -275,8 +280,9 @@ async def drain(exchange: Exchange, seconds: float) -> None:
     hand_over_s = max(0.0, seconds - HAND_OVER_S)
     if await exchange.drained(hand_over_s):
         return
-    exchange.hand_over()
-    await exchange.drained(stop_s - hand_over_s)
+    left_s = stop_s - hand_over_s
+    exchange.hand_over(max(0, int(left_s * 1000) - HANDED_OVER_MS))
+    await exchange.drained(left_s)
 
 
 async def _interrupted(asked: asyncio.Queue[signal.Signals]) -> None:

@@ -75,6 +75,7 @@ FLOORS: dict[str, int] = {
     "carrier_api": 5,
     "carrier_rest": 5,
     "cli": 5,
+    "conversations": 5,
     "exchange": 5,
     "gates": 5,
     "handset": 5,

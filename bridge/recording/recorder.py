@@ -56,7 +56,9 @@ class Recorder:
         self._sink: Callable[[str], None] | None = sink
         self._sound = sound
         self._least = None if sound else LEAST_CHARACTERS
-        self._carrier = CARRIERS[header.carrier]()
+        self._new_carrier = CARRIERS[header.carrier]
+        self._carrier = self._new_carrier()
+        self._stream = 0
         self._shapes = Shapes()
         self._now_ms = 0
         # The run that is being written, and when it began.
@@ -78,7 +80,9 @@ class Recorder:
     # --- what came in ------------------------------------------------------------------------------------
 
     def came(self, now_ms: int, door: str, frame: str | bytes, epoch: int = 0) -> None:
-        """A frame was read from a socket; `epoch` is that of the upstream session, 0 for the carrier."""
+        """A frame was read from a socket; `epoch` is that of the upstream session. The carrier's streams are
+        counted from 0; nearly always there is one.
+        """
         if self._awaiting:
             self._settle()
         if type(frame) is str:
@@ -139,6 +143,8 @@ class Recorder:
         self._flush()
         self._now_ms = now_ms
         if door == "carrier":
+            if epoch > self._stream:
+                self._stream, self._carrier = epoch, self._new_carrier()
             # Its adapter takes secrets and numbers out. A frame that it refuses is another one without them;
             # then what it said of the frame is written down in its place.
             shown = self._carrier.redact(frame)

@@ -53,7 +53,9 @@ class Stage:
             if name not in table:
                 raise ConfigError(f"this recording is of {name!r}, which this phonebridge does not know")
         self.call = parts.call(header.config)
-        self._carrier = parts.carriers[header.carrier]()
+        self._new_carrier = parts.carriers[header.carrier]
+        self._carrier = self._new_carrier()
+        self._stream = 0
         self._vendor = parts.upstreams[header.upstream]
         self._upstreams: dict[int, Upstream] = {}
         self._reachable: set[int] = set()
@@ -70,6 +72,8 @@ class Stage:
         if event is None:
             try:
                 if step.door == "carrier":
+                    if step.epoch > self._stream:  # the carrier opened another stream of this call
+                        self._stream, self._carrier = step.epoch, self._new_carrier()
                     event = self._carrier.parse(step.frame or "")
                 else:
                     self._reachable.add(step.epoch)

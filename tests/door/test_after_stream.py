@@ -1,0 +1,198 @@
+"""When a stream is over that nobody wanted to end: the call goes on, and the caller is told once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.agent import Agent
+from bridge.conversations import Conversations
+from bridge.core import messages as m
+from bridge.doubles.agents import Parrot, Scripted, Speech
+from bridge.doubles.tones import marked, tone
+from bridge.phone_call import Kind, PhoneCall
+from bridge.recording import describe, replay
+from bridge.sockets import dial
+from bridge.sounds import load
+from tests.door.rig import DESK, Door, door, kinds, run, until
+from tests.door.test_strangers import SID, Stranger, signed, webhook_token
+
+FIRST = marked(1, 600)
+SECOND = marked(2, 600)
+AGENT = Agent("Answer.", greeting="Hello.")
+
+
+def silence(ms: int) -> bytes:
+    return b"\xff" * (8 * ms)
+
+
+def lose(call: PhoneCall) -> None:
+    """The carrier's socket breaks, without a word."""
+    simulation = call.streams[-1][1]
+    simulation.send(call.phone.drop(simulation.now_ms()))
+
+
+def items(house: Door, session: int) -> list[tuple[str, str]]:
+    """What we put into the conversation of that session: role and text."""
+    found = []
+    for frame in house.servers()[session].got:
+        event = json.loads(frame)
+        if event["type"] == "conversation.item.create" and event["item"]["type"] == "message":
+            found.append((event["item"]["role"], event["item"]["content"][0]["text"]))
+    return found
+
+
+def test_a_stream_that_is_lost_is_opened_again_and_the_conversation_goes_on() -> None:
+    async def main() -> None:
+        mind = Parrot(FIRST, "Hello, who is there?")
+        async with door(mind, AGENT, server={"transcribe": lambda _item: "It is me"}) as house:
+            call = house.dial(house.caller(silence(1_200) + tone(400) + silence(3_000)))
+            await until(lambda: call.streaming.is_set() and FIRST in call.phone.heard)
+            await until(lambda: any(isinstance(one, m.Turn) for one in did(house, call)))
+            await asyncio.sleep(0.6)
+            lose(call)
+            await until(lambda: len(call.streams) == 2)
+            await until(lambda: load("restored") in call.phone.heard)
+            told = items(house, 1)
+            assert ("user", "It is me") in told
+            assert ("assistant", "Hello, who is there?") in told
+            call.hang_up()
+            await until(lambda: call.over)
+            assert kinds(call) == [
+                Kind.ASKED, Kind.STREAM, Kind.STREAM_OVER, Kind.ASKED, Kind.STREAM, Kind.STREAM_OVER,
+                Kind.CALLER_LEFT,
+            ]  # fmt: skip
+            assert FIRST not in call.phone.heard, "nobody is greeted twice"
+
+    run(main())
+
+
+def did(house: Door, call: PhoneCall) -> list[m.Action]:
+    return house.log.did.get(call.handset.call_sid, [])
+
+
+@pytest.mark.parametrize("fallback", [None, "front desk"])
+def test_after_three_of_those_the_call_is_given_up(fallback: str | None) -> None:
+    async def main() -> None:
+        async with door(Parrot(FIRST), AGENT, fallback=fallback) as house:
+            call = house.dial(house.caller())
+            for number in range(4):
+                await until(lambda number=number: len(call.streams) == number + 1 and call.streaming.is_set())
+                await until(lambda: call.phone.received_bytes)
+                lose(call)
+            await until(lambda: call.over)
+            assert len(call.streams) == 4
+            assert call.reached == ([DESK] if fallback else [])
+            assert Kind.SAID in kinds(call)[-4:]
+            assert kinds(call)[-1] is Kind.HUNG_UP
+
+    run(main())
+
+
+def test_a_call_that_is_handed_over_goes_on_as_if_nothing_had_been() -> None:
+    """No phrase, no greeting: the caller hears nothing of it."""
+
+    async def main() -> None:
+        async with door(Parrot(FIRST, "Hello, who is there?"), AGENT) as house:
+            call = house.dial(house.caller(silence(1_000) + tone(400) + silence(5_000)))
+            await until(lambda: call.streaming.is_set() and FIRST in call.phone.heard)
+            house.service.exchange.hand_over(3_000)
+            await until(lambda: len(call.streams) == 2)
+            await until(lambda: len(house.servers()) == 2 and items(house, 1))
+            assert ("assistant", "Hello, who is there?") in items(house, 1)
+            await asyncio.sleep(0.5)
+            call.hang_up()
+            await until(lambda: call.over)
+            assert load("restored") not in call.phone.heard
+            assert FIRST not in call.phone.heard
+            ended, _ = house.log.ended[call.handset.call_sid]
+            assert ended.reason is m.Reason.CALLER_HUNG_UP
+
+    run(main())
+
+
+def test_a_draining_process_lets_the_carrier_ask_again_elsewhere() -> None:
+    """Pause and redirect, not a second stream here; eight times at most, then an apology."""
+
+    async def main() -> None:
+        async with door(Parrot(FIRST), AGENT) as house:
+            call = house.dial(house.caller())
+            await until(lambda: call.streaming.is_set() and call.phone.received_bytes)
+            house.service.exchange.draining = True
+            house.service.exchange.hand_over(0)
+            await until(lambda: call.over, 20)
+            assert len(call.streams) == 1
+            assert kinds(call).count(Kind.PAUSE) == 8
+            assert kinds(call)[-2:] == [Kind.SAID, Kind.HUNG_UP]
+
+    run(main())
+
+
+def test_the_newer_stream_of_a_call_counts(tmp_path: Path) -> None:
+    """The old one is a socket that nobody reads any more, and we do not know it yet. The model stays; what is
+    recorded replays.
+    """
+
+    async def main() -> None:
+        async with door(Scripted([Speech(FIRST, "one")]), AGENT, recordings=tmp_path) as house:
+            older = Stranger(await dial(house.stream, signed(house.stream)))
+            older.start({"token": await webhook_token(house)})
+            await until(lambda: any(len(frame) > 200 for frame in older.got))
+            handset, fields = house.handset(call_sid=SID), {"CallStatus": "in-progress"}
+            document = await handset.webhook(f"{house.base}/after-stream", fields)
+            parameters = {p.get("name", ""): p.get("value", "") for p in document.iterfind(".//Parameter")}
+            newer = Stranger(await dial(house.stream, signed(house.stream)))
+            newer.frames.stream_sid = f"MZ{6:032x}"
+            newer.start(parameters)
+            await newer.speaks(1.0)
+            assert not newer.closed.done()
+            assert older.closed.done()
+            assert len(house.upstream.sessions) == 1
+            assert m.Noted("newer stream", "the call goes on over it") in house.log.did[SID]
+            newer.socket.send(newer.frames.stop())
+            await newer.closed
+            await until(lambda: SID in house.log.ended)
+
+    run(main())
+    for path in tmp_path.iterdir():
+        lines = path.read_text().splitlines()
+        result = replay(lines, strict=True)
+        assert result.difference is None, describe(result.difference)
+    assert sum('"epoch":1' in line and '"from":"carrier"' in line for line in lines) >= 1
+
+
+def test_what_was_said_outlives_the_process_and_nobody_else_may_read_it(tmp_path: Path) -> None:
+    carried = m.Carried(items=(m.CarriedItem("user", "It is me"),), owed=True)
+    before = Conversations(tmp_path / "kept")
+    before.keep("CA1", m.Carried())
+    before.keep("CA1", carried)
+    before.keep("CA2", carried)
+    assert before.find("CA1") == carried
+    before.forget("CA2")
+    before.close()
+    [path] = (tmp_path / "kept").iterdir()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert "CA1" not in path.name
+    after = Conversations(tmp_path / "kept")
+    assert after.find("CA1") == carried
+    assert after.find("CA2") is None
+    late = Conversations(tmp_path / "kept", now=lambda: path.stat().st_mtime + 601)
+    assert late.find("CA1") is None
+
+
+def test_a_folder_that_cannot_be_written_costs_nothing_but_a_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "kept").write_text("a file")
+    kept: Any = Conversations(tmp_path / "kept")
+    for number in range(3):
+        kept.keep(f"CA{number}", m.Carried())
+    kept.close()
+    assert kept.find("CA1") == m.Carried()
+    assert len(caplog.messages) == 1
+    assert Conversations(tmp_path / "kept").find("CA1") is None
