@@ -1,0 +1,86 @@
+"""Somebody else's client against our embedded server: `openai-agents`, in a Python of its own.
+
+Its pins are not ours, so it lives in a virtual environment that `scripts/independent-client` makes. Without
+one this is skipped, and says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.doubles.agents import FrontDesk
+from bridge.doubles.options import ServerOptions
+from bridge.doubles.realtime import RealtimeServer
+from bridge.simulators import EmbeddedUpstream
+from tests.upstreams.published import client_event, server_event
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON = Path(os.environ.get("AGENTS_PYTHON") or ROOT / ".venv-agents" / "bin" / "python")
+CLIENT = Path(__file__).with_name("agents_client.py")
+
+
+class Keeping(RealtimeServer):
+    """Keeps every event it emits."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.said: list[dict[str, Any]] = []
+
+    def _drain(self) -> list[str]:
+        out = super()._drain()
+        self.said += [json.loads(frame) for frame in out]
+        return out
+
+
+def why_not() -> str | None:
+    """Why the client cannot be had here; None if it can."""
+    if not PYTHON.exists():
+        return "no .venv-agents here: scripts/independent-client makes it"
+    asked = subprocess.run(
+        [PYTHON, "-c", "import agents.realtime"], capture_output=True, text=True, check=False
+    )
+    return asked.stderr.strip().rpartition("\n")[2] or "it cannot be imported" if asked.returncode else None
+
+
+async def conversation(server: Keeping) -> dict[str, Any]:
+    async with EmbeddedUpstream(lambda: server).serve() as url:
+        client = await asyncio.create_subprocess_exec(
+            str(PYTHON), str(CLIENT), f"{url}?model=gpt-realtime-2.1",
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            env={"PATH": os.environ.get("PATH", ""), "OPENAI_AGENTS_DISABLE_TRACING": "1"},
+        )  # fmt: skip
+        out, errors = await asyncio.wait_for(client.communicate(), 60)
+    assert client.returncode == 0, errors.decode()
+    sys.stdout.write(errors.decode())
+    result: dict[str, Any] = json.loads(out.decode().strip().rpartition("\n")[2])
+    return result
+
+
+@pytest.mark.independent
+def test_greeting_turn_tool_call_and_barge_in_without_one_error() -> None:
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    server = Keeping(FrontDesk({}), ServerOptions(latency_ms=20))
+    result = asyncio.run(conversation(server))
+    assert result["wrong"] == []
+    got = result["got"]
+    for kind in ("audio", "audio_done", "turn_started", "item_updated", "function_call"):
+        assert kind in got, kind
+    assert "audio_interrupted" in got
+    assert "input_audio_transcription_completed" in got
+    assert server.errors == []
+    assert server.truncations, "the barge-in was told to the server"
+    for event in server.said:
+        server_event(event)
+    for event in server.log:
+        if event["type"] != "input_audio_buffer.append":
+            client_event(json.dumps(event))
