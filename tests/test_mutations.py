@@ -128,7 +128,7 @@ MUTATIONS = [
     Mutation(
         "the words of a cut item are not cut",
         "core.conversation",
-        "if not self.cut or self.heard_ms is None:",
+        "if heard_ms is None:",
         "if True:",
         "barge-in-one-item",
     ),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bridge.recording import describe, replay
+from bridge.recording.header import read_header
 from tests.replays.scenarios import SCENARIOS
 
 FOLDER = Path(__file__).parent / "replays"
@@ -19,7 +20,10 @@ def test_it_replays_exactly(file: Path) -> None:
     lines = file.read_text(encoding="utf-8").splitlines()
     result = replay(lines, strict=True)
     assert result.difference is None, f"{describe(result.difference)}\n{ANEW}"
-    assert result.outputs == lines
+    assert result.outputs[1:] == lines[1:]
+    assert read_header(result.outputs[0]) == read_header(
+        lines[0]
+    )  # which may have been written with fewer fields
     assert (result.torn, result.truncated) == (False, None)
 
 

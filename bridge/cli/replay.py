@@ -1,12 +1,39 @@
-"""`phonebridge replay FILE…`: recordings, exactly."""
+"""`phonebridge replay FILE…`: recordings, exactly; and shorter ones made of them."""
 
 from __future__ import annotations
 
+import json
+import re
+import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+
+from ..errors import ConfigError
+from .recordings import read_recording, write_recording
+
+SUFFIX = ".call.jsonl"
+_SPAN = re.compile(r"(\d*\.?\d*):(\d*\.?\d*)")
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """What is to be made of the recordings, besides replaying them."""
+
+    strict: bool
+    accept: bool
+    minimize: bool
+    mask: bool
+    trim_ms: tuple[int, int | None] | None
+    out: Path | None
+
+    @property
+    def makes_another(self) -> bool:
+        return self.minimize or self.mask or self.trim_ms is not None
 
 
 def replay(
@@ -14,20 +41,127 @@ def replay(
     strict: Annotated[
         bool, typer.Option(help="Compare every frame, not only those that bear the truth.")
     ] = False,
+    accept: Annotated[
+        bool, typer.Option(help="After a wanted change: write what follows now into the recording.")
+    ] = False,
+    trim: Annotated[
+        str | None,
+        typer.Option(
+            help="Seconds A:B of the call, and its beginning, into another recording.", metavar="A:B"
+        ),
+    ] = None,
+    mask: Annotated[bool, typer.Option(help="Everybody's words taken out, into another recording.")] = False,
+    minimize: Annotated[
+        bool, typer.Option(help="The shortest inputs that still differ, into another recording.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the other recording goes; default: next to the first.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="What was found, as JSON.")] = False,
 ) -> None:
     """Feed a recording's inputs at their times and compare what comes out; exit 1 at the first difference,
-    shown.
+    shown. Sound, network and user code take no part.
     """
+    how = _How(strict, accept, minimize, mask, None if trim is None else span_ms(trim), out)
+    if sum((accept, minimize, mask, trim is not None)) > 1:
+        raise ConfigError("one of --accept, --trim, --mask and --minimize at a time")
+    if out is not None and (len(files) != 1 or not how.makes_another):
+        raise ConfigError("--out says where --trim, --mask or --minimize of one recording goes")
+    console = Console(stderr=as_json, highlight=False, soft_wrap=True)
+    found = [_one(file, how, console) for file in files]
+    if as_json:
+        print(json.dumps(found))
+    raise typer.Exit(0 if all(one["same"] or one["accepted"] for one in found) else 1)
+
+
+def span_ms(text: str) -> tuple[int, int | None]:
+    """`A:B` in seconds; without A from the beginning, without B to the end. Raises ConfigError for anything
+    else.
+    """
+    found = _SPAN.fullmatch(text)
+    if found is not None:
+        from_ms = round(float(found[1] or 0) * 1000)
+        to_ms = round(float(found[2]) * 1000) if found[2] else None
+        if to_ms is None or to_ms > from_ms:
+            return from_ms, to_ms
+    raise ConfigError(f"--trim wants A:B in seconds, such as 12.5:40, and not {text!r}")
+
+
+def _one(file: Path, how: _How, console: Console) -> dict[str, Any]:
     from ..recording import describe
     from ..recording import replay as replay_lines
 
-    console = Console()
-    failed = 0
-    for file in files:
-        result = replay_lines(file.read_text(encoding="utf-8").splitlines(), strict=strict)
-        if result.difference is None:
-            console.print(f"[green]same[/]  {file}", highlight=False)
-        else:
-            failed += 1
-            console.print(f"[red]differs[/]  {file}\n{describe(result.difference)}", highlight=False)
-    raise typer.Exit(1 if failed else 0)
+    lines = read_recording(file)
+    began_s = time.perf_counter()
+    try:
+        result = replay_lines(lines, strict=how.strict)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from error
+    took_s = time.perf_counter() - began_s
+    difference = result.difference
+    told: dict[str, Any] = {
+        "file": str(file),
+        "same": difference is None,
+        "accepted": False,
+        "steps": result.steps,
+        "call_ms": result.end_ms,
+        "took_ms": round(took_s * 1000),
+    }
+    if difference is None:
+        speed = f"{result.end_ms / 1000:,.1f} s of call in {took_s:.2f} s"
+        console.print(f"[green]same[/]     {escape(str(file))}  ({speed})")
+    else:
+        told["difference"] = {
+            "line": difference.line,
+            "at_ms": difference.t_ms,
+            "expected": difference.expected,
+            "got": difference.got,
+        }
+        console.print(f"[red]differs[/]  {escape(str(file))}\n{escape(describe(difference))}")
+    for how_it_ends in (result.truncated and f"it was cut short: {result.truncated}", result.torn and "torn"):
+        if how_it_ends:
+            console.print(f"         its end is missing: {escape(str(how_it_ends))}")
+    if how.accept:
+        told["accepted"] = _accept(file, lines, result.outputs, console)
+    elif how.makes_another:
+        told["written"] = _another(file, lines, how, console, same=difference is None)
+    return told
+
+
+def _accept(file: Path, lines: list[str], outputs: list[str], console: Console) -> bool:
+    if outputs == lines:
+        return False
+    write_recording(file, outputs)
+    changed = sum(1 for line in outputs if line not in set(lines))
+    console.print(f"[yellow]accepted[/] {escape(str(file))}: {changed} lines are others now")
+    return True
+
+
+def _another(file: Path, lines: list[str], how: _How, console: Console, *, same: bool) -> str | None:
+    """Write the other recording. Returns where it is; None when there is none to be made."""
+    from ..recording.editing import minimized, trimmed
+    from ..recording.masking import masked
+
+    made: list[str] | None
+    if how.minimize:
+        name = "minimal"
+        with console.status("leaving things out") as status:
+            made = minimized(
+                lines,
+                strict=how.strict,
+                progress=lambda left: status.update(f"leaving things out: {left:,} steps are left"),
+            )
+        if made is None:
+            console.print("         nothing differs, so there is nothing to minimize")
+            return None
+    elif not same:
+        raise ConfigError(f"{file} does not replay: --accept it, or --minimize it, before it is changed")
+    elif how.mask:
+        name, made = "masked", masked(lines)
+    else:
+        from_ms, to_ms = how.trim_ms or (0, None)
+        name, made = "trimmed", trimmed(lines, from_ms, to_ms)
+    out = how.out or file.with_name(f"{file.name.removesuffix(SUFFIX)}.{name}{SUFFIX}")
+    write_recording(out, made)
+    console.print(f"[cyan]{name:<8}[/] {escape(str(out))}: {len(made)} of {len(lines)} lines")
+    return str(out)
