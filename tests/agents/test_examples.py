@@ -38,9 +38,9 @@ def example(name: str) -> ModuleType:
     return module
 
 
-def test_there_are_six_and_each_fits_a_screen() -> None:
+def test_there_are_seven_and_each_fits_a_screen() -> None:
     lines = {path.stem: len(path.read_text(encoding="utf-8").splitlines()) for path in EXAMPLES}
-    assert list(lines) == ["handler", "handoff", "menu", "mounted", "prompt", "tools"]
+    assert list(lines) == ["handler", "handoff", "menu", "mounted", "prompt", "realtime_client", "tools"]
     assert max(lines.values()) < 60
 
 
