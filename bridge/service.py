@@ -200,12 +200,12 @@ def _on_end(users: UserSide | None) -> Callable[[str, Mapping[str, Any]], None] 
     return None if users is None else users.summarise
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, backlog: int = 2048) -> socket.socket:
     """A listening socket whose accepted sockets can't be stalled: bounds are inherited. Port 0 takes a free
-    one. Raises `ConfigError` where nobody can listen.
+    one; so many connections may wait to be accepted. Raises `ConfigError` where nobody can listen.
     """
     try:
-        sock = socket.create_server((host, port), backlog=2048, reuse_port=False)
+        sock = socket.create_server((host, port), backlog=backlog, reuse_port=False)
     except OSError as error:
         why = f"{host}:{port} cannot be listened on: {error.strerror or error}"
         raise ConfigError(f"{why}; name another by PORT and HOST") from error

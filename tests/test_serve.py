@@ -14,6 +14,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from bridge import service
 from bridge.core import messages as m
 from bridge.doubles.agents import Parrot, Scripted, Speech
 from bridge.doubles.carrier_frames import CarrierFrames
@@ -123,6 +124,20 @@ def test_small_writes_do_not_wait_for_each_other(run: Run) -> None:
     run(main())
 
 
+def test_the_backlog_is_the_configured_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    make = socket.create_server
+
+    def note(*args: Any, backlog: int, **options: Any) -> socket.socket:
+        asked.append(backlog)
+        return make(*args, backlog=backlog, **options)
+
+    monkeypatch.setattr(socket, "create_server", note)
+    service.listen("127.0.0.1", 0).close()
+    service.listen("127.0.0.1", 0, 7).close()
+    assert asked == [2048, 7]
+
+
 # --- ends --------------------------------------------------------------------------------------------------
 # Without phrases, so that no apology is waited for.
 
@@ -222,6 +237,25 @@ def test_sigterm_lets_the_call_go_on_and_takes_no_other(run: Run) -> None:
                 await within(1, lambda: phone_of(call).heard.count(1) > heard)
                 hang_up(call)
                 assert await bridge.ended(1.5) == 0
+
+    run(main())
+
+
+@ONCE
+def test_ctrl_c_while_calls_may_go_on(run: Run) -> None:
+    async def main() -> None:
+        upstream = EmbeddedUpstream(lambda: KeepingServer(Parrot(marked(1, 5_000))))
+        async with upstream.serve() as url:
+            asked = {"BRIDGE_INSECURE": "1", "BRIDGE_UPSTREAM": "openai", "BRIDGE_UPSTREAM_URL": url}
+            async with served(**asked) as bridge:
+                call = await Handset(make=KeepingPhone).call(f"{bridge.base}/incoming-call")
+                await within(3, lambda: phone_of(call).heard.count(1))
+                bridge.process.send_signal(signal.SIGTERM)
+                await within(2, lambda: any("1 calls are left" in line for line in bridge.logged))
+                assert not call.closed.done()
+                bridge.process.send_signal(signal.SIGINT)
+                await within(1, call.closed.done)
+                assert await bridge.ended(1) == 0
 
     run(main())
 

@@ -31,7 +31,9 @@ def demo(
     out: Annotated[
         Path, typer.Option(help="Stereo WAV: left the caller, right what the caller heard.")
     ] = Path("call.wav"),
-    as_json: Annotated[bool, typer.Option("--json", help="The account as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The account as JSON on stdout; the story goes to stderr.")
+    ] = False,
 ) -> None:
     """Place a call to a parrot: it greets, then answers with what it heard.
 
@@ -42,7 +44,7 @@ def demo(
 
     speech = GREETED + read_speech(audio) if audio else load_demo("caller")
     check_writable(out)
-    console = Console(stderr=as_json, quiet=as_json)
+    console = Console(stderr=as_json)
     console.print(
         f"A call to a parrot, which repeats what it hears: {len(speech) / 8_000 + TAIL_S:.0f} s or more."
     )
@@ -50,10 +52,9 @@ def demo(
     story = Account(lambda at_ms, who, what: _tell(console, at_ms, who, what))
     account, sound = asyncio.run(_call(speech, story))
     write_stereo(out, *sound)
+    _print(console, account, out)
     if as_json:
         print(json.dumps({**account, "wav": str(out)}))
-    else:
-        _print(console, account, out)
     if account["first_audio_after_ms"] is None:
         raise typer.Exit(1)
 

@@ -42,7 +42,7 @@ async def _serve(service, settings, agent) -> None:  # type: ignore[no-untyped-d
 
             upstream_url = await stack.enter_async_context(embedded())
         serving = service.Service(settings, agent, upstream_url=upstream_url)
-        sock = service.listen(settings.host, settings.port)
+        sock = service.listen(settings.host, settings.port, settings.backlog)
         bound = sock.getsockname()
 
         def ready() -> None:
