@@ -1,0 +1,53 @@
+"""Calls and clients share one ledger, one conversation, one gate of responses and one dialect."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from bridge.core.conversation import Conversation, ResponseGate
+from bridge.core.line import Line
+from bridge.core.playback import Ledger
+from bridge.core.speaking import Speaking
+from bridge.model_playback import PlaybackTracker, ToldLedger
+from bridge.upstreams.realtime import Realtime
+from tests.checklist.stage import Stage, play
+
+BRIDGE = Path(__file__).resolve().parents[2] / "bridge"
+
+
+def test_a_client_stands_on_the_objects_of_the_calls() -> None:
+    async def story() -> None:
+        for playback in ("clock", "marks", PlaybackTracker()):
+            stage = Stage(playback=playback)
+            await stage.begin()
+            core = stage.model._core
+            assert core is not None
+            parts = (
+                core.speaking,
+                core.speaking.gate,
+                core.speaking.conversation,
+                core.speaking.line,
+                core.adapter,
+            )
+            assert [type(part) for part in parts] == [Speaking, ResponseGate, Conversation, Line, Realtime]
+            assert type(core.ledger) is (Ledger if isinstance(playback, str) else ToldLedger)
+            await stage.model.close()
+
+    play(story())
+
+
+def test_a_players_word_takes_the_place_of_the_clock_and_of_nothing_else() -> None:
+    own = {name for name in vars(ToldLedger) if not name.startswith("_")}
+    assert own == {"mark", "position", "settle"}
+    assert issubclass(ToldLedger, Ledger)
+
+
+def test_no_module_of_the_client_decides_what_to_truncate() -> None:
+    for path in BRIDGE.glob("model*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        made = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        assert not made & {"m.TruncateItem", "m.DeleteItem", "TruncateItem", "DeleteItem", "Ledger"}, path
+        texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        assert "conversation.item.truncate" not in texts, path
+        assert len(path.read_text(encoding="utf-8").splitlines()) < 300, path
