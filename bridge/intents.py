@@ -3,7 +3,7 @@
 Before we touch a leg on purpose we note the intent: `ended`, `transfer:<name>` or `handover`. When the stream
 is over the carrier asks what comes next (`<Connect action>`); no intent means that nobody wanted this end. A
 journal file beside the memory keeps intents across a crash: whoever runs next on this machine answers as we
-would have.
+would have, and so does whoever runs beside us, for the carrier may ask either.
 
 An intent is looked up, never taken out: the carrier may ask twice, and a goodbye must not become a resumed
 call.
@@ -132,11 +132,13 @@ class Intents:
 
     def peek(self, call_sid: str) -> str | None:
         """What was intended, None if nothing."""
+        self._catch_up()
         known = self._calls.get(call_sid)
         return None if known is None or self._now() - known.at_s > KEPT_S else known.intent
 
     def resumes(self, call_sid: str) -> int:
         """How often this call was resumed in the last 120 s."""
+        self._catch_up()
         known = self._calls.get(call_sid)
         since_s = self._now() - RESUME_WINDOW_S
         return 0 if known is None else sum(at_s > since_s for at_s in known.resumed_s)
@@ -145,6 +147,7 @@ class Intents:
         """`next_step` for this call, noted: a resume is counted, and so is a wait; a call sent to the
         fallback is transferred there.
         """
+        self._catch_up()
         known = self._calls.get(call_sid)
         waits = known.waits if known else 0
         step = next_step(self.peek(call_sid), now, resumes=self.resumes(call_sid), waits=waits)
@@ -181,8 +184,14 @@ class Intents:
             self._journal.append({"at_ms": round(self._now() * 1000), "call": call_sid, **what})
             self._compact(4 * KEPT_CALLS)
 
+    def _catch_up(self) -> None:
+        """What others have written since: the processes of this machine that have the same journal."""
+        if self._journal is not None:
+            self._remember(self._journal.news())
+
     def _compact(self, over_lines: int) -> None:
         if self._journal is not None and self._journal.lines > over_lines:
+            self._catch_up()
             self._journal.rewrite(self._lines())
 
     def _remember(self, lines: list[dict[str, Any]]) -> None:
@@ -191,10 +200,14 @@ class Intents:
             call_sid, at_ms = line.get("call"), line.get("at_ms")
             if not isinstance(call_sid, str) or not isinstance(at_ms, int) or now_s - at_ms / 1000 > KEPT_S:
                 continue
+            before = self._calls.get(call_sid)
+            if before is not None and at_ms < round(before.at_s * 1000):
+                continue  # somebody has rewritten the file, and did not know the latest yet
             known = self._touch(call_sid)
             known.at_s = min(at_ms / 1000, now_s)
             if line.get("resumed") is True:
-                known.resumed_s = [*known.resumed_s[1 - MAX_RESUMES :], known.at_s]
+                if at_ms not in {round(at_s * 1000) for at_s in known.resumed_s}:
+                    known.resumed_s = [*known.resumed_s[1 - MAX_RESUMES :], known.at_s]
             elif "intent" in line and isinstance(line["intent"], str | None):
                 known.intent = line["intent"]
 
@@ -213,22 +226,49 @@ class _Journal:
 
     def __init__(self, path: Path) -> None:
         self.lines = 0
+        self._by = os.urandom(6).hex()  # in our lines, to know them from those of others
+        self._read_bytes = 0
         self._path = path
         self._file: int | None = None
         self._torn = False  # the last line may have no end
 
     def read(self) -> list[dict[str, Any]]:
         """What is in the file; lines that a crash or a full disk has cut are left out."""
-        found = []
         with self._guarded():
             self._open()
-            with self._path.open("rb") as file:
-                for raw in file:
-                    self.lines += 1
-                    with suppress(ValueError):
-                        line = json.loads(raw)
-                        if isinstance(line, dict):
-                            found.append(line)
+            return self._rest()
+        return []
+
+    def news(self) -> list[dict[str, Any]]:
+        """The lines of others since the last that was read; after one of them has rewritten the file there
+        may be some among them that are known, but no line of ours.
+        """
+        found: list[dict[str, Any]] = []
+        if self._file is not None:
+            with self._guarded():
+                if self._replaced():
+                    self._open()
+                    self.lines = 0
+                if os.fstat(self._file).st_size > self._read_bytes:
+                    found = self._rest()
+        return [line for line in found if line.get("by") != self._by]
+
+    def _rest(self) -> list[dict[str, Any]]:
+        """Whole lines from where the last reading came to; one that is being written is left for the next."""
+        if self._file is None:
+            return []
+        raw = b""
+        while piece := os.pread(self._file, 1 << 20, self._read_bytes + len(raw)):
+            raw += piece
+        *whole, _torn = raw.split(b"\n")
+        found = []
+        for one in whole:
+            self.lines += 1
+            self._read_bytes += len(one) + 1
+            with suppress(ValueError):
+                line = json.loads(one)
+                if isinstance(line, dict):
+                    found.append(line)
         return found
 
     def append(self, line: dict[str, Any]) -> None:
@@ -236,10 +276,13 @@ class _Journal:
             return
         with self._guarded():
             self._reopen_if_replaced()
-            raw = (b"\n" if self._torn else b"") + _raw(line)
+            raw = (b"\n" if self._torn else b"") + _raw({**line, "by": self._by})
             self._torn = True
             self._torn = os.write(self._file, raw) != len(raw)
             self.lines += 1
+            end_bytes = os.lseek(self._file, 0, os.SEEK_CUR)
+            if not self._torn and end_bytes - len(raw) == self._read_bytes:
+                self._read_bytes = end_bytes  # nobody else has written meanwhile
 
     def rewrite(self, lines: list[dict[str, Any]]) -> None:
         """Only these lines from now on. A crash meanwhile leaves the file as it was."""
@@ -249,9 +292,10 @@ class _Journal:
             fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
             fresh.unlink(missing_ok=True)
             with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.writelines(map(_raw, lines))
+                file.writelines(_raw({**line, "by": self._by}) for line in lines)
             fresh.replace(self._path)
             self._open()
+            self._read_bytes = os.fstat(self._file).st_size
             self.lines = len(lines)
 
     def close(self) -> None:
@@ -266,6 +310,7 @@ class _Journal:
         fresh = os.open(self._path, flags, 0o600)
         self.close()
         self._file = fresh
+        self._read_bytes = 0
         status = os.fstat(fresh)
         if hasattr(os, "getuid") and status.st_uid != os.getuid():
             raise PermissionError(f"{self._path} belongs to somebody else")
@@ -277,14 +322,14 @@ class _Journal:
 
     def _reopen_if_replaced(self) -> None:
         """Another process of ours may have rewritten the file, or somebody removed it."""
-        if self._file is None:
-            return
-        try:
-            same = os.path.samestat(os.fstat(self._file), self._path.lstat())
-        except FileNotFoundError:
-            same = False
-        if not same:
+        if self._replaced():
             self._open()
+
+    def _replaced(self) -> bool:
+        try:
+            return self._file is not None and not os.path.samestat(os.fstat(self._file), self._path.lstat())
+        except FileNotFoundError:
+            return True
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:

@@ -196,9 +196,9 @@ def test_the_journal_is_its_owner_s_alone(path: Path) -> None:
 
 def test_it_holds_names_and_no_more(path: Path, clock: Clock) -> None:
     Intents(path, clock).note(CALL, "transfer:billing")
-    assert [json.loads(line) for line in path.read_text().splitlines()] == [
-        {"at_ms": 1_000_000_000_000, "call": CALL, "intent": "transfer:billing"}
-    ]
+    [line] = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(line.pop("by")) == 12  # which process wrote it: a number made up at its start
+    assert line == {"at_ms": 1_000_000_000_000, "call": CALL, "intent": "transfer:billing"}
 
 
 @pytest.mark.parametrize(
@@ -250,6 +250,44 @@ def test_when_another_process_rewrites_the_file_nothing_is_lost(path: Path, cloc
     one.note("CA2", ENDED)
     third = Intents(path, clock)
     assert (third.peek(CALL), third.peek("CA2")) == (HANDOVER, ENDED)
+
+
+def test_two_processes_beside_each_other_know_of_each_other_s_calls(path: Path, clock: Clock) -> None:
+    """The carrier asks either of them what comes next."""
+    one, other = Intents(path, clock), Intents(path, clock)
+    one.began(CALL)
+    one.note(CALL, ENDED)
+    other.began("CA2")
+    other.note("CA2", "transfer:billing")
+    assert other.decide(CALL, PLAIN) == Step(Next.HANG_UP)
+    assert one.decide("CA2", PLAIN) == Step(Next.DIAL, "billing")
+    one.note("CA3", HANDOVER)
+    assert other.decide("CA3", PLAIN) == Step(Next.RESUME)
+    other.began("CA3")
+    clock.now_s += 1
+    assert (one.peek("CA3"), one.resumes("CA3")) == (None, 1)
+    one.decide("CA3", PLAIN)
+    assert (one.resumes("CA3"), other.resumes("CA3")) == (2, 2)
+
+
+def test_a_resume_is_counted_once_when_another_process_rewrites_the_file(path: Path, clock: Clock) -> None:
+    one = Intents(path, clock)
+    one.decide(CALL, PLAIN)
+    for _ in range(200):
+        one.note("CA2", HANDOVER)
+    other = Intents(path, clock)  # reads 200 lines of one call, and writes one
+    other.note("CA3", ENDED)
+    assert (one.resumes(CALL), one.peek("CA2"), one.peek("CA3")) == (1, HANDOVER, ENDED)
+
+
+def test_a_line_that_another_process_is_writing_is_read_when_it_is_whole(path: Path, clock: Clock) -> None:
+    intents = Intents(path, clock)
+    line = json.dumps({"at_ms": 1_000_000_000_000, "call": CALL, "intent": ENDED}).encode()
+    with path.open("ab", buffering=0) as file:
+        file.write(line[:30])
+        assert intents.peek(CALL) is None
+        file.write(line[30:] + b"\n")
+    assert intents.peek(CALL) == ENDED
 
 
 def test_a_file_that_somebody_removed_is_made_anew(path: Path, clock: Clock) -> None:
