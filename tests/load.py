@@ -29,7 +29,7 @@ BEFORE_BYTES = 700 * 8
 """Silence before the caller speaks: the greeting is over by then."""
 LOUD = bytes(byte for byte in range(0x02, 0x30))
 """Samples that any voice detection takes for speech; neither silence nor the greeting is made of them."""
-PER_SECOND = 100
+PER_SECOND = 40
 """Calls that come in each second."""
 PATIENCE_S = 30.0
 
