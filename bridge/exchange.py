@@ -23,6 +23,7 @@ from .core import messages as m
 from .core.call import Call
 from .core.messages import Phase
 from .core.stats import Stats
+from .core.upstream_leg import REFUSED
 from .health import Health
 from .intents import HANDOVER
 from .metrics import Metrics
@@ -266,6 +267,8 @@ class Exchange:
         match action:
             case m.NoteIntent() if not entry.forgotten and (entry.claimed or action.intent != HANDOVER):
                 office.control.note(call_sid, action.intent)
+            case m.Noted() if action.what == REFUSED:
+                office.health.breaker.refused(action.detail)
             case m.HandedOver() if entry.claimed:
                 office.conversations.keep(call_sid, action.carried)
             case m.Turn() | m.Spoken():

@@ -111,8 +111,15 @@ class Breaker:
 
     def failed(self, error: DialError) -> None:
         """A dial failed. If trying again would be no use, nobody shall."""
-        if error.status not in FATAL_STATUS and error.code not in FATAL_CODES:
-            return
+        if error.status in FATAL_STATUS or error.code in FATAL_CODES:
+            self._open(error)
+
+    def refused(self, why: str) -> None:
+        """A session was refused for good, after its socket was there. Says nothing new while it is open."""
+        if not self.is_open:
+            self._open(DialError("refused", why, 403))
+
+    def _open(self, error: DialError) -> None:
         if not self.is_open:
             told = "nobody can answer: the model refused us, %s; callers get the fallback for %d s"
             logger.error(told, error, BREAKER_S)

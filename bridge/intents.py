@@ -234,10 +234,11 @@ class _Journal:
 
     def read(self) -> list[dict[str, Any]]:
         """What is in the file; lines that a crash or a full disk has cut are left out."""
+        found: list[dict[str, Any]] = []
         with self._guarded():
             self._open()
-            return self._rest()
-        return []
+            found += self._rest()
+        return found
 
     def news(self) -> list[dict[str, Any]]:
         """The lines of others since the last that was read; after one of them has rewritten the file there

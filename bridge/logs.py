@@ -5,7 +5,8 @@ a slow disk or a full pipe. The same line again within ten seconds is counted, n
 and phone numbers are taken out of everything at the last moment, whoever put them in.
 
 Any logger of the standard library will do. What belongs to a call is logged with ``extra={"call_sid": …}``,
-or with `call_logger`; further fields go in as ``extra={"fields": {…}}``, or with `note`.
+or with `call_logger`, and what user code logs belongs to its call anyway; further fields go in as
+``extra={"fields": {…}}``, or with `note`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import msgspec
 from .core.messages import Reason
 from .core.stats import Stats
 from .masks import Mask, words_of
+from .user_loop import CALL_SID
 
 REPEAT_S: Final = 10.0
 QUEUE_LINES: Final = 10_000
@@ -95,7 +97,7 @@ class Logs(logging.Handler):
             record.created,
             record.levelname.lower(),
             record.name,
-            getattr(record, "call_sid", None),
+            getattr(record, "call_sid", None) or CALL_SID.get() or None,
             _clipped(message, MESSAGE_CHARS),
             fields if isinstance(fields, Mapping) else {"fields": fields},
             stack if len(stack) <= STACK_CHARS else f"… {stack[-STACK_CHARS:]}",

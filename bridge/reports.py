@@ -10,6 +10,7 @@ from typing import Any, Final
 from . import logs
 from .core import messages as m
 from .core.stats import Stats
+from .core.upstream_leg import REFUSED
 from .metrics import Metrics
 
 logger = logging.getLogger("bridge.call")
@@ -46,7 +47,7 @@ class Reports:
         match action:
             case m.Noted():
                 # One line says that nobody can answer, not one a call.
-                known = action.what == "the model is out" and self._quiet()
+                known = action.what in (REFUSED, "the model is out") and self._quiet()
                 level = logging.DEBUG if known else logging.WARNING
                 logger.log(level, "%s: %s", action.what, action.detail, extra=about)
             case m.CallBegan():
