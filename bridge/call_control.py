@@ -38,7 +38,7 @@ class CallControl:
         *,
         fallback: str | None = None,
     ) -> None:
-        self.intents = intents or Intents(None)
+        self.intents = Intents(None) if intents is None else intents  # an empty one is one, too
         self.part_s = PART_S
         self._rest = rest
         self._fallback = fallback
