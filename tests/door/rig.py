@@ -145,17 +145,16 @@ async def door(
     )
     sock = service.listen("127.0.0.1", 0)
     base = f"http://127.0.0.1:{sock.getsockname()[1]}"
-    async with contextlib.AsyncExitStack() as stack:
-        upstream_url = await stack.enter_async_context(upstream.serve())
-        api_url = await stack.enter_async_context(api.serve())
+    async with at_once() as begin:
+        upstream_url = await begin(upstream.serve())
+        api_url = await begin(api.serve())
         proof = {"insecure": True} if insecure else {"public_url": base, "twilio_auth_token": TOKEN}
         usual = {"upstream": "embedded", "transfers": TRANSFERS, "disclosure": False}
         if with_api:
             usual["twilio_api_url"] = api_url
         settings = load_settings(demo=True, env_file=None, **{**proof, **usual, **given})
         made = service.Service(settings, agent, upstream_url=upstream_url, observers=(log,), watched=watched)
-        app = create_app(settings, made.exchange, made.awake)
-        await stack.enter_async_context(service.serving(app, sock))
+        await begin(service.serving(create_app(settings, made.exchange, made.awake), sock))
         house = Door(base, made, upstream, api, log, None if insecure else TOKEN)
         try:
             yield house
@@ -166,6 +165,22 @@ async def door(
             await asyncio.gather(*(task for _, task in house.placed))
             await made.exchange.shut_down()
             await asyncio.to_thread(made.close)
+
+
+@contextlib.asynccontextmanager
+async def at_once() -> AsyncIterator[Any]:
+    """Begins contexts one after the other and leaves all of them at once: a server takes a moment to end."""
+    begun: list[contextlib.AbstractAsyncContextManager[Any]] = []
+
+    async def begin(context: contextlib.AbstractAsyncContextManager[Any]) -> Any:
+        entered = await context.__aenter__()
+        begun.append(context)
+        return entered
+
+    try:
+        yield begin
+    finally:
+        await asyncio.gather(*(context.__aexit__(None, None, None) for context in begun))
 
 
 def kinds(call: PhoneCall) -> list[Kind]:
