@@ -73,6 +73,12 @@ class Clerk:
         self.asked.append(asked)
         return self.plan.get(len(self.asked), (answer(len(self.asked), self.ms),))
 
+    def whole_ms(self, number: int) -> int:
+        """How long that answer is."""
+        sounds = [output.sound for output in self.plan.get(number, ()) if isinstance(output, Speech)]
+        lengths = [len(sound) // 8 for sound in sounds if isinstance(sound, bytes)]
+        return lengths[0] if lengths else self.ms
+
     @property
     def greetings(self) -> list[int]:
         """Which of its responses were asked for as the greeting."""
@@ -186,7 +192,7 @@ class Rig(Rehearsal):
         self.start()
         self.until(until_ms)
         self.phone.wake(self.now_ms)
-        longest_ms = longest_silence_while_owed(self)
+        longest_ms = longest_silence_while_owed(self.phone, self.call.config)
         assert longest_ms <= MOST_SILENCE_MS, f"{longest_ms} ms of silence: {self.story()} {self.notes}"
         return self
 
@@ -194,21 +200,7 @@ class Rig(Rehearsal):
 
     def story(self) -> list[str]:
         """What the caller heard, in order; an answer or phrase that was cut short says how much of it."""
-        told: list[str] = []
-        each_ms = self.phone.heard[::8].translate(None, bytes([0xFF, STOP]))
-        for value, run in itertools.groupby(each_ms):
-            ms = len(list(run))
-            name = next((name for name, byte in PHRASE_BYTES.items() if byte == value), None)
-            whole_ms = self._whole_ms(value) - 1 if name is None else LENGTHS_MS[name]
-            name = name or f"answer {value}"
-            told += [name] * (ms // whole_ms) + [f"{name} ({ms % whole_ms} ms)"] * (ms % whole_ms > 1)
-        return told
-
-    def _whole_ms(self, number: int) -> int:
-        planned = self.agent.plan.get(number, ())
-        sounds = [output.sound for output in planned if isinstance(output, Speech)]
-        lengths = [len(sound) // 8 for sound in sounds if isinstance(sound, bytes)]
-        return lengths[0] if lengths else self.agent.ms
+        return story(self.phone.heard, self.agent)
 
     def heard_ms(self, number: int) -> int:
         """How much the caller heard of that answer; its full stop not counted."""
@@ -270,7 +262,22 @@ class Rig(Rehearsal):
         super()._do(action)
 
 
-def longest_silence_while_owed(rig: Rig) -> int:
+def story(heard: bytes, agent: Clerk) -> list[str]:
+    """What these sounds are, in order; one that was cut short says how much of it there is."""
+    told: list[str] = []
+    for value, run in itertools.groupby(heard[::8].translate(None, bytes([SILENCE, STOP]))):
+        ms = len(list(run))
+        name = next((name for name, byte in PHRASE_BYTES.items() if byte == value), None)
+        whole_ms = agent.whole_ms(value) - 1 if name is None else LENGTHS_MS[name]
+        name = name or f"answer {value}"
+        whole, ms = divmod(
+            ms + 1, whole_ms
+        )  # over sockets the last millisecond may be lost in a clock's ticks
+        told += [name] * whole + [f"{name} ({ms - 1} ms)"] * (ms > 2)
+    return told
+
+
+def longest_silence_while_owed(phone: Phone, config: m.CallConfig) -> int:
     """Milliseconds: the longest that the caller heard nothing at all while they waited for us.
 
     They wait from admission until the greeting was heard to its full stop (where there is one to be given),
@@ -278,9 +285,8 @@ def longest_silence_while_owed(rig: Rig) -> int:
     answer that broke off in the middle has not been given. A call that has ended owes nothing, nor one whose
     caller was asked to go on.
     """
-    said, heard = (sound[::8] for sound in rig.phone.recording())
+    said, heard = (sound[::8] for sound in phone.recording())
     longest = silent = 0
-    config = rig.call.config
     before = config.carried or m.Carried()
     owed, talking = before.owed or config.resumed or (bool(config.greeting) and not before.items), False
     for at_ms, (theirs, ours) in enumerate(zip(said, heard, strict=True)):
