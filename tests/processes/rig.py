@@ -125,6 +125,13 @@ def phone(call: PhoneCall, number: int = -1) -> Phone:
     return machine
 
 
+def speak(calls: list[PhoneCall]) -> None:
+    """They all say the words, now."""
+    for call in calls:
+        simulation = call.streams[-1][1]
+        simulation.send(phone(call).say(WORDS, simulation.now_ms()))
+
+
 def first_sound_s(call: PhoneCall, number: int) -> float | None:
     """When that stream was first heard, on the clock of `time.monotonic`; None if not yet."""
     if len(call.streams) <= number:
