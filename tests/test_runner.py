@@ -236,8 +236,9 @@ def test_a_frame_is_read_when_its_turn_has_come() -> None:
 
         table = Table(Script())
         table.runner.carrier = Reading()
-        table.carrier.answer = lambda _frame: table.runner._carrier_frame(table.frames.mark("1"))
-        table.runner.attach(table.carrier, [table.frames.start({})])
+        table.carrier.answer = lambda _frame: table.carrier.says(table.frames.mark("1"))
+        table.runner.attach(table.carrier, [])
+        table.carrier.says(table.frames.start({}))
         assert read == ["read", "Started", "read", "MarkReached", "read", "MarkReached"]
 
     in_virtual_time(main)
