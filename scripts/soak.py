@@ -1,4 +1,4 @@
-"""Many short calls, one after the other and some at once: does anything of them stay behind?
+"""Many short calls, one after the other and some at once, and what of them stays behind.
 
     python -m scripts.soak --calls 10000 --at-once 40
 
@@ -33,7 +33,7 @@ from bridge.handset import Handset
 from bridge.settings import load_settings
 from bridge.simulators import EmbeddedUpstream
 
-TOKEN = "an-invented-token-of-thirty-two-"
+TOKEN = "an-invented-token-of-thirty-two-"  # noqa: S105
 GREETING = marked(9, 60)
 PATIENCE_S = 20.0
 MOST_GROWTH_BYTES = 5_000_000
@@ -82,8 +82,10 @@ class Result(NamedTuple):
             ("seconds", f"{self.seconds:.0f}"),
             ("memory after warm-up, at the end", f"{self.before.rss_bytes / 1e6:.1f} MB, {grown:+.1f} MB"),
         ]
-        for what in ("descriptors", "tasks", "threads"):
-            rows.append((what, f"{getattr(self.before, what)}, {getattr(self.after, what)}"))
+        rows += [
+            (what, f"{getattr(self.before, what)}, {getattr(self.after, what)}")
+            for what in ("descriptors", "tasks", "threads")
+        ]
         rows.append(("calls registered at the end", str(self.after.calls)))
         return "\n".join(["| what | result |", "|---|---|", *(f"| {name} | {text} |" for name, text in rows)])
 
@@ -124,7 +126,7 @@ async def _place(url: str, calls: int, at_once: int, numbers: itertools.count[in
             try:
                 async with asyncio.timeout(PATIENCE_S):
                     await _call(url, next(numbers))
-            except Exception as error:  # whatever it was, it is a call that failed
+            except Exception as error:  # noqa: BLE001  whatever it was, it is a call that failed
                 failed += 1
                 if failed <= 5:
                     sys.stderr.write(f"a call failed: {error!r}\n")
@@ -161,7 +163,7 @@ async def _settled(made: service.Service, before: Census | None) -> Census:
 
 
 def _descriptors() -> int:
-    return len(os.listdir("/dev/fd"))
+    return sum(1 for _ in Path("/dev/fd").iterdir())
 
 
 def _rss_bytes() -> int:
@@ -173,6 +175,7 @@ def _rss_bytes() -> int:
 
 
 def main() -> int:
+    """The command; its exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--calls", type=int, default=10_000)
     parser.add_argument("--at-once", type=int, default=40)

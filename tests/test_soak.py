@@ -1,4 +1,4 @@
-"""Four hundred short calls leave nothing behind. `python -m scripts.soak` does the same with ten thousand."""
+"""Three hundred short calls leave nothing behind. `python -m scripts.soak` does the same with ten thousand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import uvloop
 from scripts.soak import soak
 
 
-def test_four_hundred_calls_leave_nothing_behind() -> None:
-    result = uvloop.run(soak(400, at_once=20, warm_up=60))
+def test_three_hundred_calls_leave_nothing_behind() -> None:
+    result = uvloop.run(soak(300, at_once=30, warm_up=60))
     # Memory is a matter of more calls than these: the allocator is still warming up.
     assert [fault for fault in result.faults if not fault.startswith("memory")] == [], result.table()
