@@ -1,4 +1,4 @@
-"""Three hundred short calls leave nothing behind. `python -m scripts.soak` does the same with ten thousand."""
+"""Three hundred short calls leave nothing behind. `python -m scripts.soak` places ten thousand."""
 
 from __future__ import annotations
 
