@@ -1,0 +1,54 @@
+"""A call that rang here, was had by another process and comes here when that one is gone."""
+
+from __future__ import annotations
+
+from bridge.conversations import Conversations
+from bridge.core import messages as m
+from bridge.doubles.agents import Parrot
+from bridge.doubles.tones import marked
+from tests.door.rig import Door, door, run, until
+
+SAID = m.Carried((m.CarriedItem("user", "Count!"), m.CarriedItem("assistant", "One two")))
+
+
+async def rings_here_and_goes_on_here(house: Door) -> None:
+    """The webhook is answered, the stream goes elsewhere and is lost; here the next one is asked for."""
+    handset = house.handset()
+    await handset.webhook(house.webhook, {"CallStatus": "ringing"})
+    await until(lambda: len(house.upstream.sessions) == 1)
+    house.service.office.conversations.keep(handset.call_sid, SAID)  # as the other process has written it
+    document = await handset.webhook(f"{house.base}/after-stream", {"CallStatus": "in-progress"})
+    stream = document.find("./Connect/Stream")
+    assert stream is not None
+    parameters = {p.get("name", ""): p.get("value", "") for p in stream.iterfind("Parameter")}
+    call = await handset.open(stream.get("url", ""), parameters)
+    await until(lambda: len(house.servers()) == 2 and "Count!" in "".join(house.servers()[1].got))
+    call.send(call.machine.hang_up(call.now_ms()))  # type: ignore[attr-defined]  # a phone
+    await until(lambda: not len(house.service.exchange))
+
+
+def test_it_is_not_the_one_that_waits_since_the_first_ring() -> None:
+    """That one would greet, and knows nothing of what was said."""
+
+    async def main() -> None:
+        async with door(Parrot(marked(9, 200))) as house:
+            await rings_here_and_goes_on_here(house)
+            first, second = house.servers()
+            assert "Begin the call now" not in "".join(first.got + second.got)
+            await until(house.upstream.sessions[0].closed.done)
+
+    run(main())
+
+
+def test_a_call_that_only_rang_here_leaves_alone_what_is_known_of_it() -> None:
+    async def main() -> None:
+        async with door(Parrot(marked(9, 200))) as house:
+            handset = house.handset()
+            await handset.webhook(house.webhook, {"CallStatus": "ringing"})
+            known: Conversations = house.service.office.conversations
+            known.keep(handset.call_sid, SAID)
+            await house.service.exchange.shut_down()
+            assert known.find(handset.call_sid) == SAID
+            assert house.service.office.control.intents.peek(handset.call_sid) is None
+
+    run(main())
