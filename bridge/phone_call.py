@@ -106,7 +106,7 @@ class PhoneCall:
         except CallOver:
             pass
         except WebhookFailed as error:
-            self._note(Kind.FAILED, f"an application error has occurred: {error}")
+            self._note(Kind.FAILED, str(error))
         finally:
             self.over = True
         if self._told:

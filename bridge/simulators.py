@@ -48,9 +48,12 @@ class Simulation:
         self._born_s = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._armed_ms: int | None = None
+        self._last_ms = 0
 
     def now_ms(self) -> int:
-        return int((self._loop.time() - self._born_s) * 1000)
+        """The machine's clock: never runs backwards, and never short of a deadline that fired."""
+        self._last_ms = max(self._last_ms, int((self._loop.time() - self._born_s) * 1000))
+        return self._last_ms
 
     def start(self, first: Callable[[int], list[str]]) -> None:
         """Send what the machine says first, then let it run."""
@@ -67,9 +70,9 @@ class Simulation:
         self.send(self.machine.receive(frame, self.now_ms()))
 
     def _wake(self) -> None:
-        now_ms = max(self.now_ms(), self._armed_ms or 0)
+        self._last_ms = max(self._last_ms, self._armed_ms or 0)
         self._timer = self._armed_ms = None
-        self.send(self.machine.wake(now_ms))
+        self.send(self.machine.wake(self.now_ms()))
 
     def _after(self) -> None:
         close = self.machine.close

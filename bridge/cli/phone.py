@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,9 +31,13 @@ def phone(
     tail: Annotated[
         float, typer.Option(help="Hang up when neither side has spoken for so many seconds.")
     ] = 4.0,
+    api: Annotated[
+        int | None,
+        typer.Option(help="Port for the carrier's REST API, where BRIDGE_TWILIO_API_URL points."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The account as JSON.")] = False,
 ) -> None:
-    """Place one call, in real time, and write what the caller heard."""
+    """Place one call, in real time, follow its TwiML to the end, and write what the caller heard."""
     from ..handset import Handset
     from .wav import check_writable, read_speech, write_stereo
 
@@ -40,7 +46,9 @@ def phone(
     handset = Handset(speech, auth_token=token, public_url=public_url)
 
     async def call() -> Placed:
-        return await place(await handset.call(url), len(speech) / 8_000, tail)
+        if url.startswith(("ws://", "wss://")):
+            return await place(await handset.call(url), len(speech) / 8_000, tail)
+        return await follow(handset, url, tail, api)
 
     account, sound = asyncio.run(call())
     write_stereo(out, *sound)
@@ -48,6 +56,9 @@ def phone(
         print(json.dumps({**account, "wav": str(out)}))
     else:
         console = Console()
+        for at_ms, *told in account.pop("steps", []):
+            line = "  ".join(filter(None, told))
+            console.print(f"{at_ms / 1000:>16.2f} s  {escape(line)}", highlight=False, soft_wrap=True)
         for name, value in account.items():
             console.print(f"{name.replace('_', ' '):>18}  {escape(str(value))}", highlight=False)
         console.print(f"{'wav':>18}  {escape(str(out))}", highlight=False, soft_wrap=True)
@@ -55,6 +66,58 @@ def phone(
 
 Placed = tuple[dict[str, Any], tuple[bytes, bytes]]
 """What the phone can tell of a call, and the sound of both sides."""
+
+
+async def follow(handset: Any, url: str, tail_s: float, api_port: int | None) -> Placed:
+    """A call to a webhook, from dialling to its end: what the caller lived through, step by step."""
+    from ..carrier_api import CarrierApi
+    from ..errors import ConfigError
+    from ..handset import WebhookFailed
+    from ..phone_call import Kind, PhoneCall
+
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(f"{url} cannot be called: an address begins with http(s):// or ws(s)://")
+    call = PhoneCall(handset)
+    async with contextlib.AsyncExitStack() as stack:
+        if api_port is not None:
+            carrier = CarrierApi()
+            await stack.enter_async_context(carrier.serve(api_port))
+            carrier.add(call)
+        placing = asyncio.create_task(call.place(url))
+        await _until_silent(call, placing, len(handset.speech) / 8_000, tail_s)
+        steps = await placing
+    if not call.streams and steps[-1].kind is Kind.FAILED:
+        raise WebhookFailed(steps[-1].detail)
+    left, right = call.sound()
+    phones: list[Any] = [simulation.machine for _, simulation in call.streams]
+    refused: Counter[str] = sum((phone.refused for phone in phones), Counter())
+    account = {
+        "steps": [[step.at_ms, step.kind.value, step.detail] for step in steps],
+        "seconds": round(steps[-1].at_ms / 1000, 2),
+        "heard_ms": sum(phone.played_bytes for phone in phones) // 8,
+        "clears": sum(len(phone.cleared) for phone in phones),
+        "refused": dict(refused),
+        "ended_by": "the caller" if steps[-1].kind is Kind.CALLER_LEFT else "the server",
+    }
+    return account, (left, right)
+
+
+async def _until_silent(call: Any, placing: asyncio.Task[Any], spoken_s: float, tail_s: float) -> None:
+    """The caller hangs up when both sides of a stream have been silent for so long, or a minute after the
+    last word. Whatever is no stream ends by itself.
+    """
+    hang_up_s = spoken_s + tail_s
+    while not placing.done():
+        await asyncio.wait([placing], timeout=0.05)
+        if not call.streaming.is_set():
+            continue
+        simulation = call.streams[-1][1]
+        now_s = simulation.now_ms() / 1000
+        if simulation.machine.playing(simulation.now_ms()):
+            hang_up_s = min(max(spoken_s, now_s) + tail_s, spoken_s + MOST_S)
+        if now_s >= hang_up_s:
+            call.hang_up()
+            return
 
 
 async def place(simulation: Any, spoken_s: float, tail_s: float) -> Placed:
