@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, assert_never
 
 import msgspec
 
-from bridge.codecs import PCMU, AudioFormat, is_clean, size_bytes
+from bridge.codecs import PCMU, AudioFormat, clean_size_bytes
 from bridge.core.messages import (
     CallerAudio,
     CarrierCommand,
@@ -127,10 +127,11 @@ class Twilio:
         media = message.media
         if media is not None and message.event == "media" and message.stream_sid == self._stream_id:
             # It goes on as it came, inside of the upstream's JSON: only base64 can say nothing there.
-            if not is_clean(media.payload):
+            payload_bytes = clean_size_bytes(media.payload)
+            if payload_bytes < 0:
                 raise CarrierError("media whose payload is not base64", frame=frame)
-            if media.payload and media.track == "inbound":
-                return CallerAudio(media.payload, size_bytes(media.payload), media.timestamp)
+            if payload_bytes and media.track == "inbound":
+                return CallerAudio(media.payload, payload_bytes, media.timestamp)
             return None  # nothing to hear, or our own sound come back
         return self._rare(message, frame)
 

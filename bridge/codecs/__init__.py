@@ -1,6 +1,6 @@
 """Sound as bytes: which formats there are, and what of a base64 text can be known without decoding it.
 
-The path of a call carries sound as the base64 text it came in, so `size_bytes` and `is_clean` are all it
+The path of a call carries sound as the base64 text it came in, so `clean_size_bytes` is all it
 needs of this package. The samples themselves are touched only where the two legs speak different formats,
 where a double listens for speech, and in files: `g711`, `resample` and `level`.
 """
@@ -59,11 +59,21 @@ def is_clean(base64_text: str) -> bool:
     pasted unseen, it would let that peer write our messages. Unpadded and URL-safe base64 and line breaks are
     refused too: the next peer's decoder need not take them. An empty text is clean; it holds no sound.
     """
-    return (
-        base64_text.isascii()
-        and not len(base64_text) & 3
-        and base64_text[-3:-2] != "="
-        # Deleting the whole alphabet leaves nothing of it. Three times as fast as a regular expression or
-        # str.isprintable, and this is asked of every frame of every call.
-        and not base64_text.rstrip("=").encode().translate(None, _ALPHABET)
-    )
+    return clean_size_bytes(base64_text) >= 0
+
+
+def clean_size_bytes(base64_text: str) -> int:
+    """`size_bytes` of a text that `is_clean`, and -1 for one that is not: both questions in one, since they
+    are asked of every frame of every call.
+    """
+    characters = len(base64_text)
+    if characters & 3 or not base64_text.isascii():
+        return -1
+    # Deleting the whole alphabet leaves the padding. Three times as fast as a regular expression or
+    # str.isprintable.
+    padding = base64_text.encode().translate(None, _ALPHABET)
+    if not padding:
+        return characters // 4 * 3
+    if padding in (b"=", b"==") and base64_text.endswith(padding.decode()):
+        return characters // 4 * 3 - len(padding)
+    return -1

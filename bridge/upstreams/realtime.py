@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final, TypeAlias, assert_never
 
 import msgspec
 
-from bridge.codecs import is_clean, size_bytes
+from bridge.codecs import clean_size_bytes
 from bridge.core import messages as m
 from bridge.errors import UpstreamError
 
@@ -90,8 +90,7 @@ class Realtime:
             return None
         if event.type == _AUDIO_DELTA:  # as _audio_delta reads it, without the ways to fail
             delta, item_id, response_id = event.delta, event.item_id, event.response_id
-            if delta and item_id and response_id and is_clean(delta):
-                size = size_bytes(delta)
+            if delta and item_id and response_id and (size := clean_size_bytes(delta)) >= 0:
                 return m.AudioDelta(response_id, item_id, event.content_index or 0, delta, size, self._epoch)
         reader = self._readers.get(event.type)
         if reader is None:
@@ -235,12 +234,12 @@ class Realtime:
         if audio is None:
             raise ValueError("without delta")
         # It goes on as it came, inside of the carrier's JSON: only base64 can say nothing there.
-        if not is_clean(audio):
+        size = clean_size_bytes(audio)
+        if size < 0:
             raise ValueError("whose delta is not base64")
         if not audio:
             return None
-        part, size = event.content_index or 0, size_bytes(audio)
-        return m.AudioDelta(response_id, item_id, part, audio, size, self._epoch)
+        return m.AudioDelta(response_id, item_id, event.content_index or 0, audio, size, self._epoch)
 
     def _audio_done(self, event: wire.Event) -> m.AudioDone:
         response_id = _required(event.response_id, "response_id")
