@@ -37,6 +37,8 @@ _OPCODES: Final = frozenset((CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))
 _FIN: Final = 0x80
 _RESERVED_BITS: Final = 0x70
 _MASKED: Final = 0x80
+_WHOLE_TEXT: Final = _FIN | TEXT
+_MASKED_16: Final = _MASKED | 126
 
 NORMAL, PROTOCOL_ERROR, NO_STATUS, ABNORMAL = 1000, 1002, 1005, 1006
 INVALID_PAYLOAD, TOO_BIG, INTERNAL_ERROR = 1007, 1009, 1011
@@ -110,15 +112,15 @@ class FrameCodec:
     def receive(self, data: bytes) -> list[Message]:
         """The messages that ``data`` completes, in order; ``[]`` when there are none. Never raises."""
         size_bytes = len(data)
-        if self._fresh and 8 <= size_bytes <= self._max_size_bytes and data[0] == _FIN | TEXT:
+        if self._fresh and 8 <= size_bytes <= self._max_size_bytes and data[0] == _WHOLE_TEXT:
             # One read that is exactly one whole text frame of up to 64 KiB: nearly every read of a call.
             length = data[1]
             try:
                 if self._server:
-                    if length == _MASKED | 126:
+                    if length == _MASKED_16:
                         if (data[2] << 8 | data[3]) + 8 == size_bytes:
                             return [apply_mask(data[8:], data[4:8]).decode()]
-                    elif length < _MASKED | 126 and length - _MASKED + 6 == size_bytes:
+                    elif length < _MASKED_16 and length - _MASKED + 6 == size_bytes:
                         return [apply_mask(data[6:], data[2:6]).decode()]
                 elif length == 126:
                     if (data[2] << 8 | data[3]) + 4 == size_bytes:
@@ -260,9 +262,20 @@ class FrameCodec:
 
         Raises ``UnicodeEncodeError`` for a text that is none (a lone surrogate).
         """
-        if isinstance(message, str):
-            return self._frame(TEXT, message.encode())
-        return self._frame(BINARY, message)
+        if not isinstance(message, str):
+            return self._frame(BINARY, message)
+        payload = message.encode()
+        length = len(payload)
+        if not 126 <= length < 65536:
+            return self._frame(TEXT, payload)
+        # As _frame does it, for nearly every message of a call.
+        if self._server:
+            return _HEAD_16(_WHOLE_TEXT, 126, length) + payload
+        try:
+            key = _mask_keys.pop()
+        except IndexError:
+            key = _more_mask_keys()
+        return _HEAD_16(_WHOLE_TEXT, _MASKED_16, length) + key + apply_mask(payload, key)
 
     def encode_ping(self) -> bytes:
         """A ping without payload: any byte that comes back is proof of life, so nothing has to be matched."""

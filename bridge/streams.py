@@ -143,7 +143,11 @@ class StreamSocket(asyncio.Protocol):
         never from within this call.
         """
         if self._open:
-            self._write(self._codec.encode(frame))
+            raw = self._codec.encode(frame)
+            if self._paused:
+                self._write(raw)
+            else:
+                self._transport.write(raw)  # may call pause_writing before it returns
 
     def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Starts the close handshake; no frame is delivered from here on. Calling it again changes nothing.
@@ -181,7 +185,14 @@ class StreamSocket(asyncio.Protocol):
             if self._open:
                 self._write(replies)
         if messages:
-            self._deliver(messages)
+            # As _deliver does, without calling it: nearly every read brings one message.
+            try:
+                for message in messages:
+                    if self._deaf:
+                        break
+                    self._on_frame(message)
+            except Exception as error:  # noqa: BLE001 - the owner's code; nothing escapes into the loop
+                self._failed(error)
         if codec.ended:
             self._end_by_peer()
 
@@ -237,15 +248,18 @@ class StreamSocket(asyncio.Protocol):
             self._transport.write(data)
 
     def _deliver(self, messages: list[Message]) -> None:
-        for message in messages:
-            if self._deaf:
-                break
-            try:
+        try:
+            for message in messages:
+                if self._deaf:
+                    break
                 self._on_frame(message)
-            except Exception as error:  # noqa: BLE001 - the owner's code; nothing escapes into the loop
-                _log.error("the receiver of a frame failed; its socket closes with 1011", exc_info=error)
-                self.close(INTERNAL_ERROR)
-                self._end(INTERNAL_ERROR, "internal error")
+        except Exception as error:  # noqa: BLE001 - the owner's code; nothing escapes into the loop
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        _log.error("the receiver of a frame failed; its socket closes with 1011", exc_info=error)
+        self.close(INTERNAL_ERROR)
+        self._end(INTERNAL_ERROR, "internal error")
 
     def _keep(self, message: Message) -> None:
         """Stands in for the owner before there is one."""
