@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, get_args
 
 from .carriers import Carrier
@@ -49,15 +49,17 @@ class _UpstreamLeg:
     """One upstream session: its adapter, and its socket once dialling has succeeded."""
 
     adapter: Upstream
+    write: Callable[[m.UpstreamCommand], str | bytes]
     dialling: asyncio.Task[None] | None = None
     socket: Socket | None = None
-    backlog: deque[m.AppendAudio] = field(default_factory=deque)
+    backlog: list[m.AppendAudio] = field(default_factory=list)
     backlog_bytes: int = 0
 
 
 _Parse = Callable[[str | bytes], m.Event | None]
-_Fed = tuple[m.Event | None, _Parse | None, str, str | bytes, int]
-"""An event; or a frame, with who reads it, its door and its epoch (0 for a call's first carrier stream)."""
+_Fed = tuple[str, _Parse | None, int, Any]
+"""A frame: its door, who reads it, its epoch (0 for a call's first carrier stream), and itself. With nobody
+to read it, an event."""
 
 
 class Runner:
@@ -102,7 +104,7 @@ class Runner:
         self._carrier_open = False
         self._upstreams: dict[int, _UpstreamLeg] = {}
         self._feeding = False
-        self._pending: deque[_Fed] = deque()
+        self._pending: list[_Fed] = []
         self._timer: asyncio.TimerHandle | None = None
         self._armed_ms: int | None = None
         self._over = False
@@ -133,11 +135,7 @@ class Runner:
             former.close()
             self._stream += 1
             self.carrier = type(self.carrier)()
-        parse, stream = self.carrier.parse, self._stream
-
-        def frame_came(frame: str | bytes) -> None:
-            self._take((None, parse, "carrier", frame, stream))
-
+        frame_came = partial(self._take, "carrier", self.carrier.parse, self._stream)
         for frame in frames:
             frame_came(frame)
         socket.start(frame_came, self._carrier_closed)
@@ -160,47 +158,49 @@ class Runner:
         """
         if self._over and isinstance(event, m.ShutDown):
             self._close_carrier()  # the apology of a broken call may still be playing
-        self._take((event, None, "", "", 0))
+        self._take("", None, 0, event)
 
-    def _take(self, fed: _Fed) -> None:
+    def _take(self, door: str, parse: _Parse | None, epoch: int, what: Any) -> None:  # noqa: C901
+        """The gate itself, in one function: a frame of the caller's passes fifty times a second, and what
+        that costs is mostly the number of calls on its way.
+        """
         if self._over:
             return
+        pending, recorder = self._pending, self._recorder
         if self._feeding:
-            self._pending.append(fed)
+            pending.append((door, parse, epoch, what))
             return
         self._feeding = True
         try:
-            self._feed_one(fed)
-            while self._pending:
-                self._feed_one(self._pending.popleft())
+            while True:
+                now_ms = self.now_ms()
+                # Read only now: adapters remember what they have read, and a replay reads in the recorded
+                # order.
+                try:
+                    event = what if parse is None else parse(what)
+                except ProtocolError as error:
+                    event = m.FrameRefused(door, str(error))
+                if type(event) is m.CallerAudio and parse is not None:
+                    if is_loud(event.audio) is not self._loud:
+                        self._feed_voice(now_ms)
+                if recorder is not None and parse is not None:
+                    recorder.came(now_ms, door, what, epoch)
+                elif recorder is not None:
+                    recorder.happened(now_ms, what)
+                if self.tap is not None and type(event) is m.CallerAudio:
+                    self.tap(event)
+                if event is not None:
+                    for action in self.call.receive(event, now_ms):
+                        _CARRY_OUT.get(type(action), _do)(self, action, now_ms)
+                if not pending:
+                    break
+                door, parse, epoch, what = pending.pop(0)
         except Exception as error:  # noqa: BLE001  a bug of ours ends this one call, never the process
             self._broken(error)
         finally:
             self._feeding = False
-        self._arm()
-
-    def _feed_one(self, fed: _Fed) -> None:
-        event, parse, door, frame, epoch = fed
-        now_ms = self.now_ms()
-        recorder = self._recorder
-        if parse is not None:
-            # Read only now: adapters remember what they have read, and a replay reads in the recorded order.
-            try:
-                event = parse(frame)
-            except ProtocolError as error:
-                event = m.FrameRefused(door, str(error))
-            if type(event) is m.CallerAudio and is_loud(event.audio) is not self._loud:
-                self._feed_voice(now_ms)
-            if recorder is not None:
-                recorder.came(now_ms, door, frame, epoch)
-        elif recorder is not None and event is not None:
-            recorder.happened(now_ms, event)
-        if event is None:
-            return
-        if self.tap is not None and type(event) is m.CallerAudio:
-            self.tap(event)
-        for action in self.call.receive(event, now_ms):
-            self._perform(action, now_ms)
+        if self.call.deadline_ms != self._armed_ms:
+            self._arm()
 
     def _feed_voice(self, now_ms: int) -> None:
         """The caller's sound turned loud or quiet: an input of its own, before the frame that shows it."""
@@ -209,15 +209,7 @@ class Runner:
         if self._recorder is not None:
             self._recorder.happened(now_ms, voice)
         for action in self.call.receive(voice, now_ms):
-            self._perform(action, now_ms)
-
-    def _perform(self, action: m.Action, now_ms: int) -> None:
-        to_leg = _TO_LEG.get(type(action))
-        if to_leg is not None:
-            to_leg(self, action, now_ms)
-            return
-        self._not_sent(action, now_ms)
-        self._do(action, now_ms)
+            _CARRY_OUT.get(type(action), _do)(self, action, now_ms)
 
     def _to_carrier(self, action: m.CarrierCommand, now_ms: int) -> None:
         frame = self.carrier.write(action)
@@ -235,7 +227,7 @@ class Runner:
         if leg is None or leg.socket is None:
             self._not_sent(action, now_ms)
             return
-        frame = leg.adapter.write(action)
+        frame = leg.write(action)
         if self._recorder is not None:
             self._recorder.went(now_ms, "upstream", frame, action.epoch)
         leg.socket.send(frame)
@@ -249,22 +241,25 @@ class Runner:
             self._not_sent(action, now_ms)
             return
         if not leg.backlog and leg.socket.outbox_bytes <= OUTBOX_BYTES:
-            self._to_upstream(action, now_ms)
+            frame = leg.write(action)
+            if self._recorder is not None:
+                self._recorder.went(now_ms, "upstream", frame, action.epoch)
+            leg.socket.send(frame)
             return
         self._not_sent(action, now_ms)
         leg.backlog.append(action)
         leg.backlog_bytes += action.size_bytes
         while leg.backlog and leg.socket.outbox_bytes <= OUTBOX_BYTES:
-            sent = leg.backlog.popleft()
+            sent = leg.backlog.pop(0)
             leg.backlog_bytes -= sent.size_bytes
             self._to_upstream(sent, now_ms)
         dropped = 0
         while leg.backlog_bytes > BACKLOG_MS * self.call.config.bytes_per_ms:
-            lost = leg.backlog.popleft()
+            lost = leg.backlog.pop(0)
             leg.backlog_bytes -= lost.size_bytes
             dropped += 1
             if self._recorder is not None:
-                self._recorder.dropped(now_ms, "upstream", leg.adapter.write(lost), lost.epoch)
+                self._recorder.dropped(now_ms, "upstream", leg.write(lost), lost.epoch)
         if dropped:
             self.feed(m.FramesDropped(dropped))
 
@@ -274,6 +269,8 @@ class Runner:
             self._recorder.decided(now_ms, action)
 
     def _do(self, action: m.Action, now_ms: int) -> None:
+        """What is for the shell, or for whoever observes."""
+        self._not_sent(action, now_ms)
         match action:
             case m.DialUpstream():
                 self._open(action.epoch)
@@ -291,7 +288,8 @@ class Runner:
     # --- dialling ----------------------------------------------------------------------------------------
 
     def _open(self, epoch: int) -> None:
-        leg = self._upstreams[epoch] = _UpstreamLeg(self._vendor(epoch))
+        adapter = self._vendor(epoch)
+        leg = self._upstreams[epoch] = _UpstreamLeg(adapter, adapter.write)
         leg.dialling = self._loop.create_task(self._connect(epoch, leg), name=f"dial {epoch}")
 
     async def _connect(self, epoch: int, leg: _UpstreamLeg) -> None:
@@ -309,9 +307,8 @@ class Runner:
             return
         leg.dialling = None
         leg.socket = socket
-        parse = leg.adapter.parse
         socket.start(
-            lambda frame: self._take((None, parse, "upstream", frame, epoch)),
+            partial(self._take, "upstream", leg.adapter.parse, epoch),
             lambda code, reason: self._upstream_closed(epoch, code, reason),
         )
 
@@ -423,8 +420,9 @@ def _not_heard(*_what: object) -> None:
     """Takes the frames and the end of a stream that a newer one replaced."""
 
 
-_TO_LEG: dict[type[m.Action], Callable[[Runner, Any, int], None]] = {
-    **dict.fromkeys(get_args(m.CarrierCommand), Runner._to_carrier),  # noqa: SLF001  the class's own table
+_do = Runner._do  # noqa: SLF001  the class's own table
+_CARRY_OUT: dict[type[m.Action], Callable[[Runner, Any, int], None]] = {
+    **dict.fromkeys(get_args(m.CarrierCommand), Runner._to_carrier),  # noqa: SLF001
     **dict.fromkeys(get_args(m.UpstreamCommand), Runner._to_upstream),  # noqa: SLF001
     m.AppendAudio: Runner._append,  # noqa: SLF001
     m.ClearPlayout: Runner._clear,  # noqa: SLF001
