@@ -180,9 +180,8 @@ class Runner:
                     event = what if parse is None else parse(what)
                 except ProtocolError as error:
                     event = m.FrameRefused(door, str(error))
-                if type(event) is m.CallerAudio and parse is not None:
-                    if is_loud(event.audio) is not self._loud:
-                        self._feed_voice(now_ms)
+                if parse and type(event) is m.CallerAudio and is_loud(event.audio) is not self._loud:
+                    self._feed_voice(now_ms)
                 if recorder is not None and parse is not None:
                     recorder.came(now_ms, door, what, epoch)
                 elif recorder is not None:
