@@ -65,8 +65,15 @@ MUTATIONS = [
     Mutation(
         "an echo's whole way counts as lateness of the sound",
         "core.playback",
-        "if self.usual_ms is None or not self.recent_ms:",
-        "if True: return self.recent_ms[-1] if self.recent_ms else 0.0\n        if not self.recent_ms:",
+        "if usual_ms is None or not count:",
+        "if True: return self.recent_ms[-1] if count else 0.0\n        if not count:",
+        "marks-late-by-60-plus-minus-30-ms",
+    ),
+    Mutation(
+        "what probes tell is not believed",
+        "core.playback",
+        "self._late.look(now_ms - probed_ms, ONE_ECHO)",
+        "pass",
         "marks-late-by-60-plus-minus-30-ms",
     ),
     Mutation(

@@ -64,7 +64,8 @@ def respond(call: Call, event: m.Respond, now_ms: int) -> None:
 
 def mark_reached(call: Call, event: m.MarkReached, now_ms: int) -> None:
     call.speaking.mark_reached(event.name, now_ms)
-    hearing.line_moved(call, now_ms)
+    if call.speaking.line.ledger.sent:  # else it was a probe: nothing has been heard yet
+        hearing.line_moved(call, now_ms)
 
 
 def add_text(call: Call, role: str, text: str) -> None:

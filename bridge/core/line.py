@@ -113,7 +113,15 @@ class Line:
         finished = self.ledger.reached(name, now_ms)
         for span in finished:
             self.spans.pop((span.item_id, span.part), None)
-        return (self.advance(now_ms) if self._waiting else []), finished
+        out = self.advance(now_ms) if self._waiting else []
+        return (out if self.ledger.sent else [*out, *self.probe(now_ms)]), finished
+
+    def probe(self, now_ms: int) -> list[CarrierCommand]:
+        """Before the first sound: a mark that comes back at once, and so tells how long the ways are; the
+        next one follows its echo.
+        """
+        name = self.ledger.probe(now_ms)
+        return [] if name is None else [SendMark(name)]
 
     def settle(self, now_ms: int) -> tuple[list[CarrierCommand], list[Span]]:
         """The clock moved. Sends what is due; where the carrier echoes no marks, also says what must have

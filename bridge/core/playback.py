@@ -25,6 +25,14 @@ WINDOW = 8
 """Echoes that the lateness of a busy period is averaged over."""
 OPENING = 4
 """Echoes at the head of a busy period that tell how late echoes usually are."""
+PROBES = 4
+"""Marks that are sent one after the other while nothing was said yet: each tells a way there and back."""
+ONE_ECHO = 0.5
+"""What one echo weighs, of which both ways are unknown."""
+STOOD = 25.0
+"""Variance of a period's shift once the line seemed to stand still: some 90 ms, where a way varies by 17."""
+MOST_WEIGHT = 6.0
+"""What all before may weigh against one more look."""
 
 
 @dataclass(slots=True, eq=False)
@@ -55,24 +63,36 @@ class _Run:
 @dataclass(slots=True)
 class _Lateness:
     """How late echoes come: of this busy period, and usually. `stood_ms` is how long the line stood still in
-    this period.
+    this period, as far as is known; `stood` whether it ever seemed to.
+
+    A message takes one way, and an echo comes late by two: the sound's way out, which all echoes of a period
+    share with its first delta, and its own way back. Everything here is weighed in looks, one over the
+    variance, where one way has the variance 1.
     """
 
     usual_ms: float | None = None
+    weight: float = 0.0
+    """Looks that `usual_ms` rests on."""
     stood_ms: float = 0.0
-    periods: int = 0
+    stood: bool = False
     recent_ms: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     opening_ms: list[float] = field(default_factory=list)
 
     def shift_ms(self) -> float:
         """By how much this period's playout began later than its sending suggests.
 
-        Each echo is one noisy look at the shift; the prior (no shift) weighs as much as one look, hence n +
-        1.
+        The way out of its first delta was longer or shorter than usual by so much, or those back of its
+        echoes were, or what we take for usual is off: of what is seen the first one's share is believed. In
+        a period before which nothing was known, nothing is, unless the line seemed to stand still in it:
+        then the echoes before that tell what is usual, and how long it stood is known badly.
         """
-        if self.usual_ms is None or not self.recent_ms:
+        count, usual_ms, weight = len(self.recent_ms), self.usual_ms, self.weight
+        if usual_ms is None and self.stood:
+            usual_ms, weight = self.expected_ms(), len(self.opening_ms)
+        if usual_ms is None or not count:
             return 0.0
-        return (sum(self.recent_ms) - len(self.recent_ms) * self.usual_ms) / (len(self.recent_ms) + 1)
+        prior = STOOD if self.stood else 1.0
+        return (sum(self.recent_ms) / count - usual_ms) * prior / (prior + 1 / count + 1 / weight)
 
     def expected_ms(self) -> float | None:
         """How late the next echo should be, before any shift; None before the first echo of all."""
@@ -80,9 +100,20 @@ class _Lateness:
             return sum(self.opening_ms) / len(self.opening_ms)
         return self.usual_ms
 
+    def known_ms(self) -> float | None:
+        """How late echoes usually are, once there were enough to tell."""
+        return self.expected_ms() if self.usual_ms is not None or len(self.opening_ms) == OPENING else None
+
+    def look(self, late_ms: float, weight: float) -> None:
+        """What echoes usually are, seen once more; what was seen long ago weighs less and less."""
+        known = min(self.weight, MOST_WEIGHT)
+        usual_ms = 0.0 if self.usual_ms is None else self.usual_ms
+        self.usual_ms = usual_ms + (late_ms - usual_ms) * weight / (known + weight)
+        self.weight = known + weight
+
     def relearn(self, late_ms: float) -> None:
         """Echoes were taken to be late because the line had stood still: they are not."""
-        self.usual_ms = late_ms
+        self.usual_ms, self.weight = late_ms, ONE_ECHO
         self.recent_ms.clear()
         self.opening_ms.clear()
         self.observe(late_ms)
@@ -91,18 +122,14 @@ class _Lateness:
         self.recent_ms.append(late_ms)
         if len(self.opening_ms) < OPENING:
             self.opening_ms.append(late_ms)
-            if self.periods == 0 and len(self.opening_ms) == OPENING:
-                self.usual_ms = sum(self.opening_ms) / OPENING
 
     def close_period(self) -> None:
         if self.opening_ms:
-            mean_ms = sum(self.opening_ms) / len(self.opening_ms)
-            known_ms = mean_ms if self.usual_ms is None or self.periods == 0 else self.usual_ms
-            self.periods += 1
-            self.usual_ms = known_ms + (mean_ms - known_ms) / min(self.periods, WINDOW)
+            count = len(self.opening_ms)
+            self.look(sum(self.opening_ms) / count, 1 / (1 + 1 / count))
         self.recent_ms.clear()
         self.opening_ms.clear()
-        self.stood_ms = 0.0
+        self.stood_ms, self.stood = 0.0, False
 
 
 class Ledger:
@@ -118,6 +145,7 @@ class Ledger:
         "_late",
         "_marks",
         "_next_mark",
+        "_probes",
         "_runs",
         "acked",
         "bytes_per_ms",
@@ -137,6 +165,7 @@ class Ledger:
         self.marked = 0
         self._marks: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._next_mark = 0
+        self._probes: dict[str, int] = {}
         self._runs: deque[_Run] = deque()
         self._anchor_ms = 0.0
         self._anchor_bytes = 0
@@ -168,10 +197,26 @@ class Ledger:
         self.marked = self.sent
         return name
 
+    def probe(self, now_ms: int) -> str | None:
+        """A mark to be sent now, while nothing was sent yet: what is not queued behind sound comes back at
+        once, and tells how long the ways are. None when there is to be none, or none any more. It says
+        nothing about playout.
+        """
+        if not self.marks or self.sent or len(self._probes) == PROBES:
+            return None
+        name = f"probe{len(self._probes) + 1}"
+        self._probes[name] = now_ms
+        return name
+
     def reached(self, name: str, now_ms: int) -> list[Span]:
         """An echo came. Returns the spans that were heard to their end by it; [] for an unknown name."""
         mark = self._marks.get(name)
         if mark is None:
+            probed_ms = self._probes.get(name)
+            if probed_ms is not None and probed_ms >= 0:
+                self._probes[name] = -1
+                self.echoed = self.marks = True
+                self._late.look(now_ms - probed_ms, ONE_ECHO)
             return []
         position, marked_ms = mark
         while self._marks.popitem(last=False)[0] != name:
@@ -217,7 +262,8 @@ class Ledger:
         position = self._anchor_bytes + int(played_ms * self.bytes_per_ms)
         if self._marks and self.marks:
             due_ms, first = self._first_due(), next(iter(self._marks.values()))[0]
-            patience_ms = FIRST_ECHO_MS if late.usual_ms is None else late.usual_ms + STALL_MS
+            known_ms = late.known_ms()
+            patience_ms = FIRST_ECHO_MS if known_ms is None else known_ms + STALL_MS
             if now_ms - due_ms > patience_ms:
                 position = min(position, first)
         return max(self.acked, min(position, self.sent))
@@ -239,7 +285,7 @@ class Ledger:
     @property
     def lateness_ms(self) -> int:
         """How late echoes usually are: the way to the caller and back. 0 before the first."""
-        return int(self._late.usual_ms or 0)
+        return int(self._late.known_ms() or 0)
 
     def heard_bytes(self, span: Span, now_ms: int) -> int:
         """How much of this span the caller would have heard if a clear were sent now."""
@@ -284,6 +330,7 @@ class Ledger:
         stood_ms = max(late_ms - expected_ms, -late.stood_ms)
         self._anchor_ms += stood_ms
         late.stood_ms += stood_ms
+        late.stood = True
         late.recent_ms.clear()
         if late_ms - stood_ms < expected_ms - STALL_MS:
             late.relearn(late_ms - stood_ms)

@@ -29,6 +29,7 @@ def started(call: Call, event: m.Started, now_ms: int) -> None:
     call.timers.pop("unclaimed", None)
     call.timers["media"] = now_ms + call.config.media_gap_ms
     call.stats.started_ms = call.ear.last_ms = now_ms
+    probe(call, now_ms)
     first_dial(call, now_ms)
 
 
@@ -112,6 +113,7 @@ def admit(call: Call, now_ms: int) -> None:
     if call.admitted:
         return
     call.admitted = True
+    probe(call, now_ms)
     patience.owe(call, now_ms, call.config.filler_dial_ms)
     disclosure = call.config.phrases.get(call.config.disclosure)
     if disclosure is not None and not (call.config.carried and call.config.carried.disclosed):
@@ -120,6 +122,12 @@ def admit(call: Call, now_ms: int) -> None:
         hearing.line_moved(call, now_ms)
     handover.welcome_back(call, now_ms)
     begin(call, now_ms)
+
+
+def probe(call: Call, now_ms: int) -> None:
+    """The carrier is proven and its stream open: time to learn how long the ways to it are."""
+    if call.admitted and call.stream_id is not None:
+        call.out += call.speaking.line.probe(now_ms)
 
 
 def begin(call: Call, now_ms: int) -> None:

@@ -217,7 +217,7 @@ class ScriptedCall:
         self.phone = phone
         self.caller = Caller(self)
         self.model = Model(self, mind, options)
-        self.expect = Expect(lambda: self.rehearsal.said, self._truth)
+        self.expect = Expect(lambda: self.rehearsal.said, self.truth)
         self.lines: list[str] = []
         """The recording of this call."""
         self._folders = folders
@@ -270,6 +270,37 @@ class ScriptedCall:
         if self.rehearsal.ended is None:
             self.caller.hangs_up()
 
+    # --- what came of it ---------------------------------------------------------------------------------
+
+    def truth(self) -> dict[str, tuple[int, int]]:
+        """Of each item of the newest session that `Model.speaks` or `answers` made: what the model believes
+        the caller heard, and what they did.
+        """
+        self.settle()
+        server, heard_bytes = self.model.server, self._heard_bytes()
+        return {
+            item.id: (_believed_ms(server, item), heard_bytes[item.sound[0]] // 8)
+            for item in server.conversation.ever.values()
+            if item.role == "assistant" and len(set(item.sound)) == 1
+        }
+
+    @staticmethod
+    def made_of(action: m.PlayAudio) -> int | None:
+        """The byte that this sound is made of; None where it is of several, as a phrase is."""
+        found = set(b64decode(action.audio))
+        return found.pop() if len(found) == 1 else None
+
+    def _heard_bytes(self) -> Counter[int | None]:
+        """How much the caller heard of each speech, by the byte that it is made of."""
+        heard_bytes: Counter[int | None] = Counter()
+        start = 0
+        for _, action in self.rehearsal.said:
+            if isinstance(action, m.PlayAudio):
+                end = start + action.size_bytes
+                heard_bytes[self.made_of(action)] += self.phone.heard_bytes_of(start, end)
+                start = end
+        return heard_bytes
+
     # --- inside ------------------------------------------------------------------------------------------
 
     def sound(self, what: str | Path | bytes, ms: int | None) -> tuple[bytes, str]:
@@ -292,31 +323,6 @@ class ScriptedCall:
 
     def _observe(self, action: m.Action, now_ms: int) -> None:
         """Somebody beside the call may want to know (an agent)."""
-
-    def _truth(self) -> dict[str, tuple[int, int]]:
-        """Of each item of the newest session: what the model believes the caller heard, and what they
-        did.
-        """
-        self.settle()
-        server, heard_ms = self.model.server, self._heard_ms()
-        return {
-            item.id: (_believed_ms(server, item), heard_ms.get(item.sound[0], 0))
-            for item in server.conversation.ever.values()
-            if item.role == "assistant" and len(set(item.sound)) == 1
-        }
-
-    def _heard_ms(self) -> dict[int, int]:
-        """How much the caller heard of each speech, by the byte that it is made of."""
-        heard_bytes: Counter[int] = Counter()
-        start = 0
-        for _, action in self.rehearsal.said:
-            if isinstance(action, m.PlayAudio):
-                end = start + action.size_bytes
-                made_of = set(b64decode(action.audio))
-                if len(made_of) == 1:
-                    heard_bytes[made_of.pop()] += self.phone.heard_bytes_of(start, end)
-                start = end
-        return {byte: count // 8 for byte, count in heard_bytes.items()}
 
 
 def _believed_ms(server: RealtimeServer, item: Item) -> int:

@@ -90,6 +90,11 @@ class Wire:
         self.heard: list[tuple[int, Span]] = []
         self._echoes: deque[tuple[int, str]] = deque()
 
+    def open(self, now_ms: int) -> None:
+        """The stream is there: the line learns how long the ways are."""
+        self.until(now_ms)
+        self._done(self.line.probe(now_ms), [])
+
     def until(self, now_ms: int) -> None:
         """Nothing new is sent; echoes come and wake-ups fall due."""
         while True:

@@ -14,6 +14,8 @@ from bridge.core.conversation import Item, ResponseGate
 from bridge.core.line import Line
 
 TRUTH = (m.ClearPlayout, m.CancelResponse, m.TruncateItem, m.DeleteItem)
+PROBE = m.SendMark("probe1")
+"""What a call sends first, to learn how long the ways are. Its echo brings the next one; here it has none."""
 SOUND = (m.PlayAudio, m.SendMark, m.ClearPlayout)
 
 
@@ -113,7 +115,8 @@ class LiveCall:
 
     def echo(self, now_ms: int, count: int | None = None) -> list[m.Action]:
         """The carrier echoes the marks not echoed yet (the next `count` of them)."""
-        names = [action.name for _, action in self.said if isinstance(action, m.SendMark)]
+        marks = [action for _, action in self.said if isinstance(action, m.SendMark) and action != PROBE]
+        names = [mark.name for mark in marks]
         due = names[self.echoed :] if count is None else names[self.echoed : self.echoed + count]
         self.echoed += len(due)
         return [action for name in due for action in self.at(now_ms, m.MarkReached(name))]

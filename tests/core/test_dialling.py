@@ -7,7 +7,7 @@ import pytest
 from bridge.core import messages as m
 from bridge.core.upstream_leg import FATAL_CODES, FATAL_STATUS, MOST_RETRY_AFTER_MS, Leg
 
-from .conftest import LiveCall, frame, new_call, only, phone, speech
+from .conftest import PROBE, LiveCall, frame, new_call, only, phone, speech
 
 STARTED = m.Started("MZ1", "CA1", "AC1")
 PHRASES = {"apology": speech(600, "Something went wrong.", "S"), "filler": speech(300, "One moment.", "F")}
@@ -62,7 +62,7 @@ def test_a_session_that_does_not_come_in_time_is_a_failed_attempt_too() -> None:
     assert call.at(3_020, m.UpstreamClosed(1006)) == [], "nor does its end count as another failure"
     assert [epoch for _, epoch in dials_after(call, 3_500)] == [1, 2]
     call.speaks(3_600, m.SessionCreated(2), m.SessionUpdated(2))
-    assert call.at(3_700, m.Admitted()) == [m.CallBegan()]
+    assert call.at(3_700, m.Admitted()) == [PROBE, m.CallBegan()]
 
 
 def test_a_socket_that_closes_during_set_up_is_a_failed_attempt() -> None:

@@ -10,7 +10,7 @@ import pytest
 from bridge.core import messages as m
 from bridge.core.messages import Phase
 
-from .conftest import LiveCall, delta, frame, new_call, only, phone, speech
+from .conftest import PROBE, LiveCall, delta, frame, new_call, only, phone, speech
 
 STARTED = m.Started("MZ1", "CA1", "AC1")
 CONFIGURED = (m.SessionCreated(), m.SessionUpdated())
@@ -29,7 +29,7 @@ def test_a_call_rings_is_dialled_once_configured_admitted_and_begins() -> None:
     assert call.at(300, m.SessionCreated()) == [m.ConfigureSession(call.call.config.session)]
     assert call.at(380, m.SessionUpdated()) == []
     assert call.at(900, STARTED) == []
-    assert call.at(950, m.Admitted()) == [m.CallBegan()]
+    assert call.at(950, m.Admitted()) == [PROBE, m.CallBegan()]
     assert call.call.phase is Phase.LIVE
     stats = call.call.stats
     assert (stats.ready_ms, stats.started_ms, stats.began_ms) == (380, 900, 950)
@@ -59,7 +59,9 @@ def begins_and_greets_once(order: tuple[int, ...]) -> None:
     for step, number in enumerate(order):
         actions = call.at(100 * step, EVENTS[number])
         began = step == max(order.index(3), order.index(4))
-        assert [type(action) for action in actions if not isinstance(action, m.DialUpstream)] == (
+        assert (PROBE in actions) == (step == max(order.index(1), order.index(4)))
+        told = [action for action in actions if action != PROBE and not isinstance(action, m.DialUpstream)]
+        assert [type(action) for action in told] == (
             [m.CallBegan, m.CreateResponse] if began else [m.ConfigureSession] if number == 2 else []
         )
     assert len(only(m.DialUpstream, [action for _, action in call.said])) == 1
@@ -91,7 +93,8 @@ def test_five_seconds_of_the_caller_are_kept_and_the_oldest_go_first() -> None:
     for number in range(300):
         call.at(20 * number, frame(number))
     assert call.call.stats.frames_in == 300
-    [_, *kept] = call.speaks(6_000, *CONFIGURED, m.Admitted())[1:]
+    [_, probe, began, *kept] = call.speaks(6_000, *CONFIGURED, m.Admitted())
+    assert (probe, began) == (PROBE, m.CallBegan())
     assert kept == [m.AppendAudio(f"frame {number}", 160) for number in range(50, 300)]
     call.at(6_000, m.Stopped())
     assert call.call.stats.frames_dropped == 50
@@ -119,7 +122,7 @@ def test_before_admission_nothing_but_the_configuration_goes_up_and_wishes_wait(
     call.speaks(120, delta("i1", 200, response="r0"), m.ResponseDone("r0"))
     assert upstream(call) == [m.ConfigureSession(m.SessionConfig())]
     assert phone([action for _, action in call.said]) == []
-    assert call.at(200, m.Admitted()) == [m.CallBegan(), m.AppendAudio("frame 0", 160), command]
+    assert call.at(200, m.Admitted()) == [PROBE, m.CallBegan(), m.AppendAudio("frame 0", 160), command]
 
 
 def test_a_configuration_in_force_before_there_is_a_session_is_nobodys() -> None:
