@@ -2,11 +2,11 @@
 
     python benchmarks/ledger.py [--calls 600] [--json]
 
-Each call goes through core and adapters, in virtual time. Every message takes 60 ± 30 ms each way, uniform
-and in order. The caller interrupts at a random moment; what the model is told of each item is held against
-what the phone had played of it when the clear took effect there, and the worst item of the call counts. Beside
-it two estimates that others make of the same calls: the time since the item's first delta, and the last echoed
-mark plus 50 ms.
+Each call goes through core and adapters, in virtual time. Every message takes 60 ± 30 ms each way,
+uniform and in order. The caller interrupts at a random moment; what the model is told of each item is
+held against what the phone had played of it when the clear took effect there, and the worst item of the
+call counts. Beside it two estimates that others make of the same calls: the time since the item's first
+delta, and the last echoed mark plus 50 ms.
 """
 
 from __future__ import annotations
