@@ -105,7 +105,7 @@ def came_to_nothing(call: Call, event: m.ResponseDone, tag: str) -> bool:
         for item in items
         if item.response_id == event.response_id
     )
-    return not made and speaking.owed.since_ms is not None and not speaking.utters(tag)
+    return not made and speaking.owed.since_ms is not None and tag not in speaking.utterances
 
 
 def once_more(call: Call, event: m.ResponseDone, now_ms: int) -> bool:
@@ -228,7 +228,7 @@ def create_refused(call: Call, tag: str, event: m.UpstreamFaulted, now_ms: int) 
     speaking, gate = call.speaking, call.speaking.gate
     waits = gate.asked is not None and gate.asked.tag == tag and not gate.stale
     retryable = verdict(event) is Verdict.RETRYABLE
-    owed = waits and (retryable or not speaking.utters(tag))
+    owed = waits and (retryable or tag not in speaking.utterances)
     call.failures += owed
     if owed and call.failures >= FAILURES:
         ending.fail(call, Reason.UPSTREAM_LOST, now_ms, f"responses are refused: {event.code}")

@@ -115,6 +115,8 @@ class Conversation:
 
     def retire(self, epoch: int) -> None:
         """That upstream session is over, and its ids with it: the next one may use the same again."""
+        for item in self.items.values():
+            item.response_id = ""
         self.items = {f"{epoch}/{key}": item for key, item in self.items.items()}
         self._aliases.clear()
 

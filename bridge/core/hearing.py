@@ -172,7 +172,7 @@ def line_moved(call: Call, now_ms: int) -> None:
 
 
 def sounding(call: Call, say_id: str) -> bool:
-    return (say_id, 0) in call.speaking.line.spans or call.speaking.utters(say_id)
+    return (say_id, 0) in call.speaking.line.spans or say_id in call.speaking.utterances
 
 
 def silence_over(call: Call) -> None:

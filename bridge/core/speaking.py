@@ -5,8 +5,6 @@ Holds the line, the response gate and the conversation together, because a barge
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from . import messages as m
 from .conversation import Conversation, ResponseGate
 from .line import Line, Loss
@@ -15,17 +13,7 @@ from .owed import Owed
 from .playback import Ledger, Span
 from .stats import BargeIn, Stats
 from .upstream_leg import UpstreamSession
-
-
-@dataclass(slots=True)
-class _Utterance:
-    """A `Say`, `Respond` or `Play` of the handler's, until it was heard or cut."""
-
-    say_id: str
-    response_id: str = ""
-    generated: bool = False
-    heard_ms: int = 0
-    words: list[str] = field(default_factory=list)
+from .utterances import Utterances
 
 
 class Speaking:
@@ -47,7 +35,7 @@ class Speaking:
         self._config = config
         self._stats = stats
         self._out = out
-        self._utterances: dict[str, _Utterance] = {}
+        self.utterances = Utterances(out)
 
     # --- the model's sound -------------------------------------------------------------------------------
 
@@ -103,7 +91,7 @@ class Speaking:
         item.heard_ms = heard_ms
         said = item.said()
         self._out.append(m.Spoken(span.item_id, said, said, heard_ms, cut=False))
-        self._note_heard(span.response_id, heard_ms, said)
+        self.utterances.heard(span.response_id, heard_ms, said)
 
     # --- our own sounds ----------------------------------------------------------------------------------
 
@@ -129,12 +117,8 @@ class Speaking:
 
     def utter(self, say_id: str, wish: str) -> None:
         """A `Say` or `Respond`: `Heard` will tell what became of it."""
-        self._utterances[say_id] = _Utterance(say_id)
+        self.utterances.asked(say_id)
         self.ask(say_id, wish)
-
-    def utters(self, say_id: str) -> bool:
-        """Whether this `Say` or `Respond` is still asked for, generated or heard."""
-        return say_id in self._utterances
 
     @property
     def breaks_off(self) -> bool:
@@ -147,22 +131,9 @@ class Speaking:
         playing = any(span.response_id == response_id for span in self.line.spans.values())
         return playing or self.gate.active == response_id
 
-    def _note_heard(self, response_id: str, heard_ms: int, text: str) -> None:
-        for utterance in self._utterances.values():
-            if utterance.response_id == response_id:
-                utterance.heard_ms += heard_ms
-                utterance.words.append(text)
-
     def _complete_utterances(self) -> None:
-        speaking = {span.response_id for span in self.line.spans.values()}
-        for utterance in list(self._utterances.values()):
-            if utterance.generated and utterance.response_id not in speaking:
-                self._close_utterance(utterance.say_id, cut=utterance.response_id in self.gate.muted)
-
-    def _close_utterance(self, say_id: str, cut: bool) -> None:
-        utterance = self._utterances.pop(say_id, None)
-        if utterance is not None:
-            self._out.append(m.Heard(say_id, utterance.heard_ms, cut, "".join(utterance.words)))
+        on_the_line = {span.response_id for span in self.line.spans.values()}
+        self.utterances.complete(on_the_line, self.gate.muted)
 
     # --- the caller speaks over it -----------------------------------------------------------------------
 
@@ -195,9 +166,9 @@ class Speaking:
     def drop_waiting(self) -> None:
         """The caller speaks: what was asked for and has not begun is out of date."""
         for create in self.gate.superseded():
-            self._close_utterance(create.tag, cut=True)
+            self.utterances.close(create.tag, cut=True)
         if self.gate.asked is not None:
-            self._close_utterance(self.gate.asked.tag, cut=True)
+            self.utterances.close(self.gate.asked.tag, cut=True)
 
     def lost(self, now_ms: int) -> bool:
         """The upstream session is gone, and its item ids with it: nothing to truncate, but the record is
@@ -265,12 +236,9 @@ class Speaking:
             heard = item.heard(self._config.bytes_per_ms)
             cuts.append(m.Cut(span.item_id, loss.heard_ms))
             cuts.append(m.Spoken(span.item_id, item.said(), heard, loss.heard_ms, cut=True))
-            self._note_heard(span.response_id, loss.heard_ms, heard)
+            self.utterances.heard(span.response_id, loss.heard_ms, heard)
         self._out += cuts
-        cut_responses = {loss.span.response_id for loss in losses if not loss.whole} | {self.gate.active}
-        for utterance in list(self._utterances.values()):
-            if utterance.response_id and utterance.response_id in cut_responses:
-                self._close_utterance(utterance.say_id, cut=True)
+        self.utterances.cut({loss.span.response_id for loss in losses if not loss.whole} | {self.gate.active})
         self._complete_utterances()
 
     # --- whose turn it is --------------------------------------------------------------------------------
@@ -290,8 +258,7 @@ class Speaking:
 
     def response_started(self, event: m.ResponseStarted) -> None:
         self._stats.responses += 1
-        if event.tag in self._utterances:
-            self._utterances[event.tag].response_id = event.response_id
+        self.utterances.started(event.tag, event.response_id)
         if self.gate.started(event):
             self._cancel(event.response_id)
 
@@ -304,9 +271,7 @@ class Speaking:
         """The response failed: it is asked for once more, in the same words, and whoever waits for it waits
         on.
         """
-        for utterance in self._utterances.values():
-            if utterance.response_id == response_id:
-                utterance.response_id = ""
+        self.utterances.again(response_id)
         self.gate.again(self.gate.tags.get(response_id, "retry"))
 
     def response_done(self, event: m.ResponseDone, now_ms: int) -> None:
@@ -324,9 +289,7 @@ class Speaking:
         for span in list(self.line.spans.values()):
             if span.response_id == event.response_id and not span.done:
                 self.item_finished(span.item_id, None, now_ms)
-        for utterance in self._utterances.values():
-            if utterance.response_id == event.response_id:
-                utterance.generated = True
+        self.utterances.generated(event.response_id)
         if event.response_id in self.gate.muted:
             for item in self.conversation.unheard(event.response_id, self._config.bytes_per_ms):
                 item.cut, item.heard_ms = True, 0
@@ -339,5 +302,5 @@ class Speaking:
         self.gate.refused(tag, again)
         if not again:
             if tag is not None:
-                self._close_utterance(tag, cut=True)
+                self.utterances.close(tag, cut=True)
             self.next_response()

@@ -9,7 +9,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 TABLE = FOLDER.parents[1] / "docs" / "faults.md"
 ROW = re.compile(
-    r"^\| (?P<fault>[^|]+) \| (?P<hears>[^|]+) \| (?P<log>[^|]+) \| `(?P<test>[^`|]+)` \|$", re.M
+    r"^\| (?P<fault>[^|]+) \| (?P<hears>[^|]+) \| (?P<log>[^|]+) \| `(?P<test>[^`|]+)` \|$", re.MULTILINE
 )
 
 
