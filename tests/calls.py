@@ -159,6 +159,11 @@ def phone_of(simulation: Simulation) -> KeepingPhone:
     return machine
 
 
+def has_heard(simulation: Simulation, said: bytes) -> bool:
+    """Whether the phone played all of that, in this order. On a busy machine there may be gaps in it."""
+    return said.replace(b"\xff", b"") in phone_of(simulation).heard.replace(b"\xff", b"")
+
+
 def hang_up(simulation: Simulation) -> None:
     """The caller hangs up, as Twilio tells it: `stop`, then the close."""
     simulation.send(phone_of(simulation).hang_up(simulation.now_ms()))

@@ -18,7 +18,7 @@ from bridge.doubles.tones import marked, tone
 from bridge.frames import Message
 from bridge.recording import Header, Parts, Recorder, Recording, describe, replay
 from bridge.upstreams import UPSTREAMS, OpenAI
-from tests.calls import House, bridge, hang_up, phone_of, within
+from tests.calls import House, bridge, hang_up, has_heard, phone_of, within
 from tests.loops import Run, run
 
 __all__ = ["run"]
@@ -133,7 +133,7 @@ def test_without_sound_the_lengths_suffice(run: Run) -> None:
     async def main() -> None:
         async with bridge(Parrot(marked(1, 200)), recorder=live.recorder) as house:
             call = await house.call(QUIET * 400 + tone(300, 300))
-            await within(5, lambda: tone(300, 300) in phone_of(call).heard)
+            await within(5, lambda: has_heard(call, tone(300, 300)))
             hang_up(call)
             await within(1, lambda: house.gone(call))
 
@@ -175,7 +175,7 @@ def test_many_calls_at_once(run: Run) -> None:
             calls = [await house.call(QUIET * (300 + 40 * n) + tone(200, 300 + 20 * n)) for n in range(8)]
             for number, call in enumerate(calls):
                 said = tone(200, 300 + 20 * number)
-                await within(5, lambda call=call, said=said: said in phone_of(call).heard)
+                await within(5, lambda call=call, said=said: has_heard(call, said))
                 hang_up(call)
             await within(2, lambda: all(house.gone(call) for call in calls))
             for number in range(len(calls)):
