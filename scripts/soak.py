@@ -38,8 +38,8 @@ GREETING = marked(9, 60)
 PATIENCE_S = 20.0
 MOST_GROWTH_BYTES = 5_000_000
 WARM_UP = 5_000
-"""By then what is remembered of calls that are over is nearly full: 4,096 intents, 2,048 conversations, 10,000
-spent tokens of a hundred bytes."""
+"""By then what is remembered of calls that are over is nearly full: 4,096 intents, 2,048 conversations, many
+of 10,000 spent tokens of a hundred bytes."""
 
 
 class Census(NamedTuple):
