@@ -160,7 +160,7 @@ class Runner:
             self._close_carrier()  # the apology of a broken call may still be playing
         self._take("", None, 0, event)
 
-    def _take(self, door: str, parse: _Parse | None, epoch: int, what: Any) -> None:  # noqa: C901
+    def _take(self, door: str, parse: _Parse | None, epoch: int, what: Any) -> None:
         """The gate itself, in one function: a frame of the caller's passes fifty times a second, and what
         that costs is mostly the number of calls on its way.
         """
