@@ -1,0 +1,139 @@
+"""`phonebridge bench`: measures any server that speaks Media Streams, ours or another's."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ..errors import BridgeError, ConfigError
+
+app = typer.Typer(no_args_is_help=True, help="Measure a server that speaks Media Streams.")
+READY_S = 20.0
+
+
+class NotMeasured(BridgeError):
+    """Not one call came about; the message says what is to be done."""
+
+
+@app.callback()
+def bench() -> None:
+    """Measure a server that speaks Media Streams, ours or another's."""
+
+
+@app.command("barge-in")
+def barge_in(
+    url: Annotated[
+        str | None,
+        typer.Argument(
+            help="The server's webhook (http, https) or stream (ws, wss); default: ours, started here."
+        ),
+    ] = None,
+    calls: Annotated[int, typer.Option(min=1, help="Calls of each case, at the same time.")] = 8,
+    case: Annotated[list[str] | None, typer.Option(help="Only this case; may be given again.")] = None,
+    upstream_port: Annotated[
+        int,
+        typer.Option(help="Where the scripted model listens: the server under test has to dial it there."),
+    ] = 9_601,
+    token: Annotated[
+        str | None, typer.Option(help="Sign as the carrier, with this token.", envvar="TWILIO_AUTH_TOKEN")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another one: other moments.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="The figures as JSON, with each call.")] = False,
+) -> None:
+    """How far what the model is told is from what the caller heard, when they interrupt. Takes some ten
+    seconds a case.
+
+    The server under test has to use the model of this bench: with ours that is BRIDGE_INSECURE=1,
+    BRIDGE_UPSTREAM=openai, OPENAI_API_KEY=any and BRIDGE_UPSTREAM_URL as printed here.
+    """
+    from ..bench.cases import CASES
+
+    wanted = [one for one in CASES if case is None or one.name in case]
+    unknown = set(case or ()) - {one.name for one in CASES}
+    if unknown:
+        names = ", ".join(repr(one.name) for one in CASES)
+        raise ConfigError(f"there is no case {min(unknown)!r}; there is {names}")
+    console = Console(stderr=as_json, highlight=False)
+    found = asyncio.run(_barge_in(url, wanted, calls, upstream_port, token, seed, console))
+    if not any(row["told"] for row in found):
+        raise NotMeasured(_complaint(found))
+    if as_json:
+        print(json.dumps(found))
+        return
+    from ..bench.figures import table
+
+    title = "what the model was told, against what the caller heard"
+    Console(highlight=False, width=max(100, console.width)).print(table(found, title))
+
+
+async def _barge_in(
+    url: str | None, cases: Any, calls: int, port: int, token: str | None, seed: int, console: Console
+) -> list[dict[str, Any]]:
+    from ..bench.barge_in import Bench
+    from ..bench.figures import figures
+    from ..handset import Handset
+
+    measured = []
+    async with contextlib.AsyncExitStack() as stack:
+        bench = Bench(lambda: Handset(auth_token=token), seed)
+        upstream_url = await stack.enter_async_context(bench.upstream.serve(0 if url is None else port))
+        if url is None:
+            url = await stack.enter_async_context(our_server(upstream_url))
+        else:
+            console.print(
+                f"the model under test is at {upstream_url}: BRIDGE_UPSTREAM_URL for our own server"
+            )
+        for one in cases:
+            with console.status(f"{one.name}: {one.about}"):
+                measured.append(figures(one, await bench.measure(url, one, calls)))
+    return measured
+
+
+@contextlib.asynccontextmanager
+async def our_server(upstream_url: str) -> AsyncIterator[str]:
+    """`phonebridge serve` in a process of its own, while the block runs; gives its webhook."""
+    ours = ("BRIDGE_", "TWILIO_", "OPENAI_", "PUBLIC_URL", "PORT", "HOST")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    environment |= {
+        "BRIDGE_INSECURE": "1",
+        "BRIDGE_UPSTREAM": "openai",
+        "OPENAI_API_KEY": "none-is-needed",
+        "BRIDGE_UPSTREAM_URL": upstream_url,
+        "BRIDGE_DISCLOSURE": "0",
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    with tempfile.TemporaryDirectory() as folder:  # no .env of anybody's
+        server = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bridge", "serve", "--port", "0",
+            env=environment, cwd=folder, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            yield await asyncio.wait_for(_ready(server), READY_S)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                server.terminate()
+            await server.communicate()
+
+
+async def _ready(server: asyncio.subprocess.Process) -> str:
+    said = []
+    while server.stderr is not None and (line := await server.stderr.readline()):
+        said.append(line.decode(errors="replace"))
+        _, ready, webhook = said[-1].partition("webhook ")
+        if ready:
+            return webhook.strip()
+    raise NotMeasured(f"our server did not start: {''.join(said).strip()}")
+
+
+def _complaint(found: list[dict[str, Any]]) -> str:
+    reasons = [what for row in found for what in row["otherwise"]]
+    return f"nothing could be measured: {reasons[0]}" if reasons else "nothing was measured"
