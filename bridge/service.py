@@ -151,7 +151,7 @@ def _dialler(settings: Settings, office: Office) -> Callable[[Dial], Awaitable[S
     async def dial_with_key(dialled: Dial) -> Socket:
         breaker.check()
         try:
-            socket = await dial(dialled.url, {**dict(dialled.headers), **_proof(settings, dialled.auth)})
+            socket = await dial(dialled.url, {**dict(dialled.headers), **proof_for(settings, dialled.auth)})
         except DialError as error:
             breaker.failed(error)
             raise
@@ -160,7 +160,7 @@ def _dialler(settings: Settings, office: Office) -> Callable[[Dial], Awaitable[S
     return dial_with_key
 
 
-def _proof(settings: Settings, auth: Auth) -> dict[str, str]:
+def proof_for(settings: Settings, auth: Auth) -> dict[str, str]:
     """The headers that say who we are. Nobody but the vendor gets the vendor's key."""
     if auth is Auth.NONE or settings.openai_api_key is None:
         return {}

@@ -70,12 +70,14 @@ FLOORS: dict[str, int] = {
     "watchdog": 4,
     # 5: settings, gates, routes, commands
     "app": 5,
+    "bench": 5,
     "arrival": 5,
     "call_control": 5,
     "carrier_api": 5,
     "carrier_rest": 5,
     "cli": 5,
     "conversations": 5,
+    "doctor": 5,
     "exchange": 5,
     "gates": 5,
     "handset": 5,
@@ -95,6 +97,7 @@ FLOORS: dict[str, int] = {
     "sounds": 5,
     "testing": 5,
     "twiml": 5,
+    "web": 5,
     "webhooks": 5,
     # the public names, and `python -m bridge`
     "__init__": 5,

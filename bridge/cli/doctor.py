@@ -1,0 +1,41 @@
+"""`phonebridge doctor`: what would keep a real call from working, and what to do about it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+
+def doctor(
+    agent: Annotated[str | None, typer.Option(help="The agent, as module:attribute (BRIDGE_AGENT).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The checks as JSON.")] = False,
+) -> None:
+    """Check settings, key, PUBLIC_URL (reachable, TLS, upgrade, signature) and the number's webhook. Exits 1
+    if something is wrong.
+    """
+    from ..doctor import Doctor, examine_wrong
+    from ..setting_rules import WrongSettings
+    from ..settings import load_settings
+
+    given: dict[str, Any] = {} if agent is None else {"agent": agent}
+    try:
+        checks = asyncio.run(Doctor(load_settings(**given)).examine())
+    except WrongSettings as error:
+        checks = examine_wrong(error)
+    wrong = [check for check in checks if not check.ok]
+    if as_json:
+        found = [{"check": one.name, "ok": one.ok, "what": one.what, "cure": one.cure} for one in checks]
+        print(json.dumps({"ok": not wrong, "checks": found}))
+    else:
+        console = Console()
+        for check in checks:
+            sign = "[green]✓[/]" if check.ok else "[red]✗[/]"
+            console.print(f"{sign} {check.name}: {escape(check.what)}", highlight=False, soft_wrap=True)
+            if not check.ok:
+                console.print(f"  → {escape(check.cure)}", highlight=False, soft_wrap=True)
+    raise typer.Exit(1 if wrong else 0)
