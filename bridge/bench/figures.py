@@ -54,7 +54,7 @@ def table(found: Sequence[dict[str, Any]], title: str) -> Table:
     """All cases, a row each; what went otherwise stands below its case."""
     made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     made.add_column("case", no_wrap=True)
-    for name in ("calls", "told", "error p50", "p95", "max", "too much", "stops after p50", "max"):
+    for name in ("calls", "told", "error p50", "p95", "max", "too much", "stop p50", "max"):
         made.add_column(name, justify="right")
     for row in found:
         error, stop = row["error_ms"] or {}, row["stop_ms"] or {}
