@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..errors import BridgeError, ConfigError
-from . import demo, phone, replay, serve, show, upstream
+from . import bench, demo, doctor, phone, replay, serve, show, upstream
 
 app = typer.Typer(
     name="phonebridge",
@@ -27,6 +27,8 @@ app.command("phone")(phone.phone)
 app.command("upstream")(upstream.upstream)
 app.command("replay")(replay.replay)
 app.command("show")(show.show)
+app.command("doctor")(doctor.doctor)
+app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:
