@@ -1,7 +1,7 @@
 """The carrier's REST API, simulated on loopback: what `BRIDGE_TWILIO_API_URL` points at in tests and trials.
 
-It knows one request, that which updates a call, and the calls that were put into `calls`: they are completed,
-or follow new TwiML, as the real ones would.
+It updates the calls that were put into `calls`: they are completed, or follow new TwiML, as the real ones
+would. And it tells of its account and of `numbers`, for whoever looks after their webhooks.
 
 https://www.twilio.com/docs/voice/api/call-resource#update-a-call-resource
 """
@@ -14,7 +14,7 @@ import binascii
 import contextlib
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
@@ -25,7 +25,7 @@ from starlette.routing import Route
 from .phone_call import Kind, Order, PhoneCall
 from .simulators import serve_app
 
-ROUTE: Final = "/2010-04-01/Accounts/{account}/Calls/{call}.json"
+ACCOUNT: Final = "/2010-04-01/Accounts/{account}"
 
 
 class Fault(NamedTuple):
@@ -55,11 +55,20 @@ class CarrierApi:
         self.asked: list[tuple[str, dict[str, str]]] = []
         """Each request that came: the call's id, and the form."""
         self.url = ""
+        self.status = "active"
+        self.numbers: list[dict[str, Any]] = []
+        """Phone numbers of the account, each with what is to differ from a number that leads nowhere."""
 
     @contextlib.asynccontextmanager
     async def serve(self, port: int = 0) -> AsyncIterator[str]:
         """Serve on loopback while the block runs; gives the base URL."""
-        app = Starlette(routes=[Route(ROUTE, self._update, methods=["POST"])])
+        app = Starlette(
+            routes=[
+                Route(f"{ACCOUNT}.json", self._account),
+                Route(f"{ACCOUNT}/IncomingPhoneNumbers.json", self._numbers),
+                Route(f"{ACCOUNT}/Calls/{{call}}.json", self._update, methods=["POST"]),
+            ]
+        )
         async with serve_app(app, port) as server:
             self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             yield self.url
@@ -82,10 +91,33 @@ class CarrierApi:
             return JSONResponse({"code": fault.code, "message": told, "status": fault.status}, fault.status)
         return JSONResponse({"sid": call_sid, "account_sid": request.path_params["account"]})
 
+    async def _account(self, request: Request) -> JSONResponse:
+        account = request.path_params["account"]
+        return self._told(request, {"sid": account, "status": self.status, "type": "Full"})
+
+    async def _numbers(self, request: Request) -> JSONResponse:
+        account = request.path_params["account"]
+        nowhere = {"account_sid": account, "voice_url": "", "voice_application_sid": "", "trunk_sid": None}
+        numbers = [
+            {"sid": f"PN{place:032x}", "phone_number": "+15550000000", **nowhere, **number}
+            for place, number in enumerate(self.numbers)
+        ]
+        return self._told(request, {"incoming_phone_numbers": numbers, "page": 0, "next_page_uri": None})
+
+    def _told(self, request: Request, content: dict[str, Any]) -> JSONResponse:
+        """The answer to a request that changes nothing, for whoever may ask."""
+        if self._is_known(request):
+            return JSONResponse(content)
+        status, code, _ = UNKNOWN_TOKEN
+        return JSONResponse({"code": code, "message": "Authenticate", "status": status}, status)
+
+    def _is_known(self, request: Request) -> bool:
+        account, token = _credentials(request.headers.get("authorization", ""))
+        return account == request.path_params["account"] and not (self.tokens and token not in self.tokens)
+
     def _done(self, request: Request, call_sid: str, form: dict[str, str]) -> Fault:
         """Do as asked; what is wrong with it, if something is."""
-        account, token = _credentials(request.headers.get("authorization", ""))
-        if account != request.path_params["account"] or (self.tokens and token not in self.tokens):
+        if not self._is_known(request):
             return UNKNOWN_TOKEN
         call = self.calls.get(call_sid)
         if call is None:

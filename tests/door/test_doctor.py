@@ -1,0 +1,406 @@
+"""`phonebridge doctor`: what is right is said to be right, and each mistake is found and has its cure."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from bridge import Agent, doctor
+from bridge.app import create_app
+from bridge.carrier_api import CarrierApi
+from bridge.doctor import Check, Doctor, examine_wrong
+from bridge.doubles.agents import Parrot
+from bridge.errors import ConfigError
+from bridge.service import Service
+from bridge.setting_rules import WrongSettings
+from bridge.settings import load_settings
+from bridge.simulators import serve_app
+from bridge.sockets import DialError
+from tests.door.rig import ACCOUNT, TOKEN, Door, door, run
+
+OTHER_TOKEN = "another-token-of-thirty-two-xxxx"
+
+
+async def checks_of(house: Door, **given: Any) -> list[Check]:
+    """What the doctor says of an operator's settings, with that server and that account in the world."""
+    usual: dict[str, Any] = {
+        "public_url": house.base,
+        "twilio_auth_token": TOKEN,
+        "twilio_account_sid": ACCOUNT,
+        "twilio_api_url": house.api.url,
+        "upstream": "openai",
+        "upstream_url": house.upstream.url,
+        "openai_api_key": "sk-invented",
+    }
+    return await Doctor(load_settings(env_file=None, **{**usual, **given})).examine()
+
+
+def wrong(checks: list[Check]) -> dict[str, tuple[str, str]]:
+    return {check.name: (check.what, check.cure) for check in checks if not check.ok}
+
+
+def test_nothing_is_wrong() -> None:
+    async def main() -> None:
+        async with door(Parrot()) as house:
+            house.api.numbers = [{"voice_url": f"{house.base}/incoming-call", "phone_number": "+15550001234"}]
+            checks = await checks_of(house)
+            assert wrong(checks) == {}
+            assert [check.name for check in checks] == [
+                "settings", "carrier", "number", "model", "public url", "signature", "stream",
+            ]  # fmt: skip
+            said = " ".join(check.what for check in checks)
+            assert "…34" in said
+            assert "+1555" not in said
+            [session] = house.servers()
+            assert [json.loads(frame)["type"] for frame in session.got] == ["session.update"]
+            assert house.log.did == {}
+
+    run(main())
+
+
+# --- mistakes in the settings ------------------------------------------------------------------------------
+
+SETTINGS = {
+    "a plain scheme": ({"public_url": "http://voice.example.com"}, "PUBLIC_URL", "https://"),
+    "a port": ({"public_url": "https://voice.example.com:8443"}, "PUBLIC_URL", "leave it off"),
+    "a route": ({"public_url": "https://voice.example.com/incoming-call"}, "PUBLIC_URL", "leave that off"),
+    "a private host": ({"public_url": "https://192.168.1.7"}, "PUBLIC_URL", "the internet reaches us"),
+    "no token": ({"twilio_auth_token": None}, "TWILIO_AUTH_TOKEN", "auth token"),
+    "the SID for the token": ({"twilio_auth_token": ACCOUNT}, "TWILIO_AUTH_TOKEN", "copy the auth token"),
+    "no key": ({"openai_api_key": None, "upstream_url": None}, "OPENAI_API_KEY", "set it"),
+    "a number that is none": ({"transfers": "desk=911"}, "BRIDGE_TRANSFERS", "country code"),
+    "an old upstream": ({"upstream": "assistants"}, "BRIDGE_UPSTREAM", "take one of"),
+}
+
+
+@pytest.mark.parametrize("mistake", SETTINGS)
+def test_a_mistake_in_the_settings(mistake: str) -> None:
+    changes, name, cure = SETTINGS[mistake]
+    usual: dict[str, Any] = {
+        "public_url": "https://voice.example.com",
+        "twilio_auth_token": TOKEN,
+        "openai_api_key": "sk-invented",
+    }
+    with pytest.raises(WrongSettings) as error:
+        load_settings(env_file=None, **{**usual, **changes})
+    found = wrong(examine_wrong(error.value))
+    assert list(found) == [name]
+    assert cure in found[name][1]
+
+
+# --- mistakes in the world ---------------------------------------------------------------------------------
+
+
+def test_a_stale_token_at_the_carrier() -> None:
+    async def main() -> None:
+        async with door(Parrot(), api=CarrierApi((OTHER_TOKEN,))) as house:
+            found = wrong(await checks_of(house))
+            assert list(found) == ["carrier"]
+            assert "refuses TWILIO_AUTH_TOKEN" in found["carrier"][0]
+            assert "stale" in found["carrier"][1]
+            both = wrong(await checks_of(house, twilio_auth_token=f"{OTHER_TOKEN},{TOKEN}"))
+            assert "the second one" in both["carrier"][0]
+            assert "one of the two tokens" in both["signature"][0]
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (
+            {"voice_url": "https://demo.twilio.com/welcome/voice/?key=x"},
+            "https://demo.twilio.com/welcome/voice/",
+        ),
+        ({"voice_url": ""}, "not set"),
+        ({"voice_application_sid": "AP1"}, "a TwiML application"),
+        ({"trunk_sid": "TK1"}, "a SIP trunk"),
+        (None, "the account has none"),
+    ],
+    ids=["elsewhere", "nowhere", "application", "trunk", "no number"],
+)
+def test_a_webhook_that_leads_elsewhere(number: dict[str, str] | None, words: str) -> None:
+    async def main() -> None:
+        async with door(Parrot()) as house:
+            here = {"voice_url": f"{house.base}/incoming-call"}
+            house.api.numbers = [] if number is None else [{**here, **number}]
+            found = wrong(await checks_of(house))
+            assert list(found) == ["number"]
+            assert words in found["number"][0]
+            assert "key=x" not in found["number"][0]
+            assert number is None or f"{house.base}/incoming-call" in found["number"][1]
+
+    run(main())
+
+
+def test_an_account_that_is_suspended_and_one_that_is_not_named() -> None:
+    async def main() -> None:
+        async with door(Parrot()) as house:
+            house.api.status = "suspended"
+            assert "suspended" in wrong(await checks_of(house))["carrier"][0]
+            unnamed = wrong(await checks_of(house, twilio_account_sid=None))
+            assert "TWILIO_ACCOUNT_SID is not set" in unnamed["carrier"][0]
+            nobody = wrong(await checks_of(house, twilio_api_url="http://127.0.0.1:9"))
+            assert "cannot be asked" in nobody["carrier"][0]
+
+    run(main())
+
+
+async def working(house: Door, **given: Any) -> dict[str, tuple[str, str]]:
+    """What is wrong, with a number that leads here."""
+    house.api.numbers = [{"voice_url": f"{given.get('public_url', house.base)}/incoming-call"}]
+    return wrong(await checks_of(house, **given))
+
+
+def test_a_beta_field_in_the_agents_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One such field, and the vendor refuses all of it."""
+    (tmp_path / "receptionist.py").write_text(
+        "from bridge import Agent\n"
+        "old = Agent('Answer.', extra={'input_audio_format': 'g711_ulaw'})\n"
+        "missing = 1\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    async def main() -> None:
+        async with door(Parrot()) as house:
+            found = await working(house, agent="receptionist:old")
+            assert list(found) == ["agent"]
+            assert "input_audio_format" in found["agent"][0]
+            assert "audio.input.format" in found["agent"][0]
+            assert "is a int" in (await working(house, agent="receptionist:missing"))["agent"][0]
+            assert "no module" in (await working(house, agent="nobody:agent"))["agent"][0]
+
+    run(main())
+
+
+def test_a_field_that_only_the_model_refuses() -> None:
+    async def main() -> None:
+        server = {"refuse": {"session.update": "unknown_parameter"}}
+        async with door(Parrot(), server=server) as house:
+            found = await working(house)
+            assert list(found) == ["model"]
+            assert "our configuration is refused: unknown_parameter" in found["model"][0]
+            assert "`extra`" in found["model"][1]
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("error", "cure"),
+    [
+        (DialError("invalid_api_key", "HTTP 401", 401), "OPENAI_API_KEY"),
+        (DialError("model_not_found", "no such model", 404), "BRIDGE_MODEL"),
+        (DialError("insufficient_quota", "no money", 429), "billing"),
+        (DialError("tls", "certificate verify failed"), "certificates"),
+        (DialError("unreachable", "nobody there"), "reach it"),
+    ],
+    ids=lambda value: getattr(value, "code", ""),
+)
+def test_a_model_that_is_not_to_be_had(error: DialError, cure: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reached = doctor.dial
+
+    async def refuse(url: str, headers: Any) -> Any:
+        if "/realtime" in url:
+            raise error
+        return await reached(url, headers)
+
+    monkeypatch.setattr(doctor, "dial", refuse)
+
+    async def main() -> None:
+        async with door(Parrot()) as house:
+            found = await working(house)
+            assert list(found) == ["model"]
+            assert cure in found["model"][1]
+
+    run(main())
+
+
+def test_nobody_listens_there() -> None:
+    async def main() -> None:
+        async with door(Parrot()) as house:
+            found = await working(house, public_url="http://127.0.0.1:9")
+            assert list(found) == ["public url"]
+            assert "nobody listens" in found["public url"][0]
+            assert "phonebridge serve" in found["public url"][1]
+            plain = house.base.replace("http://", "https://")
+            found = await working(house, public_url=plain)
+            assert "no TLS there" in found["public url"][0]
+            assert "TLS" in found["public url"][1]
+
+    run(main())
+
+
+# --- what may stand between --------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def in_between(app: Starlette) -> AsyncIterator[str]:
+    async with serve_app(app) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def test_another_service_answers_there() -> None:
+    async def main() -> None:
+        page = Starlette(routes=[Route("/{path:path}", lambda _request: PlainTextResponse("Welcome!"))])
+        async with door(Parrot()) as house, in_between(page) as url:
+            found = await working(house, public_url=url)
+            assert list(found) == ["public url"]
+            assert "not by a phonebridge" in found["public url"][0]
+
+    run(main())
+
+
+@contextlib.asynccontextmanager
+async def server_behind(change: Any, **given: Any) -> AsyncIterator[str]:
+    """A phonebridge behind a proxy; `change(app, url)` makes the proxy, which is what answers at the URL."""
+    outside = Starlette()
+    async with in_between(outside) as url:
+        proof = {"public_url": url, "twilio_auth_token": TOKEN, **given}
+        settings = load_settings(
+            env_file=None, upstream="embedded", upstream_url="ws://127.0.0.1:9/", **proof
+        )
+        made = Service(settings, watched=False)
+        outside.router.routes += change(create_app(settings, made.exchange, made.awake))
+        try:
+            yield url
+        finally:
+            await asyncio.to_thread(made.close)
+
+
+def test_a_proxy_that_lets_no_websocket_through() -> None:
+    async def refuse(websocket: WebSocket) -> None:
+        await websocket.close()
+
+    async def main() -> None:
+        def change(app: Starlette) -> list[Any]:
+            return [WebSocketRoute("/media-stream", refuse), Mount("/", app=app)]
+
+        async with door(Parrot()) as house, server_behind(change) as url:
+            found = await working(house, public_url=url)
+            assert list(found) == ["stream"]
+            assert "Upgrade" in found["stream"][1]
+
+    run(main())
+
+
+def test_a_proxy_that_rewrites_what_was_signed() -> None:
+    """A query of its own, for instance."""
+
+    async def main() -> None:
+        def change(app: Starlette) -> list[Any]:
+            async def tampering(scope: Any, receive: Any, send: Any) -> None:
+                await app({**scope, "query_string": b"via=proxy"}, receive, send)
+
+            return [Mount("/", app=tampering)]
+
+        async with door(Parrot()) as house, server_behind(change) as url:
+            found = await working(house, public_url=url)
+            assert list(found) == ["signature"]
+            assert "answered with 403" in found["signature"][0]
+            assert "the proxy" in found["signature"][1]
+
+    run(main())
+
+
+def test_a_server_that_was_started_with_another_token_or_with_none() -> None:
+    async def main() -> None:
+        async with door(Parrot()) as house:
+            async with server_behind(lambda app: [Mount("/", app=app)], twilio_auth_token=OTHER_TOKEN) as url:
+                found = await working(house, public_url=url)
+                assert list(found) == ["signature"]
+                assert "this TWILIO_AUTH_TOKEN" in found["signature"][1]
+            async with server_behind(lambda app: [Mount("/", app=app)], insecure=True) as url:
+                found = await working(house, public_url=url)
+                assert "without a signature are let in" in found["signature"][0]
+                assert "BRIDGE_INSECURE" in found["signature"][1]
+
+    run(main())
+
+
+def test_a_server_that_takes_no_calls_now() -> None:
+    async def main() -> None:
+        async with door(Parrot()) as house:
+            house.service.exchange.draining = True
+            found = await working(house)
+            assert list(found) == ["readiness"]
+            assert "draining" in found["readiness"][0]
+
+    run(main())
+
+
+# --- this machine ------------------------------------------------------------------------------------------
+
+
+def test_folders_and_descriptors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.os, "access", lambda path, _mode: "locked" not in str(path))
+    monkeypatch.setattr(doctor, "_descriptors", lambda: 256)
+    locked = tmp_path / "locked"
+    locked.mkdir()
+
+    async def main() -> None:
+        async with door(Parrot()) as house:
+            found = await working(house, recordings=locked / "calls", journal=locked / "intents.jsonl")
+            assert sorted(found) == ["BRIDGE_JOURNAL", "BRIDGE_RECORDINGS", "open files"]
+            assert "ulimit -n 700" in found["open files"][1]
+
+    run(main())
+
+
+def test_a_setting_that_is_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRIDGE_MAXCALLS", "5")
+
+    async def main() -> None:
+        async with door(Parrot()) as house:
+            found = await working(house)
+            assert "BRIDGE_MAX_CALLS" in found["settings"][0]
+
+    run(main())
+
+
+# --- the command -------------------------------------------------------------------------------------------
+
+
+def command(*arguments: str, **environment: str) -> tuple[int, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("BRIDGE_", "TWILIO_"))}
+    run = subprocess.run(
+        [sys.executable, "-m", "bridge", "doctor", *arguments],
+        env={**clean, **environment}, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert run.stderr == ""
+    return run.returncode, run.stdout
+
+
+def test_the_command_says_what_to_do_and_exits_1() -> None:
+    wrong_settings = {"PUBLIC_URL": "http://voice.example.com:8443", "TWILIO_AUTH_TOKEN": "x" * 32}
+    code, out = command(**wrong_settings)
+    assert code == 1
+    assert "✗ PUBLIC_URL" in out
+    assert "→ write https://" in out
+    code, out = command("--json", **wrong_settings)
+    told = json.loads(out)
+    assert (code, told["ok"]) == (1, False)
+    assert {check["check"] for check in told["checks"]} == {"PUBLIC_URL", "OPENAI_API_KEY"}
+    code, out = command("--json", BRIDGE_INSECURE="1")
+    assert all(check["ok"] for check in json.loads(out)["checks"] if check["check"] != "settings")
+
+
+def test_an_agent_is_named_by_option() -> None:
+    with pytest.raises(ConfigError):
+        Agent("x", extra={"voice": "marin"}, turn_detection="nonsense")
+    code, out = command("--agent", "nobody:here", BRIDGE_INSECURE="1")
+    assert code == 1
+    assert "nobody" in out
