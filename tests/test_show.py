@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from bridge import cli
 from bridge.errors import ConfigError
 from bridge.picture import Story, page, tell
-from bridge.picture import story as s
+from bridge.picture import lanes as s
 from bridge.picture.chart import KINDS, clock, specification
 from bridge.recording.walking import Walk
 from tests.browser import Page, browser, chromium

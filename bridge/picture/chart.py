@@ -9,8 +9,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any, Final
 
-from . import story as s
-from .story import Bar, Point, Story
+from . import lanes as s
+from .lanes import Bar, Point, Story
 
 LABEL_PX: Final = 17
 GAP_PX: Final = 9

@@ -78,12 +78,8 @@ class Heard:
         spans: Iterable[Span],
         ledger: Ledger,
         name: Callable[[str], str],
-        *,
-        cut: bool,
     ) -> None:
-        """What went out at this step, and what is left of it after a cut. `name` says what an item is
-        called.
-        """
+        """What went out at this step, and what is left to be played. `name` says what an item is called."""
         start = self._line[-1].end if self._line else 0
         for span in spans:
             known = self._spans.get(id(span))
@@ -100,8 +96,7 @@ class Heard:
                 start = self._line[-1].end
         position = ledger.position(now_ms)
         left_ms = (ledger.sent - position) / self.bytes_per_ms
-        if cut or left_ms:
-            self._corner(now_ms, left_ms)
+        self._corner(now_ms, left_ms)
         self._position = position
 
     def thinned(self, close_ms: float) -> list[tuple[float, float]]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ..errors import ConfigError
 from .chart import ZOOM, clock, specification
-from .story import Cut, Line, Story
+from .lanes import Cut, Line, Story
 
 MISSING: Final = "drawing a call needs vl-convert-python: pip install 'phonebridge[show]'"
 
@@ -142,8 +142,9 @@ def _line(line: Line) -> str:
     if line.who == "tool":
         said += f" <q>{heard}</q>" if line.heard is not None else " <q>(no answer)</q>"
     elif line.cut_ms is not None:
-        lost = escape(line.said[len(line.heard or "") :]) if line.said.startswith(line.heard or "") else said
-        said = f"{heard}<s>{lost}</s>"
+        if line.heard is not None:
+            lost = escape(line.said[len(line.heard) :]) if line.said.startswith(line.heard) else said
+            said = f"{heard}<s>{lost}</s>"
         notes.append(f"cut after {line.cut_ms:,} ms" if line.cut_ms else "not heard")
     if line.latency_ms is not None:
         notes.append(f"after {line.latency_ms:,} ms")

@@ -7,117 +7,36 @@ says. What the model was told stands in the recording, so the two can be held ag
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from ..core import messages as m
-from ..core.stats import BargeIn, Stats
-from ..recording import Difference, Header, replay
+from ..core.stats import BargeIn
+from ..recording import replay
 from ..recording.difference import shown
 from ..recording.walking import Walk, Walked
 from .heard import Heard
-
-CALLER: Final = "caller speaks"
-MODEL: Final = "model generates"
-SENT: Final = "sent to the carrier"
-HEARD: Final = "caller hears"
-DEPTH: Final = "carrier's buffer"
-MARKS: Final = "marks"
-CUTS: Final = "clear, cancel, truncate, delete"
-TOOLS: Final = "tools"
-SESSION: Final = "session with the model"
-TROUBLE: Final = "errors and notes"
-
-LOST: Final = "lost"
-"""The kind of a bar of what nobody heard."""
-TICKS: Final = {"delta", "unsent", "mark", "echo", "flushed"}
-TICK_MS: Final = 40
-MOST_TICKS: Final = 1_200
-"""Points of these kinds are drawn as one where they are closer together, or would be more than that."""
-
-
-@dataclass(slots=True)
-class Bar:
-    """Something that lasts. `row` of `rows` is its place within the lane, where several may overlap; `words`
-    are written on it.
-    """
-
-    lane: str
-    kind: str
-    start_ms: float
-    end_ms: float
-    title: str
-    detail: str = ""
-    row: int = 0
-    rows: int = 1
-    words: str = ""
-
-
-@dataclass(slots=True)
-class Point:
-    """Something that happens at one moment; `times` counts what was drawn together. `words` are written next
-    to it.
-    """
-
-    lane: str
-    kind: str
-    at_ms: float
-    title: str
-    detail: str = ""
-    row: int = 0
-    rows: int = 1
-    times: int = 1
-    words: str = ""
-
-
-@dataclass(slots=True)
-class Line:
-    """One line of the conversation: who said what, and how much of it was heard."""
-
-    at_ms: float
-    who: str
-    said: str
-    heard: str | None = None
-    cut_ms: int | None = None
-    latency_ms: int | None = None
-
-
-@dataclass(slots=True)
-class Cut:
-    """What a barge-in did to one item, in ms: what the ledger says was heard of it, what the model was told
-    (None: nothing), what was generated, and what echoes of marks had proven by then.
-    """
-
-    item_id: str
-    heard_ms: int
-    told_ms: int | None
-    generated_ms: int
-    proven_ms: int
-
-    @property
-    def error_ms(self) -> int | None:
-        """What the model was told, less what the ledger says."""
-        return None if self.told_ms is None else self.told_ms - self.heard_ms
-
-
-@dataclass(slots=True)
-class Story:
-    """Everything a picture shows. Times are ms since the call was accepted."""
-
-    header: Header
-    stats: Stats
-    end_ms: int = 0
-    ended: str = "the recording stops before the call ends"
-    bars: list[Bar] = field(default_factory=list)
-    points: list[Point] = field(default_factory=list)
-    depth: list[tuple[float, float]] = field(default_factory=list)
-    talk: list[Line] = field(default_factory=list)
-    barge_ins: dict[int, list[Cut]] = field(default_factory=dict)
-    """By the moment of each."""
-    difference: Difference | None = None
-    """The first thing that this version decides otherwise than the recording; None: all the same."""
+from .lanes import (
+    CALLER,
+    CUTS,
+    HEARD,
+    LOST,
+    MARKS,
+    MODEL,
+    MOST_TICKS,
+    SENT,
+    SESSION,
+    TICK_MS,
+    TICKS,
+    TOOLS,
+    TROUBLE,
+    Bar,
+    Cut,
+    Line,
+    Point,
+    Story,
+)  # fmt: skip
 
 
 def tell(lines: Iterable[str]) -> Story:
@@ -161,14 +80,13 @@ class _Teller:
     def step(self, now: Walked) -> None:
         self._now = now
         self.story.end_ms = max(self.story.end_ms, now.step.t_ms)
-        cut = any(isinstance(action, m.ClearPlayout) for action in now.actions)
         before = now.before
         self.heard.until(now.step.t_ms, before.position_bytes, before.sent_bytes)
         self._recorded()
         if now.event is not None:
             self._event(now.event)
         line = now.call.speaking.line
-        self.heard.sent(now.step.t_ms, line.spans.values(), line.ledger, self._name, cut=cut)
+        self.heard.sent(now.step.t_ms, line.spans.values(), line.ledger, self._name)
         for action in now.actions:
             self._action(action)
         for barge_in in self.story.stats.barge_ins[self._barge_ins :]:
@@ -358,7 +276,9 @@ class _Teller:
         self.story.talk.append(Line(at_ms, "caller", turn.text or "(no transcript)"))
 
     def _spoken(self, spoken: m.Spoken) -> None:
-        line = Line(self._now.step.t_ms, "model", spoken.generated or f"({spoken.item_id})", spoken.heard)
+        line = Line(self._now.step.t_ms, "model", f"({spoken.item_id}, without a transcript)")
+        if spoken.generated:
+            line.said, line.heard = spoken.generated, spoken.heard
         line.cut_ms = spoken.heard_ms if spoken.cut else None
         self._lines[self._name(spoken.item_id)] = line
         self.story.talk.append(line)
@@ -424,8 +344,8 @@ class _Teller:
             line = self._lines.get(name)
             bar.words = bar.title.partition(" · ")[2] or name
             if line is not None:
-                if line.cut_ms is not None:
-                    bar.words = f"“{line.heard or ''}…"
+                if line.cut_ms is not None and line.heard:
+                    bar.words = f"“{line.heard}…"
                 line.at_ms = min(line.at_ms, part.start_ms)
                 line.latency_ms = self._latency_ms(line) if line.latency_ms is None else line.latency_ms
         story.points = self._thinned()
