@@ -35,8 +35,6 @@ from tests.calls import TOKEN, Log, settings_at
 
 GREETING = marked(1, 300)
 SPEECH_BYTES = 600 * 8
-BEFORE_BYTES = 700 * 8
-"""Silence before the caller speaks: the greeting is over by then."""
 LOUD = bytes(byte for byte in range(0x02, 0x30))
 """Samples that any voice detection takes for speech; neither silence nor the greeting is made of them."""
 PIECE_BYTES = 8
@@ -83,6 +81,7 @@ async def phones(url: str, count: int) -> None:
     """So many calls; nobody hangs up before all have heard what they wait for (or waited long enough)."""
     began_s = time.monotonic()
     calls = await asyncio.gather(*(_call(url, number) for number in range(count)))
+    await asyncio.gather(*(_speak(call, number) for number, call in enumerate(calls)))
     for call in calls:
         while not _content(call) and time.monotonic() - began_s < PATIENCE_MS / 1000:  # noqa: ASYNC110  no event tells
             await asyncio.sleep(0.1)
@@ -111,9 +110,8 @@ async def phones(url: str, count: int) -> None:
 async def _call(url: str, number: int) -> Simulation:
     await asyncio.sleep(number / PER_SECOND)
     options = PhoneOptions(first_media_ms=100 + number % 20)
-    said = b"\xff" * BEFORE_BYTES + speech(number)
     for attempt in itertools.count():
-        handset = Handset(said, call_sid=f"CA{attempt:08x}{number:024x}", auth_token=TOKEN, options=options)
+        handset = Handset(call_sid=f"CA{attempt:08x}{number:024x}", auth_token=TOKEN, options=options)
         try:
             return await handset.call(url)
         except (DialError, WebhookFailed):
@@ -122,6 +120,14 @@ async def _call(url: str, number: int) -> Simulation:
                 raise
             await asyncio.sleep(1)
     raise AssertionError
+
+
+async def _speak(call: Simulation, number: int) -> None:
+    """When the greeting was heard; not all of them at the same moment."""
+    await asyncio.sleep(number / PER_SECOND / 5)
+    while _phone(call).played_bytes < len(GREETING) and not call.closed.done():  # noqa: ASYNC110  no event tells
+        await asyncio.sleep(0.1)
+    call.send(_phone(call).say(speech(number), call.now_ms()))
 
 
 def _phone(call: Simulation) -> Phone:
