@@ -79,6 +79,13 @@ def test_the_buffer_of_the_carrier_runs_down_and_is_emptied() -> None:
     assert story.depth[:5] == [(0, 0), (1_000, 0), (1_000, 5_000), (2_700, 3_300), (2_700, 0)]
 
 
+def test_deltas_that_came_too_late_are_told_from_those_that_waited() -> None:
+    late = [point.kind for point in tell(recording("late-deltas")).points if point.lane == s.MODEL]
+    assert "unsent" in late
+    held = tell(recording("disclosure-not-cut"))
+    assert {point.kind for point in held.points if point.lane == s.MODEL} == {"delta"}
+
+
 def test_a_tool_a_filler_and_an_answer() -> None:
     story = tell(recording("tool-filler"))
     (tool,) = [bar for bar in story.bars if bar.lane == s.TOOLS]

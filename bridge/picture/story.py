@@ -73,6 +73,7 @@ class _Teller:
         self._told: dict[str, list[tuple[int, int]]] = {}
         self._names: dict[str, tuple[int, str]] = {}
         self._barge_ins = 0
+        self._late_bytes = 0
         self._lost_until = (-1, 0)
 
     # --- one step ----------------------------------------------------------------------------------------
@@ -155,10 +156,11 @@ class _Teller:
         self._sizes_ms[name] = self._sizes_ms.get(name, 0) + ms
         bar = self._span(MODEL, "model", name)
         bar.end_ms = self._now.step.t_ms
-        if any(isinstance(action, m.PlayAudio) for action in self._now.actions):
-            self._point(MODEL, "delta", f"{ms} ms of {name}")
+        late_bytes, self._late_bytes = self._late_bytes, self.story.stats.late_bytes
+        if self._late_bytes > late_bytes:
+            self._point(MODEL, "unsent", f"{ms} ms of {name}, thrown away: its response was cut")
         else:
-            self._point(MODEL, "unsent", f"{ms} ms of {name}, not sent")
+            self._point(MODEL, "delta", f"{ms} ms of {name}")
 
     def _loud(self, loud: bool) -> None:
         if self._voice is not None:
