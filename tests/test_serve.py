@@ -51,7 +51,12 @@ def silence(ms: int) -> bytes:
 # --- a barge-in --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("all_sent", [False, True], ids=["while it is generated", "when all was sent"])
+@pytest.mark.parametrize(
+    ("all_sent", "run"),
+    [(False, "asyncio"), (False, "uvloop"), (True, "uvloop")],
+    ids=["while it is generated, asyncio", "while it is generated", "when all was sent"],
+    indirect=["run"],
+)
 def test_a_barge_in_in_the_middle(run: Run, all_sent: bool) -> None:
     """Three seconds of one item and some of the next wait at the carrier when the caller speaks up.
 
@@ -92,6 +97,7 @@ def test_a_barge_in_in_the_middle(run: Run, all_sent: bool) -> None:
     assert sorted(errors_ms)[1] <= 20
 
 
+@ON_UVLOOP
 def test_a_parrot_greets_and_answers(run: Run) -> None:
     words = tone(400, 500)
     greeting = marked(9, 200)
@@ -473,6 +479,7 @@ STRANGE_OF_THE_MODEL = [
 ]
 
 
+@ON_UVLOOP
 def test_a_model_that_sends_nonsense(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     """A megabyte in one frame is nothing unusual on this leg; none of it ends the call."""
     words = tone(400, 500)
