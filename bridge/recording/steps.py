@@ -137,7 +137,7 @@ class _Reader:
         if step is None:
             raise ValueError("something went out before anything came in")
         if line.action is not None:
-            step.outputs.append(Output(number, line.to, action=line.action, late_ms=line.t))
+            step.outputs += [Output(number, line.to, action=line.action, late_ms=line.t)] * line.times
             return
         door = _door(line.to or line.dropped)
         frame = frame_of(line, door, sound=self._sound)
