@@ -19,7 +19,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from openai import AsyncOpenAI
+from typer.testing import CliRunner
 
+from bridge.cli import app
 from bridge.codecs.g711 import pcm_to_pcmu, pcmu_to_pcm
 from bridge.sounds import demo_text, load_demo
 from tests.calls import COMMAND, ROOT, command, only, served
@@ -106,6 +108,24 @@ def speech_wav(path: Path) -> None:
         sink.setsampwidth(2)
         sink.setframerate(16_000)
         sink.writeframes(samples.tobytes())
+
+
+# --- help --------------------------------------------------------------------------------------------------
+
+COMMANDS = sorted(one.name or "" for one in [*app.registered_commands, *app.registered_groups])
+
+
+def test_each_command_is_told_in_one_line() -> None:
+    told = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"}).output
+    listed = told.partition("Commands")[2].splitlines()[1:-1]
+    assert sorted(line.strip("│ ").split()[0] for line in listed if line.startswith("│")) == COMMANDS
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_explains_itself(name: str) -> None:
+    result = CliRunner().invoke(app, [name, "--help"])
+    assert result.exit_code == 0
+    assert f"{name} " in result.output
 
 
 # --- mistakes are one line ---------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ from tests.calls import (
     within,
 )
 from tests.loops import Run, run
+from tests.upstreams.published import client_event
 
 __all__ = ["run"]
 
@@ -507,3 +508,37 @@ def test_a_model_that_sends_nonsense(run: Run, caplog: pytest.LogCaptureFixture)
     noted = [line for line in caplog.messages if "frame refused" in line]
     for kind in counted(REFUSED_OF_THE_MODEL):
         assert sum(kind in line for line in noted) == 1
+
+
+# --- what was sent -----------------------------------------------------------------------------------------
+# Every bridge of these tests is checked when it is left (tests/calls.py). Here the check is.
+
+OTHER_SHAPES = [
+    '{"event":"media","streamSid":"MZ1","media":{"payload":"////"},"sequenceNumber":"1"}',
+    '{"event":"media","streamSid":"MZ1","media":{"payload":"////","track":"outbound"}}',
+    '{"event":"media","streamSid":"MZ1","media":{"payload":""}}',
+    '{"event":"media","streamSid":"MZ2","media":{"payload":"////"}}',
+    '{"event":"media","media":{"payload":"////"}}',
+    '{"event":"mark","streamSid":"MZ1","mark":{"name":17}}',
+    '{"event":"clear","streamSid":"MZ1","clear":{}}',
+    '{"event":"stop","streamSid":"MZ1"}',
+    b'{"event":"clear","streamSid":"MZ1"}',
+]
+
+
+@pytest.mark.parametrize("frame", OTHER_SHAPES)
+def test_a_message_of_another_shape_would_be_noticed(frame: str | bytes) -> None:
+    with pytest.raises((AssertionError, KeyError)):
+        carrier_message(frame, "MZ1")
+
+
+def test_the_three_shapes_there_are() -> None:
+    bodies = ['"media","streamSid":"MZ1","media":{"payload":"////"}', '"clear","streamSid":"MZ1"']
+    bodies.append('"mark","streamSid":"MZ1","mark":{"name":"17"}')
+    assert [carrier_message(f'{{"event":{body}}}', "MZ1") for body in bodies] == ["media", "clear", "mark"]
+
+
+def test_an_event_that_the_vendor_never_published_would_be_noticed() -> None:
+    for frame in ('{"type":"response.cancel","why":"bored"}', '{"type":"response.pause"}'):
+        with pytest.raises((AssertionError, ValueError)):
+            client_event(frame)

@@ -35,9 +35,9 @@ def demo(
         bool, typer.Option("--json", help="The account as JSON on stdout; the story goes to stderr.")
     ] = False,
 ) -> None:
-    """Place a call to a parrot: it greets, then answers with what it heard.
+    """Place a call to a parrot, without any key.
 
-    Takes as long as the call does.
+    It greets, then answers with what it heard. Takes as long as the call does.
     """
     from ..sounds import load_demo
     from .wav import check_writable, read_speech, write_stereo

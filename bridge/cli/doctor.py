@@ -15,8 +15,10 @@ def doctor(
     agent: Annotated[str | None, typer.Option(help="The agent, as module:attribute (BRIDGE_AGENT).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The checks as JSON.")] = False,
 ) -> None:
-    """Check settings, key, PUBLIC_URL (reachable, TLS, upgrade, signature) and the number's webhook. Exits 1
-    if something is wrong.
+    """Find out what would keep calls from coming in.
+
+    Checks settings, key, PUBLIC_URL (reachable, TLS, upgrade, signature) and the number's webhook. Exits 1 if
+    something is wrong.
     """
     from ..doctor import Doctor, examine_wrong
     from ..setting_rules import WrongSettings

@@ -37,7 +37,10 @@ def phone(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The account as JSON.")] = False,
 ) -> None:
-    """Place one call, in real time, follow its TwiML to the end, and write what the caller heard."""
+    """Place one call, and write what the caller heard.
+
+    In real time; its TwiML is followed to the end.
+    """
     from ..handset import Handset
     from .wav import check_writable, read_speech, write_stereo
 

@@ -59,8 +59,10 @@ def replay(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="What was found, as JSON.")] = False,
 ) -> None:
-    """Feed a recording's inputs at their times and compare what comes out; exit 1 at the first difference,
-    shown. Sound, network and user code take no part.
+    """Play recorded calls again, and show the first difference.
+
+    The inputs are fed at their times and what follows is compared; exit 1 if something differs. Sound,
+    network and user code take no part.
     """
     how = _How(strict, accept, minimize, mask, None if trim is None else span_ms(trim), out)
     if sum((accept, minimize, mask, trim is not None)) > 1:

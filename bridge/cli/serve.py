@@ -15,8 +15,9 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one and prints it (PORT).")] = None,
     agent: Annotated[str | None, typer.Option(help="The agent, as module:attribute (BRIDGE_AGENT).")] = None,
 ) -> None:
-    """Answer calls. Settings come from the environment and from .env; all mistakes in them are listed at
-    once.
+    """Answer calls.
+
+    Settings come from the environment and from .env; all mistakes in them are listed at once.
     """
     from .. import logs, loops, service
     from ..agent import load_agent

@@ -17,8 +17,9 @@ def show(
     ),
     as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON.")] = False,
 ) -> None:
-    """Draw a recorded call: who said what, what the caller heard of it, and what the model was told. Needs
-    the extra `show`.
+    """Draw a recorded call as a picture.
+
+    Who said what, what the caller heard of it, and what the model was told. Needs the extra `show`.
     """
     from ..picture import page, tell
     from ..picture.page import facts, summary

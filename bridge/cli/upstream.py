@@ -27,8 +27,9 @@ async def embedded(port: int = 0) -> AsyncIterator[str]:
 def upstream(
     port: Annotated[int, typer.Option(help="Port on loopback; 0 takes a free one and prints it.")] = 9600,
 ) -> None:
-    """A Realtime server without a model: a parrot that greets and then answers with what it heard. For tests
-    and demos.
+    """A Realtime server without a model, for any Realtime client.
+
+    A parrot that greets and then answers with what it heard: for tests and demos.
     """
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_upstream(port))
