@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+from base64 import b64encode
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -205,6 +206,27 @@ def test_the_model_cannot_be_reached_at_all(run: Run) -> None:
             call = await house.call()
             await within(1, lambda: house.gone(call) and asyncio.all_tasks() <= before)
             assert house.reason(call) is m.Reason.UPSTREAM_UNREACHABLE
+
+    run(main())
+
+
+@ON_UVLOOP
+def test_the_model_is_gone_for_good_and_the_caller_is_told(run: Run) -> None:
+    """With a phrase for it the call ends when that was heard."""
+    sorry = marked(7, 400)
+    apology = m.Sound(b64encode(sorry).decode(), len(sorry), "Sorry.")
+
+    async def main() -> None:
+        config = {"dial_attempts": 1, "phrases": {"apology": apology}}
+        async with bridge(Parrot(marked(1, 5_000)), config=config) as house:
+            call = await house.call()
+            await within(2, lambda: phone_of(call).heard.count(1))
+            house.lose_model(1011)
+            await within(1 + 0.4, lambda: house.gone(call))
+            heard = phone_of(call).heard
+            assert heard.count(7) == len(sorry)
+            assert heard.rindex(1) < heard.index(7)
+            assert house.reason(call) is m.Reason.UPSTREAM_LOST
 
     run(main())
 
