@@ -48,8 +48,8 @@ def receive(core: ModelCore, frame: str, now_ms: int) -> None:
 def _upstream(core: ModelCore, message: m.UpstreamEvent | None, now_ms: int) -> None:
     speaking = core.speaking
     match message:
-        case None | m.SessionCreated() | m.CallerIdled():
-            pass  # told beside, with more in it
+        case None | m.SessionCreated() | m.CallerIdled() | m.SignOfLife():
+            pass  # told beside, with more in it, or asked for by nobody here
         case m.AudioDelta():
             _delta(core, message, now_ms)
         case m.ResponseDone():

@@ -195,8 +195,6 @@ def tool_finished(call: Call, event: m.ToolFinished) -> None:
 
 def faulted(call: Call, event: m.UpstreamFaulted, now_ms: int) -> None:
     """Most vendor errors leave the session open: an error's code decides, not its arrival."""
-    if event.about == "probe":
-        return
     code = event.code or "unknown"
     call.stats.faults[code] = call.stats.faults.get(code, 0) + 1
     about, _, subject = event.about.partition(":")

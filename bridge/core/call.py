@@ -97,7 +97,9 @@ class Call:
 
     def _upstream_event(self, event: Event, epoch: int, now_ms: int) -> None:
         if epoch == self.up.epoch and self.up.state is not Leg.CLOSED:
-            if not ("probe" in self.timers and patience.answered(self, event)):
+            if "probe" in self.timers:
+                patience.answered(self)
+            if type(event) is not m.SignOfLife:
                 self.upstream_ms = now_ms
             if type(event) is AudioDelta:
                 if self.speaking.caller_stopped_ms is not None:

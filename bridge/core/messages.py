@@ -298,6 +298,12 @@ class UpstreamFaulted(Message, frozen=True, gc=False):
     epoch: int = 1
 
 
+class SignOfLife(Message, frozen=True, gc=False):
+    """The answer to a `Probe`, whatever it was; it tells nothing else."""
+
+    epoch: int = 1
+
+
 class VendorNote(Message, frozen=True, gc=False):
     """Something upstream that only user code may care for (MCP approval asked, tool list ready …), as the
     vendor put it.
@@ -325,6 +331,7 @@ UpstreamEvent: TypeAlias = (
     | ToolCalled
     | ResponseDone
     | UpstreamFaulted
+    | SignOfLife
     | VendorNote
 )
 
@@ -459,8 +466,8 @@ class CancelResponse(Message, frozen=True, gc=False):
 
 
 class Probe(Message, frozen=True, gc=False):
-    """Ask the session for a sign of life, in any way that changes nothing and is always answered. Whatever
-    comes then is one; an `UpstreamFaulted` about `probe` is nothing else.
+    """Ask the session for a `SignOfLife`, in a way that changes nothing and is always answered. Anything else
+    that comes instead is one as well.
     """
 
     epoch: int = 1

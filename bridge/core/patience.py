@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from . import answering, ending, hearing, recovery
 from . import messages as m
 from .ear import VOICE_MS
-from .messages import Event, Reason
+from .messages import Reason
 from .upstream_leg import Leg
 
 if TYPE_CHECKING:
@@ -110,12 +110,11 @@ def probe(call: Call, now_ms: int) -> None:
         call.timers["probe"] = now_ms + call.config.probe_ms
 
 
-def answered(call: Call, event: Event) -> bool:
-    """The model lives. Returns whether this was the answer to our question and nothing else."""
-    call.timers.pop("probe", None)
+def answered(call: Call) -> None:
+    """The model lives."""
+    del call.timers["probe"]
     if call.speaking.owed.doubtful:
         call.speaking.owed.stop()
-    return type(event) is m.UpstreamFaulted and event.about == "probe"
 
 
 def no_sign_of_life(call: Call, now_ms: int) -> None:

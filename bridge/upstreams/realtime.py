@@ -113,11 +113,15 @@ class Realtime:
         session = wire.decode_session(event.session)
         return m.SessionCreated(self._epoch, session.id or "", int(session.expires_at or 0))
 
-    def _session_updated(self, event: wire.Event) -> m.SessionUpdated:
+    def _session_updated(self, event: wire.Event) -> m.SessionUpdated | m.SignOfLife:
         session = in_force(wire.decode_tree(event.session))
         # It does not echo our event id, but updates are answered in order.
         if self._awaited:
-            self._configured = self._awaited.pop(next(iter(self._awaited)))
+            event_id = next(iter(self._awaited))
+            tree = self._awaited.pop(event_id)
+            if event_id.startswith("probe:"):
+                return m.SignOfLife(self._epoch)
+            self._configured = tree
         asked = self._configured
         return m.SessionUpdated(
             self._epoch,
@@ -261,7 +265,7 @@ class Realtime:
             return None
         return m.TextDelta(response_id, item_id, event.content_index or 0, event.delta, spoken, self._epoch)
 
-    def _fault(self, event: wire.Event) -> m.UpstreamFaulted:
+    def _fault(self, event: wire.Event) -> m.UpstreamFaulted | m.SignOfLife:
         fault = wire.decode_fault(event.error)
         code, about = _text(fault.code), _text(fault.event_id)
         # Older servers do not echo the event id here. Only one create at a time can have met a response.
@@ -270,6 +274,8 @@ class Realtime:
         self._awaited.pop(about, None)
         if about.startswith("create:"):
             self._asked.pop(about.removeprefix("create:"), None)
+        if about.startswith("probe:"):
+            return m.SignOfLife(self._epoch)
         message, param, kind = _text(fault.message), _text(fault.param), _text(fault.type)
         return m.UpstreamFaulted(code, message, about, param, kind, self._epoch)
 
@@ -348,19 +354,21 @@ class Realtime:
             case m.ForgetAudio():
                 return client_event("input_audio_buffer.clear", "forget")
             case m.Probe():
-                # API reference, conversation.item.delete: answered with conversation.item.deleted, "unless
-                # the item does not exist in the conversation history, in which case the server will respond
-                # with an error". So there always is an answer, and nothing is changed.
-                return client_event("conversation.item.delete", "probe", item_id="pb_probe")
+                # API reference, session.update: "Only the fields that are present are updated", so this one
+                # changes nothing. Every server has answered one already, else there would be no session; not
+                # every server that speaks this protocol answers for an item that it does not know.
+                return self._update("probe", {"type": "realtime"})
             case m.SendVendorEvent(body):
                 return body
             case _:
                 assert_never(command)
 
     def _configure(self, command: m.ConfigureSession) -> str:
-        tree = self._tree(command.config, command.again)
+        return self._update("configure", self._tree(command.config, command.again))
+
+    def _update(self, why: str, tree: dict[str, Any]) -> str:
         self._count += 1
-        event_id = f"configure:{self._count}"
+        event_id = f"{why}:{self._count}"
         self._awaited[event_id] = tree
         return client_event("session.update", event_id, session=tree)
 

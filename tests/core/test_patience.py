@@ -18,7 +18,7 @@ from .conftest import LiveCall, delta, legs, new_call, only, speech
 LOUD = "A" * 216
 FILLER = {"filler": speech(240, letter="F")}
 ASKED = m.Probe()
-LIVES = m.UpstreamFaulted("unknown_event", about="probe")
+LIVES = m.SignOfLife()
 LOST = m.UpstreamClosed(1011)
 
 
