@@ -1,4 +1,4 @@
-"""A question that every server of this dialect answers: it has answered one like it, or there is no session."""
+"""A question that every server of this dialect answers: one like it was answered when the session began."""
 
 from __future__ import annotations
 
