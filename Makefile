@@ -2,7 +2,8 @@
 # What they fetch is pinned by hash: requirements.txt (what runs, and what builds the package), requirements-dev.txt
 # (the same and what tests and checks it) and requirements-demo.txt (the same and the demo's ears and voice).
 #
-#   make test ARGS="tests/core -x"                  arguments for the command behind a target
+#   make test ARGS="tests/core -x"                  arguments for the command behind a target; tests then run one
+#                                                   after the other, unless the arguments say `-n 4`
 #   make test VENV=.venv-3.11 PYTHON=python3.11     another environment, another Python
 
 VENV ?= .venv
@@ -14,6 +15,12 @@ pip_install = $(python) -m pip install --quiet --disable-pip-version-check --no-
 compile = $(uv) pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml
 uv = $$(command -v uv || echo $(VENV)/bin/uv)
 
+# Most of the suite is calls in real time, which wait more than they work: two workers a core, on two cores.
+side_by_side = -n 4 --dist worksteal
+# Workers, and the servers that tests start, read the same modules over and over; a machine may forbid to keep them
+# compiled.
+pytest = PYTHONDONTWRITEBYTECODE= $(python) -m pytest
+
 .PHONY: help demo test coverage lint types lock clean FORCE
 
 help:  ## this list
@@ -23,7 +30,7 @@ demo: $(VENV)/.ready-to-run  ## place a call to a parrot, without any key, and w
 	@$(python) -m bridge demo $(ARGS)
 
 test: $(VENV)/.ready-to-test  ## run the tests
-	@$(python) -m pytest $(ARGS)
+	@$(pytest) $(or $(ARGS),$(side_by_side))
 
 coverage: $(VENV)/.ready-to-test  ## run the tests and say which lines they missed
 	@$(python) -m coverage run -m pytest $(ARGS)
@@ -69,6 +76,7 @@ $(VENV)/.ready-to-run: $(VENV)/pyvenv.cfg requirements.txt requirements-demo.txt
 
 $(VENV)/.ready-to-test: $(VENV)/.ready-to-run requirements-dev.txt
 	@$(pip_install) --require-hashes -r requirements-dev.txt
+	@$(pytest) --collect-only -qq >/dev/null || true  # compiles once what each of the workers would
 	@touch $@
 
 FORCE:
