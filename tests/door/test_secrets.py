@@ -183,9 +183,10 @@ def test_twiml_holds_no_secret_but_the_stream_token() -> None:
         async with door(
             Scripted([Speech(100, "x")]), AGENT, with_api=False, twilio_auth_token=f"{TOKEN},{SECOND_TOKEN}"
         ) as house:
-            form = {"CallSid": "CA1", "AccountSid": ACCOUNT, "From": CALLER, "CallStatus": "in-progress"}
+            sid = f"CA{1:032x}"
+            form = {"CallSid": sid, "AccountSid": ACCOUNT, "From": CALLER, "CallStatus": "in-progress"}
             for intent, allowed in (("", ()), ("ended", ()), ("transfer:front desk", ("a target",))):
-                house.service.office.control.note("CA1", intent)
+                house.service.office.control.note(sid, intent)
                 for route in ("/incoming-call", "/after-stream"):
                     url = house.base + route
                     signature = RequestValidator(TOKEN).compute_signature(url, form)

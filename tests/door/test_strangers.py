@@ -379,6 +379,38 @@ def test_one_webhook_replayed_gives_no_second_session() -> None:
     run(main())
 
 
+LETTERED = f"CA{15:032x}"
+
+
+@pytest.mark.parametrize("route", ["/incoming-call", "/after-stream"])
+@pytest.mark.parametrize(
+    "cut",
+    [
+        {"AccountSid": ACCOUNT, "CallSid": f"{LETTERED}CallStatusringing", "From": "+15550001111"},
+        {"AccountSid": ACCOUNT, "CallSid": f"{LETTERED}C", "allStatusringingFrom+15550001111": ""},
+        {"AccountSid": ACCOUNT, "CallSid": LETTERED[:-1], "fCallStatusringingFrom": "+15550001111"},
+        {"AccountSid": f"{ACCOUNT}CallSid{LETTERED}", "CallStatus": "ringing", "From": "+15550001111"},
+    ],
+    ids=["the next field too", "a letter more", "a letter less", "in another's value"],
+)
+def test_a_signed_webhook_that_is_cut_in_other_places_names_no_new_call(
+    cut: dict[str, str], route: str
+) -> None:
+    """Nothing is signed between names and values: these have the signature of the call that they were."""
+    form = {"AccountSid": ACCOUNT, "CallSid": LETTERED, "CallStatus": "ringing", "From": "+15550001111"}
+
+    async def main() -> None:
+        async with door(Parrot()) as house:
+            url, validator = house.base + route, RequestValidator(TOKEN)
+            proof = {"X-Twilio-Signature": validator.compute_signature(url, form)}
+            assert validator.validate(url, cut, proof["X-Twilio-Signature"])
+            assert await _posted(url, cut, proof) == 400
+            assert house.upstream.sessions == []
+            assert await _posted(url, form, proof) == 200
+
+    run(main())
+
+
 def test_a_retried_webhook_rings_once_and_gets_the_same_token() -> None:
     async def main() -> None:
         async with door(Parrot()) as house:
