@@ -283,5 +283,7 @@ def create_app(settings: Settings, exchange: Exchange, awake: Callable[[], None]
             Route("/metrics", door.metrics),
         ]
     )
+    # Its redirects go to the address that a request's `Host` names, over http; and no path of ours ends so.
+    app.router.redirect_slashes = False
     app.state.exchange = exchange
     return app

@@ -269,7 +269,7 @@ def test_every_webhook_wants_its_signature(route: str) -> None:
                 assert await _posted(url, without, proof) == 403
             assert await _posted(url, {**FORM, "Extra": ""}, proof) == 403
             assert await _posted(f"{url}?a=b", FORM, proof) == 403
-            assert await _posted(f"{url}/", FORM, proof) in (403, 404, 307)
+            assert await _posted(f"{url}/", FORM, proof) == 404
             assert house.upstream.sessions == []
             assert await _posted(url, FORM, proof) in (200, 204)
 
@@ -303,6 +303,21 @@ def test_spoofed_headers_change_nothing(headers: dict[str, str]) -> None:
                     house.webhook, data=FORM, headers={"X-Twilio-Signature": theirs, **headers}
                 )
                 assert refused.status_code == 403
+
+    run(main())
+
+
+def test_nobody_is_sent_to_the_host_that_they_name() -> None:
+    """A slash too many is not found, here and where we are mounted; a redirect would name their host."""
+
+    async def main() -> None:
+        async with door(Parrot()) as house, httpx2.AsyncClient(trust_env=False) as client:
+            for route in (*ROUTES, "/readyz"):
+                for method in ("GET", "POST"):
+                    answer = await client.request(
+                        method, f"{house.base}{route}/", headers={"Host": "evil.example.com"}
+                    )
+                    assert (answer.status_code, answer.headers.get("location")) == (404, None)
 
     run(main())
 
