@@ -37,6 +37,7 @@ SESSION_S: Final = 10.0
 DESCRIPTORS_A_CALL: Final = 3
 SPARE_DESCRIPTORS: Final = 100
 NUMBERS_SHOWN: Final = 5
+REMARKED: Final = "change it, unless it is meant"
 
 
 class Check(NamedTuple):
@@ -61,7 +62,7 @@ class Doctor:
     async def examine(self) -> list[Check]:
         """Everything. What depends on something that was found broken is left out."""
         for remark in self.settings.remarks:
-            self._found("settings", remark, "change it, unless it is meant")
+            self._found("settings", remark, REMARKED)
         self._ok("settings", "all can be read, and they fit together")
         self._machine()
         casting, agent = self._agent()
@@ -273,7 +274,7 @@ class Doctor:
         if self.settings.public_url is None:
             return
         ours = Links.below(self.settings.public_url).incoming_call
-        here = [number for number in numbers if number.voice_url == ours and not _taken_away(number)]
+        here = [number for number in numbers if _asks(number) == ours and not _taken_away(number)]
         if here:
             self._ok("number", f"{', '.join(map(_masked, here[:NUMBERS_SHOWN]))}: its webhook is {ours}")
             return
@@ -285,7 +286,8 @@ class Doctor:
 
 def examine_wrong(error: WrongSettings) -> list[Check]:
     """What there is to say where the settings cannot be read."""
-    return [Check(mistake.name, f"{mistake.name} {mistake.what}", mistake.cure) for mistake in error.mistakes]
+    found = [Check(one.name, f"{one.name} {one.what}", one.cure) for one in error.mistakes]
+    return [*found, *(Check("settings", stranger, REMARKED) for stranger in error.strangers)]
 
 
 def _descriptors() -> int | None:
@@ -347,6 +349,11 @@ async def _configured(socket: Socket, adapter: Any, config: m.SessionConfig) -> 
 
 def _is_ours(answer: Answer) -> bool:
     return answer.status in (200, 503) and isinstance(answer.json().get("ready"), bool)
+
+
+def _asks(number: Any) -> str:
+    """A number's webhook as it is asked: Twilio, "Connection overrides", keeps what stands behind a #."""
+    return str(number.voice_url or "").partition("#")[0]
 
 
 def _taken_away(number: Any) -> str:

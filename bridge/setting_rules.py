@@ -41,15 +41,18 @@ class Mistake(NamedTuple):
 
 
 class WrongSettings(ConfigError):
-    """Settings that cannot work, all that there are: `mistakes`."""
+    """Settings that cannot work, all that there are: `mistakes`. `strangers` are names that nobody reads,
+    each in a sentence.
+    """
 
-    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
+    def __init__(self, mistakes: tuple[Mistake, ...], strangers: tuple[str, ...] = ()) -> None:
         super().__init__(mistakes)
         self.mistakes: tuple[Mistake, ...] = mistakes
+        self.strangers: tuple[str, ...] = strangers
 
     def __str__(self) -> str:
         count = "1 setting is" if len(self.mistakes) == 1 else f"{len(self.mistakes)} settings are"
-        return "\n  ".join([f"{count} wrong:", *map(str, self.mistakes)])
+        return "\n  ".join([f"{count} wrong:", *map(str, self.mistakes), *self.strangers])
 
 
 def default_upstream(settings: Settings, demo: bool) -> str:

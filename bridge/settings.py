@@ -164,7 +164,7 @@ class Settings(BaseSettings):
             if already.isdisjoint({one.name, *LEANS_ON.get(one.name, ())}):
                 mistakes.append(one)
         if mistakes:
-            raise WrongSettings(tuple(mistakes)) from None
+            raise WrongSettings(tuple(mistakes), tuple(_strangers(given.get("_env_file", ".env")))) from None
         self._remarks = tuple(_remarks(self, demo, given.get("_env_file", ".env")))
         # Simulated calls use their ids again: what became of the last call of that id is not their business.
         self._local = demo or self.insecure or values.is_loopback(urlsplit(self.public_url or "").hostname)
@@ -294,6 +294,12 @@ def _remarks(settings: Settings, demo: bool, env_file: object) -> list[str]:
             found.append("BRIDGE_INSECURE is on: PUBLIC_URL is not used")
     elif settings.upstream == "embedded" and not demo:
         found.append("BRIDGE_UPSTREAM is embedded: real callers get the parrot")
+    return [*found, *_strangers(env_file)]
+
+
+def _strangers(env_file: object) -> list[str]:
+    """What looks like a setting of ours and is none: often the reason why another is not set."""
+    found = []
     names = [_name_of(field) for field in Settings.model_fields]
     written = set(os.environ)
     if isinstance(env_file, str | Path):

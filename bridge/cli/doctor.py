@@ -37,7 +37,9 @@ def doctor(
         console = Console()
         for check in checks:
             sign = "[green]✓[/]" if check.ok else "[red]✗[/]"
-            console.print(f"{sign} {check.name}: {escape(check.what)}", highlight=False, soft_wrap=True)
+            # A setting's sentence begins with its name.
+            about = "" if check.what.startswith(check.name) else f"{check.name}: "
+            console.print(f"{sign} {about}{escape(check.what)}", highlight=False, soft_wrap=True)
             if not check.ok:
                 console.print(f"  → {escape(check.cure)}", highlight=False, soft_wrap=True)
     raise typer.Exit(1 if wrong else 0)

@@ -55,7 +55,8 @@ def wrong(checks: list[Check]) -> dict[str, tuple[str, str]]:
 def test_nothing_is_wrong() -> None:
     async def main() -> None:
         async with door(Parrot()) as house:
-            house.api.numbers = [{"voice_url": f"{house.base}/incoming-call", "phone_number": "+15550001234"}]
+            webhook = f"{house.base}/incoming-call#rc=2&rp=ct,5xx"  # what is behind the # is never asked for
+            house.api.numbers = [{"voice_url": webhook, "phone_number": "+15550001234"}]
             checks = await checks_of(house)
             assert wrong(checks) == {}
             assert [check.name for check in checks] == [
@@ -371,6 +372,13 @@ def test_a_setting_that_is_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None
     run(main())
 
 
+def test_a_misspelt_name_is_found_where_another_is_missing_for_it() -> None:
+    code, out = command(BRIDGE_INSECURE_="1")
+    assert code == 1
+    assert "✗ TWILIO_AUTH_TOKEN is not set" in out
+    assert "✗ settings: BRIDGE_INSECURE_ is no setting of ours; is it BRIDGE_INSECURE?" in out
+
+
 # --- the command -------------------------------------------------------------------------------------------
 
 
@@ -388,8 +396,7 @@ def test_the_command_says_what_to_do_and_exits_1() -> None:
     wrong_settings = {"PUBLIC_URL": "http://voice.example.com:8443", "TWILIO_AUTH_TOKEN": "x" * 32}
     code, out = command(**wrong_settings)
     assert code == 1
-    assert "✗ PUBLIC_URL" in out
-    assert "→ write https://" in out
+    assert "✗ PUBLIC_URL begins with http://\n  → write https://" in out
     code, out = command("--json", **wrong_settings)
     told = json.loads(out)
     assert (code, told["ok"]) == (1, False)
