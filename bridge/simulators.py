@@ -38,22 +38,33 @@ class Machine(Protocol):
 
 
 class Simulation:
-    """A pure machine behind a socket. `closed` is done, with code and reason, when the socket is gone."""
+    """A pure machine behind a socket. `closed` is done, with code and reason, when the socket is gone.
+
+    All of one loop count the same milliseconds: what happened at one before something at another can be told
+    apart, or is at the same `loop_ms`, and never seems to have come after.
+    """
 
     def __init__(self, machine: Machine, socket: Socket) -> None:
         self.machine = machine
         self.socket = socket
         self._loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[tuple[int, str]] = self._loop.create_future()
-        self._born_s = self._loop.time()
+        self._born_ms = self._loop_ms()
         self._timer: asyncio.TimerHandle | None = None
         self._armed_ms: int | None = None
         self._last_ms = 0
 
     def now_ms(self) -> int:
         """The machine's clock: never runs backwards, and never short of a deadline that fired."""
-        self._last_ms = max(self._last_ms, int((self._loop.time() - self._born_s) * 1000))
+        self._last_ms = max(self._last_ms, self._loop_ms() - self._born_ms)
         return self._last_ms
+
+    def loop_ms(self, at_ms: int) -> int:
+        """A moment of this machine's clock on the one that all machines of its loop share."""
+        return self._born_ms + at_ms
+
+    def _loop_ms(self) -> int:
+        return int(self._loop.time() * 1000)
 
     def start(self, first: Callable[[int], list[str]]) -> None:
         """Send what the machine says first, then let it run."""
@@ -86,7 +97,7 @@ class Simulation:
         if self._timer is not None:
             self._timer.cancel()
         self._armed_ms = due_ms
-        self._timer = None if due_ms is None else self._loop.call_at(self._born_s + due_ms / 1000, self._wake)
+        self._timer = None if due_ms is None else self._loop.call_at(self.loop_ms(due_ms) / 1000, self._wake)
 
     def _gone(self, code: int, reason: str) -> None:
         if self._timer is not None:

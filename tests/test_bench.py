@@ -22,7 +22,7 @@ from bridge.doubles.agents import Asked, Speech
 from bridge.doubles.items import Item
 from bridge.errors import ConfigError
 from bridge.handset import Handset
-from bridge.simulators import serve_app
+from bridge.simulators import Simulation, serve_app
 from bridge.sockets import dial
 
 CASE = {case.name: case for case in CASES}
@@ -106,6 +106,23 @@ def test_a_server_that_tells_the_model_nothing_is_found_out() -> None:
     found = figures(CASE["two items queued"], measured)
     assert (found["calls"], found["told"]) == (2, 0)
     assert found["claimed_too_much_ms"] >= 1_000
+
+
+def test_what_comes_after_something_is_never_measured_before_it() -> None:
+    """Two machines, born within one millisecond, on the clock they share."""
+
+    async def main() -> None:
+        nothing: Any = None
+        first = Simulation(nothing, nothing)
+        born_s = asyncio.get_running_loop().time()
+        while asyncio.get_running_loop().time() - born_s < 0.0005:
+            pass
+        second = Simulation(nothing, nothing)
+        for _ in range(5_000):
+            moments = [one.loop_ms(one.now_ms()) for one in (first, second, first)]
+            assert moments == sorted(moments)
+
+    asyncio.run(main())
 
 
 # --- ours ---------------------------------------------------------------------------------------------------

@@ -99,7 +99,7 @@ class Bench:
             return "the reply was never heard"
         await asyncio.sleep(chance.randint(*case.after_ms) / 1000)
         cleared = len(phone.cleared)
-        began_s = asyncio.get_running_loop().time()
+        began_ms = session.loop_ms(session.now_ms())
         if case.cut:
             session.send(_server(session).drop(1006, session.now_ms()))
         else:
@@ -107,10 +107,10 @@ class Bench:
             _say(line, 700)
             if not await _until(lambda: len(_server(session).speech_started_ms) > turns, PATIENCE_MS):
                 return "the caller's voice never reached the model"
-            began_s = _at_s(session, _server(session).speech_started_ms[-1])
+            began_ms = session.loop_ms(_server(session).speech_started_ms[-1])
         await asyncio.sleep(TAIL_MS / 1000)
         if len(phone.cleared) > cleared:
-            measured.stop_ms = round((_at_s(line, phone.cleared[cleared].at_ms) - began_s) * 1000)
+            measured.stop_ms = line.loop_ms(phone.cleared[cleared].at_ms) - began_ms
         return self._compare(case, line, session, measured)
 
     def _compare(self, case: Case, line: Simulation, session: Simulation, measured: Measured) -> str:
@@ -186,11 +186,6 @@ def _numbers(session: Simulation) -> list[int]:
 
 def _say(line: Simulation, ms: int) -> None:
     line.send(_phone(line).say(tone(ms), line.now_ms()))
-
-
-def _at_s(simulation: Simulation, at_ms: int) -> float:
-    """A moment of a machine's clock, on the loop's."""
-    return asyncio.get_running_loop().time() - (simulation.now_ms() - at_ms) / 1000
 
 
 async def _quiet(line: Simulation) -> bool:
