@@ -14,7 +14,7 @@ from bridge.phone_call import Kind
 from bridge.tools import hang_up, transfer
 from tests.door.rig import DESK, NIGHT, TOKEN, door, kinds, run, until
 
-LAST_WORD = marked(9, 900)
+LAST_WORD = marked(9, 400)
 GOODBYE = Scripted([[Speech(LAST_WORD, "Goodbye!"), ToolCall("hang_up")]])
 AGENT = Agent("Say goodbye.", tools=[hang_up, transfer], greeting="Hello.")
 
@@ -89,7 +89,7 @@ SENT_ON = [Kind.ASKED, Kind.STREAM, Kind.STREAM_OVER]
 @pytest.mark.parametrize("faults", [[], [BROKEN] * 9, None], ids=["by REST", "by intent", "no credentials"])
 def test_a_transfer_reaches_the_targets_leg(faults: list[Fault] | None) -> None:
     async def main() -> None:
-        words = marked(9, 700)
+        words = marked(9, 300)
         mind = Scripted([[Speech(words, "One moment."), ToolCall("transfer", {"target": "front desk"})]])
         async with door(mind, AGENT, with_api=faults is not None) as house:
             house.api.faults = list(faults or [])
