@@ -56,9 +56,15 @@ class Handset:
         Raises `ConfigError` for an address that is neither, `WebhookFailed` if the webhook gives no stream,
         `DialError` if the stream is refused.
         """
+        return await self.open(*await self.ring(url))
+
+    async def ring(self, url: str) -> tuple[str, dict[str, str]]:
+        """Ring there; returns the URL of the stream that is to be opened, and its `<Parameter>`s. Raises as
+        `call` does.
+        """
         scheme = urllib.parse.urlsplit(url).scheme
         if scheme in ("ws", "wss"):
-            return await self.open(url, {})
+            return url, {}
         if scheme not in ("http", "https"):
             raise ConfigError(f"{url} cannot be called: an address begins with http(s):// or ws(s)://")
         document = await self.webhook(url, {"CallStatus": "ringing"})
@@ -69,7 +75,11 @@ class Handset:
                 f"{url} answered without <Connect><Stream>: {said or ET.tostring(document).decode()}"
             )
         parameters = {p.get("name", ""): p.get("value", "") for p in stream.iterfind("Parameter")}
-        return await self.open(stream.get("url", ""), parameters)
+        return stream.get("url", ""), parameters
+
+    def stream_headers(self, url: str) -> dict[str, str]:
+        """What the carrier sends with the stream's handshake: its signature, over the `wss://` URL."""
+        return self._signature(self._public(url, "ws"), {})
 
     async def open(
         self, url: str, parameters: dict[str, str], *, stream_sid: str = f"MZ{1:032x}", spoken_ms: int = 0
@@ -81,7 +91,7 @@ class Handset:
         phone = self.make(
             self.call_sid, self.account_sid, stream_sid, parameters, speech, options=self.options
         )
-        return await connect_phone(url, phone, self._signature(self._public(url, "ws"), {}))
+        return await connect_phone(url, phone, self.stream_headers(url))
 
     async def webhook(self, url: str, fields: dict[str, str]) -> ET.Element:
         """Post a signed form; returns the TwiML. Raises `WebhookFailed` for anything else."""

@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from ..errors import BridgeError, ConfigError
+from . import bench_load
 
 app = typer.Typer(no_args_is_help=True, help="Measure a server that speaks Media Streams.")
 READY_S = 20.0
@@ -27,6 +28,9 @@ class NotMeasured(BridgeError):
 @app.callback()
 def bench() -> None:
     """Measure a server that speaks Media Streams, ours or another's."""
+
+
+app.command("load")(bench_load.load)
 
 
 @app.command("barge-in")
@@ -99,7 +103,7 @@ async def _barge_in(
 
 
 @contextlib.asynccontextmanager
-async def our_server(upstream_url: str) -> AsyncIterator[str]:
+async def our_server(upstream_url: str, **settings: str) -> AsyncIterator[str]:
     """`phonebridge serve` in a process of its own, while the block runs; gives its webhook."""
     ours = ("BRIDGE_", "TWILIO_", "OPENAI_", "PUBLIC_URL", "PORT", "HOST")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
@@ -110,6 +114,7 @@ async def our_server(upstream_url: str) -> AsyncIterator[str]:
         "BRIDGE_UPSTREAM_URL": upstream_url,
         "BRIDGE_DISCLOSURE": "0",
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        **settings,
     }
     with tempfile.TemporaryDirectory() as folder:  # no .env of anybody's
         server = await asyncio.create_subprocess_exec(
