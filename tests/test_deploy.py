@@ -224,6 +224,76 @@ def test_what_heroku_is_told() -> None:
     assert all(one["description"] for one in env.values())
 
 
+def test_fly_builds_the_image_of_this_folder() -> None:
+    """Where fly.toml names it, its folder is meant, and not the one that the command is given in."""
+    assert (ROOT / "deploy" / FLY["build"]["dockerfile"]).read_text(encoding="utf-8") == DOCKERFILE
+
+
+def test_a_shared_cpu_is_not_asked_for_more_than_its_sixteenth_of_a_core() -> None:
+    """50 frames a second of 35 µs each are 1.75 ms, and it has 62.5 ms in a second: 35 calls at best."""
+    [machine] = FLY["vm"]
+    assert machine["size"] == "shared-cpu-1x"
+    assert int(FLY["env"]["BRIDGE_MAX_CALLS"]) <= 25
+
+
+# --- the five steps of the README --------------------------------------------------------------------------
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+STEPS_TO_A_NUMBER = README.partition("## From clone to a real number")[2].partition("\n## ")[0]
+
+
+def told(tool: str) -> list[list[str]]:
+    """The commands that begin with this word, as a shell reads them; `$(…)` stays one word."""
+    lines = STEPS_TO_A_NUMBER.replace("\\\n", " ").splitlines()
+    commands = [shlex.split(line, comments=True) for line in lines if line.strip().startswith(f"{tool} ")]
+    assert commands, tool
+    return commands
+
+
+def test_there_are_five_steps_on_three_ways() -> None:
+    assert re.findall(r"^(\d)\. ", STEPS_TO_A_NUMBER, re.MULTILINE) == list("12345")
+    assert re.findall(r"^   \*\*(\w+ \w+\s?\w*)\*\*", STEPS_TO_A_NUMBER, re.MULTILINE) == [
+        "On Heroku", "On Fly", "With a tunnel",
+    ]  # fmt: skip
+    assert STEPS_TO_A_NUMBER.count("doctor            # this is step 5") == 1
+    assert STEPS_TO_A_NUMBER.count("this is step 5") == 3
+
+
+@pytest.mark.parametrize("tool", ["heroku", "fly"])
+def test_what_has_to_be_set_is_set(tool: str) -> None:
+    """Exactly what a real number needs, and nothing that is no setting."""
+    given = {
+        word.partition("=")[0] for command in told(tool) for word in command if re.match("[A-Z_]+=", word)
+    }
+    assert given == {"PUBLIC_URL", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "OPENAI_API_KEY"}
+    assert given == {"BRIDGE_DRAIN_SECONDS", "WEB_CONCURRENCY"} ^ set(HEROKU["env"])
+
+
+def test_fly_is_told_of_its_file_and_of_one_machine() -> None:
+    [deploy] = [command for command in told("fly") if command[1] == "deploy"]
+    assert (ROOT / deploy[deploy.index("--config") + 1]).is_file()
+    assert "--ha=false" in deploy
+    assert all("--app" in command or command[1] == "apps" for command in told("fly"))
+
+
+@posix
+def test_the_doctor_is_where_fly_is_told_to_look(image: Any) -> None:
+    """`fly ssh console` need not have the image's PATH."""
+    [console] = [command for command in told("fly") if command[1] == "ssh"]
+    path, doctor = console[-1].split()
+    assert (Path(image[2]).parent / path.lstrip("/")).exists()
+    assert doctor == "doctor"
+
+
+@posix
+def test_heroku_runs_the_doctor_without_installing_us(anybody: dict[str, str]) -> None:
+    """A buildpack installs what we need, not us: from the folder it is a module."""
+    [run] = [command for command in told("heroku") if command[1] == "run"]
+    found = subprocess.run(run[2:], cwd=ROOT, env=anybody, capture_output=True, text=True, check=False)
+    assert "✓ settings" in found.stdout
+    assert found.stderr == ""
+
+
 @pytest.mark.parametrize("name", ["deploy/Dockerfile", "deploy/fly.toml"])
 def test_what_differs_from_a_default_says_which_calls_the_default_would_cut(name: str) -> None:
     """A comment above it, or beside it."""
@@ -232,7 +302,7 @@ def test_what_differs_from_a_default_says_which_calls_the_default_would_cut(name
         "deploy/Dockerfile": ("USER", "STOPSIGNAL", "HEALTHCHECK", "CMD"),
         "deploy/fly.toml": (
             "kill_signal", "kill_timeout", "strategy", "BRIDGE_DRAIN", "auto_stop", "min_machines",
-            "soft_limit", "hard_limit", "type", "method", "memory",
+            "BRIDGE_MAX", "soft_limit", "hard_limit", "type", "method", "size", "memory",
         ),
     }[name]  # fmt: skip
     for word in wanted:

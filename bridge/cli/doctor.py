@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+
+if TYPE_CHECKING:
+    from ..doctor import Check
 
 
 def doctor(
@@ -34,12 +37,16 @@ def doctor(
         found = [{"check": one.name, "ok": one.ok, "what": one.what, "cure": one.cure} for one in checks]
         print(json.dumps({"ok": not wrong, "checks": found}))
     else:
-        console = Console()
-        for check in checks:
-            sign = "[green]✓[/]" if check.ok else "[red]✗[/]"
-            # A setting's sentence begins with its name.
-            about = "" if check.what.startswith(check.name) else f"{check.name}: "
-            console.print(f"{sign} {about}{escape(check.what)}", highlight=False, soft_wrap=True)
-            if not check.ok:
-                console.print(f"  → {escape(check.cure)}", highlight=False, soft_wrap=True)
+        show(checks, Console())
     raise typer.Exit(1 if wrong else 0)
+
+
+def show(checks: list[Check], console: Console) -> None:
+    """One line a check, and one more where there is something to do."""
+    for check in checks:
+        sign = "[green]✓[/]" if check.ok else "[red]✗[/]"
+        # A setting's sentence begins with its name.
+        about = "" if check.what.startswith(check.name) else f"{check.name}: "
+        console.print(f"{sign} {about}{escape(check.what)}", highlight=False, soft_wrap=True)
+        if not check.ok:
+            console.print(f"  → {escape(check.cure)}", highlight=False, soft_wrap=True)

@@ -9,10 +9,12 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route, WebSocketRoute
@@ -21,6 +23,7 @@ from starlette.websockets import WebSocket
 from bridge import Agent, doctor
 from bridge.app import create_app
 from bridge.carrier_api import CarrierApi
+from bridge.cli import doctor as cli
 from bridge.doctor import Check, Doctor, examine_wrong
 from bridge.doubles.agents import Parrot
 from bridge.errors import ConfigError
@@ -29,6 +32,7 @@ from bridge.setting_rules import WrongSettings
 from bridge.settings import load_settings
 from bridge.simulators import serve_app
 from bridge.sockets import DialError
+from tests.calls import ROOT
 from tests.door.rig import ACCOUNT, TOKEN, Door, door, run
 
 OTHER_TOKEN = "another-token-of-thirty-two-xxxx"
@@ -68,6 +72,25 @@ def test_nothing_is_wrong() -> None:
             [session] = house.servers()
             assert [json.loads(frame)["type"] for frame in session.got] == ["session.update"]
             assert house.log.did == {}
+
+    run(main())
+
+
+def test_it_says_what_the_readme_says_that_it_says() -> None:
+    """With the first mistake that everybody makes: the number has not been told yet."""
+    shown = (ROOT / "README.md").read_text(encoding="utf-8").partition("```text\n✓ settings")[2]
+
+    async def main() -> None:
+        async with door(Parrot()) as house:
+            nowhere = "https://demo.twilio.com/welcome/voice/"
+            house.api.numbers = [{"voice_url": nowhere, "phone_number": "+15550001234"}]
+            output = StringIO()
+            cli.show(await checks_of(house), Console(file=output))
+            said = output.getvalue()
+            for plain in (house.base, house.stream.removesuffix("/media-stream")):
+                secure = f"{plain.partition('://')[0]}s://voice.example.com"
+                said = said.replace(plain, secure)
+            assert said == f"✓ settings{shown.partition('```')[0]}"
 
     run(main())
 
