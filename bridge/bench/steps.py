@@ -28,7 +28,7 @@ class Way:
 
     @property
     def lost(self) -> int:
-        """Slices that did not come, or half a second too late."""
+        """Slices that did not come, or a second too late."""
         return max(0, self.sent - self.came)
 
 
@@ -95,7 +95,7 @@ def _excuse(step: Step) -> str | None:
 def _complaint(step: Step, limit_ms: float) -> str | None:
     if step.live < step.calls:
         why = max(step.refused, key=lambda reason: step.refused[reason], default="no reason was given")
-        return f"{step.calls - step.live} calls missing: {why}"
+        return f"{step.calls - step.live} of {step.calls} calls missing: {why}"
     if step.up.sent and not step.up.came:
         return "no caller's sound was known again at the model: does the server transcode?"
     if step.up.foreign or step.down.foreign:
@@ -129,10 +129,9 @@ def concluded(steps: Sequence[tuple[Step, Verdict]]) -> str:
         return f"It holds {held} calls, and perhaps more: no step went beyond."
     step, verdict = min(beyond, key=lambda one: one[0].calls)
     if verdict.limit == "bench":
-        return (
-            f"It holds {held} calls at least. At {step.calls} the bench was the limit, not the server: "
-            "give it more cores, or a machine of its own."
-        )
+        known = f"It holds {held} calls at least." if held else "Nothing is known of the server."
+        advice = "give it more cores, or a machine of its own"
+        return f"{known} At {step.calls} the bench was the limit, not the server: {advice}."
     return f"It holds {held} calls. At {step.calls}: {verdict.words}."
 
 

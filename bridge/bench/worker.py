@@ -20,7 +20,7 @@ from .models import Models
 from .window import Window
 
 BEAT_S: Final = 0.01
-GRACE_S: Final = 0.5
+GRACE_S: Final = 1.0
 """So long after a window's end its last slices may still come."""
 
 

@@ -1,0 +1,323 @@
+"""The bench raises the number of calls and says who set the limit, the server or the bench itself; and it can
+tell a bad server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections import Counter
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket
+from typer.testing import CliRunner
+
+from bridge import cli
+from bridge.bench.hearing import Hearing
+from bridge.bench.load import Load, make_callers, serve_models
+from bridge.bench.load_table import table
+from bridge.bench.server_cpu import cpu_s, listening
+from bridge.bench.steps import Generator, Step, Verdict, Way, concluded, judged, next_calls
+from bridge.bench.tags import DOWN, NOBODY, SLICE_BYTES, UP, TagReader, tagged
+from bridge.bench.window import Times, Window
+from bridge.direct import take_socket
+from bridge.errors import ConfigError
+from bridge.simulators import serve_app
+from bridge.sockets import dial
+
+SOUND = b"".join(tagged(UP, 7, number, 1_000 + number) for number in range(20))
+NUMBERS = list(range(20))
+
+
+# --- marks in the sound -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size_bytes", [1, 7, 80, 159, SLICE_BYTES, 161, 400, 1_600, len(SOUND)])
+def test_slices_are_known_again_however_the_sound_was_cut(size_bytes: int) -> None:
+    reader = TagReader(UP)
+    tags = [
+        tag for at in range(0, len(SOUND), size_bytes) for tag in reader.read(SOUND[at : at + size_bytes])
+    ]
+    assert [tag.number for tag in tags] == NUMBERS
+    assert {tag.call for tag in tags} == {7}
+    assert [tag.left_ns for tag in tags] == [1_000 + number for number in NUMBERS]
+
+
+@pytest.mark.parametrize("size_bytes", [1, 50, SLICE_BYTES, 1_000])
+def test_other_sound_between_them_is_passed_over(size_bytes: int) -> None:
+    silence = b"\xff" * 333
+    sound = silence + SOUND[:320] + silence + tagged(DOWN, 7, 99, 0) + SOUND[320:] + silence
+    reader = TagReader(UP)
+    found = [
+        tag.number
+        for at in range(0, len(sound), size_bytes)
+        for tag in reader.read(sound[at : at + size_bytes])
+    ]
+    assert found == NUMBERS
+
+
+def test_a_slice_is_a_frame_of_a_carrier() -> None:
+    assert len(tagged(UP, 2**32 - 1, 2**32 - 1, 2**63)) == SLICE_BYTES == 160
+
+
+# --- what is counted ----------------------------------------------------------------------------------------
+
+
+def test_a_window_counts_by_when_it_left() -> None:
+    window = Window(100, 200)
+    for now_ns in (99, 100, 199, 200):
+        window.leaves(now_ns)
+        window.arrives(now_ns, now_ns + 2_000_000)
+    window.was_due(50, 150)
+    window.was_due(50, 250)
+    told = window.figures()
+    assert (told["sent"], told["came"], window.late.count) == (2, 2, 1)
+    assert told["delay"] == {"p50_ms": 2.0, "p99_ms": 2.0, "max_ms": 2.0}
+
+
+def test_percentiles_are_of_the_nearest_rank() -> None:
+    times = Times()
+    assert times.figures() == {"p50_ms": None, "p99_ms": None, "max_ms": None}
+    for ms in range(1, 101):
+        times.add(ms * 1_000_000)
+    times.add(60_000_000_000)
+    assert (times.percentile_ms(50), times.percentile_ms(99)) == (51.0, 100.0)
+    assert times.percentile_ms(100) == 5_000.0, "all that is later counts as that"
+    assert times.figures()["max_ms"] == 60_000.0
+
+
+def test_a_frame_that_comes_twice_or_to_another_counts_once() -> None:
+    window = Window(0, 2**63)
+    hearing = Hearing(UP, 7)
+    for call, number in ((7, 0), (7, 2), (7, 2), (7, 1), (8, 3), (NOBODY, 4), (7, 5)):
+        hearing.hear(tagged(UP, call, number, 1), window)
+    assert (window.came, window.disordered, window.foreign) == (4, 2, 1)
+
+
+def test_the_first_slice_says_whose_session_it_is() -> None:
+    hearing = Hearing(UP)
+    hearing.hear(SOUND[:SLICE_BYTES], Window())
+    assert hearing.call == 7
+
+
+# --- whose limit it is --------------------------------------------------------------------------------------
+
+GOOD = Way(1_000, 1_000, p50_ms=0.3, p99_ms=2.0, max_ms=4.0)
+SLOW = Way(1_000, 1_000, p50_ms=9.0, p99_ms=35.0, max_ms=70.0)
+EASY = Generator(0.2, 1.1)
+
+
+def step(**fields: Any) -> Step:
+    usual: dict[str, Any] = {"calls": 10, "live": 10, "up": GOOD, "down": GOOD, "server_cpu": 0.3}
+    return Step(**{**usual, "callers": EASY, "models": EASY, **fields})
+
+
+def test_a_step_that_was_held() -> None:
+    assert judged(step(), 20) == Verdict(True, "held")
+    assert judged(step(down=Way()), 20).held, "a model that says nothing leaves nothing to lose"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"up": SLOW}, "p99 up over 20 ms"),
+        ({"down": SLOW}, "p99 down over 20 ms"),
+        ({"up": Way(1_000, 990, p99_ms=2.0), "down": Way(500, 499, p99_ms=2.0)}, "11 frames lost"),
+        ({"up": Way(1_000, 0)}, "no caller's sound was known again at the model: does the server transcode?"),
+        ({"up": Way(1_000, 998, foreign=2, p99_ms=2.0)}, "2 frames came to another call"),
+        ({"down": Way(1_000, 998, disordered=2, p99_ms=2.0)}, "2 frames came out of order"),
+        ({"live": 7, "refused": {"busy": 2, "closed": 1}}, "3 of 10 calls missing: busy"),
+        ({"live": 9}, "1 of 10 calls missing: no reason was given"),
+    ],
+)
+def test_the_server_is_the_limit(fields: dict[str, Any], words: str) -> None:
+    assert judged(step(**fields), 20) == Verdict(False, words, "server")
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"callers": Generator(0.4, 7.31)}, "its callers were 7.3 ms late themselves"),
+        ({"models": Generator(0.4, 7.31)}, "its models were 7.3 ms late themselves"),
+        ({"callers": Generator(0.98, 1.0)}, "its callers used 98% of a core"),
+        ({"models": Generator(1.0, 80.0)}, "its models used 100% of a core"),
+    ],
+)
+def test_the_bench_is_the_limit_and_says_so(fields: dict[str, Any], why: str) -> None:
+    assert judged(step(**fields, up=SLOW), 20) == Verdict(False, f"the bench is the limit: {why}", "bench")
+    assert judged(step(**fields), 20) == Verdict(True, f"held, although {why}")
+
+
+def test_the_limit_is_the_users() -> None:
+    assert judged(step(up=SLOW), 40).held
+    assert judged(step(), 1).words == "p99 up over 1 ms"
+
+
+# --- which number comes next --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("holds", [0, 1, 49, 50, 51, 137, 640, 4_999, 5_000, 9_999])
+def test_the_search_finds_the_limit_to_an_eighth(holds: int) -> None:
+    tried: dict[int, bool] = {}
+    while (calls := next_calls(tried, 50, 5_000)) is not None:
+        assert calls not in tried
+        assert 1 <= calls <= 5_000
+        tried[calls] = calls <= holds
+    held = max((calls for calls, was_held in tried.items() if was_held), default=0)
+    assert held <= holds
+    assert held >= min(holds, 5_000) * 7 // 8 - 1
+    assert len(tried) <= 13
+
+
+def test_what_all_steps_say() -> None:
+    ten, twenty = step(), step(calls=20, live=20, up=SLOW)
+    held, failed = judged(ten, 20), judged(twenty, 20)
+    assert concluded([(ten, held)]) == "It holds 10 calls, and perhaps more: no step went beyond."
+    assert concluded([(twenty, failed), (ten, held)]) == "It holds 10 calls. At 20: p99 up over 20 ms."
+    ours = judged(late := step(calls=20, live=20, up=SLOW, callers=Generator(1.0, 90.0)), 20)
+    assert concluded([(ten, held), (late, ours)]).startswith(
+        "It holds 10 calls at least. At 20 the bench was"
+    )
+    assert concluded([(late, ours)]).startswith("Nothing is known of the server.")
+    assert table([(ten, held), (late, ours), (step(server_cpu=None, down=Way()), held)], "x").row_count == 3
+
+
+# --- a server that loses sound ------------------------------------------------------------------------------
+
+
+class Lossy:
+    """A bridge that drops each tenth frame of its callers, and one piece of each greeting comes twice."""
+
+    def __init__(self, upstream_url: str) -> None:
+        self.upstream_url = upstream_url
+        self.frames: Counter[str] = Counter()
+
+    async def call(self, websocket: WebSocket) -> None:
+        await websocket.accept()
+        phone = take_socket(websocket)
+        model = await dial(f"{self.upstream_url}?model=x", {})
+        over = asyncio.get_running_loop().create_future()
+        stream: dict[str, str] = {}
+
+        def from_phone(frame: str | bytes) -> None:
+            event = json.loads(frame)
+            self.frames[event["event"]] += 1
+            if event["event"] == "start":
+                stream["streamSid"] = event["streamSid"]
+                model.send('{"type":"response.create"}')
+            elif event["event"] == "media" and self.frames["media"] % 10:
+                append = {"type": "input_audio_buffer.append", "audio": event["media"]["payload"]}
+                model.send(json.dumps(append))
+
+        def from_model(frame: str | bytes) -> None:
+            event = json.loads(frame)
+            if event["type"] == "session.created":
+                pcmu = {"format": {"type": "audio/pcmu"}}
+                audio = {"input": pcmu, "output": pcmu}
+                model.send(
+                    json.dumps({"type": "session.update", "session": {"type": "realtime", "audio": audio}})
+                )
+            elif event["type"] == "response.output_audio.delta":
+                phone.send(json.dumps({"event": "media", **stream, "media": {"payload": event["delta"]}}))
+                phone.send(json.dumps({"event": "mark", **stream, "mark": {"name": "m"}}))
+
+        def ended(_code: int, _reason: str) -> None:
+            for socket in (phone, model):
+                socket.close()
+            if not over.done():
+                over.set_result(None)
+
+        model.start(from_model, ended)
+        phone.start(from_phone, ended)
+        await over
+
+
+def test_a_server_that_drops_frames_is_found_out() -> None:
+    async def main() -> tuple[Step, list[str], Counter[str]]:
+        words: list[str] = []
+        async with serve_models("127.0.0.1", 0, 3.0) as (models, port):
+            lossy = Lossy(f"ws://127.0.0.1:{port}/v1/realtime")
+            app = Starlette(routes=[WebSocketRoute("/stream", lossy.call)])
+            async with serve_app(app) as listener:
+                url = f"ws://127.0.0.1:{listener.sockets[0].getsockname()[1]}/stream"
+                async with make_callers(url, None) as callers:
+                    load = Load(url, callers, models, words.append)
+                    measured = await load.step(3, 1.0, 0.2)
+                    fewer = await load.step(1, 0.2, 0.0)
+                    assert (fewer.calls, fewer.live) == (1, 1)
+        return measured, words, lossy.frames
+
+    measured, words, frames = asyncio.run(main())
+    assert (measured.calls, measured.live, measured.refused) == (3, 3, {})
+    assert measured.up.sent > 0
+    assert 0 < measured.up.lost < measured.up.sent / 2
+    assert measured.down.lost == 0
+    assert measured.up.disordered == measured.up.foreign == measured.down.foreign == 0
+    assert not judged(measured, 1e9).held
+    assert "3 calls: settling" in words
+    assert frames["mark"] > 0, "a phone echoes what was played"
+
+
+# --- the command --------------------------------------------------------------------------------------------
+
+
+def test_our_own_server_loses_nothing() -> None:
+    result = CliRunner().invoke(
+        cli.app, ["bench", "load", "--calls", "2,4", "--seconds", "1", "--limit-ms", "1000", "--json"]
+    )
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert [(one["calls"], one["live"]) for one in found["steps"]] == [(2, 2), (4, 4)]
+    for one in found["steps"]:
+        assert one["up"]["sent"] == one["up"]["came"] > 0
+        assert one["up"]["lost"] == one["down"]["lost"] == 0
+        assert one["up"]["p50_ms"] is not None
+        assert one["verdict"]["held"]
+        assert (one["server_cpu"] is not None) is sys.platform.startswith("linux")
+    assert found["conclusion"] == "It holds 4 calls, and perhaps more: no step went beyond."
+
+
+def test_the_table_names_the_steps() -> None:
+    result = CliRunner().invoke(cli.app, ["bench", "load", "--calls", "1", "--seconds", "0.5"])
+    assert result.exit_code == 0, result.output
+    assert "up p50" in result.stdout
+    assert "1 calls" in result.stdout
+
+
+@pytest.mark.parametrize("calls", ["", "ten", "10,,20", "0", "10,-1"])
+def test_steps_that_are_none(calls: str) -> None:
+    result = CliRunner().invoke(cli.app, ["bench", "load", "--calls", calls])
+    assert isinstance(result.exception, ConfigError)
+
+
+def test_a_server_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["ws://127.0.0.1:9/stream", "--calls", "1,2", "--seconds", "0.1", "--upstream-port", "0"]
+    monkeypatch.setattr("sys.argv", ["phonebridge", "bench", "load", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 1
+    said = capsys.readouterr()
+    assert "the model under test is at ws://127.0.0.1:" in said.out
+    assert "not one call came about: 1 of 1 calls missing" in said.err
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="read from /proc")
+def test_the_servers_cpu_is_found_by_its_port() -> None:
+    async def main() -> None:
+        async with serve_app(Starlette()) as listener:
+            port = listener.sockets[0].getsockname()[1]
+            assert listening(f"http://127.0.0.1:{port}/incoming-call") == [os.getpid()]
+            assert listening(f"ws://localhost:{port}/x") == [os.getpid()]
+        assert listening(f"http://127.0.0.1:{port}/") == []
+        assert listening("https://voice.example.com/incoming-call") == []
+
+    asyncio.run(main())
+    assert cpu_s([os.getpid()]) > 0
+    assert cpu_s([]) == 0.0
