@@ -62,8 +62,8 @@ def below(folder: Path, text: str) -> str:
 def run_steps(folder: Path, *, packages: Path | None = None) -> tuple[list[str], dict[str, str], Path]:
     """Run the steps there. Returns the command of the image, its environment and its working directory.
 
-    With `packages`, a site-packages folder, the new environment may use what is installed there, and nothing
-    is fetched.
+    With `packages`, a site-packages folder, the new environment may use what is installed there, pip too, and
+    nothing is fetched.
     """
     work = folder
     command: list[str] = []
@@ -78,6 +78,8 @@ def run_steps(folder: Path, *, packages: Path | None = None) -> tuple[list[str],
                 _copy(ROOT / source, work / target)
         elif word == "RUN":
             line = shlex.split(below(folder, rest))
+            if packages is not None and line[1:3] == ["-m", "venv"]:
+                line.append("--without-pip")  # which takes longer than all the rest
             subprocess.run([sys.executable, *line[1:]] if line[0] == "python" else line, check=True, cwd=work)
             _lend(folder / "app" / "venv", packages)
         elif word == "CMD":
