@@ -1,18 +1,47 @@
-"""What all tests share: servers of this process that stop when they are asked to."""
+"""What all tests share: which files begin a run of several workers, and servers that stop when they are asked to."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
-HASTE = 10
+import pytest
+
+HASTE: Final = 10
+LONG: Final = (
+    "test_serve.py",
+    "test_demo.py",
+    "test_bench.py",
+    "processes/test_kill.py",
+    "processes/test_sigterm.py",
+    "door/test_operate.py",
+    "test_deploy.py",
+    "door/test_doctor.py",
+    "test_direct.py",
+    "checklist/test_carried_call.py",
+    "test_show.py",
+    "independent/test_openai_agents.py",
+    "test_recordings.py",
+    "test_two_hundred.py",
+)
+"""The files that take longest, longest first; the last of them keeps both cores busy, best when nobody is left
+who minds. A file is one worker's, so what comes last is what all others wait for.
+"""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        here = Path(__file__).parent
+        rank = {here / name: number for number, name in enumerate(LONG)}
+        items.sort(key=lambda item: rank.get(item.path, len(LONG)))
 
 
 def pytest_collection_finish() -> None:
-    """uvicorn looks ten times a second whether it is to stop, and gives its connections as long again: a fifth
-    of a second for each of some three hundred tests that start one. Here it looks a hundred times a second.
-    Servers in processes of their own take the time they take.
+    """uvicorn looks ten times a second whether it is to stop, and gives its connections as long again: that is
+    a fifth of a second for each of some three hundred tests that start one. Here it looks a hundred times a
+    second. Servers in processes of their own take the time they take.
     """
     server: Any = sys.modules.get("uvicorn.server")  # not loaded where no test needs it
     if server is not None:
