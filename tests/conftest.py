@@ -1,4 +1,6 @@
-"""What all tests share: which files begin a run of several workers, and servers that stop when they are asked to."""
+"""What all tests share: the order of files where there are several workers, and servers that stop when they
+are asked to.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,8 @@ LONG: Final = (
     "test_recordings.py",
     "test_two_hundred.py",
 )
-"""The files that take longest, longest first; the last of them keeps both cores busy, best when nobody is left
-who minds. A file is one worker's, so what comes last is what all others wait for.
+"""The files that take longest, longest first: a file is one worker's, and at the end all wait for the last.
+Where two hundred call at once both cores are busy; by then the calls that would mind are over.
 """
 
 
@@ -39,9 +41,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """uvicorn looks ten times a second whether it is to stop, and gives its connections as long again: that is
-    a fifth of a second for each of some three hundred tests that start one. Here it looks a hundred times a
-    second. Servers in processes of their own take the time they take.
+    """uvicorn looks ten times a second whether it is to stop, and gives its connections as long again: a
+    fifth of a second for each of three hundred tests that start one. Here it looks a hundred times. Servers
+    in processes of their own take the time they take.
     """
     server: Any = sys.modules.get("uvicorn.server")  # not loaded where no test needs it
     if server is not None:
