@@ -115,6 +115,37 @@ def test_a_call_that_is_handed_over_goes_on_as_if_nothing_had_been() -> None:
     run(main())
 
 
+@pytest.mark.parametrize(
+    ("intent", "answer"),
+    [
+        ("ended", "./Hangup"),
+        ("transfer:front desk", "./Dial/Number"),
+        ("handover", "./Connect/Stream/Parameter[@value='handover']"),
+        (None, "./Connect/Stream/Parameter[@value='cut off']"),
+    ],
+)
+def test_whoever_runs_after_a_crash_answers_as_the_one_before(
+    intent: str | None, answer: str, tmp_path: Path
+) -> None:
+    """Nothing is closed or written out at the end: what was noted is in the journal at once."""
+
+    async def main() -> None:
+        journal = tmp_path / "intents.jsonl"
+        async with door(Parrot(FIRST), AGENT, journal=journal) as before:
+            await webhook_token(before)
+            before.service.office.control.intents.began(SID)
+            if intent is not None:
+                before.service.office.control.note(SID, intent)
+            crashed = journal.read_bytes()
+        journal.write_bytes(crashed)
+        async with door(Parrot(FIRST), AGENT, journal=journal) as after:
+            fields = {"CallStatus": "in-progress"}
+            document = await after.handset(call_sid=SID).webhook(f"{after.base}/after-stream", fields)
+            assert document.find(answer) is not None
+
+    run(main())
+
+
 def test_a_draining_process_lets_the_carrier_ask_again_elsewhere() -> None:
     """Pause and redirect, not a second stream here; eight times at most, then an apology."""
 
