@@ -136,6 +136,12 @@ class Intents:
         known = self._calls.get(call_sid)
         return None if known is None or self._now() - known.at_s > KEPT_S else known.intent
 
+    def has_begun(self, call_sid: str) -> bool:
+        """Whether a stream of this call was admitted, by us or before us, and nobody has ended the call."""
+        intent = self.peek(call_sid)
+        known = self._calls.get(call_sid)
+        return known is not None and self._now() - known.at_s <= KEPT_S and intent in (None, HANDOVER)
+
     def resumes(self, call_sid: str) -> int:
         """How often this call was resumed in the last 120 s."""
         self._catch_up()

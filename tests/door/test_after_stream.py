@@ -146,6 +146,36 @@ def test_whoever_runs_after_a_crash_answers_as_the_one_before(
     run(main())
 
 
+@pytest.mark.parametrize("began", [True, False])
+def test_a_webhook_that_is_replayed_after_a_crash_opens_no_second_session(
+    began: bool, tmp_path: Path
+) -> None:
+    """The next process has given out no token for this call, and still knows that there was a stream. A call
+    that only rang before the crash has its stream yet to come.
+    """
+
+    async def main() -> None:
+        journal = tmp_path / "intents.jsonl"
+        async with door(Parrot(FIRST), AGENT, journal=journal) as before:
+            await webhook_token(before)
+            if began:
+                before.service.office.control.intents.began(SID)
+            crashed = journal.read_bytes()
+        journal.write_bytes(crashed)
+        async with door(Parrot(FIRST), AGENT, journal=journal) as after:
+            token = await webhook_token(after)
+            stranger = Stranger(await dial(after.stream, signed(after.stream)))
+            stranger.start({"token": token})
+            if began:
+                assert await stranger.closed == (1008, "")
+                assert after.upstream.sessions == []
+            else:
+                await until(lambda: stranger.got)
+                stranger.socket.close()
+
+    run(main())
+
+
 def test_a_draining_process_lets_the_carrier_ask_again_elsewhere() -> None:
     """Pause and redirect, not a second stream here; eight times at most, then an apology."""
 
