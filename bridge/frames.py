@@ -3,7 +3,8 @@
 One :class:`FrameCodec` serves one connection on either side, from the end of the opening handshake. Its owner
 writes what it asks for, and closes the transport when it says that the peer's stream of frames is over::
 
-    messages = codec.receive(data)
+    message = codec.whole(data)            # the quick way, for nearly every read
+    messages = [message] if message is not None else codec.receive(data)
     if codec.replies:                      # pongs, due before anything else
         transport.write(codec.take_replies())
     ...                                    # deliver the messages
@@ -46,6 +47,7 @@ INVALID_PAYLOAD, TOO_BIG, INTERNAL_ERROR = 1007, 1009, 1011
 _MAX_CONTROL_BYTES: Final = 125
 _HEAD_16: Final = Struct("!BBH").pack
 _HEAD_64: Final = Struct("!BBQ").pack
+_READ_HEAD_16: Final = Struct("!BBH").unpack_from
 
 _mask_keys: list[bytes] = []
 """Unused masking keys. All clients of the process share it, threads too: ``list.pop`` is atomic."""
@@ -86,12 +88,13 @@ class FrameCodec:
     """
 
     __slots__ = (
-        "_fresh", "_held", "_max_size_bytes", "_message", "_needed_bytes", "_server", "_utf8",
+        "_fresh", "_held", "_max_size_bytes", "_message", "_needed_bytes", "_second", "_server", "_utf8",
         "close_code", "close_reason", "ended", "failed", "farewell", "replies",
     )  # fmt: skip
 
     def __init__(self, *, server: bool, max_size_bytes: int) -> None:
         self._server = server
+        self._second = _MASKED_16 if server else 126  # of a frame whose length takes two bytes
         self._max_size_bytes = max_size_bytes
         # True between whole messages, when a read can be taken as it comes. Most reads find it so.
         self._fresh = True
@@ -109,31 +112,25 @@ class FrameCodec:
 
     # Receiving
 
+    def whole(self, data: bytes) -> str | None:
+        """The message, where these bytes are exactly one text frame of 126 bytes to 64 KiB: nearly every read
+        of a call. None where they are anything else; then `receive` is to be asked. Never raises.
+        """
+        size_bytes = len(data)
+        if size_bytes < 130 or not self._fresh:
+            return None
+        first, second, length = _READ_HEAD_16(data)
+        if first != _WHOLE_TEXT or second != self._second or length > self._max_size_bytes:
+            return None
+        try:
+            if self._server:
+                return apply_mask(data[8:], data[4:8]).decode() if length + 8 == size_bytes else None
+            return data[4:].decode() if length + 4 == size_bytes else None
+        except UnicodeDecodeError:
+            return None
+
     def receive(self, data: bytes) -> list[Message]:
         """The messages that ``data`` completes, in order; ``[]`` when there are none. Never raises."""
-        size_bytes = len(data)
-        if self._fresh and 8 <= size_bytes <= self._max_size_bytes and data[0] == _WHOLE_TEXT:
-            # One read that is exactly one whole text frame of up to 64 KiB: nearly every read of a call.
-            length = data[1]
-            try:
-                if self._server:
-                    if length == _MASKED_16:
-                        if (data[2] << 8 | data[3]) + 8 == size_bytes:
-                            return [apply_mask(data[8:], data[4:8]).decode()]
-                    elif length < _MASKED_16 and length - _MASKED + 6 == size_bytes:
-                        return [apply_mask(data[6:], data[2:6]).decode()]
-                elif length == 126:
-                    if (data[2] << 8 | data[3]) + 4 == size_bytes:
-                        return [data[4:].decode()]
-                elif length < 126 and length + 2 == size_bytes:
-                    return [data[2:].decode()]
-            except UnicodeDecodeError as error:
-                self._fail(INVALID_PAYLOAD, error.reason)
-                return []
-        return self._receive_any(data)
-
-    def _receive_any(self, data: bytes) -> list[Message]:
-        """Every other read: several frames, parts of frames, fragments, control frames, nonsense."""
         messages: list[Message] = []
         if self.ended:
             return messages

@@ -20,6 +20,7 @@ from .carriers import Carrier
 from .codecs.voice import is_loud
 from .core import messages as m
 from .core.call import Call
+from .core.messages import CallerAudio
 from .errors import BridgeError, ProtocolError
 from .frames import INTERNAL_ERROR, NORMAL
 from .sockets import DialError, Socket
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 BACKLOG_MS = 500
 """Caller audio that may wait for a slow upstream; then the oldest goes, for late audio is worse than none."""
+GLANCE = 4
+"""Every so many of the caller's frames one is looked at, whether it is loud: each 80 ms."""
 OUTBOX_BYTES = 32_768
 """Bytes our side of the upstream socket may hold before caller audio waits here instead."""
 
@@ -97,7 +100,8 @@ class Runner:
         self._observe = observe
         self._recorder = recorder
         self._loop = asyncio.get_running_loop()
-        self._born_s = self._loop.time()
+        self._time = self._loop.time
+        self._born_s = self._time()
         self._last_ms = 0
         self._carrier_socket: Socket | None = None
         self._stream = 0
@@ -109,6 +113,7 @@ class Runner:
         self._armed_ms: int | None = None
         self._over = False
         self._loud = False
+        self._glances = -1
         self._gate_s = self._born_s
         self._close_code = NORMAL
         self._parting: asyncio.Task[None] | None = None
@@ -116,7 +121,7 @@ class Runner:
     @property
     def since_gate_s(self) -> float:
         """How long ago what is being decided, or was last, came through the gate."""
-        return self._loop.time() - self._gate_s
+        return self._time() - self._gate_s
 
     # --- the legs ----------------------------------------------------------------------------------------
 
@@ -160,34 +165,38 @@ class Runner:
             self._close_carrier()  # the apology of a broken call may still be playing
         self._take("", None, 0, event)
 
-    def _take(self, door: str, parse: _Parse | None, epoch: int, what: Any) -> None:
+    def _take(self, door: str, parse: _Parse | None, epoch: int, what: Any) -> None:  # noqa: C901  see below
         """The gate itself, in one function: a frame of the caller's passes fifty times a second, and what
         that costs is mostly the number of calls on its way.
         """
-        if self._over:
-            return
         pending, recorder = self._pending, self._recorder
-        if self._feeding:
-            pending.append((door, parse, epoch, what))
+        if self._feeding or self._over:
+            if not self._over:
+                pending.append((door, parse, epoch, what))
             return
         self._feeding = True
         try:
             while True:
                 now_ms = self.now_ms()
-                # Read only now: adapters remember what they have read, and a replay reads in the recorded
-                # order.
-                try:
-                    event = what if parse is None else parse(what)
-                except ProtocolError as error:
-                    event = m.FrameRefused(door, str(error))
-                if parse and type(event) is m.CallerAudio and is_loud(event.audio) is not self._loud:
-                    self._feed_voice(now_ms)
-                if recorder is not None and parse is not None:
-                    recorder.came(now_ms, door, what, epoch)
-                elif recorder is not None:
-                    recorder.happened(now_ms, what)
-                if self.tap is not None and type(event) is m.CallerAudio:
-                    self.tap(event)
+                if parse is None:
+                    event = what
+                    if recorder is not None:
+                        recorder.happened(now_ms, event)
+                else:
+                    # Read only now: adapters remember what they have read, and a replay reads in the recorded
+                    # order.
+                    try:
+                        event = parse(what)
+                    except ProtocolError as error:
+                        event = m.FrameRefused(door, str(error))
+                    if type(event) is CallerAudio:
+                        self._glances = glance = (self._glances + 1) % GLANCE
+                        if not glance and is_loud(event.audio) is not self._loud:
+                            self._feed_voice(now_ms)
+                        if self.tap is not None:
+                            self.tap(event)
+                    if recorder is not None:
+                        recorder.came(now_ms, door, what, epoch)
                 if event is not None:
                     for action in self.call.receive(event, now_ms):
                         _CARRY_OUT.get(type(action), _do)(self, action, now_ms)
@@ -327,8 +336,8 @@ class Runner:
         """Milliseconds since the call was accepted; never runs backwards, and never short of a deadline that
         fired.
         """
-        self._gate_s = self._loop.time()
-        now_ms = int((self._gate_s - self._born_s) * 1000)
+        self._gate_s = now_s = self._time()
+        now_ms = int((now_s - self._born_s) * 1000)
         if now_ms < self._last_ms:
             return self._last_ms
         self._last_ms = now_ms

@@ -179,20 +179,21 @@ class StreamSocket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._quiet_s = 0
         codec = self._codec
+        message = codec.whole(data)
+        if message is not None:
+            if not self._deaf:
+                try:
+                    self._on_frame(message)
+                except Exception as error:  # noqa: BLE001 - the owner's code; nothing escapes into the loop
+                    self._failed(error)
+            return
         messages = codec.receive(data)
         if codec.replies:
             replies = codec.take_replies()
             if self._open:
                 self._write(replies)
         if messages:
-            # As _deliver does, without calling it: nearly every read brings one message.
-            try:
-                for message in messages:
-                    if self._deaf:
-                        break
-                    self._on_frame(message)
-            except Exception as error:  # noqa: BLE001 - the owner's code; nothing escapes into the loop
-                self._failed(error)
+            self._deliver(messages)
         if codec.ended:
             self._end_by_peer()
 

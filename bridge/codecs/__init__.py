@@ -74,5 +74,5 @@ def clean_size_bytes(base64_text: str) -> int:
     end = base64_text.encode().translate(_IN_ALPHABET).find(b"!")
     if end < 0:
         return characters // 4 * 3
-    padding = base64_text[end:]
-    return characters // 4 * 3 - len(padding) if padding in ("=", "==") else -1
+    padding = characters - end
+    return characters // 4 * 3 - padding if padding < 3 and base64_text.endswith("=" * padding) else -1

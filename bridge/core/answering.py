@@ -52,7 +52,7 @@ def reconfigure(call: Call, event: m.Reconfigure) -> None:
 def say(call: Call, event: m.Say, now_ms: int) -> None:
     if not event.interruptible:
         call.closed_ears.add(event.say_id)
-        call.ear.open = False
+        call.ear.close()
     call.speaking.utter(event.say_id, f'Say exactly this and nothing else: "{event.text}"')
     patience.owe(call, now_ms)
 

@@ -70,10 +70,13 @@ class Call:
     # --- the one door ------------------------------------------------------------------------------------
 
     def receive(self, event: Event, now_ms: int) -> list[Action]:
-        if type(event) is CallerAudio:
-            return self._caller_audio(event, now_ms)
         if self.phase is Phase.ENDED:
             return []
+        if type(event) is CallerAudio:  # fifty times a second: up as it is, or kept until somebody listens
+            stats = self.stats
+            stats.frames_in += 1
+            stats.bytes_in += event.size_bytes
+            return self.ear.hear(event, now_ms, self.up.epoch)
         epoch = getattr(event, "epoch", 0)
         if epoch:
             self._upstream_event(event, epoch, now_ms)
@@ -153,34 +156,18 @@ class Call:
             case m.ToolFinished(): answering.tool_finished(self, event)
             case m.Reconfigure(): answering.reconfigure(self, event)
             case m.PassOn(): self.out.append(m.SendVendorEvent(event.body, up.epoch))
-            case m.Mute(): self.ear.muted = event.on
+            case m.Mute(): self.ear.mute(event.on, now_ms)
             case m.HandlerFailed(): ending.handler_failed(self, event, now_ms)
             # the shell
             case m.Ringing(): setup.ringing(self, now_ms)
             case m.Admitted(): setup.admit(self, now_ms)
             case m.WakeUp(): self._wake(now_ms)
             case m.FrameRefused(): self._refused(event)
-            case m.CallerVoice(): self.ear.loud = event.loud
+            case m.CallerVoice(): patience.voice(self, event, now_ms)
             case m.FramesDropped(): self.stats.frames_dropped += event.frames
             case m.ShutDown(): ending.shut_down(self, now_ms)
             case m.HandOver(): handover.hand_over(self, event, now_ms)
     # fmt: on
-
-    # --- the caller's sound ------------------------------------------------------------------------------
-
-    def _caller_audio(self, event: CallerAudio, now_ms: int) -> list[Action]:
-        """Fifty times a second: upstream as it is, or kept until somebody listens."""
-        if self.phase is Phase.ENDED:
-            return []
-        stats = self.stats
-        stats.frames_in += 1
-        stats.bytes_in += event.size_bytes
-        ear = self.ear
-        out = ear.hear(event, now_ms, self.up.epoch)
-        if ear.voice_ended_ms == now_ms and "unheard" not in self.timers:
-            patience.voice(self, now_ms)
-            self._set_deadline()
-        return out
 
     def carried(self, now_ms: int) -> m.Carried:
         """What another process needs to go on with this call, as it is now: for a journal that survives a

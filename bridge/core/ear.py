@@ -9,9 +9,7 @@ sound replays like one with it.
 
 from __future__ import annotations
 
-from collections import deque
 from functools import lru_cache
-from typing import NamedTuple
 
 from .messages import Action, AppendAudio, CallConfig, CallerAudio
 
@@ -28,6 +26,8 @@ PAUSE_MS = 700
 """Of quiet end it."""
 FORGET_MS = 10_000
 """After which an utterance that nobody answered is no turn any more."""
+_NOT_BEGUN = 1 << 60
+"""Later than any timestamp: the first frame of a stream has no gap before it."""
 
 
 @lru_cache(maxsize=64)
@@ -35,14 +35,6 @@ def silence(size_bytes: int) -> str:
     """Base64 text of that many bytes of µ-law silence (0xFF)."""
     whole, rest = divmod(size_bytes, 3)
     return "/" * (4 * whole) + ("", "/w==", "//8=")[rest]
-
-
-class _Kept(NamedTuple):
-    """A frame of the caller's, and whether it may hold a voice."""
-
-    audio: str
-    size_bytes: int
-    loud: bool
 
 
 class Ear:
@@ -54,130 +46,156 @@ class Ear:
     """
 
     __slots__ = (
-        "_config",
-        "_kept",
-        "_kept_bytes",
+        "_bytes_per_ms",
+        "_held",
+        "_keeps_a_voice",
+        "_loud_from_ms",
+        "_most_bytes",
         "_next_at_ms",
-        "_turn",
+        "_voice_ended_ms",
+        "_voice_ms",
         "dropped",
         "last_ms",
         "loud",
         "muted",
         "open",
-        "voice_ended_ms",
-        "voice_ms",
     )
 
     def __init__(self, config: CallConfig) -> None:
-        self._config = config
+        self._bytes_per_ms = config.bytes_per_ms
+        self._most_bytes = config.kept_audio_ms * config.bytes_per_ms
         self.open = False
         self.muted = False
         self.dropped = 0
         self.last_ms = 0
-        self.voice_ms = 0
-        """How much of a voice there was in the last utterance."""
-        self.voice_ended_ms = -PAUSE_MS
-        """When it was last heard."""
         self.loud = False
-        """Whether the frames that come now may hold a voice."""
-        self._turn: deque[_Kept] = deque()
-        self._next_at_ms: int | None = None
-        self._kept: deque[_Kept] = deque()
-        self._kept_bytes = 0
+        """Whether the frames that come now may hold a voice, and it is one to be heard."""
+        self._loud_from_ms = 0
+        self._voice_ms = 0
+        self._voice_ended_ms = -PAUSE_MS
+        self._next_at_ms = _NOT_BEGUN
+        # While open what was sent of an utterance that is not answered; else what is to be sent.
+        self._held: list[AppendAudio] = []
+        self._keeps_a_voice = False
 
     def hear(self, event: CallerAudio, now_ms: int, epoch: int) -> list[Action]:
         """One frame came. Returns what goes up for it: mostly the frame itself, and nothing while the ear is
         closed.
         """
         self.last_ms = now_ms
-        expected_ms = self._next_at_ms
-        self._next_at_ms = event.at_ms + event.size_bytes // self._config.bytes_per_ms
-        if not self.muted:
-            self._listen(event, now_ms)
-        if not self.open:
-            self._keep(event)
-            return []
-        audio = silence(event.size_bytes) if self.muted else event.audio
-        append = AppendAudio(audio, event.size_bytes, epoch)
-        if expected_ms is None or event.at_ms - expected_ms < GAP_MS:
+        size_bytes, at_ms = event.size_bytes, event.at_ms
+        gap_ms = at_ms - self._next_at_ms
+        self._next_at_ms = at_ms + size_bytes // self._bytes_per_ms
+        append = AppendAudio(silence(size_bytes) if self.muted else event.audio, size_bytes, epoch)
+        held = self._held
+        if self.loud or held or not self.open:
+            held.append(append)
+            if len(held) * size_bytes > self._most_bytes:
+                held.pop(0)
+                self.dropped += not self.open
+            if not self.open:
+                return []
+            if not self.loud:
+                self._forget(now_ms)
+        if gap_ms < GAP_MS:
             return [append]
-        return [self.padding(min(event.at_ms - expected_ms, MOST_PADDED_MS), epoch), append]
+        return [self.padding(min(gap_ms, MOST_PADDED_MS), epoch), append]
 
-    def restart(self, now_ms: int) -> None:
-        """Frames come from another stream now, with a clock of its own."""
-        self._next_at_ms, self.last_ms = None, now_ms
+    # --- a voice, as far as one can tell
+
+    def voice(self, loud: bool, now_ms: int) -> None:
+        """From here on frames may hold a voice, or do not."""
+        if loud and not self.loud and not self.muted:
+            if now_ms - self._voice_ended_ms >= PAUSE_MS:
+                self._voice_ms = 0
+            self._loud_from_ms = now_ms
+            self.loud = True
+        elif self.loud and not loud:
+            self._voice_ms, self._voice_ended_ms = self.voice_ms, self.last_ms
+            self._keeps_a_voice = self.keeps_a_voice
+            self.loud = False
+
+    def mute(self, on: bool, now_ms: int) -> None:
+        """While muted the caller is not heard, and what they say is no voice."""
+        if on:
+            self.voice(False, now_ms)
+        self.muted = on
+
+    @property
+    def voice_ms(self) -> int:
+        """How much of a voice there was in the last utterance."""
+        return self._voice_ms + (self.last_ms - self._loud_from_ms if self.loud else 0)
+
+    @property
+    def voice_ended_ms(self) -> int:
+        """When it was last heard."""
+        return self.last_ms if self.loud else self._voice_ended_ms
 
     def speaks(self, now_ms: int) -> bool:
         """Whether the caller seems to be in the middle of saying something."""
         return self.voice_ms >= VOICE_MS and now_ms - self.voice_ended_ms < PAUSE_MS
 
+    @property
+    def keeps_a_voice(self) -> bool:
+        """Whether an utterance is among what is kept."""
+        loud = self.loud and bool(self._held) and self.voice_ms >= VOICE_MS
+        return not self.muted and (self._keeps_a_voice or loud)
+
+    # --- who listens
+
+    def restart(self, now_ms: int) -> None:
+        """Frames come from another stream now, with a clock of its own."""
+        self._next_at_ms, self.last_ms = _NOT_BEGUN, now_ms
+
     def answered(self) -> None:
         """What the caller said last has been answered, or is known in words: it need not be heard again."""
-        self._turn.clear()
+        if self.open:
+            self._let_go()
+
+    def close(self) -> None:
+        """What comes from here on is kept, for when the model may listen again."""
+        if self.open:
+            self._let_go()
+            self.open = False
 
     def lose(self) -> None:
         """Nobody listens any more, and who did has not answered: what the caller was saying is kept, from its
         beginning.
         """
         self.open = False
-        turn, self._turn = self._turn, deque()
-        self._kept.extendleft(reversed(turn))
-        self._kept_bytes += sum(frame.size_bytes for frame in turn)
-        self._bound()
 
-    @property
-    def keeps_a_voice(self) -> bool:
-        """Whether an utterance is among what is kept."""
-        loud_bytes = sum(frame.size_bytes for frame in self._kept if frame.loud)
-        return not self.muted and loud_bytes >= VOICE_MS * self._config.bytes_per_ms
+    def unkeep(self, epoch: int) -> list[AppendAudio]:
+        """Somebody listens (again): opens the ear and returns what was kept, oldest first."""
+        if self.open:
+            return []
+        self.open = True
+        kept = [
+            AppendAudio(silence(frame.size_bytes) if self.muted else frame.audio, frame.size_bytes, epoch)
+            for frame in self._held
+        ]
+        self._let_go()
+        return kept
+
+    def _forget(self, now_ms: int) -> None:
+        """Nobody will answer it any more."""
+        quiet_ms = now_ms - self._voice_ended_ms
+        if quiet_ms >= (FORGET_MS if self._voice_ms >= VOICE_MS else PAUSE_MS):
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._held = []
+        self._keeps_a_voice = False
+
+    # --- silence where the carrier sent none
 
     def padding(self, ms: int, epoch: int) -> AppendAudio:
         """Silence for sound the carrier did not send."""
-        size_bytes = ms * self._config.bytes_per_ms
+        size_bytes = ms * self._bytes_per_ms
         return AppendAudio(silence(size_bytes), size_bytes, epoch)
 
     def stall(self, epoch: int) -> AppendAudio:
         """Frames stopped in the middle of speech: silence that lets the turn end. Frames that come after all
         are not padded for the same time again.
         """
-        if self._next_at_ms is not None:
-            self._next_at_ms += STALL_PADDING_MS
+        self._next_at_ms += STALL_PADDING_MS
         return self.padding(STALL_PADDING_MS, epoch)
-
-    def unkeep(self, epoch: int) -> list[AppendAudio]:
-        """Somebody listens (again): opens the ear and returns what was kept, oldest first."""
-        self.open = True
-        kept = [
-            AppendAudio(silence(k.size_bytes) if self.muted else k.audio, k.size_bytes, epoch)
-            for k in self._kept
-        ]
-        self._kept.clear()
-        self._kept_bytes = 0
-        return kept
-
-    def _listen(self, event: CallerAudio, now_ms: int) -> None:
-        loud = self.loud
-        if loud:
-            if now_ms - self.voice_ended_ms >= PAUSE_MS:
-                self.voice_ms = 0
-            self.voice_ms += event.size_bytes // self._config.bytes_per_ms
-            self.voice_ended_ms = now_ms
-        turn = self._turn
-        if not self.open or not (loud or turn):
-            return
-        turn.append(_Kept(event.audio, event.size_bytes, loud))
-        quiet_ms = now_ms - self.voice_ended_ms
-        if quiet_ms >= (FORGET_MS if self.voice_ms >= VOICE_MS else PAUSE_MS):
-            turn.clear()
-        elif len(turn) * event.size_bytes > self._config.kept_audio_ms * self._config.bytes_per_ms:
-            turn.popleft()
-
-    def _keep(self, event: CallerAudio) -> None:
-        self._kept.append(_Kept(event.audio, event.size_bytes, self.loud))
-        self._kept_bytes += event.size_bytes
-        self._bound()
-
-    def _bound(self) -> None:
-        while self._kept_bytes > self._config.kept_audio_ms * self._config.bytes_per_ms:
-            self._kept_bytes -= self._kept.popleft().size_bytes
-            self.dropped += 1

@@ -62,7 +62,7 @@ def say_goodbye(call: Call, now_ms: int) -> None:
     goodbye = call.config.phrases.get("goodbye")
     if goodbye is not None and leaving(call) and GOODBYE not in call.closed_ears:
         call.closed_ears.add(GOODBYE)
-        call.ear.open = False
+        call.ear.close()
         call.speaking.play(GOODBYE, goodbye, now_ms, protected=True)
 
 

@@ -126,22 +126,24 @@ def no_sign_of_life(call: Call, now_ms: int) -> None:
 # --- the caller speaks, as far as we can tell
 
 
-def voice(call: Call, now_ms: int) -> None:
-    """The caller has begun to say something."""
-    call.timers["unheard"] = now_ms + UNHEARD_MS
+def voice(call: Call, event: m.CallerVoice, now_ms: int) -> None:
+    """The caller has begun to say something, or stopped."""
+    call.ear.voice(event.loud, now_ms)
+    if call.ear.loud:
+        call.timers["unheard"] = now_ms + UNHEARD_MS
 
 
 def unheard(call: Call, now_ms: int) -> None:
     """They have said it; whether the model noticed is another matter."""
-    ended_ms = call.ear.voice_ended_ms
+    ear, ended_ms = call.ear, call.ear.voice_ended_ms
     if now_ms < ended_ms + UNHEARD_MS:
         call.timers["unheard"] = ended_ms + UNHEARD_MS
-    elif call.ear.voice_ms < VOICE_MS or not call.admitted or call.ending is not None:
+    elif ear.voice_ms < VOICE_MS or not call.admitted or call.ending is not None:
         return
     elif call.up.state is not Leg.READY:
         call.resume_owed = True
         owe(call, now_ms, silent_ms=ended_ms)
-    elif call.ear.open and call.upstream_ms < ended_ms and call.config.probe_ms:
+    elif ear.open and call.upstream_ms < ended_ms and call.config.probe_ms:
         owe(call, now_ms, silent_ms=ended_ms, doubtful=True)
         probe(call, now_ms)
 
