@@ -21,6 +21,7 @@ from starlette.websockets import WebSocket
 
 from . import twiml
 from .arrival import Arrival
+from .asgi import AsgiSocket
 from .carriers.twilio import Twilio
 from .core import messages as m
 from .direct import take_socket
@@ -83,7 +84,7 @@ class FrontDoor:
         refused = self._refusal(call_sid, self.links(request))
         if refused is not None:
             return _answer(refused)
-        # The journal knows of streams before this process: a webhook has no date, and may come again any time.
+        # The journal knows of streams before this process: a webhook has no date, and may come at any time.
         had_one = not self.settings.insecure and self.intents.has_begun(call_sid)
         token = SPENT if had_one else self.tokens.mint(call_sid, account_sid)
         if token != SPENT:  # else this call has had its stream, and whoever asks again gets no second one
@@ -223,7 +224,8 @@ class FrontDoor:
         elif started:
             self.reject("start", "stream", started)
             socket.close(1008)
-        await socket.released()
+        if isinstance(socket, AsgiSocket):  # else the connection is ours: nothing of the request need stay
+            await socket.released()
 
     async def _admit(self, started: m.Started, arrival: Arrival, socket: Socket) -> None:
         """The stream says which call it is; its token proves it."""
