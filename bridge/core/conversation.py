@@ -4,7 +4,6 @@ respond.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -209,7 +208,7 @@ class ResponseGate:
     stale: bool = False
     held: bool = False
     paused: bool = False
-    waiting: deque[CreateResponse] = field(default_factory=deque)
+    waiting: list[CreateResponse] = field(default_factory=list)
     muted: dict[str, None] = field(default_factory=dict)
     cancelled: str | None = None
     asides: set[str] = field(default_factory=set)
@@ -227,7 +226,7 @@ class ResponseGate:
         """The create to send now, if any may be sent."""
         if self.held or self.paused or self.active is not None or self.asked is not None or not self.waiting:
             return None
-        self.asked, self.stale = msgspec.structs.replace(self.waiting.popleft(), epoch=epoch), False
+        self.asked, self.stale = msgspec.structs.replace(self.waiting.pop(0), epoch=epoch), False
         return self.asked
 
     def lose(self) -> None:
@@ -235,7 +234,7 @@ class ResponseGate:
         again.
         """
         if self.asked is not None and not self.stale:
-            self.waiting.appendleft(self.asked)
+            self.waiting.insert(0, self.asked)
         self.active, self.asked, self.stale, self.held, self.cancelled = None, None, False, False, None
         self.asides.clear()
         self.muted.clear()
@@ -244,7 +243,7 @@ class ResponseGate:
     def again(self, tag: str) -> None:
         """The response that began last failed: ask for it once more, before anything else."""
         begun = self.begun
-        self.waiting.appendleft(begun if begun is not None and begun.tag == tag else CreateResponse(tag))
+        self.waiting.insert(0, begun if begun is not None and begun.tag == tag else CreateResponse(tag))
 
     def started(self, event: ResponseStarted) -> bool:
         """A response began. Returns whether it is one that the caller has already talked over: it must be
@@ -276,7 +275,7 @@ class ResponseGate:
         if self.asked is None or tag not in (None, self.asked.tag):
             return
         if again and not self.stale:
-            self.waiting.appendleft(self.asked)
+            self.waiting.insert(0, self.asked)
         self.asked, self.stale = None, False
 
     def mute(self, response_id: str) -> None:

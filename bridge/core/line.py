@@ -8,7 +8,6 @@ heard, so that a clear never has to spare a part of the carrier's buffer.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 from .messages import AudioDelta, CarrierCommand, ClearPlayout, PlayAudio, SendMark, Sound
@@ -64,7 +63,7 @@ class Line:
         self.ledger = ledger
         self.spans: dict[tuple[str, int], Span] = {}
         self.deadline_ms: int | None = None
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: list[_Waiting] = []
         self._held_bytes = 0
 
     def delta(self, event: AudioDelta, now_ms: int) -> list[CarrierCommand]:
@@ -146,11 +145,11 @@ class Line:
             head = waiting[0]
             protected = head.span.protected
             if protected and head.at and head.span.heard_bytes >= head.span.received_bytes:
-                waiting.popleft()
+                waiting.pop(0)
             elif protected and not head.at and self.ledger.pending:
                 break
             elif not head.paced:
-                waiting.popleft()
+                waiting.pop(0)
                 self._held_bytes -= head.size_bytes
                 out += self._send(head.span, head.audio, head.size_bytes, now_ms)
                 if head.span.done and not (waiting and waiting[0].span is head.span):
@@ -158,7 +157,7 @@ class Line:
             elif not self._pace(head, now_ms, out) or protected:
                 break
             else:
-                waiting.popleft()
+                waiting.pop(0)
         if self.ledger.pending and not self.ledger.marks:
             self._wake_by(self.ledger.expected_end_ms(now_ms))
         return out
@@ -180,7 +179,7 @@ class Line:
             per_ms = self.ledger.bytes_per_ms
             heard_bytes = min(span.heard_bytes, span.received_bytes)
             losses.append(Loss(span, heard_bytes // per_ms, span.received_bytes // per_ms))
-        self._waiting = deque(entry for entry in self._waiting if entry.span.protected)
+        self._waiting = [entry for entry in self._waiting if entry.span.protected]
         self._held_bytes = 0
         out: list[CarrierCommand] = [ClearPlayout()] if clear else []
         return out + self.advance(now_ms), losses
@@ -216,7 +215,7 @@ class Line:
         follow. A protected sound begins anew; returns what goes out at once.
         """
         self.ledger.clear(now_ms)
-        self._waiting = deque(entry for entry in self._waiting if entry.span.protected)
+        self._waiting = [entry for entry in self._waiting if entry.span.protected]
         self._held_bytes = 0
         for entry in self._waiting:
             entry.at = entry.span.sent_bytes = entry.span.heard_bytes = 0

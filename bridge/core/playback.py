@@ -13,7 +13,7 @@ both.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
 STALL_MS = 150
@@ -75,7 +75,7 @@ class _Lateness:
     """Looks that `usual_ms` rests on."""
     stood_ms: float = 0.0
     stood: bool = False
-    recent_ms: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    recent_ms: list[float] = field(default_factory=list)
     opening_ms: list[float] = field(default_factory=list)
 
     def shift_ms(self) -> float:
@@ -120,6 +120,7 @@ class _Lateness:
 
     def observe(self, late_ms: float) -> None:
         self.recent_ms.append(late_ms)
+        del self.recent_ms[:-WINDOW]
         if len(self.opening_ms) < OPENING:
             self.opening_ms.append(late_ms)
 
@@ -166,7 +167,7 @@ class Ledger:
         self._marks: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._next_mark = 0
         self._probes: dict[str, int] = {}
-        self._runs: deque[_Run] = deque()
+        self._runs: list[_Run] = []
         self._anchor_ms = 0.0
         self._anchor_bytes = 0
         self._late = _Lateness()
@@ -344,7 +345,7 @@ class Ledger:
             run.span.heard_bytes += reached - max(run.start, self.acked)
             if reached < run.end:
                 break
-            runs.popleft()
+            runs.pop(0)
             span = run.span
             if span.done and span.heard_bytes >= span.received_bytes:
                 finished.append(span)
