@@ -80,6 +80,7 @@ async def bridge(models_url: str) -> None:
 async def phones(url: str, count: int) -> None:
     """So many calls; nobody hangs up before all have heard what they wait for (or waited long enough)."""
     began_s = time.monotonic()
+    lateness = Lateness()
     calls = await asyncio.gather(*(_call(url, number) for number in range(count)))
     await asyncio.gather(*(_speak(call, number) for number, call in enumerate(calls)))
     for call in calls:
@@ -89,6 +90,7 @@ async def phones(url: str, count: int) -> None:
     for call in calls:
         call.send(_phone(call).hang_up(call.now_ms()))
     await asyncio.wait([call.closed for call in calls], timeout=5)
+    late_ms = lateness.most_ms()
     heard = [_phone(call).heard for call in calls]
     own = [GREETING + speech(number) for number in range(count)]
     whole = [_sound(sound) == mine for sound, mine in zip(heard, own, strict=True)]
@@ -103,8 +105,28 @@ async def phones(url: str, count: int) -> None:
         closed=sum(call.closed.done() for call in calls),
         with_gaps=sum(speech(number) not in sound for number, sound in enumerate(heard)),
         first_sound_ms={"p50": first_ms[len(first_ms) // 2], "max": first_ms[-1]} if first_ms else None,
+        late_ms=late_ms,
         cpu_s=round(time.process_time(), 2),
     )
+
+
+class Lateness:
+    """How long this process was kept from what it wanted to do: its share in what is wrong with the sound."""
+
+    def __init__(self) -> None:
+        self._most_s = 0.0
+        self._task = asyncio.create_task(self._watch())
+
+    def most_ms(self) -> int:
+        """The longest so far; ends the watch."""
+        self._task.cancel()
+        return int(self._most_s * 1000)
+
+    async def _watch(self) -> None:
+        while True:
+            due_s = time.monotonic() + 0.02
+            await asyncio.sleep(0.02)
+            self._most_s = max(self._most_s, time.monotonic() - due_s)
 
 
 async def _call(url: str, number: int) -> Simulation:

@@ -19,6 +19,8 @@ import pytest
 from tests.calls import ROOT
 
 CALLS = 200
+STOPPED_MS = 500
+"""Where the phones' own process had to wait so long for a core, how many calls there can be is not asked."""
 
 
 @contextlib.asynccontextmanager
@@ -55,9 +57,11 @@ def test_each_caller_hears_its_own_call() -> None:
                 assert account["foreign"] == []
                 assert account["refused"] == 0
                 # All of them, where nothing else runs. But a phone that was stopped for a second in the
-                # middle of a word has made two turns of it, and interrupted the answer to the first.
-                assert account["alive_at_once"] >= CALLS * 9 // 10
-                assert account["whole"] >= CALLS // 2
+                # middle of a word has made two turns of it, and interrupted the answer to the first; and a
+                # bridge that was stopped as long hears nothing of a model and tries another.
+                if account["late_ms"] < STOPPED_MS:
+                    assert account["alive_at_once"] >= CALLS * 9 // 10
+                    assert account["whole"] >= CALLS // 2
                 bridge.terminate()
                 after = await told(bridge, 5)
                 assert after["left"] == 0
