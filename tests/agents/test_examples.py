@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import inspect
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -42,14 +40,6 @@ def test_there_are_seven_and_each_fits_a_screen() -> None:
     lines = {path.stem: len(path.read_text(encoding="utf-8").splitlines()) for path in EXAMPLES}
     assert list(lines) == ["handler", "handoff", "menu", "mounted", "prompt", "realtime_client", "tools"]
     assert max(lines.values()) < 60
-
-
-def test_they_are_clean_under_mypy_strict() -> None:
-    pytest.importorskip("mypy")
-    files = [str(path) for path in EXAMPLES if TAKES_AGENT or path.stem != "mounted"]
-    command = [sys.executable, "-m", "mypy", "--strict", *files]
-    checked = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert checked.returncode == 0, checked.stdout
 
 
 def test_twenty_lines_are_enough_for_an_agent_with_a_tool_that_answers_a_call() -> None:
