@@ -13,6 +13,7 @@ import pytest
 
 HASTE: Final = 10
 LONG: Final = (
+    "test_bench_load.py",
     "test_serve.py",
     "test_demo.py",
     "test_bench.py",
@@ -26,6 +27,7 @@ LONG: Final = (
     "test_show.py",
     "independent/test_openai_agents.py",
     "test_recordings.py",
+    "faults/test_over_sockets.py",
     "test_two_hundred.py",
 )
 """The files that take longest, longest first: a file is one worker's, and at the end all wait for the last.
