@@ -88,13 +88,14 @@ class FrameCodec:
     """
 
     __slots__ = (
-        "_fresh", "_held", "_max_size_bytes", "_message", "_needed_bytes", "_second", "_server", "_utf8",
-        "close_code", "close_reason", "ended", "failed", "farewell", "replies",
+        "_fresh", "_head_16_bytes", "_held", "_max_size_bytes", "_message", "_needed_bytes", "_second",
+        "_server", "_utf8", "close_code", "close_reason", "ended", "failed", "farewell", "replies",
     )  # fmt: skip
 
     def __init__(self, *, server: bool, max_size_bytes: int) -> None:
         self._server = server
-        self._second = _MASKED_16 if server else 126  # of a frame whose length takes two bytes
+        # Of a frame whose length takes two bytes: the second byte, and how long the header is.
+        self._second, self._head_16_bytes = (_MASKED_16, 8) if server else (126, 4)
         self._max_size_bytes = max_size_bytes
         # True between whole messages, when a read can be taken as it comes. Most reads find it so.
         self._fresh = True
@@ -113,19 +114,25 @@ class FrameCodec:
     # Receiving
 
     def whole(self, data: bytes) -> str | None:
-        """The message, where these bytes are exactly one text frame of 126 bytes to 64 KiB: nearly every read
-        of a call. None where they are anything else; then `receive` is to be asked. Never raises.
+        """The message, where these bytes are exactly one text frame of less than 64 KiB: nearly every read of
+        a call. None where they are anything else; then `receive` is to be asked. Never raises.
         """
         size_bytes = len(data)
-        if size_bytes < 130 or not self._fresh:
+        if size_bytes < 8 or not self._fresh:
             return None
         first, second, length = _READ_HEAD_16(data)
-        if first != _WHOLE_TEXT or second != self._second or length > self._max_size_bytes:
+        head_bytes = self._head_16_bytes
+        if second != self._second:  # no length of two bytes; of one, perhaps
+            head_bytes -= 2
+            length = second - self._second + 126
+            if length > 125:
+                return None
+        if first != _WHOLE_TEXT or length + head_bytes != size_bytes or length > self._max_size_bytes:
             return None
         try:
             if self._server:
-                return apply_mask(data[8:], data[4:8]).decode() if length + 8 == size_bytes else None
-            return data[4:].decode() if length + 4 == size_bytes else None
+                return apply_mask(data[head_bytes:], data[head_bytes - 4 : head_bytes]).decode()
+            return data[head_bytes:].decode()
         except UnicodeDecodeError:
             return None
 

@@ -428,3 +428,28 @@ def test_websockets_understands_what_we_say(messages: list[Message], server: boo
     assert peer.close_rcvd == Close(1000, "done")
     one.receive(b"".join(data for data in peer.data_to_send() if data))
     assert verdict(one) == (True, False, 1000, "done")
+
+
+@pytest.mark.parametrize("server", [True, False])
+@given(data=st.binary(min_size=6, max_size=250), masked=st.booleans(), off=st.sampled_from((0, 0, 2, 4, 6)))
+def test_the_quick_way_reads_what_the_thorough_one_does_or_leaves_it_alone(
+    server: bool, data: bytes, masked: bool, off: int
+) -> None:
+    """Every length of one byte that fits what follows, with a mask or without, rightly or not."""
+    raw = bytes((0x81, (len(data) - off) & 0x7F | 0x80 * masked)) + data
+    message = FrameCodec(server=server, max_size_bytes=300).whole(raw)
+    if message is not None:
+        thorough = FrameCodec(server=server, max_size_bytes=300)
+        assert thorough.receive(raw) == [message]
+        assert (thorough.replies, thorough.ended) == (b"", False)
+
+
+@pytest.mark.parametrize("size_bytes", [2, 125, 126, 200, 300, 301])
+@pytest.mark.parametrize("server", [True, False])
+def test_the_quick_way_takes_every_whole_text_frame_that_is_not_too_large(
+    server: bool, size_bytes: int
+) -> None:
+    text = "x" * size_bytes
+    raw = FrameCodec(server=not server, max_size_bytes=1_000).encode(text)
+    codec = FrameCodec(server=server, max_size_bytes=300)
+    assert codec.whole(raw) == (text if size_bytes <= 300 and len(raw) >= 8 else None)

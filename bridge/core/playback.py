@@ -77,9 +77,11 @@ class _Lateness:
     stood: bool = False
     recent_ms: list[float] = field(default_factory=list)
     opening_ms: list[float] = field(default_factory=list)
+    shift_ms: float = 0.0
+    """By how much this period's playout began later than its sending suggests."""
 
-    def shift_ms(self) -> float:
-        """By how much this period's playout began later than its sending suggests.
+    def _weigh(self) -> None:
+        """What was learnt changes the shift: here, once an echo, for it is asked far more often.
 
         The way out of its first delta was longer or shorter than usual by so much, or those back of its
         echoes were, or what we take for usual is off: of what is seen the first one's share is believed. In
@@ -90,9 +92,11 @@ class _Lateness:
         if usual_ms is None and self.stood:
             usual_ms, weight = self.expected_ms(), len(self.opening_ms)
         if usual_ms is None or not count:
-            return 0.0
+            self.shift_ms = 0.0
+            return
         prior = STOOD if self.stood else 1.0
-        return (sum(self.recent_ms) / count - usual_ms) * prior / (prior + 1 / count + 1 / weight)
+        seen_ms = sum(self.recent_ms) / count
+        self.shift_ms = (seen_ms - usual_ms) * prior / (prior + 1 / count + 1 / weight)
 
     def expected_ms(self) -> float | None:
         """How late the next echo should be, before any shift; None before the first echo of all."""
@@ -110,6 +114,14 @@ class _Lateness:
         usual_ms = 0.0 if self.usual_ms is None else self.usual_ms
         self.usual_ms = usual_ms + (late_ms - usual_ms) * weight / (known + weight)
         self.weight = known + weight
+        self._weigh()
+
+    def stand(self, stood_ms: float) -> None:
+        """The line stood still for so long; or had not, where this is negative."""
+        self.stood_ms += stood_ms
+        self.stood = True
+        self.recent_ms.clear()
+        self._weigh()
 
     def relearn(self, late_ms: float) -> None:
         """Echoes were taken to be late because the line had stood still: they are not."""
@@ -123,6 +135,7 @@ class _Lateness:
         del self.recent_ms[:-WINDOW]
         if len(self.opening_ms) < OPENING:
             self.opening_ms.append(late_ms)
+        self._weigh()
 
     def close_period(self) -> None:
         if self.opening_ms:
@@ -131,6 +144,7 @@ class _Lateness:
         self.recent_ms.clear()
         self.opening_ms.clear()
         self.stood_ms, self.stood = 0.0, False
+        self._weigh()
 
 
 class Ledger:
@@ -259,7 +273,7 @@ class Ledger:
         if self.acked >= self.sent:
             return self.sent
         late = self._late
-        played_ms = now_ms - self._anchor_ms - late.shift_ms()
+        played_ms = now_ms - self._anchor_ms - late.shift_ms
         position = self._anchor_bytes + int(played_ms * self.bytes_per_ms)
         if self._marks and self.marks:
             due_ms, first = self._first_due(), next(iter(self._marks.values()))[0]
@@ -308,7 +322,7 @@ class Ledger:
 
     def _first_due(self) -> float:
         position, marked_ms = next(iter(self._marks.values()))
-        return max(self._due_ms(position), marked_ms) + self._late.shift_ms()
+        return max(self._due_ms(position), marked_ms) + self._late.shift_ms
 
     # How it learns
 
@@ -325,14 +339,12 @@ class Ledger:
         """
         late = self._late
         expected_ms = late.expected_ms()
-        if expected_ms is None or abs(late_ms - expected_ms - late.shift_ms()) <= STALL_MS:
+        if expected_ms is None or abs(late_ms - expected_ms - late.shift_ms) <= STALL_MS:
             late.observe(late_ms)
             return
         stood_ms = max(late_ms - expected_ms, -late.stood_ms)
         self._anchor_ms += stood_ms
-        late.stood_ms += stood_ms
-        late.stood = True
-        late.recent_ms.clear()
+        late.stand(stood_ms)
         if late_ms - stood_ms < expected_ms - STALL_MS:
             late.relearn(late_ms - stood_ms)
 
