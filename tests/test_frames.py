@@ -431,7 +431,11 @@ def test_websockets_understands_what_we_say(messages: list[Message], server: boo
 
 
 @pytest.mark.parametrize("server", [True, False])
-@given(data=st.integers(6, 250).map(lambda size: b"x" * size), masked=st.booleans(), off=st.sampled_from((0, 0, 2, 4, 6)))
+@given(
+    data=st.integers(6, 250).map(lambda size: b"x" * size),
+    masked=st.booleans(),
+    off=st.sampled_from((0, 0, 2, 4, 6)),
+)
 def test_the_quick_way_reads_what_the_thorough_one_does_or_leaves_it_alone(
     server: bool, data: bytes, masked: bool, off: int
 ) -> None:
