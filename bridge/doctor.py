@@ -274,7 +274,7 @@ class Doctor:
         if self.settings.public_url is None:
             return
         ours = Links.below(self.settings.public_url).incoming_call
-        here = [number for number in numbers if _asks(number) == ours and not _taken_away(number)]
+        here = [number for number in numbers if _plain(number.voice_url) == ours and not _taken_away(number)]
         if here:
             self._ok("number", f"{', '.join(map(_masked, here[:NUMBERS_SHOWN]))}: its webhook is {ours}")
             return
@@ -351,11 +351,6 @@ def _is_ours(answer: Answer) -> bool:
     return answer.status in (200, 503) and isinstance(answer.json().get("ready"), bool)
 
 
-def _asks(number: Any) -> str:
-    """A number's webhook as it is asked: Twilio, "Connection overrides", keeps what stands behind a #."""
-    return str(number.voice_url or "").partition("#")[0]
-
-
 def _taken_away(number: Any) -> str:
     """What comes before a number's webhook, empty if nothing does."""
     if getattr(number, "trunk_sid", None):
@@ -368,8 +363,15 @@ def _masked(number: Any) -> str:
 
 
 def _plain(url: str | None) -> str:
-    """A URL without what may be secret in it."""
+    """A URL without what may be secret in it, or does not change whom it leads to: user and password, query,
+    the usual port, and what Twilio, "Connection overrides", keeps behind a #.
+    """
     if not url:
         return "not set"
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}{parts.path}"
+    try:
+        parts = urlsplit(url)
+        usual = {"https": 443, "http": 80}.get(parts.scheme)
+        port = "" if parts.port in (None, usual) else f":{parts.port}"
+    except ValueError:
+        return "no URL at all"
+    return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"

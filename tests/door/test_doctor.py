@@ -59,7 +59,8 @@ def wrong(checks: list[Check]) -> dict[str, tuple[str, str]]:
 def test_nothing_is_wrong() -> None:
     async def main() -> None:
         async with door(Parrot()) as house:
-            webhook = f"{house.base}/incoming-call#rc=2&rp=ct,5xx"  # what is behind the # is never asked for
+            ours = house.base.replace("://", "://user:invented@")
+            webhook = f"{ours}/incoming-call?lang=de#rc=2&rp=ct,5xx"  # which is ours all the same
             house.api.numbers = [{"voice_url": webhook, "phone_number": "+15550001234"}]
             checks = await checks_of(house)
             assert wrong(checks) == {}
@@ -150,11 +151,16 @@ def test_a_stale_token_at_the_carrier() -> None:
             "https://demo.twilio.com/welcome/voice/",
         ),
         ({"voice_url": ""}, "not set"),
+        ({"voice_url": "https://[voice.example.com"}, "no URL at all"),
+        (
+            {"voice_url": "https://voice.example.com:8443/incoming-call"},
+            "voice.example.com:8443/incoming-call",
+        ),
         ({"voice_application_sid": "AP1"}, "a TwiML application"),
         ({"trunk_sid": "TK1"}, "a SIP trunk"),
         (None, "the account has none"),
     ],
-    ids=["elsewhere", "nowhere", "application", "trunk", "no number"],
+    ids=["elsewhere", "nowhere", "nonsense", "a port", "application", "trunk", "no number"],
 )
 def test_a_webhook_that_leads_elsewhere(number: dict[str, str] | None, words: str) -> None:
     async def main() -> None:
