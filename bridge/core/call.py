@@ -230,7 +230,7 @@ TIMERS: dict[str, Callable[[Call, int], None]] = {
     "limit": lambda call, now_ms: ending.goodbye(call, "it has lasted as long as it may", now_ms),
     "again": answering.again,
     "resume": recovery.resume,
-    "spare": recovery.spare_stalled,
+    "spare": recovery.spare_failed,
     "renew": recovery.renew,
     "renew_forced": recovery.renew_forced,
     "generated": ending.not_generated,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from . import ending, hearing, patience, setup
 from . import messages as m
+from .faults import Verdict, verdict
 from .messages import Event, Phase, Reason
 from .upstream_leg import FATAL_CLOSES, REFUSED, Leg, UpstreamSession
 
@@ -122,12 +123,26 @@ def from_spare(call: Call, event: Event, spare: UpstreamSession, now_ms: int) ->
             spare.state = Leg.READY
             spare.interrupts, spare.responds = event.interrupts, event.responds
             call.timers.pop("spare", None)
+        case m.SessionUpdated():
+            call.out.append(
+                m.Noted("configuration refused", "the audio formats in force are not the phone's")
+            )
+            spare_failed(call, now_ms)
+        case m.UpstreamFaulted() if spare.state is Leg.CONFIGURING and will_not_be(event):
+            detail = f"{event.code} {event.param}: {event.message}"
+            call.out.append(m.Noted("configuration refused", detail))
+            spare_failed(call, now_ms)
         case m.UpstreamClosed() | m.DialFailed():
             renewal_failed(call, now_ms)
 
 
-def spare_stalled(call: Call, now_ms: int) -> None:
-    """The session that was to take over has not become one in time."""
+def will_not_be(event: m.UpstreamFaulted) -> bool:
+    """Whether a session that was answered with this error before it was configured never will be one."""
+    return event.about.partition(":")[0] == "configure" or verdict(event) is Verdict.FATAL
+
+
+def spare_failed(call: Call, now_ms: int) -> None:
+    """The session that was to take over has not become one in time, or is not going to."""
     if call.spare is not None:
         call.out.append(m.CloseUpstream(call.spare.epoch))
         renewal_failed(call, now_ms)

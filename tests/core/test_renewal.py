@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from bridge.core import messages as m
 from bridge.core.recovery import RESTORED
 
@@ -35,6 +37,41 @@ def test_a_second_session_is_dialled_configured_and_takes_over_in_silence(live_c
     assert dials(call)[1:] == [(10_000, 2)]
     call.until(21_000)
     assert dials(call)[2:] == [(20_200, 3)], "and so on"
+
+
+REFUSED = m.UpstreamFaulted(
+    "invalid_value", "no such voice", "configure:1", "session.audio.output.voice", epoch=2
+)
+
+
+@pytest.mark.parametrize(
+    ("word", "why"),
+    [
+        (REFUSED, "invalid_value session.audio.output.voice: no such voice"),
+        (m.UpstreamFaulted("insufficient_quota", "no money", epoch=2), "insufficient_quota : no money"),
+        (m.SessionUpdated(2, formats_ok=False), "the audio formats in force are not the phone's"),
+    ],
+    ids=["refused", "fatal", "formats"],
+)
+def test_one_that_is_refused_is_given_up_at_once_and_tried_again(
+    live_call: Any, word: m.Event, why: str
+) -> None:
+    call = live_call(**RENEW)
+    call.speaks(10_100, m.SessionCreated(2))
+    assert call.at(10_200, word) == [
+        m.Noted("configuration refused", why),
+        m.CloseUpstream(2),
+        m.Noted("renewal failed", "will be tried again"),
+    ]
+    assert call.at(10_220, frame(1)) == [m.AppendAudio("frame 1", 160, 1)]
+    assert call.until(12_200) == [m.DialUpstream(3)]
+
+
+def test_an_error_that_is_not_about_its_configuration_does_not_end_it(live_call: Any) -> None:
+    call = live_call(**RENEW)
+    call.speaks(10_100, m.SessionCreated(2))
+    assert call.at(10_200, m.UpstreamFaulted("server_error", epoch=2)) == []
+    assert m.CloseUpstream(1) in call.at(10_300, m.SessionUpdated(2))
 
 
 def test_it_waits_while_somebody_speaks(live_call: Any) -> None:
