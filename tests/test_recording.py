@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from base64 import b64encode
+from functools import cache
 from time import process_time
 from typing import Any
 
@@ -488,6 +489,7 @@ def test_a_size_that_no_frame_has_is_not_put_back() -> None:
 # --- what it costs ---------------------------------------------------------------------------------------
 
 
+@cache
 def ten_minutes() -> list[str]:
     """The model speaks every other ten seconds, in deltas of 140 ms with words between them."""
     gate = Gate(m.CallConfig(media_gap_ms=10_000_000))
