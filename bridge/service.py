@@ -230,6 +230,7 @@ async def serving(app: Starlette, sock: socket.socket) -> AsyncIterator[None]:
     config = uvicorn.Config(
         app, **UVICORN_PROTOCOLS, ws_max_size=WS_MAX_BYTES, ws_per_message_deflate=False, log_config=None,
         access_log=False, lifespan="off", timeout_graceful_shutdown=1, server_header=False,
+        proxy_headers=False,  # what anybody may write in `X-Forwarded-For` is nobody's address
     )  # fmt: skip
     server = _Server(config)
     task = asyncio.create_task(server.serve([sock]), name="uvicorn")
