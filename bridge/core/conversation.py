@@ -214,6 +214,8 @@ class ResponseGate:
     asides: set[str] = field(default_factory=set)
     tags: dict[str, str] = field(default_factory=dict)
     begun: CreateResponse | None = None
+    loses_ends: bool = False
+    """This session has begun a response while another was active: nobody told us of that one's end."""
 
     @property
     def idle(self) -> bool:
@@ -236,6 +238,7 @@ class ResponseGate:
         if self.asked is not None and not self.stale:
             self.waiting.insert(0, self.asked)
         self.active, self.asked, self.stale, self.held, self.cancelled = None, None, False, False, None
+        self.loses_ends = False
         self.asides.clear()
         self.muted.clear()
         self.tags.clear()
@@ -252,6 +255,7 @@ class ResponseGate:
         if event.aside:
             self.asides.add(event.response_id)
             return False
+        self.loses_ends |= self.active not in (None, event.response_id)
         self.active = event.response_id
         if event.tag:
             self.tags[event.response_id] = event.tag

@@ -78,14 +78,20 @@ def owed_due(call: Call, now_ms: int) -> None:
 
 
 def stalled(call: Call, now_ms: int) -> bool:
-    """Whether the model was given up just now: it owes an answer and says nothing."""
+    """Whether the model was given up just now: it owes an answer and says nothing. Or it turns out to owe
+    none.
+    """
     owed = call.speaking.owed
     if owed.since_ms is None or call.up.state is not Leg.READY or call.speaking.conversation.tools.running:
         return False
     if call.config.handler and call.speaking.gate.idle:
         return False  # the handler thinks, and has asked the model for nothing
     silent_ms = now_ms - max(owed.since_ms, call.upstream_ms)
-    thinks = call.speaking.gate.active is not None
+    active = call.speaking.gate.active
+    thinks = active is not None
+    if active is not None and call.speaking.gate.loses_ends and call.speaking.all_said(active):
+        answering.response_done(call, m.ResponseDone(active, epoch=call.up.epoch), now_ms)
+        return call.speaking.owed.since_ms is None  # this one's end was lost as well: nobody waits
     if silent_ms >= call.config.stalled_ms * (THINKING if thinks else 1):
         give_up(call, "it owes an answer and says nothing", now_ms)
         return True

@@ -126,6 +126,15 @@ class Speaking:
         active = self.gate.active
         return active is not None and active not in self.gate.muted and self.line.quiet
 
+    def all_said(self, response_id: str) -> bool:
+        """Whether all that this response has begun is whole, and was heard: something of it was said, and
+        nothing more is on its way.
+        """
+        if any(span.response_id == response_id for span in self.line.spans.values()):
+            return False
+        items = [item for item in self.conversation.items.values() if item.response_id == response_id]
+        return bool(items) and all(item.received_bytes or item.call_id for item in items)
+
     def concerns(self, response_id: str) -> bool:
         """Whether this response is being generated, queued or heard."""
         playing = any(span.response_id == response_id for span in self.line.spans.values())

@@ -128,6 +128,17 @@ def test_responses_that_never_end() -> None:
     assert [told for told in rig.story() if told != "filler"] == ["answer 1", "answer 2"]
 
 
+def test_a_server_that_has_lost_the_end_of_one_response_is_not_waited_for_after_the_next_ones() -> None:
+    """It began another one: so that was over. What it has said whole from then on, it has said."""
+    rig = Rig(dials=[ServerOptions(withhold=frozenset({"response.done"}))])
+    rig.says(4_000)
+    rig.says(12_000)
+    rig.play(60_000)
+    assert rig.story() == ["answer 1", "filler", "answer 2", "answer 3"]
+    assert rig.dialled == [0]
+    assert rig.notes == []
+
+
 @pytest.mark.parametrize("withheld", ["response.created", "conversation.item.added", "rate_limits.updated"])
 def test_an_event_that_never_comes_and_is_not_missed(withheld: str) -> None:
     rig = Rig(server=ServerOptions(withhold=frozenset({withheld})))
