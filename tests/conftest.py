@@ -13,33 +13,40 @@ import pytest
 
 HASTE: Final = 10
 LONG: Final = (
+    # to the millisecond, or nearly so
     "test_bench_load.py",
-    "test_serve.py",
-    "test_demo.py",
+    "faults/test_over_sockets.py",
     "test_bench.py",
+    "test_demo.py",
+    "test_serve.py",
     "processes/test_kill.py",
     "processes/test_sigterm.py",
-    "door/test_operate.py",
-    "test_deploy.py",
-    "door/test_doctor.py",
-    "test_direct.py",
-    "checklist/test_carried_call.py",
-    "test_show.py",
-    "independent/test_openai_agents.py",
-    "test_recordings.py",
-    "faults/test_over_sockets.py",
+    # keeps both cores busy
     "test_two_hundred.py",
+    # mostly waiting
+    "door/test_operate.py",
+    "door/test_doctor.py",
+    "checklist/test_carried_call.py",
+    "test_recordings.py",
+    "door/test_goodbye.py",
+    "door/test_after_stream.py",
+    "test_direct.py",
+    # mostly working
+    "test_show.py",
+    "test_deploy.py",
+    "independent/test_openai_agents.py",
+    "test_replay.py",
 )
-"""The files that take longest, longest first: a file is one worker's, and at the end all wait for the last.
-Where two hundred call at once both cores are busy; by then the calls that would mind are over.
+"""The files that take longest, in the order in which they mind each other least. A file is one worker's, and
+at the end all wait for the last.
 """
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, "workerinput"):
-        here = Path(__file__).parent
-        rank = {here / name: number for number, name in enumerate(LONG)}
-        items.sort(key=lambda item: rank.get(item.path, len(LONG)))
+        here = Path(__file__).resolve().parent
+        rank = {(here / name).resolve(strict=True): number for number, name in enumerate(LONG)}
+        items.sort(key=lambda item: rank.get(item.path.resolve(), len(LONG)))
 
 
 def pytest_collection_finish() -> None:
