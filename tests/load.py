@@ -89,7 +89,7 @@ async def phones(url: str, count: int) -> None:
     alive = sum(not call.closed.done() for call in calls)
     for call in calls:
         call.send(_phone(call).hang_up(call.now_ms()))
-    await asyncio.wait([call.closed for call in calls], timeout=5)
+    await asyncio.wait([call.closed for call in calls], timeout=20)
     late_ms = lateness.most_ms()
     heard = [_phone(call).heard for call in calls]
     own = [GREETING + speech(number) for number in range(count)]
