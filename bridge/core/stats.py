@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import msgspec
 
 from .messages import CallerTranscribed, Usage
@@ -16,9 +18,10 @@ class BargeIn(msgspec.Struct, gc=False):
     received_ms: int
 
 
-class Stats(msgspec.Struct):
+@dataclass(slots=True)
+class Stats:
     """Everything `call.summary` says. Times are since the call was accepted; None where it never came to
-    that.
+    that. No Struct: two of these fields are written with each frame, and a Struct is slow to write to.
     """
 
     started_ms: int | None = None
@@ -28,21 +31,21 @@ class Stats(msgspec.Struct):
     ended_ms: int | None = None
     turns: int = 0
     responses: int = 0
-    barge_ins: list[BargeIn] = []
-    turn_latencies_ms: list[int] = []
+    barge_ins: list[BargeIn] = field(default_factory=list)
+    turn_latencies_ms: list[int] = field(default_factory=list)
     frames_in: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
     late_bytes: int = 0
     """Model audio of a response already cut, dropped before the caller could hear it."""
-    frames_refused: dict[str, int] = {}
+    frames_refused: dict[str, int] = field(default_factory=dict)
     frames_dropped: int = 0
-    faults: dict[str, int] = {}
+    faults: dict[str, int] = field(default_factory=dict)
     recoveries: int = 0
     tools: int = 0
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     usage_missing: int = 0
-    gaps_ms: list[int] = []
+    gaps_ms: list[int] = field(default_factory=list)
     """Per recovery: from the loss of the model's session until the next one listened."""
     transcribed_s: float = 0.0
     cost_micro_usd: int = 0
