@@ -104,5 +104,16 @@ def _say(**told: Any) -> None:
     sys.stdout.flush()
 
 
+def _take_descriptors() -> None:
+    """As many as this process may have: a call takes one. The server under test keeps what it was given."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource  # noqa: PLC0415  not on Windows
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 if __name__ == "__main__":
-    loops.run(_main(sys.argv[1], sys.argv[2:]))
+    _take_descriptors()
+    with contextlib.suppress(KeyboardInterrupt):  # it is for the command, and comes to all of its processes
+        loops.run(_main(sys.argv[1], sys.argv[2:]))

@@ -18,8 +18,6 @@ OUR_MOST = "100000"
 
 SETTLE_S = 3.0
 """Between the last call of a step and its measuring, or as long as it is measured, if that is less."""
-TRIES = 2
-"""A step that was not held is measured once more: other programs have their moments, too."""
 FIRST = 50
 MOST = 5_000
 """Where the search begins and ends."""
@@ -149,10 +147,10 @@ async def _load(
         with console.status("beginning") as status:
             load = Load(url, callers, models, lambda words: status.update(f"{words}{plan.last}"))
             while (calls := plan.next()) is not None:
-                for _ in range(TRIES):
-                    step = await load.step(calls, seconds, min(seconds, SETTLE_S))
-                    if plan.held(step):
-                        break
+                step = await load.step(calls, seconds, min(seconds, SETTLE_S))
+                if step.live and not plan.held(step):
+                    # Once more: other programs have their moments, too.
+                    step = await load.step(calls, seconds, 0)
                 plan.came(step)
                 if step.live == 0:
                     return
