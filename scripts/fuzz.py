@@ -37,7 +37,7 @@ class Round(NamedTuple):
     rss_bytes: int
 
 
-def fuzz(frames: int, seed: int) -> list[Round]:
+def fuzz(frames: int, seed: int, *, shrink: bool = True) -> list[Round]:
     """Rounds until each leg has had so many; raises what hypothesis found."""
     import hypothesis  # noqa: PLC0415  the root was not on the path before
     from hypothesis.stateful import run_state_machine_as_test  # noqa: PLC0415
@@ -48,6 +48,8 @@ def fuzz(frames: int, seed: int) -> list[Round]:
         max_examples=CALLS_A_ROUND, stateful_step_count=STEPS, deadline=None, database=None,
         suppress_health_check=list(hypothesis.HealthCheck),
     )  # fmt: skip
+    if not shrink:
+        calm = hypothesis.settings(calm, phases=[hypothesis.Phase.generate])
     seeds = random.Random(seed)  # noqa: S311  which calls are played is no secret
     rounds: list[Round] = []
     while min(Calls.frames["carrier"], Calls.frames["upstream"]) < frames:
@@ -114,10 +116,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--frames", type=int, default=50_000, help="a leg, at least")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--as-found", action="store_true", help="a failure as it was found, not its shortest form"
+    )
     asked = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     began_s = time.monotonic()
-    rounds = fuzz(asked.frames, asked.seed)
+    rounds = fuzz(asked.frames, asked.seed, shrink=not asked.as_found)
     seconds = time.monotonic() - began_s
     held = held_bytes()
     last, grown = rounds[-1], held[-1] - held[0]

@@ -25,6 +25,10 @@ from .upstream_leg import Dialling, Leg, UpstreamSession
 
 FOR_THE_MODEL = (m.Say, m.Respond, m.AddText, m.PassOn, m.Reconfigure)
 """Wishes that need a model which listens: before there is one (or while a new one is dialled), they wait."""
+BEFORE_ADMISSION = frozenset({
+    m.SessionCreated, m.SessionUpdated, m.UpstreamFaulted, m.UpstreamClosed, m.DialFailed, m.VendorNote,
+})  # fmt: skip
+"""What a session has to say while it is not proven whose call it is: how it comes about, or does not."""
 
 
 class Call:
@@ -104,6 +108,8 @@ class Call:
                 patience.answered(self)
             if type(event) is not m.SignOfLife:
                 self.upstream_ms = now_ms
+            if not self.admitted and type(event) not in BEFORE_ADMISSION:
+                return  # whatever it says to nobody, a stranger's model gets no answer
             if type(event) is AudioDelta:
                 if self.speaking.caller_stopped_ms is not None:
                     self.ear.answered()

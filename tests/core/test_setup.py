@@ -125,6 +125,19 @@ def test_before_admission_nothing_but_the_configuration_goes_up_and_wishes_wait(
     assert call.at(200, m.Admitted()) == [PROBE, m.CallBegan(), m.AppendAudio("frame 0", 160), command]
 
 
+def test_a_model_that_speaks_before_admission_speaks_to_nobody() -> None:
+    """It gets no answer, whatever becomes of what it says; and the call begins as if it had been silent."""
+    call = new_call(greeting="Hello.")
+    call.speaks(0, m.Ringing(), *CONFIGURED)
+    said = (m.SpeechStarted("u1"), m.ResponseStarted("r1"), delta("A", 500))
+    cancelled = m.ResponseDone("r1", "cancelled", "turn_detected")
+    wanted = m.ToolCalled("r1", "f1", "call_1", "look_up", "{}")
+    assert call.speaks(100, *said, wanted, cancelled, m.SpeechStarted("u2")) == []
+    assert upstream(call) == [m.ConfigureSession(call.call.config.session)]
+    begun = call.speaks(900, STARTED, m.Admitted())
+    assert [type(action) for action in begun] == [m.SendMark, m.CallBegan, m.CreateResponse]
+
+
 def test_a_configuration_in_force_before_there_is_a_session_is_nobodys() -> None:
     call = new_call()
     call.speaks(0, STARTED, m.Admitted())
