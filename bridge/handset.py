@@ -136,7 +136,9 @@ def _post(url: str, form: dict[str, str], headers: dict[str, str]) -> bytes:
     # A proxy of the environment would look for this machine's loopback on its own.
     proxies = urllib.request.ProxyHandler({} if _is_here(url) else None)
     opener = urllib.request.build_opener(proxies)
-    # Twilio, "Webhooks: connection overrides": once more if no connection came about (rc=1, rp=ct).
+    # Twilio, "Webhooks: connection overrides": once more if no connection came about (rc=1, rp=ct). A server
+    # that dies between taking a connection and its first byte counts as that here: in the field its TLS
+    # handshake would not have come about either.
     for last in (False, True):
         try:
             request = urllib.request.Request(url, urllib.parse.urlencode(form).encode(), headers)  # noqa: S310
@@ -146,6 +148,6 @@ def _post(url: str, form: dict[str, str], headers: dict[str, str]) -> bytes:
             said = error.read(300).decode(errors="replace").strip()
             raise WebhookFailed(f"{url} answered {error.code}: {said}") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
-            if last or not isinstance(error, urllib.error.URLError):
+            if last or not isinstance(error, urllib.error.URLError | ConnectionError):
                 raise WebhookFailed(f"{url} could not be asked: {error}") from error
     raise BrokenInvariant("the second attempt returns or raises")

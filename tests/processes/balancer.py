@@ -1,11 +1,12 @@
-"""What stands before several servers of one address: a balancer, in turn, past those that are gone."""
+"""What stands before several servers of one address: a balancer of connections, in turn, past those that take
+none. It knows nothing of HTTP and sends nothing twice.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import itertools
-import re
 from collections.abc import AsyncIterator, Iterator
 from typing import TypeAlias
 from urllib.parse import urlsplit
@@ -46,43 +47,22 @@ class Balancer:
         task.add_done_callback(self._open.discard)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """To the next server that takes the connection. What is sent through it then is nobody's business
+        here: where that server dies, the connection does.
+        """
         try:
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                request = await _request(reader)
-                first = next(self._turn) % max(1, len(self.pool))
-                for server in [*self.pool[first:], *self.pool[:first]]:
-                    if await self._served(server, request, (reader, writer)):
-                        return
+            first = next(self._turn) % max(1, len(self.pool))
+            for server in [*self.pool[first:], *self.pool[:first]]:
+                host, _, port = server.partition(":")
+                try:
+                    there = await asyncio.open_connection(host, int(port), limit=MOST_BYTES)
+                except OSError:
+                    continue
+                with contextlib.suppress(OSError):
+                    await _join((reader, writer), there)
+                return
         finally:
             writer.transport.abort()
-
-    async def _served(self, server: str, request: bytes, here: End) -> bool:
-        """False if it did not answer with a single byte: a process that is being killed still takes
-        connections for a few milliseconds, and drops them. Then the next one is asked.
-        """
-        host, _, port = server.partition(":")
-        try:
-            there = await asyncio.open_connection(host, int(port))
-        except ConnectionRefusedError:
-            return False
-        answer = b""
-        try:
-            with contextlib.suppress(OSError):
-                there[1].write(request)
-                answer = await there[0].read(MOST_BYTES)
-            if answer:
-                here[1].write(answer)
-                await _join(here, there)
-        finally:
-            there[1].transport.abort()
-        return bool(answer)
-
-
-async def _request(reader: asyncio.StreamReader) -> bytes:
-    """The first request of a connection, whole."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = re.search(rb"content-length: *([0-9]+)", head, re.IGNORECASE)
-    return head + (await reader.readexactly(int(length[1])) if length else b"")
 
 
 async def _join(one: End, other: End) -> None:

@@ -25,7 +25,7 @@ from tests.processes.rig import (
     until,
 )
 
-CALLS = 10
+CALLS = 20
 AGAIN_S = 3.0
 TURNS = ("assistant", "user", "assistant")
 """The greeting, what the caller said, and the answer."""
