@@ -2,10 +2,10 @@
 
     python -m benchmarks.memory [--calls 200] [--seconds 10] [--json]
 
-Makes that many calls (`benchmarks/inprocess.py`), lets each go live and hear its caller for so long, and counts
-what tracemalloc says was allocated since and is still there. Three callers: one on a quiet line; one who talks
-without an end and is not answered, of whom the last five seconds are kept for the case that the model is lost;
-and the scripted call of the other benchmarks, with what its conversation leaves behind.
+Makes that many calls (`benchmarks/inprocess.py`), lets each go live and hear its caller for so long, and
+counts what tracemalloc says was allocated since and is still there. Three callers: one on a quiet line; one
+who talks without an end and is not answered, of whom the last five seconds are kept for the case that the
+model is lost; and the scripted call of the other benchmarks, with what its conversation leaves behind.
 """
 
 from __future__ import annotations
