@@ -13,21 +13,21 @@ import pytest
 
 HASTE: Final = 10
 LONG: Final = (
-    # to the millisecond, or nearly so
-    "test_bench_load.py",
+    # to the millisecond, or nearly so, and who waits beside them
     "faults/test_over_sockets.py",
-    "test_bench.py",
+    "door/test_operate.py",
+    "checklist/test_carried_call.py",
     "test_demo.py",
     "test_serve.py",
+    "test_bench.py",
     "processes/test_kill.py",
+    "test_bench_load.py",
     "processes/test_sigterm.py",
+    "test_recordings.py",
     # keeps both cores busy
     "test_two_hundred.py",
     # mostly waiting
-    "door/test_operate.py",
     "door/test_doctor.py",
-    "checklist/test_carried_call.py",
-    "test_recordings.py",
     "door/test_goodbye.py",
     "door/test_after_stream.py",
     "test_direct.py",
