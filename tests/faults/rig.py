@@ -10,7 +10,7 @@ import itertools
 import json
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from bridge.carriers.twilio import Twilio
 from bridge.core import messages as m
@@ -112,6 +112,9 @@ class Rig(Rehearsal):
     later.
     """
 
+    made: ClassVar[list[Rig]] = []
+    """All of a test, for whoever wants to hold them against something."""
+
     def __init__(
         self,
         agent: Clerk | None = None,
@@ -134,6 +137,7 @@ class Rig(Rehearsal):
         config.setdefault("session", m.SessionConfig(**{"transcription": "whisper-1", **(session or {})}))
         phone = Phone(options=options or PhoneOptions())
         super().__init__(m.CallConfig(**config), phone, lambda: None, dial_ms=dial_ms)
+        self.made.append(self)
 
     # --- what happens to it
 

@@ -123,4 +123,5 @@ def test_a_process_that_goes_down_ends_the_call_at_once() -> None:
     rig = Rig()
     rig.does(800, m.ShutDown())
     rig.play(10_000)
+    assert rig.story() == ["answer 1 (550 ms)"]
     assert (rig.reason, rig.intent) == (m.Reason.SHUTDOWN, "ended")

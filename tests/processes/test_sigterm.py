@@ -36,8 +36,8 @@ from tests.processes.rig import (
 
 CALLS = 20
 DRAIN_S = int(os.environ.get("TEST_DRAIN_SECONDS", "14"))
-"""Two seconds for calls to end by themselves, nine for turn boundaries, three to spare. `TEST_DRAIN_SECONDS=25`
-gives them what they have by default.
+"""Two seconds for calls to end by themselves, nine for turn boundaries, three to spare; with 25, what they
+have by default, it is thirteen seconds.
 """
 
 
