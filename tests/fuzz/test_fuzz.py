@@ -1,18 +1,29 @@
-"""Some thousands of frames that nobody should send; `python -m scripts.fuzz` sends fifty thousand a leg."""
+"""A few thousand frames that nobody should send; `python -m scripts.fuzz` sends fifty thousand a leg."""
 
 from __future__ import annotations
 
-from hypothesis import settings
+import pytest
+from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from bridge.core import hearing
 from tests.fuzz.machine import Calls
 
-CALM = settings(max_examples=40, stateful_step_count=60, deadline=None, derandomize=True, database=None)
+CALM = settings(max_examples=75, stateful_step_count=70, deadline=None, derandomize=True, database=None)
 
 
 def test_nothing_escapes_the_gate() -> None:
     """Whatever comes on either leg: no exception, no broken rule, nothing sent that is not documented, and
     every call comes to its end.
     """
+    Calls.frames.clear()
     run_state_machine_as_test(Calls, settings=CALM)  # type: ignore[no-untyped-call]
-    assert min(Calls.frames.values()) > 300, Calls.frames
+    assert min(Calls.frames["carrier"], Calls.frames["upstream"]) > 500, Calls.frames
+
+
+def test_the_check_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rule broken where only a key that is pressed finds it."""
+    monkeypatch.setattr(hearing, "digit", lambda *_: {}["no such key"])
+    as_found = settings(CALM, phases=[Phase.generate], report_multiple_bugs=False)
+    with pytest.raises(AssertionError, match="a rule of ours was broken"):
+        run_state_machine_as_test(Calls, settings=as_found)  # type: ignore[no-untyped-call]
