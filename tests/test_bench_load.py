@@ -21,7 +21,7 @@ from bridge import cli
 from bridge.bench.hearing import Hearing
 from bridge.bench.load import Load, make_callers, serve_models
 from bridge.bench.load_table import table
-from bridge.bench.server_cpu import cpu_s, listening
+from bridge.bench.server_cpu import cpu_s, listening, machine_cpu_s
 from bridge.bench.steps import Generator, Step, Verdict, Way, concluded, judged, next_calls
 from bridge.bench.tags import DOWN, NOBODY, SLICE_BYTES, UP, TagReader, tagged
 from bridge.bench.window import Times, Window
@@ -151,6 +151,17 @@ def test_the_server_is_the_limit(fields: dict[str, Any], words: str) -> None:
 def test_the_bench_is_the_limit_and_says_so(fields: dict[str, Any], why: str) -> None:
     assert judged(step(**fields, up=SLOW), 20) == Verdict(False, f"the bench is the limit: {why}", "bench")
     assert judged(step(**fields), 20) == Verdict(True, f"held, although {why}")
+
+
+def test_other_programs_are_the_limit() -> None:
+    busy = step(others_cpu=1.27, up=SLOW, callers=Generator(0.4, 80.0))
+    why = "other programs used 1.3 cores"
+    assert judged(busy, 20) == Verdict(False, f"the machine is busy: {why}", "machine")
+    assert judged(step(others_cpu=1.27), 20) == Verdict(True, f"held, although {why}")
+    assert judged(step(others_cpu=0.2), 20) == Verdict(True, "held")
+    assert concluded([(busy, judged(busy, 20))]) == (
+        f"Nothing is known of the server. At 10 the machine is busy: {why}, so this measured them."
+    )
 
 
 def test_the_limit_is_the_users() -> None:
@@ -321,3 +332,4 @@ def test_the_servers_cpu_is_found_by_its_port() -> None:
     asyncio.run(main())
     assert cpu_s([os.getpid()]) > 0
     assert cpu_s([]) == 0.0
+    assert machine_cpu_s() > cpu_s([os.getpid()])

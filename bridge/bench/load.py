@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 from ..errors import BridgeError
-from .server_cpu import cpu_s, listening
+from .server_cpu import cpu_s, listening, machine_cpu_s
 from .steps import Generator, Step, Way
 
 AHEAD_S: Final = 0.2
@@ -119,23 +119,26 @@ class Load:
             # What leaves at one end comes at the other.
             up=_way(up["sent"], down),
             down=_way(down["sent"], up),
-            server_cpu=cores,
+            server_cpu=cores and cores[0],
+            others_cpu=cores and round(max(0.0, cores[1] - cores[0] - up["cpu"] - down["cpu"]), 3),
             callers=Generator(up["cpu"], up["late"]["p99_ms"]),
             models=Generator(down["cpu"], down["late"]["p99_ms"]),
             refused=up["refused"],
         )
 
-    async def _watch(self, calls: int, from_ns: int, to_ns: int) -> float | None:
-        """The server's CPU between these moments, in cores."""
+    async def _watch(self, calls: int, from_ns: int, to_ns: int) -> tuple[float, float] | None:
+        """The server's CPU between these moments, and the whole machine's, in cores."""
         await asyncio.sleep(max(0.0, (from_ns - time.monotonic_ns()) / 1e9))
-        began_s, began_ns = cpu_s(self._server), time.monotonic_ns()
+        server_s, machine_s, began_ns = cpu_s(self._server), machine_cpu_s(), time.monotonic_ns()
         seconds = (to_ns - from_ns) / 1e9
         while (left_s := (to_ns - time.monotonic_ns()) / 1e9) > 0:
             self._progress(f"{calls} calls: measured for {seconds - left_s:.0f} of {seconds:g} s")
             await asyncio.sleep(min(1.0, left_s))
         if not self._server:
             return None
-        return round((cpu_s(self._server) - began_s) / ((time.monotonic_ns() - began_ns) / 1e9), 3)
+        took_s = (time.monotonic_ns() - began_ns) / 1e9
+        server_s, machine_s = cpu_s(self._server) - server_s, machine_cpu_s() - machine_s
+        return round(server_s / took_s, 3), round(machine_s / took_s, 3)
 
 
 def _way(sent: int, other_end: dict[str, Any]) -> Way:

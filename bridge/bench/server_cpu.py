@@ -1,4 +1,4 @@
-"""How much CPU the server under test has used, where it runs on this machine and Linux tells."""
+"""How much CPU the server under test and its machine have used, where it is this one and Linux tells."""
 
 from __future__ import annotations
 
@@ -34,6 +34,17 @@ def cpu_s(pids: list[int]) -> float:
             fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
             ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK") if ticks else 0.0
+
+
+def machine_cpu_s() -> float:
+    """Seconds of CPU that all programs of this machine have used or its host has withheld; 0.0 where nobody
+    can tell.
+    """
+    with contextlib.suppress(OSError):
+        # proc(5): user, nice, system, idle, iowait, irq, softirq, steal. Interrupts are nobody's program.
+        fields = [int(field) for field in (_PROC / "stat").read_text().split(maxsplit=9)[1:9]]
+        return (sum(fields[:3]) + fields[7]) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def _is_here(host: str) -> bool:

@@ -10,6 +10,8 @@ from typing import Any, Final, Literal
 
 LATE_MS: Final = 5.0
 """A generator whose own work comes later than this (p99) measures itself."""
+OTHERS: Final = 0.3
+"""Cores that other programs of this machine may use beside a measurement."""
 BUSY: Final = 0.95
 """So much of one core, and a generator has no more to give: each is one thread."""
 
@@ -42,8 +44,9 @@ class Generator:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """So many calls were asked for, and this was measured. `server_cpu` is in cores; None where it runs on
-    another machine. `refused` has why calls are missing, in words with how often.
+    """So many calls were asked for, and this was measured. `server_cpu` is in cores, and so is what all other
+    programs of its machine used; None where that is another machine, or does not tell. `refused` has why
+    calls are missing, in words with how often.
     """
 
     calls: int
@@ -51,6 +54,7 @@ class Step:
     up: Way = field(default_factory=Way)
     down: Way = field(default_factory=Way)
     server_cpu: float | None = None
+    others_cpu: float | None = None
     callers: Generator = field(default_factory=Generator)
     models: Generator = field(default_factory=Generator)
     refused: Mapping[str, int] = field(default_factory=dict)
@@ -62,27 +66,37 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether the calls were held. `limit` is who set the limit if not: the server, or this bench itself,
-    and then nothing is known of the server.
+    """Whether the calls were held. `limit` is who set the limit if not: the server; or this bench itself, or
+    other programs of the machine, and then nothing is known of the server.
     """
 
     held: bool
     words: str
-    limit: Literal["server", "bench"] | None = None
+    limit: Literal["server", "bench", "machine"] | None = None
 
 
 def judged(step: Step, limit_ms: float) -> Verdict:
     """What is to be made of a step: all calls there, nothing lost, both ways below `limit_ms` (p99)."""
-    excuse = _excuse(step)
+    busy, late = _others(step), _generators(step)
+    excuse = busy or late
     complaint = _complaint(step, limit_ms)
     if complaint is None:
         return Verdict(True, "held" if excuse is None else f"held, although {excuse}")
-    if excuse is not None:
-        return Verdict(False, f"the bench is the limit: {excuse}", "bench")
+    if busy is not None:
+        return Verdict(False, f"the machine is busy: {busy}", "machine")
+    if late is not None:
+        return Verdict(False, f"the bench is the limit: {late}", "bench")
     return Verdict(False, complaint, "server")
 
 
-def _excuse(step: Step) -> str | None:
+def _others(step: Step) -> str | None:
+    """Why these figures may be other programs' doing."""
+    if (step.others_cpu or 0.0) <= OTHERS:
+        return None
+    return f"other programs used {step.others_cpu:.1f} cores"
+
+
+def _generators(step: Step) -> str | None:
     """Why these figures may be our own doing."""
     for name, generator in (("callers", step.callers), ("models", step.models)):
         if generator.cpu >= BUSY:
@@ -128,10 +142,12 @@ def concluded(steps: Sequence[tuple[Step, Verdict]]) -> str:
     if not beyond:
         return f"It holds {held} calls, and perhaps more: no step went beyond."
     step, verdict = min(beyond, key=lambda one: one[0].calls)
+    known = f"It holds {held} calls at least." if held else "Nothing is known of the server."
     if verdict.limit == "bench":
-        known = f"It holds {held} calls at least." if held else "Nothing is known of the server."
         advice = "give it more cores, or a machine of its own"
         return f"{known} At {step.calls} the bench was the limit, not the server: {advice}."
+    if verdict.limit == "machine":
+        return f"{known} At {step.calls} {verdict.words}, so this measured them."
     return f"It holds {held} calls. At {step.calls}: {verdict.words}."
 
 

@@ -74,8 +74,9 @@ def load(  # noqa: PLR0913, PLR0917  an option each
     held is measured once more.
 
     Phones and models are processes of their own, one thread each; the column [b]bench[/] is the CPU of the
-    busier one. Where they are late themselves or have no CPU left, that is said: the figures are theirs then,
-    not the server's. Give the bench two cores more than the server, or a machine of its own.
+    busier one. Where they are late themselves or have no CPU left, or where other programs keep the machine
+    busy, that is said: the figures are theirs then, not the server's. Give the bench two cores more than the
+    server, or a machine of its own.
 
     Without URL our own server is started for it, with its default settings. Another one has to use the model
     of this bench, whose address is printed: with ours that is BRIDGE_INSECURE=1, BRIDGE_UPSTREAM=openai,
@@ -102,8 +103,8 @@ class _Plan:
 
         if self._wanted is not None:
             return self._wanted[len(self.steps)] if len(self.steps) < len(self._wanted) else None
-        if self.steps and self.steps[-1][1].limit == "bench":
-            return None  # more of the same would measure the bench again
+        if self.steps and self.steps[-1][1].limit in ("bench", "machine"):
+            return None  # more of the same would measure that again
         tried = {step.calls: verdict.held for step, verdict in self.steps}
         return next_calls(tried, FIRST, MOST)
 
