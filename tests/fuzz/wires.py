@@ -23,6 +23,8 @@ from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import Phone, PhoneOptions
 from bridge.doubles.realtime import RealtimeServer
 from bridge.frames import Message
+from bridge.recording import Recorder, replay
+from bridge.recording.header import Header
 from bridge.runner import Runner
 from bridge.sockets import DialError
 from bridge.streams import OnClose, OnFrame
@@ -128,8 +130,14 @@ class FuzzedCall:
         self.loop.run_until_complete(self._begin(config))
 
     async def _begin(self, config: m.CallConfig) -> None:
+        self._recording = _Recording(config, self._woken_up)
         self.runner = Runner(
-            Call(config), Twilio(), self._vendor, self._dial, observe=self._observe, recorder=self
+            Call(config),
+            Twilio(),
+            self._vendor,
+            self._dial,
+            observe=self._observe,
+            recorder=self._recording,
         )
         self.runner.feed(m.Ringing())
 
@@ -189,7 +197,9 @@ class FuzzedCall:
         return round(self.loop.time() * 1000)
 
     def finish(self) -> None:
-        """The caller hangs up, if they are still there. Everything must be over soon, and nothing be left."""
+        """The caller hangs up, if they are still there. Everything must be over soon, nothing be left, and the
+        call's recording replay exactly.
+        """
         if self.carrier is not None and self.carrier.open:
             self.carrier.deliver(self.phone.hang_up(self.now_ms))
         self.pass_ms(GONE_S * 1000)
@@ -202,6 +212,10 @@ class FuzzedCall:
             self.faults.append(f"tasks are left: {tasks}")
         logging.getLogger("bridge").removeHandler(self._log)
         self.loop.close()
+        if not self.faults:
+            replayed = replay(self._recording.lines)
+            if replayed.difference is not None or not replayed.ended:
+                self.faults.append(f"it replays otherwise: {replayed.difference}")
 
     # --- what must hold ----------------------------------------------------------------------------------
 
@@ -288,21 +302,25 @@ class FuzzedCall:
         if type(command.heard_ms) is not int or not 0 <= command.heard_ms <= received_ms:
             self.faults.append(f"{command}, of which {received_ms} ms have come")
 
-    # The recorder's words: every event passes here.
-
-    def came(self, now_ms: int, door: str, frame: Message, epoch: int = 0) -> None: ...
-    def went(self, now_ms: int, door: str, frame: Message, epoch: int = 0) -> None: ...
-    def dropped(self, now_ms: int, door: str, frame: Message, epoch: int = 0) -> None: ...
-    def decided(self, now_ms: int, action: m.Action) -> None: ...
-    def close(self) -> None: ...
-
-    def happened(self, now_ms: int, event: m.Event) -> None:
-        if type(event) is not m.WakeUp:
-            return
+    def _woken_up(self, now_ms: int) -> None:
         at_ms, times = self._woken
         self._woken = (now_ms, times + 1 if at_ms == now_ms else 1)
         if self._woken[1] > SPINNING:
             raise AssertionError(f"woken {SPINNING} times at {now_ms} ms")  # or the loop would never end
+
+
+class _Recording(Recorder):
+    """The real one, which also tells when the call is woken."""
+
+    def __init__(self, config: m.CallConfig, woken: Callable[[int], None]) -> None:
+        self.lines: list[str] = []
+        super().__init__(self.lines.append, Header(carrier="twilio", upstream="openai", config=config))
+        self._woken = woken
+
+    def happened(self, now_ms: int, event: m.Event) -> None:
+        if type(event) is m.WakeUp:
+            self._woken(now_ms)
+        super().happened(now_ms, event)
 
 
 class _Watched(OpenAI):
