@@ -197,8 +197,8 @@ class FuzzedCall:
         return round(self.loop.time() * 1000)
 
     def finish(self) -> None:
-        """The caller hangs up, if they are still there. Everything must be over soon, nothing be left, and the
-        call's recording replay exactly.
+        """The caller hangs up, if they are still there. Everything must be over soon, nothing be left, and
+        the call's recording replay exactly.
         """
         if self.carrier is not None and self.carrier.open:
             self.carrier.deliver(self.phone.hang_up(self.now_ms))
