@@ -1,7 +1,7 @@
 """The main faults again, over real sockets: a phone, the bridge, a network that misbehaves, a model's server.
 
 Times are scaled down by the calls' configuration: what takes seconds in life takes tenths here. What the
-caller may not hear is not scaled: two seconds of silence. All scenes are played at once, on one loop: each
+caller may not hear is not scaled: two seconds of silence. Several scenes are played at once, on one loop: each
 takes the time that people take to speak.
 """
 
@@ -41,8 +41,8 @@ ASKS = b"\xff" * 8 * 800 + CALLER * 8 * 250
 """The caller hears the greeting, then says something for a quarter of a second."""
 
 
-AT_ONCE = 8
-"""Scenes; more, and they would wait for each other's sound to be made."""
+AT_ONCE = 4
+"""Scenes; more, and they would wait for each other's sound to be made, beside other workers' tests."""
 
 
 async def within(seconds: float, condition: Callable[[], Any]) -> None:
