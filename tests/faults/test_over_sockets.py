@@ -1,7 +1,7 @@
 """The main faults again, over real sockets: a phone, the bridge, a network that misbehaves, a model's server.
 
 Times are scaled down by the calls' configuration: what takes seconds in life takes tenths here. What the
-caller may not hear is not scaled: two seconds of silence. Several scenes are played at once, on one loop: each
+caller may not hear is not scaled: two seconds of silence. Some scenes are played at once, on one loop: each
 takes the time that people take to speak.
 """
 
