@@ -17,7 +17,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\nConnection: close\r\n\r\n<Re
 
 @contextlib.asynccontextmanager
 async def server(*answers: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """Gives these answers, one a connection, and then only takes connections. Its address; what it was sent."""
+    """Gives these answers, one a connection, then only takes connections. Its address; what it was sent."""
     asked: list[bytes] = []
     left = list(answers)
 
