@@ -134,6 +134,8 @@ def shut_down(call: Call, now_ms: int) -> None:
 def end(call: Call, reason: Reason, now_ms: int, detail: str = "") -> None:
     if call.phase is Phase.ENDED:
         return
+    if reason is not Reason.HANDED_OVER:  # then somebody goes on with the call, and with what it was saying
+        call.speaking.over(now_ms)
     call.phase = Phase.ENDED
     call.timers.clear()
     call.speaking.line.deadline_ms = None

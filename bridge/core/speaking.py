@@ -198,6 +198,15 @@ class Speaking:
         self.ready = False
         return owed or any(loss.received_ms > loss.heard_ms for loss in losses)
 
+    def over(self, now_ms: int) -> None:
+        """Nobody hears us any more: of what was on its way the record has what was heard, and so has whoever
+        wants to know.
+        """
+        self.ready = False
+        self._heard(self.line.played(now_ms))
+        _, losses = self.line.cut(now_ms)
+        self._settle_losses(losses, now_ms, tell=False)
+
     def playing(self, now_ms: int) -> dict[str, int]:
         """What the caller has heard so far of each item of the model's that they may not have heard whole."""
         ledger, per_ms = self.line.ledger, self._config.bytes_per_ms

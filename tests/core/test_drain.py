@@ -84,7 +84,7 @@ def test_when_marks_never_come_the_watchdog_runs_from_the_expected_end(live_call
     call.at(400, m.HangUp())
     assert call.call.deadline_ms == 10_000
     assert call.until(9_999) == []
-    assert call.until(10_000) == ENDED
+    assert call.until(10_000) == [m.Spoken("bye", "", "", 8_000, cut=False), *ENDED]
 
 
 def test_marks_that_never_come_cannot_put_the_watchdog_off(live_call: Any) -> None:
@@ -93,7 +93,7 @@ def test_marks_that_never_come_cannot_put_the_watchdog_off(live_call: Any) -> No
     call.at(400, m.HangUp())
     for now_ms in range(500, 10_000, 500):
         assert call.at(now_ms, m.MarkReached("nobody's")) == []
-    assert call.until(10_000) == ENDED
+    assert call.until(10_000) == [m.Spoken("bye", "", "", 8_000, cut=False), *ENDED]
 
 
 def test_a_goodbye_that_is_never_generated_is_waited_for_only_so_long(live_call: Any) -> None:
@@ -108,7 +108,8 @@ def test_what_came_of_a_goodbye_that_stopped_being_generated_is_still_heard(live
     call.speaks(0, m.ResponseStarted("r1"), m.HangUp())
     call.speaks(GENERATING_MS - 100, delta("bye", 1_000))
     assert call.until(GENERATING_MS + 2_899) == []
-    assert call.until(GENERATING_MS + 2_900) == ENDED
+    cut_at = [m.Cut("bye", 1_000), m.Spoken("bye", "", "", 1_000, cut=True)]
+    assert call.until(GENERATING_MS + 2_900) == [*cut_at, *ENDED]
 
 
 def test_a_caller_who_speaks_during_the_goodbye_takes_it_back(live_call: Any) -> None:
@@ -174,8 +175,9 @@ def test_a_late_tool_result_while_draining_becomes_an_item_and_never_a_response(
 def test_a_shut_down_ends_at_once_whatever_is_being_said(live_call: Any) -> None:
     call = live_call()
     saying_goodbye(call)
-    end = [m.NoteIntent("ended"), m.CloseUpstream(), m.CloseCarrier(), m.Ended(m.Reason.SHUTDOWN)]
-    assert call.at(500, m.ShutDown()) == end
+    heard = [m.Cut("bye", 500), m.Spoken("bye", "", "", 500, cut=True)]
+    end = [m.CloseUpstream(), m.CloseCarrier(), m.Ended(m.Reason.SHUTDOWN)]
+    assert call.at(500, m.ShutDown()) == [m.NoteIntent("ended"), *heard, *end]
     assert call.call.deadline_ms is None
 
 
@@ -204,3 +206,14 @@ def test_an_end_from_outside_while_the_goodbye_is_generated_is_the_end_too(live_
     call.at(500, m.Stopped())
     assert call.call.deadline_ms is None
     assert call.until(60_000) == []
+
+
+def test_who_hangs_up_in_the_middle_has_heard_what_they_have_heard(live_call: Any) -> None:
+    """What is told at the end of a call is as true as what is told at an interruption."""
+    call = live_call()
+    call.speaks(0, m.ResponseStarted("r1"), m.TextDelta("r1", "item_1", 0, "one two three four"))
+    call.speaks(0, delta("item_1", 4_000), m.AudioDone("r1", "item_1"), m.ResponseDone("r1"))
+    spoken = m.Spoken("item_1", "one two three four", "one two", 2_000, cut=True)
+    assert call.at(2_000, m.Stopped()) == [
+        m.Cut("item_1", 2_000), spoken, m.CloseUpstream(), m.CloseCarrier(), m.Ended(m.Reason.CALLER_HUNG_UP)
+    ]  # fmt: skip
