@@ -26,6 +26,8 @@ PAUSE_MS = 700
 """Of quiet end it."""
 FORGET_MS = 10_000
 """After which an utterance that nobody answered is no turn any more."""
+SLACK_MS = 500
+"""So much more than is kept may be held for a moment."""
 _NOT_BEGUN = 1 << 60
 """Later than any timestamp: the first frame of a stream has no gap before it."""
 
@@ -47,6 +49,7 @@ class Ear:
 
     __slots__ = (
         "_bytes_per_ms",
+        "_dropped",
         "_held",
         "_keeps_a_voice",
         "_loud_from_ms",
@@ -54,7 +57,6 @@ class Ear:
         "_next_at_ms",
         "_voice_ended_ms",
         "_voice_ms",
-        "dropped",
         "last_ms",
         "loud",
         "muted",
@@ -66,7 +68,7 @@ class Ear:
         self._most_bytes = config.kept_audio_ms * config.bytes_per_ms
         self.open = False
         self.muted = False
-        self.dropped = 0
+        self._dropped = 0
         self.last_ms = 0
         self.loud = False
         """Whether the frames that come now may hold a voice, and it is one to be heard."""
@@ -90,9 +92,8 @@ class Ear:
         held = self._held
         if self.loud or held or not self.open:
             held.append(append)
-            if len(held) * size_bytes > self._most_bytes:
-                held.pop(0)
-                self.dropped += not self.open
+            if len(held) * size_bytes > self._most_bytes + SLACK_MS * self._bytes_per_ms:
+                self._drop_oldest()
             if not self.open:
                 return []
             if not self.loud:
@@ -135,6 +136,11 @@ class Ear:
         """Whether the caller seems to be in the middle of saying something."""
         return self.voice_ms >= VOICE_MS and now_ms - self.voice_ended_ms < PAUSE_MS
 
+    def dropped(self) -> int:
+        """How many frames nobody will hear, because they were kept for too long; those until now are let go."""
+        self._drop_oldest()
+        return self._dropped
+
     @property
     def keeps_a_voice(self) -> bool:
         """Whether an utterance is among what is kept."""
@@ -162,12 +168,14 @@ class Ear:
         """Nobody listens any more, and who did has not answered: what the caller was saying is kept, from its
         beginning.
         """
+        self._drop_oldest()
         self.open = False
 
     def unkeep(self, epoch: int) -> list[AppendAudio]:
         """Somebody listens (again): opens the ear and returns what was kept, oldest first."""
         if self.open:
             return []
+        self._drop_oldest()
         self.open = True
         kept = [
             AppendAudio(silence(frame.size_bytes) if self.muted else frame.audio, frame.size_bytes, epoch)
@@ -181,6 +189,18 @@ class Ear:
         quiet_ms = now_ms - self._voice_ended_ms
         if quiet_ms >= (FORGET_MS if self._voice_ms >= VOICE_MS else PAUSE_MS):
             self._let_go()
+
+    def _drop_oldest(self) -> None:
+        """What is held too long, at once: a list that loses its head with each frame is moved fifty times a
+        second.
+        """
+        held, held_bytes, many = self._held, sum(frame.size_bytes for frame in self._held), 0
+        while held_bytes > self._most_bytes:
+            held_bytes -= held[many].size_bytes
+            many += 1
+        del held[:many]
+        if not self.open:
+            self._dropped += many
 
     def _let_go(self) -> None:
         self._held = []
