@@ -137,7 +137,7 @@ class Ear:
         return self.voice_ms >= VOICE_MS and now_ms - self.voice_ended_ms < PAUSE_MS
 
     def dropped(self) -> int:
-        """How many frames nobody will hear, because they were kept for too long; those until now are let go."""
+        """How many frames nobody will hear, because they were kept too long; those until now are let go."""
         self._drop_oldest()
         return self._dropped
 
