@@ -16,15 +16,15 @@ from .toolbox import Toolbox, ToolCall
 NOTHING: Mapping[str, int] = MappingProxyType({})
 HISTORY = 200
 """Most items a new session is told of."""
+REMEMBERED = 2 * HISTORY
+"""Most items there are: a call of an hour has more, and none of the older ones is asked for again."""
 FORGET_RESPONSES = 64
 """Ids of ended responses kept, so that a delta that comes even later is still known to be late."""
 
 
 @dataclass(slots=True)
 class Item:
-    """One item. `generated` holds the model's words with the audio bytes received by then; `heard_ms` is None
-    until known.
-    """
+    """One item. `generated` holds the model's words so far; `heard_ms` is None until known."""
 
     item_id: str
     kind: str = "message"
@@ -32,7 +32,7 @@ class Item:
     text: str = ""
     response_id: str = ""
     call_id: str = ""
-    generated: list[tuple[str, int]] = field(default_factory=list)
+    generated: str = ""
     received_bytes: int = 0
     heard_ms: int | None = None
     cut: bool = False
@@ -40,14 +40,13 @@ class Item:
 
     def said(self) -> str:
         """All words the model generated for it."""
-        return "".join(text for text, _ in self.generated) or self.text
+        return self.generated or self.text
 
     def heard(self, bytes_per_ms: int, so_far_ms: int | None = None) -> str:
         """The words the caller heard: cut at a word, where the ledger says.
 
-        Text and sound of a delta carry no common clock. The bytes received when a piece of text came tie the
-        two together; between two such points (and to the end of the sound) text is spread evenly. `so_far_ms`
-        is what was heard of one that still plays.
+        Text and sound of a delta carry no common clock, and come at no fixed distance from each other: the
+        text is spread evenly over the sound. `so_far_ms` is what was heard of one that still plays.
         """
         said = self.said()
         heard_ms = self.heard_ms if self.cut else so_far_ms
@@ -84,7 +83,13 @@ class Conversation:
         item_id = self._aliases.get(item_id, item_id)
         item = self.items.get(item_id)
         if item is None:
-            item = self.items[item_id] = Item(item_id, role="assistant", response_id=response_id)
+            item = self._enter(Item(item_id, role="assistant", response_id=response_id))
+        return item
+
+    def _enter(self, item: Item) -> Item:
+        self.items[item.item_id] = item
+        if len(self.items) > REMEMBERED:
+            del self.items[next(iter(self.items))]
         return item
 
     def added(self, event: ItemAdded) -> None:
@@ -94,9 +99,7 @@ class Conversation:
 
     def created(self, role: str, text: str) -> Item:
         """An item of ours that goes into the conversation now."""
-        item_id = self.new_id()
-        item = self.items[item_id] = Item(item_id, role=role, text=text)
-        return item
+        return self._enter(Item(self.new_id(), role=role, text=text))
 
     def sounding(self, say_id: str, sound: Sound) -> None:
         """A sound of ours is queued: its words will be a model message, here, as far as they are heard."""
@@ -180,7 +183,7 @@ class Conversation:
 
     def words(self, event: TextDelta) -> None:
         item = self.item(event.item_id, event.response_id)
-        item.generated.append((event.text, item.received_bytes))
+        item.generated += event.text
 
     def unheard(self, response_id: str, least_bytes: int = 1) -> list[Item]:
         """Items of a muted response that have sound (`least_bytes` of it) of which nothing was ever heard."""
