@@ -1,4 +1,4 @@
-"""A call that lasts an hour and more: what is remembered of it is bounded, and the newest of it is what counts."""
+"""A call that lasts for hours: what is remembered of it is bounded, and the newest of it is what counts."""
 
 from __future__ import annotations
 
