@@ -333,3 +333,8 @@ def test_the_servers_cpu_is_found_by_its_port() -> None:
     assert cpu_s([os.getpid()]) > 0
     assert cpu_s([]) == 0.0
     assert machine_cpu_s() > cpu_s([os.getpid()])
+
+
+def test_where_not_one_call_came_about_the_bench_is_not_to_blame() -> None:
+    step = Step(1, 0, callers=Generator(late_p99_ms=50.0), others_cpu=1.0, refused={"nobody is there": 1})
+    assert judged(step, 20.0) == Verdict(False, "1 of 1 calls missing: nobody is there", "server")

@@ -82,6 +82,8 @@ def judged(step: Step, limit_ms: float) -> Verdict:
     complaint = _complaint(step, limit_ms)
     if complaint is None:
         return Verdict(True, "held" if excuse is None else f"held, although {excuse}")
+    if not step.live:  # that no call came about at all is nobody's lateness
+        return Verdict(False, complaint, "server")
     if busy is not None:
         return Verdict(False, f"the machine is busy: {busy}", "machine")
     if late is not None:
