@@ -55,6 +55,7 @@ class Ear:
         "_loud_from_ms",
         "_most_bytes",
         "_next_at_ms",
+        "_sounds_loud",
         "_voice_ended_ms",
         "_voice_ms",
         "last_ms",
@@ -72,6 +73,7 @@ class Ear:
         self.last_ms = 0
         self.loud = False
         """Whether the frames that come now may hold a voice, and it is one to be heard."""
+        self._sounds_loud = False
         self._loud_from_ms = 0
         self._voice_ms = 0
         self._voice_ended_ms = -PAUSE_MS
@@ -106,21 +108,23 @@ class Ear:
 
     def voice(self, loud: bool, now_ms: int) -> None:
         """From here on frames may hold a voice, or do not."""
-        if loud and not self.loud and not self.muted:
-            if now_ms - self._voice_ended_ms >= PAUSE_MS:
-                self._voice_ms = 0
-            self._loud_from_ms = now_ms
-            self.loud = True
-        elif self.loud and not loud:
-            self._voice_ms, self._voice_ended_ms = self.voice_ms, self.last_ms
-            self._keeps_a_voice = self.keeps_a_voice
-            self.loud = False
+        self._sounds_loud = loud
+        self._heed(loud and not self.muted, now_ms)
 
     def mute(self, on: bool, now_ms: int) -> None:
         """While muted the caller is not heard, and what they say is no voice."""
-        if on:
-            self.voice(False, now_ms)
+        self._heed(self._sounds_loud and not on, now_ms)
         self.muted = on
+
+    def _heed(self, loud: bool, now_ms: int) -> None:
+        if loud and not self.loud:
+            if now_ms - self._voice_ended_ms >= PAUSE_MS:
+                self._voice_ms = 0
+            self._loud_from_ms = now_ms
+        elif self.loud and not loud:
+            self._voice_ms, self._voice_ended_ms = self.voice_ms, self.last_ms
+            self._keeps_a_voice = self.keeps_a_voice
+        self.loud = loud
 
     @property
     def voice_ms(self) -> int:

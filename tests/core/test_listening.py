@@ -136,3 +136,14 @@ def test_running_words_are_told_as_they_come_if_somebody_asked_for_them(live_cal
     assert call.at(30, m.TextDelta("r1", "A", 0, "day.")) == [], "it is muted"
     assert call.at(40, m.TextDelta("s1", "S", 0, "Summary")) == [], "it is not for the caller"
     assert live_call().at(10, m.TextDelta("r1", "A", 0, "Good ")) == []
+
+
+def test_who_is_unmuted_in_the_middle_of_a_word_has_a_voice_again(live_call: Any) -> None:
+    call = live_call()
+    call.call.receive(m.CallerVoice(True), 0)
+    call.call.receive(m.Mute(True), 100)
+    assert not call.call.ear.loud
+    call.call.receive(m.Mute(False), 200)
+    assert call.call.ear.loud
+    call.call.receive(m.CallerVoice(False), 300)
+    assert not call.call.ear.loud
