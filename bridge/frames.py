@@ -3,8 +3,7 @@
 One :class:`FrameCodec` serves one connection on either side, from the end of the opening handshake. Its owner
 writes what it asks for, and closes the transport when it says that the peer's stream of frames is over::
 
-    message = codec.whole(data)            # the quick way, for nearly every read
-    messages = [message] if message is not None else codec.receive(data)
+    messages = codec.receive(data)
     if codec.replies:                      # pongs, due before anything else
         transport.write(codec.take_replies())
     ...                                    # deliver the messages
@@ -39,7 +38,10 @@ _FIN: Final = 0x80
 _RESERVED_BITS: Final = 0x70
 _MASKED: Final = 0x80
 _WHOLE_TEXT: Final = _FIN | TEXT
-_MASKED_16: Final = _MASKED | 126
+# The first two bytes of a whole text frame whose length takes the next two, as a number.
+_TEXT_16: Final = _WHOLE_TEXT << 8 | 126
+_MASKED_TEXT_16: Final = _TEXT_16 | _MASKED
+_NEVER: Final = -1
 
 NORMAL, PROTOCOL_ERROR, NO_STATUS, ABNORMAL = 1000, 1002, 1005, 1006
 INVALID_PAYLOAD, TOO_BIG, INTERNAL_ERROR = 1007, 1009, 1011
@@ -47,7 +49,9 @@ INVALID_PAYLOAD, TOO_BIG, INTERNAL_ERROR = 1007, 1009, 1011
 _MAX_CONTROL_BYTES: Final = 125
 _HEAD_16: Final = Struct("!BBH").pack
 _HEAD_64: Final = Struct("!BBQ").pack
-_READ_HEAD_16: Final = Struct("!BBH").unpack_from
+_TEXT_HEAD_16: Final = Struct("!HH").pack
+read_text_head: Callable[[bytes, int], tuple[int, int]] = Struct("!HH").unpack_from
+"""The first two bytes of a frame and the next two, as numbers; ``struct.error`` where there are no four."""
 
 _mask_keys: list[bytes] = []
 """Unused masking keys. All clients of the process share it, threads too: ``list.pop`` is atomic."""
@@ -88,17 +92,25 @@ class FrameCodec:
     """
 
     __slots__ = (
-        "_fresh", "_head_16_bytes", "_held", "_max_size_bytes", "_message", "_needed_bytes", "_second",
-        "_server", "_utf8", "close_code", "close_reason", "ended", "failed", "farewell", "replies",
+        "_held", "_max_size_bytes", "_message", "_needed_bytes", "_sent_head", "_server", "_text_head",
+        "_text_head_bytes", "_utf8", "_whole_head", "close_code", "close_reason", "ended", "failed",
+        "farewell", "replies",
     )  # fmt: skip
 
     def __init__(self, *, server: bool, max_size_bytes: int) -> None:
         self._server = server
-        # Of a frame whose length takes two bytes: the second byte, and how long the header is.
-        self._second, self._head_16_bytes = (_MASKED_16, 8) if server else (126, 4)
         self._max_size_bytes = max_size_bytes
-        # True between whole messages, when a read can be taken as it comes. Most reads find it so.
-        self._fresh = True
+        # Nearly every frame of a call is a whole text of 126 bytes to 64 KiB: how its header begins when it
+        # comes and when it goes, and how long the header of one that comes is.
+        self._text_head, self._sent_head = _TEXT_16, _MASKED_TEXT_16
+        self._text_head_bytes = 4
+        if server:
+            self._text_head, self._sent_head = self._sent_head, self._text_head
+            self._text_head_bytes = 8
+        if max_size_bytes < 65535:
+            self._text_head = _NEVER
+        # The same, and no header's beginning in the middle of a message and after the end.
+        self._whole_head = self._text_head
         self._held: bytearray | None = None  # the beginning of a frame that is not complete
         self._needed_bytes = 0  # how much of it there must be before another look is worth it
         self._message: bytearray | None = None  # the fragments of a message so far
@@ -112,29 +124,6 @@ class FrameCodec:
         self.farewell = b""
 
     # Receiving
-
-    def whole(self, data: bytes) -> str | None:
-        """The message, where these bytes are exactly one text frame of less than 64 KiB: nearly every read of
-        a call. None where they are anything else; then `receive` is to be asked. Never raises.
-        """
-        size_bytes = len(data)
-        if size_bytes < 8 or not self._fresh:
-            return None
-        first, second, length = _READ_HEAD_16(data)
-        head_bytes = self._head_16_bytes
-        if second != self._second:  # no length of two bytes; of one, perhaps
-            head_bytes -= 2
-            length = second - self._second + 126
-            if length > 125:
-                return None
-        if first != _WHOLE_TEXT or length + head_bytes != size_bytes or length > self._max_size_bytes:
-            return None
-        try:
-            if self._server:
-                return apply_mask(data[head_bytes:], data[head_bytes - 4 : head_bytes]).decode()
-            return data[head_bytes:].decode()
-        except UnicodeDecodeError:
-            return None
 
     def receive(self, data: bytes) -> list[Message]:
         """The messages that ``data`` completes, in order; ``[]`` when there are none. Never raises."""
@@ -150,6 +139,16 @@ class FrameCodec:
         at = 0
         try:
             while not self.ended:
+                if len(data) - at >= 8 and self._message is None:  # the quick way
+                    head, length = read_text_head(data, at)
+                    start = at + self._text_head_bytes
+                    if head == self._text_head and start + length <= len(data):
+                        at = start + length
+                        payload = data[start:at]
+                        if self._server:
+                            payload = apply_mask(payload, data[start - 4 : start])
+                        messages.append(payload.decode())
+                        continue
                 header_bytes, frame_bytes = self._measure(data, at)
                 if len(data) - at < frame_bytes:
                     if at < len(data):
@@ -165,7 +164,8 @@ class FrameCodec:
             self._fail(broken.code, broken.reason)
         except UnicodeDecodeError as error:
             self._fail(INVALID_PAYLOAD, error.reason)
-        self._fresh = self._held is None and self._message is None and not self.ended
+        fresh = self._held is None and self._message is None and not self.ended
+        self._whole_head = self._text_head if fresh else _NEVER
         return messages
 
     def _measure(self, data: bytes, at: int) -> tuple[int, int]:
@@ -246,17 +246,17 @@ class FrameCodec:
         # RFC 6455, 5.5.1: "When sending a Close frame in response, the endpoint typically echos the status
         # code it received." A message that was still in fragments is forgotten: its sender gave it up.
         self.farewell = self._frame(CLOSE, payload)
-        self._end()
+        self._stop()
 
     def _fail(self, code: int, reason: str) -> None:
         self.failed = True
         self.close_code, self.close_reason = code, reason
         self.farewell = self.encode_close(code, reason)
-        self._end()
+        self._stop()
 
-    def _end(self) -> None:
+    def _stop(self) -> None:
         self.ended = True
-        self._fresh = False
+        self._whole_head = _NEVER
         self._held = self._message = self._utf8 = None
 
     # Sending
@@ -270,16 +270,17 @@ class FrameCodec:
             return self._frame(BINARY, message)
         payload = message.encode()
         length = len(payload)
-        if not 126 <= length < 65536:
+        if length < 126 or length > 65535:
             return self._frame(TEXT, payload)
         # As _frame does it, for nearly every message of a call.
+        head = _TEXT_HEAD_16(self._sent_head, length)
         if self._server:
-            return _HEAD_16(_WHOLE_TEXT, 126, length) + payload
+            return head + payload
         try:
             key = _mask_keys.pop()
         except IndexError:
             key = _more_mask_keys()
-        return _HEAD_16(_WHOLE_TEXT, _MASKED_16, length) + key + apply_mask(payload, key)
+        return head + key + apply_mask(payload, key)
 
     def encode_ping(self) -> bytes:
         """A ping without payload: any byte that comes back is proof of life, so nothing has to be matched."""

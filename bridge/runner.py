@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, get_args
@@ -94,6 +94,8 @@ class Runner:
     ) -> None:
         self.call = call
         self.carrier = carrier
+        self._ear = call.ear
+        self._parse = carrier.parse
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._vendor = vendor
         self._dial = dial
@@ -107,13 +109,12 @@ class Runner:
         self._stream = 0
         self._carrier_open = False
         self._upstreams: dict[int, _UpstreamLeg] = {}
-        self._feeding = False
+        self._feeding = False  # the gate is closed: something passes, or the call is over
         self._pending: list[_Fed] = []
         self._timer: asyncio.TimerHandle | None = None
         self._armed_ms: int | None = None
         self._over = False
         self._loud = False
-        self._glances = -1
         self._gate_s = self._born_s
         self._close_code = NORMAL
         self._parting: asyncio.Task[None] | None = None
@@ -140,10 +141,10 @@ class Runner:
             former.close()
             self._stream += 1
             self.carrier = type(self.carrier)()
-        frame_came = partial(self._take, "carrier", self.carrier.parse, self._stream)
+        self._parse = self.carrier.parse
         for frame in frames:
-            frame_came(frame)
-        socket.start(frame_came, self._carrier_closed)
+            self._hear(frame)
+        socket.start(self._hear, self._carrier_closed)
 
     def _carrier_closed(self, code: int, reason: str) -> None:
         self._carrier_open = False
@@ -165,12 +166,46 @@ class Runner:
             self._close_carrier()  # the apology of a broken call may still be playing
         self._take("", None, 0, event)
 
-    def _take(self, door: str, parse: _Parse | None, epoch: int, what: Any) -> None:  # noqa: C901  see below
-        """The gate itself, in one function: a frame of the caller's passes fifty times a second, and what
-        that costs is mostly the number of calls on its way.
+    def _hear(self, frame: str | bytes) -> None:
+        """A frame of the carrier's. Fifty times a second it is the caller's sound, which goes upstream as it
+        is: the gate at its widest, in one function, for a frame costs by the steps on its way. It need not be
+        closed: the one write is the last thing to happen. Everything else takes the usual way.
         """
+        if self._feeding:
+            self._take("carrier", self._parse, self._stream, frame)
+            return
+        event: m.Event | None
+        try:
+            event = self._parse(frame)
+            if type(event) is CallerAudio and (
+                self._ear.frames % GLANCE or is_loud(event.audio) is self._loud
+            ):
+                now_ms = int((self._time() - self._born_s) * 1000)
+                if now_ms < self._last_ms:
+                    now_ms = self._last_ms
+                else:
+                    self._last_ms = now_ms
+                if self.tap is not None:
+                    self.tap(event)
+                if self._recorder is not None:
+                    self._recorder.came(now_ms, "carrier", frame, self._stream)
+                actions = self._ear.hear(event, now_ms)
+                if len(actions) == 1:
+                    self._append(actions[0], now_ms)
+                else:
+                    self._carry_out(actions, now_ms)
+                return
+        except ProtocolError as error:
+            event = m.FrameRefused("carrier", str(error))
+        except Exception as error:  # noqa: BLE001  as in _take
+            self._broken(error)
+            return
+        self._take("carrier", lambda _frame: event, self._stream, frame)
+
+    def _take(self, door: str, parse: _Parse | None, epoch: int, what: Any) -> None:  # noqa: C901  see below
+        """The gate itself, in one function: what it costs is mostly the number of calls on the way."""
         pending, recorder = self._pending, self._recorder
-        if self._feeding or self._over:
+        if self._feeding:
             if not self._over:
                 pending.append((door, parse, epoch, what))
             return
@@ -190,8 +225,7 @@ class Runner:
                     except ProtocolError as error:
                         event = m.FrameRefused(door, str(error))
                     if type(event) is CallerAudio:
-                        self._glances = glance = (self._glances + 1) % GLANCE
-                        if not glance and is_loud(event.audio) is not self._loud:
+                        if not self._ear.frames % GLANCE and is_loud(event.audio) is not self._loud:
                             self._feed_voice(now_ms)
                         if self.tap is not None:
                             self.tap(event)
@@ -206,7 +240,7 @@ class Runner:
         except Exception as error:  # noqa: BLE001  a bug of ours ends this one call, never the process
             self._broken(error)
         finally:
-            self._feeding = False
+            self._feeding = self._over
         if self.call.deadline_ms != self._armed_ms:
             self._arm()
 
@@ -218,6 +252,17 @@ class Runner:
             self._recorder.happened(now_ms, voice)
         for action in self.call.receive(voice, now_ms):
             _CARRY_OUT.get(type(action), _do)(self, action, now_ms)
+
+    def _carry_out(self, actions: Iterable[m.Action], now_ms: int) -> None:
+        """All of them, and then what came meanwhile."""
+        self._feeding = True
+        try:
+            for action in actions:
+                _CARRY_OUT.get(type(action), _do)(self, action, now_ms)
+        finally:
+            self._feeding = self._over
+        if self._pending:
+            self._take(*self._pending.pop(0))
 
     def _to_carrier(self, action: m.CarrierCommand, now_ms: int) -> None:
         frame = self.carrier.write(action)
@@ -361,7 +406,7 @@ class Runner:
 
     def _finish(self) -> None:
         """The core has said its last word."""
-        self._over = True
+        self._over = self._feeding = True
         self._pending.clear()
         self._arm()
         for epoch in list(self._upstreams):

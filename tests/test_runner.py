@@ -14,6 +14,7 @@ import pytest
 from bridge.carriers import Twilio
 from bridge.core import messages as m
 from bridge.core.call import Call
+from bridge.core.ear import Ear
 from bridge.doubles.carrier_frames import CarrierFrames
 from bridge.frames import Message
 from bridge.runner import BACKLOG_MS, OUTBOX_BYTES, Runner
@@ -222,6 +223,7 @@ def test_a_frame_is_read_when_its_turn_has_come() -> None:
 
         class Script:
             config = m.CallConfig()
+            ear = Ear(config)
             deadline_ms = None
 
             def receive(self, event: m.Event, _now_ms: int) -> list[m.Action]:
@@ -283,6 +285,7 @@ def test_the_clock_never_runs_backwards_and_never_short_of_a_deadline() -> None:
 
         class Script:
             config = m.CallConfig()
+            ear = Ear(config)
             deadline_ms: int | None = 333
 
             def receive(self, event: m.Event, now_ms: int) -> list[m.Action]:

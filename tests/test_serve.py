@@ -381,7 +381,7 @@ def test_a_carrier_that_sends_nonsense(run: Run, caplog: pytest.LogCaptureFixtur
             await connection.send(carrier.frames.media(b"\x10" * 160, 100))
             runner = house.exchange.runner(carrier.frames.call_sid)
             assert runner is not None
-            await within(1, lambda: runner.call.stats.frames_in)
+            await within(1, lambda: runner.call.ear.frames)
             assert runner.call.phase is m.Phase.LIVE
             assert runner.call.stats.frames_refused == counted(REFUSED_OF_THE_CARRIER)
             await connection.send(carrier.frames.stop())

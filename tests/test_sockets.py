@@ -8,6 +8,8 @@ import socket
 from collections.abc import Awaitable, Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bridge.frames import FrameCodec, Message
 from bridge.sockets import Limits, StreamSocket, bound_kernel
@@ -127,6 +129,45 @@ async def test_frames_come_by_callback_and_writes_go_out_at_once() -> None:
     assert bench.went() == ["four", b"\x05"]
     bench.drop()
     assert bench.socket.outbox_bytes == 0
+
+
+@pytest.mark.parametrize("server", [True, False])
+@given(
+    frames=st.lists(
+        st.one_of(
+            st.sampled_from((2, 125, 126, 300, 4_096, 4_097)).map(lambda size: "x" * size),
+            st.just("\N{BELL SYMBOL}" * 100),
+            st.just(b"y" * 200),
+        ),
+        max_size=4,
+    ),
+    broken=st.tuples(st.integers(0, 700), st.sampled_from((0, 0, 0, 0x01, 0x80, 0xFF))),
+    whole_reads=st.booleans(),
+)
+@settings(max_examples=200, deadline=None)
+def test_a_socket_hears_what_its_codec_reads(
+    server: bool, frames: list[Message], broken: tuple[int, int], whole_reads: bool
+) -> None:
+    """Most reads are one whole frame and are taken by a way of their own: not to be seen from outside."""
+
+    async def main() -> None:
+        bench = Bench(server=server)
+        codec = FrameCodec(server=server, max_size_bytes=TIGHT.max_size_bytes)
+        raw = [bytearray(bench.peer.encode(frame)) for frame in frames]
+        at, flip = broken
+        if raw and at < len(raw[-1]):
+            raw[-1][at] ^= flip
+        reads = [bytes(one) for one in raw] if whole_reads else [b"".join(raw)]
+        expected: list[Message] = []
+        for data in reads:
+            expected += codec.receive(data)
+            bench.socket.data_received(data)
+        assert bench.owner.heard == expected
+        assert bench.socket.ended == codec.ended
+        assert [code for code, _ in bench.owner.ends] == [codec.close_code] * codec.ended
+        bench.drop()
+
+    asyncio.run(main())
 
 
 @on_loop

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_PADDINGS: Final = ("==", "=")
 _IN_ALPHABET: Final = bytes(letter if letter in _ALPHABET else ord("!") for letter in range(256))
 
 
@@ -74,5 +75,5 @@ def clean_size_bytes(base64_text: str) -> int:
     end = base64_text.encode().translate(_IN_ALPHABET).find(b"!")
     if end < 0:
         return characters // 4 * 3
-    padding = characters - end
-    return characters // 4 * 3 - padding if padding < 3 and base64_text.endswith("=" * padding) else -1
+    tail = base64_text[end:]
+    return characters // 4 * 3 - len(tail) if tail in _PADDINGS else -1

@@ -77,10 +77,7 @@ class Call:
         if self.phase is Phase.ENDED:
             return []
         if type(event) is CallerAudio:  # fifty times a second: up as it is, or kept until somebody listens
-            stats = self.stats
-            stats.frames_in += 1
-            stats.bytes_in += event.size_bytes
-            return self.ear.hear(event, now_ms, self.up.epoch)
+            return [*self.ear.hear(event, now_ms)]
         epoch = getattr(event, "epoch", 0)
         if epoch:
             self._upstream_event(event, epoch, now_ms)
@@ -210,9 +207,14 @@ class Call:
         if self.phase is Phase.ENDED:
             self.deadline_ms = None
             return
-        self.set_timer("owed", self.speaking.owed.deadline_ms)
-        due_ms = min(self.timers.values(), default=None)
-        line_ms = self.speaking.line.deadline_ms
+        timers, speaking = self.timers, self.speaking
+        owed_ms = speaking.owed.deadline_ms
+        if owed_ms is not None:
+            timers["owed"] = owed_ms
+        elif "owed" in timers:
+            del timers["owed"]
+        due_ms = min(timers.values(), default=None)
+        line_ms = speaking.line.deadline_ms
         self.deadline_ms = line_ms if due_ms is None else due_ms if line_ms is None else min(due_ms, line_ms)
 
 

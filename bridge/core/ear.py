@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from .messages import Action, AppendAudio, CallConfig, CallerAudio
+from .kept import Kept
+from .messages import AppendAudio, CallConfig, CallerAudio
 
 GAP_MS = 60
 """Timestamps jitter by a few ms (captures); from three missing frames on it is a gap."""
@@ -48,16 +49,19 @@ class Ear:
     """
 
     __slots__ = (
+        "_at_ms",
         "_bytes_per_ms",
         "_dropped",
+        "_epoch",
         "_held",
         "_keeps_a_voice",
         "_loud_from_ms",
         "_most_bytes",
-        "_next_at_ms",
         "_sounds_loud",
+        "_too_many_bytes",
         "_voice_ended_ms",
         "_voice_ms",
+        "frames",
         "last_ms",
         "loud",
         "muted",
@@ -67,7 +71,11 @@ class Ear:
     def __init__(self, config: CallConfig) -> None:
         self._bytes_per_ms = config.bytes_per_ms
         self._most_bytes = config.kept_audio_ms * config.bytes_per_ms
+        self._too_many_bytes = self._most_bytes + SLACK_MS * config.bytes_per_ms
+        self.frames = 0
+        """How many have come."""
         self.open = False
+        self._epoch = 0
         self.muted = False
         self._dropped = 0
         self.last_ms = 0
@@ -77,32 +85,38 @@ class Ear:
         self._loud_from_ms = 0
         self._voice_ms = 0
         self._voice_ended_ms = -PAUSE_MS
-        self._next_at_ms = _NOT_BEGUN
+        self._at_ms = _NOT_BEGUN  # the newest frame's timestamp
         # While open what was sent of an utterance that is not answered; else what is to be sent.
-        self._held: list[AppendAudio] = []
+        self._held = Kept()
         self._keeps_a_voice = False
 
-    def hear(self, event: CallerAudio, now_ms: int, epoch: int) -> list[Action]:
+    def hear(self, event: CallerAudio, now_ms: int) -> list[AppendAudio]:
         """One frame came. Returns what goes up for it: mostly the frame itself, and nothing while the ear is
         closed.
         """
         self.last_ms = now_ms
-        size_bytes, at_ms = event.size_bytes, event.at_ms
-        gap_ms = at_ms - self._next_at_ms
-        self._next_at_ms = at_ms + size_bytes // self._bytes_per_ms
-        append = AppendAudio(silence(size_bytes) if self.muted else event.audio, size_bytes, epoch)
+        self.frames += 1
+        audio, size_bytes, at_ms = event.audio, event.size_bytes, event.at_ms
+        step_ms = at_ms - self._at_ms
+        self._at_ms = at_ms
+        if self.muted:
+            audio = silence(size_bytes)
         held = self._held
-        if self.loud or held or not self.open:
-            held.append(append)
-            if len(held) * size_bytes > self._most_bytes + SLACK_MS * self._bytes_per_ms:
+        if self.loud or held.size_bytes or not self.open:
+            held.add(audio, size_bytes)
+            if held.size_bytes > self._too_many_bytes:
                 self._drop_oldest()
             if not self.open:
                 return []
             if not self.loud:
                 self._forget(now_ms)
+        append = AppendAudio(audio, size_bytes, self._epoch)
+        if step_ms < GAP_MS:  # the usual case, known without a division
+            return [append]
+        gap_ms = step_ms - size_bytes // self._bytes_per_ms
         if gap_ms < GAP_MS:
             return [append]
-        return [self.padding(min(gap_ms, MOST_PADDED_MS), epoch), append]
+        return [self.padding(min(gap_ms, MOST_PADDED_MS), self._epoch), append]
 
     # --- a voice, as far as one can tell
 
@@ -148,14 +162,14 @@ class Ear:
     @property
     def keeps_a_voice(self) -> bool:
         """Whether an utterance is among what is kept."""
-        loud = self.loud and bool(self._held) and self.voice_ms >= VOICE_MS
+        loud = self.loud and self._held.size_bytes > 0 and self.voice_ms >= VOICE_MS
         return not self.muted and (self._keeps_a_voice or loud)
 
     # --- who listens
 
     def restart(self, now_ms: int) -> None:
         """Frames come from another stream now, with a clock of its own."""
-        self._next_at_ms, self.last_ms = _NOT_BEGUN, now_ms
+        self._at_ms, self.last_ms = _NOT_BEGUN, now_ms
 
     def answered(self) -> None:
         """What the caller said last has been answered, or is known in words: it need not be heard again."""
@@ -177,13 +191,14 @@ class Ear:
 
     def unkeep(self, epoch: int) -> list[AppendAudio]:
         """Somebody listens (again): opens the ear and returns what was kept, oldest first."""
+        self._epoch = epoch
         if self.open:
             return []
         self._drop_oldest()
         self.open = True
         kept = [
-            AppendAudio(silence(frame.size_bytes) if self.muted else frame.audio, frame.size_bytes, epoch)
-            for frame in self._held
+            AppendAudio(silence(size_bytes) if self.muted else audio, size_bytes, epoch)
+            for audio, size_bytes in self._held
         ]
         self._let_go()
         return kept
@@ -195,19 +210,13 @@ class Ear:
             self._let_go()
 
     def _drop_oldest(self) -> None:
-        """What is held too long, at once: a list that loses its head with each frame is moved fifty times a
-        second.
-        """
-        held, held_bytes, many = self._held, sum(frame.size_bytes for frame in self._held), 0
-        while held_bytes > self._most_bytes:
-            held_bytes -= held[many].size_bytes
-            many += 1
-        del held[:many]
+        """What is held too long, some at once."""
+        many = self._held.drop(self._most_bytes)
         if not self.open:
             self._dropped += many
 
     def _let_go(self) -> None:
-        self._held = []
+        self._held.clear()
         self._keeps_a_voice = False
 
     # --- silence where the carrier sent none
@@ -221,5 +230,5 @@ class Ear:
         """Frames stopped in the middle of speech: silence that lets the turn end. Frames that come after all
         are not padded for the same time again.
         """
-        self._next_at_ms += STALL_PADDING_MS
+        self._at_ms += STALL_PADDING_MS
         return self.padding(STALL_PADDING_MS, epoch)

@@ -140,6 +140,7 @@ def end(call: Call, reason: Reason, now_ms: int, detail: str = "") -> None:
     call.timers.clear()
     call.speaking.line.deadline_ms = None
     call.stats.ended_ms = now_ms
+    call.stats.frames_in = call.ear.frames
     call.stats.frames_dropped += call.ear.dropped()
     for session in (call.up, call.spare):
         if session is not None and session.state not in (Leg.NONE, Leg.CLOSED):

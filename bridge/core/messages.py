@@ -26,7 +26,7 @@ read back.
 from __future__ import annotations
 
 import enum
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, final
 
 import msgspec
 
@@ -402,6 +402,7 @@ class ConfigureSession(Message, frozen=True, gc=False):
     epoch: int = 1
 
 
+@final
 class AppendAudio(Message, frozen=True, gc=False):
     audio: str
     size_bytes: int

@@ -159,11 +159,11 @@ def unheard(call: Call, now_ms: int) -> None:
 
 def watch_echoes(call: Call) -> None:
     """Whenever the carrier has something to play, and may say that it did."""
-    due_ms = echoes_due_ms(call)
-    if due_ms is None:
-        call.timers.pop("echo", None)
-    elif "echo" not in call.timers:
-        call.timers["echo"] = due_ms
+    timers = call.timers
+    if not call.speaking.line.ledger.awaits_echo:
+        timers.pop("echo", None)
+    elif "echo" not in timers and (due_ms := echoes_due_ms(call)) is not None:
+        timers["echo"] = due_ms
 
 
 def echoes_due_ms(call: Call) -> int | None:

@@ -293,6 +293,11 @@ class Ledger:
         return -int(-self._due_ms(self.sent) // 1)
 
     @property
+    def awaits_echo(self) -> bool:
+        """Whether a mark is on its way."""
+        return self.marks and bool(self._marks)
+
+    @property
     def echo_due_ms(self) -> int | None:
         """When the next echo could come at the soonest; None where none is awaited."""
         return int(self._first_due()) if self._marks and self.marks else None

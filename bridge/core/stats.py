@@ -21,7 +21,7 @@ class BargeIn(msgspec.Struct, gc=False):
 @dataclass(slots=True)
 class Stats:
     """Everything `call.summary` says. Times are since the call was accepted; None where it never came to
-    that. No Struct: two of these fields are written with each frame, and a Struct is slow to write to.
+    that. No Struct: these fields are written while the call lasts, and a Struct is slow to write to.
     """
 
     started_ms: int | None = None
@@ -34,7 +34,7 @@ class Stats:
     barge_ins: list[BargeIn] = field(default_factory=list)
     turn_latencies_ms: list[int] = field(default_factory=list)
     frames_in: int = 0
-    bytes_in: int = 0
+    """Of the caller's; known when the call is over."""
     bytes_out: int = 0
     late_bytes: int = 0
     """Model audio of a response already cut, dropped before the caller could hear it."""

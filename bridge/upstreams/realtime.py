@@ -17,6 +17,7 @@ import msgspec
 
 from bridge.codecs import clean_size_bytes
 from bridge.core import messages as m
+from bridge.core.messages import AppendAudio
 from bridge.errors import UpstreamError
 
 from . import client_events
@@ -330,9 +331,9 @@ class Realtime:
     # --- what goes out -----------------------------------------------------------------------------------
 
     def write(self, command: m.UpstreamCommand) -> str:
+        if type(command) is AppendAudio:  # fifty times a second
+            return f'{{"type":"input_audio_buffer.append","audio":"{command.audio}"}}'
         match command:
-            case m.AppendAudio():
-                return f'{{"type":"input_audio_buffer.append","audio":"{command.audio}"}}'
             case m.TruncateItem(item_id, part, heard_ms):
                 cut = {"item_id": item_id, "content_index": part, "audio_end_ms": heard_ms}
                 return client_event("conversation.item.truncate", f"truncate:{item_id}", **cut)

@@ -92,7 +92,7 @@ def test_five_seconds_of_the_caller_are_kept_and_the_oldest_go_first() -> None:
     call.at(0, STARTED)
     for number in range(300):
         call.at(20 * number, frame(number))
-    assert call.call.stats.frames_in == 300
+    assert call.call.ear.frames == 300
     [_, probe, began, *kept] = call.speaks(6_000, *CONFIGURED, m.Admitted())
     assert (probe, began) == (PROBE, m.CallBegan())
     assert kept == [m.AppendAudio(f"frame {number}", 160) for number in range(50, 300)]
