@@ -92,9 +92,9 @@ class FrameCodec:
     """
 
     __slots__ = (
-        "_held", "_max_size_bytes", "_message", "_needed_bytes", "_sent_head", "_server", "_text_head",
-        "_text_head_bytes", "_utf8", "_whole_head", "close_code", "close_reason", "ended", "failed",
-        "farewell", "replies",
+        "_held", "_mask_bit", "_max_size_bytes", "_message", "_needed_bytes", "_sent_head", "_server",
+        "_short_head_bytes", "_text_head", "_text_head_bytes", "_utf8", "_whole_head", "close_code",
+        "close_reason", "ended", "failed", "farewell", "replies",
     )  # fmt: skip
 
     def __init__(self, *, server: bool, max_size_bytes: int) -> None:
@@ -103,10 +103,11 @@ class FrameCodec:
         # Nearly every frame of a call is a whole text of 126 bytes to 64 KiB: how its header begins when it
         # comes and when it goes, and how long the header of one that comes is.
         self._text_head, self._sent_head = _TEXT_16, _MASKED_TEXT_16
-        self._text_head_bytes = 4
+        self._mask_bit, self._short_head_bytes = 0, 2
         if server:
             self._text_head, self._sent_head = self._sent_head, self._text_head
-            self._text_head_bytes = 8
+            self._mask_bit, self._short_head_bytes = _MASKED, 6
+        self._text_head_bytes = self._short_head_bytes + 2
         if max_size_bytes < 65535:
             self._text_head = _NEVER
         # The same, and no header's beginning in the middle of a message and after the end.
@@ -139,16 +140,14 @@ class FrameCodec:
         at = 0
         try:
             while not self.ended:
-                if len(data) - at >= 8 and self._message is None:  # the quick way
-                    head, length = read_text_head(data, at)
-                    start = at + self._text_head_bytes
-                    if head == self._text_head and start + length <= len(data):
-                        at = start + length
-                        payload = data[start:at]
-                        if self._server:
-                            payload = apply_mask(payload, data[start - 4 : start])
-                        messages.append(payload.decode())
-                        continue
+                start, end = self._whole_text(data, at)
+                if end:
+                    payload = data[start:end]
+                    if self._server:
+                        payload = apply_mask(payload, data[start - 4 : start])
+                    messages.append(payload.decode())
+                    at = end
+                    continue
                 header_bytes, frame_bytes = self._measure(data, at)
                 if len(data) - at < frame_bytes:
                     if at < len(data):
@@ -167,6 +166,23 @@ class FrameCodec:
         fresh = self._held is None and self._message is None and not self.ended
         self._whole_head = self._text_head if fresh else _NEVER
         return messages
+
+    def _whole_text(self, data: bytes, at: int) -> tuple[int, int]:
+        """Where the payload of the frame at ``at`` begins and ends, if it is what nearly every frame is: a
+        whole text of less than 64 KiB, and all of it there. Zeros for any other, good or bad.
+        """
+        if len(data) - at < 8 or data[at] != _WHOLE_TEXT or self._message is not None:
+            return 0, 0
+        start = at + self._short_head_bytes
+        length = data[at + 1] - self._mask_bit
+        if length == 126:
+            start += 2
+            length = data[at + 2] << 8 | data[at + 3]
+        elif not 0 <= length < 126:
+            return 0, 0
+        if length > self._max_size_bytes or start + length > len(data):
+            return 0, 0
+        return start, start + length
 
     def _measure(self, data: bytes, at: int) -> tuple[int, int]:
         """The length in bytes of the header and of the whole frame; while unknown, more than what is there.
