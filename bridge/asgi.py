@@ -59,16 +59,17 @@ class AsgiSocket:
         elif first:
             self._run(self._read())
 
-    def send(self, frame: Message) -> None:
-        if not self._open:
-            return
-        if self.outbox_bytes + len(frame) > self._limits.max_outbox_bytes:
-            self._open = False
-            self._deaf = True
-            asyncio.get_running_loop().call_soon(self._finish, ABNORMAL, "outbox full")
-            return
-        self.outbox_bytes += len(frame)
-        self._outbox.put_nowait(frame)
+    def send(self, frame: Message, *more: Message) -> None:
+        for one in (frame, *more):
+            if not self._open:
+                return
+            if self.outbox_bytes + len(one) > self._limits.max_outbox_bytes:
+                self._open = False
+                self._deaf = True
+                asyncio.get_running_loop().call_soon(self._finish, ABNORMAL, "outbox full")
+                return
+            self.outbox_bytes += len(one)
+            self._outbox.put_nowait(one)
 
     def close(self, code: int = NORMAL, reason: str = "") -> None:
         if not is_valid_close_code(code):

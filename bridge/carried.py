@@ -67,10 +67,11 @@ class CarriedSocket:
         if self._end is not None:
             self._loop.call_soon(on_close, *self._end)
 
-    def send(self, frame: Message) -> None:
+    def send(self, frame: Message, *more: Message) -> None:
         if not self._closing and self._end is None:
-            self.outbox_bytes += len(frame)
-            self._user_loop.post(self._pump.put, frame)
+            for one in (frame, *more):
+                self.outbox_bytes += len(one)
+                self._user_loop.post(self._pump.put, one)
 
     def close(self, _code: int = NORMAL, _reason: str = "") -> None:
         if not self._closing:

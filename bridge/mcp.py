@@ -124,8 +124,8 @@ class FillingSocket:
     def start(self, on_frame: OnFrame, on_close: OnClose) -> None:
         self._socket.start(lambda frame: on_frame(self._vault.take_out(frame)), on_close)
 
-    def send(self, frame: Message) -> None:
-        self._socket.send(self._vault.fill(frame))
+    def send(self, frame: Message, *more: Message) -> None:
+        self._socket.send(*map(self._vault.fill, (frame, *more)))
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         self._socket.close(code, reason)

@@ -20,7 +20,7 @@ from .carriers import Carrier
 from .codecs.voice import is_loud
 from .core import messages as m
 from .core.call import Call
-from .core.messages import CallerAudio
+from .core.messages import CallerAudio, PlayAudio
 from .errors import BridgeError, ProtocolError
 from .frames import INTERNAL_ERROR, NORMAL
 from .sockets import DialError, Socket
@@ -109,6 +109,7 @@ class Runner:
         self._stream = 0
         self._carrier_open = False
         self._upstreams: dict[int, _UpstreamLeg] = {}
+        self._sound: str | bytes | None = None
         self._feeding = False  # the gate is closed: something passes, or the call is over
         self._pending: list[_Fed] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -234,6 +235,8 @@ class Runner:
                 if event is not None:
                     for action in self.call.receive(event, now_ms):
                         _CARRY_OUT.get(type(action), _do)(self, action, now_ms)
+                    if self._sound is not None:
+                        self._send_sound()
                 if not pending:
                     break
                 door, parse, epoch, what = pending.pop(0)
@@ -252,6 +255,7 @@ class Runner:
             self._recorder.happened(now_ms, voice)
         for action in self.call.receive(voice, now_ms):
             _CARRY_OUT.get(type(action), _do)(self, action, now_ms)
+        self._send_sound()
 
     def _carry_out(self, actions: Iterable[m.Action], now_ms: int) -> None:
         """All of them, and then what came meanwhile."""
@@ -268,8 +272,18 @@ class Runner:
         frame = self.carrier.write(action)
         if self._recorder is not None:
             self._recorder.went(now_ms, "carrier", frame)
-        if self._carrier_socket is not None:
+        if self._sound is not None:
+            self._send_sound(frame)
+        elif type(action) is PlayAudio:
+            self._sound = frame  # its mark is next, mostly: one write for both
+        elif self._carrier_socket is not None:
             self._carrier_socket.send(frame)
+
+    def _send_sound(self, *behind: str | bytes) -> None:
+        """The sound that waits for what may come behind it, if there is one, and that."""
+        sound, self._sound = self._sound, None
+        if sound is not None and self._carrier_socket is not None:
+            self._carrier_socket.send(sound, *behind)
 
     def _clear(self, action: m.ClearPlayout, now_ms: int) -> None:
         self._to_carrier(action, now_ms)
@@ -433,6 +447,7 @@ class Runner:
         """End this call without the core: its word can't be trusted any more. The caller hears the
         apology.
         """
+        self._sound = None
         about = {"call_sid": self.call_sid}
         logger.error("a rule of ours was broken; this call ends", exc_info=error, extra=about)
         self._close_code = INTERNAL_ERROR
@@ -461,6 +476,7 @@ class Runner:
         return apology.size_bytes / self.call.config.bytes_per_ms / 1000
 
     def _close_carrier(self) -> None:
+        self._send_sound()
         if self._carrier_socket is not None:
             self._carrier_socket.close(self._close_code)
 

@@ -67,8 +67,9 @@ class Socket(Protocol):
         code where we refused what it sent (1002, 1007, 1009) or a callback raised (1011, which also closes).
         """
 
-    def send(self, frame: Message) -> None:
-        """Writes one message now, or into the outbox. Silently nothing once the socket closes.
+    def send(self, frame: Message, *more: Message) -> None:
+        """Writes one message now, or several in one go, or into the outbox. Silently nothing once the socket
+        closes.
 
         A frame that would make the outbox too large gives the peer up instead, and the end is told a moment
         later: never from within this call.

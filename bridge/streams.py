@@ -144,15 +144,17 @@ class StreamSocket(FrameCodec, asyncio.Protocol):
         if self._ended is not None:
             self._tell()
 
-    def send(self, frame: Message) -> None:
-        """Writes one message; text for ``str``, binary for ``bytes``. Silently nothing once the socket
-        closes.
+    def send(self, frame: Message, *more: Message) -> None:
+        """Writes one message, or several in one go; text for ``str``, binary for ``bytes``. Silently nothing
+        once the socket closes.
 
         If more than ``max_outbox_bytes`` would wait, the peer is given up instead. The end is told later,
         never from within this call.
         """
         if self._open:
             raw = self.encode(frame)
+            if more:
+                raw += b"".join(map(self.encode, more))
             if self._paused:
                 self._write(raw)
             else:

@@ -72,6 +72,8 @@ class FakeSocket:
 
     def __init__(self) -> None:
         self.sent: list[Message] = []
+        self.writes: list[int] = []
+        """How many frames went out in each."""
         self.codes: list[int] = []
         self.outbox_bytes = 0
         self.answer: Callable[[Message], None] = lambda _frame: None
@@ -81,9 +83,11 @@ class FakeSocket:
     def start(self, on_frame: OnFrame, on_close: OnClose) -> None:
         self.says, self.ends = on_frame, on_close
 
-    def send(self, frame: Message) -> None:
-        self.sent.append(frame)
-        self.answer(frame)
+    def send(self, frame: Message, *more: Message) -> None:
+        self.writes.append(1 + len(more))
+        for one in (frame, *more):
+            self.sent.append(one)
+            self.answer(one)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         if not self.codes:
@@ -211,6 +215,49 @@ def test_a_write_that_calls_back_before_it_returns() -> None:
         assert table.call.speaking.line.ledger.acked == 500 * 8
         table.carrier.says(table.frames.stop())
         await table.runner.closed
+
+    in_virtual_time(main)
+
+
+def test_a_piece_of_sound_and_its_mark_leave_in_one_write() -> None:
+    """One segment instead of two; and sound without a mark behind it does not wait for the next one."""
+
+    async def main() -> None:
+        table = Table()
+        await table.live()
+        table.carrier.writes.clear()
+        for _ in range(5):
+            table.speaks(50)
+        kinds = [event["event"] for event in table.carrier.events][-6:]
+        assert kinds.count("media") + kinds.count("mark") == 6
+        assert sum(table.carrier.writes) == len(table.carrier.of("media")) + kinds.count("mark")
+        assert len(table.carrier.writes) == len(table.carrier.of("media")) == 5
+        table.carrier.says(table.frames.stop())
+        await table.runner.closed
+
+    in_virtual_time(main)
+
+
+def test_sound_that_waits_for_its_mark_leaves_before_the_socket_closes() -> None:
+    class Script:
+        config = m.CallConfig()
+        ear = Ear(config)
+        deadline_ms = None
+
+        def receive(self, event: m.Event, _now_ms: int) -> list[m.Action]:
+            last = [m.PlayAudio("AAAA", 3), m.CloseCarrier(), m.Ended(m.Reason.WE_HUNG_UP)]
+            return last if isinstance(event, m.Stopped) else []
+
+    async def main() -> None:
+        table = Table(Script())
+        table.start()
+        closed_before: list[bool] = []
+        table.carrier.answer = lambda _frame: closed_before.append(bool(table.carrier.codes))
+        table.carrier.says(table.frames.stop())
+        assert [event["event"] for event in table.carrier.events] == ["media"]
+        assert closed_before == [False]
+        await table.runner.closed
+        assert table.carrier.codes == [1000]
 
     in_virtual_time(main)
 

@@ -127,6 +127,8 @@ async def test_frames_come_by_callback_and_writes_go_out_at_once() -> None:
     bench.socket.send(b"\x05")
     assert bench.socket.outbox_bytes == len(bench.transport.waiting) == 6 + 3
     assert bench.went() == ["four", b"\x05"]
+    bench.socket.send("six", b"\x07", "x" * 200)
+    assert bench.went() == ["six", b"\x07", "x" * 200]
     bench.drop()
     assert bench.socket.outbox_bytes == 0
 

@@ -16,8 +16,9 @@ from .toolbox import Toolbox, ToolCall
 NOTHING: Mapping[str, int] = MappingProxyType({})
 HISTORY = 200
 """Most items a new session is told of."""
-REMEMBERED = 2 * HISTORY
-"""Most items there are: a call of an hour has more, and none of the older ones is asked for again."""
+REMEMBERED = HISTORY + 40
+"""Most items there are, for of some nobody need be told: a call of an hour has more, and none of the older
+ones is asked for again."""
 FORGET_RESPONSES = 64
 """Ids of ended responses kept, so that a delta that comes even later is still known to be late."""
 

@@ -84,9 +84,10 @@ class MemorySocket:
             self._loop.call_soon(self._deliver, frame)
         self._waiting.clear()
 
-    def send(self, frame: Message) -> None:
+    def send(self, frame: Message, *more: Message) -> None:
         if not self._closed:
-            self._loop.call_soon(self.other._deliver, frame)
+            for one in (frame, *more):
+                self._loop.call_soon(self.other._deliver, one)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         for end in (self, self.other):

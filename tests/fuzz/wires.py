@@ -59,9 +59,10 @@ class Wire:
     def start(self, on_frame: OnFrame, on_close: OnClose) -> None:
         self._says, self._ends = on_frame, on_close
 
-    def send(self, frame: Message) -> None:
-        self.call.sent(self.door, frame)
-        self.deliver(self.peer.receive(frame, self.call.now_ms))
+    def send(self, frame: Message, *more: Message) -> None:
+        for one in (frame, *more):
+            self.call.sent(self.door, one)
+            self.deliver(self.peer.receive(one, self.call.now_ms))
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         if self.open:
