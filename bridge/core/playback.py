@@ -190,10 +190,13 @@ class Ledger:
 
     def send(self, span: Span, size_bytes: int, now_ms: int) -> None:
         """`size_bytes` of this span went out to the carrier."""
-        if self.position(now_ms) >= self.sent:
-            self._late.close_period()
-            self._anchor_ms, self._anchor_bytes = now_ms, self.sent
         start = self.sent
+        # `position` has the last word, but it is only asked where the clock alone would be through.
+        played_ms = now_ms - self._anchor_ms - self._late.shift_ms
+        through = played_ms * self.bytes_per_ms >= start - self._anchor_bytes
+        if self.acked >= start or (through and self.position(now_ms) >= start):
+            self._late.close_period()
+            self._anchor_ms, self._anchor_bytes = now_ms, start
         self.sent = end = start + size_bytes
         span.sent_bytes += size_bytes
         runs = self._runs
