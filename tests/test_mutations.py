@@ -58,8 +58,8 @@ MUTATIONS = [
     Mutation(
         "a line that fell silent is taken to have played on",
         "core.playback",
-        "if self.position(now_ms) >= self.sent:",
-        "if not self.sent:",
+        "if self.acked >= start or (through and self.position(now_ms) >= start):",
+        "if not start:",
         "starved-line",
     ),
     Mutation(

@@ -223,7 +223,8 @@ class FuzzedCall:
     def check(self) -> None:
         """Between any two things that happen."""
         runner, ledger = self.runner, self.runner.call.speaking.line.ledger
-        if runner._feeding or runner._pending:
+        # It is shut for good when the call is over, and open in between.
+        if runner._pending or runner._feeding is not runner._over:
             self.faults.append("the gate was left open")
         if not self.ended and runner._armed_ms != runner.call.deadline_ms:
             self.faults.append("the clock is not set")
