@@ -38,10 +38,7 @@ _FIN: Final = 0x80
 _RESERVED_BITS: Final = 0x70
 _MASKED: Final = 0x80
 _WHOLE_TEXT: Final = _FIN | TEXT
-# The first two bytes of a whole text frame whose length takes the next two, as a number.
-_TEXT_16: Final = _WHOLE_TEXT << 8 | 126
-_MASKED_TEXT_16: Final = _TEXT_16 | _MASKED
-_NEVER: Final = -1
+_MASKED_16: Final = _MASKED | 126
 
 NORMAL, PROTOCOL_ERROR, NO_STATUS, ABNORMAL = 1000, 1002, 1005, 1006
 INVALID_PAYLOAD, TOO_BIG, INTERNAL_ERROR = 1007, 1009, 1011
@@ -49,9 +46,6 @@ INVALID_PAYLOAD, TOO_BIG, INTERNAL_ERROR = 1007, 1009, 1011
 _MAX_CONTROL_BYTES: Final = 125
 _HEAD_16: Final = Struct("!BBH").pack
 _HEAD_64: Final = Struct("!BBQ").pack
-_TEXT_HEAD_16: Final = Struct("!HH").pack
-read_text_head: Callable[[bytes, int], tuple[int, int]] = Struct("!HH").unpack_from
-"""The first two bytes of a frame and the next two, as numbers; ``struct.error`` where there are no four."""
 
 _mask_keys: list[bytes] = []
 """Unused masking keys. All clients of the process share it, threads too: ``list.pop`` is atomic."""
@@ -92,26 +86,17 @@ class FrameCodec:
     """
 
     __slots__ = (
-        "_held", "_mask_bit", "_max_size_bytes", "_message", "_needed_bytes", "_sent_head", "_server",
-        "_short_head_bytes", "_text_head", "_text_head_bytes", "_utf8", "_whole_head", "close_code",
-        "close_reason", "ended", "failed", "farewell", "replies",
+        "_fresh", "_held", "_mask_bit", "_max_size_bytes", "_message", "_needed_bytes", "_server",
+        "_short_head_bytes", "_utf8", "close_code", "close_reason", "ended", "failed", "farewell", "replies",
     )  # fmt: skip
 
     def __init__(self, *, server: bool, max_size_bytes: int) -> None:
         self._server = server
         self._max_size_bytes = max_size_bytes
-        # Nearly every frame of a call is a whole text of 126 bytes to 64 KiB: how its header begins when it
-        # comes and when it goes, and how long the header of one that comes is.
-        self._text_head, self._sent_head = _TEXT_16, _MASKED_TEXT_16
-        self._mask_bit, self._short_head_bytes = 0, 2
-        if server:
-            self._text_head, self._sent_head = self._sent_head, self._text_head
-            self._mask_bit, self._short_head_bytes = _MASKED, 6
-        self._text_head_bytes = self._short_head_bytes + 2
-        if max_size_bytes < 65535:
-            self._text_head = _NEVER
-        # The same, and no header's beginning in the middle of a message and after the end.
-        self._whole_head = self._text_head
+        # How much of a frame's second byte is the mask, and how long the shortest header is.
+        self._mask_bit, self._short_head_bytes = (_MASKED, 6) if server else (0, 2)
+        # True between whole messages, when a read can be taken as it comes. Most reads find it so.
+        self._fresh = True
         self._held: bytearray | None = None  # the beginning of a frame that is not complete
         self._needed_bytes = 0  # how much of it there must be before another look is worth it
         self._message: bytearray | None = None  # the fragments of a message so far
@@ -142,10 +127,7 @@ class FrameCodec:
             while not self.ended:
                 start, end = self._whole_text(data, at)
                 if end:
-                    payload = data[start:end]
-                    if self._server:
-                        payload = apply_mask(payload, data[start - 4 : start])
-                    messages.append(payload.decode())
+                    messages.append(self._text(data, start, end))
                     at = end
                     continue
                 header_bytes, frame_bytes = self._measure(data, at)
@@ -163,8 +145,7 @@ class FrameCodec:
             self._fail(broken.code, broken.reason)
         except UnicodeDecodeError as error:
             self._fail(INVALID_PAYLOAD, error.reason)
-        fresh = self._held is None and self._message is None and not self.ended
-        self._whole_head = self._text_head if fresh else _NEVER
+        self._fresh = self._held is None and self._message is None and not self.ended
         return messages
 
     def _whole_text(self, data: bytes, at: int) -> tuple[int, int]:
@@ -183,6 +164,11 @@ class FrameCodec:
         if length > self._max_size_bytes or start + length > len(data):
             return 0, 0
         return start, start + length
+
+    def _text(self, data: bytes, start: int, end: int) -> str:
+        """The payload there. Raises ``UnicodeDecodeError``."""
+        payload = data[start:end]
+        return (apply_mask(payload, data[start - 4 : start]) if self._server else payload).decode()
 
     def _measure(self, data: bytes, at: int) -> tuple[int, int]:
         """The length in bytes of the header and of the whole frame; while unknown, more than what is there.
@@ -272,7 +258,7 @@ class FrameCodec:
 
     def _stop(self) -> None:
         self.ended = True
-        self._whole_head = _NEVER
+        self._fresh = False
         self._held = self._message = self._utf8 = None
 
     # Sending
@@ -289,14 +275,13 @@ class FrameCodec:
         if length < 126 or length > 65535:
             return self._frame(TEXT, payload)
         # As _frame does it, for nearly every message of a call.
-        head = _TEXT_HEAD_16(self._sent_head, length)
         if self._server:
-            return head + payload
+            return _HEAD_16(_WHOLE_TEXT, 126, length) + payload
         try:
             key = _mask_keys.pop()
         except IndexError:
             key = _more_mask_keys()
-        return head + key + apply_mask(payload, key)
+        return _HEAD_16(_WHOLE_TEXT, _MASKED_16, length) + key + apply_mask(payload, key)
 
     def encode_ping(self) -> bytes:
         """A ping without payload: any byte that comes back is proof of life, so nothing has to be matched."""

@@ -181,11 +181,7 @@ class Runner:
             if type(event) is CallerAudio and (
                 self._ear.frames % GLANCE or is_loud(event.audio) is self._loud
             ):
-                now_ms = int((self._time() - self._born_s) * 1000)
-                if now_ms < self._last_ms:
-                    now_ms = self._last_ms
-                else:
-                    self._last_ms = now_ms
+                now_ms = self.now_ms()
                 if self.tap is not None:
                     self.tap(event)
                 if self._recorder is not None:
@@ -312,6 +308,9 @@ class Runner:
             if self._recorder is not None:
                 self._recorder.went(now_ms, "upstream", frame, action.epoch)
             leg.socket.send(frame)
+            return
+        if not self._feeding:  # straight from `_hear`: there may be several writes now
+            self._carry_out([action], now_ms)
             return
         self._not_sent(action, now_ms)
         leg.backlog.append(action)

@@ -16,15 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from .frames import (
-    ABNORMAL,
-    INTERNAL_ERROR,
-    NORMAL,
-    FrameCodec,
-    Message,
-    apply_mask,
-    read_text_head,
-)
+from .frames import ABNORMAL, INTERNAL_ERROR, NORMAL, FrameCodec, Message
 from .ticks import running_tick
 
 _log = logging.getLogger(__name__)
@@ -190,15 +182,14 @@ class StreamSocket(FrameCodec, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._quiet_s = 0
-        size_bytes = len(data)
-        if size_bytes > 7:
-            # Nearly every read of a call is one whole text frame: the codec's way to read it, in one step.
-            head, length = read_text_head(data, 0)
-            if head == self._whole_head and length + self._text_head_bytes == size_bytes:
+        if self._fresh:
+            # Nearly every read of a call is one whole text frame: handed on without a list around it.
+            start, end = self._whole_text(data, 0)
+            if 0 < end == len(data):
                 try:
-                    text = (apply_mask(data[8:], data[4:8]) if self._server else data[4:]).decode()
+                    text = self._text(data, start, end)
                 except UnicodeDecodeError:
-                    pass  # the thorough way says what follows
+                    pass  # `receive` says what follows
                 else:
                     try:
                         self._on_frame(text)

@@ -568,6 +568,26 @@ def test_a_slow_upstream_loses_the_oldest_sound_and_it_is_counted() -> None:
     in_virtual_time(main)
 
 
+def test_what_a_write_calls_back_with_waits_until_all_that_was_kept_is_sent() -> None:
+    async def main() -> None:
+        table = Table()
+        await table.live()
+        model = table.models[0]
+        model.outbox_bytes = OUTBOX_BYTES + 1
+        for number in range(3):
+            table.hears(at_ms=100 + 20 * number)
+        model.outbox_bytes = 0
+        model.answer = lambda _frame: table.model("input_audio_buffer.cleared")
+        table.notes.all.clear()
+        table.hears(at_ms=160)
+        legs = [what for _, what, _ in table.notes.all if what.endswith("upstream 1")]
+        assert legs == ["went upstream 1"] * 4 + ["came upstream 1"] * 4
+        table.carrier.says(table.frames.stop())
+        await table.runner.closed
+
+    in_virtual_time(main)
+
+
 def test_an_outbox_that_empties_in_between_lets_all_of_it_go() -> None:
     async def main() -> None:
         table = Table()

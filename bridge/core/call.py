@@ -76,7 +76,9 @@ class Call:
     def receive(self, event: Event, now_ms: int) -> list[Action]:
         if self.phase is Phase.ENDED:
             return []
-        if type(event) is CallerAudio:  # fifty times a second: up as it is, or kept until somebody listens
+        if type(event) is CallerAudio:
+            # Up as it is, or kept until somebody listens. Fifty times a second, so the runner goes to the ear
+            # itself: nothing else belongs here.
             return [*self.ear.hear(event, now_ms)]
         epoch = getattr(event, "epoch", 0)
         if epoch:
