@@ -22,7 +22,7 @@ side_by_side = -n 4 --dist loadfile --no-loadscope-reorder
 # compiled.
 pytest = PYTHONDONTWRITEBYTECODE= $(python) -m pytest
 
-.PHONY: help demo test coverage lint types lock clean FORCE
+.PHONY: help demo test hostile coverage lint types lock clean FORCE
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 12
@@ -32,6 +32,10 @@ demo: $(VENV)/.ready-to-run  ## place a call to a parrot, without any key, and w
 
 test: $(VENV)/.ready-to-test  ## run the tests
 	@$(pytest) $(or $(ARGS),$(side_by_side))
+
+# One after the other: they measure silence, and would disturb each other.
+hostile: $(VENV)/.ready-to-test  ## attack a server in a process of its own; some minutes
+	@$(pytest) -n 0 -m hostile tests/hostile $(ARGS)
 
 coverage: $(VENV)/.ready-to-test  ## run the tests and say which lines they missed
 	@$(python) -m coverage run -m pytest $(ARGS)

@@ -1,0 +1,1 @@
+"""Attacks on a real `phonebridge serve`, judged from outside: loudness, memory, other calls."""
