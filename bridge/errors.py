@@ -99,6 +99,13 @@ class ProtocolError(BridgeError):
         return [] if self.at_ms is None else [f"at {self.at_ms} ms"]
 
 
+def why_refused(error: Exception) -> str:
+    """What is noted of a frame whose adapter raised this: the verdict of a ProtocolError, of any other only
+    its kind, for its words may be the frame's.
+    """
+    return str(error) if isinstance(error, ProtocolError) else f"unreadable: {type(error).__name__}"
+
+
 class CarrierError(ProtocolError):
     """The carrier sent something its own protocol does not have."""
 

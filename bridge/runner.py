@@ -21,7 +21,7 @@ from .codecs.voice import is_loud
 from .core import messages as m
 from .core.call import Call
 from .core.messages import CallerAudio, PlayAudio
-from .errors import BridgeError, ProtocolError
+from .errors import BridgeError, ProtocolError, why_refused
 from .frames import INTERNAL_ERROR, NORMAL
 from .sockets import DialError, Socket
 from .upstreams import Dial, Upstream
@@ -178,6 +178,9 @@ class Runner:
         event: m.Event | None
         try:
             event = self._parse(frame)
+        except Exception as error:  # noqa: BLE001  as in _unreadable
+            event = self._unreadable("carrier", self._stream, error)
+        try:
             if type(event) is CallerAudio and (
                 self._ear.frames % GLANCE or is_loud(event.audio) is self._loud
             ):
@@ -192,8 +195,6 @@ class Runner:
                 else:
                     self._carry_out(actions, now_ms)
                 return
-        except ProtocolError as error:
-            event = m.FrameRefused("carrier", str(error))
         except Exception as error:  # noqa: BLE001  as in _take
             self._broken(error)
             return
@@ -219,8 +220,8 @@ class Runner:
                     # order.
                     try:
                         event = parse(what)
-                    except ProtocolError as error:
-                        event = m.FrameRefused(door, str(error))
+                    except Exception as error:  # noqa: BLE001  as in _unreadable
+                        event = self._unreadable(door, epoch, error)
                     if type(event) is CallerAudio:
                         if not self._ear.frames % GLANCE and is_loud(event.audio) is not self._loud:
                             self._feed_voice(now_ms)
@@ -242,6 +243,22 @@ class Runner:
             self._feeding = self._over
         if self.call.deadline_ms != self._armed_ms:
             self._arm()
+
+    def _unreadable(self, door: str, epoch: int, error: Exception) -> m.FrameRefused:
+        """A frame that its adapter does not take. One that the adapter was not even written to refuse costs
+        the leg it came on, and not the call: an upstream session is replaced, a stream is opened again.
+        """
+        if not isinstance(error, ProtocolError):
+            about = {"call_sid": self.call_sid}
+            what = "a frame of the %s could not be read; its socket closes"
+            logger.error(what, door, exc_info=error, extra=about)
+            socket = self._carrier_socket
+            if door != "carrier":
+                leg = self._upstreams.get(epoch)
+                socket = None if leg is None else leg.socket
+            if socket is not None:
+                socket.close(INTERNAL_ERROR)
+        return m.FrameRefused(door, why_refused(error))
 
     def _feed_voice(self, now_ms: int) -> None:
         """The caller's sound turned loud or quiet: an input of its own, before the frame that shows it."""

@@ -13,17 +13,26 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import ssl as tls
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache, partial
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI, ProxyError
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidMessage,
+    InvalidProxy,
+    InvalidStatus,
+    InvalidURI,
+    ProxyError,
+)
 from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.typing import Subprotocol
@@ -55,6 +64,12 @@ __all__ = [
     "bound_kernel",
     "dial",
 ]
+
+
+_MOST_EARLY_BYTES: Final = 16_384
+"""Kept of what a peer says before it was asked; the rest waits in the kernel."""
+_CODE_CHARACTERS: Final = 100
+_MOST_RETRY_AFTER_S: Final = 86_400.0
 
 
 class Socket(Protocol):
@@ -91,8 +106,8 @@ class DialError(BridgeError):
 
     ``code`` is the vendor's error code where its answer had one, otherwise ours: ``timeout``,
     ``unreachable``, ``tls``, ``proxy``, ``refused`` (another status than 101), ``bad_url`` or
-    ``bad_handshake``. ``status`` is the HTTP status of the answer and ``retry_after_s`` what it asked for;
-    None where there was none.
+    ``bad_handshake``. ``status`` is the HTTP status of the answer and ``retry_after_s`` what it asked for, 0
+    to 86,400; None where there was none.
     """
 
     def __init__(
@@ -102,7 +117,7 @@ class DialError(BridgeError):
         self.code = code
         self.reason = reason
         self.status = status
-        self.retry_after_s = retry_after_s
+        self.retry_after_s = None if retry_after_s is None else _bounded_s(retry_after_s)
 
     def __str__(self) -> str:
         status = "" if self.status is None else f"HTTP {self.status}, "
@@ -147,7 +162,7 @@ async def dial(
     except (ProxyError, ImportError) as error:  # ImportError: a SOCKS proxy wants one more package
         raise DialError("proxy", str(error)) from error
     except InvalidHandshake as error:
-        raise DialError("bad_handshake", str(error)) from error
+        raise DialError("bad_handshake", elide(str(error))) from error
     except TimeoutError as error:
         raise DialError("timeout", f"no websocket within {open_timeout_s:g} s") from error
     except tls.SSLError as error:
@@ -156,6 +171,12 @@ async def dial(
         raise DialError("unreachable", error.strerror or str(error)) from error
     except (InvalidURI, ValueError):
         raise DialError("bad_url", "this is no address of a websocket") from None  # its text has the address
+    except ConnectionClosed as error:
+        raise DialError("bad_handshake", "it closed before it was asked") from error
+    except Exception as error:
+        # What the peer sends is read here by code that is not written for every peer.
+        _log.exception("the answer to a handshake could not be read")
+        raise DialError("bad_handshake", f"its answer raised {type(error).__name__}") from error
     return cast("_Handshake", connection).release()
 
 
@@ -165,6 +186,7 @@ def _default_tls() -> tls.SSLContext:
     return tls.create_default_context()
 
 
+_log = logging.getLogger(__name__)
 _quiet_log = logging.getLogger(f"{__name__}.handshake")
 _quiet_log.setLevel(logging.INFO)  # below that, `websockets` logs every header of ours, the key included
 
@@ -173,19 +195,27 @@ class _Connect(connect):
     """Follows a redirect within the same origin only: our headers are secrets of that origin."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
-        here = urlsplit(self.uri)
-        target = super().process_redirect(exc)
-        if isinstance(target, str) and urlsplit(target)[:2] != here[:2]:
+        try:
+            target = super().process_redirect(exc)
+            elsewhere = isinstance(target, str) and urlsplit(target)[:2] != urlsplit(self.uri)[:2]
+        except (InvalidURI, ValueError):  # its Location is no address: the peer's fault, not our setting's
             return exc
-        return target
+        return exc if elsewhere else target
 
 
 class _Handshake(ClientConnection):
-    """The library's connection up to the blank line behind the 101; from there on the transport is ours."""
+    """The library's connection up to the blank line behind the 101; from there on the transport is ours.
+
+    The library is not written for a peer that speaks before it was asked (an ssh banner, a 408 of a balancer
+    that has waited for us): what comes before our request has left is kept, and read after it.
+    """
 
     def __init__(self, *args: Any, limits: Limits, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._limits = limits
+        self._asked = False
+        self._early = bytearray()
+        self._early_eof = False
         self._tail = b""  # of what has come of the answer's head: where its blank line may begin
         self._socket: StreamSocket | None = None
 
@@ -193,15 +223,39 @@ class _Handshake(ClientConnection):
         bound_kernel(transport.get_extra_info("socket"))
         super().connection_made(transport)
 
+    def send_data(self) -> None:
+        super().send_data()
+        if not self._asked:
+            self._asked = True
+            self.loop.call_soon(self._read_early)
+
+    def _read_early(self) -> None:
+        if len(self._early) > _MOST_EARLY_BYTES:
+            self.transport.resume_reading()
+        if self._early:
+            self.data_received(bytes(self._early))
+            self._early.clear()
+        if self._early_eof:
+            self.eof_received()
+            self.transport.close()
+
     def data_received(self, data: bytes) -> None:
-        if self.response is not None or (end := (self._tail + data).find(b"\r\n\r\n")) < 0:
+        if not self._asked:
+            self._early += data
+            if len(self._early) > _MOST_EARLY_BYTES:
+                self.transport.pause_reading()
+        elif self.protocol.handshake_exc is not None:
+            self.transport.abort()  # it was refused: the rest of its page is not waited for
+        elif self.response is not None or (end := (self._tail + data).find(b"\r\n\r\n")) < 0:
             self._tail = (self._tail + data)[-3:]
-            super().data_received(data)
-            return
+            self._read(data)
+        else:
+            self._head_ends(data, end + 4 - len(self._tail))
+
+    def _head_ends(self, data: bytes, head_bytes: int) -> None:
         # Frames may come in one segment with the answer, and the library's parser can't give back what it has
         # begun to read. So it gets the head alone.
-        head_bytes = end + 4 - len(self._tail)
-        super().data_received(data[:head_bytes])
+        self._read(data[:head_bytes])
         rest = data[head_bytes:]
         if self.protocol.state is State.OPEN:
             self._socket = StreamSocket(self.transport, server=False, limits=self._limits)
@@ -209,7 +263,25 @@ class _Handshake(ClientConnection):
             if rest:
                 self._socket.data_received(rest)
         elif rest:
-            super().data_received(rest)
+            self._read(rest)
+
+    def _read(self, data: bytes) -> None:
+        try:
+            super().data_received(data)
+        except Exception as error:  # noqa: BLE001  a peer's bytes
+            # The library is not written for every peer. Its parser is gone with what it raised.
+            _log.exception("the answer to a handshake could not be read")
+            self.protocol.handshake_exc = InvalidMessage(f"it raised {type(error).__name__}")
+            self.protocol.send_eof()
+            self.protocol.parser = self.protocol.discard()
+            next(self.protocol.parser)
+            self.transport.abort()
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio asks for it, the library needs none
+        self._early_eof = not self._asked
+        if self._asked:
+            super().eof_received()
+        return self._early_eof  # true keeps the transport: our request has not left
 
     def release(self) -> StreamSocket:
         """The socket; nothing of the library's is left behind it."""
@@ -221,25 +293,31 @@ class _Handshake(ClientConnection):
 
 def _refused(response: Response) -> DialError:
     """What an answer other than 101 says; the vendor's own words only where they can't repeat the key."""
-    code, reason = "refused", response.reason_phrase or "the handshake was refused"
-    with suppress(ValueError):  # also of what is no UTF-8
+    code, reason = "refused", elide(response.reason_phrase or "the handshake was refused")
+    with suppress(ValueError, RecursionError):  # also of what is no UTF-8, or nested without end
         body = json.loads(response.body or b"")
         error = body.get("error", body) if isinstance(body, dict) else body
         if isinstance(error, dict):
-            code = next((str(error[key]) for key in ("code", "type") if error.get(key)), code)
+            said = (str(error[key]) for key in ("code", "type") if isinstance(error.get(key), str | int))
+            code = next((word[:_CODE_CHARACTERS] for word in said if word), code)
             message = error.get("message")
             if isinstance(message, str) and response.status_code not in (401, 403):
                 reason = elide(message)
-    return DialError(code, reason, response.status_code, _retry_after_s(response.headers.get("Retry-After")))
+    waits = response.headers.get_all("Retry-After")
+    return DialError(code, reason, response.status_code, _retry_after_s(waits[0]) if waits else None)
 
 
-def _retry_after_s(value: str | None) -> float | None:
-    """RFC 9110, "Retry-After": a number of seconds, or a date."""
-    if value is None:
-        return None
+def _retry_after_s(value: str) -> float | None:
+    """RFC 9110, "Retry-After": a number of seconds, or a date. None for any other text."""
     with suppress(ValueError):
-        return max(0.0, float(value))
-    with suppress(ValueError):
+        return float(value)
+    with suppress(ValueError, TypeError, OverflowError):
         moment = parsedate_to_datetime(value)
-        return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+        # A zone of -0000 is none, to Python; RFC 9110 knows GMT alone.
+        return (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
     return None
+
+
+def _bounded_s(seconds: float) -> float | None:
+    """Between now and tomorrow; None for NaN, which is no number."""
+    return None if math.isnan(seconds) else min(max(0.0, seconds), _MOST_RETRY_AFTER_S)

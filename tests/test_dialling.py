@@ -17,11 +17,13 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.server import Server, ServerConnection, basic_auth, serve
+from websockets.client import ClientProtocol
+from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.utils import accept_key
 
 from bridge.frames import FrameCodec
-from bridge.sockets import DialError, dial
+from bridge.sockets import DialError, _Handshake, _refused, dial
 from tests.loops import Census, Owner, Run, run, until
 
 __all__ = ["run"]
@@ -315,6 +317,166 @@ def test_an_answer_that_is_no_handshake(run: Run, answer: bytes) -> None:
         async with await raw_server(lambda _head: [answer]) as server:
             error = await failure(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
             assert (error.code, error.status) == ("bad_handshake", None)
+
+    run(main())
+
+
+BEFORE_IT_WAS_ASKED = {
+    "an ssh banner": (b"SSH-2.0-OpenSSH_9.2\r\n", ("bad_handshake", None)),
+    "a 408": (b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n", ("refused", 408)),
+    "a 503 with a page": (
+        b"HTTP/1.1 503 x\r\nContent-Length: 30000\r\n\r\n" + b"a" * 30_000,
+        ("refused", 503),
+    ),
+    "a key that is refused": (
+        b'HTTP/1.1 401 x\r\nContent-Length: 38\r\n\r\n{"error": {"code": "invalid_api_key"}}  ',
+        ("invalid_api_key", 401),
+    ),
+    "a 101": (accepted(b"Sec-WebSocket-Key: another\r\n\r\n"), ("bad_handshake", None)),
+    "binary": (bytes(range(256)) * 200, ("bad_handshake", None)),
+    "a page too large": (
+        b"HTTP/1.1 500 x\r\nContent-Length: 2000000000\r\n\r\n" + b"a" * (2 << 20),
+        ("bad_handshake", None),
+    ),
+    "half of a line": (b"HTTP/1.1 50", ("timeout", None)),
+    "nothing": (b"", ("timeout", None)),
+}
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["stays", "leaves"])
+@pytest.mark.parametrize("said", BEFORE_IT_WAS_ASKED)
+def test_a_peer_that_speaks_before_it_was_asked(
+    run: Run, said: str, leaves: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A race, made certain: its words are there when the connection is, and before our request has left."""
+    words, expected = BEFORE_IT_WAS_ASKED[said]
+    connected = _Handshake.connection_made
+
+    def connected_to_a_talker(self: _Handshake, transport: asyncio.BaseTransport) -> None:
+        connected(self, transport)
+        for start in range(0, len(words), 65_536):
+            self.data_received(words[start : start + 65_536])
+        if leaves:
+            self.eof_received()
+
+    monkeypatch.setattr(_Handshake, "connection_made", connected_to_a_talker)
+
+    async def main() -> None:
+        async with await raw_server(lambda _head: []) as server:
+            port = server.sockets[0].getsockname()[1]
+            error = await failure(f"ws://127.0.0.1:{port}/", open_timeout_s=0.1)
+            assert (error.code, error.status) == (
+                ("bad_handshake", None) if leaves and expected[0] == "timeout" else expected
+            )
+
+    run(main())
+    assert caplog.records == []
+
+
+def test_a_peer_that_closes_before_it_was_asked(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    connected = _Handshake.connection_made
+
+    def connected_to_nobody(self: _Handshake, transport: asyncio.BaseTransport) -> None:
+        connected(self, transport)
+        self.transport.abort()
+
+    monkeypatch.setattr(_Handshake, "connection_made", connected_to_nobody)
+
+    async def main() -> None:
+        async with await asyncio.start_server(
+            lambda _reader, writer: writer.close(), "127.0.0.1", 0
+        ) as server:
+            error = await failure(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+            assert (error.code, error.status) == ("bad_handshake", None)
+
+    run(main())
+
+
+def test_a_page_without_end_is_not_read_to_its_end(run: Run) -> None:
+    async def main() -> None:
+        sent = 0
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal sent
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 500 x\r\nContent-Length: 2000000000\r\n\r\n")
+            with suppress(ConnectionError):
+                while sent < 2_000_000_000:
+                    writer.write(b"a" * 65_536)
+                    await writer.drain()
+                    sent += 65_536
+            writer.close()
+
+        async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
+            error = await failure(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+            assert (error.code, error.status) == ("bad_handshake", None)
+        assert sent < 20_000_000
+
+    run(main())
+
+
+def test_an_answer_that_breaks_its_reader_is_a_refusal(
+    run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A fault of the library's, or of ours, in what reads a peer's bytes costs this attempt alone."""
+
+    def breaks(_self: ClientProtocol, _response: Response) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(ClientProtocol, "process_response", breaks)
+
+    async def main() -> None:
+        async with await raw_server(lambda head: [accepted(head)]) as server:
+            error = await failure(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+            assert (error.code, error.status) == ("bad_handshake", None)
+
+    run(main())
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("7", 7.0), ("1.5", 1.5), ("99999", 86_400.0), ("inf", 86_400.0), ("1e400", 86_400.0),
+        ("1" * 4_000, 86_400.0), ("-inf", 0.0), ("-5", 0.0), ("nan", None), ("soon", None), ("", None),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("Wed, 21 Oct 2015 07:28:00 -0000", 0.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 86_400.0), ("Fri, 31 Dec 9999 23:59:59 -2359", 86_400.0),
+        ("Mon, 01 Jan 0001 00:00:00 +2359", 0.0), ("Mon, 01 Jan 99999 00:00:00 GMT", None),
+        ("Mon, 01 Jan 2026 00:00:00 +99999999", None), ("Mon, 99 Jan 2026 99:99:99 GMT", None),
+    ],
+)  # fmt: skip
+def test_any_text_of_a_retry_after_is_a_time_within_a_day_or_none(text: str, seconds: float | None) -> None:
+    refusal = _refused(Response(429, "x", Headers({"Retry-After": text})))
+    assert (refusal.status, refusal.retry_after_s) == (429, seconds)
+    assert DialError("refused", "", 429, float("nan")).retry_after_s is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "expected"),
+    [
+        ([("Retry-After", "3"), ("Retry-After", "99")], b"{}", ("refused", 3.0)),
+        ([], b"[" * 200_000, ("refused", None)),
+        ([], b'{"error":' * 100_000, ("refused", None)),
+        ([], b'{"code": ["x"], "type": {"a": 1}}', ("refused", None)),
+        ([], b'{"code": 4711}', ("4711", None)),
+        ([], b'{"code": "' + b"x" * 500_000 + b'"}', ("x" * 100, None)),
+        ([], b"\xff\xfe", ("refused", None)),
+    ],
+)
+def test_a_refusal_that_is_made_to_break_its_reader(
+    headers: list[tuple[str, str]], body: bytes, expected: tuple[str, float | None]
+) -> None:
+    refusal = _refused(Response(503, "x", Headers(headers), body))
+    assert (refusal.code, refusal.retry_after_s) == expected
+
+
+@pytest.mark.parametrize("where", ["http://[::1", "wss://", "nonsense://x", "//[", "\x00"])
+def test_a_redirect_to_no_address_is_a_refusal_and_not_a_wrong_setting(run: Run, where: str) -> None:
+    async def main() -> None:
+        answer = f"HTTP/1.1 302 Found\r\nLocation: {where}\r\nContent-Length: 0\r\n\r\n"
+        async with await raw_server(lambda _head: [answer.encode()]) as server:
+            error = await failure(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+            assert error.code != "bad_url"
 
     run(main())
 

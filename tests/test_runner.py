@@ -21,6 +21,7 @@ from bridge.runner import BACKLOG_MS, OUTBOX_BYTES, Runner
 from bridge.sockets import DialError
 from bridge.streams import OnClose, OnFrame
 from bridge.upstreams import Dial, OpenAI
+from bridge.upstreams.realtime import Realtime
 
 CALL, ACCOUNT, STREAM = f"CA{1:032x}", f"AC{1:032x}", f"MZ{1:032x}"
 LOUD, QUIET = b"\x10" * 160, b"\xff" * 160
@@ -435,6 +436,61 @@ def test_a_refused_dial_is_tried_again_and_one_that_breaks_ends_the_call(
 
     in_virtual_time(main)
     assert len(caplog.records) == 1
+
+
+# --- bytes of a peer's that break their reader -------------------------------------------------------------
+
+
+def breaks_reader(monkeypatch: pytest.MonkeyPatch, adapter: type[Realtime | Twilio]) -> None:
+    """It was not written for one of its peer's frames."""
+    parse = adapter.parse
+
+    def broken(self: Any, frame: Message) -> Any:
+        if "break it" in str(frame):
+            raise ZeroDivisionError
+        return parse(self, frame)
+
+    monkeypatch.setattr(adapter, "parse", broken)
+
+
+def test_a_frame_that_breaks_its_reader_costs_the_upstream_session_and_not_the_call(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        breaks_reader(monkeypatch, Realtime)
+        table = Table()
+        await table.live()
+        table.models[0].says('{"type": "break it"}')
+        await asyncio.sleep(1.0)
+        assert table.models[0].codes == [1011]
+        table.configure(1)
+        table.hears()
+        assert len(table.models[1].of("input_audio_buffer.append")) == 1
+        assert table.ended == []
+        assert table.call.stats.frames_refused == {"upstream: unreadable": 1}
+        table.carrier.says(table.frames.stop())
+        await table.runner.closed
+
+    in_virtual_time(main)
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
+def test_a_frame_that_breaks_its_reader_costs_the_carrier_its_stream(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`/after-stream` opens it again."""
+
+    async def main() -> None:
+        breaks_reader(monkeypatch, Twilio)
+        table = Table()
+        await table.live()
+        table.carrier.says('{"event": "break it"}')
+        await table.runner.closed
+        assert [ended.reason for ended in table.ended] == [m.Reason.CARRIER_LOST]
+        assert table.carrier.codes == [1011]
+
+    in_virtual_time(main)
+    assert [record.exc_info is not None for record in caplog.records] == [True]
 
 
 # --- a bug of ours -----------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Final
 from bridge.carriers import CARRIERS, Carrier
 from bridge.core import messages as m
 from bridge.core.call import Call
-from bridge.errors import ConfigError, ProtocolError
+from bridge.errors import ConfigError, why_refused
 from bridge.upstreams import UPSTREAMS, Upstream, Vendor
 
 from .header import Header
@@ -78,8 +78,8 @@ class Stage:
                 else:
                     self._reachable.add(step.epoch)
                     event = self._upstream(step.epoch).parse(step.frame or "")
-            except ProtocolError as error:
-                event = m.FrameRefused(step.door, str(error))
+            except Exception as error:  # noqa: BLE001  as the gate did
+                event = m.FrameRefused(step.door, why_refused(error))
         elif isinstance(event, m.UpstreamClosed | m.DialFailed):
             self._reachable.discard(event.epoch)
             self._held.pop(event.epoch, None)
