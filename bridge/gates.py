@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self, TypeVar
 
 from itsdangerous import BadData, TimestampSigner, URLSafeTimedSerializer
 from starlette.datastructures import Headers, ImmutableMultiDict
@@ -140,6 +140,8 @@ def _text(body: str | bytes) -> str:
 
 
 class _Minted(NamedTuple):
+    """`at_s` by the clock that nobody sets."""
+
     token: str
     nonce: str
     at_s: float
@@ -148,16 +150,26 @@ class _Minted(NamedTuple):
 class StreamTokens:
     """One-time tokens that bind a stream to the call whose webhook was proven.
 
-    `secret` is the key, or several with the one in use last; `now` gives seconds. Remembers its last 10,000
-    calls (a hundred bytes each), so that a webhook that is replayed gets nothing that opens anything.
+    `secret` is the key, or several with the one in use last. `now` gives seconds of the wall clock, `clock`
+    those of one that is never set. A token that was made here ages by `clock`, so a step of the wall clock
+    costs no call and prolongs nothing; only a token of another process goes by the time written in it.
+    Remembers its last 10,000 calls (a hundred bytes each), so that a webhook that is replayed gets nothing
+    that opens anything.
     """
 
-    def __init__(self, secret: bytes | Sequence[bytes], now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        secret: bytes | Sequence[bytes],
+        now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         class Signer(TimestampSigner):
             def get_timestamp(self) -> int:
                 return int(now())
 
         self._now = now
+        self._clock = clock
+        self._maker = secrets.token_urlsafe(6)
         self._serializer = URLSafeTimedSerializer(
             [secret] if isinstance(secret, bytes) else list(secret),
             salt=b"stream",
@@ -166,7 +178,7 @@ class StreamTokens:
         )
         self._waiting: dict[str, _Minted] = {}  # by call, oldest first
         self._spent: dict[bytes, None] = {}  # calls that had theirs, by digest, oldest first
-        self._redeemed: dict[str, float] = {}  # nonces, oldest first
+        self._redeemed: dict[str, None] = {}  # nonces, oldest first
 
     def mint(self, call_sid: str, account_sid: str, *, again: bool = False) -> str:
         """The token of this call's stream. A retried webhook gets the same one; one that comes when the token
@@ -174,13 +186,13 @@ class StreamTokens:
 
         `again` is for a stream that follows an earlier one of the same call: it gets a new one then.
         """
-        now_s = self._now()
+        now_s = self._clock()
         self._forget(now_s)
         if (waiting := self._waiting.get(call_sid)) is not None:
             return waiting.token
         if not again and _digest(call_sid) in self._spent:
             return SPENT
-        nonce = secrets.token_urlsafe(9)
+        nonce = self._maker + secrets.token_urlsafe(9)
         token = str(self._serializer.dumps([call_sid, account_sid, nonce]))
         self._waiting[call_sid] = _Minted(token, nonce, now_s)
         return token
@@ -200,19 +212,23 @@ class StreamTokens:
             (for_call, for_account, nonce), made = self._serializer.loads(token, return_timestamp=True)
         except BadData:
             return "a stream token that is not ours"
-        now_s = self._now()
-        if not -_CLOCK_SLACK_S <= int(now_s) - int(made.timestamp()) <= TOKEN_LIFE_S:
-            return "a stream token that is too old"
-        if not _same(f"{for_call} {for_account}", f"{call_sid} {account_sid}"):
-            return "a stream token of another call"
         # The nonce and not the token: the last letter of base64 can be written in four ways.
         if nonce in self._redeemed:
             return "a stream token that was used before"
-        self._forget(now_s)
-        self._redeemed[nonce] = now_s
+        self._forget(self._clock())
+        if nonce.startswith(self._maker):
+            waiting = self._waiting.get(for_call)
+            too_old = waiting is None or waiting.nonce != nonce
+        else:
+            too_old = not -_CLOCK_SLACK_S <= int(self._now()) - int(made.timestamp()) <= TOKEN_LIFE_S
+        if too_old:
+            return "a stream token that is too old"
+        if not _same(f"{for_call} {for_account}", f"{call_sid} {account_sid}"):
+            return "a stream token of another call"
+        _remember(self._redeemed, nonce)
         if (waiting := self._waiting.get(call_sid)) is not None and waiting.nonce == nonce:
             del self._waiting[call_sid]
-        self._spend(call_sid)
+        _remember(self._spent, _digest(call_sid))
         return None
 
     def _forget(self, now_s: float) -> None:
@@ -221,15 +237,17 @@ class StreamTokens:
             itertools.takewhile(lambda one: now_s - self._waiting[one].at_s > TOKEN_LIFE_S, self._waiting)
         ):
             del self._waiting[call_sid]
-            self._spend(call_sid)
-        since_s = now_s - TOKEN_LIFE_S - 2 * _CLOCK_SLACK_S
-        for nonce in list(itertools.takewhile(lambda one: self._redeemed[one] < since_s, self._redeemed)):
-            del self._redeemed[nonce]
+            _remember(self._spent, _digest(call_sid))
 
-    def _spend(self, call_sid: str) -> None:
-        self._spent[_digest(call_sid)] = None
-        if len(self._spent) > _CALLS_REMEMBERED:
-            del self._spent[next(iter(self._spent))]
+
+_Key = TypeVar("_Key")
+
+
+def _remember(known: dict[_Key, None], key: _Key) -> None:
+    """The oldest goes where there would be too many."""
+    known[key] = None
+    if len(known) > _CALLS_REMEMBERED:
+        del known[next(iter(known))]
 
 
 # JSON can hold halves of surrogate pairs, and a stranger's will.
