@@ -247,12 +247,15 @@ async def serving(app: Starlette, sock: socket.socket) -> AsyncIterator[None]:
 
 async def serve(service: Service, sock: socket.socket, ready: Callable[[], None]) -> None:
     """Serve until a signal comes. SIGTERM lets calls end (BRIDGE_DRAIN_SECONDS), SIGINT hangs up within a
-    second, twice exits now.
+    second, twice exits now. SIGHUP ends nothing.
     """
     loop, exchange = asyncio.get_running_loop(), service.exchange
     asked: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, asked.put_nowait, sign)
+    # Its default would end the process, and every call with it: when a terminal closes, or a tool rotates
+    # logs.
+    loop.add_signal_handler(signal.SIGHUP, logger.info, "SIGHUP: there is nothing to read again")
     app = routes(service.settings, exchange, service.awake)
     async with serving(app, sock):
         service.awake()

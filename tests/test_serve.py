@@ -232,7 +232,7 @@ def test_the_model_is_gone_for_good_and_the_caller_is_told(run: Run) -> None:
 
 
 @ONCE
-def test_ctrl_c(run: Run) -> None:
+def test_sighup_ends_no_call_and_ctrl_c_does(run: Run) -> None:
     """A real `phonebridge serve`, with a call on it; phone and model are here."""
 
     async def main() -> None:
@@ -242,6 +242,10 @@ def test_ctrl_c(run: Run) -> None:
             async with served(**asked) as bridge:
                 call = await Handset(make=KeepingPhone).call(f"{bridge.base}/incoming-call")
                 await within(3, lambda: phone_of(call).heard.count(1))
+                bridge.process.send_signal(signal.SIGHUP)
+                await within(1, lambda: any("SIGHUP" in line for line in bridge.logged))
+                heard = phone_of(call).heard.count(1)
+                await within(1, lambda: phone_of(call).heard.count(1) > heard)
                 bridge.process.send_signal(signal.SIGINT)
                 legs = [call, *upstream.sessions]
                 await within(1, lambda: all(leg.closed.done() for leg in legs))
