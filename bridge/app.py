@@ -8,7 +8,6 @@ about itself (`Host`, `X-Forwarded-…`) changes an answer.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
@@ -19,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from . import twiml
+from . import sids, twiml
 from .arrival import Arrival
 from .asgi import AsgiSocket
 from .carriers.twilio import Twilio
@@ -31,16 +30,13 @@ from .gates import SPENT, Lobby, Signatures, StreamTokens
 from .intents import ENDED, HANDOVER, TRANSFER, Next, Situation
 from .settings import Settings
 from .sockets import Socket
-from .webhooks import TooLarge, proven_fields, served_path
+from .webhooks import Misshapen, TooLarge, proven_fields, served_path
 
 logger = logging.getLogger(__name__)
 
 TOKEN: Final = "token"  # noqa: S105  the parameter's name
 CUT_OFF: Final = "cut off"
-NO_CALL: Final = "a call without CallSid is none of ours\n"
-# Twilio, "Validating requests": names and values are signed without anything between them. Cut in another
-# place, what was signed once names a CallSid that goes on into the next field: a call that had no stream yet.
-_CALL_SID: Final = re.compile("CA[0-9a-fA-F]{32}")
+NO_CALL: Final = "a webhook without CallSid\n"
 
 
 class FrontDoor:
@@ -79,8 +75,6 @@ class FrontDoor:
         if isinstance(form, Response):
             return form
         call_sid, account_sid = form.get("CallSid", ""), form.get("AccountSid", "")
-        if not self._names_a_call(call_sid):
-            return self._unreadable(NO_CALL)
         refused = self._refusal(call_sid, self.links(request))
         if refused is not None:
             return _answer(refused)
@@ -127,8 +121,6 @@ class FrontDoor:
         if isinstance(form, Response):
             return form
         call_sid, account_sid = form.get("CallSid", ""), form.get("AccountSid", "")
-        if not self._names_a_call(call_sid):
-            return self._unreadable(NO_CALL)
         situation = Situation(
             targets=self.settings.transfers,
             fallback=self.settings.fallback,
@@ -174,19 +166,19 @@ class FrontDoor:
         """The webhook's fields if it is the carrier's, else what it is answered."""
         self.awake()
         try:
-            return await proven_fields(request, self.signatures)
+            fields = await proven_fields(request, self.signatures, self.settings.twilio_account_sid)
         except SignatureError as error:
             self.reject("signature", "webhook", error)
             return Response(status_code=403)
         except TooLarge:
             self.reject("form", "webhook", "larger than any of the carrier's")
             return Response(status_code=413)
+        except Misshapen as error:
+            return self._unreadable(f"{error}\n")
         except (ValueError, ClientDisconnect):
             return self._unreadable("a form that cannot be read\n")
-
-    def _names_a_call(self, call_sid: str) -> bool:
-        """Whether it is one of the carrier's; other people's simulators have ids of their own."""
-        return bool(call_sid if self.settings.insecure else _CALL_SID.fullmatch(call_sid))
+        # Other people's simulators have ids of their own, and theirs is not looked at further.
+        return fields if fields.get("CallSid") else self._unreadable(NO_CALL)
 
     def _unreadable(self, why: str) -> Response:
         self.reject("form", "webhook", why.strip())
@@ -231,6 +223,11 @@ class FrontDoor:
         """The stream says which call it is; its token proves it."""
         call_sid, proven = started.call_id, not self.settings.insecure
         if proven:
+            fault = sids.start_fault(started, self.settings.twilio_account_sid)
+            if fault is not None:
+                self.reject("start", "stream", fault)
+                socket.close(1008)
+                return
             fault = self.tokens.redeem(started.parameters.get(TOKEN, ""), call_sid, started.account_id)
             if fault is not None:
                 self.reject("token", "stream", fault, call_sid)

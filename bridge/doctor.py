@@ -160,7 +160,9 @@ class Doctor:
 
     async def _signatures(self, links: Links) -> bool:
         """Whether what the carrier signs is what arrives, and whether anybody else gets in."""
-        url, form = links.stream_status, {"CallSid": "CAdoctor", "StreamEvent": "doctor", "StreamError": ""}
+        url = links.stream_status
+        ids = {"CallSid": f"CA{0:032x}", "AccountSid": self.settings.twilio_account_sid or f"AC{0:032x}"}
+        form = {**ids, "StreamEvent": "doctor", "StreamError": ""}
         try:
             stranger = await ask("POST", url, form)
             if stranger.status < 300:

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, quote
 
 from starlette.requests import HTTPConnection, Request
 
+from . import sids
 from .gates import Signatures
 
 MOST_BYTES: Final = 64 * 1024
@@ -32,19 +33,30 @@ def served_path(connection: HTTPConnection) -> str:
     return f"{path}?{query.decode('latin-1')}" if query else path
 
 
-async def proven_fields(request: Request, signatures: Signatures) -> dict[str, str]:
+class Misshapen(ValueError):
+    """The signature is right and the fields are not as the carrier sends them; the message says why."""
+
+
+async def proven_fields(
+    request: Request, signatures: Signatures, account_sid: str | None = None
+) -> dict[str, str]:
     """The webhook's fields, those of its query among them. Raises SignatureError if the carrier did not send
-    them, TooLarge before more than 64 KiB were read, ValueError for a form that is none.
+    them, TooLarge before more than 64 KiB were read, Misshapen for ids that are not of their exact form or
+    of another account than `account_sid`, ValueError for a form that is none.
     """
     body = await _body(request)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if body and kind != _FORM:
         signatures.check_webhook(request.method, served_path(request), body, request.headers)
-        return dict(request.query_params)
-    # "Blank values count": a field without a value is signed too.
-    form = parse_qsl(body.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
-    signatures.check_webhook(request.method, served_path(request), form, request.headers)
-    return {**dict(request.query_params), **dict(form)}
+        form = []
+    else:
+        # "Blank values count": a field without a value is signed too.
+        form = parse_qsl(body.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+        signatures.check_webhook(request.method, served_path(request), form, request.headers)
+    fields = {**dict(request.query_params), **dict(form)}
+    if signatures.demanded and (fault := sids.form_fault(fields, form, account_sid)) is not None:
+        raise Misshapen(fault)
+    return fields
 
 
 async def _body(request: Request) -> bytes:

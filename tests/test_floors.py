@@ -94,6 +94,7 @@ FLOORS: dict[str, int] = {
     "setting_rules": 5,
     "setting_values": 5,
     "settings": 5,
+    "sids": 5,
     "sounds": 5,
     "testing": 5,
     "twiml": 5,

@@ -288,7 +288,12 @@ def test_a_stream_error_is_an_event_of_the_call(lines: Any) -> None:
         async with door(Parrot(GREETING)) as house:
             call = house.dial(house.caller())
             await until(call.streaming.is_set)
-            fields = {"StreamEvent": "stream-error", "StreamError": "31920 handshake", "StreamSid": "MZ"}
+            stream_sid = f"MZ{9:032x}"
+            fields = {
+                "StreamEvent": "stream-error",
+                "StreamError": "31920 handshake",
+                "StreamSid": stream_sid,
+            }
             await call.handset.post(f"{house.base}/stream-status", fields)
             sid = call.handset.call_sid
             assert m.Noted("stream-error", "31920 handshake") in house.log.did[sid]

@@ -157,7 +157,7 @@ def test_a_full_run_writes_no_secret_anywhere(written: io.StringIO, tmp_path: Pa
 async def _strangers(house) -> list[str]:  # type: ignore[no-untyped-def]
     """Whatever can be asked of us without a proof, and what is answered."""
     answers = []
-    form = {"CallSid": "CA1", "AccountSid": ACCOUNT, "From": CALLER, "Body": WORDS}
+    form = {"CallSid": f"CA{1:032x}", "AccountSid": ACCOUNT, "From": CALLER, "Body": WORDS}
     proof = RequestValidator(TOKEN).compute_signature(f"{house.base}/stream-status", form)
     async with httpx2.AsyncClient(trust_env=False, verify=False) as client:
         for route in ("/incoming-call", "/after-stream", "/stream-status"):
