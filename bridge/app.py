@@ -1,8 +1,8 @@
 """The routes: a webhook that answers with TwiML, a websocket that carries the call, and what operators ask
 for.
 
-Every Twilio route proves that it is Twilio who calls before it does anything else, and nothing a request says
-about itself (`Host`, `X-Forwarded-…`) changes an answer.
+Every Twilio route proves that it is Twilio who calls before it does anything else. What a request says about
+itself (`Host`, `X-Forwarded-…`) never makes an answer; it can only be a reason for none (`peers`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from .errors import SignatureError
 from .exchange import RESUMED, Exchange
 from .gates import SPENT, Lobby, Signatures, StreamTokens
 from .intents import ENDED, HANDOVER, TRANSFER, Next, Situation
+from .peers import LOOPBACK_ONLY, Peers, authority
 from .settings import Settings
 from .sockets import Socket
 from .webhooks import Misshapen, TooLarge, proven_fields, served_path
@@ -48,6 +49,7 @@ class FrontDoor:
         self.settings = settings
         self.exchange = exchange
         self.awake = awake
+        self.peers = Peers(insecure=settings.insecure, public_url=settings.public_url, host=settings.host)
         self.signatures = Signatures(settings)
         self.tokens = StreamTokens(settings.stream_token_secret())
         self.lobby = Lobby()
@@ -60,8 +62,8 @@ class FrontDoor:
         """
         if self.settings.public_url:
             return twiml.Links.below(self.settings.public_url)
-        host, port = connection.scope["server"]
-        return twiml.Links.below(f"http://{host}:{port}{connection.scope.get('root_path', '')}")
+        bound = authority(*(connection.scope.get("server") or ("127.0.0.1", None)))
+        return twiml.Links.below(f"http://{bound}{connection.scope.get('root_path', '')}")
 
     def reject(self, gate: str, what: str, why: object, call_sid: str | None = None) -> None:
         """Somebody was turned away: counted and logged."""
@@ -165,6 +167,8 @@ class FrontDoor:
     async def _proven(self, request: Request) -> Mapping[str, str] | Response:
         """The webhook's fields if it is the carrier's, else what it is answered."""
         self.awake()
+        if (fault := self.peers.fault(request)) is not None:
+            return self._turned_away("webhook", fault)
         try:
             fields = await proven_fields(request, self.signatures, self.settings.twilio_account_sid)
         except SignatureError as error:
@@ -180,6 +184,10 @@ class FrontDoor:
         # Other people's simulators have ids of their own, and theirs is not looked at further.
         return fields if fields.get("CallSid") else self._unreadable(NO_CALL)
 
+    def _turned_away(self, what: str, fault: str) -> Response:
+        self.reject("peer", what, fault)
+        return Response(f"{fault}\n", status_code=403)
+
     def _unreadable(self, why: str) -> Response:
         self.reject("form", "webhook", why.strip())
         return Response(why, status_code=400)
@@ -191,6 +199,10 @@ class FrontDoor:
         last.
         """
         self.awake()
+        if (fault := self.peers.fault(websocket)) is not None:
+            self.reject("peer", "stream", fault)
+            await websocket.close()
+            return
         try:
             self.signatures.check_upgrade(served_path(websocket), websocket.headers)
         except SignatureError as error:
@@ -251,17 +263,21 @@ class FrontDoor:
         alive = self.exchange.office.health.alive
         return JSONResponse({"alive": alive}, 200 if alive else 503)
 
-    async def readyz(self, _request: Request) -> Response:
-        """Whether calls may come here, and why not."""
+    async def readyz(self, request: Request) -> Response:
+        """Whether calls may come here from where this is asked, and why not."""
         self.awake()
         reasons = self.exchange.reasons
         if self.exchange.office.health.breaker.is_open:
             reasons.append("upstream breaker")
+        if self.peers.local_fault(request) is not None:
+            reasons.append(LOOPBACK_ONLY)
         return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
     async def metrics(self, request: Request) -> Response:
         """Prometheus' text."""
         self.awake()
+        if (fault := self.peers.local_fault(request)) is not None:
+            return self._turned_away("metrics", fault)
         text, content_type = self.exchange.office.metrics.render(request.headers.get("accept", ""))
         return Response(text, headers={"content-type": content_type})
 

@@ -24,6 +24,7 @@ from .agent_config import Casting
 from .core import messages as m
 from .errors import ConfigError
 from .mcp import FillingSocket
+from .peers import LOOPBACK_ONLY
 from .prices import Prices
 from .service import proof_for
 from .setting_rules import WrongSettings
@@ -152,6 +153,10 @@ class Doctor:
             return
         self._ok("public url", f"{public_url} leads to a phonebridge")
         reasons = ready.json().get("reasons", [])
+        if LOOPBACK_ONLY in reasons:
+            what = "that server asks for no signature, and serves its own machine only"
+            self._found("signature", what, "start it without BRIDGE_INSECURE")
+            return
         if reasons:
             what = f"it takes no calls now: {', '.join(map(str, reasons))}"
             self._found("readiness", what, "see its log; `draining` passes when it is started again")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import ipaddress
 import secrets
 import urllib.error
 import urllib.parse
@@ -22,6 +21,7 @@ from twilio.request_validator import RequestValidator
 
 from .doubles.phone import Phone, PhoneOptions
 from .errors import BridgeError, BrokenInvariant, ConfigError
+from .peers import is_loopback
 from .simulators import Simulation, connect_phone
 
 WEBHOOK_S = 15.0
@@ -124,17 +124,9 @@ class Handset:
         return f"{scheme}{base.scheme.removeprefix('http')}://{base.netloc}{parts.path}{query}"
 
 
-def _is_here(url: str) -> bool:
-    host = urllib.parse.urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _post(url: str, form: dict[str, str], headers: dict[str, str]) -> bytes:
     # A proxy of the environment would look for this machine's loopback on its own.
-    proxies = urllib.request.ProxyHandler({} if _is_here(url) else None)
+    proxies = urllib.request.ProxyHandler({} if is_loopback(urllib.parse.urlsplit(url).hostname) else None)
     opener = urllib.request.build_opener(proxies)
     # Twilio, "Webhooks: connection overrides": once more if no connection came about (rc=1, rp=ct). A server
     # that dies between taking a connection and its first byte counts as that here: in the field its TLS

@@ -164,10 +164,13 @@ def descriptors_used() -> float:
 
 
 class Health:
-    """All of it. `reasons` are why no new call may come in: `loop lag`, `descriptors`, `money`."""
+    """All of it. `reasons` are why no new call may come in: `no model`, `loop lag`, `descriptors`, `money`.
+    `model` says whether there is one to dial.
+    """
 
-    def __init__(self, *, money: DayMoney | None = None) -> None:
+    def __init__(self, *, money: DayMoney | None = None, model: bool = True) -> None:
         self.money = money or DayMoney()
+        self.model = model
         self.breaker = Breaker()
         self.lag: LoopLag | None = None
 
@@ -187,7 +190,7 @@ class Health:
         return self.lag is None or self.lag.worst_s < DEAD_S
 
     def reasons(self) -> list[str]:
-        found = []
+        found = [] if self.model else ["no model"]
         if self.lag is not None and self.lag.p95_s > SHED_S:
             found.append("loop lag")
         if descriptors_used() > DESCRIPTORS:

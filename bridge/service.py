@@ -70,7 +70,8 @@ class Service:
         self._awake = False
         casting = Casting(settings.call_config(), settings.transfers, Prices.load(settings.prices))
         users = None if agent is None else UserSide(agent, casting, upstream=settings.upstream)
-        metrics, health = Metrics(), Health(money=_day_money(settings))
+        model = has_model(settings, upstream_url)
+        metrics, health = Metrics(), Health(money=_day_money(settings), model=model)
         reports = Reports(metrics, _on_end(users), quiet=lambda: health.breaker.is_open)
         self.office = Office(
             control=CallControl(Intents(settings.journal), _rest(settings), fallback=settings.fallback),
@@ -129,13 +130,25 @@ def create_app(settings: Settings, agent: Agent | None = None) -> Starlette:
     """An ASGI application that answers calls, to be served or mounted in another one, which need not run its
     lifespan. Without an agent it is the one that BRIDGE_AGENT names, or none. Its `state.service` has the
     `exchange`, whose `shut_down` ends all calls.
+
+    Raises ConfigError for settings without a model: the embedded one is started by `phonebridge serve` only.
     """
+    if not has_model(settings):
+        raise ConfigError(
+            "there is no model: only `phonebridge serve` starts the embedded one. Set OPENAI_API_KEY and "
+            "BRIDGE_UPSTREAM=openai; or run `phonebridge upstream` and set BRIDGE_UPSTREAM_URL to its address"
+        )
     if agent is None and settings.agent is not None:
         agent = load_agent(settings.agent)
     service = Service(settings, agent)
     app = routes(settings, service.exchange, service.awake)
     app.state.service = service
     return app
+
+
+def has_model(settings: Settings, upstream_url: str | None = None) -> bool:
+    """Whether there is a model to dial: the embedded one has no address of its own."""
+    return settings.upstream != "embedded" or (upstream_url or settings.upstream_url) is not None
 
 
 def _vendor(settings: Settings, upstream_url: str | None) -> Callable[[int], Upstream]:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from . import setting_values as values
 from . import sounds
 from .errors import ConfigError
+from .peers import is_loopback
 from .prices import Prices
 from .setting_values import Wrong
 from .upstreams import UPSTREAMS
@@ -56,10 +57,8 @@ class WrongSettings(ConfigError):
 
 
 def default_upstream(settings: Settings, demo: bool) -> str:
-    """Who answers when nobody was chosen."""
-    if demo:
-        return "embedded"
-    return "embedded" if settings.insecure and settings.openai_api_key is None else "openai"
+    """Who answers when nobody was chosen. Where no call is signed a key alone is not enough to be billed."""
+    return "embedded" if demo or settings.insecure else "openai"
 
 
 def between(settings: Settings, demo: bool) -> list[Mistake]:
@@ -88,7 +87,7 @@ def _upstream(settings: Settings, demo: bool) -> list[Mistake]:
     if chosen and chosen not in UPSTREAMS:
         return [Mistake("BRIDGE_UPSTREAM", "is none that we know", f"take one of {usable}")]
     name = chosen or default_upstream(settings, demo)
-    ours = settings.upstream_url is not None and values.is_loopback(urlsplit(settings.upstream_url).hostname)
+    ours = settings.upstream_url is not None and is_loopback(urlsplit(settings.upstream_url).hostname)
     if name != "embedded" and settings.openai_api_key is None and not (chosen and ours):
         cure = "set it; or BRIDGE_UPSTREAM=embedded, if callers are to hear the parrot"
         return [Mistake("OPENAI_API_KEY", "is not set, so nobody could answer", cure)]

@@ -19,6 +19,8 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import SecretStr
 from twilio.request_validator import HMAC_SHA1, HMAC_SHA256
 
+from .peers import is_loopback
+
 _Value = TypeVar("_Value")
 
 ROUTES: Final = ("/incoming-call", "/media-stream", "/after-stream", "/stream-status")
@@ -124,16 +126,6 @@ def account_sid(text: str) -> str:
     if not re.fullmatch(r"AC[0-9a-fA-F]{32}", text.strip()):
         raise Wrong("is not an account SID", "copy the one that begins with AC from Twilio's console")
     return text.strip()
-
-
-def is_loopback(host: str | None) -> bool:
-    """Whether nothing but this machine can be at that host."""
-    if host is None:
-        return False
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def secret(text: str) -> SecretStr:

@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from . import setting_values as values
 from . import sounds
 from .core.messages import CallConfig, Limits, SessionConfig, Sound
+from .peers import is_loopback
 from .setting_rules import LEANS_ON, Mistake, WrongSettings, between, default_upstream
 from .setting_values import SharedKey, Wrong
 
@@ -167,12 +168,12 @@ class Settings(BaseSettings):
             raise WrongSettings(tuple(mistakes), tuple(_strangers(given.get("_env_file", ".env")))) from None
         self._remarks = tuple(_remarks(self, demo, given.get("_env_file", ".env")))
         # Simulated calls use their ids again: what became of the last call of that id is not their business.
-        self._local = demo or self.insecure or values.is_loopback(urlsplit(self.public_url or "").hostname)
+        self._local = demo or self.insecure or is_loopback(urlsplit(self.public_url or "").hostname)
         if not self._local and "journal" not in self.model_fields_set:
             self.journal = values.default_journal()
         if self.insecure:
             self.public_url = None  # stream URLs are made from the bound address
-            self.host = self.host if values.is_loopback(self.host) else "127.0.0.1"
+            self.host = self.host if is_loopback(self.host) else "127.0.0.1"
         self.upstream = self.upstream or default_upstream(self, demo)
 
     @property
@@ -292,6 +293,11 @@ def _remarks(settings: Settings, demo: bool, env_file: object) -> list[str]:
         found.append("BRIDGE_INSECURE is on: no call has to prove itself, and we listen on this machine only")
         if settings.public_url is not None:
             found.append("BRIDGE_INSECURE is on: PUBLIC_URL is not used")
+        if settings.openai_api_key is not None and not settings.upstream:
+            words = (
+                "the embedded model answers, though there is a key; BRIDGE_UPSTREAM=openai is what uses it"
+            )
+            found.append(f"BRIDGE_INSECURE is on: {words}")
     elif settings.upstream == "embedded" and not demo:
         found.append("BRIDGE_UPSTREAM is embedded: real callers get the parrot")
     return [*found, *_strangers(env_file)]

@@ -22,6 +22,7 @@ from .direct import UVICORN_PROTOCOLS, take_socket
 from .doubles.phone import Phone
 from .doubles.realtime import RealtimeServer
 from .errors import ConfigError
+from .peers import of_this_machine
 from .sockets import Socket, dial
 
 
@@ -130,6 +131,10 @@ class EmbeddedUpstream:
         self._listener: asyncio.Server | None = None
 
     async def _session(self, websocket: WebSocket) -> None:
+        # Any client may come, pages of this machine too; those of other sites may not.
+        if not of_this_machine(websocket.headers):
+            await websocket.close()
+            return
         offered = websocket.scope.get("subprotocols", [])
         await websocket.accept("realtime" if "realtime" in offered else None)
         simulation = Simulation(server := self.make(), take_socket(websocket))

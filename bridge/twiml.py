@@ -17,7 +17,7 @@ from twilio.twiml.voice_response import Connect, Dial, Stream, VoiceResponse
 
 from . import sounds
 from .intents import Next, Step
-from .setting_values import is_loopback
+from .peers import is_loopback
 from .settings import Settings
 
 MEDIA_TYPE: Final = "text/xml"

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from .errors import BridgeError
-from .setting_values import is_loopback
+from .peers import is_loopback
 
 PATIENCE_S: Final = 10.0
 MOST_BYTES: Final = 64 * 1024

@@ -84,6 +84,11 @@ class Page:
         self.command("Page.navigate", url=file.as_uri())
         self.until("document.body && document.body.dataset.drawn === 'yes'")
 
+    def visit(self, url: str) -> None:
+        """Returns when whatever is at that address is there."""
+        self.command("Page.navigate", url=url)
+        self.until(f"location.href === {json.dumps(url)} && document.readyState === 'complete'")
+
     def value(self, expression: str) -> Any:
         """Of a JavaScript expression, awaited if it is a promise."""
         answer = self.command(
@@ -107,13 +112,13 @@ class Page:
 
 
 @contextlib.contextmanager
-def browser() -> Iterator[Page]:
+def browser(*flags: str) -> Iterator[Page]:
     """A browser of its own, with nothing in it but one empty tab."""
     path = chromium()
     assert path is not None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
-            [path, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            [path, *FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -41,6 +41,7 @@ FLOORS: dict[str, int] = {
     "guardrails": 4,
     "happenings": 4,
     "mcp": 4,
+    "peers": 4,
     "model": 4,
     "model_config": 4,
     "model_core": 4,

@@ -14,7 +14,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 IN_WORDS = {
     "BRIDGE_TWILIO_API_URL": "the vendor's",
     "BRIDGE_UPSTREAM_URL": "the vendor's",
-    "BRIDGE_UPSTREAM": "`openai`, if there is a key",
+    "BRIDGE_UPSTREAM": "`openai`; `embedded` if insecure",
     "BRIDGE_INSTRUCTIONS": "built in",
     "BRIDGE_GREETING": "built in",
     "BRIDGE_JOURNAL": "a file in your state folder",

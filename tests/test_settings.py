@@ -312,9 +312,17 @@ def test_the_demo_needs_no_key_and_nothing_in_the_environment_makes_a_demo(
     assert mistakes(openai_api_key=None) == {"OPENAI_API_KEY": "is not set, so nobody could answer"}
 
 
-def test_an_insecure_bridge_takes_openai_where_there_is_a_key() -> None:
+def test_an_insecure_bridge_uses_a_key_only_when_told_to_and_says_so() -> None:
+    """A key in the environment is no wish to pay for calls that need not prove anything."""
     assert load_settings(insecure=True).upstream == "embedded"
-    assert load_settings(insecure=True, openai_api_key=KEY).upstream == "openai"
+    assert not [remark for remark in load_settings(insecure=True).remarks if "embedded" in remark]
+    settings = load_settings(insecure=True, openai_api_key=KEY)
+    assert settings.upstream == "embedded"
+    [remark] = [remark for remark in settings.remarks if "embedded" in remark]
+    assert "BRIDGE_UPSTREAM=openai" in remark
+    told = load_settings(insecure=True, openai_api_key=KEY, upstream="openai")
+    assert told.upstream == "openai"
+    assert not [remark for remark in told.remarks if "embedded" in remark]
 
 
 def test_an_upstream_that_is_unknown_or_not_built_is_refused() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
+
+from ..peers import is_loopback
 
 _PROC = Path("/proc")
 _LISTEN = "0A"
@@ -18,7 +19,7 @@ def listening(url: str) -> list[int]:
     tell.
     """
     parts = urllib.parse.urlsplit(url)
-    if not _is_here(parts.hostname or ""):
+    if not is_loopback(parts.hostname or ""):
         return []
     port = parts.port or (443 if parts.scheme in ("https", "wss") else 80)
     wanted = {f"socket:[{inode}]" for inode in _inodes(port)}
@@ -45,13 +46,6 @@ def machine_cpu_s() -> float:
         fields = [int(field) for field in (_PROC / "stat").read_text().split(maxsplit=9)[1:9]]
         return (sum(fields[:3]) + fields[7]) / os.sysconf("SC_CLK_TCK")
     return 0.0
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _inodes(port: int) -> Iterator[str]:

@@ -35,6 +35,7 @@ def serve(
 
 async def _serve(service, settings, agent) -> None:  # type: ignore[no-untyped-def]  # imported late: --help is quick
     from .. import loops
+    from ..peers import authority
 
     async with contextlib.AsyncExitStack() as stack:
         upstream_url = None
@@ -52,11 +53,10 @@ async def _serve(service, settings, agent) -> None:  # type: ignore[no-untyped-d
                 logging.getLogger("bridge").warning("%s", remark)
             console = Console(stderr=True)
             if settings.insecure:
-                console.print(
-                    "[bold white on red] BRIDGE_INSECURE [/] no signature and no token is asked for",
-                    highlight=False,
-                )
-            base = str(settings.public_url or f"http://{bound[0]}:{bound[1]}").rstrip("/")
+                told = f"no signature and no token is asked for; the {settings.upstream} model answers"
+                warning = f"[bold white on red] BRIDGE_INSECURE [/] {told}"
+                console.print(warning, highlight=False, soft_wrap=True)
+            base = str(settings.public_url or f"http://{authority(*bound[:2])}").rstrip("/")
             line = f"ready: listening on {bound[0]}:{bound[1]}, webhook {base}/incoming-call"
             console.print(line, highlight=False, soft_wrap=True)
 

@@ -361,6 +361,24 @@ def test_a_server_that_was_started_with_another_token_or_with_none() -> None:
     run(main())
 
 
+def test_an_insecure_server_behind_a_tunnel() -> None:
+    async def main() -> None:
+        def tunnel(app: Starlette) -> list[Any]:
+            async def relayed(scope: Any, receive: Any, send: Any) -> None:
+                told = (b"x-forwarded-for", b"203.0.113.9")
+                await app({**scope, "headers": [*scope["headers"], told]}, receive, send)
+
+            return [Mount("/", app=relayed)]
+
+        async with door(Parrot()) as house, server_behind(tunnel, insecure=True) as url:
+            found = await working(house, public_url=url)
+            assert list(found) == ["signature"]
+            assert "its own machine only" in found["signature"][0]
+            assert "BRIDGE_INSECURE" in found["signature"][1]
+
+    run(main())
+
+
 def test_a_server_that_takes_no_calls_now() -> None:
     async def main() -> None:
         async with door(Parrot()) as house:
