@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from .agent import STAND_IN, TRANSPORTS, Agent, roster
+from .core.faults import PROMPT_OBJECTS
 from .core.messages import CallConfig, SemanticVad, ServerVad, SessionConfig, ToolConfig, TurnDetection
 from .errors import ConfigError
 from .mcp import Vault
@@ -123,6 +124,21 @@ class Casting:
                     )
             # It looks at `extra` and at whether JSON has words for all of it.
             UPSTREAMS[upstream](1, _ANYWHERE).dial(self.session(one, everybody))
+
+    def remarks(self, agent: Agent, upstream: str) -> list[str]:
+        """What works today, of this agent and whoever it hands off to, and is still worth a line at start."""
+        everybody = roster(agent)
+        found = [one for one in everybody.values() if self.session(one, everybody).extra.get("prompt")]
+        if upstream == STAND_IN:
+            return []
+        return [f"agent {one.name} sends session.prompt: {PROMPT_OBJECTS}" for one in found]
+
+    def models(self, agent: Agent) -> list[str]:
+        """Those that it, and whoever it hands off to, is answered by and has the caller transcribed by."""
+        everybody = roster(agent)
+        sessions = [self.session(one, everybody) for one in everybody.values()]
+        named = [name for one in sessions for name in (one.model, one.transcription) if name]
+        return list(dict.fromkeys(named))
 
     def _check_provider(self, agent: Agent, upstream: str) -> None:
         own = callable(agent.transport)

@@ -8,6 +8,7 @@ configuration, which cost nothing.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import os
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
@@ -29,9 +30,10 @@ from .prices import Prices
 from .service import proof_for
 from .setting_rules import WrongSettings
 from .settings import TWILIO_API, Settings
+from .shutdowns import model_url, shutdown_date, warning
 from .sockets import DialError, Socket, dial
 from .twiml import Links
-from .upstreams import UPSTREAMS
+from .upstreams import UPSTREAMS, Dial
 from .web import Answer, Unreachable, ask
 
 SESSION_S: Final = 10.0
@@ -116,6 +118,8 @@ class Doctor:
             return casting, None
         if settings.agent is not None:
             self._ok("agent", f"{settings.agent} can be loaded, and suits {settings.upstream}")
+        for remark in casting.remarks(agent, settings.upstream):
+            self._found("agent", remark, "leave `prompt` out of the agent's `extra`")
         return casting, agent
 
     async def _model(self, casting: Casting, agent: Agent) -> None:
@@ -125,6 +129,7 @@ class Doctor:
             return
         adapter = UPSTREAMS[settings.upstream](1, settings.upstream_url)
         dialled = adapter.dial(casting.session(agent))
+        await self._dates(dialled, casting.models(agent))
         try:
             socket: Socket = await dial(dialled.url, {**dialled.headers, **proof_for(settings, dialled.auth)})
         except DialError as error:
@@ -136,6 +141,20 @@ class Doctor:
             self._ok("model", f"{settings.upstream} takes our key and our configuration of {settings.model}")
         else:
             self._found("model", *fault)
+
+    async def _dates(self, dialled: Dial, models: list[str]) -> None:
+        """Whether one of them is shut down soon. Without an answer of the vendor's, by what is announced."""
+        today = dt.datetime.now(dt.UTC).date()
+        if self.settings.upstream == "embedded":
+            return
+        for model in models:
+            url, told = model_url(dialled.url, model), {}
+            if url is not None:
+                answer = await _asked(url, proof_for(self.settings, dialled.auth))
+                told = answer.json() if answer.status == 200 else {}
+            if (warned := warning(model, shutdown_date(model, told), today)) is not None:
+                cure = "name another model (BRIDGE_MODEL, BRIDGE_TRANSCRIBE, or the agent's own)"
+                self._found("model", warned, f"{cure}: developers.openai.com/api/docs/deprecations")
 
     # --- our own server, from outside --------------------------------------------------------------------
 
@@ -352,6 +371,14 @@ async def _configured(socket: Socket, adapter: Any, config: m.SessionConfig) -> 
         return f"no session within {SESSION_S:g} s", "see the vendor's status page"
     finally:
         socket.close()
+
+
+async def _asked(url: str, headers: Mapping[str, str]) -> Answer:
+    """The vendor's answer, status 0 where there is none."""
+    try:
+        return await ask("GET", url, headers=headers)
+    except Unreachable:
+        return Answer(0, b"")
 
 
 def _is_ours(answer: Answer) -> bool:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
 from .codecs import PCM_24K
+from .core.faults import PROMPT_OBJECTS
 from .core.messages import SessionConfig
 from .errors import AlreadyConnected, BridgeError, ConfigError, NotConnected
 from .model_config import SessionOptions, audio_format, laid_over
@@ -102,6 +103,8 @@ class ModelLink:
         given = {"url": url, "model": model, "call_id": call_id, "api_key": api_key}
         options = options or self._options
         tree = laid_over(DEFAULTS.tree(), options.tree())
+        if tree.get("prompt"):
+            logger.warning("session.prompt is sent: %s", PROMPT_OBJECTS)
         transport = self._made({**self._where, **{k: v for k, v in given.items() if v is not None}})
         core, self._transport = self._new_core(options), transport
         await self._change(ConnectionState.CONNECTING)

@@ -71,6 +71,9 @@ class Service:
         casting = Casting(settings.call_config(), settings.transfers, Prices.load(settings.prices))
         users = None if agent is None else UserSide(agent, casting, upstream=settings.upstream)
         model = has_model(settings, upstream_url)
+        if agent is not None:
+            for remark in casting.remarks(agent, settings.upstream):
+                logger.warning("%s", remark)
         metrics, health = Metrics(), Health(money=_day_money(settings), model=model)
         reports = Reports(metrics, _on_end(users), quiet=lambda: health.breaker.is_open)
         self.office = Office(

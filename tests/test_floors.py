@@ -56,6 +56,7 @@ FLOORS: dict[str, int] = {
     "rehearsal": 4,
     "runner": 4,
     "session": 4,
+    "shutdowns": 4,
     "signatures": 4,
     "simulators": 4,
     "sockets": 4,

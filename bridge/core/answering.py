@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from . import ending, hearing, patience, setup
 from . import messages as m
-from .faults import WAIT_FOR, Verdict, verdict
+from .faults import WAIT_FOR, Verdict, in_words, names_prompt, verdict
 from .limits import cost_micro_usd
 from .messages import Phase, Reason
 from .upstream_leg import FATAL_CODES, REFUSED, Leg
@@ -199,19 +199,22 @@ def faulted(call: Call, event: m.UpstreamFaulted, now_ms: int) -> None:
     call.stats.faults[code] = call.stats.faults.get(code, 0) + 1
     about, _, subject = event.about.partition(":")
     what, detail = verdict(event), f"{event.code} {event.param} {event.message}"
+    prompt = names_prompt(event)
     if what is Verdict.FATAL:
         call.out.append(m.Noted(REFUSED, event.code or event.kind))
-    if about == "configure" and call.up.state is Leg.CONFIGURING:
-        ending.fail(call, Reason.UPSTREAM_REFUSED, now_ms, f"{event.code} {event.param}: {event.message}")
+    if (about == "configure" or prompt) and call.up.state is Leg.CONFIGURING:
+        ending.fail(call, Reason.UPSTREAM_REFUSED, now_ms, in_words(event))
     elif what is Verdict.FATAL:
         ending.fail(call, Reason.UPSTREAM_REFUSED, now_ms, f"{event.code}: {event.message}")
     elif what is Verdict.EXPIRED:
         patience.give_up(call, event.code, now_ms)
     elif what is Verdict.BUSY:
         call.speaking.refused(subject if about == "create" else None, again=True)
-    elif about == "configure":
-        call.out.append(m.Noted("configuration refused", detail))
+    elif about == "configure" or (prompt and call.speaking.gate.held):
+        call.out.append(m.Noted("configuration refused", in_words(event) if prompt else detail))
         setup.in_force(call)
+    elif prompt:
+        ending.fail(call, Reason.UPSTREAM_REFUSED, now_ms, in_words(event))
     elif about == "create":
         call.out.append(m.Noted("upstream error", detail))
         create_refused(call, subject, event, now_ms)

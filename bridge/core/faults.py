@@ -6,6 +6,7 @@ Most errors leave the session open. A code we have never heard of is logged and 
 from __future__ import annotations
 
 import enum
+import re
 
 from .messages import UpstreamFaulted
 from .upstream_leg import FATAL_CODES
@@ -61,6 +62,27 @@ _CODES: dict[str, Verdict] = {
 
 WAIT_FOR = frozenset({"rate_limit_exceeded", "inference_rate_limit_exceeded", "overloaded"})
 """Codes after which asking again at once would only be refused again."""
+
+
+PROMPT_OBJECTS = "the vendor's prompt objects end on 2026-11-30: put the text into the agent's instructions"
+"""OpenAI, "Deprecations", 2026-06-03: Reusable prompts. From that day on `session.prompt` is refused."""
+
+_PROMPT_PATH = re.compile(r"(session\.)?prompt([.\[].*)?")
+_PROMPT_IN_WORDS = re.compile(r"\bsession\.prompt\b|\bpmpt_\w")
+
+
+def names_prompt(event: UpstreamFaulted) -> bool:
+    """Whether the error is about `session.prompt`, whatever its code: no other attempt fares any better with
+    this configuration. Another agent's may, so it is no reason to turn other calls away.
+    """
+    path = _PROMPT_PATH.fullmatch(event.param)
+    return path is not None or _PROMPT_IN_WORDS.search(event.message) is not None
+
+
+def in_words(event: UpstreamFaulted) -> str:
+    """The error for the log and the call's end, with what to do about it where that is known."""
+    told = f"{event.code} {event.param}: {event.message}"
+    return f"{told} ({PROMPT_OBJECTS})" if names_prompt(event) else told
 
 
 def verdict(event: UpstreamFaulted) -> Verdict | None:

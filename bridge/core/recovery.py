@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from . import ending, hearing, patience, setup
 from . import messages as m
-from .faults import Verdict, verdict
+from .faults import Verdict, in_words, names_prompt, verdict
 from .messages import Event, Phase, Reason
 from .upstream_leg import FATAL_CLOSES, REFUSED, Leg, UpstreamSession
 
@@ -129,30 +129,36 @@ def from_spare(call: Call, event: Event, spare: UpstreamSession, now_ms: int) ->
             )
             spare_failed(call, now_ms)
         case m.UpstreamFaulted() if spare.state is Leg.CONFIGURING and will_not_be(event):
-            detail = f"{event.code} {event.param}: {event.message}"
-            call.out.append(m.Noted("configuration refused", detail))
-            spare_failed(call, now_ms)
+            call.out.append(m.Noted("configuration refused", in_words(event)))
+            spare_failed(call, now_ms, again=not names_prompt(event))
         case m.UpstreamClosed() | m.DialFailed():
             renewal_failed(call, now_ms)
 
 
 def will_not_be(event: m.UpstreamFaulted) -> bool:
     """Whether a session that was answered with this error before it was configured never will be one."""
-    return event.about.partition(":")[0] == "configure" or verdict(event) is Verdict.FATAL
+    fatal = verdict(event) is Verdict.FATAL or names_prompt(event)
+    return fatal or event.about.partition(":")[0] == "configure"
 
 
-def spare_failed(call: Call, now_ms: int) -> None:
+def spare_failed(call: Call, now_ms: int, *, again: bool = True) -> None:
     """The session that was to take over has not become one in time, or is not going to."""
     if call.spare is not None:
         call.out.append(m.CloseUpstream(call.spare.epoch))
-        renewal_failed(call, now_ms)
+        renewal_failed(call, now_ms, again=again)
 
 
-def renewal_failed(call: Call, now_ms: int) -> None:
+def renewal_failed(call: Call, now_ms: int, *, again: bool = True) -> None:
+    """Tried again later, unless it would only be refused again: the session that there is goes on till its
+    end.
+    """
     call.spare = None
-    call.timers.pop("spare", None)
-    call.timers["renew"] = now_ms + call.config.renew_again_ms
-    call.out.append(m.Noted("renewal failed", "will be tried again"))
+    for timer in ("spare", "renew") if again else ("spare", "renew", "renew_forced"):
+        call.timers.pop(timer, None)
+    if again:
+        call.timers["renew"] = now_ms + call.config.renew_again_ms
+    told = "will be tried again" if again else "will not be tried again"
+    call.out.append(m.Noted("renewal failed", told))
 
 
 def quiet(call: Call, now_ms: int) -> bool:

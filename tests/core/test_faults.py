@@ -8,7 +8,7 @@ import pytest
 
 from bridge.core import messages as m
 from bridge.core.answering import AGAIN_MS, REFUSED
-from bridge.core.faults import WAIT_FOR
+from bridge.core.faults import PROMPT_OBJECTS, WAIT_FOR
 from bridge.core.upstream_leg import FATAL_CODES
 
 from .conftest import LiveCall, delta, legs, only, phone, speech
@@ -40,6 +40,49 @@ def test_where_no_session_would_be_any_better_the_call_ends(live_call: Any) -> N
 def test_an_error_of_ours_and_one_nobody_knows_are_noted_and_survived(live_call: Any, code: str) -> None:
     call = live_call()
     assert call.at(0, m.UpstreamFaulted(code, "so", param="p")) == [m.Noted("upstream error", f"{code} p so")]
+
+
+PROMPT = [
+    m.UpstreamFaulted("unknown_parameter", "so", param="session.prompt"),
+    m.UpstreamFaulted("invalid_value", "so", param="session.prompt.id"),
+    m.UpstreamFaulted("", "so", param="session.prompt.variables[0]"),
+    m.UpstreamFaulted("invalid_value", "so", param="prompt"),
+    m.UpstreamFaulted("unknown_parameter", "Unknown parameter: 'session.prompt'."),
+    m.UpstreamFaulted("not_found", "Prompt with id 'pmpt_0123' not found."),
+]
+NO_PROMPT = [
+    m.UpstreamFaulted("invalid_value", "so", param="session.audio.input.transcription.prompt"),
+    m.UpstreamFaulted("unknown_parameter", "so", param="session.prompt_cache_key"),
+    m.UpstreamFaulted("invalid_value", "a prompt too long", param="session.instructions"),
+]
+
+
+@pytest.mark.parametrize("fault", PROMPT)
+def test_an_error_about_a_prompt_object_is_final_and_says_why(
+    live_call: Any, fault: m.UpstreamFaulted
+) -> None:
+    """For this call only: another one may have an agent without."""
+    actions = live_call().at(0, fault)
+    assert actions[-1].reason is m.Reason.UPSTREAM_REFUSED
+    assert PROMPT_OBJECTS in actions[-1].detail
+    assert REFUSED not in {note.what for note in only(m.Noted, actions)}
+    assert only(m.DialUpstream, actions) == []
+
+
+@pytest.mark.parametrize("fault", NO_PROMPT)
+def test_other_prompts_are_no_prompt_objects(live_call: Any, fault: m.UpstreamFaulted) -> None:
+    [noted] = live_call().at(0, fault)
+    assert (noted.what, PROMPT_OBJECTS in noted.detail) == ("upstream error", False)
+
+
+def test_a_change_that_is_refused_for_its_prompt_object_does_not_end_the_call(live_call: Any) -> None:
+    """Another agent was to take over: the one that there is goes on."""
+    call = live_call()
+    call.at(0, m.Reconfigure(m.SessionConfig(instructions="B")))
+    [noted] = call.at(100, m.UpstreamFaulted("unknown_parameter", "so", param="session.prompt"))
+    assert (noted.what, PROMPT_OBJECTS in noted.detail) == ("configuration refused", True)
+    asked(call, 200)
+    assert only(m.Ended, call.actions) == []
 
 
 def test_a_session_that_has_expired_is_replaced(live_call: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bridge.core import messages as m
+from bridge.core.faults import PROMPT_OBJECTS
 from bridge.core.recovery import RESTORED
 
 from .conftest import LiveCall, delta, frame, legs, only
@@ -139,6 +140,20 @@ def test_nor_where_a_lost_session_is_just_being_replaced(live_call: Any) -> None
     assert dials(call)[-1][0] == 19_900
     assert only(m.CloseUpstream, call.until(20_500)) == []
     assert dials(call)[-1][0] == 19_900
+
+
+def test_one_that_is_refused_for_its_prompt_object_is_not_tried_again(live_call: Any) -> None:
+    """The session that there is goes on to its end."""
+    call = live_call(**RENEW)
+    call.speaks(10_100, m.SessionCreated(2))
+    refused = call.at(10_200, m.UpstreamFaulted("unknown_parameter", "so", "", "session.prompt", epoch=2))
+    assert refused == [
+        m.Noted("configuration refused", f"unknown_parameter session.prompt: so ({PROMPT_OBJECTS})"),
+        m.CloseUpstream(2),
+        m.Noted("renewal failed", "will not be tried again"),
+    ]
+    call.until(60_000)
+    assert dials(call)[2:] == []
 
 
 def test_a_renewal_that_fails_is_tried_again_a_while_later(live_call: Any) -> None:

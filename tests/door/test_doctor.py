@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import json
 import os
 import subprocess
@@ -16,7 +17,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
@@ -227,6 +229,57 @@ def test_a_field_that_only_the_model_refuses() -> None:
             assert "`extra`" in found["model"][1]
 
     run(main())
+
+
+def test_a_model_that_is_shut_down_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the vendor's API, of every model that the agents use; by the announcement where it says nothing."""
+    (tmp_path / "desk.py").write_text(
+        "from bridge import Agent\n"
+        "bills = Agent('Bills.', name='bills', model='asked-of', transcription='whisper-1')\n"
+        "agent = Agent('Answer.', model='soon', transcription='later', handoffs=[bills])\n"
+        "old = Agent('Answer.', name='old', extra={'prompt': {'id': 'pmpt_0123'}})\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    today = dt.datetime.now(dt.UTC).date()
+    days = {"soon": 60, "later": 61}
+    asked: list[tuple[str, str | None]] = []
+
+    async def models(request: Request) -> JSONResponse:
+        model = request.path_params["model"]
+        asked.append((model, request.headers.get("authorization")))
+        if model not in days:
+            return JSONResponse({"error": {"code": "model_not_found"}}, 404)
+        date = (today + dt.timedelta(days=days[model])).isoformat()
+        return JSONResponse({"id": model, "object": "model", "shutdown_date": date})
+
+    async def main() -> None:
+        async with door(Parrot()) as house:
+            vendor = house.upstream.app()
+            vendor.router.routes.append(Route("/v1/models/{model}", models))
+            async with in_between(vendor) as url:
+                there = f"ws{url.removeprefix('http')}/v1/realtime"
+                checks = await checks_of(house, upstream_url=there, agent="desk:agent")
+                said = [
+                    (check.what, check.cure) for check in checks if check.name == "model" and not check.ok
+                ]
+                assert [what.partition(" ")[0] for what, _ in said] == ["soon", *_whisper_soon(today)]
+                assert "in 60 days" in said[0][0]
+                assert "BRIDGE_MODEL" in said[0][1]
+                assert asked == [
+                    (one, "Bearer sk-invented") for one in ("soon", "later", "asked-of", "whisper-1")
+                ]
+            found = await working(house, model="gpt-realtime")
+            assert "2027-01-20" in found["model"][0]
+            found = await working(house, agent="desk:old")
+            assert list(found) == ["agent"]
+            assert "2026-11-30" in found["agent"][0]
+
+    run(main())
+
+
+def _whisper_soon(today: dt.date) -> list[str]:
+    return ["whisper-1"] if today >= dt.date(2026, 12, 28) else []
 
 
 @pytest.mark.parametrize(

@@ -162,9 +162,16 @@ class Rig(Rehearsal):
         """The newest session neither reads nor writes from then on, and nobody is told."""
         self.at(at_ms, lambda: self.from_server(self.server.stall(self.now_ms)))
 
-    def faults(self, at_ms: int, code: str, kind: str = "invalid_request_error", about: str = "") -> None:
+    def faults(
+        self,
+        at_ms: int,
+        code: str,
+        kind: str = "invalid_request_error",
+        about: str = "",
+        param: str | None = None,
+    ) -> None:
         """The newest session sends an `error` event; `about` is the event id of ours that it answers."""
-        error = {"type": kind, "code": code, "message": "so be it", "param": None, "event_id": about or None}
+        error = {"type": kind, "code": code, "message": "so be it", "param": param, "event_id": about or None}
         frame = json.dumps({"type": "error", "event_id": "event_x", "error": error})
         self.at(at_ms, lambda: self.from_server([frame]))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.core import messages as m
+from bridge.core.faults import PROMPT_OBJECTS
 from bridge.core.upstream_leg import FATAL_CODES
 from bridge.doubles.agents import Failure, Incomplete
 from bridge.doubles.options import ServerOptions
@@ -215,3 +216,23 @@ def test_a_server_full_of_oddities_is_understood() -> None:
     rig.play(12_000)
     assert rig.story()[0] == "answer 1"
     assert rig.story()[-1] == "answer 3"
+
+
+def test_a_prompt_object_that_is_no_more_is_refused_in_words_at_once() -> None:
+    """The error need not say what it answers: the session would be waited for, and dialled again."""
+    rig = Rig(server=ServerOptions(withhold=frozenset({"session.updated"})))
+    rig.faults(100, "unknown_parameter", param="session.prompt")
+    rig.play(10_000)
+    assert (rig.story(), rig.dialled) == (["apology"], [0])
+    assert rig.reason is m.Reason.UPSTREAM_REFUSED
+    why = f"unknown_parameter session.prompt: so be it ({PROMPT_OBJECTS})"
+    assert rig.notes == [f"the model is out: the model refused our configuration: {why}"]
+
+
+def test_a_prompt_object_that_ends_in_the_middle_of_a_call_is_not_asked_for_again() -> None:
+    rig = told("invalid_value")
+    rig.faults(5_700, "invalid_value", about="create:turn", param="session.prompt.id")
+    rig.play(12_000)
+    assert rig.reason is m.Reason.UPSTREAM_REFUSED
+    assert rig.story()[-1] == "apology"
+    assert [note for note in rig.notes if PROMPT_OBJECTS in note]
