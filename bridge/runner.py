@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -55,7 +56,7 @@ class _UpstreamLeg:
     write: Callable[[m.UpstreamCommand], str | bytes]
     dialling: asyncio.Task[None] | None = None
     socket: Socket | None = None
-    backlog: list[m.AppendAudio] = field(default_factory=list)
+    backlog: deque[m.AppendAudio] = field(default_factory=deque)
     backlog_bytes: int = 0
 
 
@@ -111,7 +112,7 @@ class Runner:
         self._upstreams: dict[int, _UpstreamLeg] = {}
         self._sound: str | bytes | None = None
         self._feeding = False  # the gate is closed: something passes, or the call is over
-        self._pending: list[_Fed] = []
+        self._pending: deque[_Fed] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._armed_ms: int | None = None
         self._over = False
@@ -236,7 +237,7 @@ class Runner:
                         self._send_sound()
                 if not pending:
                     break
-                door, parse, epoch, what = pending.pop(0)
+                door, parse, epoch, what = pending.popleft()
         except Exception as error:  # noqa: BLE001  a bug of ours ends this one call, never the process
             self._broken(error)
         finally:
@@ -279,7 +280,7 @@ class Runner:
         finally:
             self._feeding = self._over
         if self._pending:
-            self._take(*self._pending.pop(0))
+            self._take(*self._pending.popleft())
 
     def _to_carrier(self, action: m.CarrierCommand, now_ms: int) -> None:
         frame = self.carrier.write(action)
@@ -333,12 +334,12 @@ class Runner:
         leg.backlog.append(action)
         leg.backlog_bytes += action.size_bytes
         while leg.backlog and leg.socket.outbox_bytes <= OUTBOX_BYTES:
-            sent = leg.backlog.pop(0)
+            sent = leg.backlog.popleft()
             leg.backlog_bytes -= sent.size_bytes
             self._to_upstream(sent, now_ms)
         dropped = 0
         while leg.backlog_bytes > BACKLOG_MS * self.call.config.bytes_per_ms:
-            lost = leg.backlog.pop(0)
+            lost = leg.backlog.popleft()
             leg.backlog_bytes -= lost.size_bytes
             dropped += 1
             if self._recorder is not None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from . import ending, hearing, patience, setup
 from . import messages as m
 from .faults import WAIT_FOR, Verdict, in_words, names_prompt, verdict
 from .limits import cost_micro_usd
 from .messages import Phase, Reason
+from .stats import count
 from .upstream_leg import FATAL_CODES, REFUSED, Leg
 
 if TYPE_CHECKING:
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
 
 TOOL_GRACE_MS = 500
 NO_ANSWER = '{"error": "the tool gave no answer in time"}'
+MOST_ARGUMENTS_CHARACTERS = 65_536
+"""Of one tool call: more than any model writes in one response."""
+OVERLONG = '{"error": "the arguments are too long"}'
 FAILURES = 2
 """Responses that may fail in a row: the first is asked for again."""
 AGAIN_MS = 1_000
@@ -143,17 +149,30 @@ def again(call: Call, _now_ms: int) -> None:
 
 
 def tool_called(call: Call, event: m.ToolCalled, now_ms: int) -> None:
+    """Run it, once. One past the limit is refused before anything of it is kept."""
+    before = call.config.carried or m.Carried()
+    tools, called = call.speaking.conversation.tools, before.tools + call.stats.tools + 1
+    fresh = event.complete and event.call_id not in tools.calls
+    if fresh and called > call.config.limits.tools:
+        ending.goodbye(call, f"{called} tools were called", now_ms)
+        return
+    overlong = len(event.arguments) > MOST_ARGUMENTS_CHARACTERS
+    if overlong:
+        event = msgspec.structs.replace(event, arguments="{}")
     item = call.speaking.conversation.item(event.item_id, event.response_id)
     item.kind, item.call_id = "function_call", event.call_id
-    made = call.speaking.conversation.tools.called(event, call.turn)
-    if made is not None:
-        call.stats.tools += 1
-        tool = tool_config(call, made.name)
-        made.due_ms = now_ms + tool.deadline_ms + TOOL_GRACE_MS
-        call.set_timer("tool", call.speaking.conversation.tools.deadline_ms)
-        call.out.append(m.ToolWanted(made.call_id, made.name, made.arguments))
-        patience.owe(call, now_ms, tool.filler_after_ms)
-        check_limits(call, now_ms)
+    made = tools.called(event, call.turn)
+    if made is None:
+        return
+    call.stats.tools += 1
+    tool = tool_config(call, made.name)
+    patience.owe(call, now_ms, tool.filler_after_ms)
+    if overlong:
+        tool_finished(call, m.ToolFinished(made.call_id, OVERLONG))
+        return
+    tools.wait_until(now_ms + tool.deadline_ms + TOOL_GRACE_MS, made)
+    call.set_timer("tool", tools.deadline_ms)
+    call.out.append(m.ToolWanted(made.call_id, made.name, made.arguments))
 
 
 def tool_config(call: Call, name: str) -> m.ToolConfig:
@@ -163,10 +182,9 @@ def tool_config(call: Call, name: str) -> m.ToolConfig:
 
 def tools_late(call: Call, now_ms: int) -> None:
     """User code keeps its own deadlines; this one is for user code that blocks its whole loop."""
-    for late in call.speaking.conversation.tools.running:
-        if late.due_ms <= now_ms:
-            call.out.append(m.Noted("a tool gave no answer", late.name))
-            tool_finished(call, m.ToolFinished(late.call_id, NO_ANSWER))
+    for late in call.speaking.conversation.tools.overdue(now_ms):
+        call.out.append(m.Noted("a tool gave no answer", late.name))
+        tool_finished(call, m.ToolFinished(late.call_id, NO_ANSWER))
     call.set_timer("tool", call.speaking.conversation.tools.deadline_ms)
 
 
@@ -196,7 +214,7 @@ def tool_finished(call: Call, event: m.ToolFinished) -> None:
 def faulted(call: Call, event: m.UpstreamFaulted, now_ms: int) -> None:
     """Most vendor errors leave the session open: an error's code decides, not its arrival."""
     code = event.code or "unknown"
-    call.stats.faults[code] = call.stats.faults.get(code, 0) + 1
+    count(call.stats.faults, code)
     about, _, subject = event.about.partition(":")
     what, detail = verdict(event), f"{event.code} {event.param} {event.message}"
     prompt = names_prompt(event)
@@ -250,6 +268,6 @@ def check_limits(call: Call, now_ms: int) -> None:
     cost += round(1e6 * minutes * prices.get("transcription_minute", 0.0))
     call.stats.cost_micro_usd = cost
     before = call.config.carried or m.Carried()
-    exceeded = call.limits.exceeded(before.cost_micro_usd + cost, before.tools + call.stats.tools)
+    exceeded = call.limits.exceeded(before.cost_micro_usd + cost)
     if exceeded is not None:
         ending.goodbye(call, exceeded, now_ms)

@@ -12,6 +12,7 @@ small state per leg and at most one reason to end; a caller who speaks during a 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 from . import answering, ending, handover, hearing, patience, recovery, setup
@@ -20,7 +21,7 @@ from .ear import Ear
 from .limits import LimitWatch
 from .messages import Action, AudioDelta, CallConfig, CallerAudio, Event, Phase, Reason
 from .speaking import Speaking
-from .stats import Stats
+from .stats import Stats, count
 from .upstream_leg import Dialling, Leg, UpstreamSession
 
 FOR_THE_MODEL = (m.Say, m.Respond, m.AddText, m.PassOn, m.Reconfigure)
@@ -61,8 +62,8 @@ class Call:
         self.caller_speaking = False
         self.turn = 0
         self.digits = ""
-        self.untranscribed: dict[str, int] = {}
-        self.given_up: set[str] = set()
+        self.untranscribed: OrderedDict[str, int] = OrderedDict()  # when each is given up, the oldest first
+        self.given_up: OrderedDict[str, None] = OrderedDict()
         self.failures = 0
         self.upstream_ms = 0
         self.lost_ms: int | None = None
@@ -190,11 +191,8 @@ class Call:
 
     def _refused(self, event: m.FrameRefused) -> None:
         """By kind, without how each frame looked: else a peer's nonsense would fill log and memory."""
-        counts = self.stats.frames_refused
-        key = f"{event.leg}: {event.why.partition(':')[0]}"
-        if key not in counts:
+        if count(self.stats.frames_refused, f"{event.leg}: {event.why.partition(':')[0]}") == 1:
             self.out.append(m.Noted("frame refused", f"{event.leg}: {event.why}"))
-        counts[key] = counts.get(key, 0) + 1
 
     def _wake(self, now_ms: int) -> None:
         line = self.speaking.line

@@ -4,15 +4,18 @@ respond.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TypeVar
 
 import msgspec
 
 from .messages import CreateItem, CreateResponse, ItemAdded, ResponseDone, ResponseStarted, Sound, TextDelta
 from .toolbox import Toolbox, ToolCall
 
+Kept = TypeVar("Kept")
 NOTHING: Mapping[str, int] = MappingProxyType({})
 HISTORY = 200
 """Most items a new session is told of."""
@@ -20,12 +23,15 @@ REMEMBERED = HISTORY + 40
 """Most items there are, for of some nobody need be told: a call of an hour has more, and none of the older
 ones is asked for again."""
 FORGET_RESPONSES = 64
-"""Ids of ended responses kept, so that a delta that comes even later is still known to be late."""
+"""Ids of ended responses kept, so that a delta that comes even later is still known to be late; and of those
+whose end has not come."""
+MOST_CHARACTERS = 32_768
+"""Of one item's words, the first that are kept: half an hour of speech."""
 
 
 @dataclass(slots=True)
 class Item:
-    """One item. `generated` holds the model's words so far; `heard_ms` is None until known."""
+    """One item. `heard_ms` is None until known."""
 
     item_id: str
     kind: str = "message"
@@ -33,15 +39,25 @@ class Item:
     text: str = ""
     response_id: str = ""
     call_id: str = ""
-    generated: str = ""
     received_bytes: int = 0
     heard_ms: int | None = None
     cut: bool = False
     gone: bool = False
+    _words: list[str] = field(default_factory=list)
+    _characters: int = 0
+
+    def generated(self, words: str) -> None:
+        """The model has generated more words for it."""
+        words = words[: MOST_CHARACTERS - self._characters]
+        if words:
+            self._words.append(words)
+            self._characters += len(words)
 
     def said(self) -> str:
         """All words the model generated for it."""
-        return self.generated or self.text
+        if len(self._words) > 1:
+            self._words = ["".join(self._words)]
+        return self._words[0] if self._words else self.text
 
     def heard(self, bytes_per_ms: int, so_far_ms: int | None = None) -> str:
         """The words the caller heard: cut at a word, where the ledger says.
@@ -96,7 +112,7 @@ class Conversation:
     def added(self, event: ItemAdded) -> None:
         item = self.item(event.item_id, event.response_id)
         item.kind, item.role = event.kind, event.role or item.role
-        item.text = event.text or item.text
+        item.text = event.text[:MOST_CHARACTERS] or item.text
 
     def created(self, role: str, text: str) -> Item:
         """An item of ours that goes into the conversation now."""
@@ -183,8 +199,7 @@ class Conversation:
         return given
 
     def words(self, event: TextDelta) -> None:
-        item = self.item(event.item_id, event.response_id)
-        item.generated += event.text
+        self.item(event.item_id, event.response_id).generated(event.text)
 
     def unheard(self, response_id: str, least_bytes: int = 1) -> list[Item]:
         """Items of a muted response that have sound (`least_bytes` of it) of which nothing was ever heard."""
@@ -212,10 +227,11 @@ class ResponseGate:
     stale: bool = False
     held: bool = False
     paused: bool = False
-    waiting: list[CreateResponse] = field(default_factory=list)
+    waiting: OrderedDict[str, CreateResponse] = field(default_factory=OrderedDict)
+    """By tag, the next one first. What waits already is not wanted twice."""
     muted: dict[str, None] = field(default_factory=dict)
     cancelled: str | None = None
-    asides: set[str] = field(default_factory=set)
+    asides: dict[str, None] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     begun: CreateResponse | None = None
     loses_ends: bool = False
@@ -226,21 +242,26 @@ class ResponseGate:
         return self.active is None and self.asked is None and not self.waiting
 
     def want(self, create: CreateResponse) -> None:
-        self.waiting.append(create)
+        self.waiting[create.tag] = create
 
     def next(self, epoch: int = 1) -> CreateResponse | None:
         """The create to send now, if any may be sent."""
         if self.held or self.paused or self.active is not None or self.asked is not None or not self.waiting:
             return None
-        self.asked, self.stale = msgspec.structs.replace(self.waiting.pop(0), epoch=epoch), False
+        _, create = self.waiting.popitem(last=False)
+        self.asked, self.stale = msgspec.structs.replace(create, epoch=epoch), False
         return self.asked
+
+    def _put_back(self, create: CreateResponse) -> None:
+        self.waiting[create.tag] = create
+        self.waiting.move_to_end(create.tag, last=False)
 
     def lose(self) -> None:
         """The session is gone: what it was saying is over, what it was asked for and had not begun waits
         again.
         """
         if self.asked is not None and not self.stale:
-            self.waiting.insert(0, self.asked)
+            self._put_back(self.asked)
         self.active, self.asked, self.stale, self.held, self.cancelled = None, None, False, False, None
         self.loses_ends = False
         self.asides.clear()
@@ -250,19 +271,19 @@ class ResponseGate:
     def again(self, tag: str) -> None:
         """The response that began last failed: ask for it once more, before anything else."""
         begun = self.begun
-        self.waiting.insert(0, begun if begun is not None and begun.tag == tag else CreateResponse(tag))
+        self._put_back(begun if begun is not None and begun.tag == tag else CreateResponse(tag))
 
     def started(self, event: ResponseStarted) -> bool:
         """A response began. Returns whether it is one that the caller has already talked over: it must be
         cancelled.
         """
         if event.aside:
-            self.asides.add(event.response_id)
+            _remember(self.asides, event.response_id, None)
             return False
         self.loses_ends |= self.active not in (None, event.response_id)
         self.active = event.response_id
         if event.tag:
-            self.tags[event.response_id] = event.tag
+            _remember(self.tags, event.response_id, event.tag)
         self.begun = None
         if self.asked is None or event.tag != self.asked.tag:
             return False
@@ -272,7 +293,7 @@ class ResponseGate:
         return stale
 
     def done(self, event: ResponseDone) -> None:
-        self.asides.discard(event.response_id)
+        self.asides.pop(event.response_id, None)
         if self.active == event.response_id:
             self.active = None
 
@@ -283,20 +304,25 @@ class ResponseGate:
         if self.asked is None or tag not in (None, self.asked.tag):
             return
         if again and not self.stale:
-            self.waiting.insert(0, self.asked)
+            self._put_back(self.asked)
         self.asked, self.stale = None, False
 
     def mute(self, response_id: str) -> None:
         """Nothing of this response may reach the caller any more."""
-        self.muted[response_id] = None
-        while len(self.muted) > FORGET_RESPONSES:
-            del self.muted[next(iter(self.muted))]
+        _remember(self.muted, response_id, None)
 
     def superseded(self) -> list[CreateResponse]:
         """The caller spoke: what was asked for and has not begun is out of date. Returns what is dropped
         unasked.
         """
         self.stale = self.asked is not None
-        dropped = list(self.waiting)
+        dropped = list(self.waiting.values())
         self.waiting.clear()
         return dropped
+
+
+def _remember(responses: dict[str, Kept], response_id: str, what: Kept) -> None:
+    """The latest of them: how many there are is the model's choice."""
+    responses[response_id] = what
+    while len(responses) > FORGET_RESPONSES:
+        del responses[next(iter(responses))]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from . import ending, patience
 from . import messages as m
+from .conversation import MOST_CHARACTERS
 from .ear import STALLED_MS
 from .messages import Event, Phase, Reason
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 TRANSCRIPT_MS = 8_000
 """How long a handler waits for the words of a turn; the vendor sends them late, or never."""
+MOST_UNTRANSCRIBED = 64
+"""Turns whose words may be on their way at once; of one more the oldest goes without."""
+MOST_DIGITS = 64
+"""Keys of one sequence that become words to the model; what is pressed beyond is left out."""
 SEMANTIC_MS = 500
 """Of silence before detection by meaning calls a turn over, at the least."""
 
@@ -98,7 +103,9 @@ def committed(call: Call, event: m.TurnCommitted, now_ms: int) -> None:
     if call.speaking.config.transcription is None:
         call.out.append(m.Turn(event.item_id, ""))
     else:
-        call.untranscribed[event.item_id] = now_ms + TRANSCRIPT_MS
+        call.untranscribed.setdefault(event.item_id, now_ms + TRANSCRIPT_MS)
+        if len(call.untranscribed) > MOST_UNTRANSCRIBED:
+            give_up_transcript(call)
         call.timers.setdefault("transcript", now_ms + TRANSCRIPT_MS)
 
 
@@ -106,23 +113,29 @@ def transcripts_late(call: Call, now_ms: int) -> None:
     """Words of a turn that do not come: whoever waits for the turn gets it without. They may still come, and
     then are part of the record.
     """
-    for item_id, due_ms in list(call.untranscribed.items()):
-        if due_ms <= now_ms:
-            del call.untranscribed[item_id]
-            call.given_up.add(item_id)
-            call.out.append(m.Turn(item_id, ""))
-    call.set_timer("transcript", min(call.untranscribed.values(), default=None))
+    while call.untranscribed and next(iter(call.untranscribed.values())) <= now_ms:
+        give_up_transcript(call)
+    call.set_timer("transcript", next(iter(call.untranscribed.values()), None))
+
+
+def give_up_transcript(call: Call) -> None:
+    """Of the turn that has waited longest."""
+    item_id, _ = call.untranscribed.popitem(last=False)
+    call.given_up[item_id] = None
+    if len(call.given_up) > MOST_UNTRANSCRIBED:
+        call.given_up.popitem(last=False)
+    call.out.append(m.Turn(item_id, ""))
 
 
 def transcribed(call: Call, event: m.CallerTranscribed) -> None:
     item = call.speaking.conversation.item(event.item_id)
-    item.role, item.text = "user", event.text
+    item.role, item.text = "user", event.text[:MOST_CHARACTERS]
     if event.text and not call.caller_speaking:
         call.ear.answered()
     call.stats.add_transcription(event)
     call.untranscribed.pop(event.item_id, None)
     if event.item_id not in call.given_up:
-        call.out.append(m.Turn(event.item_id, event.text, event.seconds, event.usage))
+        call.out.append(m.Turn(event.item_id, item.text, event.seconds, event.usage))
 
 
 def pad(call: Call, now_ms: int) -> None:
@@ -142,7 +155,7 @@ def digit(call: Call, digit: str, now_ms: int) -> None:
     if rule in ("text", "interrupt"):
         if rule == "interrupt" and not call.digits:
             call.speaking.interrupt(now_ms, ours=True)
-        call.digits += digit
+        call.digits = (call.digits + digit)[:MOST_DIGITS]
         call.timers["digits"] = now_ms + (0 if digit == "#" else call.config.digits_gap_ms)
 
 

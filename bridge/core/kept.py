@@ -6,6 +6,7 @@ lie about in a few hundred places, each of them cold when it is written and agai
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 
 
@@ -31,7 +32,7 @@ class Kept:
     def clear(self) -> None:
         """Nothing is kept any more."""
         self.size_bytes = 0
-        self._runs: list[_Run] = []
+        self._runs: deque[_Run] = deque()
         # Of the newest run.
         self._frame_bytes = self._characters = 0
         self._texts = bytearray()
@@ -57,7 +58,7 @@ class Kept:
             self.size_bytes -= too_many * run.frame_bytes
             many += too_many
             if too_many == frames and len(self._runs) > 1:
-                self._runs.pop(0)
+                self._runs.popleft()
         return many
 
     def __iter__(self) -> Iterator[tuple[str, int]]:

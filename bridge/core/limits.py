@@ -60,9 +60,9 @@ class LimitWatch:
             return None
         return self.silent_from_ms + self._limits.nudge_ms
 
-    def exceeded(self, cost: int, tools: int) -> str | None:
-        """Which limit of money or tools is reached, in words; None while there is room."""
+    def exceeded(self, cost: int) -> str | None:
+        """That the limit of money is reached, in words; None while there is room."""
         limits = self._limits
         if limits.cost_micro_usd is not None and cost + limits.goodbye_micro_usd >= limits.cost_micro_usd:
             return f"the call has cost {cost / 1e6:.2f} USD"
-        return f"{tools} tools were called" if tools > limits.tools else None
+        return None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from .messages import AudioDelta, CarrierCommand, ClearPlayout, PlayAudio, SendMark, Sound
 from .playback import Ledger, Span
+from .spans import Spans
 
 MARK_EVERY_MS = 100
 """Twilio names no limit on marks; one per 100 to 200 ms is plenty for the ledger (70 outstanding were seen
@@ -61,7 +62,7 @@ class Line:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
-        self.spans: dict[tuple[str, int], Span] = {}
+        self.spans = Spans()
         self.deadline_ms: int | None = None
         self._waiting: list[_Waiting] = []
         self._held_bytes = 0
@@ -72,10 +73,9 @@ class Line:
         """
         if not event.size_bytes:
             return []
-        key = (event.item_id, event.part)
-        span = self.spans.get(key)
+        span = self.spans.get((event.item_id, event.part))
         if span is None:
-            span = self.spans[key] = Span(event.item_id, event.part, event.response_id)
+            span = self.spans.begin(Span(event.item_id, event.part, event.response_id))
         span.received_bytes += event.size_bytes
         if self._waiting:
             if self._held_bytes < HELD_MS * self.ledger.bytes_per_ms:
@@ -84,16 +84,17 @@ class Line:
             return []
         return self._send(span, event.audio, event.size_bytes, now_ms)
 
-    def finish(self, item_id: str, part: int | None, now_ms: int) -> tuple[list[CarrierCommand], list[Span]]:
-        """No more audio of this item part (of all its parts, with None) will come. Returns the end mark, if
-        one is wanted, and the spans that were heard to their end already.
+    def finish(self, item_id: str, part: int, now_ms: int) -> tuple[list[CarrierCommand], list[Span]]:
+        """No more audio of this item part will come. Returns the end mark, if one is wanted, and the span if
+        it was heard to its end already.
         """
         finished = []
-        for (span_item_id, span_part), span in list(self.spans.items()):
-            if span_item_id == item_id and part in (None, span_part) and not span.done:
-                span.done = True
-                if span.heard_bytes >= span.received_bytes:
-                    finished.append(self.spans.pop((span_item_id, span_part)))
+        span = self.spans.get((item_id, part))
+        if span is not None and not span.done:
+            span.done = True
+            if span.heard_bytes >= span.received_bytes:
+                self.spans.end((item_id, part))
+                finished.append(span)
         return self._end_mark(now_ms), finished
 
     def sound(self, say_id: str, sound: Sound, protected: bool, now_ms: int) -> list[CarrierCommand]:
@@ -103,7 +104,7 @@ class Line:
         if not sound.size_bytes:
             return []
         span = Span(say_id, protected=protected, received_bytes=sound.size_bytes, done=True)
-        self.spans[say_id, 0] = span
+        self.spans.begin(span)
         self._waiting.append(_Waiting(span, sound.audio, sound.size_bytes, paced=True))
         return self.advance(now_ms)
 
@@ -111,7 +112,7 @@ class Line:
         """A mark came back. Returns what may go out now, and the spans that were heard to their end."""
         finished = self.ledger.reached(name, now_ms)
         for span in finished:
-            self.spans.pop((span.item_id, span.part), None)
+            self.spans.end((span.item_id, span.part))
         out = self.advance(now_ms) if self._waiting else []
         return (out if self.ledger.sent else [*out, *self.probe(now_ms)]), finished
 
@@ -133,7 +134,7 @@ class Line:
         """The spans that must have been heard to their end, where the carrier echoes none. Sends nothing."""
         finished = self.ledger.settle(now_ms)
         for span in finished:
-            self.spans.pop((span.item_id, span.part), None)
+            self.spans.end((span.item_id, span.part))
         return finished
 
     def advance(self, now_ms: int) -> list[CarrierCommand]:
@@ -175,7 +176,7 @@ class Line:
         for key, span in list(self.spans.items()):
             if span.protected:
                 continue
-            del self.spans[key]
+            self.spans.end(key)
             per_ms = self.ledger.bytes_per_ms
             heard_bytes = min(span.heard_bytes, span.received_bytes)
             losses.append(Loss(span, heard_bytes // per_ms, span.received_bytes // per_ms))

@@ -64,10 +64,10 @@ def owed_due(call: Call, now_ms: int) -> None:
     elif ending.leaving(call):
         ending.not_generated(call, now_ms)
     else:
-        tools = call.speaking.conversation.tools.running
-        name = answering.tool_config(call, tools[0].name).filler if tools else "filler"
+        tool = call.speaking.conversation.tools.first
+        name = "filler" if tool is None else answering.tool_config(call, tool.name).filler
         filler = call.config.phrases.get(name or "")
-        listens = call.config.handler and call.speaking.gate.idle and not tools
+        listens = call.config.handler and call.speaking.gate.idle and tool is None
         if listens and owed.fillers >= HANDLER_FILLERS:
             owed.stop()
             return

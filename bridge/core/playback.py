@@ -13,7 +13,7 @@ both.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
 STALL_MS = 150
@@ -181,7 +181,7 @@ class Ledger:
         self._marks: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._next_mark = 0
         self._probes: dict[str, int] = {}
-        self._runs: list[_Run] = []
+        self._runs: deque[_Run] = deque()
         self._anchor_ms = 0.0
         self._anchor_bytes = 0
         self._late = _Lateness()
@@ -312,13 +312,17 @@ class Ledger:
 
     def heard_bytes(self, span: Span, now_ms: int) -> int:
         """How much of this span the caller would have heard if a clear were sent now."""
-        position = self.position(now_ms)
-        unacknowledged = (
-            max(0, min(run.end, position) - max(run.start, self.acked))
-            for run in self._runs
-            if run.span is span
-        )
-        return span.heard_bytes + sum(unacknowledged)
+        return span.heard_bytes + self.unacknowledged(now_ms).get(span, 0)
+
+    def unacknowledged(self, now_ms: int) -> dict[Span, int]:
+        """What the caller would have heard of each span, by a clear now, beyond its `heard_bytes`."""
+        position, bytes_of = self.position(now_ms), dict[Span, int]()
+        for run in self._runs:
+            if run.start >= position:
+                break
+            more = max(0, min(run.end, position) - max(run.start, self.acked))
+            bytes_of[run.span] = bytes_of.get(run.span, 0) + more
+        return bytes_of
 
     def unplayed_ms(self, now_ms: int) -> int:
         """Sound that waits at the carrier, rounded up."""
@@ -365,7 +369,7 @@ class Ledger:
             run.span.heard_bytes += reached - max(run.start, self.acked)
             if reached < run.end:
                 break
-            runs.pop(0)
+            runs.popleft()
             span = run.span
             if span.done and span.heard_bytes >= span.received_bytes:
                 finished.append(span)

@@ -102,7 +102,7 @@ def resume(call: Call, _now_ms: int) -> None:
 def tell_history(call: Call, epoch: int) -> None:
     """The conversation, and what became of the line; unless it has not even been greeted yet."""
     call.out += call.speaking.conversation.history(call.config.bytes_per_ms, epoch)
-    if any(create.tag == setup.GREETING for create in call.speaking.gate.waiting):
+    if setup.GREETING in call.speaking.gate.waiting:
         return
     note = call.speaking.conversation.new_id()
     call.out.append(m.CreateItem(note, "system", RESTORED, epoch=epoch))

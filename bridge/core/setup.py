@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .call import Call
 
 GREETING = "greeting"
+MOST_DIFFERENCES = 100
+"""Between what was asked and what is in force that are noted."""
 
 
 def ringing(call: Call, now_ms: int) -> None:
@@ -85,7 +87,7 @@ def session_updated(call: Call, event: m.SessionUpdated, now_ms: int) -> None:
     up = call.up
     up.interrupts, up.responds = event.interrupts, event.responds
     differs = [difference for difference in event.differences if difference not in call.differs]
-    if differs:
+    if differs and len(call.differs) < MOST_DIFFERENCES:
         call.differs.update(differs)
         call.out.append(m.Noted("configuration differs", "; ".join(differs)))
     if not event.formats_ok:

@@ -11,7 +11,7 @@ from .line import Line, Loss
 from .messages import Action, AudioDelta, CallConfig, Sound
 from .owed import Owed
 from .playback import Ledger, Span
-from .stats import BargeIn, Stats
+from .stats import BargeIn, Stats, keep
 from .upstream_leg import UpstreamSession
 from .utterances import Utterances
 
@@ -53,13 +53,13 @@ class Speaking:
         if stats.first_audio_ms is None:
             stats.first_audio_ms = now_ms
         if self.caller_stopped_ms is not None:
-            stats.turn_latencies_ms.append(now_ms - self.caller_stopped_ms)
+            keep(stats.turn_latencies_ms, now_ms - self.caller_stopped_ms)
             self.caller_stopped_ms = None
         self.owed.since_ms = None
         self._out += self.line.delta(event, now_ms)
 
-    def item_finished(self, item_id: str, part: int | None, now_ms: int) -> None:
-        """No more sound of this item (part) will come."""
+    def item_finished(self, item_id: str, part: int, now_ms: int) -> None:
+        """No more sound of this item part will come."""
         commands, finished = self.line.finish(item_id, part, now_ms)
         self._out += commands
         self._heard(finished)
@@ -130,19 +130,17 @@ class Speaking:
         """Whether all that this response has begun is whole, and was heard: something of it was said, and
         nothing more is on its way.
         """
-        if any(span.response_id == response_id for span in self.line.spans.values()):
+        if response_id in self.line.spans.responses:
             return False
         items = [item for item in self.conversation.items.values() if item.response_id == response_id]
         return bool(items) and all(item.received_bytes or item.call_id for item in items)
 
     def concerns(self, response_id: str) -> bool:
         """Whether this response is being generated, queued or heard."""
-        playing = any(span.response_id == response_id for span in self.line.spans.values())
-        return playing or self.gate.active == response_id
+        return response_id in self.line.spans.responses or self.gate.active == response_id
 
     def _complete_utterances(self) -> None:
-        on_the_line = {span.response_id for span in self.line.spans.values()}
-        self.utterances.complete(on_the_line, self.gate.muted)
+        self.utterances.complete(self.line.spans.responses, self.gate.muted)
 
     # --- the caller speaks over it -----------------------------------------------------------------------
 
@@ -210,8 +208,12 @@ class Speaking:
     def playing(self, now_ms: int) -> dict[str, int]:
         """What the caller has heard so far of each item of the model's that they may not have heard whole."""
         ledger, per_ms = self.line.ledger, self._config.bytes_per_ms
-        spans = [span for span in self.line.spans.values() if span.response_id]
-        return {span.item_id: ledger.heard_bytes(span, now_ms) // per_ms for span in spans}
+        spans, more = self.line.spans.values(), ledger.unacknowledged(now_ms)
+        return {
+            span.item_id: (span.heard_bytes + more.get(span, 0)) // per_ms
+            for span in spans
+            if span.response_id
+        }
 
     def _began(self, response_id: str, losses: list[Loss]) -> bool:
         """Whether the caller has heard anything of this response."""
@@ -225,7 +227,7 @@ class Speaking:
         self.gate.waiting.clear()
         self.ready = False
         for span in list(self.line.spans.values()):
-            self.item_finished(span.item_id, None, now_ms)
+            self.item_finished(span.item_id, span.part, now_ms)
 
     def _settle_losses(self, losses: list[Loss], now_ms: int, tell: bool) -> None:
         """One truncate or delete per item cut, ever; nothing for what was heard to its end."""
@@ -248,7 +250,8 @@ class Speaking:
             item.cut, item.heard_ms = True, loss.heard_ms
             if tell:
                 epoch = self.session.epoch
-                self._stats.barge_ins.append(BargeIn(now_ms, span.item_id, loss.heard_ms, loss.received_ms))
+                cut = BargeIn(now_ms, span.item_id, loss.heard_ms, loss.received_ms)
+                keep(self._stats.barge_ins, cut)
                 truncate = m.TruncateItem(span.item_id, span.part, loss.heard_ms, epoch)
                 self._out.append(m.DeleteItem(span.item_id, epoch) if untouched else truncate)
             heard = item.heard(self._config.bytes_per_ms)
@@ -304,9 +307,9 @@ class Speaking:
             self.gate.mute(event.response_id)
             if event.why == "turn_detected":
                 self.interrupt(now_ms, ours=False)
-        for span in list(self.line.spans.values()):
-            if span.response_id == event.response_id and not span.done:
-                self.item_finished(span.item_id, None, now_ms)
+        for span in self.line.spans.of(event.response_id):
+            if not span.done:
+                self.item_finished(span.item_id, span.part, now_ms)
         self.utterances.generated(event.response_id)
         if event.response_id in self.gate.muted:
             for item in self.conversation.unheard(event.response_id, self._config.bytes_per_ms):

@@ -3,10 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import msgspec
 
 from .messages import CallerTranscribed, Usage
+
+Value = TypeVar("Value")
+MOST_KINDS = 32
+MOST_KEPT = 10_000
+OTHERS = "others"
+
+
+def count(kinds: dict[str, int], kind: str) -> int:
+    """One more of that kind; returns how many there were now. Kinds are a peer's words: beyond the first 32
+    they are counted as one.
+    """
+    if kind not in kinds and len(kinds) >= MOST_KINDS:
+        kind = OTHERS
+    kinds[kind] = kinds.get(kind, 0) + 1
+    return kinds[kind]
+
+
+def keep(values: list[Value], value: Value) -> None:
+    """One more of what happens now and then; after ten thousand in one call the rest says nothing new."""
+    if len(values) < MOST_KEPT:
+        values.append(value)
 
 
 class BargeIn(msgspec.Struct, gc=False):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .messages import ToolCalled
@@ -18,29 +20,46 @@ class ToolCall:
     epoch: int
     turn: int
     output: str | None = None
-    due_ms: int = 0
     twin_of: str = ""
     """The same call, made in a session that is over, which is still running: its result will be this one's
     too."""
 
 
 class Toolbox:
-    """All calls of the conversation, in order. `running` are those the model still waits for."""
+    """All calls of the conversation, in order. `running` are those the model still waits for, by call id.
 
-    __slots__ = ("_wants_response", "calls")
+    How many run at once is the model's choice, up to a limit of the user's: no method looks at all of them.
+    """
+
+    __slots__ = ("_due", "_latest_turn", "_same", "_twins", "_wants_response", "calls", "running")
 
     def __init__(self) -> None:
         self.calls: dict[str, ToolCall] = {}
+        self.running: dict[str, ToolCall] = {}
+        self._same: dict[tuple[str, str], dict[int, dict[str, ToolCall]]] = {}
+        """The running ones by name and arguments, and by session."""
+        self._twins: dict[str, list[ToolCall]] = {}
+        self._due: list[tuple[int, int, ToolCall]] = []
+        """A heap. A call that is answered leaves it when it comes up."""
+        self._latest_turn = 0
         self._wants_response = False
 
     @property
-    def running(self) -> list[ToolCall]:
-        return [call for call in self.calls.values() if call.output is None]
+    def first(self) -> ToolCall | None:
+        """The oldest of the running calls."""
+        return next(iter(self.running.values()), None)
 
     @property
     def deadline_ms(self) -> int | None:
         """When the first of the running calls is overdue."""
-        return min((call.due_ms for call in self.running), default=None)
+        while self._due and self._due[0][2].output is not None:
+            heapq.heappop(self._due)
+        return self._due[0][0] if self._due else None
+
+    def overdue(self, now_ms: int) -> Iterator[ToolCall]:
+        """The running calls whose time is over, each once."""
+        while (due_ms := self.deadline_ms) is not None and due_ms <= now_ms:
+            yield heapq.heappop(self._due)[2]
 
     def called(self, event: ToolCalled, turn: int) -> ToolCall | None:
         """A call came. None if it must not run: cut off mid-call, known already, or made once more by a
@@ -49,25 +68,43 @@ class Toolbox:
         if not event.complete or event.call_id in self.calls:
             return None
         call = ToolCall(event.call_id, event.item_id, event.name, event.arguments, event.epoch, turn)
-        first = next((other for other in self.running if _same(other, call)), None)
-        self.calls[event.call_id] = call
+        same = self._same.setdefault((call.name, call.arguments), {})
+        others = (calls for epoch, calls in same.items() if epoch != call.epoch)
+        first = next((next(iter(calls.values())) for calls in others), None)
+        same.setdefault(call.epoch, {})[call.call_id] = call
+        self.calls[call.call_id] = self.running[call.call_id] = call
+        self._latest_turn = turn
         if first is None:
             return call
-        call.twin_of, call.due_ms = first.twin_of or first.call_id, first.due_ms
+        call.twin_of = first.twin_of or first.call_id
+        self._twins.setdefault(call.twin_of, []).append(call)
         return None
+
+    def wait_until(self, due_ms: int, call: ToolCall) -> None:
+        """The call, and its twins with it, has until then."""
+        heapq.heappush(self._due, (due_ms, len(self.calls), call))
 
     def twins(self, call_id: str) -> list[ToolCall]:
         """Calls that wait for the result of this one."""
-        return [call for call in self.running if call.twin_of == call_id]
+        return self._twins.pop(call_id, [])
 
     def finished(self, call_id: str, output: str, respond: bool) -> ToolCall | None:
         """A result came. None for a call that is unknown or answered already."""
-        call = self.calls.get(call_id)
-        if call is None or call.output is not None:
+        call = self.running.pop(call_id, None)
+        if call is None:
             return None
         call.output = output
         self._wants_response |= respond
+        self._forget_same(call)
         return call
+
+    def _forget_same(self, call: ToolCall) -> None:
+        same = self._same[call.name, call.arguments]
+        del same[call.epoch][call.call_id]
+        if not same[call.epoch]:
+            del same[call.epoch]
+        if not same:
+            del self._same[call.name, call.arguments]
 
     def owes_response(self, turn: int) -> bool:
         """Asked after each result: whether the batch is whole and the model shall speak about it. Not if the
@@ -76,9 +113,4 @@ class Toolbox:
         if self.running:
             return False
         wanted, self._wants_response = self._wants_response, False
-        latest = max((call.turn for call in self.calls.values()), default=turn)
-        return wanted and latest == turn
-
-
-def _same(first: ToolCall, again: ToolCall) -> bool:
-    return (first.name, first.arguments) == (again.name, again.arguments) and first.epoch != again.epoch
+        return wanted and self._latest_turn == turn

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import Any, ClassVar, Final, TypeAlias, assert_never
+from typing import Any, ClassVar, Final, TypeAlias, TypeVar, assert_never
 
 import msgspec
 
@@ -27,6 +27,17 @@ from .configuration import differences, formats_ok, in_force, turn_detection_doe
 
 MAX_FRAME_CHARACTERS: Final = 8 * 1024 * 1024
 """Of a frame we accept; the socket has the same limit. Long deltas and sessions with many tools are large."""
+
+Kept = TypeVar("Kept")
+MAX_ID_CHARACTERS: Final = 512
+"""Of an id or a name: what is longer is none, and would be kept, repeated and recorded for a whole call."""
+_MAX_TEXT_CHARACTERS: Final = 1_000
+_MAX_NOTE_BYTES: Final = 262_144
+_MOST_TOKENS: Final = 1_000_000_000
+_MOST_SECONDS: Final = 86_400.0
+"""Of one transcription."""
+_REMEMBERED: Final = 256
+"""Items of which the next word is awaited. How many there are is the server's choice."""
 
 SessionTree: TypeAlias = Callable[[m.SessionConfig, bool], dict[str, Any]]
 """How a vendor spells a configuration; the second argument says that it is not the session's first."""
@@ -74,7 +85,7 @@ class Realtime:
         self._awaited: dict[str, dict[str, Any]] = {}  # trees whose answer has not come, by event id
         self._asked: dict[str, bool] = {}  # tags of responses that have not begun; true for an aside
         self._whose: dict[str, str] = {}  # items being made, and the response that makes them
-        self._approvals: set[str] = set()
+        self._approvals: dict[str, None] = {}  # asked for, and told
         self._names_conversations = False
 
     # --- what comes in -----------------------------------------------------------------------------------
@@ -91,7 +102,13 @@ class Realtime:
             return None
         if event.type == _AUDIO_DELTA:  # as _audio_delta reads it, without the ways to fail
             delta, item_id, response_id = event.delta, event.item_id, event.response_id
-            if delta and item_id and response_id and (size := clean_size_bytes(delta)) >= 0:
+            if (
+                delta
+                and item_id
+                and response_id
+                and len(item_id) + len(response_id) <= MAX_ID_CHARACTERS
+                and (size := clean_size_bytes(delta)) >= 0
+            ):
                 return m.AudioDelta(response_id, item_id, event.content_index or 0, delta, size, self._epoch)
         reader = self._readers.get(event.type)
         if reader is None:
@@ -112,7 +129,7 @@ class Realtime:
 
     def _session_created(self, event: wire.Event) -> m.SessionCreated:
         session = wire.decode_session(event.session)
-        return m.SessionCreated(self._epoch, session.id or "", int(session.expires_at or 0))
+        return m.SessionCreated(self._epoch, _id(session.id, "session.id"), int(session.expires_at or 0))
 
     def _session_updated(self, event: wire.Event) -> m.SessionUpdated | m.SignOfLife:
         session = in_force(wire.decode_tree(event.session))
@@ -133,16 +150,16 @@ class Realtime:
         )
 
     def _speech_started(self, event: wire.Event) -> m.SpeechStarted:
-        return m.SpeechStarted(event.item_id or "", int(event.audio_start_ms or 0), self._epoch)
+        return m.SpeechStarted(_id(event.item_id, "item_id"), int(event.audio_start_ms or 0), self._epoch)
 
     def _speech_stopped(self, event: wire.Event) -> m.SpeechStopped:
-        return m.SpeechStopped(event.item_id or "", int(event.audio_end_ms or 0), self._epoch)
+        return m.SpeechStopped(_id(event.item_id, "item_id"), int(event.audio_end_ms or 0), self._epoch)
 
     def _committed(self, event: wire.Event) -> m.TurnCommitted:
         return m.TurnCommitted(_required(event.item_id, "item_id"), self._epoch)
 
     def _idled(self, event: wire.Event) -> m.CallerIdled:
-        return m.CallerIdled(event.item_id or "", self._epoch)
+        return m.CallerIdled(_id(event.item_id, "item_id"), self._epoch)
 
     def _item_added(self, event: wire.Event) -> m.ItemAdded:
         item = wire.decode_item(event.item)
@@ -150,10 +167,10 @@ class Realtime:
         content = wire.if_readable(wire.decode_content, item.content) or ()
         return m.ItemAdded(
             item_id,
-            item.type or "message",
-            item.role or "",
+            _text(item.type) or "message",
+            _text(item.role),
             "".join(part.text or part.transcript or "" for part in content),
-            event.previous_item_id,
+            _id(event.previous_item_id, "previous_item_id") or None,
             self._whose.pop(item_id, ""),
             self._epoch,
         )
@@ -161,8 +178,9 @@ class Realtime:
     def _output_item_added(self, event: wire.Event) -> None:
         # conversation.item.added, which comes next, does not say which response makes the item.
         item = wire.decode_item(event.item)
-        if item.id and event.response_id:
-            self._whose[item.id] = event.response_id
+        item_id, response_id = _id(item.id, "item.id"), _id(event.response_id, "response_id")
+        if item_id and response_id:
+            _remember(self._whose, item_id, response_id)
 
     def _output_item_done(self, event: wire.Event) -> m.ToolCalled | m.VendorNote | None:
         # A function call is also told by response.function_call_arguments.done, and again in response.done.
@@ -185,7 +203,9 @@ class Realtime:
         item = wire.decode_item(event.item)
         if item.type != "mcp_approval_request" or item.id in self._approvals:
             return None
-        self._approvals.add(_required(item.id, "item.id"))
+        _remember(self._approvals, _required(item.id, "item.id"), None)
+        if len(event.item) > _MAX_NOTE_BYTES:
+            raise ValueError(f"with an item of more than {_MAX_NOTE_BYTES} bytes")
         return m.VendorNote(item.type, bytes(event.item).decode(), self._epoch)
 
     def _item_deleted(self, event: wire.Event) -> m.ItemGone:
@@ -194,7 +214,7 @@ class Realtime:
     def _transcribed(self, event: wire.Event) -> m.CallerTranscribed:
         item_id = _required(event.item_id, "item_id")
         usage = wire.if_readable(wire.decode_usage, event.usage)
-        seconds = usage.seconds or 0.0 if usage else 0.0
+        seconds = min(max(0.0, usage.seconds or 0.0), _MOST_SECONDS) if usage else 0.0
         tokens = None
         if usage and usage.input_tokens is not None:
             # What a transcription puts out is text, and it does not say so.
@@ -209,7 +229,7 @@ class Realtime:
         response = wire.decode_response(event.response)
         response_id = _required(response.id, "response.id")
         tagged = response.metadata.get("tag") if isinstance(response.metadata, dict) else None
-        tag = tagged if isinstance(tagged, str) else ""
+        tag = _id(tagged, "tag") if isinstance(tagged, str) else ""
         conversation_id = response.conversation_id
         self._names_conversations |= isinstance(conversation_id, str)
         aside = self._asked.pop(tag, None)
@@ -227,10 +247,10 @@ class Realtime:
         self._whose = {item_id: whose for item_id, whose in self._whose.items() if whose != response_id}
         details = wire.if_readable(wire.decode_details, response.status_details) or wire.StatusDetails()
         error = details.error or wire.Fault()
-        why = details.reason or _text(error.code) or _text(error.type)
+        why = _text(details.reason) or _text(error.code) or _text(error.type)
         usage = wire.if_readable(wire.decode_usage, response.usage)
         tokens = None if usage is None else _counted(usage)
-        return m.ResponseDone(response_id, response.status or "completed", why, tokens, self._epoch)
+        return m.ResponseDone(response_id, _text(response.status) or "completed", why, tokens, self._epoch)
 
     def _audio_delta(self, event: wire.Event) -> m.AudioDelta | None:
         response_id = _required(event.response_id, "response_id")
@@ -380,14 +400,30 @@ class Realtime:
         )
 
 
+def _remember(items: dict[str, Kept], item_id: str, what: Kept) -> None:
+    items[item_id] = what
+    if len(items) > _REMEMBERED:
+        del items[next(iter(items))]
+
+
+def _id(value: str | None, name: str) -> str:
+    if value and len(value) > MAX_ID_CHARACTERS:
+        raise ValueError(f"whose {name} has more than {MAX_ID_CHARACTERS} characters")
+    return value or ""
+
+
 def _required(value: str | None, name: str) -> str:
     if not value:
         raise ValueError(f"without {name}")
-    return value
+    return _id(value, name)
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else str(value)
+    return "" if value is None else str(value)[:_MAX_TEXT_CHARACTERS]
+
+
+def _tokens(count: int | None) -> int:
+    return min(max(0, count or 0), _MOST_TOKENS)
 
 
 def _counted(usage: wire.Usage) -> m.Usage:
@@ -396,12 +432,12 @@ def _counted(usage: wire.Usage) -> m.Usage:
     cached = tokens_in.cached_tokens_details or wire.Tokens()
     tokens_out = usage.output_token_details or wire.Tokens()
     return m.Usage(
-        text_in=tokens_in.text_tokens or 0,
-        audio_in=tokens_in.audio_tokens or 0,
-        image_in=tokens_in.image_tokens or 0,
-        cached_text=cached.text_tokens or 0,
-        cached_audio=cached.audio_tokens or 0,
-        cached_image=cached.image_tokens or 0,
-        text_out=tokens_out.text_tokens or 0,
-        audio_out=tokens_out.audio_tokens or 0,
+        text_in=_tokens(tokens_in.text_tokens),
+        audio_in=_tokens(tokens_in.audio_tokens),
+        image_in=_tokens(tokens_in.image_tokens),
+        cached_text=_tokens(cached.text_tokens),
+        cached_audio=_tokens(cached.audio_tokens),
+        cached_image=_tokens(cached.image_tokens),
+        text_out=_tokens(tokens_out.text_tokens),
+        audio_out=_tokens(tokens_out.audio_tokens),
     )

@@ -103,6 +103,26 @@ def test_a_model_that_calls_tools_without_end_is_stopped(live_call: Any) -> None
     assert only(m.Noted, third) == [m.Noted("a limit was reached", "3 tools were called")]
 
 
+def test_calls_past_the_limit_are_refused_before_anything_of_them_is_kept(live_call: Any) -> None:
+    call = live_call(limits=m.Limits(tools=2))
+    call.at(0, m.ResponseStarted("r1"))
+    for number in range(100):
+        call.at(10, m.ToolCalled("r1", f"f{number}", f"call_{number}", "look_up", "{}"))
+    assert [wanted.call_id for wanted in only(m.ToolWanted, call.actions)] == ["call_0", "call_1"]
+    assert len(only(m.Noted, call.actions)) == 1
+    assert list(call.call.speaking.conversation.tools.calls) == ["call_0", "call_1"]
+    assert list(call.items) == ["f0", "f1"]
+
+
+def test_a_call_that_is_told_twice_is_none_past_the_limit(live_call: Any) -> None:
+    call = live_call(limits=m.Limits(tools=1))
+    call.at(0, m.ResponseStarted("r1"))
+    for _ in range(2):
+        call.at(10, m.ToolCalled("r1", "f1", "call_1", "look_up", "{}"))
+    call.at(10, m.ToolCalled("r1", "f2", "call_2", "look_up", "{", complete=False))
+    assert only(m.Noted, call.actions) == []
+
+
 def test_a_limit_during_a_goodbye_changes_nothing(live_call: Any) -> None:
     call = live_call(limits=m.Limits(call_ms=60_000, goodbye_ms=15_000))
     call.speaks(44_000, m.ResponseStarted("r1"), delta("A", 3_000), m.ResponseDone("r1"), m.HangUp())

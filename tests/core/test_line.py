@@ -64,7 +64,7 @@ def test_an_item_that_was_heard_before_its_end_was_told_is_finished_then() -> No
 def test_a_delta_without_sound_is_nothing_at_all() -> None:
     line = Line(Ledger())
     assert line.delta(delta("A", 0), 0) == []
-    assert line.finish("A", None, 0) == ([], [])
+    assert line.finish("A", 0, 0) == ([], [])
 
 
 def test_one_part_can_end_before_another() -> None:
@@ -74,7 +74,7 @@ def test_one_part_can_end_before_another() -> None:
     line.delta(parts[1], 0)
     line.finish("A", 0, 0)
     assert [span.part for span in line.reached("2", 200)[1]] == [0]
-    assert [span.part for span in line.finish("A", None, 0)[1]] == [1]
+    assert [span.part for span in line.finish("A", 1, 0)[1]] == [1]
 
 
 # --- sound of ours, paced -----------------------------------------------------------------------------------

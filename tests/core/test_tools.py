@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bridge.core import messages as m
-from bridge.core.answering import NO_ANSWER, TOOL_GRACE_MS
+from bridge.core.answering import NO_ANSWER, OVERLONG, TOOL_GRACE_MS
 from bridge.core.conversation import HISTORY
 from bridge.core.toolbox import Toolbox
 
@@ -26,6 +26,16 @@ def test_a_call_id_runs_once(live_call: Any) -> None:
     assert only(m.ToolWanted, call.at(10, called())) == [m.ToolWanted("call_1", "look_up", "{}")]
     assert only(m.ToolWanted, call.speaks(20, called(), called(2, complete=False))) == []
     assert call.call.stats.tools == 1
+
+
+def test_a_call_with_endless_arguments_is_answered_with_an_error_and_not_run(live_call: Any) -> None:
+    call = live_call()
+    call.at(0, m.ResponseStarted("r1"))
+    said = call.at(10, m.ToolCalled("r1", "f1", "call_1", "look_up", "x" * 65_537))
+    assert only(m.ToolWanted, said) == []
+    assert legs(said) == [m.CreateItem("pb_1", call_id="call_1", output=OVERLONG)]
+    assert only(m.CreateResponse, call.at(20, m.ResponseDone("r1"))) == [m.CreateResponse("tool:call_1")]
+    assert call.call.speaking.conversation.tools.calls["call_1"].arguments == "{}"
 
 
 def test_a_batch_is_answered_once_when_it_is_whole_and_the_response_over(live_call: Any) -> None:

@@ -15,6 +15,7 @@ from bridge.core.messages import (
     AppendAudio,
     AudioDelta,
     AudioDone,
+    CallerTranscribed,
     CancelResponse,
     CommitAudio,
     ConfigureSession,
@@ -267,6 +268,51 @@ def test_an_item_that_nobody_says_who_makes(model: Realtime) -> None:
     added = parsed(model, frame("conversation.item.added", "tools"))
     assert isinstance(added, ItemAdded)
     assert added.response_id == ""
+
+
+LONG = "x" * 513
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "response.created", "response": {"id": LONG}},
+        {"type": "response.created", "response": {"id": "resp_1", "metadata": {"tag": LONG}}},
+        {"type": "response.output_audio.delta", "response_id": "r", "item_id": LONG, "delta": "AAAA"},
+        {"type": "response.output_audio.delta", "response_id": LONG, "item_id": "i", "delta": "AAAA"},
+        {"type": "response.output_audio_transcript.delta", "response_id": "r", "item_id": LONG, "delta": "x"},
+        {"type": "conversation.item.added", "item": {"id": LONG}},
+        {"type": "conversation.item.added", "previous_item_id": LONG, "item": {"id": "i"}},
+        {"type": "response.output_item.added", "response_id": "r", "item": {"id": LONG}},
+        {"type": "input_audio_buffer.speech_started", "item_id": LONG},
+        {"type": "input_audio_buffer.committed", "item_id": LONG},
+        {"type": "response.output_item.done", "response_id": "r", "item": {
+            "id": "i", "type": "function_call", "call_id": "c", "name": LONG, "arguments": "{}"}},
+        {"type": "response.output_item.done", "item": {
+            "id": "i", "type": "mcp_approval_request", "arguments": "x" * 300_000}},
+    ],
+)  # fmt: skip
+def test_an_id_without_end_is_refused(model: Realtime, event: dict[str, Any]) -> None:
+    assert len(refused(model, json.dumps(event))) < 1_000
+
+
+def test_words_that_only_inform_are_cut_and_figures_that_cannot_be_are_bounded(model: Realtime) -> None:
+    fault = {"code": LONG * 9, "message": LONG * 9, "param": {"a": LONG * 9}, "type": 4711}
+    told = parsed(model, {"type": "error", "error": fault})
+    assert isinstance(told, UpstreamFaulted)
+    assert {len(told.code), len(told.message), len(told.param)} == {1_000}
+    usage = {"input_token_details": {"text_tokens": 10**30, "audio_tokens": -5}}
+    ended = parsed(
+        model, {"type": "response.done", "response": {"id": "r", "status": LONG * 9, "usage": usage}}
+    )
+    assert isinstance(ended, ResponseDone)
+    assert (ended.usage, len(ended.status)) == (Usage(text_in=1_000_000_000), 1_000)
+    heard = parsed(model, {
+        "type": "conversation.item.input_audio_transcription.completed", "item_id": "i", "transcript": "Hi.",
+        "usage": {"seconds": 1e300},
+    })  # fmt: skip
+    assert isinstance(heard, CallerTranscribed)
+    assert heard.seconds == 86_400
 
 
 def test_items_of_an_aside_are_not_remembered_for_ever(model: Realtime) -> None:
