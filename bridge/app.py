@@ -23,7 +23,7 @@ from .arrival import Arrival
 from .asgi import AsgiSocket
 from .carriers.twilio import Twilio
 from .core import messages as m
-from .direct import take_socket
+from .direct import admitted, take_socket
 from .errors import SignatureError
 from .exchange import RESUMED, Exchange
 from .gates import SPENT, Lobby, Signatures, StreamTokens
@@ -31,7 +31,7 @@ from .intents import ENDED, HANDOVER, TRANSFER, Next, Situation
 from .peers import LOOPBACK_ONLY, Peers, authority
 from .settings import Settings
 from .sockets import Socket
-from .webhooks import Misshapen, TooLarge, proven_fields, served_path
+from .webhooks import Misshapen, TooLarge, one_a_connection, proven_fields, served_path
 
 logger = logging.getLogger(__name__)
 
@@ -216,7 +216,7 @@ class FrontDoor:
             await websocket.close()
             return
         await websocket.accept()
-        socket = take_socket(websocket)
+        socket = take_socket(websocket, stranger=True)
         arrival = Arrival(socket)
         try:
             started = await arrival.started()
@@ -251,6 +251,7 @@ class FrontDoor:
             self.reject(runner, "stream", runner, call_sid)
             socket.close(1008)
             return
+        admitted(socket)
         first, *others = arrival.frames
         runner.attach(socket, [Twilio.redact(first), *others])
         runner.feed(m.Admitted())
@@ -291,10 +292,10 @@ def create_app(settings: Settings, exchange: Exchange, awake: Callable[[], None]
     door = FrontDoor(settings, exchange, awake)
     app = Starlette(
         routes=[
-            Route("/incoming-call", door.incoming_call, methods=["GET", "POST"]),
+            Route("/incoming-call", one_a_connection(door.incoming_call), methods=["GET", "POST"]),
             WebSocketRoute("/media-stream", door.media_stream),
-            Route("/after-stream", door.after_stream, methods=["GET", "POST"]),
-            Route("/stream-status", door.stream_status, methods=["GET", "POST"]),
+            Route("/after-stream", one_a_connection(door.after_stream), methods=["GET", "POST"]),
+            Route("/stream-status", one_a_connection(door.stream_status), methods=["GET", "POST"]),
             Route("/healthz", door.healthz),
             Route("/readyz", door.readyz),
             Route("/metrics", door.metrics),

@@ -12,13 +12,13 @@ Where the transport is ours, nothing of the server's is left on it, and it is no
 connections: a shutdown does not close it. It may wait for it, as asyncio's servers do since Python 3.12
 (uvicorn bounds that by ``timeout_graceful_shutdown``), so whoever took a socket closes it first.
 
-This is the one file that knows uvicorn's insides (as of 0.54); `tests/test_direct.py` notices when they move.
+With `http_protocol.py` this is what knows uvicorn's insides (as of 0.54); `tests/test_direct.py` notices when
+they move.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from dataclasses import replace
 from functools import cache
 from typing import Any, Final, cast
@@ -30,6 +30,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from .asgi import AsgiSocket
 from .frames import INTERNAL_ERROR, NO_STATUS
+from .strangers import Stranger
 from .streams import CARRIER_LIMITS, Limits, StreamSocket
 
 EXTENSION: Final = "phonebridge.socket"
@@ -38,17 +39,28 @@ EXTENSION: Final = "phonebridge.socket"
 _MAX_HELD_BYTES: Final = 64 * 1024
 
 
-def take_socket(websocket: WebSocket, limits: Limits | None = None) -> StreamSocket | AsgiSocket:
+def take_socket(
+    websocket: WebSocket, limits: Limits | None = None, *, stranger: bool = False
+) -> StreamSocket | AsgiSocket:
     """The connection of a websocket that has just been accepted, as a socket that is the caller's alone.
 
     It runs over plain ASGI under another server, or if something was received or sent already. The endpoint
     may await :meth:`released`; on the direct path it may as well return, and must have started its socket
     before: one that nobody started is closed with 1011. Without ``limits`` a carrier's hold, with uvicorn's
     ``ws_max_size`` on the direct path. Nothing may be received or sent through ``websocket`` any more.
+
+    A ``stranger`` counts as one (see `strangers.py`) until :func:`admitted` says otherwise.
     """
     take = (websocket.scope.get("extensions") or {}).get(EXTENSION)
-    direct: StreamSocket | None = None if take is None else take(limits)
+    direct: StreamSocket | None = None if take is None else take(limits, stranger)
     return AsgiSocket(websocket, limits=limits or CARRIER_LIMITS) if direct is None else direct
+
+
+def admitted(socket: object) -> None:
+    """The peer of a socket that was taken as a stranger's has proven itself: its place is its own."""
+    if isinstance(socket, StreamSocket) and socket.stranger is not None:
+        socket.stranger.leave()
+        socket.stranger = None
 
 
 @cache
@@ -67,8 +79,10 @@ class DirectProtocol(WebSocketsSansIOProtocol):
     _holding = True
     _receiving = False
     _taken: StreamSocket | None = None
+    stranger: Stranger | None = None
+    """Its place among the strangers, from the HTTP protocol before it."""
 
-    def take(self, limits: Limits | None = None) -> StreamSocket | None:
+    def take(self, limits: Limits | None = None, stranger: bool = False) -> StreamSocket | None:
         """Gives the transport to a socket of ours and keeps nothing of the connection; None if it can't."""
         if (
             not self.handshake_complete
@@ -87,6 +101,9 @@ class DirectProtocol(WebSocketsSansIOProtocol):
             transport, server=True, limits=limits or _limits_of(self.config.ws_max_size)
         )
         transport.set_protocol(socket)
+        if stranger:
+            socket.stranger, self.stranger = self.stranger, None
+        self._proven()
         self.connections.discard(self)
         if not self.writable.is_set():
             socket.pause_writing()
@@ -110,6 +127,10 @@ class DirectProtocol(WebSocketsSansIOProtocol):
                 self.transport.pause_reading()
         else:
             super().data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._proven()
+        super().connection_lost(exc)
 
     async def run_asgi(self) -> None:
         extensions = cast("dict[str, Any]", self.scope["extensions"])
@@ -150,11 +171,18 @@ class DirectProtocol(WebSocketsSansIOProtocol):
         """The endpoint speaks ASGI: the library gets what was kept, and everything from here on."""
         if self._holding:
             self._holding = False
+            self._proven()
             held, self._held = self._held, b""
             if held:
                 if len(held) > _MAX_HELD_BYTES:
                     self.transport.resume_reading()
                 super().data_received(held)
+
+    def _proven(self) -> None:
+        """The endpoint knows its peer, or there is none any more."""
+        if self.stranger is not None:
+            self.stranger.leave()
+            self.stranger = None
 
 
 class _NoTransport(asyncio.Transport):
@@ -172,28 +200,8 @@ UVICORN_PROTOCOLS: dict[str, Any] = {"ws": DirectProtocol}
 """For ``uvicorn.Config(**UVICORN_PROTOCOLS)``."""
 
 try:
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+    from .http_protocol import BoundedHttpProtocol
 except ImportError:  # httptools is not for Windows
     pass
 else:
-
-    class UpgradingHttpProtocol(HttpToolsProtocol):
-        """uvicorn's HTTP protocol, less its loss of what was read together with the request to upgrade."""
-
-        _segment = b""
-
-        def data_received(self, data: bytes) -> None:
-            self._segment = data
-            super().data_received(data)
-            self._segment = b""
-
-        def handle_websocket_upgrade(self) -> None:
-            super().handle_websocket_upgrade()
-            self.parser = None  # type: ignore[assignment]  # it holds this object, and both are done
-            # This runs while uvicorn handles the parser's exception, which says where the request ended.
-            upgrade = sys.exception()
-            if upgrade is not None and (rest := self._segment[upgrade.args[0] :]):
-                protocol = self.transport.get_protocol()
-                cast("asyncio.Protocol", protocol).data_received(rest)
-
-    UVICORN_PROTOCOLS["http"] = UpgradingHttpProtocol
+    UVICORN_PROTOCOLS["http"] = BoundedHttpProtocol

@@ -8,16 +8,16 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from .core.upstream_leg import FATAL_CODES, FATAL_STATUS
+from .descriptors import descriptors_used
 from .sockets import DialError
+from .strangers import Strangers
 from .watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
@@ -32,9 +32,8 @@ DEAD_S: Final = 5.0
 BLOCKED_MS: Final = 200
 BREAKER_S: Final = 30.0
 DESCRIPTORS: Final = 0.8
-"""A call takes two. Above this share of the limit, those that are left are for the calls there are."""
-
-_HERE: Final = next((path for path in (Path("/proc/self/fd"), Path("/dev/fd")) if path.is_dir()), None)
+"""A call takes two. Above this share of the limit, those that are left are for the calls there are. What
+strangers hold does not count: they make room."""
 
 
 class LoopLag:
@@ -151,26 +150,17 @@ class DayMoney:
         return self._limit is not None and self._day == self._today() and self._spent >= self._limit
 
 
-def descriptors_used() -> float:
-    """The share of this process's open files that are in use, 0 where nobody can tell."""
-    try:
-        import resource  # noqa: PLC0415  not on Windows
-    except ImportError:
-        return 0.0
-    most, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if _HERE is None or most == resource.RLIM_INFINITY:
-        return 0.0
-    return len(os.listdir(_HERE)) / most  # noqa: PTH208  no Path for each of a thousand
-
-
 class Health:
     """All of it. `reasons` are why no new call may come in: `no model`, `loop lag`, `descriptors`, `money`.
     `model` says whether there is one to dial.
     """
 
-    def __init__(self, *, money: DayMoney | None = None, model: bool = True) -> None:
+    def __init__(
+        self, *, money: DayMoney | None = None, model: bool = True, strangers: Strangers | None = None
+    ) -> None:
         self.money = money or DayMoney()
         self.model = model
+        self.strangers = Strangers() if strangers is None else strangers
         self.breaker = Breaker()
         self.lag: LoopLag | None = None
 
@@ -193,8 +183,10 @@ class Health:
         found = [] if self.model else ["no model"]
         if self.lag is not None and self.lag.p95_s > SHED_S:
             found.append("loop lag")
-        if descriptors_used() > DESCRIPTORS:
+        used = descriptors_used()
+        if used - self.strangers.share > DESCRIPTORS:
             found.append("descriptors")
+        self.strangers.fit(used)
         if self.money.is_spent:
             found.append("money")
         return found

@@ -17,11 +17,11 @@ from .core.stats import Stats
 
 GATES: Final = (
     "signature", "token", "start", "lobby", "duplicate", "full", "draining", "upstream", "form", "ended",
-    "loop lag", "descriptors", "money", "no model", "peer",
+    "loop lag", "descriptors", "money", "no model", "peer", "connection",
 )  # fmt: skip
 """Where something is turned away: a request or stream without a proof, too many at the door, a second stream
 of the same call, no room, no model, a request that cannot be read, a call that is over already, another
-machine or a page of another site.
+machine or a page of another site, a connection that proved nothing.
 """
 OTHER: Final = "other"
 DROPPED: Final = ("late", "refused", "cut")

@@ -34,6 +34,7 @@ from .recordings import Recordings
 from .reports import Reports
 from .settings import Settings
 from .sockets import DialError, Socket, bound_kernel, dial
+from .strangers import Strangers
 from .twiml import Links, Voice
 from .upstreams import UPSTREAMS, Dial, Upstream
 from .upstreams.realtime import Auth
@@ -70,11 +71,12 @@ class Service:
         self._awake = False
         casting = Casting(settings.call_config(), settings.transfers, Prices.load(settings.prices))
         users = None if agent is None else UserSide(agent, casting, upstream=settings.upstream)
-        model = has_model(settings, upstream_url)
+        metrics, model = Metrics(), has_model(settings, upstream_url)
         if agent is not None:
             for remark in casting.remarks(agent, settings.upstream):
                 logger.warning("%s", remark)
-        metrics, health = Metrics(), Health(money=_day_money(settings), model=model)
+        strangers = Strangers(refused=lambda: metrics.rejected("connection"))
+        health = Health(money=_day_money(settings), model=model, strangers=strangers)
         reports = Reports(metrics, _on_end(users), quiet=lambda: health.breaker.is_open)
         self.office = Office(
             control=CallControl(Intents(settings.journal), _rest(settings), fallback=settings.fallback),
@@ -246,9 +248,11 @@ async def serving(app: Starlette, sock: socket.socket) -> AsyncIterator[None]:
     config = uvicorn.Config(
         app, **UVICORN_PROTOCOLS, ws_max_size=WS_MAX_BYTES, ws_per_message_deflate=False, log_config=None,
         access_log=False, lifespan="off", timeout_graceful_shutdown=1, server_header=False,
+        timeout_keep_alive=95,  # where there is no httptools; else `http_protocol.IDLE_S`
         proxy_headers=False,  # what anybody may write in `X-Forwarded-For` is nobody's address
     )  # fmt: skip
     server = _Server(config)
+    vars(server.server_state)["strangers"] = app.state.exchange.office.health.strangers
     task = asyncio.create_task(server.serve([sock]), name="uvicorn")
     try:
         while not server.started:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from .frames import ABNORMAL, INTERNAL_ERROR, NORMAL, FrameCodec, Message
+from .strangers import Stranger
 from .ticks import running_tick
 
 _log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ class StreamSocket(FrameCodec, asyncio.Protocol):
     __slots__ = (
         "__weakref__", "_cause", "_deaf", "_early", "_early_bytes", "_ended", "_limits", "_lost",
         "_on_close", "_on_frame", "_open", "_parted", "_paused", "_quiet_s", "_stalled_s", "_tick",
-        "_transport", "_waiter", "_waiting_bytes", "started",
+        "_transport", "_waiter", "_waiting_bytes", "started", "stranger",
     )  # fmt: skip
 
     def __init__(self, transport: asyncio.Transport, *, server: bool, limits: Limits) -> None:
@@ -102,6 +103,7 @@ class StreamSocket(FrameCodec, asyncio.Protocol):
         self._deaf = False  # the owner closed, or is to hear no more: frames go to _unheard
         self._parted = False  # the codec's end has been dealt with
         self.started = False
+        self.stranger: Stranger | None = None  # until its peer has proven who it is
         self._ended: tuple[int, str] | None = None  # what on_close was told, or will be
         self._cause: tuple[int, str] | None = None  # why we aborted, for when the transport is lost
         self._lost = False
@@ -220,6 +222,8 @@ class StreamSocket(FrameCodec, asyncio.Protocol):
         self._open = False
         self._lost = True
         self._tick.leave(self)
+        if self.stranger is not None:
+            self.stranger.leave()
         self._end(*(self._cause or (ABNORMAL, str(exc) if exc else "the connection was lost")))
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 from urllib.parse import parse_qsl, quote
 
 from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
 
 from . import sids
 from .gates import Signatures
@@ -57,6 +59,23 @@ async def proven_fields(
     if signatures.demanded and (fault := sids.form_fault(fields, form, account_sid)) is not None:
         raise Misshapen(fault)
     return fields
+
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def one_a_connection(endpoint: Endpoint) -> Endpoint:
+    """A webhook's endpoint whose answers, refusals too, say that the connection ends with them: whoever asks
+    next has to come in anew, and a request hidden behind another is never read.
+    """
+
+    async def answered(request: Request) -> Response:
+        response = await endpoint(request)
+        if request.scope.get("http_version", "1.1").startswith("1"):  # RFC 9113, 8.2.2: HTTP/2 forbids it
+            response.headers["connection"] = "close"
+        return response
+
+    return answered
 
 
 async def _body(request: Request) -> bytes:

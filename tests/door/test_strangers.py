@@ -360,6 +360,35 @@ def test_what_is_no_webhook_is_never_our_fault(content: bytes, kind: str, status
     run(main())
 
 
+@pytest.mark.parametrize("route", ROUTES)
+def test_an_answer_to_a_webhook_ends_its_connection_and_a_page_s_does_not(route: str) -> None:
+    async def main() -> None:
+        async with door(Parrot()) as house, httpx2.AsyncClient(trust_env=False, verify=False) as client:
+            url = house.base + route
+            proof = {"X-Twilio-Signature": RequestValidator(TOKEN).compute_signature(url, FORM)}
+            for headers in (proof, {}, {"X-Twilio-Signature": "nonsense"}):
+                answer = await client.post(url, data=FORM, headers=headers)
+                assert answer.headers.get("connection") == "close", answer.status_code
+            assert (await client.get(url)).headers.get("connection") == "close"
+            for page in ("/healthz", "/readyz", "/metrics"):
+                assert (await client.get(house.base + page)).headers.get("connection") is None
+
+    run(main())
+
+
+def test_a_connection_that_proves_nothing_is_counted() -> None:
+    async def main() -> None:
+        async with door(Parrot()) as house:
+            reader, writer = await asyncio.open_connection(*house.base.removeprefix("http://").split(":"))
+            writer.write(b"\x16\x03\x01\x02\x00\x01\x00")
+            assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+            writer.close()
+            text = house.service.office.metrics.render()[0].decode()
+            assert 'phonebridge_rejects_total{gate="connection"} 1.0' in text
+
+    run(main())
+
+
 async def _endless() -> Any:
     """A body without a length, as long as anybody reads it."""
     for _ in range(2_000):

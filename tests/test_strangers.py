@@ -1,0 +1,200 @@
+"""How many may be connected who have proven nothing, and which of them goes first. In virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from bridge import strangers
+from bridge.health import Health
+from bridge.strangers import FEW, MOST, PER_ADDRESS, Strangers, internet_address
+from tests.agents.virtual_time import run
+from tests.http_wire import Site, Wire, settled, statuses
+from tests.test_http_protocol import GET, UPGRADE
+
+HERE, ELSEWHERE, THERE = "127.0.0.1", "8.8.8.8", "2606:4700:1::1"
+
+
+def limited(monkeypatch: pytest.MonkeyPatch, limit: int | None, used: float = 0.1) -> None:
+    monkeypatch.setattr(strangers, "descriptor_limit", lambda: limit)
+    monkeypatch.setattr(strangers, "descriptors_used", lambda: used)
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", None),
+        ("10.1.2.3", None),
+        ("192.168.1.1", None),
+        ("100.64.0.9", None),
+        ("::1", None),
+        ("fd00::1", None),
+        ("fe80::1%eth0", None),
+        ("::ffff:10.0.0.1", None),
+        ("", None),
+        ("8.8.8.8", "8.8.8.8"),
+        ("::ffff:8.8.8.8", "8.8.8.8"),
+        ("2606:4700:1:2::1", "2606470000010002"),
+        ("2606:4700:1:2:ffff::1", "2606470000010002"),
+    ],
+)
+def test_whose_connection_it_is(host: str, address: str | None) -> None:
+    """On this machine and network it is a proxy's, so it says nothing; of IPv6 a customer has the /64."""
+    assert internet_address(Wire(host)) == address
+
+
+@pytest.mark.parametrize(
+    ("limit", "room"), [(256, 64), (1_024, 256), (1 << 20, MOST), (None, MOST), (8, FEW)]
+)
+def test_a_quarter_of_the_descriptors_the_oldest_goes_first(
+    monkeypatch: pytest.MonkeyPatch, limit: int | None, room: int
+) -> None:
+    limited(monkeypatch, limit)
+
+    async def main() -> None:
+        site = Site()
+        wires = [site.connect() for _ in range(room + 10)]
+        assert [wire.open for wire in wires] == [False] * 10 + [True] * room
+        real = site.connect()
+        real.says(GET)
+        await settled()
+        assert statuses(real.answered) == [200]
+        assert len(site.strangers) == room
+
+    run(main())
+
+
+def test_twenty_of_one_address_where_addresses_are_known() -> None:
+    async def main() -> None:
+        site = Site()
+        other = site.connect(THERE)
+        wires = [site.connect(ELSEWHERE) for _ in range(PER_ADDRESS + 5)]
+        proxied = [site.connect(HERE) for _ in range(PER_ADDRESS + 5)]
+        assert [wire.open for wire in wires] == [False] * 5 + [True] * PER_ADDRESS
+        assert other.open
+        assert all(wire.open for wire in proxied)
+        for wire in wires[5:]:
+            wire.says(GET)  # a finished request is none of the twenty, and neither is its connection
+        await settled()
+        more = [site.connect(ELSEWHERE) for _ in range(PER_ADDRESS)]
+        assert all(wire.open for wire in wires[5:] + more)
+        wires[5].says(GET[:5])
+        assert [wire.open for wire in (wires[5], *more)] == [True, False] + [True] * (PER_ADDRESS - 1)
+        for wire in (other, *wires, *proxied, *more):
+            wire.abort()
+        await settled()
+        assert site.strangers._by_address == {}
+
+    run(main())
+
+
+def test_half_requests_cost_no_router_its_connections_and_idle_ones_cost_nobody_a_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limited(monkeypatch, 256)
+
+    async def main() -> None:
+        site = Site()
+        router = [site.connect() for _ in range(20)]
+        for wire in router:
+            wire.says(GET)
+        await settled()
+        for _ in range(200):
+            site.connect().says(GET[:9])
+        assert all(wire.open for wire in router)
+
+        site = Site()
+        slow = [site.connect() for _ in range(20)]
+        for wire in slow:
+            wire.says(GET[:9])
+        for _ in range(200):
+            site.connect().says(GET)
+            await settled()
+        assert all(wire.open for wire in slow)
+
+    run(main())
+
+
+def test_who_is_being_answered_is_not_the_one_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    limited(monkeypatch, 256)
+
+    async def main() -> None:
+        gate = asyncio.Event()
+
+        async def slow(_scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await gate.wait()
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body"})
+
+        site = Site(slow)
+        asking = []
+        for _ in range(100):
+            asking.append(site.connect())
+            asking[-1].says(GET)
+        idle = [site.connect() for _ in range(100)]
+        gate.set()
+        await settled()
+        assert [statuses(wire.answered) for wire in asking] == [[204]] * 100
+        assert sum(wire.open for wire in idle + asking) == 64
+
+    run(main())
+
+
+def test_calls_take_back_what_strangers_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strangers never make the reason, and leave a tenth of all free for the next call."""
+    calls = 190
+    limited(monkeypatch, 256)
+
+    async def main() -> None:
+        counted = Strangers()
+        health = Health(strangers=counted)
+        monkeypatch.setattr("bridge.health.descriptors_used", lambda: (calls + len(counted)) / 256)
+        monkeypatch.setattr(strangers, "descriptors_used", lambda: (calls + len(counted)) / 256)
+        wires = [Wire() for _ in range(60)]
+        for wire in wires:
+            wire.protocol = asyncio.Protocol()
+            counted.enter(wire, lambda: None, 100)
+        assert health.reasons() == []
+        assert [wire.open for wire in wires] == [False] * 20 + [True] * 40
+        later = [Wire() for _ in range(10)]
+        for wire in later:
+            wire.protocol = asyncio.Protocol()
+            counted.enter(wire, lambda: None, 100)
+        assert len(counted) == 40
+        nonlocal calls
+        calls = 206
+        assert health.reasons() == ["descriptors"]
+        calls = 30
+        await asyncio.sleep(1.1)  # they may have their quarter again, without any webhook
+        for _ in range(50):
+            wire = Wire()
+            wire.protocol = asyncio.Protocol()
+            counted.enter(wire, lambda: None, 100)
+        assert len(counted) == 64
+
+    run(main())
+
+
+def test_an_upgrade_is_a_stranger_s_until_its_call_is_admitted() -> None:
+    async def main() -> None:
+        gate = asyncio.Event()
+
+        async def undecided(_scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await gate.wait()
+            await send({"type": "websocket.close"})
+
+        site = Site(undecided)
+        wire = site.connect()
+        wire.says(UPGRADE)
+        await settled()
+        assert len(site.strangers) == 1
+        gate.set()
+        await settled()
+        assert statuses(wire.answered) == [403]
+        assert len(site.strangers) == 0
+
+    run(main())
