@@ -30,7 +30,7 @@ from .gates import SPENT, Lobby, Signatures, StreamTokens
 from .intents import ENDED, HANDOVER, TRANSFER, Next, Situation
 from .peers import LOOPBACK_ONLY, Peers, authority
 from .settings import Settings
-from .sockets import Socket
+from .sockets import CarrierSocket
 from .webhooks import Misshapen, TooLarge, one_a_connection, proven_fields, served_path
 
 logger = logging.getLogger(__name__)
@@ -231,7 +231,7 @@ class FrontDoor:
         if isinstance(socket, AsgiSocket):  # else the connection is ours: nothing of the request need stay
             await socket.released()
 
-    async def _admit(self, started: m.Started, arrival: Arrival, socket: Socket) -> None:
+    async def _admit(self, started: m.Started, arrival: Arrival, socket: CarrierSocket) -> None:
         """The stream says which call it is; its token proves it."""
         call_sid, proven = started.call_id, not self.settings.insecure
         if proven:
@@ -245,15 +245,14 @@ class FrontDoor:
                 self.reject("token", "stream", fault, call_sid)
                 socket.close(1008)
                 return
+        admitted(socket)  # an agent may take its time to be resolved
         await self.exchange.prepare(call_sid, started.parameters)
         runner = self.exchange.claim(call_sid, started.account_id, started.parameters, proven=proven)
         if isinstance(runner, str):
             self.reject(runner, "stream", runner, call_sid)
             socket.close(1008)
             return
-        admitted(socket)
-        first, *others = arrival.frames
-        runner.attach(socket, [Twilio.redact(first), *others])
+        runner.attach(socket, [Twilio.redact(arrival.start)])
         runner.feed(m.Admitted())
 
     # --- operators ---------------------------------------------------------------------------------------

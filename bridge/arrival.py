@@ -6,35 +6,41 @@ import asyncio
 import logging
 from typing import Final
 
+from .asgi import AsgiSocket
 from .carriers.twilio import Twilio
 from .core import messages as m
 from .errors import CarrierError
-from .sockets import Socket
+from .streams import Quota, StreamSocket
 
 logger = logging.getLogger(__name__)
 
 START_S: Final = 5.0
 """A socket that has not sent `start` by then is no call."""
 STRAY_FRAMES: Final = 10
-"""Frames that may come before `start` (`connected` is one); more are no carrier's."""
-MOST_FRAMES: Final = 1_000
-"""Frames kept while the call's agent is resolved: twenty seconds of sound."""
+"""Messages that may come before `start` (`connected` is one); more are no carrier's."""
+MOST_FRAMES: Final = 200
+"""Frames of every kind, pings and pieces of messages too, that may come before `start`."""
+MOST_FRAMES_A_READ: Final = 50
+MOST_BYTES: Final = 64 * 1024
+"""What these frames may amount to: a `start` with every parameter allowed still fits."""
 
 
 class Arrival:
-    """Listens to a socket that has been accepted. `frames` are its `start` and what has come since, kept for
-    whoever takes the socket over.
+    """Listens to a socket that has been accepted, until its `start`. The socket stays under this one's quota,
+    and holds what comes behind `start`, until it is started anew by whoever takes it over.
     """
 
-    def __init__(self, socket: Socket) -> None:
+    def __init__(self, socket: StreamSocket | AsgiSocket) -> None:
         loop = asyncio.get_running_loop()
-        self.frames: list[str | bytes] = []
+        self.start: str | bytes = ""
+        """The frame, as it came."""
+        self._socket = socket
         self._settled: asyncio.Future[m.Started | str] = loop.create_future()
         self._twilio = Twilio()
         self._strays = 0
         self._faults: list[str] = []
         self._timer = loop.call_later(START_S, self._settle, "no start in time")
-        socket.start(self._frame, self._closed)
+        socket.start(self._frame, self._closed, Quota(MOST_FRAMES, MOST_BYTES, MOST_FRAMES_A_READ))
 
     async def started(self) -> m.Started | str:
         """Its `start`; or why it is none, empty if it just went away."""
@@ -52,9 +58,7 @@ class Arrival:
         return f"{self._strays} frames, {len(self._faults)} of them refused{first}"
 
     def _frame(self, frame: str | bytes) -> None:
-        if self._settled.done():
-            if len(self.frames) < MOST_FRAMES:
-                self.frames.append(frame)
+        if self._settled.done():  # over plain ASGI one may be on its way already
             return
         self._strays += 1
         try:
@@ -63,15 +67,16 @@ class Arrival:
             event = None
             self._faults.append(str(error))
         if isinstance(event, m.Started):
-            self.frames.append(frame)
+            self.start = frame
             self._settle(event)
         elif self._strays >= STRAY_FRAMES:
             self._settle("no start among the first frames")
 
-    def _closed(self, _code: int, _reason: str) -> None:
-        self._settle("")
+    def _closed(self, _code: int, reason: str) -> None:
+        self._settle(reason if self._socket.gave_up else "")
 
     def _settle(self, what: m.Started | str) -> None:
         self._timer.cancel()
         if not self._settled.done():
+            self._socket.hold()
             self._settled.set_result(what)

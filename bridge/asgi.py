@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from time import monotonic
 from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -17,11 +18,12 @@ from .frames import (
     INTERNAL_ERROR,
     NO_STATUS,
     NORMAL,
+    POLICY_VIOLATION,
     TOO_BIG,
     Message,
     is_valid_close_code,
 )
-from .streams import CARRIER_LIMITS, Limits, OnClose, OnFrame
+from .streams import CARRIER_LIMITS, TURN_FRAMES, TURN_S, Limits, OnClose, OnFrame, Quota
 from .ticks import running_tick
 
 _log = logging.getLogger(__name__)
@@ -33,7 +35,8 @@ class AsgiSocket:
     """A :class:`bridge.sockets.Socket` over ``receive`` and ``send``: one task reads, one writes.
 
     The endpoint accepts the websocket first, and stays in :meth:`released` until the call is over: a
-    server drops the connection when its endpoint returns. Keepalive is the server's.
+    server drops the connection when its endpoint returns. Keepalive is the server's, and so is what happens
+    to control frames and to a message in pieces: none of them are seen here.
     """
 
     def __init__(self, websocket: WebSocket, *, limits: Limits = CARRIER_LIMITS) -> None:
@@ -41,6 +44,10 @@ class AsgiSocket:
         self._limits = limits
         self._open = True
         self._deaf = False
+        self.gave_up = False
+        self._quota: Quota | None = None
+        self._going = asyncio.Event()
+        self._going.set()
         self._on_frame: OnFrame | None = None
         self._on_close: OnClose | None = None
         self._ended: _Farewell | None = None
@@ -51,13 +58,18 @@ class AsgiSocket:
         self.outbox_bytes = 0
         self._run(self._write())
 
-    def start(self, on_frame: OnFrame, on_close: OnClose) -> None:
+    def start(self, on_frame: OnFrame, on_close: OnClose, quota: Quota | None = None) -> None:
         first = self._on_frame is None
         self._on_frame, self._on_close = on_frame, on_close
+        self._quota = quota
+        self._going.set()
         if self._ended is not None:
             self._tell()
         elif first:
             self._run(self._read())
+
+    def hold(self) -> None:
+        self._going.clear()
 
     def send(self, frame: Message, *more: Message) -> None:
         for one in (frame, *more):
@@ -65,7 +77,7 @@ class AsgiSocket:
                 return
             if self.outbox_bytes + len(one) > self._limits.max_outbox_bytes:
                 self._open = False
-                self._deaf = True
+                self._deaf = self.gave_up = True
                 asyncio.get_running_loop().call_soon(self._finish, ABNORMAL, "outbox full")
                 return
             self.outbox_bytes += len(one)
@@ -75,6 +87,7 @@ class AsgiSocket:
         if not is_valid_close_code(code):
             raise ValueError(f"{code} can't stand in a close frame")
         self._deaf = True
+        self._going.set()
         if self._open:
             self._open = False
             self._outbox.put_nowait((code, reason))
@@ -111,23 +124,38 @@ class AsgiSocket:
             self._finish(ABNORMAL, "the connection was lost")
 
     async def _read(self) -> None:
+        left, spent_s = TURN_FRAMES, 0.0
         while True:
             message = await self._websocket.receive()
+            await self._going.wait()
             if message["type"] == "websocket.disconnect":
                 self._finish(message.get("code", NO_STATUS), message.get("reason") or "")
                 return
             text = message.get("text")
-            frame: Message = message["bytes"] if text is None else text
-            if self._deaf or self._on_frame is None:
-                continue
-            if len(frame) > self._limits.max_size_bytes:
-                self._refuse(TOO_BIG, f"message over {self._limits.max_size_bytes} bytes")
-                continue
-            try:
-                self._on_frame(frame)
-            except Exception as error:  # noqa: BLE001 - the owner's code; nothing escapes into the loop
-                _log.error("the receiver of a frame failed; its socket closes with 1011", exc_info=error)
-                self._refuse(INTERNAL_ERROR, "internal error")
+            since_s = monotonic()
+            self._take(message["bytes"] if text is None else text)
+            left, spent_s = left - 1, spent_s + monotonic() - since_s
+            if not left or spent_s > TURN_S:
+                # Neither `receive` nor the queue behind it gives way while there is something in it.
+                left, spent_s = TURN_FRAMES, 0.0
+                await asyncio.sleep(0)
+
+    def _take(self, frame: Message) -> None:
+        if self._deaf or self._on_frame is None:
+            return
+        if len(frame) > self._limits.max_size_bytes:
+            self._refuse(TOO_BIG, f"message over {self._limits.max_size_bytes} bytes")
+            return
+        if self._quota is not None:
+            self._quota.begin_read()
+            if why := self._quota.spend(len(frame)):
+                self._refuse(POLICY_VIOLATION, why)
+                return
+        try:
+            self._on_frame(frame)
+        except Exception as error:  # noqa: BLE001 - the owner's code; nothing escapes into the loop
+            _log.error("the receiver of a frame failed; its socket closes with 1011", exc_info=error)
+            self._refuse(INTERNAL_ERROR, "internal error")
 
     async def _write(self) -> None:
         while True:
@@ -143,6 +171,7 @@ class AsgiSocket:
             self.outbox_bytes -= len(frame)
 
     def _refuse(self, code: int, reason: str) -> None:
+        self.gave_up = True
         self.close(code, reason)
         self._end(code, reason)
 

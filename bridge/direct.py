@@ -75,7 +75,7 @@ class DirectProtocol(WebSocketsSansIOProtocol):
     the library's parser could not be taken back.
     """
 
-    _held = b""
+    _held: bytearray | None = None
     _holding = True
     _receiving = False
     _taken: StreamSocket | None = None
@@ -115,13 +115,15 @@ class DirectProtocol(WebSocketsSansIOProtocol):
         for name in ("_held", "conn", "frames", "queue", "request", "response", "scope"):
             self.__dict__.pop(name, None)
         if held:
-            socket.data_received(held)
             if len(held) > _MAX_HELD_BYTES:
                 transport.resume_reading()
+            socket.data_received(bytes(held))
         return socket
 
     def data_received(self, data: bytes) -> None:
         if self.handshake_initiated and self._holding:
+            if self._held is None:
+                self._held = bytearray()
             self._held += data
             if len(self._held) > _MAX_HELD_BYTES:
                 self.transport.pause_reading()
@@ -172,11 +174,11 @@ class DirectProtocol(WebSocketsSansIOProtocol):
         if self._holding:
             self._holding = False
             self._proven()
-            held, self._held = self._held, b""
+            held, self._held = self._held, None
             if held:
                 if len(held) > _MAX_HELD_BYTES:
                     self.transport.resume_reading()
-                super().data_received(held)
+                super().data_received(bytes(held))
 
     def _proven(self) -> None:
         """The endpoint knows its peer, or there is none any more."""

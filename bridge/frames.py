@@ -10,8 +10,12 @@ writes what it asks for, and closes the transport when it says that the peer's s
     if codec.ended:                        # the peer closed, or broke the protocol
         transport.write(codec.farewell)    # unless a close frame of our own went out before
 
+An owner that must not be kept busy by one peer takes ``feed`` and ``read`` instead: the bytes now, the frames
+one by one, some of them in a later turn of its loop.
+
 Compression is never negotiated with it, so reserved bits are an error. What it holds is bounded by
-``max_size_bytes`` and one read.
+``max_size_bytes`` and what is fed and not read yet; each byte costs the same, however the peer cuts its
+messages and its writes.
 """
 
 import codecs
@@ -22,7 +26,7 @@ from typing import Final, TypeAlias
 
 from websockets import utils as _portable
 
-apply_mask: Callable[[bytes, bytes], bytes] = _portable.apply_mask
+apply_mask: Callable[[bytes | bytearray, bytes | bytearray], bytes] = _portable.apply_mask
 try:
     from websockets import speedups as _compiled
 except ImportError:  # no wheel for this platform: the portable one is slower and just as right
@@ -41,7 +45,7 @@ _WHOLE_TEXT: Final = _FIN | TEXT
 _MASKED_16: Final = _MASKED | 126
 
 NORMAL, PROTOCOL_ERROR, NO_STATUS, ABNORMAL = 1000, 1002, 1005, 1006
-INVALID_PAYLOAD, TOO_BIG, INTERNAL_ERROR = 1007, 1009, 1011
+INVALID_PAYLOAD, POLICY_VIOLATION, TOO_BIG, INTERNAL_ERROR = 1007, 1008, 1009, 1011
 
 _MAX_CONTROL_BYTES: Final = 125
 _HEAD_16: Final = Struct("!BBH").pack
@@ -80,14 +84,16 @@ class FrameCodec:
     the other way round. ``max_size_bytes`` bounds an incoming message, whole or in fragments; one that is
     longer fails the connection with 1009 as soon as its length is known, before its payload is held.
 
-    To be read by the owner: ``replies``, the pongs that are due; ``ended``, the peer sent a close frame or
-    broke the protocol, and what follows is ignored; ``failed``, it broke the protocol, so ``close_code`` and
-    ``close_reason`` are our verdict, not its words; ``farewell``, the close frame that answers the end.
+    To be read by the owner: ``replies``, the pongs that are due; ``controls``, how many control frames have
+    been read, to be reset by who counts them; ``ended``, the peer sent a close frame or broke the protocol,
+    and what follows is ignored; ``failed``, it broke the protocol, so ``close_code`` and ``close_reason`` are
+    our verdict, not its words; ``farewell``, the close frame that answers the end.
     """
 
     __slots__ = (
-        "_fresh", "_held", "_mask_bit", "_max_size_bytes", "_message", "_needed_bytes", "_server",
-        "_short_head_bytes", "_utf8", "close_code", "close_reason", "ended", "failed", "farewell", "replies",
+        "_at", "_mask_bit", "_max_size_bytes", "_message", "_needed_bytes", "_server", "_short_head_bytes",
+        "_unread", "_utf8", "close_code", "close_reason", "controls", "ended", "failed", "farewell",
+        "replies",
     )  # fmt: skip
 
     def __init__(self, *, server: bool, max_size_bytes: int) -> None:
@@ -95,14 +101,14 @@ class FrameCodec:
         self._max_size_bytes = max_size_bytes
         # How much of a frame's second byte is the mask, and how long the shortest header is.
         self._mask_bit, self._short_head_bytes = (_MASKED, 6) if server else (0, 2)
-        # True between whole messages, when a read can be taken as it comes. Most reads find it so.
-        self._fresh = True
-        self._held: bytearray | None = None  # the beginning of a frame that is not complete
-        self._needed_bytes = 0  # how much of it there must be before another look is worth it
+        self._unread: bytes | bytearray = b""  # what was fed; from `_at` on it is still to be read
+        self._at = 0
+        self._needed_bytes = 0  # how much there must be before another look is worth it
         self._message: bytearray | None = None  # the fragments of a message so far
         self._utf8: codecs.IncrementalDecoder | None = None  # validates them as they come, when they are text
 
-        self.replies = b""
+        self.replies: list[bytes] = []
+        self.controls = 0
         self.ended = False
         self.failed = False
         self.close_code = NO_STATUS
@@ -113,42 +119,79 @@ class FrameCodec:
 
     def receive(self, data: bytes) -> list[Message]:
         """The messages that ``data`` completes, in order; ``[]`` when there are none. Never raises."""
+        self.feed(data)
         messages: list[Message] = []
+        while self.read(messages):
+            pass
+        return messages
+
+    def feed(self, data: bytes) -> None:
+        """Takes what has come, to be read later. Ignored once the peer's stream of frames is over."""
         if self.ended:
-            return messages
-        if self._held is not None:
-            self._held += data
-            if len(self._held) < self._needed_bytes:
-                return messages
-            data = bytes(self._held)
-            self._held = None
-        at = 0
+            return
+        unread = self._unread
+        if self._at == len(unread):
+            self._unread, self._at = data, 0
+            return
+        if not isinstance(unread, bytearray):
+            unread = self._unread = bytearray(unread)
+        del unread[: self._at]  # moves the beginning, not the bytes
+        self._at = 0
+        unread += data
+
+    def discard(self) -> None:
+        """Forgets what was fed and not read."""
+        self._unread, self._at, self._needed_bytes = b"", 0, 0
+
+    @property
+    def unread_bytes(self) -> int:
+        """How much was fed and not read yet."""
+        return len(self._unread) - self._at
+
+    @property
+    def between_messages(self) -> bool:
+        """Whether the next byte begins a message, and nothing is left to be read before it."""
+        return self._at == len(self._unread) and self._message is None and not self.ended
+
+    def read(self, messages: list[Message]) -> int:
+        """Reads one frame, and adds the message that it completes. Returns the frame's length in bytes, 0
+        while none is whole or when the stream of frames is over. Never raises.
+        """
+        data, at = self._unread, self._at
+        have_bytes = len(data) - at
+        if have_bytes < self._needed_bytes or not have_bytes:
+            return 0
+        end = at
         try:
-            while not self.ended:
-                start, end = self._whole_text(data, at)
-                if end:
-                    messages.append(self._text(data, start, end))
-                    at = end
-                    continue
+            start, end = self._whole_text(data, at)
+            if end:
+                messages.append(self._text(data, start, end))
+            else:
                 header_bytes, frame_bytes = self._measure(data, at)
-                if len(data) - at < frame_bytes:
-                    if at < len(data):
-                        self._held = bytearray(data[at:])
-                        self._needed_bytes = frame_bytes
-                    break
-                payload = data[at + header_bytes : at + frame_bytes]
+                if have_bytes < frame_bytes:
+                    self._needed_bytes = frame_bytes
+                    if at:  # or the beginning of one frame would keep all that came before it
+                        self._unread, self._at = data[at:], 0
+                    return 0
+                start, end = at + header_bytes, at + frame_bytes
+                payload = data[start:end]
                 if self._server:
-                    payload = apply_mask(payload, data[at + header_bytes - 4 : at + header_bytes])
+                    payload = apply_mask(payload, data[start - 4 : start])
                 self._take(data[at], payload, messages)
-                at += frame_bytes
         except _ViolationError as broken:
             self._fail(broken.code, broken.reason)
         except UnicodeDecodeError as error:
             self._fail(INVALID_PAYLOAD, error.reason)
-        self._fresh = self._held is None and self._message is None and not self.ended
-        return messages
+        if self.ended:
+            return have_bytes
+        self._needed_bytes = 0
+        if end == len(data):
+            self._unread, self._at = b"", 0
+        else:
+            self._at = end
+        return end - at
 
-    def _whole_text(self, data: bytes, at: int) -> tuple[int, int]:
+    def _whole_text(self, data: bytes | bytearray, at: int) -> tuple[int, int]:
         """Where the payload of the frame at ``at`` begins and ends, if it is what nearly every frame is: a
         whole text of less than 64 KiB, and all of it there. Zeros for any other, good or bad.
         """
@@ -165,12 +208,12 @@ class FrameCodec:
             return 0, 0
         return start, start + length
 
-    def _text(self, data: bytes, start: int, end: int) -> str:
+    def _text(self, data: bytes | bytearray, start: int, end: int) -> str:
         """The payload there. Raises ``UnicodeDecodeError``."""
         payload = data[start:end]
         return (apply_mask(payload, data[start - 4 : start]) if self._server else payload).decode()
 
-    def _measure(self, data: bytes, at: int) -> tuple[int, int]:
+    def _measure(self, data: bytes | bytearray, at: int) -> tuple[int, int]:
         """The length in bytes of the header and of the whole frame; while unknown, more than what is there.
 
         Everything that can be refused by its header alone is refused here, before the payload has come.
@@ -211,20 +254,22 @@ class FrameCodec:
                 raise _ViolationError(TOO_BIG, f"message over {self._max_size_bytes} bytes")
         return header_bytes, header_bytes + length
 
-    def _take(self, first: int, payload: bytes, messages: list[Message]) -> None:
+    def _take(self, first: int, payload: bytes | bytearray, messages: list[Message]) -> None:
         """Takes one whole frame, whose header :meth:`_measure` has found good."""
         opcode = first & 0x0F
+        if opcode >= CLOSE:
+            self.controls += 1
         if opcode == PING:
             # RFC 6455, 5.5.3: a pong "must have identical "Application data" as found in the message body of
             # the Ping frame being replied to".
-            self.replies += self._frame(PONG, payload)
+            self.replies.append(self._frame(PONG, payload))
         elif opcode == CLOSE:
             self._take_close(payload)
         elif opcode != PONG:
             whole = bool(first & _FIN)
             if self._message is None:
                 if whole:
-                    messages.append(payload.decode() if opcode == TEXT else payload)
+                    messages.append(payload.decode() if opcode == TEXT else bytes(payload))
                     return
                 self._message = bytearray()
                 self._utf8 = codecs.getincrementaldecoder("utf-8")() if opcode == TEXT else None
@@ -236,7 +281,7 @@ class FrameCodec:
                 messages.append(bytes(self._message) if self._utf8 is None else self._message.decode())
                 self._message = self._utf8 = None
 
-    def _take_close(self, payload: bytes) -> None:
+    def _take_close(self, payload: bytes | bytearray) -> None:
         if payload:
             if len(payload) == 1:
                 raise _ViolationError(PROTOCOL_ERROR, "close frame too short")
@@ -258,8 +303,8 @@ class FrameCodec:
 
     def _stop(self) -> None:
         self.ended = True
-        self._fresh = False
-        self._held = self._message = self._utf8 = None
+        self.discard()
+        self._message = self._utf8 = None
 
     # Sending
 
@@ -296,10 +341,11 @@ class FrameCodec:
 
     def take_replies(self) -> bytes:
         """The pongs that are due, once."""
-        replies, self.replies = self.replies, b""
+        replies = b"".join(self.replies)
+        self.replies.clear()
         return replies
 
-    def _frame(self, opcode: int, payload: bytes) -> bytes:
+    def _frame(self, opcode: int, payload: bytes | bytearray) -> bytes:
         first = _FIN | opcode
         length = len(payload)
         masked = 0 if self._server else _MASKED

@@ -24,7 +24,7 @@ from .core.call import Call
 from .core.messages import CallerAudio, PlayAudio
 from .errors import BridgeError, ProtocolError, why_refused
 from .frames import INTERNAL_ERROR, NORMAL
-from .sockets import DialError, Socket
+from .sockets import CarrierSocket, DialError, Socket
 from .upstreams import Dial, Upstream
 
 logger = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class Runner:
         self._time = self._loop.time
         self._born_s = self._time()
         self._last_ms = 0
-        self._carrier_socket: Socket | None = None
+        self._carrier_socket: CarrierSocket | None = None
         self._stream = 0
         self._carrier_open = False
         self._upstreams: dict[int, _UpstreamLeg] = {}
@@ -128,7 +128,7 @@ class Runner:
 
     # --- the legs ----------------------------------------------------------------------------------------
 
-    def attach(self, socket: Socket, frames: list[str | bytes]) -> None:
+    def attach(self, socket: CarrierSocket, frames: list[str | bytes]) -> None:
         """Take the carrier's socket; `frames` were read from it already (its `start` among them) and come
         first. If there is one already, the carrier has opened another stream of the same call: the newer one
         counts, and what still comes of the older means nothing.
@@ -150,7 +150,8 @@ class Runner:
 
     def _carrier_closed(self, code: int, reason: str) -> None:
         self._carrier_open = False
-        self.feed(m.CarrierClosed(code, reason))
+        ours = self._carrier_socket is not None and self._carrier_socket.gave_up
+        self.feed(m.CarrierGivenUp(reason) if ours else m.CarrierClosed(code, reason))
         self._check_closed()
 
     def _upstream_closed(self, epoch: int, code: int, reason: str) -> None:
@@ -253,7 +254,7 @@ class Runner:
             about = {"call_sid": self.call_sid}
             what = "a frame of the %s could not be read; its socket closes"
             logger.error(what, door, exc_info=error, extra=about)
-            socket = self._carrier_socket
+            socket: Socket | None = self._carrier_socket
             if door != "carrier":
                 leg = self._upstreams.get(epoch)
                 socket = None if leg is None else leg.socket

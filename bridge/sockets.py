@@ -46,6 +46,7 @@ from .streams import (
     Limits,
     OnClose,
     OnFrame,
+    Quota,
     StreamSocket,
     bound_kernel,
 )
@@ -54,11 +55,13 @@ __all__ = [
     "CARRIER_LIMITS",
     "UPSTREAM_LIMITS",
     "AsgiSocket",
+    "CarrierSocket",
     "DialError",
     "Limits",
     "Message",
     "OnClose",
     "OnFrame",
+    "Quota",
     "Socket",
     "StreamSocket",
     "bound_kernel",
@@ -99,6 +102,14 @@ class Socket(Protocol):
     @property
     def outbox_bytes(self) -> int:
         """Bytes sent and not yet taken by the kernel. By these the runner drops sound that comes too late."""
+
+
+class CarrierSocket(Socket, Protocol):
+    """The carrier's leg, which also knows who ended it."""
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether the end was ours: the peer did not read, or sent what it may not."""
 
 
 class DialError(BridgeError):

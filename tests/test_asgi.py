@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from starlette.websockets import WebSocket
 
 from bridge.asgi import AsgiSocket
-from bridge.streams import CARRIER_LIMITS
+from bridge.streams import CARRIER_LIMITS, Quota
 from bridge.ticks import running_tick
 from tests.loops import Owner, until
 
@@ -144,6 +145,83 @@ def test_an_outbox_that_is_full_is_told_after_the_call() -> None:
         assert owner.ends == []
         await leg.released()
         assert owner.ends == [(1006, "outbox full")]
+        assert leg.gave_up
+        assert nothing_left()
+
+    asyncio.run(main())
+
+
+def test_a_server_with_much_to_hand_in_keeps_nobody_else_waiting() -> None:
+    """Its queue is never empty, so reading it never gives way by itself."""
+
+    async def main() -> None:
+        server = Server()
+        leg = await server.socket()
+        owner = Owner()
+        frames = [str(number) for number in range(1_000)]
+        for frame in frames:
+            server.says(frame)
+        leg.start(owner.frame, owner.closed)
+        rounds: list[int] = []
+        while len(owner.heard) < len(frames):
+            await asyncio.sleep(0)
+            rounds.append(len(owner.heard))
+        steps = [later - sooner for sooner, later in itertools.pairwise([0, *rounds])]
+        assert max(steps) <= 64
+        assert owner.heard == frames
+        leg.close()
+        await leg.released()
+        assert nothing_left()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "why"),
+    [
+        ("", 201, "more than 200 frames before it was let in"),
+        ("x" * 1_000, 66, "too many bytes before it was let in"),
+    ],
+)
+def test_frames_are_counted_until_the_peer_is_let_in(text: str, number: int, why: str) -> None:
+    async def main() -> None:
+        server = Server()
+        leg = await server.socket()
+        owner = Owner()
+        leg.start(owner.frame, owner.closed, Quota(200, 65_536, 50))
+        for _ in range(number):
+            server.says(text)
+        await leg.released()
+        assert len(owner.heard) == number - 1
+        assert owner.ends == [(1008, why)]
+        assert leg.gave_up
+        assert server.sent[-1]["code"] == 1008
+        assert nothing_left()
+
+    asyncio.run(main())
+
+
+def test_a_socket_on_hold_keeps_what_comes_for_the_next_owner() -> None:
+    async def main() -> None:
+        server = Server()
+        leg = await server.socket()
+        first, second = Owner(), Owner()
+
+        def start(frame: str | bytes) -> None:
+            first.frame(frame)
+            leg.hold()
+
+        leg.start(start, first.closed, Quota(2, 100, 2))
+        for frame in ("start", "media", "media", "media"):
+            server.says(frame)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert first.heard == ["start"]
+        leg.start(second.frame, second.closed)
+        await until(lambda: len(second.heard) == 3)
+        leg.hold()
+        leg.close()
+        await leg.released()
         assert nothing_left()
 
     asyncio.run(main())

@@ -71,6 +71,8 @@ def in_virtual_time(work: Callable[[], Awaitable[None]]) -> None:
 class FakeSocket:
     """A leg in memory. `answer` is called with each frame before `send` returns, as a real write may."""
 
+    gave_up = False
+
     def __init__(self) -> None:
         self.sent: list[Message] = []
         self.writes: list[int] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import socket
 from collections.abc import Awaitable, Callable
@@ -11,13 +12,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge import streams
 from bridge.frames import FrameCodec, Message
-from bridge.sockets import Limits, StreamSocket, bound_kernel
+from bridge.sockets import Limits, Quota, StreamSocket, bound_kernel
 from bridge.streams import UPSTREAM_LIMITS
 from bridge.ticks import running_tick
-from tests.loops import Owner
+from tests.loops import Owner, until
 
 TIGHT = Limits(max_size_bytes=4096, close_timeout_s=0.05, max_outbox_bytes=1000)
+
+
+@pytest.fixture(autouse=True)
+def no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn of the loop is over when its time is; not here, where the machine may stand still meanwhile."""
+    monkeypatch.setattr(streams, "monotonic", lambda: 0.0)
 
 
 class FakeTransport(asyncio.Transport):
@@ -102,16 +110,16 @@ class Bench:
         assert running_tick()._timer is None
 
 
-def on_loop(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+def on_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     """A test whose transport is fake needs a loop, and no particular one."""
 
-    def run() -> None:
+    @functools.wraps(test)
+    def run(**fixtures: object) -> None:
         async def main() -> None:
-            await test()
+            await test(**fixtures)
 
         asyncio.run(main())
 
-    run.__name__ = test.__name__
     return run
 
 
@@ -235,6 +243,275 @@ async def test_pings_are_answered_before_what_came_with_them() -> None:
     bench = Bench()
     bench.socket.data_received(bench.peer.encode_ping() + bench.peer.encode("hello"))
     assert bench.transport.waiting == b"\x8a\x00"
+    bench.drop()
+
+
+# --- much at once
+
+MANY = [f"frame {number}" for number in range(5_000)]
+
+
+@on_loop
+async def test_a_turn_of_the_loop_takes_some_frames_and_the_rest_have_one_of_their_own() -> None:
+    """A network that stalled delivers thousands at once: none is lost, nothing is closed."""
+    bench = Bench(limits=UPSTREAM_LIMITS)
+    bench.comes(*MANY)
+    assert bench.owner.heard == MANY[:64]
+    assert bench.transport.calls == ["pause_reading"]
+    await asyncio.sleep(0)
+    assert len(bench.owner.heard) == 128
+    await until(lambda: len(bench.owner.heard) == len(MANY))
+    assert bench.owner.heard == MANY
+    assert bench.owner.ends == []
+    await asyncio.sleep(0)
+    assert bench.transport.calls == ["pause_reading", "resume_reading"]
+    bench.comes("the usual way again")
+    assert bench.owner.heard[-1] == "the usual way again"
+    bench.drop()
+
+
+@on_loop
+async def test_an_owner_that_takes_its_time_has_fewer_frames_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(streams, "monotonic", lambda: clock[0])
+    bench = Bench(started=False, limits=UPSTREAM_LIMITS)
+    rounds: list[int] = []
+
+    def slow(frame: Message) -> None:
+        bench.owner.frame(frame)
+        clock[0] += 0.0009
+
+    bench.socket.start(slow, bench.owner.closed)
+    bench.comes(*MANY[:10])
+    for _ in range(4):
+        rounds.append(len(bench.owner.heard))
+        await asyncio.sleep(0)
+    assert rounds == [3, 6, 9, 10]
+    bench.drop()
+
+
+@on_loop
+async def test_what_waits_is_heard_before_what_comes_later_and_the_end_is_told_last() -> None:
+    bench = Bench(limits=UPSTREAM_LIMITS)
+    bench.comes(*MANY[:100])
+    bench.comes(*MANY[100:150])  # a transport that does not pause at once
+    bench.socket.connection_lost(ConnectionResetError(104, "Connection reset by peer"))
+    assert bench.owner.ends == []
+    await bench.socket.released()
+    assert bench.owner.heard == MANY[:150]
+    assert bench.owner.ends == [(1006, "[Errno 104] Connection reset by peer")]
+    bench.drop()
+
+
+@on_loop
+async def test_a_close_frame_behind_much_else_is_read_in_its_turn() -> None:
+    bench = Bench(limits=UPSTREAM_LIMITS)
+    raw = b"".join(bench.peer.encode(frame) for frame in MANY[:100])
+    bench.socket.data_received(raw + bench.peer.encode_close(1001, "going") + raw)
+    assert bench.owner.ends == []
+    await until(lambda: bench.owner.ends != [])
+    assert bench.owner.heard == MANY[:100]
+    assert bench.owner.ends == [(1001, "going")]
+    bench.drop()
+
+
+@on_loop
+async def test_an_owner_that_closes_in_the_middle_of_much_hears_no_more_and_the_peers_answer_counts() -> None:
+    bench = Bench(started=False, limits=UPSTREAM_LIMITS)
+
+    def once(frame: Message) -> None:
+        bench.owner.frame(frame)
+        bench.socket.close(1000, "enough")
+
+    bench.socket.start(once, bench.owner.closed)
+    raw = b"".join(bench.peer.encode(frame) for frame in MANY[:200])
+    bench.socket.data_received(raw + bench.peer.encode_close(1000, "yes"))
+    await until(lambda: bench.owner.ends != [])
+    assert bench.owner.heard == MANY[:1]
+    assert bench.owner.ends == [(1000, "yes")]
+    bench.drop()
+
+
+@on_loop
+async def test_we_give_up_in_the_middle_of_much_and_the_rest_is_forgotten() -> None:
+    bench = Bench(started=False)
+    bench.socket.start(lambda _frame: bench.socket.send("x" * 900), bench.owner.closed)
+    bench.comes(*MANY[:100])
+    await asyncio.sleep(0)
+    assert bench.socket.unread_bytes == 0
+    await asyncio.sleep(0)
+    assert bench.owner.ends == [(1006, "outbox full")]
+    assert bench.socket.gave_up
+    bench.drop()
+
+
+@on_loop
+async def test_a_read_that_may_not_be_the_last_of_this_turn_is() -> None:
+    """libuv would read on at once, 32 times."""
+    bench = Bench(server=False, limits=UPSTREAM_LIMITS)
+    bench.comes("x" * 100_000)
+    assert bench.transport.calls == ["pause_reading"]
+    await asyncio.sleep(0)
+    assert bench.transport.calls == ["pause_reading", "resume_reading"]
+    bench.drop()
+
+
+@on_loop
+async def test_pings_without_end_are_answered_in_a_few_writes() -> None:
+    bench = Bench(limits=UPSTREAM_LIMITS)
+    pings = bench.peer.encode_ping() * 640
+    bench.socket.data_received(pings)
+    assert bench.transport.waiting == b"\x8a\x00" * 64
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert bench.transport.waiting == b"\x8a\x00" * 640
+    bench.drop()
+
+
+@pytest.mark.parametrize("kind", ["ping", "pong", "ping of 125 bytes"])
+def test_control_frames_without_end_close_the_leg_and_say_why(kind: str) -> None:
+    payload = b"x" * 125 if "125" in kind else b""
+
+    async def main() -> None:
+        bench = Bench(limits=UPSTREAM_LIMITS)
+        flood = bench.peer._frame(0xA if kind == "pong" else 0x9, payload) * 201
+        for second in range(5):
+            assert bench.owner.ends == [], second
+            bench.comes("sound")
+            bench.socket.data_received(flood)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            bench.transport.drain()
+            bench.socket.on_second()
+        why = "over 200 control frames a second for 5 s"
+        assert bench.owner.ends == [(1008, why)]
+        assert bench.owner.heard == ["sound"] * 5
+        assert bench.went() == []
+        assert (bench.peer.close_code, bench.peer.close_reason) == (1008, why)
+        assert bench.socket.gave_up
+        bench.drop()
+
+    asyncio.run(main())
+
+
+@on_loop
+async def test_control_frames_for_four_seconds_or_as_many_as_allowed_close_nothing() -> None:
+    bench = Bench(limits=UPSTREAM_LIMITS)
+    for flood in (201, 201, 201, 201, 200, 201, 201, 201, 201, 0):
+        bench.socket.data_received(bench.peer.encode_ping() * flood)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        bench.socket.on_second()
+    assert bench.owner.ends == []
+    bench.drop()
+
+
+@on_loop
+async def test_a_message_of_sixty_thousand_pieces_is_a_message() -> None:
+    bench = Bench(limits=UPSTREAM_LIMITS)
+    first, piece, last = (bench.peer._frame(opcode, b"x") for opcode in (1, 0, 0))
+    stream = bytes([first[0] & 0x7F]) + first[1:] + (bytes([piece[0] & 0x7F]) + piece[1:]) * 60_000 + last
+    bench.socket.data_received(stream)
+    await until(lambda: not bench.socket.unread_bytes)
+    assert bench.owner.heard == ["x" * 60_002]
+    bench.drop()
+
+
+# --- before the peer is trusted
+
+
+def pieces(opcode: int, number: int, payload: bytes = b"") -> bytes:
+    """Masked frames of one kind; data frames are the pieces of a message without end."""
+    peer = FrameCodec(server=False, max_size_bytes=1 << 20)
+    if opcode >= 8:
+        return peer._frame(opcode, payload) * number
+    first, more = peer._frame(1, payload), peer._frame(0, payload)
+    return bytes([first[0] & 0x7F]) + first[1:] + (bytes([more[0] & 0x7F]) + more[1:]) * (number - 1)
+
+
+@pytest.mark.parametrize("opcode", [0x0, 0x9, 0xA], ids=["empty fragments", "pings", "pongs"])
+@pytest.mark.parametrize(
+    ("reads", "why"),
+    [
+        ([51], "more than 50 frames in one read before it was let in"),
+        ([50, 50, 50, 50, 1], "more than 200 frames before it was let in"),
+    ],
+    ids=["in one read", "in five"],
+)
+def test_frames_of_every_kind_are_counted_until_the_peer_is_let_in(
+    opcode: int, reads: list[int], why: str
+) -> None:
+    async def main() -> None:
+        bench = Bench(started=False)
+        bench.socket.start(bench.owner.frame, bench.owner.closed, Quota(200, 65_536, 50))
+        stream = pieces(opcode, sum(reads))
+        each = len(stream) // sum(reads)
+        for number in reads[:-1]:
+            bench.socket.data_received(stream[: number * each])
+            stream = stream[number * each :]
+            bench.went()
+            assert bench.owner.ends == []
+        bench.socket.data_received(stream)
+        assert bench.owner.ends == [(1008, why)]
+        assert bench.went() == []
+        assert bench.peer.close_code == 1008
+        assert bench.socket.gave_up
+        bench.drop()
+
+    asyncio.run(main())
+
+
+@on_loop
+async def test_bytes_are_counted_until_the_peer_is_let_in_whole_frames_or_not() -> None:
+    for last in (1_200, 3_000):  # a frame too many, the beginning of one
+        bench = Bench(started=False)
+        bench.socket.start(bench.owner.frame, bench.owner.closed, Quota(200, 10_000, 50))
+        for _ in range(8):
+            bench.comes("x" * 1_100)
+        assert bench.owner.ends == []
+        bench.socket.data_received(bench.peer.encode("x" * last)[:1_200])
+        assert bench.owner.ends == [(1008, "too many bytes before it was let in")]
+        assert len(bench.owner.heard) == 8
+        bench.drop()
+
+
+@on_loop
+async def test_who_is_handed_on_without_a_quota_has_none() -> None:
+    """What comes behind the frame that decides waits, and counts for nothing."""
+    bench = Bench(started=False)
+
+    def decides(frame: Message) -> None:
+        bench.owner.frame(frame)
+        if frame == "start":
+            bench.socket.hold()
+
+    bench.socket.start(decides, bench.owner.closed, Quota(3, 1_000, 3))
+    bench.comes("connected", "start", *MANY[:300])
+    await asyncio.sleep(0.01)
+    bench.comes(*MANY[300:400])
+    assert bench.owner.heard == ["connected", "start"]
+    assert bench.owner.ends == []
+    second = Owner()
+    bench.socket.start(second.frame, second.closed)
+    await until(lambda: not bench.socket.unread_bytes)
+    assert second.heard == MANY[:400]
+    bench.comes("the usual way")
+    assert second.heard[-1] == "the usual way"
+    bench.drop()
+    assert (bench.owner.ends, len(second.ends)) == ([], 1)
+
+
+@on_loop
+async def test_a_socket_on_hold_takes_a_mebibyte_and_makes_its_peer_wait() -> None:
+    """Empty frames count, too: what waits is counted as it came."""
+    bench = Bench(started=False, limits=UPSTREAM_LIMITS)
+    bench.socket.data_received(pieces(0, 100_000))
+    assert bench.transport.calls == []
+    bench.socket.data_received(pieces(0, 100_000))
+    assert bench.transport.calls == ["pause_reading"]
+    assert bench.socket.unread_bytes == 1_200_000
+    bench.socket.connection_lost(None)
+    await bench.socket.released()
     bench.drop()
 
 

@@ -151,6 +151,7 @@ class Call:
             case m.DigitPressed(): hearing.digit(self, event.digit, now_ms)
             case m.Stopped(): ending.end(self, Reason.CALLER_HUNG_UP, now_ms)
             case m.CarrierClosed(): ending.end(self, Reason.CARRIER_LOST, now_ms, f"{event.code}, no stop")
+            case m.CarrierGivenUp(): ending.given_up(self, event, now_ms)
             # session door
             case m.Play(): speaking.play(event.say_id, event.sound, now_ms, protected=event.protected)
             case m.Say(): answering.say(self, event, now_ms)

@@ -148,6 +148,12 @@ def end(call: Call, reason: Reason, now_ms: int, detail: str = "") -> None:
     call.out += (m.CloseCarrier(), m.Ended(reason, detail))
 
 
+def given_up(call: Call, event: m.CarrierGivenUp, now_ms: int) -> None:
+    """No word reaches the caller any more. They may still be there: the carrier asks what comes next."""
+    call.out.append(m.Noted("the carrier was given up", event.reason))
+    end(call, Reason.CARRIER_GIVEN_UP, now_ms, event.reason)
+
+
 def goodbye(call: Call, why: str, now_ms: int) -> None:
     """The model is told to say goodbye, and the call ends when that was heard; a phrase stands in if it
     does not.

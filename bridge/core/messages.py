@@ -52,6 +52,7 @@ class Reason(enum.Enum):
     TRANSFERRED = "the call was sent on"
     HANDED_OVER = "the call was handed over to another process"
     CARRIER_LOST = "the carrier's socket was lost"
+    CARRIER_GIVEN_UP = "we gave the carrier's socket up"
     NO_MEDIA = "the carrier sent no media"
     UPSTREAM_LOST = "the model's socket was lost"
     UPSTREAM_UNREACHABLE = "the model could not be reached"
@@ -766,6 +767,12 @@ class CarrierClosed(Message, frozen=True, gc=False):
     reason: str = ""
 
 
+class CarrierGivenUp(Message, frozen=True, gc=False):
+    """We ended the stream's socket: the peer does not read, or sent what it may not."""
+
+    reason: str
+
+
 class DialFailed(Message, frozen=True, gc=False):
     """No socket: `status` is the HTTP answer (0 if none came), `code` what the body or the network said."""
 
@@ -818,6 +825,7 @@ ShellEvent: TypeAlias = (
     | Admitted
     | FrameRefused
     | CarrierClosed
+    | CarrierGivenUp
     | DialFailed
     | UpstreamClosed
     | FramesDropped

@@ -71,6 +71,7 @@ class MemorySocket:
 
     def __init__(self) -> None:
         self.outbox_bytes = 0
+        self.gave_up = False
         self.other: MemorySocket = self
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Message] = []

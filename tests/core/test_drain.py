@@ -186,6 +186,7 @@ def test_a_shut_down_ends_at_once_whatever_is_being_said(live_call: Any) -> None
     [
         (m.Stopped(), m.Reason.CALLER_HUNG_UP, ""),
         (m.CarrierClosed(1006), m.Reason.CARRIER_LOST, "1006, no stop"),
+        (m.CarrierGivenUp("outbox full"), m.Reason.CARRIER_GIVEN_UP, "outbox full"),
         (m.ShutDown(), m.Reason.SHUTDOWN, ""),
     ],
 )

@@ -46,6 +46,7 @@ class Wire:
     def __init__(self, call: FuzzedCall, door: str, peer: Phone | RealtimeServer) -> None:
         self.call, self.door, self.peer = call, door, peer
         self.outbox_bytes = 0
+        self.gave_up = False
         self.fate = ""
         self.seen: dict[str, str] = {}
         """The last frame of each kind that came of them."""
