@@ -28,6 +28,7 @@ from .errors import SignatureError
 from .exchange import RESUMED, Exchange
 from .gates import SPENT, Lobby, Signatures, StreamTokens
 from .intents import ENDED, HANDOVER, TRANSFER, Next, Situation
+from .logs import Seldom
 from .peers import LOOPBACK_ONLY, Peers, authority
 from .settings import Settings
 from .sockets import CarrierSocket
@@ -53,6 +54,7 @@ class FrontDoor:
         self.signatures = Signatures(settings)
         self.tokens = StreamTokens(settings.stream_token_secret())
         self.lobby = Lobby()
+        self._seldom = Seldom(logger)
         self.voice = twiml.Voice.of(settings)
         self.intents = exchange.office.control.intents
 
@@ -66,9 +68,10 @@ class FrontDoor:
         return twiml.Links.below(f"http://{bound}{connection.scope.get('root_path', '')}")
 
     def reject(self, gate: str, what: str, why: object, call_sid: str | None = None) -> None:
-        """Somebody was turned away: counted and logged."""
+        """Somebody was turned away: counted, and logged now and then. Who is not proven may name any call."""
         self.exchange.office.metrics.rejected(gate)
-        logger.warning("%s refused: %s", what, why, extra={"call_sid": call_sid})
+        kind = (gate, what, call_sid if what == "call" else None)
+        self._seldom.log(kind, logging.WARNING, "%s refused: %s", what, why, call_sid=call_sid)
 
     # --- the webhook -------------------------------------------------------------------------------------
 

@@ -1,8 +1,9 @@
 """What the process says while it runs: one JSON object a line, or a readable line where a person looks on.
 
 Lines are made and written by a thread: whoever logs on the loop that carries audio pays for a queue, not for
-a slow disk or a full pipe. The same line again within ten seconds is counted, not written. Secrets, tokens
-and phone numbers are taken out of everything at the last moment, whoever put them in.
+a slow disk or a full pipe. The same line again within ten seconds is counted, not written; so is another of
+the same kind, where a peer decides how many there are (`Seldom`). Secrets, tokens and phone numbers are taken
+out of everything at the last moment, whoever put them in.
 
 Any logger of the standard library will do. What belongs to a call is logged with ``extra={"call_sid": …}``,
 or with `call_logger`, and what user code logs belongs to its call anyway; further fields go in as
@@ -20,7 +21,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TextIO
 
@@ -42,6 +43,47 @@ _UNPRINTABLE: Final = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _COLOURS: Final = {"debug": "2", "info": "36", "warning": "33", "error": "31;1", "critical": "31;1;7"}
 
 
+class Repeats:
+    """How many lines of a kind were not logged after the one that was."""
+
+    __slots__ = ("at_s", "count")
+
+    def __init__(self, at_s: float) -> None:
+        self.at_s = at_s
+        self.count = 0
+
+
+class Seldom:
+    """Logs the first line of a kind, and counts those that follow within ten seconds, whatever they say. For
+    what a peer can send without end: a line that is only counted costs next to nothing.
+
+    `Logs` writes the line once more after the ten seconds, with how many there were as `repeated`. To be used
+    by one thread.
+    """
+
+    def __init__(self, logger: logging.Logger, now: Callable[[], float] = time.monotonic) -> None:
+        self._logger = logger
+        self._now = now
+        self._kinds: dict[Hashable, Repeats] = {}  # the oldest first
+
+    def log(
+        self, kind: Hashable, level: int, message: str, *args: object, call_sid: str | None = None
+    ) -> None:
+        if not self._logger.isEnabledFor(level):
+            return
+        now_s = self._now()
+        repeats = self._kinds.get(kind)
+        if repeats is not None and now_s - repeats.at_s < REPEAT_S:
+            repeats.count += 1
+            return
+        self._kinds.pop(kind, None)
+        while self._kinds and len(self._kinds) >= _REPEATS_KEPT:
+            del self._kinds[next(iter(self._kinds))]
+        repeats = self._kinds[kind] = Repeats(now_s)
+        about = {"call_sid": call_sid, "repeats": repeats}
+        self._logger.log(level, message, *args, extra=about, stacklevel=2)
+
+
 class _Line(NamedTuple):
     at_s: float
     level: str
@@ -50,6 +92,7 @@ class _Line(NamedTuple):
     message: str
     fields: Mapping[str, object]
     stack: str
+    more: Repeats | None = None
 
 
 class _Seen:
@@ -101,6 +144,7 @@ class Logs(logging.Handler):
             _clipped(message, MESSAGE_CHARS),
             fields if isinstance(fields, Mapping) else {"fields": fields},
             stack if len(stack) <= STACK_CHARS else f"… {stack[-STACK_CHARS:]}",
+            getattr(record, "repeats", None),
         )
         try:
             self._queue.put_nowait(line)
@@ -164,8 +208,9 @@ class Logs(logging.Handler):
         self._flush()
 
     def _tell(self, seen: _Seen) -> None:
-        if seen.again:
-            self._write(seen.last, seen.again)
+        again = seen.again + (0 if seen.last.more is None else seen.last.more.count)
+        if again:
+            self._write(seen.last, again)
 
     def _write(self, line: _Line, again: int) -> None:
         masked = line._replace(

@@ -37,6 +37,7 @@ class Reports:
         self._quiet = quiet
         self._now = now
         self._wanted: dict[str, dict[str, float]] = {}
+        self._seldom = logs.Seldom(logger, now)
 
     def call_began(self, call_sid: str) -> None:
         self._metrics.call_started()
@@ -49,7 +50,8 @@ class Reports:
                 # One line says that nobody can answer, not one a call.
                 known = action.what in (REFUSED, "the model is out") and self._quiet()
                 level = logging.DEBUG if known else logging.WARNING
-                logger.log(level, "%s: %s", action.what, action.detail, extra=about)
+                kind = (call_sid, action.what)
+                self._seldom.log(kind, level, "%s: %s", action.what, action.detail, call_sid=call_sid)
             case m.CallBegan():
                 logger.info("= caller and model hear each other", extra=about)
             case m.NoteIntent():

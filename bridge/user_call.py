@@ -183,7 +183,7 @@ class UserCall:
             given = json.loads(asked.get("arguments") or "{}")
             approval = Approval(str(asked["name"]), given, str(asked["server_label"]))
             request_id = str(asked["id"])
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             logger.warning("an MCP approval was asked for in a form that we do not know")
             return
         approve = await self._tools.approved(self.session.agent.approve, approval)

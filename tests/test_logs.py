@@ -17,10 +17,13 @@ from typing import Any
 import pytest
 
 from bridge import logs
+from bridge.core import messages as m
 from bridge.core.messages import Reason, Usage
 from bridge.core.stats import BargeIn, Stats
-from bridge.logs import Logs, call_logger, configure, note, summary
+from bridge.logs import REPEAT_S, Logs, Seldom, call_logger, configure, note, summary
 from bridge.masks import Mask
+from bridge.metrics import Metrics
+from bridge.reports import Reports
 
 CALL = "CA" + "1" * 32
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -483,3 +486,51 @@ def test_a_call_that_never_began_has_a_summary_too() -> None:
     assert fields["ended"] == "the carrier never opened its stream"
     assert (fields["talked_ms"], fields["turn_latency_ms"], fields["tokens"]) == (None, None, {})
     json.dumps(fields)
+
+
+# --- what a peer can send without end ----------------------------------------------------------------------
+
+
+def test_of_a_kind_one_line_is_logged_in_ten_seconds_with_a_count_of_the_rest(ours: logging.Logger) -> None:
+    def say(logger: logging.Logger) -> None:
+        seldom = Seldom(logger)
+        for number in range(20_000):
+            seldom.log("error", logging.WARNING, "upstream error: code_%d", number, call_sid=CALL)
+        seldom.log("another kind", logging.WARNING, "something else")
+
+    written = [(line["message"], line["call_sid"], line.get("repeated")) for line in lines(ours, say)]
+    assert written == [
+        ("upstream error: code_0", CALL, None),
+        ("something else", None, None),
+        ("upstream error: code_0", CALL, 19_999),
+    ]
+
+
+def test_after_ten_seconds_there_is_another_line_of_the_kind(ours: logging.Logger) -> None:
+    def say(logger: logging.Logger) -> None:
+        clock = Clock()
+        seldom = Seldom(logger, clock)
+        for step_s in (0.0, REPEAT_S - 0.1, 0.1, 1.0, REPEAT_S):
+            clock.now_s += step_s
+            seldom.log("kind", logging.WARNING, "at %s", round(clock.now_s, 1))
+
+    first = [line["message"] for line in lines(ours, say) if "repeated" not in line]
+    assert first == ["at 100.0", "at 110.0", "at 121.0"]
+
+
+def test_errors_of_a_model_are_one_line_a_call_whatever_their_code(caplog: pytest.LogCaptureFixture) -> None:
+    reports = Reports(Metrics())
+    for call in ("CA1", "CA2"):
+        for number in range(1_000):
+            reports.call_did(call, m.Noted("upstream error", f"code_{number}"), number)
+    assert caplog.messages == ["upstream error: code_0"] * 2
+
+
+def test_what_is_counted_costs_no_line_and_its_kinds_no_memory(ours: logging.Logger) -> None:
+    def say(logger: logging.Logger) -> None:
+        seldom = Seldom(logger)
+        for number in range(5_000):
+            seldom.log(number, logging.WARNING, "one of many kinds")
+        assert len(seldom._kinds) <= 1_000
+
+    lines(ours, say)

@@ -277,6 +277,18 @@ def test_every_webhook_wants_its_signature(route: str) -> None:
     run(main())
 
 
+def test_unsigned_webhooks_without_end_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with door(Parrot()) as house:
+            for number in range(100):
+                assert await _posted(house.webhook, {**FORM, "CallSid": f"CA{number:032x}"}, {}) == 403
+
+    run(main())
+    assert [record.getMessage() for record in caplog.records if "refused" in record.getMessage()] == [
+        "webhook refused: no X-Twilio-Signature"
+    ]
+
+
 @pytest.mark.parametrize(
     "headers",
     [
