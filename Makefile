@@ -12,7 +12,7 @@ ARGS ?=
 
 python = $(VENV)/bin/python
 pip_install = $(python) -m pip install --quiet --disable-pip-version-check --no-input --no-compile
-compile = $(uv) pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml
+compile = $(uv) pip compile --quiet --universal --generate-hashes --python-version 3.11
 uv = $$(command -v uv || echo $(VENV)/bin/uv)
 
 # Most of the suite is calls in real time, which wait more than they work: two workers a core, on two cores. A file is
@@ -22,7 +22,7 @@ side_by_side = -n 4 --dist loadfile --no-loadscope-reorder
 # compiled.
 pytest = PYTHONDONTWRITEBYTECODE= $(python) -m pytest
 
-.PHONY: help demo test hostile coverage lint types lock clean FORCE
+.PHONY: help demo test hostile coverage lint types lock sbom audit clean FORCE
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 12
@@ -50,9 +50,16 @@ types: $(VENV)/.ready-to-test  ## mypy --strict
 # Pins that still fit are kept; ARGS=--upgrade takes the newest of everything, ARGS="--upgrade-package numpy" of one.
 lock:  ## pin the dependencies anew (needs uv)
 	@command -v $(uv) >/dev/null || { echo "make lock needs uv: $(python) -m pip install uv" >&2; exit 1; }
-	$(compile) --group build -o requirements.txt $(ARGS)
-	$(compile) --group build --extra test --extra lint -c requirements.txt -o requirements-dev.txt $(ARGS)
-	$(compile) --extra demo --extra show -c requirements-dev.txt -o requirements-demo.txt $(ARGS)
+	$(compile) pyproject.toml --group build -o requirements.txt $(ARGS)
+	$(compile) pyproject.toml --group build --extra test --extra lint -c requirements.txt -o requirements-dev.txt $(ARGS)
+	$(compile) pyproject.toml --extra demo --extra show -c requirements-dev.txt -o requirements-demo.txt $(ARGS)
+	$(compile) --group supply -o requirements-supply.txt $(ARGS)
+
+sbom: $(VENV)/.ready-to-run $(VENV)-supply/.ready  ## write sbom.cdx.json: what the image is made of
+	@$(python) scripts/make_sbom.py $(VENV)-supply/bin/cyclonedx-py
+
+audit: $(VENV)/.ready-to-run $(VENV)-supply/.ready  ## ask which known vulnerabilities the locks have (needs the network)
+	@$(python) scripts/audit.py $(VENV)-supply/bin/pip-audit $(ARGS)
 
 clean:  ## remove what the tools left behind; the environment stays
 	rm -rf build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -82,6 +89,13 @@ $(VENV)/.ready-to-run: $(VENV)/pyvenv.cfg requirements.txt requirements-demo.txt
 $(VENV)/.ready-to-test: $(VENV)/.ready-to-run requirements-dev.txt
 	@$(pip_install) --require-hashes -r requirements-dev.txt
 	@$(pytest) --collect-only -qq >/dev/null || true  # compiles once what each of the workers would
+	@touch $@
+
+# What looks at the locks, apart from what they pin.
+$(VENV)-supply/.ready: $(VENV)/pyvenv.cfg requirements-supply.txt
+	@$(python) -m venv $(VENV)-supply
+	@$(VENV)-supply/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes \
+		-r requirements-supply.txt
 	@touch $@
 
 FORCE:
