@@ -24,6 +24,7 @@ from .core.call import Call
 from .core.messages import CallerAudio, PlayAudio
 from .errors import BridgeError, ProtocolError, why_refused
 from .frames import INTERNAL_ERROR, NORMAL
+from .held import HELD_SOUND, HeldSound
 from .sockets import CarrierSocket, DialError, Socket
 from .upstreams import Dial, Upstream
 
@@ -34,7 +35,10 @@ BACKLOG_MS = 500
 GLANCE = 4
 """Every so many of the caller's frames one is looked at, whether it is loud: each 80 ms."""
 OUTBOX_BYTES = 32_768
-"""Bytes our side of the upstream socket may hold before caller audio waits here instead."""
+"""Bytes our side of the upstream socket may hold before caller audio waits here instead. And our side of the
+carrier's, before sound waits in the core: with what one step adds (`core/pacer.py`) at most 64 KiB."""
+LOOK_S = 0.05
+"""After so long a full outbox is looked at again."""
 
 
 class Recorder(Protocol):
@@ -76,7 +80,7 @@ class Runner:
 
     Three things may be set from outside: `call_sid` names the call in the log; `tap` is given each frame of
     the caller's that is heard; `part(ended)` returns what is to be awaited before the carrier's socket is
-    closed, None for nothing.
+    closed, None for nothing. `held` counts the sound that waits in all calls of this process.
     """
 
     call_sid: str = ""
@@ -92,6 +96,7 @@ class Runner:
         *,
         observe: Callable[[m.Action, int], None],
         recorder: Recorder | None = None,
+        held: HeldSound = HELD_SOUND,
     ) -> None:
         self.call = call
         self.carrier = carrier
@@ -109,6 +114,9 @@ class Runner:
         self._carrier_socket: CarrierSocket | None = None
         self._stream = 0
         self._carrier_open = False
+        self._held = held
+        held.open(self)
+        self._outbox_full = False
         self._upstreams: dict[int, _UpstreamLeg] = {}
         self._sound: str | bytes | None = None
         self._feeding = False  # the gate is closed: something passes, or the call is over
@@ -146,6 +154,7 @@ class Runner:
         self._parse = self.carrier.parse
         for frame in frames:
             self._hear(frame)
+        self._look_at_outbox()  # the newer stream has one of its own
         socket.start(self._hear, self._carrier_closed)
 
     def _carrier_closed(self, code: int, reason: str) -> None:
@@ -297,8 +306,26 @@ class Runner:
     def _send_sound(self, *behind: str | bytes) -> None:
         """The sound that waits for what may come behind it, if there is one, and that."""
         sound, self._sound = self._sound, None
-        if sound is not None and self._carrier_socket is not None:
-            self._carrier_socket.send(sound, *behind)
+        socket = self._carrier_socket
+        if sound is not None and socket is not None:
+            socket.send(sound, *behind)
+            if socket.outbox_bytes > OUTBOX_BYTES and not self._outbox_full:
+                self._outbox_full = True
+                self.feed(m.OutboxFull(True))
+                self._loop.call_later(LOOK_S, self._look_again)
+
+    def _look_again(self) -> None:
+        """The network takes what it takes, and tells nobody."""
+        if self._outbox_full and not self._over and not self._look_at_outbox():
+            self._loop.call_later(LOOK_S, self._look_again)
+
+    def _look_at_outbox(self) -> bool:
+        """Whether it has room, as far as the call knows now."""
+        socket = self._carrier_socket
+        if self._outbox_full and socket is not None and socket.outbox_bytes <= OUTBOX_BYTES // 2:
+            self._outbox_full = False
+            self.feed(m.OutboxFull(False))
+        return not self._outbox_full
 
     def _clear(self, action: m.ClearPlayout, now_ms: int) -> None:
         self._to_carrier(action, now_ms)
@@ -361,6 +388,9 @@ class Runner:
                 self._open(action.epoch)
             case m.CloseUpstream():
                 self._close_upstream(action.epoch)
+            case m.HoldSound():
+                if (limit_bytes := self._held.ask(self, action.size_bytes)) < action.size_bytes:
+                    self.feed(m.HoldRefused(limit_bytes))
             case m.CloseCarrier():
                 self._close_code = action.code  # `Ended` is next, and says what comes before
             case m.Ended():
@@ -439,6 +469,7 @@ class Runner:
     def _finish(self) -> None:
         """The core has said its last word."""
         self._over = self._feeding = True
+        self._held.close(self)
         self._pending.clear()
         self._arm()
         for epoch in list(self._upstreams):

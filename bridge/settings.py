@@ -120,6 +120,11 @@ class Settings(BaseSettings):
     )
     agent: Annotated[str | None, _read(values.agent)] = Field(None, validation_alias="BRIDGE_AGENT")
 
+    # -- sound
+    playout_lead_ms: Annotated[int, Field(ge=2_000, le=10_000)] = Field(
+        5_000, validation_alias="BRIDGE_PLAYOUT_LEAD_MS"
+    )
+
     # -- limits
     max_calls: Positive = Field(200, validation_alias="BRIDGE_MAX_CALLS")
     max_call_seconds: Positive = Field(3600, validation_alias="BRIDGE_MAX_CALL_SECONDS")
@@ -210,6 +215,7 @@ class Settings(BaseSettings):
             disclosure=self.spoken_first(),
             fallback=self.fallback or "",
             digits=self.dtmf,
+            playout_lead_ms=self.playout_lead_ms,
             limits=Limits(
                 call_ms=call_ms,
                 goodbye_ms=min(usual.goodbye_ms, call_ms // 2),

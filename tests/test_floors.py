@@ -41,6 +41,7 @@ FLOORS: dict[str, int] = {
     "frames": 4,
     "guardrails": 4,
     "happenings": 4,
+    "held": 4,
     "mcp": 4,
     "peers": 4,
     "model": 4,

@@ -107,8 +107,8 @@ MUTATIONS = [
     Mutation(
         "the model is told what was sent, not what was heard",
         "core.speaking",
-        "m.TruncateItem(span.item_id, span.part, loss.heard_ms, epoch)",
-        "m.TruncateItem(span.item_id, span.part, loss.received_ms, epoch)",
+        "m.TruncateItem(span.item_id, span.part, heard_ms, epoch)",
+        "m.TruncateItem(span.item_id, span.part, span.received_bytes // 8, epoch)",
         "barge-in-two-items",
     ),
     Mutation(

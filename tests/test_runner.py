@@ -15,9 +15,12 @@ from bridge.carriers import Twilio
 from bridge.core import messages as m
 from bridge.core.call import Call
 from bridge.core.ear import Ear
+from bridge.core.pacer import GRANT_BYTES
 from bridge.doubles.carrier_frames import CarrierFrames
 from bridge.frames import Message
-from bridge.runner import BACKLOG_MS, OUTBOX_BYTES, Runner
+from bridge.held import HeldSound
+from bridge.recording import Header, Recorder, replay
+from bridge.runner import BACKLOG_MS, LOOK_S, OUTBOX_BYTES, Runner
 from bridge.sockets import DialError
 from bridge.streams import OnClose, OnFrame
 from bridge.upstreams import Dial, OpenAI
@@ -104,6 +107,10 @@ class FakeSocket:
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [event for event in self.events if kind in (event.get("type"), event.get("event"))]
 
+    @property
+    def sound_ms(self) -> int:
+        return sum(len(event["media"]["payload"]) * 3 // 4 // 8 for event in self.of("media"))
+
 
 class Notes:
     """A recorder that writes everything down as it is told: (ms, what, what of it)."""
@@ -137,7 +144,14 @@ class Notes:
 class Table:
     """One call on its gate, with both sockets in hand."""
 
-    def __init__(self, call: Any = None, **config: Any) -> None:
+    def __init__(
+        self,
+        call: Any = None,
+        *,
+        held: HeldSound | None = None,
+        recorder: Recorder | None = None,
+        **config: Any,
+    ) -> None:
         self.call = Call(m.CallConfig(**config)) if call is None else call
         self.notes = Notes()
         self.told: list[tuple[int, m.Action]] = []
@@ -153,7 +167,8 @@ class Table:
             OpenAI,
             self.dial,
             observe=lambda action, now_ms: self.told.append((now_ms, action)),
-            recorder=self.notes,
+            recorder=recorder or self.notes,
+            held=held or HeldSound(),
         )
 
     async def dial(self, dialled: Dial) -> FakeSocket:
@@ -661,3 +676,172 @@ def test_an_outbox_that_empties_in_between_lets_all_of_it_go() -> None:
         await table.runner.closed
 
     in_virtual_time(main)
+
+
+# --- a carrier that does not take what it is sent ----------------------------------------------------------
+
+
+class SlowSocket(FakeSocket):
+    """The network takes nothing while it is `stuck`."""
+
+    stuck = False
+    most_bytes = 0
+
+    def send(self, frame: Message, *more: Message) -> None:
+        super().send(frame, *more)
+        if self.stuck:
+            self.outbox_bytes += sum(len(one) for one in (frame, *more))
+            self.most_bytes = max(self.most_bytes, self.outbox_bytes)
+
+
+LONG = {"probe_ms": 0, "media_gap_ms": 10**9, "unplayed_ms": 10**9}
+
+
+@pytest.mark.parametrize("delta_ms", [20, 480, 3_000, 60_000])
+def test_an_outbox_that_fills_holds_sound_back_until_it_has_room(delta_ms: int) -> None:
+    async def main() -> None:
+        table = Table(**LONG, playout_lead_ms=10_000)
+        table.carrier = carrier = SlowSocket()
+        await table.live()
+        carrier.stuck = True
+        for _ in range(60_000 // delta_ms):
+            table.speaks(delta_ms)
+        await asyncio.sleep(1)
+        assert OUTBOX_BYTES < carrier.most_bytes <= 65_536
+        assert table.notes.of("happened").count(m.OutboxFull(True)) == 1
+        before = len(carrier.sent)
+        await asyncio.sleep(5)
+        assert len(carrier.sent) == before
+        carrier.stuck, carrier.outbox_bytes = False, 0
+        await asyncio.sleep(LOOK_S * 2)
+        assert table.notes.of("happened").count(m.OutboxFull(False)) == 1
+        assert len(carrier.sent) > before
+        await asyncio.sleep(70)
+        assert carrier.sound_ms == 60_000
+        table.carrier.says(table.frames.stop())
+        await table.runner.closed
+
+    in_virtual_time(main)
+
+
+def test_a_newer_stream_has_an_outbox_of_its_own() -> None:
+    async def main() -> None:
+        table = Table(**LONG)
+        table.carrier = slow = SlowSocket()
+        await table.live()
+        slow.stuck = True
+        for _ in range(40):
+            table.speaks(1_000)
+        assert m.OutboxFull(True) in table.notes.of("happened")
+        newer = SlowSocket()
+        other = CarrierFrames(CALL, ACCOUNT, f"MZ{2:032x}")
+        table.runner.attach(newer, [other.start({})])
+        table.model("response.created", response={"id": "resp_2", "status": "in_progress", "output": []})
+        ids = {"response_id": "resp_2", "item_id": "item_2", "output_index": 0, "content_index": 0}
+        table.model("response.output_audio.delta", **ids, delta=b64encode(b"\x02" * 8_000).decode())
+        assert newer.sound_ms == 1_000
+        newer.says(other.stop())
+        await table.runner.closed
+
+    in_virtual_time(main)
+
+
+def test_a_call_that_ends_while_its_outbox_is_full_leaves_nobody_looking() -> None:
+    async def main() -> None:
+        table = Table(**LONG)
+        table.carrier = slow = SlowSocket()
+        await table.live()
+        slow.stuck = True
+        for _ in range(40):
+            table.speaks(1_000)
+        table.carrier.says(table.frames.stop())
+        await table.runner.closed
+        await asyncio.sleep(1)
+        assert table.notes.of("happened").count(m.OutboxFull(False)) == 0
+
+    in_virtual_time(main)
+
+
+def test_calls_share_the_memory_for_sound_that_waits() -> None:
+    """Two calls and room for one long answer: the second one's counts as cut where the room ended."""
+
+    async def main() -> None:
+        held = HeldSound(process_bytes=16 * GRANT_BYTES)
+        tables = [Table(held=held, **LONG) for _ in range(2)]
+        for table in tables:
+            await table.live()
+            for _ in range(300):
+                table.speaks(1_000)
+            assert held.granted_bytes <= 16 * GRANT_BYTES
+        first, second = tables
+        assert first.notes.of("happened").count(m.HoldRefused(GRANT_BYTES)) == 0
+        [refused] = [event for event in second.notes.of("happened") if isinstance(event, m.HoldRefused)]
+        assert refused.limit_bytes == 16 * GRANT_BYTES - 13 * GRANT_BYTES
+        noted = [action.what for _, action in second.told if isinstance(action, m.Noted)]
+        assert noted.count("an answer was cut") == 1
+        await asyncio.sleep(100)
+        assert second.carrier.sound_ms < 80_000 < first.carrier.sound_ms
+        for table in tables:
+            table.carrier.says(table.frames.stop())
+            await table.runner.closed
+        assert held.granted_bytes == 0
+
+    in_virtual_time(main)
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_a_long_answer_replays_exactly_whatever_the_network_did(sound: bool) -> None:
+    """Odd deltas, an outbox that fills, memory that runs out, and a caller who has had enough."""
+    lines: list[str] = []
+
+    async def main() -> None:
+        config = m.CallConfig(**LONG)
+        header = Header(carrier="twilio", upstream="openai", config=config)
+        table = Table(
+            Call(config),
+            held=HeldSound(call_bytes=4 * GRANT_BYTES),
+            recorder=Recorder(lines.append, header, sound),
+        )
+        table.carrier = carrier = SlowSocket()
+        await table.live()
+        created = {"id": "resp_1", "status": "in_progress", "output": []}
+        table.model("response.created", response=created)
+        carrier.stuck = True
+        ids = {"response_id": "resp_1", "item_id": "item_1", "output_index": 0, "content_index": 0}
+        for size_bytes in (1, 100_003, *[7_681] * 150):
+            raw = bytes(number % 251 for number in range(size_bytes))
+            table.model("response.output_audio.delta", **ids, delta=b64encode(raw).decode())
+        await asyncio.sleep(3)
+        carrier.stuck, carrier.outbox_bytes = False, 0
+        await asyncio.sleep(10)
+        table.model("input_audio_buffer.speech_started", item_id="item_2", audio_start_ms=0)
+        table.model("response.done", response={**created, "status": "cancelled"})
+        await asyncio.sleep(1)
+        carrier.says(table.frames.stop())
+        await table.runner.closed
+
+    in_virtual_time(main)
+    recorded = "\n".join(lines)
+    for what in ("OutboxFull", "HoldSound", "HoldRefused", "an answer was cut", '"clear"', "truncate"):
+        assert what in recorded
+    replayed = replay(lines, strict=True)
+    assert replayed.difference is None
+    assert replayed.ended
+    assert replayed.outputs == lines
+
+
+def test_one_call_holds_sixteen_megabytes_and_no_more() -> None:
+    held = HeldSound()
+    call = object.__new__(Runner)
+    held.open(call)
+    assert held.ask(call, 61 * GRANT_BYTES) == 61 * GRANT_BYTES
+    assert held.ask(call, 62 * GRANT_BYTES) == 61 * GRANT_BYTES
+    assert held.ask(call, GRANT_BYTES) == held.granted_bytes == GRANT_BYTES
+    others = [object.__new__(Runner) for _ in range(40)]
+    for other in others:
+        held.open(other)
+    for other in others:
+        held.ask(other, 61 * GRANT_BYTES)
+    assert 490_000_000 < held.granted_bytes <= 512_000_000
+    del call, other, others
+    assert held.granted_bytes == 0

@@ -58,6 +58,7 @@ class Call:
         self.closed_ears: set[str] = set()
         self.early: list[Event] = []
         self.ending: tuple[Reason, str] | None = None
+        self.drained_from_bytes = 0
         self.timers: dict[str, int] = {}
         self.caller_speaking = False
         self.turn = 0
@@ -172,6 +173,8 @@ class Call:
             case m.FrameRefused(): self._refused(event)
             case m.CallerVoice(): patience.voice(self, event, now_ms)
             case m.FramesDropped(): self.stats.frames_dropped += event.frames
+            case m.OutboxFull(): speaking.outbox(event.full, now_ms)
+            case m.HoldRefused(): speaking.hold_refused(event.limit_bytes, now_ms)
             case m.ShutDown(): ending.shut_down(self, now_ms)
             case m.HandOver(): handover.hand_over(self, event, now_ms)
     # fmt: on
@@ -243,6 +246,6 @@ TIMERS: dict[str, Callable[[Call, int], None]] = {
     "renew": recovery.renew,
     "renew_forced": recovery.renew_forced,
     "generated": ending.not_generated,
-    "drain": ending.drain_over,
+    "drain": ending.drain_due,
 }
 """What each timer does when it is due."""

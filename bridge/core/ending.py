@@ -100,7 +100,7 @@ def drained(call: Call, reason: Reason, detail: str, now_ms: int) -> None:
         end(call, reason, now_ms, detail)
     elif "drain" not in call.timers:
         call.timers.pop("generated", None)
-        call.timers["drain"] = now_ms + line.remaining_ms(now_ms) + call.config.drain_slack_ms
+        set_drain(call, now_ms)
 
 
 def to_be_generated(call: Call) -> bool:
@@ -119,6 +119,23 @@ def not_generated(call: Call, now_ms: int) -> None:
         call.speaking.interrupt(now_ms, ours=True)
         call.speaking.gate.waiting.clear()
         say_goodbye(call, now_ms)
+
+
+def drain_due(call: Call, now_ms: int) -> None:
+    """The last word should have been heard. Where some of it waits here all the same, the carrier plays more
+    slowly than time passes (or paused): it has longer, as long as it goes on.
+    """
+    line = call.speaking.line
+    if line.waiting and call.speaking.gate.idle and line.ledger.sent > call.drained_from_bytes:
+        set_drain(call, now_ms)
+    else:
+        drain_over(call, now_ms)
+
+
+def set_drain(call: Call, now_ms: int) -> None:
+    line = call.speaking.line
+    call.drained_from_bytes = line.ledger.sent
+    call.timers["drain"] = now_ms + line.remaining_ms(now_ms) + call.config.drain_slack_ms
 
 
 def drain_over(call: Call, now_ms: int) -> None:

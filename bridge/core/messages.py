@@ -802,6 +802,20 @@ class FramesDropped(Message, frozen=True, gc=False):
     frames: int
 
 
+class OutboxFull(Message, frozen=True, gc=False):
+    """The carrier's socket holds as much as it should that the network has not taken: no sound goes out until
+    it has room again (`full` false).
+    """
+
+    full: bool
+
+
+class HoldRefused(Message, frozen=True, gc=False):
+    """The answer to a `HoldSound` for which there is no memory: this call may hold `limit_bytes` of sound."""
+
+    limit_bytes: int
+
+
 class WakeUp(Message, frozen=True, gc=False):
     """`Call.deadline_ms` has come."""
 
@@ -829,6 +843,8 @@ ShellEvent: TypeAlias = (
     | DialFailed
     | UpstreamClosed
     | FramesDropped
+    | OutboxFull
+    | HoldRefused
     | CallerVoice
     | WakeUp
     | ShutDown
@@ -891,7 +907,15 @@ class HandedOver(Message, frozen=True, gc=False):
     carried: Carried
 
 
-ShellCommand: TypeAlias = DialUpstream | CloseUpstream | CloseCarrier | NoteIntent | HandedOver
+class HoldSound(Message, frozen=True, gc=False):
+    """Up to `size_bytes` of memory hold sound of the model's that the carrier may not have yet: more than
+    before, or less. Where there is not so much, `HoldRefused` is the answer; else there is none.
+    """
+
+    size_bytes: int
+
+
+ShellCommand: TypeAlias = DialUpstream | CloseUpstream | CloseCarrier | NoteIntent | HandedOver | HoldSound
 
 Event: TypeAlias = CarrierEvent | UpstreamEvent | SessionCommand | ShellEvent
 Action: TypeAlias = CarrierCommand | UpstreamCommand | SessionEvent | ShellCommand
@@ -928,6 +952,9 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     unclaimed_ms: int = 15_000
     media_gap_ms: int = 5_000
     drain_slack_ms: int = 2_000
+    playout_lead_ms: int = 5_000
+    """How far the model's sound may run ahead, at the carrier, of what has been played; the rest waits in the
+    core. 0: as far as it comes."""
     unplayed_ms: int = 30_000
     """Sound of ours that the carrier has not played for so long: nobody can hear us, and the call ends."""
     handler: bool = False

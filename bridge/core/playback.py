@@ -38,7 +38,8 @@ MOST_WEIGHT = 6.0
 @dataclass(slots=True, eq=False)
 class Span:
     """One part of one item on its way to the caller's ear. Sizes in bytes; `received` counts what the model
-    made of it, sent or not. A span without `response_id` is a sound of ours.
+    made of it, sent or not. A span without `response_id` is a sound of ours. `short`: the model made more,
+    and there was no room for it.
     """
 
     item_id: str
@@ -49,6 +50,12 @@ class Span:
     sent_bytes: int = 0
     heard_bytes: int = 0
     done: bool = False
+    short: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Nothing more of it will come, and nothing of it was dropped."""
+        return self.done and not self.short
 
 
 @dataclass(slots=True, eq=False)

@@ -6,7 +6,7 @@ Holds the line, the response gate and the conversation together, because a barge
 from __future__ import annotations
 
 from . import messages as m
-from .conversation import Conversation, ResponseGate
+from .conversation import Conversation, Item, ResponseGate
 from .line import Line, Loss
 from .messages import Action, AudioDelta, CallConfig, Sound
 from .owed import Owed
@@ -22,7 +22,7 @@ class Speaking:
     """
 
     def __init__(self, config: CallConfig, stats: Stats, out: list[Action]) -> None:
-        self.line = Line(Ledger(config.bytes_per_ms, config.marks))
+        self.line = Line(Ledger(config.bytes_per_ms, config.marks), config.playout_lead_ms)
         self.gate = ResponseGate()
         self.conversation = Conversation()
         self.owed = Owed(config.filler_ms)
@@ -75,6 +75,28 @@ class Speaking:
         self._out += commands
         self._heard(finished)
 
+    def outbox(self, full: bool, now_ms: int) -> None:
+        """The carrier takes nothing more, or something again."""
+        self._out += self.line.outbox(full, now_ms)
+
+    def hold_refused(self, limit_bytes: int, now_ms: int) -> None:
+        """There is no memory for all that waits: the response that came last counts as cut there. The caller
+        hears what is held of it, and then the model is told how much that was.
+        """
+        commands, losses = self.line.shed(limit_bytes, now_ms)
+        self._out += commands
+        for span, lost_bytes in losses:
+            self._stats.bytes_out -= lost_bytes
+            self._stats.late_bytes += lost_bytes
+            self.gate.mute(span.response_id)
+            if self.gate.active == span.response_id:
+                self._cancel(span.response_id)
+            if span.received_bytes:
+                self.item_finished(span.item_id, span.part, now_ms)
+            else:
+                self.conversation.item(span.item_id).heard_ms = None
+            self._out.append(m.Noted("an answer was cut", f"more of {span.item_id} waits than may be held"))
+
     def _heard(self, finished: list[Span]) -> None:
         """These spans were heard to their end."""
         for span in finished:
@@ -88,10 +110,28 @@ class Speaking:
             self._sounded(span.item_id, heard_ms, cut=False)
             return
         item = self.conversation.item(span.item_id)
+        if span.short:
+            self._out += self._cut(item, span, heard_ms, tell=self.ready)
+            return
         item.heard_ms = heard_ms
         said = item.said()
         self._out.append(m.Spoken(span.item_id, said, said, heard_ms, cut=False))
         self.utterances.heard(span.response_id, heard_ms, said)
+
+    def _cut(self, item: Item, span: Span, heard_ms: int, *, tell: bool) -> list[Action]:
+        """The caller hears no more of this item: tell the model (`tell`). Returns what the handler is told
+        then.
+        """
+        item.cut, item.heard_ms = True, heard_ms
+        if tell:
+            epoch = self.session.epoch
+            untouched = heard_ms == 0 and span.part == 0
+            truncate = m.TruncateItem(span.item_id, span.part, heard_ms, epoch)
+            self._out.append(m.DeleteItem(span.item_id, epoch) if untouched else truncate)
+        heard = item.heard(self._config.bytes_per_ms)
+        self.utterances.heard(span.response_id, heard_ms, heard)
+        spoken = m.Spoken(span.item_id, item.said(), heard, heard_ms, cut=True)
+        return [m.Cut(span.item_id, heard_ms), spoken]
 
     # --- our own sounds ----------------------------------------------------------------------------------
 
@@ -246,18 +286,10 @@ class Speaking:
             if loss.received_ms == 0:
                 item.heard_ms = None  # there is no sound to speak of yet; what still comes will be unheard
                 continue
-            untouched = loss.heard_ms == 0 and span.part == 0
-            item.cut, item.heard_ms = True, loss.heard_ms
             if tell:
-                epoch = self.session.epoch
                 cut = BargeIn(now_ms, span.item_id, loss.heard_ms, loss.received_ms)
                 keep(self._stats.barge_ins, cut)
-                truncate = m.TruncateItem(span.item_id, span.part, loss.heard_ms, epoch)
-                self._out.append(m.DeleteItem(span.item_id, epoch) if untouched else truncate)
-            heard = item.heard(self._config.bytes_per_ms)
-            cuts.append(m.Cut(span.item_id, loss.heard_ms))
-            cuts.append(m.Spoken(span.item_id, item.said(), heard, loss.heard_ms, cut=True))
-            self.utterances.heard(span.response_id, loss.heard_ms, heard)
+            cuts += self._cut(item, span, loss.heard_ms, tell=tell)
         self._out += cuts
         self.utterances.cut({loss.span.response_id for loss in losses if not loss.whole} | {self.gate.active})
         self._complete_utterances()

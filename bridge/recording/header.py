@@ -41,8 +41,15 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     format: int = FORMAT
 
 
+class _Since(msgspec.Struct):
+    """What the configuration of an older recording does not have, with the value by which it was made."""
+
+    playout_lead_ms: int = 0
+
+
 class _Format(msgspec.Struct):
     format: int
+    config: _Since = msgspec.field(default_factory=_Since)
 
 
 def mask(text: str) -> str:
@@ -73,18 +80,23 @@ def read_header(line: str) -> Header:
     none, or one of a format that this version does not read.
     """
     try:
-        found = msgspec.json.decode(line, type=_Format).format
+        form = msgspec.json.decode(line, type=_Format)
     except ValueError as error:
         raise ConfigError("this is no recording of a call: its first line is not a header") from error
-    if found != FORMAT:
-        newer = "a newer phonebridge wrote it" if found > FORMAT else "record the call again"
-        raise ConfigError(f"this recording has format {found}, and this phonebridge reads {FORMAT}: {newer}")
+    if form.format != FORMAT:
+        newer = "a newer phonebridge wrote it" if form.format > FORMAT else "record the call again"
+        raise ConfigError(
+            f"this recording has format {form.format}, and this phonebridge reads {FORMAT}: {newer}"
+        )
     try:
         header = msgspec.json.decode(line, type=Header)
     except ValueError as error:
         raise ConfigError(f"the header of this recording can't be read: {error}") from error
     phrases = {name: with_audio(phrase) for name, phrase in header.config.phrases.items()}
-    return msgspec.structs.replace(header, config=msgspec.structs.replace(header.config, phrases=phrases))
+    config = msgspec.structs.replace(
+        header.config, phrases=phrases, playout_lead_ms=form.config.playout_lead_ms
+    )
+    return msgspec.structs.replace(header, config=config)
 
 
 def without_audio(sound: Sound) -> Sound:

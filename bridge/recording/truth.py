@@ -14,7 +14,7 @@ from .recorder import DOOR_OF
 
 # Sound and marks may be cut and placed otherwise: the caller hears the same. What became of it is told by the
 # events for the session; the rest of those are news.
-_QUIET_COMMANDS: Final = (m.PlayAudio, m.SendMark, m.AppendAudio)
+_QUIET_COMMANDS: Final = (m.PlayAudio, m.SendMark, m.AppendAudio, m.HoldSound)
 _TRUE_EVENTS: Final = (m.Cut, m.Heard, m.Spoken, m.Ended)
 _QUIET_FRAMES: Final = ("media", "mark", "input_audio_buffer.append")
 

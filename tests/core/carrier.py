@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bridge.core.line import Line
-from bridge.core.messages import AudioDelta, CarrierCommand, PlayAudio, SendMark
+from bridge.core.line import Line, LineCommand
+from bridge.core.messages import AudioDelta, ClearPlayout, PlayAudio, SendMark
 from bridge.core.playback import Ledger, Span
 
 PER_MS = 8
@@ -86,7 +86,7 @@ class Wire:
         self.line = Line(Ledger(PER_MS, marks))
         self.echoing = echoing
         self.now_ms = 0
-        self.said: list[tuple[int, CarrierCommand]] = []
+        self.said: list[tuple[int, LineCommand]] = []
         self.heard: list[tuple[int, Span]] = []
         self._echoes: deque[tuple[int, str]] = deque()
 
@@ -140,13 +140,13 @@ class Wire:
         self.finish(item_id, now_ms)
         return now_ms
 
-    def _done(self, commands: list[CarrierCommand], finished: list[Span]) -> None:
+    def _done(self, commands: list[LineCommand], finished: list[Span]) -> None:
         for command in commands:
             self.said.append((self.now_ms, command))
             if isinstance(command, PlayAudio):
                 self.carrier.play(command.audio.partition(" ")[0], command.size_bytes, self.now_ms)
             elif isinstance(command, SendMark):
                 self.carrier.mark(command.name, self.now_ms)
-            else:
+            elif isinstance(command, ClearPlayout):
                 self.carrier.clear(self.now_ms)
         self.heard += [(self.now_ms, span) for span in finished]

@@ -80,20 +80,20 @@ def test_the_caller_is_still_listened_to_while_we_say_goodbye(live_call: Any) ->
 def test_when_marks_never_come_the_watchdog_runs_from_the_expected_end(live_call: Any) -> None:
     """Not from the end of generation, which is seconds before the end of playout."""
     call = live_call(drain_slack_ms=2_000)
-    saying_goodbye(call, ms=8_000)
+    saying_goodbye(call, ms=3_000)
     call.at(400, m.HangUp())
-    assert call.call.deadline_ms == 10_000
-    assert call.until(9_999) == []
-    assert call.until(10_000) == [m.Spoken("bye", "", "", 8_000, cut=False), *ENDED]
+    assert call.call.deadline_ms == 5_000
+    assert call.until(4_999) == []
+    assert call.until(5_000) == [m.Spoken("bye", "", "", 3_000, cut=False), *ENDED]
 
 
 def test_marks_that_never_come_cannot_put_the_watchdog_off(live_call: Any) -> None:
     call = live_call()
-    saying_goodbye(call, ms=8_000)
+    saying_goodbye(call, ms=3_000)
     call.at(400, m.HangUp())
-    for now_ms in range(500, 10_000, 500):
+    for now_ms in range(500, 5_000, 500):
         assert call.at(now_ms, m.MarkReached("nobody's")) == []
-    assert call.until(10_000) == [m.Spoken("bye", "", "", 8_000, cut=False), *ENDED]
+    assert call.until(5_000) == [m.Spoken("bye", "", "", 3_000, cut=False), *ENDED]
 
 
 def test_a_goodbye_that_is_never_generated_is_waited_for_only_so_long(live_call: Any) -> None:
@@ -213,8 +213,8 @@ def test_who_hangs_up_in_the_middle_has_heard_what_they_have_heard(live_call: An
     """What is told at the end of a call is as true as what is told at an interruption."""
     call = live_call()
     call.speaks(0, m.ResponseStarted("r1"), m.TextDelta("r1", "item_1", 0, "one two three four"))
-    call.speaks(0, delta("item_1", 4_000), m.AudioDone("r1", "item_1"), m.ResponseDone("r1"))
-    spoken = m.Spoken("item_1", "one two three four", "one two", 2_000, cut=True)
-    assert call.at(2_000, m.Stopped()) == [
-        m.Cut("item_1", 2_000), spoken, m.CloseUpstream(), m.CloseCarrier(), m.Ended(m.Reason.CALLER_HUNG_UP)
+    call.speaks(0, delta("item_1", 3_000), m.AudioDone("r1", "item_1"), m.ResponseDone("r1"))
+    spoken = m.Spoken("item_1", "one two three four", "one two", 1_500, cut=True)
+    assert call.at(1_500, m.Stopped()) == [
+        m.Cut("item_1", 1_500), spoken, m.CloseUpstream(), m.CloseCarrier(), m.Ended(m.Reason.CALLER_HUNG_UP)
     ]  # fmt: skip

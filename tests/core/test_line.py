@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from bridge.core import messages as m
-from bridge.core.line import HELD_MS, LEAD_MS, SLICE_MS, Line
+from bridge.core.line import Line
+from bridge.core.pacer import LEAD_MS, SLICE_MS
 from bridge.core.playback import Ledger
 
 from .carrier import Carrier, Wire
@@ -232,12 +233,3 @@ def test_what_remains_counts_here_and_at_the_carrier(at_ms: int, left_ms: int) -
     sound(wire, "S", 1_000, 0)
     wire.until(at_ms)
     assert wire.line.remaining_ms(at_ms) == left_ms
-
-
-def test_a_model_that_never_stops_while_it_has_to_wait_is_held_for_a_minute_only() -> None:
-    wire = Wire(Carrier())
-    sound(wire, "S", 1_000, 0, protected=True)
-    for number in range(80):
-        wire.delta(f"i{number}", 1_000 * 8, 10)
-    wire.until(200_000)
-    assert sum(size_bytes for _, name, size_bytes in sounds(wire) if name != "SS") == HELD_MS * 8

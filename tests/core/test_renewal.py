@@ -105,7 +105,7 @@ def test_it_is_forced_before_the_hour_is_over(live_call: Any) -> None:
     call.speaks(10_100, *SPARE)
     forced = call.until(20_000)
     heard_ms = only(m.Spoken, forced)[0].heard_ms
-    assert legs(forced) == [
+    assert [action for action in legs(forced) if not isinstance(action, m.PlayAudio | m.SendMark)] == [
         m.ClearPlayout(),
         m.CreateItem("pb_1", "assistant", "One two", epoch=2),
         m.CreateItem("pb_2", "system", RESTORED, epoch=2),

@@ -146,6 +146,7 @@ class World:
         self.open_responses: set[str] = set()
         self.marks: dict[str, dict[str, int]] = {}
         self.flushed: list[str] = []
+        self.playing = ""
         self.sent: Counter[str] = Counter()
         self.acked: Counter[str] = Counter()
         self._echoes: deque[tuple[int, str]] = deque()
@@ -335,7 +336,9 @@ class World:
             return
         match action:
             case m.PlayAudio(audio, size_bytes):
-                item_id = audio.partition(" ")[0] if " " in audio else "ours"
+                # A long delta comes in pieces, and only the first has the name.
+                item_id = audio.partition(" ")[0] if " " in audio else "ours" if audio else self.playing
+                self.playing = item_id
                 assert self.responses.get(item_id) not in self.discarded, "I4: sound of a discarded response"
                 self.sent[item_id] += size_bytes
                 assert item_id == "ours" or self.sent[item_id] <= self.received[item_id]
