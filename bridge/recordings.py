@@ -118,8 +118,19 @@ class _Writing:
     """An open file of the thread. `write` raises OSError, and what it wrote of the text before is undone."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self._descriptor = _open_new(folder, name)
+        self._path, self._descriptor = _open_new(folder, name)
         self._whole_bytes = 0
+
+    @property
+    def empty(self) -> bool:
+        """Nothing has been written whole."""
+        return self._whole_bytes == 0
+
+    def remove(self) -> None:
+        """Close the file, and leave nothing of it."""
+        self.close()
+        with suppress(OSError):
+            self._path.unlink()
 
     def write(self, text: str) -> None:
         left = memoryview(text.encode(errors="replace"))
@@ -237,6 +248,10 @@ class Recordings:
         file = job.file
         if file.closed:
             return
+        if job.too_slow and file.writing is None:  # its first lines are lost: there is nothing to end
+            file.closed = True
+            logger.warning("there is no recording %s: %s", file.name, DISK_SLOW)
+            return
         try:
             if file.writing is None:
                 file.writing = _Writing(self.folder, file.name)
@@ -256,10 +271,14 @@ class Recordings:
         with self._lock:
             self._files.discard(file)
         logger.warning("recording %s ends before its call: %s", file.name, why)
-        if file.writing is not None:
-            with suppress(OSError):  # no room even for that: it ends after its last whole line
-                file.writing.write(_truncated(why))
-            file.writing.close()
+        if file.writing is None:
+            return
+        if file.writing.empty:  # not even its header: that is no recording
+            file.writing.remove()
+            return
+        with suppress(OSError):  # no room even for that: it ends after its last whole line
+            file.writing.write(_truncated(why))
+        file.writing.close()
 
 
 def purge(folder: Path, days: int, now: datetime) -> int:
@@ -283,13 +302,15 @@ def _truncated(why: str) -> str:
     return f'{{"truncated":{json.dumps(why)}}}\n'
 
 
-def _open_new(folder: Path, name: str) -> int:
-    """A descriptor of a new file of that name, or of that name and a number; only its owner may read it."""
+def _open_new(folder: Path, name: str) -> tuple[Path, int]:
+    """The path and a descriptor of a new file of that name, or of that name and a number; only its owner may
+    read it.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     for number in range(1, SAME_NAME + 1):
         path = folder / f"{name if number == 1 else f'{name}-{number}'}{SUFFIX}"
         with suppress(FileExistsError):
-            return os.open(path, flags, 0o600)
+            return path, os.open(path, flags, 0o600)
     raise FileExistsError(errno.EEXIST, f"{SAME_NAME} recordings of one second and call")
 
 

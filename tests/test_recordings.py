@@ -193,12 +193,37 @@ def test_a_full_disk_ends_that_recording_with_a_line_that_says_so(
 def test_a_disk_without_room_for_even_that_leaves_whole_lines(
     keeper: Recordings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    recorder = begin(keeper)
+    happen(recorder, 200)
+    (file,) = files(keeper)
+    size_bytes = file.stat().st_size
+    full_after(monkeypatch, size_bytes + 5, errno.ENOSPC)
+    happen(recorder, 200)
+    recorder.close()
+    (file,) = files(keeper)
+    assert file.stat().st_size == size_bytes
+    assert replay(file.read_text().splitlines()).difference is None
+
+
+def test_a_disk_without_room_for_its_header_leaves_no_recording(
+    keeper: Recordings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     full_after(monkeypatch, 10, errno.ENOSPC)
     recorder = begin(keeper)
     happen(recorder, 200)
     recorder.close()
-    (file,) = files(keeper)
-    assert file.read_text() == ""
+    assert files(keeper) == []
+    assert "disk full" in caplog.text
+
+
+def test_a_disk_too_slow_for_its_header_leaves_no_recording(
+    keeper: Recordings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recordings, "MOST_WAITING_CHARACTERS", 10)
+    recorder = begin(keeper)
+    happen(recorder, 200)
+    recorder.close()
+    assert files(keeper) == []
 
 
 def test_a_folder_that_is_gone_loses_the_recording_and_not_the_call(keeper: Recordings) -> None:

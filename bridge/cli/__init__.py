@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from ..errors import BridgeError, ConfigError
 from . import bench, demo, doctor, phone, replay, serve, show, upstream
+from .words import printable
 
 app = typer.Typer(
     name="phonebridge",
@@ -44,6 +45,6 @@ def main() -> None:
 
 
 def _complain(error: BridgeError) -> None:
-    # One line, however narrow the terminal; and brackets in it are nobody's markup.
-    line = f"[bold red]phonebridge:[/] {escape(str(error))}"
+    # One line, however narrow the terminal; brackets in it are no markup, and escapes do nothing.
+    line = f"[bold red]phonebridge:[/] {escape(printable(str(error)))}"
     Console(stderr=True).print(line, highlight=False, soft_wrap=True)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from .account import Account
+from .words import printable
 
 if TYPE_CHECKING:
     from ..doubles.phone import Phone
@@ -89,12 +90,12 @@ async def _call(speech: bytes, story: Account) -> tuple[dict[str, Any], tuple[by
 
 def _tell(console: Console, at_ms: int, who: str, what: str) -> None:
     style = _STYLES[who]
-    console.print(f"{at_ms / 1000:6.2f} s  [{style}]{who:<6}[/]  {escape(what)}", highlight=False)
+    console.print(f"{at_ms / 1000:6.2f} s  [{style}]{who:<6}[/]  {escape(printable(what))}", highlight=False)
 
 
 def _print(console: Console, account: dict[str, Any], out: Path) -> None:
     def line(name: str, value: str) -> None:
-        console.print(f"{name:>17}  {escape(value)}", highlight=False, soft_wrap=True)
+        console.print(f"{name:>17}  {escape(printable(value))}", highlight=False, soft_wrap=True)
 
     console.print()
     line("answered after", _ms(account["answered_after_ms"]))

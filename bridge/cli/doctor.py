@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from .words import printable
+
 if TYPE_CHECKING:
     from ..doctor import Check
 
@@ -47,6 +49,6 @@ def show(checks: list[Check], console: Console) -> None:
         sign = "[green]✓[/]" if check.ok else "[red]✗[/]"
         # A setting's sentence begins with its name.
         about = "" if check.what.startswith(check.name) else f"{check.name}: "
-        console.print(f"{sign} {about}{escape(check.what)}", highlight=False, soft_wrap=True)
+        console.print(f"{sign} {about}{escape(printable(check.what))}", highlight=False, soft_wrap=True)
         if not check.ok:
-            console.print(f"  → {escape(check.cure)}", highlight=False, soft_wrap=True)
+            console.print(f"  → {escape(printable(check.cure))}", highlight=False, soft_wrap=True)

@@ -13,6 +13,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from .words import printable
+
 MOST_S = 60.0
 
 
@@ -61,9 +63,11 @@ def phone(
         console = Console()
         for at_ms, *told in account.pop("steps", []):
             line = "  ".join(filter(None, told))
-            console.print(f"{at_ms / 1000:>16.2f} s  {escape(line)}", highlight=False, soft_wrap=True)
+            console.print(
+                f"{at_ms / 1000:>16.2f} s  {escape(printable(line))}", highlight=False, soft_wrap=True
+            )
         for name, value in account.items():
-            console.print(f"{name.replace('_', ' '):>18}  {escape(str(value))}", highlight=False)
+            console.print(f"{name.replace('_', ' '):>18}  {escape(printable(str(value)))}", highlight=False)
         console.print(f"{'wav':>18}  {escape(str(out))}", highlight=False, soft_wrap=True)
 
 

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..errors import ConfigError
-from .recordings import read_recording, write_recording
+from .recordings import read_recording, reading, write_recording
+from .words import printable
 
 SUFFIX = ".call.jsonl"
 _SPAN = re.compile(r"(\d*\.?\d*):(\d*\.?\d*)")
@@ -95,10 +96,8 @@ def _one(file: Path, how: _How, console: Console) -> dict[str, Any]:
 
     lines = read_recording(file)
     began_s = time.perf_counter()
-    try:
+    with reading(file):
         result = replay_lines(lines, strict=how.strict)
-    except ConfigError as error:
-        raise ConfigError(f"{file}: {error}") from error
     took_s = time.perf_counter() - began_s
     difference = result.difference
     told: dict[str, Any] = {
@@ -111,7 +110,7 @@ def _one(file: Path, how: _How, console: Console) -> dict[str, Any]:
     }
     if difference is None:
         speed = f"{result.end_ms / 1000:,.1f} s of call in {took_s:.2f} s"
-        console.print(f"[green]same[/]     {escape(str(file))}  ({speed})")
+        console.print(f"[green]same[/]     {_shown(file)}  ({speed})")
     else:
         told["difference"] = {
             "line": difference.line,
@@ -119,23 +118,30 @@ def _one(file: Path, how: _How, console: Console) -> dict[str, Any]:
             "expected": difference.expected,
             "got": difference.got,
         }
-        console.print(f"[red]differs[/]  {escape(str(file))}\n{escape(describe(difference))}")
+        console.print(f"[red]differs[/]  {_shown(file)}\n{_shown(describe(difference))}")
     for how_it_ends in (result.truncated and f"it was cut short: {result.truncated}", result.torn and "torn"):
         if how_it_ends:
-            console.print(f"         its end is missing: {escape(str(how_it_ends))}")
+            console.print(f"         its end is missing: {_shown(how_it_ends)}")
     if how.accept:
-        told["accepted"] = _accept(file, lines, result.outputs, console)
+        with reading(file):
+            outputs = result.outputs
+        told["accepted"] = _accept(file, lines, outputs, console)
     elif how.makes_another:
         told["written"] = _another(file, lines, how, console, same=difference is None)
     return told
+
+
+def _shown(words: object) -> str:
+    """Words of a recording's, or a file's name, for the terminal: no markup, and nothing that it obeys."""
+    return escape(printable(str(words)))
 
 
 def _accept(file: Path, lines: list[str], outputs: list[str], console: Console) -> bool:
     if outputs == lines:
         return False
     write_recording(file, outputs)
-    changed = sum(1 for line in outputs if line not in set(lines))
-    console.print(f"[yellow]accepted[/] {escape(str(file))}: {changed} lines are others now")
+    changed = len(set(outputs) - set(lines))
+    console.print(f"[yellow]accepted[/] {_shown(file)}: {changed} lines are others now")
     return True
 
 
@@ -145,25 +151,26 @@ def _another(file: Path, lines: list[str], how: _How, console: Console, *, same:
     from ..recording.masking import masked
 
     made: list[str] | None
-    if how.minimize:
-        name = "minimal"
-        with console.status("leaving things out") as status:
-            made = minimized(
-                lines,
-                strict=how.strict,
-                progress=lambda left: status.update(f"leaving things out: {left:,} steps are left"),
-            )
-        if made is None:
-            console.print("         nothing differs, so there is nothing to minimize")
-            return None
-    elif not same:
-        raise ConfigError(f"{file} does not replay: --accept it, or --minimize it, before it is changed")
-    elif how.mask:
-        name, made = "masked", masked(lines)
-    else:
-        from_ms, to_ms = how.trim_ms or (0, None)
-        name, made = "trimmed", trimmed(lines, from_ms, to_ms)
+    with reading(file):
+        if how.minimize:
+            name = "minimal"
+            with console.status("leaving things out") as status:
+                made = minimized(
+                    lines,
+                    strict=how.strict,
+                    progress=lambda left: status.update(f"leaving things out: {left:,} steps are left"),
+                )
+        elif not same:
+            raise ConfigError("it does not replay: --accept it, or --minimize it, before it is changed")
+        elif how.mask:
+            name, made = "masked", masked(lines)
+        else:
+            from_ms, to_ms = how.trim_ms or (0, None)
+            name, made = "trimmed", trimmed(lines, from_ms, to_ms)
+    if made is None:
+        console.print("         nothing differs, so there is nothing to minimize")
+        return None
     out = how.out or file.with_name(f"{file.name.removesuffix(SUFFIX)}.{name}{SUFFIX}")
     write_recording(out, made)
-    console.print(f"[cyan]{name:<8}[/] {escape(str(out))}: {len(made)} of {len(lines)} lines")
+    console.print(f"[cyan]{name:<8}[/] {_shown(out)}: {len(made)} of {len(lines)} lines")
     return str(out)

@@ -8,6 +8,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+
+from .recordings import read_recording, reading, write_whole
+from .words import printable
 
 
 def show(
@@ -23,14 +27,17 @@ def show(
     """
     from ..picture import page, tell
     from ..picture.page import facts, summary
-    from .recordings import read_recording
 
-    story = tell(read_recording(file))
-    out.write_text(page(story, file.name.removesuffix(".jsonl").removesuffix(".call")), encoding="utf-8")
+    lines = read_recording(file)
+    with reading(file):
+        story = tell(lines)
+        drawn = page(story, file.name.removesuffix(".jsonl").removesuffix(".call"))
+    write_whole(out, drawn)
     if as_json:
         print(json.dumps({"html": str(out), **summary(story)}))
         return
     console = Console()
     for name, value in facts(story):
-        console.print(f"[cyan]{name:>26}[/]  {value}", highlight=False)
-    console.print(f"[cyan]{'picture':>26}[/]  {out} ({out.stat().st_size // 1000:,} kB)", highlight=False)
+        console.print(f"[cyan]{name:>26}[/]  {escape(printable(value))}", highlight=False)
+    size = f"({len(drawn) // 1000:,} kB)"
+    console.print(f"[cyan]{'picture':>26}[/]  {escape(printable(str(out)))} {size}", highlight=False)

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..core.playback import Ledger, Span
+
+if TYPE_CHECKING:
+    from _collections_abc import dict_values
+
+
+Spans: TypeAlias = "dict_values[Any, Span]"
+"""Those of the line, in the order in which they came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,8 @@ class Heard:
         """Sounds of ours, with their sizes in bytes."""
         self._line: list[_Stretch] = []
         self._spans: dict[int, tuple[Span, Owner, int]] = {}
+        self._unsent: dict[int, Span] = {}
+        self._sent = 0
         self._now_ms = 0
         self._position = 0
 
@@ -75,29 +86,45 @@ class Heard:
     def sent(
         self,
         now_ms: int,
-        spans: Iterable[Span],
+        spans: Spans,
         ledger: Ledger,
         name: Callable[[str], str],
     ) -> None:
         """What went out at this step, and what is left to be played. `name` says what an item is called."""
-        start = self._line[-1].end if self._line else 0
-        for span in spans:
-            known = self._spans.get(id(span))
-            if known is None:
-                owner = Owner(name(span.item_id) if span.response_id else span.item_id, not span.response_id)
-                known = (span, owner, 0)
-            _, owner, sent_bytes = known
-            if owner.ours:
-                self.ours[owner.name] = span.received_bytes
-            if span.sent_bytes > sent_bytes:
-                self._spans[id(span)] = (span, owner, span.sent_bytes)
-                self.owner = owner
-                self._line.append(_Stretch(owner, start, start + span.sent_bytes - sent_bytes))
-                start = self._line[-1].end
+        # Thousands of spans may wait to be heard, and one of them moves: mostly a new one, one that is not
+        # sent yet, or the last one again.
+        fresh = list(takewhile(lambda span: id(span) not in self._spans, reversed(spans)))
+        unsent = () if ledger.sent == self._sent else tuple(self._unsent.values())
+        went = sum(self._went(span, name) for span in (*unsent, *fresh[::-1]))
+        if went != ledger.sent - self._sent:
+            for span in spans:
+                self._went(span, name)
+        self._sent = ledger.sent
         position = ledger.position(now_ms)
         left_ms = (ledger.sent - position) / self.bytes_per_ms
         self._corner(now_ms, left_ms)
         self._position = position
+
+    def _went(self, span: Span, name: Callable[[str], str]) -> int:
+        """How much of this span has gone out since it was looked at last."""
+        known = self._spans.get(id(span))
+        if known is None:
+            owner = Owner(name(span.item_id) if span.response_id else span.item_id, not span.response_id)
+            known = (span, owner, 0)
+        _, owner, sent_bytes = known
+        if owner.ours:
+            self.ours[owner.name] = span.received_bytes
+        self._spans[id(span)] = (span, owner, span.sent_bytes)
+        if span.sent_bytes < span.received_bytes:
+            self._unsent[id(span)] = span
+        else:
+            self._unsent.pop(id(span), None)
+        went = span.sent_bytes - sent_bytes
+        if went > 0:
+            self.owner = owner
+            start = self._line[-1].end if self._line else 0
+            self._line.append(_Stretch(owner, start, start + went))
+        return max(went, 0)
 
     def thinned(self, close_ms: float) -> list[tuple[float, float]]:
         """The corners of `depth`; of more than two so close together only the highest and the lowest."""

@@ -6,8 +6,9 @@ says. What the model was told stands in the recording, so the two can be held ag
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -15,6 +16,7 @@ from ..core import messages as m
 from ..core.stats import BargeIn
 from ..recording import replay
 from ..recording.difference import shown
+from ..recording.json_text import UNREADABLE
 from ..recording.walking import Walk, Walked
 from .heard import Heard
 from .lanes import (
@@ -37,6 +39,19 @@ from .lanes import (
     Point,
     Story,
 )  # fmt: skip
+
+_ABOUT_ITEMS: Final = ("conversation.item.truncate", "conversation.item.delete")
+
+
+class _Told(msgspec.Struct, gc=False):
+    """What the model was told of an item: how much of it was heard; to forget it, if nothing."""
+
+    type: str = ""
+    item_id: str = ""
+    audio_end_ms: int = 0
+
+
+_told: Final = msgspec.json.Decoder(_Told).decode
 
 
 def tell(lines: Iterable[str]) -> Story:
@@ -69,6 +84,7 @@ class _Teller:
         self._lines: dict[str, Line] = {}
         self._marks: dict[str, tuple[int, bool]] = {}
         self._tools: dict[str, tuple[Bar, Line]] = {}
+        self._running: set[str] = set()
         self._sessions: dict[int, Bar] = {}
         self._told: dict[str, list[tuple[int, int]]] = {}
         self._names: dict[str, tuple[int, str]] = {}
@@ -102,14 +118,12 @@ class _Teller:
         for output in self._now.step.outputs:
             if output.door != "upstream" or not isinstance(output.frame, str) or output.usual:
                 continue
-            told = msgspec.json.decode(output.frame)
-            if told.get("type") == "conversation.item.truncate":
-                heard_ms = told["audio_end_ms"]
-            elif told.get("type") == "conversation.item.delete":
-                heard_ms = 0
-            else:
+            try:
+                told = _told(output.frame)
+            except UNREADABLE:  # a vendor's event that user code sent may be anything
                 continue
-            self._told.setdefault(told["item_id"], []).append((self._now.step.t_ms, heard_ms))
+            if told.type in _ABOUT_ITEMS:
+                self._told.setdefault(told.item_id, []).append((self._now.step.t_ms, told.audio_end_ms))
 
     # --- what came in ------------------------------------------------------------------------------------
 
@@ -197,6 +211,7 @@ class _Teller:
         found = self._tools.get(event.call_id)
         if found is not None:
             bar, line = found
+            self._running.discard(event.call_id)
             bar.end_ms = self._now.step.t_ms
             bar.detail += f"\nanswer: {event.output}"
             line.heard = event.output
@@ -297,8 +312,9 @@ class _Teller:
     def _tool(self, wanted: m.ToolWanted) -> None:
         bar = self._bar(TOOLS, "tool", wanted.name, wanted.arguments)
         bar.words = wanted.name
-        running = [other for other, _ in self._tools.values() if other.end_ms == -1]
-        bar.row, bar.end_ms = len(running) % 3, -1
+        self._running.discard(wanted.call_id)
+        bar.row, bar.end_ms = len(self._running) % 3, -1
+        self._running.add(wanted.call_id)
         line = Line(self._now.step.t_ms, "tool", f"{wanted.name}({wanted.arguments})")
         self._tools[wanted.call_id] = (bar, line)
         self.story.talk.append(line)
@@ -322,11 +338,12 @@ class _Teller:
 
     def finish(self) -> Story:
         story = self.story
+        parts_ms = [part.start_ms for part in self.heard.parts]  # in order
         for bar in story.bars:
             if bar.end_ms < bar.start_ms:
                 bar.end_ms = story.end_ms
-            next_ms = [part.start_ms for part in self.heard.parts if part.start_ms >= bar.start_ms]
-            room_ms = next_ms[0] if next_ms and bar.kind == LOST else story.end_ms
+            after = bisect_left(parts_ms, bar.start_ms)
+            room_ms = parts_ms[after] if bar.kind == LOST and after < len(parts_ms) else story.end_ms
             bar.end_ms = max(bar.start_ms, min(bar.end_ms, room_ms))
         for at_ms, cuts in story.barge_ins.items():
             for cut in cuts:
@@ -337,6 +354,7 @@ class _Teller:
             bar.rows = rows
         for (lane, item_id), bar in self._spans.items():
             self._entitle(bar, lane, item_id)
+        began: dict[str, Line] = {}
         for part in self.heard.parts:
             name = part.owner.name
             kind = "ours" if part.owner.ours else "heard"
@@ -349,11 +367,24 @@ class _Teller:
                 if line.cut_ms is not None and line.heard:
                     bar.words = f"“{line.heard}…"
                 line.at_ms = min(line.at_ms, part.start_ms)
-                line.latency_ms = self._latency_ms(line) if line.latency_ms is None else line.latency_ms
+                began[name] = line
         story.points = self._thinned()
         story.depth = self.heard.thinned(story.end_ms / MOST_TICKS)
         story.talk.sort(key=lambda line: line.at_ms)
+        self._time(began.values())
         return story
+
+    def _time(self, lines: Iterable[Line]) -> None:
+        """How long after the caller's last word each of them began, if it is what they waited for."""
+        stops_ms = sorted(bar.end_ms for bar in self._turns.values())
+        spoken_ms = [line.at_ms for line in self.story.talk if line.who == "model"]
+        for line in lines:
+            stops = bisect_right(stops_ms, line.at_ms)
+            if line.who != "model" or not stops:
+                continue
+            last_ms = stops_ms[stops - 1]
+            if bisect_left(spoken_ms, last_ms) == bisect_left(spoken_ms, line.at_ms):
+                line.latency_ms = round(line.at_ms - last_ms)
 
     def _entitle(self, bar: Bar, lane: str, name: str) -> None:
         words = self._words.get(name) or self._phrase(name)
@@ -369,18 +400,6 @@ class _Teller:
             return named.text
         size_bytes = self.heard.ours.get(say_id)
         return next((phrase.text for phrase in phrases.values() if phrase.size_bytes == size_bytes), "")
-
-    def _latency_ms(self, line: Line) -> int | None:
-        """How long after the caller's last word this began, if it is what they waited for."""
-        stops = [bar.end_ms for bar in self._turns.values() if bar.end_ms <= line.at_ms]
-        if not stops or line.who != "model":
-            return None
-        last_ms = max(stops)
-        first = all(
-            other is line or other.who != "model" or not last_ms <= other.at_ms < line.at_ms
-            for other in self.story.talk
-        )
-        return round(line.at_ms - last_ms) if first else None
 
     # --- drawing -----------------------------------------------------------------------------------------
 

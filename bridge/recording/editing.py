@@ -7,6 +7,7 @@ except where a difference is what the recording is kept for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 import msgspec
 
@@ -18,6 +19,9 @@ from .recorder import Recorder
 from .replaying import replay
 from .stage import Parts
 from .steps import Recording, Step
+
+MOST_REPLAYED: Final = 2_000_000
+"""Steps, in all attempts to leave some out: half a minute."""
 
 
 def written(header: Header, steps: Iterable[Step]) -> list[str]:
@@ -72,16 +76,20 @@ def minimized(
     got, as the first difference. It ends with what is expected, so that it replays once that follows again.
     None if the recording does not differ.
 
-    Delta debugging: pieces are left out, ever smaller ones, as long as the difference stays. `progress` is
-    told how many steps are left. Raises ConfigError for what is no recording.
+    Delta debugging: pieces are left out, ever smaller ones, as long as the difference stays, until
+    `MOST_REPLAYED` steps were replayed for it. `progress` is told how many steps are left. Raises ConfigError
+    for what is no recording.
     """
     whole = replay(lines, strict=strict, parts=parts)
     if whole.difference is None:
         return None
     wanted = (whole.difference.expected, whole.difference.got)
     header = whole.header
+    replayed = 0
 
     def differs(steps: list[Step]) -> bool:
+        nonlocal replayed
+        replayed += len(steps)
         found = replay(_up_to(header, steps, wanted[0]), strict=strict, parts=parts).difference
         return found is not None and (found.expected, found.got) == wanted
 
@@ -92,7 +100,8 @@ def minimized(
         fewer = [step for step in steps if not quiet(step)]
         if len(fewer) < len(steps) and differs(fewer):
             steps = fewer
-    return _up_to(header, _without_needless(steps, differs, progress), wanted[0])
+    steps = _without_needless(steps, differs, progress, enough=lambda: replayed > MOST_REPLAYED)
+    return _up_to(header, steps, wanted[0])
 
 
 def _up_to(header: Header, steps: list[Step], expected: str | None) -> list[str]:
@@ -109,18 +118,21 @@ def _up_to(header: Header, steps: list[Step], expected: str | None) -> list[str]
 
 
 def _without_needless(
-    steps: list[Step], differs: Callable[[list[Step]], bool], progress: Callable[[int], None]
+    steps: list[Step],
+    differs: Callable[[list[Step]], bool],
+    progress: Callable[[int], None],
+    enough: Callable[[], bool],
 ) -> list[Step]:
     """Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input": complements of ever smaller
-    pieces, until no single step can be left out.
+    pieces, until no single step can be left out, or it has taken `enough`.
     """
     pieces = 2
-    while len(steps) > 1:
+    while len(steps) > 1 and not enough():
         progress(len(steps))
         size = -(-len(steps) // pieces)
         at = 0
         before = len(steps)
-        while at < len(steps):
+        while at < len(steps) and not enough():
             fewer = steps[:at] + steps[at + size :]
             if fewer and differs(fewer):
                 steps = fewer

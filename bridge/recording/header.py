@@ -12,8 +12,9 @@ from bridge.codecs import is_clean, size_bytes
 from bridge.core.messages import CallConfig, Sound
 from bridge.errors import ConfigError
 
-from .json_text import encoded
-from .sound import expand_text
+from .bounds import plausible, possible
+from .json_text import UNREADABLE, encoded
+from .sound import MAX_BYTES, expand_text
 
 FORMAT: Final = 1
 """Number of the format that is written. A recording of another one is refused, never guessed at."""
@@ -81,7 +82,7 @@ def read_header(line: str) -> Header:
     """
     try:
         form = msgspec.json.decode(line, type=_Format)
-    except ValueError as error:
+    except UNREADABLE as error:
         raise ConfigError("this is no recording of a call: its first line is not a header") from error
     if form.format != FORMAT:
         newer = "a newer phonebridge wrote it" if form.format > FORMAT else "record the call again"
@@ -89,13 +90,21 @@ def read_header(line: str) -> Header:
             f"this recording has format {form.format}, and this phonebridge reads {FORMAT}: {newer}"
         )
     try:
-        header = msgspec.json.decode(line, type=Header)
-    except ValueError as error:
+        header = _with_phrases(msgspec.json.decode(line, type=Header), form.config.playout_lead_ms)
+        plausible(header)
+        possible(header.config)
+    except UNREADABLE as error:
         raise ConfigError(f"the header of this recording can't be read: {error}") from error
-    phrases = {name: with_audio(phrase) for name, phrase in header.config.phrases.items()}
-    config = msgspec.structs.replace(
-        header.config, phrases=phrases, playout_lead_ms=form.config.playout_lead_ms
-    )
+    return header
+
+
+def _with_phrases(header: Header, playout_lead_ms: int) -> Header:
+    """The header with silence in the place of sound that was left out."""
+    config = header.config
+    if sum(phrase.size_bytes for phrase in config.phrases.values()) > MAX_BYTES:
+        raise ValueError("more sound than any phrases have")
+    phrases = {name: with_audio(phrase) for name, phrase in config.phrases.items()}
+    config = msgspec.structs.replace(config, phrases=phrases, playout_lead_ms=playout_lead_ms)
     return msgspec.structs.replace(header, config=config)
 
 

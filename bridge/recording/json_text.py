@@ -10,7 +10,8 @@ import msgspec
 
 # What str.splitlines calls the end of a line, among what JSON allows inside of a string.
 _ENDS: Final = re.compile("[\x85\u2028\u2029]")
-_UNREADABLE = (ValueError, RecursionError)
+UNREADABLE: Final = (ValueError, RecursionError)
+"""What reading JSON raises: it is malformed, of the wrong types, or nested too deep."""
 _is_json: Final = msgspec.json.Decoder(msgspec.Raw).decode
 # What JSON has no word for stands in a recording as Python shows it.
 _encode: Final = msgspec.json.Encoder(enc_hook=repr).encode
@@ -36,7 +37,7 @@ def fits_a_line(frame: str) -> bool:
         return False
     try:
         _is_json(frame)
-    except _UNREADABLE:
+    except UNREADABLE:
         return False
     return True
 

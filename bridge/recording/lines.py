@@ -41,6 +41,7 @@ import msgspec
 
 from bridge.core import messages as m
 
+from .bounds import plausible
 from .header import with_audio, without_audio
 from .json_text import encoded, fits_a_line, quoted
 from .sound import elide_sound, expand_sound
@@ -68,7 +69,15 @@ class Line(msgspec.Struct, gc=False):
     truncated: str | None = None
 
 
-read_line: Final = msgspec.json.Decoder(Line).decode
+_decode: Final = msgspec.json.Decoder(Line).decode
+
+
+def read_line(text: str) -> Line:
+    """Any line but the header. Raises ValueError for anything else."""
+    try:
+        return _decode(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
 
 
 def frame_field(frame: str | bytes, door: str, least_characters: int | None) -> str:
@@ -102,11 +111,13 @@ def event_field(event: m.Event, *, sound: bool) -> str:
 
 
 def event_of(event: m.Event, *, sound: bool) -> m.Event:
-    """The event of a line, silence where `sound` was left out."""
+    """The event of a line, silence where `sound` was left out. Raises ValueError for one that no call has."""
     if isinstance(event, m.Play) and not sound:
-        return msgspec.structs.replace(event, sound=with_audio(event.sound))
-    if isinstance(event, m.PassOn) and not sound:
-        return m.PassOn(expand_sound(event.body, "upstream"))
+        event = msgspec.structs.replace(event, sound=with_audio(event.sound))
+    elif isinstance(event, m.PassOn) and not sound:
+        event = m.PassOn(expand_sound(event.body, "upstream"))
+    if type(event) is not m.WakeUp:
+        plausible(event)
     return event
 
 

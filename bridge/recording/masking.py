@@ -16,7 +16,7 @@ from bridge.core import messages as m
 
 from .editing import remade
 from .header import Header
-from .json_text import one_line
+from .json_text import UNREADABLE, one_line
 from .stage import Parts
 from .steps import Recording, Step
 
@@ -89,7 +89,7 @@ def _frame(frame: str, door: str) -> str:
         return shown
     try:
         tree = msgspec.json.decode(shown)
-    except ValueError:
+    except UNREADABLE:
         return mask_words(shown)
     if not isinstance(tree, dict):
         return shown

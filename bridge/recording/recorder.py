@@ -10,7 +10,7 @@ import msgspec
 from bridge.carriers import CARRIERS
 from bridge.codecs import is_clean, size_bytes
 from bridge.core import messages as m
-from bridge.errors import CarrierError
+from bridge.errors import CarrierError, ConfigError
 
 from .header import Header, header_line
 from .json_text import one_line
@@ -52,13 +52,15 @@ class Recorder:
     which no frame was made yet. Caller audio held back for a slow upstream is such a command; when it leaves
     or is thrown away after all, `went` or `dropped` is told then. Every frame that was read is told, also one
     that means nothing to the call: an adapter may have learnt from it. `now_ms` never runs backwards. Nothing
-    here raises, whatever the frames hold.
+    here raises, whatever the frames hold. Making one raises ConfigError for an unknown carrier.
     """
 
     def __init__(self, sink: Callable[[str], None], header: Header, sound: bool = False) -> None:
         self._sink: Callable[[str], None] | None = sink
         self._sound = sound
         self._least = None if sound else LEAST_CHARACTERS
+        if header.carrier not in CARRIERS:
+            raise ConfigError(f"a recording of {header.carrier!r}, which this phonebridge does not know")
         self._new_carrier = CARRIERS[header.carrier]
         self._carrier = self._new_carrier()
         self._stream = 0

@@ -21,6 +21,7 @@ same words for a frame that was refused."""
 
 MAX_BYTES: Final = 8 * 1024 * 1024
 """Of sound in one frame; the sockets accept no larger frames."""
+_MOST_DIGITS: Final = len(str(MAX_BYTES))
 
 # A quote inside of a JSON string is escaped, so a key in quotes with a colon behind it is a key.
 _KEYS: Final = {"carrier": ('"payload"',), "upstream": ('"audio"', '"delta"')}
@@ -53,11 +54,15 @@ def elide_sound(frame: str, door: str, least_characters: int = LEAST_CHARACTERS)
 def expand_sound(frame: str, door: str) -> str:
     """The frame with silence where `elide_sound` left sound out."""
     pieces: list[str] = []
-    done = 0
+    done = total_bytes = 0
     for start, end in _sounds(frame, door):
         elided = _ELIDED.fullmatch(frame, start, end)
         if elided is not None:
-            pieces += (frame[done:start], silence(int(elided[1])))
+            size = _size(elided[1])
+            total_bytes += size
+            if total_bytes > MAX_BYTES:
+                raise ValueError(f"{total_bytes} bytes of sound in one frame")
+            pieces += (frame[done:start], silence(size))
             done = end
     return "".join(pieces) + frame[done:] if pieces else frame
 
@@ -65,7 +70,13 @@ def expand_sound(frame: str, door: str) -> str:
 def expand_text(audio: str) -> str:
     """One base64 text, put back if it was left out."""
     elided = _ELIDED.fullmatch(audio)
-    return audio if elided is None else silence(int(elided[1]))
+    return audio if elided is None else silence(_size(elided[1]))
+
+
+def _size(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"a size of {len(digits)} digits in one frame")
+    return int(digits)
 
 
 def _sounds(frame: str, door: str) -> Iterator[tuple[int, int]]:

@@ -52,7 +52,12 @@ class Stage:
         for name, table in ((header.carrier, parts.carriers), (header.upstream, parts.upstreams)):
             if name not in table:
                 raise ConfigError(f"this recording is of {name!r}, which this phonebridge does not know")
-        self.call = parts.call(header.config)
+        try:
+            self.call = parts.call(header.config)
+        except Exception as error:
+            raise ConfigError(
+                f"no call can be made of this header: {type(error).__name__}: {error}"
+            ) from error
         self._new_carrier = parts.carriers[header.carrier]
         self._carrier = self._new_carrier()
         self._stream = 0

@@ -12,6 +12,7 @@ from bridge.codecs import size_bytes
 from bridge.core import messages as m
 from bridge.errors import ConfigError
 
+from .bounds import MOST_CHARACTERS, MOST_MS, MOST_STEPS, plausible, weigh
 from .header import Header, read_header
 from .lines import Line, event_of, frame_of, read_line
 from .recorder import EPOCH_OF, FRAME_MS
@@ -67,6 +68,7 @@ class Recording:
         self.lines = [line.rstrip("\r\n") for line in lines]
         while self.lines and not self.lines[-1].strip():
             self.lines.pop()
+        weigh(self.lines)
         self.header: Header = read_header(self.lines[0] if self.lines else "")
         self.done = False
         """Everything was read: the step that was given last is the last one."""
@@ -105,8 +107,13 @@ class _Reader:
         self._sound = sound
         self._shapes = Shapes()
         self._tokens: dict[str, tuple[int, str, int, int, str | None, str | None]] = {}
+        self._now_ms = 0
+        self._characters = 0
+        self._outputs = self._steps = 0
 
     def read(self, number: int, line: Line) -> Iterator[Step]:
+        if line.t is not None and not 0 <= line.t <= MOST_MS:
+            raise ValueError(f"at {line.t} ms there is no call any more")
         if line.to or line.dropped:
             self._output(number, line)
             return
@@ -119,7 +126,21 @@ class _Reader:
         if last is not None:
             yield last
 
+    def _made(self, frame: str | bytes) -> None:
+        """A frame was made whole again."""
+        self._characters += len(frame)
+        if self._characters > MOST_CHARACTERS:
+            raise ValueError("more sound than any call has")
+
+    def _passed(self, t_ms: int) -> int:
+        """The clock of the next step."""
+        if not self._now_ms <= t_ms <= MOST_MS:
+            raise ValueError(f"the clock runs from {self._now_ms} to {t_ms} ms")
+        self._now_ms = t_ms
+        return t_ms
+
     def _whole(self, number: int, line: Line, t_ms: int) -> Step:
+        self._passed(t_ms)
         if line.event is not None:
             kept = self._sound or line.as_is
             return Step(number, t_ms, event=event_of(line.event, sound=kept))
@@ -127,7 +148,8 @@ class _Reader:
         frame = frame_of(line, door, sound=self._sound)
         if frame is None:
             raise ValueError("neither a frame nor an event")
-        epoch = EPOCH_OF[door] if line.epoch is None else line.epoch
+        epoch = _epoch(line, door)
+        self._made(frame)
         if isinstance(frame, str):
             self._shapes.came(door, frame, epoch)
         return Step(number, t_ms, door, frame, epoch)
@@ -136,14 +158,19 @@ class _Reader:
         step = self.last
         if step is None:
             raise ValueError("something went out before anything came in")
+        self._outputs += line.times
+        if line.times < 1 or self._outputs > MOST_STEPS:
+            raise ValueError(f"{line.times} times the same")
         if line.action is not None:
+            plausible(line.action, sized=False)
             step.outputs += [Output(number, line.to, action=line.action, late_ms=line.t)] * line.times
             return
         door = _door(line.to or line.dropped)
         frame = frame_of(line, door, sound=self._sound)
         if frame is None:
             raise ValueError("neither a frame nor an action")
-        epoch = EPOCH_OF[door] if line.epoch is None else line.epoch
+        epoch = _epoch(line, door)
+        self._made(frame)
         if line.to and isinstance(frame, str):
             self._shapes.went(door, frame, epoch)
         output = Output(number, door, frame, epoch=epoch, dropped=bool(line.dropped), late_ms=line.t)
@@ -154,12 +181,16 @@ class _Reader:
     def _run(self, number: int, line: Line, t_ms: int) -> Iterator[Step]:
         tokens = self._tokens
         words, sounds = iter(line.words), iter(line.sound)
-        for count, token in enumerate((line.run or "").split(" "), 1):
+        run = (line.run or "").split(" ")
+        self._steps += len(run)
+        if self._steps > MOST_STEPS:
+            raise ValueError("more steps than any call has")
+        for count, token in enumerate(run, 1):
             read = tokens.get(token)
             if read is None:
                 read = tokens[token] = _read_token(token)
             since_ms, kind, number_of, step_ms, fate, mark = read
-            t_ms += since_ms
+            t_ms = self._passed(t_ms + since_ms)
             last = self.last
             if kind == "m":
                 step = self._caller(number, t_ms, self._text(sounds, number_of), step_ms, fate)
@@ -184,6 +215,7 @@ class _Reader:
 
     def _caller(self, number: int, t_ms: int, sound: str, step_ms: int, fate: str | None) -> Step:
         step = Step(number, t_ms, "carrier", self._shapes.caller_frame(sound, step_ms))
+        self._made(step.frame or "")
         if fate != "-":
             around = self._shapes.append
             frame = put(sound if fate is None else silence(size_bytes(sound)), around)
@@ -196,6 +228,7 @@ class _Reader:
         if shapes.sound is None:
             raise ValueError("no delta of sound before this one")
         step = Step(number, t_ms, "upstream", shapes.sound.frame(sound), shapes.sound.epoch)
+        self._made(step.frame or "")
         if played:
             step.outputs.append(Output(number, "carrier", put(sound, shapes.play), usual=True))
         if mark is not None:
@@ -222,6 +255,13 @@ def _read_token(token: str) -> tuple[int, str, int, int, str | None, str | None]
         found["fate"],
         found["mark"],
     )
+
+
+def _epoch(line: Line, door: str) -> int:
+    epoch = EPOCH_OF[door] if line.epoch is None else line.epoch
+    if not 0 <= epoch <= MOST_STEPS:
+        raise ValueError(f"a session of the number {epoch}")
+    return epoch
 
 
 def _door(name: str) -> str:

@@ -10,6 +10,7 @@ import msgspec
 
 from bridge.core import messages as m
 
+from .json_text import UNREADABLE
 from .recorder import DOOR_OF
 
 # Sound and marks may be cut and placed otherwise: the caller hears the same. What became of it is told by the
@@ -36,7 +37,7 @@ def frame_bears_truth(frame: str | bytes) -> bool:
     """Whether a default replay compares what a frame was made of."""
     try:
         kind = _kind(frame)
-    except ValueError:
+    except UNREADABLE:
         return True
     return kind.event not in _QUIET_FRAMES and kind.type not in _QUIET_FRAMES
 
@@ -58,5 +59,5 @@ def truth_of_frame(frame: str | bytes) -> Any:
     """What of a frame is compared: what it says, not how it is spelt."""
     try:
         return msgspec.json.decode(frame)
-    except ValueError:
+    except UNREADABLE:
         return frame
