@@ -72,7 +72,8 @@ class Agent:
       that the model can hand the conversation to; `description` is what it is told of this one.
     - `guardrails`: checks on the model's words. `approve(session, approval)` is asked before tools that need
       it, and has 60 s.
-    - `handler(session)`: answers the caller instead of the model, until it returns; then we hang up.
+    - `handler(session)`: answers the caller instead of the model, until it returns; then we hang up. It may
+      block, and delays nobody's sound by it, but for what keeps the interpreter's lock (see `tool`).
     - `resolver(fields)`: called while the phone rings, async or not, with the webhook's fields (From, To and
       custom parameters). It returns another agent, a mapping of fields to change for this call, or None. If
       it raises or takes longer than `resolver_ms`, the call goes on with this agent as it is.

@@ -48,7 +48,7 @@ class LoopLag:
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()
-        self._watchdog = Watchdog(loop, threading.get_ident(), logger, limit_ms=BLOCKED_MS)
+        self._watchdog = Watchdog(loop, threading.get_ident(), logger, limit_ms=BLOCKED_MS, whole=True)
         self._watchdog.start()
         self._due_s = loop.time() + BEAT_S
         self._timer = loop.call_at(self._due_s, self._beat, loop)

@@ -105,6 +105,10 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     session, whose methods are for async tools: a sync one runs in a thread and may only look at what it is
     (`fields`, `metadata`). It returns text, or anything JSON can hold; the model reads at most 16 KiB of it.
 
+    It may block, and delays nobody's sound by it; but one call into C that keeps the interpreter's lock (a
+    regular expression that backtracks) stops every call of the process. Do that in a process of its own, as
+    `examples/own_process.py` does.
+
     `deadline_ms` after which the model is told that it failed. `filler` names the phrase played when its
     answer has been owed for `filler_after_ms`; None for none. With `needs_approval` the agent's `approve` is
     asked first. With `respond=False` the model does not speak about the result. Raises ConfigError if the

@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextvars
+import functools
 import inspect
 import logging
 import queue
 import threading
-from collections.abc import Awaitable, Callable
+import types
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from .user_code import USER_CODE
 from .watchdog import Watchdog, stack
 
 logger = logging.getLogger("bridge.user")
@@ -79,7 +82,8 @@ class Job:
             return
         self.thread_id = threading.get_ident()
         try:
-            result = self.context.run(self.function)
+            with USER_CODE.runs(self.function, self.context.get(CALL_SID, "")):
+                result = self.context.run(self.function)
         except Exception as error:  # noqa: BLE001  user code: whatever it raises belongs to whoever waits
             self.future.set_exception(error)
         except _NOT_ITS_OWN as error:
@@ -204,7 +208,7 @@ async def run(loop: Loop, function: Callable[[], Any], deadline_ms: int | None =
     """
     deadline_s = None if deadline_ms is None else deadline_ms / 1000
     if is_async(function):
-        return await _in_time(function(), deadline_s)
+        return await _in_time(function(), deadline_s, function)
     job = loop.in_thread(function)
     future = asyncio.wrap_future(job.future)
     try:
@@ -215,11 +219,11 @@ async def run(loop: Loop, function: Callable[[], Any], deadline_ms: int | None =
         where = "(it waited for a free thread)" if job.thread_id is None else stack(job.thread_id)
         raise Late(deadline_ms or 0, where)
     result = future.result()
-    return await _in_time(result, deadline_s) if inspect.isawaitable(result) else result
+    return await _in_time(result, deadline_s, function) if inspect.isawaitable(result) else result
 
 
-async def _in_time(answer: Awaitable[Any], deadline_s: float | None) -> Any:
-    task = asyncio.ensure_future(_guarded(answer))
+async def _in_time(answer: Awaitable[Any], deadline_s: float | None, function: Callable[[], Any]) -> Any:
+    task = asyncio.ensure_future(_guarded(_noted(answer, function)))
     try:
         done, _ = await asyncio.wait({task}, timeout=deadline_s)
     except asyncio.CancelledError:
@@ -234,6 +238,27 @@ async def _in_time(answer: Awaitable[Any], deadline_s: float | None) -> Any:
     # It may take its time, or refuse: what becomes of it concerns nobody any more.
     task.add_done_callback(lambda late: late.cancelled() or late.exception())
     raise Late(int((deadline_s or 0) * 1000), where)
+
+
+@types.coroutine
+def _noted(answer: Awaitable[Any], function: Callable[[], Any]) -> Generator[Any, None, Any]:
+    """The same, each of its steps noted as a run of that function."""
+    steps, call_sid = answer.__await__(), CALL_SID.get()
+    step: Callable[[], Any] = functools.partial(next, steps)
+    while True:
+        try:
+            with USER_CODE.runs(function, call_sid):
+                waits_for = step()
+        except StopIteration as over:
+            return over.value
+        try:
+            yield waits_for
+            step = functools.partial(next, steps)
+        except BaseException as error:
+            throw = getattr(steps, "throw", None)
+            if throw is None:
+                raise
+            step = functools.partial(throw, error)
 
 
 async def _guarded(answer: Awaitable[Any]) -> Any:

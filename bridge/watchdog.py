@@ -1,4 +1,6 @@
-"""Who blocks a loop: a thread that asks it for a sign of life, and shows the stack when none comes."""
+"""Who blocks a loop: a thread that asks it for a sign of life, and shows the stack when none comes. And who
+stopped the whole interpreter, this thread included, as far as that can be told afterwards.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,12 @@ import sys
 import threading
 import time
 import traceback
+from typing import Final
+
+from .user_code import USER_CODE
+
+STOOD_S: Final = 0.25
+"""A thread that wakes up so much too late was not let run."""
 
 
 class Watchdog:
@@ -16,11 +24,21 @@ class Watchdog:
     When the loop has not answered for `limit_ms`, one line is logged with the stack it stands at; when it
     answers again, another with how long it took. `start` is called with the loop's thread running, `close`
     before the loop stops; after `close` nothing is logged any more.
+
+    With `whole` it also says when no thread of the process ran, this one included, and which user code was at
+    work then: what holds the interpreter's lock stops every loop.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, thread_id: int, logger: logging.Logger, *, limit_ms: int
+        self,
+        loop: asyncio.AbstractEventLoop,
+        thread_id: int,
+        logger: logging.Logger,
+        *,
+        limit_ms: int,
+        whole: bool = False,
     ) -> None:
+        self._whole = whole
         self._loop = loop
         self._thread_id = thread_id
         self._logger = logger
@@ -38,15 +56,34 @@ class Watchdog:
         self._answered.set()
 
     def _watch(self) -> None:
-        while not self._closed.wait(self._limit_s):
+        while not self._wait(self._closed):
             self._answered.clear()
             asked_s = time.monotonic()
             try:
                 self._loop.call_soon_threadsafe(self._answered.set)
             except RuntimeError:  # the loop is closed
                 return
-            if not self._answered.wait(self._limit_s):
+            if not self._wait(self._answered):
                 self._report(asked_s)
+
+    def _wait(self, event: threading.Event) -> bool:
+        """Whether it was set within the limit."""
+        began_s = time.monotonic()
+        was_set = event.wait(self._limit_s)
+        late_s = time.monotonic() - began_s - self._limit_s
+        if self._whole and late_s >= STOOD_S and not self._closed.is_set():
+            self._stood(late_s)
+        return was_set
+
+    def _stood(self, late_s: float) -> None:
+        now_s = time.monotonic()
+        suspects = "; ".join(USER_CODE.during(now_s - late_s, now_s))
+        if suspects:
+            known = "no thread of this process ran for %d ms; user code at work: %s"
+            self._logger.error(known, late_s * 1000, suspects)
+        else:
+            unknown = "no thread of this process ran for %d ms, and no user code was at work"
+            self._logger.warning(unknown, late_s * 1000)
 
     def _report(self, asked_s: float) -> None:
         self._logger.warning(

@@ -70,6 +70,7 @@ FLOORS: dict[str, int] = {
     "tools": 4,
     "transport": 4,
     "turn_detection": 4,
+    "user_code": 4,
     "user_loop": 4,
     "user_call": 4,
     "user_side": 4,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import math
+import re
 import sys
 import threading
 import time
@@ -13,7 +15,9 @@ from typing import Any
 
 import pytest
 
+from bridge.user_code import UserCode
 from bridge.user_loop import CALL_SID, Late, SameLoop, UserLoop, run
+from bridge.watchdog import Watchdog
 
 
 @pytest.fixture
@@ -24,12 +28,13 @@ def user_loop() -> Iterator[UserLoop]:
     loop.close()
 
 
-def outcome(loop: UserLoop, function: Any, deadline_ms: int | None = None) -> Any:
+def outcome(loop: UserLoop, function: Any, deadline_ms: int | None = None, call_sid: str = "") -> Any:
     """What the function returned or raised, run on the user loop from this thread."""
     done = threading.Event()
     result: list[Any] = []
 
     async def running() -> None:
+        CALL_SID.set(call_sid)
         try:
             result.append(await run(loop, function, deadline_ms))
         except Exception as error:  # noqa: BLE001  that is what is looked at
@@ -103,6 +108,54 @@ def test_whoever_blocks_the_user_loop_is_named_with_the_stack(
     assert "in culprit" in blocked.getMessage()
     assert "time.sleep(0.2)" in blocked.getMessage()
     assert "was blocked for" in again.getMessage()
+
+
+def backtracks(seconds: float) -> None:
+    """One regular expression that takes about so long, and holds the interpreter's lock."""
+    began_s = time.perf_counter()
+    re.match("(a|a)*$", "a" * 14 + "b")
+    doubles = math.ceil(math.log2(seconds / (time.perf_counter() - began_s)))
+    re.match("(a|a)*$", "a" * (14 + doubles) + "b")
+
+
+async def waits_and_backtracks(seconds: float) -> None:
+    await asyncio.sleep(0)
+    backtracks(seconds)
+
+
+@pytest.mark.parametrize("function", [backtracks, waits_and_backtracks])
+def test_whoever_stops_the_whole_interpreter_is_named_with_its_call_afterwards(
+    user_loop: UserLoop, function: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody can look while it runs, the watchdog as little as anybody."""
+    logger = logging.getLogger("bridge.tested")
+
+    async def audio() -> None:
+        watchdog = Watchdog(
+            asyncio.get_running_loop(), threading.get_ident(), logger, limit_ms=50, whole=True
+        )
+        watchdog.start()
+        await asyncio.to_thread(outcome, user_loop, functools.partial(function, 0.5), call_sid="CA7")
+        await asyncio.sleep(0.1)
+        watchdog.close()
+
+    with caplog.at_level(logging.ERROR, logger.name):
+        asyncio.run(audio())
+    [record] = [record for record in caplog.records if record.name == logger.name]
+    said = record.getMessage()
+    assert said.startswith("no thread of this process ran for ")
+    assert f"user code at work: {function.__name__} ({__file__}:" in said
+    assert "for call CA7" in said
+
+
+def test_user_code_that_waits_has_stopped_nobody() -> None:
+    code, now_s = UserCode(), time.monotonic()
+    with code.runs(backtracks, "CA1"):
+        pass
+    assert code.during(now_s - 1.0, time.monotonic()) == []
+    with code.runs(functools.partial(backtracks, 1), "CA1"), code.runs(waits_and_backtracks, ""):
+        [inner] = code.during(time.monotonic(), time.monotonic() + 1.0)
+        assert inner.startswith("waits_and_backtracks (")
 
 
 def test_what_user_code_raises_comes_back_as_it_is(user_loop: UserLoop) -> None:

@@ -17,6 +17,7 @@ from bridge.doubles.agents import ToolCall
 from bridge.doubles.tones import murmur
 from bridge.service import create_app
 from bridge.settings import load_settings
+from bridge.tools import ToolError
 from tests.agents.door import Door, heard, settled
 from tests.agents.line import Obedient, configured, items, live_call, speech
 from tests.agents.virtual_time import run
@@ -36,9 +37,11 @@ def example(name: str) -> ModuleType:
     return module
 
 
-def test_there_are_seven_and_each_fits_a_screen() -> None:
+def test_there_are_eight_and_each_fits_a_screen() -> None:
     lines = {path.stem: len(path.read_text(encoding="utf-8").splitlines()) for path in EXAMPLES}
-    assert list(lines) == ["handler", "handoff", "menu", "mounted", "prompt", "realtime_client", "tools"]
+    assert list(lines) == [
+        "handler", "handoff", "menu", "mounted", "own_process", "prompt", "realtime_client", "tools",
+    ]  # fmt: skip
     assert max(lines.values()) < 60
 
 
@@ -120,6 +123,16 @@ def test_tools() -> None:
     assert murmur("Goodbye then.") in sound  # heard to its end before the call is over
     assert ended == m.Ended(m.Reason.WE_HUNG_UP, "the model said goodbye")
     assert module.note_wish("a cake", when="tomorrow") == {"noted": "a cake", "for": "tomorrow"}
+
+
+def test_own_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = example("own_process")
+    assert module.find_orders("cake") == "order 1018: a poppy-seed cake\n"
+    assert module.find_orders("butter") == "There is no such order."
+    monkeypatch.setattr(module, "MOST_S", 0.8)
+    for pattern, told in (("(.|.)*X$", "took too long"), ("(", "no regular expression")):
+        with pytest.raises(ToolError, match=told):
+            module.find_orders(pattern)
 
 
 def test_handler() -> None:
