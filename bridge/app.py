@@ -7,6 +7,7 @@ itself (`Host`, `X-Forwarded-…`) never makes an answer; it can only be a reaso
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -27,17 +28,26 @@ from .direct import admitted, take_socket
 from .errors import SignatureError
 from .exchange import RESUMED, Exchange
 from .gates import SPENT, Lobby, Signatures, StreamTokens
-from .intents import ENDED, HANDOVER, TRANSFER, Next, Situation
+from .intents import ENDED, HANDOVER, LIVE_STATUSES, OVER_STATUSES, TRANSFER, Next, Situation
 from .logs import Seldom
 from .peers import LOOPBACK_ONLY, Peers, authority
 from .settings import Settings
 from .sockets import CarrierSocket
+from .stream_names import QUERY, StreamNames
 from .webhooks import Misshapen, TooLarge, one_a_connection, proven_fields, served_path
 
 logger = logging.getLogger(__name__)
 
 TOKEN: Final = "token"  # noqa: S105  the parameter's name
 CUT_OFF: Final = "cut off"
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+GATES: Final = {
+    "ended": "the carrier says that it is over",
+    "account": "the carrier says that our account has no such call",
+    "replay": "it has had its stream, and the carrier cannot be asked",
+    "unverified": "the carrier cannot be asked about it",
+}
+"""What `Verification` finds, in words."""
 NO_CALL: Final = "a webhook without CallSid\n"
 
 
@@ -52,7 +62,9 @@ class FrontDoor:
         self.awake = awake
         self.peers = Peers(insecure=settings.insecure, public_url=settings.public_url, host=settings.host)
         self.signatures = Signatures(settings)
-        self.tokens = StreamTokens(settings.stream_token_secret())
+        self.used = exchange.office.used
+        self.tokens = StreamTokens(settings.stream_token_secret(), used=self.used)
+        self.names = StreamNames(settings.stream_token_secret())
         self.lobby = Lobby()
         self._seldom = Seldom(logger)
         self.voice = twiml.Voice.of(settings)
@@ -80,21 +92,59 @@ class FrontDoor:
         if isinstance(form, Response):
             return form
         call_sid, account_sid = form.get("CallSid", ""), form.get("AccountSid", "")
-        refused = self._refusal(call_sid, self.links(request))
+        proven = not self.settings.insecure
+        if proven and self._is_over(call_sid, form):
+            self.reject("ended", "call", "it is over already", call_sid)
+            return _answer(twiml.hangup())
+        if proven and self._had_its_stream(call_sid):  # whoever asks again gets no second one
+            self.reject("replay", "call", "it has had its stream", call_sid)
+            return _answer(self._connect(request, call_sid, SPENT))
+        refused = self._refusal(call_sid, request)
+        if refused is None and proven:
+            gate = await self._rung(call_sid, form)
+            refused = None if gate is None else self._not_vouched_for(gate, call_sid)
         if refused is not None:
             return _answer(refused)
-        # The journal knows of streams before this process: a webhook has no date, and may come at any time.
-        had_one = not self.settings.insecure and self.intents.has_begun(call_sid)
-        token = SPENT if had_one else self.tokens.mint(call_sid, account_sid)
-        if token != SPENT:  # else this call has had its stream, and whoever asks again gets no second one
+        token = self.tokens.mint(call_sid, account_sid)
+        if not proven and token != SPENT:
             await self.exchange.ring(call_sid, form)
-        return _answer(self._connect(request, token))
+        return _answer(self._connect(request, call_sid, token))
 
-    def _refusal(self, call_sid: str, links: twiml.Links) -> str | None:
+    def _is_over(self, call_sid: str, form: Mapping[str, str]) -> bool:
+        if form.get("CallStatus") in OVER_STATUSES and self.intents.peek(call_sid) is None:
+            self.intents.note(call_sid, ENDED)
+        return self.intents.peek(call_sid) == ENDED
+
+    def _had_its_stream(self, call_sid: str) -> bool:
+        """A webhook has no date, and may come at any time, in whatever process and after whatever crash."""
+        if self.intents.has_begun(call_sid):
+            return True
+        return self.used.has(call_sid) and not self.tokens.is_waiting(call_sid, 1)
+
+    async def _rung(
+        self, call_sid: str, fields: Mapping[str, str], *, remembered: bool = False
+    ) -> str | None:
+        """Dial the model, and ask the carrier meanwhile whether there is such a call. Why there is none, one
+        of the gates; None if there is one.
+        """
+        asking = self.exchange.office.verification.refusal
+        gate, _ = await asyncio.gather(
+            asking(call_sid, fields["AccountSid"], remembered=remembered),
+            self.exchange.ring(call_sid, fields),
+        )
+        if gate is not None:
+            self.exchange.let_go(call_sid)
+        if gate == "ended":
+            self.intents.note(call_sid, ENDED)
+        return gate
+
+    def _not_vouched_for(self, gate: str, call_sid: str) -> str:
+        """What is answered where the carrier does not vouch for a call; mostly nobody hears it."""
+        self.reject(gate, "call", GATES[gate], call_sid)
+        return twiml.busy(self.voice) if gate == "unverified" else twiml.hangup()
+
+    def _refusal(self, call_sid: str, request: Request) -> str | None:
         """What a call hears that can't come in now; None if it can."""
-        if not self.settings.insecure and self.intents.peek(call_sid) == ENDED:
-            self.reject("ended", "call", "it is over already", call_sid)
-            return twiml.hangup()
         if self.exchange.waits_for(call_sid):
             return None
         reason = self.exchange.refusal
@@ -107,14 +157,21 @@ class FrontDoor:
             if fallback is None:
                 return twiml.apology(self.voice)
             self.intents.note(call_sid, TRANSFER + fallback)
-            return twiml.no_upstream(self.settings.transfers[fallback], links.after_stream, self.voice)
+            action_url = self._action_url(request, call_sid, 1)
+            return twiml.no_upstream(self.settings.transfers[fallback], action_url, self.voice)
         return None
 
-    def _connect(self, request: Request, token: str, more: Mapping[str, str] = MappingProxyType({})) -> str:
+    def _action_url(self, request: Request, call_sid: str, stream: int) -> str:
+        """Where the carrier asks what comes after that stream of the call."""
+        return f"{self.links(request).after_stream}?{QUERY}={self.names.name(call_sid, stream)}"
+
+    def _connect(
+        self, request: Request, call_sid: str, token: str, stream: int = 1, more: Mapping[str, str] = NOTHING
+    ) -> str:
         links = self.links(request)
         return twiml.connect(
             stream_url=links.media_stream,
-            action_url=links.after_stream,
+            action_url=self._action_url(request, call_sid, stream),
             status_url=links.stream_status,
             parameters={TOKEN: token, **more},
             voice=self.voice,
@@ -125,7 +182,12 @@ class FrontDoor:
         form = await self._proven(request)
         if isinstance(form, Response):
             return form
-        call_sid, account_sid = form.get("CallSid", ""), form.get("AccountSid", "")
+        call_sid, proven = form["CallSid"], not self.settings.insecure
+        stream = self._asked_about(request, call_sid)
+        fault = await self._is_replayed(call_sid, stream, form) if proven else None
+        if fault is not None:
+            self.reject("replay", "the question after a stream", fault, call_sid)
+            return _answer(twiml.hangup())
         situation = Situation(
             targets=self.settings.transfers,
             fallback=self.settings.fallback,
@@ -133,25 +195,61 @@ class FrontDoor:
             can_answer=not self.exchange.office.health.breaker.is_open,
             call_status=form.get("CallStatus", ""),
             dial_status=form.get("DialCallStatus", ""),
+            retried=proven and self.tokens.is_waiting(call_sid, stream + 1),
         )
+        remembered = self.used.has(call_sid, stream) and not self.intents.has_begun(call_sid)
         before = HANDOVER if self.intents.peek(call_sid) == HANDOVER else CUT_OFF
         step = self.intents.decide(call_sid, situation)
-        logger.info("= after the stream: %s", step.then.value, extra={"call_sid": call_sid})
         if step.then is Next.RESUME:
-            await self.exchange.ring(call_sid, {**form, RESUMED: before})
+            fields = {**form, RESUMED: before}
+            if not proven:
+                await self.exchange.ring(call_sid, fields)
+            elif (gate := await self._rung(call_sid, fields, remembered=remembered)) == "unverified":
+                self.reject(gate, "call", GATES[gate], call_sid)
+                step = self.intents.decide(call_sid, situation._replace(can_answer=False))
+            elif gate is not None:
+                return _answer(self._not_vouched_for(gate, call_sid))
+        elif proven:
+            self.exchange.let_go(call_sid)
+        logger.info("= after the stream: %s", step.then.value, extra={"call_sid": call_sid})
 
         def resume() -> str:
-            token = self.tokens.mint(call_sid, account_sid, again=True)
-            return self._connect(request, token, {RESUMED: before})
+            token = self.tokens.mint(call_sid, form.get("AccountSid", ""), stream + 1)
+            return self._connect(request, call_sid, token, stream + 1, {RESUMED: before})
 
         document = twiml.after_stream(
             step,
             resume=resume,
-            after_url=self.links(request).after_stream,
+            after_url=self._action_url(request, call_sid, stream),
             targets=self.settings.transfers,
             voice=self.voice,
         )
         return _answer(document)
+
+    def _asked_about(self, request: Request, call_sid: str) -> int:
+        """The number of the stream that this request names, 0 for a name that is not this call's; the latest
+        where it names none, as the TwiML of earlier versions.
+        """
+        named = request.query_params.getlist(QUERY)
+        if not named or self.settings.insecure:  # its keys, and so the names, die with the process
+            return max(1, self.intents.streams(call_sid))
+        return (self.names.number(named[0], call_sid) if len(named) == 1 else None) or 0
+
+    async def _is_replayed(self, call_sid: str, stream: int, form: Mapping[str, str]) -> str | None:
+        """Why this is not the carrier that asks about a stream that is over; None when it is."""
+        if stream == 0:
+            return "it names a stream of another call"
+        if stream < self.intents.streams(call_sid):
+            return "a later stream of the call has begun"
+        if not await self.exchange.stream_is_over(call_sid):
+            return "the stream lives"
+        if self.intents.peek(call_sid) not in (None, HANDOVER) or form.get("CallStatus") in OVER_STATUSES:
+            return None  # it opens no stream
+        if form.get("CallStatus") not in LIVE_STATUSES:
+            return "it does not say how the call is"
+        if self.used.has(call_sid, stream + 1) and not self.tokens.is_waiting(call_sid, stream + 1):
+            return "the stream after it was given out before"
+        return None
 
     async def stream_status(self, request: Request) -> Response:
         """What the carrier says of the stream from outside: the only word there is of a handshake that
@@ -236,21 +334,23 @@ class FrontDoor:
 
     async def _admit(self, started: m.Started, arrival: Arrival, socket: CarrierSocket) -> None:
         """The stream says which call it is; its token proves it."""
-        call_sid, proven = started.call_id, not self.settings.insecure
+        call_sid, account_sid, token = started.call_id, started.account_id, started.parameters.get(TOKEN, "")
+        proven, stream = not self.settings.insecure, 1
         if proven:
-            fault = sids.start_fault(started, self.settings.twilio_account_sid)
+            fault, gate = sids.start_fault(started, self.settings.twilio_account_sid), "start"
+            if fault is None:
+                fault, gate = self.tokens.redeem(token, call_sid, account_sid), "token"
+            if fault is None:
+                stream = self.tokens.stream_of(token)
+                if stream <= self.intents.streams(call_sid):  # the token was another process's
+                    fault = "a stream token of a stream that has begun"
             if fault is not None:
-                self.reject("start", "stream", fault)
-                socket.close(1008)
-                return
-            fault = self.tokens.redeem(started.parameters.get(TOKEN, ""), call_sid, started.account_id)
-            if fault is not None:
-                self.reject("token", "stream", fault, call_sid)
+                self.reject(gate, "stream", fault, call_sid)
                 socket.close(1008)
                 return
         admitted(socket)  # an agent may take its time to be resolved
         await self.exchange.prepare(call_sid, started.parameters)
-        runner = self.exchange.claim(call_sid, started.account_id, started.parameters, proven=proven)
+        runner = self.exchange.claim(call_sid, account_sid, started.parameters, stream=stream, proven=proven)
         if isinstance(runner, str):
             self.reject(runner, "stream", runner, call_sid)
             socket.close(1008)

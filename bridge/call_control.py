@@ -16,7 +16,7 @@ from typing import Final
 from .carrier_rest import CarrierRest, Outcome
 from .core import messages as m
 from .core.messages import Reason
-from .intents import ENDED, TRANSFER, Intents
+from .intents import ENDED, HANDOVER, TRANSFER, Intents
 
 logger = logging.getLogger(__name__)
 
@@ -48,15 +48,19 @@ class CallControl:
         if intent:
             self.intents.note(call_sid, intent)
         else:
-            self.intents.began(call_sid)
+            self.intents.began(call_sid)  # it had, or nothing could be taken back
 
     def ended(self, call_sid: str, ended: m.Ended) -> None:
-        """The call is over: what nobody has intended is settled here, so that it is not taken for a crash."""
-        if self.intents.peek(call_sid) is not None:
-            return
-        if ended.reason is Reason.CALLER_HUNG_UP:
+        """The call is over: what nobody has intended is settled here, so that it is not taken for a crash.
+        After the carrier's `stop` nobody is there to be handed over.
+        """
+        intent = self.intents.peek(call_sid)
+        if ended.reason is Reason.CALLER_HUNG_UP and intent in (None, HANDOVER):
             self.intents.note(call_sid, ENDED)
-        elif ended.reason is Reason.BROKEN:
+            return
+        if intent is not None:
+            return
+        if ended.reason is Reason.BROKEN:
             # They have heard the apology. The same bug would only meet them again.
             self.intents.note(call_sid, TRANSFER + self._fallback if self._fallback else ENDED)
 

@@ -1,9 +1,10 @@
 """The carrier's REST API, simulated on loopback: what `BRIDGE_TWILIO_API_URL` points at in tests and trials.
 
 It updates the calls that were put into `calls`: they are completed, or follow new TwiML, as the real ones
-would. And it tells of its account and of `numbers`, for whoever looks after their webhooks.
+would. It says how they are, and how those in `statuses` are. And it tells of its account and of `numbers`,
+for whoever looks after their webhooks.
 
-https://www.twilio.com/docs/voice/api/call-resource#update-a-call-resource
+https://www.twilio.com/docs/voice/api/call-resource#update-a-call-resource and #fetch-a-call-resource
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ BROKEN: Final = Fault(500, 20500)
 
 
 class CarrierApi:
-    """The API of one account. `tokens` are those it takes, None for any. `faults` are answered first, one a
-    request, then `always` if there is one.
+    """The API of one account. `tokens` are those it takes, None for any. To an update `faults` are answered
+    first, one a request, then `always` if there is one; to a question about a call, `doubts` and `doubt`.
     """
 
     def __init__(self, tokens: tuple[str, ...] | None = None) -> None:
@@ -53,7 +54,13 @@ class CarrierApi:
         self.faults: list[Fault] = []
         self.always: Fault | None = None
         self.asked: list[tuple[str, dict[str, str]]] = []
-        """Each request that came: the call's id, and the form."""
+        """Each update that came: the call's id, and the form."""
+        self.statuses: dict[str, str] = {}
+        """What is told of a call, whatever is in `calls`."""
+        self.doubts: list[Fault] = []
+        self.doubt: Fault | None = None
+        self.told: list[str] = []
+        """The call's id of each question about one."""
         self.url = ""
         self.status = "active"
         self.numbers: list[dict[str, Any]] = []
@@ -67,6 +74,7 @@ class CarrierApi:
                 Route(f"{ACCOUNT}.json", self._account),
                 Route(f"{ACCOUNT}/IncomingPhoneNumbers.json", self._numbers),
                 Route(f"{ACCOUNT}/Calls/{{call}}.json", self._update, methods=["POST"]),
+                Route(f"{ACCOUNT}/Calls/{{call}}.json", self._call, methods=["GET"]),
             ]
         )
         async with serve_app(app, port) as server:
@@ -87,9 +95,23 @@ class CarrierApi:
         if not fault.status:
             fault = self._done(request, call_sid, form)
         if fault.status:
-            told = f"the simulated API answers {fault.status}"
-            return JSONResponse({"code": fault.code, "message": told, "status": fault.status}, fault.status)
+            return _failed(fault)
         return JSONResponse({"sid": call_sid, "account_sid": request.path_params["account"]})
+
+    async def _call(self, request: Request) -> JSONResponse:
+        call_sid = request.path_params["call"]
+        self.told.append(call_sid)
+        doubt = self.doubts.pop(0) if self.doubts else self.doubt or Fault()
+        await asyncio.sleep(doubt.delay_s)
+        status, call = self.statuses.get(call_sid), self.calls.get(call_sid)
+        if status is None and call is not None:
+            status = "completed" if call.over else "in-progress"
+        if not doubt.status and not self._is_known(request):
+            doubt = UNKNOWN_TOKEN
+        if doubt.status or status is None:
+            return _failed(doubt if doubt.status else NOT_FOUND)
+        account = request.path_params["account"]
+        return JSONResponse({"sid": call_sid, "account_sid": account, "status": status})
 
     async def _account(self, request: Request) -> JSONResponse:
         account = request.path_params["account"]
@@ -106,10 +128,7 @@ class CarrierApi:
 
     def _told(self, request: Request, content: dict[str, Any]) -> JSONResponse:
         """The answer to a request that changes nothing, for whoever may ask."""
-        if self._is_known(request):
-            return JSONResponse(content)
-        status, code, _ = UNKNOWN_TOKEN
-        return JSONResponse({"code": code, "message": "Authenticate", "status": status}, status)
+        return JSONResponse(content) if self._is_known(request) else _failed(UNKNOWN_TOKEN)
 
     def _is_known(self, request: Request) -> bool:
         account, token = _credentials(request.headers.get("authorization", ""))
@@ -132,6 +151,11 @@ class CarrierApi:
         else:
             return Fault(400, 21218)
         return Fault()
+
+
+def _failed(fault: Fault) -> JSONResponse:
+    told = f"the simulated API answers {fault.status}"
+    return JSONResponse({"code": fault.code, "message": told, "status": fault.status}, fault.status)
 
 
 def _credentials(header: str) -> tuple[str, str]:

@@ -1,9 +1,9 @@
-"""Ending a call and sending it on by the carrier's REST API: the faster way, never the only one.
+"""Ending a call, sending it on, and asking how it is, by the carrier's REST API: never the only way.
 
 Names go in, no digits come out: which number a name means stands in the settings. What cannot be done within
 a few seconds is reported as failed, and then the intent, noted before, does it when the stream is closed.
 
-https://www.twilio.com/docs/voice/api/call-resource#update-a-call-resource
+https://www.twilio.com/docs/voice/api/call-resource#update-a-call-resource and #fetch-a-call-resource
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import random
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from requests import RequestException
@@ -23,6 +23,7 @@ from twilio.base.exceptions import TwilioException
 from twilio.http.http_client import TwilioHttpClient
 
 from . import twiml
+from .intents import OVER_STATUSES
 from .settings import TWILIO_API, Settings
 
 if TYPE_CHECKING:
@@ -36,7 +37,12 @@ TOTAL_S: Final = 4.0
 RETRIES: Final = 2
 RETRY_S: Final = 0.2
 _THREADS: Final = 4
+ASK_S: Final = 1.0
+"""For asking how a call is, everything included: its phone rings on meanwhile."""
+ASK_AGAIN_S: Final = 0.3
+_ASKING_THREADS: Final = 8
 
+_NOBODY: Final = f"AC{0:032x}"
 # The SDK pastes it into a path.
 _SID: Final = re.compile(r"[A-Za-z0-9]{2,64}")
 # The SDK's HTTP client logs URLs and headers at INFO.
@@ -60,11 +66,25 @@ class Outcome(enum.Enum):
         return self in (Outcome.DONE, Outcome.ALREADY_OVER)
 
 
+class Standing(enum.Enum):
+    """How a call is, by the carrier's word; the last five are why there is none."""
+
+    GOES_ON = "it goes on"
+    OVER = "it is over"
+    FOREIGN = "our account has no such call"
+    NO_CREDENTIALS = "there are no credentials"
+    NOT_ALLOWED = "the carrier does not take our credentials"
+    TOO_MANY = "the carrier has too many requests"
+    FAULTY = "the carrier's API has a fault"
+    NO_ANSWER = "the carrier's API did not answer in time"
+
+
 class _Answer(NamedTuple):
-    """Status and the vendor's code; 0 for no answer at all."""
+    """Status and the vendor's code, 0 for no answer at all; and the call, where it was asked for."""
 
     status: int
     code: int
+    call: Any = None
 
 
 class CarrierRest:
@@ -92,8 +112,10 @@ class CarrierRest:
         self._clients: dict[tuple[str, str], Client] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="carrier-rest")
-        if self.available and self._account_sid:
-            self._client(self._account_sid, self._tokens[0])  # imports for half a second: not during a call
+        # Of their own: a goodbye does not wait behind questions that nobody answers.
+        self._askers = ThreadPoolExecutor(_ASKING_THREADS, thread_name_prefix="carrier-ask")
+        if self.available:  # imports for half a second: not during a call
+            self._client(self._account_sid or _NOBODY, self._tokens[0])
 
     @property
     def available(self) -> bool:
@@ -114,9 +136,40 @@ class CarrierRest:
         document = twiml.dial(number, self._action_url, voice=self._voice)
         return await self._update(call_sid, account_sid, {"twiml": document})
 
+    async def standing(self, call_sid: str, account_sid: str) -> Standing:
+        """How a call of that account is. Returns within `ASK_S`, never raises."""
+        if not self.available:
+            return Standing.NO_CREDENTIALS
+        if not _SID.fullmatch(call_sid) or not _SID.fullmatch(account_sid):
+            return Standing.FOREIGN
+        try:
+            async with asyncio.timeout(ASK_S):
+                answer = await self._ask(call_sid, account_sid)
+                if answer.status == 404:
+                    # A call that has only begun may not be everywhere yet.
+                    await asyncio.sleep(ASK_AGAIN_S)
+                    answer = await self._ask(call_sid, account_sid)
+        except TimeoutError:
+            return Standing.NO_ANSWER
+        return _standing(answer, account_sid)
+
+    async def _ask(self, call_sid: str, account: str) -> _Answer:
+        loop, answer = asyncio.get_running_loop(), _Answer(0, 0)
+        for token in list(self._tokens):
+            answer = await loop.run_in_executor(self._askers, self._fetch, call_sid, account, token)
+            if answer.status != 401:
+                break
+        return answer
+
+    def _fetch(self, call_sid: str, account: str, token: str) -> _Answer:
+        """One question, on a thread."""
+        client = self._client(self._account_sid or account, token)
+        return _answered(client.api.v2010.accounts(account).calls(call_sid).fetch)
+
     def close(self) -> None:
         """Let the threads go; what still waits for one is not sent."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._askers.shutdown(wait=False, cancel_futures=True)
         for client in self._clients.values():
             client.http_client.session.close()
 
@@ -149,7 +202,7 @@ class CarrierRest:
             # "20404 Not found", "21220 Invalid call state": nobody is on the line any more.
             if answer in (_Answer(404, 20404), _Answer(400, 21220)):
                 return Outcome.ALREADY_OVER
-            logger.info("HTTP %d, code %d", *answer, extra={"call_sid": call_sid})
+            logger.info("HTTP %d, code %d", answer.status, answer.code, extra={"call_sid": call_sid})
             if answer.status == 401:
                 tokens.pop(0)
             elif answer.status in (0, 429) or answer.status >= 500:
@@ -167,16 +220,8 @@ class CarrierRest:
     def _post(self, call_sid: str, account: str, token: str, wanted: dict[str, str]) -> _Answer:
         """One request, on a thread of the pool."""
         client = self._client(self._account_sid or account, token)
-        try:
-            client.api.v2010.accounts(account).calls(call_sid).update(**wanted)
-        except TwilioException as error:
-            status, code = getattr(error, "status", 0), getattr(error, "code", 0)
-            return _Answer(status if isinstance(status, int) else 500, code if isinstance(code, int) else 0)
-        except RequestException:
-            return _Answer(0, 0)
-        except (AttributeError, TypeError, ValueError):  # an answer that is none of the API's
-            return _Answer(500, 0)
-        return _Answer(200, 0)
+        calls = client.api.v2010.accounts(account).calls(call_sid)
+        return _answered(lambda: calls.update(**wanted))
 
     def _client(self, username: str, token: str) -> Client:
         client = self._clients.get((username, token))
@@ -195,3 +240,34 @@ class CarrierRest:
             client.api.v2010.accounts(username).calls(username)
             self._clients[username, token] = client
         return client
+
+
+def _answered(request: Callable[[], Any]) -> _Answer:
+    """What the SDK makes of an answer, or of there being none."""
+    try:
+        call = request()
+    except TwilioException as error:
+        status, code = getattr(error, "status", 0), getattr(error, "code", 0)
+        return _Answer(status if isinstance(status, int) else 500, code if isinstance(code, int) else 0)
+    except RequestException:
+        return _Answer(0, 0)
+    except (AttributeError, TypeError, ValueError):  # an answer that is none of the API's
+        return _Answer(500, 0)
+    return _Answer(200, 0, call)
+
+
+def _standing(answer: _Answer, account_sid: str) -> Standing:
+    match answer.status:
+        case 0:
+            return Standing.NO_ANSWER
+        case 404:
+            return Standing.FOREIGN
+        case 401 | 403:
+            return Standing.NOT_ALLOWED
+        case 429:
+            return Standing.TOO_MANY
+        case 200 if isinstance(answer.call.status, str):
+            if answer.call.account_sid not in (None, account_sid):
+                return Standing.FOREIGN
+            return Standing.OVER if answer.call.status in OVER_STATUSES else Standing.GOES_ON
+    return Standing.FAULTY

@@ -30,12 +30,19 @@ from .metrics import Metrics
 from .runner import Recorder, Runner
 from .sockets import Socket
 from .upstreams import Dial, Upstream
+from .used_calls import UsedCalls
 from .user_side import UserSide
+from .verification import Verification
 
 logger = logging.getLogger(__name__)
 
 RESUMED: Final = "resumed"
 """Among a call's fields: how the stream before this one came to its end, `handover` or `cut off`."""
+SILENT_S: Final = 1.0
+"""A stream without a frame for so long is dead: the carrier sends fifty a second."""
+MOST_WAITED_S: Final = 2.0
+"""For frames that were on their way when the carrier said that their stream is over."""
+_LOOK_S: Final = 0.05
 MAX_WAITING: Final = 50
 """Calls that may wait, dialled, for a carrier that has not opened its stream yet."""
 
@@ -72,6 +79,8 @@ class Office:
     conversations: Conversations = field(default_factory=lambda: Conversations(None))
     health: Health = field(default_factory=Health)
     metrics: Metrics = field(default_factory=Metrics)
+    used: UsedCalls = field(default_factory=lambda: UsedCalls(None))
+    verification: Verification = field(default_factory=lambda: Verification(None, Metrics()))
     users: UserSide | None = None
     tool_finished: Callable[[str, str], None] = lambda _call_sid, _call_id: None
 
@@ -85,6 +94,7 @@ class _Entry:
     ended: bool = False
     dirty: bool = False
     resumed: bool = False
+    settling: asyncio.Task[bool] | None = None
     forgotten: bool = False
     """It rang here and was had elsewhere: what becomes of it here says nothing about the call."""
 
@@ -152,17 +162,26 @@ class Exchange:
             await self.office.users.prepare(call_sid, fields)
 
     def claim(
-        self, call_sid: str, account_sid: str, fields: Mapping[str, str], *, proven: bool = False
+        self,
+        call_sid: str,
+        account_sid: str,
+        fields: Mapping[str, str],
+        *,
+        stream: int = 1,
+        proven: bool = False,
     ) -> Runner | str:
         """The carrier's stream has started: the waiting call, or a new one. A word instead, one of the gates
         of `metrics`, if none may come in now, or if the call has a stream already; of two that are `proven`
-        the newer is right.
+        the newer is right. `stream` is its number in the call.
         """
         self._let_go_of_stale(call_sid, fields)
         entry, intents = self._living(call_sid), self.office.control.intents
         if entry is not None and entry.claimed:
-            # The runner takes the newer one. What is intended for a call that is ending stays so.
-            return entry.runner if proven else "duplicate"
+            if not proven:
+                return "duplicate"
+            if intents.peek(call_sid) is None:  # what is intended for a call that is ending stays so
+                intents.began(call_sid, stream)
+            return entry.runner  # which takes the newer one
         if entry is None and proven and intents.peek(call_sid) not in (None, HANDOVER):
             return "ended"  # before its stream came, and `/after-stream` says so
         if entry is None and (refusal := self.refusal) is not None:
@@ -170,8 +189,39 @@ class Exchange:
         entry = entry or self._make(call_sid, fields)
         entry.claimed = True
         entry.account_sid = account_sid
-        intents.began(call_sid)
+        intents.began(call_sid, stream)
         return entry.runner
+
+    async def stream_is_over(self, call_sid: str) -> bool:
+        """Whether no stream of this call lives here. Waits, two seconds at most, for one that is falling
+        silent; one that has is closed, and its call waits for the next.
+        """
+        entry = self._living(call_sid)
+        if entry is None or not entry.claimed:
+            return True
+        if entry.settling is None or entry.settling.done():
+            entry.settling = asyncio.create_task(self._settled(entry), name="settling")
+        return await asyncio.shield(entry.settling)
+
+    async def _settled(self, entry: _Entry) -> bool:
+        waited_s = 0.0
+        while not entry.ended and entry.runner.carrier_silent_s < SILENT_S:
+            if waited_s >= MOST_WAITED_S:
+                return False
+            await asyncio.sleep(_LOOK_S)
+            waited_s += _LOOK_S
+        if not entry.ended:
+            entry.runner.part_with_carrier()
+        return True
+
+    def let_go(self, call_sid: str) -> None:
+        """No stream of this call is to come any more: end what waits for one here."""
+        entry = self._living(call_sid)
+        if entry is not None and entry.claimed:
+            entry.runner.feed(m.CarrierClosed(1006, "another stream was not to come"))
+        elif entry is not None:
+            entry.forgotten = True
+            entry.runner.feed(m.ShutDown())
 
     def runner(self, call_sid: str) -> Runner | None:
         """The call of that id, while it lives."""
@@ -224,8 +274,7 @@ class Exchange:
         """
         entry = self._living(call_sid)
         if entry is not None and RESUMED in fields and not entry.claimed and not entry.resumed:
-            entry.forgotten = True
-            entry.runner.feed(m.ShutDown())
+            self.let_go(call_sid)
 
     def _make(self, call_sid: str, fields: Mapping[str, str]) -> _Entry:
         making, office = self._making, self.office

@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Final, NamedTuple, Self, TypeVar
+from typing import Final, NamedTuple, Self
 
 from itsdangerous import BadData, TimestampSigner, URLSafeTimedSerializer
 from starlette.datastructures import Headers, ImmutableMultiDict
@@ -30,12 +30,13 @@ from twilio.request_validator import (
 
 from .errors import ConfigError, SignatureError
 from .settings import Settings
+from .used_calls import UsedCalls
 
 TOKEN_LIFE_S: Final = 60
 TOKEN_MAX_CHARS: Final = 480
 """Twilio, "<Stream>": name and value of a parameter together stay under 500 characters."""
 _CLOCK_SLACK_S: Final = 5
-_CALLS_REMEMBERED: Final = 10_000
+_NONCES_REMEMBERED: Final = 10_000
 SPENT: Final = "spent"
 """What a call gets for a token that has had one: it opens nothing."""
 
@@ -142,6 +143,7 @@ def _text(body: str | bytes) -> str:
 class _Minted(NamedTuple):
     """`at_s` by the clock that nobody sets."""
 
+    stream: int
     token: str
     nonce: str
     at_s: float
@@ -153,8 +155,8 @@ class StreamTokens:
     `secret` is the key, or several with the one in use last. `now` gives seconds of the wall clock, `clock`
     those of one that is never set. A token that was made here ages by `clock`, so a step of the wall clock
     costs no call and prolongs nothing; only a token of another process goes by the time written in it.
-    Remembers its last 10,000 calls (a hundred bytes each), so that a webhook that is replayed gets nothing
-    that opens anything.
+    `used` remembers which streams were given out, so that a webhook that is replayed gets nothing that opens
+    anything.
     """
 
     def __init__(
@@ -162,6 +164,7 @@ class StreamTokens:
         secret: bytes | Sequence[bytes],
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
+        used: UsedCalls | None = None,
     ) -> None:
         class Signer(TimestampSigner):
             def get_timestamp(self) -> int:
@@ -177,25 +180,40 @@ class StreamTokens:
             signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
         )
         self._waiting: dict[str, _Minted] = {}  # by call, oldest first
-        self._spent: dict[bytes, None] = {}  # calls that had theirs, by digest, oldest first
+        self._used = UsedCalls(None, now) if used is None else used
         self._redeemed: dict[str, None] = {}  # nonces, oldest first
 
-    def mint(self, call_sid: str, account_sid: str, *, again: bool = False) -> str:
-        """The token of this call's stream. A retried webhook gets the same one; one that comes when the token
-        was used, or is too old, gets a word that is no token.
-
-        `again` is for a stream that follows an earlier one of the same call: it gets a new one then.
+    def mint(self, call_sid: str, account_sid: str, stream: int = 1) -> str:
+        """The token of this call's stream of that number, 1 for the first. A retried webhook gets the same
+        one; one that comes when the token was used, or is too old, or when a later stream was asked for, gets
+        SPENT.
         """
         now_s = self._clock()
         self._forget(now_s)
-        if (waiting := self._waiting.get(call_sid)) is not None:
+        waiting = self._waiting.get(call_sid)
+        if waiting is not None and waiting.stream == stream:
             return waiting.token
-        if not again and _digest(call_sid) in self._spent:
+        if (waiting is not None and waiting.stream > stream) or self._used.has(call_sid, stream):
             return SPENT
-        nonce = self._maker + secrets.token_urlsafe(9)
+        if waiting is not None:
+            self._let_go(call_sid)
+        nonce = f"{self._maker}{secrets.token_urlsafe(9)}.{stream}"
         token = str(self._serializer.dumps([call_sid, account_sid, nonce]))
-        self._waiting[call_sid] = _Minted(token, nonce, now_s)
+        self._waiting[call_sid] = _Minted(stream, token, nonce, now_s)
+        self._used.expect(call_sid, stream)
         return token
+
+    def is_waiting(self, call_sid: str, stream: int) -> bool:
+        """Whether that stream's token was given out and may still be used."""
+        self._forget(self._clock())
+        waiting = self._waiting.get(call_sid)
+        return waiting is not None and waiting.stream == stream
+
+    def stream_of(self, token: str) -> int:
+        """The number of the stream that a token, redeemed before, was made for."""
+        _call_sid, _account_sid, nonce = self._serializer.loads(token)
+        number = str(nonce).rpartition(".")[2]
+        return int(number) if number.isdecimal() else 1  # made by an earlier version
 
     def redeem(self, token: str, call_sid: str, account_sid: str) -> str | None:
         """Use the token of a stream that says it is this call's. None when it is; else why not, in words that
@@ -228,7 +246,7 @@ class StreamTokens:
         _remember(self._redeemed, nonce)
         if (waiting := self._waiting.get(call_sid)) is not None and waiting.nonce == nonce:
             del self._waiting[call_sid]
-        _remember(self._spent, _digest(call_sid))
+        self._used.use(call_sid, self.stream_of(token))
         return None
 
     def _forget(self, now_s: float) -> None:
@@ -236,17 +254,17 @@ class StreamTokens:
         for call_sid in list(
             itertools.takewhile(lambda one: now_s - self._waiting[one].at_s > TOKEN_LIFE_S, self._waiting)
         ):
-            del self._waiting[call_sid]
-            _remember(self._spent, _digest(call_sid))
+            self._let_go(call_sid)
+
+    def _let_go(self, call_sid: str) -> None:
+        """A token that nobody may use any more."""
+        self._used.use(call_sid, self._waiting.pop(call_sid).stream)
 
 
-_Key = TypeVar("_Key")
-
-
-def _remember(known: dict[_Key, None], key: _Key) -> None:
+def _remember(known: dict[str, None], key: str) -> None:
     """The oldest goes where there would be too many."""
     known[key] = None
-    if len(known) > _CALLS_REMEMBERED:
+    if len(known) > _NONCES_REMEMBERED:
         del known[next(iter(known))]
 
 
@@ -257,10 +275,6 @@ def _bytes(text: str) -> bytes:
 
 def _same(one: str, other: str) -> bool:
     return hmac.compare_digest(_bytes(one), _bytes(other))
-
-
-def _digest(call_sid: str) -> bytes:
-    return hashlib.blake2b(_bytes(call_sid), digest_size=16).digest()
 
 
 class Lobby:

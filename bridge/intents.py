@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from .own_files import open_own, was_replaced
+
 logger = logging.getLogger(__name__)
 
 ENDED: Final = "ended"
@@ -35,8 +37,9 @@ MAX_WAITS: Final = 8
 KEPT_S: Final = 24 * 3600
 KEPT_CALLS: Final = 4_096
 
-# Twilio, "Call resource": the states in which nobody is on the line any more.
-_OVER: Final = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
+# Twilio, "Call resource": the states in which nobody is on the line any more, and the others.
+OVER_STATUSES: Final = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
+LIVE_STATUSES: Final = frozenset({"queued", "ringing", "in-progress"})
 # Twilio, "<Dial>": what DialCallStatus says of a conversation that took place.
 _TALKED: Final = frozenset({"completed", "answered"})
 
@@ -61,7 +64,8 @@ class Step(NamedTuple):
 
 class Situation(NamedTuple):
     """What else a call's next step depends on. `call_status` and `dial_status` are the carrier's `CallStatus`
-    and `DialCallStatus`, empty where it said none; `can_answer` is false when no model is to be had.
+    and `DialCallStatus`, empty where it said none; `can_answer` is false when no model is to be had;
+    `retried` says that this was asked before, and the stream that it was answered with is still to come.
     """
 
     targets: Container[str] = ()
@@ -70,6 +74,7 @@ class Situation(NamedTuple):
     can_answer: bool = True
     call_status: str = ""
     dial_status: str = ""
+    retried: bool = False
 
 
 def next_step(intent: str | None, now: Situation, *, resumes: int = 0, waits: int = 0) -> Step:
@@ -80,7 +85,7 @@ def next_step(intent: str | None, now: Situation, *, resumes: int = 0, waits: in
     target = intent.removeprefix(TRANSFER) if intent and sent_on else ""
     reachable = now.fallback is not None and now.fallback != target
     helpless = Step(Next.FALLBACK, now.fallback or "") if reachable else Step(Next.APOLOGISE)
-    if now.call_status in _OVER or intent == ENDED or now.dial_status in _TALKED:
+    if now.call_status in OVER_STATUSES or intent == ENDED or now.dial_status in _TALKED:
         return Step(Next.HANG_UP)
     if now.dial_status:  # busy, no answer, or a number that does not exist
         return helpless
@@ -88,7 +93,8 @@ def next_step(intent: str | None, now: Situation, *, resumes: int = 0, waits: in
         return Step(Next.DIAL, target) if target in now.targets else helpless
     if now.draining and waits < MAX_WAITS:
         return Step(Next.WAIT)
-    if now.draining or not now.can_answer or (intent is None and resumes >= MAX_RESUMES):
+    too_often = intent is None and resumes >= MAX_RESUMES and not now.retried
+    if now.draining or not now.can_answer or too_often:
         return helpless
     return Step(Next.RESUME)
 
@@ -97,6 +103,7 @@ def next_step(intent: str | None, now: Situation, *, resumes: int = 0, waits: in
 class _Known:
     at_s: float
     intent: str | None = None
+    streams: int = 0
     resumed_s: list[float] = field(default_factory=list)
     waits: int = 0
 
@@ -124,11 +131,13 @@ class Intents:
         self._touch(call_sid).intent = intent
         self._write(call_sid, {"intent": intent})
 
-    def began(self, call_sid: str) -> None:
-        """A stream of this call is admitted: what was intended for the one before no longer counts."""
+    def began(self, call_sid: str, stream: int = 1) -> None:
+        """The call's stream of that number is admitted: what was intended for the one before no longer
+        counts.
+        """
         known = self._touch(call_sid)
-        known.intent, known.waits = None, 0
-        self._write(call_sid, {"intent": None})
+        known.intent, known.waits, known.streams = None, 0, max(known.streams, stream)
+        self._write(call_sid, {"intent": None, "stream": known.streams})
 
     def peek(self, call_sid: str) -> str | None:
         """What was intended, None if nothing."""
@@ -138,9 +147,13 @@ class Intents:
 
     def has_begun(self, call_sid: str) -> bool:
         """Whether a stream of this call was admitted, by us or before us, and nobody has ended the call."""
-        intent = self.peek(call_sid)
+        return self.streams(call_sid) > 0 and self.peek(call_sid) in (None, HANDOVER)
+
+    def streams(self, call_sid: str) -> int:
+        """The number of the last stream of this call that was admitted, 0 if none is known."""
+        self._catch_up()
         known = self._calls.get(call_sid)
-        return known is not None and self._now() - known.at_s <= KEPT_S and intent in (None, HANDOVER)
+        return 0 if known is None or self._now() - known.at_s > KEPT_S else known.streams
 
     def resumes(self, call_sid: str) -> int:
         """How often this call was resumed in the last 120 s."""
@@ -151,14 +164,16 @@ class Intents:
 
     def decide(self, call_sid: str, now: Situation) -> Step:
         """`next_step` for this call, noted: a resume is counted, and so is a wait; a call sent to the
-        fallback is transferred there.
+        fallback is transferred there; one that is over stays so.
         """
         self._catch_up()
         known = self._calls.get(call_sid)
         waits = known.waits if known else 0
         step = next_step(self.peek(call_sid), now, resumes=self.resumes(call_sid), waits=waits)
         match step.then:
-            case Next.RESUME:
+            case Next.HANG_UP if now.call_status in OVER_STATUSES and self.peek(call_sid) != ENDED:
+                self.note(call_sid, ENDED)
+            case Next.RESUME if not now.retried:
                 known = self._touch(call_sid)
                 known.resumed_s = [*known.resumed_s[1 - MAX_RESUMES :], self._now()]
                 self._write(call_sid, {"resumed": True})
@@ -216,6 +231,9 @@ class Intents:
                     known.resumed_s = [*known.resumed_s[1 - MAX_RESUMES :], known.at_s]
             elif "intent" in line and isinstance(line["intent"], str | None):
                 known.intent = line["intent"]
+                # Earlier versions had no numbers, and wrote None when a stream began.
+                stream = line.get("stream", 1 if known.intent is None else 0)
+                known.streams = max(known.streams, stream if isinstance(stream, int) else 1)
 
     def _lines(self) -> list[dict[str, Any]]:
         lines: list[dict[str, Any]] = []
@@ -223,7 +241,8 @@ class Intents:
             lines += [
                 {"at_ms": round(at_s * 1000), "call": call_sid, "resumed": True} for at_s in known.resumed_s
             ]
-            lines.append({"at_ms": round(known.at_s * 1000), "call": call_sid, "intent": known.intent})
+            last = {"intent": known.intent, "stream": known.streams}
+            lines.append({"at_ms": round(known.at_s * 1000), "call": call_sid, **last})
         return lines
 
 
@@ -311,19 +330,11 @@ class _Journal:
             self._file = None
 
     def _open(self) -> None:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # A folder for temporary files is everybody's: no link of somebody else's is followed.
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
-        fresh = os.open(self._path, flags, 0o600)
+        fresh = open_own(self._path)
         self.close()
         self._file = fresh
         self._read_bytes = 0
-        status = os.fstat(fresh)
-        if hasattr(os, "getuid") and status.st_uid != os.getuid():
-            raise PermissionError(f"{self._path} belongs to somebody else")
-        if hasattr(os, "fchmod"):
-            os.fchmod(fresh, 0o600)
-        if status.st_size:
+        if os.fstat(fresh).st_size:
             os.lseek(fresh, -1, os.SEEK_END)
             self._torn = os.read(fresh, 1) != b"\n"
 
@@ -333,10 +344,7 @@ class _Journal:
             self._open()
 
     def _replaced(self) -> bool:
-        try:
-            return self._file is not None and not os.path.samestat(os.fstat(self._file), self._path.lstat())
-        except FileNotFoundError:
-            return True
+        return self._file is not None and was_replaced(self._file, self._path)
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:

@@ -17,13 +17,15 @@ from .core.stats import Stats
 
 GATES: Final = (
     "signature", "token", "start", "lobby", "duplicate", "full", "draining", "upstream", "form", "ended",
-    "loop lag", "descriptors", "money", "no model", "peer", "connection",
+    "loop lag", "descriptors", "money", "replay", "account", "unverified", "no model", "peer", "connection",
 )  # fmt: skip
 """Where something is turned away: a request or stream without a proof, too many at the door, a second stream
 of the same call, no room, no model, a request that cannot be read, a call that is over already, another
 machine or a page of another site, a connection that proved nothing.
 """
 OTHER: Final = "other"
+UNVERIFIED: Final = ("no_credentials", "not_allowed", "too_many", "faulty", "no_answer")
+"""Why the carrier could not be asked about a call."""
 DROPPED: Final = ("late", "refused", "cut")
 """Why a frame was thrown away: it waited too long for the model, broke its protocol, or belongs to an answer
 that the caller had interrupted.
@@ -65,11 +67,14 @@ class Metrics:
         self._cost = counter("cost_usd", "What the model cost, by the price table")
         self._lag = histogram("loop_lag", "How late the event loop ran a timer", _LAG_S)
         self._rejected = counter("rejects", "Turned away", "gate")
+        self._unverified = counter("calls_unverified", "Let in without the carrier's word", "why")
         # A series that begins at 0 shows its first event as an increase.
         for reason in Reason:
             self._ended.labels(reason.name.lower())
         for gate in (*GATES, OTHER):
             self._rejected.labels(gate)
+        for why in UNVERIFIED:
+            self._unverified.labels(why)
         for kind in Usage.__struct_fields__:
             self._tokens.labels(kind)
         for why in DROPPED:
@@ -117,6 +122,10 @@ class Metrics:
     def rejected(self, gate: str) -> None:
         """Something was turned away at one of `GATES`; a gate that is none of them counts as other."""
         self._rejected.labels(gate if gate in GATES else OTHER).inc()
+
+    def unverified(self, why: str) -> None:
+        """A call was let in of which the carrier could not be asked; `why` is one of `UNVERIFIED`."""
+        self._unverified.labels(why if why in UNVERIFIED else OTHER).inc()
 
     def loop_lag(self, seconds: float) -> None:
         """A timer of the loop ran that late."""

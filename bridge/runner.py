@@ -125,7 +125,7 @@ class Runner:
         self._armed_ms: int | None = None
         self._over = False
         self._loud = False
-        self._gate_s = self._born_s
+        self._gate_s = self._heard_s = self._born_s
         self._close_code = NORMAL
         self._parting: asyncio.Task[None] | None = None
 
@@ -133,6 +133,11 @@ class Runner:
     def since_gate_s(self) -> float:
         """How long ago what is being decided, or was last, came through the gate."""
         return self._time() - self._gate_s
+
+    @property
+    def carrier_silent_s(self) -> float:
+        """How long ago the carrier's last frame came, of any kind."""
+        return self._time() - max(self._heard_s, self._born_s + self._ear.last_ms / 1000)
 
     # --- the legs ----------------------------------------------------------------------------------------
 
@@ -156,6 +161,15 @@ class Runner:
             self._hear(frame)
         self._look_at_outbox()  # the newer stream has one of its own
         socket.start(self._hear, self._carrier_closed)
+
+    def part_with_carrier(self) -> None:
+        """Close the carrier's socket, which is dead, and let the call go on: a newer stream of it is on its
+        way. If none comes, the call ends as one without media.
+        """
+        if self._carrier_socket is not None:
+            self._carrier_socket.start(_not_heard, _not_heard)
+            self._carrier_socket.close()
+            self._carrier_open = False
 
     def _carrier_closed(self, code: int, reason: str) -> None:
         self._carrier_open = False
@@ -209,6 +223,7 @@ class Runner:
         except Exception as error:  # noqa: BLE001  as in _take
             self._broken(error)
             return
+        self._heard_s = self._gate_s
         self._take("carrier", lambda _frame: event, self._stream, frame)
 
     def _take(self, door: str, parse: _Parse | None, epoch: int, what: Any) -> None:  # noqa: C901  see below

@@ -38,7 +38,9 @@ from .strangers import Strangers
 from .twiml import Links, Voice
 from .upstreams import UPSTREAMS, Dial, Upstream
 from .upstreams.realtime import Auth
+from .used_calls import UsedCalls
 from .user_side import UserSide
+from .verification import Verification
 
 logger = logging.getLogger(__name__)
 
@@ -78,8 +80,13 @@ class Service:
         strangers = Strangers(refused=lambda: metrics.rejected("connection"))
         health = Health(money=_day_money(settings), model=model, strangers=strangers)
         reports = Reports(metrics, _on_end(users), quiet=lambda: health.breaker.is_open)
+        rest, asked = _rest(settings), settings.verify_calls == "always" or settings.rest_url is not None
         self.office = Office(
-            control=CallControl(Intents(settings.journal), _rest(settings), fallback=settings.fallback),
+            control=CallControl(Intents(settings.journal), rest, fallback=settings.fallback),
+            used=UsedCalls(settings.journal and settings.journal.parent / "used-calls"),
+            verification=Verification(
+                rest if asked and not settings.insecure else None, metrics, settings.verify_calls
+            ),
             conversations=Conversations(settings.journal and settings.journal.parent / "conversations"),
             health=health,
             metrics=metrics,
@@ -118,6 +125,7 @@ class Service:
             self.office.users.close()
         self.office.control.close()
         self.office.conversations.close()
+        self.office.used.close()
         if self.recordings is not None:
             self.recordings.close()
 

@@ -88,6 +88,7 @@ class Settings(BaseSettings):
     twilio_api_url: Annotated[str | None, _read(values.api_url)] = Field(
         None, validation_alias="BRIDGE_TWILIO_API_URL"
     )
+    verify_calls: Literal["auto", "always", "off"] = Field("auto", validation_alias="BRIDGE_VERIFY_CALLS")
     # Numbers are no secrets, but they have no business in a log either.
     transfers: Annotated[dict[str, str], NoDecode, _read(values.transfers, {})] = Field(
         {}, validation_alias="BRIDGE_TRANSFERS", repr=False

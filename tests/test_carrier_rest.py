@@ -18,7 +18,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from bridge import carrier_rest
-from bridge.carrier_rest import CarrierRest, Outcome
+from bridge.carrier_rest import CarrierRest, Outcome, Standing
 from bridge.settings import Settings
 
 ACCOUNT = "AC" + "0" * 32
@@ -67,7 +67,13 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
             user = base64.b64decode(self.headers["Authorization"].removeprefix("Basic ")).decode()
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             form = {name: values[0] for name, values in parse_qs(body).items()}
-            status, payload = api.answer(user, self.path, form)
+            self.give(*api.answer(user, self.path, form))
+
+        def do_GET(self) -> None:
+            user = base64.b64decode(self.headers["Authorization"].removeprefix("Basic ")).decode()
+            self.give(*api.answer(user, self.path, {}))
+
+        def give(self, status: int, payload: Any) -> None:
             raw = payload.encode() if isinstance(payload, str) else json.dumps(payload).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(raw)))
@@ -329,3 +335,95 @@ def test_neither_token_nor_number_gets_into_the_log(api: Api, caplog: pytest.Log
     assert "hunter2" not in caplog.text
     assert "5550001111" not in caplog.text
     assert not [record for record in caplog.records if "Twilio API" in record.getMessage()]
+
+
+# -- how a call is
+
+
+def standing(api: Api, account: str = ACCOUNT, **more: Any) -> Standing:
+    rest = CarrierRest(settings(api, **more))
+    try:
+        return asyncio.run(rest.standing(CALL, account))
+    finally:
+        rest.close()
+
+
+def call(status: Any, account: str = ACCOUNT) -> Answer:
+    return (200, {"sid": CALL, "account_sid": account, "status": status})
+
+
+@pytest.mark.parametrize(
+    ("script", "found", "asked"),
+    [
+        *(([call(status)], Standing.GOES_ON, 1) for status in ("queued", "ringing", "in-progress", "new")),
+        *(
+            ([call(status)], Standing.OVER, 1)
+            for status in ("completed", "busy", "failed", "no-answer", "canceled")
+        ),
+        ([call("ringing", "AC" + "9" * 32)], Standing.FOREIGN, 1),
+        ([GONE, GONE], Standing.FOREIGN, 2),
+        ([GONE, call("ringing")], Standing.GOES_ON, 2),
+        ([GONE, FAULT], Standing.FAULTY, 2),
+        ([FAULT], Standing.FAULTY, 1),
+        ([UNKNOWN_TOKEN], Standing.NOT_ALLOWED, 1),
+        ([(429, {"code": 20429, "status": 429})], Standing.TOO_MANY, 1),
+        ([call(None)], Standing.FAULTY, 1),
+        ([call(5)], Standing.FAULTY, 1),
+        ([(200, "no JSON")], Standing.FAULTY, 1),
+        ([(200, [])], Standing.FAULTY, 1),
+    ],
+)
+def test_how_a_call_is_by_the_carrier_s_word(
+    api: Api, script: list[Answer], found: Standing, asked: int
+) -> None:
+    api.script = list(script)
+    assert standing(api) is found
+    path = f"/2010-04-01/Accounts/{ACCOUNT}/Calls/{CALL}.json"
+    assert [one[1] for one in api.asked] == [path] * asked
+
+
+def test_while_tokens_rotate_the_other_one_asks_as_well(api: Api) -> None:
+    api.script = [UNKNOWN_TOKEN, call("ringing")]
+    assert standing(api, twilio_auth_token="old,new") is Standing.GOES_ON
+    assert [user for user, _, _ in api.asked] == [f"{ACCOUNT}:old", f"{ACCOUNT}:new"]
+
+
+def test_nobody_waits_longer_than_a_second_for_a_word(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carrier_rest, "ASK_S", 0.1)
+    api.delay_s = 0.5
+    began_s = time.monotonic()
+    rest = CarrierRest(settings(api))
+    assert asyncio.run(rest.standing(CALL, ACCOUNT)) is Standing.NO_ANSWER
+    assert time.monotonic() - began_s < 0.45
+    rest.close()
+
+
+def test_what_cannot_be_asked(api: Api) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        assert standing(Api(url)) is Standing.NO_ANSWER
+    rest = CarrierRest(settings(None))
+    assert asyncio.run(rest.standing(CALL, ACCOUNT)) is Standing.NO_CREDENTIALS
+    rest = CarrierRest(settings(api))
+    assert asyncio.run(rest.standing("../Calls", ACCOUNT)) is Standing.FOREIGN
+    assert api.asked == []
+
+
+def test_a_goodbye_does_not_wait_behind_questions(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The threads that ask are others than those that end calls."""
+    monkeypatch.setattr(carrier_rest, "_ASKING_THREADS", 1)
+    asked = threading.Event()
+
+    async def main() -> None:
+        rest = CarrierRest(settings(api))
+        monkeypatch.setattr(rest, "_fetch", lambda *_: asked.wait(5))
+        questions = [asyncio.create_task(rest.standing(CALL, ACCOUNT)) for _ in range(20)]
+        await asyncio.sleep(0)
+        assert await rest.hang_up(CALL) is Outcome.DONE
+        asked.set()
+        for question in questions:
+            question.cancel()
+        rest.close()
+
+    asyncio.run(main())

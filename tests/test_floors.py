@@ -93,6 +93,7 @@ FLOORS: dict[str, int] = {
     "logs": 5,
     "masks": 5,
     "metrics": 5,
+    "own_files": 5,
     "picture": 5,
     "phone_call": 5,
     "reports": 5,
@@ -104,7 +105,10 @@ FLOORS: dict[str, int] = {
     "sids": 5,
     "sounds": 5,
     "testing": 5,
+    "stream_names": 5,
     "twiml": 5,
+    "used_calls": 5,
+    "verification": 5,
     "web": 5,
     "webhooks": 5,
     # the public names, and `python -m bridge`

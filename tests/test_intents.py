@@ -7,10 +7,13 @@ import logging
 import os
 import stat
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from bridge.call_control import CallControl
+from bridge.core.messages import Ended, Reason
 from bridge.intents import ENDED, HANDOVER, KEPT_CALLS, Intents, Next, Situation, Step, next_step
 
 CALL = "CA" + "1" * 32
@@ -154,7 +157,62 @@ def test_intents_are_forgotten_after_a_day_and_the_oldest_when_there_are_many(cl
     assert intents.peek("CA10") == ENDED
 
 
+@pytest.mark.parametrize("intent", [None, HANDOVER])
+def test_after_a_final_status_no_stream_is_opened(intent: str | None, path: Path) -> None:
+    """Whoever asks again as if the call went on: what the carrier signed before is signed still."""
+    intents = Intents(path)
+    intents.began(CALL)
+    if intent is not None:
+        intents.note(CALL, intent)
+    assert intents.decide(CALL, PLAIN._replace(call_status="completed")) == Step(Next.HANG_UP)
+    for one in (intents, Intents(path)):
+        assert one.decide(CALL, PLAIN._replace(call_status="in-progress")) == Step(Next.HANG_UP)
+        assert not one.has_begun(CALL)
+
+
+@pytest.mark.parametrize(
+    ("intent", "then"),
+    [(None, ENDED), (HANDOVER, ENDED), ("transfer:billing", "transfer:billing"), (ENDED, ENDED)],
+)
+def test_after_a_stop_only_what_was_intended_is_answered(intent: str | None, then: str) -> None:
+    """`stop` says that the caller has left, or is elsewhere: there is nobody to be handed over."""
+    control = CallControl(Intents(None))
+    control.intents.began(CALL)
+    if intent is not None:
+        control.note(CALL, intent)
+    control.ended(CALL, Ended(Reason.CALLER_HUNG_UP))
+    assert control.intents.peek(CALL) == then
+    assert control.intents.decide(CALL, PLAIN).then in (Next.HANG_UP, Next.DIAL)
+
+
+def test_a_question_that_is_asked_again_is_no_second_resume() -> None:
+    intents = Intents(None)
+    assert intents.decide(CALL, PLAIN) == Step(Next.RESUME)
+    for _ in range(10):
+        assert intents.decide(CALL, PLAIN._replace(retried=True)) == Step(Next.RESUME)
+    assert intents.resumes(CALL) == 1
+
+
 # -- the journal
+
+
+def test_another_process_knows_how_many_streams_there_were(path: Path, clock: Clock) -> None:
+    before = Intents(path, clock)
+    assert before.streams(CALL) == 0
+    before.began(CALL)
+    before.began(CALL, 3)
+    before.began(CALL, 2)  # of another process, and later
+    before.note("CA2", ENDED)
+    for after in (Intents(path, clock), Intents(path, clock)):  # the second reads what the first rewrote
+        assert after.streams(CALL) == 3
+        assert after.has_begun(CALL)
+        assert after.streams("CA2") == 0
+
+
+def test_a_journal_without_numbers_says_that_there_was_a_stream(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text(json.dumps({"at_ms": int(time.time() * 1000), "call": CALL, "intent": None}) + "\n")
+    assert Intents(path).streams(CALL) == 1
 
 
 def test_another_process_knows_what_this_one_intended(path: Path, clock: Clock) -> None:

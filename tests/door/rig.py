@@ -99,13 +99,20 @@ class Door:
     def handset(self, speech: bytes = b"", **given: Any) -> Handset:
         given.setdefault("auth_token", self.token)
         given.setdefault("options", PhoneOptions())
-        return Handset(speech, account_sid=ACCOUNT, **given)
+        handset = Handset(speech, account_sid=ACCOUNT, **given)
+        self.knows(handset.call_sid)
+        return handset
+
+    def knows(self, call_sid: str, status: str = "in-progress") -> None:
+        """The carrier has such a call, and says this of it when it is asked."""
+        self.api.statuses[call_sid] = status
 
     def caller(
         self, speech: bytes = b"", *, targets: dict[str, str] | None = None, **given: Any
     ) -> PhoneCall:
         """Somebody who is about to call, and whom the carrier's API knows."""
         call = PhoneCall(self.handset(speech, **given), targets or {}, pace=0.01)
+        del self.api.statuses[call.handset.call_sid]  # what it is comes from the call itself
         return self.api.add(call)
 
     def dial(self, call: PhoneCall) -> PhoneCall:

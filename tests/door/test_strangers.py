@@ -512,6 +512,7 @@ def test_a_webhook_may_be_a_get_with_everything_in_its_query() -> None:
     async def main() -> None:
         async with door(Parrot()) as house, httpx2.AsyncClient(trust_env=False, verify=False) as client:
             url = f"{house.webhook}?{urllib.parse.urlencode(FORM)}"
+            house.knows(SID)
             answer = await client.get(url, headers=signed(url))
             assert answer.status_code == 200
             assert "<Stream" in answer.text
