@@ -32,7 +32,7 @@ from .metrics import Metrics
 from .prices import Prices
 from .recordings import Recordings
 from .reports import Reports
-from .settings import Settings
+from .settings import BACKLOG, Settings
 from .sockets import DialError, Socket, bound_kernel, dial
 from .strangers import Strangers
 from .twiml import Links, Voice
@@ -226,7 +226,7 @@ def _on_end(users: UserSide | None) -> Callable[[str, Mapping[str, Any]], None] 
     return None if users is None else users.summarise
 
 
-def listen(host: str, port: int, backlog: int = 2048) -> socket.socket:
+def listen(host: str, port: int, backlog: int = BACKLOG) -> socket.socket:
     """A listening socket whose accepted sockets can't be stalled: bounds are inherited. Port 0 takes a free
     one; so many connections may wait to be accepted. Raises `ConfigError` where nobody can listen.
     """
@@ -251,12 +251,14 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Starlette, sock: socket.socket) -> AsyncIterator[None]:
-    """Serve the application on a listening socket while the block runs."""
+async def serving(app: Starlette, sock: socket.socket, backlog: int = BACKLOG) -> AsyncIterator[None]:
+    """Serve the application on a listening socket while the block runs. So many connections may wait to be
+    accepted.
+    """
     config = uvicorn.Config(
         app, **UVICORN_PROTOCOLS, ws_max_size=WS_MAX_BYTES, ws_per_message_deflate=False, log_config=None,
         access_log=False, lifespan="off", timeout_graceful_shutdown=1, server_header=False,
-        timeout_keep_alive=95,  # where there is no httptools; else `http_protocol.IDLE_S`
+        backlog=backlog, timeout_keep_alive=95,  # where there is no httptools; else `http_protocol.IDLE_S`
         proxy_headers=False,  # what anybody may write in `X-Forwarded-For` is nobody's address
     )  # fmt: skip
     server = _Server(config)
@@ -285,7 +287,7 @@ async def serve(service: Service, sock: socket.socket, ready: Callable[[], None]
     # logs.
     loop.add_signal_handler(signal.SIGHUP, logger.info, "SIGHUP: there is nothing to read again")
     app = routes(service.settings, exchange, service.awake)
-    async with serving(app, sock):
+    async with serving(app, sock, service.settings.backlog):
         service.awake()
         ready()
         sign = await asked.get()

@@ -30,6 +30,8 @@ DEFAULT_INSTRUCTIONS: Final = (
     "You are a friendly assistant on a phone call. Speak plainly and keep each answer to a sentence or two."
 )
 TWILIO_API: Final = "https://api.twilio.com"
+BACKLOG: Final = 512
+"""Behind so many a connection waits for a fraction of a second, also while others are made at full speed."""
 DEFAULT_GREETING: Final = "Hello, how can I help you?"
 
 
@@ -72,7 +74,7 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65_535)] = Field(5050, validation_alias="PORT")
     host: str = Field("0.0.0.0", validation_alias="HOST")
     public_url: Annotated[str | None, _read(values.public_url)] = Field(None, validation_alias="PUBLIC_URL")
-    backlog: Positive = Field(2048, validation_alias="BRIDGE_BACKLOG")
+    backlog: Positive = Field(BACKLOG, validation_alias="BRIDGE_BACKLOG")
 
     # -- the carrier
     twilio_account_sid: Annotated[str | None, _read(values.account_sid)] = Field(

@@ -6,21 +6,25 @@ import asyncio
 import contextlib
 import signal
 import socket
+import sys
 from base64 import b64encode
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+import uvloop
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from bridge import service
+from bridge.app import create_app
 from bridge.core import messages as m
 from bridge.doubles.agents import Parrot, Scripted, Speech
 from bridge.doubles.carrier_frames import CarrierFrames
 from bridge.doubles.tones import marked, tone
 from bridge.handset import Handset
+from bridge.settings import load_settings
 from bridge.simulators import EmbeddedUpstream
 from bridge.streams import StreamSocket
 from tests.calls import (
@@ -151,7 +155,24 @@ def test_the_backlog_is_the_configured_one(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(socket, "create_server", note)
     service.listen("127.0.0.1", 0).close()
     service.listen("127.0.0.1", 0, 7).close()
-    assert asked == [2048, 7]
+    assert asked == [512, 7]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="where the kernel tells")
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_the_backlog_is_still_the_configured_one_while_it_is_served(
+    factory: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def main() -> None:
+        sock = service.listen("127.0.0.1", 0, 7)
+        made = service.Service(load_settings(demo=True, env_file=None, insecure=True, upstream="embedded"))
+        async with service.serving(create_app(made.settings, made.exchange), sock, 7):
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+            most = int.from_bytes(info[28:32], sys.byteorder)  # of a listening socket: how many may wait
+            assert most == 7
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main())
 
 
 # --- ends --------------------------------------------------------------------------------------------------
