@@ -59,7 +59,8 @@ class ModelCore:
 
     def mouth(self, audio: AudioFormat) -> Speaking:
         self.audio = audio
-        config = m.CallConfig(bytes_per_ms=audio.bytes_per_ms, marks=self.marks)
+        # Sound goes to the listeners as it comes: whoever plays it has it all.
+        config = m.CallConfig(bytes_per_ms=audio.bytes_per_ms, marks=self.marks, playout_lead_ms=0)
         speaking = Speaking(config, Stats(), self.actions)
         if self.playback is not None:
             self.playback.set_format(audio)

@@ -169,6 +169,23 @@ def test_op_17_or_marks_do() -> None:
     play(story())
 
 
+@pytest.mark.parametrize("playback", ["marks", "clock"])
+def test_a_long_answer_is_the_player_s_to_hold(playback: Any) -> None:
+    """It has all of the sound as it comes, so nothing of it waits here."""
+
+    async def story() -> None:
+        stage = Stage(playback=playback)
+        await stage.begin()
+        await stage.server(started(), *[delta(1_000) for _ in range(30)], audio_done())
+        assert len(stage.told(Audio)) == 30
+        assert len(stage.told(MarkWanted)) == (30 if playback == "marks" else 0)
+        stage.now_ms = 20_000
+        await stage.server(speech())
+        assert stage.told(AudioInterrupted)
+
+    play(story())
+
+
 def test_op_18_with_nothing_to_stop_nothing_is_said_and_else_the_player_is_told_first() -> None:
     async def story() -> None:
         stage = Stage()
