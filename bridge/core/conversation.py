@@ -229,7 +229,8 @@ class ResponseGate:
     paused: bool = False
     waiting: OrderedDict[str, CreateResponse] = field(default_factory=OrderedDict)
     """By tag, the next one first. What waits already is not wanted twice."""
-    muted: dict[str, None] = field(default_factory=dict)
+    muted: dict[str, bool] = field(default_factory=dict)
+    """Responses of which no more is to come; whether what there was of them is heard all the same."""
     cancelled: str | None = None
     asides: dict[str, None] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
@@ -307,9 +308,9 @@ class ResponseGate:
             self._put_back(self.asked)
         self.asked, self.stale = None, False
 
-    def mute(self, response_id: str) -> None:
-        """Nothing of this response may reach the caller any more."""
-        _remember(self.muted, response_id, None)
+    def mute(self, response_id: str, *, short: bool = False) -> None:
+        """Nothing of this response may reach the caller any more; or only what has come of it (`short`)."""
+        _remember(self.muted, response_id, short)
 
     def superseded(self) -> list[CreateResponse]:
         """The caller spoke: what was asked for and has not begun is out of date. Returns what is dropped

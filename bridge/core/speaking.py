@@ -88,7 +88,7 @@ class Speaking:
         for span, lost_bytes in losses:
             self._stats.bytes_out -= lost_bytes
             self._stats.late_bytes += lost_bytes
-            self.gate.mute(span.response_id)
+            self.gate.mute(span.response_id, short=True)
             if self.gate.active == span.response_id:
                 self._cancel(span.response_id)
             if span.received_bytes:
@@ -283,7 +283,7 @@ class Speaking:
             item = self.conversation.item(span.item_id)
             if item.cut:
                 continue
-            if loss.received_ms == 0:
+            if loss.received_ms == 0 and not span.short:
                 item.heard_ms = None  # there is no sound to speak of yet; what still comes will be unheard
                 continue
             if tell:
@@ -335,7 +335,8 @@ class Speaking:
         """
         aside = event.response_id in self.gate.asides
         self.gate.done(event)
-        if event.status == "cancelled" and not aside and event.response_id not in self.gate.muted:
+        interrupted = self.gate.muted.get(event.response_id) is False
+        if event.status == "cancelled" and not aside and not interrupted:
             self.gate.mute(event.response_id)
             if event.why == "turn_detected":
                 self.interrupt(now_ms, ours=False)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.core import messages as m
+from bridge.core import pacer
 
 from .world import World
 
@@ -27,6 +28,17 @@ def test_the_invariants_hold_whatever_happens(setting: int, script: bytes) -> No
     world.play(script)
     world.calm()
     world.at_rest()
+
+
+@settings(CALM, max_examples=150)
+@given(setting=SETTINGS, script=SCRIPTS)
+def test_they_hold_too_where_hardly_any_sound_may_wait(setting: int, script: bytes) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pacer, "GRANT_BYTES", 20_000)
+        world = World(setting, most_held_bytes=60_000)
+        world.play(script)
+        world.calm()
+        world.at_rest()
 
 
 @settings(CALM, max_examples=100)

@@ -373,6 +373,25 @@ def test_an_item_of_which_there_is_no_room_for_anything_is_deleted() -> None:
     assert line.heard_ms(2) == 0
 
 
+def test_an_item_of_which_less_than_a_millisecond_is_held_is_deleted_too() -> None:
+    line = SlowLine(most_held_bytes=GRANT_BYTES)
+    line.feed(m.Play("tune", speech(1_000)), m.ResponseStarted("r1"))
+    line.delta("A", 1, 1)
+    line.delta("A", 1, 400_000)
+    line.feed(m.ResponseDone("r1", "cancelled", "client_cancelled"))
+    assert truth(line.feed(m.SpeechStarted())) == [m.ClearPlayout(), m.DeleteItem("A")]
+
+
+def test_a_server_that_only_says_by_its_cancel_that_the_caller_spoke_is_understood_there_too() -> None:
+    line = SlowLine(most_held_bytes=2 * GRANT_BYTES)
+    line.says(100, done=False)
+    assert line.of(m.CancelResponse)
+    line.until(3_000)
+    done = m.ResponseDone("r1", "cancelled", "turn_detected")
+    assert truth(line.feed(done)) == [m.ClearPlayout(), m.TruncateItem("A", 0, 3_000)]
+    assert truth(line.feed(m.SpeechStarted())) == []
+
+
 def test_a_barge_in_before_that_end_is_the_usual_one() -> None:
     line = SlowLine(most_held_bytes=4 * GRANT_BYTES)
     line.says(300)

@@ -12,6 +12,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from bridge.core import messages as m
+from bridge.core import pacer
 from bridge.core.call import Call
 
 from .carrier import PER_MS, Carrier
@@ -123,7 +124,7 @@ class Server:
 class World:
     """One call in it. `play(script)` lets things happen, `calm()` lets all of them end."""
 
-    def __init__(self, setting: int) -> None:
+    def __init__(self, setting: int, most_held_bytes: int = 1 << 40) -> None:
         delay_ms, back_ms = DELAYS_MS[setting % 5], DELAYS_MS[setting // 5 % 5]
         self.server = Server(interrupts=bool(setting & 1), names_creates=bool(setting & 2))
         self.carrier = Carrier(lambda: delay_ms, lambda: back_ms)
@@ -132,6 +133,8 @@ class World:
         )
         self.call = Call(config)
         self.now_ms = 0
+        self.full = False
+        self.most_held_bytes, self.granted_bytes = most_held_bytes, pacer.GRANT_BYTES
         self.asked_for: list[str] = []
         self.told: Counter[str] = Counter()
         self.truths: list[m.Action] = []
@@ -184,6 +187,9 @@ class World:
                 self.caller_speaks(how)
             case 13:
                 self.wish(how)
+            case 14 if how & 64:
+                self.full = not self.full
+                self.feed(m.OutboxFull(self.full))
             case 14:
                 self.odd_mark(how)
             case _:
@@ -247,6 +253,8 @@ class World:
 
     def calm(self) -> None:
         """Everybody finishes what was begun."""
+        self.full = False
+        self.feed(m.OutboxFull(False))
         for _ in range(50):
             self.server.obey()
             self.server.end()
@@ -285,6 +293,9 @@ class World:
             self.open_responses.discard(event.response_id)
         actions = self.call.receive(event, self.now_ms)
         for action in actions:
+            if isinstance(action, m.HoldSound) and not self._grant(action.size_bytes):
+                actions += self.call.receive(m.HoldRefused(self.granted_bytes), self.now_ms)
+        for action in actions:
             self._check(action)
         settled = (action for action in actions if isinstance(action, m.TruncateItem | m.DeleteItem))
         self._settle([action for action in settled if action.item_id in self.server.items])
@@ -292,6 +303,12 @@ class World:
         if again:  # I7: a second start of speech finds nothing left to cut
             assert truth(self.call.receive(event, self.now_ms)) == []
         return actions
+
+    def _grant(self, size_bytes: int) -> bool:
+        if size_bytes > max(self.most_held_bytes, self.granted_bytes):
+            return False
+        self.granted_bytes = size_bytes
+        return True
 
     def _know(self, event: m.Event) -> None:
         """What a bystander learns from an event on its way to us."""
@@ -336,6 +353,7 @@ class World:
             return
         match action:
             case m.PlayAudio(audio, size_bytes):
+                assert not self.full
                 # A long delta comes in pieces, and only the first has the name.
                 item_id = audio.partition(" ")[0] if " " in audio else "ours" if audio else self.playing
                 self.playing = item_id
