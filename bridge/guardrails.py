@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Final
 
 from .errors import ConfigError
 
@@ -40,20 +41,33 @@ class Guardrail:
         )
 
 
+MOST_CHARACTERS: Final = 32_768
+"""Of a response that a check is given: its last ones. So no check costs more the longer the model speaks."""
+
+
 class Watched:
     """One response under one guardrail: says when the next check is due."""
 
-    __slots__ = ("_checked", "guardrail", "text", "tripped")
+    __slots__ = ("_fresh", "_words", "guardrail", "tripped")
 
     def __init__(self, guardrail: Guardrail) -> None:
         self.guardrail = guardrail
-        self.text = ""
         self.tripped = False
-        self._checked = 0
+        self._words: list[str] = []
+        self._fresh = 0
+
+    @property
+    def text(self) -> str:
+        """The words so far."""
+        self._words = ["".join(self._words)[-MOST_CHARACTERS:]]
+        return self._words[0]
 
     def said(self, words: str) -> bool:
         """More words came. Whether a check is due now."""
-        self.text += words
+        if self.tripped:
+            return False
+        self._words.append(words)
+        self._fresh += len(words)
         return self._due(self.guardrail.every_characters)
 
     def ended(self) -> bool:
@@ -61,7 +75,7 @@ class Watched:
         return self._due(1)
 
     def _due(self, fresh: int) -> bool:
-        if self.tripped or len(self.text) - self._checked < fresh:
+        if self.tripped or self._fresh < fresh:
             return False
-        self._checked = len(self.text)
+        self._fresh = 0
         return True

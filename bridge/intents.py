@@ -283,7 +283,7 @@ class _Journal:
         """Whole lines from where the last reading came to; one that is being written is left for the next."""
         if self._file is None:
             return []
-        raw = b""
+        raw = bytearray()
         while piece := os.pread(self._file, 1 << 20, self._read_bytes + len(raw)):
             raw += piece
         *whole, _torn = raw.split(b"\n")

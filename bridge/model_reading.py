@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .core import messages as m
+from .core.conversation import MOST_CHARACTERS
 from .core.faults import Verdict, verdict
 from .errors import ConfigError, UpstreamError
 from .model_config import audio_format
@@ -18,6 +19,9 @@ from .upstreams.configuration import in_force, part, turn_detection_does
 
 if TYPE_CHECKING:
     from .model_core import ModelCore
+
+MOST_TRACES = 256
+"""Responses whose end has not come."""
 
 
 def receive(core: ModelCore, frame: str, now_ms: int) -> None:
@@ -87,10 +91,12 @@ def _told(core: ModelCore, message: m.UpstreamEvent, now_ms: int) -> None:
             speaking.conversation.item(message.item_id).gone = True
         case m.ResponseStarted():
             core.traces[message.response_id] = core.asked_ms.pop(message.tag, None), now_ms, None
+            if len(core.traces) > MOST_TRACES:
+                del core.traces[next(iter(core.traces))]
             speaking.response_started(message)
         case m.CallerTranscribed():
             item = speaking.conversation.item(message.item_id)
-            item.role, item.text = "user", message.text
+            item.role, item.text = "user", message.text[:MOST_CHARACTERS]
             core.retrieve(message.item_id)
 
 

@@ -32,6 +32,12 @@ GRACE_S: Final = 5.0
 CHECK_MS: Final = 5_000
 """How long a guardrail's check may take before it counts as passed."""
 ON_END_MS: Final = 10_000
+MOST_WATCHED: Final = 64
+"""Responses under guardrails whose end has not come."""
+MOST_APPROVALS: Final = 32
+"""Approvals that a human is asked for at once, in one call; what is asked beyond is not approved."""
+MOST_ASKED: Final = 8
+"""Responses about what MCP servers found that are asked for and not over."""
 MCP_APPROVAL: Final = "mcp_approval_request"
 MCP_OVER: Final = frozenset({"response.mcp_call.completed", "response.mcp_call.failed"})
 
@@ -71,7 +77,9 @@ class UserCall:
         self.session = Session(call_sid, agent, fields, self, bill=bill, transfers=casting.transfers)
         self._tools = ToolRunner(loop, self.session)
         self._called: set[str] = set()
+        self._approvals = 0
         self._mcp_calls = 0
+        self._mcp_asked: set[str] = set()
         self._watched: dict[str, list[Watched]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._handler: asyncio.Task[None] | None = None
@@ -116,8 +124,9 @@ class UserCall:
             case m.VendorNote(kind=kind) if kind in MCP_OVER:
                 # Realtime guide, "MCP": the result stands in the conversation, but nobody speaks about it
                 # until a response is asked for.
-                self._mcp_calls += 1
-                self.post(m.Respond(f"mcp:{self._mcp_calls}"))
+                self._mcp_over()
+            case m.Heard():
+                self._mcp_asked.discard(event.say_id)
             case m.Ended():
                 self._watched.clear()
         self.session.take(event)
@@ -176,6 +185,13 @@ class UserCall:
         outcome = await self._tools.for_model(tools, approve, event.name, event.arguments)
         self.post(m.ToolFinished(event.call_id, outcome.output, outcome.respond))
 
+    def _mcp_over(self) -> None:
+        """A response that was asked for and is not over yet will do for many."""
+        if len(self._mcp_asked) < MOST_ASKED:
+            self._mcp_calls += 1
+            self._mcp_asked.add(f"mcp:{self._mcp_calls}")
+            self.post(m.Respond(f"mcp:{self._mcp_calls}"))
+
     async def _approve_mcp(self, event: m.VendorNote) -> None:
         """An MCP server's tool waits for a human. API reference: the answer is an item of its own kind."""
         try:
@@ -186,7 +202,13 @@ class UserCall:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             logger.warning("an MCP approval was asked for in a form that we do not know")
             return
-        approve = await self._tools.approved(self.session.agent.approve, approval)
+        approve = False
+        if self._approvals < MOST_APPROVALS:
+            self._approvals += 1
+            try:
+                approve = await self._tools.approved(self.session.agent.approve, approval)
+            finally:
+                self._approvals -= 1
         item = {"type": "mcp_approval_response", "approval_request_id": request_id, "approve": approve}
         self.post(m.PassOn(json.dumps({"type": "conversation.item.create", "item": item})))
 
@@ -198,6 +220,8 @@ class UserCall:
             return
         if event.response_id not in self._watched:
             self._watched[event.response_id] = [Watched(one) for one in guardrails]
+            if len(self._watched) > MOST_WATCHED:
+                del self._watched[next(iter(self._watched))]
         for watched in self._watched[event.response_id]:
             if watched.said(event.text):
                 self._start(self._check(watched, watched.text, event.response_id), "guardrail")

@@ -10,6 +10,7 @@ import asyncio
 import datetime as dt
 import functools
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol, get_args
 
@@ -32,6 +33,9 @@ logger = logging.getLogger("bridge.user")
 SESSION_EVENTS: Final = get_args(m.SessionEvent)
 MOST_PREPARED: Final = 1_000
 """Calls whose agent was resolved and whose stream has not come; the oldest are forgotten."""
+MOST_WAITING: Final = 10_000
+"""Events of one call that may wait for a user loop that is blocked; beyond, only what somebody waits for."""
+WAITED_FOR: Final = (m.CallBegan, m.ToolWanted, m.Heard, m.TakenBack, m.Ended)
 RESOLVE_GRACE_S: Final = 0.25
 """A user loop that is blocked can't even say that a resolver is late; the audio loop waits no longer."""
 
@@ -56,11 +60,14 @@ class Attachment:
         self._audio_loop = asyncio.get_running_loop()
         self._runner = runner
         self._call: UserCall | None = None
+        self._waiting: deque[m.SessionEvent] = deque()
         self._loop.post(self._make, side, call_sid, agent, dict(fields))
 
     def tell(self, event: m.SessionEvent) -> None:
         """The core has said this. Returns at once."""
-        self._loop.post(self._take, event)
+        if len(self._waiting) < MOST_WAITING or isinstance(event, WAITED_FOR):
+            self._waiting.append(event)
+            self._loop.post(self._take)
 
     def summarise(self, summary: Mapping[str, Any]) -> None:
         """The call is summed up, for `on_end`. Returns at once."""
@@ -74,7 +81,8 @@ class Attachment:
         bill = Bill(casting.prices, config.model, config.transcription, dt.datetime.now(dt.UTC).date())
         self._call = UserCall(call_sid, agent, fields, self, casting=casting, loop=self._loop, bill=bill)
 
-    def _take(self, event: m.SessionEvent) -> None:
+    def _take(self) -> None:
+        event = self._waiting.popleft()
         if self._call is not None:
             self._call.take(event)
 

@@ -453,6 +453,13 @@ def test_a_check_is_due_after_so_many_characters_and_at_the_end() -> None:
     assert not watched.said("x" * 100)
 
 
+def test_a_check_gets_the_last_words_of_a_response_without_end() -> None:
+    watched = Watched(Guardrail("any", lambda _text: None))
+    for _ in range(100_000):
+        watched.said("x")
+    assert len(watched.text) == 32_768
+
+
 @pytest.mark.parametrize("sync", [True, False])
 def test_a_guardrail_that_trips_stops_the_answer_once_and_asks_for_another(sync: bool) -> None:
     checked: list[str] = []
@@ -657,6 +664,58 @@ def test_the_model_speaks_about_what_an_mcp_server_found() -> None:
         return door.wishes
 
     assert run(call()) == [m.Respond("mcp:1"), m.Respond("mcp:2")]
+
+
+def test_a_user_loop_that_is_blocked_is_kept_what_somebody_waits_for_and_not_much_else() -> None:
+    async def call() -> tuple[int, list[m.Message]]:
+        door = await Door(Agent()).begin()
+        attachment = door.side._attached[CALL]
+        for number in range(20_000):  # in one go: the loop has no time to take them
+            door.tell(m.CallerSpoke(True, f"item_{number}"))
+        waiting = len(attachment._waiting)
+        door.tell(m.VendorNote("response.mcp_call.completed", "{}"), m.ToolWanted("call_1", "look_up", "{}"))
+        await settled()
+        await asyncio.sleep(0.1)
+        return waiting, door.wishes
+
+    waiting, wishes = run(call())
+    assert waiting == 10_000
+    [finished] = wishes
+    assert isinstance(finished, m.ToolFinished)
+
+
+def test_what_mcp_servers_find_without_end_asks_for_a_few_responses() -> None:
+    async def call() -> list[m.Message]:
+        door = await Door(Agent()).begin()
+        for number in range(1_000):
+            door.tell(m.VendorNote("response.mcp_call.completed", f'{{"item_id":"i{number}"}}'))
+        door.tell(m.Heard("mcp:1", 0, cut=False), m.VendorNote("response.mcp_call.completed", "{}"))
+        await settled()
+        return door.wishes
+
+    assert run(call()) == [m.Respond(f"mcp:{number}") for number in range(1, 10)]
+
+
+def test_approvals_without_end_are_asked_of_few_humans() -> None:
+    asked = 0
+
+    async def approve(_session: Session, _approval: Any) -> bool:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(1_000)
+        return True
+
+    async def call() -> list[m.Message]:
+        door = await Door(Agent(approve=approve)).begin()
+        for number in range(100):
+            item = {"id": f"mcpr_{number}", "server_label": "shop", "name": "buy", "arguments": "{}"}
+            door.tell(m.VendorNote("mcp_approval_request", json.dumps(item)))
+        await settled()
+        return door.wishes
+
+    answers = run(call())
+    assert (asked, len(answers)) == (32, 68)
+    assert all('"approve": false' in answer.body for answer in answers if isinstance(answer, m.PassOn))
 
 
 # --- the end ------------------------------------------------------------------------------------------------

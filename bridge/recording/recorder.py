@@ -10,7 +10,7 @@ import msgspec
 from bridge.carriers import CARRIERS
 from bridge.codecs import is_clean, size_bytes
 from bridge.core import messages as m
-from bridge.errors import CarrierError, ConfigError
+from bridge.errors import ConfigError, why_refused
 
 from .header import Header, header_line
 from .json_text import one_line
@@ -158,9 +158,9 @@ class Recorder:
             shown = self._carrier.redact(frame)
             try:
                 self._carrier.parse(frame)
-            except CarrierError as error:
+            except Exception as error:  # noqa: BLE001  as the gate does
                 if shown != frame:
-                    self.happened(now_ms, m.FrameRefused(door, str(error)))
+                    self.happened(now_ms, m.FrameRefused(door, why_refused(error)))
                     return
             frame = shown
         fields = _fields(door, frame, epoch, self._least)

@@ -35,6 +35,14 @@ def test_while_one_is_asked_for_the_next_one_waits(live_call: Any) -> None:
     assert asks(call.speaks(0, m.Respond("say-1"), m.Respond("say-2"))) == ["say-1"]
 
 
+def test_what_waits_already_is_not_wanted_twice(live_call: Any) -> None:
+    """A model that ends the caller's turn again and again, and answers none of them itself."""
+    call = live_call()
+    call.speaks(0, m.SessionUpdated(responds=False), m.ResponseStarted("r1"))
+    call.speaks(10, *[m.SpeechStopped("u1")] * 100)
+    assert len(call.gate.waiting) == 1
+
+
 def test_instructions_given_along_do_not_lose_those_of_the_session(live_call: Any) -> None:
     """Those of a response replace the session's for it."""
     call = live_call(session=m.SessionConfig(instructions="Be brief."))
