@@ -104,6 +104,8 @@ class FrontDoor:
             gate = await self._rung(call_sid, form)
             refused = None if gate is None else self._not_vouched_for(gate, call_sid)
         if refused is not None:
+            if proven:
+                self.used.expect(call_sid)  # a retry may still be let in; a replay a month later may not
             return _answer(refused)
         token = self.tokens.mint(call_sid, account_sid)
         if not proven and token != SPENT:
@@ -136,6 +138,7 @@ class FrontDoor:
             self.exchange.let_go(call_sid)
         if gate == "ended":
             self.intents.note(call_sid, ENDED)
+            self.used.use(call_sid)
         return gate
 
     def _not_vouched_for(self, gate: str, call_sid: str) -> str:
@@ -261,7 +264,8 @@ class FrontDoor:
         call_sid, event = form.get("CallSid", ""), form.get("StreamEvent", "")
         if event == "stream-error":
             error = form.get("StreamError", "")
-            logger.warning("the carrier reports a stream error: %s", error, extra={"call_sid": call_sid})
+            what = "the carrier reports a stream error: %s"
+            self._seldom.log((event, call_sid), logging.WARNING, what, error, call_sid=call_sid)
             self.exchange.tell(call_sid, m.Noted("stream-error", error))
         return Response(status_code=204)
 

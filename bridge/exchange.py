@@ -43,6 +43,7 @@ SILENT_S: Final = 1.0
 MOST_WAITED_S: Final = 2.0
 """For frames that were on their way when the carrier said that their stream is over."""
 _LOOK_S: Final = 0.05
+MOST_TOLD: Final = 16
 MAX_WAITING: Final = 50
 """Calls that may wait, dialled, for a carrier that has not opened its stream yet."""
 
@@ -95,6 +96,7 @@ class _Entry:
     dirty: bool = False
     resumed: bool = False
     settling: asyncio.Task[bool] | None = None
+    told: set[m.Noted] = field(default_factory=set)
     forgotten: bool = False
     """It rang here and was had elsewhere: what becomes of it here says nothing about the call."""
 
@@ -229,9 +231,10 @@ class Exchange:
         return entry.runner if entry else None
 
     def tell(self, call_sid: str, event: m.Noted) -> None:
-        """Something about a call that came another way than by its legs."""
+        """Something about a call that came another way than by its legs. The same again means nothing."""
         entry = self._living(call_sid)
-        if entry is not None:
+        if entry is not None and event not in entry.told and len(entry.told) < MOST_TOLD:
+            entry.told.add(event)
             self._did(entry, event, entry.runner.now_ms())
 
     # --- calls end ---------------------------------------------------------------------------------------

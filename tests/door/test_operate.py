@@ -156,7 +156,7 @@ def test_a_model_that_refuses_us_is_not_asked_again(
 
             async def refuse(url: str, _headers: object) -> Any:
                 asked.append(url)
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.3)  # both callers have rung by then
                 raise DialError("invalid_api_key", "Incorrect API key provided", 401)
 
             with pytest.MonkeyPatch.context() as patch:
@@ -294,14 +294,16 @@ def test_a_stream_error_is_an_event_of_the_call(lines: Any) -> None:
                 "StreamError": "31920 handshake",
                 "StreamSid": stream_sid,
             }
-            await call.handset.post(f"{house.base}/stream-status", fields)
+            for _ in range(3):  # whoever replays it says nothing new
+                await call.handset.post(f"{house.base}/stream-status", fields)
             sid = call.handset.call_sid
-            assert m.Noted("stream-error", "31920 handshake") in house.log.did[sid]
+            assert house.log.did[sid].count(m.Noted("stream-error", "31920 handshake")) == 1
             await call.handset.post(
                 f"{house.base}/stream-status", {**fields, "StreamEvent": "stream-started"}
             )
             said = [line for line in lines() if "31920" in line["message"]]
             assert {line["call_sid"] for line in said} == {sid}
+            assert len(said) <= 3
 
     run(main())
 

@@ -436,6 +436,26 @@ def test_one_webhook_replayed_gives_no_second_session() -> None:
     run(main())
 
 
+def test_a_webhook_that_was_refused_is_not_let_in_when_it_is_replayed_later() -> None:
+    """All lines were taken, and the caller was told so. A minute is left for the carrier's own retry."""
+
+    async def main() -> None:
+        async with door(Parrot(), max_calls=1, verify_calls="off") as house:
+            call = house.dial(house.caller())
+            await until(call.streaming.is_set)
+            assert kinds(await house.placed_call(call_sid=SID)) == [Kind.ASKED, Kind.SAID, Kind.HUNG_UP]
+            call.hang_up()
+            await until(lambda: len(house.service.exchange) == 0)
+            used = house.service.office.used
+            assert not used.has(SID)
+            used._now = lambda: time.time() + 61
+            assert used.has(SID)
+            assert await webhook_token(house) == "spent"
+            assert len(house.upstream.sessions) == 1
+
+    run(main())
+
+
 LETTERED = f"CA{15:032x}"
 
 
