@@ -38,10 +38,12 @@ _UNFINISHED_RUN: Final = re.compile(r"[A-Za-z0-9+/_.\\-]+={0,2}$")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 # E.164, the form of Twilio's numbers: a plus sign and at most fifteen digits.
 _PHONE_NUMBER: Final = re.compile(r"(?:\+|%2B)[0-9]{6,15}")
+# A key that a caller pressed; it may be one of a secret.
+_KEY: Final = re.compile(r'"digit"\s*:\s*(?:"[^"]*"?|[^\s,}"]+)')
 
 
 def elide(frame: str | bytes) -> str:
-    """What of a frame may be shown: its beginning, without sound, tokens and phone numbers.
+    """What of a frame may be shown: its beginning, without sound, tokens, phone numbers and keys.
 
     Sound reads as ``<160 bytes>``, any other long run as ``<64 characters>``, a number as ``+…``. At most 200
     characters are kept, and then the frame's size is added. A frame that is not text reads as its size alone.
@@ -53,7 +55,7 @@ def elide(frame: str | bytes) -> str:
     cut = len(frame) > _READ
     if cut:  # nobody knows how long its last run is
         text = _UNFINISHED_RUN.sub("", text)
-    text = _PHONE_NUMBER.sub("+…", _LONG_RUN.sub(_run_length, text))
+    text = _KEY.sub('"digit":"•"', _PHONE_NUMBER.sub("+…", _LONG_RUN.sub(_run_length, text)))
     if not cut and len(text) <= _SHOWN:
         return text
     return f"{text[:_SHOWN]}… ({len(frame)} {'characters' if isinstance(frame, str) else 'bytes'})"

@@ -105,8 +105,8 @@ class _Job(NamedTuple):
 class _CallRecorder(Recorder):
     """A recorder whose end closes its file."""
 
-    def __init__(self, file: _File, header: Header, *, sound: bool) -> None:
-        super().__init__(file, header, sound)
+    def __init__(self, file: _File, header: Header, *, sound: bool, keys: bool) -> None:
+        super().__init__(file, header, sound, keys=keys)
         self._file = file
 
     def close(self) -> None:
@@ -152,12 +152,20 @@ class _Writing:
 class Recordings:
     """The folder of recordings of this process: `recorder` makes one for each call.
 
-    Raises ConfigError when the folder cannot be made. `days` is how long files are kept. `close` at the end
-    of the process; its calls should have ended by then.
+    Raises ConfigError when the folder cannot be made. `sound`, and the `keys` that a handler reads, are
+    written down only where they are set; `days` is how long files are kept. `close` at the end of the
+    process; its calls should have ended by then.
     """
 
     def __init__(
-        self, folder: Path, *, carrier: str, upstream: str, sound: bool = False, days: int | None = None
+        self,
+        folder: Path,
+        *,
+        carrier: str,
+        upstream: str,
+        sound: bool = False,
+        keys: bool = False,
+        days: int | None = None,
     ) -> None:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -167,6 +175,7 @@ class Recordings:
         self._carrier = carrier
         self._upstream = upstream
         self._sound = sound
+        self._keys = keys
         self._days = days
         self._files: set[_File] = set()
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -196,7 +205,7 @@ class Recordings:
             at=now.isoformat(timespec="milliseconds"),
             versions=_versions(),
         )
-        return _CallRecorder(file, header, sound=self._sound)
+        return _CallRecorder(file, header, sound=self._sound, keys=self._keys)
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Write what there is, and end the thread; at most that long. Recordings of calls that still live end

@@ -213,6 +213,7 @@ def _recordings(settings: Settings) -> Recordings | None:
         carrier="twilio",
         upstream=settings.upstream,
         sound=settings.record_audio,
+        keys=settings.record_keys,
         days=settings.recording_days,
     )
 

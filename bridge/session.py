@@ -96,6 +96,7 @@ class Session:
         self._said: dict[str, asyncio.Future[Said]] = {}
         self._outbox: deque[Outgoing] = deque(maxlen=_OUTBOX)
         self._leaving: list[asyncio.Future[bool]] = []
+        self._reading: list[bool | None] = []
         self._ended: m.Ended | None = None
         self._count = 0
         self._turns = TurnAudio() if agent.turn_audio else None
@@ -152,22 +153,48 @@ class Session:
         """
         return Input(self, self._input)
 
-    async def digits(self, max: int = 1, timeout_ms: int = 5_000, end: str = "#") -> str:  # noqa: A002
+    async def digits(
+        self,
+        max: int = 1,  # noqa: A002
+        timeout_ms: int = 5_000,
+        end: str = "#",
+        *,
+        secret: bool | None = None,
+    ) -> str:
         """Up to `max` keys, those pressed before this was called and not taken by anybody else among them.
 
         Returns when there are `max`, when a key of `end` was pressed (it is not in the result; "" for none),
         or when `timeout_ms` have passed without a key since this was called or since the last one: then what
-        there is, perhaps "". Meanwhile turns and silences wait for `input`. Raises CallEnded.
+        there is, perhaps "". Meanwhile turns and silences wait for `input`, and the model is told of no key.
+        Raises CallEnded.
+
+        Recordings, logs and metrics hold no key that user code reads, only that there was one (`•`). With
+        `secret=True` the model moreover gets silence instead of the caller's sound until this returns, and
+        that sound is neither recorded nor given to `audio()`: they may say what they press. `secret=False`
+        leaves the keys that come meanwhile in the recording, as BRIDGE_RECORD_KEYS does for all.
         """
         if max < 1 or timeout_ms < 0:
             raise ValueError("digits() waits for one key or more, and not for a negative time")
         pressed = ""
-        while len(pressed) < max:
-            key = await self._key(timeout_ms)
-            if key is None or key in end:
-                break
-            pressed += key
+        self._reading.append(secret)
+        self._tell_reading()
+        try:
+            while len(pressed) < max:
+                key = await self._key(timeout_ms)
+                if key is None or key in end:
+                    break
+                pressed += key
+        finally:
+            self._reading.remove(secret)
+            self._tell_reading()
         return pressed
+
+    def _tell_reading(self) -> None:
+        """Who waits for keys now: the strictest wish of several counts."""
+        if self._ended is None:
+            on, wishes = bool(self._reading), self._reading
+            clear = on and all(wish is False for wish in wishes)
+            self._bridge.post(m.ReadKeys(on, secret=any(wishes), clear=clear))
 
     async def _key(self, timeout_ms: int) -> str | None:
         try:

@@ -141,6 +141,7 @@ class Settings(BaseSettings):
         None, validation_alias="BRIDGE_RECORDINGS"
     )
     record_audio: bool = Field(False, validation_alias="BRIDGE_RECORD_AUDIO")
+    record_keys: bool = Field(False, validation_alias="BRIDGE_RECORD_KEYS")
     recording_days: Positive = Field(30, validation_alias="BRIDGE_RECORDING_DAYS")
     phrases: Annotated[Path | None, _read(values.folder)] = Field(None, validation_alias="BRIDGE_PHRASES")
     disclosure: bool = Field(True, validation_alias="BRIDGE_DISCLOSURE")

@@ -61,6 +61,7 @@ class Attachment:
         self._runner = runner
         self._call: UserCall | None = None
         self._waiting: deque[m.SessionEvent] = deque()
+        self._secret = False
         self._loop.post(self._make, side, call_sid, agent, dict(fields))
 
     def tell(self, event: m.SessionEvent) -> None:
@@ -96,7 +97,7 @@ class Attachment:
 
     def post(self, command: m.SessionCommand) -> None:
         """A wish of user code, to the core. Returns at once; nothing happens once the audio loop is gone."""
-        _cross(self._audio_loop, self._runner.feed, command)
+        _cross(self._audio_loop, self._feed, command)
 
     def tap(self) -> None:
         """User code wants the caller's sound from now on."""
@@ -104,10 +105,17 @@ class Attachment:
 
     # --- on the audio loop -------------------------------------------------------------------------------
 
+    def _feed(self, command: m.SessionCommand) -> None:
+        if isinstance(command, m.ReadKeys):
+            self._secret = command.on and command.secret
+        self._runner.feed(command)
+
     def _set_tap(self) -> None:
         self._runner.tap = self._frame
 
     def _frame(self, event: m.CallerAudio) -> None:
+        if self._secret:
+            return
         self._loop.post(self._hear, event.audio)
 
 

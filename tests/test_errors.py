@@ -204,3 +204,16 @@ def test_a_letter_cut_in_half_does_not_make_text_binary() -> None:
 def test_a_short_frame_is_shown_as_it_is() -> None:
     assert elide('{"event":"mark","mark":{"name":"17"}}') == '{"event":"mark","mark":{"name":"17"}}'
     assert elide(b"") == ""
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        '{"event":"dtmf","dtmf":{"track":"inbound_track","digit":"7"}}',
+        '{"event":"dtmf","dtmf":{"digit" : 7}}',
+        '{"event":"dtmf","dtmf":{"digit":"7',
+        '{"event":"dtmf","dtmf":{"digit":"7777"},"streamSid":"another"}',
+    ],
+)
+def test_a_key_is_not_shown(frame: str) -> None:
+    assert "7" not in elide(frame)

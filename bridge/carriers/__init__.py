@@ -51,6 +51,13 @@ class Carrier(Protocol):
         """
         ...
 
+    @staticmethod
+    def hide_key(frame: str) -> str:
+        """The frame with `HIDDEN_KEY` in the place of the key that was pressed, if it tells of one; any other
+        as it is. Never raises.
+        """
+        ...
+
 
 CARRIERS: Final[Mapping[str, type[Carrier]]] = {"twilio": Twilio}
 """The table: a carrier's name in settings and recordings, and what to make for each of its calls."""

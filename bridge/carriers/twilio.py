@@ -16,6 +16,7 @@ import msgspec
 
 from bridge.codecs import PCMU, AudioFormat, clean_size_bytes
 from bridge.core.messages import (
+    HIDDEN_KEY,
     CallerAudio,
     CarrierCommand,
     CarrierEvent,
@@ -36,7 +37,7 @@ MAX_FRAME_CHARACTERS: Final = 64 * 1024
 # phone numbers.
 _SECRET_NAME: Final = re.compile(r"token|secret|password|authorization|api_?key", re.IGNORECASE)
 _PHONE_NUMBER: Final = re.compile(r"\+[0-9]{6,15}")
-_DIGITS: Final = frozenset("0123456789*#ABCD")
+_DIGITS: Final = frozenset("0123456789*#ABCD" + HIDDEN_KEY)
 
 
 class _Media(msgspec.Struct, gc=False):
@@ -218,6 +219,18 @@ class Twilio:
             except _UNREADABLE:
                 pass
         return elide(frame)
+
+    @staticmethod
+    def hide_key(frame: str) -> str:
+        try:
+            if _decode_kind(frame).event != "dtmf":
+                return frame
+            tree = msgspec.json.decode(frame)
+        except _UNREADABLE:
+            return frame
+        if isinstance(tree.get("dtmf"), dict):
+            tree["dtmf"]["digit"] = HIDDEN_KEY
+        return _json(tree)
 
 
 def _redacted(value: Any) -> Any:

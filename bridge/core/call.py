@@ -18,6 +18,7 @@ from collections.abc import Callable
 from . import answering, ending, handover, hearing, patience, recovery, setup
 from . import messages as m
 from .ear import Ear
+from .keys import Keys
 from .limits import LimitWatch
 from .messages import Action, AudioDelta, CallConfig, CallerAudio, Event, Phase, Reason
 from .speaking import Speaking
@@ -62,7 +63,9 @@ class Call:
         self.timers: dict[str, int] = {}
         self.caller_speaking = False
         self.turn = 0
+        self.keys = Keys(config)
         self.digits = ""
+        self.key_series = 0
         self.untranscribed: OrderedDict[str, int] = OrderedDict()  # when each is given up, the oldest first
         self.given_up: OrderedDict[str, None] = OrderedDict()
         self.failures = 0
@@ -165,6 +168,7 @@ class Call:
             case m.Reconfigure(): answering.reconfigure(self, event)
             case m.PassOn(): self.out.append(m.SendVendorEvent(event.body, up.epoch))
             case m.Mute(): self.ear.mute(event.on, now_ms)
+            case m.ReadKeys(): hearing.read_keys(self, event, now_ms)
             case m.HandlerFailed(): ending.handler_failed(self, event, now_ms)
             # the shell
             case m.Ringing(): setup.ringing(self, now_ms)

@@ -54,9 +54,11 @@ class Ear:
         "_dropped",
         "_epoch",
         "_held",
+        "_hushed",
         "_keeps_a_voice",
         "_loud_from_ms",
         "_most_bytes",
+        "_mute_wished",
         "_sounds_loud",
         "_too_many_bytes",
         "_voice_ended_ms",
@@ -76,7 +78,7 @@ class Ear:
         """How many have come."""
         self.open = False
         self._epoch = 0
-        self.muted = False
+        self.muted = self._mute_wished = self._hushed = False
         self._dropped = 0
         self.last_ms = 0
         self.loud = False
@@ -127,8 +129,18 @@ class Ear:
 
     def mute(self, on: bool, now_ms: int) -> None:
         """While muted the caller is not heard, and what they say is no voice."""
-        self._heed(self._sounds_loud and not on, now_ms)
-        self.muted = on
+        self._mute_wished = on
+        self._settle(now_ms)
+
+    def hush(self, on: bool, now_ms: int) -> None:
+        """The same, for a reason of its own: while the caller gives away what is not for the model."""
+        self._hushed = on
+        self._settle(now_ms)
+
+    def _settle(self, now_ms: int) -> None:
+        muted = self._mute_wished or self._hushed
+        self._heed(self._sounds_loud and not muted, now_ms)
+        self.muted = muted
 
     def _heed(self, loud: bool, now_ms: int) -> None:
         if loud and not self.loud:

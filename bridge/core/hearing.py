@@ -151,19 +151,31 @@ def pad(call: Call, now_ms: int) -> None:
 def digit(call: Call, digit: str, now_ms: int) -> None:
     silence_over(call)
     call.out.append(m.DigitHeard(digit))
-    rule = call.config.digits
-    if rule in ("text", "interrupt"):
-        if rule == "interrupt" and not call.digits:
-            call.speaking.interrupt(now_ms, ours=True)
+    rule, words = call.config.digits, call.keys.words
+    if rule == "interrupt" and "digits" not in call.timers:
+        call.speaking.interrupt(now_ms, ours=True)
+    if words:
         call.digits = (call.digits + digit)[:MOST_DIGITS]
-        call.timers["digits"] = now_ms + (0 if digit == "#" else call.config.digits_gap_ms)
+    if rule != "event":
+        # What a key of the handler's was is not known to a replay: only words may end with a `#`.
+        call.timers["digits"] = now_ms + (0 if words and digit == "#" else call.config.digits_gap_ms)
+
+
+def read_keys(call: Call, event: m.ReadKeys, now_ms: int) -> None:
+    """User code waits for keys, or no longer. Those that the model was not told yet are read."""
+    call.keys.read(event)
+    call.digits = ""
+    call.ear.hush(call.keys.secret, now_ms)
 
 
 def digits_done(call: Call, now_ms: int) -> None:
     digits, call.digits = call.digits, ""
+    if not digits:
+        return
+    call.key_series += 1
     text = f"[The caller pressed {' '.join(digits)} on the keypad.]"
     other_or_later(call, m.AddText(text), now_ms)
-    other_or_later(call, m.Respond(f"digits:{digits}"), now_ms)
+    other_or_later(call, m.Respond(f"digits:{call.key_series}"), now_ms)
 
 
 def other_or_later(call: Call, wish: Event, now_ms: int) -> None:

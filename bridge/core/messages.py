@@ -26,13 +26,17 @@ read back.
 from __future__ import annotations
 
 import enum
-from typing import Any, TypeAlias, final
+from typing import Any, Final, TypeAlias, final
 
 import msgspec
 
 
 class Message(msgspec.Struct, frozen=True, gc=False, tag_field="is", tag=True):
     """Base of everything that enters or leaves the core."""
+
+
+HIDDEN_KEY: Final = "•"
+"""What stands in a recording for a key that a handler read: one whose value is not known."""
 
 
 class Phase(enum.Enum):
@@ -107,6 +111,8 @@ class MarkReached(Message, frozen=True, gc=False):
 
 
 class DigitPressed(Message, frozen=True, gc=False):
+    """The caller pressed a key; `HIDDEN_KEY` where a recording does not say which."""
+
     digit: str
 
 
@@ -577,6 +583,17 @@ class Mute(Message, frozen=True, gc=False):
     on: bool = True
 
 
+class ReadKeys(Message, frozen=True, gc=False):
+    """From now on (or, with `on` false, no longer) user code waits for keys: they are for it alone, and no
+    words for the model. With `secret` the model gets silence instead of the caller's sound meanwhile; with
+    `clear` recordings hold the keys as they are.
+    """
+
+    on: bool = True
+    secret: bool = False
+    clear: bool = False
+
+
 class PassOn(Message, frozen=True, gc=False):
     """Send a client event in the vendor's own words upstream."""
 
@@ -603,6 +620,7 @@ SessionCommand: TypeAlias = (
     | ToolFinished
     | Reconfigure
     | Mute
+    | ReadKeys
     | PassOn
     | HandlerFailed
 )
@@ -974,8 +992,9 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     fallback: str = ""
     """Transfer target for the day nothing works, by name."""
     digits: str = "event"
-    """Keys go to the handler as `DigitHeard`; with `text` also to the model as text, with `interrupt` so that
-    the first key cuts what is being said."""
+    """Keys go to the handler as `DigitHeard`. With `text` or `interrupt` they also go to the model as text,
+    unless a handler answers the caller or `ReadKeys` is on; with `interrupt` the first key cuts what is being
+    said."""
     digits_gap_ms: int = 1_500
     limits: Limits = Limits()
     prices: dict[str, float] = {}

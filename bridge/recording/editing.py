@@ -27,7 +27,7 @@ MOST_REPLAYED: Final = 2_000_000
 def written(header: Header, steps: Iterable[Step]) -> list[str]:
     """These steps as a recording that is whole, with what the recording they are from says that followed."""
     lines: list[str] = []
-    recorder = Recorder(lines.append, header, header.sound)
+    recorder = Recorder(lines.append, header, header.sound, keys=True)
     for step in steps:
         if step.event is not None:
             recorder.happened(step.t_ms, step.event)

@@ -10,13 +10,14 @@ import msgspec
 from bridge.carriers import CARRIERS
 from bridge.codecs import is_clean, size_bytes
 from bridge.core import messages as m
+from bridge.core.keys import Keys
 from bridge.errors import ConfigError, why_refused
 
 from .header import Header, header_line
 from .json_text import one_line
 from .lines import action_field, event_field, frame_field
 from .shapes import Shapes, mark_name
-from .sound import LEAST_CHARACTERS, silence
+from .sound import LEAST_CHARACTERS, silence, without_sound
 
 RUN_MS: Final = 1_000
 """A run is written down when it is this long, so that a killed process loses little."""
@@ -53,11 +54,18 @@ class Recorder:
     or is thrown away after all, `went` or `dropped` is told then. Every frame that was read is told, also one
     that means nothing to the call: an adapter may have learnt from it. `now_ms` never runs backwards. Nothing
     here raises, whatever the frames hold. Making one raises ConfigError for an unknown carrier.
+
+    Keys that a handler reads are hidden unless `keys` is set; while it reads a secret, sound is silence.
     """
 
-    def __init__(self, sink: Callable[[str], None], header: Header, sound: bool = False) -> None:
+    def __init__(
+        self, sink: Callable[[str], None], header: Header, sound: bool = False, *, keys: bool = False
+    ) -> None:
         self._sink: Callable[[str], None] | None = sink
         self._sound = sound
+        self._shows_keys = keys
+        self._keys = Keys(header.config)
+        self._secret = False
         self._least = None if sound else LEAST_CHARACTERS
         if header.carrier not in CARRIERS:
             raise ConfigError(f"a recording of {header.carrier!r}, which this phonebridge does not know")
@@ -90,6 +98,8 @@ class Recorder:
         """
         if self._awaiting:
             self._settle()
+        if self._secret and door == "carrier" and type(frame) is str:
+            frame = without_sound(frame, door)
         if type(frame) is str:
             if door == "carrier":
                 if self._like_the_last(now_ms, frame):
@@ -156,6 +166,8 @@ class Recorder:
             # Its adapter takes secrets and numbers out. A frame that it refuses is another one without them;
             # then what it said of the frame is written down in its place.
             shown = self._carrier.redact(frame)
+            if not self._shows_keys and self._keys.hidden:
+                shown = self._carrier.hide_key(shown)
             try:
                 self._carrier.parse(frame)
             except Exception as error:  # noqa: BLE001  as the gate does
@@ -171,6 +183,9 @@ class Recorder:
     def happened(self, now_ms: int, event: m.Event) -> None:
         """Something happened that was no frame."""
         self._flush()
+        if type(event) is m.ReadKeys:
+            self._keys.read(event)
+            self._secret = self._keys.secret
         self._now_ms = now_ms
         self._emit(f'{{"t":{now_ms},{event_field(event, sound=self._sound)}}}')
 
@@ -223,6 +238,8 @@ class Recorder:
     def decided(self, now_ms: int, action: m.Action) -> None:
         """The core decided this, and no frame was made of it."""
         door = DOOR_OF.get(type(action), "session")
+        if type(action) is m.DigitHeard and not self._shows_keys and self._keys.hidden:
+            action = m.DigitHeard(m.HIDDEN_KEY)
         self._output(now_ms, f'"to":"{door}",{action_field(action, sound=self._sound)}')
 
     def close(self) -> None:

@@ -175,7 +175,7 @@ def _rewritten(lines: list[str], parts: Parts) -> list[str]:
     recording = Recording(lines)
     stage = Stage(recording.header, parts)
     written: list[str] = []
-    recorder = Recorder(written.append, recording.header, recording.header.sound)
+    recorder = Recorder(written.append, recording.header, recording.header.sound, keys=True)
     broken = False
     for step in recording.steps():
         if step.event is not None:

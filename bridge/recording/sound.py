@@ -67,6 +67,17 @@ def expand_sound(frame: str, door: str) -> str:
     return "".join(pieces) + frame[done:] if pieces else frame
 
 
+def without_sound(frame: str, door: str) -> str:
+    """The frame with silence in the place of its sound, of the same size where it is sound at all."""
+    pieces: list[str] = []
+    done = 0
+    for start, end in _sounds(frame, door):
+        text = frame[start:end]
+        pieces += (frame[done:start], silence(min(size_bytes(text), MAX_BYTES)) if is_clean(text) else "")
+        done = end
+    return "".join(pieces) + frame[done:]
+
+
 def expand_text(audio: str) -> str:
     """One base64 text, put back if it was left out."""
     elided = _ELIDED.fullmatch(audio)

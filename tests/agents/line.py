@@ -27,6 +27,7 @@ from bridge.doubles.phone import Phone, PhoneOptions
 from bridge.doubles.realtime import RealtimeServer
 from bridge.doubles.tones import murmur, tone
 from bridge.frames import Message
+from bridge.recording import Recorder
 from bridge.runner import Runner
 from bridge.simulators import Simulation
 from bridge.sockets import OnClose, OnFrame
@@ -187,6 +188,7 @@ async def live_call(
     base: m.CallConfig | None = None,
     transfers: tuple[str, ...] = (),
     fields: Mapping[str, str] | None = None,
+    recorder: Callable[[m.CallConfig], Recorder] | None = None,
     **options: Any,
 ) -> AsyncIterator[LiveCall]:
     """A call that has just been answered. The caller is silent; the model is `Obedient` unless another mind
@@ -214,7 +216,12 @@ async def live_call(
         side.call_did(SID, action, now_ms)
 
     runner = Runner(
-        Call(config), Twilio(), lambda epoch: embedded(epoch, "ws://127.0.0.1"), dial, observe=observe
+        Call(config),
+        Twilio(),
+        lambda epoch: embedded(epoch, "ws://127.0.0.1"),
+        dial,
+        observe=observe,
+        recorder=None if recorder is None else recorder(config),
     )
     ours, theirs = pair()
     phone = Phone(call_sid=SID, options=PhoneOptions())

@@ -1,0 +1,230 @@
+"""Keys that user code reads: it has them, and nobody else keeps them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from base64 import b64decode
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bridge.agent import Agent
+from bridge.core import messages as m
+from bridge.doubles.agents import ToolCall
+from bridge.happenings import Digit
+from bridge.picture import tell
+from bridge.recording import Header, Recorder, Recording, replay
+from bridge.recording.masking import masked
+from bridge.session import Session
+from bridge.tools import tool
+from tests.agents.line import LiveCall, Obedient, live_call
+from tests.agents.virtual_time import run
+
+CARD = "4111222233334444"
+
+
+def recorded(
+    agent: Agent, script: Callable[[LiveCall], Any], mind: Any = None, *, rule: str = "event", **kept: bool
+) -> list[str]:
+    """The recording of a call in which the caller does this."""
+    lines: list[str] = []
+
+    def recorder(config: m.CallConfig) -> Recorder:
+        header = Header(carrier="twilio", upstream="embedded", config=config)
+        return Recorder(lines.append, header, kept.get("sound", False), keys=kept.get("keys", False))
+
+    async def call() -> None:
+        session = m.SessionConfig(transcription="gpt-transcribe")
+        base = m.CallConfig(session=session, digits=rule)
+        async with live_call(agent, mind, base=base, recorder=recorder) as live:
+            await script(live)
+            live.hangs_up()
+            await live.over()
+
+    run(call())
+    return lines
+
+
+def replays(lines: list[str]) -> None:
+    """Exactly, and it can be drawn."""
+    for strict in (False, True):
+        replay(lines, strict=strict).check()
+    assert replay(lines).outputs == lines
+    tell(lines)
+    replay(masked(lines), strict=True).check()
+
+
+async def press(live: LiveCall, keys: str) -> None:
+    for key in keys:
+        live.presses(key)
+        await asyncio.sleep(0.1)
+
+
+def keys_in(lines: list[str]) -> str:
+    """Those of the carrier's frames, and of what the session was told."""
+    found = ""
+    for line in map(json.loads, lines[1:]):
+        found += line.get("frame", {}).get("dtmf", {}).get("digit", "")
+        assert line.get("action", {}).get("digit", "") in ("", found[-1:])
+    return found
+
+
+@pytest.mark.parametrize("rule", ["event", "text", "interrupt"])
+@pytest.mark.parametrize("early", [0, 7, 17])
+def test_what_a_handler_reads_is_recorded_as_a_key_and_no_more(rule: str, early: int) -> None:
+    """Also those that were pressed before it asked, whatever BRIDGE_DTMF says."""
+    read: list[str] = []
+
+    async def handler(session: Session) -> None:
+        await asyncio.sleep(4)
+        read.append(await session.digits(max=16))
+        await session.input()
+
+    async def script(live: LiveCall) -> None:
+        await press(live, f"{CARD}#"[:early])
+        await asyncio.sleep(4 - early / 10)
+        await press(live, f"{CARD}#"[early:])
+        await asyncio.sleep(4)
+        assert live.told("conversation.item.create") == []
+
+    lines = recorded(Agent(handler=handler), script, rule=rule)
+    assert read == [CARD]
+    assert keys_in(lines) == "•" * 17
+    replays(lines)
+
+
+def test_iterating_over_the_input_reads_keys_too() -> None:
+    read: list[str] = []
+
+    async def handler(session: Session) -> None:
+        read.extend([one.digit async for one in session.input() if isinstance(one, Digit)])
+
+    lines = recorded(Agent(handler=handler), lambda live: press(live, "12*#"))
+    assert (read, keys_in(lines)) == (["1", "2", "*", "#"], "••••")
+    replays(lines)
+
+
+@pytest.mark.parametrize(
+    ("secret", "keys", "found"), [(False, False, "42"), (None, True, "42"), (None, False, "••")]
+)
+def test_who_wants_them_recorded_says_so(secret: bool | None, keys: bool, found: str) -> None:
+    async def handler(session: Session) -> None:
+        await session.digits(max=2, secret=secret)
+        await session.input()
+
+    lines = recorded(Agent(handler=handler), lambda live: press(live, "42"), keys=keys)
+    assert keys_in(lines) == found
+    replays(lines)
+
+
+@pytest.mark.parametrize("rule", ["text", "interrupt"])
+def test_keys_that_a_tool_waits_for_are_no_words(rule: str) -> None:
+    read: list[str] = []
+
+    @tool
+    async def ask_pin(session: Session) -> str:
+        """Ask for the PIN."""
+        read.append(await session.digits(max=4, timeout_ms=20_000, secret=True))
+        return "asked"
+
+    async def script(live: LiveCall) -> None:
+        live.says("My card, please.")
+        await live.until(lambda: live.only(m.ToolWanted))
+        await asyncio.sleep(1)
+        await press(live, "1234")
+        await asyncio.sleep(3)
+        words = [item for item in live.told("conversation.item.create") if item["item"]["type"] == "message"]
+        assert words == []
+        await press(live, "56")
+        await asyncio.sleep(4)
+
+    mind = Obedient(outputs=[ToolCall("ask_pin", {})])
+    lines = recorded(Agent(tools=[ask_pin]), script, mind, rule=rule)
+    assert read == ["1234"]
+    assert keys_in(lines) == "••••56"
+    assert any("pressed 5 6 on the keypad" in line for line in lines)
+    assert not any("5 6" in line or '"digit":"5"' in line for line in masked(lines))
+    replays(lines)
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_while_a_secret_is_read_the_caller_is_heard_by_nobody(sound: bool) -> None:
+    tapped: list[tuple[float, bytes]] = []
+    reading: list[float] = []
+
+    async def handler(session: Session) -> None:
+        loop = asyncio.get_running_loop()
+
+        async def listen() -> None:
+            async for frame in session.audio():
+                tapped.append((loop.time(), frame))  # noqa: PERF401  a list would come with the end
+
+        listening = asyncio.create_task(listen())
+        await asyncio.sleep(3)
+        reading.append(loop.time())
+        await session.digits(max=1, timeout_ms=30_000, secret=True)
+        reading.append(loop.time())
+        await listening
+
+    async def script(live: LiveCall) -> None:
+        await asyncio.sleep(3.2)
+        live.says("four one one one, two two two two")
+        await asyncio.sleep(3)
+        spoke.append(len(live.only(m.CallerSpoke)))
+        live.presses("4")
+        await asyncio.sleep(0.3)
+        live.says("and that is all of it")
+        await asyncio.sleep(3)
+        spoke.append(len(live.only(m.CallerSpoke)))
+
+    spoke: list[int] = []
+    lines = recorded(Agent(handler=handler), script, sound=sound)
+    began_s, over_s = reading
+    assert not [at_s for at_s, _ in tapped if began_s + 0.05 < at_s < over_s]
+    assert any(set(frame) != {0xFF} for at_s, frame in tapped if at_s > over_s)
+    assert spoke == [0, 2]
+    replays(lines)
+    began_ms, over_ms = (json.loads(line)["t"] for line in lines if '"is":"ReadKeys"' in line)
+    heard = {
+        byte
+        for step in Recording(lines).steps()
+        for frame in (step.frame, *[output.frame for output in step.outputs])
+        if began_ms < step.t_ms < over_ms and isinstance(frame, str)
+        for found in re.findall(r'"(?:payload|audio)":"([^"]*)"', frame)
+        for byte in b64decode(found)
+    }
+    assert heard == {0xFF}
+
+
+def test_two_who_read_at_once_are_as_secret_as_the_stricter_one() -> None:
+    async def handler(session: Session) -> None:
+        async with asyncio.TaskGroup() as both:
+            both.create_task(session.digits(max=2, secret=False))
+            both.create_task(session.digits(max=2, secret=True))
+        await session.input()
+
+    def told(lines: list[str]) -> list[tuple[bool, bool, bool]]:
+        events = [line["event"] for line in map(json.loads, lines[1:]) if "event" in line]
+        return [(one["on"], one["secret"], one["clear"]) for one in events if one["is"] == "ReadKeys"]
+
+    lines = recorded(Agent(handler=handler), lambda _live: asyncio.sleep(12))
+    assert told(lines)[:2] == [(True, False, True), (True, True, False)]
+    assert told(lines)[-1] == (False, False, False)
+    replays(lines)
+
+
+def test_who_stops_waiting_leaves_the_keys_to_the_model() -> None:
+    async def handler(session: Session) -> None:
+        try:
+            async with asyncio.timeout(1):
+                await session.digits(max=9, timeout_ms=60_000, secret=True)
+        except TimeoutError:
+            pass
+        await session.input()
+
+    lines = recorded(Agent(handler=handler), lambda _live: asyncio.sleep(4))
+    *_, last = [line["event"] for line in map(json.loads, lines[1:]) if "ReadKeys" in str(line)]
+    assert last == {"is": "ReadKeys", "on": False, "secret": False, "clear": False}
