@@ -1,0 +1,361 @@
+"""Floods of the smallest frames: from a stranger at the media stream, from a phone that was let in, from a
+model. Another call goes on meanwhile, whose caller hears a tone that the model sends as it is to be played.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Self
+
+import pytest
+
+from . import kit
+
+pytestmark = pytest.mark.hostile
+
+WIRE = r"""
+import base64, hashlib, json, re, socket, struct, sys, threading, time
+
+def frame(head, payload=b"", masked=True):
+    n = len(payload)
+    size = bytes([n + 128 * masked]) if n < 126 else struct.pack("!BH", 126 + 128 * masked, n)
+    return bytes([head]) + size + bytes(4 * masked) + payload
+
+def head_of(s):
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += s.recv(1)
+    return head
+
+class Ear(threading.Thread):
+    # Reads all that comes and keeps the end of it.
+    def __init__(self, s):
+        super().__init__(daemon=True)
+        self.s, self.came = s, bytearray()
+        self.start()
+    def run(self):
+        try:
+            while piece := self.s.recv(65536):
+                self.came = self.came[-4096:] + piece
+        except OSError:
+            pass
+    def code(self):
+        self.join(10)
+        told = re.findall(rb"\x88[\x02-\xfd](.*)", bytes(self.came), re.S)
+        return struct.unpack("!H", told[-1][:2])[0] if told and len(told[-1]) > 1 else 0
+"""
+
+ATTACK = (
+    WIRE
+    + r"""
+port, kind, signature, first, seconds = sys.argv[1:]
+about = b'{"event":"media","streamSid":"%s","media":{"track":"inbound","timestamp":"20","payload":"%s"}}'
+sound = frame(0x81, about % (b"MZ" + b"f" * 32, b"/" * 216))
+one = {
+    "pings": frame(0x89),
+    "pings of 125 bytes": frame(0x89, b"x" * 125),
+    "pings, their pongs unread": frame(0x89, b"x" * 125),
+    "pongs": frame(0x8A),
+    "empty fragments": frame(0x00),
+    "fragments of one byte": frame(0x00, b"x"),
+    "empty texts": frame(0x81),
+    "texts of one byte": frame(0x81, b"x"),
+    "tiny binary frames": frame(0x82, b"x"),
+    "close frames, then more": frame(0x88) + frame(0x89),
+    "sound": sound,
+}[kind]
+s = socket.create_connection(("127.0.0.1", int(port)))
+s.settimeout(20)
+s.sendall((
+    "GET /media-stream HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    "X-Twilio-Signature: " + signature + "\r\n\r\n"
+).encode())
+head_of(s)
+ear = Ear(s) if "unread" not in kind else None
+if first:
+    s.sendall(frame(0x81, b'{"event":"connected","protocol":"Call","version":"1.0.0"}'))
+    s.sendall(frame(0x81, first.encode()))
+    time.sleep(0.5)
+flood, sent, since = one * max(1, 200_000 // len(one)), 0, time.time()
+try:
+    if "fragments" in kind:
+        s.sendall(frame(0x01))
+    while time.time() - since < float(seconds):
+        if first and "fragments" not in kind:
+            s.sendall(sound)
+        s.sendall(flood)
+        sent += len(flood)
+    s.shutdown(socket.SHUT_WR)
+except OSError:
+    pass
+print(sent, ear.code() if ear else 0, round(time.time() - since, 1))
+"""
+)
+
+FLOODING_MODEL = (
+    WIRE
+    + r"""
+_port, listen_on, kind, seconds = sys.argv[1:]
+one = {
+    "pings": frame(0x89, masked=False),
+    "pings at full speed": frame(0x89, masked=False),
+    "empty texts": frame(0x81, masked=False),
+    "empty fragments": frame(0x00, masked=False),
+    "unknown events": frame(0x81, b'{"type":"x"}', masked=False),
+}[kind]
+listening = socket.create_server(("127.0.0.1", int(listen_on)))
+print("ready", flush=True)
+s, _ = listening.accept()
+key = re.search(rb"Sec-WebSocket-Key: (\S+)", head_of(s))[1]
+key = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+s.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+          b"Sec-WebSocket-Accept: " + key + b"\r\n\r\n")
+about = {"id": "sess_1", "object": "realtime.session", "expires_at": int(time.time()) + 3600}
+def say(event):
+    s.sendall(frame(0x81, json.dumps({"event_id": "event_1", **event}).encode(), masked=False))
+def tell(kind, session):
+    say({"type": kind, "session": {**session, **about}})
+tell("session.created", {"type": "realtime"})
+whole = s.makefile("rb")
+first, size = whole.read(2)
+size = struct.unpack("!H", whole.read(2))[0] if size & 127 == 126 else size & 127
+key = whole.read(4)
+asked = json.loads(bytes(byte ^ key[at % 4] for at, byte in enumerate(whole.read(size))))
+tell("session.updated", asked["session"])
+ear, since = Ear(s), time.time()
+s.settimeout(20)
+flood = one * (100_000 // len(one))
+try:
+    if "fragments" in kind:
+        s.sendall(frame(0x01, masked=False))
+    if kind == "pings":
+        say({"type": "response.created", "response": {"id": "resp_1", "status": "in_progress", "output": []}})
+    while time.time() - since < float(seconds):
+        if kind == "pings":  # at an easy pace, and it speaks
+            say({"type": "response.output_audio.delta", "response_id": "resp_1", "item_id": "item_1",
+                 "output_index": 0, "content_index": 0, "delta": base64.b64encode(b"\x10" * 400).decode()})
+            s.sendall(one * 100)
+            time.sleep(0.05)
+        else:
+            s.sendall(flood)
+    lasted = time.time() - since
+    time.sleep(1)
+except OSError:
+    lasted = time.time() - since
+print(0, round(lasted, 1))
+"""
+)
+
+BEFORE = [
+    "pings", "pings of 125 bytes", "pongs", "empty fragments", "fragments of one byte", "empty texts",
+    "texts of one byte", "tiny binary frames", "close frames, then more", "sound",
+]  # fmt: skip
+TONE_S = 0.1
+
+
+class Model(kit.Model):
+    """It gives each caller a tone without end, as fast as it is played."""
+
+    def __init__(self) -> None:
+        super().__init__(on_turn=_nothing, on_create=_tone)
+
+
+async def _nothing(_session: kit.Session) -> None: ...
+
+
+async def _tone(session: kit.Session, metadata: object = None) -> None:
+    async def play() -> None:
+        response_id = await session.begin(metadata)
+        await session.item(response_id, "item_1")
+        due_s = time.monotonic()
+        while True:
+            await session.delta(response_id, "item_1", kit.tone(TONE_S))
+            due_s += TONE_S
+            await asyncio.sleep(due_s - time.monotonic())
+
+    session.playing = asyncio.ensure_future(kit._until_closed(play()))  # type: ignore[attr-defined]
+
+
+@dataclass
+class Scene:
+    model: Model
+    bridge: kit.Bridge
+    phone: kit.Phone
+
+    async def attacked(self, kind: str, first: str = "", seconds: float = 2.0) -> tuple[int, int, float]:
+        """What the attacker sent in bytes, with which code it was closed, and how long it went on; the other
+        call, and `/healthz`, must not have noticed.
+        """
+        since_s = time.monotonic()
+        signature = kit.upgrade_headers()["X-Twilio-Signature"]
+        async with kit.attack(self.bridge.port, ATTACK, kind, signature, first, str(seconds)) as attacker:
+            await asyncio.sleep(0.5)
+            assert await self.bridge.healthz_s() < 0.5, kind
+            async with asyncio.timeout(30):
+                assert attacker.stdout is not None
+                sent, code, lasted_s = (await attacker.stdout.read()).split()
+        assert self.phone.longest_silence_s(since_s) < 0.4, kind
+        assert self.phone.closed_s is None, kind
+        return int(sent), int(code), float(lasted_s)
+
+    async def lag(self) -> tuple[float, float]:
+        """Beats of the bridge's loop, and those of them that were at most 100 ms late."""
+        text = (await self.bridge.get("/metrics"))[1]
+        within = re.search(r'phonebridge_loop_lag_seconds_bucket\{le="0\.1"\} (\S+)', text)
+        every = re.search(r"phonebridge_loop_lag_seconds_count (\S+)", text)
+        assert within is not None
+        assert every is not None
+        return float(every[1]), float(within[1])
+
+    async def start(self) -> str:
+        """A `start` that will be let in."""
+        sid = kit.call_sid()
+        given = kit.parameters(await self.bridge.ring(sid))
+        about = {
+            "accountSid": kit.ACCOUNT, "streamSid": "MZ" + "f" * 32, "callSid": sid, "tracks": ["inbound"],
+            "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
+            "customParameters": given,
+        }  # fmt: skip
+        start = {"event": "start", "sequenceNumber": "1", "streamSid": "MZ" + "f" * 32, "start": about}
+        return json.dumps(start)
+
+
+@asynccontextmanager
+async def scene(model: Model, url: str = "") -> AsyncIterator[Scene]:
+    async with kit.bridge(model, BRIDGE_RECORDINGS=None, BRIDGE_UPSTREAM_URL=url or model.url) as bridge:
+        phone = await kit.Phone(bridge).dial()
+        await asyncio.sleep(2)
+        it = Scene(model, bridge, phone)
+        since_s = time.monotonic()
+        await asyncio.sleep(1)
+        assert phone.longest_silence_s(since_s) < 0.2, "the tone itself"
+        before = await it.lag()
+        yield it
+        every, within = (now - then for now, then in zip(await it.lag(), before, strict=True))
+        assert within == every, f"{every - within} of {every} beats were over 100 ms late"
+        await phone.hang_up()
+
+
+async def _a_stranger_floods() -> None:
+    async with Model() as model, scene(model) as it:
+        await it.attacked("pings", seconds=0.5)
+        await asyncio.sleep(1.5)
+        rss_mb, descriptors = it.bridge.rss_mb, it.bridge.descriptors
+        for kind in BEFORE:
+            _sent, code, lasted_s = await it.attacked(kind)
+            assert code == (1005 if "close" in kind else 1008) or (code == 0 and "close" in kind), kind
+            assert lasted_s < 2, kind
+        await asyncio.sleep(1.5)
+        assert it.bridge.descriptors <= descriptors
+        assert it.bridge.rss_mb < rss_mb + 20
+        newcomer = await kit.Phone(it.bridge).dial()
+        await asyncio.sleep(1.5)
+        assert newcomer.heard_s() > 0.5
+        await newcomer.hang_up()
+
+
+def test_a_stranger_floods() -> None:
+    asyncio.run(asyncio.wait_for(_a_stranger_floods(), 120))
+
+
+async def _a_phone_floods() -> None:
+    async with Model() as model, scene(model) as it:
+        for kind in ("pings", "pongs"):
+            _sent, code, lasted_s = await it.attacked(kind, await it.start(), seconds=9)
+            assert (code, 4 < lasted_s < 8) == (1008, True), (kind, lasted_s)
+        _sent, code, lasted_s = await it.attacked("pings, their pongs unread", await it.start(), seconds=9)
+        assert (code, lasted_s < 5) == (0, True), lasted_s
+        whys = ["over 200 control frames a second for 5 s"] * 2 + ["outbox full"]
+        ended = [(event["reason"], event["ended"]) for event in it.bridge.events("call.summary")]
+        assert ended == [("carrier_given_up", f"we gave the carrier's socket up ({why})") for why in whys]
+        assert all(f"the carrier was given up: {why}" in it.bridge.log for why in whys)
+        assert (
+            'phonebridge_calls_total{reason="carrier_given_up"} 3.0' in (await it.bridge.get("/metrics"))[1]
+        )
+
+
+def test_a_phone_that_was_let_in_floods() -> None:
+    asyncio.run(asyncio.wait_for(_a_phone_floods(), 120))
+
+
+async def _a_phone_bursts() -> None:
+    async with Model() as model, scene(model) as it:
+        for kind in ("empty fragments", "texts of one byte", "sound"):
+            _sent, code, _lasted_s = await it.attacked(kind, await it.start(), seconds=2)
+            assert code != 1008, kind
+        await it.bridge.until_log("call.summary")
+        assert "carrier_given_up" not in it.bridge.log
+
+
+def test_a_phone_that_was_let_in_delivers_thousands_of_frames_at_once_and_is_not_closed() -> None:
+    asyncio.run(asyncio.wait_for(_a_phone_bursts(), 120))
+
+
+class Switch:
+    """The address of the model: the first session is the kit's, a later one a process's that floods."""
+
+    def __init__(self, model: kit.Model) -> None:
+        self.model, self.flooding_port = model, kit.free_port()
+        self.port, self.sessions = kit.free_port(), 0
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/v1/realtime"
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._connect, "127.0.0.1", self.port)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.sessions += 1
+        port = self.model.port if self.sessions == 1 else self.flooding_port
+        with contextlib.suppress(OSError):
+            there, here = await asyncio.open_connection("127.0.0.1", port)
+            await asyncio.gather(_pipe(reader, here), _pipe(there, writer))
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while piece := await reader.read(65_536):
+            writer.write(piece)
+            await writer.drain()
+    writer.close()
+
+
+async def _a_model_floods(kind: str) -> None:
+    async with Model() as model, Switch(model) as switch, scene(model, switch.url) as it:
+        arguments = (str(switch.flooding_port), kind, "7" if "pings" in kind else "3")
+        async with kit.attack(0, FLOODING_MODEL, *arguments) as flooding:
+            assert flooding.stdout is not None
+            assert await flooding.stdout.readline() == b"ready\n"
+            since_s = time.monotonic()
+            other = await kit.Phone(it.bridge).dial()
+            _, lasted_s = (await flooding.stdout.read()).split()
+            assert it.phone.longest_silence_s(since_s) < 0.4
+            assert other.closed_s is None
+            if kind == "pings":
+                assert 4 < float(lasted_s) < 6.9
+                assert "over 200 control frames a second for 5 s" in it.bridge.log
+            elif "pings" in kind:  # its pongs amount to more than it reads
+                assert float(lasted_s) < 6.9
+            else:
+                assert float(lasted_s) >= 3
+            await other.hang_up()
+
+
+@pytest.mark.parametrize(
+    "kind", ["pings", "pings at full speed", "empty texts", "empty fragments", "unknown events"]
+)
+def test_a_model_floods(kind: str) -> None:
+    asyncio.run(asyncio.wait_for(_a_model_floods(kind), 120))
