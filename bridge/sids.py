@@ -2,7 +2,8 @@
 
 Twilio, "Validating requests": names and values are signed without anything between them. Cut at other places,
 the text that was signed once has other fields and the same signature: `ParentCallSid` + `CA…` can become the
-end of one value and a `CallSid` of its own. An id has one form, so its borders in that text are known.
+end of one value and a `CallSid` of its own. An id has one form, and a status is one of a few words, so their
+borders in that text are known.
 
 https://www.twilio.com/docs/glossary/what-is-a-sid ("34 characters, two letters and 32 hexadecimal digits")
 """
@@ -14,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from .core.messages import Started
+from .intents import LIVE_STATUSES, OVER_STATUSES
 
 _CALL: Final = re.compile("CA[0-9a-fA-F]{32}")
 _ACCOUNT: Final = re.compile("AC[0-9a-fA-F]{32}")
@@ -23,8 +25,11 @@ _REQUIRED: Final = {"CallSid": _CALL, "AccountSid": _ACCOUNT}
 _OPTIONAL: Final = {"ParentCallSid": _CALL, "DialCallSid": _CALL, "StreamSid": _STREAM}
 _CHARS: Final = 34
 
-# Where an id begins in the signed text, whatever the fields are now.
-_NAMED: Final = re.compile("(?:Call|Account|Stream)Sid(?=(?:CA|AC|MZ)[0-9a-fA-F]{32})")
+_STATUSES: Final = OVER_STATUSES | LIVE_STATUSES | {"answered"}
+# Where an id or a status begins in the signed text, whatever the fields are now.
+_NAMED: Final = re.compile(
+    f"(?:Call|Account|Stream)Sid(?=(?:CA|AC|MZ)[0-9a-fA-F]{{32}})|CallStatus(?={'|'.join(sorted(_STATUSES))})"
+)
 # A query that was signed as the end of the URL, moved into the form.
 _OF_A_QUERY: Final = re.compile("[?&=]")
 
@@ -60,17 +65,17 @@ def start_fault(started: Started, account_sid: str | None) -> str | None:
 
 
 def _border_fault(body: Sequence[tuple[str, str]]) -> str | None:
-    """Whether an id stands anywhere but alone in the value of a field that is named for it."""
+    """Whether an id or a status stands anywhere but alone in the value of a field that is named for it."""
     fields = sorted(set(body))  # the order in which they are signed
-    whole_ids, at = set(), 0
+    whole, at = set(), 0
     for name, value in fields:
         if _OF_A_QUERY.search(name):
             return "a field that is part of a URL's query"
-        if len(value) == _CHARS:
-            whole_ids.add(at + len(name))
+        if len(value) == _CHARS or value in _STATUSES:
+            whole.add(at + len(name))
         at += len(name) + len(value)
     signed = "".join(name + value for name, value in fields)
-    if any(named.end() not in whole_ids for named in _NAMED.finditer(signed)):
+    if any(named.end() not in whole for named in _NAMED.finditer(signed)):
         return "fields that were cut in other places than they were signed"
     names = [name for name, _ in fields]
     if any(names.count(name) > 1 for name in (*_REQUIRED, *_OPTIONAL)):

@@ -71,6 +71,10 @@ def test_another_account_is_a_stranger_where_ours_is_configured() -> None:
         # The same, with the end of one value as the name of the next.
         {"AccountSid": ACCOUNT, "ApiVersion": "2010-04-01CallSid",
          f"{CALL}CallStatusringingParent": "", "CallSid": PARENT},
+        # How the call is, hidden in another field; and how a dialled one was, in its place.
+        {"AccountSid": ACCOUNT, "CallSid": CALL, "CallStatu": "scompleted"},
+        {"AccountSid": ACCOUNT, "CallSid": CALL, "CallStatuscompleted": ""},
+        {"AccountSid": ACCOUNT, "CallSid": CALL, "CallStatu": "sin-progressDial", "CallStatus": "busy"},
         # A query that was signed with the URL.
         {"?stream=1-abcdefabcdef": "", "AccountSid": ACCOUNT, "CallSid": CALL},
         {"?stream": "1-abcdefabcdef", "AccountSid": ACCOUNT, "CallSid": CALL},
@@ -94,7 +98,7 @@ def test_no_way_to_cut_a_signed_form_anew_names_another_call() -> None:
     signature = validator.compute_signature(url, whole)
     pieces = [piece for field in sorted(whole.items()) for piece in field]
     text, right = "".join(pieces), list(itertools.accumulate(map(len, pieces)))[:-1]
-    ids = [name for name in whole if name.endswith("Sid")]
+    ids = [name for name in whole if name.endswith(("Sid", "CallStatus"))]
     interesting = {found.start() for found in re.finditer(f"Parent|Dial|CallSid|{CALL}", text)}
     interesting |= {at + step for at in right for step in (-2, -1, 0, 1, 2)} & set(range(1, len(text)))
     kept, passed = 0, 0
