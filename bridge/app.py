@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
@@ -40,12 +41,17 @@ logger = logging.getLogger(__name__)
 
 TOKEN: Final = "token"  # noqa: S105  the parameter's name
 CUT_OFF: Final = "cut off"
+MOST_UNDER_WAY: Final = 3
+"""Webhooks about one call that wait for something at the same time. The carrier sends the next one when it
+has given up the one before; a captured one may be sent a thousand times.
+"""
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 GATES: Final = {
     "ended": "the carrier says that it is over",
     "account": "the carrier says that our account has no such call",
     "replay": "it has had its stream, and the carrier cannot be asked",
     "unverified": "the carrier cannot be asked about it",
+    "again": "too many webhooks about it are under way",
 }
 """What `Verification` finds, in words."""
 NO_CALL: Final = "a webhook without CallSid\n"
@@ -67,6 +73,7 @@ class FrontDoor:
         self.names = StreamNames(settings.stream_token_secret())
         self.lobby = Lobby()
         self._seldom = Seldom(logger)
+        self._under_way: Counter[str] = Counter()
         self.voice = twiml.Voice.of(settings)
         self.intents = exchange.office.control.intents
 
@@ -129,11 +136,19 @@ class FrontDoor:
         """Dial the model, and ask the carrier meanwhile whether there is such a call. Why there is none, one
         of the gates; None if there is one.
         """
+        if self._under_way[call_sid] >= MOST_UNDER_WAY:
+            return "again"
+        self._under_way[call_sid] += 1
         asking = self.exchange.office.verification.refusal
-        gate, _ = await asyncio.gather(
-            asking(call_sid, fields["AccountSid"], remembered=remembered),
-            self.exchange.ring(call_sid, fields),
-        )
+        try:
+            gate, _ = await asyncio.gather(
+                asking(call_sid, fields["AccountSid"], remembered=remembered),
+                self.exchange.ring(call_sid, fields),
+            )
+        finally:
+            self._under_way[call_sid] -= 1
+            if not self._under_way[call_sid]:
+                del self._under_way[call_sid]
         if gate is not None:
             self.exchange.let_go(call_sid)
         if gate == "ended":
@@ -144,7 +159,7 @@ class FrontDoor:
     def _not_vouched_for(self, gate: str, call_sid: str) -> str:
         """What is answered where the carrier does not vouch for a call; mostly nobody hears it."""
         self.reject(gate, "call", GATES[gate], call_sid)
-        return twiml.busy(self.voice) if gate == "unverified" else twiml.hangup()
+        return twiml.busy(self.voice) if gate in ("unverified", "again") else twiml.hangup()
 
     def _refusal(self, call_sid: str, request: Request) -> str | None:
         """What a call hears that can't come in now; None if it can."""

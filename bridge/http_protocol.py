@@ -192,7 +192,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._whole:
             self._answer()
             if rest:
-                self._keep(rest)
+                self.data_received(rest)
             return None
         return self._expect_body(rest)
 
@@ -292,12 +292,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _answer(self) -> None:
         """The request is whole."""
+        if not self._strangers.can_serve:
+            return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
         self._stage = _Stage.ANSWER
         if self.flow.write_paused:  # by the answer before it
             self._stranger.unfinished(UNREAD_S)
         else:
             self._stranger.served()
         super()._start_asgi_task(self.cycle, self._serve)
+        return None
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1

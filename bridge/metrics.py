@@ -17,7 +17,8 @@ from .core.stats import Stats
 
 GATES: Final = (
     "signature", "token", "start", "lobby", "duplicate", "full", "draining", "upstream", "form", "ended",
-    "loop lag", "descriptors", "money", "replay", "account", "unverified", "no model", "peer", "connection",
+    "loop lag", "descriptors", "money", "replay", "account", "unverified", "again", "no model", "peer",
+    "connection",
 )  # fmt: skip
 """Where something is turned away: a request or stream without a proof, too many at the door, a second stream
 of the same call, no room, no model, a request that cannot be read, a call that is over already, another

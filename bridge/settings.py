@@ -30,7 +30,7 @@ DEFAULT_INSTRUCTIONS: Final = (
     "You are a friendly assistant on a phone call. Speak plainly and keep each answer to a sentence or two."
 )
 TWILIO_API: Final = "https://api.twilio.com"
-BACKLOG: Final = 512
+BACKLOG: Final = 256
 """Behind so many a connection waits for a fraction of a second, also while others are made at full speed."""
 DEFAULT_GREETING: Final = "Hello, how can I help you?"
 

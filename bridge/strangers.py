@@ -65,20 +65,25 @@ class Stranger:
 
     def served(self) -> None:
         """Its request is whole: it waits for us, so it is not the one to go."""
-        if self._crowd is not None:
-            self._all.take_out(self, self._crowd)
-            self._crowd = None
+        self._part()
+        self._crowd = self._all.served
+        self._all.served[self] = None
 
     def leave(self) -> None:
         """It has proven itself, or is gone. Again changes nothing."""
-        self.served()
+        self._part()
         self.overdue = _nothing
 
     def _join(self, crowd: Crowd, within_s: float) -> None:
-        self.served()
+        self._part()
         self.due_s = asyncio.get_running_loop().time() + within_s
         self._crowd = crowd
         self._all.put_in(self, crowd)
+
+    def _part(self) -> None:
+        if self._crowd is not None:
+            self._all.take_out(self, self._crowd)
+            self._crowd = None
 
 
 class Strangers:
@@ -90,6 +95,8 @@ class Strangers:
         """Unfinished ones, those that have waited longest first."""
         self.kept: Crowd = {}
         """Idle ones, in the same order."""
+        self.served: Crowd = {}
+        """Those that are being answered. They do not go for others."""
         self._by_address: dict[str, Crowd] = {}
         self._limit = descriptor_limit()
         self._most = MOST if self._limit is None else max(FEW, min(MOST, int(self._limit * SHARE)))
@@ -100,6 +107,13 @@ class Strangers:
 
     def __len__(self) -> int:
         return len(self.waiting) + len(self.kept)
+
+    @property
+    def can_serve(self) -> bool:
+        """Whether one more may be answered. So many only wait for us where something is asked again and again
+        that takes us time, a captured request for example.
+        """
+        return len(self.served) < self._most
 
     @property
     def share(self) -> float:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from dataclasses import astuple, dataclass
 from statistics import median
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -63,7 +64,9 @@ HELD = {  # said once, and the connection kept open
     "kept": GET,
     "large heads": b"GET / HTTP/1.1\r\nX: " + b"a" * 16000,
     "trickling": b"GET / HT",
+    "overheard upgrades": UP + b"X-Twilio-Signature: " + sys.argv[4].encode() + b"\r\n\r\n",
 }
+HELD["captured"] = bytes.fromhex(sys.argv[4]) if kind == "captured" else b""
 def connect():
     s = socket.create_connection(("127.0.0.1", port), 5)
     s.settimeout(5)
@@ -178,7 +181,8 @@ async def under(bridge: kit.Bridge, model: kit.Model, phone: kit.Phone, kind: st
     if kind == "nothing":
         await asyncio.sleep(seconds)
     else:
-        async with kit.attack(bridge.port, PROGRAM, kind, str(seconds)) as attacker:
+        signature = kit.upgrade_headers()["X-Twilio-Signature"]
+        async with kit.attack(bridge.port, PROGRAM, kind, str(seconds), signature) as attacker:
             assert attacker.stdout is not None
             seen.did = int(await attacker.stdout.read() or 0)
     done.set()
@@ -221,6 +225,35 @@ def test_a_stranger_at_full_speed_stops_nobody_s_call(kinds: list[str]) -> None:
                     await asyncio.sleep(0.2)
 
     asyncio.run(asyncio.wait_for(main(), 110))
+
+
+def _replaying(form: dict[str, str]) -> bytes:
+    """The webhook as it went over the wire, for an attacker who has captured it."""
+    body = urlencode(form).encode()
+    signature = kit.RequestValidator(kit.TOKEN).compute_signature(f"{kit.PUBLIC}/incoming-call", form)
+    return (
+        f"POST /incoming-call HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        f"X-Twilio-Signature: {signature}\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode() + body
+
+
+def test_a_captured_webhook_sent_a_thousand_times_costs_no_other_call() -> None:
+    """The carrier's API answers nothing, so each that asks it waits for a second; 256 files may be open."""
+
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as hole:
+            api = f"http://127.0.0.1:{hole.getsockname()[1]}/"
+            async with a_call(preexec=_few, BRIDGE_TWILIO_API_URL=api) as (bridge, _model, phone):
+                captured = _replaying(kit.webhook(kit.call_sid()))
+                async with kit.attack(bridge.port, PROGRAM, "captured", "4", captured.hex()) as attacker:
+                    for _ in range(3):
+                        await asyncio.sleep(0.5)
+                        assert "<Stream" in await bridge.ring(kit.call_sid())
+                    assert attacker.stdout is not None
+                    assert int(await attacker.stdout.read()) > 500
+                assert phone.closed_s is None
+
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 def _few() -> None:
