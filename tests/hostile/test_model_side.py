@@ -1,0 +1,243 @@
+"""A model turned hostile, against a real server: garbage, floods, huge and endless things, and what answers
+at its address instead of it. The caller hears an answer or an end in time, and the bridge's loop stands still
+for nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import time
+from base64 import b64encode
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from .kit import Bridge, Model, Phone, Session, bridge, free_port, tone
+
+pytestmark = pytest.mark.hostile
+
+MOST_SILENCE_S = 2.1
+LATE_S = "0.2"
+"""A beat of the bridge's loop that is later than that was heard by other calls."""
+AGENT = """
+from bridge.agent import Agent
+from bridge.tools import tool
+
+@tool
+def look_up(what: str) -> str:
+    '''Look something up.'''
+    return what
+
+agent = Agent("Be kind.", greeting="Hello.", tools=[look_up])
+"""
+TOKENS = '{"input_token_details":{"text_tokens":1' + "0" * 40 + "}}"
+TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
+RAW = (
+    "", "null", "[]", "{", '{"type":5}', '{"type":"response.done","response":[]}', "\x00", "[" * 100_000,
+    '{"type":"error","error":"x"}', '{"a":' * 50_000, b"\x00\xff", '{"type":"\\ud800"}', "1e999999",
+    '{"type":"session.updated","session":{"audio":[]}}', "-" * 10_000,
+    '{"type":"response.done","response":{"id":"r","usage":' + TOKENS + "}}",
+    '{"type":"' + TRANSCRIBED + '","item_id":"u","transcript":"x","usage":{"seconds":1e308}}',
+)  # fmt: skip
+
+
+async def flood(session: Session, length: int, make: Callable[[int], dict[str, Any]]) -> None:
+    """So many events, and then an answer."""
+    await session.turn_ends()
+    for number in range(length):
+        await session.socket.send(json.dumps(make(number)))
+    await session.answer(tone(1.0))
+
+
+async def garbage(session: Session) -> None:
+    await session.turn_ends()
+    for frame in RAW:
+        await session.socket.send(frame)
+    await session.answer(tone(1.0))
+
+
+async def tool_calls(session: Session, length: int, arguments: str = '{"what":"a"}') -> None:
+    await session.turn_ends()
+    response_id = await session.begin()
+    for number in range(length):
+        item = {"id": f"fc_{number}", "type": "function_call", "status": "completed", "name": "look_up"}
+        item |= {"call_id": f"call_{number}", "arguments": arguments}
+        await session.tell("response.output_item.done", response_id=response_id, output_index=0, item=item)
+    await session.done(response_id)
+
+
+async def deltas_without_end(session: Session) -> None:
+    await session.turn_ends()
+    response_id = await session.begin()
+    await session.item(response_id, "item_long")
+    for _ in range(1_000):  # an hour
+        await session.delta(response_id, "item_long", tone(4.0))
+
+
+async def tiny_deltas(session: Session) -> None:
+    """Each of another item of one response."""
+    await session.turn_ends()
+    response_id = await session.begin()
+    for number in range(5_000):
+        await session.delta(response_id, f"item_{number}", tone(0.02)[:8])
+    await session.done(response_id)
+    await session.answer(tone(1.0))
+
+
+def added(number: int, **fields: Any) -> dict[str, Any]:
+    item = {"id": f"item_{number}", "type": "message", "role": "assistant", "content": [], **fields}
+    return {"type": "conversation.item.added", "item": item}
+
+
+def failed(number: int) -> dict[str, Any]:
+    return {"type": "error", "error": {"type": "x", "code": f"code_{number}", "message": "no"}}
+
+
+def letter(_number: int) -> dict[str, Any]:
+    ids = {"response_id": "resp_9", "item_id": "item_9", "content_index": 0}
+    return {"type": "response.output_audio_transcript.delta", **ids, "delta": "x"}
+
+
+def limits(_number: int) -> dict[str, Any]:
+    return {"type": "rate_limits.updated", "rate_limits": [{"name": "tokens", "remaining": 1}]}
+
+
+def long_id(number: int) -> dict[str, Any]:
+    ids = {"response_id": "r" * 1_000_000, "item_id": f"{number}" * 1_000_000}
+    return {"type": "response.output_audio.delta", **ids, "delta": b64encode(tone(0.1)).decode()}
+
+
+SCENES: dict[str, Callable[[Session], Awaitable[None]]] = {
+    "garbage": garbage,
+    "20,000 errors": lambda session: flood(session, 20_000, failed),
+    "20,000 items": lambda session: flood(session, 20_000, added),
+    "items with long words": lambda session: flood(
+        session, 20, lambda number: added(number, content=[{"type": "text", "text": "word " * 200_000}])
+    ),
+    "a transcript in single letters": lambda session: flood(session, 20_000, letter),
+    "rate limits": lambda session: flood(session, 20_000, limits),
+    "ids of a megabyte": lambda session: flood(session, 5, long_id),
+    "refused frames": lambda session: flood(
+        session, 10_000, lambda number: {"type": "response.done", "response": [number]}
+    ),
+    "lists of tools": lambda session: flood(
+        session, 10_000, lambda number: {"type": "mcp_list_tools.completed", "item_id": f"item_{number}"}
+    ),
+    "10,000 tool calls": lambda session: tool_calls(session, 10_000),
+    "a tool call with 7 MB of arguments": lambda session: tool_calls(session, 1, "x" * (7 << 20)),
+    "a tool call nested 100,000 deep": lambda session: tool_calls(session, 1, '{"what":' + "[" * 100_000),
+    "deltas without end": deltas_without_end,
+    "tiny deltas": tiny_deltas,
+}
+
+
+async def silence_s(served: Bridge, model: Model, scene: Callable[[Session], Awaitable[None]]) -> float:
+    """The longest the caller hears, from their last word until the last they hear of us."""
+    model.on_turn = scene
+    phone = await Phone(served).dial()
+    await asyncio.sleep(1.5)
+    await phone.talk(0.6)
+    spoke_s = time.monotonic()
+    await asyncio.sleep(4.5)
+    ended_s = min(phone.closed_s or time.monotonic(), max((at_s for at_s, _ in phone.heard), default=spoke_s))
+    longest_s = phone.longest_silence_s(spoke_s, max(ended_s, spoke_s + 0.1))
+    heard = any(at_s > spoke_s for at_s, _ in phone.heard)
+    await phone.hang_up()
+    return longest_s if heard else float("inf")
+
+
+async def late_beats(served: Bridge) -> float:
+    """How often the bridge's loop was too late, by its own word."""
+    _, text = await served.get("/metrics")
+    within = re.search(rf'loop_lag_seconds_bucket\{{le="{LATE_S}"\}} (\S+)', text)
+    every = re.search(r"loop_lag_seconds_count (\S+)", text)
+    assert within is not None
+    assert every is not None
+    return float(every[1]) - float(within[1])
+
+
+async def play(*names: str) -> None:
+    model = Model()
+    async with model, bridge(model, files={"mine.py": AGENT}, BRIDGE_AGENT="mine:agent") as served:
+        other = await Phone(served).dial()
+        await silence_s(served, model, garbage)  # what it costs once
+        rss_mb = served.rss_mb
+        for name in names:
+            before = await late_beats(served)
+            longest_s = await silence_s(served, model, SCENES[name])
+            assert longest_s <= MOST_SILENCE_S, name
+            assert await late_beats(served) - before == 0, name
+            assert other.closed_s is None, name
+        await other.hang_up()
+        await asyncio.sleep(1.0)
+        assert served.rss_mb - rss_mb <= 40
+        assert "rule of ours" not in served.log
+        assert "Traceback" not in served.log
+        assert len(served.log) < 100_000
+        assert await served.replays() == ""
+
+
+HALF = len(SCENES) // 2
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_whatever_a_model_sends_its_caller_is_answered_and_nobody_else_hears_of_it(half: int) -> None:
+    names = list(SCENES)[half * HALF : (half + 1) * HALF]
+    asyncio.run(play(*names))
+
+
+# --- something else at its address -------------------------------------------------------------------------
+
+ANSWERS = {
+    "an ssh banner": (True, b"SSH-2.0-OpenSSH_9.2\r\n"),
+    "noise": (True, bytes(range(256)) * 40_000),
+    "a 408 before it was asked": (True, b"HTTP/1.1 408 x\r\nContent-Length: 0\r\n\r\n"),
+    "a page without end": (
+        False,
+        b"HTTP/1.1 500 x\r\nContent-Length: 2000000000\r\n\r\n" + b"a" * 40_000_000,
+    ),
+    "a Retry-After that is no time": (
+        False,
+        b"HTTP/1.1 429 x\r\nRetry-After: 1e400\r\nContent-Length: 0\r\n\r\n",
+    ),
+    "a body that is nested without end": (
+        False,
+        b"HTTP/1.1 503 x\r\nContent-Length: 200000\r\n\r\n" + b"[" * 200_000,
+    ),
+}
+
+
+async def apologised_s(early: bool, answer: bytes) -> float:
+    """How long a call lasts whose model's address answers that; it must end in words."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            if not early:
+                await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+            await writer.drain()
+            await reader.read(1)
+        writer.close()
+
+    nobody = Model()
+    nobody.port = free_port()
+    async with await asyncio.start_server(serve, "127.0.0.1", nobody.port), bridge(nobody) as served:
+        phone, began_s = await Phone(served).dial(), time.monotonic()
+        async with asyncio.timeout(12):
+            while phone.closed_s is None:  # noqa: ASYNC110  another process closes it
+                await asyncio.sleep(0.05)
+        assert phone.longest_silence_s(began_s, phone.closed_s) <= MOST_SILENCE_S
+        assert "rule of ours" not in served.log
+        assert "the model could not be reached" in served.log
+        await asyncio.sleep(0.5)
+        assert await served.replays() == ""
+        return phone.closed_s - began_s
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_what_answers_instead_of_the_model_is_a_refused_dial_and_ends_in_words(name: str) -> None:
+    assert asyncio.run(apologised_s(*ANSWERS[name])) < 9
