@@ -623,3 +623,44 @@ def test_a_server_without_our_protocol_gets_plain_sockets(run: Run) -> None:
             assert isinstance(calls.legs[0], AsgiSocket)
 
     run(main())
+
+
+# --- what is refused, over real sockets
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nX: " + b"a" * 3_000_000, 431),
+        (b"POST / HTTP/1.1\r\nContent-Length: 3000000\r\n\r\n" + b"a" * 3_000_000, 413),
+    ],
+    ids=lambda given: str(given) if isinstance(given, int) else "",
+)
+def test_a_refusal_reaches_a_peer_that_is_still_sending(run: Run, said: bytes, status: int) -> None:
+    """Closing over unread bytes resets a connection, and an answer on its way may be lost with it."""
+
+    async def main() -> None:
+        async with serving(Calls().endpoint) as (_, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(said)
+            assert (await reader.readline()).split()[1] == str(status).encode()
+            writer.transport.abort()
+
+    run(main())
+
+
+def test_a_connection_that_is_kept_is_used_again_and_a_half_closed_one_answered(run: Run) -> None:
+    async def main() -> None:
+        async with serving(Calls().endpoint) as (server, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for number in range(3):
+                writer.write(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
+                if number == 2:
+                    writer.write_eof()
+                assert b" 404 " in await reader.readline()
+                await reader.readuntil(b"Not Found")
+            assert await reader.read() == b""
+            writer.close()
+            await until(lambda: not server.server_state.connections)
+
+    run(main())
