@@ -1,37 +1,133 @@
 """Takes everybody's words out of a recording, so that it can be given away. It replays as before.
 
 Letters become x and digits 0, one for one: words keep their lengths, so that a cut falls on the same word.
-Names of tools and of transfer targets stay, and the words of the phrases that a recording is played with.
+Keys become `•`, but for the `#` that ends them; sound is left out. What stays is what the call was decided
+by: ids, names (of tools, their parameters, transfer targets, phrases), and the vendor's own words for kinds
+and reasons. Of every field that holds text it is said here whether it stays; one of which nothing is said is
+taken for words.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeVar
 
 import msgspec
 
+from bridge.codecs import is_clean, size_bytes
 from bridge.core import messages as m
 
 from .editing import remade
 from .header import Header
 from .json_text import UNREADABLE, one_line
+from .sound import MAX_BYTES, silence
 from .stage import Parts
 from .steps import Recording, Step
 
 _LETTER: Final = re.compile(r"[^\W\d_]")
 _DIGIT: Final = re.compile(r"\d")
 _SID: Final = re.compile(r"\b(AC|CA|MZ)[0-9a-f]{32}\b")
-_WORDS: Final = frozenset({"transcript", "text", "arguments", "output", "instructions", "prompt"})
-"""Keys of frames whose strings are words, wherever they stand."""
-_PIECES: Final = ("transcript.delta", "text.delta", "arguments.delta", "transcription.delta")
-"""Types of events whose `delta` is a piece of words."""
+_ABOUT_PROMPTS: Final = re.compile(r"(\bsession\.prompt\b|\bpmpt_)")
+_VENDOR_WORD: Final = re.compile(r"(?:[a-z_./:-]|\[?\d{1,3}(?!\d)\]?){0,120}")
+"""A kind, a code, a path: small letters, and no number of more than three digits."""
+_VERDICT: Final = re.compile(r"(?:[A-Za-z_./, -]|\d{1,3}(?!\d)){0,120}")
+"""What an adapter of ours says of a frame."""
+
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
+
+STAYS: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
+    Header: frozenset({"carrier", "upstream", "at", "versions"}),
+    m.CallConfig: frozenset({"phrases", "disclosure", "fallback", "digits", "prices"}),
+    m.SessionConfig: frozenset(
+        {"model", "voice", "transcription", "language", "noise_reduction", "tool_choice", "max_output_tokens"}
+    ),
+    m.SemanticVad: frozenset({"eagerness"}),
+    m.ToolConfig: frozenset({"name", "filler"}),
+    m.CarriedItem: frozenset({"role", "call_id", "name"}),
+    m.Started: frozenset({"stream_id", "call_id", "account_id"}),
+    m.MarkReached: frozenset({"name"}),
+    m.SessionCreated: frozenset({"session_id"}),
+    m.SpeechStarted: frozenset({"item_id"}),
+    m.SpeechStopped: frozenset({"item_id"}),
+    m.TurnCommitted: frozenset({"item_id"}),
+    m.CallerIdled: frozenset({"item_id"}),
+    m.ItemAdded: frozenset({"item_id", "kind", "role", "previous_id", "response_id"}),
+    m.ItemGone: frozenset({"item_id"}),
+    m.CallerTranscribed: frozenset({"item_id"}),
+    m.ResponseStarted: frozenset({"response_id", "tag"}),
+    m.AudioDelta: frozenset({"response_id", "item_id"}),
+    m.AudioDone: frozenset({"response_id", "item_id"}),
+    m.TextDelta: frozenset({"response_id", "item_id"}),
+    m.ToolCalled: frozenset({"response_id", "item_id", "call_id", "name"}),
+    m.ResponseDone: frozenset({"response_id", "status"}),
+    m.UpstreamFaulted: frozenset({"about"}),
+    m.VendorNote: frozenset({"kind"}),
+    m.Play: frozenset({"say_id"}),
+    m.Say: frozenset({"say_id"}),
+    m.Respond: frozenset({"say_id"}),
+    m.AddText: frozenset({"role"}),
+    m.Interrupt: frozenset({"response_id"}),
+    m.Transfer: frozenset({"name"}),
+    m.ToolFinished: frozenset({"call_id"}),
+    m.HandlerFailed: frozenset({"detail"}),
+    m.FrameRefused: frozenset({"leg"}),
+}
+"""Fields that hold text and stay as they are."""
+GOES: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
+    Header: frozenset({"parameters", "carried"}),
+    m.CallConfig: frozenset({"greeting"}),
+    m.SessionConfig: frozenset({"instructions", "tools", "extra"}),
+    m.CarriedItem: frozenset({"text", "arguments", "output"}),
+    m.Sound: frozenset({"audio", "text"}),
+    m.Started: frozenset({"parameters"}),
+    m.CallerAudio: frozenset({"audio"}),
+    m.DigitPressed: frozenset({"digit"}),
+    m.SessionUpdated: frozenset({"differences"}),
+    m.ItemAdded: frozenset({"text"}),
+    m.CallerTranscribed: frozenset({"text"}),
+    m.AudioDelta: frozenset({"audio"}),
+    m.TextDelta: frozenset({"text"}),
+    m.ToolCalled: frozenset({"arguments"}),
+    m.ResponseDone: frozenset({"why"}),
+    m.UpstreamFaulted: frozenset({"code", "message", "param", "kind"}),
+    m.VendorNote: frozenset({"body"}),
+    m.Say: frozenset({"text"}),
+    m.Respond: frozenset({"instructions"}),
+    m.AddText: frozenset({"text"}),
+    m.HangUp: frozenset({"why"}),
+    m.ToolFinished: frozenset({"output"}),
+    m.PassOn: frozenset({"body"}),
+    m.FrameRefused: frozenset({"why"}),
+    m.CarrierClosed: frozenset({"reason"}),
+    m.CarrierGivenUp: frozenset({"reason"}),
+    m.DialFailed: frozenset({"code"}),
+    m.UpstreamClosed: frozenset({"reason"}),
+}
+"""Fields that hold what people said or wrote, or may."""
+
+_SOUND: Final = frozenset({"audio", "payload"})
+_CODES: Final = frozenset({"code", "kind", "param", "why"})
+_BY_VENDOR: Final = (m.UpstreamFaulted, m.ResponseDone, m.DialFailed)
+_NOT_WORDS: Final = frozenset({"id", "name", "tag", "event_id", "item_id", "call_id",
+    "previous_item_id", "response_id", "conversation_id", "approval_request_id", "session_id", "streamSid",
+    "accountSid", "callSid", "model", "voice", "server_label", "required", "allowed_tools", "tool_names",
+    "sequenceNumber", "chunk", "timestamp"})  # fmt: skip
+"""Keys of frames and of a vendor's objects whose strings are ids, names or clocks, outside of an object that
+somebody else has filled."""
+_VENDORS: Final = frozenset({"type", "event", "object", "status", "role", "reason", "code", "param", "format",
+    "eagerness", "tool_choice", "phase", "language", "output_modalities", "modalities", "encoding", "track",
+    "tracks", "protocol", "version", "conversation", "purpose"})  # fmt: skip
+"""Keys whose strings are the vendor's words, if they look like one."""
+_ANYBODYS: Final = frozenset({"metadata", "variables", "headers", "customParameters", "default", "enum",
+    "const", "examples"})  # fmt: skip
+"""Keys of objects that somebody else has filled: nothing in them stays but their keys."""
 
 
 def masked(lines: Iterable[str], parts: Parts | None = None) -> list[str]:
-    """The recording without words, numbers and ids of accounts. What follows is made anew by today's code: a
-    recording that does not replay should be accepted before. Raises ConfigError for what is no recording.
+    """The recording without words, sound, keys, numbers and ids of accounts. What follows is made anew by
+    today's code: a recording that does not replay should be accepted before. Raises ConfigError for what is
+    no recording.
     """
     recording = Recording(lines)
     return remade(_header(recording.header), map(_step, recording.steps()), parts)
@@ -43,87 +139,117 @@ def mask_words(text: str) -> str:
 
 
 def _header(header: Header) -> Header:
-    config = header.config
-    greeting = None if config.greeting is None else mask_words(config.greeting)
-    config = msgspec.structs.replace(config, session=_session(config.session), greeting=greeting)
     parameters = {name: mask_words(value) for name, value in header.parameters.items()}
-    return msgspec.structs.replace(header, config=config, parameters=parameters, carried=None)
-
-
-def _session(session: m.SessionConfig) -> m.SessionConfig:
-    return msgspec.structs.replace(session, instructions=mask_words(session.instructions))
+    config = masked_message(header.config)
+    return msgspec.structs.replace(header, config=config, parameters=parameters, carried=None, sound=False)
 
 
 def _step(step: Step) -> Step:
     if step.event is not None:
-        return msgspec.structs.replace(step, event=_event(step.event))
-    if isinstance(step.frame, str):
-        return msgspec.structs.replace(step, frame=_frame(step.frame, step.door))
-    return step
+        return msgspec.structs.replace(step, event=masked_message(step.event))
+    frame = step.frame
+    if isinstance(frame, str):
+        return msgspec.structs.replace(step, frame=_frame(frame, step.door))
+    return msgspec.structs.replace(step, frame=None if frame is None else bytes(len(frame)))
 
 
-def _event(event: m.Event) -> m.Event:
-    replace = msgspec.structs.replace
-    match event:
-        case m.Say() | m.AddText():
-            return replace(event, text=mask_words(event.text))
-        case m.Respond():
-            return replace(event, instructions=mask_words(event.instructions))
-        case m.ToolFinished():
-            return replace(event, output=mask_words(event.output))
-        case m.HangUp():
-            return replace(event, why=mask_words(event.why))
-        case m.Play():
-            return replace(event, sound=replace(event.sound, text=mask_words(event.sound.text)))
-        case m.Reconfigure():
-            return replace(event, config=_session(event.config))
-        case m.PassOn():
-            return m.PassOn(_frame(event.body, "upstream"))
-        case _:
-            return event
+# --- messages --------------------------------------------------------------------------------------------
+
+
+def masked_message(struct: _Struct) -> _Struct:
+    """An event, or a part of a header, without words."""
+    stays = STAYS.get(type(struct), frozenset())
+    changed = {
+        name: _field(struct, name, value)
+        for name, value in msgspec.structs.asdict(struct).items()
+        if name not in stays or isinstance(value, Mapping)
+    }
+    return msgspec.structs.replace(struct, **changed)
+
+
+def _field(struct: msgspec.Struct, name: str, value: Any) -> Any:
+    if isinstance(struct, m.PassOn | m.VendorNote):
+        return _frame(value, "upstream") if name == "body" else value
+    if isinstance(struct, m.FrameRefused):
+        # What an adapter says, and behind it how the frame began.
+        said, colon, shown = value.partition(":")
+        return f"{said if _VERDICT.fullmatch(said) else mask_words(said)}{colon}{mask_words(shown)}"
+    if isinstance(struct, _BY_VENDOR) and name in _CODES:
+        return _vendor_word(value)
+    if isinstance(struct, m.UpstreamFaulted) and name == "message":
+        return _fault(value)
+    if isinstance(struct, m.DigitPressed):
+        return _key(value)
+    return _value(value, name, stays=name in STAYS.get(type(struct), frozenset()))
+
+
+def _value(value: Any, name: str = "", *, stays: bool = False) -> Any:
+    """Whatever a field holds, with structs in it by their own fields."""
+    if isinstance(value, msgspec.Struct):
+        return masked_message(value)
+    if isinstance(value, tuple | list) and any(isinstance(one, msgspec.Struct) for one in value):
+        return type(value)(_value(one) for one in value)
+    if isinstance(value, Mapping) and any(isinstance(one, msgspec.Struct) for one in value.values()):
+        return {name: _value(one) for name, one in value.items()}
+    return value if stays else _tree(value, name)
+
+
+# --- frames, and the objects of vendors ------------------------------------------------------------------
 
 
 def _frame(frame: str, door: str) -> str:
     shown = _SID.sub(lambda sid: sid[1] + "0" * 32, frame)
-    if door == "carrier" and '"event":"media"' in shown:
-        return shown
     try:
         tree = msgspec.json.decode(shown)
     except UNREADABLE:
         return mask_words(shown)
     if not isinstance(tree, dict):
-        return shown
-    if door == "carrier":
-        _carrier(tree)
+        return mask_words(shown)
+    if door == "carrier" and isinstance(tree.get("dtmf"), dict):
+        key = tree["dtmf"].get("digit")
+        tree = _tree(tree, "")
+        tree["dtmf"]["digit"] = _key(key)
+    elif str(tree.get("type")).endswith("audio.delta") and isinstance(tree.get("delta"), str):
+        tree = {**_tree(tree, ""), "delta": _sound(tree["delta"])}
     else:
-        _upstream(tree)
+        tree = _tree(tree, "")
     return one_line(msgspec.json.encode(tree).decode())
 
 
-def _carrier(tree: dict[str, Any]) -> None:
-    """Keys that were pressed may be a secret; parameters are whatever somebody put there."""
-    if isinstance(tree.get("dtmf"), dict) and str(tree["dtmf"].get("digit")).isdigit():
-        tree["dtmf"]["digit"] = "0"
-    start = tree.get("start")
-    if isinstance(start, dict) and isinstance(start.get("customParameters"), dict):
-        given = start["customParameters"]
-        start["customParameters"] = {name: mask_words(str(value)) for name, value in given.items()}
-
-
-def _upstream(tree: dict[str, Any]) -> None:
-    kind = str(tree.get("type"))
-    if kind.endswith(_PIECES) and isinstance(tree.get("delta"), str):
-        tree["delta"] = mask_words(tree["delta"])
-    _words_of(tree)
-
-
-def _words_of(node: Any) -> None:
+def _tree(node: Any, key: str, anybodys: bool = False) -> Any:
+    """JSON without words. `key` is that of the object or list around it."""
     if isinstance(node, dict):
-        for name, value in node.items():
-            if name in _WORDS and isinstance(value, str):
-                node[name] = mask_words(value)
-            else:
-                _words_of(value)
-    elif isinstance(node, list):
-        for value in node:
-            _words_of(value)
+        ours = {"tag"} if key == "metadata" else frozenset[str]()
+        return {
+            name: _tree(value, name, (anybodys or name in _ANYBODYS) and name not in ours)
+            for name, value in node.items()
+        }
+    if isinstance(node, list | tuple):
+        return type(node)(_tree(value, key, anybodys) for value in node)
+    if not isinstance(node, str) or (key in _NOT_WORDS and not anybodys):
+        return node
+    if key in _VENDORS and not anybodys:
+        return _vendor_word(node)
+    if key in _SOUND:
+        return _sound(node)
+    return _fault(node) if key == "message" else mask_words(node)
+
+
+def _sound(audio: str) -> str:
+    """Silence of the same size; what is no sound is words."""
+    size = size_bytes(audio)
+    return silence(size) if is_clean(audio) and size <= MAX_BYTES else mask_words(audio)
+
+
+def _vendor_word(word: str) -> str:
+    return word if _VENDOR_WORD.fullmatch(word) else mask_words(word)
+
+
+def _fault(message: str) -> str:
+    """The words of an error, of which the core asks whether they are about the vendor's prompt objects."""
+    said = _ABOUT_PROMPTS.split(message)
+    return "".join(part if number % 2 else mask_words(part) for number, part in enumerate(said))
+
+
+def _key(key: object) -> str:
+    return "#" if key == "#" else m.HIDDEN_KEY
