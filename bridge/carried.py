@@ -25,6 +25,9 @@ logger = logging.getLogger("bridge.user")
 CLOSE_S: Final = 1.0
 """How long a transport may take to close."""
 
+MOST_ON_THE_WAY: Final = 64
+"""Frames that cross to the audio loop at once: a transport that has more waits until these were taken."""
+
 MakeTransport: TypeAlias = Callable[[Dial], RealtimeTransport]
 """Makes the transport of one upstream session. A call may want several, one after another: each dial asks for
 a new object. The `Dial` has the URL with the model in it, and no key: that is the transport's own affair.
@@ -103,6 +106,10 @@ class CarriedSocket:
         else:
             self._on_frame(frame)
 
+    def came_so_far(self, taken: asyncio.Event) -> None:
+        """All that was told before this has been taken."""
+        self._user_loop.post(taken.set)
+
     def took(self, size_bytes: int) -> None:
         self.outbox_bytes -= size_bytes
 
@@ -149,8 +156,14 @@ class _Pump:
                 raise error
             socket.cross(socket.opened, None)
             writer = asyncio.get_running_loop().create_task(self._write(transport), name="transport outbox")
+            count = 0
             async for frame in transport.events():
                 socket.cross(socket.came, frame)
+                count += 1
+                if not count % MOST_ON_THE_WAY:
+                    taken = asyncio.Event()
+                    socket.cross(socket.came_so_far, taken)
+                    await taken.wait()
             code, reason = _end_of(transport)
         except asyncio.CancelledError:
             code, reason = NORMAL, ""

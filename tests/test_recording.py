@@ -83,6 +83,18 @@ def test_masked_numbers_keep_nothing_of_their_digits() -> None:
 # --- what came in ----------------------------------------------------------------------------------------
 
 
+def test_a_burst_of_a_model_is_no_endless_line() -> None:
+    written, lines = recorder()
+    frame = (
+        '{"type":"response.output_audio_transcript.delta","response_id":"r","item_id":"i","delta":"word "}'
+    )
+    for _ in range(2_000):
+        written.came(5, "upstream", frame, 1)
+    written.close()
+    assert max(map(len, lines)) < 10_000
+    assert sum(step.door == "upstream" for step in steps(lines)) == 2_000
+
+
 def test_a_start_is_written_without_token_and_numbers() -> None:
     gate = Gate()
     frame = (

@@ -21,6 +21,8 @@ from .sound import LEAST_CHARACTERS, silence, without_sound
 
 RUN_MS: Final = 1_000
 """A run is written down when it is this long, so that a killed process loses little."""
+RUN_STEPS: Final = 500
+"""Or when it has so many steps: a model may send much in one second, and a line is read as a whole."""
 FRAME_CHARACTERS: Final = 216
 """Of 160 bytes in base64, the caller's usual frame; two of them are padding."""
 FRAME_MS: Final = 20
@@ -252,7 +254,7 @@ class Recorder:
 
     def _since(self, now_ms: int) -> int:
         """Milliseconds since the step before, in a run that is begun anew where it must."""
-        if self._run and now_ms - self._run_ms >= RUN_MS:
+        if self._run and (now_ms - self._run_ms >= RUN_MS or len(self._run) >= RUN_STEPS):
             self._flush()
         since_ms = now_ms - self._now_ms
         if not self._run:

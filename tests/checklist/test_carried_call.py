@@ -12,6 +12,7 @@ import pytest
 from bridge import service
 from bridge.agent import Agent
 from bridge.app import create_app
+from bridge.carried import MOST_ON_THE_WAY, carry
 from bridge.core import messages as m
 from bridge.doubles.agents import Parrot
 from bridge.doubles.options import ServerOptions
@@ -19,11 +20,13 @@ from bridge.doubles.phone import Phone
 from bridge.doubles.realtime import RealtimeServer
 from bridge.doubles.tones import tone
 from bridge.errors import BridgeError, ConnectionLost
+from bridge.frames import Message
 from bridge.handset import Handset
 from bridge.simulators import EmbeddedUpstream, Simulation
 from bridge.sockets import DialError
 from bridge.transport import MemoryTransport, RealtimeTransport, WebSocketTransport
 from bridge.upstreams import Dial
+from bridge.user_loop import UserLoop
 from tests.calls import TOKEN, Log, settings_at, within
 
 
@@ -148,3 +151,46 @@ def test_sq_11_a_transport_that_is_lost_is_made_again() -> None:
             assert not log.ended
 
     asyncio.run(asyncio.wait_for(story(), 30))
+
+
+class Endless:
+    """A transport that always has another frame."""
+
+    def __init__(self) -> None:
+        self.gave = 0
+        self.last_error: BridgeError | None = None
+
+    async def connect(self) -> None: ...
+
+    async def send(self, frame: str) -> None: ...
+
+    async def events(self) -> AsyncIterator[str]:
+        while True:
+            self.gave += 1
+            yield "{}"
+
+    async def close(self) -> None: ...
+
+
+def test_a_transport_without_end_is_read_as_fast_as_its_frames_are_taken() -> None:
+    loop, endless = UserLoop(blocked_ms=60_000), Endless()
+    taken, most = 0, 0
+
+    def take(_frame: Message) -> None:
+        nonlocal taken, most
+        taken += 1
+        most = max(most, endless.gave - taken)
+
+    async def call() -> None:
+        socket = await carry(lambda _dialled: endless, Dial("ws://127.0.0.1/"), loop)
+        ended = asyncio.get_running_loop().create_future()
+        socket.start(take, lambda *end: ended.set_result(end))
+        while taken < 10_000:  # noqa: ASYNC110  frames come by callback
+            await asyncio.sleep(0)
+        socket.close()
+        assert await ended == (1000, "")
+
+    loop.start()
+    asyncio.run(call())
+    loop.close()
+    assert most <= MOST_ON_THE_WAY
