@@ -29,9 +29,10 @@ from .direct import admitted, take_socket
 from .errors import SignatureError
 from .exchange import RESUMED, Exchange
 from .gates import SPENT, Lobby, Signatures, StreamTokens
-from .intents import ENDED, HANDOVER, LIVE_STATUSES, OVER_STATUSES, TRANSFER, Next, Situation
+from .intents import ENDED, HANDOVER, OVER_STATUSES, TRANSFER, Next, Situation
 from .logs import Seldom
 from .peers import LOOPBACK_ONLY, Peers, authority
+from .replays import Replays
 from .settings import Settings
 from .sockets import CarrierSocket
 from .stream_names import QUERY, StreamNames
@@ -71,6 +72,7 @@ class FrontDoor:
         self.used = exchange.office.used
         self.tokens = StreamTokens(settings.stream_token_secret(), used=self.used)
         self.names = StreamNames(settings.stream_token_secret())
+        self.replays = Replays(self.tokens, self.names, exchange)
         self.lobby = Lobby()
         self._seldom = Seldom(logger)
         self._under_way: Counter[str] = Counter()
@@ -103,7 +105,7 @@ class FrontDoor:
         if proven and self._is_over(call_sid, form):
             self.reject("ended", "call", "it is over already", call_sid)
             return _answer(twiml.hangup())
-        if proven and self._had_its_stream(call_sid):  # whoever asks again gets no second one
+        if proven and self.replays.had_its_stream(call_sid):  # whoever asks again gets no second one
             self.reject("replay", "call", "it has had its stream", call_sid)
             return _answer(self._connect(request, call_sid, SPENT))
         refused = self._refusal(call_sid, request)
@@ -123,12 +125,6 @@ class FrontDoor:
         if form.get("CallStatus") in OVER_STATUSES and self.intents.peek(call_sid) is None:
             self.intents.note(call_sid, ENDED)
         return self.intents.peek(call_sid) == ENDED
-
-    def _had_its_stream(self, call_sid: str) -> bool:
-        """A webhook has no date, and may come at any time, in whatever process and after whatever crash."""
-        if self.intents.has_begun(call_sid):
-            return True
-        return self.used.has(call_sid) and not self.tokens.is_waiting(call_sid, 1)
 
     async def _rung(
         self, call_sid: str, fields: Mapping[str, str], *, remembered: bool = False
@@ -201,8 +197,9 @@ class FrontDoor:
         if isinstance(form, Response):
             return form
         call_sid, proven = form["CallSid"], not self.settings.insecure
-        stream = self._asked_about(request, call_sid)
-        fault = await self._is_replayed(call_sid, stream, form) if proven else None
+        named = request.query_params.getlist(QUERY) if proven else []  # else names die with the process
+        stream = self.replays.asked_about(named, call_sid)
+        fault = await self.replays.fault(call_sid, stream, form.get("CallStatus", "")) if proven else None
         if fault is not None:
             self.reject("replay", "the question after a stream", fault, call_sid)
             return _answer(twiml.hangup())
@@ -235,39 +232,15 @@ class FrontDoor:
             token = self.tokens.mint(call_sid, form.get("AccountSid", ""), stream + 1)
             return self._connect(request, call_sid, token, stream + 1, {RESUMED: before})
 
+        again = self._action_url(request, call_sid, stream) if named else self.links(request).after_stream
         document = twiml.after_stream(
             step,
             resume=resume,
-            after_url=self._action_url(request, call_sid, stream),
+            after_url=again,
             targets=self.settings.transfers,
             voice=self.voice,
         )
         return _answer(document)
-
-    def _asked_about(self, request: Request, call_sid: str) -> int:
-        """The number of the stream that this request names, 0 for a name that is not this call's; the latest
-        where it names none, as the TwiML of earlier versions.
-        """
-        named = request.query_params.getlist(QUERY)
-        if not named or self.settings.insecure:  # its keys, and so the names, die with the process
-            return max(1, self.intents.streams(call_sid))
-        return (self.names.number(named[0], call_sid) if len(named) == 1 else None) or 0
-
-    async def _is_replayed(self, call_sid: str, stream: int, form: Mapping[str, str]) -> str | None:
-        """Why this is not the carrier that asks about a stream that is over; None when it is."""
-        if stream == 0:
-            return "it names a stream of another call"
-        if stream < self.intents.streams(call_sid):
-            return "a later stream of the call has begun"
-        if not await self.exchange.stream_is_over(call_sid):
-            return "the stream lives"
-        if self.intents.peek(call_sid) not in (None, HANDOVER) or form.get("CallStatus") in OVER_STATUSES:
-            return None  # it opens no stream
-        if form.get("CallStatus") not in LIVE_STATUSES:
-            return "it does not say how the call is"
-        if self.used.has(call_sid, stream + 1) and not self.tokens.is_waiting(call_sid, stream + 1):
-            return "the stream after it was given out before"
-        return None
 
     async def stream_status(self, request: Request) -> Response:
         """What the carrier says of the stream from outside: the only word there is of a handshake that

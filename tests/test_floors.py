@@ -96,6 +96,7 @@ FLOORS: dict[str, int] = {
     "own_files": 5,
     "picture": 5,
     "phone_call": 5,
+    "replays": 5,
     "reports": 5,
     "recordings": 5,
     "service": 5,
