@@ -42,7 +42,7 @@ _DIGITS: Final = frozenset("0123456789*#ABCD" + HIDDEN_KEY)
 
 class _Media(msgspec.Struct, gc=False):
     payload: str
-    timestamp: Annotated[int, msgspec.Meta(ge=0)] = 0
+    timestamp: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
     track: str = "inbound"
 
 

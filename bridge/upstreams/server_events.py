@@ -24,7 +24,7 @@ class Event(msgspec.Struct, gc=False):
     type: str
     response_id: str | None = None
     item_id: str | None = None
-    content_index: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    content_index: Annotated[int, msgspec.Meta(ge=0, le=2**31)] | None = None
     delta: str | None = None
     audio_start_ms: float | None = None
     audio_end_ms: float | None = None

@@ -233,6 +233,7 @@ def test_a_message_without_its_object(twilio: Twilio, event: str) -> None:
         media(payload=7),
         media(timestamp="soon"),
         media(timestamp="-20"),
+        media(timestamp="1" + "0" * 400),
         changed(MARK, mark__name=None),
         changed(MARK, mark__name=17),
         changed(DTMF, dtmf__digit=5),

@@ -281,6 +281,8 @@ LONG = "x" * 513
         {"type": "response.output_audio.delta", "response_id": "r", "item_id": LONG, "delta": "AAAA"},
         {"type": "response.output_audio.delta", "response_id": LONG, "item_id": "i", "delta": "AAAA"},
         {"type": "response.output_audio_transcript.delta", "response_id": "r", "item_id": LONG, "delta": "x"},
+        {"type": "response.output_audio.delta", "response_id": "r", "item_id": "i", "delta": "AAAA",
+         "content_index": 10**4_000},
         {"type": "conversation.item.added", "item": {"id": LONG}},
         {"type": "conversation.item.added", "previous_item_id": LONG, "item": {"id": "i"}},
         {"type": "response.output_item.added", "response_id": "r", "item": {"id": LONG}},
