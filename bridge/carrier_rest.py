@@ -76,7 +76,7 @@ class Standing(enum.Enum):
     NOT_ALLOWED = "the carrier does not take our credentials"
     TOO_MANY = "the carrier has too many requests"
     FAULTY = "the carrier's API has a fault"
-    NO_ANSWER = "the carrier's API did not answer in time"
+    NO_ANSWER = "the carrier's API did not answer"
 
 
 class _Answer(NamedTuple):
