@@ -205,3 +205,11 @@ def test_a_call_that_goes_on_elsewhere_is_masked_and_replays(file: Path) -> None
     assert replay(made, strict=True).difference is None
     before, after = replay(lines).call.stats, replay(made).call.stats
     assert (after.barge_ins, after.turns, after.ended_ms) == (before.barge_ins, before.turns, before.ended_ms)
+
+
+def test_a_frame_nested_without_end_is_masked_too() -> None:
+    lines = lines_of(CALLS[0])
+    at = next(number for number, line in enumerate(lines) if line.startswith('{"t"'))
+    deep = '{"type":"error","error":' + '{"x":' * 600 + f'"{SECRET}"' + "}" * 601
+    made = masked([*lines[:at], '{"t":0,"from":"upstream","frame":' + deep + "}", *lines[at:]])
+    assert not [word for word in GONE if word in "\n".join(made)]

@@ -201,19 +201,22 @@ def _frame(frame: str, door: str) -> str:
     shown = _SID.sub(lambda sid: sid[1] + "0" * 32, frame)
     try:
         tree = msgspec.json.decode(shown)
+        if isinstance(tree, dict):
+            return one_line(msgspec.json.encode(_without_words(tree, door)).decode())
     except UNREADABLE:
-        return mask_words(shown)
-    if not isinstance(tree, dict):
-        return mask_words(shown)
-    if door == "carrier" and isinstance(tree.get("dtmf"), dict):
-        key = tree["dtmf"].get("digit")
-        tree = _tree(tree, "")
-        tree["dtmf"]["digit"] = _key(key)
-    elif str(tree.get("type")).endswith("audio.delta") and isinstance(tree.get("delta"), str):
-        tree = {**_tree(tree, ""), "delta": _sound(tree["delta"])}
-    else:
-        tree = _tree(tree, "")
-    return one_line(msgspec.json.encode(tree).decode())
+        pass
+    return mask_words(shown)
+
+
+def _without_words(frame: dict[str, Any], door: str) -> dict[str, Any]:
+    """Raises RecursionError for one that is nested too deep."""
+    made: dict[str, Any] = _tree(frame, "")
+    delta, pressed = frame.get("delta"), frame.get("dtmf")
+    if door == "carrier" and isinstance(pressed, dict):
+        made["dtmf"]["digit"] = _key(pressed.get("digit"))
+    elif str(frame.get("type")).endswith("audio.delta") and isinstance(delta, str):
+        made["delta"] = _sound(delta)
+    return made
 
 
 def _tree(node: Any, key: str, anybodys: bool = False) -> Any:
