@@ -31,6 +31,8 @@ Connector: TypeAlias = Callable[[str, Mapping[str, str]], Awaitable[Socket]]
 DEFAULT_MODEL: Final = SessionConfig().model
 MOST_WAITING_BYTES: Final = 64 << 20
 """Frames that nobody has read yet. Who reads no more has given up, and this ends the connection."""
+_OBJECT_BYTES: Final = 64
+"""What a frame takes on top of its text: it may be empty."""
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 EPHEMERAL: Final = "ek_"
 
@@ -69,7 +71,7 @@ class _Inbox:
     def put(self, frame: str) -> None:
         if not self._over:
             self._frames.append(frame)
-            self.waiting_bytes += len(frame)
+            self.waiting_bytes += _OBJECT_BYTES + len(frame)
             self._news.set()
 
     def end(self) -> None:
@@ -80,7 +82,7 @@ class _Inbox:
         while True:
             while self._frames:
                 frame = self._frames.popleft()
-                self.waiting_bytes -= len(frame)
+                self.waiting_bytes -= _OBJECT_BYTES + len(frame)
                 yield frame
             if self._over:
                 return

@@ -556,6 +556,22 @@ def test_a_bug_in_the_core_ends_that_call_only_with_an_apology(caplog: pytest.Lo
     assert len(caplog.records) == 1
 
 
+def test_a_stream_that_we_gave_up_ends_the_call_and_says_why() -> None:
+    """Its socket had an outbox that is full, or no reader for ten seconds."""
+
+    async def main() -> None:
+        table = Table()
+        await table.live()
+        table.carrier.gave_up = True
+        table.carrier.ends(1006, "outbox full")
+        await table.runner.closed
+        noted = m.Noted("the carrier was given up", "outbox full")
+        assert noted in [action for _, action in table.told]
+        assert table.ended == [m.Ended(m.Reason.CARRIER_GIVEN_UP, "outbox full")]
+
+    in_virtual_time(main)
+
+
 @pytest.mark.parametrize("at", [m.Started, m.CallerAudio, m.WakeUp, m.AudioDelta, m.CarrierClosed])
 def test_wherever_it_breaks_both_sockets_are_closed(at: type[m.Message]) -> None:
     async def main() -> None:

@@ -9,12 +9,14 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Self
 
 import pytest
+
+from bridge.streams import UPSTREAM_LIMITS, StreamSocket
 
 from . import kit
 
@@ -359,3 +361,74 @@ async def _a_model_floods(kind: str) -> None:
 )
 def test_a_model_floods(kind: str) -> None:
     asyncio.run(asyncio.wait_for(_a_model_floods(kind), 120))
+
+
+# --- what one frame costs, among many
+
+
+def _wire(head: int, payload: bytes = b"") -> bytes:
+    size = len(payload).to_bytes(8, "big")
+    return bytes([head]) + (bytes([0x7F]) + size if len(payload) > 125 else bytes([len(payload)])) + payload
+
+
+MANY: dict[str, Callable[[int], list[bytes]]] = {
+    "pings in one read": lambda number: [_wire(0x89, b"x" * 125) * number],
+    "pings, each in a read": lambda number: [_wire(0x89)] * number,
+    "a message in pieces of one byte": lambda number: [
+        _wire(0x01, b"x") + _wire(0x00, b"x") * number + _wire(0x80)
+    ],
+    "a message in one frame, a byte in each read": lambda number: [
+        bytes([byte]) for byte in _wire(0x81, b"x" * number)
+    ],
+    "texts of one byte, in one read": lambda number: [_wire(0x81, b"x") * number],
+    "texts, cut in the middle": lambda number: [b"x" * 50 + _wire(0x81, b"x" * 100)[:52]] * number,
+}
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["", "before there is an owner"])
+@pytest.mark.parametrize("kind", MANY)
+def test_what_is_read_costs_what_its_bytes_cost_however_it_is_cut(kind: str, before: bool) -> None:
+    """In process time, at two lengths. What is not linear costs 64 times as much at eight times the length;
+    the bound is three times what a straight line allows.
+    """
+
+    async def seconds(number: int) -> float:
+        reads = MANY[kind](number)
+        if "cut" in kind:
+            reads[0] = reads[0][50:]
+        socket = StreamSocket(Sink(), server=False, limits=UPSTREAM_LIMITS)
+        since_s = time.process_time()
+        if not before:
+            socket.start(_heard, _heard)
+        for read in reads:
+            socket.data_received(read)
+        if before:
+            socket.start(_heard, _heard)
+        while socket._due:  # noqa: ASYNC110  turns of the loop are what is waited for
+            await asyncio.sleep(0)
+        spent_s = time.process_time() - since_s
+        assert not socket.ended, socket.close_reason
+        socket.connection_lost(None)
+        return spent_s
+
+    short_s = min(asyncio.run(seconds(20_000)) for _ in range(3))
+    assert asyncio.run(seconds(160_000)) < 3 * 8 * short_s
+
+
+class Sink(asyncio.Transport):
+    """Takes every byte at once."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+def _heard(*_what: object) -> None: ...
