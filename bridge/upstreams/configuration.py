@@ -61,7 +61,8 @@ def turn_detection_does(name: str, session: dict[str, Any], asked: dict[str, Any
     """
     detection = part(session, "audio", "input", "turn_detection")
     if detection is None:
-        if "turn_detection" in (part(session, "audio", "input") or {}):
+        heard = part(session, "audio", "input")
+        if isinstance(heard, dict) and "turn_detection" in heard:
             return False  # null: voice detection is off
         detection = part(asked, "audio", "input", "turn_detection")
     wanted = part(asked, "audio", "input", "turn_detection", name)

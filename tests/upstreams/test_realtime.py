@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -683,3 +684,15 @@ def test_words_and_their_end(model: Realtime) -> None:
         "resp_1", "item_2", 0, "Good", spoken=True, epoch=3
     )
     assert parsed(model, frame("response.output_audio.done")) == AudioDone("resp_1", "item_2", 0, epoch=3)
+
+
+@pytest.mark.parametrize("value", [True, 7, "x", [], ["turn_detection"], None])
+@pytest.mark.parametrize("path", [(), ("audio",), ("audio", "input"), ("audio", "input", "turn_detection")])
+def test_a_session_of_any_shape_is_read_or_refused(
+    model: Realtime, path: tuple[str, ...], value: object
+) -> None:
+    session: object = value
+    for name in reversed(path):
+        session = {name: session}
+    with contextlib.suppress(UpstreamError):
+        parsed(model, {"type": "session.updated", "session": session})
