@@ -11,8 +11,8 @@ from typing import Any, Final
 import msgspec
 
 from .agent import STAND_IN, TRANSPORTS, Agent, roster
-from .core.faults import PROMPT_OBJECTS
 from .core.messages import CallConfig, SemanticVad, ServerVad, SessionConfig, ToolConfig, TurnDetection
+from .core.vendor_errors import PROMPT_OBJECTS
 from .errors import ConfigError
 from .mcp import Vault
 from .prices import Price, Prices

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from .codecs import PCM_24K, AudioFormat
 from .core import messages as m
+from .core.ledger import Ledger
 from .core.line import Line
 from .core.messages import Action
-from .core.playback import Ledger
-from .core.speaking import Speaking
+from .core.playout import Speaking
 from .core.stats import Stats
 from .core.upstream_leg import Leg, UpstreamSession
 from .model_config import AUTO

@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
 from .codecs import PCM_24K
-from .core.faults import PROMPT_OBJECTS
 from .core.messages import SessionConfig
+from .core.vendor_errors import PROMPT_OBJECTS
 from .errors import AlreadyConnected, BridgeError, ConfigError, NotConnected
 from .model_config import SessionOptions, audio_format, laid_over
 from .model_core import ModelCore

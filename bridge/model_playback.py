@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .codecs import PCMU, AudioFormat
-from .core.playback import Ledger, Span
+from .core.ledger import Ledger, Span
 
 
 @dataclass(frozen=True, slots=True)

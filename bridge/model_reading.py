@@ -10,7 +10,7 @@ import msgspec
 
 from .core import messages as m
 from .core.conversation import MOST_CHARACTERS
-from .core.faults import Verdict, verdict
+from .core.vendor_errors import Verdict, verdict
 from .errors import ConfigError, UpstreamError
 from .model_config import audio_format
 from .model_events import Audio, Failed, Idled, ItemUpdated, RawEvent, ResponseTraced, SessionInForce

@@ -308,7 +308,7 @@ def test_importing_what_has_no_floor_yet_says_where_to_give_it_one(
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("core/call.py", "from bridge.core.playback import Ledger"),
+        ("core/call.py", "from bridge.core.ledger import Ledger"),
         ("core/call.py", "from . import messages"),
         ("core/call.py", "from .messages import Event"),
         ("core/call.py", "from bridge import errors"),

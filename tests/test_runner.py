@@ -14,7 +14,7 @@ import pytest
 from bridge.carriers import Twilio
 from bridge.core import messages as m
 from bridge.core.call import Call
-from bridge.core.ear import Ear
+from bridge.core.caller_audio import Ear
 from bridge.core.pacer import GRANT_BYTES
 from bridge.doubles.carrier_frames import CarrierFrames
 from bridge.frames import Message

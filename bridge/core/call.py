@@ -12,18 +12,27 @@ small state per leg and at most one reason to end; a caller who speaks during a 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 
-from . import answering, ending, handover, hearing, patience, recovery, setup
+from . import (
+    caller_turns,
+    dialling,
+    ending,
+    error_events,
+    handover,
+    liveness,
+    recovery,
+    renewal,
+    responses,
+    setup,
+    silence,
+    tool_calls,
+)
 from . import messages as m
-from .ear import Ear
-from .keys import Keys
-from .limits import LimitWatch
 from .messages import Action, AudioDelta, CallConfig, CallerAudio, Event, Phase, Reason
-from .speaking import Speaking
-from .stats import Stats, count
-from .upstream_leg import Dialling, Leg, UpstreamSession
+from .state import CallState
+from .stats import count
+from .upstream_leg import Leg
 
 FOR_THE_MODEL = (m.Say, m.Respond, m.AddText, m.PassOn, m.Reconfigure)
 """Wishes that need a model which listens: before there is one (or while a new one is dialled), they wait."""
@@ -33,7 +42,7 @@ BEFORE_ADMISSION = frozenset({
 """What a session has to say while it is not proven whose call it is: how it comes about, or does not."""
 
 
-class Call:
+class Call(CallState):
     """The pure core of one call.
 
     `receive(event, now_ms)` takes every event in order with a clock that never runs backwards and returns
@@ -42,37 +51,7 @@ class Call:
     """
 
     def __init__(self, config: CallConfig) -> None:
-        self.config = config
-        self.phase = Phase.SETUP
-        self.stats = Stats()
-        self.deadline_ms: int | None = None
-        self.up = UpstreamSession(0)
-        self.spare: UpstreamSession | None = None
-        self.epochs = 0
-        self.out: list[Action] = []
-        self.speaking = Speaking(config, self.stats, self.out)
-        self.ear = Ear(config)
-        self.limits = LimitWatch(config.limits)
-        self.dialling = Dialling(config)
-        self.stream_id: str | None = None
-        self.admitted = False
-        self.closed_ears: set[str] = set()
-        self.early: list[Event] = []
-        self.ending: tuple[Reason, str] | None = None
-        self.drained_from_bytes = 0
-        self.timers: dict[str, int] = {}
-        self.caller_speaking = False
-        self.turn = 0
-        self.keys = Keys(config)
-        self.digits = ""
-        self.key_series = 0
-        self.untranscribed: OrderedDict[str, int] = OrderedDict()  # when each is given up, the oldest first
-        self.given_up: OrderedDict[str, None] = OrderedDict()
-        self.failures = 0
-        self.upstream_ms = 0
-        self.lost_ms: int | None = None
-        self.resume_owed = False
-        self.differs: set[str] = set()
+        super().__init__(config)
         if config.carried is not None:
             handover.take_over(self, config.carried)
 
@@ -93,14 +72,14 @@ class Call:
         else:
             self.other_event(event, now_ms)
         if self.closed_ears:
-            hearing.reopen_ear(self)
+            caller_turns.reopen_ear(self)
         if self.spare is not None:
-            recovery.swap_if_quiet(self, now_ms)
+            renewal.swap_if_quiet(self, now_ms)
         if "handover" in self.timers:
             handover.leave_if_quiet(self, now_ms)
         if self.ending is not None:
             ending.drained(self, *self.ending, now_ms)
-        patience.watch_echoes(self)
+        liveness.watch_echoes(self)
         self._set_deadline()
         out = self.out[:]
         self.out.clear()
@@ -109,7 +88,7 @@ class Call:
     def _upstream_event(self, event: Event, epoch: int, now_ms: int) -> None:
         if epoch == self.up.epoch and self.up.state is not Leg.CLOSED:
             if "probe" in self.timers:
-                patience.answered(self)
+                liveness.answered(self)
             if type(event) is not m.SignOfLife:
                 self.upstream_ms = now_ms
             if not self.admitted and type(event) not in BEFORE_ADMISSION:
@@ -121,61 +100,61 @@ class Call:
             else:
                 self._from_upstream(event, now_ms)
         elif self.spare is not None and epoch == self.spare.epoch:
-            recovery.from_spare(self, event, self.spare, now_ms)
+            renewal.from_spare(self, event, self.spare, now_ms)
         # else the word of an upstream session that is over
 
     # fmt: off
     def _from_upstream(self, event: Event, now_ms: int) -> None:  # noqa: C901  one line a message
         speaking = self.speaking
         match event:
-            case m.SessionCreated(): setup.session_created(self, self.up)
+            case m.SessionCreated(): dialling.session_created(self, self.up)
             case m.SessionUpdated(): setup.session_updated(self, event, now_ms)
-            case m.SpeechStarted(): hearing.speech_started(self, event, now_ms)
-            case m.SpeechStopped(): hearing.speech_stopped(self, event, now_ms)
-            case m.TextDelta(): answering.words(self, event)
+            case m.SpeechStarted(): caller_turns.speech_started(self, event, now_ms)
+            case m.SpeechStopped(): caller_turns.speech_stopped(self, event, now_ms)
+            case m.TextDelta(): responses.words(self, event)
             case m.AudioDone(): speaking.item_finished(event.item_id, event.part, now_ms)
             case m.ItemAdded(): speaking.conversation.added(event)
             case m.ItemGone(): speaking.conversation.item(event.item_id).gone = True
-            case m.TurnCommitted(): hearing.committed(self, event, now_ms)
-            case m.CallerTranscribed(): hearing.transcribed(self, event)
+            case m.TurnCommitted(): caller_turns.committed(self, event, now_ms)
+            case m.CallerTranscribed(): caller_turns.transcribed(self, event)
             case m.ResponseStarted(): speaking.response_started(event)
-            case m.ResponseDone(): answering.response_done(self, event, now_ms)
-            case m.ToolCalled(): answering.tool_called(self, event, now_ms)
-            case m.UpstreamFaulted(): answering.faulted(self, event, now_ms)
+            case m.ResponseDone(): responses.response_done(self, event, now_ms)
+            case m.ToolCalled(): tool_calls.tool_called(self, event, now_ms)
+            case m.UpstreamFaulted(): error_events.faulted(self, event, now_ms)
             case m.UpstreamClosed(): recovery.upstream_closed(self, event, now_ms)
-            case m.DialFailed(): setup.dial_failed(self, event, now_ms)
+            case m.DialFailed(): dialling.dial_failed(self, event, now_ms)
             case m.VendorNote(): self.out.append(event)
 
     def other_event(self, event: Event, now_ms: int) -> None:  # noqa: C901, PLR0915  one line a message
         speaking, up = self.speaking, self.up
         match event:
             # carrier leg
-            case m.MarkReached(): answering.mark_reached(self, event, now_ms)
+            case m.MarkReached(): responses.mark_reached(self, event, now_ms)
             case m.Started(): setup.started(self, event, now_ms)
-            case m.DigitPressed(): hearing.digit(self, event.digit, now_ms)
+            case m.DigitPressed(): caller_turns.digit(self, event.digit, now_ms)
             case m.Stopped(): ending.end(self, Reason.CALLER_HUNG_UP, now_ms)
             case m.CarrierClosed(): ending.end(self, Reason.CARRIER_LOST, now_ms, f"{event.code}, no stop")
             case m.CarrierGivenUp(): ending.given_up(self, event, now_ms)
             # session door
             case m.Play(): speaking.play(event.say_id, event.sound, now_ms, protected=event.protected)
-            case m.Say(): answering.say(self, event, now_ms)
-            case m.Respond(): answering.respond(self, event, now_ms)
-            case m.AddText(): answering.add_text(self, event.role, event.text)
-            case m.Interrupt(): answering.interrupted_by_us(self, event, now_ms)
+            case m.Say(): responses.say(self, event, now_ms)
+            case m.Respond(): responses.respond(self, event, now_ms)
+            case m.AddText(): responses.add_text(self, event.role, event.text)
+            case m.Interrupt(): responses.interrupted_by_us(self, event, now_ms)
             case m.HangUp(): ending.drain(self, Reason.WE_HUNG_UP, event.why, "ended", now_ms)
             case m.Transfer(): ending.transfer(self, event.name, now_ms)
-            case m.ToolFinished(): answering.tool_finished(self, event)
-            case m.Reconfigure(): answering.reconfigure(self, event)
+            case m.ToolFinished(): tool_calls.tool_finished(self, event)
+            case m.Reconfigure(): responses.reconfigure(self, event)
             case m.PassOn(): self.out.append(m.SendVendorEvent(event.body, up.epoch))
             case m.Mute(): self.ear.mute(event.on, now_ms)
-            case m.ReadKeys(): hearing.read_keys(self, event, now_ms)
+            case m.ReadKeys(): caller_turns.read_keys(self, event, now_ms)
             case m.HandlerFailed(): ending.handler_failed(self, event, now_ms)
             # the shell
             case m.Ringing(): setup.ringing(self, now_ms)
             case m.Admitted(): setup.admit(self, now_ms)
             case m.WakeUp(): self._wake(now_ms)
             case m.FrameRefused(): self._refused(event)
-            case m.CallerVoice(): patience.voice(self, event, now_ms)
+            case m.CallerVoice(): liveness.voice(self, event, now_ms)
             case m.FramesDropped(): self.stats.frames_dropped += event.frames
             case m.OutboxFull(): speaking.outbox(event.full, now_ms)
             case m.HoldRefused(): speaking.hold_refused(event.limit_bytes, now_ms)
@@ -191,12 +170,6 @@ class Call:
 
     # --- silence, limits and the clock -------------------------------------------------------------------
 
-    def set_timer(self, name: str, due_ms: int | None) -> None:
-        if due_ms is None:
-            self.timers.pop(name, None)
-        else:
-            self.timers[name] = due_ms
-
     def _refused(self, event: m.FrameRefused) -> None:
         """By kind, without how each frame looked: else a peer's nonsense would fill log and memory."""
         if count(self.stats.frames_refused, f"{event.leg}: {event.why.partition(':')[0]}") == 1:
@@ -206,7 +179,7 @@ class Call:
         line = self.speaking.line
         if line.deadline_ms is not None and now_ms >= line.deadline_ms:
             self.speaking.settle(now_ms)
-            hearing.line_moved(self, now_ms)
+            silence.line_moved(self, now_ms)
         for timer in [name for name, due_ms in self.timers.items() if due_ms <= now_ms]:
             if self.timers.pop(timer, None) is not None:  # else the timer before it put an end to it
                 TIMERS[timer](self, now_ms)
@@ -229,26 +202,26 @@ class Call:
 TIMERS: dict[str, Callable[[Call, int], None]] = {
     "unclaimed": lambda call, now_ms: ending.end(call, Reason.UNCLAIMED, now_ms),
     "media": ending.media_gap,
-    "dial": setup.dial,
-    "session": setup.session_stalled,
-    "owed": patience.owed_due,
-    "probe": patience.no_sign_of_life,
-    "unheard": patience.unheard,
-    "echo": patience.echoes_late,
-    "tool": answering.tools_late,
-    "silence": hearing.still_silent,
-    "nudge": hearing.nudge,
-    "padding": hearing.pad,
-    "confirm": hearing.confirmed,
-    "digits": hearing.digits_done,
-    "transcript": hearing.transcripts_late,
+    "dial": dialling.dial,
+    "session": dialling.session_stalled,
+    "owed": liveness.owed_due,
+    "probe": liveness.no_sign_of_life,
+    "unheard": liveness.unheard,
+    "echo": liveness.echoes_late,
+    "tool": tool_calls.tools_late,
+    "silence": silence.still_silent,
+    "nudge": silence.nudge,
+    "padding": caller_turns.pad,
+    "confirm": caller_turns.confirmed,
+    "digits": caller_turns.digits_done,
+    "transcript": caller_turns.transcripts_late,
     "handover": handover.leave,
     "limit": lambda call, now_ms: ending.goodbye(call, "it has lasted as long as it may", now_ms),
-    "again": answering.again,
+    "again": responses.again,
     "resume": recovery.resume,
-    "spare": recovery.spare_failed,
-    "renew": recovery.renew,
-    "renew_forced": recovery.renew_forced,
+    "spare": renewal.spare_failed,
+    "renew": renewal.renew,
+    "renew_forced": renewal.renew_forced,
     "generated": ending.not_generated,
     "drain": ending.drain_due,
 }

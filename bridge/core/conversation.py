@@ -4,27 +4,19 @@ respond.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TypeVar
 
-import msgspec
-
-from .messages import CreateItem, CreateResponse, ItemAdded, ResponseDone, ResponseStarted, Sound, TextDelta
+from .messages import CreateItem, ItemAdded, Sound, TextDelta
 from .toolbox import Toolbox, ToolCall
 
-Kept = TypeVar("Kept")
 NOTHING: Mapping[str, int] = MappingProxyType({})
 HISTORY = 200
 """Most items a new session is told of."""
 REMEMBERED = HISTORY + 40
 """Most items there are, for of some nobody need be told: a call of an hour has more, and none of the older
 ones is asked for again."""
-FORGET_RESPONSES = 64
-"""Ids of ended responses kept, so that a delta that comes even later is still known to be late; and of those
-whose end has not come."""
 MOST_CHARACTERS = 32_768
 """Of one item's words, the first that are kept: half an hour of speech."""
 
@@ -211,119 +203,3 @@ class Conversation:
             and item.heard_ms is None
             and not item.cut
         ]
-
-
-@dataclass(slots=True)
-class ResponseGate:
-    """At most one response is active and at most one asked for; the rest wait here.
-
-    Realtime conversations guide: a conversation has one active response at a time. A create that meets one is
-    answered with `conversation_already_has_active_response` and no response follows: it goes back to the head
-    of the queue.
-    """
-
-    active: str | None = None
-    asked: CreateResponse | None = None
-    stale: bool = False
-    held: bool = False
-    paused: bool = False
-    waiting: OrderedDict[str, CreateResponse] = field(default_factory=OrderedDict)
-    """By tag, the next one first. What waits already is not wanted twice."""
-    muted: dict[str, bool] = field(default_factory=dict)
-    """Responses of which no more is to come; whether what there was of them is heard all the same."""
-    cancelled: str | None = None
-    asides: dict[str, None] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
-    begun: CreateResponse | None = None
-    loses_ends: bool = False
-    """This session has begun a response while another was active: nobody told us of that one's end."""
-
-    @property
-    def idle(self) -> bool:
-        return self.active is None and self.asked is None and not self.waiting
-
-    def want(self, create: CreateResponse) -> None:
-        self.waiting[create.tag] = create
-
-    def next(self, epoch: int = 1) -> CreateResponse | None:
-        """The create to send now, if any may be sent."""
-        if self.held or self.paused or self.active is not None or self.asked is not None or not self.waiting:
-            return None
-        _, create = self.waiting.popitem(last=False)
-        self.asked, self.stale = msgspec.structs.replace(create, epoch=epoch), False
-        return self.asked
-
-    def _put_back(self, create: CreateResponse) -> None:
-        self.waiting[create.tag] = create
-        self.waiting.move_to_end(create.tag, last=False)
-
-    def lose(self) -> None:
-        """The session is gone: what it was saying is over, what it was asked for and had not begun waits
-        again.
-        """
-        if self.asked is not None and not self.stale:
-            self._put_back(self.asked)
-        self.active, self.asked, self.stale, self.held, self.cancelled = None, None, False, False, None
-        self.loses_ends = False
-        self.asides.clear()
-        self.muted.clear()
-        self.tags.clear()
-
-    def again(self, tag: str) -> None:
-        """The response that began last failed: ask for it once more, before anything else."""
-        begun = self.begun
-        self._put_back(begun if begun is not None and begun.tag == tag else CreateResponse(tag))
-
-    def started(self, event: ResponseStarted) -> bool:
-        """A response began. Returns whether it is one that the caller has already talked over: it must be
-        cancelled.
-        """
-        if event.aside:
-            _remember(self.asides, event.response_id, None)
-            return False
-        self.loses_ends |= self.active not in (None, event.response_id)
-        self.active = event.response_id
-        if event.tag:
-            _remember(self.tags, event.response_id, event.tag)
-        self.begun = None
-        if self.asked is None or event.tag != self.asked.tag:
-            return False
-        stale, self.begun, self.asked, self.stale = self.stale, self.asked, None, False
-        if stale:
-            self.mute(event.response_id)
-        return stale
-
-    def done(self, event: ResponseDone) -> None:
-        self.asides.pop(event.response_id, None)
-        if self.active == event.response_id:
-            self.active = None
-
-    def refused(self, tag: str | None, again: bool) -> None:
-        """Our create was answered with an error: forget it, or (`again`) put it back to the head of the
-        queue. `tag` None where the vendor does not say which create it was: there is only one.
-        """
-        if self.asked is None or tag not in (None, self.asked.tag):
-            return
-        if again and not self.stale:
-            self._put_back(self.asked)
-        self.asked, self.stale = None, False
-
-    def mute(self, response_id: str, *, short: bool = False) -> None:
-        """Nothing of this response may reach the caller any more; or only what has come of it (`short`)."""
-        _remember(self.muted, response_id, short)
-
-    def superseded(self) -> list[CreateResponse]:
-        """The caller spoke: what was asked for and has not begun is out of date. Returns what is dropped
-        unasked.
-        """
-        self.stale = self.asked is not None
-        dropped = list(self.waiting.values())
-        self.waiting.clear()
-        return dropped
-
-
-def _remember(responses: dict[str, Kept], response_id: str, what: Kept) -> None:
-    """The latest of them: how many there are is the model's choice."""
-    responses[response_id] = what
-    while len(responses) > FORGET_RESPONSES:
-        del responses[next(iter(responses))]

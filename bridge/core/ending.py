@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from . import messages as m
-from . import patience
+from . import state
 from .messages import Phase, Reason
+from .state import CallState
 from .upstream_leg import Leg
-
-if TYPE_CHECKING:
-    from .call import Call
 
 GOODBYE = "goodbye"
 GENERATING_MS = 15_000
 """How long a goodbye may take to be generated before the drain stops waiting for it."""
 
 
-def fail(call: Call, reason: Reason, now_ms: int, detail: str) -> None:
+def fail(call: CallState, reason: Reason, now_ms: int, detail: str) -> None:
     """Nothing more is to be had from the model: tell the caller, then end (or send them to a person, if
     there is one).
     """
@@ -45,7 +41,7 @@ def fail(call: Call, reason: Reason, now_ms: int, detail: str) -> None:
     drain(call, reason, detail, f"transfer:{fallback}" if fallback else "ended", now_ms)
 
 
-def cut_short(call: Call, now_ms: int) -> None:
+def cut_short(call: CallState, now_ms: int) -> None:
     """The model is lost while we say goodbye: what came of it is played, and a phrase says what did not."""
     unsaid = not call.speaking.gate.idle or bool(call.early)
     call.early.clear()
@@ -55,7 +51,7 @@ def cut_short(call: Call, now_ms: int) -> None:
         say_goodbye(call, now_ms)
 
 
-def say_goodbye(call: Call, now_ms: int) -> None:
+def say_goodbye(call: CallState, now_ms: int) -> None:
     """The phrase, once, and to its end: nobody is listened to any more. Nothing where the caller is to be
     sent on, or where they have just been told that something went wrong.
     """
@@ -66,12 +62,12 @@ def say_goodbye(call: Call, now_ms: int) -> None:
         call.speaking.play(GOODBYE, goodbye, now_ms, protected=True)
 
 
-def leaving(call: Call) -> bool:
+def leaving(call: CallState) -> bool:
     """We have something to say before the call ends, and it is a goodbye."""
     return call.ending is not None and call.ending[0] in (Reason.WE_HUNG_UP, Reason.LIMIT)
 
 
-def drain(call: Call, reason: Reason, detail: str, intent: str, now_ms: int) -> None:
+def drain(call: CallState, reason: Reason, detail: str, intent: str, now_ms: int) -> None:
     """End when the last word was heard."""
     if call.ending is not None:
         return
@@ -81,12 +77,12 @@ def drain(call: Call, reason: Reason, detail: str, intent: str, now_ms: int) -> 
     call.out.append(m.NoteIntent(intent))
 
 
-def transfer(call: Call, name: str, now_ms: int) -> None:
+def transfer(call: CallState, name: str, now_ms: int) -> None:
     """Send the caller on after the last word; where to, only floor 5 knows."""
     drain(call, Reason.TRANSFERRED, name, f"transfer:{name}", now_ms)
 
 
-def drained(call: Call, reason: Reason, detail: str, now_ms: int) -> None:
+def drained(call: CallState, reason: Reason, detail: str, now_ms: int) -> None:
     """End if nothing is asked for, generating or unheard. The watchdog runs from the expected end of
     playout, not from the end of generation; it is set once, so that marks that never come cannot put it
     off.
@@ -103,7 +99,7 @@ def drained(call: Call, reason: Reason, detail: str, now_ms: int) -> None:
         set_drain(call, now_ms)
 
 
-def to_be_generated(call: Call) -> bool:
+def to_be_generated(call: CallState) -> bool:
     """The last word is still to come: from the model, or from the one that is being dialled in its place."""
     if call.up.state is Leg.READY:
         return not call.speaking.gate.idle
@@ -111,7 +107,7 @@ def to_be_generated(call: Call) -> bool:
     return asked and (call.up.state is not Leg.CLOSED or "dial" in call.timers)
 
 
-def not_generated(call: Call, now_ms: int) -> None:
+def not_generated(call: CallState, now_ms: int) -> None:
     """The goodbye we waited for was not said: a phrase says it."""
     if leaving(call) and "goodbye" in call.config.phrases:
         call.timers.pop("generated", None)
@@ -121,7 +117,7 @@ def not_generated(call: Call, now_ms: int) -> None:
         say_goodbye(call, now_ms)
 
 
-def drain_due(call: Call, now_ms: int) -> None:
+def drain_due(call: CallState, now_ms: int) -> None:
     """The last word should have been heard. Where some of it waits here all the same, the carrier plays more
     slowly than time passes (or paused): it has longer, as long as it goes on.
     """
@@ -132,23 +128,23 @@ def drain_due(call: Call, now_ms: int) -> None:
         drain_over(call, now_ms)
 
 
-def set_drain(call: Call, now_ms: int) -> None:
+def set_drain(call: CallState, now_ms: int) -> None:
     line = call.speaking.line
     call.drained_from_bytes = line.ledger.sent
     call.timers["drain"] = now_ms + line.remaining_ms(now_ms) + call.config.drain_slack_ms
 
 
-def drain_over(call: Call, now_ms: int) -> None:
+def drain_over(call: CallState, now_ms: int) -> None:
     if call.ending is not None:
         end(call, call.ending[0], now_ms, call.ending[1])
 
 
-def shut_down(call: Call, now_ms: int) -> None:
+def shut_down(call: CallState, now_ms: int) -> None:
     call.out.append(m.NoteIntent("ended"))
     end(call, Reason.SHUTDOWN, now_ms)
 
 
-def end(call: Call, reason: Reason, now_ms: int, detail: str = "") -> None:
+def end(call: CallState, reason: Reason, now_ms: int, detail: str = "") -> None:
     if call.phase is Phase.ENDED:
         return
     if reason is not Reason.HANDED_OVER:  # then somebody goes on with the call, and with what it was saying
@@ -165,13 +161,13 @@ def end(call: Call, reason: Reason, now_ms: int, detail: str = "") -> None:
     call.out += (m.CloseCarrier(), m.Ended(reason, detail))
 
 
-def given_up(call: Call, event: m.CarrierGivenUp, now_ms: int) -> None:
+def given_up(call: CallState, event: m.CarrierGivenUp, now_ms: int) -> None:
     """No word reaches the caller any more. They may still be there: the carrier asks what comes next."""
     call.out.append(m.Noted("the carrier was given up", event.reason))
     end(call, Reason.CARRIER_GIVEN_UP, now_ms, event.reason)
 
 
-def goodbye(call: Call, why: str, now_ms: int) -> None:
+def goodbye(call: CallState, why: str, now_ms: int) -> None:
     """The model is told to say goodbye, and the call ends when that was heard; a phrase stands in if it
     does not.
     """
@@ -181,12 +177,12 @@ def goodbye(call: Call, why: str, now_ms: int) -> None:
     call.speaking.ask(
         "goodbye", f"The call has to end now, because {why}. Say goodbye in one short sentence."
     )
-    patience.owe(call, now_ms)
+    state.owe(call, now_ms)
     drain(call, Reason.LIMIT, why, "ended", now_ms)
     call.timers["generated"] = now_ms + call.config.limits.goodbye_ms // 2
 
 
-def handler_failed(call: Call, event: m.HandlerFailed, now_ms: int) -> None:
+def handler_failed(call: CallState, event: m.HandlerFailed, now_ms: int) -> None:
     call.speaking.interrupt(now_ms, ours=True)
     call.speaking.gate.waiting.clear()
     if (apology := call.config.phrases.get("apology")) is not None:
@@ -194,7 +190,7 @@ def handler_failed(call: Call, event: m.HandlerFailed, now_ms: int) -> None:
     drain(call, Reason.HANDLER_FAILED, event.detail, "ended", now_ms)
 
 
-def media_gap(call: Call, now_ms: int) -> None:
+def media_gap(call: CallState, now_ms: int) -> None:
     due_ms = call.ear.last_ms + call.config.media_gap_ms
     if due_ms <= now_ms:
         end(call, Reason.NO_MEDIA, now_ms)

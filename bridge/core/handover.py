@@ -9,16 +9,12 @@ told.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from . import ending, hearing, patience, recovery, setup
+from . import ending, recovery, renewal, silence, state
 from . import messages as m
 from .conversation import Item
 from .messages import Carried, CarriedItem, Phase, Reason
+from .state import CallState
 from .toolbox import ToolCall
-
-if TYPE_CHECKING:
-    from .call import Call
 
 UNKNOWN = '{"error": "the line was interrupted while this ran: whether it was done is not known"}'
 """The result of a tool whose process is gone. Not told at all, the model would call it again."""
@@ -31,18 +27,18 @@ CUT_OFF = (
 # --- leaving
 
 
-def hand_over(call: Call, event: m.HandOver, now_ms: int) -> None:
+def hand_over(call: CallState, event: m.HandOver, now_ms: int) -> None:
     """At the next quiet moment, or when the time is over; a call that is ending has as long as that."""
     call.timers["handover"] = now_ms + event.within_ms
 
 
-def leave_if_quiet(call: Call, now_ms: int) -> None:
+def leave_if_quiet(call: CallState, now_ms: int) -> None:
     """The turn is over: nobody would notice."""
-    if call.phase is Phase.LIVE and recovery.quiet(call, now_ms):
+    if call.phase is Phase.LIVE and renewal.quiet(call, now_ms):
         leave(call, now_ms)
 
 
-def leave(call: Call, now_ms: int) -> None:
+def leave(call: CallState, now_ms: int) -> None:
     """Now, whoever speaks. Without a farewell: the call goes on."""
     if call.ending is not None:
         ending.drain_over(call, now_ms)
@@ -53,7 +49,7 @@ def leave(call: Call, now_ms: int) -> None:
     ending.end(call, Reason.HANDED_OVER, now_ms)
 
 
-def carried(call: Call, now_ms: int) -> Carried:
+def carried(call: CallState, now_ms: int) -> Carried:
     """What another process needs to go on with this call from this moment on."""
     config, stats, speaking = call.config, call.stats, call.speaking
     before = config.carried or Carried()
@@ -82,7 +78,7 @@ def _carried(entry: tuple[str, str] | ToolCall) -> CarriedItem:
 # --- going on
 
 
-def take_over(call: Call, before: Carried) -> None:
+def take_over(call: CallState, before: Carried) -> None:
     """The conversation as it was carried here, as if it had been had with a session that is gone."""
     conversation = call.speaking.conversation
     if before.session is not None:
@@ -97,14 +93,14 @@ def take_over(call: Call, before: Carried) -> None:
         conversation.tools.calls[item.call_id] = made
 
 
-def welcome_back(call: Call, now_ms: int) -> None:
+def welcome_back(call: CallState, now_ms: int) -> None:
     """To a caller who heard that the line was cut."""
     phrase = call.config.phrases.get("restored")
     if call.config.resumed and phrase is not None:
         call.speaking.play("restored", phrase, now_ms)
 
 
-def go_on(call: Call, now_ms: int) -> None:
+def go_on(call: CallState, now_ms: int) -> None:
     """The model of a call that is not at its beginning is there: it is told what was said, and asked for an
     answer if the caller waits for one.
     """
@@ -114,17 +110,17 @@ def go_on(call: Call, now_ms: int) -> None:
         call.out.append(m.CreateItem(note, "system", CUT_OFF, epoch=call.up.epoch))
     else:
         recovery.tell_history(call, call.up.epoch)
-    setup.upstream_ready(call, now_ms)
+    recovery.upstream_ready(call, now_ms)
     call.speaking.owed.stop()
     if before is not None and before.owed:
         call.speaking.ask("restored")
-        patience.owe(call, now_ms)
+        state.owe(call, now_ms)
 
 
 # --- a newer stream
 
 
-def newer_stream(call: Call, now_ms: int) -> None:
+def newer_stream(call: CallState, now_ms: int) -> None:
     """The carrier has opened another stream for this call: what the one before had not played is lost. The
     model is told what was heard, and goes on from there.
     """
@@ -138,5 +134,5 @@ def newer_stream(call: Call, now_ms: int) -> None:
         ending.say_goodbye(call, now_ms)
     elif owed and call.phase is Phase.LIVE:
         call.speaking.ask("restored", recovery.RESTORED)
-        patience.owe(call, now_ms)
-    hearing.line_moved(call, now_ms)
+        state.owe(call, now_ms)
+    silence.line_moved(call, now_ms)

@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from .ledger import Ledger, Span
 from .messages import AudioDelta, CarrierCommand, ClearPlayout, HoldSound, PlayAudio, SendMark, Sound
 from .pacer import FRAME_BYTES, STEP_BYTES, Entry, Pacer, text_bytes
-from .playback import Ledger, Span
 from .spans import Spans
 
 MARK_EVERY_MS = 100

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from .playback import Span
+from .ledger import Span
 
 SLICE_MS: Final = 240
 """Of a sound of ours. Slices are multiples of 3 bytes, so that base64 text can be cut at a multiple of 4

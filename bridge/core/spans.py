@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from .playback import Span
+from .ledger import Span
 
 Key = tuple[str, int]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..core.playback import Ledger, Span
+from ..core.ledger import Ledger, Span
 
 if TYPE_CHECKING:
     from _collections_abc import dict_values

@@ -11,7 +11,7 @@ import pytest
 
 from bridge.codecs import PCM_24K, PCMU, AudioFormat
 from bridge.core import messages as m
-from bridge.core.ear import Ear
+from bridge.core.caller_audio import Ear
 from bridge.doubles.agents import Parrot
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.realtime import RealtimeServer

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from bridge.core.conversation import Conversation, ResponseGate
+from bridge.core.conversation import Conversation
+from bridge.core.ledger import Ledger
 from bridge.core.line import Line
-from bridge.core.playback import Ledger
-from bridge.core.speaking import Speaking
+from bridge.core.playout import Speaking
+from bridge.core.response_gate import ResponseGate
 from bridge.model_playback import PlaybackTracker, ToldLedger
 from bridge.upstreams.realtime import Realtime
 from tests.checklist.stage import Stage, play

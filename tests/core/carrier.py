@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from bridge.core.ledger import Ledger, Span
 from bridge.core.line import Line, LineCommand
 from bridge.core.messages import AudioDelta, ClearPlayout, PlayAudio, SendMark
-from bridge.core.playback import Ledger, Span
 
 PER_MS = 8
 

@@ -10,8 +10,9 @@ import pytest
 from bridge.codecs.voice import is_loud
 from bridge.core import messages as m
 from bridge.core.call import Call
-from bridge.core.conversation import Item, ResponseGate
+from bridge.core.conversation import Item
 from bridge.core.line import Line
+from bridge.core.response_gate import ResponseGate
 
 TRUTH = (m.ClearPlayout, m.CancelResponse, m.TruncateItem, m.DeleteItem)
 PROBE = m.SendMark("probe1")

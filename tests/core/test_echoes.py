@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bridge.core import messages as m
-from bridge.core.patience import NO_ECHO_MS, WAITING_MS
+from bridge.core.liveness import NO_ECHO_MS, WAITING_MS
 
 from .conftest import delta, frame, new_call, only, phone, speech
 

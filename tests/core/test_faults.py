@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from bridge.core import messages as m
-from bridge.core.answering import AGAIN_MS, REFUSED
-from bridge.core.faults import PROMPT_OBJECTS, WAIT_FOR
+from bridge.core.responses import AGAIN_MS, REFUSED
 from bridge.core.upstream_leg import FATAL_CODES
+from bridge.core.vendor_errors import PROMPT_OBJECTS, WAIT_FOR
 
 from .conftest import LiveCall, delta, legs, only, phone, speech
 

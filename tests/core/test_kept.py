@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.kept import Kept
+from bridge.core.audio_backlog import Kept
 
 FRAMES = {1: "AA==", 158: "A" * 212, 160: "B" * 214 + "==", 161: "C" * 215 + "=", 8_000: "D" * 10_668}
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from bridge.core import messages as m
+from bridge.core.ledger import Ledger
 from bridge.core.line import Line
 from bridge.core.pacer import LEAD_MS, SLICE_MS
-from bridge.core.playback import Ledger
 
 from .carrier import Carrier, Wire
 from .conftest import phone, speech

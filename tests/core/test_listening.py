@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.core import messages as m
-from bridge.core.ear import GAP_MS, MOST_PADDED_MS, STALL_PADDING_MS, STALLED_MS, silence
+from bridge.core.caller_audio import GAP_MS, MOST_PADDED_MS, STALL_PADDING_MS, STALLED_MS, silence
 
 from .conftest import frame, legs, only
 

@@ -8,9 +8,9 @@ import pytest
 
 from bridge.codecs.voice import is_loud
 from bridge.core import messages as m
-from bridge.core.ear import FORGET_MS, PAUSE_MS, VOICE_MS, silence
-from bridge.core.owed import MOST_SILENT_MS
-from bridge.core.patience import UNHEARD_MS
+from bridge.core.caller_audio import FORGET_MS, PAUSE_MS, VOICE_MS, silence
+from bridge.core.liveness import UNHEARD_MS
+from bridge.core.pending_answer import MOST_SILENT_MS
 from bridge.core.recovery import RESUME_MS
 
 from .conftest import LiveCall, delta, legs, new_call, only, speech

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from bridge.core.ledger import FIRST_ECHO_MS, STALL_MS, Ledger, Span
 from bridge.core.messages import SendMark
-from bridge.core.playback import FIRST_ECHO_MS, STALL_MS, Ledger, Span
 
 from .carrier import PER_MS, Carrier, Wire
 

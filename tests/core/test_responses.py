@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bridge.core import messages as m
-from bridge.core.conversation import FORGET_RESPONSES, ResponseGate
+from bridge.core.response_gate import FORGET_RESPONSES, ResponseGate
 
 from .conftest import LiveCall, delta, legs, only, phone, truth
 

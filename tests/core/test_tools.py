@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from bridge.core import messages as m
-from bridge.core.answering import NO_ANSWER, OVERLONG, TOOL_GRACE_MS
 from bridge.core.conversation import HISTORY
+from bridge.core.responses import OVERLONG
+from bridge.core.tool_calls import NO_ANSWER, TOOL_GRACE_MS
 from bridge.core.toolbox import Toolbox
 
 from .conftest import LiveCall, delta, legs, only, speech

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bridge.core import messages as m
-from bridge.core.faults import PROMPT_OBJECTS
 from bridge.core.upstream_leg import FATAL_CODES
+from bridge.core.vendor_errors import PROMPT_OBJECTS
 from bridge.doubles.agents import Failure, Incomplete
 from bridge.doubles.options import ServerOptions
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from bridge.core import hearing
+from bridge.core import caller_turns
 from tests.fuzz.machine import Calls
 
 CALM = settings(max_examples=75, stateful_step_count=70, deadline=None, derandomize=True, database=None)
@@ -23,7 +23,7 @@ def test_nothing_escapes_the_gate() -> None:
 
 def test_the_check_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rule broken where only a key that is pressed finds it."""
-    monkeypatch.setattr(hearing, "digit", lambda *_: {}["no such key"])
+    monkeypatch.setattr(caller_turns, "digit", lambda *_: {}["no such key"])
     as_found = settings(CALM, phases=[Phase.generate], report_multiple_bugs=False)
     with pytest.raises(AssertionError, match="a rule of ours was broken"):
         run_state_machine_as_test(Calls, settings=as_found)  # type: ignore[no-untyped-call]

@@ -8,16 +8,12 @@ that is dead they may speak as long as they like, and nobody would tell us of a 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from . import answering, ending, hearing, recovery
+from . import ending, recovery, responses, silence, state, tool_calls
 from . import messages as m
-from .ear import VOICE_MS
+from .caller_audio import VOICE_MS
 from .messages import Reason
+from .state import CallState
 from .upstream_leg import Leg
-
-if TYPE_CHECKING:
-    from .call import Call
 
 QUIET_MS = 1_000
 """Without a word from a model that owes an answer, before it is asked for a sign of life."""
@@ -36,20 +32,7 @@ THINKING = 3
 something."""
 
 
-def owe(
-    call: Call,
-    now_ms: int,
-    patience_ms: int | None = None,
-    silent_ms: int | None = None,
-    *,
-    doubtful: bool = False,
-) -> None:
-    """The caller waits for us from now on, and has heard nothing since `silent_ms`."""
-    call.speaking.owed.way_ms = call.speaking.line.ledger.lateness_ms
-    call.speaking.owed.start(now_ms, patience_ms, silent_ms, doubtful=doubtful)
-
-
-def owed_due(call: Call, now_ms: int) -> None:
+def owed_due(call: CallState, now_ms: int) -> None:
     """Silence has lasted long enough: a filler; or the model has said nothing for so long that it must be
     dead.
     """
@@ -65,7 +48,7 @@ def owed_due(call: Call, now_ms: int) -> None:
         ending.not_generated(call, now_ms)
     else:
         tool = call.speaking.conversation.tools.first
-        name = "filler" if tool is None else answering.tool_config(call, tool.name).filler
+        name = "filler" if tool is None else tool_calls.tool_config(call, tool.name).filler
         filler = call.config.phrases.get(name or "")
         listens = call.config.handler and call.speaking.gate.idle and tool is None
         if listens and owed.fillers >= HANDLER_FILLERS:
@@ -77,7 +60,7 @@ def owed_due(call: Call, now_ms: int) -> None:
     owed.sounding_until(now_ms + line.remaining_ms(now_ms))
 
 
-def stalled(call: Call, now_ms: int) -> bool:
+def stalled(call: CallState, now_ms: int) -> bool:
     """Whether the model was given up just now: it owes an answer and says nothing. Or it turns out to owe
     none.
     """
@@ -90,56 +73,50 @@ def stalled(call: Call, now_ms: int) -> bool:
     active = call.speaking.gate.active
     thinks = active is not None
     if active is not None and call.speaking.gate.loses_ends and call.speaking.all_said(active):
-        answering.response_done(call, m.ResponseDone(active, epoch=call.up.epoch), now_ms)
+        responses.response_done(call, m.ResponseDone(active, epoch=call.up.epoch), now_ms)
         return call.speaking.owed.since_ms is None  # this one's end was lost as well: nobody waits
     if silent_ms >= call.config.stalled_ms * (THINKING if thinks else 1):
-        give_up(call, "it owes an answer and says nothing", now_ms)
+        recovery.give_up(call, "it owes an answer and says nothing", now_ms)
         return True
     if silent_ms >= QUIET_MS:
         probe(call, now_ms)
     return False
 
 
-def give_up(call: Call, why: str, now_ms: int) -> None:
-    """Take the session for lost, whatever its socket says."""
-    call.out.append(m.CloseUpstream(call.up.epoch))
-    recovery.lose(call, why, now_ms)
-
-
 # --- signs of life
 
 
-def probe(call: Call, now_ms: int) -> None:
+def probe(call: CallState, now_ms: int) -> None:
     """Ask for a sign of life, unless that was done already."""
     if call.config.probe_ms and "probe" not in call.timers:
         call.out.append(m.Probe(call.up.epoch))
         call.timers["probe"] = now_ms + call.config.probe_ms
 
 
-def answered(call: Call) -> None:
+def answered(call: CallState) -> None:
     """The model lives."""
     del call.timers["probe"]
     if call.speaking.owed.doubtful:
         call.speaking.owed.stop()
 
 
-def no_sign_of_life(call: Call, now_ms: int) -> None:
+def no_sign_of_life(call: CallState, now_ms: int) -> None:
     """We asked, and nothing at all has come since."""
     if call.up.state is Leg.READY:
-        give_up(call, "it gives no sign of life", now_ms)
+        recovery.give_up(call, "it gives no sign of life", now_ms)
 
 
 # --- the caller speaks, as far as we can tell
 
 
-def voice(call: Call, event: m.CallerVoice, now_ms: int) -> None:
+def voice(call: CallState, event: m.CallerVoice, now_ms: int) -> None:
     """The caller has begun to say something, or stopped."""
     call.ear.voice(event.loud, now_ms)
     if call.ear.loud:
         call.timers["unheard"] = now_ms + UNHEARD_MS
 
 
-def unheard(call: Call, now_ms: int) -> None:
+def unheard(call: CallState, now_ms: int) -> None:
     """They have said it; whether the model noticed is another matter."""
     ear, ended_ms = call.ear, call.ear.voice_ended_ms
     if now_ms < ended_ms + UNHEARD_MS:
@@ -148,16 +125,16 @@ def unheard(call: Call, now_ms: int) -> None:
         return
     elif call.up.state is not Leg.READY:
         call.resume_owed = True
-        owe(call, now_ms, silent_ms=ended_ms)
+        state.owe(call, now_ms, silent_ms=ended_ms)
     elif ear.open and call.upstream_ms < ended_ms and call.config.probe_ms:
-        owe(call, now_ms, silent_ms=ended_ms, doubtful=True)
+        state.owe(call, now_ms, silent_ms=ended_ms, doubtful=True)
         probe(call, now_ms)
 
 
 # --- echoes
 
 
-def watch_echoes(call: Call) -> None:
+def watch_echoes(call: CallState) -> None:
     """Whenever the carrier has something to play, and may say that it did."""
     timers = call.timers
     if not call.speaking.line.ledger.awaits_echo:
@@ -166,7 +143,7 @@ def watch_echoes(call: Call) -> None:
         timers["echo"] = due_ms
 
 
-def echoes_due_ms(call: Call) -> int | None:
+def echoes_due_ms(call: CallState) -> int | None:
     """When an echo that has not come is too late, None where none is awaited.
 
     A carrier that has never echoed anything may be one that does not: soon, where something waits for it. One
@@ -181,7 +158,7 @@ def echoes_due_ms(call: Call) -> int | None:
     return first_ms + WAITING_MS if line.waiting or call.closed_ears else ledger.clock_end_ms + NO_ECHO_MS
 
 
-def echoes_late(call: Call, now_ms: int) -> None:
+def echoes_late(call: CallState, now_ms: int) -> None:
     """Look whether they are."""
     due_ms = echoes_due_ms(call)
     if due_ms is None or now_ms < due_ms:
@@ -194,4 +171,4 @@ def echoes_late(call: Call, now_ms: int) -> None:
     call.out.append(m.Noted("no echoes", "the carrier returns no marks: what is heard goes by the clock"))
     line.trust_the_clock()
     call.speaking.settle(now_ms)
-    hearing.line_moved(call, now_ms)
+    silence.line_moved(call, now_ms)

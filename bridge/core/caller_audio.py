@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from .kept import Kept
+from .audio_backlog import Kept
 from .messages import AppendAudio, CallConfig, CallerAudio
 
 GAP_MS = 60

@@ -4,16 +4,12 @@ said a word.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from . import ending, patience
+from . import ending, silence, state
 from . import messages as m
+from .caller_audio import STALLED_MS
 from .conversation import MOST_CHARACTERS
-from .ear import STALLED_MS
 from .messages import Event, Phase, Reason
-
-if TYPE_CHECKING:
-    from .call import Call
+from .state import CallState
 
 TRANSCRIPT_MS = 8_000
 """How long a handler waits for the words of a turn; the vendor sends them late, or never."""
@@ -25,7 +21,7 @@ SEMANTIC_MS = 500
 """Of silence before detection by meaning calls a turn over, at the least."""
 
 
-def open_ear(call: Call) -> None:
+def open_ear(call: CallState) -> None:
     """The model may hear the caller, unless something is being said that it must not be interrupted
     by.
     """
@@ -33,16 +29,16 @@ def open_ear(call: Call) -> None:
         call.out += call.ear.unkeep(call.up.epoch)
 
 
-def reopen_ear(call: Call) -> None:
+def reopen_ear(call: CallState) -> None:
     """What the ear was closed for may be over, in whatever way: heard, cut or refused."""
-    call.closed_ears = {say_id for say_id in call.closed_ears if sounding(call, say_id)}
+    call.closed_ears = {say_id for say_id in call.closed_ears if silence.sounding(call, say_id)}
     open_ear(call)
 
 
-def speech_started(call: Call, event: m.SpeechStarted, now_ms: int) -> None:
+def speech_started(call: CallState, event: m.SpeechStarted, now_ms: int) -> None:
     call.speaking.caller_stopped_ms = None
     call.caller_speaking = True
-    silence_over(call)
+    silence.silence_over(call)
     if call.timers.pop("resume", None) is not None and not call.ear.speaks(now_ms):
         resumed(call, event)
         return
@@ -55,7 +51,7 @@ def speech_started(call: Call, event: m.SpeechStarted, now_ms: int) -> None:
     confirmed(call, now_ms)
 
 
-def resumed(call: Call, event: m.SpeechStarted) -> None:
+def resumed(call: CallState, event: m.SpeechStarted) -> None:
     """The new session hears what the caller said before it was there: nobody speaks now, so nothing is cut,
     and who waits waits on.
     """
@@ -65,7 +61,7 @@ def resumed(call: Call, event: m.SpeechStarted) -> None:
     call.out.append(m.CallerSpoke(True, event.item_id))
 
 
-def confirmed(call: Call, now_ms: int) -> None:
+def confirmed(call: CallState, now_ms: int) -> None:
     """It is speech, and it is meant: what we say is cut. During a goodbye it takes the goodbye back."""
     call.turn += 1
     call.speaking.interrupt(now_ms, ours=bool(call.config.backchannel_ms))
@@ -79,7 +75,7 @@ def confirmed(call: Call, now_ms: int) -> None:
         ending.say_goodbye(call, now_ms)
 
 
-def speech_stopped(call: Call, event: m.SpeechStopped, now_ms: int) -> None:
+def speech_stopped(call: CallState, event: m.SpeechStopped, now_ms: int) -> None:
     call.caller_speaking = False
     call.timers.pop("padding", None)
     call.out.append(m.CallerSpoke(False, event.item_id))
@@ -87,18 +83,18 @@ def speech_stopped(call: Call, event: m.SpeechStopped, now_ms: int) -> None:
         return  # a backchannel ("mm-hmm"): we go on speaking, and no answer is owed
     call.speaking.caller_stopped_ms = now_ms
     call.stats.turns += 1
-    patience.owe(call, now_ms, silent_ms=now_ms - pause_ms(call))
+    state.owe(call, now_ms, silent_ms=now_ms - pause_ms(call))
     if not call.up.responds and not call.config.handler:
         call.speaking.ask(f"turn:{call.turn}")
 
 
-def pause_ms(call: Call) -> int:
+def pause_ms(call: CallState) -> int:
     """How long the caller has been silent already when we are told so."""
     detection = call.speaking.config.turn_detection
     return detection.silence_duration_ms if isinstance(detection, m.ServerVad) else SEMANTIC_MS
 
 
-def committed(call: Call, event: m.TurnCommitted, now_ms: int) -> None:
+def committed(call: CallState, event: m.TurnCommitted, now_ms: int) -> None:
     call.speaking.conversation.item(event.item_id).role = "user"
     if call.speaking.config.transcription is None:
         call.out.append(m.Turn(event.item_id, ""))
@@ -109,7 +105,7 @@ def committed(call: Call, event: m.TurnCommitted, now_ms: int) -> None:
         call.timers.setdefault("transcript", now_ms + TRANSCRIPT_MS)
 
 
-def transcripts_late(call: Call, now_ms: int) -> None:
+def transcripts_late(call: CallState, now_ms: int) -> None:
     """Words of a turn that do not come: whoever waits for the turn gets it without. They may still come, and
     then are part of the record.
     """
@@ -118,7 +114,7 @@ def transcripts_late(call: Call, now_ms: int) -> None:
     call.set_timer("transcript", next(iter(call.untranscribed.values()), None))
 
 
-def give_up_transcript(call: Call) -> None:
+def give_up_transcript(call: CallState) -> None:
     """Of the turn that has waited longest."""
     item_id, _ = call.untranscribed.popitem(last=False)
     call.given_up[item_id] = None
@@ -127,7 +123,7 @@ def give_up_transcript(call: Call) -> None:
     call.out.append(m.Turn(item_id, ""))
 
 
-def transcribed(call: Call, event: m.CallerTranscribed) -> None:
+def transcribed(call: CallState, event: m.CallerTranscribed) -> None:
     item = call.speaking.conversation.item(event.item_id)
     item.role, item.text = "user", event.text[:MOST_CHARACTERS]
     if event.text and not call.caller_speaking:
@@ -138,7 +134,7 @@ def transcribed(call: Call, event: m.CallerTranscribed) -> None:
         call.out.append(m.Turn(event.item_id, item.text, event.seconds, event.usage))
 
 
-def pad(call: Call, now_ms: int) -> None:
+def pad(call: CallState, now_ms: int) -> None:
     """Voice detection counts audio written, not time: if frames stop while the caller speaks, the turn
     would not end.
     """
@@ -148,8 +144,8 @@ def pad(call: Call, now_ms: int) -> None:
         call.timers["padding"] = max(call.ear.last_ms, now_ms) + STALLED_MS
 
 
-def digit(call: Call, digit: str, now_ms: int) -> None:
-    silence_over(call)
+def digit(call: CallState, digit: str, now_ms: int) -> None:
+    silence.silence_over(call)
     call.out.append(m.DigitHeard(digit))
     rule, words = call.config.digits, call.keys.words
     if rule == "interrupt" and "digits" not in call.timers:
@@ -161,14 +157,14 @@ def digit(call: Call, digit: str, now_ms: int) -> None:
         call.timers["digits"] = now_ms + (0 if words and digit == "#" else call.config.digits_gap_ms)
 
 
-def read_keys(call: Call, event: m.ReadKeys, now_ms: int) -> None:
+def read_keys(call: CallState, event: m.ReadKeys, now_ms: int) -> None:
     """User code waits for keys, or no longer. Those that the model was not told yet are read."""
     call.keys.read(event)
     call.digits = ""
     call.ear.hush(call.keys.secret, now_ms)
 
 
-def digits_done(call: Call, now_ms: int) -> None:
+def digits_done(call: CallState, now_ms: int) -> None:
     digits, call.digits = call.digits, ""
     if not digits:
         return
@@ -178,58 +174,8 @@ def digits_done(call: Call, now_ms: int) -> None:
     other_or_later(call, m.Respond(f"digits:{call.key_series}"), now_ms)
 
 
-def other_or_later(call: Call, wish: Event, now_ms: int) -> None:
+def other_or_later(call: CallState, wish: Event, now_ms: int) -> None:
     if call.speaking.ready:
         call.other_event(wish, now_ms)
     else:
         call.early.append(wish)
-
-
-def line_moved(call: Call, now_ms: int) -> None:
-    """Something was heard to its end: silence may begin."""
-    if call.speaking.breaks_off and not call.caller_speaking:
-        patience.owe(call, now_ms)
-    if idle(call) and call.phase is Phase.LIVE:
-        call.limits.silent(now_ms)
-        call.set_timer("nudge", call.limits.nudge_ms)
-        if call.config.silence_ms is not None:
-            call.timers["silence"] = now_ms + call.config.silence_ms
-
-
-def sounding(call: Call, say_id: str) -> bool:
-    return (say_id, 0) in call.speaking.line.spans or say_id in call.speaking.utterances
-
-
-def silence_over(call: Call) -> None:
-    call.limits.spoke()
-    call.timers.pop("nudge", None)
-    call.timers.pop("silence", None)
-
-
-def still_silent(call: Call, now_ms: int) -> None:
-    since_ms, each_ms = call.limits.silent_from_ms, call.config.silence_ms
-    if since_ms is None or each_ms is None or not idle(call):
-        return
-    call.out.append(m.CallerSilent(now_ms - since_ms))
-    call.timers["silence"] = now_ms + each_ms
-
-
-def idle(call: Call) -> bool:
-    """Nobody speaks, and nobody is about to."""
-    speaking = call.speaking
-    quiet = speaking.line.quiet and speaking.gate.idle and not call.caller_speaking
-    return quiet and speaking.owed.since_ms is None and call.ending is None
-
-
-def nudge(call: Call, now_ms: int) -> None:
-    """The caller has been silent for long: asked once or twice whether they are there, then goodbye."""
-    speaking = call.speaking
-    if not idle(call):
-        return
-    call.limits.nudges += 1
-    if call.limits.nudges > call.config.limits.nudges:
-        ending.goodbye(call, "the caller has been silent", now_ms)
-    elif (phrase := call.config.phrases.get("still_there")) is not None:
-        speaking.play(f"nudge:{call.limits.nudges}", phrase, now_ms)
-    else:
-        speaking.ask(f"nudge:{call.limits.nudges}", "Ask the caller whether they are still there.")

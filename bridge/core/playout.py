@@ -6,11 +6,12 @@ Holds the line, the response gate and the conversation together, because a barge
 from __future__ import annotations
 
 from . import messages as m
-from .conversation import Conversation, Item, ResponseGate
+from .conversation import Conversation, Item
+from .ledger import Ledger, Span
 from .line import Line, Loss
 from .messages import Action, AudioDelta, CallConfig, Sound
-from .owed import Owed
-from .playback import Ledger, Span
+from .pending_answer import Owed
+from .response_gate import ResponseGate
 from .stats import BargeIn, Stats, keep
 from .upstream_leg import UpstreamSession
 from .utterances import Utterances

@@ -1,0 +1,57 @@
+"""Dialling a session, and again where that failed."""
+
+from __future__ import annotations
+
+from . import ending
+from . import messages as m
+from .messages import Phase, Reason
+from .state import CallState
+from .upstream_leg import REFUSED, Leg, UpstreamSession, is_fatal
+
+
+def first_dial(call: CallState, now_ms: int) -> None:
+    if call.up.state is Leg.NONE:
+        call.dialling.begin(now_ms)
+        dial(call, now_ms)
+
+
+def dial(call: CallState, now_ms: int) -> None:
+    call.up = call.speaking.session = UpstreamSession(next_epoch(call), Leg.DIALLING)
+    call.timers["session"] = now_ms + call.dialling.attempt_ms(now_ms)
+    call.out.append(m.DialUpstream(call.up.epoch))
+
+
+def next_epoch(call: CallState) -> int:
+    """Numbers are never used twice: the end of a session that failed may be told when the next one is under
+    way.
+    """
+    call.epochs += 1
+    return call.epochs
+
+
+def dial_failed(call: CallState, event: m.DialFailed, now_ms: int) -> None:
+    """No socket, or none that became a session in time: again, a few times, or never where it would be no
+    use.
+    """
+    call.timers.pop("session", None)
+    call.up.state = Leg.CLOSED
+    if is_fatal(event):
+        call.out.append(m.Noted(REFUSED, f"{event.status} {event.code}"))
+    delay_ms = call.dialling.again_in_ms(event, now_ms)
+    if delay_ms is None:
+        lost = call.phase is not Phase.SETUP
+        reason = Reason.UPSTREAM_LOST if lost else Reason.UPSTREAM_UNREACHABLE
+        ending.fail(call, reason, now_ms, f"{event.status} {event.code}")
+    else:
+        call.timers["dial"] = now_ms + delay_ms
+
+
+def session_stalled(call: CallState, now_ms: int) -> None:
+    call.out.append(m.CloseUpstream(call.up.epoch))
+    dial_failed(call, m.DialFailed(call.up.epoch, code="no session in time"), now_ms)
+
+
+def session_created(call: CallState, session: UpstreamSession) -> None:
+    if session.state is Leg.DIALLING:
+        session.state = Leg.CONFIGURING
+        call.out.append(m.ConfigureSession(call.speaking.config, epoch=session.epoch))

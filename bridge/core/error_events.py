@@ -1,0 +1,62 @@
+"""The model's mistakes: what an `error` event means for the responses and the session it is about."""
+
+from __future__ import annotations
+
+from . import ending, recovery, responses
+from . import messages as m
+from .messages import Reason
+from .responses import FAILURES
+from .state import CallState
+from .stats import count
+from .upstream_leg import REFUSED, Leg
+from .vendor_errors import Verdict, in_words, names_prompt, verdict
+
+
+def faulted(call: CallState, event: m.UpstreamFaulted, now_ms: int) -> None:
+    """Most vendor errors leave the session open: an error's code decides, not its arrival."""
+    code = event.code or "unknown"
+    count(call.stats.faults, code)
+    about, _, subject = event.about.partition(":")
+    what, detail = verdict(event), f"{event.code} {event.param} {event.message}"
+    prompt = names_prompt(event)
+    if what is Verdict.FATAL:
+        call.out.append(m.Noted(REFUSED, event.code or event.kind))
+    if (about == "configure" or prompt) and call.up.state is Leg.CONFIGURING:
+        ending.fail(call, Reason.UPSTREAM_REFUSED, now_ms, in_words(event))
+    elif what is Verdict.FATAL:
+        ending.fail(call, Reason.UPSTREAM_REFUSED, now_ms, f"{event.code}: {event.message}")
+    elif what is Verdict.EXPIRED:
+        recovery.give_up(call, event.code, now_ms)
+    elif what is Verdict.BUSY:
+        call.speaking.refused(subject if about == "create" else None, again=True)
+    elif about == "configure" or (prompt and call.speaking.gate.held):
+        call.out.append(m.Noted("configuration refused", in_words(event) if prompt else detail))
+        responses.in_force(call)
+    elif prompt:
+        ending.fail(call, Reason.UPSTREAM_REFUSED, now_ms, in_words(event))
+    elif about == "create":
+        call.out.append(m.Noted("upstream error", detail))
+        create_refused(call, subject, event, now_ms)
+    elif what is not Verdict.BENIGN and about not in ("truncate", "delete", "cancel"):
+        call.out.append(m.Noted("upstream error", detail))
+
+
+def create_refused(call: CallState, tag: str, event: m.UpstreamFaulted, now_ms: int) -> None:
+    """Our request for a response got an error, and no response will follow. What a handler wanted said is
+    answered with `Heard`; what the call itself owes is asked for once more.
+    """
+    speaking, gate = call.speaking, call.speaking.gate
+    waits = gate.asked is not None and gate.asked.tag == tag and not gate.stale
+    retryable = verdict(event) is Verdict.RETRYABLE
+    owed = waits and (retryable or tag not in speaking.utterances)
+    call.failures += owed
+    if owed and call.failures >= FAILURES:
+        ending.fail(call, Reason.UPSTREAM_LOST, now_ms, f"responses are refused: {event.code}")
+        return
+    if retryable:
+        responses.pause(call, event.code or event.kind, now_ms)
+    speaking.refused(tag, again=retryable)
+    if retryable:
+        speaking.next_response()
+    elif owed and gate.idle:
+        speaking.ask("retry")

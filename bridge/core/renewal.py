@@ -1,0 +1,105 @@
+"""Renewal: another session takes over in a quiet moment, before the vendor ends the one in use."""
+
+from __future__ import annotations
+
+from . import dialling, recovery, silence
+from . import messages as m
+from .messages import Event, Phase
+from .state import CallState
+from .upstream_leg import Leg, UpstreamSession
+from .vendor_errors import Verdict, in_words, names_prompt, verdict
+
+FORCED_AGAIN_MS = 1_000
+"""A renewal that is due and has nothing to go to looks again."""
+
+
+def renew(call: CallState, now_ms: int) -> None:
+    if call.phase is Phase.LIVE and call.spare is None and call.up.state is Leg.READY:
+        call.spare = UpstreamSession(dialling.next_epoch(call), Leg.DIALLING)
+        call.timers["spare"] = now_ms + call.config.session_ms
+        call.out.append(m.DialUpstream(call.spare.epoch))
+
+
+def from_spare(call: CallState, event: Event, spare: UpstreamSession, now_ms: int) -> None:
+    match event:
+        case m.SessionCreated():
+            dialling.session_created(call, spare)
+        case m.SessionUpdated() if event.formats_ok:
+            spare.state = Leg.READY
+            spare.interrupts, spare.responds = event.interrupts, event.responds
+            call.timers.pop("spare", None)
+        case m.SessionUpdated():
+            call.out.append(
+                m.Noted("configuration refused", "the audio formats in force are not the phone's")
+            )
+            spare_failed(call, now_ms)
+        case m.UpstreamFaulted() if spare.state is Leg.CONFIGURING and will_not_be(event):
+            call.out.append(m.Noted("configuration refused", in_words(event)))
+            spare_failed(call, now_ms, again=not names_prompt(event))
+        case m.UpstreamClosed() | m.DialFailed():
+            renewal_failed(call, now_ms)
+
+
+def will_not_be(event: m.UpstreamFaulted) -> bool:
+    """Whether a session that was answered with this error before it was configured never will be one."""
+    fatal = verdict(event) is Verdict.FATAL or names_prompt(event)
+    return fatal or event.about.partition(":")[0] == "configure"
+
+
+def spare_failed(call: CallState, now_ms: int, *, again: bool = True) -> None:
+    """The session that was to take over has not become one in time, or is not going to."""
+    if call.spare is not None:
+        call.out.append(m.CloseUpstream(call.spare.epoch))
+        renewal_failed(call, now_ms, again=again)
+
+
+def renewal_failed(call: CallState, now_ms: int, *, again: bool = True) -> None:
+    """Tried again later, unless it would only be refused again: the session that there is goes on till its
+    end.
+    """
+    call.spare = None
+    for timer in ("spare", "renew") if again else ("spare", "renew", "renew_forced"):
+        call.timers.pop(timer, None)
+    if again:
+        call.timers["renew"] = now_ms + call.config.renew_again_ms
+    told = "will be tried again" if again else "will not be tried again"
+    call.out.append(m.Noted("renewal failed", told))
+
+
+def quiet(call: CallState, now_ms: int) -> bool:
+    """A moment in which nobody would notice: nobody speaks, presses keys or waits for anything."""
+    busy = call.speaking.conversation.tools.running or call.digits or call.ear.speaks(now_ms)
+    return silence.idle(call) and not busy
+
+
+def swap_if_quiet(call: CallState, now_ms: int) -> None:
+    """If the first session is lost, any moment is a good one."""
+    if call.up.state is not Leg.READY or quiet(call, now_ms):
+        swap(call, now_ms)
+
+
+def renew_forced(call: CallState, now_ms: int) -> None:
+    """The hour is nearly over: now, whoever speaks."""
+    if call.spare is not None and call.spare.state is Leg.READY:
+        call.ear.lose()
+        call.resume_owed |= call.speaking.lost(now_ms) or call.caller_speaking
+        call.caller_speaking = False
+        swap(call, now_ms)
+    elif call.up.state is Leg.READY:
+        renew(call, now_ms)
+        call.timers["renew_forced"] = now_ms + FORCED_AGAIN_MS
+
+
+def swap(call: CallState, now_ms: int) -> None:
+    """The caller's next frame goes to the new session; the old one is closed."""
+    spare = call.spare
+    if spare is None or spare.state is not Leg.READY or call.phase is not Phase.LIVE:
+        return
+    for timer in ("session", "dial", "spare"):  # of a session that was being dialled in place of a lost one
+        call.timers.pop(timer, None)
+    call.timers.pop("probe", None)  # asked of the other session, and not answered by this one
+    old, call.spare = call.up, None
+    call.up = call.speaking.session = spare
+    call.out.append(m.Noted("session renewed", f"{old.epoch} -> {spare.epoch}"))
+    recovery.restored(call, now_ms)
+    call.out.append(m.CloseUpstream(old.epoch))

@@ -1,0 +1,159 @@
+"""The model's side of a turn: its words, its tools, its mistakes, and what the handler wants said."""
+
+from __future__ import annotations
+
+from . import ending, silence, state
+from . import messages as m
+from .limits import cost_micro_usd
+from .messages import Reason
+from .state import CallState
+from .upstream_leg import FATAL_CODES, REFUSED, Leg
+from .vendor_errors import WAIT_FOR
+
+GREETING = "greeting"
+
+MOST_ARGUMENTS_CHARACTERS = 65_536
+"""Of one tool call: more than any model writes in one response."""
+OVERLONG = '{"error": "the arguments are too long"}'
+FAILURES = 2
+"""Responses that may fail in a row: the first is asked for again."""
+AGAIN_MS = 1_000
+"""Before a vendor that could not just now is asked again."""
+
+
+def words(call: CallState, event: m.TextDelta) -> None:
+    gate = call.speaking.gate
+    call.speaking.conversation.words(event)
+    if (
+        call.config.running_words
+        and event.response_id not in gate.muted
+        and event.response_id not in gate.asides
+    ):
+        call.out.append(m.Saying(event.response_id, event.item_id, event.text))
+
+
+def interrupted_by_us(call: CallState, event: m.Interrupt, now_ms: int) -> None:
+    if not event.response_id or call.speaking.concerns(event.response_id):
+        call.speaking.interrupt(now_ms, ours=True)
+
+
+def reconfigure(call: CallState, event: m.Reconfigure) -> None:
+    """No response is asked for until it is in force, so that the next one speaks with it. A session that
+    stands ready to take over is told too.
+    """
+    call.speaking.config = event.config
+    call.speaking.gate.held = True
+    call.out.append(m.ConfigureSession(event.config, True, call.up.epoch))
+    if call.spare is not None and call.spare.state in (Leg.CONFIGURING, Leg.READY):
+        call.out.append(m.ConfigureSession(event.config, True, call.spare.epoch))
+
+
+def say(call: CallState, event: m.Say, now_ms: int) -> None:
+    if not event.interruptible:
+        call.closed_ears.add(event.say_id)
+        call.ear.close()
+    call.speaking.utter(event.say_id, f'Say exactly this and nothing else: "{event.text}"')
+    state.owe(call, now_ms)
+
+
+def respond(call: CallState, event: m.Respond, now_ms: int) -> None:
+    call.speaking.utter(event.say_id, event.instructions)
+    state.owe(call, now_ms)
+
+
+def mark_reached(call: CallState, event: m.MarkReached, now_ms: int) -> None:
+    call.speaking.mark_reached(event.name, now_ms)
+    if call.speaking.line.ledger.sent:  # else it was a probe: nothing has been heard yet
+        silence.line_moved(call, now_ms)
+
+
+def add_text(call: CallState, role: str, text: str) -> None:
+    item = call.speaking.conversation.created(role, text)
+    call.out.append(m.CreateItem(item.item_id, role, text, epoch=call.up.epoch))
+
+
+def response_done(call: CallState, event: m.ResponseDone, now_ms: int) -> None:
+    tag = call.speaking.gate.tags.get(event.response_id, "")
+    call.out.append(m.ResponseEnded(event.response_id, tag, event.status, event.why, event.usage))
+    muted = event.response_id in call.speaking.gate.muted
+    call.stats.add_usage(event.usage)
+    if event.status in ("failed", "incomplete"):
+        call.out.append(m.Noted(f"response {event.status}", event.why))
+    if not muted and (event.status == "failed" or came_to_nothing(call, event, tag)):
+        if ending.leaving(call):
+            ending.not_generated(call, now_ms)
+        elif not once_more(call, event, now_ms):
+            return
+    elif event.status == "completed":
+        call.failures = 0
+    call.speaking.response_done(event, now_ms)
+    silence.line_moved(call, now_ms)
+    if call.speaking.gate.idle and not call.speaking.conversation.tools.running:
+        call.speaking.owed.stop()
+    check_limits(call, now_ms)
+
+
+def came_to_nothing(call: CallState, event: m.ResponseDone, tag: str) -> bool:
+    """The model has ended its response, and the caller who waits for it has not heard a word."""
+    speaking, gate = call.speaking, call.speaking.gate
+    if event.status == "cancelled" or event.response_id != gate.active or gate.waiting or gate.asked:
+        return False
+    items = speaking.conversation.items.values()
+    made = any(
+        item.received_bytes or (item.kind != "message" and not ending.leaving(call))
+        for item in items
+        if item.response_id == event.response_id
+    )
+    return not made and speaking.owed.since_ms is not None and tag not in speaking.utterances
+
+
+def once_more(call: CallState, event: m.ResponseDone, now_ms: int) -> bool:
+    """The response is asked for again, once. Returns whether the call goes on: it does not if the second one
+    failed too; if it was silent, the caller is asked to go on.
+    """
+    call.failures += 1
+    speaking = call.speaking
+    if event.status != "failed" and call.failures >= FAILURES:
+        call.failures = 0
+        if (phrase := call.config.phrases.get("restored")) is not None:
+            speaking.play(f"silent:{event.response_id}", phrase, now_ms)
+    elif call.failures >= FAILURES or event.why in FATAL_CODES:
+        if event.why in FATAL_CODES:
+            call.out.append(m.Noted(REFUSED, event.why))
+        ending.fail(call, Reason.UPSTREAM_LOST, now_ms, f"responses fail: {event.why}")
+        return False
+    else:
+        speaking.retry(event.response_id)
+        pause(call, event.why, now_ms)
+    return True
+
+
+def pause(call: CallState, code: str, now_ms: int) -> None:
+    """Asked again at once, some would only refuse again."""
+    if code in WAIT_FOR:
+        call.speaking.gate.paused = True
+        call.timers["again"] = now_ms + AGAIN_MS
+
+
+def again(call: CallState, _now_ms: int) -> None:
+    """The pause is over."""
+    call.speaking.gate.paused = False
+    call.speaking.next_response()
+
+
+def check_limits(call: CallState, now_ms: int) -> None:
+    minutes = call.stats.transcribed_s / 60
+    prices = call.config.prices
+    cost = cost_micro_usd(call.stats.usage, prices)
+    cost += round(1e6 * minutes * prices.get("transcription_minute", 0.0))
+    call.stats.cost_micro_usd = cost
+    before = call.config.carried or m.Carried()
+    exceeded = call.limits.exceeded(before.cost_micro_usd + cost)
+    if exceeded is not None:
+        ending.goodbye(call, exceeded, now_ms)
+
+
+def in_force(call: CallState) -> None:
+    """A change of configuration is settled, one way or the other: responses may be asked for again."""
+    call.speaking.gate.held = False
+    call.speaking.next_response()

@@ -1,0 +1,58 @@
+"""When neither side speaks, for how long, and what is said then."""
+
+from __future__ import annotations
+
+from . import ending, state
+from . import messages as m
+from .messages import Phase
+from .state import CallState
+
+
+def line_moved(call: CallState, now_ms: int) -> None:
+    """Something was heard to its end: silence may begin."""
+    if call.speaking.breaks_off and not call.caller_speaking:
+        state.owe(call, now_ms)
+    if idle(call) and call.phase is Phase.LIVE:
+        call.limits.silent(now_ms)
+        call.set_timer("nudge", call.limits.nudge_ms)
+        if call.config.silence_ms is not None:
+            call.timers["silence"] = now_ms + call.config.silence_ms
+
+
+def sounding(call: CallState, say_id: str) -> bool:
+    return (say_id, 0) in call.speaking.line.spans or say_id in call.speaking.utterances
+
+
+def silence_over(call: CallState) -> None:
+    call.limits.spoke()
+    call.timers.pop("nudge", None)
+    call.timers.pop("silence", None)
+
+
+def still_silent(call: CallState, now_ms: int) -> None:
+    since_ms, each_ms = call.limits.silent_from_ms, call.config.silence_ms
+    if since_ms is None or each_ms is None or not idle(call):
+        return
+    call.out.append(m.CallerSilent(now_ms - since_ms))
+    call.timers["silence"] = now_ms + each_ms
+
+
+def idle(call: CallState) -> bool:
+    """Nobody speaks, and nobody is about to."""
+    speaking = call.speaking
+    quiet = speaking.line.quiet and speaking.gate.idle and not call.caller_speaking
+    return quiet and speaking.owed.since_ms is None and call.ending is None
+
+
+def nudge(call: CallState, now_ms: int) -> None:
+    """The caller has been silent for long: asked once or twice whether they are there, then goodbye."""
+    speaking = call.speaking
+    if not idle(call):
+        return
+    call.limits.nudges += 1
+    if call.limits.nudges > call.config.limits.nudges:
+        ending.goodbye(call, "the caller has been silent", now_ms)
+    elif (phrase := call.config.phrases.get("still_there")) is not None:
+        speaking.play(f"nudge:{call.limits.nudges}", phrase, now_ms)
+    else:
+        speaking.ask(f"nudge:{call.limits.nudges}", "Ask the caller whether they are still there.")

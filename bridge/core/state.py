@@ -1,0 +1,78 @@
+"""The state of one call: its fields and timers, and no rule."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from .caller_audio import Ear
+from .keys import Keys
+from .limits import LimitWatch
+from .messages import Action, CallConfig, Event, Phase, Reason
+from .playout import Speaking
+from .stats import Stats
+from .upstream_leg import Dialling, UpstreamSession
+
+
+class CallState:
+    """What there is to know of one call. `Call` has the rules; the modules beside it are told this state.
+
+    `timers` are by name: when each is due, in milliseconds. `out` is what this event has led to so far.
+    """
+
+    def __init__(self, config: CallConfig) -> None:
+        self.config = config
+        self.phase = Phase.SETUP
+        self.stats = Stats()
+        self.deadline_ms: int | None = None
+        self.up = UpstreamSession(0)
+        self.spare: UpstreamSession | None = None
+        self.epochs = 0
+        self.out: list[Action] = []
+        self.speaking = Speaking(config, self.stats, self.out)
+        self.ear = Ear(config)
+        self.limits = LimitWatch(config.limits)
+        self.dialling = Dialling(config)
+        self.stream_id: str | None = None
+        self.admitted = False
+        self.closed_ears: set[str] = set()
+        self.early: list[Event] = []
+        self.ending: tuple[Reason, str] | None = None
+        self.drained_from_bytes = 0
+        self.timers: dict[str, int] = {}
+        self.caller_speaking = False
+        self.turn = 0
+        self.keys = Keys(config)
+        self.digits = ""
+        self.key_series = 0
+        self.untranscribed: OrderedDict[str, int] = OrderedDict()  # when each is given up, the oldest first
+        self.given_up: OrderedDict[str, None] = OrderedDict()
+        self.failures = 0
+        self.upstream_ms = 0
+        self.lost_ms: int | None = None
+        self.resume_owed = False
+        self.differs: set[str] = set()
+
+    def set_timer(self, name: str, due_ms: int | None) -> None:
+        if due_ms is None:
+            self.timers.pop(name, None)
+        else:
+            self.timers[name] = due_ms
+
+    def other_event(self, event: Event, now_ms: int) -> None:
+        """Take an event that belongs to no upstream session: `Call` does. Wishes that had to wait for a model
+        come back in by this.
+        """
+        raise NotImplementedError
+
+
+def owe(
+    call: CallState,
+    now_ms: int,
+    patience_ms: int | None = None,
+    silent_ms: int | None = None,
+    *,
+    doubtful: bool = False,
+) -> None:
+    """The caller waits for us from now on, and has heard nothing since `silent_ms`."""
+    call.speaking.owed.way_ms = call.speaking.line.ledger.lateness_ms
+    call.speaking.owed.start(now_ms, patience_ms, silent_ms, doubtful=doubtful)
