@@ -23,8 +23,8 @@ from websockets.protocol import OPEN, Protocol
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
-from bridge.frames import FrameCodec
-from bridge.streams import CARRIER_LIMITS, UPSTREAM_LIMITS, StreamSocket
+from bridge.sockets.frames import FrameCodec
+from bridge.sockets.stream import CARRIER_LIMITS, UPSTREAM_LIMITS, StreamSocket
 
 FRAME = '{"event":"media","media":{"payload":"' + "f" * 216 + '"},"streamSid":"MZ' + "0" * 27 + '"}'
 NUMBER = 20_000

@@ -10,9 +10,9 @@ from typing import TypeVar
 
 from bridge.carriers import Twilio
 from bridge.core.call import Call
-from bridge.frames import FrameCodec
 from bridge.runner import Recorder, Runner
-from bridge.streams import CARRIER_LIMITS, UPSTREAM_LIMITS, StreamSocket
+from bridge.sockets.frames import FrameCodec
+from bridge.sockets.stream import CARRIER_LIMITS, UPSTREAM_LIMITS, StreamSocket
 from bridge.upstreams import Dial, OpenAI
 
 from .scripted import CONFIG, Input

@@ -27,7 +27,8 @@ from rich.table import Table
 from bridge.core import messages as m
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import PhoneOptions
-from bridge.testing.call import ScriptedCall, begin, usual_config
+from bridge.testing.call import begin, usual_config
+from bridge.testing.scripted_call import ScriptedCall
 
 CASES = {
     "one item on a silent line": (0, 1),

@@ -1,6 +1,6 @@
 """A phone call on one side, a realtime speech model on the other: carries the sound, knows what was heard.
 
-To read it: `core/messages.py` (the vocabulary), `core/playback.py` (what was sent, is queued and was heard),
+To read it: `core/messages.py` (the vocabulary), `core/ledger.py` (what was sent, is queued and was heard),
 `core/call.py` (one call as a pure object), `carriers/twilio.py` (wire frames in and out of it), `runner.py`
 (two sockets, one clock, one gate).
 
@@ -14,26 +14,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from .agent import Agent, Approval, load_agent
+    from .agents.agent import Agent, Approval, load_agent
+    from .agents.guardrails import Guardrail
+    from .agents.inputs import Digit, Outgoing, Said, Silence, Turn
+    from .agents.mcp import McpServer
+    from .agents.session import Session
+    from .agents.tools import ToolError, hang_up, tool, transfer
     from .errors import BridgeError, CallEnded, ConfigError, HandlerError
-    from .guardrails import Guardrail
-    from .happenings import Digit, Outgoing, Said, Silence, Turn
-    from .mcp import McpServer
-    from .service import create_app
-    from .session import Session
-    from .settings import Settings, load_settings
-    from .tools import ToolError, hang_up, tool, transfer
+    from .server.service import create_app
+    from .settings.settings import Settings, load_settings
 
 _PLACES: Final = {
-    "agent": ("Agent", "Approval", "load_agent"),
+    "agents.agent": ("Agent", "Approval", "load_agent"),
+    "agents.guardrails": ("Guardrail",),
+    "agents.inputs": ("Digit", "Outgoing", "Said", "Silence", "Turn"),
+    "agents.mcp": ("McpServer",),
+    "agents.session": ("Session",),
+    "agents.tools": ("ToolError", "hang_up", "tool", "transfer"),
     "errors": ("BridgeError", "CallEnded", "ConfigError", "HandlerError"),
-    "guardrails": ("Guardrail",),
-    "happenings": ("Digit", "Outgoing", "Said", "Silence", "Turn"),
-    "mcp": ("McpServer",),
-    "service": ("create_app",),
-    "session": ("Session",),
-    "settings": ("Settings", "load_settings"),
-    "tools": ("ToolError", "hang_up", "tool", "transfer"),
+    "server.service": ("create_app",),
+    "settings.settings": ("Settings", "load_settings"),
 }
 _PLACE_OF: Final = {name: place for place, names in _PLACES.items() for name in names}
 

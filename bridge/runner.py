@@ -17,15 +17,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, get_args
 
+from bridge.sockets.dial import CarrierSocket, DialError, Socket
+from bridge.sockets.frames import INTERNAL_ERROR, NORMAL
+from bridge.sockets.held import HELD_SOUND, HeldSound
+
 from .carriers import Carrier
 from .codecs.voice import is_loud
 from .core import messages as m
 from .core.call import Call
 from .core.messages import CallerAudio, PlayAudio
 from .errors import BridgeError, ProtocolError, why_refused
-from .frames import INTERNAL_ERROR, NORMAL
-from .held import HELD_SOUND, HeldSound
-from .sockets import CarrierSocket, DialError, Socket
 from .upstreams import Dial, Upstream
 
 logger = logging.getLogger(__name__)

@@ -1,8 +1,8 @@
 """A handler answers instead of the model: what is said next is decided here, in plain code."""
 
-from bridge.agent import Agent
-from bridge.happenings import Digit, Silence, Turn
-from bridge.session import Session
+from bridge.agents.agent import Agent
+from bridge.agents.inputs import Digit, Silence, Turn
+from bridge.agents.session import Session
 
 
 async def take_a_message(session: Session) -> None:

@@ -6,9 +6,9 @@ BRIDGE_TRANSFERS names the only numbers a call can be sent to: `BRIDGE_TRANSFERS
 from collections.abc import Mapping
 from typing import Any
 
-from bridge.agent import Agent
-from bridge.guardrails import Guardrail
-from bridge.tools import hang_up, tool, transfer
+from bridge.agents.agent import Agent
+from bridge.agents.guardrails import Guardrail
+from bridge.agents.tools import hang_up, tool, transfer
 
 REGULARS = {"+15550001111": "Ann"}
 

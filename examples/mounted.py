@@ -8,10 +8,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from bridge.agent import Agent
-from bridge.service import create_app
-from bridge.settings import Settings, load_settings
-from bridge.tools import tool
+from bridge.agents.agent import Agent
+from bridge.agents.tools import tool
+from bridge.server.service import create_app
+from bridge.settings.settings import Settings, load_settings
 
 orders: list[str] = []
 

@@ -7,8 +7,8 @@ of every call included. A process can be waited for, and ended.
 import subprocess
 import sys
 
-from bridge.agent import Agent
-from bridge.tools import ToolError, tool
+from bridge.agents.agent import Agent
+from bridge.agents.tools import ToolError, tool
 
 ORDERS = "order 1017: two rye loaves\norder 1018: a poppy-seed cake\n"
 MOST_S = 2.0

@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-from bridge.agent import Agent
-from bridge.tools import ToolError, hang_up, tool
+from bridge.agents.agent import Agent
+from bridge.agents.tools import ToolError, hang_up, tool
 
 ORDERS = {17: "in the oven", 18: "ready"}
 

@@ -36,11 +36,11 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
-from bridge import loops
-from bridge.direct import take_socket
-from bridge.simulators import serve_app
-from bridge.sockets import dial
-from bridge.streams import CARRIER_LIMITS, UPSTREAM_LIMITS, Limits, StreamSocket
+from bridge.ops import event_loop as loops
+from bridge.simulators.servers import serve_app
+from bridge.sockets.dial import dial
+from bridge.sockets.stream import CARRIER_LIMITS, UPSTREAM_LIMITS, Limits, StreamSocket
+from bridge.sockets.uvicorn import take_socket
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".venv-autobahn"

@@ -17,34 +17,34 @@ CHAPTERS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
     "Answering calls": (
         "One object says who answers; `phonebridge serve --agent module:attribute` or `create_app` serve it.",
         {
-            "agent": ("Agent", "Approval", "load_agent"),
-            "session": ("Session",),
-            "happenings": ("Turn", "Digit", "Silence", "Said"),
-            "tools": ("tool", "Tool", "ToolError", "hand_off_to"),
-            "guardrails": ("Guardrail",),
-            "mcp": ("McpServer",),
-            "turn_detection": ("turn_detection",),
-            "service": ("create_app",),
-            "settings": ("Settings", "load_settings"),
+            "agents/agent": ("Agent", "Approval", "load_agent"),
+            "agents/session": ("Session",),
+            "agents/inputs": ("Turn", "Digit", "Silence", "Said"),
+            "agents/tools": ("tool", "Tool", "ToolError", "hand_off_to"),
+            "agents/guardrails": ("Guardrail",),
+            "agents/mcp": ("McpServer",),
+            "agents/turn_detection": ("turn_detection",),
+            "server/service": ("create_app",),
+            "settings/settings": ("Settings", "load_settings"),
         },
     ),
     "A connection of its own": (
         "The connection that carries calls, for use without any. Whatever has these four methods will do.",
         {
-            "transport": ("RealtimeTransport", "WebSocketTransport", "MemoryTransport"),
-            "carried": ("MakeTransport",),
-            "sockets": ("Socket", "DialError", "dial"),
-            "streams": ("Limits",),
+            "sockets/transport": ("RealtimeTransport", "WebSocketTransport", "MemoryTransport"),
+            "agents/transport_socket": ("MakeTransport",),
+            "sockets/dial": ("Socket", "DialError", "dial"),
+            "sockets/stream": ("Limits",),
         },
     ),
     "A client of its own": (
         "The same conversation without a phone. Listeners get these events and upstream messages.",
         {
-            "model": ("RealtimeModel",),
-            "model_link": ("ModelLink",),
-            "model_config": ("SessionOptions", "audio_format"),
-            "model_playback": ("Tracker", "Playing", "PlaybackTracker"),
-            "model_events": (
+            "client/model": ("RealtimeModel",),
+            "client/connection": ("ModelLink",),
+            "client/config": ("SessionOptions", "audio_format"),
+            "client/playback": ("Tracker", "Playing", "PlaybackTracker"),
+            "client/events": (
                 "ConnectionState", "Phase", "ConnectionChanged", "RawEvent", "Failed", "SessionInForce",
                 "Audio", "AudioInterrupted", "MarkWanted", "Part", "Item", "ItemUpdated", "Idled",
                 "ResponseTraced",
@@ -58,7 +58,7 @@ CHAPTERS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
     ),
     "Calls as tests": (
         "The pytest plugin: the fixture `calls()` gives these three and `at`, the clock.",
-        {"testing/call": ("Caller", "Model"), "testing/expectations": ("Expect",)},
+        {"testing/scripted_call": ("Caller", "Model"), "testing/expectations": ("Expect",)},
     ),
     "What is raised": (
         "All of it is a `BridgeError`.",

@@ -22,16 +22,16 @@ from typing import NamedTuple
 
 import uvloop
 
-from bridge import service
-from bridge.app import create_app
 from bridge.doubles.agents import Parrot
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import Phone, PhoneOptions
 from bridge.doubles.realtime import RealtimeServer
 from bridge.doubles.tones import marked
-from bridge.handset import Handset
-from bridge.settings import load_settings
-from bridge.simulators import EmbeddedUpstream
+from bridge.server import service
+from bridge.server.routes import create_app
+from bridge.settings.settings import load_settings
+from bridge.simulators.carrier import Handset
+from bridge.simulators.servers import EmbeddedUpstream
 
 TOKEN = "an-invented-token-of-thirty-two-"  # noqa: S105
 GREETING = marked(9, 60)

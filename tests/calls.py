@@ -27,19 +27,19 @@ from typing import Any
 
 import msgspec
 
-from bridge import service
-from bridge.app import create_app
 from bridge.core import messages as m
 from bridge.core.stats import Stats
 from bridge.doubles.agents import Agent
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import Phone, PhoneOptions
 from bridge.doubles.realtime import RealtimeServer
-from bridge.exchange import Exchange
-from bridge.handset import Handset
 from bridge.runner import Recorder
-from bridge.settings import Settings, load_settings
-from bridge.simulators import EmbeddedUpstream, Simulation
+from bridge.server import service
+from bridge.server.calls import Exchange
+from bridge.server.routes import create_app
+from bridge.settings.settings import Settings, load_settings
+from bridge.simulators.carrier import Handset
+from bridge.simulators.servers import EmbeddedUpstream, Simulation
 from tests.upstreams.published import client_event
 
 TOKEN = "an-invented-token-of-thirty-two-"

@@ -11,9 +11,9 @@ from typing import Any
 import uvicorn
 from uvicorn.server import ServerState
 
-from bridge.direct import UVICORN_PROTOCOLS
-from bridge.http_protocol import BoundedHttpProtocol
-from bridge.strangers import Strangers
+from bridge.sockets.http_protocol import BoundedHttpProtocol
+from bridge.sockets.strangers import Strangers
+from bridge.sockets.uvicorn import UVICORN_PROTOCOLS
 
 
 class Wire(asyncio.Transport):

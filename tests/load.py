@@ -20,17 +20,17 @@ from typing import Any
 
 import msgspec
 
-from bridge import service
-from bridge.app import create_app
 from bridge.doubles.agents import Parrot
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import Phone, PhoneOptions
 from bridge.doubles.realtime import RealtimeServer
 from bridge.doubles.tones import marked
-from bridge.handset import Handset, WebhookFailed
-from bridge.loops import run
-from bridge.simulators import EmbeddedUpstream, Simulation
-from bridge.sockets import DialError
+from bridge.ops.event_loop import run
+from bridge.server import service
+from bridge.server.routes import create_app
+from bridge.simulators.carrier import Handset, WebhookFailed
+from bridge.simulators.servers import EmbeddedUpstream, Simulation
+from bridge.sockets.dial import DialError
 from tests.calls import TOKEN, Log, settings_at
 
 GREETING = marked(1, 300)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from bridge.frames import Message
+from bridge.sockets.frames import Message
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 

@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from bridge.agent import Agent, load_agent, roster
-from bridge.agent_config import Casting
+from bridge.agents.agent import Agent, load_agent, roster
+from bridge.agents.calls import UserSide
+from bridge.agents.config import Casting
+from bridge.agents.guardrails import Guardrail, Watched
+from bridge.agents.loop import UserLoop
+from bridge.agents.mcp import FillingSocket, McpServer, Vault
+from bridge.agents.session import Session
+from bridge.agents.tools import tool
 from bridge.core import messages as m
 from bridge.doubles.agents import ToolCall
 from bridge.errors import ConfigError
-from bridge.guardrails import Guardrail, Watched
-from bridge.mcp import FillingSocket, McpServer, Vault
-from bridge.session import Session
-from bridge.tools import tool
 from bridge.upstreams import OpenAI
-from bridge.user_loop import UserLoop
-from bridge.user_side import UserSide
 from tests.agents.door import CALL, Door, settled
 from tests.agents.line import Obedient, items, live_call, speech
 from tests.agents.virtual_time import run
@@ -113,7 +113,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_an_agent_is_found_in_the_current_folder(here: Path) -> None:
     (here / "my_agents.py").write_text(
-        "from bridge.agent import Agent\nfront = Agent('Be kind.')\n"
+        "from bridge.agents.agent import Agent\nfront = Agent('Be kind.')\n"
         "async def handler(session): ...\ndef sync(session): ...\nnumber = 3\n"
     )
     assert load_agent("my_agents:front").instructions == "Be kind."

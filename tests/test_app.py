@@ -24,9 +24,9 @@ from bridge.doubles.agents import Parrot
 from bridge.doubles.carrier_frames import CarrierFrames
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.tones import marked, tone
-from bridge.service import create_app
-from bridge.settings import load_settings
-from bridge.simulators import EmbeddedUpstream
+from bridge.server.service import create_app
+from bridge.settings.settings import load_settings
+from bridge.simulators.servers import EmbeddedUpstream
 from tests.calls import ACCOUNT, TOKEN, KeepingServer, carrier_message
 from tests.upstreams.published import client_event
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from bridge.arrival import Arrival
 from bridge.core import messages as m
 from bridge.doubles.carrier_frames import CarrierFrames
-from bridge.frames import FrameCodec
-from bridge.streams import CARRIER_LIMITS
+from bridge.server.pending_stream import Arrival
+from bridge.sockets.frames import FrameCodec
+from bridge.sockets.stream import CARRIER_LIMITS
 from tests.loops import until
 from tests.test_sockets import Bench, no_time_passes, on_loop, pieces
 

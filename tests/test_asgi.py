@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from starlette.websockets import WebSocket
 
-from bridge.asgi import AsgiSocket
-from bridge.streams import CARRIER_LIMITS, Quota
-from bridge.ticks import running_tick
+from bridge.sockets.asgi import AsgiSocket
+from bridge.sockets.keepalive import running_tick
+from bridge.sockets.stream import CARRIER_LIMITS, Quota
 from tests.loops import Owner, until
 
 Sender = Callable[[dict[str, Any]], Awaitable[None]]

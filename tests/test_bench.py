@@ -17,13 +17,13 @@ from bridge import cli
 from bridge.bench.barge_in import Bench, Measured
 from bridge.bench.cases import CASES, SHORT, WORD_MS, Case, Script, name_of, words_of
 from bridge.bench.figures import figures, spread, table
-from bridge.direct import take_socket
 from bridge.doubles.agents import Asked, Speech
 from bridge.doubles.items import Item
 from bridge.errors import ConfigError
-from bridge.handset import Handset
-from bridge.simulators import Simulation, serve_app
-from bridge.sockets import dial
+from bridge.simulators.carrier import Handset
+from bridge.simulators.servers import Simulation, serve_app
+from bridge.sockets.dial import dial
+from bridge.sockets.uvicorn import take_socket
 
 CASE = {case.name: case for case in CASES}
 

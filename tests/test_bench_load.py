@@ -25,10 +25,10 @@ from bridge.bench.server_cpu import cpu_s, listening, machine_cpu_s
 from bridge.bench.steps import Generator, Step, Verdict, Way, concluded, judged, next_calls
 from bridge.bench.tags import DOWN, NOBODY, SLICE_BYTES, UP, TagReader, tagged
 from bridge.bench.window import Times, Window
-from bridge.direct import take_socket
 from bridge.errors import ConfigError
-from bridge.simulators import serve_app
-from bridge.sockets import dial
+from bridge.simulators.servers import serve_app
+from bridge.sockets.dial import dial
+from bridge.sockets.uvicorn import take_socket
 
 SOUND = b"".join(tagged(UP, 7, number, 1_000 + number) for number in range(20))
 NUMBERS = list(range(20))

@@ -17,9 +17,9 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from bridge import carrier_rest
-from bridge.carrier_rest import CarrierRest, Outcome, Standing
-from bridge.settings import Settings
+from bridge.server import twilio_rest as carrier_rest
+from bridge.server.twilio_rest import CarrierRest, Outcome, Standing
+from bridge.settings.settings import Settings
 
 ACCOUNT = "AC" + "0" * 32
 CALL = "CA" + "1" * 32

@@ -310,7 +310,7 @@ def test_what_differs_from_a_default_says_which_calls_the_default_would_cut(name
 
 
 def test_every_setting_that_the_platforms_are_given_is_one() -> None:
-    from bridge.settings import Settings
+    from bridge.settings.settings import Settings
 
     known = {str(field.validation_alias) for field in Settings.model_fields.values()} | {"WEB_CONCURRENCY"}
     given = {*FLY["env"], *HEROKU["env"], *build_image.environment(STEPS)}

@@ -22,8 +22,8 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.utils import accept_key
 
-from bridge.frames import FrameCodec
-from bridge.sockets import DialError, _Handshake, _refused, dial
+from bridge.sockets.dial import DialError, _Handshake, _refused, dial
+from bridge.sockets.frames import FrameCodec
 from tests.loops import Census, Owner, Run, run, until
 
 __all__ = ["run"]

@@ -21,11 +21,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK, InvalidStatus
 
-from bridge.asgi import AsgiSocket
-from bridge.direct import EXTENSION, UVICORN_PROTOCOLS, DirectProtocol, take_socket
-from bridge.frames import FrameCodec, Message
-from bridge.sockets import bound_kernel
-from bridge.streams import CARRIER_LIMITS, Limits, StreamSocket
+from bridge.sockets.asgi import AsgiSocket
+from bridge.sockets.dial import bound_kernel
+from bridge.sockets.frames import FrameCodec, Message
+from bridge.sockets.stream import CARRIER_LIMITS, Limits, StreamSocket
+from bridge.sockets.uvicorn import EXTENSION, UVICORN_PROTOCOLS, DirectProtocol, take_socket
 from tests.loops import Census, Run, run, until
 
 __all__ = ["run"]

@@ -15,8 +15,8 @@ from bridge.carriers import CARRIERS, Twilio
 from bridge.core import messages as m
 from bridge.doubles.agents import Parrot, Scripted, Speech
 from bridge.doubles.tones import marked, tone
-from bridge.frames import Message
 from bridge.recording import Header, Parts, Recorder, Recording, describe, replay
+from bridge.sockets.frames import Message
 from bridge.upstreams import UPSTREAMS, OpenAI
 from tests.calls import House, bridge, hang_up, has_heard, phone_of, within
 from tests.loops import Run, run

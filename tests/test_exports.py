@@ -44,6 +44,6 @@ def test_the_package_and_its_lowest_floors_load_nothing_heavy(name: str) -> None
 def test_a_submodule_is_still_a_module() -> None:
     """`bridge.settings` is the module, whatever was asked for before."""
     said = in_a_fresh_python(
-        "import bridge; bridge.load_settings; import bridge.session; print(bridge.session.__name__)"
+        "import bridge; bridge.load_settings; import bridge.agents.session as there; print(there.__name__)"
     )
-    assert said == ["bridge.session"]
+    assert said == ["bridge.agents.session"]

@@ -13,8 +13,8 @@ from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 from websockets.utils import apply_mask as portable_mask
 
-from bridge import frames
-from bridge.frames import FrameCodec, Message
+from bridge.sockets import frames
+from bridge.sockets.frames import FrameCodec, Message
 
 LIMIT = 100_000
 

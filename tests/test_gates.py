@@ -18,9 +18,9 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from bridge.errors import SignatureError
-from bridge.gates import Lobby, Signatures, StreamTokens
-from bridge.settings import Settings
-from bridge.used_calls import UsedCalls
+from bridge.server.gates import Lobby, Signatures, StreamTokens
+from bridge.server.used_calls import UsedCalls
+from bridge.settings.settings import Settings
 
 HEADER = "X-Twilio-Signature"
 SETTINGS_HEADER = "X-Twilio-Webhooks-Signature-Settings"

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from bridge import health
-from bridge.health import BREAKER_S, SHED_S, Breaker, DayMoney, Health, LoopLag
-from bridge.sockets import DialError
+from bridge.ops import health
+from bridge.ops.health import BREAKER_S, SHED_S, Breaker, DayMoney, Health, LoopLag
+from bridge.sockets.dial import DialError
 
 KEY_REFUSED = DialError("invalid_api_key", "HTTP 401", 401)
 
@@ -99,7 +99,7 @@ def test_who_blocks_the_loop_is_named(caplog: pytest.LogCaptureFixture) -> None:
         assert found.lag is not None
         assert found.lag.worst_s > 0.3
 
-    with caplog.at_level(logging.WARNING, logger="bridge.health"):
+    with caplog.at_level(logging.WARNING, logger="bridge.ops.health"):
         asyncio.run(main())
     assert any("careless_reading_of_a_file" in line for line in caplog.messages)
 

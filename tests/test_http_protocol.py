@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bridge.http_protocol import (
+from bridge.sockets.http_protocol import (
     BODY_BYTES,
     CHUNKS,
     HEAD_BYTES,
@@ -395,7 +395,7 @@ def test_refusals_are_told_once_in_ten_seconds(caplog: pytest.LogCaptureFixture)
         await asyncio.sleep(12)
         waiting.abort()
 
-    with caplog.at_level(logging.WARNING, logger="bridge.strangers"):
+    with caplog.at_level(logging.WARNING, logger="bridge.sockets.strangers"):
         run(main())
     assert [record.message.rpartition(": ")[2] for record in caplog.records] == [
         "1 (Bad Request)",

@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-from bridge import logs
 from bridge.core import messages as m
 from bridge.core.messages import Reason, Usage
 from bridge.core.stats import BargeIn, Stats
-from bridge.logs import REPEAT_S, Logs, Seldom, call_logger, configure, note, summary
-from bridge.masks import Mask
-from bridge.metrics import Metrics
-from bridge.reports import Reports
+from bridge.ops import logs
+from bridge.ops.logs import REPEAT_S, Logs, Seldom, call_logger, configure, note, summary
+from bridge.ops.metrics import Metrics
+from bridge.ops.redaction import Mask
+from bridge.ops.reports import Reports
 
 CALL = "CA" + "1" * 32
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -308,7 +308,7 @@ def test_an_output_that_is_gone_is_no_error(ours: logging.Logger) -> None:
 
 def test_what_was_logged_last_is_written_when_the_process_ends() -> None:
     program = (
-        "import logging; from bridge.logs import configure; configure('info');"
+        "import logging; from bridge.ops.logs import configure; configure('info');"
         "logging.getLogger('bridge.x').info('going'); logging.getLogger('y').info('not ours');"
         "logging.getLogger('y').warning('theirs'); raise SystemExit(3)"
     )

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bridge.core.messages import Reason, Usage
 from bridge.core.stats import BargeIn, Stats
-from bridge.metrics import GATES, Metrics
+from bridge.ops.metrics import GATES, Metrics
 
 
 def scraped(metrics: Metrics) -> dict[str, float]:

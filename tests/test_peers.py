@@ -18,9 +18,9 @@ from starlette.testclient import TestClient
 from bridge import ConfigError, Settings, create_app, load_settings
 from bridge.doubles.agents import Parrot
 from bridge.doubles.realtime import RealtimeServer
-from bridge.service import Service
-from bridge.simulators import EmbeddedUpstream
-from bridge.sockets import DialError, dial
+from bridge.server.service import Service
+from bridge.simulators.servers import EmbeddedUpstream
+from bridge.sockets.dial import DialError, dial
 
 HERE = ("127.0.0.1", 40_000)
 BOUND = ("127.0.0.1", 5050)
@@ -332,7 +332,7 @@ def test_an_application_without_a_model_is_never_made(key: str | None) -> None:
 
 def test_without_a_model_nobody_is_let_in_and_readiness_says_so() -> None:
     """However it came to be made."""
-    from bridge.app import create_app as routes
+    from bridge.server.routes import create_app as routes
 
     service = Service(load_settings(env_file=None, insecure=True), watched=False)
     with TestClient(routes(service.settings, service.exchange), base_url="http://127.0.0.1:5050") as client:

@@ -11,7 +11,8 @@ import bridge.testing
 from bridge.core import messages as m
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import PhoneOptions
-from bridge.testing.call import ScriptedCall, begin, tool_call, usual_config
+from bridge.testing.call import begin, tool_call, usual_config
+from bridge.testing.scripted_call import ScriptedCall
 
 pytest_plugins = ["pytester"]
 
@@ -19,8 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 AGENT = '''
     import asyncio
 
-    from bridge.agent import Agent
-    from bridge.tools import tool
+    from bridge.agents.agent import Agent
+    from bridge.agents.tools import tool
 
 
     @tool
@@ -123,7 +124,7 @@ def test_what_user_code_leaves_behind_is_an_error(pytester: pytest.Pytester) -> 
     pytester.makepyfile(
         test_shop="""
         import asyncio
-        from bridge.agent import Agent
+        from bridge.agents.agent import Agent
 
         async def lost():
             raise LookupError("nobody waits for this")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bridge.agents.prices import Bill, Cost, Price, Prices, Rate
 from bridge.core.messages import SessionConfig, Usage
 from bridge.errors import ConfigError
-from bridge.prices import Bill, Cost, Price, Prices, Rate
 
 TODAY = dt.date(2026, 11, 20)
 

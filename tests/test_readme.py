@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.settings import Settings
+from bridge.settings.settings import Settings
 from tests.calls import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

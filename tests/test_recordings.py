@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from bridge import recordings
 from bridge.core import messages as m
 from bridge.doubles.agents import Scripted, Speech
 from bridge.doubles.tones import tone
 from bridge.errors import ConfigError
+from bridge.ops import recordings
+from bridge.ops.recordings import FLUSH_LINES, Recordings, purge
 from bridge.recording import Recorder, Recording, describe, replay
-from bridge.recordings import FLUSH_LINES, Recordings, purge
 from tests.calls import bridge, hang_up, phone_of, within
 from tests.gate import Gate
 from tests.loops import Run, run
@@ -268,7 +268,7 @@ def test_a_killed_process_leaves_what_was_written(tmp_path: Path) -> None:
     program = f"""
 import pathlib, time
 from bridge.core import messages as m
-from bridge.recordings import Recordings
+from bridge.ops.recordings import Recordings
 folder = pathlib.Path({str(tmp_path)!r})
 recorder = Recordings(folder, carrier="twilio", upstream="openai").recorder({CALL!r}, m.CallConfig())
 for now_ms in range(10_000):

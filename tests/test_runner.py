@@ -17,12 +17,12 @@ from bridge.core.call import Call
 from bridge.core.caller_audio import Ear
 from bridge.core.pacer import GRANT_BYTES
 from bridge.doubles.carrier_frames import CarrierFrames
-from bridge.frames import Message
-from bridge.held import HeldSound
 from bridge.recording import Header, Recorder, replay
 from bridge.runner import BACKLOG_MS, LOOK_S, OUTBOX_BYTES, Runner
-from bridge.sockets import DialError
-from bridge.streams import OnClose, OnFrame
+from bridge.sockets.dial import DialError
+from bridge.sockets.frames import Message
+from bridge.sockets.held import HeldSound
+from bridge.sockets.stream import OnClose, OnFrame
 from bridge.upstreams import Dial, OpenAI
 from bridge.upstreams.realtime import Realtime
 

@@ -17,16 +17,16 @@ import uvloop
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from bridge import service
-from bridge.app import create_app
 from bridge.core import messages as m
 from bridge.doubles.agents import Parrot, Scripted, Speech
 from bridge.doubles.carrier_frames import CarrierFrames
 from bridge.doubles.tones import marked, tone
-from bridge.handset import Handset
-from bridge.settings import load_settings
-from bridge.simulators import EmbeddedUpstream
-from bridge.streams import StreamSocket
+from bridge.server import service
+from bridge.server.routes import create_app
+from bridge.settings.settings import load_settings
+from bridge.simulators.carrier import Handset
+from bridge.simulators.servers import EmbeddedUpstream
+from bridge.sockets.stream import StreamSocket
 from tests.calls import (
     House,
     KeepingPhone,

@@ -14,17 +14,17 @@ from typing import Any
 
 import pytest
 
-from bridge.agent import Agent
-from bridge.clips import sound_of
+from bridge.agents.agent import Agent
+from bridge.agents.clips import sound_of
+from bridge.agents.inputs import Digit, Said, Silence, Turn
+from bridge.agents.loop import CALL_SID
+from bridge.agents.queues import Feed
+from bridge.agents.session import Session
 from bridge.codecs import PCMU
 from bridge.codecs.g711 import pcm_to_pcma, pcm_to_pcmu, pcmu_to_pcm
 from bridge.core import messages as m
 from bridge.doubles.tones import tone
 from bridge.errors import CallEnded
-from bridge.feeds import Feed
-from bridge.happenings import Digit, Said, Silence, Turn
-from bridge.session import Session
-from bridge.user_loop import CALL_SID
 from tests.agents.door import Door, heard, settled
 from tests.agents.line import items, live_call
 from tests.agents.virtual_time import run

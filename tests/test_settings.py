@@ -13,8 +13,8 @@ import pytest
 from bridge import sounds
 from bridge.core.messages import Sound
 from bridge.errors import ConfigError
-from bridge.setting_rules import WrongSettings
-from bridge.settings import Settings, load_settings
+from bridge.settings.rules import WrongSettings
+from bridge.settings.settings import Settings, load_settings
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 KEY = "sk-test-0123456789"

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from bridge import Agent, create_app, load_settings
+from bridge.client.config import SessionOptions
+from bridge.client.model import RealtimeModel
+from bridge.doctor.shutdowns import model_url, shutdown_date, warning
 from bridge.doubles.agents import Parrot
 from bridge.doubles.realtime import RealtimeServer
-from bridge.model import RealtimeModel
-from bridge.model_config import SessionOptions
-from bridge.shutdowns import model_url, shutdown_date, warning
-from bridge.simulators import EmbeddedUpstream
+from bridge.simulators.servers import EmbeddedUpstream
 
 END = dt.date(2027, 1, 20)
 

@@ -12,7 +12,7 @@ from starlette.datastructures import ImmutableMultiDict
 from twilio.request_validator import RequestValidator
 
 from bridge.core.messages import Started
-from bridge.sids import form_fault, start_fault
+from bridge.server.sids import form_fault, start_fault
 
 ACCOUNT, CALL, PARENT, DIALLED = "AC" + "7" * 32, "CA" + "1e" * 16, "CA" + "2f" * 16, "CA" + "3d" * 16
 STREAM = "MZ" + "4c" * 16

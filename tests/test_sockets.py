@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge import streams
-from bridge.frames import FrameCodec, Message
-from bridge.sockets import Limits, Quota, StreamSocket, bound_kernel
-from bridge.streams import UPSTREAM_LIMITS
-from bridge.ticks import running_tick
+from bridge.sockets import stream as streams
+from bridge.sockets.dial import Limits, Quota, StreamSocket, bound_kernel
+from bridge.sockets.frames import FrameCodec, Message
+from bridge.sockets.keepalive import running_tick
+from bridge.sockets.stream import UPSTREAM_LIMITS
 from tests.loops import Owner, until
 
 TIGHT = Limits(max_size_bytes=4096, close_timeout_s=0.05, max_outbox_bytes=1000)
@@ -671,7 +671,7 @@ def test_an_owner_that_raises_costs_its_own_socket_only(
 
     asyncio.run(main())
     [record] = caplog.records
-    assert record.name == "bridge.streams"
+    assert record.name == "bridge.sockets.stream"
     assert record.exc_info is not None
     assert record.exc_info[0] is ZeroDivisionError
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from bridge import strangers
-from bridge.health import Health
-from bridge.strangers import FEW, MOST, PER_ADDRESS, Strangers, internet_address
+from bridge.ops.health import Health
+from bridge.sockets import strangers
+from bridge.sockets.strangers import FEW, MOST, PER_ADDRESS, Strangers, internet_address
 from tests.agents.virtual_time import run
 from tests.http_wire import Site, Wire, settled, statuses
 from tests.test_http_protocol import GET, UPGRADE
@@ -155,7 +155,7 @@ def test_calls_take_back_what_strangers_hold(monkeypatch: pytest.MonkeyPatch) ->
     async def main() -> None:
         counted = Strangers()
         health = Health(strangers=counted)
-        monkeypatch.setattr("bridge.health.descriptors_used", lambda: (calls + len(counted)) / 256)
+        monkeypatch.setattr("bridge.ops.health.descriptors_used", lambda: (calls + len(counted)) / 256)
         monkeypatch.setattr(strangers, "descriptors_used", lambda: (calls + len(counted)) / 256)
         wires = [Wire() for _ in range(60)]
         for wire in wires:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.stream_names import StreamNames
+from bridge.server.stream_names import StreamNames
 
 CALL, OTHER = "CA" + "1" * 32, "CA" + "2" * 32
 NAMES = StreamNames([b"a key"])

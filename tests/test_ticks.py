@@ -8,8 +8,8 @@ import weakref
 
 import pytest
 
-from bridge import ticks
-from bridge.ticks import Tick, running_tick
+from bridge.sockets import keepalive as ticks
+from bridge.sockets.keepalive import Tick, running_tick
 from tests.loops import Run, run, until
 
 __all__ = ["run"]

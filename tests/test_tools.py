@@ -14,15 +14,15 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from bridge.agent import Agent
-from bridge.agent_config import Casting
+from bridge.agents.agent import Agent
+from bridge.agents.calls import UserSide
+from bridge.agents.config import Casting
+from bridge.agents.loop import UserLoop
+from bridge.agents.session import Session
+from bridge.agents.tool_schema import WrongArguments
+from bridge.agents.tools import MOST_RESULT_BYTES, Tool, ToolError, hang_up, result_text, tool, transfer
 from bridge.core import messages as m
 from bridge.errors import ConfigError, HandlerError
-from bridge.session import Session
-from bridge.signatures import WrongArguments
-from bridge.tools import MOST_RESULT_BYTES, Tool, ToolError, hang_up, result_text, tool, transfer
-from bridge.user_loop import UserLoop
-from bridge.user_side import UserSide
 from tests.agents.door import Door, settled
 from tests.agents.virtual_time import run
 

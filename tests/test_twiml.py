@@ -6,10 +6,11 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from bridge import sounds, twiml
-from bridge.intents import Next, Step
-from bridge.settings import Settings
-from bridge.twiml import Links, Voice
+from bridge import sounds
+from bridge.server import twiml
+from bridge.server.intents import Next, Step
+from bridge.server.twiml import Links, Voice
+from bridge.settings.settings import Settings
 
 LINKS = Links.below("https://voice.example.com/phone")
 NUMBER = "+15550001111"

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from bridge.user_code import UserCode
-from bridge.user_loop import CALL_SID, Late, SameLoop, UserLoop, run
-from bridge.watchdog import Watchdog
+from bridge.agents.loop import CALL_SID, Late, SameLoop, UserLoop, run
+from bridge.agents.user_code import UserCode
+from bridge.agents.watchdog import Watchdog
 
 
 @pytest.fixture
@@ -293,7 +293,7 @@ def test_a_stuck_thread_does_not_hold_the_process() -> None:
 
     program = (
         "import asyncio, time\n"
-        "from bridge.user_loop import UserLoop\n"
+        "from bridge.agents.loop import UserLoop\n"
         "loop = UserLoop(); loop.start()\n"
         "loop.post(lambda: loop.in_thread(lambda: time.sleep(60)))\n"
         "time.sleep(0.1); loop.close(); print('out')\n"

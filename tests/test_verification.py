@@ -7,9 +7,9 @@ import logging
 
 import pytest
 
-from bridge.carrier_rest import Standing
-from bridge.metrics import UNVERIFIED, Metrics
-from bridge.verification import Mode, Verification, refusal
+from bridge.ops.metrics import UNVERIFIED, Metrics
+from bridge.server.twilio_rest import Standing
+from bridge.server.verification import Mode, Verification, refusal
 
 NO_WORD = [one for one in Standing if one.name.lower() in UNVERIFIED]
 

@@ -15,12 +15,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from bridge.simulators.carrier import Handset
+from bridge.simulators.servers import EmbeddedUpstream, Simulation
+
 from ..doubles.phone import Phone
 from ..doubles.realtime import RealtimeServer
 from ..doubles.tones import marked, tone
 from ..errors import BridgeError
-from ..handset import Handset
-from ..simulators import EmbeddedUpstream, Simulation
 from .cases import SHORT, WORD_MS, Case, Script, name_of
 
 POLL_S: Final = 0.01

@@ -9,11 +9,12 @@ import time
 from collections import Counter, deque
 from typing import Final
 
+from bridge.simulators.carrier import Handset
+from bridge.sockets.dial import Message, dial
+from bridge.sockets.stream import StreamSocket
+
 from ..doubles.carrier_frames import CarrierFrames, Clear, Mark, Media, Refused, parse
 from ..errors import BridgeError
-from ..handset import Handset
-from ..sockets import Message, dial
-from ..streams import StreamSocket
 from .hearing import Hearing
 from .tags import DOWN, UP, tagged
 from .window import Window

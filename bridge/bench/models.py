@@ -17,13 +17,14 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
+from bridge.simulators.servers import Simulation, serve_app
+from bridge.sockets.uvicorn import take_socket
+
 from ..codecs import size_bytes
-from ..direct import take_socket
 from ..doubles.agents import Asked, Speech
 from ..doubles.options import ServerOptions
 from ..doubles.realtime import RealtimeServer
 from ..doubles.tones import tone
-from ..simulators import Simulation, serve_app
 from .hearing import Hearing
 from .tags import DOWN, SLICE_BYTES, UP, tagged
 from .window import Window

@@ -8,7 +8,7 @@ import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..peers import is_loopback
+from bridge.sockets.peers import is_loopback
 
 _PROC = Path("/proc")
 _LISTEN = "0A"

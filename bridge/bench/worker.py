@@ -14,7 +14,8 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from .. import loops
+from bridge.ops import event_loop as loops
+
 from .callers import Callers
 from .models import Models
 from .window import Window

@@ -131,7 +131,7 @@ async def _load(
     token: str | None, console: Console,
 ) -> None:  # fmt: skip
     from ..bench.load import Load, make_callers, serve_models
-    from .bench import our_server
+    from .bench_server import our_server
 
     async with contextlib.AsyncExitStack() as stack:
         models, port = await stack.enter_async_context(serve_models(*model))

@@ -61,9 +61,11 @@ def demo(
 
 
 async def _call(speech: bytes, story: Account) -> tuple[dict[str, Any], tuple[bytes, bytes]]:
-    from .. import app, service
-    from ..handset import Handset
-    from ..settings import load_settings
+    from bridge.server import routes as app
+    from bridge.server import service
+    from bridge.settings.settings import load_settings
+    from bridge.simulators.carrier import Handset
+
     from .phone import place
     from .upstream import embedded
 

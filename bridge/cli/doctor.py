@@ -13,7 +13,7 @@ from rich.markup import escape
 from .words import printable
 
 if TYPE_CHECKING:
-    from ..doctor import Check
+    from bridge.doctor.checks import Check
 
 
 def doctor(
@@ -25,9 +25,9 @@ def doctor(
     Checks settings, key, PUBLIC_URL (reachable, TLS, upgrade, signature) and the number's webhook. Exits 1 if
     something is wrong.
     """
-    from ..doctor import Doctor, examine_wrong
-    from ..setting_rules import WrongSettings
-    from ..settings import load_settings
+    from bridge.doctor.checks import Doctor, examine_wrong
+    from bridge.settings.rules import WrongSettings
+    from bridge.settings.settings import load_settings
 
     given: dict[str, Any] = {} if agent is None else {"agent": agent}
     try:

@@ -43,7 +43,8 @@ def phone(
 
     In real time; its TwiML is followed to the end.
     """
-    from ..handset import Handset
+    from bridge.simulators.carrier import Handset
+
     from .wav import check_writable, read_speech, write_stereo
 
     speech = read_speech(audio)
@@ -77,10 +78,11 @@ Placed = tuple[dict[str, Any], tuple[bytes, bytes]]
 
 async def follow(handset: Any, url: str, tail_s: float, api_port: int | None) -> Placed:
     """A call to a webhook, from dialling to its end: what the caller lived through, step by step."""
-    from ..carrier_api import CarrierApi
+    from bridge.simulators.carrier import WebhookFailed
+    from bridge.simulators.phone import Kind, PhoneCall
+    from bridge.simulators.rest_api import CarrierApi
+
     from ..errors import ConfigError
-    from ..handset import WebhookFailed
-    from ..phone_call import Kind, PhoneCall
 
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"{url} cannot be called: an address begins with http(s):// or ws(s)://")

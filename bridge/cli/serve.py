@@ -19,9 +19,11 @@ def serve(
 
     Settings come from the environment and from .env; all mistakes in them are listed at once.
     """
-    from .. import logs, loops, service
-    from ..agent import load_agent
-    from ..settings import load_settings
+    from bridge.agents.agent import load_agent
+    from bridge.ops import event_loop as loops
+    from bridge.ops import logs
+    from bridge.server import service
+    from bridge.settings.settings import load_settings
 
     given: dict[str, Any] = {"host": host, "port": port, "agent": agent}
     settings = load_settings(**{name: value for name, value in given.items() if value is not None})
@@ -34,8 +36,8 @@ def serve(
 
 
 async def _serve(service, settings, agent) -> None:  # type: ignore[no-untyped-def]  # imported late: --help is quick
-    from .. import loops
-    from ..peers import authority
+    from bridge.ops import event_loop as loops
+    from bridge.sockets.peers import authority
 
     async with contextlib.AsyncExitStack() as stack:
         upstream_url = None

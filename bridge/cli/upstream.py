@@ -14,9 +14,10 @@ from rich.console import Console
 @contextlib.asynccontextmanager
 async def embedded(port: int = 0) -> AsyncIterator[str]:
     """The parrot's server, while the block runs; gives its base URL."""
+    from bridge.simulators.servers import EmbeddedUpstream
+
     from ..doubles.agents import Parrot
     from ..doubles.realtime import RealtimeServer
-    from ..simulators import EmbeddedUpstream
     from ..sounds import demo_text, load_demo
 
     parrot = Parrot(load_demo("greeting"), demo_text("greeting"))

@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
-    from .call import ScriptedCall
     from .replayed import RecordedCall
+    from .scripted_call import ScriptedCall
 
 MARKER: Final = "calls"
 _RECORDED: Final = "recorded"

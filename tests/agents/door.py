@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from bridge.agent import Agent
-from bridge.agent_config import Casting
+from bridge.agents.agent import Agent
+from bridge.agents.calls import Attachment, UserSide
+from bridge.agents.config import Casting
+from bridge.agents.loop import SameLoop
+from bridge.agents.session import Session
 from bridge.core import messages as m
-from bridge.session import Session
-from bridge.user_loop import SameLoop
-from bridge.user_side import Attachment, UserSide
 
 Wish = TypeVar("Wish", bound=m.Message)
 CALL = "CA1"

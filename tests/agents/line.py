@@ -15,8 +15,10 @@ from typing import Any
 
 import msgspec
 
-from bridge.agent import Agent
-from bridge.agent_config import Casting
+from bridge.agents.agent import Agent
+from bridge.agents.calls import UserSide
+from bridge.agents.config import Casting
+from bridge.agents.loop import SameLoop
 from bridge.carriers.twilio import Twilio
 from bridge.core import messages as m
 from bridge.core.call import Call
@@ -26,14 +28,12 @@ from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import Phone, PhoneOptions
 from bridge.doubles.realtime import RealtimeServer
 from bridge.doubles.tones import murmur, tone
-from bridge.frames import Message
 from bridge.recording import Recorder
 from bridge.runner import Runner
-from bridge.simulators import Simulation
-from bridge.sockets import OnClose, OnFrame
+from bridge.simulators.servers import Simulation
+from bridge.sockets.dial import OnClose, OnFrame
+from bridge.sockets.frames import Message
 from bridge.upstreams import Dial, embedded
-from bridge.user_loop import SameLoop
-from bridge.user_side import UserSide
 
 SID = f"CA{1:032x}"
 SAID = re.compile(r'Say(?: exactly this and nothing else)?: "(.*)"', re.DOTALL)

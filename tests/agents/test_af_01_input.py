@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from bridge.agent import Agent
+from bridge.agents.agent import Agent
+from bridge.agents.inputs import Digit, Happening, Turn
+from bridge.agents.session import Session
 from bridge.errors import CallEnded
-from bridge.happenings import Digit, Happening, Turn
-from bridge.session import Session
 from tests.agents.line import live_call
 from tests.agents.virtual_time import run
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from bridge.agent import Agent
+from bridge.agents.agent import Agent
+from bridge.agents.inputs import Said
+from bridge.agents.session import Session
 from bridge.doubles.tones import murmur
-from bridge.happenings import Said
-from bridge.session import Session
 from tests.agents.line import items, live_call
 from tests.agents.virtual_time import run
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from bridge.agent import STAND_IN, TRANSPORTS, Agent
-from bridge.agent_config import Casting
+from bridge.agents.agent import STAND_IN, TRANSPORTS, Agent
+from bridge.agents.config import Casting
 from bridge.core import messages as m
 from bridge.errors import ConfigError
 from bridge.upstreams import UPSTREAMS
@@ -61,7 +61,7 @@ def test_af_03_a_pair_that_is_not_in_it_is_refused_where_it_is_declared(
 def test_af_03_and_at_the_start_where_the_settings_say_another_provider(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bridge.agent.TRANSPORTS", {**TRANSPORTS, "other": ("websocket",)})
+    monkeypatch.setattr("bridge.agents.agent.TRANSPORTS", {**TRANSPORTS, "other": ("websocket",)})
     agent = Agent(provider="other")
     with pytest.raises(ConfigError, match="declared for provider other, and BRIDGE_UPSTREAM is openai"):
         Casting(m.CallConfig()).check(agent, "openai")

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from bridge.agent import Agent
+from bridge.agents.agent import Agent
+from bridge.agents.inputs import Turn
+from bridge.agents.session import Session
+from bridge.agents.tools import tool
 from bridge.doubles.agents import ToolCall
-from bridge.happenings import Turn
-from bridge.session import Session
-from bridge.tools import tool
 from tests.agents.line import Obedient, configured, items, live_call
 from tests.agents.virtual_time import run
 

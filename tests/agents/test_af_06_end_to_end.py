@@ -8,10 +8,11 @@ import asyncio
 import threading
 from collections.abc import Mapping
 
-from bridge import service
-from bridge.agent import Agent
-from bridge.agent_config import Casting
-from bridge.app import create_app
+from bridge.agents.agent import Agent
+from bridge.agents.calls import UserSide
+from bridge.agents.config import Casting
+from bridge.agents.session import Session
+from bridge.agents.tools import tool
 from bridge.carriers.twilio import Twilio
 from bridge.core import messages as m
 from bridge.core.stats import Stats
@@ -19,15 +20,14 @@ from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import Phone
 from bridge.doubles.realtime import RealtimeServer
 from bridge.doubles.tones import murmur, tone
-from bridge.exchange import Exchange, Making
-from bridge.handset import Handset
-from bridge.session import Session
-from bridge.settings import load_settings
-from bridge.simulators import EmbeddedUpstream
-from bridge.sockets import Socket, dial
-from bridge.tools import tool
+from bridge.server import service
+from bridge.server.calls import Exchange, Making
+from bridge.server.routes import create_app
+from bridge.settings.settings import load_settings
+from bridge.simulators.carrier import Handset
+from bridge.simulators.servers import EmbeddedUpstream
+from bridge.sockets.dial import Socket, dial
 from bridge.upstreams import Dial, embedded
-from bridge.user_side import UserSide
 from tests.agents.line import Obedient
 
 TOKEN = "invented-for-this-test"

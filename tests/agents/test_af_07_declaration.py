@@ -8,11 +8,11 @@ import asyncio
 
 import pytest
 
-from bridge.agent import Agent
+from bridge.agents.agent import Agent
+from bridge.agents.session import Session
+from bridge.agents.tools import tool
 from bridge.core import messages as m
 from bridge.errors import ConfigError
-from bridge.session import Session
-from bridge.tools import tool
 from tests.agents.line import configured, live_call
 from tests.agents.virtual_time import run
 

@@ -7,10 +7,10 @@ import dataclasses
 
 import pytest
 
-from bridge.agent import Agent
+from bridge.agents.agent import Agent
+from bridge.agents.inputs import Turn
+from bridge.agents.session import Session
 from bridge.core import messages as m
-from bridge.happenings import Turn
-from bridge.session import Session
 from tests.agents.door import Door, settled
 from tests.agents.virtual_time import run
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal
 
-from bridge.agent import Agent
+from bridge.agents.agent import Agent
+from bridge.agents.inputs import Said
+from bridge.agents.session import Session
 from bridge.core import messages as m
-from bridge.happenings import Said
-from bridge.session import Session
 from tests.agents.door import Door, heard, settled
 from tests.agents.line import SID, live_call
 from tests.agents.virtual_time import run

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from bridge.agent import Agent
+from bridge.agents.agent import Agent
+from bridge.agents.turn_detection import turn_detection
 from bridge.core.messages import SemanticVad, ServerVad
 from bridge.errors import ConfigError
-from bridge.turn_detection import turn_detection
 
 
 def test_af_10_the_defaults() -> None:

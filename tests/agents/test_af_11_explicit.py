@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.agent import Agent
-from bridge.agent_config import Casting
+from bridge.agents.agent import Agent
+from bridge.agents.calls import UserSide
+from bridge.agents.config import Casting
+from bridge.agents.loop import SameLoop
+from bridge.agents.session import Session
 from bridge.core import messages as m
 from bridge.errors import ConfigError
-from bridge.session import Session
-from bridge.user_loop import SameLoop
-from bridge.user_side import UserSide
 from tests.agents.line import live_call
 from tests.agents.virtual_time import run
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from bridge.agent import Agent
+from bridge.agents.agent import Agent
+from bridge.agents.tools import ToolError
 from bridge.core import messages as m
 from bridge.doubles.agents import ToolCall
 from bridge.doubles.tones import murmur
-from bridge.service import create_app
-from bridge.settings import load_settings
-from bridge.tools import ToolError
+from bridge.server.service import create_app
+from bridge.settings.settings import load_settings
 from tests.agents.door import Door, heard, settled
 from tests.agents.line import Obedient, configured, items, live_call, speech
 from tests.agents.virtual_time import run
@@ -47,8 +47,8 @@ def test_there_are_eight_and_each_fits_a_screen() -> None:
 
 def test_twenty_lines_are_enough_for_an_agent_with_a_tool_that_answers_a_call() -> None:
     program = '''
-from bridge.agent import Agent
-from bridge.tools import tool
+from bridge.agents.agent import Agent
+from bridge.agents.tools import tool
 
 
 @tool

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from bridge.agent import Agent
+from bridge.agents.agent import Agent
+from bridge.agents.inputs import Digit
+from bridge.agents.session import Session
+from bridge.agents.tools import tool
 from bridge.core import messages as m
 from bridge.doubles.agents import ToolCall
-from bridge.happenings import Digit
 from bridge.picture import tell
 from bridge.recording import Header, Recorder, Recording, replay
 from bridge.recording.masking import masked
-from bridge.session import Session
-from bridge.tools import tool
 from tests.agents.line import LiveCall, Obedient, live_call
 from tests.agents.virtual_time import run
 

@@ -8,12 +8,12 @@ import logging
 
 import pytest
 
-from bridge.agent import Agent
-from bridge.clips import sound_of
+from bridge.agents.agent import Agent
+from bridge.agents.clips import sound_of
+from bridge.agents.tools import AnyTool, tool
 from bridge.core import messages as m
 from bridge.doubles.agents import ToolCall
 from bridge.doubles.tones import tone
-from bridge.tools import AnyTool, tool
 from tests.agents.line import LiveCall, Obedient, items, live_call
 from tests.agents.virtual_time import run
 

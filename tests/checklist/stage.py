@@ -8,11 +8,11 @@ from base64 import b64encode
 from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
 
+from bridge.client.config import SessionOptions, laid_over
+from bridge.client.events import ModelEvent, RawEvent
+from bridge.client.model import RealtimeModel
 from bridge.codecs import PCMU, AudioFormat
-from bridge.model import RealtimeModel
-from bridge.model_config import SessionOptions, laid_over
-from bridge.model_events import ModelEvent, RawEvent
-from bridge.transport import MemoryTransport
+from bridge.sockets.transport import MemoryTransport
 
 T = TypeVar("T")
 PHONE = SessionOptions(input_format=PCMU, output_format=PCMU)

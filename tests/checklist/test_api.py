@@ -46,8 +46,8 @@ def test_every_name_is_there_to_be_imported_and_has_words_of_its_own() -> None:
 def test_every_method_and_event_of_the_client_is_documented() -> None:
     from typing import get_args
 
-    from bridge.model import RealtimeModel
-    from bridge.model_events import ModelEvent
+    from bridge.client.events import ModelEvent
+    from bridge.client.model import RealtimeModel
 
     text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     for name in dir(RealtimeModel):
@@ -62,4 +62,7 @@ def test_a_drift_would_be_seen() -> None:
     signatures = documented(text)
     assert len(signatures) > 70
     changed = text.replace("async def send_text(self, text: str", "async def send_text(self, words: str")
-    assert documented(changed)["bridge.model.RealtimeModel"] != signatures["bridge.model.RealtimeModel"]
+    assert (
+        documented(changed)["bridge.client.model.RealtimeModel"]
+        != signatures["bridge.client.model.RealtimeModel"]
+    )

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from bridge import service
-from bridge.agent import Agent
-from bridge.app import create_app
-from bridge.carried import MOST_ON_THE_WAY, carry
+from bridge.agents.agent import Agent
+from bridge.agents.loop import UserLoop
+from bridge.agents.transport_socket import MOST_ON_THE_WAY, carry
 from bridge.core import messages as m
 from bridge.doubles.agents import Parrot
 from bridge.doubles.options import ServerOptions
@@ -20,13 +19,14 @@ from bridge.doubles.phone import Phone
 from bridge.doubles.realtime import RealtimeServer
 from bridge.doubles.tones import tone
 from bridge.errors import BridgeError, ConnectionLost
-from bridge.frames import Message
-from bridge.handset import Handset
-from bridge.simulators import EmbeddedUpstream, Simulation
-from bridge.sockets import DialError
-from bridge.transport import MemoryTransport, RealtimeTransport, WebSocketTransport
+from bridge.server import service
+from bridge.server.routes import create_app
+from bridge.simulators.carrier import Handset
+from bridge.simulators.servers import EmbeddedUpstream, Simulation
+from bridge.sockets.dial import DialError
+from bridge.sockets.frames import Message
+from bridge.sockets.transport import MemoryTransport, RealtimeTransport, WebSocketTransport
 from bridge.upstreams import Dial
-from bridge.user_loop import UserLoop
 from tests.calls import TOKEN, Log, settings_at, within
 
 

@@ -9,16 +9,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from bridge.codecs import PCM_24K, PCMU, AudioFormat
-from bridge.core import messages as m
-from bridge.core.caller_audio import Ear
-from bridge.doubles.agents import Parrot
-from bridge.doubles.options import ServerOptions
-from bridge.doubles.realtime import RealtimeServer
-from bridge.errors import AlreadyConnected, ConfigError, NotConnected
-from bridge.model import RealtimeModel
-from bridge.model_config import SessionOptions
-from bridge.model_events import (
+from bridge.client.config import SessionOptions
+from bridge.client.events import (
     Audio,
     AudioInterrupted,
     ConnectionChanged,
@@ -28,10 +20,18 @@ from bridge.model_events import (
     ModelEvent,
     RawEvent,
 )
-from bridge.model_playback import Playing
-from bridge.simulators import EmbeddedUpstream
-from bridge.sockets import DialError, Socket
-from bridge.transport import MemoryTransport, WebSocketTransport
+from bridge.client.model import RealtimeModel
+from bridge.client.playback import Playing
+from bridge.codecs import PCM_24K, PCMU, AudioFormat
+from bridge.core import messages as m
+from bridge.core.caller_audio import Ear
+from bridge.doubles.agents import Parrot
+from bridge.doubles.options import ServerOptions
+from bridge.doubles.realtime import RealtimeServer
+from bridge.errors import AlreadyConnected, ConfigError, NotConnected
+from bridge.simulators.servers import EmbeddedUpstream
+from bridge.sockets.dial import DialError, Socket
+from bridge.sockets.transport import MemoryTransport, WebSocketTransport
 from tests.agents.line import pair
 from tests.checklist.stage import (
     PHONE,

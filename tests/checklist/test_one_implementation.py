@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+from bridge.client.playback import PlaybackTracker, ToldLedger
 from bridge.core.conversation import Conversation
 from bridge.core.ledger import Ledger
 from bridge.core.line import Line
 from bridge.core.playout import Speaking
 from bridge.core.response_gate import ResponseGate
-from bridge.model_playback import PlaybackTracker, ToldLedger
 from bridge.upstreams.realtime import Realtime
 from tests.checklist.stage import Stage, play
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
+from bridge.client.config import SessionOptions
+from bridge.client.events import Audio, ConnectionState, Failed, ItemUpdated, ModelEvent, RawEvent
+from bridge.client.model import RealtimeModel
 from bridge.errors import AlreadyConnected, ConfigError, ConnectionLost
-from bridge.model import RealtimeModel
-from bridge.model_config import SessionOptions
-from bridge.model_events import Audio, ConnectionState, Failed, ItemUpdated, ModelEvent, RawEvent
-from bridge.sockets import Socket
+from bridge.sockets.dial import Socket
 from tests.agents.line import pair
 from tests.checklist.stage import PHONE, Stage, delta, play, settled, started
 from tests.loops import Run, run, until

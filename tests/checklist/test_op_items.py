@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from bridge.client.events import Audio, Failed, Idled, Item, ItemUpdated, Part, SessionInForce
+from bridge.client.playback import PlaybackTracker
 from bridge.codecs import PCM_24K, PCMA
 from bridge.core import messages as m
-from bridge.model_events import Audio, Failed, Idled, Item, ItemUpdated, Part, SessionInForce
-from bridge.model_playback import PlaybackTracker
 from tests.checklist.stage import SERVER, Stage, called, delta, done, error, play, started
 
 

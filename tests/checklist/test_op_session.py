@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 from openai.types.realtime.realtime_audio_formats import AudioPCMU
 
-from bridge.agent import Agent
+from bridge.agents.agent import Agent
+from bridge.agents.tools import tool
+from bridge.client.config import SessionOptions, audio_format
+from bridge.client.events import AudioInterrupted, ConnectionChanged, ConnectionState, ModelEvent
+from bridge.client.model import RealtimeModel
 from bridge.codecs import PCM_24K, PCMA, PCMU, AudioFormat
 from bridge.core import messages as m
 from bridge.doubles.agents import Scripted, Speech, ToolCall
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.realtime import RealtimeServer
 from bridge.errors import ConfigError, ConnectionLost, NotConnected
-from bridge.model import RealtimeModel
-from bridge.model_config import SessionOptions, audio_format
-from bridge.model_events import AudioInterrupted, ConnectionChanged, ConnectionState, ModelEvent
-from bridge.simulators import EmbeddedUpstream
-from bridge.sockets import DialError, Limits
-from bridge.tools import tool
+from bridge.simulators.servers import EmbeddedUpstream
+from bridge.sockets.dial import DialError, Limits
 from tests.checklist.stage import Stage, audio_done, called, delta, done, error, play, settled, started
 from tests.loops import Run, run, until
 from tests.upstreams.published import client_event

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from bridge.client.config import SessionOptions
+from bridge.client.events import Audio, AudioInterrupted, ItemUpdated, MarkWanted
+from bridge.client.playback import PlaybackTracker, Playing
 from bridge.codecs import PCM_24K, PCMU
 from bridge.core import messages as m
-from bridge.model_config import SessionOptions
-from bridge.model_events import Audio, AudioInterrupted, ItemUpdated, MarkWanted
-from bridge.model_playback import PlaybackTracker, Playing
 from tests.checklist.stage import Stage, audio_done, called, delta, done, play, speech, started
 
 

@@ -12,13 +12,13 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from bridge.client.model import RealtimeModel
 from bridge.codecs.g711 import pcmu_to_pcm
 from bridge.doubles.agents import Parrot
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.realtime import RealtimeServer
 from bridge.doubles.tones import tone
-from bridge.model import RealtimeModel
-from bridge.simulators import EmbeddedUpstream
+from bridge.simulators.servers import EmbeddedUpstream
 from tests.upstreams.published import client_event
 
 ROOT = Path(__file__).resolve().parents[2]

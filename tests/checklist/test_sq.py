@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from bridge.agent import Agent
+from bridge.agents.agent import Agent
+from bridge.client.config import SessionOptions
+from bridge.client.events import Failed, Phase, ResponseTraced
+from bridge.client.model import RealtimeModel
 from bridge.core import messages as m
 from bridge.doubles.agents import Parrot
 from bridge.doubles.options import Drop, ServerOptions
 from bridge.doubles.realtime import RealtimeServer
 from bridge.errors import AlreadyConnected, ConfigError, ConnectionLost, NotConnected
-from bridge.model import RealtimeModel
-from bridge.model_config import SessionOptions
-from bridge.model_events import Failed, Phase, ResponseTraced
-from bridge.simulators import EmbeddedUpstream
-from bridge.sockets import DialError, Socket, dial
-from bridge.transport import Key, MemoryTransport, RealtimeTransport, WebSocketTransport
+from bridge.simulators.servers import EmbeddedUpstream
+from bridge.sockets.dial import DialError, Socket, dial
+from bridge.sockets.transport import Key, MemoryTransport, RealtimeTransport, WebSocketTransport
 from tests.agents.line import MemorySocket, pair
 from tests.checklist.stage import Stage, audio_done, delta, done, error, play, settled, speech, started
 from tests.loops import Run, run

@@ -12,20 +12,20 @@ from typing import Any
 
 import uvloop
 
-from bridge import service
-from bridge.agent import Agent
-from bridge.app import create_app
-from bridge.carrier_api import CarrierApi
+from bridge.agents.agent import Agent
 from bridge.core import messages as m
 from bridge.core.stats import Stats
 from bridge.doubles.agents import Agent as Mind
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import PhoneOptions
 from bridge.doubles.realtime import RealtimeServer
-from bridge.handset import Handset
-from bridge.phone_call import Kind, PhoneCall
-from bridge.settings import Settings, load_settings
-from bridge.simulators import EmbeddedUpstream
+from bridge.server import service
+from bridge.server.routes import create_app
+from bridge.settings.settings import Settings, load_settings
+from bridge.simulators.carrier import Handset
+from bridge.simulators.phone import Kind, PhoneCall
+from bridge.simulators.rest_api import CarrierApi
+from bridge.simulators.servers import EmbeddedUpstream
 
 TOKEN = "an-invented-token-of-thirty-two-"
 ACCOUNT = f"AC{7:032x}"

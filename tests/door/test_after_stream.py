@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from bridge.agent import Agent
-from bridge.conversations import Conversations
+from bridge.agents.agent import Agent
 from bridge.core import messages as m
 from bridge.doubles.agents import Parrot, Scripted, Speech
 from bridge.doubles.tones import marked, tone
-from bridge.phone_call import Kind, PhoneCall
 from bridge.recording import describe, replay
-from bridge.sockets import dial
+from bridge.server.snapshots import Conversations
+from bridge.simulators.phone import Kind, PhoneCall
+from bridge.sockets.dial import dial
 from bridge.sounds import load
 from tests.door.rig import DESK, Door, door, kinds, run, until
 from tests.door.test_strangers import SID, Stranger, signed, webhook_token

@@ -22,18 +22,19 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from bridge import Agent, doctor
-from bridge.app import create_app
-from bridge.carrier_api import CarrierApi
+from bridge import Agent
 from bridge.cli import doctor as cli
-from bridge.doctor import Check, Doctor, examine_wrong
+from bridge.doctor import checks as doctor
+from bridge.doctor.checks import Check, Doctor, examine_wrong
 from bridge.doubles.agents import Parrot
 from bridge.errors import ConfigError
-from bridge.service import Service
-from bridge.setting_rules import WrongSettings
-from bridge.settings import load_settings
-from bridge.simulators import serve_app
-from bridge.sockets import DialError
+from bridge.server.routes import create_app
+from bridge.server.service import Service
+from bridge.settings.rules import WrongSettings
+from bridge.settings.settings import load_settings
+from bridge.simulators.rest_api import CarrierApi
+from bridge.simulators.servers import serve_app
+from bridge.sockets.dial import DialError
 from tests.calls import ROOT
 from tests.door.rig import ACCOUNT, TOKEN, Door, door, run
 

@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from bridge.agent import Agent
+from bridge.agents.agent import Agent
+from bridge.agents.tools import hang_up, transfer
 from bridge.core import messages as m
 from bridge.doubles.agents import Scripted, Speech, ToolCall
 from bridge.errors import ConfigError
-from bridge.phone_call import Kind
-from bridge.settings import load_settings
-from bridge.tools import hang_up, transfer
+from bridge.settings.settings import load_settings
+from bridge.simulators.phone import Kind
 from tests.door.rig import DESK, NIGHT, door, run, until
 
 AGENT = Agent("You are helpful.", tools=[hang_up, transfer], greeting="Hello.")

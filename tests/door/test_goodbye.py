@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from bridge import carrier_rest
-from bridge.agent import Agent
-from bridge.carrier_api import BROKEN, NOT_FOUND, NOT_IN_PROGRESS, UNKNOWN_TOKEN, CarrierApi, Fault
+from bridge.agents.agent import Agent
+from bridge.agents.tools import hang_up, transfer
 from bridge.core import messages as m
 from bridge.doubles.agents import Scripted, Speech, ToolCall
 from bridge.doubles.tones import marked
-from bridge.phone_call import Kind
-from bridge.tools import hang_up, transfer
+from bridge.server import twilio_rest as carrier_rest
+from bridge.simulators.phone import Kind
+from bridge.simulators.rest_api import BROKEN, NOT_FOUND, NOT_IN_PROGRESS, UNKNOWN_TOKEN, CarrierApi, Fault
 from tests.door.rig import DESK, NIGHT, TOKEN, door, kinds, run, until
 
 LAST_WORD = marked(9, 400)

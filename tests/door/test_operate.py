@@ -16,19 +16,21 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from bridge import create_app, load_settings, logs, service
-from bridge.agent import Agent
+from bridge import create_app, load_settings
+from bridge.agents.agent import Agent
+from bridge.agents.tools import hang_up, tool
 from bridge.core import messages as m
 from bridge.doubles.agents import Parrot, Scripted, Speech, ToolCall
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.realtime import RealtimeServer
 from bridge.doubles.tones import marked, tone
-from bridge.handset import Handset
-from bridge.phone_call import Kind, PhoneCall
-from bridge.simulators import EmbeddedUpstream, serve_app
-from bridge.sockets import DialError
+from bridge.ops import logs
+from bridge.server import service
+from bridge.simulators.carrier import Handset
+from bridge.simulators.phone import Kind, PhoneCall
+from bridge.simulators.servers import EmbeddedUpstream, serve_app
+from bridge.sockets.dial import DialError
 from bridge.sounds import text
-from bridge.tools import hang_up, tool
 from tests.door.rig import DESK, TOKEN, Door, door, kinds, run, until
 
 GREETING = marked(1, 400)

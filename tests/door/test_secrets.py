@@ -14,15 +14,15 @@ import pytest
 from pydantic import SecretStr
 from twilio.request_validator import RequestValidator
 
-from bridge import logs
-from bridge.agent import Agent
-from bridge.carrier_api import BROKEN
+from bridge.agents.agent import Agent
+from bridge.agents.mcp import McpServer
+from bridge.agents.session import Session
+from bridge.agents.tools import hang_up, tool, transfer
 from bridge.doubles.agents import Scripted, Speech, ToolCall
 from bridge.doubles.tones import tone
-from bridge.mcp import McpServer
-from bridge.session import Session
-from bridge.sockets import DialError, dial
-from bridge.tools import hang_up, tool, transfer
+from bridge.ops import logs
+from bridge.simulators.rest_api import BROKEN
+from bridge.sockets.dial import DialError, dial
 from tests.door.rig import ACCOUNT, DESK, NIGHT, TOKEN, TRANSFERS, door, run, until
 
 KEY = "sk-planted-0123456789abcdefghijklmnop"

@@ -13,14 +13,14 @@ import httpx2
 import pytest
 from twilio.request_validator import RequestValidator
 
-from bridge import arrival
 from bridge.core import messages as m
 from bridge.doubles.agents import Parrot
 from bridge.doubles.carrier_frames import CarrierFrames
-from bridge.gates import StreamTokens
-from bridge.handset import Handset
-from bridge.phone_call import Kind
-from bridge.sockets import DialError, StreamSocket, dial
+from bridge.server import pending_stream as arrival
+from bridge.server.gates import StreamTokens
+from bridge.simulators.carrier import Handset
+from bridge.simulators.phone import Kind
+from bridge.sockets.dial import DialError, StreamSocket, dial
 from tests.door.rig import ACCOUNT, TOKEN, Door, door, kinds, run, until
 
 SID = f"CA{5:032x}"

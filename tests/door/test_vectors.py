@@ -9,8 +9,8 @@ from typing import NamedTuple
 import pytest
 
 from bridge.errors import SignatureError
-from bridge.gates import Signatures
-from bridge.settings import Settings
+from bridge.server.gates import Signatures
+from bridge.settings.settings import Settings
 
 HEADER = "X-Twilio-Signature"
 TOKEN = "12345"

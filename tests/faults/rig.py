@@ -19,7 +19,7 @@ from bridge.doubles.faults import Fault
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import Phone, PhoneOptions
 from bridge.doubles.realtime import RealtimeServer
-from bridge.rehearsal import Rehearsal
+from bridge.testing.virtual_call import Rehearsal
 
 CALLER: Final = b"\x10"
 """What the caller's voice is made of; loud to any voice detection."""

@@ -17,7 +17,7 @@ import pytest
 import uvloop
 
 from bridge.core import messages as m
-from bridge.simulators import Simulation
+from bridge.simulators.servers import Simulation
 from bridge.upstreams.openai import embedded
 from tests.calls import House, bridge, hang_up, phone_of
 from tests.fault_proxy import DOWN, UP, FaultProxy

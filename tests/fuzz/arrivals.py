@@ -20,12 +20,12 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from bridge.arrival import START_S, Arrival
 from bridge.core import messages as m
 from bridge.doubles.carrier_frames import CarrierFrames
-from bridge.frames import Message
-from bridge.streams import CARRIER_LIMITS, StreamSocket
-from bridge.ticks import running_tick
+from bridge.server.pending_stream import START_S, Arrival
+from bridge.sockets.frames import Message
+from bridge.sockets.keepalive import running_tick
+from bridge.sockets.stream import CARRIER_LIMITS, StreamSocket
 from tests.agents.virtual_time import run
 
 _CARRIER = CarrierFrames(f"CA{7:032x}", f"AC{7:032x}", f"MZ{7:032x}")

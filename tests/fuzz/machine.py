@@ -20,7 +20,7 @@ from bridge.core import messages as m
 from bridge.doubles.agents import FrontDesk, Incomplete, Parrot, Pause, Scripted, Speech, ToolCall
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import PhoneOptions
-from bridge.sockets import DialError
+from bridge.sockets.dial import DialError
 from tests.carriers.mutations import any_json, paths, texts, with_one_thing_wrong
 from tests.fuzz.wires import IDS, FuzzedCall, Wire
 from tests.upstreams.wire_frames import FRAMES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.streams import StreamSocket
+from bridge.sockets.stream import StreamSocket
 from tests.fuzz.arrivals import fuzz
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.http_protocol import BoundedHttpProtocol
+from bridge.sockets.http_protocol import BoundedHttpProtocol
 from tests.fuzz.http_heads import fuzz
 
 

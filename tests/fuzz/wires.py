@@ -22,12 +22,12 @@ from bridge.doubles.carrier_frames import Refused, parse
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import Phone, PhoneOptions
 from bridge.doubles.realtime import RealtimeServer
-from bridge.frames import Message
 from bridge.recording import Recorder, replay
 from bridge.recording.header import Header
 from bridge.runner import Runner
-from bridge.sockets import DialError
-from bridge.streams import OnClose, OnFrame
+from bridge.sockets.dial import DialError
+from bridge.sockets.frames import Message
+from bridge.sockets.stream import OnClose, OnFrame
 from bridge.upstreams import Dial, OpenAI
 from tests.agents.virtual_time import VirtualLoop
 from tests.upstreams.published import client_event

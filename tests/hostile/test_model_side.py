@@ -24,8 +24,8 @@ MOST_SILENCE_S = 2.1
 LATE_S = "0.2"
 """A beat of the bridge's loop that is later than that was heard by other calls."""
 AGENT = """
-from bridge.agent import Agent
-from bridge.tools import tool
+from bridge.agents.agent import Agent
+from bridge.agents.tools import tool
 
 @tool
 def look_up(what: str) -> str:

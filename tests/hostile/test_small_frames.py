@@ -16,7 +16,7 @@ from typing import Self
 
 import pytest
 
-from bridge.streams import UPSTREAM_LIMITS, StreamSocket
+from bridge.sockets.stream import UPSTREAM_LIMITS, StreamSocket
 
 from . import kit
 
@@ -250,13 +250,13 @@ async def _a_stranger_floods() -> None:
     async with Model() as model, scene(model) as it:
         await it.attacked("pings", seconds=0.5)
         await asyncio.sleep(1.5)
-        rss_mb, descriptors = it.bridge.rss_mb, it.bridge.descriptors
+        rss_mb, descriptors = it.bridge.rss_mb, it.bridge.sockets.descriptors
         for kind in BEFORE:
             _sent, code, lasted_s = await it.attacked(kind)
             assert code == (1005 if "close" in kind else 1008) or (code == 0 and "close" in kind), kind
             assert lasted_s < 2, kind
         await asyncio.sleep(1.5)
-        assert it.bridge.descriptors <= descriptors
+        assert it.bridge.sockets.descriptors <= descriptors
         assert it.bridge.rss_mb < rss_mb + 20
         newcomer = await kit.Phone(it.bridge).dial()
         await asyncio.sleep(1.5)

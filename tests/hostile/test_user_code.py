@@ -17,8 +17,8 @@ BACKTRACKS = "(.|.)*X$"
 """Against a line of some thirty characters: minutes."""
 IN_THE_PROCESS = '''
 import re
-from bridge.agent import Agent
-from bridge.tools import tool
+from bridge.agents.agent import Agent
+from bridge.agents.tools import tool
 
 @tool
 def find_orders(pattern: str) -> str:

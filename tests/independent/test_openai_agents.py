@@ -18,7 +18,7 @@ import pytest
 from bridge.doubles.agents import FrontDesk
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.realtime import RealtimeServer
-from bridge.simulators import EmbeddedUpstream
+from bridge.simulators.servers import EmbeddedUpstream
 from tests.upstreams.published import client_event, server_event
 
 ROOT = Path(__file__).resolve().parents[2]

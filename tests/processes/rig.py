@@ -19,9 +19,9 @@ from bridge.doubles.agents import Agent, Asked, Output, Speech
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import Phone, PhoneOptions
 from bridge.doubles.tones import marked, tone
-from bridge.handset import Handset
-from bridge.phone_call import Kind, PhoneCall
-from bridge.simulators import EmbeddedUpstream
+from bridge.simulators.carrier import Handset
+from bridge.simulators.phone import Kind, PhoneCall
+from bridge.simulators.servers import EmbeddedUpstream
 from tests.calls import ACCOUNT, TOKEN, KeepingServer, Served, served
 from tests.processes.balancer import Balancer
 

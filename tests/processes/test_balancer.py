@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bridge.handset import Handset, WebhookFailed
+from bridge.simulators.carrier import Handset, WebhookFailed
 from tests.processes.balancer import Balancer
 from tests.processes.rig import run
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bridge.phone_call import Kind
+from bridge.simulators.phone import Kind
 from tests.calls import KeepingServer
 from tests.processes.rig import (
     WORDS,

@@ -14,10 +14,10 @@ from pathlib import Path
 from bridge.core.messages import CarriedItem
 from bridge.doubles.agents import Asked, Output, Speech
 from bridge.doubles.tones import marked
-from bridge.phone_call import Kind, PhoneCall
 from bridge.recording import replay
 from bridge.recording.header import read_header
-from bridge.service import drain
+from bridge.server.service import drain
+from bridge.simulators.phone import Kind, PhoneCall
 from tests.agents import virtual_time
 from tests.processes.rig import (
     WORDS,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bridge.conversations import Conversations
 from bridge.core import messages as m
 from bridge.doubles.agents import Parrot
 from bridge.doubles.tones import marked
+from bridge.server.snapshots import Conversations
 from tests.door.rig import Door, door, run, until
 
 SAID = m.Carried((m.CarriedItem("user", "Count!"), m.CarriedItem("assistant", "One two")))

@@ -14,7 +14,8 @@ from bridge.core import messages as m
 from bridge.doubles.agents import Failure, Pause, ToolCall
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import PhoneOptions
-from bridge.testing.call import ScriptedCall, begin, tool_call, usual_config
+from bridge.testing.call import begin, tool_call, usual_config
+from bridge.testing.scripted_call import ScriptedCall
 
 SCENARIOS: dict[str, Callable[[], ScriptedCall]] = {}
 

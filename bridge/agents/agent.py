@@ -1,0 +1,325 @@
+"""Who answers: a prompt, tools and perhaps a handler, declared once and used for many calls.
+
+Whatever cannot work is refused where it is declared, or when the server starts; never in the middle of a
+call.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import inspect
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
+
+from bridge.agents.guardrails import Guardrail
+from bridge.agents.loop import is_async
+from bridge.agents.mcp import McpServer
+from bridge.agents.session import Session
+from bridge.agents.tools import AnyTool, Tool, hand_off_to
+from bridge.agents.transport_socket import MakeTransport
+from bridge.agents.turn_detection import turn_detection
+from bridge.core.messages import ServerVad, TurnDetection
+from bridge.errors import ConfigError
+from bridge.upstreams import UPSTREAMS
+
+TRANSPORTS: Final[Mapping[str, tuple[str, ...]]] = dict.fromkeys(UPSTREAMS, ("websocket",))
+"""The matrix: which provider can be spoken to over what. A pair that is not in it is refused."""
+
+STAND_IN: Final = "embedded"
+"""The upstream of demo and tests: it speaks every provider's dialect that is in the matrix."""
+
+MODALITIES: Final = ("audio", "text")
+SPEED: Final = (0.25, 1.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """Something a human shall approve: a tool of ours, or of an MCP `server`, with its arguments."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    server: str = ""
+
+
+Fields: TypeAlias = Mapping[str, str]
+Handler: TypeAlias = Callable[[Session], Awaitable[None]]
+Resolved: TypeAlias = "Agent | Mapping[str, Any] | None"
+Resolver: TypeAlias = Callable[[Fields], "Resolved | Awaitable[Resolved]"]
+Approve: TypeAlias = Callable[[Session, Approval], "bool | Awaitable[bool]"]
+OnEnd: TypeAlias = Callable[[Mapping[str, Any]], "object | Awaitable[object]"]
+
+
+@dataclass(frozen=True, eq=False)
+class Agent:
+    """One who answers calls. Serves any number of them at once; nothing in it changes. None in a field that
+    settings know too (model, voice, instructions, greeting, language, transcription) means: as they say.
+
+    - `provider`, `transport`: as in `TRANSPORTS`. None: the settings' BRIDGE_UPSTREAM; nothing is inferred.
+      A function in place of a transport's name gets the `Dial` (URL with the model, no key) and makes the
+      `RealtimeTransport` that carries the session; each session of a call asks for a new one.
+    - `greeting`: said first; "" for none. With a handler there is none unless it is given.
+    - `transcription`: a model that writes down the caller's words; "off" for none.
+    - `turn_detection`: see `bridge.agents.turn_detection`. With `backchannel_ms` a caller may say "mm-hm" for
+      so long while we speak, without interrupting; who means it interrupts later by as much and by
+      `silence_duration_ms`, so make that short too. `noise_reduction`: near_field, far_field.
+    - `tools`: made by `@tool`, or `McpServer`. `handoffs`: agents, or names of agents reachable from here,
+      that the model can hand the conversation to; `description` is what it is told of this one.
+    - `guardrails`: checks on the model's words. `approve(session, approval)` is asked before tools that need
+      it, and has 60 s.
+    - `handler(session)`: answers the caller instead of the model, until it returns; then we hang up. It may
+      block, and delays nobody's sound by it, but for what keeps the interpreter's lock (see `tool`).
+    - `resolver(fields)`: called while the phone rings, async or not, with the webhook's fields (From, To and
+      custom parameters). It returns another agent, a mapping of fields to change for this call, or None. If
+      it raises or takes longer than `resolver_ms`, the call goes on with this agent as it is.
+    - `silence_ms`: a handler's input gets `Silence` so often while nobody speaks. `nudge_ms`: the model asks
+      a silent caller whether they are there, `nudges` times, then says goodbye.
+    - `turn_audio`: turns carry their sound. `on_end(summary)` is told how each call went.
+    - `extra`: further fields of session.update in the vendor's words; formats are not among them.
+    - `tags`, `metadata`: yours; they stand in the session and in turns, and go nowhere else.
+
+    Raises ConfigError for what cannot work.
+    """
+
+    instructions: str | None = None
+    _: KW_ONLY
+    name: str = "agent"
+    description: str = ""
+    provider: str | None = None
+    transport: str | MakeTransport = "websocket"
+    model: str | None = None
+    voice: str | None = None
+    language: str | None = None
+    greeting: str | None = None
+    transcription: str | None = None
+    modalities: Sequence[str] = MODALITIES
+    turn_detection: TurnDetection | Mapping[str, Any] | None = field(default_factory=ServerVad)
+    backchannel_ms: int = 0
+    noise_reduction: str | None = None
+    speed: float | None = None
+    tools: Sequence[AnyTool | McpServer] = ()
+    tool_choice: str | Mapping[str, Any] = "auto"
+    max_output_tokens: int | str = "inf"
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    handoffs: Sequence[Agent | str] = ()
+    guardrails: Sequence[Guardrail] = ()
+    approve: Approve | None = None
+    handler: Handler | None = None
+    resolver: Resolver | None = None
+    resolver_ms: int = 2_000
+    on_end: OnEnd | None = None
+    silence_ms: int | None = None
+    nudge_ms: int = 0
+    nudges: int = 2
+    turn_audio: bool = False
+    tags: Sequence[str] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, check in _CHECKS.items():
+            value = getattr(self, name)
+            what = check(value)
+            if what is not None:
+                raise ConfigError(f"agent {self.name}: {name} is {what}, not {value!r}")
+        self._check_pair()
+        self._set("turn_detection", turn_detection(self.turn_detection))
+        for name in ("modalities", "tools", "handoffs", "guardrails", "tags"):
+            self._set(name, tuple(getattr(self, name)))
+        self._set("metadata", MappingProxyType(dict(self.metadata)))
+        self._check_tools()
+
+    def replace(self, **changes: Any) -> Agent:
+        """The same agent with some fields changed. Raises TypeError for a field that there is not."""
+        return dataclasses.replace(self, **changes)
+
+    def answered_by(self, handler: Handler) -> Agent:
+        """The same agent with this handler; for use as a decorator."""
+        return self.replace(handler=handler)
+
+    def functions(self) -> tuple[AnyTool, ...]:
+        """Its tools that run here, those for handing off not among them."""
+        return tuple(one for one in self.tools if isinstance(one, Tool))
+
+    def servers(self) -> tuple[McpServer, ...]:
+        """Its tools that the vendor runs."""
+        return tuple(one for one in self.tools if isinstance(one, McpServer))
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)  # as dataclasses do themselves in a frozen one
+
+    def _check_pair(self) -> None:
+        known = sorted({transport for pair in TRANSPORTS.values() for transport in pair})
+        providers = [self.provider] if self.provider is not None else list(TRANSPORTS)
+        if self.provider is not None and self.provider not in TRANSPORTS:
+            raise ConfigError(
+                f"agent {self.name}: provider is one of {', '.join(TRANSPORTS)}, not {self.provider!r}"
+            )
+        if callable(self.transport):
+            return
+        if not any(self.transport in TRANSPORTS[provider] for provider in providers):
+            pair = f"{self.provider or 'any provider'} over {self.transport!r}"
+            raise ConfigError(f"agent {self.name}: {pair} is not supported; there is {', '.join(known)}")
+
+    def _check_tools(self) -> None:
+        for one in self.tools:
+            if callable(one) and not isinstance(one, Tool):
+                raise ConfigError(
+                    f"agent {self.name}: {getattr(one, '__name__', one)!r} is a function; put @tool above it"
+                )
+            if not isinstance(one, Tool | McpServer):
+                raise ConfigError(f"agent {self.name}: {one!r} is no tool")
+        names = [one.name for one in self.functions()]
+        names += [hand_off_to(one).name for one in self.handoffs if isinstance(one, Agent)]
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigError(f"agent {self.name}: two tools are called {name}")
+        if self.approve is None:
+            waiting = [one.name for one in self.functions() if one.needs_approval]
+            waiting += [one.label for one in self.servers() if one.require_approval != "never"]
+            if waiting:
+                raise ConfigError(
+                    f"agent {self.name}: {waiting[0]} needs approval, and there is no `approve`"
+                )
+
+
+def roster(agent: Agent, known: Mapping[str, Agent] = MappingProxyType({})) -> dict[str, Agent]:
+    """Everybody the conversation can be handed to, by name, the agent itself first. Raises ConfigError for a
+    handoff to a name that nobody has, neither here nor among the `known`, and for two agents of one name.
+    """
+    found: dict[str, Agent] = {}
+    waiting = [agent]
+    while waiting:
+        one = waiting.pop(0)
+        if found.setdefault(one.name, one) is not one:
+            raise ConfigError(f"two agents are called {one.name!r}: handoffs need names of their own")
+        others = [other for other in one.handoffs if isinstance(other, Agent)]
+        waiting += [other for other in others if found.get(other.name) is not other]
+    everybody = {**known, **found}
+    for one in found.values():
+        for other in one.handoffs:
+            if isinstance(other, str) and other not in everybody:
+                raise ConfigError(f"agent {one.name} hands off to {other!r}; there is {', '.join(everybody)}")
+    return found
+
+
+def load_agent(where: str) -> Agent:
+    """The agent that an import string names (`--agent module:attribute`), found from the current folder too.
+    An async function is taken for a handler. Raises ConfigError that says what to do.
+    """
+    module_name, _, attribute = where.partition(":")
+    if not module_name or not attribute:
+        raise ConfigError(f"an agent is named as module:attribute, as in my_agent:agent, not {where!r}")
+    module = _imported(module_name)
+    if not hasattr(module, attribute):
+        near = difflib.get_close_matches(attribute, dir(module), 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"{module_name} has no {attribute!r}{hint}")
+    found = getattr(module, attribute)
+    if isinstance(found, Agent):
+        return found
+    if inspect.iscoroutinefunction(found):
+        return Agent(name=attribute, handler=found)
+    raise ConfigError(f"{where} is a {type(found).__name__}; an Agent or an async handler is wanted")
+
+
+def _imported(name: str) -> Any:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if name == missing or name.startswith(f"{missing}."):
+            raise ConfigError(f"there is no module {missing!r}, neither installed nor in {here}") from error
+        raise ConfigError(f"{name} needs the module {missing!r}, which is not installed") from error
+    except Exception as error:  # user code, and this is the start: say whose fault it is
+        raise ConfigError(f"importing {name} raised {type(error).__name__}: {error}") from error
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None or isinstance(value, str) else "text"
+
+
+def _noise_reduction(value: Any) -> str | None:
+    return None if value in (None, "near_field", "far_field") else "near_field or far_field"
+
+
+def _counts(least: int) -> Callable[[Any], str | None]:
+    def check(value: Any) -> str | None:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return None if whole and value >= least else f"a whole number of at least {least}"
+
+    return check
+
+
+def _speed(value: Any) -> str | None:
+    if value is None or (isinstance(value, int | float) and SPEED[0] <= value <= SPEED[1]):
+        return None
+    return f"a number from {SPEED[0]} to {SPEED[1]}"
+
+
+def _tokens(value: Any) -> str | None:
+    if value == "inf" or (type(value) is int and 1 <= value <= 4_096):
+        return None
+    return '1 to 4096, or "inf"'
+
+
+def _modalities(value: Any) -> str | None:
+    # API reference, session.output_modalities: audio or text, never both; audio always brings its transcript.
+    fits = not isinstance(value, str) and "audio" in value and set(value) <= set(MODALITIES)
+    return None if fits else "audio, or audio and text: this is a phone"
+
+
+def _handler(value: Any) -> str | None:
+    return None if value is None or is_async(value) else "an async function of one argument, the session"
+
+
+def _callable(value: Any) -> str | None:
+    return None if value is None or callable(value) else "a function"
+
+
+def _texts(value: Any) -> str | None:
+    fits = isinstance(value, Mapping) and all(
+        isinstance(key, str) and isinstance(text, str) for key, text in value.items()
+    )
+    return None if fits else "a mapping of text to text"
+
+
+def _silence(value: Any) -> str | None:
+    return None if value is None else _counts(1)(value)
+
+
+def _of(kind: type | tuple[type, ...], what: str) -> Callable[[Any], str | None]:
+    def check(value: Any) -> str | None:
+        fits = not isinstance(value, str) and isinstance(value, Sequence)
+        return None if fits and all(isinstance(one, kind) for one in value) else what
+
+    return check
+
+
+_CHECKS: Final[dict[str, Callable[[Any], str | None]]] = {
+    "name": lambda value: None if isinstance(value, str) and value.strip() else "text, and not empty",
+    **dict.fromkeys(("instructions", "model", "voice", "language", "greeting", "transcription"), _text),
+    "noise_reduction": _noise_reduction,
+    "modalities": _modalities,
+    "backchannel_ms": _counts(0),
+    "resolver_ms": _counts(1),
+    "silence_ms": _silence,
+    "nudge_ms": _counts(0),
+    "nudges": _counts(0),
+    "speed": _speed,
+    "max_output_tokens": _tokens,
+    "handler": _handler,
+    **dict.fromkeys(("approve", "resolver", "on_end"), _callable),
+    "handoffs": _of((Agent, str), "a list of agents and names"),
+    "guardrails": _of(Guardrail, "a list of Guardrail"),
+    "tags": _of(str, "a list of texts"),
+    "tools": _of(object, "a list"),
+    "metadata": _texts,
+}

@@ -1,0 +1,250 @@
+"""One call on the user loop: its session, its handler, its running tools, its guardrails.
+
+Everything here runs on the user loop. What the core says comes in by `take`, in order; what is wished goes
+out by `post`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import json
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, Protocol
+
+from bridge.agents.agent import Agent, Approval, roster
+from bridge.agents.config import Casting
+from bridge.agents.guardrails import Watched
+from bridge.agents.loop import CALL_SID, Late, Loop, run
+from bridge.agents.prices import Bill
+from bridge.agents.session import Session
+from bridge.agents.tool_runner import ToolRunner, log_failure
+from bridge.agents.tools import AnyTool, Tool
+from bridge.core import messages as m
+from bridge.errors import CallEnded
+
+logger = logging.getLogger("bridge.user")
+
+GRACE_S: Final = 5.0
+"""How long a handler may take to finish after its call is over."""
+CHECK_MS: Final = 5_000
+"""How long a guardrail's check may take before it counts as passed."""
+ON_END_MS: Final = 10_000
+MOST_WATCHED: Final = 64
+"""Responses under guardrails whose end has not come."""
+MOST_APPROVALS: Final = 32
+"""Approvals that a human is asked for at once, in one call; what is asked beyond is not approved."""
+MOST_ASKED: Final = 8
+"""Responses about what MCP servers found that are asked for and not over."""
+MCP_APPROVAL: Final = "mcp_approval_request"
+MCP_OVER: Final = frozenset({"response.mcp_call.completed", "response.mcp_call.failed"})
+
+
+class Way(Protocol):
+    """The way back to the audio loop: both return at once."""
+
+    def post(self, command: m.SessionCommand) -> None:
+        """A wish of user code, to the core."""
+
+    def tap(self) -> None:
+        """From now on the caller's sound shall come to the session."""
+
+
+class UserCall:
+    """The programmer's side of one call. Made, and used, on the user loop."""
+
+    def __init__(
+        self,
+        call_sid: str,
+        agent: Agent,
+        fields: Mapping[str, str],
+        way: Way,
+        *,
+        casting: Casting,
+        loop: Loop,
+        bill: Bill,
+    ) -> None:
+        self._casting = casting
+        self._loop = loop
+        self._root = agent
+        self._roster = roster(agent)
+        self.post = way.post
+        self.tap = way.tap
+        self._context = contextvars.copy_context()
+        self._context.run(CALL_SID.set, call_sid)
+        self.session = Session(call_sid, agent, fields, self, bill=bill, transfers=casting.transfers)
+        self._tools = ToolRunner(loop, self.session)
+        self._called: set[str] = set()
+        self._approvals = 0
+        self._mcp_calls = 0
+        self._mcp_asked: set[str] = set()
+        self._watched: dict[str, list[Watched]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._handler: asyncio.Task[None] | None = None
+
+    # --- what a session stands on ------------------------------------------------------------------------
+
+    def configuration(self, agent: Agent) -> m.SessionConfig:
+        everybody = {**self._roster, **roster(agent, self._roster)}
+        config = self._casting.session(agent, everybody)
+        self._roster = everybody
+        return config
+
+    def roster(self) -> Mapping[str, Agent]:
+        return self._roster
+
+    async def call(self, tool: object, arguments: Mapping[str, Any]) -> Any:
+        if isinstance(tool, Tool):
+            return await self._tools.for_handler(tool, arguments)
+        tools = self._model_tools()
+        if not isinstance(tool, str) or tool not in tools:
+            raise ValueError(f"there is no tool {tool!r}; there is {', '.join(tools) or 'none'}")
+        return await self._tools.for_handler(tools[tool], arguments)
+
+    def _model_tools(self) -> dict[str, AnyTool]:
+        return self._casting.tools(self.session.agent, self._roster)
+
+    # --- what the core says ------------------------------------------------------------------------------
+
+    def take(self, event: m.SessionEvent) -> None:
+        """The core has said this."""
+        match event:
+            case m.CallBegan():
+                self._begin()
+            case m.ToolWanted():
+                self._tool_wanted(event)
+            case m.Saying():
+                self._saying(event)
+            case m.ResponseEnded():
+                self._response_ended(event)
+            case m.VendorNote(kind=kind) if kind == MCP_APPROVAL:
+                self._start(self._approve_mcp(event), "mcp approval")
+            case m.VendorNote(kind=kind) if kind in MCP_OVER:
+                # Realtime guide, "MCP": the result stands in the conversation, but nobody speaks about it
+                # until a response is asked for.
+                self._mcp_over()
+            case m.Heard():
+                self._mcp_asked.discard(event.say_id)
+            case m.Ended():
+                self._watched.clear()
+        self.session.take(event)
+        if isinstance(event, m.Ended) and self._handler is not None:
+            asyncio.get_running_loop().call_later(GRACE_S, self._handler.cancel)
+
+    def told(self, summary: Mapping[str, Any]) -> None:
+        """The call is over and summed up: `on_end`."""
+        on_end = self._root.on_end
+        if on_end is not None:
+            self._start(self._on_end(functools.partial(on_end, summary)), "on_end")
+
+    def _start(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(coroutine, name=name, context=self._context)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _on_end(self, hook: Callable[[], Any]) -> None:
+        try:
+            await run(self._loop, hook, ON_END_MS)
+        except Late as error:
+            logger.error("on_end: %s; it is at:\n%s", error, error.where)  # noqa: TRY400
+        except Exception as error:  # noqa: BLE001  user code
+            log_failure("on_end", error)
+
+    # --- the handler -------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        if self._root.handler is not None and self._handler is None:
+            self._handler = self._start(self._handle(self._root.handler), "handler")
+
+    async def _handle(self, handler: Callable[[Session], Any]) -> None:
+        try:
+            await run(self._loop, functools.partial(handler, self.session))
+        except CallEnded:
+            return
+        except Exception as error:  # noqa: BLE001  user code
+            log_failure("the handler", error)
+            self.post(m.HandlerFailed(type(error).__name__))
+            return
+        if self.session.ended is None:
+            self.post(m.HangUp("the handler returned"))
+
+    # --- tools -------------------------------------------------------------------------------------------
+
+    def _tool_wanted(self, event: m.ToolWanted) -> None:
+        if event.call_id in self._called:
+            return
+        self._called.add(event.call_id)
+        self._start(self._run_tool(event, self._model_tools()), f"tool {event.name}")
+
+    async def _run_tool(self, event: m.ToolWanted, tools: Mapping[str, AnyTool]) -> None:
+        approve = self.session.agent.approve
+        outcome = await self._tools.for_model(tools, approve, event.name, event.arguments)
+        self.post(m.ToolFinished(event.call_id, outcome.output, outcome.respond))
+
+    def _mcp_over(self) -> None:
+        """A response that was asked for and is not over yet will do for many."""
+        if len(self._mcp_asked) < MOST_ASKED:
+            self._mcp_calls += 1
+            self._mcp_asked.add(f"mcp:{self._mcp_calls}")
+            self.post(m.Respond(f"mcp:{self._mcp_calls}"))
+
+    async def _approve_mcp(self, event: m.VendorNote) -> None:
+        """An MCP server's tool waits for a human. API reference: the answer is an item of its own kind."""
+        try:
+            asked = json.loads(event.body)
+            given = json.loads(asked.get("arguments") or "{}")
+            approval = Approval(str(asked["name"]), given, str(asked["server_label"]))
+            request_id = str(asked["id"])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            logger.warning("an MCP approval was asked for in a form that we do not know")
+            return
+        approve = False
+        if self._approvals < MOST_APPROVALS:
+            self._approvals += 1
+            try:
+                approve = await self._tools.approved(self.session.agent.approve, approval)
+            finally:
+                self._approvals -= 1
+        item = {"type": "mcp_approval_response", "approval_request_id": request_id, "approve": approve}
+        self.post(m.PassOn(json.dumps({"type": "conversation.item.create", "item": item})))
+
+    # --- guardrails --------------------------------------------------------------------------------------
+
+    def _saying(self, event: m.Saying) -> None:
+        guardrails = self.session.agent.guardrails
+        if not guardrails:
+            return
+        if event.response_id not in self._watched:
+            self._watched[event.response_id] = [Watched(one) for one in guardrails]
+            if len(self._watched) > MOST_WATCHED:
+                del self._watched[next(iter(self._watched))]
+        for watched in self._watched[event.response_id]:
+            if watched.said(event.text):
+                self._start(self._check(watched, watched.text, event.response_id), "guardrail")
+
+    def _response_ended(self, event: m.ResponseEnded) -> None:
+        for watched in self._watched.pop(event.response_id, ()):
+            if watched.ended():
+                self._start(self._check(watched, watched.text, event.response_id), "guardrail")
+
+    async def _check(self, watched: Watched, text: str, response_id: str) -> None:
+        guardrail = watched.guardrail
+        try:
+            verdict = await run(self._loop, functools.partial(guardrail.check, text), CHECK_MS)
+        except Late as error:
+            logger.error("guardrail %s: %s; it is at:\n%s", guardrail.name, error, error.where)  # noqa: TRY400
+            return
+        except Exception as error:  # noqa: BLE001  user code
+            log_failure(f"guardrail {guardrail.name}", error)
+            return
+        if not verdict or watched.tripped or self.session.ended is not None:
+            return
+        watched.tripped = True
+        logger.warning("guardrail %s stopped an answer", guardrail.name)
+        self.post(m.Interrupt(response_id))
+        self.post(m.AddText(guardrail.words_for(verdict), "system"))
+        self.post(m.Respond(f"guardrail:{response_id}"))

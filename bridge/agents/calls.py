@@ -1,0 +1,269 @@
+"""The programmer's side of all calls, seen from the audio loop: an agent, its calls, and the way across.
+
+`UserSide` lives on the loop that carries the audio. It never waits there for user code and never runs any:
+events go over to the user loop and commands come back, each as one posted message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import functools
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol, get_args
+
+from bridge.agents.agent import Agent, roster
+from bridge.agents.call import UserCall
+from bridge.agents.config import Casting
+from bridge.agents.loop import CALL_SID, Late, Loop, UserLoop, run
+from bridge.agents.mcp import FillingSocket
+from bridge.agents.prices import Bill
+from bridge.agents.tool_runner import log_failure
+from bridge.agents.transport_socket import carry
+from bridge.core import messages as m
+from bridge.core.stats import Stats
+from bridge.errors import ConfigError
+from bridge.sockets.dial import Socket
+from bridge.upstreams import Dial
+
+logger = logging.getLogger("bridge.user")
+
+SESSION_EVENTS: Final = get_args(m.SessionEvent)
+MOST_PREPARED: Final = 1_000
+"""Calls whose agent was resolved and whose stream has not come; the oldest are forgotten."""
+MOST_WAITING: Final = 10_000
+"""Events of one call that may wait for a user loop that is blocked; beyond, only what somebody waits for."""
+WAITED_FOR: Final = (m.CallBegan, m.ToolWanted, m.Heard, m.TakenBack, m.Ended)
+RESOLVE_GRACE_S: Final = 0.25
+"""A user loop that is blocked can't even say that a resolver is late; the audio loop waits no longer."""
+
+
+class Runner(Protocol):
+    """What of `bridge.runner.Runner` is used here. `tap` is called with each frame of the caller's, on the
+    audio loop; None for nobody.
+    """
+
+    tap: Callable[[m.CallerAudio], None] | None
+
+    def feed(self, event: m.Event) -> None: ...
+
+
+class Attachment:
+    """One call's way across. `tell` takes what the core says; made and used on the audio loop."""
+
+    def __init__(
+        self, side: UserSide, call_sid: str, agent: Agent, runner: Runner, fields: Mapping[str, str]
+    ) -> None:
+        self._loop = side.loop
+        self._audio_loop = asyncio.get_running_loop()
+        self._runner = runner
+        self._call: UserCall | None = None
+        self._waiting: deque[m.SessionEvent] = deque()
+        self._secret = False
+        self._loop.post(self._make, side, call_sid, agent, dict(fields))
+
+    def tell(self, event: m.SessionEvent) -> None:
+        """The core has said this. Returns at once."""
+        if len(self._waiting) < MOST_WAITING or isinstance(event, WAITED_FOR):
+            self._waiting.append(event)
+            self._loop.post(self._take)
+
+    def summarise(self, summary: Mapping[str, Any]) -> None:
+        """The call is summed up, for `on_end`. Returns at once."""
+        self._loop.post(self._told, summary)
+
+    # --- on the user loop --------------------------------------------------------------------------------
+
+    def _make(self, side: UserSide, call_sid: str, agent: Agent, fields: Mapping[str, str]) -> None:
+        casting = side.casting
+        config = casting.session(agent, roster(agent))
+        bill = Bill(casting.prices, config.model, config.transcription, dt.datetime.now(dt.UTC).date())
+        self._call = UserCall(call_sid, agent, fields, self, casting=casting, loop=self._loop, bill=bill)
+
+    def _take(self) -> None:
+        event = self._waiting.popleft()
+        if self._call is not None:
+            self._call.take(event)
+
+    def _told(self, summary: Mapping[str, Any]) -> None:
+        if self._call is not None:
+            self._call.told(summary)
+
+    def _hear(self, audio: str) -> None:
+        if self._call is not None:
+            self._call.session.hear(audio)
+
+    def post(self, command: m.SessionCommand) -> None:
+        """A wish of user code, to the core. Returns at once; nothing happens once the audio loop is gone."""
+        _cross(self._audio_loop, self._feed, command)
+
+    def tap(self) -> None:
+        """User code wants the caller's sound from now on."""
+        _cross(self._audio_loop, self._set_tap)
+
+    # --- on the audio loop -------------------------------------------------------------------------------
+
+    def _feed(self, command: m.SessionCommand) -> None:
+        if isinstance(command, m.ReadKeys):
+            self._secret = command.on and command.secret
+        self._runner.feed(command)
+
+    def _set_tap(self) -> None:
+        self._runner.tap = self._frame
+
+    def _frame(self, event: m.CallerAudio) -> None:
+        if self._secret:
+            return
+        self._loop.post(self._hear, event.audio)
+
+
+class UserSide:
+    """All calls of one agent. An `Observer` of the exchange; lives on the audio loop.
+
+    For each call: `await prepare(call_sid, fields)` while the phone rings (its resolver runs), `config` for
+    the configuration, `attach` once there is a runner. Raises ConfigError, at once, for an agent that cannot
+    work with this upstream.
+    """
+
+    def __init__(self, agent: Agent, casting: Casting, *, upstream: str, loop: Loop | None = None) -> None:
+        casting.check(agent, upstream)
+        self.agent = agent
+        self.casting = casting
+        self.loop: Loop = loop or UserLoop()
+        self._upstream = upstream
+        self._prepared: dict[str, Agent] = {}
+        self._attached: dict[str, Attachment] = {}
+
+    def start(self) -> None:
+        """Start the user loop."""
+        self.loop.start()
+
+    def close(self) -> None:
+        """End the user loop and what still runs on it. Waits a second at most."""
+        self.loop.close()
+
+    # --- before a call -----------------------------------------------------------------------------------
+
+    async def prepare(self, call_sid: str, fields: Mapping[str, str]) -> m.CallConfig:
+        """The call's configuration, after its resolver. Takes `resolver_ms` at most and never raises: what
+        fails there is logged, and the call goes on with the agent as it was declared.
+        """
+        agent = self.agent if self.agent.resolver is None else await self._resolved(call_sid, dict(fields))
+        self._prepared[call_sid] = agent
+        while len(self._prepared) > MOST_PREPARED:
+            del self._prepared[next(iter(self._prepared))]
+        return self.casting.call(agent)
+
+    def config(self, call_sid: str) -> m.CallConfig:
+        """The configuration of a call that was prepared, or of any call by this agent."""
+        return self.casting.call(self._prepared.get(call_sid, self.agent))
+
+    async def _resolved(self, call_sid: str, fields: Mapping[str, str]) -> Agent:
+        audio_loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Agent] = audio_loop.create_future()
+
+        def settle(agent: Agent) -> None:
+            if not answer.done():
+                answer.set_result(agent)
+
+        async def resolve() -> None:
+            CALL_SID.set(call_sid)
+            _cross(audio_loop, settle, await self._resolve(fields))
+
+        begun: list[asyncio.Task[None]] = []
+        self.loop.post(lambda: begun.append(asyncio.get_running_loop().create_task(resolve())))
+        try:
+            return await asyncio.wait_for(answer, self.agent.resolver_ms / 1000 + RESOLVE_GRACE_S)
+        except TimeoutError:
+            logger.error("no word of the resolver: something blocks the user loop")  # noqa: TRY400
+            return self.agent
+
+    async def _resolve(self, fields: Mapping[str, str]) -> Agent:
+        """On the user loop. Never raises."""
+        resolver = self.agent.resolver or (lambda _fields: None)
+        try:
+            answer = await run(self.loop, functools.partial(resolver, fields), self.agent.resolver_ms)
+            return self._changed(answer)
+        except Late as error:
+            logger.error("the resolver: %s; it is at:\n%s", error, error.where)  # noqa: TRY400
+        except Exception as error:  # noqa: BLE001  user code
+            log_failure("the resolver", error)
+        return self.agent
+
+    def _changed(self, resolved: object) -> Agent:
+        """What a resolver returned, as an agent. Raises ConfigError or TypeError for what cannot work."""
+        if resolved is None:
+            return self.agent
+        if isinstance(resolved, Mapping):
+            resolved = self.agent.replace(**resolved)
+        if not isinstance(resolved, Agent):
+            raise ConfigError(
+                f"a resolver returns an Agent, a mapping or None, not {type(resolved).__name__}"
+            )
+        self.casting.check(resolved, self._upstream)
+        return resolved
+
+    # --- during a call -----------------------------------------------------------------------------------
+
+    def attach(self, call_sid: str, runner: Runner, fields: Mapping[str, str]) -> Attachment:
+        """A call has its runner. To be called before anything is fed to it; from then on the call's session
+        events are told to the user side, by `call_did` or the attachment's own `tell`.
+        """
+        agent = self._prepared.pop(call_sid, self.agent)
+        attachment = self._attached[call_sid] = Attachment(self, call_sid, agent, runner, fields)
+        return attachment
+
+    def dialler(
+        self, call_sid: str, dial: Callable[[Dial], Awaitable[Socket]]
+    ) -> Callable[[Dial], Awaitable[Socket]]:
+        """How this call comes to its model: by its agent's own transport if it has one, else by `dial`. To be
+        asked before `attach`.
+        """
+        make = self._prepared.get(call_sid, self.agent).transport
+        if not callable(make):
+            return dial
+
+        async def carried(dialled: Dial) -> Socket:
+            return self.with_secrets(await carry(make, dialled, self.loop))
+
+        return carried
+
+    def with_secrets(self, socket: Socket) -> Socket:
+        """An upstream socket that puts the credentials of MCP servers in; the socket itself if there are
+        none.
+        """
+        return FillingSocket(socket, self.casting.vault) if self.casting.vault else socket
+
+    def call_began(self, call_sid: str) -> None:
+        """Nothing: a call is known by `attach`."""
+
+    def call_did(self, call_sid: str, action: m.Action, _now_ms: int) -> None:
+        """The core has said something about this call; what is no session event is left to others."""
+        attachment = self._attached.get(call_sid)
+        if attachment is not None and isinstance(action, SESSION_EVENTS):
+            attachment.tell(action)
+
+    def call_ended(self, call_sid: str, _ended: m.Ended, _stats: Stats) -> None:
+        """The call is over. It is forgotten a moment later: whoever sums it up may come after us."""
+        asyncio.get_running_loop().call_soon(self._forget, call_sid, self._attached.get(call_sid))
+
+    def _forget(self, call_sid: str, attachment: Attachment | None) -> None:
+        if self._attached.get(call_sid) is attachment:
+            self._attached.pop(call_sid, None)
+
+    def summarise(self, call_sid: str, summary: Mapping[str, Any]) -> None:
+        """The call is summed up: its agent's `on_end` is told."""
+        attachment = self._attached.get(call_sid)
+        if attachment is not None:
+            attachment.summarise(summary)
+
+
+def _cross(audio_loop: asyncio.AbstractEventLoop, function: Callable[..., None], *args: Any) -> None:
+    """Back to the audio loop, if it is still there."""
+    try:
+        audio_loop.call_soon_threadsafe(function, *args)
+    except RuntimeError:
+        if not audio_loop.is_closed():
+            raise

@@ -1,0 +1,189 @@
+"""From an agent to what a call is configured with: the settings' values, or the agent's where it has some."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+from bridge.agents.agent import STAND_IN, TRANSPORTS, Agent, roster
+from bridge.agents.mcp import Vault
+from bridge.agents.prices import Price, Prices
+from bridge.agents.tools import AnyTool, hand_off_to, transfer, transfer_among
+from bridge.core.messages import CallConfig, SemanticVad, ServerVad, SessionConfig, ToolConfig, TurnDetection
+from bridge.core.vendor_errors import PROMPT_OBJECTS
+from bridge.errors import ConfigError
+from bridge.upstreams import UPSTREAMS
+
+APPROVAL_MS: Final = 60_000
+"""How long a human may take to approve a tool."""
+
+_NOBODY: Final[Mapping[str, Agent]] = MappingProxyType({})
+_KINDS: Final = ("text", "audio", "image")
+_ANYWHERE: Final = "ws://127.0.0.1/v1/realtime"
+
+
+@dataclass(frozen=True, slots=True)
+class Casting:
+    """How agents become configurations here: on top of `base`, the settings' own, with the names of
+    `transfers` that are configured.
+    """
+
+    base: CallConfig
+    transfers: Collection[str] = ()
+    prices: Prices = field(default_factory=Prices.load)
+    vault: Vault = field(default_factory=Vault)
+
+    def tools(self, agent: Agent, known: Mapping[str, Agent] = _NOBODY) -> dict[str, AnyTool]:
+        """What the model can call of ours when it is this agent, by name. `known` are those whom it may hand
+        off to by name.
+        """
+        others = [one if isinstance(one, Agent) else known[one] for one in agent.handoffs]
+        tools = [
+            transfer_among(tuple(self.transfers)) if one is transfer else one for one in agent.functions()
+        ]
+        return {one.name: one for one in (*tools, *map(hand_off_to, others))}
+
+    def session(self, agent: Agent, known: Mapping[str, Agent] = _NOBODY) -> SessionConfig:
+        """What is asked of the model when it is this agent."""
+        base = self.base.session
+        language = base.language if agent.language is None else agent.language.partition("-")[0].lower()
+        transcription = _or(agent.transcription, base.transcription)
+        tools = self.tools(agent, known)
+        return SessionConfig(
+            model=_or(agent.model, base.model),
+            voice=_or(agent.voice, base.voice),
+            instructions=_or(agent.instructions, base.instructions),
+            turn_detection=_detection(agent),
+            transcription=None if transcription == "off" else transcription,
+            language=language or None,
+            noise_reduction=_or(agent.noise_reduction, base.noise_reduction),
+            speed=_or(agent.speed, base.speed),
+            tools=(
+                *(one.wire() for one in tools.values()),
+                *(one.wire(self.vault) for one in agent.servers()),
+            ),
+            tool_choice=agent.tool_choice if isinstance(agent.tool_choice, str) else dict(agent.tool_choice),
+            max_output_tokens=agent.max_output_tokens,
+            extra={**base.extra, **agent.extra},
+            tool_configs=self._tool_configs(tools),
+        )
+
+    def call(self, agent: Agent) -> CallConfig:
+        """What a call begins with."""
+        everybody = roster(agent)
+        base, session = self.base, self.session(agent, everybody)
+        greeting = agent.greeting
+        if greeting is None and agent.handler is None:
+            greeting = base.greeting
+        limits = base.limits
+        if agent.nudge_ms:
+            limits = msgspec.structs.replace(limits, nudge_ms=agent.nudge_ms, nudges=agent.nudges)
+        return msgspec.structs.replace(
+            base,
+            session=session,
+            greeting=greeting or None,
+            limits=limits,
+            prices=base.prices or self.rates(session, dt.datetime.now(dt.UTC).date()),
+            handler=agent.handler is not None,
+            silence_ms=agent.silence_ms,
+            backchannel_ms=_confirm_ms(agent),
+            running_words=any(one.guardrails for one in everybody.values()),
+        )
+
+    def rates(self, session: SessionConfig, day: dt.date) -> dict[str, float]:
+        """Prices as the core counts with them: dollars for a million tokens by the names of `Usage`'s fields,
+        and `transcription_minute`; those that are known.
+        """
+        price = self.prices.of(session.model, day)
+        found = {} if price is None else _by_field(price)
+        scribe = session.transcription and self.prices.of(session.transcription, day)
+        if scribe and scribe.minute is not None:
+            found["transcription_minute"] = float(scribe.minute)
+        return found
+
+    def check(self, agent: Agent, upstream: str) -> None:
+        """At start: everything about this agent, and whoever it hands off to, that only shows here. Raises
+        ConfigError.
+        """
+        everybody = roster(agent)
+        for one in everybody.values():
+            self._check_provider(one, upstream)
+            uses_transfer = any(known is transfer for known in one.functions())
+            if uses_transfer and not self.transfers:
+                raise ConfigError(f"agent {one.name} can transfer, but BRIDGE_TRANSFERS names no target")
+            for known in self.tools(one, everybody).values():
+                if known.filler is not None and self.base.phrases and known.filler not in self.base.phrases:
+                    have = ", ".join(sorted(self.base.phrases))
+                    raise ConfigError(
+                        f"tool {known.name}: there is no phrase {known.filler!r}; there is {have}"
+                    )
+            # It looks at `extra` and at whether JSON has words for all of it.
+            UPSTREAMS[upstream](1, _ANYWHERE).dial(self.session(one, everybody))
+
+    def remarks(self, agent: Agent, upstream: str) -> list[str]:
+        """What works today, of this agent and whoever it hands off to, and is still worth a line at start."""
+        everybody = roster(agent)
+        found = [one for one in everybody.values() if self.session(one, everybody).extra.get("prompt")]
+        if upstream == STAND_IN:
+            return []
+        return [f"agent {one.name} sends session.prompt: {PROMPT_OBJECTS}" for one in found]
+
+    def models(self, agent: Agent) -> list[str]:
+        """Those that it, and whoever it hands off to, is answered by and has the caller transcribed by."""
+        everybody = roster(agent)
+        sessions = [self.session(one, everybody) for one in everybody.values()]
+        named = [name for one in sessions for name in (one.model, one.transcription) if name]
+        return list(dict.fromkeys(named))
+
+    def _check_provider(self, agent: Agent, upstream: str) -> None:
+        own = callable(agent.transport)
+        if upstream not in TRANSPORTS or not (own or agent.transport in TRANSPORTS[upstream]):
+            raise ConfigError(f"agent {agent.name}: {upstream} over {agent.transport!r} is not supported")
+        if agent.provider not in (None, upstream) and upstream != STAND_IN:
+            declared = f"agent {agent.name} is declared for provider {agent.provider}"
+            raise ConfigError(f"{declared}, and BRIDGE_UPSTREAM is {upstream}")
+
+    def _tool_configs(self, tools: Mapping[str, AnyTool]) -> tuple[ToolConfig, ...]:
+        return tuple(one.config(APPROVAL_MS) for one in tools.values())
+
+
+def _or(given: Any, otherwise: Any) -> Any:
+    return otherwise if given is None else given
+
+
+def _detection(agent: Agent) -> TurnDetection | None:
+    """With a handler the handler answers: the vendor must not. For backchannels it must not cut either."""
+    detection: Any = agent.turn_detection
+    if not isinstance(detection, ServerVad | SemanticVad):
+        return None
+    if agent.backchannel_ms:
+        return msgspec.structs.replace(detection, create_response=False, interrupt_response=False)
+    return msgspec.structs.replace(detection, create_response=False) if agent.handler else detection
+
+
+def _confirm_ms(agent: Agent) -> int:
+    """From the vendor's word that speech began to when it must have ended to be a backchannel. That it ended
+    is told late by as long as a pause must be to count as an end.
+    """
+    if not agent.backchannel_ms:
+        return 0
+    detection = agent.turn_detection
+    pause_ms = (
+        detection.silence_duration_ms if isinstance(detection, ServerVad) else ServerVad().silence_duration_ms
+    )
+    return agent.backchannel_ms + pause_ms
+
+
+def _by_field(price: Price) -> dict[str, float]:
+    found = {}
+    for kind in _KINDS:
+        rate = getattr(price, kind)
+        cached = rate.into if rate.cached is None else rate.cached
+        named = {f"{kind}_in": rate.into, f"cached_{kind}": cached, f"{kind}_out": rate.out}
+        found.update({name: float(dollars) for name, dollars in named.items() if dollars is not None})
+    return found

@@ -1,0 +1,193 @@
+"""Money: what the tokens of a call cost, by a dated table (`prices.toml`).
+
+Sums are exact (`Decimal`, US dollars). What has no price, or no figures from the vendor, is never guessed: it
+is left out of the sum, and the sum says that it is not complete.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any, Final
+
+from bridge.core.messages import Usage
+from bridge.errors import ConfigError
+
+TABLE: Final = Path(__file__).with_name("prices.toml")
+_MILLION: Final = 1_000_000
+_KINDS: Final = ("text", "audio", "image")
+# A snapshot costs what its model costs: gpt-realtime-mini-2025-12-15.
+_SNAPSHOT: Final = re.compile(r"-\d{4}-\d{2}-\d{2}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Dollars for a million tokens of one kind; None: no price is known. Cached input without a price of its
+    own costs what any input costs.
+    """
+
+    into: Decimal | None = None
+    cached: Decimal | None = None
+    out: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What one model costs from the day `since` on. `minute`: dollars for a minute of sound, for models that
+    are sold so.
+    """
+
+    model: str
+    since: dt.date
+    text: Rate = Rate()
+    audio: Rate = Rate()
+    image: Rate = Rate()
+    minute: Decimal | None = None
+
+    def of_tokens(self, usage: Usage) -> Decimal | None:
+        """What these tokens cost; None if some of them have no price.
+
+        Costs guide: every response reads the whole conversation again, and `cached_*` is a subset of the
+        input count: it is taken out of that before the rest is priced.
+        """
+        total = Decimal(0)
+        for kind in _KINDS:
+            rate: Rate = getattr(self, kind)
+            into = getattr(usage, f"{kind}_in")
+            cached = min(getattr(usage, f"cached_{kind}"), into)
+            out = getattr(usage, f"{kind}_out", 0)
+            cached_rate = rate.into if rate.cached is None else rate.cached
+            for tokens, dollars in ((into - cached, rate.into), (cached, cached_rate), (out, rate.out)):
+                if not tokens:
+                    continue
+                if dollars is None:
+                    return None
+                total += tokens * dollars
+        return total / _MILLION
+
+    def of_sound(self, seconds: float) -> Decimal | None:
+        """What transcribing so much sound costs; None if the model is not sold by the minute."""
+        return None if self.minute is None else self.minute * Decimal(str(seconds)) / 60
+
+
+class Prices:
+    """A price table. `of(model, day)` is what is paid for a model on a day, None if the table has none."""
+
+    def __init__(self, entries: Iterable[Price]) -> None:
+        self._by_model: dict[str, list[Price]] = {}
+        for entry in entries:
+            self._by_model.setdefault(entry.model, []).append(entry)
+        for listed in self._by_model.values():
+            listed.sort(key=lambda entry: entry.since)
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> Prices:
+        """The bundled table, and before it the one in that file (BRIDGE_PRICES): a model that it lists has
+        its prices from there alone. Raises ConfigError for a file that cannot be read.
+        """
+        ours = _read(TABLE)
+        if path is None:
+            return cls(ours)
+        theirs = _read(path)
+        replaced = {entry.model for entry in theirs}
+        return cls([*theirs, *(entry for entry in ours if entry.model not in replaced)])
+
+    def of(self, model: str, day: dt.date) -> Price | None:
+        listed = self._by_model.get(model) or self._by_model.get(_SNAPSHOT.sub("", model)) or []
+        return next((entry for entry in reversed(listed) if entry.since <= day), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Money spent so far. `complete` is false when something in it could not be priced: a response without
+    figures (cancelled, failed), or a model that the table does not have. Then the truth is more than `usd`.
+    """
+
+    usd: Decimal = Decimal(0)
+    complete: bool = True
+
+    def plus(self, usd: Decimal | None) -> Cost:
+        """One more item on the bill; None for one without a known price."""
+        return Cost(self.usd, False) if usd is None else Cost(self.usd + usd, self.complete)
+
+
+class Bill:
+    """What one call has cost: fed with the usage of each response and each transcription, priced by the
+    table as of one day. `cost` is the sum so far, `usage` the tokens of all responses.
+    """
+
+    def __init__(self, prices: Prices, model: str, transcription: str | None, day: dt.date) -> None:
+        self._model = prices.of(model, day)
+        self._transcription = None if transcription is None else prices.of(transcription, day)
+        self.cost = Cost()
+        self.usage = Usage()
+
+    def response(self, usage: Usage | None) -> None:
+        """A response ended with this usage; None if the vendor gave no figures."""
+        if usage is not None:
+            sums = {
+                name: getattr(self.usage, name) + getattr(usage, name) for name in usage.__struct_fields__
+            }
+            self.usage = Usage(**sums)
+        priced = None if usage is None or self._model is None else self._model.of_tokens(usage)
+        self.cost = self.cost.plus(priced)
+
+    def transcription(self, seconds: float, usage: Usage | None) -> None:
+        """A turn was transcribed; billed by `seconds` or by `usage`, as the vendor says. Neither: nothing."""
+        if not seconds and usage is None:
+            return
+        price = self._transcription
+        if price is None:
+            self.cost = self.cost.plus(None)
+        elif usage is not None:
+            self.cost = self.cost.plus(price.of_tokens(usage))
+        else:
+            self.cost = self.cost.plus(price.of_sound(seconds))
+
+
+def _read(path: Path) -> list[Price]:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as a price table: {error}") from error
+    entries = table.get("price")
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ConfigError(f"{path} is no price table: it has no [[price]] entries")
+    return [_price(entry, f"{path}, price {number}") for number, entry in enumerate(entries, start=1)]
+
+
+def _price(entry: Mapping[str, Any], where: str) -> Price:
+    unknown = entry.keys() - {"model", "since", "minute", *_KINDS}
+    if unknown:
+        raise ConfigError(f"{where}: there is no {', '.join(sorted(unknown))}")
+    model, since = entry.get("model"), entry.get("since", dt.date.min)
+    if not isinstance(model, str) or not model:
+        raise ConfigError(f"{where}: which model is it?")
+    if type(since) is not dt.date:
+        raise ConfigError(f"{where}: since is a date, as in 2026-11-20")
+    rates = {kind: _rate(entry[kind], f"{where}, {kind}") for kind in _KINDS if kind in entry}
+    minute = _dollars(entry["minute"], f"{where}, minute") if "minute" in entry else None
+    return Price(model, since, minute=minute, **rates)
+
+
+def _rate(entry: Any, where: str) -> Rate:
+    if not isinstance(entry, dict) or entry.keys() - {"in", "cached", "out"}:
+        raise ConfigError(f"{where}: it has in, cached and out, and nothing else")
+    known = {name: _dollars(value, f"{where}, {name}") for name, value in entry.items()}
+    return Rate(known.get("in"), known.get("cached"), known.get("out"))
+
+
+def _dollars(value: Any, where: str) -> Decimal:
+    """Written as text, so that 0.40 stays 0.40; whole and decimal numbers are taken too."""
+    try:
+        dollars = Decimal(str(value))
+    except InvalidOperation:
+        dollars = Decimal("NaN")
+    if isinstance(value, bool) or not dollars.is_finite() or dollars < 0:
+        raise ConfigError(f"{where}: dollars are a number of 0 or more, not {value!r}")
+    return dollars

@@ -1,0 +1,425 @@
+"""A live call as a handler sees it: what the caller does comes out of it, what we want goes in.
+
+A session lives on the user loop (`user_loop`), and so must whoever uses it. It knows no socket: each wish is
+a message to the core, and each answer one from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from base64 import b64decode
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Collection, Generator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from bridge.agents.clips import sound_of
+from bridge.agents.inputs import ENDED_BY, Digit, Happening, Outgoing, Said, Silence, Turn
+from bridge.agents.prices import Bill, Cost
+from bridge.agents.queues import Feed, TurnAudio
+from bridge.core import messages as m
+from bridge.errors import CallEnded
+
+if TYPE_CHECKING:
+    from bridge.agents.agent import Agent
+
+_OUTBOX: Final = 200
+_AUDIO_FRAMES: Final = 500
+_ROLES: Final = ("user", "system")
+
+
+class Bridge(Protocol):
+    """What a session stands on (`user_side`)."""
+
+    def post(self, command: m.SessionCommand) -> None: ...
+    def configuration(self, agent: Agent) -> m.SessionConfig: ...
+    def roster(self) -> Mapping[str, Agent]: ...
+    def tap(self) -> None: ...
+    async def call(self, tool: object, arguments: Mapping[str, Any]) -> Any: ...
+
+
+class Input(AsyncIterator[Happening], Awaitable[Turn]):
+    """What the caller does, either way: `async for happening in session.input()` gives turns, digits and
+    silences in order until the call is over; `turn = await session.input()` the next turn.
+
+    Awaited it leaves digits where they are, for `Session.digits` or a later iteration, and raises CallEnded
+    when the call is over and no turn is left.
+    """
+
+    def __init__(self, session: Session, feed: Feed[Happening]) -> None:
+        self._session = session
+        self._feed = feed
+
+    async def __anext__(self) -> Happening:
+        return await anext(self._feed)
+
+    def __await__(self) -> Generator[Any, None, Turn]:
+        return self._turn().__await__()
+
+    async def _turn(self) -> Turn:
+        while (turn := self._feed.take_one(Turn)) is None:
+            self._session.check()
+            await self._feed.changed()
+        return turn
+
+
+class Session:
+    """One live call, for a handler or a tool.
+
+    `call_sid` is the carrier's name for it. `fields` is what the webhook brought (From, To, the parameters of
+    the stream), `metadata` what the agent's resolver made of them. `transfers` are the names that `transfer`
+    knows. Every method that acts raises CallEnded once the call is over.
+    """
+
+    def __init__(
+        self,
+        call_sid: str,
+        agent: Agent,
+        fields: Mapping[str, str],
+        bridge: Bridge,
+        *,
+        bill: Bill,
+        transfers: Collection[str] = (),
+    ) -> None:
+        self.call_sid = call_sid
+        self.fields = MappingProxyType(dict(fields))
+        self.transfers = tuple(transfers)
+        self._agent = agent
+        self._bridge = bridge
+        self._bill = bill
+        self._input: Feed[Happening] = Feed()
+        self._watchers: list[Feed[m.SessionEvent]] = []
+        self._listeners: list[Feed[bytes]] = []
+        self._said: dict[str, asyncio.Future[Said]] = {}
+        self._outbox: deque[Outgoing] = deque(maxlen=_OUTBOX)
+        self._leaving: list[asyncio.Future[bool]] = []
+        self._reading: list[bool | None] = []
+        self._ended: m.Ended | None = None
+        self._count = 0
+        self._turns = TurnAudio() if agent.turn_audio else None
+        if self._turns is not None:
+            bridge.tap()
+
+    # --- what it is --------------------------------------------------------------------------------------
+
+    @property
+    def agent(self) -> Agent:
+        """Who the model is now: the call's agent, or the one it was handed off to."""
+        return self._agent
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The agent's, as its resolver left it for this call."""
+        return self._agent.metadata
+
+    @property
+    def cost(self) -> Cost:
+        """What the call has cost so far, in US dollars; `complete` is false where a price or the vendor's
+        figures are missing.
+        """
+        return self._bill.cost
+
+    @property
+    def usage(self) -> m.Usage:
+        """The tokens of all responses so far."""
+        return self._bill.usage
+
+    @property
+    def outbox(self) -> tuple[Outgoing, ...]:
+        """What was said and played through this session, oldest first, with what the caller heard of it; the
+        last 200.
+        """
+        return tuple(self._outbox)
+
+    @property
+    def ended(self) -> m.Reason | None:
+        """Why the call is over; None while it goes on."""
+        return None if self._ended is None else self._ended.reason
+
+    def check(self) -> None:
+        """Raises CallEnded if the call is over."""
+        if self._ended is not None:
+            raise CallEnded(self._ended.reason, ENDED_BY.get(self._ended.reason, "bridge"))
+
+    # --- listening ---------------------------------------------------------------------------------------
+
+    def input(self) -> Input:
+        """What the caller does: iterate over it, or await the next turn. See `Input`.
+
+        Everything since the call began waits here until it is taken, at most 1,000 happenings.
+        """
+        return Input(self, self._input)
+
+    async def digits(
+        self,
+        max: int = 1,  # noqa: A002
+        timeout_ms: int = 5_000,
+        end: str = "#",
+        *,
+        secret: bool | None = None,
+    ) -> str:
+        """Up to `max` keys, those pressed before this was called and not taken by anybody else among them.
+
+        Returns when there are `max`, when a key of `end` was pressed (it is not in the result; "" for none),
+        or when `timeout_ms` have passed without a key since this was called or since the last one: then what
+        there is, perhaps "". Meanwhile turns and silences wait for `input`, and the model is told of no key.
+        Raises CallEnded.
+
+        Recordings, logs and metrics hold no key that user code reads, only that there was one (`•`). With
+        `secret=True` the model moreover gets silence instead of the caller's sound until this returns, and
+        that sound is neither recorded nor given to `audio()`: they may say what they press. `secret=False`
+        leaves the keys that come meanwhile in the recording, as BRIDGE_RECORD_KEYS does for all.
+        """
+        if max < 1 or timeout_ms < 0:
+            raise ValueError("digits() waits for one key or more, and not for a negative time")
+        pressed = ""
+        self._reading.append(secret)
+        self._tell_reading()
+        try:
+            while len(pressed) < max:
+                key = await self._key(timeout_ms)
+                if key is None or key in end:
+                    break
+                pressed += key
+        finally:
+            self._reading.remove(secret)
+            self._tell_reading()
+        return pressed
+
+    def _tell_reading(self) -> None:
+        """Who waits for keys now: the strictest wish of several counts."""
+        if self._ended is None:
+            on, wishes = bool(self._reading), self._reading
+            clear = on and all(wish is False for wish in wishes)
+            self._bridge.post(m.ReadKeys(on, secret=any(wishes), clear=clear))
+
+    async def _key(self, timeout_ms: int) -> str | None:
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                while (digit := self._input.take_one(Digit)) is None:
+                    self.check()
+                    await self._input.changed()
+        except TimeoutError:
+            return None
+        return digit.digit
+
+    def events(self) -> Feed[m.SessionEvent]:
+        """Everything that happens from now on, as the core's own messages (`bridge.core.messages`), until the
+        call is over; `Ended` is the last. At most 1,000 wait for you, then the oldest go.
+        """
+        return self._watch(Feed(), self._watchers)
+
+    def audio(self) -> Feed[bytes]:
+        """The caller's sound from now on: µ-law, one frame of mostly 160 bytes each 20 ms, until the call is
+        over. At most 10 s wait for you, then the oldest go: late sound is worse than none.
+        """
+        feed: Feed[bytes] = self._watch(Feed(_AUDIO_FRAMES), self._listeners)
+        if self._ended is None:
+            self._bridge.tap()
+        return feed
+
+    def _watch(self, feed: Feed[Any], watchers: list[Feed[Any]]) -> Feed[Any]:
+        if self._ended is None:
+            watchers.append(feed)
+        else:
+            feed.close()
+        return feed
+
+    # --- speaking ----------------------------------------------------------------------------------------
+
+    async def say(
+        self, text: str, *, interruptible: bool = True, metadata: Mapping[str, str] | None = None
+    ) -> Said:
+        """Let the model say these words. Returns when the caller has heard them, or cut them short.
+
+        Works while the model speaks: it is said after that. What was heard of it stands in the conversation.
+        With `interruptible=False` the caller's voice does not stop it. `metadata` is kept in `outbox`. Raises
+        ValueError for no words, CallEnded.
+        """
+        if not text.strip():
+            raise ValueError("say() needs words")
+        say_id = self._next("say")
+        return await self._utter(m.Say(say_id, text, interruptible), "speech", text, metadata)
+
+    async def respond(self, instructions: str = "") -> Said:
+        """Let the model answer as it sees fit, with `instructions` for this answer only. Returns when the
+        caller has heard it, or cut it short. Raises CallEnded.
+        """
+        say_id = self._next("respond")
+        return await self._utter(m.Respond(say_id, instructions), "response", "", None)
+
+    async def play(self, sound: bytes | str | Path, text: str = "", *, interruptible: bool = True) -> Said:
+        """Play recorded sound: a WAV file, its bytes, or raw µ-law (`clips.sound_of`). `text` is what is said
+        in it, so that the model knows. Returns when the caller has heard it, or cut it short.
+
+        Raises ValueError for a sound that cannot be played, OSError for a file that cannot be read,
+        CallEnded.
+        """
+        self.check()
+        made = sound_of(sound, text)
+        say_id = self._next("play")
+        return await self._utter(m.Play(say_id, made, not interruptible), "sound", text, None)
+
+    def interrupt(self) -> None:
+        """Stop what is being said, as if the caller had begun to speak. Raises CallEnded."""
+        self._post(m.Interrupt())
+
+    def add_text(self, text: str, role: str = "user") -> None:
+        """Put words into the model's conversation without asking for an answer. `role` is user or system.
+        Raises ValueError for another role, CallEnded.
+        """
+        if role not in _ROLES:
+            raise ValueError(f"the role of added text is user or system, not {role!r}")
+        self._post(m.AddText(text, role))
+
+    async def _utter(
+        self, command: m.Say | m.Respond | m.Play, kind: str, text: str, metadata: Mapping[str, str] | None
+    ) -> Said:
+        self._post(command)
+        heard: asyncio.Future[Said] = asyncio.get_running_loop().create_future()
+        self._said[command.say_id] = heard
+        self._outbox.append(Outgoing(command.say_id, kind, text, MappingProxyType(dict(metadata or {}))))
+        return await heard
+
+    # --- the call itself ---------------------------------------------------------------------------------
+
+    async def hang_up(self, why: str = "", *, wait: bool = True) -> bool:
+        """End the call once everything said so far was heard. `why` is for the log.
+
+        Returns True when the call is over, False when the caller spoke meanwhile: then it goes on. With
+        `wait=False` it returns True at once. Raises CallEnded if the call was over before.
+        """
+        return await self._leave(m.HangUp(why), wait)
+
+    async def transfer(self, name: str, *, wait: bool = True) -> bool:
+        """Send the caller to the configured target of that name (BRIDGE_TRANSFERS) once everything said so
+        far was heard. Returns as `hang_up` does. Raises ValueError for a name that is not configured,
+        CallEnded.
+        """
+        if name not in self.transfers:
+            known = ", ".join(self.transfers) or "none; set BRIDGE_TRANSFERS"
+            raise ValueError(f"there is no transfer target {name!r}; configured: {known}")
+        return await self._leave(m.Transfer(name), wait)
+
+    async def _leave(self, command: m.HangUp | m.Transfer, wait: bool) -> bool:
+        self._post(command)
+        if not wait:
+            return True
+        left: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._leaving.append(left)
+        return await left
+
+    def mute(self, on: bool = True) -> None:
+        """From now on the model gets silence instead of the caller's sound; `on=False` ends that. `audio()`
+        still gives the sound. Raises CallEnded.
+        """
+        self._post(m.Mute(on))
+
+    def update(self, **changes: Any) -> None:
+        """Change the agent for the rest of this call: instructions, tools, turn_detection and other fields of
+        `Agent`; responses asked for after this speak with the new ones. The voice stays.
+
+        Raises ConfigError for values that cannot work, TypeError for a field that there is not, CallEnded.
+        """
+        self.become(self._agent.replace(**changes))
+
+    def become(self, agent: Agent | str) -> None:
+        """Hand the conversation off to another agent, or to one by its name: instructions, tools and
+        guardrails change, voice and conversation stay. Raises ValueError for an unknown name, CallEnded.
+        """
+        if isinstance(agent, str):
+            roster = self._bridge.roster()
+            if agent not in roster:
+                raise ValueError(f"there is no agent {agent!r}; known are {', '.join(roster)}")
+            agent = roster[agent]
+        self._post(m.Reconfigure(self._bridge.configuration(agent)))
+        self._agent = agent
+
+    async def call(self, tool: object, /, **arguments: Any) -> Any:
+        """Run a tool, by its name or itself, as when the model calls it: with its deadline, sync ones in the
+        pool, but without asking for approval. Returns its result. Raises ValueError for an unknown name or
+        wrong arguments, TimeoutError past its deadline, what the tool raises, and CallEnded.
+        """
+        self.check()
+        return await self._bridge.call(tool, arguments)
+
+    def send_vendor_event(self, event: Mapping[str, Any]) -> None:
+        """Send a client event to the model in the vendor's own words, for what there is no method for. It
+        goes as it is. Raises TypeError for what JSON has no word for, CallEnded.
+        """
+        self._post(m.PassOn(json.dumps(dict(event))))
+
+    def _post(self, command: m.SessionCommand) -> None:
+        self.check()
+        self._bridge.post(command)
+
+    def _next(self, kind: str) -> str:
+        self._count += 1
+        return f"{kind}:{self._count}"
+
+    # --- for the bridge alone ----------------------------------------------------------------------------
+
+    def take(self, event: m.SessionEvent) -> None:
+        """The core has said this. Only the bridge calls it, on the user loop."""
+        for feed in self._watchers:
+            feed.put(event)
+        match event:
+            case m.Turn():
+                self._bill.transcription(event.seconds, event.usage)
+                self._input.put(self._turn_of(event))
+            case m.DigitHeard():
+                self._input.put(Digit(event.digit))
+            case m.CallerSilent():
+                self._input.put(Silence(event.ms))
+            case m.Heard():
+                self._heard(event)
+            case m.ResponseEnded():
+                self._bill.response(event.usage)
+            case m.CallerSpoke() if self._turns is not None:
+                self._turns.spoke(event.speaking, event.item_id)
+            case m.TakenBack():
+                self._left(False)
+            case m.Ended():
+                self._end(event)
+
+    def hear(self, audio: str) -> None:
+        """One frame of the caller's sound, as base64. Only the bridge calls it, on the user loop."""
+        raw = b64decode(audio)
+        for feed in self._listeners:
+            feed.put(raw)
+        if self._turns is not None:
+            self._turns.hear(raw)
+
+    def _turn_of(self, event: m.Turn) -> Turn:
+        audio = self._turns.of(event.item_id) if self._turns is not None else b""
+        return Turn(event.text, event.item_id, audio, metadata=self.metadata)
+
+    def _heard(self, event: m.Heard) -> None:
+        said = Said(event.heard_ms, event.cut, event.text)
+        for at, outgoing in enumerate(self._outbox):
+            if outgoing.say_id == event.say_id:
+                self._outbox[at] = replace(outgoing, said=said)
+        waiting = self._said.pop(event.say_id, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(said)
+
+    def _left(self, over: bool) -> None:
+        leaving, self._leaving = self._leaving, []
+        for left in leaving:
+            if not left.done():
+                left.set_result(over)
+
+    def _end(self, event: m.Ended) -> None:
+        self._ended = event
+        self._left(True)
+        waiting, self._said = self._said, {}
+        for heard in waiting.values():
+            if not heard.done():
+                heard.set_exception(CallEnded(event.reason, ENDED_BY.get(event.reason, "bridge")))
+                heard.exception()  # nobody need wait for it
+        feeds: list[Feed[Any]] = [self._input, *self._watchers, *self._listeners]
+        for feed in feeds:
+            feed.close()

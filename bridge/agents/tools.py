@@ -1,0 +1,183 @@
+"""What a model can do besides talk: functions with a schema, a deadline, and words while the caller waits."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, ParamSpec, TypeVar, overload
+
+from pydantic_core import to_json
+
+from bridge.agents.session import Session
+from bridge.agents.tool_schema import Signature
+from bridge.core.messages import ToolConfig
+from bridge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bridge.agents.agent import Agent
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+DEADLINE_MS: Final = 10_000
+MOST_RESULT_BYTES: Final = 16 * 1024
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class ToolError(Exception):
+    """Raised by a tool to tell the model, in these words, why there is no result. What else a tool raises
+    reaches the log only; the model then hears no more than that it failed.
+    """
+
+
+class Tool(Generic[P, R]):
+    """A function that the model can call. Made by `@tool`; calling it calls the function."""
+
+    def __init__(
+        self,
+        function: Callable[P, R],
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        deadline_ms: int = DEADLINE_MS,
+        filler: str | None = "filler",
+        filler_after_ms: int = 1_500,
+        needs_approval: bool = False,
+        respond: bool = True,
+    ) -> None:
+        self.function = function
+        self.name: str = name or str(getattr(function, "__name__", ""))
+        if not _NAME.fullmatch(self.name):
+            raise ConfigError(f"tool {self.name!r}: a name has 1 to 64 of A-Z, a-z, 0-9, _ and -")
+        if deadline_ms <= 0 or filler_after_ms < 0:
+            raise ConfigError(f"tool {self.name}: deadline_ms is above 0, filler_after_ms not below it")
+        self.signature = Signature(function, self.name)
+        self.description: str = description or self.signature.description
+        if not self.description:
+            raise ConfigError(f"tool {self.name}: without a docstring the model cannot know what it is for")
+        self.deadline_ms = deadline_ms
+        self.filler = filler
+        self.filler_after_ms = filler_after_ms
+        self.needs_approval = needs_approval
+        self.respond = respond
+        self.__doc__ = self.description
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"Tool({self.name!r})"
+
+    def wire(self) -> dict[str, Any]:
+        """As the model is told of it. API reference, session.update: a function tool has no `strict`."""
+        parameters = self.signature.schema
+        return {
+            "type": "function", "name": self.name, "description": self.description, "parameters": parameters,
+        }  # fmt: skip
+
+    def config(self, approval_ms: int = 0) -> ToolConfig:
+        """As the core is told of it. `approval_ms` is what a human may take to approve, before it runs."""
+        due_ms = self.deadline_ms + (approval_ms if self.needs_approval else 0)
+        return ToolConfig(self.name, self.filler, self.filler_after_ms, due_ms)
+
+
+AnyTool = Tool[Any, Any]
+
+
+@overload
+def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
+@overload
+def tool(
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    deadline_ms: int = DEADLINE_MS,
+    filler: str | None = "filler",
+    filler_after_ms: int = 1_500,
+    needs_approval: bool = False,
+    respond: bool = True,
+) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
+def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Let the model call this function, async or sync: `@tool`, or `@tool(deadline_ms=3_000)`.
+
+    Its hints make the schema, its docstring the description; a parameter annotated `Session` gets the call's
+    session, whose methods are for async tools: a sync one runs in a thread and may only look at what it is
+    (`fields`, `metadata`). It returns text, or anything JSON can hold; the model reads at most 16 KiB of it.
+
+    It may block, and delays nobody's sound by it; but one call into C that keeps the interpreter's lock (a
+    regular expression that backtracks) stops every call of the process. Do that in a process of its own, as
+    `examples/own_process.py` does.
+
+    `deadline_ms` after which the model is told that it failed. `filler` names the phrase played when its
+    answer has been owed for `filler_after_ms`; None for none. With `needs_approval` the agent's `approve` is
+    asked first. With `respond=False` the model does not speak about the result. Raises ConfigError if the
+    model could not call it: no docstring, an argument without a hint, a type that JSON has no word for.
+    """
+    if function is not None:
+        return Tool(function, **options)
+    return lambda decorated: Tool(decorated, **options)
+
+
+def result_text(result: object) -> str:
+    """A tool's result as the model reads it: text as it is, None as "done", else JSON. Cut at 16 KiB, and
+    then it says so.
+    """
+    if result is None:
+        return "done"
+    text = result if isinstance(result, str) else to_json(result, fallback=str).decode()
+    size_bytes = len(text.encode(errors="replace"))
+    if size_bytes <= MOST_RESULT_BYTES:
+        return text
+    note = f" … (cut: the result had {size_bytes:,} bytes)"
+    kept = text.encode(errors="replace")[: MOST_RESULT_BYTES - len(note.encode())]
+    return kept.decode(errors="ignore") + note
+
+
+def error_text(what: str) -> str:
+    """A failure as the model reads it."""
+    return json.dumps({"error": what}, ensure_ascii=False)
+
+
+# --- built in -----------------------------------------------------------------------------------------------
+
+
+async def _hang_up(session: Session) -> str:
+    """End the phone call. Say goodbye first; then call this once, when the caller has nothing more to say."""
+    await session.hang_up("the model said goodbye", wait=False)
+    return "The call ends when the caller has heard your last word. Say nothing more."
+
+
+hang_up: Final = Tool(_hang_up, name="hang_up", respond=False, filler=None)
+"""Lets the model end the call, once its goodbye was heard."""
+
+
+def transfer_among(names: Sequence[str]) -> AnyTool:
+    """The tool that sends the caller to one of these configured targets, and to no other."""
+
+    async def transfer_call(session: Session, target: str) -> str:
+        await session.transfer(target, wait=False)
+        return "The caller is put through when they have heard your last word. Say nothing more."
+
+    transfer_call.__annotations__["target"] = Literal[tuple(names)] if names else str
+    description = (
+        "Put the caller through to somebody else. Tell them so first; then call this once. Afterwards the "
+        "call is no longer yours."
+    )
+    return Tool(transfer_call, name="transfer", description=description, respond=False, filler=None)
+
+
+transfer: Final = transfer_among(())
+"""Lets the model send the caller to a target of BRIDGE_TRANSFERS; each call's schema names the targets."""
+
+
+def hand_off_to(agent: Agent) -> AnyTool:
+    """The tool by which the model becomes another agent."""
+
+    async def hand_off(session: Session) -> str:
+        session.become(agent.name)
+        return f"You are {agent.name} now. Go on from here; do not greet again."
+
+    description = f"Hand the conversation off to {agent.name}. {agent.description}".strip()
+    slug = re.sub(r"[^A-Za-z0-9_-]+", "_", agent.name).strip("_")
+    return Tool(hand_off, name=f"hand_off_to_{slug}"[:64], description=description)

@@ -1,0 +1,411 @@
+"""Looks for what would keep a real call from working, and says what to do about it.
+
+Each check asks the world once: the settings, the agent, the model, our own server as the internet sees it,
+the carrier's account. Nothing is changed, no call is placed, and what the model gets is a connection and its
+configuration, which cost nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import os
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from requests import RequestException
+from twilio.base.exceptions import TwilioException, TwilioRestException
+from twilio.http.http_client import TwilioHttpClient
+from twilio.request_validator import SIGNATURE_HEADER, RequestValidator
+
+from bridge.agents.agent import Agent, load_agent
+from bridge.agents.config import Casting
+from bridge.agents.mcp import FillingSocket
+from bridge.agents.prices import Prices
+from bridge.core import messages as m
+from bridge.doctor.http import Answer, Unreachable, ask
+from bridge.doctor.shutdowns import model_url, shutdown_date, warning
+from bridge.errors import ConfigError
+from bridge.server.service import proof_for
+from bridge.server.twiml import Links
+from bridge.settings.rules import WrongSettings
+from bridge.settings.settings import TWILIO_API, Settings
+from bridge.sockets.dial import DialError, Socket, dial
+from bridge.sockets.peers import LOOPBACK_ONLY
+from bridge.upstreams import UPSTREAMS, Dial
+
+SESSION_S: Final = 10.0
+DESCRIPTORS_A_CALL: Final = 3
+SPARE_DESCRIPTORS: Final = 100
+NUMBERS_SHOWN: Final = 5
+REMARKED: Final = "change it, unless it is meant"
+
+
+class Check(NamedTuple):
+    """One look. `cure` is empty where nothing is wrong; `what` is a sentence either way, without a secret."""
+
+    name: str
+    what: str
+    cure: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.cure
+
+
+@dataclass
+class Doctor:
+    """One examination. `checks` are in the order in which they were made."""
+
+    settings: Settings
+    checks: list[Check] = field(default_factory=list)
+
+    async def examine(self) -> list[Check]:
+        """Everything. What depends on something that was found broken is left out."""
+        for remark in self.settings.remarks:
+            self._found("settings", remark, REMARKED)
+        self._ok("settings", "all can be read, and they fit together")
+        self._machine()
+        casting, agent = self._agent()
+        looks: list[Awaitable[None]] = [self._account()]
+        if agent is not None:
+            looks.append(self._model(casting, agent))
+        if self.settings.public_url is not None:
+            looks.append(self._front_door(self.settings.public_url))
+        else:
+            self._ok("public url", "none: BRIDGE_INSECURE takes calls of this machine only")
+        for look in looks:
+            await look
+        return self.checks
+
+    def _ok(self, name: str, what: str) -> None:
+        self.checks.append(Check(name, what))
+
+    def _found(self, name: str, what: str, cure: str) -> None:
+        self.checks.append(Check(name, what, cure))
+
+    # --- this machine ------------------------------------------------------------------------------------
+
+    def _machine(self) -> None:
+        settings = self.settings
+        for name, folder in (
+            ("BRIDGE_RECORDINGS", settings.recordings),
+            ("BRIDGE_JOURNAL", settings.journal and settings.journal.parent),
+        ):
+            if folder is None:
+                continue
+            existing = next(path for path in (folder, *folder.parents) if path.exists())
+            if not os.access(existing, os.W_OK | os.X_OK):
+                self._found(name, f"{folder} cannot be written", "let this user write there, or name another")
+        needed = settings.max_calls * DESCRIPTORS_A_CALL + SPARE_DESCRIPTORS
+        most = _descriptors()
+        if most is not None and most < needed:
+            what = f"{most} open files are allowed, and {settings.max_calls} calls take about {needed}"
+            self._found("open files", what, f"ulimit -n {needed}, or set BRIDGE_MAX_CALLS lower")
+
+    # --- the agent and its model -------------------------------------------------------------------------
+
+    def _agent(self) -> tuple[Casting, Agent | None]:
+        settings = self.settings
+        casting = Casting(settings.call_config(), settings.transfers, Prices.load(settings.prices))
+        try:
+            agent = Agent() if settings.agent is None else load_agent(settings.agent)
+            casting.check(agent, settings.upstream)
+        except ConfigError as error:
+            self._found("agent", str(error), "mend it where the agent is declared (BRIDGE_AGENT)")
+            return casting, None
+        if settings.agent is not None:
+            self._ok("agent", f"{settings.agent} can be loaded, and suits {settings.upstream}")
+        for remark in casting.remarks(agent, settings.upstream):
+            self._found("agent", remark, "leave `prompt` out of the agent's `extra`")
+        return casting, agent
+
+    async def _model(self, casting: Casting, agent: Agent) -> None:
+        settings = self.settings
+        if settings.upstream == "embedded" and settings.upstream_url is None:
+            self._ok("model", "the embedded one: callers hear a parrot")
+            return
+        adapter = UPSTREAMS[settings.upstream](1, settings.upstream_url)
+        dialled = adapter.dial(casting.session(agent))
+        await self._dates(dialled, casting.models(agent))
+        try:
+            socket: Socket = await dial(dialled.url, {**dialled.headers, **proof_for(settings, dialled.auth)})
+        except DialError as error:
+            self._found("model", f"{settings.upstream} refuses us: {error}", _cure_of_dial(error))
+            return
+        socket = FillingSocket(socket, casting.vault) if casting.vault else socket
+        fault = await _configured(socket, adapter, casting.session(agent))
+        if fault is None:
+            self._ok("model", f"{settings.upstream} takes our key and our configuration of {settings.model}")
+        else:
+            self._found("model", *fault)
+
+    async def _dates(self, dialled: Dial, models: list[str]) -> None:
+        """Whether one of them is shut down soon. Without an answer of the vendor's, by what is announced."""
+        today = dt.datetime.now(dt.UTC).date()
+        if self.settings.upstream == "embedded":
+            return
+        for model in models:
+            url, told = model_url(dialled.url, model), {}
+            if url is not None:
+                answer = await _asked(url, proof_for(self.settings, dialled.auth))
+                told = answer.json() if answer.status == 200 else {}
+            if (warned := warning(model, shutdown_date(model, told), today)) is not None:
+                cure = "name another model (BRIDGE_MODEL, BRIDGE_TRANSCRIBE, or the agent's own)"
+                self._found("model", warned, f"{cure}: developers.openai.com/api/docs/deprecations")
+
+    # --- our own server, from outside --------------------------------------------------------------------
+
+    async def _front_door(self, public_url: str) -> None:
+        links = Links.below(public_url)
+        try:
+            ready = await ask("GET", f"{public_url}/readyz")
+        except Unreachable as error:
+            self._found("public url", f"{public_url} cannot be reached: {error}", error.cure)
+            return
+        if not _is_ours(ready):
+            what = f"{public_url}/readyz is answered with {ready.status}, and not by a phonebridge"
+            cure = "let PUBLIC_URL, and the proxy behind it, lead to `phonebridge serve`"
+            self._found("public url", what, cure)
+            return
+        self._ok("public url", f"{public_url} leads to a phonebridge")
+        reasons = ready.json().get("reasons", [])
+        if LOOPBACK_ONLY in reasons:
+            what = "that server asks for no signature, and serves its own machine only"
+            self._found("signature", what, "start it without BRIDGE_INSECURE")
+            return
+        if reasons:
+            what = f"it takes no calls now: {', '.join(map(str, reasons))}"
+            self._found("readiness", what, "see its log; `draining` passes when it is started again")
+        if await self._signatures(links):
+            await self._upgrade(links)
+
+    async def _signatures(self, links: Links) -> bool:
+        """Whether what the carrier signs is what arrives, and whether anybody else gets in."""
+        url = links.stream_status
+        ids = {"CallSid": f"CA{0:032x}", "AccountSid": self.settings.twilio_account_sid or f"AC{0:032x}"}
+        form = {**ids, "StreamEvent": "doctor", "StreamError": ""}
+        try:
+            stranger = await ask("POST", url, form)
+            if stranger.status < 300:
+                what = "webhooks without a signature are let in"
+                self._found("signature", what, "start that server without BRIDGE_INSECURE, at once")
+                return False
+            answers = [await ask("POST", url, form, self._signed(url, form, token)) for token in self._tokens]
+        except Unreachable as error:
+            self._found("signature", f"{url} cannot be reached: {error}", error.cure)
+            return False
+        passed = [answer.status < 300 for answer in answers]
+        if all(passed):
+            self._ok("signature", "a signed webhook arrives as it was signed, an unsigned one is refused")
+            return True
+        if any(passed):
+            what = "the server there knows one of the two tokens of TWILIO_AUTH_TOKEN, not the other"
+            self._found("signature", what, "start it again with both, until the rotation is done")
+            return True
+        what = f"a webhook signed with TWILIO_AUTH_TOKEN is answered with {answers[0].status}"
+        cure = (
+            "give that server this TWILIO_AUTH_TOKEN and this PUBLIC_URL; if it has them, the proxy between "
+            "changes the path, the query or the form: let it pass them as they are"
+        )
+        self._found("signature", what, cure)
+        return False
+
+    async def _upgrade(self, links: Links) -> None:
+        url = links.media_stream
+        try:
+            socket = await dial(url, self._signed(url, {}, self._tokens[0]))
+        except DialError as error:
+            cure = (
+                "let the proxy pass websockets (HTTP/1.1, the headers Upgrade and Connection); on Heroku, "
+                "Fly and ngrok that works as it is"
+            )
+            self._found("stream", f"{url} cannot be opened as a websocket: {error}", cure)
+            return
+        closed = asyncio.get_running_loop().create_future()
+        socket.start(lambda _frame: None, lambda *end: closed.set_result(end))
+        socket.close()
+        await closed
+        self._ok("stream", f"{url} can be opened as a websocket")
+
+    @property
+    def _tokens(self) -> list[str]:
+        return [token.get_secret_value() for token in self.settings.twilio_auth_token]
+
+    def _signed(self, url: str, form: Mapping[str, str], token: str) -> dict[str, str]:
+        return {SIGNATURE_HEADER: RequestValidator(token).compute_signature(url, form)}
+
+    # --- the carrier -------------------------------------------------------------------------------------
+
+    async def _account(self) -> None:
+        settings = self.settings
+        if settings.rest_url is None or not self._tokens:
+            self._ok("carrier", "not asked: calls of this machine only")
+            return
+        if settings.twilio_account_sid is None:
+            what = "TWILIO_ACCOUNT_SID is not set, so the number's webhook cannot be looked at"
+            self._found("carrier", what, "copy the account SID from Twilio's console")
+            return
+        numbers: list[Any] = []
+        for place, token in enumerate(self._tokens):
+            try:
+                status, numbers = await asyncio.to_thread(self._numbers, token)
+            except TwilioRestException as error:
+                self._refused_by_carrier(error, place)
+                return
+            except (TwilioException, RequestException, ValueError) as error:
+                what = f"Twilio's API cannot be asked: {type(error).__name__}"
+                self._found("carrier", what, "let this machine reach https://api.twilio.com")
+                return
+            if status != "active":
+                what = f"the account is {status}"
+                self._found("carrier", what, "see Twilio's console: no call comes in before that is settled")
+                return
+        self._ok("carrier", "Twilio takes our account SID and our token")
+        self._webhooks(numbers)
+
+    def _refused_by_carrier(self, error: TwilioRestException, place: int) -> None:
+        which = "" if len(self._tokens) == 1 else f", the {('first', 'second')[place]} one,"
+        if error.status == 401:
+            what = f"Twilio refuses TWILIO_AUTH_TOKEN{which} for this account"
+            self._found("carrier", what, "copy the auth token that the console shows now: this one is stale")
+        else:
+            what = f"Twilio answers {error.status}, code {error.code}"
+            self._found("carrier", what, "see https://www.twilio.com/docs/errors for that code")
+
+    def _numbers(self, token: str) -> tuple[str, list[Any]]:
+        """The account's state and its numbers. On a thread."""
+        from twilio.rest import Client  # noqa: PLC0415  27 MB, and half a second
+
+        settings = self.settings
+        http = TwilioHttpClient(timeout=10)
+        ours = settings.rest_url != TWILIO_API
+        http.session.trust_env = not ours
+        environment = {"TWILIO_ACCOUNT_SID": settings.twilio_account_sid} if ours else None
+        client = Client(settings.twilio_account_sid, token, http_client=http, environment=environment)
+        client.api.base_url = settings.rest_url
+        try:
+            account = client.api.v2010.accounts(settings.twilio_account_sid)
+            return str(account.fetch().status), account.incoming_phone_numbers.list(limit=200)
+        finally:
+            http.session.close()
+
+    def _webhooks(self, numbers: list[Any]) -> None:
+        """Whether a number leads here. Numbers are told by their last two digits."""
+        if not numbers:
+            self._found("number", "the account has none", "buy one with voice in Twilio's console")
+            return
+        if self.settings.public_url is None:
+            return
+        ours = Links.below(self.settings.public_url).incoming_call
+        here = [number for number in numbers if _plain(number.voice_url) == ours and not _taken_away(number)]
+        if here:
+            self._ok("number", f"{', '.join(map(_masked, here[:NUMBERS_SHOWN]))}: its webhook is {ours}")
+            return
+        for number in numbers[:NUMBERS_SHOWN]:
+            where = _taken_away(number) or f"its webhook is {_plain(number.voice_url)}"
+            cure = f"set the voice webhook (A call comes in) to {ours}"
+            self._found("number", f"{_masked(number)} does not lead here: {where}", cure)
+
+
+def examine_wrong(error: WrongSettings) -> list[Check]:
+    """What there is to say where the settings cannot be read."""
+    found = [Check(one.name, f"{one.name} {one.what}", one.cure) for one in error.mistakes]
+    return [*found, *(Check("settings", stranger, REMARKED) for stranger in error.strangers)]
+
+
+def _descriptors() -> int | None:
+    try:
+        import resource  # noqa: PLC0415  not on Windows
+    except ImportError:
+        return None
+    most, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if most == resource.RLIM_INFINITY else most
+
+
+def _cure_of_dial(error: DialError) -> str:
+    match error.status:
+        case 401 | 403:
+            return "copy the key anew (OPENAI_API_KEY), and see that its project may use realtime models"
+        case 404 | 400:
+            return "see that BRIDGE_MODEL is a realtime model, and BRIDGE_UPSTREAM_URL the vendor's"
+        case 429:
+            return "see the account's billing and limits at the vendor's"
+    if error.code == "tls":
+        return "install the certificates of your platform (ca-certificates), or mend BRIDGE_UPSTREAM_URL"
+    return "let this machine reach it, or mend BRIDGE_UPSTREAM_URL"
+
+
+async def _configured(socket: Socket, adapter: Any, config: m.SessionConfig) -> tuple[str, str] | None:
+    """What is wrong with our configuration, and the cure; None if the model takes it."""
+    said: asyncio.Future[tuple[str, str] | None] = asyncio.get_running_loop().create_future()
+
+    def settle(fault: tuple[str, str] | None) -> None:
+        if not said.done():
+            said.set_result(fault)
+
+    def heard(frame: str | bytes) -> None:
+        match adapter.parse(frame):
+            case m.SessionCreated():
+                socket.send(adapter.write(m.ConfigureSession(config)))
+            case m.SessionUpdated(formats_ok=True):
+                settle(None)
+            case m.SessionUpdated():
+                cure = "take another model: this one cannot speak G.711 µ-law"
+                settle(("the audio formats in force are not the phone's", cure))
+            case m.UpstreamFaulted(code=code, param=param, message=message):
+                cure = f"mend or leave out {param or 'what it names'} in the agent's fields or `extra`"
+                settle((f"our configuration is refused: {code} {param}: {message}", cure))
+
+    def closed(code: int, reason: str) -> None:
+        told = f"it closed with {code} {reason}".rstrip()
+        settle((told, "see the vendor's status page, and the limits of the key"))
+
+    socket.start(heard, closed)
+    try:
+        async with asyncio.timeout(SESSION_S):
+            return await said
+    except TimeoutError:
+        return f"no session within {SESSION_S:g} s", "see the vendor's status page"
+    finally:
+        socket.close()
+
+
+async def _asked(url: str, headers: Mapping[str, str]) -> Answer:
+    """The vendor's answer, status 0 where there is none."""
+    try:
+        return await ask("GET", url, headers=headers)
+    except Unreachable:
+        return Answer(0, b"")
+
+
+def _is_ours(answer: Answer) -> bool:
+    return answer.status in (200, 503) and isinstance(answer.json().get("ready"), bool)
+
+
+def _taken_away(number: Any) -> str:
+    """What comes before a number's webhook, empty if nothing does."""
+    if getattr(number, "trunk_sid", None):
+        return "it belongs to a SIP trunk"
+    return "a TwiML application answers it" if getattr(number, "voice_application_sid", None) else ""
+
+
+def _masked(number: Any) -> str:
+    return f"the number …{str(number.phone_number)[-2:]}"
+
+
+def _plain(url: str | None) -> str:
+    """A URL without what may be secret in it, or does not change whom it leads to: user and password, query,
+    the usual port, and what Twilio, "Connection overrides", keeps behind a #.
+    """
+    if not url:
+        return "not set"
+    try:
+        parts = urlsplit(url)
+        usual = {"https": 443, "http": 80}.get(parts.scheme)
+        port = "" if parts.port in (None, usual) else f":{parts.port}"
+    except ValueError:
+        return "no URL at all"
+    return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"

@@ -1,0 +1,192 @@
+"""Whether this process should take calls: its event loop, its descriptors, its model, the day's money.
+
+Each of these says in a word why not, or nothing. They are asked at every webhook, so asking is cheap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from bridge.agents.watchdog import Watchdog
+from bridge.core.upstream_leg import FATAL_CODES, FATAL_STATUS
+from bridge.sockets.descriptors import descriptors_used
+from bridge.sockets.dial import DialError
+from bridge.sockets.strangers import Strangers
+
+logger = logging.getLogger(__name__)
+
+BEAT_S: Final = 0.1
+WINDOW_BEATS: Final = 100
+"""Ten seconds: what was longer ago is no reason to turn a caller away."""
+LEAST_BEATS: Final = 20
+SHED_S: Final = 0.05
+"""At this lag (95th percentile) those who are on the line begin to hear it: new calls go elsewhere."""
+DEAD_S: Final = 5.0
+BLOCKED_MS: Final = 200
+BREAKER_S: Final = 30.0
+DESCRIPTORS: Final = 0.8
+"""A call takes two. Above this share of the limit, those that are left are for the calls there are. What
+strangers hold does not count: they make room."""
+
+
+class LoopLag:
+    """How late the running loop is. `start` once, on that loop; `close` ends it."""
+
+    def __init__(self, told: Callable[[float], None] = lambda _seconds: None) -> None:
+        self._told = told
+        self._late_s: deque[float] = deque(maxlen=WINDOW_BEATS)
+        self._due_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._watchdog: Watchdog | None = None
+
+    def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._watchdog = Watchdog(loop, threading.get_ident(), logger, limit_ms=BLOCKED_MS, whole=True)
+        self._watchdog.start()
+        self._due_s = loop.time() + BEAT_S
+        self._timer = loop.call_at(self._due_s, self._beat, loop)
+
+    def close(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.close()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    @property
+    def p95_s(self) -> float:
+        """Of the last ten seconds; 0 while there are only a few beats to go by."""
+        if len(self._late_s) < LEAST_BEATS:
+            return 0.0
+        return sorted(self._late_s)[-(-len(self._late_s) * 95 // 100) - 1]
+
+    @property
+    def worst_s(self) -> float:
+        """The longest that anything had to wait in the last ten seconds."""
+        return max(self._late_s, default=0.0)
+
+    def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
+        now_s = loop.time()
+        late_s = max(0.0, now_s - self._due_s)
+        self.came(late_s)
+        self._due_s = now_s + BEAT_S
+        self._timer = loop.call_at(self._due_s, self._beat, loop)
+
+    def came(self, late_s: float) -> None:
+        """A beat came so late. Those that would have come meanwhile were late too, each a little less."""
+        self._told(late_s)
+        for _ in range(WINDOW_BEATS):
+            self._late_s.append(late_s)
+            late_s -= BEAT_S
+            if late_s <= 0:
+                return
+
+
+class Breaker:
+    """Opens for 30 seconds when the model turns us away for a reason that will not pass: a wrong key, no
+    quota, no such model. Until it closes nobody dials, and one line in the log says why.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._until_s = 0.0
+        self._error = DialError("refused", "")
+
+    @property
+    def is_open(self) -> bool:
+        return self._now() < self._until_s
+
+    def check(self) -> None:
+        """To be called before dialling. Raises DialError while it is open."""
+        if self.is_open:
+            error = self._error
+            raise DialError(error.code, f"not tried again yet: {error.reason}", error.status)
+
+    def failed(self, error: DialError) -> None:
+        """A dial failed. If trying again would be no use, nobody shall."""
+        if error.status in FATAL_STATUS or error.code in FATAL_CODES:
+            self._open(error)
+
+    def refused(self, why: str) -> None:
+        """A session was refused for good, after its socket was there. Says nothing new while it is open."""
+        if not self.is_open:
+            self._open(DialError("refused", why, 403))
+
+    def _open(self, error: DialError) -> None:
+        if not self.is_open:
+            told = "nobody can answer: the model refused us, %s; callers get the fallback for %d s"
+            logger.error(told, error, BREAKER_S)
+        self._error = error
+        self._until_s = self._now() + BREAKER_S
+
+
+class DayMoney:
+    """What calls have cost since midnight (UTC), in millionths of a dollar, against a limit or None."""
+
+    def __init__(
+        self,
+        limit_micro_usd: int | None = None,
+        today: Callable[[], dt.date] = lambda: dt.datetime.now(dt.UTC).date(),
+    ) -> None:
+        self._limit = limit_micro_usd
+        self._today = today
+        self._day: dt.date | None = None
+        self._spent = 0
+
+    def spend(self, micro_usd: int) -> None:
+        day = self._today()
+        if day != self._day:
+            self._day, self._spent = day, 0
+        self._spent += micro_usd
+
+    @property
+    def is_spent(self) -> bool:
+        return self._limit is not None and self._day == self._today() and self._spent >= self._limit
+
+
+class Health:
+    """All of it. `reasons` are why no new call may come in: `no model`, `loop lag`, `descriptors`, `money`.
+    `model` says whether there is one to dial.
+    """
+
+    def __init__(
+        self, *, money: DayMoney | None = None, model: bool = True, strangers: Strangers | None = None
+    ) -> None:
+        self.money = money or DayMoney()
+        self.model = model
+        self.strangers = Strangers() if strangers is None else strangers
+        self.breaker = Breaker()
+        self.lag: LoopLag | None = None
+
+    def watch(self, told: Callable[[float], None]) -> None:
+        """Begin to watch the running loop; `told` gets the seconds that each beat was late."""
+        if self.lag is None:
+            self.lag = LoopLag(told)
+            self.lag.start()
+
+    def close(self) -> None:
+        if self.lag is not None:
+            self.lag.close()
+
+    @property
+    def alive(self) -> bool:
+        """False when the loop stood still for over five seconds, not ten seconds ago."""
+        return self.lag is None or self.lag.worst_s < DEAD_S
+
+    def reasons(self) -> list[str]:
+        found = [] if self.model else ["no model"]
+        if self.lag is not None and self.lag.p95_s > SHED_S:
+            found.append("loop lag")
+        used = descriptors_used()
+        if used - self.strangers.share > DESCRIPTORS:
+            found.append("descriptors")
+        self.strangers.fit(used)
+        if self.money.is_spent:
+            found.append("money")
+        return found

@@ -1,0 +1,133 @@
+"""What can be counted, for whoever draws it: `/metrics` in Prometheus' text.
+
+Each application has a registry of its own, so two of them in a process do not count each other's calls. A
+label is one of a few words known beforehand; an id or a number never is one.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import choose_encoder
+
+from bridge.core.messages import Reason, Usage
+from bridge.core.stats import Stats
+
+GATES: Final = (
+    "signature", "token", "start", "lobby", "duplicate", "full", "draining", "upstream", "form", "ended",
+    "loop lag", "descriptors", "money", "replay", "account", "unverified", "again", "no model", "peer",
+    "connection",
+)  # fmt: skip
+"""Where something is turned away: a request or stream without a proof, too many at the door, a second stream
+of the same call, no room, no model, a request that cannot be read, a call that is over already, another
+machine or a page of another site, a connection that proved nothing.
+"""
+OTHER: Final = "other"
+UNVERIFIED: Final = ("no_credentials", "not_allowed", "too_many", "faulty", "no_answer")
+"""Why the carrier could not be asked about a call."""
+DROPPED: Final = ("late", "refused", "cut")
+"""Why a frame was thrown away: it waited too long for the model, broke its protocol, or belongs to an answer
+that the caller had interrupted.
+"""
+_FRAME_BYTES: Final = 160
+
+_SET_UP_S: Final = (0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10)
+_TURN_S: Final = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 5, 10)
+_STOP_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
+_CUT_S: Final = (0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32)
+_LAG_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5)
+_TOOL_S: Final = (0.05, 0.1, 0.25, 0.5, 1, 1.5, 2.5, 5, 10)
+
+
+class Metrics:
+    """The metrics of one application. All of it may be called from any thread, and none of it blocks."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+
+        def counter(name: str, what: str, *labels: str) -> Counter:
+            return Counter(f"phonebridge_{name}", what, labels, registry=registry)
+
+        def histogram(name: str, what: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(f"phonebridge_{name}_seconds", what, buckets=buckets, registry=registry)
+
+        self._active = Gauge("phonebridge_calls_active", "Calls in progress", registry=registry)
+        self._ended = counter("calls", "Calls that have ended, by end cause", "reason")
+        self._set_up = histogram("set_up", "From the stream's start until both hear each other", _SET_UP_S)
+        self._first_audio = histogram("first_audio", "From the stream's start to our first sound", _SET_UP_S)
+        self._turn = histogram("turn_latency", "From the end of a turn to the answer's first sound", _TURN_S)
+        self._stop = histogram("barge_in_stop", "From the news that the caller speaks to our clear", _STOP_S)
+        self._cut = histogram("truncated", "Of an interrupted answer, what the caller did not hear", _CUT_S)
+        self._recoveries = counter("recoveries", "Model sessions lost and replaced in a call")
+        self._gap = histogram("gap", "From the loss of a model session until the next one listened", _TURN_S)
+        self._dropped = counter("frames_dropped", "Frames thrown away", "reason")
+        self._tools = histogram("tool", "How long the user's tools took", _TOOL_S)
+        self._tokens = counter("tokens", "Tokens billed by the model", "kind")
+        self._cost = counter("cost_usd", "What the model cost, by the price table")
+        self._lag = histogram("loop_lag", "How late the event loop ran a timer", _LAG_S)
+        self._rejected = counter("rejects", "Turned away", "gate")
+        self._unverified = counter("calls_unverified", "Let in without the carrier's word", "why")
+        # A series that begins at 0 shows its first event as an increase.
+        for reason in Reason:
+            self._ended.labels(reason.name.lower())
+        for gate in (*GATES, OTHER):
+            self._rejected.labels(gate)
+        for why in UNVERIFIED:
+            self._unverified.labels(why)
+        for kind in Usage.__struct_fields__:
+            self._tokens.labels(kind)
+        for why in DROPPED:
+            self._dropped.labels(why)
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """The answer to a scrape and its content type; `accept` is the request's header."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type
+
+    def call_started(self) -> None:
+        """A call came in; each ends once, in `call_ended`."""
+        self._active.inc()
+
+    def call_ended(self, reason: Reason, stats: Stats) -> None:
+        """A call is over, and this is what it was like."""
+        self._active.dec()
+        self._ended.labels(reason.name.lower()).inc()
+        if stats.started_ms is not None:
+            for first, at_ms in ((self._set_up, stats.began_ms), (self._first_audio, stats.first_audio_ms)):
+                if at_ms is not None:
+                    first.observe(max(0, at_ms - stats.started_ms) / 1000)
+        for latency_ms in stats.turn_latencies_ms:
+            self._turn.observe(latency_ms / 1000)
+        for one in stats.barge_ins:
+            self._cut.observe(max(0, one.received_ms - one.heard_ms) / 1000)
+        self._recoveries.inc(stats.recoveries)
+        for gap_ms in stats.gaps_ms:
+            self._gap.observe(gap_ms / 1000)
+        self._dropped.labels("late").inc(stats.frames_dropped)
+        self._dropped.labels("refused").inc(sum(stats.frames_refused.values()))
+        self._dropped.labels("cut").inc(-(-stats.late_bytes // _FRAME_BYTES))
+        for kind, count in msgspec.structs.asdict(stats.usage).items():
+            self._tokens.labels(kind).inc(count)
+        self._cost.inc(stats.cost_micro_usd / 1_000_000)
+
+    def barge_in_stopped(self, seconds: float) -> None:
+        """Our clear went out that long after the caller was heard to speak."""
+        self._stop.observe(seconds)
+
+    def tool_finished(self, seconds: float) -> None:
+        """A tool of the user's came back after that long, or was given up."""
+        self._tools.observe(seconds)
+
+    def rejected(self, gate: str) -> None:
+        """Something was turned away at one of `GATES`; a gate that is none of them counts as other."""
+        self._rejected.labels(gate if gate in GATES else OTHER).inc()
+
+    def unverified(self, why: str) -> None:
+        """A call was let in of which the carrier could not be asked; `why` is one of `UNVERIFIED`."""
+        self._unverified.labels(why if why in UNVERIFIED else OTHER).inc()
+
+    def loop_lag(self, seconds: float) -> None:
+        """A timer of the loop ran that late."""
+        self._lag.observe(seconds)

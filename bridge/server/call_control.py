@@ -1,0 +1,91 @@
+"""Ending a call and sending it on: by the carrier's REST API where there are credentials, by intent always.
+
+Before the carrier's socket is closed on purpose the intent stands in the journal, so that `/after-stream` can
+answer by it; then REST is tried, which is faster, and a moment later the socket closes whatever came of that.
+So a goodbye never becomes a resumed call, and a leg is never touched before its `start`: without a stream
+there is nothing to close, and the intent waits for whoever asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from typing import Final
+
+from bridge.core import messages as m
+from bridge.core.messages import Reason
+from bridge.server.intents import ENDED, HANDOVER, TRANSFER, Intents
+from bridge.server.twilio_rest import CarrierRest, Outcome
+
+logger = logging.getLogger(__name__)
+
+PART_S: Final = 2.0
+"""For REST, before the socket closes: all this time the caller hears nothing."""
+HURRY_S: Final = 0.5
+"""The same, when the process is asked to go at once."""
+
+_CARRIER_ENDED_IT: Final = frozenset({Reason.CALLER_HUNG_UP, Reason.CARRIER_LOST})
+
+
+class CallControl:
+    """What is intended for each call, and how it is done. Lives on the loop that carries the audio."""
+
+    def __init__(
+        self,
+        intents: Intents | None = None,
+        rest: CarrierRest | None = None,
+        *,
+        fallback: str | None = None,
+    ) -> None:
+        self.intents = Intents(None) if intents is None else intents  # an empty one is one, too
+        self.part_s = PART_S
+        self._rest = rest
+        self._fallback = fallback
+
+    def note(self, call_sid: str, intent: str) -> None:
+        """The core says what it intends; an empty word takes that back."""
+        if intent:
+            self.intents.note(call_sid, intent)
+        else:
+            self.intents.began(call_sid)  # it had, or nothing could be taken back
+
+    def ended(self, call_sid: str, ended: m.Ended) -> None:
+        """The call is over: what nobody has intended is settled here, so that it is not taken for a crash.
+        After the carrier's `stop` nobody is there to be handed over.
+        """
+        intent = self.intents.peek(call_sid)
+        if ended.reason is Reason.CALLER_HUNG_UP and intent in (None, HANDOVER):
+            self.intents.note(call_sid, ENDED)
+            return
+        if intent is not None:
+            return
+        if ended.reason is Reason.BROKEN:
+            # They have heard the apology. The same bug would only meet them again.
+            self.intents.note(call_sid, TRANSFER + self._fallback if self._fallback else ENDED)
+
+    def part(self, call_sid: str, account_sid: str, ended: m.Ended) -> Awaitable[Outcome | None] | None:
+        """What to await before the carrier's socket is closed: REST, a moment long. None for nothing."""
+        rest, intent = self._rest, self.intents.peek(call_sid)
+        if rest is None or not rest.available or intent is None or ended.reason in _CARRIER_ENDED_IT:
+            return None
+        if intent == ENDED:
+            return self._in_time(call_sid, rest.hang_up(call_sid, account_sid or None))
+        if intent.startswith(TRANSFER):
+            name = intent.removeprefix(TRANSFER)
+            return self._in_time(call_sid, rest.transfer(call_sid, name, account_sid or None))
+        return None
+
+    async def _in_time(self, call_sid: str, asking: Awaitable[Outcome]) -> Outcome | None:
+        try:
+            async with asyncio.timeout(self.part_s):
+                return await asking
+        except TimeoutError:
+            logger.warning("no answer of the carrier's API in time", extra={"call_sid": call_sid})
+            return None
+
+    def close(self) -> None:
+        """Let go of threads and journal; what is intended stays written."""
+        if self._rest is not None:
+            self._rest.close()
+        self.intents.close()

@@ -1,0 +1,400 @@
+"""The exchange: every call of this process, from the first ring to the last socket.
+
+A call exists from its webhook on: the model is dialled while the phone still rings, and the carrier's stream
+claims the waiting call by its CallSid. A stream nobody rang for (another people's simulator, a call resumed
+here) gets a call of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import msgspec
+
+from bridge.agents.calls import UserSide
+from bridge.carriers import Carrier
+from bridge.core import messages as m
+from bridge.core.call import Call
+from bridge.core.messages import Phase
+from bridge.core.stats import Stats
+from bridge.core.upstream_leg import REFUSED
+from bridge.ops.health import Health
+from bridge.ops.metrics import Metrics
+from bridge.runner import Recorder, Runner
+from bridge.server.call_control import HURRY_S, CallControl
+from bridge.server.intents import HANDOVER
+from bridge.server.snapshots import Conversations
+from bridge.server.used_calls import UsedCalls
+from bridge.server.verification import Verification
+from bridge.sockets.dial import Socket
+from bridge.upstreams import Dial, Upstream
+
+logger = logging.getLogger(__name__)
+
+RESUMED: Final = "resumed"
+"""Among a call's fields: how the stream before this one came to its end, `handover` or `cut off`."""
+SILENT_S: Final = 1.0
+"""A stream without a frame for so long is dead: the carrier sends fifty a second."""
+MOST_WAITED_S: Final = 2.0
+"""For frames that were on their way when the carrier said that their stream is over."""
+_LOOK_S: Final = 0.05
+MOST_TOLD: Final = 16
+MAX_WAITING: Final = 50
+"""Calls that may wait, dialled, for a carrier that has not opened its stream yet."""
+
+
+class Observer(Protocol):
+    """Whoever wants to know what becomes of calls: logs, metrics, the intent journal, the programmer's side.
+
+    All are told synchronously on the loop that carries the audio, so none may block.
+    """
+
+    def call_began(self, call_sid: str, /) -> None: ...
+    def call_did(self, call_sid: str, action: m.Action, now_ms: int, /) -> None: ...
+    def call_ended(self, call_sid: str, ended: m.Ended, stats: Stats, /) -> None: ...
+
+
+@dataclass(slots=True)
+class Making:
+    """How a call is made: its configuration from the webhook's fields, its adapters, the way to the model,
+    its recorder.
+    """
+
+    config: Callable[[Mapping[str, str]], m.CallConfig]
+    carrier: Callable[[], Carrier]
+    vendor: Callable[[int], Upstream]
+    dial: Callable[[Dial], Awaitable[Socket]]
+    recorder: Callable[[str, m.CallConfig], Recorder | None] = lambda _call_sid, _config: None
+
+
+@dataclass(slots=True)
+class Office:
+    """What all calls of the process share. `tool_finished(call_sid, call_id)` is told of tools' results."""
+
+    control: CallControl = field(default_factory=CallControl)
+    conversations: Conversations = field(default_factory=lambda: Conversations(None))
+    health: Health = field(default_factory=Health)
+    metrics: Metrics = field(default_factory=Metrics)
+    used: UsedCalls = field(default_factory=lambda: UsedCalls(None))
+    verification: Verification = field(default_factory=lambda: Verification(None, Metrics()))
+    users: UserSide | None = None
+    tool_finished: Callable[[str, str], None] = lambda _call_sid, _call_id: None
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    call_sid: str
+    account_sid: str
+    runner: Runner = field(init=False)
+    claimed: bool = False
+    ended: bool = False
+    dirty: bool = False
+    resumed: bool = False
+    settling: asyncio.Task[bool] | None = None
+    told: set[m.Noted] = field(default_factory=set)
+    forgotten: bool = False
+    """It rang here and was had elsewhere: what becomes of it here says nothing about the call."""
+
+
+class Exchange:
+    """All calls of the process by CallSid. Lives on one event loop."""
+
+    def __init__(
+        self,
+        making: Making,
+        *,
+        max_calls: int = 200,
+        observers: tuple[Observer, ...] = (),
+        office: Office | None = None,
+    ) -> None:
+        self.max_calls = max_calls
+        self.observers = observers
+        self.office = office or Office()
+        self.draining = False
+        self._making = making
+        self._entries: dict[str, _Entry] = {}
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    # --- may a call come in? -----------------------------------------------------------------------------
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why no call may come in now, the weightiest first: `draining`, `full`, and those of `Health`."""
+        found = ["draining"] if self.draining else []
+        if len(self._entries) >= self.max_calls:
+            found.append("full")
+        return [*found, *self.office.health.reasons()]
+
+    @property
+    def refusal(self) -> str | None:
+        """The first of the reasons; None when a call may come in."""
+        return next(iter(self.reasons), None)
+
+    # --- calls come in -----------------------------------------------------------------------------------
+
+    def waits_for(self, call_sid: str) -> bool:
+        """Whether that call has rung here and its stream has not come yet."""
+        entry = self._living(call_sid)
+        return entry is not None and not entry.claimed
+
+    async def ring(self, call_sid: str, fields: Mapping[str, str]) -> None:
+        """The webhook came: resolve the agent and dial the model while the phone rings. A retried webhook
+        finds the call waiting already.
+        """
+        self._let_go_of_stale(call_sid, fields)
+        waiting = sum(not entry.claimed for entry in self._entries.values())
+        if self._living(call_sid) is not None or waiting >= MAX_WAITING:
+            return
+        await self.prepare(call_sid, fields)
+        if self._living(call_sid) is None:  # else the same webhook has come again meanwhile
+            self._make(call_sid, fields).runner.feed(m.Ringing())
+
+    async def prepare(self, call_sid: str, fields: Mapping[str, str]) -> None:
+        """Let a new call's agent be resolved. Returns at once for one that is known already."""
+        if self.office.users is not None and self._living(call_sid) is None:
+            await self.office.users.prepare(call_sid, fields)
+
+    def claim(
+        self,
+        call_sid: str,
+        account_sid: str,
+        fields: Mapping[str, str],
+        *,
+        stream: int = 1,
+        proven: bool = False,
+    ) -> Runner | str:
+        """The carrier's stream has started: the waiting call, or a new one. A word instead, one of the gates
+        of `metrics`, if none may come in now, or if the call has a stream already; of two that are `proven`
+        the newer is right. `stream` is its number in the call.
+        """
+        self._let_go_of_stale(call_sid, fields)
+        entry, intents = self._living(call_sid), self.office.control.intents
+        if entry is not None and entry.claimed:
+            if not proven:
+                return "duplicate"
+            if intents.peek(call_sid) is None:  # what is intended for a call that is ending stays so
+                intents.began(call_sid, stream)
+            return entry.runner  # which takes the newer one
+        if entry is None and proven and intents.peek(call_sid) not in (None, HANDOVER):
+            return "ended"  # before its stream came, and `/after-stream` says so
+        if entry is None and (refusal := self.refusal) is not None:
+            return refusal
+        entry = entry or self._make(call_sid, fields)
+        entry.claimed = True
+        entry.account_sid = account_sid
+        intents.began(call_sid, stream)
+        return entry.runner
+
+    async def stream_is_over(self, call_sid: str) -> bool:
+        """Whether no stream of this call lives here. Waits, two seconds at most, for one that is falling
+        silent; one that has is closed, and its call waits for the next.
+        """
+        entry = self._living(call_sid)
+        if entry is None or not entry.claimed:
+            return True
+        if entry.settling is None or entry.settling.done():
+            entry.settling = asyncio.create_task(self._settled(entry), name="settling")
+        return await asyncio.shield(entry.settling)
+
+    async def _settled(self, entry: _Entry) -> bool:
+        waited_s = 0.0
+        while not entry.ended and entry.runner.carrier_silent_s < SILENT_S:
+            if waited_s >= MOST_WAITED_S:
+                return False
+            await asyncio.sleep(_LOOK_S)
+            waited_s += _LOOK_S
+        if not entry.ended:
+            entry.runner.part_with_carrier()
+        return True
+
+    def let_go(self, call_sid: str) -> None:
+        """No stream of this call is to come any more: end what waits for one here."""
+        entry = self._living(call_sid)
+        if entry is not None and entry.claimed:
+            entry.runner.feed(m.CarrierClosed(1006, "another stream was not to come"))
+        elif entry is not None:
+            entry.forgotten = True
+            entry.runner.feed(m.ShutDown())
+
+    def runner(self, call_sid: str) -> Runner | None:
+        """The call of that id, while it lives."""
+        entry = self._entries.get(call_sid)
+        return entry.runner if entry else None
+
+    def tell(self, call_sid: str, event: m.Noted) -> None:
+        """Something about a call that came another way than by its legs. The same again means nothing."""
+        entry = self._living(call_sid)
+        if entry is not None and event not in entry.told and len(entry.told) < MOST_TOLD:
+            entry.told.add(event)
+            self._did(entry, event, entry.runner.now_ms())
+
+    # --- calls end ---------------------------------------------------------------------------------------
+
+    async def drained(self, timeout_s: float) -> bool:
+        """Wait until no call is left; False if some still are after `timeout_s`."""
+        try:
+            await asyncio.wait_for(self._empty.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        return True
+
+    def hand_over(self, within_ms: int) -> None:
+        """The calls that are left go to another process, each at its next turn boundary and at the latest in
+        `within_ms`: its stream is closed, the intent says why, and `/after-stream` opens it again where calls
+        are taken.
+        """
+        for entry in list(self._entries.values()):
+            if not entry.ended:
+                entry.runner.feed(m.HandOver(within_ms))
+
+    async def shut_down(self, timeout_s: float = 1.0) -> None:
+        """End every call politely, at once, and wait for the sockets to go."""
+        self.draining = True
+        self.office.control.part_s = HURRY_S
+        for entry in list(self._entries.values()):
+            entry.forgotten = not entry.claimed
+            entry.runner.feed(m.ShutDown())
+        await self.drained(timeout_s)
+
+    # --- inside ------------------------------------------------------------------------------------------
+
+    def _living(self, call_sid: str) -> _Entry | None:
+        entry = self._entries.get(call_sid)
+        return None if entry is None or entry.ended else entry
+
+    def _let_go_of_stale(self, call_sid: str, fields: Mapping[str, str]) -> None:
+        """A call that has rung here, was had by another process and goes on here: the one that waits since
+        the first ring would greet, and knows nothing of what was said.
+        """
+        entry = self._living(call_sid)
+        if entry is not None and RESUMED in fields and not entry.claimed and not entry.resumed:
+            self.let_go(call_sid)
+
+    def _make(self, call_sid: str, fields: Mapping[str, str]) -> _Entry:
+        making, office = self._making, self.office
+        config = self._config(call_sid, fields)
+        entry = _Entry(call_sid, fields.get("AccountSid", ""), resumed=RESUMED in fields)
+        runner = entry.runner = Runner(
+            Call(config),
+            making.carrier(),
+            making.vendor,
+            making.dial if office.users is None else office.users.dialler(call_sid, making.dial),
+            observe=lambda action, now_ms: self._did(entry, action, now_ms),
+            recorder=making.recorder(call_sid, config),
+        )
+        runner.call_sid = call_sid
+        runner.part = lambda ended: office.control.part(call_sid, entry.account_sid, ended)
+        self._entries[call_sid] = entry
+        self._empty.clear()
+        runner.closed.add_done_callback(lambda _closed: self._gone(entry))
+        if office.users is not None:
+            office.users.attach(call_sid, _Wishes(entry, office), fields)
+        for observer in self.observers:
+            observer.call_began(call_sid)
+        return entry
+
+    def _config(self, call_sid: str, fields: Mapping[str, str]) -> m.CallConfig:
+        users = self.office.users
+        config = self._making.config(fields) if users is None else users.config(call_sid)
+        # So that calls which lose the model together do not all dial again at the same moment.
+        seed = int.from_bytes(hashlib.blake2b(call_sid.encode(errors="replace"), digest_size=3).digest())
+        if RESUMED not in fields:
+            return msgspec.structs.replace(config, jitter_seed=seed)
+        carried = self.office.conversations.find(call_sid)
+        cut_off = carried is None or fields[RESUMED] != HANDOVER
+        return msgspec.structs.replace(config, jitter_seed=seed, carried=carried, resumed=cut_off)
+
+    def _did(self, entry: _Entry, action: m.Action, now_ms: int) -> None:
+        call_sid, office = entry.call_sid, self.office
+        ended = isinstance(action, m.Ended) and not entry.ended
+        match action:
+            case m.NoteIntent() if not entry.forgotten and (entry.claimed or action.intent != HANDOVER):
+                office.control.note(call_sid, action.intent)
+            case m.Noted() if action.what == REFUSED:
+                office.health.breaker.refused(action.detail)
+            case m.HandedOver() if entry.claimed:
+                office.conversations.keep(call_sid, action.carried)
+            case m.Turn() | m.Spoken():
+                self._dirty(entry)
+            case m.ClearPlayout():
+                office.metrics.barge_in_stopped(entry.runner.since_gate_s)
+            case m.Ended() if ended:
+                entry.ended = True
+                office.control.ended(call_sid, action)
+                self._settle(entry)
+                office.health.money.spend(entry.runner.call.stats.cost_micro_usd)
+        for observer in self.observers:
+            observer.call_did(call_sid, action, now_ms)
+        if isinstance(action, m.Ended) and ended:
+            for observer in self.observers:
+                observer.call_ended(call_sid, action, entry.runner.call.stats)
+
+    def _dirty(self, entry: _Entry) -> None:
+        """Something was said. Kept when the event that runs is through: until then the core is not to be
+        asked.
+        """
+        if not entry.dirty:
+            entry.dirty = True
+            asyncio.get_running_loop().call_soon(self._keep, entry)
+
+    def _keep(self, entry: _Entry) -> None:
+        entry.dirty = False
+        if not entry.ended:
+            runner = entry.runner
+            self.office.conversations.keep(entry.call_sid, runner.call.carried(runner.now_ms()))
+
+    def _settle(self, entry: _Entry) -> None:
+        """The call is over here. What was said is needed only if it may go on elsewhere; of a call whose
+        stream never came here, somebody else knows.
+        """
+        if entry.forgotten or not entry.claimed:
+            return
+        intent = self.office.control.intents.peek(entry.call_sid)
+        if intent is None:
+            runner = entry.runner
+            self.office.conversations.keep(entry.call_sid, runner.call.carried(runner.now_ms()))
+        elif intent != HANDOVER:
+            self.office.conversations.forget(entry.call_sid)
+
+    def _gone(self, entry: _Entry) -> None:
+        if self._entries.get(entry.call_sid) is entry:
+            del self._entries[entry.call_sid]
+        if not self._entries:
+            self._empty.set()
+
+    def phases(self) -> dict[Phase, int]:
+        """How many calls are in which phase."""
+        counts = dict.fromkeys(Phase, 0)
+        for entry in self._entries.values():
+            counts[entry.runner.call.phase] += 1
+        return counts
+
+
+class _Wishes:
+    """A runner as the user side sees it: what is wished goes in, and how long tools took is noted."""
+
+    def __init__(self, entry: _Entry, office: Office) -> None:
+        self._entry = entry
+        self._tool_finished = office.tool_finished
+
+    @property
+    def tap(self) -> Callable[[m.CallerAudio], None] | None:
+        return self._entry.runner.tap
+
+    @tap.setter
+    def tap(self, tap: Callable[[m.CallerAudio], None] | None) -> None:
+        self._entry.runner.tap = tap
+
+    def feed(self, event: m.Event) -> None:
+        if isinstance(event, m.ToolFinished):
+            self._tool_finished(self._entry.call_sid, event.call_id)
+        self._entry.runner.feed(event)

@@ -1,0 +1,359 @@
+"""Why a carrier leg ended, written down before it ends, and what the call does next.
+
+Before we touch a leg on purpose we note the intent: `ended`, `transfer:<name>` or `handover`. When the stream
+is over the carrier asks what comes next (`<Connect action>`); no intent means that nobody wanted this end. A
+journal file beside the memory keeps intents across a crash: whoever runs next on this machine answers as we
+would have, and so does whoever runs beside us, for the carrier may ask either.
+
+An intent is looked up, never taken out: the carrier may ask twice, and a goodbye must not become a resumed
+call.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from bridge.server.own_files import open_own, was_replaced
+
+logger = logging.getLogger(__name__)
+
+ENDED: Final = "ended"
+HANDOVER: Final = "handover"
+TRANSFER: Final = "transfer:"
+
+MAX_RESUMES: Final = 3
+RESUME_WINDOW_S: Final = 120
+MAX_WAITS: Final = 8
+"""Twilio follows ten redirects in a row (error 11215); two are left for what comes after."""
+KEPT_S: Final = 24 * 3600
+KEPT_CALLS: Final = 4_096
+
+# Twilio, "Call resource": the states in which nobody is on the line any more, and the others.
+OVER_STATUSES: Final = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
+LIVE_STATUSES: Final = frozenset({"queued", "ringing", "in-progress"})
+# Twilio, "<Dial>": what DialCallStatus says of a conversation that took place.
+_TALKED: Final = frozenset({"completed", "answered"})
+
+
+class Next(enum.Enum):
+    """What a call does when its stream is over."""
+
+    HANG_UP = "hang up"
+    DIAL = "dial the target"
+    RESUME = "open the stream again"
+    WAIT = "ask again in a moment"
+    FALLBACK = "say a word and dial the fallback"
+    APOLOGISE = "apologise and hang up"
+
+
+class Step(NamedTuple):
+    """What to do next; `target` names a configured number, for DIAL and FALLBACK."""
+
+    then: Next
+    target: str = ""
+
+
+class Situation(NamedTuple):
+    """What else a call's next step depends on. `call_status` and `dial_status` are the carrier's `CallStatus`
+    and `DialCallStatus`, empty where it said none; `can_answer` is false when no model is to be had;
+    `retried` says that this was asked before, and the stream that it was answered with is still to come.
+    """
+
+    targets: Container[str] = ()
+    fallback: str | None = None
+    draining: bool = False
+    can_answer: bool = True
+    call_status: str = ""
+    dial_status: str = ""
+    retried: bool = False
+
+
+def next_step(intent: str | None, now: Situation, *, resumes: int = 0, waits: int = 0) -> Step:
+    """What follows when a stream, or a dialled target, is over. `resumes` are those of the last 120 s, and
+    `waits` those in a row.
+    """
+    sent_on = intent is not None and intent.startswith(TRANSFER)
+    target = intent.removeprefix(TRANSFER) if intent and sent_on else ""
+    reachable = now.fallback is not None and now.fallback != target
+    helpless = Step(Next.FALLBACK, now.fallback or "") if reachable else Step(Next.APOLOGISE)
+    if now.call_status in OVER_STATUSES or intent == ENDED or now.dial_status in _TALKED:
+        return Step(Next.HANG_UP)
+    if now.dial_status:  # busy, no answer, or a number that does not exist
+        return helpless
+    if sent_on:
+        return Step(Next.DIAL, target) if target in now.targets else helpless
+    if now.draining and waits < MAX_WAITS:
+        return Step(Next.WAIT)
+    too_often = intent is None and resumes >= MAX_RESUMES and not now.retried
+    if now.draining or not now.can_answer or too_often:
+        return helpless
+    return Step(Next.RESUME)
+
+
+@dataclass(slots=True)
+class _Known:
+    at_s: float
+    intent: str | None = None
+    streams: int = 0
+    resumed_s: list[float] = field(default_factory=list)
+    waits: int = 0
+
+
+class Intents:
+    """The intents of this process's calls, and of those before it on this machine.
+
+    `path` is the journal, None for none. It is appended to at once and without fsync: it outlives the
+    process, not the machine. A journal that cannot be written costs a line in the log and nothing else.
+    """
+
+    def __init__(self, path: Path | None, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+        self._calls: dict[str, _Known] = {}  # by CallSid, those of late last
+        self._journal = None if path is None else _Journal(path)
+        if self._journal is not None:
+            self._remember(self._journal.read())
+            self._compact(2 * len(self._calls) + 100)
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def note(self, call_sid: str, intent: str) -> None:
+        """Why this call's carrier leg is about to end."""
+        self._touch(call_sid).intent = intent
+        self._write(call_sid, {"intent": intent})
+
+    def began(self, call_sid: str, stream: int = 1) -> None:
+        """The call's stream of that number is admitted: what was intended for the one before no longer
+        counts.
+        """
+        known = self._touch(call_sid)
+        known.intent, known.waits, known.streams = None, 0, max(known.streams, stream)
+        self._write(call_sid, {"intent": None, "stream": known.streams})
+
+    def peek(self, call_sid: str) -> str | None:
+        """What was intended, None if nothing."""
+        self._catch_up()
+        known = self._calls.get(call_sid)
+        return None if known is None or self._now() - known.at_s > KEPT_S else known.intent
+
+    def has_begun(self, call_sid: str) -> bool:
+        """Whether a stream of this call was admitted, by us or before us, and nobody has ended the call."""
+        return self.streams(call_sid) > 0 and self.peek(call_sid) in (None, HANDOVER)
+
+    def streams(self, call_sid: str) -> int:
+        """The number of the last stream of this call that was admitted, 0 if none is known."""
+        self._catch_up()
+        known = self._calls.get(call_sid)
+        return 0 if known is None or self._now() - known.at_s > KEPT_S else known.streams
+
+    def resumes(self, call_sid: str) -> int:
+        """How often this call was resumed in the last 120 s."""
+        self._catch_up()
+        known = self._calls.get(call_sid)
+        since_s = self._now() - RESUME_WINDOW_S
+        return 0 if known is None else sum(at_s > since_s for at_s in known.resumed_s)
+
+    def decide(self, call_sid: str, now: Situation) -> Step:
+        """`next_step` for this call, noted: a resume is counted, and so is a wait; a call sent to the
+        fallback is transferred there; one that is over stays so.
+        """
+        self._catch_up()
+        known = self._calls.get(call_sid)
+        waits = known.waits if known else 0
+        step = next_step(self.peek(call_sid), now, resumes=self.resumes(call_sid), waits=waits)
+        match step.then:
+            case Next.HANG_UP if now.call_status in OVER_STATUSES and self.peek(call_sid) != ENDED:
+                self.note(call_sid, ENDED)
+            case Next.RESUME if not now.retried:
+                known = self._touch(call_sid)
+                known.resumed_s = [*known.resumed_s[1 - MAX_RESUMES :], self._now()]
+                self._write(call_sid, {"resumed": True})
+            case Next.WAIT:
+                self._touch(call_sid).waits += 1
+            case Next.FALLBACK:
+                self.note(call_sid, TRANSFER + step.target)
+            case Next.APOLOGISE:
+                self.note(call_sid, ENDED)
+        return step
+
+    def close(self) -> None:
+        """Let the journal go; the file stays for whoever comes next."""
+        if self._journal is not None:
+            self._journal.close()
+
+    def _touch(self, call_sid: str) -> _Known:
+        """The call's entry, made the latest; the oldest go, by age and by number."""
+        now_s = self._now()
+        known = self._calls.pop(call_sid, None) or _Known(now_s)
+        known.at_s = now_s
+        self._calls[call_sid] = known
+        while len(self._calls) > KEPT_CALLS or now_s - next(iter(self._calls.values())).at_s > KEPT_S:
+            del self._calls[next(iter(self._calls))]
+        return known
+
+    def _write(self, call_sid: str, what: dict[str, Any]) -> None:
+        if self._journal is not None:
+            self._journal.append({"at_ms": round(self._now() * 1000), "call": call_sid, **what})
+            self._compact(4 * KEPT_CALLS)
+
+    def _catch_up(self) -> None:
+        """What others have written since: the processes of this machine that have the same journal."""
+        if self._journal is not None:
+            self._remember(self._journal.news())
+
+    def _compact(self, over_lines: int) -> None:
+        if self._journal is not None and self._journal.lines > over_lines:
+            self._catch_up()
+            self._journal.rewrite(self._lines())
+
+    def _remember(self, lines: list[dict[str, Any]]) -> None:
+        now_s = self._now()
+        for line in lines:
+            call_sid, at_ms = line.get("call"), line.get("at_ms")
+            if not isinstance(call_sid, str) or not isinstance(at_ms, int) or now_s - at_ms / 1000 > KEPT_S:
+                continue
+            before = self._calls.get(call_sid)
+            if before is not None and at_ms < round(before.at_s * 1000):
+                continue  # somebody has rewritten the file, and did not know the latest yet
+            known = self._touch(call_sid)
+            known.at_s = min(at_ms / 1000, now_s)
+            if line.get("resumed") is True:
+                if at_ms not in {round(at_s * 1000) for at_s in known.resumed_s}:
+                    known.resumed_s = [*known.resumed_s[1 - MAX_RESUMES :], known.at_s]
+            elif "intent" in line and isinstance(line["intent"], str | None):
+                known.intent = line["intent"]
+                # Earlier versions had no numbers, and wrote None when a stream began.
+                stream = line.get("stream", 1 if known.intent is None else 0)
+                known.streams = max(known.streams, stream if isinstance(stream, int) else 1)
+
+    def _lines(self) -> list[dict[str, Any]]:
+        lines: list[dict[str, Any]] = []
+        for call_sid, known in self._calls.items():
+            lines += [
+                {"at_ms": round(at_s * 1000), "call": call_sid, "resumed": True} for at_s in known.resumed_s
+            ]
+            last = {"intent": known.intent, "stream": known.streams}
+            lines.append({"at_ms": round(known.at_s * 1000), "call": call_sid, **last})
+        return lines
+
+
+class _Journal:
+    """Lines of JSON in a file that only its owner may read. After the first failure it is silent."""
+
+    def __init__(self, path: Path) -> None:
+        self.lines = 0
+        self._by = os.urandom(6).hex()  # in our lines, to know them from those of others
+        self._read_bytes = 0
+        self._path = path
+        self._file: int | None = None
+        self._torn = False  # the last line may have no end
+
+    def read(self) -> list[dict[str, Any]]:
+        """What is in the file; lines that a crash or a full disk has cut are left out."""
+        found: list[dict[str, Any]] = []
+        with self._guarded():
+            self._open()
+            found += self._rest()
+        return found
+
+    def news(self) -> list[dict[str, Any]]:
+        """The lines of others since the last that was read; after one of them has rewritten the file there
+        may be some among them that are known, but no line of ours.
+        """
+        found: list[dict[str, Any]] = []
+        if self._file is not None:
+            with self._guarded():
+                if self._replaced():
+                    self._open()
+                    self.lines = 0
+                if os.fstat(self._file).st_size > self._read_bytes:
+                    found = self._rest()
+        return [line for line in found if line.get("by") != self._by]
+
+    def _rest(self) -> list[dict[str, Any]]:
+        """Whole lines from where the last reading came to; one that is being written is left for the next."""
+        if self._file is None:
+            return []
+        raw = bytearray()
+        while piece := os.pread(self._file, 1 << 20, self._read_bytes + len(raw)):
+            raw += piece
+        *whole, _torn = raw.split(b"\n")
+        found = []
+        for one in whole:
+            self.lines += 1
+            self._read_bytes += len(one) + 1
+            with suppress(ValueError):
+                line = json.loads(one)
+                if isinstance(line, dict):
+                    found.append(line)
+        return found
+
+    def append(self, line: dict[str, Any]) -> None:
+        if self._file is None:
+            return
+        with self._guarded():
+            self._reopen_if_replaced()
+            raw = (b"\n" if self._torn else b"") + _raw({**line, "by": self._by})
+            self._torn = True
+            self._torn = os.write(self._file, raw) != len(raw)
+            self.lines += 1
+            end_bytes = os.lseek(self._file, 0, os.SEEK_CUR)
+            if not self._torn and end_bytes - len(raw) == self._read_bytes:
+                self._read_bytes = end_bytes  # nobody else has written meanwhile
+
+    def rewrite(self, lines: list[dict[str, Any]]) -> None:
+        """Only these lines from now on. A crash meanwhile leaves the file as it was."""
+        if self._file is None:
+            return
+        with self._guarded():
+            fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+            fresh.unlink(missing_ok=True)
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.writelines(_raw({**line, "by": self._by}) for line in lines)
+            fresh.replace(self._path)
+            self._open()
+            self._read_bytes = os.fstat(self._file).st_size
+            self.lines = len(lines)
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _open(self) -> None:
+        fresh = open_own(self._path)
+        self.close()
+        self._file = fresh
+        self._read_bytes = 0
+        if os.fstat(fresh).st_size:
+            os.lseek(fresh, -1, os.SEEK_END)
+            self._torn = os.read(fresh, 1) != b"\n"
+
+    def _reopen_if_replaced(self) -> None:
+        """Another process of ours may have rewritten the file, or somebody removed it."""
+        if self._replaced():
+            self._open()
+
+    def _replaced(self) -> bool:
+        return self._file is not None and was_replaced(self._file, self._path)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            logger.warning("intents are in memory only, the journal cannot be kept: %s", error)
+            self.close()
+
+
+def _raw(line: dict[str, Any]) -> bytes:
+    return json.dumps(line, separators=(",", ":")).encode() + b"\n"

@@ -1,0 +1,401 @@
+"""The routes: a webhook that answers with TwiML, a websocket that carries the call, and what operators ask
+for.
+
+Every Twilio route proves that it is Twilio who calls before it does anything else. What a request says about
+itself (`Host`, `X-Forwarded-…`) never makes an answer; it can only be a reason for none (`peers`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from bridge.carriers.twilio import Twilio
+from bridge.core import messages as m
+from bridge.errors import SignatureError
+from bridge.ops.logs import Seldom
+from bridge.server import sids, twiml
+from bridge.server.calls import RESUMED, Exchange
+from bridge.server.gates import SPENT, Lobby, Signatures, StreamTokens
+from bridge.server.intents import ENDED, HANDOVER, OVER_STATUSES, TRANSFER, Next, Situation
+from bridge.server.pending_stream import Arrival
+from bridge.server.replays import Replays
+from bridge.server.stream_names import QUERY, StreamNames
+from bridge.server.webhooks import Misshapen, TooLarge, one_a_connection, proven_fields, served_path
+from bridge.settings.settings import Settings
+from bridge.sockets.asgi import AsgiSocket
+from bridge.sockets.dial import CarrierSocket
+from bridge.sockets.peers import LOOPBACK_ONLY, Peers, authority
+from bridge.sockets.uvicorn import admitted, take_socket
+
+logger = logging.getLogger(__name__)
+
+TOKEN: Final = "token"  # noqa: S105  the parameter's name
+CUT_OFF: Final = "cut off"
+MOST_UNDER_WAY: Final = 3
+"""Webhooks about one call that wait for something at the same time. The carrier sends the next one when it
+has given up the one before; a captured one may be sent a thousand times.
+"""
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+GATES: Final = {
+    "ended": "the carrier says that it is over",
+    "account": "the carrier says that our account has no such call",
+    "replay": "it has had its stream, and the carrier cannot be asked",
+    "unverified": "the carrier cannot be asked about it",
+    "again": "too many webhooks about it are under way",
+}
+"""What `Verification` finds, in words."""
+NO_CALL: Final = "a webhook without CallSid\n"
+
+
+class FrontDoor:
+    """The endpoints, with what they need. `awake` is called by each of them: it starts, once and on the loop
+    that serves, what an application without a lifespan could start nowhere else.
+    """
+
+    def __init__(self, settings: Settings, exchange: Exchange, awake: Callable[[], None]) -> None:
+        self.settings = settings
+        self.exchange = exchange
+        self.awake = awake
+        self.peers = Peers(insecure=settings.insecure, public_url=settings.public_url, host=settings.host)
+        self.signatures = Signatures(settings)
+        self.used = exchange.office.used
+        self.tokens = StreamTokens(settings.stream_token_secret(), used=self.used)
+        self.names = StreamNames(settings.stream_token_secret())
+        self.replays = Replays(self.tokens, self.names, exchange)
+        self.lobby = Lobby()
+        self._seldom = Seldom(logger)
+        self._under_way: Counter[str] = Counter()
+        self.voice = twiml.Voice.of(settings)
+        self.intents = exchange.office.control.intents
+
+    def links(self, connection: HTTPConnection) -> twiml.Links:
+        """Our routes as the carrier sees them. Never made from headers; without PUBLIC_URL (which only
+        BRIDGE_INSECURE allows) they are at the address this connection came in on.
+        """
+        if self.settings.public_url:
+            return twiml.Links.below(self.settings.public_url)
+        bound = authority(*(connection.scope.get("server") or ("127.0.0.1", None)))
+        return twiml.Links.below(f"http://{bound}{connection.scope.get('root_path', '')}")
+
+    def reject(self, gate: str, what: str, why: object, call_sid: str | None = None) -> None:
+        """Somebody was turned away: counted, and logged now and then. Who is not proven may name any call."""
+        self.exchange.office.metrics.rejected(gate)
+        kind = (gate, what, call_sid if what == "call" else None)
+        self._seldom.log(kind, logging.WARNING, "%s refused: %s", what, why, call_sid=call_sid)
+
+    # --- the webhook -------------------------------------------------------------------------------------
+
+    async def incoming_call(self, request: Request) -> Response:
+        form = await self._proven(request)
+        if isinstance(form, Response):
+            return form
+        call_sid, account_sid = form.get("CallSid", ""), form.get("AccountSid", "")
+        proven = not self.settings.insecure
+        if proven and self._is_over(call_sid, form):
+            self.reject("ended", "call", "it is over already", call_sid)
+            return _answer(twiml.hangup())
+        if proven and self.replays.had_its_stream(call_sid):  # whoever asks again gets no second one
+            self.reject("replay", "call", "it has had its stream", call_sid)
+            return _answer(self._connect(request, call_sid, SPENT))
+        refused = self._refusal(call_sid, request)
+        if refused is None and proven:
+            gate = await self._rung(call_sid, form)
+            refused = None if gate is None else self._not_vouched_for(gate, call_sid)
+        if refused is not None:
+            if proven:
+                self.used.expect(call_sid)  # a retry may still be let in; a replay a month later may not
+            return _answer(refused)
+        token = self.tokens.mint(call_sid, account_sid)
+        if not proven and token != SPENT:
+            await self.exchange.ring(call_sid, form)
+        return _answer(self._connect(request, call_sid, token))
+
+    def _is_over(self, call_sid: str, form: Mapping[str, str]) -> bool:
+        if form.get("CallStatus") in OVER_STATUSES and self.intents.peek(call_sid) is None:
+            self.intents.note(call_sid, ENDED)
+        return self.intents.peek(call_sid) == ENDED
+
+    async def _rung(
+        self, call_sid: str, fields: Mapping[str, str], *, remembered: bool = False
+    ) -> str | None:
+        """Dial the model, and ask the carrier meanwhile whether there is such a call. Why there is none, one
+        of the gates; None if there is one.
+        """
+        if self._under_way[call_sid] >= MOST_UNDER_WAY:
+            return "again"
+        self._under_way[call_sid] += 1
+        asking = self.exchange.office.verification.refusal
+        try:
+            gate, _ = await asyncio.gather(
+                asking(call_sid, fields["AccountSid"], remembered=remembered),
+                self.exchange.ring(call_sid, fields),
+            )
+        finally:
+            self._under_way[call_sid] -= 1
+            if not self._under_way[call_sid]:
+                del self._under_way[call_sid]
+        if gate is not None:
+            self.exchange.let_go(call_sid)
+        if gate == "ended":
+            self.intents.note(call_sid, ENDED)
+            self.used.use(call_sid)
+        return gate
+
+    def _not_vouched_for(self, gate: str, call_sid: str) -> str:
+        """What is answered where the carrier does not vouch for a call; mostly nobody hears it."""
+        self.reject(gate, "call", GATES[gate], call_sid)
+        return twiml.busy(self.voice) if gate in ("unverified", "again") else twiml.hangup()
+
+    def _refusal(self, call_sid: str, request: Request) -> str | None:
+        """What a call hears that can't come in now; None if it can."""
+        if self.exchange.waits_for(call_sid):
+            return None
+        reason = self.exchange.refusal
+        if reason is not None:
+            self.reject(reason, "call", reason, call_sid)
+            return twiml.draining(voice=self.voice) if reason == "draining" else twiml.busy(self.voice)
+        if self.exchange.office.health.breaker.is_open:
+            self.exchange.office.metrics.rejected("upstream")
+            fallback = self.settings.fallback
+            if fallback is None:
+                return twiml.apology(self.voice)
+            self.intents.note(call_sid, TRANSFER + fallback)
+            action_url = self._action_url(request, call_sid, 1)
+            return twiml.no_upstream(self.settings.transfers[fallback], action_url, self.voice)
+        return None
+
+    def _action_url(self, request: Request, call_sid: str, stream: int) -> str:
+        """Where the carrier asks what comes after that stream of the call."""
+        return f"{self.links(request).after_stream}?{QUERY}={self.names.name(call_sid, stream)}"
+
+    def _connect(
+        self, request: Request, call_sid: str, token: str, stream: int = 1, more: Mapping[str, str] = NOTHING
+    ) -> str:
+        links = self.links(request)
+        return twiml.connect(
+            stream_url=links.media_stream,
+            action_url=self._action_url(request, call_sid, stream),
+            status_url=links.stream_status,
+            parameters={TOKEN: token, **more},
+            voice=self.voice,
+        )
+
+    async def after_stream(self, request: Request) -> Response:
+        """The stream, or a dialled target, is over: what comes next was written down before."""
+        form = await self._proven(request)
+        if isinstance(form, Response):
+            return form
+        call_sid, proven = form["CallSid"], not self.settings.insecure
+        named = request.query_params.getlist(QUERY) if proven else []  # else names die with the process
+        stream = self.replays.asked_about(named, call_sid)
+        fault = await self.replays.fault(call_sid, stream, form.get("CallStatus", "")) if proven else None
+        if fault is not None:
+            self.reject("replay", "the question after a stream", fault, call_sid)
+            return _answer(twiml.hangup())
+        situation = Situation(
+            targets=self.settings.transfers,
+            fallback=self.settings.fallback,
+            draining=self.exchange.draining,
+            can_answer=not self.exchange.office.health.breaker.is_open,
+            call_status=form.get("CallStatus", ""),
+            dial_status=form.get("DialCallStatus", ""),
+            retried=proven and self.tokens.is_waiting(call_sid, stream + 1),
+        )
+        remembered = self.used.has(call_sid, stream) and not self.intents.has_begun(call_sid)
+        before = HANDOVER if self.intents.peek(call_sid) == HANDOVER else CUT_OFF
+        step = self.intents.decide(call_sid, situation)
+        if step.then is Next.RESUME:
+            fields = {**form, RESUMED: before}
+            if not proven:
+                await self.exchange.ring(call_sid, fields)
+            elif (gate := await self._rung(call_sid, fields, remembered=remembered)) == "unverified":
+                self.reject(gate, "call", GATES[gate], call_sid)
+                step = self.intents.decide(call_sid, situation._replace(can_answer=False))
+            elif gate is not None:
+                return _answer(self._not_vouched_for(gate, call_sid))
+        elif proven:
+            self.exchange.let_go(call_sid)
+        logger.info("= after the stream: %s", step.then.value, extra={"call_sid": call_sid})
+
+        def resume() -> str:
+            token = self.tokens.mint(call_sid, form.get("AccountSid", ""), stream + 1)
+            return self._connect(request, call_sid, token, stream + 1, {RESUMED: before})
+
+        again = self._action_url(request, call_sid, stream) if named else self.links(request).after_stream
+        document = twiml.after_stream(
+            step,
+            resume=resume,
+            after_url=again,
+            targets=self.settings.transfers,
+            voice=self.voice,
+        )
+        return _answer(document)
+
+    async def stream_status(self, request: Request) -> Response:
+        """What the carrier says of the stream from outside: the only word there is of a handshake that
+        failed.
+        """
+        form = await self._proven(request)
+        if isinstance(form, Response):
+            return form
+        call_sid, event = form.get("CallSid", ""), form.get("StreamEvent", "")
+        if event == "stream-error":
+            error = form.get("StreamError", "")
+            what = "the carrier reports a stream error: %s"
+            self._seldom.log((event, call_sid), logging.WARNING, what, error, call_sid=call_sid)
+            self.exchange.tell(call_sid, m.Noted("stream-error", error))
+        return Response(status_code=204)
+
+    async def _proven(self, request: Request) -> Mapping[str, str] | Response:
+        """The webhook's fields if it is the carrier's, else what it is answered."""
+        self.awake()
+        if (fault := self.peers.fault(request)) is not None:
+            return self._turned_away("webhook", fault)
+        try:
+            fields = await proven_fields(request, self.signatures, self.settings.twilio_account_sid)
+        except SignatureError as error:
+            self.reject("signature", "webhook", error)
+            return Response(status_code=403)
+        except TooLarge:
+            self.reject("form", "webhook", "larger than any of the carrier's")
+            return Response(status_code=413)
+        except Misshapen as error:
+            return self._unreadable(f"{error}\n")
+        except (ValueError, ClientDisconnect):
+            return self._unreadable("a form that cannot be read\n")
+        # Other people's simulators have ids of their own, and theirs is not looked at further.
+        return fields if fields.get("CallSid") else self._unreadable(NO_CALL)
+
+    def _turned_away(self, what: str, fault: str) -> Response:
+        self.reject("peer", what, fault)
+        return Response(f"{fault}\n", status_code=403)
+
+    def _unreadable(self, why: str) -> Response:
+        self.reject("form", "webhook", why.strip())
+        return Response(why, status_code=400)
+
+    # --- the stream --------------------------------------------------------------------------------------
+
+    async def media_stream(self, websocket: WebSocket) -> None:
+        """Signature, accept, `start` in time, token, admitted: in that order, and nothing upstream before the
+        last.
+        """
+        self.awake()
+        if (fault := self.peers.fault(websocket)) is not None:
+            self.reject("peer", "stream", fault)
+            await websocket.close()
+            return
+        try:
+            self.signatures.check_upgrade(served_path(websocket), websocket.headers)
+        except SignatureError as error:
+            self.reject("signature", "stream", error)
+            await websocket.close()
+            return
+        address = websocket.client.host if websocket.client else ""
+        place = None if self.signatures.demanded else self.lobby.enter(address)
+        if place is None and not self.signatures.demanded:
+            self.reject("lobby", "stream", "too many have come and not started")
+            await websocket.close()
+            return
+        await websocket.accept()
+        socket = take_socket(websocket, stranger=True)
+        arrival = Arrival(socket)
+        try:
+            started = await arrival.started()
+        finally:
+            if place is not None:
+                place.leave()
+        if isinstance(started, m.Started):
+            await self._admit(started, arrival, socket)
+        elif started:
+            self.reject("start", "stream", started)
+            socket.close(1008)
+        if isinstance(socket, AsgiSocket):  # else the connection is ours: nothing of the request need stay
+            await socket.released()
+
+    async def _admit(self, started: m.Started, arrival: Arrival, socket: CarrierSocket) -> None:
+        """The stream says which call it is; its token proves it."""
+        call_sid, account_sid, token = started.call_id, started.account_id, started.parameters.get(TOKEN, "")
+        proven, stream = not self.settings.insecure, 1
+        if proven:
+            fault, gate = sids.start_fault(started, self.settings.twilio_account_sid), "start"
+            if fault is None:
+                fault, gate = self.tokens.redeem(token, call_sid, account_sid), "token"
+            if fault is None:
+                stream = self.tokens.stream_of(token)
+                if stream <= self.intents.streams(call_sid):  # the token was another process's
+                    fault = "a stream token of a stream that has begun"
+            if fault is not None:
+                self.reject(gate, "stream", fault, call_sid)
+                socket.close(1008)
+                return
+        admitted(socket)  # an agent may take its time to be resolved
+        await self.exchange.prepare(call_sid, started.parameters)
+        runner = self.exchange.claim(call_sid, account_sid, started.parameters, stream=stream, proven=proven)
+        if isinstance(runner, str):
+            self.reject(runner, "stream", runner, call_sid)
+            socket.close(1008)
+            return
+        runner.attach(socket, [Twilio.redact(arrival.start)])
+        runner.feed(m.Admitted())
+
+    # --- operators ---------------------------------------------------------------------------------------
+
+    async def healthz(self, _request: Request) -> Response:
+        """Whether the loop lives."""
+        self.awake()
+        alive = self.exchange.office.health.alive
+        return JSONResponse({"alive": alive}, 200 if alive else 503)
+
+    async def readyz(self, request: Request) -> Response:
+        """Whether calls may come here from where this is asked, and why not."""
+        self.awake()
+        reasons = self.exchange.reasons
+        if self.exchange.office.health.breaker.is_open:
+            reasons.append("upstream breaker")
+        if self.peers.local_fault(request) is not None:
+            reasons.append(LOOPBACK_ONLY)
+        return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+    async def metrics(self, request: Request) -> Response:
+        """Prometheus' text."""
+        self.awake()
+        if (fault := self.peers.local_fault(request)) is not None:
+            return self._turned_away("metrics", fault)
+        text, content_type = self.exchange.office.metrics.render(request.headers.get("accept", ""))
+        return Response(text, headers={"content-type": content_type})
+
+
+def _answer(document: str) -> Response:
+    return Response(document, media_type=twiml.MEDIA_TYPE)
+
+
+def create_app(settings: Settings, exchange: Exchange, awake: Callable[[], None] = lambda: None) -> Starlette:
+    """The application around an exchange."""
+    door = FrontDoor(settings, exchange, awake)
+    app = Starlette(
+        routes=[
+            Route("/incoming-call", one_a_connection(door.incoming_call), methods=["GET", "POST"]),
+            WebSocketRoute("/media-stream", door.media_stream),
+            Route("/after-stream", one_a_connection(door.after_stream), methods=["GET", "POST"]),
+            Route("/stream-status", one_a_connection(door.stream_status), methods=["GET", "POST"]),
+            Route("/healthz", door.healthz),
+            Route("/readyz", door.readyz),
+            Route("/metrics", door.metrics),
+        ]
+    )
+    # Its redirects go to the address that a request's `Host` names, over http; and no path of ours ends so.
+    app.router.redirect_slashes = False
+    app.state.exchange = exchange
+    return app

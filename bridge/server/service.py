@@ -1,0 +1,331 @@
+"""From settings to a running service: makes the exchange, serves it, and lets calls end before the process
+does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final, assert_never
+
+import uvicorn
+from starlette.applications import Starlette
+
+from bridge.agents.agent import Agent, load_agent
+from bridge.agents.calls import UserSide
+from bridge.agents.config import Casting
+from bridge.agents.prices import Prices
+from bridge.carriers.twilio import Twilio
+from bridge.errors import ConfigError
+from bridge.ops.health import DayMoney, Health
+from bridge.ops.metrics import Metrics
+from bridge.ops.recordings import Recordings
+from bridge.ops.reports import Reports
+from bridge.server.call_control import CallControl
+from bridge.server.calls import Exchange, Making, Observer, Office
+from bridge.server.intents import Intents
+from bridge.server.routes import create_app as routes
+from bridge.server.snapshots import Conversations
+from bridge.server.twilio_rest import CarrierRest
+from bridge.server.twiml import Links, Voice
+from bridge.server.used_calls import UsedCalls
+from bridge.server.verification import Verification
+from bridge.settings.settings import BACKLOG, Settings
+from bridge.sockets.dial import DialError, Socket, bound_kernel, dial
+from bridge.sockets.strangers import Strangers
+from bridge.sockets.uvicorn import UVICORN_PROTOCOLS
+from bridge.upstreams import UPSTREAMS, Dial, Upstream
+from bridge.upstreams.realtime import Auth
+
+logger = logging.getLogger(__name__)
+
+HAND_OVER_S: Final = 12.0
+STOP_S: Final = 3.0
+HANDED_OVER_MS: Final = 500
+"""Between the last moment for a turn boundary and the stop: for the close handshakes."""
+WS_MAX_BYTES: Final = 64 * 1024
+"""Before the hand-over only: no carrier frame is larger, and a `start` with every parameter allowed still
+fits."""
+
+
+class Service:
+    """The exchange of one application with everything around it, as the settings describe it.
+
+    `awake` and `close` belong to the loop that carries the audio; `awake` may be called again and again.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        agent: Agent | None = None,
+        *,
+        upstream_url: str | None = None,
+        observers: tuple[Observer, ...] = (),
+        watched: bool = True,
+    ) -> None:
+        self.settings = settings
+        self._watched = watched
+        self._awake = False
+        casting = Casting(settings.call_config(), settings.transfers, Prices.load(settings.prices))
+        users = None if agent is None else UserSide(agent, casting, upstream=settings.upstream)
+        metrics, model = Metrics(), has_model(settings, upstream_url)
+        if agent is not None:
+            for remark in casting.remarks(agent, settings.upstream):
+                logger.warning("%s", remark)
+        strangers = Strangers(refused=lambda: metrics.rejected("connection"))
+        health = Health(money=_day_money(settings), model=model, strangers=strangers)
+        reports = Reports(metrics, _on_end(users), quiet=lambda: health.breaker.is_open)
+        rest, asked = _rest(settings), settings.verify_calls == "always" or settings.rest_url is not None
+        self.office = Office(
+            control=CallControl(Intents(settings.journal), rest, fallback=settings.fallback),
+            used=UsedCalls(settings.journal and settings.journal.parent / "used-calls"),
+            verification=Verification(
+                rest if asked and not settings.insecure else None, metrics, settings.verify_calls
+            ),
+            conversations=Conversations(settings.journal and settings.journal.parent / "conversations"),
+            health=health,
+            metrics=metrics,
+            users=users,
+            tool_finished=reports.tool_finished,
+        )
+        nobody = Agent()
+        making = Making(
+            config=lambda _fields: casting.call(nobody),
+            carrier=Twilio,
+            vendor=_vendor(settings, upstream_url),
+            dial=_dialler(settings, self.office),
+        )
+        self.recordings = _recordings(settings)
+        if self.recordings is not None:
+            making.recorder = self.recordings.recorder
+        everybody: tuple[Observer, ...] = observers if users is None else (*observers, users)
+        self.exchange = Exchange(
+            making, max_calls=settings.max_calls, observers=(*everybody, reports), office=self.office
+        )
+
+    def awake(self) -> None:
+        """Start what needs the running loop: user code's own loop, and the watch over this one."""
+        if self._awake:
+            return
+        self._awake = True
+        if self.office.users is not None:
+            self.office.users.start()
+        if self._watched:
+            self.office.health.watch(self.office.metrics.loop_lag)
+
+    def close(self) -> None:
+        """Let go of everything, when no call is left. Waits a second at most, for user code."""
+        self.office.health.close()
+        if self.office.users is not None and self._awake:
+            self.office.users.close()
+        self.office.control.close()
+        self.office.conversations.close()
+        self.office.used.close()
+        if self.recordings is not None:
+            self.recordings.close()
+
+
+def make_exchange(
+    settings: Settings, *, upstream_url: str | None = None, observers: tuple[Observer, ...] = ()
+) -> Exchange:
+    """The exchange that these settings describe, with nobody's code and no watch over the loop.
+    `upstream_url` stands in for the vendor's address (the embedded server).
+    """
+    return Service(settings, upstream_url=upstream_url, observers=observers, watched=False).exchange
+
+
+def create_app(settings: Settings, agent: Agent | None = None) -> Starlette:
+    """An ASGI application that answers calls, to be served or mounted in another one, which need not run its
+    lifespan. Without an agent it is the one that BRIDGE_AGENT names, or none. Its `state.service` has the
+    `exchange`, whose `shut_down` ends all calls.
+
+    Raises ConfigError for settings without a model: the embedded one is started by `phonebridge serve` only.
+    """
+    if not has_model(settings):
+        raise ConfigError(
+            "there is no model: only `phonebridge serve` starts the embedded one. Set OPENAI_API_KEY and "
+            "BRIDGE_UPSTREAM=openai; or run `phonebridge upstream` and set BRIDGE_UPSTREAM_URL to its address"
+        )
+    if agent is None and settings.agent is not None:
+        agent = load_agent(settings.agent)
+    service = Service(settings, agent)
+    app = routes(settings, service.exchange, service.awake)
+    app.state.service = service
+    return app
+
+
+def has_model(settings: Settings, upstream_url: str | None = None) -> bool:
+    """Whether there is a model to dial: the embedded one has no address of its own."""
+    return settings.upstream != "embedded" or (upstream_url or settings.upstream_url) is not None
+
+
+def _vendor(settings: Settings, upstream_url: str | None) -> Callable[[int], Upstream]:
+    vendor = UPSTREAMS[settings.upstream]
+    base_url = upstream_url or settings.upstream_url
+    return lambda epoch: vendor(epoch, base_url)
+
+
+def _dialler(settings: Settings, office: Office) -> Callable[[Dial], Awaitable[Socket]]:
+    """The way to the model: with the key, where its vendor wants one; closed while the breaker is open."""
+    breaker = office.health.breaker
+
+    async def dial_with_key(dialled: Dial) -> Socket:
+        breaker.check()
+        try:
+            socket = await dial(dialled.url, {**dict(dialled.headers), **proof_for(settings, dialled.auth)})
+        except DialError as error:
+            breaker.failed(error)
+            raise
+        return socket if office.users is None else office.users.with_secrets(socket)
+
+    return dial_with_key
+
+
+def proof_for(settings: Settings, auth: Auth) -> dict[str, str]:
+    """The headers that say who we are. Nobody but the vendor gets the vendor's key."""
+    if auth is Auth.NONE or settings.openai_api_key is None:
+        return {}
+    key = settings.openai_api_key.get_secret_value()
+    match auth:
+        case Auth.BEARER:
+            return {"Authorization": f"Bearer {key}"}
+        case Auth.API_KEY:
+            return {"api-key": key}
+    assert_never(auth)
+
+
+def _rest(settings: Settings) -> CarrierRest:
+    base = settings.public_url
+    action_url = None if base is None else Links.below(base).after_stream
+    return CarrierRest(settings, action_url=action_url, voice=Voice.of(settings))
+
+
+def _recordings(settings: Settings) -> Recordings | None:
+    if settings.recordings is None:
+        return None
+    return Recordings(
+        settings.recordings,
+        carrier="twilio",
+        upstream=settings.upstream,
+        sound=settings.record_audio,
+        keys=settings.record_keys,
+        days=settings.recording_days,
+    )
+
+
+def _day_money(settings: Settings) -> DayMoney:
+    limit = settings.max_day_cost
+    return DayMoney(None if limit is None else max(1, round(limit * 1_000_000)))
+
+
+def _on_end(users: UserSide | None) -> Callable[[str, Mapping[str, Any]], None] | None:
+    return None if users is None else users.summarise
+
+
+def listen(host: str, port: int, backlog: int = BACKLOG) -> socket.socket:
+    """A listening socket whose accepted sockets can't be stalled: bounds are inherited. Port 0 takes a free
+    one; so many connections may wait to be accepted. Raises `ConfigError` where nobody can listen.
+    """
+    try:
+        sock = socket.create_server((host, port), backlog=backlog, reuse_port=False)
+    except OSError as error:
+        why = f"{host}:{port} cannot be listened on: {error.strerror or error}"
+        raise ConfigError(f"{why}; name another by PORT and HOST") from error
+    bound_kernel(sock)
+    sock.setblocking(False)
+    return sock
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: its SIGTERM closes every live socket at once, ours lets calls end
+    first.
+    """
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def]  # as uvicorn declares it
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serving(app: Starlette, sock: socket.socket, backlog: int = BACKLOG) -> AsyncIterator[None]:
+    """Serve the application on a listening socket while the block runs. So many connections may wait to be
+    accepted.
+    """
+    config = uvicorn.Config(
+        app, **UVICORN_PROTOCOLS, ws_max_size=WS_MAX_BYTES, ws_per_message_deflate=False, log_config=None,
+        access_log=False, lifespan="off", timeout_graceful_shutdown=1, server_header=False,
+        backlog=backlog, timeout_keep_alive=95,  # where there is no httptools; else `http_protocol.IDLE_S`
+        proxy_headers=False,  # what anybody may write in `X-Forwarded-For` is nobody's address
+    )  # fmt: skip
+    server = _Server(config)
+    vars(server.server_state)["strangers"] = app.state.exchange.office.health.strangers
+    task = asyncio.create_task(server.serve([sock]), name="uvicorn")
+    try:
+        while not server.started:
+            if task.done():
+                await task
+            await asyncio.sleep(0.005)
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+async def serve(service: Service, sock: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve until a signal comes. SIGTERM lets calls end (BRIDGE_DRAIN_SECONDS), SIGINT hangs up within a
+    second, twice exits now. SIGHUP ends nothing.
+    """
+    loop, exchange = asyncio.get_running_loop(), service.exchange
+    asked: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sign, asked.put_nowait, sign)
+    # Its default would end the process, and every call with it: when a terminal closes, or a tool rotates
+    # logs.
+    loop.add_signal_handler(signal.SIGHUP, logger.info, "SIGHUP: there is nothing to read again")
+    app = routes(service.settings, exchange, service.awake)
+    async with serving(app, sock, service.settings.backlog):
+        service.awake()
+        ready()
+        sign = await asked.get()
+        exchange.draining = True
+        logger.info("%s: %d calls are left", sign.name, len(exchange))
+        if sign is signal.SIGTERM:
+            again = asyncio.create_task(_interrupted(asked))
+            draining = asyncio.create_task(drain(exchange, service.settings.drain_seconds))
+            await asyncio.wait({again, draining}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (again, draining):
+                task.cancel()
+        loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, _exit_now)
+        await exchange.shut_down()
+    service.close()
+
+
+async def drain(exchange: Exchange, seconds: float) -> None:
+    """Let calls end by themselves; hand over those that are left 12 s before the deadline. Returns 3 s before
+    it, or when no call is left.
+    """
+    exchange.draining = True
+    stop_s = max(seconds - STOP_S, seconds / 2)
+    hand_over_s = max(0.0, seconds - HAND_OVER_S)
+    if await exchange.drained(hand_over_s):
+        return
+    left_s = stop_s - hand_over_s
+    exchange.hand_over(max(0, int(left_s * 1000) - HANDED_OVER_MS))
+    await exchange.drained(left_s)
+
+
+async def _interrupted(asked: asyncio.Queue[signal.Signals]) -> None:
+    """A second SIGTERM changes nothing; SIGINT ends the waiting."""
+    while await asked.get() is not signal.SIGINT:
+        pass
+
+
+def _exit_now(_number: int, _frame: object) -> None:
+    """Ctrl-C a second time: whoever presses it twice does not want to wait."""
+    os._exit(130)

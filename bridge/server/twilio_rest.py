@@ -1,0 +1,273 @@
+"""Ending a call, sending it on, and asking how it is, by the carrier's REST API: never the only way.
+
+Names go in, no digits come out: which number a name means stands in the settings. What cannot be done within
+a few seconds is reported as failed, and then the intent, noted before, does it when the stream is closed.
+
+https://www.twilio.com/docs/voice/api/call-resource#update-a-call-resource and #fetch-a-call-resource
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import random
+import re
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from weakref import WeakValueDictionary
+
+from requests import RequestException
+from twilio.base.exceptions import TwilioException
+from twilio.http.http_client import TwilioHttpClient
+
+from bridge.server import twiml
+from bridge.server.intents import OVER_STATUSES
+from bridge.settings.settings import TWILIO_API, Settings
+
+if TYPE_CHECKING:
+    from twilio.rest import Client
+
+logger = logging.getLogger(__name__)
+
+REQUEST_S: Final = 1.5
+TOTAL_S: Final = 4.0
+"""For everything, waiting for a thread included: meanwhile the caller hears nothing."""
+RETRIES: Final = 2
+RETRY_S: Final = 0.2
+_THREADS: Final = 4
+ASK_S: Final = 1.0
+"""For asking how a call is, everything included: its phone rings on meanwhile."""
+ASK_AGAIN_S: Final = 0.3
+_ASKING_THREADS: Final = 8
+
+_NOBODY: Final = f"AC{0:032x}"
+# The SDK pastes it into a path.
+_SID: Final = re.compile(r"[A-Za-z0-9]{2,64}")
+# The SDK's HTTP client logs URLs and headers at INFO.
+_SILENT: Final = logging.getLogger(f"{__name__}.sdk")
+_SILENT.disabled = True
+
+
+class Outcome(enum.Enum):
+    """What became of a request. `achieved` is what the caller of this module wants to know."""
+
+    DONE = "done"
+    ALREADY_OVER = "the call is over already"
+    NO_CREDENTIALS = "there are no credentials"
+    UNKNOWN_TARGET = "no target of that name is configured"
+    REFUSED = "the carrier refused"
+    FAILED = "the carrier could not be reached, or had a fault"
+
+    @property
+    def achieved(self) -> bool:
+        """Whether the call is, or goes, where it was to go."""
+        return self in (Outcome.DONE, Outcome.ALREADY_OVER)
+
+
+class Standing(enum.Enum):
+    """How a call is, by the carrier's word; the last five are why there is none."""
+
+    GOES_ON = "it goes on"
+    OVER = "it is over"
+    FOREIGN = "our account has no such call"
+    NO_CREDENTIALS = "there are no credentials"
+    NOT_ALLOWED = "the carrier does not take our credentials"
+    TOO_MANY = "the carrier has too many requests"
+    FAULTY = "the carrier's API has a fault"
+    NO_ANSWER = "the carrier's API did not answer"
+
+
+class _Answer(NamedTuple):
+    """Status and the vendor's code, 0 for no answer at all; and the call, where it was asked for."""
+
+    status: int
+    code: int
+    call: Any = None
+
+
+class CarrierRest:
+    """The REST half of a carrier. `action_url` is asked what follows when a target was dialled.
+
+    Lives on one event loop; the SDK blocks, and runs in a few threads of its own. Requests about the same
+    call wait for each other.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        action_url: str | None = None,
+        voice: twiml.Voice = twiml.BUNDLED,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._transfers: Mapping[str, str] = settings.transfers
+        self._account_sid = settings.twilio_account_sid
+        self._action_url = action_url
+        self._voice = voice
+        self._chance = chance
+        self._base = settings.rest_url
+        self._tokens = [token.get_secret_value() for token in settings.twilio_auth_token]
+        self._clients: dict[tuple[str, str], Client] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="carrier-rest")
+        # Of their own: a goodbye does not wait behind questions that nobody answers.
+        self._askers = ThreadPoolExecutor(_ASKING_THREADS, thread_name_prefix="carrier-ask")
+        if self.available:  # imports for half a second: not during a call
+            self._client(self._account_sid or _NOBODY, self._tokens[0])
+
+    @property
+    def available(self) -> bool:
+        """Whether there are credentials at all. An account SID may also come with a call."""
+        return bool(self._tokens) and self._base is not None
+
+    async def hang_up(self, call_sid: str, account_sid: str | None = None) -> Outcome:
+        """End the call. Never raises. `account_sid` is the one of the call's webhook, the configured one if
+        None.
+        """
+        return await self._update(call_sid, account_sid, {"status": "completed"})
+
+    async def transfer(self, call_sid: str, name: str, account_sid: str | None = None) -> Outcome:
+        """Send the caller to a configured target, which ends the stream. Never raises."""
+        number = self._transfers.get(name)
+        if number is None:
+            return Outcome.UNKNOWN_TARGET
+        document = twiml.dial(number, self._action_url, voice=self._voice)
+        return await self._update(call_sid, account_sid, {"twiml": document})
+
+    async def standing(self, call_sid: str, account_sid: str) -> Standing:
+        """How a call of that account is. Returns within `ASK_S`, never raises."""
+        if not self.available:
+            return Standing.NO_CREDENTIALS
+        if not _SID.fullmatch(call_sid) or not _SID.fullmatch(account_sid):
+            return Standing.FOREIGN
+        try:
+            async with asyncio.timeout(ASK_S):
+                answer = await self._ask(call_sid, account_sid)
+                if answer.status == 404:
+                    # A call that has only begun may not be everywhere yet.
+                    await asyncio.sleep(ASK_AGAIN_S)
+                    answer = await self._ask(call_sid, account_sid)
+        except TimeoutError:
+            return Standing.NO_ANSWER
+        return _standing(answer, account_sid)
+
+    async def _ask(self, call_sid: str, account: str) -> _Answer:
+        loop, answer = asyncio.get_running_loop(), _Answer(0, 0)
+        for token in list(self._tokens):
+            answer = await loop.run_in_executor(self._askers, self._fetch, call_sid, account, token)
+            if answer.status != 401:
+                break
+        return answer
+
+    def _fetch(self, call_sid: str, account: str, token: str) -> _Answer:
+        """One question, on a thread."""
+        client = self._client(self._account_sid or account, token)
+        return _answered(client.api.v2010.accounts(account).calls(call_sid).fetch)
+
+    def close(self) -> None:
+        """Let the threads go; what still waits for one is not sent."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._askers.shutdown(wait=False, cancel_futures=True)
+        for client in self._clients.values():
+            client.http_client.session.close()
+
+    async def _update(self, call_sid: str, account_sid: str | None, wanted: dict[str, str]) -> Outcome:
+        account = account_sid or self._account_sid
+        if not self.available or account is None:
+            return Outcome.NO_CREDENTIALS
+        if not _SID.fullmatch(call_sid) or not _SID.fullmatch(account):
+            return Outcome.REFUSED
+        turn = self._turns.setdefault(call_sid, asyncio.Lock())
+        try:
+            async with asyncio.timeout(TOTAL_S), turn:
+                outcome = await self._insist(call_sid, account, wanted)
+        except TimeoutError:
+            outcome = Outcome.FAILED
+        if not outcome.achieved:
+            logger.warning("%s by REST: %s", *wanted, outcome.value, extra={"call_sid": call_sid})
+        return outcome
+
+    async def _insist(self, call_sid: str, account: str, wanted: dict[str, str]) -> Outcome:
+        """Try the other token on a 401, and again, twice, where trying again may help."""
+        loop = asyncio.get_running_loop()
+        tokens, faults = list(self._tokens), 0
+        while tokens and faults <= RETRIES:
+            answer = await loop.run_in_executor(self._pool, self._post, call_sid, account, tokens[0], wanted)
+            if answer.status not in (0, 401):
+                self._prefer(tokens[0])
+            if 200 <= answer.status < 300:
+                return Outcome.DONE
+            # "20404 Not found", "21220 Invalid call state": nobody is on the line any more.
+            if answer in (_Answer(404, 20404), _Answer(400, 21220)):
+                return Outcome.ALREADY_OVER
+            logger.info("HTTP %d, code %d", answer.status, answer.code, extra={"call_sid": call_sid})
+            if answer.status == 401:
+                tokens.pop(0)
+            elif answer.status in (0, 429) or answer.status >= 500:
+                faults += 1
+                if faults <= RETRIES:
+                    await asyncio.sleep(RETRY_S * 2 ** (faults - 1) * (1 + self._chance()))
+            else:
+                return Outcome.REFUSED
+        return Outcome.FAILED if tokens else Outcome.REFUSED
+
+    def _prefer(self, token: str) -> None:
+        """A token that was not turned away is tried first next time."""
+        self._tokens.sort(key=lambda other: other != token)
+
+    def _post(self, call_sid: str, account: str, token: str, wanted: dict[str, str]) -> _Answer:
+        """One request, on a thread of the pool."""
+        client = self._client(self._account_sid or account, token)
+        calls = client.api.v2010.accounts(account).calls(call_sid)
+        return _answered(lambda: calls.update(**wanted))
+
+    def _client(self, username: str, token: str) -> Client:
+        client = self._clients.get((username, token))
+        if client is None:
+            # Not at the top of the file: 27 MB, and only for those who have credentials.
+            from twilio.rest import Client  # noqa: PLC0415
+
+            http = TwilioHttpClient(timeout=REQUEST_S, logger=_SILENT)
+            ours = self._base != TWILIO_API
+            # The vendor's host follows TWILIO_REGION and TWILIO_EDGE; ours is no host of the vendor's, and no
+            # proxy has to know of it.
+            http.session.trust_env = not ours
+            environment = {"TWILIO_ACCOUNT_SID": username} if ours else None
+            client = Client(username, token, http_client=http, environment=environment)
+            client.api.base_url = self._base
+            client.api.v2010.accounts(username).calls(username)
+            self._clients[username, token] = client
+        return client
+
+
+def _answered(request: Callable[[], Any]) -> _Answer:
+    """What the SDK makes of an answer, or of there being none."""
+    try:
+        call = request()
+    except TwilioException as error:
+        status, code = getattr(error, "status", 0), getattr(error, "code", 0)
+        return _Answer(status if isinstance(status, int) else 500, code if isinstance(code, int) else 0)
+    except RequestException:
+        return _Answer(0, 0)
+    except (AttributeError, TypeError, ValueError):  # an answer that is none of the API's
+        return _Answer(500, 0)
+    return _Answer(200, 0, call)
+
+
+def _standing(answer: _Answer, account_sid: str) -> Standing:
+    match answer.status:
+        case 0:
+            return Standing.NO_ANSWER
+        case 404:
+            return Standing.FOREIGN
+        case 401 | 403:
+            return Standing.NOT_ALLOWED
+        case 429:
+            return Standing.TOO_MANY
+        case 200 if isinstance(answer.call.status, str):
+            if answer.call.account_sid not in (None, account_sid):
+                return Standing.FOREIGN
+            return Standing.OVER if answer.call.status in OVER_STATUSES else Standing.GOES_ON
+    return Standing.FAULTY

@@ -1,0 +1,191 @@
+"""What we answer the carrier's webhooks with.
+
+Every URL is absolute and made from PUBLIC_URL by whoever calls. Phrases are spoken by the carrier (`<Say>`),
+so that they need nothing of ours. Answers go out as `MEDIA_TYPE`.
+
+https://www.twilio.com/docs/voice/twiml, .../twiml/stream and .../twiml/connect
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple, assert_never
+from urllib.parse import urlsplit
+
+from twilio.twiml.voice_response import Connect, Dial, Stream, VoiceResponse
+
+from bridge import sounds
+from bridge.server.intents import Next, Step
+from bridge.settings.settings import Settings
+from bridge.sockets.peers import is_loopback
+
+MEDIA_TYPE: Final = "text/xml"
+PARAMETER_CHARS: Final = 500
+"""Twilio, "<Parameter>": name and value together stay under this."""
+RING_S: Final = 30
+MAX_REDIRECTS: Final = 8
+
+# XML 1.0 has no way to write these, not even escaped.
+_NO_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+class Links(NamedTuple):
+    """Our routes as the carrier calls them."""
+
+    incoming_call: str
+    media_stream: str
+    after_stream: str
+    stream_status: str
+
+    @classmethod
+    def below(cls, base: str) -> Links:
+        """Under a base URL (`https://voice.example.com`), without a slash at its end."""
+        return cls(
+            f"{base}/incoming-call",
+            f"ws{base.removeprefix('http')}/media-stream",
+            f"{base}/after-stream",
+            f"{base}/stream-status",
+        )
+
+
+class Voice(NamedTuple):
+    """What `<Say>` says: the words of each phrase, and in which language (None leaves it to the account)."""
+
+    words: Mapping[str, str]
+    language: str | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Voice:
+        """The phrases of these settings."""
+        # A <Say language> has a region; a language without one is left to the voice of the account.
+        language = settings.language if settings.language and "-" in settings.language else None
+        return cls({name: sound.text for name, sound in settings.spoken().items()}, language)
+
+
+BUNDLED: Final = Voice({name: sounds.text(name) for name in sounds.phrase_names()}, "en-US")
+
+
+def connect(
+    *,
+    stream_url: str,
+    action_url: str,
+    status_url: str,
+    parameters: Mapping[str, str],
+    say: str | None = None,
+    voice: Voice = BUNDLED,
+) -> str:
+    """The call's sound comes to `stream_url`; when the stream is over, `action_url` is asked what comes next.
+    A phrase named `say` is spoken before. Raises ValueError for what the carrier would refuse.
+    """
+    parts = urlsplit(stream_url)
+    if parts.scheme != "wss" and not (parts.scheme == "ws" and is_loopback(parts.hostname)):
+        raise ValueError("a stream URL begins with wss://")
+    if parts.query or parts.fragment:
+        # "The url does not support query string parameters." Error 31920 names one as a cause.
+        raise ValueError("a stream URL has no query: what is to be said goes into parameters")
+    stream = Stream(url=stream_url, status_callback=status_url)
+    for name, value in parameters.items():
+        if len(name) + len(value) >= PARAMETER_CHARS:
+            raise ValueError(f"the parameter {name!r} is too long: {len(name) + len(value)} characters")
+        if _NO_XML.search(name + value):
+            raise ValueError(f"the parameter {name!r} holds what XML cannot say")
+        stream.parameter(name=name, value=value)
+    response = VoiceResponse()
+    if say is not None:
+        _say(response, voice, say)
+    return str(response.append(Connect(action=action_url, method="POST").append(stream)))
+
+
+def hangup() -> str:
+    """The end of the call."""
+    response = VoiceResponse()
+    response.hangup()
+    return str(response)
+
+
+def busy(voice: Voice = BUNDLED) -> str:
+    """All lines are taken: said, and hung up."""
+    return _said("busy", voice)
+
+
+def apology(voice: Voice = BUNDLED) -> str:
+    """Nothing works: said, and hung up."""
+    return _said("apology", voice)
+
+
+def draining(redirect_url: str | None = None, redirects: int = 0, voice: Voice = BUNDLED) -> str:
+    """No new calls here. With a URL the phone rings on for a second and the carrier asks there, eight times
+    at most; without one, all lines are busy. `redirects` is what that URL's query said, 0 if nothing.
+    """
+    if redirect_url is None or redirects >= MAX_REDIRECTS:
+        return busy(voice)
+    response = VoiceResponse()
+    # A <Pause> as the first verb leaves the call ringing.
+    response.pause(length=1)
+    response.redirect(f"{redirect_url}?redirects={redirects + 1}", method="POST")
+    return str(response)
+
+
+def no_upstream(number: str | None, action_url: str | None = None, voice: Voice = BUNDLED) -> str:
+    """Nobody of ours can answer: the call goes to the fallback, or with an apology."""
+    return apology(voice) if number is None else dial(number, action_url, say="filler", voice=voice)
+
+
+def dial(
+    number: str, action_url: str | None = None, *, say: str | None = None, voice: Voice = BUNDLED
+) -> str:
+    """Send the caller to a configured number. `action_url` is asked afterwards, with how it went."""
+    response = VoiceResponse()
+    if say is not None:
+        _say(response, voice, say)
+    dialled = Dial(action=action_url, method="POST" if action_url else None, timeout=RING_S)
+    dialled.number(number)
+    return str(response.append(dialled))
+
+
+def wait(redirect_url: str, voice: Voice = BUNDLED) -> str:
+    """A caller who is on the line hears that it takes a moment, and the carrier asks again."""
+    response = VoiceResponse()
+    _say(response, voice, "filler")
+    response.pause(length=1)
+    response.redirect(redirect_url, method="POST")
+    return str(response)
+
+
+def after_stream(
+    step: Step,
+    *,
+    resume: Callable[[], str],
+    after_url: str,
+    targets: Mapping[str, str],
+    voice: Voice = BUNDLED,
+) -> str:
+    """The answer to `/after-stream`. `resume` makes the document that opens the stream again, `after_url` is
+    that same route, `targets` are the configured numbers by name.
+    """
+    match step.then:
+        case Next.HANG_UP:
+            return hangup()
+        case Next.DIAL:
+            return dial(targets[step.target], after_url, voice=voice)
+        case Next.RESUME:
+            return resume()
+        case Next.WAIT:
+            return wait(after_url, voice)
+        case Next.FALLBACK:
+            return no_upstream(targets[step.target], after_url, voice)
+        case Next.APOLOGISE:
+            return apology(voice)
+    assert_never(step.then)
+
+
+def _said(phrase: str, voice: Voice) -> str:
+    response = VoiceResponse()
+    _say(response, voice, phrase)
+    response.hangup()
+    return str(response)
+
+
+def _say(response: VoiceResponse, voice: Voice, phrase: str) -> None:
+    response.say(_NO_XML.sub(" ", voice.words[phrase]), language=voice.language)

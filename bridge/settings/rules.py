@@ -1,0 +1,133 @@
+"""What only shows when settings are seen together, and how whatever is wrong is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from bridge import sounds
+from bridge.agents.prices import Prices
+from bridge.errors import ConfigError
+from bridge.settings import values
+from bridge.settings.values import Wrong
+from bridge.sockets.peers import is_loopback
+from bridge.upstreams import UPSTREAMS
+
+if TYPE_CHECKING:
+    from bridge.settings.settings import Settings
+
+PLANNED_UPSTREAMS: Final = frozenset({"azure"})
+"""Upstreams that we have heard of and cannot speak to yet."""
+
+# Where one of these could not be read, the finding on the left would only follow from it.
+LEANS_ON: Final = {
+    "TWILIO_AUTH_TOKEN": {"BRIDGE_INSECURE"},
+    "PUBLIC_URL": {"BRIDGE_INSECURE"},
+    "OPENAI_API_KEY": {"BRIDGE_INSECURE", "BRIDGE_UPSTREAM_URL"},
+    "BRIDGE_FALLBACK": {"BRIDGE_TRANSFERS"},
+    "BRIDGE_RECORD_AUDIO": {"BRIDGE_RECORDINGS"},
+}
+
+
+class Mistake(NamedTuple):
+    """One setting that cannot work: its name, `what` is wrong with it, and the `cure`."""
+
+    name: str
+    what: str
+    cure: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.what}: {self.cure}"
+
+
+class WrongSettings(ConfigError):
+    """Settings that cannot work, all that there are: `mistakes`. `strangers` are names that nobody reads,
+    each in a sentence.
+    """
+
+    def __init__(self, mistakes: tuple[Mistake, ...], strangers: tuple[str, ...] = ()) -> None:
+        super().__init__(mistakes)
+        self.mistakes: tuple[Mistake, ...] = mistakes
+        self.strangers: tuple[str, ...] = strangers
+
+    def __str__(self) -> str:
+        count = "1 setting is" if len(self.mistakes) == 1 else f"{len(self.mistakes)} settings are"
+        return "\n  ".join([f"{count} wrong:", *map(str, self.mistakes), *self.strangers])
+
+
+def default_upstream(settings: Settings, demo: bool) -> str:
+    """Who answers when nobody was chosen. Where no call is signed a key alone is not enough to be billed."""
+    return "embedded" if demo or settings.insecure else "openai"
+
+
+def between(settings: Settings, demo: bool) -> list[Mistake]:
+    """What only shows when settings are seen together."""
+    return [*_at_the_gates(settings), *_upstream(settings, demo), *_on_the_way_out(settings)]
+
+
+def _at_the_gates(settings: Settings) -> list[Mistake]:
+    found: list[Mistake] = []
+    if settings.insecure:
+        return found
+    if not settings.twilio_auth_token:
+        cure = "set the account's auth token; to try things out on this machine only, BRIDGE_INSECURE=1"
+        found.append(Mistake("TWILIO_AUTH_TOKEN", "is not set, so anybody could call", cure))
+    if settings.public_url is None:
+        cure = "set the address that Twilio calls, like https://voice.example.com"
+        found.append(Mistake("PUBLIC_URL", "is not set, and signatures are made over it", cure))
+    return found
+
+
+def _upstream(settings: Settings, demo: bool) -> list[Mistake]:
+    chosen = settings.upstream
+    usable = ", ".join(sorted(UPSTREAMS))
+    if chosen in PLANNED_UPSTREAMS and chosen not in UPSTREAMS:
+        return [Mistake("BRIDGE_UPSTREAM", f"is {chosen}, which is not built yet", f"take one of {usable}")]
+    if chosen and chosen not in UPSTREAMS:
+        return [Mistake("BRIDGE_UPSTREAM", "is none that we know", f"take one of {usable}")]
+    name = chosen or default_upstream(settings, demo)
+    ours = settings.upstream_url is not None and is_loopback(urlsplit(settings.upstream_url).hostname)
+    if name != "embedded" and settings.openai_api_key is None and not (chosen and ours):
+        cure = "set it; or BRIDGE_UPSTREAM=embedded, if callers are to hear the parrot"
+        return [Mistake("OPENAI_API_KEY", "is not set, so nobody could answer", cure)]
+    if name == "embedded" and settings.upstream_url is None:
+        return []  # it is started with us, and then has one
+    try:
+        UPSTREAMS[name](1, settings.upstream_url).dial(settings.session_config())
+    except ConfigError as error:
+        return [Mistake("BRIDGE_UPSTREAM_URL", f"does not suit {name}", str(error))]
+    return []
+
+
+def _on_the_way_out(settings: Settings) -> list[Mistake]:
+    found = []
+    if settings.fallback is not None and settings.fallback not in settings.transfers:
+        cure = f"name one of: {', '.join(settings.transfers) or 'none is configured'}"
+        found.append(Mistake("BRIDGE_FALLBACK", "names no target of BRIDGE_TRANSFERS", cure))
+    if settings.record_audio and settings.recordings is None:
+        found.append(Mistake("BRIDGE_RECORD_AUDIO", "is on without BRIDGE_RECORDINGS", "name a folder there"))
+    if settings.spoken_first() == "consent" and not _has_phrase(settings, "consent"):
+        cure = "add it to BRIDGE_PHRASES (who speaks, and that the call is recorded); or say `handled`"
+        found.append(Mistake("BRIDGE_CONSENT", "is announce, and there is no phrase `consent`", cure))
+    if settings.record_audio and settings.consent is None:
+        cure = "say `announce`, and callers are told; or `handled`, if you tell them by other means"
+        found.append(Mistake("BRIDGE_CONSENT", "is not set, and sound is recorded", cure))
+    if settings.prices is not None:
+        try:
+            Prices.load(settings.prices)
+        except ConfigError as error:
+            found.append(Mistake("BRIDGE_PRICES", "cannot be read", str(error)))
+    if settings.phrases is not None:
+        try:
+            values.phrase_words(settings.phrases)
+        except Wrong as wrong:
+            found.append(Mistake("BRIDGE_PHRASES", wrong.what, wrong.cure))
+    return found
+
+
+def _has_phrase(settings: Settings, name: str) -> bool:
+    try:
+        return name in sounds.phrase_names() or name in values.phrase_words(settings.phrases or Path())
+    except Wrong:
+        return False

@@ -1,0 +1,326 @@
+"""What an operator can set: the environment and a file `.env`, read once at start.
+
+The names are the platforms' and vendors' own where they exist, and begin with `BRIDGE_` otherwise. Whatever
+is wrong is listed at once, each with what to do about it; `remarks` are what is allowed and still worth a
+line.
+"""
+
+import difflib
+import hmac
+import os
+import secrets
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from bridge import sounds
+from bridge.core.messages import CallConfig, Limits, SessionConfig, Sound
+from bridge.settings import values
+from bridge.settings.rules import LEANS_ON, Mistake, WrongSettings, between, default_upstream
+from bridge.settings.values import SharedKey, Wrong
+from bridge.sockets.peers import is_loopback
+
+DEFAULT_INSTRUCTIONS: Final = (
+    "You are a friendly assistant on a phone call. Speak plainly and keep each answer to a sentence or two."
+)
+TWILIO_API: Final = "https://api.twilio.com"
+BACKLOG: Final = 256
+"""Behind so many a connection waits for a fraction of a second, also while others are made at full speed."""
+DEFAULT_GREETING: Final = "Hello, how can I help you?"
+
+
+def _read(reader: Callable[[str], object], unset: object = None) -> BeforeValidator:
+    """Text goes through the reader; what a program has passed as a value already is left alone."""
+
+    def read(given: object) -> object:
+        if given is None:
+            return unset
+        return reader(given) if isinstance(given, str) else given
+
+    return BeforeValidator(read)
+
+
+Positive = Annotated[int, Field(gt=0)]
+Word = Annotated[str, Field(min_length=1)]
+Money = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Settings(BaseSettings):
+    """Every setting, checked. Raises ConfigError with all mistakes; keyword arguments go before the
+    environment, by the names here or there.
+
+    `demo` allows the embedded upstream without being asked for it. It is an argument and no setting, so that
+    nothing in the environment can make real callers talk to a parrot.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        populate_by_name=True,
+        validate_default=False,
+        hide_input_in_errors=True,
+        str_strip_whitespace=True,
+    )
+
+    # -- where we are
+    port: Annotated[int, Field(ge=0, le=65_535)] = Field(5050, validation_alias="PORT")
+    host: str = Field("0.0.0.0", validation_alias="HOST")
+    public_url: Annotated[str | None, _read(values.public_url)] = Field(None, validation_alias="PUBLIC_URL")
+    backlog: Positive = Field(BACKLOG, validation_alias="BRIDGE_BACKLOG")
+
+    # -- the carrier
+    twilio_account_sid: Annotated[str | None, _read(values.account_sid)] = Field(
+        None, validation_alias="TWILIO_ACCOUNT_SID"
+    )
+    twilio_auth_token: Annotated[tuple[SecretStr, ...], NoDecode, _read(values.auth_tokens, ())] = Field(
+        (), validation_alias="TWILIO_AUTH_TOKEN"
+    )
+    shared_keys: Annotated[dict[str, SharedKey], NoDecode, _read(values.shared_keys, {})] = Field(
+        {}, validation_alias="BRIDGE_SHARED_KEYS"
+    )
+    insecure: bool = Field(False, validation_alias="BRIDGE_INSECURE")
+    twilio_api_url: Annotated[str | None, _read(values.api_url)] = Field(
+        None, validation_alias="BRIDGE_TWILIO_API_URL"
+    )
+    verify_calls: Literal["auto", "always", "off"] = Field("auto", validation_alias="BRIDGE_VERIFY_CALLS")
+    # Numbers are no secrets, but they have no business in a log either.
+    transfers: Annotated[dict[str, str], NoDecode, _read(values.transfers, {})] = Field(
+        {}, validation_alias="BRIDGE_TRANSFERS", repr=False
+    )
+    fallback: str | None = Field(None, validation_alias="BRIDGE_FALLBACK")
+    dtmf: Literal["event", "text", "interrupt"] = Field("interrupt", validation_alias="BRIDGE_DTMF")
+    journal: Annotated[Path | None, _read(values.off_or(values.expanded))] = Field(
+        None, validation_alias="BRIDGE_JOURNAL"
+    )
+
+    # -- the model
+    openai_api_key: Annotated[SecretStr | None, _read(values.secret)] = Field(
+        None, validation_alias="OPENAI_API_KEY"
+    )
+    upstream: str = Field("", validation_alias="BRIDGE_UPSTREAM")
+    upstream_url: Annotated[str | None, _read(values.websocket_url)] = Field(
+        None, validation_alias="BRIDGE_UPSTREAM_URL"
+    )
+    model: Word = Field("gpt-realtime-2.1", validation_alias="BRIDGE_MODEL")
+    voice: Word = Field("marin", validation_alias="BRIDGE_VOICE")
+    instructions: str = Field(DEFAULT_INSTRUCTIONS, validation_alias="BRIDGE_INSTRUCTIONS")
+    greeting: Annotated[str | None, _read(values.off_or(str))] = Field(
+        DEFAULT_GREETING, validation_alias="BRIDGE_GREETING"
+    )
+    transcribe: Annotated[str | None, _read(values.off_or(str))] = Field(
+        "gpt-transcribe", validation_alias="BRIDGE_TRANSCRIBE"
+    )
+    language: Annotated[str | None, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] = Field(
+        None, validation_alias="BRIDGE_LANGUAGE"
+    )
+    agent: Annotated[str | None, _read(values.agent)] = Field(None, validation_alias="BRIDGE_AGENT")
+
+    # -- sound
+    playout_lead_ms: Annotated[int, Field(ge=2_000, le=10_000)] = Field(
+        5_000, validation_alias="BRIDGE_PLAYOUT_LEAD_MS"
+    )
+
+    # -- limits
+    max_calls: Positive = Field(200, validation_alias="BRIDGE_MAX_CALLS")
+    max_call_seconds: Positive = Field(3600, validation_alias="BRIDGE_MAX_CALL_SECONDS")
+    max_call_cost: Money | None = Field(None, validation_alias="BRIDGE_MAX_CALL_COST")
+    max_day_cost: Money | None = Field(None, validation_alias="BRIDGE_MAX_DAY_COST")
+    prices: Annotated[Path | None, _read(values.file)] = Field(None, validation_alias="BRIDGE_PRICES")
+    drain_seconds: Annotated[int, Field(ge=0)] = Field(25, validation_alias="BRIDGE_DRAIN_SECONDS")
+
+    # -- what is kept, and what is said about it
+    recordings: Annotated[Path | None, _read(values.folder)] = Field(
+        None, validation_alias="BRIDGE_RECORDINGS"
+    )
+    record_audio: bool = Field(False, validation_alias="BRIDGE_RECORD_AUDIO")
+    record_keys: bool = Field(False, validation_alias="BRIDGE_RECORD_KEYS")
+    recording_days: Positive = Field(30, validation_alias="BRIDGE_RECORDING_DAYS")
+    phrases: Annotated[Path | None, _read(values.folder)] = Field(None, validation_alias="BRIDGE_PHRASES")
+    disclosure: bool = Field(True, validation_alias="BRIDGE_DISCLOSURE")
+    consent: Literal["announce", "handled"] | None = Field(None, validation_alias="BRIDGE_CONSENT")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", validation_alias="BRIDGE_LOG_LEVEL"
+    )
+
+    _remarks: tuple[str, ...] = PrivateAttr(())
+    _local: bool = PrivateAttr(False)
+    _made_up_secret: bytes = PrivateAttr(default_factory=lambda: secrets.token_bytes(32))
+
+    def __init__(self, *, demo: bool = False, **given: Any) -> None:
+        fields = type(self).model_fields
+        known = {name: field for field in fields for name in (field, _name_of(field))}
+        for name in given:
+            if name not in known and not name.startswith("_"):
+                raise TypeError(f"there is no setting {name!r}")
+        mistakes: list[Mistake] = []
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            mistakes = [_mistake(detail) for detail in error.errors(include_url=False, include_input=False)]
+            # Read again without them, so that what is wrong between the others is listed too.
+            broken = {known[mistake.name] for mistake in mistakes}
+            kept = {name: value for name, value in given.items() if known.get(name) not in broken}
+            super().__init__(**kept, **{field: fields[field].get_default() for field in broken})
+        already = {mistake.name for mistake in mistakes}
+        for one in between(self, demo):
+            if already.isdisjoint({one.name, *LEANS_ON.get(one.name, ())}):
+                mistakes.append(one)
+        if mistakes:
+            raise WrongSettings(tuple(mistakes), tuple(_strangers(given.get("_env_file", ".env")))) from None
+        self._remarks = tuple(_remarks(self, demo, given.get("_env_file", ".env")))
+        # Simulated calls use their ids again: what became of the last call of that id is not their business.
+        self._local = demo or self.insecure or is_loopback(urlsplit(self.public_url or "").hostname)
+        if not self._local and "journal" not in self.model_fields_set:
+            self.journal = values.default_journal()
+        if self.insecure:
+            self.public_url = None  # stream URLs are made from the bound address
+            self.host = self.host if is_loopback(self.host) else "127.0.0.1"
+        self.upstream = self.upstream or default_upstream(self, demo)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is allowed and still worth a line in the log at start."""
+        return self._remarks
+
+    @property
+    def rest_url(self) -> str | None:
+        """Base of the carrier's REST API. None where calls are simulated and no API is: the vendor's would
+        know nothing of them.
+        """
+        return self.twilio_api_url or (None if self._local else TWILIO_API)
+
+    def session_config(self) -> SessionConfig:
+        """What we ask of the model, without an agent's tools."""
+        return SessionConfig(
+            model=self.model,
+            voice=self.voice,
+            instructions=self.instructions,
+            transcription=self.transcribe,
+            language=self.language.partition("-")[0].lower() if self.language else None,
+        )
+
+    def call_config(self) -> CallConfig:
+        """How every call begins, unless its agent says otherwise. Holds no secret and no number."""
+        call_ms = self.max_call_seconds * 1000
+        cost_micro_usd = None if self.max_call_cost is None else max(1, round(self.max_call_cost * 1_000_000))
+        usual = Limits()
+        return CallConfig(
+            session=self.session_config(),
+            greeting=self.greeting,
+            phrases=self.spoken(),
+            disclosure=self.spoken_first(),
+            fallback=self.fallback or "",
+            digits=self.dtmf,
+            playout_lead_ms=self.playout_lead_ms,
+            limits=Limits(
+                call_ms=call_ms,
+                goodbye_ms=min(usual.goodbye_ms, call_ms // 2),
+                cost_micro_usd=cost_micro_usd,
+                goodbye_micro_usd=min(usual.goodbye_micro_usd, (cost_micro_usd or 0) // 2),
+            ),
+        )
+
+    def spoken_first(self) -> str:
+        """The phrase that callers hear before anything else, empty for none. Where the sound is recorded and
+        BRIDGE_CONSENT is `announce` it is `consent`, which says both.
+        """
+        if self.record_audio and self.consent == "announce":
+            return "consent"
+        return "disclosure" if self.disclosure else ""
+
+    def spoken(self) -> dict[str, Sound]:
+        """The spoken phrases by name: the bundled ones, and in their place those of BRIDGE_PHRASES."""
+        found = {name: (sounds.load(name), sounds.text(name)) for name in sounds.phrase_names()}
+        if self.phrases is not None:
+            for name, words in values.phrase_words(self.phrases).items():
+                found[name] = ((self.phrases / f"{name}.ulaw").read_bytes(), words)
+        return {name: Sound(b64encode(raw).decode(), len(raw), text) for name, (raw, text) in found.items()}
+
+    def stream_token_secret(self) -> tuple[bytes, ...]:
+        """The keys that stream tokens are signed with, the one in use last. Under BRIDGE_INSECURE, where
+        there may be no auth token, a key that dies with these settings.
+        """
+        tokens = [token.get_secret_value().encode() for token in reversed(self.twilio_auth_token)]
+        purpose = b"phonebridge stream token"
+        return tuple(hmac.digest(token, purpose, "sha256") for token in tokens) or (self._made_up_secret,)
+
+    def unspeakable(self) -> tuple[str, ...]:
+        """Every secret and every phone number in here, for whoever keeps them out of logs."""
+        hidden = [*self.twilio_auth_token, *(key.secret for key in self.shared_keys.values())]
+        if self.openai_api_key is not None:
+            hidden.append(self.openai_api_key)
+        return (*(one.get_secret_value() for one in hidden), *self.transfers.values())
+
+
+def load_settings(*, demo: bool = False, env_file: str | Path | None = ".env", **overrides: Any) -> Settings:
+    """The settings of this process: environment, then `env_file`. `overrides` go before both, by field or by
+    name (`port=0`, `PORT=0`); `demo` is for the demo.
+
+    Raises WrongSettings, a ConfigError, that lists every mistake with what to do about it.
+    """
+    return Settings(demo=demo, _env_file=env_file, **overrides)
+
+
+def _name_of(field: str) -> str:
+    return str(Settings.model_fields[field].validation_alias)
+
+
+def _mistake(detail: Mapping[str, Any]) -> Mistake:
+    """What pydantic found, in our words: its own may quote the value."""
+    field = str(detail["loc"][0])
+    name = field if field.isupper() else _name_of(field)
+    cause = detail.get("ctx", {}).get("error")
+    if isinstance(cause, Wrong):
+        return Mistake(name, cause.what, cause.cure)
+    kind, limits = str(detail["type"]), detail.get("ctx", {})
+    if kind.startswith("int_"):
+        return Mistake(name, "is not a whole number", "write digits only")
+    if kind.startswith(("float_", "finite_")):
+        return Mistake(name, "is not a number", "write it like 12.50")
+    if kind.startswith("bool_"):
+        return Mistake(name, "is neither on nor off", "write 1 or 0")
+    if kind == "literal_error":
+        return Mistake(name, "is not one of the words it can be", f"write {limits['expected']}")
+    for bound, words in (("gt", "above"), ("ge", "from"), ("le", "up to")):
+        if bound in limits:
+            return Mistake(name, "is out of range", f"write a number {words} {limits[bound]}")
+    if kind == "string_pattern_mismatch":
+        return Mistake(name, "is no language tag", "write it like en or en-GB")
+    return Mistake(name, "is empty or of another kind", "see the settings table in the README")
+
+
+def _remarks(settings: Settings, demo: bool, env_file: object) -> list[str]:
+    found = []
+    if settings.insecure:
+        found.append("BRIDGE_INSECURE is on: no call has to prove itself, and we listen on this machine only")
+        if settings.public_url is not None:
+            found.append("BRIDGE_INSECURE is on: PUBLIC_URL is not used")
+        if settings.openai_api_key is not None and not settings.upstream:
+            words = (
+                "the embedded model answers, though there is a key; BRIDGE_UPSTREAM=openai is what uses it"
+            )
+            found.append(f"BRIDGE_INSECURE is on: {words}")
+    elif settings.upstream == "embedded" and not demo:
+        found.append("BRIDGE_UPSTREAM is embedded: real callers get the parrot")
+    return [*found, *_strangers(env_file)]
+
+
+def _strangers(env_file: object) -> list[str]:
+    """What looks like a setting of ours and is none: often the reason why another is not set."""
+    found = []
+    names = [_name_of(field) for field in Settings.model_fields]
+    written = set(os.environ)
+    if isinstance(env_file, str | Path):
+        written |= set(dotenv_values(env_file))
+    for stranger in sorted(name for name in written if name.startswith("BRIDGE_") and name not in names):
+        close = difflib.get_close_matches(stranger, names, 1, 0.8)
+        found.append(f"{stranger} is no setting of ours" + (f"; is it {close[0]}?" if close else ""))
+    return found

@@ -1,0 +1,311 @@
+"""One call in virtual time, told step by step: what caller and model do, and when.
+
+Nothing happens but what the script says and what follows from it. The caller is silent; the model answers
+with what was planned for it, says what it is asked to say, and else has nothing to say.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from base64 import b64decode
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from bridge.agents.clips import sound_of
+from bridge.testing.virtual_call import Rehearsal
+
+from ..core import messages as m
+from ..doubles.agents import Asked, Failure, Output, Speech, ToolCall
+from ..doubles.items import Item
+from ..doubles.options import ServerOptions
+from ..doubles.phone import Phone
+from ..doubles.realtime import RealtimeServer
+from ..doubles.tones import LETTER_MS, marked, tone
+from ..recording import Header, Recorder
+from .expectations import Expect
+
+UPSTREAM: Final = "openai"
+_FRAME_MS: Final = 20
+_NOTICED_FRAMES: Final = 2
+"""Of speech, until the model's server takes it for speech (`ServerOptions.min_speech_ms`)."""
+_WISH: Final = re.compile(r'\b[Ss]ay(?: exactly this and nothing else)?: "(.*)"\s*\Z', re.DOTALL)
+_GOODBYE: Final = "Say goodbye"
+
+
+class Mind:
+    """What the model says: what is put into its mouth now, what it is asked to say, what was planned."""
+
+    def __init__(self) -> None:
+        self.now: list[Output] | None = None
+        self.planned: deque[list[Output]] = deque()
+        self._speeches = 0
+
+    def answer(self, asked: Asked) -> list[Output]:
+        said, self.now = self.now, None
+        if said is not None:
+            return said
+        instructions = str(asked.request.get("instructions") or "")
+        wish = _WISH.search(instructions)
+        if wish is not None:
+            return [self.speech(wish[1])]
+        if self.planned:
+            return self.planned.popleft()
+        return [self.speech("Goodbye.")] if _GOODBYE in instructions else []
+
+    def speech(self, words: str, ms: int | None = None) -> Speech:
+        """Sound of one byte that no other speech of this call has: so what was heard of it can be counted."""
+        self._speeches += 1
+        return Speech(marked(self._speeches, len(words) * LETTER_MS if ms is None else ms), words)
+
+
+class Caller:
+    """The one on the phone."""
+
+    def __init__(self, call: ScriptedCall) -> None:
+        self._call = call
+
+    def says(self, what: str | Path | bytes = "", ms: int | None = None, *, words: str | None = None) -> None:
+        """Speaks from the next frame on. `what` is a sound (a `.wav` or `.ulaw` file, or bytes of one), or
+        words: then a tone stands for them, 60 ms a letter or `ms` long. `words` is what a transcription
+        finds.
+        """
+        sound, heard = self._call.sound(what, ms)
+        self._call.words.append(heard if words is None else words)
+        call = self._call
+        call.rehearsal.from_phone(call.phone.say(sound, call.now_ms))
+
+    def interrupts(self, what: str | Path | bytes = "", ms: int = 400, *, words: str | None = None) -> None:
+        """Speaks over the model, who notices it at this very moment: the frames that prove it come now."""
+        call = self._call
+        stamp_ms = call.now_ms - (call.phone.started_ms or 0)
+        frame = tone(_FRAME_MS * 3)[_FRAME_MS * 8 : _FRAME_MS * 16]
+        frames = [call.phone.frames.media(frame, stamp_ms) for _ in range(_NOTICED_FRAMES)]
+        self.says(what, ms, words=words)
+        call.rehearsal.from_phone(frames)
+
+    def presses(self, digits: str) -> None:
+        """Keys, all at once."""
+        for digit in digits:
+            self._call.rehearsal.from_phone(self._call.phone.press(digit, self._call.now_ms))
+
+    def hangs_up(self) -> None:
+        self._call.rehearsal.from_phone(self._call.phone.hang_up(self._call.now_ms))
+
+    def is_lost(self, code: int = 1006) -> None:
+        """The carrier's socket is gone without a word."""
+        self._call.rehearsal.from_phone(self._call.phone.drop(self._call.now_ms, code=code))
+
+    @property
+    def heard_ms(self) -> int:
+        """How much of ours the caller has heard, all together."""
+        self._call.settle()
+        return self._call.phone.played_bytes // 8
+
+
+class Model:
+    """The one behind the websocket."""
+
+    def __init__(self, call: ScriptedCall, mind: Mind, options: ServerOptions) -> None:
+        self._call = call
+        self._mind = mind
+        self.options = options
+        self.reachable = True
+        """Set it to False, and sessions can't be had."""
+
+    def speaks(self, words: str = "", ms: int | None = None, *, speed: float = math.inf) -> None:
+        """Begins a response here and now, as after a turn. Its sound comes at once, or `speed` times faster
+        than it sounds. `ms` is its length, 60 ms a letter if it is not given.
+        """
+        self._says_now([self._mind.speech(words, ms)], speed)
+
+    def calls(self, tool: str, /, **arguments: Any) -> None:
+        """Calls a tool, here and now."""
+        self._says_now([ToolCall(tool, arguments)])
+
+    def fails(self, code: str | None = "server_error") -> None:
+        """A response that fails, here and now."""
+        self._says_now([Failure(code)])
+
+    def answers(self, *outputs: str | Output) -> None:
+        """Plans one answer: the next response that nobody put words into will be this. Outputs are words,
+        `tool_call(…)`, or any of `bridge.doubles.agents`.
+        """
+        self._mind.planned.append(
+            [self._mind.speech(output) if isinstance(output, str) else output for output in outputs]
+        )
+
+    def behaves(self, **options: Any) -> None:
+        """From now on the server is like this: fields of `bridge.doubles.options.ServerOptions`."""
+        self.options = dataclasses.replace(self.options, **options)
+        for server in self._call.rehearsal.servers[-1:]:
+            server.options = self.options
+
+    def sends(self, kind: str, /, **fields: Any) -> None:
+        """Any server event, as the vendor spells it."""
+        frame = json.dumps({"type": kind, "event_id": f"event_sent_{self._call.now_ms}", **fields})
+        self._call.rehearsal.from_server([frame])
+
+    def is_lost(self, code: int = 1006) -> None:
+        """The socket of its session is gone."""
+        self._call.rehearsal.lose_model(code)
+
+    @property
+    def items(self) -> Mapping[str, Item]:
+        """What stands in its conversation, by item id."""
+        return self.server.items
+
+    @property
+    def server(self) -> RealtimeServer:
+        """The server double of the newest session. Raises LookupError before there is one."""
+        if not self._call.rehearsal.servers:
+            raise LookupError("the model has not been dialled yet")
+        return self._call.rehearsal.server
+
+    def _says_now(self, outputs: list[Output], speed: float = math.inf) -> None:
+        server = self.server
+        if server.active is not None:
+            raise ValueError("the model is speaking already; let time pass until its response is done")
+        self._mind.now = outputs
+        server.options = dataclasses.replace(self.options, latency_ms=0, speed=speed)
+        frames = server.receive('{"type":"response.create"}', self._call.now_ms)
+        server.options = self.options
+        self._call.rehearsal.from_server(frames)
+
+
+class ScriptedCall:
+    """A call and both its ends. Unpacks into `caller, model, at, expect`."""
+
+    def __init__(
+        self,
+        config: m.CallConfig,
+        phone: Phone,
+        options: ServerOptions,
+        *,
+        folders: Sequence[Path] = (),
+        dial_ms: int = 0,
+    ) -> None:
+        mind = Mind()
+        self.words: list[str] = []
+        """What the caller's next turns will be transcribed as."""
+        options = dataclasses.replace(options, transcribe=self._transcript)
+        self.config = config
+        self.phone = phone
+        self.caller = Caller(self)
+        self.model = Model(self, mind, options)
+        self.expect = Expect(lambda: self.rehearsal.said, self.truth)
+        self.lines: list[str] = []
+        """The recording of this call."""
+        self._folders = folders
+        self._mind = mind
+        self.rehearsal = Rehearsal(
+            config,
+            phone,
+            lambda: RealtimeServer(mind, self.model.options) if self.model.reachable else None,
+            dial_ms=dial_ms,
+            recorder=Recorder(self.lines.append, Header(carrier="twilio", upstream=UPSTREAM, config=config)),
+            observe=self._observe,
+        )
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.caller, self.model, self.at, self.expect))
+
+    # --- time --------------------------------------------------------------------------------------------
+
+    @property
+    def now_ms(self) -> int:
+        return self.rehearsal.now_ms
+
+    def at(self, now_ms: int) -> ScriptedCall:
+        """Let time pass up to that moment of the call, with all that is due in it. Raises ValueError for a
+        moment that is over.
+        """
+        if now_ms < self.now_ms:
+            raise ValueError(f"it is {self.now_ms} ms already, and a call never runs backwards")
+        self.rehearsal.until(now_ms)
+        return self
+
+    def wait(self, ms: int) -> ScriptedCall:
+        """Let so much time pass."""
+        return self.at(self.now_ms + ms)
+
+    # --- doing -------------------------------------------------------------------------------------------
+
+    def wish(self, command: m.SessionCommand) -> None:
+        """What a handler wants, in the core's own words: `Say`, `Play`, `HangUp`, `Transfer` and so on."""
+        self.rehearsal.feed(command)
+
+    def save(self, file: str | Path) -> Path:
+        """Write what has happened so far as a recording, which replays exactly."""
+        path = Path(file)
+        path.write_text("\n".join(self.lines) + "\n", encoding="utf-8")
+        return path
+
+    def close(self) -> None:
+        """The test is over: so is the call."""
+        if self.rehearsal.ended is None:
+            self.caller.hangs_up()
+
+    # --- what came of it ---------------------------------------------------------------------------------
+
+    def truth(self) -> dict[str, tuple[int, int]]:
+        """Of each item of the newest session that `Model.speaks` or `answers` made: what the model believes
+        the caller heard, and what they did.
+        """
+        self.settle()
+        server, heard_bytes = self.model.server, self._heard_bytes()
+        return {
+            item.id: (_believed_ms(server, item), heard_bytes[item.sound[0]] // 8)
+            for item in server.conversation.ever.values()
+            if item.role == "assistant" and len(set(item.sound)) == 1
+        }
+
+    @staticmethod
+    def made_of(action: m.PlayAudio) -> int | None:
+        """The byte that this sound is made of; None where it is of several, as a phrase is."""
+        found = set(b64decode(action.audio))
+        return found.pop() if len(found) == 1 else None
+
+    def _heard_bytes(self) -> Counter[int | None]:
+        """How much the caller heard of each speech, by the byte that it is made of."""
+        heard_bytes: Counter[int | None] = Counter()
+        start = 0
+        for _, action in self.rehearsal.said:
+            if isinstance(action, m.PlayAudio):
+                end = start + action.size_bytes
+                heard_bytes[self.made_of(action)] += self.phone.heard_bytes_of(start, end)
+                start = end
+        return heard_bytes
+
+    # --- inside ------------------------------------------------------------------------------------------
+
+    def sound(self, what: str | Path | bytes, ms: int | None) -> tuple[bytes, str]:
+        """What somebody says: its sound, and its words as far as they are known."""
+        if isinstance(what, str) and not what.lower().endswith((".wav", ".ulaw")):
+            return tone(len(what) * LETTER_MS if ms is None else ms, 300), what
+        given = what if isinstance(what, bytes) else self._file(Path(what))
+        return b64decode(sound_of(given).audio), ""
+
+    def settle(self) -> None:
+        """The phone's own clock catches up."""
+        self.rehearsal.from_phone(self.phone.wake(self.now_ms))
+
+    def _file(self, path: Path) -> Path:
+        """The file in the first of the folders that has it."""
+        return next((found for folder in self._folders if (found := folder / path).is_file()), path)
+
+    def _transcript(self, _item: Item) -> str:
+        return self.words.pop(0) if self.words else ""
+
+    def _observe(self, action: m.Action, now_ms: int) -> None:
+        """Somebody beside the call may want to know (an agent)."""
+
+
+def _believed_ms(server: RealtimeServer, item: Item) -> int:
+    if item.id in server.deleted:
+        return 0
+    return item.sent_bytes // item.bytes_per_ms if item.truncated_ms is None else item.truncated_ms

@@ -1,0 +1,281 @@
+"""A whole call in virtual time: the real core and adapters between a phone double and Realtime server
+doubles.
+
+No socket, no loop, no sleep: time jumps from one thing that is due to the next, so an hour of call takes a
+second and every run is the same. Tests, the pytest plugin and the ledger's simulation stand on this; the
+runner does the same with real sockets.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from bridge.carriers import Carrier
+from bridge.carriers.twilio import Twilio
+from bridge.codecs.voice import is_loud
+from bridge.core import messages as m
+from bridge.core.call import Call
+from bridge.doubles.phone import Phone
+from bridge.doubles.realtime import RealtimeServer
+from bridge.errors import CarrierError, UpstreamError
+from bridge.runner import Recorder
+from bridge.upstreams import Upstream
+from bridge.upstreams.openai import OpenAI
+
+
+class Beside(Protocol):
+    """Somebody who lives by the clock of the call: the programmer's side. `heard` is told each frame of the
+    caller's.
+    """
+
+    @property
+    def deadline_ms(self) -> int | None: ...
+    def wake(self, now_ms: int) -> None: ...
+    def heard(self, event: m.CallerAudio) -> None: ...
+
+
+@dataclass(slots=True)
+class _Session:
+    """One upstream session: our adapter, and the server it speaks to."""
+
+    adapter: Upstream
+    server: RealtimeServer
+    born_ms: int
+
+
+_Parse = Callable[[str | bytes], m.Event | None]
+_Fed = tuple[m.Event | None, _Parse | None, str, str, int]
+"""An event; or a frame, with who reads it, its door and its epoch."""
+
+
+class Rehearsal:
+    """One call. `server()` makes the Realtime server of each session, or None where it can't be reached (then
+    the dial fails).
+
+    `said` holds everything the core decided, with its time; `log(kind)` picks from it. What the caller heard
+    is in `phone`, what the model was told in `servers[-1]`.
+    """
+
+    def __init__(
+        self,
+        config: m.CallConfig,
+        phone: Phone,
+        server: Callable[[], RealtimeServer | None],
+        *,
+        dial_ms: int = 30,
+        recorder: Recorder | None = None,
+        observe: Callable[[m.Action, int], None] | None = None,
+        carrier: Callable[[], Carrier] = Twilio,
+        upstream: Callable[[int], Upstream] = OpenAI,
+    ) -> None:
+        self.call = Call(config)
+        self.phone = phone
+        self.servers: list[RealtimeServer] = []
+        self.said: list[tuple[int, m.Action]] = []
+        self.now_ms = 0
+        self.ended: m.Ended | None = None
+        self.beside: Beside | None = None
+        self._carrier = carrier()
+        self._new_upstream = upstream
+        self._new_server = server
+        self._dial_ms = dial_ms
+        self._recorder = recorder
+        self._observe = observe
+        self._sessions: dict[int, _Session] = {}
+        self._dials: list[tuple[int, int]] = []
+        self._pending: deque[_Fed] = deque()
+        self._feeding = False
+        self._loud = False
+        self._planned: list[tuple[int, Callable[[], None]]] = []
+
+    # --- playing it
+    # ----------------------------------------------------------------------------------------------------
+
+    def start(self, *, ring: bool = False, admitted: bool = True) -> None:
+        """The phone connects now; `ring` lets the webhook come first."""
+        if ring:
+            self.feed(m.Ringing())
+        self.from_phone([self._carrier.redact(frame) for frame in self.phone.start(self.now_ms)])
+        if admitted:
+            self.feed(m.Admitted())
+
+    def at(self, now_ms: int, do: Callable[[], None]) -> None:
+        """Plan something for later: a key pressed, a model lost, a wish of the handler's."""
+        self._planned.append((now_ms, do))
+        self._planned.sort(key=lambda planned: planned[0])
+
+    def until(self, now_ms: int) -> None:
+        """Let time pass up to and including `now_ms`, or to the end of the call."""
+        while (due_ms := self._next_ms()) is not None and due_ms <= now_ms:
+            self.now_ms = max(self.now_ms, due_ms)
+            self._step()
+        self.now_ms = max(self.now_ms, now_ms)
+
+    def run(self, limit_ms: int = 600_000) -> m.Ended | None:
+        """Until the call has ended; None if it has not by `limit_ms`."""
+        while self.ended is None and (due_ms := self._next_ms()) is not None and due_ms <= limit_ms:
+            self.now_ms = max(self.now_ms, due_ms)
+            self._step()
+        return self.ended
+
+    def feed(self, event: m.Event) -> None:
+        """Something happened that is no frame."""
+        self._take([(event, None, "", "", 0)])
+
+    def from_phone(self, frames: list[str]) -> None:
+        """Frames that the phone made outside of its own turn: a key pressed, a hang-up."""
+        self._take([(None, self._carrier.parse, "carrier", frame, 0) for frame in frames])
+        if self.phone.close is not None and self.ended is None:
+            self.feed(m.CarrierClosed(*self.phone.close))
+
+    def from_server(self, frames: list[str], epoch: int | None = None) -> None:
+        """Frames that a Realtime server made outside of its own turn; that of the newest session by
+        default.
+        """
+        epoch = max(self._sessions, default=0) if epoch is None else epoch
+        session = self._sessions.get(epoch)
+        if session is None:
+            return
+        self._take([(None, session.adapter.parse, "upstream", frame, epoch) for frame in frames])
+        if session.server.close is not None and self._sessions.pop(epoch, None) is not None:
+            self.feed(m.UpstreamClosed(*session.server.close, epoch))
+
+    # --- looking at it
+    # -------------------------------------------------------------------------------------------------
+
+    def log(self, *kinds: type[m.Action]) -> list[m.Action]:
+        """Everything of these kinds that the core decided, in order."""
+        return [action for _, action in self.said if isinstance(action, kinds)]
+
+    @property
+    def server(self) -> RealtimeServer:
+        """The Realtime server of the newest session."""
+        return self.servers[-1]
+
+    def lose_model(self, code: int = 1006) -> None:
+        """The socket of the newest session is gone, here and now."""
+        epoch = max(self._sessions)
+        self._sessions.pop(epoch).server.gone(self.now_ms)
+        self.feed(m.UpstreamClosed(code, "", epoch))
+
+    # --- inside
+    # --------------------------------------------------------------------------------------------------------
+
+    def _take(self, fed: list[_Fed]) -> None:
+        """What the runner's gate does, with this clock. Frames sent together arrive together: what is
+        answered to the first of them comes behind the last.
+        """
+        self._pending += fed
+        if self._feeding:
+            return
+        self._feeding = True
+        while self._pending and self.ended is None:
+            event, parse, door, frame, epoch = self._pending.popleft()
+            if parse is not None:
+                event = self._read(parse, door, frame, epoch)
+            elif event is not None:
+                self._told(event)
+            if self.beside is not None and isinstance(event, m.CallerAudio):
+                self.beside.heard(event)
+            for action in [] if event is None else self.call.receive(event, self.now_ms):
+                self._perform(action)
+        self._feeding = False
+
+    def _read(self, parse: _Parse, door: str, frame: str, epoch: int) -> m.Event | None:
+        """Read only now: adapters remember what they have read, and a replay reads in the recorded order."""
+        try:
+            event = parse(frame)
+        except (CarrierError, UpstreamError) as error:
+            event = m.FrameRefused(door, str(error))
+        if isinstance(event, m.CallerAudio) and is_loud(event.audio) is not self._loud:
+            self._loud = not self._loud
+            for action in self.call.receive(self._told(m.CallerVoice(self._loud)), self.now_ms):
+                self._perform(action)
+        if self._recorder is not None:
+            self._recorder.came(self.now_ms, door, frame, epoch)
+        return event
+
+    def _told(self, event: m.Event) -> m.Event:
+        if self._recorder is not None:
+            self._recorder.happened(self.now_ms, event)
+        return event
+
+    def _next_ms(self) -> int | None:
+        due = [
+            self.call.deadline_ms,
+            self.phone.deadline_ms,
+            *(s.server.deadline_ms for s in self._sessions.values()),
+        ]
+        due += [at_ms for at_ms, _ in self._dials[:1]] + [at_ms for at_ms, _ in self._planned[:1]]
+        if self.beside is not None:
+            due.append(self.beside.deadline_ms)
+        return min((at_ms for at_ms in due if at_ms is not None), default=None)
+
+    def _step(self) -> None:
+        now_ms = self.now_ms
+        while self._planned and self._planned[0][0] <= now_ms:
+            self._planned.pop(0)[1]()
+        while self._dials and self._dials[0][0] <= now_ms:
+            self._dialled(self._dials.pop(0)[1])
+        if self.ended is None and self.call.deadline_ms is not None and self.call.deadline_ms <= now_ms:
+            self.feed(m.WakeUp())
+        self.from_phone(self.phone.wake(now_ms))
+        for epoch, session in list(self._sessions.items()):
+            self.from_server(session.server.wake(now_ms), epoch)
+        if self.beside is not None:
+            self.beside.wake(now_ms)
+
+    def _perform(self, action: m.Action) -> None:
+        self.said.append((self.now_ms, action))
+        recorder = self._recorder
+        if isinstance(action, m.CarrierCommand):
+            frame = self._carrier.write(action)
+            if recorder is not None:
+                recorder.went(self.now_ms, "carrier", frame)
+            self.from_phone(self.phone.receive(frame, self.now_ms))
+        elif isinstance(action, m.UpstreamCommand):
+            self._to_server(action)
+        else:
+            if recorder is not None:
+                recorder.decided(self.now_ms, action)
+            self._do(action)
+
+    def _to_server(self, action: m.UpstreamCommand) -> None:
+        session, recorder = self._sessions.get(action.epoch), self._recorder
+        if session is None:
+            if recorder is not None:
+                recorder.decided(self.now_ms, action)
+            return
+        frame = session.adapter.write(action)
+        if recorder is not None:
+            recorder.went(self.now_ms, "upstream", frame, action.epoch)
+        self.from_server(session.server.receive(frame, self.now_ms), action.epoch)
+
+    def _do(self, action: m.Action) -> None:
+        match action:
+            case m.DialUpstream():
+                self._dials.append((self.now_ms + self._dial_ms, action.epoch))
+            case m.CloseUpstream():
+                self._dials = [dial for dial in self._dials if dial[1] != action.epoch]
+                if (session := self._sessions.pop(action.epoch, None)) is not None:
+                    session.server.gone(self.now_ms)
+            case m.CloseCarrier():
+                self.phone.gone(self.now_ms)
+            case m.Ended():
+                self.ended = action
+                if self._recorder is not None:
+                    self._recorder.close()
+        if self._observe is not None:
+            self._observe(action, self.now_ms)
+
+    def _dialled(self, epoch: int) -> None:
+        server = self._new_server()
+        if server is None:
+            self.feed(m.DialFailed(epoch, code="unreachable"))
+            return
+        self.servers.append(server)
+        self._sessions[epoch] = _Session(self._new_upstream(epoch), server, self.now_ms)
+        self.from_server(server.open(self.now_ms), epoch)
