@@ -7,11 +7,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from statistics import median
 from typing import Self
 
 import pytest
@@ -19,6 +19,7 @@ import pytest
 from bridge.sockets.stream import UPSTREAM_LIMITS, StreamSocket
 
 from . import kit
+from .test_http import lags, worst_lag_s
 
 pytestmark = pytest.mark.hostile
 
@@ -161,6 +162,7 @@ BEFORE = [
     "texts of one byte", "tiny binary frames", "close frames, then more", "sound",
 ]  # fmt: skip
 TONE_S = 0.1
+GAP_S, LAG_S = 0.4, 0.1
 
 
 class Model(kit.Model):
@@ -187,15 +189,37 @@ async def _tone(session: kit.Session, metadata: object = None) -> None:
 
 
 @dataclass
+class Attack:
+    """What an attacker sent in bytes, with which code it was closed (0: none came), how long it went on; and
+    what was seen of it: the longest silence in the other call, the bridge's own word of its loop's lag.
+    """
+
+    sent: int
+    code: int
+    lasted_s: float
+    silent_s: float
+    lag_s: float
+
+
+@dataclass
 class Scene:
     model: Model
     bridge: kit.Bridge
     phone: kit.Phone
 
-    async def attacked(self, kind: str, first: str = "", seconds: float = 2.0) -> tuple[int, int, float]:
-        """What the attacker sent in bytes, with which code it was closed, and how long it went on; the other
-        call, and `/healthz`, must not have noticed.
-        """
+    async def attacked(self, kind: str, *, let_in: bool = False, seconds: float = 2.0) -> Attack:
+        """One attack; the median of three where the first was noticed, since others use this machine too."""
+        seen = [await self._attacked(kind, let_in, seconds)]
+        while len(seen) < 3 and not (seen[0].silent_s < GAP_S and seen[0].lag_s <= LAG_S):
+            seen.append(await self._attacked(kind, let_in, seconds))
+        assert median(one.silent_s for one in seen) < GAP_S, (kind, seen)
+        assert median(one.lag_s for one in seen) <= LAG_S, (kind, seen, self.bridge.events("blocked"))
+        assert self.phone.closed_s is None, kind
+        print(f"{kind}, {let_in=}: {seen}")  # noqa: T201  for who asks with -s
+        return seen[-1]
+
+    async def _attacked(self, kind: str, let_in: bool, seconds: float) -> Attack:
+        before, first = await lags(self.bridge), await self.start() if let_in else ""
         since_s = time.monotonic()
         signature = kit.upgrade_headers()["X-Twilio-Signature"]
         async with kit.attack(self.bridge.port, ATTACK, kind, signature, first, str(seconds)) as attacker:
@@ -204,18 +228,8 @@ class Scene:
             async with asyncio.timeout(30):
                 assert attacker.stdout is not None
                 sent, code, lasted_s = (await attacker.stdout.read()).split()
-        assert self.phone.longest_silence_s(since_s) < 0.4, kind
-        assert self.phone.closed_s is None, kind
-        return int(sent), int(code), float(lasted_s)
-
-    async def lag(self) -> tuple[float, float]:
-        """Beats of the bridge's loop, and those of them that were at most 100 ms late."""
-        text = (await self.bridge.get("/metrics"))[1]
-        within = re.search(r'phonebridge_loop_lag_seconds_bucket\{le="0\.1"\} (\S+)', text)
-        every = re.search(r"phonebridge_loop_lag_seconds_count (\S+)", text)
-        assert within is not None
-        assert every is not None
-        return float(every[1]), float(within[1])
+        silent_s, lag_s = self.phone.longest_silence_s(since_s), await worst_lag_s(self.bridge, before)
+        return Attack(int(sent), int(code), float(lasted_s), silent_s, lag_s)
 
     async def start(self) -> str:
         """A `start` that will be let in."""
@@ -239,10 +253,7 @@ async def scene(model: Model, url: str = "") -> AsyncIterator[Scene]:
         since_s = time.monotonic()
         await asyncio.sleep(1)
         assert phone.longest_silence_s(since_s) < 0.2, "the tone itself"
-        before = await it.lag()
         yield it
-        every, within = (now - then for now, then in zip(await it.lag(), before, strict=True))
-        assert within == every, f"{every - within} of {every} beats were over 100 ms late"
         await phone.hang_up()
 
 
@@ -252,9 +263,10 @@ async def _a_stranger_floods() -> None:
         await asyncio.sleep(1.5)
         rss_mb, descriptors = it.bridge.rss_mb, it.bridge.sockets.descriptors
         for kind in BEFORE:
-            _sent, code, lasted_s = await it.attacked(kind)
-            assert code == (1005 if "close" in kind else 1008) or (code == 0 and "close" in kind), kind
-            assert lasted_s < 2, kind
+            seen = await it.attacked(kind)
+            # RFC 6455, 5.5.1: a close frame is answered with its own code; theirs has none.
+            assert seen.code == (0 if "close" in kind else 1008), (kind, seen)
+            assert seen.lasted_s < 2, (kind, seen)
         await asyncio.sleep(1.5)
         assert it.bridge.sockets.descriptors <= descriptors
         assert it.bridge.rss_mb < rss_mb + 20
@@ -265,40 +277,41 @@ async def _a_stranger_floods() -> None:
 
 
 def test_a_stranger_floods() -> None:
-    asyncio.run(asyncio.wait_for(_a_stranger_floods(), 120))
+    asyncio.run(asyncio.wait_for(_a_stranger_floods(), 110))
 
 
 async def _a_phone_floods() -> None:
     async with Model() as model, scene(model) as it:
         for kind in ("pings", "pongs"):
-            _sent, code, lasted_s = await it.attacked(kind, await it.start(), seconds=9)
-            assert (code, 4 < lasted_s < 8) == (1008, True), (kind, lasted_s)
-        _sent, code, lasted_s = await it.attacked("pings, their pongs unread", await it.start(), seconds=9)
-        assert (code, lasted_s < 5) == (0, True), lasted_s
-        whys = ["over 200 control frames a second for 5 s"] * 2 + ["outbox full"]
-        ended = [(event["reason"], event["ended"]) for event in it.bridge.events("call.summary")]
-        assert ended == [("carrier_given_up", f"we gave the carrier's socket up ({why})") for why in whys]
+            seen = await it.attacked(kind, let_in=True, seconds=9)
+            assert (seen.code, 4 < seen.lasted_s < 8) == (1008, True), (kind, seen)
+        # Their answers fill our outbox sooner.
+        seen = await it.attacked("pings, their pongs unread", let_in=True, seconds=9)
+        assert (seen.code, seen.lasted_s < 5) == (0, True), seen
+        summaries = it.bridge.events("call.summary")
+        assert {event["reason"] for event in summaries} == {"carrier_given_up"}
+        whys = "over 200 control frames a second for 5 s", "outbox full"
+        said = {f"we gave the carrier's socket up ({why})" for why in whys}
+        assert {event["ended"] for event in summaries} == said
         assert all(f"the carrier was given up: {why}" in it.bridge.log for why in whys)
-        assert (
-            'phonebridge_calls_total{reason="carrier_given_up"} 3.0' in (await it.bridge.get("/metrics"))[1]
-        )
+        counted = f'phonebridge_calls_total{{reason="carrier_given_up"}} {len(summaries)}.0'
+        assert counted in (await it.bridge.get("/metrics"))[1]
 
 
 def test_a_phone_that_was_let_in_floods() -> None:
-    asyncio.run(asyncio.wait_for(_a_phone_floods(), 120))
+    asyncio.run(asyncio.wait_for(_a_phone_floods(), 110))
 
 
 async def _a_phone_bursts() -> None:
     async with Model() as model, scene(model) as it:
         for kind in ("empty fragments", "texts of one byte", "sound"):
-            _sent, code, _lasted_s = await it.attacked(kind, await it.start(), seconds=2)
-            assert code != 1008, kind
-        await it.bridge.until_log("call.summary")
-        assert "carrier_given_up" not in it.bridge.log
+            seen = await it.attacked(kind, let_in=True)
+            assert seen.code != 1008, (kind, seen)
+        assert "given up" not in it.bridge.log
 
 
 def test_a_phone_that_was_let_in_delivers_thousands_of_frames_at_once_and_is_not_closed() -> None:
-    asyncio.run(asyncio.wait_for(_a_phone_bursts(), 120))
+    asyncio.run(asyncio.wait_for(_a_phone_bursts(), 110))
 
 
 class Switch:
@@ -344,7 +357,7 @@ async def _a_model_floods(kind: str) -> None:
             since_s = time.monotonic()
             other = await kit.Phone(it.bridge).dial()
             _, lasted_s = (await flooding.stdout.read()).split()
-            assert it.phone.longest_silence_s(since_s) < 0.4
+            assert it.phone.longest_silence_s(since_s) < GAP_S
             assert other.closed_s is None
             if kind == "pings":
                 assert 4 < float(lasted_s) < 6.9
@@ -360,7 +373,7 @@ async def _a_model_floods(kind: str) -> None:
     "kind", ["pings", "pings at full speed", "empty texts", "empty fragments", "unknown events"]
 )
 def test_a_model_floods(kind: str) -> None:
-    asyncio.run(asyncio.wait_for(_a_model_floods(kind), 120))
+    asyncio.run(asyncio.wait_for(_a_model_floods(kind), 110))
 
 
 # --- what one frame costs, among many
