@@ -50,7 +50,8 @@ class Reports:
                 # One line says that nobody can answer, not one a call.
                 known = action.what in (REFUSED, "the model is out") and self._quiet()
                 level = logging.DEBUG if known else logging.WARNING
-                kind = (call_sid, action.what)
+                # The core notes a refused frame once a kind already, and the kinds are few.
+                kind = (call_sid, action.what, action.detail if action.what == "frame refused" else "")
                 self._seldom.log(kind, level, "%s: %s", action.what, action.detail, call_sid=call_sid)
             case m.CallBegan():
                 logger.info("= caller and model hear each other", extra=about)
