@@ -49,11 +49,13 @@ CHAPTERS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
                 "Audio", "AudioInterrupted", "MarkWanted", "Part", "Item", "ItemUpdated", "Idled",
                 "ResponseTraced",
             ),
-            "core/messages": (
+            "core/messages/upstream": (
                 "SpeechStarted", "SpeechStopped", "TurnCommitted", "ItemGone", "CallerTranscribed",
                 "ResponseStarted", "AudioDone", "TextDelta", "ToolCalled", "ResponseDone", "UpstreamFaulted",
-                "VendorNote", "Noted", "Spoken", "Cut", "Heard", "Usage", "ServerVad", "SemanticVad",
+                "VendorNote", "Usage",
             ),
+            "core/messages/session": ("Noted", "Spoken", "Cut", "Heard"),
+            "core/config": ("ServerVad", "SemanticVad"),
         },
     ),
     "Calls as tests": (

@@ -1,0 +1,190 @@
+"""How a call is configured, its limits, and the snapshot from which another process goes on."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+HIDDEN_KEY: Final = "•"
+"""What stands in a recording for a key that a handler read: one whose value is not known."""
+
+
+class Sound(msgspec.Struct, frozen=True, gc=False):
+    """Bundled speech: base64 text of carrier audio, its length, and the words it holds (for the
+    conversation's record).
+    """
+
+    audio: str
+    size_bytes: int
+    text: str = ""
+
+
+class ServerVad(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="server_vad"):
+    """Turn detection by loudness; silence of `silence_duration_ms` ends a turn. Defaults are the vendor's."""
+
+    threshold: float = 0.5
+    prefix_padding_ms: int = 300
+    silence_duration_ms: int = 500
+    create_response: bool = True
+    interrupt_response: bool = True
+    idle_timeout_ms: int | None = None
+
+
+class SemanticVad(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="semantic_vad"):
+    """Turn detection by meaning; `eagerness` low, medium, high or auto."""
+
+    eagerness: str = "auto"
+    create_response: bool = True
+    interrupt_response: bool = True
+
+
+TurnDetection: TypeAlias = ServerVad | SemanticVad
+
+
+class ToolConfig(msgspec.Struct, frozen=True, gc=False):
+    """How the core treats one tool of a session; the model does not see it. A tool without one has these
+    defaults.
+
+    `filler` names the phrase that is played when this tool's answer is owed for `filler_after_ms` (None: this
+    tool is never covered by one). `deadline_ms` is when `ToolFinished` is due at the latest, approval by a
+    human included: past it and a grace of half a second the core answers the model itself with an error
+    result, and what still comes is dropped. That only happens when user code blocks its own loop.
+    """
+
+    name: str
+    filler: str | None = "filler"
+    filler_after_ms: int = 1_500
+    deadline_ms: int = 10_000
+
+
+class SessionConfig(msgspec.Struct, frozen=True, gc=False):
+    """What we ask of a model for this call. Formats are not here: they are the bridge's, µ-law both ways."""
+
+    model: str = "gpt-realtime-2.1"
+    voice: str = "marin"
+    instructions: str = ""
+    turn_detection: TurnDetection | None = ServerVad()
+    transcription: str | None = None
+    language: str | None = None
+    noise_reduction: str | None = None
+    speed: float | None = None
+    tools: tuple[dict[str, Any], ...] = ()
+    tool_choice: str | dict[str, Any] = "auto"
+    max_output_tokens: int | str = "inf"
+    extra: dict[str, Any] = {}
+    tool_configs: tuple[ToolConfig, ...] = ()
+
+
+class CarriedItem(msgspec.Struct, frozen=True, gc=False):
+    """One thing of a conversation: words of `role` (user, assistant as far as they were heard, system), or,
+    where `arguments` are given, a tool's call with its result.
+    """
+
+    role: str = ""
+    text: str = ""
+    call_id: str = ""
+    name: str = ""
+    arguments: str | None = None
+    output: str | None = None
+
+
+class Carried(msgspec.Struct, frozen=True, gc=False):
+    """What a call takes along to the process that goes on with it: plain values, no sound, no secret.
+
+    `Call.carried(now_ms)` tells it at any moment, `HandedOver` at the last; `CallConfig.carried` takes it in.
+    `owed`: the caller waits for an answer. `disclosed`: they have heard the disclosure to its end. `session`
+    is the configuration that was in force, `lasted_ms`, `cost_micro_usd` and `tools` are what the limits have
+    counted.
+    """
+
+    items: tuple[CarriedItem, ...] = ()
+    owed: bool = False
+    disclosed: bool = False
+    session: SessionConfig | None = None
+    lasted_ms: int = 0
+    cost_micro_usd: int = 0
+    tools: int = 0
+
+
+class Limits(msgspec.Struct, frozen=True, gc=False):
+    """What one call may take: it ends politely, `goodbye_ms` (or `goodbye_micro_usd`) before the limit.
+
+    Money is in millionths of a US dollar. With `nudge_ms` a silent caller is asked `nudges` times whether
+    they are there, then the call ends; 0 never asks.
+    """
+
+    call_ms: int = 3_600_000
+    goodbye_ms: int = 15_000
+    cost_micro_usd: int | None = None
+    goodbye_micro_usd: int = 20_000
+    tools: int = 200
+    nudge_ms: int = 0
+    nudges: int = 2
+
+
+class CallConfig(msgspec.Struct, frozen=True, gc=False):
+    """Everything a call needs to know before it begins; stands in the recording's header, so it holds no
+    secret.
+    """
+
+    session: SessionConfig = SessionConfig()
+    greeting: str | None = None
+    bytes_per_ms: int = 8
+    marks: bool = True
+    auto_cancels: bool = True
+    phrases: dict[str, Sound] = {}
+    kept_audio_ms: int = 5_000
+    unclaimed_ms: int = 15_000
+    media_gap_ms: int = 5_000
+    drain_slack_ms: int = 2_000
+    playout_lead_ms: int = 5_000
+    """How far the model's sound may run ahead, at the carrier, of what has been played; the rest waits in the
+    core. 0: as far as it comes."""
+    unplayed_ms: int = 30_000
+    """Sound of ours that the carrier has not played for so long: nobody can hear us, and the call ends."""
+    handler: bool = False
+    """A handler answers the caller: the core asks for no response of its own accord, except for the results
+    of tools that were called in a response which the handler let the model give."""
+    silence_ms: int | None = None
+    """After so much silence of both sides there is a `CallerSilent`; None: never."""
+    backchannel_ms: int = 0
+    """0: whatever the caller says interrupts, as the vendor hears it. Else caller speech of which we are told
+    within so many ms that it ended ("mm-hm", while we speak) neither interrupts nor is answered; the session
+    then has `interrupt_response` and `create_response` off, and the core interrupts and asks for responses.
+    The vendor tells an end `silence_duration_ms` late, so this is more than that."""
+    running_words: bool = False
+    """Tell the session door each piece of the model's text as it comes (`Saying`)."""
+    disclosure: str = ""
+    """The phrase that is played first and cannot be cut; caller audio goes upstream only after it."""
+    fallback: str = ""
+    """Transfer target for the day nothing works, by name."""
+    digits: str = "event"
+    """Keys go to the handler as `DigitHeard`. With `text` or `interrupt` they also go to the model as text,
+    unless a handler answers the caller or `ReadKeys` is on; with `interrupt` the first key cuts what is being
+    said."""
+    digits_gap_ms: int = 1_500
+    limits: Limits = Limits()
+    prices: dict[str, float] = {}
+    """USD per million tokens by the names of `Usage`'s fields, and `transcription_minute`."""
+    jitter_seed: int = 0
+    carried: Carried | None = None
+    """The call was begun elsewhere: it goes on with this conversation, without greeting; the disclosure is
+    played only if it was not heard."""
+    resumed: bool = False
+    """The caller heard that the call broke off: they are told so (phrase `restored`), and not greeted.
+    Without `carried` nothing is known of what was said."""
+    dial_attempts: int = 3
+    dial_total_ms: int = 6_000
+    session_ms: int = 3_000
+    """From dialling to a configured session; then the attempt counts as failed."""
+    filler_dial_ms: int = 700
+    filler_ms: int = 1_500
+    stalled_ms: int = 8_000
+    """An answer owed for so long, without a word from the model: its session is taken for dead."""
+    probe_ms: int = 1_000
+    """What a model that has fallen silent has for a sign of life, when asked for one; then its session is
+    taken for dead. 0 where the vendor has no answer to a `Probe`: nobody asks."""
+    renew_ms: int = 3_000_000
+    renew_forced_ms: int = 3_480_000
+    renew_again_ms: int = 60_000

@@ -1,0 +1,259 @@
+"""The session's door: what the programmer's side wants, and what it is told."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from ..config import SessionConfig, Sound
+from .base import Message, Reason
+from .upstream import Usage, VendorNote
+
+
+class Play(Message, frozen=True, gc=False):
+    """Play a sound. `say_id` names it in `Heard`; a protected one cannot be cut and is played alone on the
+    line.
+    """
+
+    say_id: str
+    sound: Sound
+    protected: bool = False
+
+
+class Say(Message, frozen=True, gc=False):
+    """Let the model speak these words; works while it speaks (then it waits for its turn)."""
+
+    say_id: str
+    text: str
+    interruptible: bool = True
+
+
+class Respond(Message, frozen=True, gc=False):
+    """Let the model answer now, as it sees fit; `instructions` are added for this answer only."""
+
+    say_id: str
+    instructions: str = ""
+
+
+class AddText(Message, frozen=True, gc=False):
+    """Put text into the conversation as `role` (user or system) without asking for an answer."""
+
+    text: str
+    role: str = "user"
+
+
+class Interrupt(Message, frozen=True, gc=False):
+    """Stop what is being said, as if the caller had begun to speak. With `response_id` only if it is this
+    response that is being generated, queued or heard; else nothing happens (a guardrail's verdict may come
+    late).
+    """
+
+    response_id: str = ""
+
+
+class HangUp(Message, frozen=True, gc=False):
+    """End the call after the last queued word was heard; a caller who speaks meanwhile brings it back."""
+
+    why: str = ""
+
+
+class Transfer(Message, frozen=True, gc=False):
+    """Send the caller to a configured target, by name, after the last queued word was heard."""
+
+    name: str
+
+
+class ToolFinished(Message, frozen=True, gc=False):
+    call_id: str
+    output: str
+    respond: bool = True
+
+
+class Reconfigure(Message, frozen=True, gc=False):
+    """Change instructions and tools in the middle of a call; the voice stays. From here on it is the call's
+    session, also for one that is restored. No response is asked for until it is in force or refused: one
+    asked for after this command speaks with the new instructions.
+    """
+
+    config: SessionConfig
+
+
+class Mute(Message, frozen=True, gc=False):
+    """From now on (or, with `on` false, no longer) the model gets silence instead of the caller's sound."""
+
+    on: bool = True
+
+
+class ReadKeys(Message, frozen=True, gc=False):
+    """From now on (or, with `on` false, no longer) user code waits for keys: they are for it alone, and no
+    words for the model. With `secret` the model gets silence instead of the caller's sound meanwhile; with
+    `clear` recordings hold the keys as they are.
+    """
+
+    on: bool = True
+    secret: bool = False
+    clear: bool = False
+
+
+class PassOn(Message, frozen=True, gc=False):
+    """Send a client event in the vendor's own words upstream."""
+
+    body: str
+
+
+class HandlerFailed(Message, frozen=True, gc=False):
+    """The handler raised, so nobody answers this caller any more: stop what is being said, play the phrase
+    `apology` and then drain, with `Reason.HANDLER_FAILED`. `detail` is for the log: a type's name, never what
+    it said.
+    """
+
+    detail: str = ""
+
+
+SessionCommand: TypeAlias = (
+    Play
+    | Say
+    | Respond
+    | AddText
+    | Interrupt
+    | HangUp
+    | Transfer
+    | ToolFinished
+    | Reconfigure
+    | Mute
+    | ReadKeys
+    | PassOn
+    | HandlerFailed
+)
+
+
+class CallBegan(Message, frozen=True, gc=False):
+    """Carrier admitted and model configured: caller and model can hear each other."""
+
+
+class CallerSpoke(Message, frozen=True, gc=False):
+    """The caller began (`speaking` true) or stopped speaking; `item_id` names the turn, where the vendor
+    does.
+    """
+
+    speaking: bool
+    item_id: str = ""
+
+
+class Turn(Message, frozen=True, gc=False):
+    """The caller said something; `text` is empty where transcription is off or failed.
+
+    One for every turn that was committed: with transcription when it has come (or was given up), without at
+    the commit. `seconds` and `usage` are what the transcription was billed for.
+    """
+
+    item_id: str
+    text: str
+    seconds: float = 0.0
+    usage: Usage | None = None
+
+
+class Spoken(Message, frozen=True, gc=False):
+    """A model item came to its end on the line: what was generated, and what of it the caller heard."""
+
+    item_id: str
+    generated: str
+    heard: str
+    heard_ms: int
+    cut: bool
+
+
+class Cut(Message, frozen=True, gc=False):
+    """A barge-in: the caller lost the rest of this item after `heard_ms`."""
+
+    item_id: str
+    heard_ms: int
+
+
+class Heard(Message, frozen=True, gc=False):
+    """What became of a `Play`, `Say` or `Respond`: how much the caller heard, and whether it was cut."""
+
+    say_id: str
+    heard_ms: int
+    cut: bool
+    text: str = ""
+
+
+class DigitHeard(Message, frozen=True, gc=False):
+    digit: str
+
+
+class ToolWanted(Message, frozen=True, gc=False):
+    call_id: str
+    name: str
+    arguments: str
+
+
+class Saying(Message, frozen=True, gc=False):
+    """Words the model has just generated, mostly before the caller hears them. One for each `TextDelta` of
+    the conversation (not of asides, not of what is muted), and only with `CallConfig.running_words`.
+    """
+
+    response_id: str
+    item_id: str
+    text: str
+
+
+class ResponseEnded(Message, frozen=True, gc=False):
+    """A response is over upstream, though not yet heard: one for each `ResponseDone`, asides too. `say_id` is
+    the `Say` or `Respond` that asked for it, empty for all others; `status`, `why` and `usage` are the
+    vendor's.
+    """
+
+    response_id: str
+    say_id: str = ""
+    status: str = "completed"
+    why: str = ""
+    usage: Usage | None = None
+
+
+class CallerSilent(Message, frozen=True, gc=False):
+    """Nobody has said anything for `ms`: the caller does not speak, the line is quiet, no answer is owed, no
+    response asked for or active. Comes after `CallConfig.silence_ms` of it and again after each further one,
+    with the sum; speech, a key and a sound of ours begin anew.
+    """
+
+    ms: int
+
+
+class TakenBack(Message, frozen=True, gc=False):
+    """The caller spoke during our goodbye: the `HangUp` or `Transfer` is off and the call goes on."""
+
+
+class Noted(Message, frozen=True, gc=False):
+    """Something an operator may want in the log: a short name and a sentence. Never a secret, never a
+    caller's words.
+    """
+
+    what: str
+    detail: str = ""
+
+
+class Ended(Message, frozen=True, gc=False):
+    """The last message of every call."""
+
+    reason: Reason
+    detail: str = ""
+
+
+SessionEvent: TypeAlias = (
+    CallBegan
+    | CallerSpoke
+    | Turn
+    | Spoken
+    | Cut
+    | Heard
+    | DigitHeard
+    | ToolWanted
+    | VendorNote
+    | Noted
+    | Ended
+    | Saying
+    | ResponseEnded
+    | CallerSilent
+    | TakenBack
+)

@@ -1,0 +1,150 @@
+"""The shell around the core: the clock, admission, sockets that came or went, and what only it can do."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from ..config import Carried
+from .base import Message
+
+
+class Ringing(Message, frozen=True, gc=False):
+    """The webhook arrived: the model may be dialled while the phone still rings."""
+
+
+class Admitted(Message, frozen=True, gc=False):
+    """The gates have proven that this stream is the carrier's: from here on audio may go upstream."""
+
+
+class FrameRefused(Message, frozen=True, gc=False):
+    """A peer sent what its protocol does not allow; the frame is dropped, the call goes on. `leg` carrier or
+    upstream.
+    """
+
+    leg: str
+    why: str
+
+
+class CarrierClosed(Message, frozen=True, gc=False):
+    code: int
+    reason: str = ""
+
+
+class CarrierGivenUp(Message, frozen=True, gc=False):
+    """We ended the stream's socket: the peer does not read, or sent what it may not."""
+
+    reason: str
+
+
+class DialFailed(Message, frozen=True, gc=False):
+    """No socket: `status` is the HTTP answer (0 if none came), `code` what the body or the network said."""
+
+    epoch: int = 1
+    status: int = 0
+    code: str = ""
+    retry_after_ms: int = 0
+
+
+class UpstreamClosed(Message, frozen=True, gc=False):
+    code: int
+    reason: str = ""
+    epoch: int = 1
+
+
+class CallerVoice(Message, frozen=True, gc=False):
+    """From the caller's next frame on their sound is `loud` enough to hold a voice, or no longer so. The gate
+    glances at the sound; the core never does.
+    """
+
+    loud: bool
+
+
+class FramesDropped(Message, frozen=True, gc=False):
+    """Caller audio that waited too long in the upstream outbox and was thrown away."""
+
+    frames: int
+
+
+class OutboxFull(Message, frozen=True, gc=False):
+    """The carrier's socket holds as much as it should that the network has not taken: no sound goes out until
+    it has room again (`full` false).
+    """
+
+    full: bool
+
+
+class HoldRefused(Message, frozen=True, gc=False):
+    """The answer to a `HoldSound` for which there is no memory: this call may hold `limit_bytes` of sound."""
+
+    limit_bytes: int
+
+
+class WakeUp(Message, frozen=True, gc=False):
+    """`Call.deadline_ms` has come."""
+
+
+class ShutDown(Message, frozen=True, gc=False):
+    """The process is asked to go: end politely at once."""
+
+
+class HandOver(Message, frozen=True, gc=False):
+    """The process will go soon, and another one goes on with the call. At the next turn boundary (nobody
+    speaks, no answer is owed, no tool runs), and at the latest in `within_ms`, the core answers with
+    `NoteIntent("handover")`, `HandedOver`, `CloseCarrier` and `Ended` (`Reason.HANDED_OVER`), and nobody says
+    goodbye. A call that is ending anyway ends as it would; in `within_ms` at the latest.
+    """
+
+    within_ms: int
+
+
+ShellEvent: TypeAlias = (
+    Ringing
+    | Admitted
+    | FrameRefused
+    | CarrierClosed
+    | CarrierGivenUp
+    | DialFailed
+    | UpstreamClosed
+    | FramesDropped
+    | OutboxFull
+    | HoldRefused
+    | CallerVoice
+    | WakeUp
+    | ShutDown
+    | HandOver
+)
+
+
+class DialUpstream(Message, frozen=True, gc=False):
+    epoch: int = 1
+
+
+class CloseUpstream(Message, frozen=True, gc=False):
+    epoch: int = 1
+
+
+class CloseCarrier(Message, frozen=True, gc=False):
+    code: int = 1000
+
+
+class NoteIntent(Message, frozen=True, gc=False):
+    """Write down why the carrier leg is about to end on purpose: `ended`, `transfer:<name>` or `handover`."""
+
+    intent: str
+
+
+class HandedOver(Message, frozen=True, gc=False):
+    """Keep this where the next process finds it, before the carrier's socket is closed."""
+
+    carried: Carried
+
+
+class HoldSound(Message, frozen=True, gc=False):
+    """Up to `size_bytes` of memory hold sound of the model's that the carrier may not have yet: more than
+    before, or less. Where there is not so much, `HoldRefused` is the answer; else there is none.
+    """
+
+    size_bytes: int
+
+
+ShellCommand: TypeAlias = DialUpstream | CloseUpstream | CloseCarrier | NoteIntent | HandedOver | HoldSound
