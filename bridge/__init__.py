@@ -1,6 +1,6 @@
 """A phone call on one side, a realtime speech model on the other: carries the sound, knows what was heard.
 
-To read it: `core/messages.py` (the vocabulary), `core/ledger.py` (what was sent, is queued and was heard),
+To read it: `core/messages/` (the vocabulary), `core/ledger.py` (what was sent, is queued and was heard),
 `core/call.py` (one call as a pure object), `carriers/twilio.py` (wire frames in and out of it), `runner.py`
 (two sockets, one clock, one gate).
 

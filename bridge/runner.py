@@ -101,7 +101,7 @@ class Runner:
     ) -> None:
         self.call = call
         self.carrier = carrier
-        self._ear = call.ear
+        self._caller_audio = call.caller_audio
         self._parse = carrier.parse
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._vendor = vendor
@@ -138,7 +138,7 @@ class Runner:
     @property
     def carrier_silent_s(self) -> float:
         """How long ago the carrier's last frame came, of any kind."""
-        return self._time() - max(self._heard_s, self._born_s + self._ear.last_ms / 1000)
+        return self._time() - max(self._heard_s, self._born_s + self._caller_audio.last_ms / 1000)
 
     # --- the legs ----------------------------------------------------------------------------------------
 
@@ -208,14 +208,14 @@ class Runner:
             event = self._unreadable("carrier", self._stream, error)
         try:
             if type(event) is CallerAudio and (
-                self._ear.frames % GLANCE or is_loud(event.audio) is self._loud
+                self._caller_audio.frames % GLANCE or is_loud(event.audio) is self._loud
             ):
                 now_ms = self.now_ms()
                 if self.tap is not None:
                     self.tap(event)
                 if self._recorder is not None:
                     self._recorder.came(now_ms, "carrier", frame, self._stream)
-                actions = self._ear.hear(event, now_ms)
+                actions = self._caller_audio.hear(event, now_ms)
                 if len(actions) == 1:
                     self._append(actions[0], now_ms)
                 else:
@@ -250,7 +250,7 @@ class Runner:
                     except Exception as error:  # noqa: BLE001  as in _unreadable
                         event = self._unreadable(door, epoch, error)
                     if type(event) is CallerAudio:
-                        if not self._ear.frames % GLANCE and is_loud(event.audio) is not self._loud:
+                        if not self._caller_audio.frames % GLANCE and is_loud(event.audio) is not self._loud:
                             self._feed_voice(now_ms)
                         if self.tap is not None:
                             self.tap(event)

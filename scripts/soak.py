@@ -30,7 +30,7 @@ from bridge.doubles.tones import marked
 from bridge.server import service
 from bridge.server.routes import create_app
 from bridge.settings.settings import load_settings
-from bridge.simulators.carrier import Handset
+from bridge.simulators.carrier import CarrierSimulator
 from bridge.simulators.servers import EmbeddedUpstream
 
 TOKEN = "an-invented-token-of-thirty-two-"  # noqa: S105
@@ -106,7 +106,7 @@ async def soak(calls: int, at_once: int, warm_up: int) -> Result:
     )  # fmt: skip
     async with upstream.serve() as url:
         made = service.Service(settings, upstream_url=url, watched=False)
-        async with service.serving(create_app(settings, made.exchange, made.awake), sock):
+        async with service.serving(create_app(settings, made.registry, made.awake), sock):
             numbers = itertools.count(1)
             await _place(f"{base}/incoming-call", warm_up, at_once, numbers)
             before = await _settled(made, None)
@@ -140,7 +140,7 @@ async def _place(url: str, calls: int, at_once: int, numbers: itertools.count[in
 
 async def _call(url: str, number: int) -> None:
     options = PhoneOptions(first_media_ms=20, keep_sound=False)
-    call = await Handset(call_sid=f"CA{number:032x}", auth_token=TOKEN, options=options).call(url)
+    call = await CarrierSimulator(call_sid=f"CA{number:032x}", auth_token=TOKEN, options=options).call(url)
     phone = call.machine
     if not isinstance(phone, Phone):
         raise TypeError("a call without a phone")
@@ -157,7 +157,7 @@ async def _settled(made: service.Service, before: Census | None) -> Census:
     for _ in range(100):
         await asyncio.sleep(0.05)
         now = Census(
-            0, _descriptors(), len(asyncio.all_tasks()), threading.active_count(), len(made.exchange)
+            0, _descriptors(), len(asyncio.all_tasks()), threading.active_count(), len(made.registry)
         )
         if not now.calls and (before is None or all(map(int.__le__, now[1:], before[1:]))):
             break

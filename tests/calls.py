@@ -35,10 +35,10 @@ from bridge.doubles.phone import Phone, PhoneOptions
 from bridge.doubles.realtime import RealtimeServer
 from bridge.runner import Recorder
 from bridge.server import service
-from bridge.server.calls import Exchange
+from bridge.server.calls import CallRegistry
 from bridge.server.routes import create_app
 from bridge.settings.settings import Settings, load_settings
-from bridge.simulators.carrier import Handset
+from bridge.simulators.carrier import CarrierSimulator
 from bridge.simulators.servers import EmbeddedUpstream, Simulation
 from tests.upstreams.published import client_event
 
@@ -98,7 +98,7 @@ class House:
     """One bridge and its model, as a test sees them. `base` is where webhooks go."""
 
     base: str
-    exchange: Exchange
+    registry: CallRegistry
     upstream: EmbeddedUpstream
     log: Log
     token: str | None
@@ -127,12 +127,12 @@ class House:
     def gone(self, simulation: Simulation) -> bool:
         """Whether that call is over on both legs, as both peers see it, and forgotten by the bridge."""
         sockets = [simulation, *self.upstream.sessions]
-        forgotten = self.exchange.runner(phone_of(simulation).call_sid) is None
+        forgotten = self.registry.runner(phone_of(simulation).call_sid) is None
         return forgotten and all(end.closed.done() for end in sockets)
 
     async def call(self, speech: bytes = b"", *, url: str = "", **options: Any) -> Simulation:
         """A phone rings, is answered, and says that."""
-        handset = Handset(
+        handset = CarrierSimulator(
             speech,
             call_sid=f"CA{next(self._numbers):032x}",
             account_sid=ACCOUNT,
@@ -199,23 +199,23 @@ async def bridge(
     async with contextlib.AsyncExitStack() as stack:
         logged = stack.enter_context(errors_logged())
         url = await stack.enter_async_context(upstream.serve())
-        exchange = service.make_exchange(settings, upstream_url=url, observers=(log,))
+        registry = service.make_registry(settings, upstream_url=url, observers=(log,))
         usual = settings.call_config()
         hasty = msgspec.structs.replace(usual.session, turn_detection=m.ServerVad(silence_duration_ms=200))
         changed = {"session": hasty, "phrases": {}, "disclosure": "", **(config or {})}
         call_config = msgspec.structs.replace(usual, **changed)
-        exchange._making.config = lambda _fields: call_config
+        registry._making.config = lambda _fields: call_config
         if recorder is not None:
-            exchange._making.recorder = recorder
-        await stack.enter_async_context(service.serving(create_app(settings, exchange), sock))
-        house = House(base, exchange, upstream, log, None if insecure else TOKEN)
+            registry._making.recorder = recorder
+        await stack.enter_async_context(service.serving(create_app(settings, registry), sock))
+        house = House(base, registry, upstream, log, None if insecure else TOKEN)
         try:
             yield house
-            await exchange.shut_down()
+            await registry.shut_down()
             check_frames(house)
             assert len(logged) == errors, [record.getMessage() for record in logged]
         finally:
-            await exchange.shut_down()
+            await registry.shut_down()
 
 
 @contextlib.contextmanager

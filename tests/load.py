@@ -28,7 +28,7 @@ from bridge.doubles.tones import marked
 from bridge.ops.event_loop import run
 from bridge.server import service
 from bridge.server.routes import create_app
-from bridge.simulators.carrier import Handset, WebhookFailed
+from bridge.simulators.carrier import CarrierSimulator, WebhookFailed
 from bridge.simulators.servers import EmbeddedUpstream, Simulation
 from bridge.sockets.dial import DialError
 from tests.calls import TOKEN, Log, settings_at
@@ -66,15 +66,15 @@ async def bridge(models_url: str) -> None:
     base = f"http://127.0.0.1:{sock.getsockname()[1]}"
     settings = settings_at(base, disclosure=False, max_calls=1_000)
     log = Log()
-    exchange = service.make_exchange(settings, upstream_url=models_url, observers=(log,))
+    registry = service.make_registry(settings, upstream_url=models_url, observers=(log,))
     silent = msgspec.structs.replace(settings.call_config(), phrases={}, stalled_ms=PATIENCE_MS)
-    exchange._making.config = lambda _fields: silent
-    async with service.serving(create_app(settings, exchange), sock):
+    registry._making.config = lambda _fields: silent
+    async with service.serving(create_app(settings, registry), sock):
         asked = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked.set)
         _say(base=base)
         await asked.wait()
-        _say(left=len(exchange), ended=Counter(ended.reason.value for ended, _ in log.ended.values()))
+        _say(left=len(registry), ended=Counter(ended.reason.value for ended, _ in log.ended.values()))
 
 
 async def phones(url: str, count: int) -> None:
@@ -133,7 +133,9 @@ async def _call(url: str, number: int) -> Simulation:
     await asyncio.sleep(number / PER_SECOND)
     options = PhoneOptions(first_media_ms=100 + number % 20)
     for attempt in itertools.count():
-        handset = Handset(call_sid=f"CA{attempt:08x}{number:024x}", auth_token=TOKEN, options=options)
+        handset = CarrierSimulator(
+            call_sid=f"CA{attempt:08x}{number:024x}", auth_token=TOKEN, options=options
+        )
         try:
             return await handset.call(url)
         except (DialError, WebhookFailed):

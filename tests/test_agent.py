@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from bridge.agents.agent import Agent, load_agent, roster
 from bridge.agents.calls import UserSide
-from bridge.agents.config import Casting
+from bridge.agents.config import AgentConfigs
 from bridge.agents.guardrails import Guardrail, Watched
 from bridge.agents.loop import UserLoop
 from bridge.agents.mcp import FillingSocket, McpServer, Vault
@@ -150,7 +150,7 @@ BASE = m.CallConfig(
     ),
     greeting="Hello from settings.",
 )  # fmt: skip
-CASTING = Casting(BASE)
+CASTING = AgentConfigs(BASE)
 
 
 def test_what_an_agent_leaves_open_is_as_the_settings_say() -> None:
@@ -346,7 +346,7 @@ def test_a_resolver_runs_on_the_user_loop_and_one_that_blocks_it_does_not_block_
 
     async def call() -> str:
         agent = Agent("Default.", resolver=resolver, resolver_ms=50)
-        side = UserSide(agent, Casting(BASE), upstream="openai", loop=UserLoop(blocked_ms=60_000))
+        side = UserSide(agent, AgentConfigs(BASE), upstream="openai", loop=UserLoop(blocked_ms=60_000))
         side.start()
         config = await side.prepare(CALL, FIELDS)
         released.set()
@@ -477,7 +477,7 @@ def test_a_guardrail_that_trips_stops_the_answer_once_and_asks_for_another(sync:
         door = await Door(agent).begin()
         assert door.config.running_words
         for words in ("It costs ", "about ", "ten euro or ", "twelve euro ", "or thirteen euro"):
-            door.tell(m.Saying("r1", "item_1", words))
+            door.tell(m.TranscriptDelta("r1", "item_1", words))
             await asyncio.sleep(1)
         door.tell(m.ResponseEnded("r1"))
         await asyncio.sleep(1)
@@ -521,7 +521,7 @@ def test_a_guardrail_that_fails_lets_pass_and_is_named(caplog: pytest.LogCapture
     async def call() -> list[m.Message]:
         guardrails = [Guardrail("broken", lambda _text: 1 / 0, 1), Guardrail("slow", forever, 1)]  # type: ignore[list-item, arg-type, return-value]
         door = await Door(Agent(guardrails=guardrails)).begin()
-        door.tell(m.Saying("r1", "item_1", "Hello"))
+        door.tell(m.TranscriptDelta("r1", "item_1", "Hello"))
         await asyncio.sleep(10)
         return door.wishes
 
@@ -546,8 +546,8 @@ SHOP = McpServer(
 
 
 def test_an_mcp_server_is_passed_through_and_its_credentials_are_not() -> None:
-    casting = Casting(BASE)
-    config = casting.session(Agent(tools=[SHOP, lookup]))
+    configs = AgentConfigs(BASE)
+    config = configs.session(Agent(tools=[SHOP, lookup]))
     assert [one["type"] for one in config.tools] == ["function", "mcp"]
     told = config.tools[1]
     assert (told["server_label"], told["server_url"], told["allowed_tools"]) == (
@@ -569,10 +569,10 @@ def test_the_credentials_go_in_where_the_frame_leaves() -> None:
         def send(self, frame: Any) -> None:
             sent.append(frame)
 
-    casting = Casting(BASE)
-    config = casting.session(Agent(tools=[SHOP]))
+    configs = AgentConfigs(BASE)
+    config = configs.session(Agent(tools=[SHOP]))
     frame = OpenAI().write(m.ConfigureSession(config))
-    socket = FillingSocket(Socket(), casting.vault)  # type: ignore[arg-type]
+    socket = FillingSocket(Socket(), configs.vault)  # type: ignore[arg-type]
     socket.send(frame)
     socket.send('{"type":"input_audio_buffer.append","audio":"AAAA"}')
     assert socket.outbox_bytes == 7
@@ -628,12 +628,12 @@ def test_an_mcp_servers_tool_waits_for_the_same_human(verdict: bool) -> None:
         asked.append((approval.server, approval.name, dict(approval.arguments)))
         return verdict
 
-    async def call() -> m.PassOn:
+    async def call() -> m.SendRaw:
         server = McpServer(label="shop", url="https://mcp.example.com")
         door = await Door(Agent(tools=[server], approve=approve)).begin()
         item = {"id": "mcpr_1", "server_label": "shop", "name": "buy", "arguments": '{"item": "bun"}'}
         door.tell(m.VendorNote("mcp_approval_request", json.dumps(item)))
-        return await door.next(m.PassOn)
+        return await door.next(m.SendRaw)
 
     body = json.loads(run(call()).body)
     assert asked == [("shop", "buy", {"item": "bun"})]
@@ -715,7 +715,7 @@ def test_approvals_without_end_are_asked_of_few_humans() -> None:
 
     answers = run(call())
     assert (asked, len(answers)) == (32, 68)
-    assert all('"approve": false' in answer.body for answer in answers if isinstance(answer, m.PassOn))
+    assert all('"approve": false' in answer.body for answer in answers if isinstance(answer, m.SendRaw))
 
 
 # --- the end ------------------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ def client(upstream: EmbeddedUpstream) -> Iterator[TestClient]:
     app = create_app(settings)
     with TestClient(app, base_url="http://10.0.0.7:8080") as client:
         assert client.portal is not None
-        shut_down = partial(client.portal.call, app.state.service.exchange.shut_down)
+        shut_down = partial(client.portal.call, app.state.service.registry.shut_down)
         patience = threading.Timer(15, shut_down)  # its sockets wait for ever
         patience.start()
         yield client

@@ -9,7 +9,7 @@ import pytest
 
 from bridge.core import messages as m
 from bridge.doubles.carrier_frames import CarrierFrames
-from bridge.server.pending_stream import Arrival
+from bridge.server.pending_stream import PendingStream
 from bridge.sockets.frames import FrameCodec
 from bridge.sockets.stream import CARRIER_LIMITS
 from tests.loops import until
@@ -20,9 +20,9 @@ __all__ = ["no_time_passes"]
 FRAMES = CarrierFrames(f"CA{7:032x}", f"AC{7:032x}", f"MZ{7:032x}")
 
 
-def arrived() -> tuple[Bench, Arrival]:
+def arrived() -> tuple[Bench, PendingStream]:
     bench = Bench(started=False, limits=CARRIER_LIMITS)
-    return bench, Arrival(bench.socket)
+    return bench, PendingStream(bench.socket)
 
 
 @on_loop

@@ -20,7 +20,7 @@ from bridge.bench.figures import figures, spread, table
 from bridge.doubles.agents import Asked, Speech
 from bridge.doubles.items import Item
 from bridge.errors import ConfigError
-from bridge.simulators.carrier import Handset
+from bridge.simulators.carrier import CarrierSimulator
 from bridge.simulators.servers import Simulation, serve_app
 from bridge.sockets.dial import dial
 from bridge.sockets.uvicorn import take_socket
@@ -84,7 +84,7 @@ def measured_of(case: str, calls: int) -> list[Measured]:
     """Calls to the naive server."""
 
     async def main() -> list[Measured]:
-        bench = Bench(Handset)
+        bench = Bench(CarrierSimulator)
         async with bench.upstream.serve() as url, serve_app(Naive(url).app()) as listener:
             port = listener.sockets[0].getsockname()[1]
             return await bench.measure(f"ws://127.0.0.1:{port}/stream", CASE[case], calls)

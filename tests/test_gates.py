@@ -18,7 +18,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from bridge.errors import SignatureError
-from bridge.server.gates import Lobby, Signatures, StreamTokens
+from bridge.server.gates import PendingSockets, Signatures, StreamTokens
 from bridge.server.used_calls import UsedCalls
 from bridge.settings.settings import Settings
 
@@ -546,32 +546,32 @@ def test_what_it_remembers_is_bounded() -> None:
 # -- the lobby
 
 
-def enter_all(lobby: Lobby, addresses: Iterable[str]) -> list[bool]:
-    return [lobby.enter(address) is not None for address in addresses]
+def enter_all(pending_sockets: PendingSockets, addresses: Iterable[str]) -> list[bool]:
+    return [pending_sockets.enter(address) is not None for address in addresses]
 
 
 def test_ten_may_wait_from_one_address() -> None:
-    lobby = Lobby()
-    assert enter_all(lobby, ["10.0.0.1"] * 11) == [True] * 10 + [False]
-    assert lobby.enter("10.0.0.2") is not None
+    pending_sockets = PendingSockets()
+    assert enter_all(pending_sockets, ["10.0.0.1"] * 11) == [True] * 10 + [False]
+    assert pending_sockets.enter("10.0.0.2") is not None
 
 
 def test_fifty_may_wait_in_all() -> None:
-    lobby = Lobby()
-    assert enter_all(lobby, [f"10.0.0.{n}" for n in range(51)]) == [True] * 50 + [False]
-    assert len(lobby) == 50
+    pending_sockets = PendingSockets()
+    assert enter_all(pending_sockets, [f"10.0.0.{n}" for n in range(51)]) == [True] * 50 + [False]
+    assert len(pending_sockets) == 50
 
 
 def test_a_place_left_is_free_again_and_is_left_once() -> None:
-    lobby = Lobby(in_all=2, an_address=1)
-    place = lobby.enter("a")
+    pending_sockets = PendingSockets(in_all=2, an_address=1)
+    place = pending_sockets.enter("a")
     assert place is not None
-    other = lobby.enter("b")
+    other = pending_sockets.enter("b")
     assert other is not None
     place.leave()
     place.leave()
-    assert len(lobby) == 1
+    assert len(pending_sockets) == 1
     with pytest.raises(RuntimeError, match="gone"), other:
         raise RuntimeError("gone")
-    assert len(lobby) == 0
-    assert lobby._waiting == {}
+    assert len(pending_sockets) == 0
+    assert pending_sockets._waiting == {}

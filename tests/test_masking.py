@@ -159,13 +159,13 @@ def resumed(file: Path) -> list[str]:
     header, *lines = lines_of(file)
     read = msgspec.json.decode(header, type=Header)
     items = (
-        m.CarriedItem("user", SECRET),
-        m.CarriedItem("assistant", SECRET),
-        m.CarriedItem(call_id="c", name="find_order", arguments=SECRET, output=SECRET),
+        m.SnapshotItem("user", SECRET),
+        m.SnapshotItem("assistant", SECRET),
+        m.SnapshotItem(call_id="c", name="find_order", arguments=SECRET, output=SECRET),
     )
     tools, extra = tuple(SESSION["tools"]), {"prompt": SESSION["prompt"]}
     session = msgspec.structs.replace(read.config.session, instructions=SECRET, tools=tools, extra=extra)
-    carried = m.Carried(items=items, session=session, owed=True)
+    carried = m.CallSnapshot(items=items, session=session, owed=True)
     config = msgspec.structs.replace(
         read.config, session=session, greeting=SECRET, carried=carried, resumed=True
     )

@@ -177,7 +177,7 @@ MUTATIONS = [
     Mutation(
         "a new session is not told the conversation",
         "core.recovery",
-        "    call.out += call.speaking.conversation.history(call.config.bytes_per_ms, epoch)\n",
+        "    call.out += call.playout.conversation.history(call.config.bytes_per_ms, epoch)\n",
         "",
         "model-lost-mid-speech",
     ),

@@ -101,7 +101,7 @@ class Server:
         with contextlib.suppress(ConnectionError):
             await self.app(scope, incoming.get, send)
         if kind == "http" and status == 200 and path == "/incoming-call":
-            await self.phone.state.service.exchange.shut_down()
+            await self.phone.state.service.registry.shut_down()
         return status, body
 
     def asked(
@@ -335,9 +335,9 @@ def test_without_a_model_nobody_is_let_in_and_readiness_says_so() -> None:
     from bridge.server.routes import create_app as routes
 
     service = Service(load_settings(env_file=None, insecure=True), watched=False)
-    with TestClient(routes(service.settings, service.exchange), base_url="http://127.0.0.1:5050") as client:
+    with TestClient(routes(service.settings, service.registry), base_url="http://127.0.0.1:5050") as client:
         assert client.get("/readyz").json() == {"ready": False, "reasons": ["no model"]}
         answer = client.post("/incoming-call", data={"CallSid": "CA1"})
         assert "<Connect" not in answer.text
-        assert len(service.exchange) == 0
+        assert len(service.registry) == 0
     service.close()

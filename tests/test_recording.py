@@ -366,8 +366,8 @@ def test_sounds_and_words_of_the_session_door_come_back(sound: bool) -> None:
         m.Play("p1", m.Sound(audio, 1600, "Hello"), protected=True),
         m.Play("p2", m.Sound("", 0)),
         m.Play("p3", m.Sound("not base64", 7)),
-        m.PassOn('{"type":"x","audio":"' + audio + '"}'),
-        m.PassOn('{"type":"x","audio":"<160>"}'),
+        m.SendRaw('{"type":"x","audio":"' + audio + '"}'),
+        m.SendRaw('{"type":"x","audio":"<160>"}'),
         m.Say("s1", "two\nlines\u2028and a half"),
         m.ToolFinished("c1", '{"a":"<160>"}'),
         m.WakeUp(),
@@ -377,7 +377,7 @@ def test_sounds_and_words_of_the_session_door_come_back(sound: bool) -> None:
     written.close()
     kept = audio if sound else silence(1600)
     events[0] = m.Play("p1", m.Sound(kept, 1600, "Hello"), protected=True)
-    events[3] = m.PassOn('{"type":"x","audio":"' + kept + '"}')
+    events[3] = m.SendRaw('{"type":"x","audio":"' + kept + '"}')
     assert [step.event for step in steps(lines)] == events
     assert (audio in "\n".join(lines)) == sound
 

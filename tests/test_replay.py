@@ -290,7 +290,7 @@ def test_a_command_for_an_upstream_that_is_not_there_is_no_frame() -> None:
 def test_what_user_code_sends_may_be_no_json() -> None:
     gate = Gate()
     gate.begin()
-    gate.happens(10, m.PassOn("not JSON"))
+    gate.happens(10, m.SendRaw("not JSON"))
     lines = gate.close()
     for strict in (True, False):
         assert replay(lines, strict=strict).difference is None
@@ -474,7 +474,9 @@ class Chaos:
             case "tool_done":
                 gate.happens(now_ms, m.ToolFinished(f"call_{gap_ms}", text))
             case "pass_on":
-                gate.happens(now_ms, m.PassOn(text if number else json.dumps({"audio": "A" * 64, "t": text})))
+                gate.happens(
+                    now_ms, m.SendRaw(text if number else json.dumps({"audio": "A" * 64, "t": text}))
+                )
             case "mute":
                 gate.happens(now_ms, m.Mute(on=True))
             case "unmute":

@@ -14,7 +14,7 @@ import pytest
 from bridge.carriers import Twilio
 from bridge.core import messages as m
 from bridge.core.call import Call
-from bridge.core.caller_audio import Ear
+from bridge.core.caller_audio import CallerAudioBuffer
 from bridge.core.pacer import GRANT_BYTES
 from bridge.doubles.carrier_frames import CarrierFrames
 from bridge.recording import Header, Recorder, replay
@@ -230,7 +230,7 @@ def test_a_write_that_calls_back_before_it_returns() -> None:
         table.speaks(500)
         order = [what for _, what, _ in table.notes.all if "er 0" in what or "came" in what][-4:]
         assert order == ["came upstream 1", "went carrier 0", "went carrier 0", "came carrier 0"]
-        assert table.call.speaking.line.ledger.acked == 500 * 8
+        assert table.call.playout.line.ledger.acked == 500 * 8
         table.carrier.says(table.frames.stop())
         await table.runner.closed
 
@@ -259,7 +259,7 @@ def test_a_piece_of_sound_and_its_mark_leave_in_one_write() -> None:
 def test_sound_that_waits_for_its_mark_leaves_before_the_socket_closes() -> None:
     class Script:
         config = m.CallConfig()
-        ear = Ear(config)
+        caller_audio = CallerAudioBuffer(config)
         deadline_ms = None
 
         def receive(self, event: m.Event, _now_ms: int) -> list[m.Action]:
@@ -288,7 +288,7 @@ def test_a_frame_is_read_when_its_turn_has_come() -> None:
 
         class Script:
             config = m.CallConfig()
-            ear = Ear(config)
+            caller_audio = CallerAudioBuffer(config)
             deadline_ms = None
 
             def receive(self, event: m.Event, _now_ms: int) -> list[m.Action]:
@@ -350,7 +350,7 @@ def test_the_clock_never_runs_backwards_and_never_short_of_a_deadline() -> None:
 
         class Script:
             config = m.CallConfig()
-            ear = Ear(config)
+            caller_audio = CallerAudioBuffer(config)
             deadline_ms: int | None = 333
 
             def receive(self, event: m.Event, now_ms: int) -> list[m.Action]:

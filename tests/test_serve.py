@@ -24,7 +24,7 @@ from bridge.doubles.tones import marked, tone
 from bridge.server import service
 from bridge.server.routes import create_app
 from bridge.settings.settings import load_settings
-from bridge.simulators.carrier import Handset
+from bridge.simulators.carrier import CarrierSimulator
 from bridge.simulators.servers import EmbeddedUpstream
 from bridge.sockets.stream import StreamSocket
 from tests.calls import (
@@ -130,7 +130,7 @@ def test_small_writes_do_not_wait_for_each_other(run: Run) -> None:
         async with bridge(Parrot(marked(1, 100))) as house:
             call = await house.call()
             await within(2, lambda: phone_of(call).heard.count(1))
-            runner = house.exchange.runner(phone_of(call).call_sid)
+            runner = house.registry.runner(phone_of(call).call_sid)
             assert runner is not None
             legs = [runner._carrier_socket, *(leg.socket for leg in runner._upstreams.values())]
             assert len(legs) == 2
@@ -166,7 +166,7 @@ def test_the_backlog_is_still_the_configured_one_while_it_is_served(
     async def main() -> None:
         sock = service.listen("127.0.0.1", 0, 7)
         made = service.Service(load_settings(demo=True, env_file=None, insecure=True, upstream="embedded"))
-        async with service.serving(create_app(made.settings, made.exchange), sock, 7):
+        async with service.serving(create_app(made.settings, made.registry), sock, 7):
             info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
             most = int.from_bytes(info[28:32], sys.byteorder)  # of a listening socket: how many may wait
             assert most == 7
@@ -261,7 +261,7 @@ def test_sighup_ends_no_call_and_ctrl_c_does(run: Run) -> None:
         async with upstream.serve() as url:
             asked = {"BRIDGE_INSECURE": "1", "BRIDGE_UPSTREAM": "openai", "BRIDGE_UPSTREAM_URL": url}
             async with served(**asked) as bridge:
-                call = await Handset(make=KeepingPhone).call(f"{bridge.base}/incoming-call")
+                call = await CarrierSimulator(make=KeepingPhone).call(f"{bridge.base}/incoming-call")
                 await within(3, lambda: phone_of(call).heard.count(1))
                 bridge.process.send_signal(signal.SIGHUP)
                 await within(1, lambda: any("SIGHUP" in line for line in bridge.logged))
@@ -284,10 +284,10 @@ def test_sigterm_lets_the_call_go_on_and_takes_no_other(run: Run) -> None:
         async with upstream.serve() as url:
             asked = {"BRIDGE_INSECURE": "1", "BRIDGE_UPSTREAM": "openai", "BRIDGE_UPSTREAM_URL": url}
             async with served(**asked) as bridge:
-                call = await Handset(make=KeepingPhone).call(f"{bridge.base}/incoming-call")
+                call = await CarrierSimulator(make=KeepingPhone).call(f"{bridge.base}/incoming-call")
                 await within(3, lambda: phone_of(call).heard.count(1))
                 bridge.process.send_signal(signal.SIGTERM)
-                second = Handset(call_sid=f"CA{2:032x}")
+                second = CarrierSimulator(call_sid=f"CA{2:032x}")
                 async with asyncio.timeout(2):
                     while True:  # until the signal has arrived
                         document = await second.webhook(f"{bridge.base}/incoming-call", {})
@@ -311,7 +311,7 @@ def test_ctrl_c_while_calls_may_go_on(run: Run) -> None:
         async with upstream.serve() as url:
             asked = {"BRIDGE_INSECURE": "1", "BRIDGE_UPSTREAM": "openai", "BRIDGE_UPSTREAM_URL": url}
             async with served(**asked) as bridge:
-                call = await Handset(make=KeepingPhone).call(f"{bridge.base}/incoming-call")
+                call = await CarrierSimulator(make=KeepingPhone).call(f"{bridge.base}/incoming-call")
                 await within(3, lambda: phone_of(call).heard.count(1))
                 bridge.process.send_signal(signal.SIGTERM)
                 await within(2, lambda: any("1 calls are left" in line for line in bridge.logged))
@@ -339,7 +339,7 @@ async def beside_another(**options: Any) -> AsyncIterator[House]:
         await within(2, lambda: has_heard(other, BESIDE))
         assert not other.closed.done()
         hang_up(other)
-        await within(1, lambda: house.exchange.runner(phone_of(other).call_sid) is None)
+        await within(1, lambda: house.registry.runner(phone_of(other).call_sid) is None)
         assert house.reason(other) is m.Reason.CALLER_HUNG_UP
         assert house.stats(other).frames_refused == {}
 
@@ -404,9 +404,9 @@ def test_a_carrier_that_sends_nonsense(run: Run, caplog: pytest.LogCaptureFixtur
                     await connection.send(frame)
             await connection.send('{"event":"weather","streamSid":"MZ0","sky":{"blue":true}}')
             await connection.send(carrier.frames.media(b"\x10" * 160, 100))
-            runner = house.exchange.runner(carrier.frames.call_sid)
+            runner = house.registry.runner(carrier.frames.call_sid)
             assert runner is not None
-            await within(1, lambda: runner.call.ear.frames)
+            await within(1, lambda: runner.call.caller_audio.frames)
             assert runner.call.phase is m.Phase.LIVE
             assert runner.call.stats.frames_refused == counted(REFUSED_OF_THE_CARRIER)
             await connection.send(carrier.frames.stop())
@@ -432,7 +432,7 @@ def test_a_frame_of_a_megabyte_ends_that_call_only(run: Run) -> None:
             await carrier.hears()
             await connection.send(carrier.frames.media(b"\x10" * 750_000, 100))
             assert await carrier.closed() == 1009
-            await within(1, lambda: house.exchange.runner(carrier.frames.call_sid) is None)
+            await within(1, lambda: house.registry.runner(carrier.frames.call_sid) is None)
             ended = house.log.ended[carrier.frames.call_sid][0]
             assert ended == m.Ended(m.Reason.CARRIER_GIVEN_UP, "message over 65536 bytes")
 
@@ -494,7 +494,7 @@ def test_a_carrier_that_vanishes(run: Run) -> None:
             await carrier.start()
             await carrier.hears()
             connection.transport.abort()
-            await within(1, lambda: house.exchange.runner(carrier.frames.call_sid) is None)
+            await within(1, lambda: house.registry.runner(carrier.frames.call_sid) is None)
             assert house.log.ended[carrier.frames.call_sid][0].reason is m.Reason.CARRIER_LOST
             assert house.upstream.sessions[1].closed.result()[0] == 1000
 
@@ -547,7 +547,7 @@ def test_a_model_that_sends_nonsense(run: Run, caplog: pytest.LogCaptureFixture)
             await within(4, lambda: has_heard(call, words))
             assert phone.heard.count(0x55) == len(BESIDE)
             hang_up(call)
-            await within(1, lambda: house.gone(call) or house.exchange.runner(phone.call_sid) is None)
+            await within(1, lambda: house.gone(call) or house.registry.runner(phone.call_sid) is None)
             assert house.reason(call) is m.Reason.CALLER_HUNG_UP
             assert house.stats(call).frames_refused == counted(REFUSED_OF_THE_MODEL)
             assert house.stats(call).faults == {"strange": 3}

@@ -125,7 +125,7 @@ def test_every_call_can_be_told(name: str) -> None:
     )
     for _ in walk:
         pass
-    ledger = walk.call.speaking.line.ledger
+    ledger = walk.call.playout.line.ledger
     assert total_ms <= ledger.sent / 8 + 1
 
 

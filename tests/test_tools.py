@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 
 from bridge.agents.agent import Agent
 from bridge.agents.calls import UserSide
-from bridge.agents.config import Casting
+from bridge.agents.config import AgentConfigs
 from bridge.agents.loop import UserLoop
 from bridge.agents.session import Session
 from bridge.agents.tool_schema import WrongArguments
@@ -431,7 +431,9 @@ def test_a_sync_tool_that_sleeps_is_given_up_and_its_thread_sleeps_on(
 
     async def call() -> m.ToolFinished:
         live = Door(Agent(tools=[stuck]))
-        live.side = UserSide(live.side.agent, Casting(m.CallConfig()), upstream="embedded", loop=UserLoop())
+        live.side = UserSide(
+            live.side.agent, AgentConfigs(m.CallConfig()), upstream="embedded", loop=UserLoop()
+        )
         live.side.start()
         await live.begin()
         answer = await live.call_tool("stuck")

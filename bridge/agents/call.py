@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, Protocol
 
 from bridge.agents.agent import Agent, Approval, roster
-from bridge.agents.config import Casting
+from bridge.agents.config import AgentConfigs
 from bridge.agents.guardrails import Watched
 from bridge.agents.loop import CALL_SID, Late, Loop, run
 from bridge.agents.prices import Bill
@@ -62,11 +62,11 @@ class UserCall:
         fields: Mapping[str, str],
         way: Way,
         *,
-        casting: Casting,
+        configs: AgentConfigs,
         loop: Loop,
         bill: Bill,
     ) -> None:
-        self._casting = casting
+        self._casting = configs
         self._loop = loop
         self._root = agent
         self._roster = roster(agent)
@@ -74,7 +74,7 @@ class UserCall:
         self.tap = way.tap
         self._context = contextvars.copy_context()
         self._context.run(CALL_SID.set, call_sid)
-        self.session = Session(call_sid, agent, fields, self, bill=bill, transfers=casting.transfers)
+        self.session = Session(call_sid, agent, fields, self, bill=bill, transfers=configs.transfers)
         self._tools = ToolRunner(loop, self.session)
         self._called: set[str] = set()
         self._approvals = 0
@@ -115,7 +115,7 @@ class UserCall:
                 self._begin()
             case m.ToolWanted():
                 self._tool_wanted(event)
-            case m.Saying():
+            case m.TranscriptDelta():
                 self._saying(event)
             case m.ResponseEnded():
                 self._response_ended(event)
@@ -210,11 +210,11 @@ class UserCall:
             finally:
                 self._approvals -= 1
         item = {"type": "mcp_approval_response", "approval_request_id": request_id, "approve": approve}
-        self.post(m.PassOn(json.dumps({"type": "conversation.item.create", "item": item})))
+        self.post(m.SendRaw(json.dumps({"type": "conversation.item.create", "item": item})))
 
     # --- guardrails --------------------------------------------------------------------------------------
 
-    def _saying(self, event: m.Saying) -> None:
+    def _saying(self, event: m.TranscriptDelta) -> None:
         guardrails = self.session.agent.guardrails
         if not guardrails:
             return

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol, get_args
 
 from bridge.agents.agent import Agent, roster
 from bridge.agents.call import UserCall
-from bridge.agents.config import Casting
+from bridge.agents.config import AgentConfigs
 from bridge.agents.loop import CALL_SID, Late, Loop, UserLoop, run
 from bridge.agents.mcp import FillingSocket
 from bridge.agents.prices import Bill
@@ -35,7 +35,7 @@ MOST_PREPARED: Final = 1_000
 """Calls whose agent was resolved and whose stream has not come; the oldest are forgotten."""
 MOST_WAITING: Final = 10_000
 """Events of one call that may wait for a user loop that is blocked; beyond, only what somebody waits for."""
-WAITED_FOR: Final = (m.CallBegan, m.ToolWanted, m.Heard, m.TakenBack, m.Ended)
+WAITED_FOR: Final = (m.CallBegan, m.ToolWanted, m.Heard, m.HangUpCancelled, m.Ended)
 RESOLVE_GRACE_S: Final = 0.25
 """A user loop that is blocked can't even say that a resolver is late; the audio loop waits no longer."""
 
@@ -77,10 +77,10 @@ class Attachment:
     # --- on the user loop --------------------------------------------------------------------------------
 
     def _make(self, side: UserSide, call_sid: str, agent: Agent, fields: Mapping[str, str]) -> None:
-        casting = side.casting
-        config = casting.session(agent, roster(agent))
-        bill = Bill(casting.prices, config.model, config.transcription, dt.datetime.now(dt.UTC).date())
-        self._call = UserCall(call_sid, agent, fields, self, casting=casting, loop=self._loop, bill=bill)
+        configs = side.configs
+        config = configs.session(agent, roster(agent))
+        bill = Bill(configs.prices, config.model, config.transcription, dt.datetime.now(dt.UTC).date())
+        self._call = UserCall(call_sid, agent, fields, self, configs=configs, loop=self._loop, bill=bill)
 
     def _take(self) -> None:
         event = self._waiting.popleft()
@@ -120,17 +120,19 @@ class Attachment:
 
 
 class UserSide:
-    """All calls of one agent. An `Observer` of the exchange; lives on the audio loop.
+    """All calls of one agent. An `Observer` of the registry; lives on the audio loop.
 
     For each call: `await prepare(call_sid, fields)` while the phone rings (its resolver runs), `config` for
     the configuration, `attach` once there is a runner. Raises ConfigError, at once, for an agent that cannot
     work with this upstream.
     """
 
-    def __init__(self, agent: Agent, casting: Casting, *, upstream: str, loop: Loop | None = None) -> None:
-        casting.check(agent, upstream)
+    def __init__(
+        self, agent: Agent, configs: AgentConfigs, *, upstream: str, loop: Loop | None = None
+    ) -> None:
+        configs.check(agent, upstream)
         self.agent = agent
-        self.casting = casting
+        self.configs = configs
         self.loop: Loop = loop or UserLoop()
         self._upstream = upstream
         self._prepared: dict[str, Agent] = {}
@@ -154,11 +156,11 @@ class UserSide:
         self._prepared[call_sid] = agent
         while len(self._prepared) > MOST_PREPARED:
             del self._prepared[next(iter(self._prepared))]
-        return self.casting.call(agent)
+        return self.configs.call(agent)
 
     def config(self, call_sid: str) -> m.CallConfig:
         """The configuration of a call that was prepared, or of any call by this agent."""
-        return self.casting.call(self._prepared.get(call_sid, self.agent))
+        return self.configs.call(self._prepared.get(call_sid, self.agent))
 
     async def _resolved(self, call_sid: str, fields: Mapping[str, str]) -> Agent:
         audio_loop = asyncio.get_running_loop()
@@ -202,7 +204,7 @@ class UserSide:
             raise ConfigError(
                 f"a resolver returns an Agent, a mapping or None, not {type(resolved).__name__}"
             )
-        self.casting.check(resolved, self._upstream)
+        self.configs.check(resolved, self._upstream)
         return resolved
 
     # --- during a call -----------------------------------------------------------------------------------
@@ -234,7 +236,7 @@ class UserSide:
         """An upstream socket that puts the credentials of MCP servers in; the socket itself if there are
         none.
         """
-        return FillingSocket(socket, self.casting.vault) if self.casting.vault else socket
+        return FillingSocket(socket, self.configs.vault) if self.configs.vault else socket
 
     def call_began(self, call_sid: str) -> None:
         """Nothing: a call is known by `attach`."""

@@ -28,7 +28,7 @@ _ANYWHERE: Final = "ws://127.0.0.1/v1/realtime"
 
 
 @dataclass(frozen=True, slots=True)
-class Casting:
+class AgentConfigs:
     """How agents become configurations here: on top of `base`, the settings' own, with the names of
     `transfers` that are configured.
     """

@@ -350,7 +350,7 @@ class Session:
         """Send a client event to the model in the vendor's own words, for what there is no method for. It
         goes as it is. Raises TypeError for what JSON has no word for, CallEnded.
         """
-        self._post(m.PassOn(json.dumps(dict(event))))
+        self._post(m.SendRaw(json.dumps(dict(event))))
 
     def _post(self, command: m.SessionCommand) -> None:
         self.check()
@@ -380,7 +380,7 @@ class Session:
                 self._bill.response(event.usage)
             case m.CallerSpoke() if self._turns is not None:
                 self._turns.spoke(event.speaking, event.item_id)
-            case m.TakenBack():
+            case m.HangUpCancelled():
                 self._left(False)
             case m.Ended():
                 self._end(event)

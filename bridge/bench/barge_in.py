@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bridge.simulators.carrier import Handset
+from bridge.simulators.carrier import CarrierSimulator
 from bridge.simulators.servers import EmbeddedUpstream, Simulation
 
 from ..doubles.phone import Phone
@@ -52,7 +52,7 @@ class Bench:
     `upstream` has to be served while it measures.
     """
 
-    def __init__(self, handset: Callable[[], Handset], seed: int = 1) -> None:
+    def __init__(self, handset: Callable[[], CarrierSimulator], seed: int = 1) -> None:
         self.upstream = EmbeddedUpstream(self._session)
         self._handset = handset
         self._chance = random.Random(seed)  # noqa: S311  the same calls each time

@@ -9,7 +9,7 @@ import time
 from collections import Counter, deque
 from typing import Final
 
-from bridge.simulators.carrier import Handset
+from bridge.simulators.carrier import CarrierSimulator
 from bridge.sockets.dial import Message, dial
 from bridge.sockets.stream import StreamSocket
 
@@ -127,7 +127,7 @@ class Callers:
         await asyncio.gather(*calling)
 
     async def _call(self, number: int) -> None:
-        handset = Handset(auth_token=self._token)
+        handset = CarrierSimulator(auth_token=self._token)
         frames = CarrierFrames(handset.call_sid, handset.account_sid, f"MZ{number:032x}")
         try:
             url, parameters = await handset.ring(self._url)

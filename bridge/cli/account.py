@@ -11,7 +11,7 @@ from ..doubles.playout import BYTES_PER_MS, Cleared
 
 
 class Account:
-    """Watches the calls of an exchange in which there is one, and can tell what happened in it.
+    """Watches the calls of a process in which there is one, and can tell what happened in it.
 
     `tell(at_ms, who, what)` is called for each line of the story as it happens. Times are milliseconds since
     the call was accepted.

@@ -74,14 +74,14 @@ def barge_in(
 async def _barge_in(
     url: str | None, cases: Any, calls: int, port: int, token: str | None, seed: int, console: Console
 ) -> list[dict[str, Any]]:
-    from bridge.simulators.carrier import Handset
+    from bridge.simulators.carrier import CarrierSimulator
 
     from ..bench.barge_in import Bench
     from ..bench.figures import figures
 
     measured = []
     async with contextlib.AsyncExitStack() as stack:
-        bench = Bench(lambda: Handset(auth_token=token), seed)
+        bench = Bench(lambda: CarrierSimulator(auth_token=token), seed)
         upstream_url = await stack.enter_async_context(bench.upstream.serve(0 if url is None else port))
         if url is None:
             url = await stack.enter_async_context(our_server(upstream_url))

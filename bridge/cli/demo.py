@@ -64,7 +64,7 @@ async def _call(speech: bytes, story: Account) -> tuple[dict[str, Any], tuple[by
     from bridge.server import routes as app
     from bridge.server import service
     from bridge.settings.settings import load_settings
-    from bridge.simulators.carrier import Handset
+    from bridge.simulators.carrier import CarrierSimulator
 
     from .phone import place
     from .upstream import embedded
@@ -80,12 +80,12 @@ async def _call(speech: bytes, story: Account) -> tuple[dict[str, Any], tuple[by
         disclosure=False,
     )
     async with embedded() as upstream_url:
-        exchange = service.make_exchange(settings, upstream_url=upstream_url, observers=(story,))
-        async with service.serving(app.create_app(settings, exchange), sock):
-            handset = Handset(speech, auth_token=TOKEN)
+        registry = service.make_registry(settings, upstream_url=upstream_url, observers=(story,))
+        async with service.serving(app.create_app(settings, registry), sock):
+            handset = CarrierSimulator(speech, auth_token=TOKEN)
             simulation = await handset.call(f"{base}/incoming-call")
             heard, sound = await place(simulation, len(speech) / 8_000, TAIL_S)
-            await exchange.shut_down()
+            await registry.shut_down()
     phone = cast("Phone", simulation.machine)
     return {**story.told(phone.cleared), "phone": heard}, sound
 

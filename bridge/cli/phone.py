@@ -43,13 +43,13 @@ def phone(
 
     In real time; its TwiML is followed to the end.
     """
-    from bridge.simulators.carrier import Handset
+    from bridge.simulators.carrier import CarrierSimulator
 
     from .wav import check_writable, read_speech, write_stereo
 
     speech = read_speech(audio)
     check_writable(out)
-    handset = Handset(speech, auth_token=token, public_url=public_url)
+    handset = CarrierSimulator(speech, auth_token=token, public_url=public_url)
 
     async def call() -> Placed:
         if url.startswith(("ws://", "wss://")):

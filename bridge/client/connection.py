@@ -274,7 +274,7 @@ class ModelLink:
 
     def _arm(self) -> None:
         """Without marks the clock says when something was played to its end."""
-        due_ms = None if self._core is None else self._core.speaking.line.deadline_ms
+        due_ms = None if self._core is None else self._core.playout.line.deadline_ms
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
@@ -284,6 +284,6 @@ class ModelLink:
     def _settle(self) -> None:
         core = self._core
         if core is not None:
-            core.speaking.settle(self._now_ms())
+            core.playout.settle(self._now_ms())
             core.act()
             self._settling = asyncio.get_running_loop().create_task(self._drain(), name="played")

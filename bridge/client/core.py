@@ -20,7 +20,7 @@ from bridge.core import messages as m
 from bridge.core.ledger import Ledger
 from bridge.core.line import Line
 from bridge.core.messages import Action
-from bridge.core.playout import Speaking
+from bridge.core.playout import Playout
 from bridge.core.stats import Stats
 from bridge.core.upstream_leg import Leg, UpstreamSession
 from bridge.upstreams.realtime import Realtime
@@ -50,24 +50,24 @@ class ModelCore:
         self.bodies: dict[str, dict[str, Any]] = {}
         self.asked_ms: dict[str, int] = {}
         self.traces: dict[str, tuple[int | None, int, int | None]] = {}
-        self.speaking = self.mouth(audio)
+        self.playout = self.mouth(audio)
 
-    def mouth(self, audio: AudioFormat) -> Speaking:
+    def mouth(self, audio: AudioFormat) -> Playout:
         self.audio = audio
         # Sound goes to the listeners as it comes: whoever plays it has it all.
         config = m.CallConfig(bytes_per_ms=audio.bytes_per_ms, marks=self.marks, playout_lead_ms=0)
-        speaking = Speaking(config, Stats(), self.actions)
+        playout = Playout(config, Stats(), self.actions)
         if self.playback is not None:
             self.playback.set_format(audio)
-            speaking.line = Line(ToldLedger(audio.bytes_per_ms, self.playback.state))
-        speaking.session = UpstreamSession(EPOCH, Leg.READY)
-        speaking.ready = True
-        return speaking
+            playout.line = Line(ToldLedger(audio.bytes_per_ms, self.playback.state))
+        playout.session = UpstreamSession(EPOCH, Leg.READY)
+        playout.ready = True
+        return playout
 
     @property
     def ledger(self) -> Ledger:
         """What was played, and what of it was heard."""
-        return self.speaking.line.ledger
+        return self.playout.line.ledger
 
     def new_tag(self) -> str:
         """A name for a response that is going to be asked for."""
@@ -86,7 +86,7 @@ class ModelCore:
         if len(tree) == 1:
             return
         self.updates += 1
-        self.speaking.gate.held = True
+        self.playout.gate.held = True
         self.actions.append(m.ConfigureSession(m.SessionConfig(extra=tree), epoch=EPOCH))
         self.act()
 
@@ -97,8 +97,8 @@ class ModelCore:
 
     def settled(self) -> None:
         self.updates = max(0, self.updates - 1)
-        self.speaking.gate.held = self.updates > 0
-        self.speaking.next_response()
+        self.playout.gate.held = self.updates > 0
+        self.playout.next_response()
 
     def ask(self, tag: str, wish: m.CreateResponse | None, body: dict[str, Any] | None, now_ms: int) -> None:
         """Ask for a response as soon as there may be one; `body` is the `response` in the vendor's words."""
@@ -108,23 +108,23 @@ class ModelCore:
         if body and body.get("conversation") == "none":  # it may run beside another
             self.do(m.CreateResponse(tag, aside=True))
             return
-        self.speaking.gate.want(wish or m.CreateResponse(tag))
-        self.speaking.next_response()
+        self.playout.gate.want(wish or m.CreateResponse(tag))
+        self.playout.next_response()
         self.act()
 
     def interrupt(self, now_ms: int, *, force: bool) -> None:
         """Stop what is being said: tell the player, cancel (with `force`, or where the server does not do so
         by itself), and tell the server what was heard.
         """
-        line = self.speaking.line
-        self.speaking.settle(now_ms)
+        line = self.playout.line
+        self.playout.settle(now_ms)
         span = next(iter(line.spans.values()), None)
         stop = None
         if span is not None:
             heard_ms = line.ledger.heard_bytes(span, now_ms) // self.audio.bytes_per_ms
             stop = AudioInterrupted(span.item_id, span.part, heard_ms)
         before = len(self.actions)
-        self.speaking.interrupt(now_ms, ours=force)
+        self.playout.interrupt(now_ms, ours=force)
         if stop is not None and any(isinstance(one, m.ClearPlayout) for one in self.actions[before:]):
             self.out.append(stop)
             if self.playback is not None:
@@ -134,10 +134,10 @@ class ModelCore:
 
     def cancel(self) -> bool:
         """Cancel the active response, once. Returns whether there was one."""
-        active = self.speaking.gate.active
-        if active is None or self.speaking.gate.cancelled == active:
+        active = self.playout.gate.active
+        if active is None or self.playout.gate.cancelled == active:
             return False
-        self.speaking.gate.cancelled = active
+        self.playout.gate.cancelled = active
         self.do(m.CancelResponse(active, EPOCH))
         return True
 
@@ -145,7 +145,7 @@ class ModelCore:
         """A tool's result: to the model, and (`respond`) a response about it once its batch is whole. Returns
         whether the model waited for it.
         """
-        conversation = self.speaking.conversation
+        conversation = self.playout.conversation
         call = conversation.tools.finished(call_id, output, respond)
         if call is None:
             return False

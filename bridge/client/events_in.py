@@ -50,9 +50,9 @@ def receive(core: ModelCore, frame: str, now_ms: int) -> None:
 
 
 def _upstream(core: ModelCore, message: m.UpstreamEvent | None, now_ms: int) -> None:
-    speaking = core.speaking
+    playout = core.playout
     match message:
-        case None | m.SessionCreated() | m.CallerIdled() | m.SignOfLife():
+        case None | m.SessionCreated() | m.CallerIdled() | m.ProbeAnswered():
             pass  # told beside, with more in it, or asked for by nobody here
         case m.AudioDelta():
             _delta(core, message, now_ms)
@@ -63,11 +63,11 @@ def _upstream(core: ModelCore, message: m.UpstreamEvent | None, now_ms: int) -> 
         case m.UpstreamFaulted():
             _faulted(core, message)
         case m.ToolCalled():
-            speaking.conversation.item(message.item_id, message.response_id).kind = "function_call"
-            if speaking.conversation.tools.called(message, core.turn) is not None:
+            playout.conversation.item(message.item_id, message.response_id).kind = "function_call"
+            if playout.conversation.tools.called(message, core.turn) is not None:
                 core.out.append(message)
         case m.ItemAdded():
-            speaking.conversation.added(message)
+            playout.conversation.added(message)
         case _:
             core.out.append(message)
             _told(core, message, now_ms)
@@ -75,7 +75,7 @@ def _upstream(core: ModelCore, message: m.UpstreamEvent | None, now_ms: int) -> 
 
 def _told(core: ModelCore, message: m.UpstreamEvent, now_ms: int) -> None:
     """What the bookkeeping makes of events that the listeners get as they are."""
-    speaking = core.speaking
+    playout = core.playout
     match message:
         case m.SpeechStarted():
             core.listening = True
@@ -84,24 +84,24 @@ def _told(core: ModelCore, message: m.UpstreamEvent, now_ms: int) -> None:
         case m.SpeechStopped():
             core.listening = False
         case m.AudioDone():
-            speaking.item_finished(message.item_id, message.part, now_ms)
+            playout.item_finished(message.item_id, message.part, now_ms)
         case m.TextDelta():
-            speaking.conversation.words(message)
+            playout.conversation.words(message)
         case m.ItemGone():
-            speaking.conversation.item(message.item_id).gone = True
+            playout.conversation.item(message.item_id).gone = True
         case m.ResponseStarted():
             core.traces[message.response_id] = core.asked_ms.pop(message.tag, None), now_ms, None
             if len(core.traces) > MOST_TRACES:
                 del core.traces[next(iter(core.traces))]
-            speaking.response_started(message)
+            playout.response_started(message)
         case m.CallerTranscribed():
-            item = speaking.conversation.item(message.item_id)
+            item = playout.conversation.item(message.item_id)
             item.role, item.text = "user", message.text[:MOST_CHARACTERS]
             core.retrieve(message.item_id)
 
 
 def _delta(core: ModelCore, delta: m.AudioDelta, now_ms: int) -> None:
-    core.speaking.delta(delta, now_ms)
+    core.playout.delta(delta, now_ms)
     if not any(isinstance(action, m.PlayAudio) for action in core.actions):
         return  # it is late: its response was cut
     if core.last_audio is None or core.last_audio[:2] != (delta.item_id, delta.part):
@@ -117,7 +117,7 @@ def _done(core: ModelCore, done: m.ResponseDone, now_ms: int) -> None:
     if trace is None:
         return  # of a response that is over, or never was: it ends nobody else's
     core.out.append(done)
-    core.speaking.response_done(done, now_ms)
+    core.playout.response_done(done, now_ms)
     core.out.append(ResponseTraced(done.response_id, *trace, now_ms, done.status, done.usage))
 
 
@@ -132,7 +132,7 @@ def _faulted(core: ModelCore, fault: m.UpstreamFaulted) -> None:
     core.out.append(fault)
     if what is Verdict.BUSY or about == "create":
         busy = what is Verdict.BUSY
-        core.speaking.refused(subject if about == "create" else None, again=busy)
+        core.playout.refused(subject if about == "create" else None, again=busy)
 
 
 def _beside(core: ModelCore, event: dict[str, Any]) -> None:
@@ -170,14 +170,14 @@ def _in_force(core: ModelCore, given: Any, *, created: bool) -> None:
         return  # a session that only transcribes
     core.session = session = in_force(given)
     core.out.append(SessionInForce(given, created))
-    leg = core.speaking.session
+    leg = core.playout.session
     leg.interrupts = turn_detection_does("interrupt_response", session, None)
     leg.responds = turn_detection_does("create_response", session, None)
     if created:
         core.trace(core.tracing, given.get("tracing"))
     audio = audio_format(part(session, "audio", "output", "format"))
-    if audio is not None and audio != core.audio and core.speaking.line.quiet:
-        before = core.speaking
-        core.speaking = speaking = core.mouth(audio)
-        speaking.gate, speaking.conversation = before.gate, before.conversation
-        speaking.session, speaking.ready = before.session, before.ready
+    if audio is not None and audio != core.audio and core.playout.line.quiet:
+        before = core.playout
+        core.playout = playout = core.mouth(audio)
+        playout.gate, playout.conversation = before.gate, before.conversation
+        playout.session, playout.ready = before.session, before.ready

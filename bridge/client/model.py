@@ -54,15 +54,15 @@ class RealtimeModel(ModelLink):
             return Phase.IDLE
         if core.listening:
             return Phase.LISTENING
-        if core.speaking.line.spans and not core.speaking.line.over(self._now_ms()):
+        if core.playout.line.spans and not core.playout.line.over(self._now_ms()):
             return Phase.SPEAKING
-        return Phase.IDLE if core.speaking.gate.idle else Phase.THINKING
+        return Phase.IDLE if core.playout.gate.idle else Phase.THINKING
 
     @property
     def playing(self) -> Playing | None:
         """The first item that was not played to its end, and how much of it was; None when there is none."""
         core = self._core
-        span = None if core is None else next(iter(core.speaking.line.spans.values()), None)
+        span = None if core is None else next(iter(core.playout.line.spans.values()), None)
         if core is None or span is None:
             return None
         heard = core.ledger.heard_bytes(span, self._now_ms())
@@ -71,14 +71,14 @@ class RealtimeModel(ModelLink):
     @property
     def responding(self) -> bool:
         """Whether the server is making a response in the conversation."""
-        return self._core is not None and self._core.speaking.gate.active is not None
+        return self._core is not None and self._core.playout.gate.active is not None
 
     def history(self) -> list[tuple[str, str]]:
         """Role and words of each message, as far as it was **heard**; for `restore` in a next connection."""
         core = self._core
         if core is None:
             return []
-        told = core.speaking.conversation.history(core.audio.bytes_per_ms, EPOCH)
+        told = core.playout.conversation.history(core.audio.bytes_per_ms, EPOCH)
         return [(item.role, item.text) for item in told if item.role]
 
     # --- what is wanted ----------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ class RealtimeModel(ModelLink):
         written.
         """
         core = self._connected()
-        item = core.speaking.conversation.created(role, text)
+        item = core.playout.conversation.created(role, text)
         core.do(m.CreateItem(item.item_id, role, text))
         if respond:
             await self.respond(text_only=text_only)
@@ -115,7 +115,7 @@ class RealtimeModel(ModelLink):
     async def send_item(self, item: Mapping[str, Any], *, respond: bool = True) -> None:
         """Any item in the vendor's words, such as one with an image."""
         core = self._connected()
-        made = {"id": core.speaking.conversation.new_id(), **mapping_of(item)}
+        made = {"id": core.playout.conversation.new_id(), **mapping_of(item)}
         core.do(m.SendVendorEvent(encoded({"type": "conversation.item.create", "item": made})))
         if respond:
             await self.respond()
@@ -167,7 +167,7 @@ class RealtimeModel(ModelLink):
     async def mark_reached(self, name: str) -> None:
         """All sound before that `MarkWanted` was played."""
         if self._core is not None:
-            self._core.speaking.mark_reached(name, self._now_ms())
+            self._core.playout.mark_reached(name, self._now_ms())
             self._core.act()
             await self._drain()
 
@@ -209,7 +209,7 @@ class RealtimeModel(ModelLink):
                 await self.send_tool_output(call_id, output, respond=respond)
             case m.Mute(on):
                 self.muted = on
-            case m.PassOn(body):
+            case m.SendRaw(body):
                 self._connected().do(m.SendVendorEvent(body))
                 await self._drain()
             case m.CommitAudio() | m.ForgetAudio() | m.DeleteItem() | m.TruncateItem():

@@ -21,7 +21,7 @@ class _Run:
         self.texts = bytearray()
 
 
-class Kept:
+class AudioBacklog:
     """Frames, oldest first. `size_bytes` is the sound of all of them."""
 
     __slots__ = ("_characters", "_frame_bytes", "_runs", "_texts", "size_bytes")

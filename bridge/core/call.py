@@ -1,8 +1,8 @@
 """One call: whatever happens goes in by `receive(event, now_ms)`, what is to be done comes out as a list.
 
-This is the switchboard. What the caller hears of us lives in `speaking` (with `line` and `playback` below
-it), their own sound in `ear`, the model's session in `upstream_leg`; here the two legs, the wishes of the
-handler and the clock meet. Nothing in this file waits, asks the clock or knows a socket: the runner says what
+This is the switchboard. What the caller hears of us lives in `playout` (with `line` and `ledger` below
+it), their own sound in `caller_audio`, the model's session in `upstream_leg`; here the two legs, the wishes
+of the handler and the clock meet. Nothing in this file waits, asks the clock or knows a socket: the runner says what
 time it is, and `deadline_ms` says when the call wants to be woken. A `WakeUp` is an input like any frame, so
 a recording of inputs replays exactly.
 
@@ -34,7 +34,7 @@ from .state import CallState
 from .stats import count
 from .upstream_leg import Leg
 
-FOR_THE_MODEL = (m.Say, m.Respond, m.AddText, m.PassOn, m.Reconfigure)
+FOR_THE_MODEL = (m.Say, m.Respond, m.AddText, m.SendRaw, m.Reconfigure)
 """Wishes that need a model which listens: before there is one (or while a new one is dialled), they wait."""
 BEFORE_ADMISSION = frozenset({
     m.SessionCreated, m.SessionUpdated, m.UpstreamFaulted, m.UpstreamClosed, m.DialFailed, m.VendorNote,
@@ -63,16 +63,16 @@ class Call(CallState):
         if type(event) is CallerAudio:
             # Up as it is, or kept until somebody listens. Fifty times a second, so the runner goes to the ear
             # itself: nothing else belongs here.
-            return [*self.ear.hear(event, now_ms)]
+            return [*self.caller_audio.hear(event, now_ms)]
         epoch = getattr(event, "epoch", 0)
         if epoch:
             self._upstream_event(event, epoch, now_ms)
-        elif isinstance(event, FOR_THE_MODEL) and not self.speaking.ready:
+        elif isinstance(event, FOR_THE_MODEL) and not self.playout.ready:
             self.early.append(event)
         else:
             self.other_event(event, now_ms)
-        if self.closed_ears:
-            caller_turns.reopen_ear(self)
+        if self.uninterruptible:
+            caller_turns.reopen_caller_audio(self)
         if self.spare is not None:
             renewal.swap_if_quiet(self, now_ms)
         if "handover" in self.timers:
@@ -89,14 +89,14 @@ class Call(CallState):
         if epoch == self.up.epoch and self.up.state is not Leg.CLOSED:
             if "probe" in self.timers:
                 liveness.answered(self)
-            if type(event) is not m.SignOfLife:
+            if type(event) is not m.ProbeAnswered:
                 self.upstream_ms = now_ms
             if not self.admitted and type(event) not in BEFORE_ADMISSION:
                 return  # whatever it says to nobody, a stranger's model gets no answer
             if type(event) is AudioDelta:
-                if self.speaking.caller_stopped_ms is not None:
-                    self.ear.answered()
-                self.speaking.delta(event, now_ms)
+                if self.playout.caller_stopped_ms is not None:
+                    self.caller_audio.answered()
+                self.playout.delta(event, now_ms)
             else:
                 self._from_upstream(event, now_ms)
         elif self.spare is not None and epoch == self.spare.epoch:
@@ -105,19 +105,19 @@ class Call(CallState):
 
     # fmt: off
     def _from_upstream(self, event: Event, now_ms: int) -> None:  # noqa: C901  one line a message
-        speaking = self.speaking
+        playout = self.playout
         match event:
             case m.SessionCreated(): dialling.session_created(self, self.up)
             case m.SessionUpdated(): setup.session_updated(self, event, now_ms)
             case m.SpeechStarted(): caller_turns.speech_started(self, event, now_ms)
             case m.SpeechStopped(): caller_turns.speech_stopped(self, event, now_ms)
             case m.TextDelta(): responses.words(self, event)
-            case m.AudioDone(): speaking.item_finished(event.item_id, event.part, now_ms)
-            case m.ItemAdded(): speaking.conversation.added(event)
-            case m.ItemGone(): speaking.conversation.item(event.item_id).gone = True
+            case m.AudioDone(): playout.item_finished(event.item_id, event.part, now_ms)
+            case m.ItemAdded(): playout.conversation.added(event)
+            case m.ItemGone(): playout.conversation.item(event.item_id).gone = True
             case m.TurnCommitted(): caller_turns.committed(self, event, now_ms)
             case m.CallerTranscribed(): caller_turns.transcribed(self, event)
-            case m.ResponseStarted(): speaking.response_started(event)
+            case m.ResponseStarted(): playout.response_started(event)
             case m.ResponseDone(): responses.response_done(self, event, now_ms)
             case m.ToolCalled(): tool_calls.tool_called(self, event, now_ms)
             case m.UpstreamFaulted(): error_events.faulted(self, event, now_ms)
@@ -126,7 +126,7 @@ class Call(CallState):
             case m.VendorNote(): self.out.append(event)
 
     def other_event(self, event: Event, now_ms: int) -> None:  # noqa: C901, PLR0915  one line a message
-        speaking, up = self.speaking, self.up
+        playout, up = self.playout, self.up
         match event:
             # carrier leg
             case m.MarkReached(): responses.mark_reached(self, event, now_ms)
@@ -136,7 +136,7 @@ class Call(CallState):
             case m.CarrierClosed(): ending.end(self, Reason.CARRIER_LOST, now_ms, f"{event.code}, no stop")
             case m.CarrierGivenUp(): ending.given_up(self, event, now_ms)
             # session door
-            case m.Play(): speaking.play(event.say_id, event.sound, now_ms, protected=event.protected)
+            case m.Play(): playout.play(event.say_id, event.sound, now_ms, protected=event.protected)
             case m.Say(): responses.say(self, event, now_ms)
             case m.Respond(): responses.respond(self, event, now_ms)
             case m.AddText(): responses.add_text(self, event.role, event.text)
@@ -145,8 +145,8 @@ class Call(CallState):
             case m.Transfer(): ending.transfer(self, event.name, now_ms)
             case m.ToolFinished(): tool_calls.tool_finished(self, event)
             case m.Reconfigure(): responses.reconfigure(self, event)
-            case m.PassOn(): self.out.append(m.SendVendorEvent(event.body, up.epoch))
-            case m.Mute(): self.ear.mute(event.on, now_ms)
+            case m.SendRaw(): self.out.append(m.SendVendorEvent(event.body, up.epoch))
+            case m.Mute(): self.caller_audio.mute(event.on, now_ms)
             case m.ReadKeys(): caller_turns.read_keys(self, event, now_ms)
             case m.HandlerFailed(): ending.handler_failed(self, event, now_ms)
             # the shell
@@ -156,13 +156,13 @@ class Call(CallState):
             case m.FrameRefused(): self._refused(event)
             case m.CallerVoice(): liveness.voice(self, event, now_ms)
             case m.FramesDropped(): self.stats.frames_dropped += event.frames
-            case m.OutboxFull(): speaking.outbox(event.full, now_ms)
-            case m.HoldRefused(): speaking.hold_refused(event.limit_bytes, now_ms)
+            case m.OutboxFull(): playout.outbox(event.full, now_ms)
+            case m.HoldRefused(): playout.hold_refused(event.limit_bytes, now_ms)
             case m.ShutDown(): ending.shut_down(self, now_ms)
             case m.HandOver(): handover.hand_over(self, event, now_ms)
     # fmt: on
 
-    def carried(self, now_ms: int) -> m.Carried:
+    def carried(self, now_ms: int) -> m.CallSnapshot:
         """What another process needs to go on with this call, as it is now: for a journal that survives a
         crash.
         """
@@ -176,9 +176,9 @@ class Call(CallState):
             self.out.append(m.Noted("frame refused", f"{event.leg}: {event.why}"))
 
     def _wake(self, now_ms: int) -> None:
-        line = self.speaking.line
+        line = self.playout.line
         if line.deadline_ms is not None and now_ms >= line.deadline_ms:
-            self.speaking.settle(now_ms)
+            self.playout.settle(now_ms)
             silence.line_moved(self, now_ms)
         for timer in [name for name, due_ms in self.timers.items() if due_ms <= now_ms]:
             if self.timers.pop(timer, None) is not None:  # else the timer before it put an end to it
@@ -188,14 +188,14 @@ class Call(CallState):
         if self.phase is Phase.ENDED:
             self.deadline_ms = None
             return
-        timers, speaking = self.timers, self.speaking
-        owed_ms = speaking.owed.deadline_ms
+        timers, playout = self.timers, self.playout
+        owed_ms = playout.owed.deadline_ms
         if owed_ms is not None:
             timers["owed"] = owed_ms
         elif "owed" in timers:
             del timers["owed"]
         due_ms = min(timers.values(), default=None)
-        line_ms = speaking.line.deadline_ms
+        line_ms = playout.line.deadline_ms
         self.deadline_ms = line_ms if due_ms is None else due_ms if line_ms is None else min(due_ms, line_ms)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from .audio_backlog import Kept
+from .audio_backlog import AudioBacklog
 from .messages import AppendAudio, CallConfig, CallerAudio
 
 GAP_MS = 60
@@ -40,7 +40,7 @@ def silence(size_bytes: int) -> str:
     return "/" * (4 * whole) + ("", "/w==", "//8=")[rest]
 
 
-class Ear:
+class CallerAudioBuffer:
     """Where caller audio goes: upstream as it is while `open`, else kept, the newest `kept_audio_ms` of
     it.
 
@@ -89,7 +89,7 @@ class Ear:
         self._voice_ended_ms = -PAUSE_MS
         self._at_ms = _NOT_BEGUN  # the newest frame's timestamp
         # While open what was sent of an utterance that is not answered; else what is to be sent.
-        self._held = Kept()
+        self._held = AudioBacklog()
         self._keeps_a_voice = False
 
     def hear(self, event: CallerAudio, now_ms: int) -> list[AppendAudio]:
@@ -201,7 +201,7 @@ class Ear:
         self._drop_oldest()
         self.open = False
 
-    def unkeep(self, epoch: int) -> list[AppendAudio]:
+    def flush(self, epoch: int) -> list[AppendAudio]:
         """Somebody listens (again): opens the ear and returns what was kept, oldest first."""
         self._epoch = epoch
         if self.open:

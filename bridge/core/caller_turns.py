@@ -21,31 +21,31 @@ SEMANTIC_MS = 500
 """Of silence before detection by meaning calls a turn over, at the least."""
 
 
-def open_ear(call: CallState) -> None:
+def open_caller_audio(call: CallState) -> None:
     """The model may hear the caller, unless something is being said that it must not be interrupted
     by.
     """
-    if call.speaking.ready and not call.closed_ears:
-        call.out += call.ear.unkeep(call.up.epoch)
+    if call.playout.ready and not call.uninterruptible:
+        call.out += call.caller_audio.flush(call.up.epoch)
 
 
-def reopen_ear(call: CallState) -> None:
+def reopen_caller_audio(call: CallState) -> None:
     """What the ear was closed for may be over, in whatever way: heard, cut or refused."""
-    call.closed_ears = {say_id for say_id in call.closed_ears if silence.sounding(call, say_id)}
-    open_ear(call)
+    call.uninterruptible = {say_id for say_id in call.uninterruptible if silence.sounding(call, say_id)}
+    open_caller_audio(call)
 
 
 def speech_started(call: CallState, event: m.SpeechStarted, now_ms: int) -> None:
-    call.speaking.caller_stopped_ms = None
+    call.playout.caller_stopped_ms = None
     call.caller_speaking = True
     silence.silence_over(call)
-    if call.timers.pop("resume", None) is not None and not call.ear.speaks(now_ms):
+    if call.timers.pop("resume", None) is not None and not call.caller_audio.speaks(now_ms):
         resumed(call, event)
         return
     call.resume_owed = False
     call.timers["padding"] = now_ms + STALLED_MS
     call.out.append(m.CallerSpoke(True, event.item_id))
-    if call.config.backchannel_ms and not call.speaking.line.quiet:
+    if call.config.backchannel_ms and not call.playout.line.quiet:
         call.timers["confirm"] = now_ms + call.config.backchannel_ms
         return
     confirmed(call, now_ms)
@@ -57,20 +57,20 @@ def resumed(call: CallState, event: m.SpeechStarted) -> None:
     """
     call.turn += 1
     call.resume_owed = False
-    call.speaking.drop_waiting()
+    call.playout.drop_waiting()
     call.out.append(m.CallerSpoke(True, event.item_id))
 
 
 def confirmed(call: CallState, now_ms: int) -> None:
     """It is speech, and it is meant: what we say is cut. During a goodbye it takes the goodbye back."""
     call.turn += 1
-    call.speaking.interrupt(now_ms, ours=bool(call.config.backchannel_ms))
+    call.playout.interrupt(now_ms, ours=bool(call.config.backchannel_ms))
     ours = call.ending is not None and call.ending[0] in (Reason.WE_HUNG_UP, Reason.TRANSFERRED)
     if call.phase is Phase.DRAINING and ours:
         call.phase, call.ending = Phase.LIVE, None
         call.timers.pop("drain", None)
         call.timers.pop("generated", None)
-        call.out += (m.NoteIntent(""), m.TakenBack())
+        call.out += (m.NoteIntent(""), m.HangUpCancelled())
     else:
         ending.say_goodbye(call, now_ms)
 
@@ -81,22 +81,22 @@ def speech_stopped(call: CallState, event: m.SpeechStopped, now_ms: int) -> None
     call.out.append(m.CallerSpoke(False, event.item_id))
     if call.timers.pop("confirm", None) is not None:
         return  # a backchannel ("mm-hmm"): we go on speaking, and no answer is owed
-    call.speaking.caller_stopped_ms = now_ms
+    call.playout.caller_stopped_ms = now_ms
     call.stats.turns += 1
     state.owe(call, now_ms, silent_ms=now_ms - pause_ms(call))
     if not call.up.responds and not call.config.handler:
-        call.speaking.ask(f"turn:{call.turn}")
+        call.playout.ask(f"turn:{call.turn}")
 
 
 def pause_ms(call: CallState) -> int:
     """How long the caller has been silent already when we are told so."""
-    detection = call.speaking.config.turn_detection
+    detection = call.playout.config.turn_detection
     return detection.silence_duration_ms if isinstance(detection, m.ServerVad) else SEMANTIC_MS
 
 
 def committed(call: CallState, event: m.TurnCommitted, now_ms: int) -> None:
-    call.speaking.conversation.item(event.item_id).role = "user"
-    if call.speaking.config.transcription is None:
+    call.playout.conversation.item(event.item_id).role = "user"
+    if call.playout.config.transcription is None:
         call.out.append(m.Turn(event.item_id, ""))
     else:
         call.untranscribed.setdefault(event.item_id, now_ms + TRANSCRIPT_MS)
@@ -124,10 +124,10 @@ def give_up_transcript(call: CallState) -> None:
 
 
 def transcribed(call: CallState, event: m.CallerTranscribed) -> None:
-    item = call.speaking.conversation.item(event.item_id)
+    item = call.playout.conversation.item(event.item_id)
     item.role, item.text = "user", event.text[:MOST_CHARACTERS]
     if event.text and not call.caller_speaking:
-        call.ear.answered()
+        call.caller_audio.answered()
     call.stats.add_transcription(event)
     call.untranscribed.pop(event.item_id, None)
     if event.item_id not in call.given_up:
@@ -138,10 +138,10 @@ def pad(call: CallState, now_ms: int) -> None:
     """Voice detection counts audio written, not time: if frames stop while the caller speaks, the turn
     would not end.
     """
-    if now_ms - call.ear.last_ms >= STALLED_MS and call.ear.open:
-        call.out.append(call.ear.stall(call.up.epoch))
+    if now_ms - call.caller_audio.last_ms >= STALLED_MS and call.caller_audio.open:
+        call.out.append(call.caller_audio.stall(call.up.epoch))
     if call.caller_speaking:
-        call.timers["padding"] = max(call.ear.last_ms, now_ms) + STALLED_MS
+        call.timers["padding"] = max(call.caller_audio.last_ms, now_ms) + STALLED_MS
 
 
 def digit(call: CallState, digit: str, now_ms: int) -> None:
@@ -149,7 +149,7 @@ def digit(call: CallState, digit: str, now_ms: int) -> None:
     call.out.append(m.DigitHeard(digit))
     rule, words = call.config.digits, call.keys.words
     if rule == "interrupt" and "digits" not in call.timers:
-        call.speaking.interrupt(now_ms, ours=True)
+        call.playout.interrupt(now_ms, ours=True)
     if words:
         call.digits = (call.digits + digit)[:MOST_DIGITS]
     if rule != "event":
@@ -161,7 +161,7 @@ def read_keys(call: CallState, event: m.ReadKeys, now_ms: int) -> None:
     """User code waits for keys, or no longer. Those that the model was not told yet are read."""
     call.keys.read(event)
     call.digits = ""
-    call.ear.hush(call.keys.secret, now_ms)
+    call.caller_audio.hush(call.keys.secret, now_ms)
 
 
 def digits_done(call: CallState, now_ms: int) -> None:
@@ -175,7 +175,7 @@ def digits_done(call: CallState, now_ms: int) -> None:
 
 
 def other_or_later(call: CallState, wish: Event, now_ms: int) -> None:
-    if call.speaking.ready:
+    if call.playout.ready:
         call.other_event(wish, now_ms)
     else:
         call.early.append(wish)

@@ -76,7 +76,7 @@ class SessionConfig(msgspec.Struct, frozen=True, gc=False):
     tool_configs: tuple[ToolConfig, ...] = ()
 
 
-class CarriedItem(msgspec.Struct, frozen=True, gc=False):
+class SnapshotItem(msgspec.Struct, frozen=True, gc=False):
     """One thing of a conversation: words of `role` (user, assistant as far as they were heard, system), or,
     where `arguments` are given, a tool's call with its result.
     """
@@ -89,7 +89,7 @@ class CarriedItem(msgspec.Struct, frozen=True, gc=False):
     output: str | None = None
 
 
-class Carried(msgspec.Struct, frozen=True, gc=False):
+class CallSnapshot(msgspec.Struct, frozen=True, gc=False):
     """What a call takes along to the process that goes on with it: plain values, no sound, no secret.
 
     `Call.carried(now_ms)` tells it at any moment, `HandedOver` at the last; `CallConfig.carried` takes it in.
@@ -98,7 +98,7 @@ class Carried(msgspec.Struct, frozen=True, gc=False):
     counted.
     """
 
-    items: tuple[CarriedItem, ...] = ()
+    items: tuple[SnapshotItem, ...] = ()
     owed: bool = False
     disclosed: bool = False
     session: SessionConfig | None = None
@@ -154,7 +154,7 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     then has `interrupt_response` and `create_response` off, and the core interrupts and asks for responses.
     The vendor tells an end `silence_duration_ms` late, so this is more than that."""
     running_words: bool = False
-    """Tell the session door each piece of the model's text as it comes (`Saying`)."""
+    """Tell the session door each piece of the model's text as it comes (`TranscriptDelta`)."""
     disclosure: str = ""
     """The phrase that is played first and cannot be cut; caller audio goes upstream only after it."""
     fallback: str = ""
@@ -168,7 +168,7 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     prices: dict[str, float] = {}
     """USD per million tokens by the names of `Usage`'s fields, and `transcription_minute`."""
     jitter_seed: int = 0
-    carried: Carried | None = None
+    carried: CallSnapshot | None = None
     """The call was begun elsewhere: it goes on with this conversation, without greeting; the disclosure is
     played only if it was not heard."""
     resumed: bool = False

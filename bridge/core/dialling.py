@@ -16,7 +16,7 @@ def first_dial(call: CallState, now_ms: int) -> None:
 
 
 def dial(call: CallState, now_ms: int) -> None:
-    call.up = call.speaking.session = UpstreamSession(next_epoch(call), Leg.DIALLING)
+    call.up = call.playout.session = UpstreamSession(next_epoch(call), Leg.DIALLING)
     call.timers["session"] = now_ms + call.dialling.attempt_ms(now_ms)
     call.out.append(m.DialUpstream(call.up.epoch))
 
@@ -54,4 +54,4 @@ def session_stalled(call: CallState, now_ms: int) -> None:
 def session_created(call: CallState, session: UpstreamSession) -> None:
     if session.state is Leg.DIALLING:
         session.state = Leg.CONFIGURING
-        call.out.append(m.ConfigureSession(call.speaking.config, epoch=session.epoch))
+        call.out.append(m.ConfigureSession(call.playout.config, epoch=session.epoch))

@@ -21,7 +21,7 @@ MOST_WEIGHT = 6.0
 
 
 @dataclass(slots=True)
-class _Lateness:
+class EchoDelay:
     """How late echoes come: of this busy period, and usually. `stood_ms` is how long the line stood still in
     this period, as far as is known; `stood` whether it ever seemed to.
 

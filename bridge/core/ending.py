@@ -22,7 +22,7 @@ def fail(call: CallState, reason: Reason, now_ms: int, detail: str) -> None:
     if call.up.state is not Leg.CLOSED:
         call.out.append(m.CloseUpstream(call.up.epoch))
     call.up.state = Leg.CLOSED
-    call.ear.open = False
+    call.caller_audio.open = False
     call.out.append(m.Noted("the model is out", f"{reason.value}: {detail}"))
     for timer in ("dial", "session", "resume", "again"):
         call.timers.pop(timer, None)
@@ -33,20 +33,20 @@ def fail(call: CallState, reason: Reason, now_ms: int, detail: str) -> None:
     if not call.admitted or apology is None:
         end(call, reason, now_ms, detail)
         return
-    call.speaking.lost(now_ms)
-    call.speaking.gate.waiting.clear()
-    call.speaking.owed.stop()
-    call.speaking.play("apology", apology, now_ms)
+    call.playout.lost(now_ms)
+    call.playout.gate.waiting.clear()
+    call.playout.owed.stop()
+    call.playout.play("apology", apology, now_ms)
     fallback = call.config.fallback
     drain(call, reason, detail, f"transfer:{fallback}" if fallback else "ended", now_ms)
 
 
 def cut_short(call: CallState, now_ms: int) -> None:
     """The model is lost while we say goodbye: what came of it is played, and a phrase says what did not."""
-    unsaid = not call.speaking.gate.idle or bool(call.early)
+    unsaid = not call.playout.gate.idle or bool(call.early)
     call.early.clear()
-    call.speaking.say_what_is_left(now_ms)
-    call.speaking.owed.stop()
+    call.playout.say_what_is_left(now_ms)
+    call.playout.owed.stop()
     if unsaid:
         say_goodbye(call, now_ms)
 
@@ -56,10 +56,10 @@ def say_goodbye(call: CallState, now_ms: int) -> None:
     sent on, or where they have just been told that something went wrong.
     """
     goodbye = call.config.phrases.get("goodbye")
-    if goodbye is not None and leaving(call) and GOODBYE not in call.closed_ears:
-        call.closed_ears.add(GOODBYE)
-        call.ear.close()
-        call.speaking.play(GOODBYE, goodbye, now_ms, protected=True)
+    if goodbye is not None and leaving(call) and GOODBYE not in call.uninterruptible:
+        call.uninterruptible.add(GOODBYE)
+        call.caller_audio.close()
+        call.playout.play(GOODBYE, goodbye, now_ms, protected=True)
 
 
 def leaving(call: CallState) -> bool:
@@ -91,7 +91,7 @@ def drained(call: CallState, reason: Reason, detail: str, now_ms: int) -> None:
         return
     if to_be_generated(call) and "generated" in call.timers:
         return
-    line = call.speaking.line
+    line = call.playout.line
     if line.quiet:
         end(call, reason, now_ms, detail)
     elif "drain" not in call.timers:
@@ -102,8 +102,8 @@ def drained(call: CallState, reason: Reason, detail: str, now_ms: int) -> None:
 def to_be_generated(call: CallState) -> bool:
     """The last word is still to come: from the model, or from the one that is being dialled in its place."""
     if call.up.state is Leg.READY:
-        return not call.speaking.gate.idle
-    asked = not call.speaking.gate.idle or any(isinstance(wish, m.Say | m.Respond) for wish in call.early)
+        return not call.playout.gate.idle
+    asked = not call.playout.gate.idle or any(isinstance(wish, m.Say | m.Respond) for wish in call.early)
     return asked and (call.up.state is not Leg.CLOSED or "dial" in call.timers)
 
 
@@ -112,8 +112,8 @@ def not_generated(call: CallState, now_ms: int) -> None:
     if leaving(call) and "goodbye" in call.config.phrases:
         call.timers.pop("generated", None)
         call.early.clear()
-        call.speaking.interrupt(now_ms, ours=True)
-        call.speaking.gate.waiting.clear()
+        call.playout.interrupt(now_ms, ours=True)
+        call.playout.gate.waiting.clear()
         say_goodbye(call, now_ms)
 
 
@@ -121,15 +121,15 @@ def drain_due(call: CallState, now_ms: int) -> None:
     """The last word should have been heard. Where some of it waits here all the same, the carrier plays more
     slowly than time passes (or paused): it has longer, as long as it goes on.
     """
-    line = call.speaking.line
-    if line.waiting and call.speaking.gate.idle and line.ledger.sent > call.drained_from_bytes:
+    line = call.playout.line
+    if line.waiting and call.playout.gate.idle and line.ledger.sent > call.drained_from_bytes:
         set_drain(call, now_ms)
     else:
         drain_over(call, now_ms)
 
 
 def set_drain(call: CallState, now_ms: int) -> None:
-    line = call.speaking.line
+    line = call.playout.line
     call.drained_from_bytes = line.ledger.sent
     call.timers["drain"] = now_ms + line.remaining_ms(now_ms) + call.config.drain_slack_ms
 
@@ -148,13 +148,13 @@ def end(call: CallState, reason: Reason, now_ms: int, detail: str = "") -> None:
     if call.phase is Phase.ENDED:
         return
     if reason is not Reason.HANDED_OVER:  # then somebody goes on with the call, and with what it was saying
-        call.speaking.over(now_ms)
+        call.playout.over(now_ms)
     call.phase = Phase.ENDED
     call.timers.clear()
-    call.speaking.line.deadline_ms = None
+    call.playout.line.deadline_ms = None
     call.stats.ended_ms = now_ms
-    call.stats.frames_in = call.ear.frames
-    call.stats.frames_dropped += call.ear.dropped()
+    call.stats.frames_in = call.caller_audio.frames
+    call.stats.frames_dropped += call.caller_audio.dropped()
     for session in (call.up, call.spare):
         if session is not None and session.state not in (Leg.NONE, Leg.CLOSED):
             call.out.append(m.CloseUpstream(session.epoch))
@@ -174,24 +174,22 @@ def goodbye(call: CallState, why: str, now_ms: int) -> None:
     if call.ending is not None or call.phase is not Phase.LIVE:
         return
     call.out.append(m.Noted("a limit was reached", why))
-    call.speaking.ask(
-        "goodbye", f"The call has to end now, because {why}. Say goodbye in one short sentence."
-    )
+    call.playout.ask("goodbye", f"The call has to end now, because {why}. Say goodbye in one short sentence.")
     state.owe(call, now_ms)
     drain(call, Reason.LIMIT, why, "ended", now_ms)
     call.timers["generated"] = now_ms + call.config.limits.goodbye_ms // 2
 
 
 def handler_failed(call: CallState, event: m.HandlerFailed, now_ms: int) -> None:
-    call.speaking.interrupt(now_ms, ours=True)
-    call.speaking.gate.waiting.clear()
+    call.playout.interrupt(now_ms, ours=True)
+    call.playout.gate.waiting.clear()
     if (apology := call.config.phrases.get("apology")) is not None:
-        call.speaking.play("apology", apology, now_ms)
+        call.playout.play("apology", apology, now_ms)
     drain(call, Reason.HANDLER_FAILED, event.detail, "ended", now_ms)
 
 
 def media_gap(call: CallState, now_ms: int) -> None:
-    due_ms = call.ear.last_ms + call.config.media_gap_ms
+    due_ms = call.caller_audio.last_ms + call.config.media_gap_ms
     if due_ms <= now_ms:
         end(call, Reason.NO_MEDIA, now_ms)
     else:

@@ -28,8 +28,8 @@ def faulted(call: CallState, event: m.UpstreamFaulted, now_ms: int) -> None:
     elif what is Verdict.EXPIRED:
         recovery.give_up(call, event.code, now_ms)
     elif what is Verdict.BUSY:
-        call.speaking.refused(subject if about == "create" else None, again=True)
-    elif about == "configure" or (prompt and call.speaking.gate.held):
+        call.playout.refused(subject if about == "create" else None, again=True)
+    elif about == "configure" or (prompt and call.playout.gate.held):
         call.out.append(m.Noted("configuration refused", in_words(event) if prompt else detail))
         responses.in_force(call)
     elif prompt:
@@ -45,18 +45,18 @@ def create_refused(call: CallState, tag: str, event: m.UpstreamFaulted, now_ms: 
     """Our request for a response got an error, and no response will follow. What a handler wanted said is
     answered with `Heard`; what the call itself owes is asked for once more.
     """
-    speaking, gate = call.speaking, call.speaking.gate
+    playout, gate = call.playout, call.playout.gate
     waits = gate.asked is not None and gate.asked.tag == tag and not gate.stale
     retryable = verdict(event) is Verdict.RETRYABLE
-    owed = waits and (retryable or tag not in speaking.utterances)
+    owed = waits and (retryable or tag not in playout.utterances)
     call.failures += owed
     if owed and call.failures >= FAILURES:
         ending.fail(call, Reason.UPSTREAM_LOST, now_ms, f"responses are refused: {event.code}")
         return
     if retryable:
         responses.pause(call, event.code or event.kind, now_ms)
-    speaking.refused(tag, again=retryable)
+    playout.refused(tag, again=retryable)
     if retryable:
-        speaking.next_response()
+        playout.next_response()
     elif owed and gate.idle:
-        speaking.ask("retry")
+        playout.ask("retry")

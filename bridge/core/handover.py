@@ -12,7 +12,7 @@ from __future__ import annotations
 from . import ending, recovery, renewal, silence, state
 from . import messages as m
 from .conversation import Item
-from .messages import Carried, CarriedItem, Phase, Reason
+from .messages import CallSnapshot, Phase, Reason, SnapshotItem
 from .state import CallState
 from .toolbox import ToolCall
 
@@ -43,46 +43,46 @@ def leave(call: CallState, now_ms: int) -> None:
     if call.ending is not None:
         ending.drain_over(call, now_ms)
         return
-    owed = call.speaking.owed.since_ms is not None or call.caller_speaking
-    call.resume_owed |= call.speaking.lost(now_ms) or owed
+    owed = call.playout.owed.since_ms is not None or call.caller_speaking
+    call.resume_owed |= call.playout.lost(now_ms) or owed
     call.out += (m.NoteIntent("handover"), m.HandedOver(carried(call, now_ms)))
     ending.end(call, Reason.HANDED_OVER, now_ms)
 
 
-def carried(call: CallState, now_ms: int) -> Carried:
+def carried(call: CallState, now_ms: int) -> CallSnapshot:
     """What another process needs to go on with this call from this moment on."""
-    config, stats, speaking = call.config, call.stats, call.speaking
-    before = config.carried or Carried()
-    record = speaking.conversation.record(config.bytes_per_ms, speaking.playing(now_ms))
+    config, stats, playout = call.config, call.stats, call.playout
+    before = config.carried or CallSnapshot()
+    record = playout.conversation.record(config.bytes_per_ms, playout.playing(now_ms))
     began_ms = call.limits.began_ms
-    heard = config.disclosure not in call.closed_ears
+    heard = config.disclosure not in call.uninterruptible
     disclosed = call.admitted and config.disclosure in config.phrases and heard
-    return Carried(
+    return CallSnapshot(
         items=tuple(_carried(entry) for _, entry in record),
-        owed=call.resume_owed or speaking.owed.since_ms is not None,
+        owed=call.resume_owed or playout.owed.since_ms is not None,
         disclosed=before.disclosed or disclosed,
-        session=speaking.config,
+        session=playout.config,
         lasted_ms=0 if began_ms is None else now_ms - began_ms,
         cost_micro_usd=before.cost_micro_usd + stats.cost_micro_usd,
         tools=before.tools + stats.tools,
     )
 
 
-def _carried(entry: tuple[str, str] | ToolCall) -> CarriedItem:
+def _carried(entry: tuple[str, str] | ToolCall) -> SnapshotItem:
     if isinstance(entry, ToolCall):
         output = UNKNOWN if entry.output is None else entry.output
-        return CarriedItem(call_id=entry.call_id, name=entry.name, arguments=entry.arguments, output=output)
-    return CarriedItem(*entry)
+        return SnapshotItem(call_id=entry.call_id, name=entry.name, arguments=entry.arguments, output=output)
+    return SnapshotItem(*entry)
 
 
 # --- going on
 
 
-def take_over(call: CallState, before: Carried) -> None:
+def take_over(call: CallState, before: CallSnapshot) -> None:
     """The conversation as it was carried here, as if it had been had with a session that is gone."""
-    conversation = call.speaking.conversation
+    conversation = call.playout.conversation
     if before.session is not None:
-        call.speaking.config = before.session
+        call.playout.config = before.session
     for number, item in enumerate(before.items):
         key = f"carried/{number}"
         if item.arguments is None:
@@ -97,7 +97,7 @@ def welcome_back(call: CallState, now_ms: int) -> None:
     """To a caller who heard that the line was cut."""
     phrase = call.config.phrases.get("restored")
     if call.config.resumed and phrase is not None:
-        call.speaking.play("restored", phrase, now_ms)
+        call.playout.play("restored", phrase, now_ms)
 
 
 def go_on(call: CallState, now_ms: int) -> None:
@@ -106,14 +106,14 @@ def go_on(call: CallState, now_ms: int) -> None:
     """
     before = call.config.carried
     if before is None:
-        note = call.speaking.conversation.new_id()
+        note = call.playout.conversation.new_id()
         call.out.append(m.CreateItem(note, "system", CUT_OFF, epoch=call.up.epoch))
     else:
         recovery.tell_history(call, call.up.epoch)
     recovery.upstream_ready(call, now_ms)
-    call.speaking.owed.stop()
+    call.playout.owed.stop()
     if before is not None and before.owed:
-        call.speaking.ask("restored")
+        call.playout.ask("restored")
         state.owe(call, now_ms)
 
 
@@ -125,14 +125,14 @@ def newer_stream(call: CallState, now_ms: int) -> None:
     model is told what was heard, and goes on from there.
     """
     call.out.append(m.Noted("newer stream", "the call goes on over it"))
-    call.ear.restart(now_ms)
+    call.caller_audio.restart(now_ms)
     call.timers["media"] = now_ms + call.config.media_gap_ms
-    owed = call.speaking.owed.since_ms is not None or not call.speaking.line.quiet
-    call.out += call.speaking.line.restart(now_ms)
-    call.speaking.interrupt(now_ms, ours=True)
+    owed = call.playout.owed.since_ms is not None or not call.playout.line.quiet
+    call.out += call.playout.line.restart(now_ms)
+    call.playout.interrupt(now_ms, ours=True)
     if call.ending is not None:
         ending.say_goodbye(call, now_ms)
     elif owed and call.phase is Phase.LIVE:
-        call.speaking.ask("restored", recovery.RESTORED)
+        call.playout.ask("restored", recovery.RESTORED)
         state.owe(call, now_ms)
     silence.line_moved(call, now_ms)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 
-from .echo_delay import ONE_ECHO, _Lateness
+from .echo_delay import ONE_ECHO, EchoDelay
 
 STALL_MS = 150
 """An echo later (or sooner) than expected by more than this is no jitter: the line itself stood still (or had
@@ -96,7 +96,7 @@ class Ledger:
         self._runs: deque[_Run] = deque()
         self._anchor_ms = 0.0
         self._anchor_bytes = 0
-        self._late = _Lateness()
+        self._late = EchoDelay()
 
     # What the line reports
 

@@ -36,27 +36,27 @@ def owed_due(call: CallState, now_ms: int) -> None:
     """Silence has lasted long enough: a filler; or the model has said nothing for so long that it must be
     dead.
     """
-    owed, line = call.speaking.owed, call.speaking.line
+    owed, line = call.playout.owed, call.playout.line
     if owed.since_ms is None:
         return
     if call.ending is None and stalled(call, now_ms):
         return
     told = call.caller_speaking and not owed.doubtful
-    if not line.over(now_ms) or told or call.ear.speaks(now_ms):
+    if not line.over(now_ms) or told or call.caller_audio.speaks(now_ms):
         pass  # the caller hears something, or speaks
     elif ending.leaving(call):
         ending.not_generated(call, now_ms)
     else:
-        tool = call.speaking.conversation.tools.first
+        tool = call.playout.conversation.tools.first
         name = "filler" if tool is None else tool_calls.tool_config(call, tool.name).filler
         filler = call.config.phrases.get(name or "")
-        listens = call.config.handler and call.speaking.gate.idle and tool is None
+        listens = call.config.handler and call.playout.gate.idle and tool is None
         if listens and owed.fillers >= HANDLER_FILLERS:
             owed.stop()
             return
         if filler is not None:
             owed.fillers += 1
-            call.speaking.play(f"filler:{owed.fillers}", filler, now_ms, record=False)
+            call.playout.play(f"filler:{owed.fillers}", filler, now_ms, record=False)
     owed.sounding_until(now_ms + line.remaining_ms(now_ms))
 
 
@@ -64,17 +64,17 @@ def stalled(call: CallState, now_ms: int) -> bool:
     """Whether the model was given up just now: it owes an answer and says nothing. Or it turns out to owe
     none.
     """
-    owed = call.speaking.owed
-    if owed.since_ms is None or call.up.state is not Leg.READY or call.speaking.conversation.tools.running:
+    owed = call.playout.owed
+    if owed.since_ms is None or call.up.state is not Leg.READY or call.playout.conversation.tools.running:
         return False
-    if call.config.handler and call.speaking.gate.idle:
+    if call.config.handler and call.playout.gate.idle:
         return False  # the handler thinks, and has asked the model for nothing
     silent_ms = now_ms - max(owed.since_ms, call.upstream_ms)
-    active = call.speaking.gate.active
+    active = call.playout.gate.active
     thinks = active is not None
-    if active is not None and call.speaking.gate.loses_ends and call.speaking.all_said(active):
+    if active is not None and call.playout.gate.loses_ends and call.playout.all_said(active):
         responses.response_done(call, m.ResponseDone(active, epoch=call.up.epoch), now_ms)
-        return call.speaking.owed.since_ms is None  # this one's end was lost as well: nobody waits
+        return call.playout.owed.since_ms is None  # this one's end was lost as well: nobody waits
     if silent_ms >= call.config.stalled_ms * (THINKING if thinks else 1):
         recovery.give_up(call, "it owes an answer and says nothing", now_ms)
         return True
@@ -96,8 +96,8 @@ def probe(call: CallState, now_ms: int) -> None:
 def answered(call: CallState) -> None:
     """The model lives."""
     del call.timers["probe"]
-    if call.speaking.owed.doubtful:
-        call.speaking.owed.stop()
+    if call.playout.owed.doubtful:
+        call.playout.owed.stop()
 
 
 def no_sign_of_life(call: CallState, now_ms: int) -> None:
@@ -111,22 +111,22 @@ def no_sign_of_life(call: CallState, now_ms: int) -> None:
 
 def voice(call: CallState, event: m.CallerVoice, now_ms: int) -> None:
     """The caller has begun to say something, or stopped."""
-    call.ear.voice(event.loud, now_ms)
-    if call.ear.loud:
+    call.caller_audio.voice(event.loud, now_ms)
+    if call.caller_audio.loud:
         call.timers["unheard"] = now_ms + UNHEARD_MS
 
 
 def unheard(call: CallState, now_ms: int) -> None:
     """They have said it; whether the model noticed is another matter."""
-    ear, ended_ms = call.ear, call.ear.voice_ended_ms
+    caller_audio, ended_ms = call.caller_audio, call.caller_audio.voice_ended_ms
     if now_ms < ended_ms + UNHEARD_MS:
         call.timers["unheard"] = ended_ms + UNHEARD_MS
-    elif ear.voice_ms < VOICE_MS or not call.admitted or call.ending is not None:
+    elif caller_audio.voice_ms < VOICE_MS or not call.admitted or call.ending is not None:
         return
     elif call.up.state is not Leg.READY:
         call.resume_owed = True
         state.owe(call, now_ms, silent_ms=ended_ms)
-    elif ear.open and call.upstream_ms < ended_ms and call.config.probe_ms:
+    elif caller_audio.open and call.upstream_ms < ended_ms and call.config.probe_ms:
         state.owe(call, now_ms, silent_ms=ended_ms, doubtful=True)
         probe(call, now_ms)
 
@@ -137,7 +137,7 @@ def unheard(call: CallState, now_ms: int) -> None:
 def watch_echoes(call: CallState) -> None:
     """Whenever the carrier has something to play, and may say that it did."""
     timers = call.timers
-    if not call.speaking.line.ledger.awaits_echo:
+    if not call.playout.line.ledger.awaits_echo:
         timers.pop("echo", None)
     elif "echo" not in timers and (due_ms := echoes_due_ms(call)) is not None:
         timers["echo"] = due_ms
@@ -149,13 +149,13 @@ def echoes_due_ms(call: CallState) -> int | None:
     A carrier that has never echoed anything may be one that does not: soon, where something waits for it. One
     that always has, and has sound of ours that it does not play, is stuck, or nobody reads behind it.
     """
-    line = call.speaking.line
+    line = call.playout.line
     ledger, first_ms = line.ledger, line.ledger.echo_due_ms
     if first_ms is None:
         return None
     if ledger.echoed:
         return first_ms + call.config.unplayed_ms
-    return first_ms + WAITING_MS if line.waiting or call.closed_ears else ledger.clock_end_ms + NO_ECHO_MS
+    return first_ms + WAITING_MS if line.waiting or call.uninterruptible else ledger.clock_end_ms + NO_ECHO_MS
 
 
 def echoes_late(call: CallState, now_ms: int) -> None:
@@ -163,12 +163,12 @@ def echoes_late(call: CallState, now_ms: int) -> None:
     due_ms = echoes_due_ms(call)
     if due_ms is None or now_ms < due_ms:
         return
-    line = call.speaking.line
+    line = call.playout.line
     if line.ledger.echoed:
         detail = f"sound of ours has not been played for {call.config.unplayed_ms} ms"
         ending.end(call, Reason.CARRIER_LOST, now_ms, detail)
         return
     call.out.append(m.Noted("no echoes", "the carrier returns no marks: what is heard goes by the clock"))
     line.trust_the_clock()
-    call.speaking.settle(now_ms)
+    call.playout.settle(now_ms)
     silence.line_moved(call, now_ms)

@@ -15,7 +15,7 @@ FAR_MS = 500
 
 
 @dataclass(slots=True)
-class Owed:
+class PendingAnswer:
     """The answer we owe. `since_ms` None: nobody waits for us. `silent_ms` is since when the caller has heard
     nothing, `due_ms` when they shall hear something.
     """

@@ -10,14 +10,14 @@ from .conversation import Conversation, Item
 from .ledger import Ledger, Span
 from .line import Line, Loss
 from .messages import Action, AudioDelta, CallConfig, Sound
-from .pending_answer import Owed
+from .pending_answer import PendingAnswer
 from .response_gate import ResponseGate
 from .stats import BargeIn, Stats, keep
 from .upstream_leg import UpstreamSession
 from .utterances import Utterances
 
 
-class Speaking:
+class Playout:
     """One call's mouth. Emits into the call's list of actions; `session` is the upstream session it speaks
     with.
     """
@@ -26,7 +26,7 @@ class Speaking:
         self.line = Line(Ledger(config.bytes_per_ms, config.marks), config.playout_lead_ms)
         self.gate = ResponseGate()
         self.conversation = Conversation()
-        self.owed = Owed(config.filler_ms)
+        self.owed = PendingAnswer(config.filler_ms)
         self.session = UpstreamSession(0)
         self.ready = False
         """Whether the upstream session takes items and response requests now."""

@@ -40,7 +40,7 @@ def lose(call: CallState, why: str, now_ms: int) -> None:
         return
     recovering = call.up.state is not Leg.READY
     call.up.state = Leg.CLOSED
-    call.ear.lose()
+    call.caller_audio.lose()
     for timer in ("renew", "probe"):
         call.timers.pop(timer, None)
     if recovering:
@@ -50,8 +50,8 @@ def lose(call: CallState, why: str, now_ms: int) -> None:
     if call.phase is Phase.DRAINING:
         ending.cut_short(call, now_ms)
         return
-    silent_ms = call.speaking.owed.silent_ms if call.speaking.owed.since_ms is not None else now_ms
-    call.resume_owed |= call.speaking.lost(now_ms) or call.caller_speaking
+    silent_ms = call.playout.owed.silent_ms if call.playout.owed.since_ms is not None else now_ms
+    call.resume_owed |= call.playout.lost(now_ms) or call.caller_speaking
     call.caller_speaking = False
     if not call.dialling.may_recover(now_ms):
         ending.fail(call, Reason.UPSTREAM_LOST, now_ms, why)
@@ -59,7 +59,7 @@ def lose(call: CallState, why: str, now_ms: int) -> None:
     call.stats.recoveries += 1
     call.lost_ms = now_ms
     if call.resume_owed:
-        call.speaking.owed.stop()
+        call.playout.owed.stop()
         state.owe(call, now_ms, silent_ms=silent_ms)
     call.dialling.begin(now_ms)
     dialling.dial(call, now_ms)
@@ -72,12 +72,12 @@ def restored(call: CallState, now_ms: int) -> None:
     if call.lost_ms is not None:
         call.stats.gaps_ms.append(now_ms - call.lost_ms)
         call.lost_ms = None
-    call.speaking.gate.lose()
-    call.speaking.conversation.retire(call.up.epoch)
+    call.playout.gate.lose()
+    call.playout.conversation.retire(call.up.epoch)
     tell_history(call, call.up.epoch)
-    spoke = call.ear.keeps_a_voice and not call.closed_ears
+    spoke = call.caller_audio.keeps_a_voice and not call.uninterruptible
     upstream_ready(call, now_ms)
-    call.speaking.next_response()
+    call.playout.next_response()
     if spoke:
         call.timers["resume"] = now_ms + RESUME_MS
     else:
@@ -87,26 +87,26 @@ def restored(call: CallState, now_ms: int) -> None:
 def resume(call: CallState, _now_ms: int) -> None:
     """A response is asked for if one is owed and nobody else does: no other one, no tool, no turn."""
     owed, call.resume_owed = call.resume_owed, False
-    idle = call.speaking.gate.idle and not call.caller_speaking
-    if owed and idle and not call.speaking.conversation.tools.running:
-        call.speaking.ask("restored")
+    idle = call.playout.gate.idle and not call.caller_speaking
+    if owed and idle and not call.playout.conversation.tools.running:
+        call.playout.ask("restored")
 
 
 def tell_history(call: CallState, epoch: int) -> None:
     """The conversation, and what became of the line; unless it has not even been greeted yet."""
-    call.out += call.speaking.conversation.history(call.config.bytes_per_ms, epoch)
-    if responses.GREETING in call.speaking.gate.waiting:
+    call.out += call.playout.conversation.history(call.config.bytes_per_ms, epoch)
+    if responses.GREETING in call.playout.gate.waiting:
         return
-    note = call.speaking.conversation.new_id()
+    note = call.playout.conversation.new_id()
     call.out.append(m.CreateItem(note, "system", RESTORED, epoch=epoch))
 
 
 def upstream_ready(call: CallState, now_ms: int) -> None:
     """The session takes what it is sent: kept audio, then the wishes that waited."""
-    call.speaking.ready = True
+    call.playout.ready = True
     call.set_timer("renew", now_ms + call.config.renew_ms)
     call.set_timer("renew_forced", now_ms + call.config.renew_forced_ms)
-    caller_turns.open_ear(call)
+    caller_turns.open_caller_audio(call)
     early, call.early = call.early, []
     for wish in early:
         call.other_event(wish, now_ms)

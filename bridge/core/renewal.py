@@ -68,7 +68,7 @@ def renewal_failed(call: CallState, now_ms: int, *, again: bool = True) -> None:
 
 def quiet(call: CallState, now_ms: int) -> bool:
     """A moment in which nobody would notice: nobody speaks, presses keys or waits for anything."""
-    busy = call.speaking.conversation.tools.running or call.digits or call.ear.speaks(now_ms)
+    busy = call.playout.conversation.tools.running or call.digits or call.caller_audio.speaks(now_ms)
     return silence.idle(call) and not busy
 
 
@@ -81,8 +81,8 @@ def swap_if_quiet(call: CallState, now_ms: int) -> None:
 def renew_forced(call: CallState, now_ms: int) -> None:
     """The hour is nearly over: now, whoever speaks."""
     if call.spare is not None and call.spare.state is Leg.READY:
-        call.ear.lose()
-        call.resume_owed |= call.speaking.lost(now_ms) or call.caller_speaking
+        call.caller_audio.lose()
+        call.resume_owed |= call.playout.lost(now_ms) or call.caller_speaking
         call.caller_speaking = False
         swap(call, now_ms)
     elif call.up.state is Leg.READY:
@@ -99,7 +99,7 @@ def swap(call: CallState, now_ms: int) -> None:
         call.timers.pop(timer, None)
     call.timers.pop("probe", None)  # asked of the other session, and not answered by this one
     old, call.spare = call.up, None
-    call.up = call.speaking.session = spare
+    call.up = call.playout.session = spare
     call.out.append(m.Noted("session renewed", f"{old.epoch} -> {spare.epoch}"))
     recovery.restored(call, now_ms)
     call.out.append(m.CloseUpstream(old.epoch))

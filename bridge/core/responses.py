@@ -22,27 +22,27 @@ AGAIN_MS = 1_000
 
 
 def words(call: CallState, event: m.TextDelta) -> None:
-    gate = call.speaking.gate
-    call.speaking.conversation.words(event)
+    gate = call.playout.gate
+    call.playout.conversation.words(event)
     if (
         call.config.running_words
         and event.response_id not in gate.muted
         and event.response_id not in gate.asides
     ):
-        call.out.append(m.Saying(event.response_id, event.item_id, event.text))
+        call.out.append(m.TranscriptDelta(event.response_id, event.item_id, event.text))
 
 
 def interrupted_by_us(call: CallState, event: m.Interrupt, now_ms: int) -> None:
-    if not event.response_id or call.speaking.concerns(event.response_id):
-        call.speaking.interrupt(now_ms, ours=True)
+    if not event.response_id or call.playout.concerns(event.response_id):
+        call.playout.interrupt(now_ms, ours=True)
 
 
 def reconfigure(call: CallState, event: m.Reconfigure) -> None:
     """No response is asked for until it is in force, so that the next one speaks with it. A session that
     stands ready to take over is told too.
     """
-    call.speaking.config = event.config
-    call.speaking.gate.held = True
+    call.playout.config = event.config
+    call.playout.gate.held = True
     call.out.append(m.ConfigureSession(event.config, True, call.up.epoch))
     if call.spare is not None and call.spare.state in (Leg.CONFIGURING, Leg.READY):
         call.out.append(m.ConfigureSession(event.config, True, call.spare.epoch))
@@ -50,32 +50,32 @@ def reconfigure(call: CallState, event: m.Reconfigure) -> None:
 
 def say(call: CallState, event: m.Say, now_ms: int) -> None:
     if not event.interruptible:
-        call.closed_ears.add(event.say_id)
-        call.ear.close()
-    call.speaking.utter(event.say_id, f'Say exactly this and nothing else: "{event.text}"')
+        call.uninterruptible.add(event.say_id)
+        call.caller_audio.close()
+    call.playout.utter(event.say_id, f'Say exactly this and nothing else: "{event.text}"')
     state.owe(call, now_ms)
 
 
 def respond(call: CallState, event: m.Respond, now_ms: int) -> None:
-    call.speaking.utter(event.say_id, event.instructions)
+    call.playout.utter(event.say_id, event.instructions)
     state.owe(call, now_ms)
 
 
 def mark_reached(call: CallState, event: m.MarkReached, now_ms: int) -> None:
-    call.speaking.mark_reached(event.name, now_ms)
-    if call.speaking.line.ledger.sent:  # else it was a probe: nothing has been heard yet
+    call.playout.mark_reached(event.name, now_ms)
+    if call.playout.line.ledger.sent:  # else it was a probe: nothing has been heard yet
         silence.line_moved(call, now_ms)
 
 
 def add_text(call: CallState, role: str, text: str) -> None:
-    item = call.speaking.conversation.created(role, text)
+    item = call.playout.conversation.created(role, text)
     call.out.append(m.CreateItem(item.item_id, role, text, epoch=call.up.epoch))
 
 
 def response_done(call: CallState, event: m.ResponseDone, now_ms: int) -> None:
-    tag = call.speaking.gate.tags.get(event.response_id, "")
+    tag = call.playout.gate.tags.get(event.response_id, "")
     call.out.append(m.ResponseEnded(event.response_id, tag, event.status, event.why, event.usage))
-    muted = event.response_id in call.speaking.gate.muted
+    muted = event.response_id in call.playout.gate.muted
     call.stats.add_usage(event.usage)
     if event.status in ("failed", "incomplete"):
         call.out.append(m.Noted(f"response {event.status}", event.why))
@@ -86,25 +86,25 @@ def response_done(call: CallState, event: m.ResponseDone, now_ms: int) -> None:
             return
     elif event.status == "completed":
         call.failures = 0
-    call.speaking.response_done(event, now_ms)
+    call.playout.response_done(event, now_ms)
     silence.line_moved(call, now_ms)
-    if call.speaking.gate.idle and not call.speaking.conversation.tools.running:
-        call.speaking.owed.stop()
+    if call.playout.gate.idle and not call.playout.conversation.tools.running:
+        call.playout.owed.stop()
     check_limits(call, now_ms)
 
 
 def came_to_nothing(call: CallState, event: m.ResponseDone, tag: str) -> bool:
     """The model has ended its response, and the caller who waits for it has not heard a word."""
-    speaking, gate = call.speaking, call.speaking.gate
+    playout, gate = call.playout, call.playout.gate
     if event.status == "cancelled" or event.response_id != gate.active or gate.waiting or gate.asked:
         return False
-    items = speaking.conversation.items.values()
+    items = playout.conversation.items.values()
     made = any(
         item.received_bytes or (item.kind != "message" and not ending.leaving(call))
         for item in items
         if item.response_id == event.response_id
     )
-    return not made and speaking.owed.since_ms is not None and tag not in speaking.utterances
+    return not made and playout.owed.since_ms is not None and tag not in playout.utterances
 
 
 def once_more(call: CallState, event: m.ResponseDone, now_ms: int) -> bool:
@@ -112,18 +112,18 @@ def once_more(call: CallState, event: m.ResponseDone, now_ms: int) -> bool:
     failed too; if it was silent, the caller is asked to go on.
     """
     call.failures += 1
-    speaking = call.speaking
+    playout = call.playout
     if event.status != "failed" and call.failures >= FAILURES:
         call.failures = 0
         if (phrase := call.config.phrases.get("restored")) is not None:
-            speaking.play(f"silent:{event.response_id}", phrase, now_ms)
+            playout.play(f"silent:{event.response_id}", phrase, now_ms)
     elif call.failures >= FAILURES or event.why in FATAL_CODES:
         if event.why in FATAL_CODES:
             call.out.append(m.Noted(REFUSED, event.why))
         ending.fail(call, Reason.UPSTREAM_LOST, now_ms, f"responses fail: {event.why}")
         return False
     else:
-        speaking.retry(event.response_id)
+        playout.retry(event.response_id)
         pause(call, event.why, now_ms)
     return True
 
@@ -131,14 +131,14 @@ def once_more(call: CallState, event: m.ResponseDone, now_ms: int) -> bool:
 def pause(call: CallState, code: str, now_ms: int) -> None:
     """Asked again at once, some would only refuse again."""
     if code in WAIT_FOR:
-        call.speaking.gate.paused = True
+        call.playout.gate.paused = True
         call.timers["again"] = now_ms + AGAIN_MS
 
 
 def again(call: CallState, _now_ms: int) -> None:
     """The pause is over."""
-    call.speaking.gate.paused = False
-    call.speaking.next_response()
+    call.playout.gate.paused = False
+    call.playout.next_response()
 
 
 def check_limits(call: CallState, now_ms: int) -> None:
@@ -147,7 +147,7 @@ def check_limits(call: CallState, now_ms: int) -> None:
     cost = cost_micro_usd(call.stats.usage, prices)
     cost += round(1e6 * minutes * prices.get("transcription_minute", 0.0))
     call.stats.cost_micro_usd = cost
-    before = call.config.carried or m.Carried()
+    before = call.config.carried or m.CallSnapshot()
     exceeded = call.limits.exceeded(before.cost_micro_usd + cost)
     if exceeded is not None:
         ending.goodbye(call, exceeded, now_ms)
@@ -155,5 +155,5 @@ def check_limits(call: CallState, now_ms: int) -> None:
 
 def in_force(call: CallState) -> None:
     """A change of configuration is settled, one way or the other: responses may be asked for again."""
-    call.speaking.gate.held = False
-    call.speaking.next_response()
+    call.playout.gate.held = False
+    call.playout.next_response()

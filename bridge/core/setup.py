@@ -26,7 +26,7 @@ def started(call: CallState, event: m.Started, now_ms: int) -> None:
         return
     call.timers.pop("unclaimed", None)
     call.timers["media"] = now_ms + call.config.media_gap_ms
-    call.stats.started_ms = call.ear.last_ms = now_ms
+    call.stats.started_ms = call.caller_audio.last_ms = now_ms
     probe(call, now_ms)
     dialling.first_dial(call, now_ms)
 
@@ -61,8 +61,8 @@ def admit(call: CallState, now_ms: int) -> None:
     state.owe(call, now_ms, call.config.filler_dial_ms)
     disclosure = call.config.phrases.get(call.config.disclosure)
     if disclosure is not None and not (call.config.carried and call.config.carried.disclosed):
-        call.closed_ears.add(call.config.disclosure)
-        call.speaking.play(call.config.disclosure, disclosure, now_ms, protected=True)
+        call.uninterruptible.add(call.config.disclosure)
+        call.playout.play(call.config.disclosure, disclosure, now_ms, protected=True)
         silence.line_moved(call, now_ms)
     handover.welcome_back(call, now_ms)
     begin(call, now_ms)
@@ -71,7 +71,7 @@ def admit(call: CallState, now_ms: int) -> None:
 def probe(call: CallState, now_ms: int) -> None:
     """The carrier is proven and its stream open: time to learn how long the ways to it are."""
     if call.admitted and call.stream_id is not None:
-        call.out += call.speaking.line.probe(now_ms)
+        call.out += call.playout.line.probe(now_ms)
 
 
 def begin(call: CallState, now_ms: int) -> None:
@@ -91,7 +91,7 @@ def begin(call: CallState, now_ms: int) -> None:
         return
     recovery.upstream_ready(call, now_ms)
     if call.config.greeting:
-        call.speaking.ask(GREETING, f'Begin the call now. Say: "{call.config.greeting}"')
-        call.speaking.owed.go_on(now_ms)
+        call.playout.ask(GREETING, f'Begin the call now. Say: "{call.config.greeting}"')
+        call.playout.owed.go_on(now_ms)
     else:
-        call.speaking.owed.stop()
+        call.playout.owed.stop()

@@ -10,7 +10,7 @@ from .state import CallState
 
 def line_moved(call: CallState, now_ms: int) -> None:
     """Something was heard to its end: silence may begin."""
-    if call.speaking.breaks_off and not call.caller_speaking:
+    if call.playout.breaks_off and not call.caller_speaking:
         state.owe(call, now_ms)
     if idle(call) and call.phase is Phase.LIVE:
         call.limits.silent(now_ms)
@@ -20,7 +20,7 @@ def line_moved(call: CallState, now_ms: int) -> None:
 
 
 def sounding(call: CallState, say_id: str) -> bool:
-    return (say_id, 0) in call.speaking.line.spans or say_id in call.speaking.utterances
+    return (say_id, 0) in call.playout.line.spans or say_id in call.playout.utterances
 
 
 def silence_over(call: CallState) -> None:
@@ -39,20 +39,20 @@ def still_silent(call: CallState, now_ms: int) -> None:
 
 def idle(call: CallState) -> bool:
     """Nobody speaks, and nobody is about to."""
-    speaking = call.speaking
-    quiet = speaking.line.quiet and speaking.gate.idle and not call.caller_speaking
-    return quiet and speaking.owed.since_ms is None and call.ending is None
+    playout = call.playout
+    quiet = playout.line.quiet and playout.gate.idle and not call.caller_speaking
+    return quiet and playout.owed.since_ms is None and call.ending is None
 
 
 def nudge(call: CallState, now_ms: int) -> None:
     """The caller has been silent for long: asked once or twice whether they are there, then goodbye."""
-    speaking = call.speaking
+    playout = call.playout
     if not idle(call):
         return
     call.limits.nudges += 1
     if call.limits.nudges > call.config.limits.nudges:
         ending.goodbye(call, "the caller has been silent", now_ms)
     elif (phrase := call.config.phrases.get("still_there")) is not None:
-        speaking.play(f"nudge:{call.limits.nudges}", phrase, now_ms)
+        playout.play(f"nudge:{call.limits.nudges}", phrase, now_ms)
     else:
-        speaking.ask(f"nudge:{call.limits.nudges}", "Ask the caller whether they are still there.")
+        playout.ask(f"nudge:{call.limits.nudges}", "Ask the caller whether they are still there.")

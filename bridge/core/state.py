@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from .caller_audio import Ear
+from .caller_audio import CallerAudioBuffer
 from .keys import Keys
 from .limits import LimitWatch
 from .messages import Action, CallConfig, Event, Phase, Reason
-from .playout import Speaking
+from .playout import Playout
 from .stats import Stats
 from .upstream_leg import Dialling, UpstreamSession
 
@@ -28,13 +28,13 @@ class CallState:
         self.spare: UpstreamSession | None = None
         self.epochs = 0
         self.out: list[Action] = []
-        self.speaking = Speaking(config, self.stats, self.out)
-        self.ear = Ear(config)
+        self.playout = Playout(config, self.stats, self.out)
+        self.caller_audio = CallerAudioBuffer(config)
         self.limits = LimitWatch(config.limits)
         self.dialling = Dialling(config)
         self.stream_id: str | None = None
         self.admitted = False
-        self.closed_ears: set[str] = set()
+        self.uninterruptible: set[str] = set()
         self.early: list[Event] = []
         self.ending: tuple[Reason, str] | None = None
         self.drained_from_bytes = 0
@@ -74,5 +74,5 @@ def owe(
     doubtful: bool = False,
 ) -> None:
     """The caller waits for us from now on, and has heard nothing since `silent_ms`."""
-    call.speaking.owed.way_ms = call.speaking.line.ledger.lateness_ms
-    call.speaking.owed.start(now_ms, patience_ms, silent_ms, doubtful=doubtful)
+    call.playout.owed.way_ms = call.playout.line.ledger.lateness_ms
+    call.playout.owed.start(now_ms, patience_ms, silent_ms, doubtful=doubtful)

@@ -17,8 +17,8 @@ NO_ANSWER = '{"error": "the tool gave no answer in time"}'
 
 def tool_called(call: CallState, event: m.ToolCalled, now_ms: int) -> None:
     """Run it, once. One past the limit is refused before anything of it is kept."""
-    before = call.config.carried or m.Carried()
-    tools, called = call.speaking.conversation.tools, before.tools + call.stats.tools + 1
+    before = call.config.carried or m.CallSnapshot()
+    tools, called = call.playout.conversation.tools, before.tools + call.stats.tools + 1
     fresh = event.complete and event.call_id not in tools.calls
     if fresh and called > call.config.limits.tools:
         ending.goodbye(call, f"{called} tools were called", now_ms)
@@ -26,7 +26,7 @@ def tool_called(call: CallState, event: m.ToolCalled, now_ms: int) -> None:
     overlong = len(event.arguments) > MOST_ARGUMENTS_CHARACTERS
     if overlong:
         event = msgspec.structs.replace(event, arguments="{}")
-    item = call.speaking.conversation.item(event.item_id, event.response_id)
+    item = call.playout.conversation.item(event.item_id, event.response_id)
     item.kind, item.call_id = "function_call", event.call_id
     made = tools.called(event, call.turn)
     if made is None:
@@ -43,36 +43,36 @@ def tool_called(call: CallState, event: m.ToolCalled, now_ms: int) -> None:
 
 
 def tool_config(call: CallState, name: str) -> m.ToolConfig:
-    configs = call.speaking.config.tool_configs
+    configs = call.playout.config.tool_configs
     return next((tool for tool in configs if tool.name == name), m.ToolConfig(name))
 
 
 def tools_late(call: CallState, now_ms: int) -> None:
     """User code keeps its own deadlines; this one is for user code that blocks its whole loop."""
-    for late in call.speaking.conversation.tools.overdue(now_ms):
+    for late in call.playout.conversation.tools.overdue(now_ms):
         call.out.append(m.Noted("a tool gave no answer", late.name))
         tool_finished(call, m.ToolFinished(late.call_id, NO_ANSWER))
-    call.set_timer("tool", call.speaking.conversation.tools.deadline_ms)
+    call.set_timer("tool", call.playout.conversation.tools.deadline_ms)
 
 
 def tool_finished(call: CallState, event: m.ToolFinished) -> None:
     """The result goes in at once; a response about it once the batch is whole, the model free and the
     caller silent.
     """
-    conversation = call.speaking.conversation
+    conversation = call.playout.conversation
     done = conversation.tools.finished(event.call_id, event.output, event.respond)
     if done is None:
         return
     twins = conversation.tools.twins(event.call_id)
     for twin in twins:
         conversation.tools.finished(twin.call_id, event.output, event.respond)
-    if call.speaking.ready:
+    if call.playout.ready:
         for answered in twins or [done]:
             call.out += conversation.result(answered, call.up.epoch)
     owes = conversation.tools.owes_response(call.turn)
     if call.phase is not Phase.LIVE:
         return
     if owes:
-        call.speaking.ask(f"tool:{event.call_id}")
-    elif done.turn == call.turn and not conversation.tools.running and call.speaking.gate.idle:
-        call.speaking.owed.stop()  # what a later turn is owed stays owed
+        call.playout.ask(f"tool:{event.call_id}")
+    elif done.turn == call.turn and not conversation.tools.running and call.playout.gate.idle:
+        call.playout.owed.stop()  # what a later turn is owed stays owed

@@ -21,7 +21,7 @@ from twilio.http.http_client import TwilioHttpClient
 from twilio.request_validator import SIGNATURE_HEADER, RequestValidator
 
 from bridge.agents.agent import Agent, load_agent
-from bridge.agents.config import Casting
+from bridge.agents.config import AgentConfigs
 from bridge.agents.mcp import FillingSocket
 from bridge.agents.prices import Prices
 from bridge.core import messages as m
@@ -68,10 +68,10 @@ class Doctor:
             self._found("settings", remark, REMARKED)
         self._ok("settings", "all can be read, and they fit together")
         self._machine()
-        casting, agent = self._agent()
+        configs, agent = self._agent()
         looks: list[Awaitable[None]] = [self._account()]
         if agent is not None:
-            looks.append(self._model(casting, agent))
+            looks.append(self._model(configs, agent))
         if self.settings.public_url is not None:
             looks.append(self._front_door(self.settings.public_url))
         else:
@@ -107,36 +107,36 @@ class Doctor:
 
     # --- the agent and its model -------------------------------------------------------------------------
 
-    def _agent(self) -> tuple[Casting, Agent | None]:
+    def _agent(self) -> tuple[AgentConfigs, Agent | None]:
         settings = self.settings
-        casting = Casting(settings.call_config(), settings.transfers, Prices.load(settings.prices))
+        configs = AgentConfigs(settings.call_config(), settings.transfers, Prices.load(settings.prices))
         try:
             agent = Agent() if settings.agent is None else load_agent(settings.agent)
-            casting.check(agent, settings.upstream)
+            configs.check(agent, settings.upstream)
         except ConfigError as error:
             self._found("agent", str(error), "mend it where the agent is declared (BRIDGE_AGENT)")
-            return casting, None
+            return configs, None
         if settings.agent is not None:
             self._ok("agent", f"{settings.agent} can be loaded, and suits {settings.upstream}")
-        for remark in casting.remarks(agent, settings.upstream):
+        for remark in configs.remarks(agent, settings.upstream):
             self._found("agent", remark, "leave `prompt` out of the agent's `extra`")
-        return casting, agent
+        return configs, agent
 
-    async def _model(self, casting: Casting, agent: Agent) -> None:
+    async def _model(self, configs: AgentConfigs, agent: Agent) -> None:
         settings = self.settings
         if settings.upstream == "embedded" and settings.upstream_url is None:
             self._ok("model", "the embedded one: callers hear a parrot")
             return
         adapter = UPSTREAMS[settings.upstream](1, settings.upstream_url)
-        dialled = adapter.dial(casting.session(agent))
-        await self._dates(dialled, casting.models(agent))
+        dialled = adapter.dial(configs.session(agent))
+        await self._dates(dialled, configs.models(agent))
         try:
             socket: Socket = await dial(dialled.url, {**dialled.headers, **proof_for(settings, dialled.auth)})
         except DialError as error:
             self._found("model", f"{settings.upstream} refuses us: {error}", _cure_of_dial(error))
             return
-        socket = FillingSocket(socket, casting.vault) if casting.vault else socket
-        fault = await _configured(socket, adapter, casting.session(agent))
+        socket = FillingSocket(socket, configs.vault) if configs.vault else socket
+        fault = await _configured(socket, adapter, configs.session(agent))
         if fault is None:
             self._ok("model", f"{settings.upstream} takes our key and our configuration of {settings.model}")
         else:

@@ -49,7 +49,7 @@ class Listener:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._buffer = InputBuffer(host.options.detector, host.options.min_speech_ms)
-        self._ear = Ear("")
+        self._caller_audio = Ear("")
         self._turn_id = ""
         self._transcription_ms = itertools.cycle(host.options.transcription_ms)
         self.configure()
@@ -58,8 +58,8 @@ class Listener:
         """Take over what the session says now."""
         self._buffer.configure(self._host.session.turn_detection)
         name = self._host.session.input["format"]["type"]
-        if name != self._ear.name:
-            self._ear = Ear(name)
+        if name != self._caller_audio.name:
+            self._caller_audio = Ear(name)
 
     @property
     def speaking(self) -> bool:
@@ -74,7 +74,7 @@ class Listener:
             sound = binascii.a2b_base64(audio, strict_mode=True)
         except ValueError:
             raise Fault("invalid_value", "Invalid 'audio': not base64.", "audio") from None
-        return len(sound), self._buffer.write(self._ear.hear(sound))
+        return len(sound), self._buffer.write(self._caller_audio.hear(sound))
 
     def announce(self, started: TurnStarted) -> None:
         """`speech_started`."""

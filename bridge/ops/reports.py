@@ -20,7 +20,7 @@ _MOST_TOOLS: Final = 256
 
 
 class Reports:
-    """An `Observer` of the exchange, and the last of them: `on_end(call_sid, summary)` is told of a call when
+    """An `Observer` of all calls, and the last of them: `on_end(call_sid, summary)` is told of a call when
     all others have heard that it is over. Nothing here blocks.
     """
 

@@ -102,7 +102,7 @@ class _Teller:
         self._recorded()
         if now.event is not None:
             self._event(now.event)
-        line = now.call.speaking.line
+        line = now.call.playout.line
         self.heard.sent(now.step.t_ms, line.spans.values(), line.ledger, self._name)
         for action in now.actions:
             self._action(action)
@@ -253,7 +253,7 @@ class _Teller:
                 self._sessions[epoch] = self._bar(SESSION, "dialling", f"dialling, session {epoch}")
             case m.CloseUpstream(): self._closed_by_us(action.epoch)
             case m.Noted(): self._point(TROUBLE, "note", action.what, action.detail)
-            case m.TakenBack(): self._point(TROUBLE, "note", "the goodbye is taken back")
+            case m.HangUpCancelled(): self._point(TROUBLE, "note", "the goodbye is taken back")
             case m.Ended():
                 self.story.ended = f"{action.reason.value}{f' ({action.detail})' if action.detail else ''}"
     # fmt: on

@@ -103,10 +103,10 @@ def event_field(event: m.Event, *, sound: bool) -> str:
     as_is = ""
     if isinstance(event, m.Play) and not sound:
         event = msgspec.structs.replace(event, sound=without_audio(event.sound))
-    elif isinstance(event, m.PassOn) and not sound:
+    elif isinstance(event, m.SendRaw) and not sound:
         body = elide_sound(event.body, "upstream")
         as_is = ',"as_is":true' if body is None else ""
-        event = event if body is None else m.PassOn(body)
+        event = event if body is None else m.SendRaw(body)
     return f'"event":{encoded(event)}{as_is}'
 
 
@@ -114,8 +114,8 @@ def event_of(event: m.Event, *, sound: bool) -> m.Event:
     """The event of a line, silence where `sound` was left out. Raises ValueError for one that no call has."""
     if isinstance(event, m.Play) and not sound:
         event = msgspec.structs.replace(event, sound=with_audio(event.sound))
-    elif isinstance(event, m.PassOn) and not sound:
-        event = m.PassOn(expand_sound(event.body, "upstream"))
+    elif isinstance(event, m.SendRaw) and not sound:
+        event = m.SendRaw(expand_sound(event.body, "upstream"))
     if type(event) is not m.WakeUp:
         plausible(event)
     return event

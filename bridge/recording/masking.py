@@ -44,7 +44,7 @@ STAYS: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     ),
     m.SemanticVad: frozenset({"eagerness"}),
     m.ToolConfig: frozenset({"name", "filler"}),
-    m.CarriedItem: frozenset({"role", "call_id", "name"}),
+    m.SnapshotItem: frozenset({"role", "call_id", "name"}),
     m.Started: frozenset({"stream_id", "call_id", "account_id"}),
     m.MarkReached: frozenset({"name"}),
     m.SessionCreated: frozenset({"session_id"}),
@@ -78,7 +78,7 @@ GOES: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     Header: frozenset({"parameters", "carried"}),
     m.CallConfig: frozenset({"greeting"}),
     m.SessionConfig: frozenset({"instructions", "tools", "extra"}),
-    m.CarriedItem: frozenset({"text", "arguments", "output"}),
+    m.SnapshotItem: frozenset({"text", "arguments", "output"}),
     m.Sound: frozenset({"audio", "text"}),
     m.Started: frozenset({"parameters"}),
     m.CallerAudio: frozenset({"audio"}),
@@ -97,7 +97,7 @@ GOES: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     m.AddText: frozenset({"text"}),
     m.HangUp: frozenset({"why"}),
     m.ToolFinished: frozenset({"output"}),
-    m.PassOn: frozenset({"body"}),
+    m.SendRaw: frozenset({"body"}),
     m.FrameRefused: frozenset({"why"}),
     m.CarrierClosed: frozenset({"reason"}),
     m.CarrierGivenUp: frozenset({"reason"}),
@@ -168,7 +168,7 @@ def masked_message(struct: _Struct) -> _Struct:
 
 
 def _field(struct: msgspec.Struct, name: str, value: Any) -> Any:
-    if isinstance(struct, m.PassOn | m.VendorNote):
+    if isinstance(struct, m.SendRaw | m.VendorNote):
         return _frame(value, "upstream") if name == "body" else value
     if isinstance(struct, m.FrameRefused):
         # What an adapter says, and behind it how the frame began.

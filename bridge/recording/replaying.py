@@ -167,7 +167,7 @@ def _playout_before(lines: list[str], count: int, parts: Parts) -> Playout:
                 pass
         except Exception:  # noqa: BLE001, S112  of what is not compared nothing is written, and so nothing known
             continue
-    ledger = stage.call.speaking.line.ledger
+    ledger = stage.call.playout.line.ledger
     return Playout(ledger.position(t_ms), ledger.sent, ledger.acked, ledger.bytes_per_ms)
 
 

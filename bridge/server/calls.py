@@ -1,4 +1,4 @@
-"""The exchange: every call of this process, from the first ring to the last socket.
+"""The registry: every call of this process, from the first ring to the last socket.
 
 A call exists from its webhook on: the model is dialled while the phone still rings, and the carrier's stream
 claims the waiting call by its CallSid. A stream nobody rang for (another people's simulator, a call resumed
@@ -60,7 +60,7 @@ class Observer(Protocol):
 
 
 @dataclass(slots=True)
-class Making:
+class CallFactory:
     """How a call is made: its configuration from the webhook's fields, its adapters, the way to the model,
     its recorder.
     """
@@ -73,7 +73,7 @@ class Making:
 
 
 @dataclass(slots=True)
-class Office:
+class Services:
     """What all calls of the process share. `tool_finished(call_sid, call_id)` is told of tools' results."""
 
     control: CallControl = field(default_factory=CallControl)
@@ -101,20 +101,20 @@ class _Entry:
     """It rang here and was had elsewhere: what becomes of it here says nothing about the call."""
 
 
-class Exchange:
+class CallRegistry:
     """All calls of the process by CallSid. Lives on one event loop."""
 
     def __init__(
         self,
-        making: Making,
+        making: CallFactory,
         *,
         max_calls: int = 200,
         observers: tuple[Observer, ...] = (),
-        office: Office | None = None,
+        services: Services | None = None,
     ) -> None:
         self.max_calls = max_calls
         self.observers = observers
-        self.office = office or Office()
+        self.services = services or Services()
         self.draining = False
         self._making = making
         self._entries: dict[str, _Entry] = {}
@@ -132,7 +132,7 @@ class Exchange:
         found = ["draining"] if self.draining else []
         if len(self._entries) >= self.max_calls:
             found.append("full")
-        return [*found, *self.office.health.reasons()]
+        return [*found, *self.services.health.reasons()]
 
     @property
     def refusal(self) -> str | None:
@@ -160,8 +160,8 @@ class Exchange:
 
     async def prepare(self, call_sid: str, fields: Mapping[str, str]) -> None:
         """Let a new call's agent be resolved. Returns at once for one that is known already."""
-        if self.office.users is not None and self._living(call_sid) is None:
-            await self.office.users.prepare(call_sid, fields)
+        if self.services.users is not None and self._living(call_sid) is None:
+            await self.services.users.prepare(call_sid, fields)
 
     def claim(
         self,
@@ -177,7 +177,7 @@ class Exchange:
         the newer is right. `stream` is its number in the call.
         """
         self._let_go_of_stale(call_sid, fields)
-        entry, intents = self._living(call_sid), self.office.control.intents
+        entry, intents = self._living(call_sid), self.services.control.intents
         if entry is not None and entry.claimed:
             if not proven:
                 return "duplicate"
@@ -259,7 +259,7 @@ class Exchange:
     async def shut_down(self, timeout_s: float = 1.0) -> None:
         """End every call politely, at once, and wait for the sockets to go."""
         self.draining = True
-        self.office.control.part_s = HURRY_S
+        self.services.control.part_s = HURRY_S
         for entry in list(self._entries.values()):
             entry.forgotten = not entry.claimed
             entry.runner.feed(m.ShutDown())
@@ -280,58 +280,58 @@ class Exchange:
             self.let_go(call_sid)
 
     def _make(self, call_sid: str, fields: Mapping[str, str]) -> _Entry:
-        making, office = self._making, self.office
+        making, services = self._making, self.services
         config = self._config(call_sid, fields)
         entry = _Entry(call_sid, fields.get("AccountSid", ""), resumed=RESUMED in fields)
         runner = entry.runner = Runner(
             Call(config),
             making.carrier(),
             making.vendor,
-            making.dial if office.users is None else office.users.dialler(call_sid, making.dial),
+            making.dial if services.users is None else services.users.dialler(call_sid, making.dial),
             observe=lambda action, now_ms: self._did(entry, action, now_ms),
             recorder=making.recorder(call_sid, config),
         )
         runner.call_sid = call_sid
-        runner.part = lambda ended: office.control.part(call_sid, entry.account_sid, ended)
+        runner.part = lambda ended: services.control.part(call_sid, entry.account_sid, ended)
         self._entries[call_sid] = entry
         self._empty.clear()
         runner.closed.add_done_callback(lambda _closed: self._gone(entry))
-        if office.users is not None:
-            office.users.attach(call_sid, _Wishes(entry, office), fields)
+        if services.users is not None:
+            services.users.attach(call_sid, _Wishes(entry, services), fields)
         for observer in self.observers:
             observer.call_began(call_sid)
         return entry
 
     def _config(self, call_sid: str, fields: Mapping[str, str]) -> m.CallConfig:
-        users = self.office.users
+        users = self.services.users
         config = self._making.config(fields) if users is None else users.config(call_sid)
         # So that calls which lose the model together do not all dial again at the same moment.
         seed = int.from_bytes(hashlib.blake2b(call_sid.encode(errors="replace"), digest_size=3).digest())
         if RESUMED not in fields:
             return msgspec.structs.replace(config, jitter_seed=seed)
-        carried = self.office.conversations.find(call_sid)
+        carried = self.services.conversations.find(call_sid)
         cut_off = carried is None or fields[RESUMED] != HANDOVER
         return msgspec.structs.replace(config, jitter_seed=seed, carried=carried, resumed=cut_off)
 
     def _did(self, entry: _Entry, action: m.Action, now_ms: int) -> None:
-        call_sid, office = entry.call_sid, self.office
+        call_sid, services = entry.call_sid, self.services
         ended = isinstance(action, m.Ended) and not entry.ended
         match action:
             case m.NoteIntent() if not entry.forgotten and (entry.claimed or action.intent != HANDOVER):
-                office.control.note(call_sid, action.intent)
+                services.control.note(call_sid, action.intent)
             case m.Noted() if action.what == REFUSED:
-                office.health.breaker.refused(action.detail)
+                services.health.breaker.refused(action.detail)
             case m.HandedOver() if entry.claimed:
-                office.conversations.keep(call_sid, action.carried)
+                services.conversations.keep(call_sid, action.carried)
             case m.Turn() | m.Spoken():
                 self._dirty(entry)
             case m.ClearPlayout():
-                office.metrics.barge_in_stopped(entry.runner.since_gate_s)
+                services.metrics.barge_in_stopped(entry.runner.since_gate_s)
             case m.Ended() if ended:
                 entry.ended = True
-                office.control.ended(call_sid, action)
+                services.control.ended(call_sid, action)
                 self._settle(entry)
-                office.health.money.spend(entry.runner.call.stats.cost_micro_usd)
+                services.health.money.spend(entry.runner.call.stats.cost_micro_usd)
         for observer in self.observers:
             observer.call_did(call_sid, action, now_ms)
         if isinstance(action, m.Ended) and ended:
@@ -350,7 +350,7 @@ class Exchange:
         entry.dirty = False
         if not entry.ended:
             runner = entry.runner
-            self.office.conversations.keep(entry.call_sid, runner.call.carried(runner.now_ms()))
+            self.services.conversations.keep(entry.call_sid, runner.call.carried(runner.now_ms()))
 
     def _settle(self, entry: _Entry) -> None:
         """The call is over here. What was said is needed only if it may go on elsewhere; of a call whose
@@ -358,12 +358,12 @@ class Exchange:
         """
         if entry.forgotten or not entry.claimed:
             return
-        intent = self.office.control.intents.peek(entry.call_sid)
+        intent = self.services.control.intents.peek(entry.call_sid)
         if intent is None:
             runner = entry.runner
-            self.office.conversations.keep(entry.call_sid, runner.call.carried(runner.now_ms()))
+            self.services.conversations.keep(entry.call_sid, runner.call.carried(runner.now_ms()))
         elif intent != HANDOVER:
-            self.office.conversations.forget(entry.call_sid)
+            self.services.conversations.forget(entry.call_sid)
 
     def _gone(self, entry: _Entry) -> None:
         if self._entries.get(entry.call_sid) is entry:
@@ -382,9 +382,9 @@ class Exchange:
 class _Wishes:
     """A runner as the user side sees it: what is wished goes in, and how long tools took is noted."""
 
-    def __init__(self, entry: _Entry, office: Office) -> None:
+    def __init__(self, entry: _Entry, services: Services) -> None:
         self._entry = entry
-        self._tool_finished = office.tool_finished
+        self._tool_finished = services.tool_finished
 
     @property
     def tap(self) -> Callable[[m.CallerAudio], None] | None:

@@ -277,7 +277,7 @@ def _same(one: str, other: str) -> bool:
     return hmac.compare_digest(_bytes(one), _bytes(other))
 
 
-class Lobby:
+class PendingSockets:
     """Sockets that came without a valid signature and have not started: a few in all, fewer from one address.
 
     ::
@@ -314,8 +314,8 @@ class Place:
 
     __slots__ = ("_address", "_lobby")
 
-    def __init__(self, lobby: Lobby, address: str) -> None:
-        self._lobby: Lobby | None = lobby
+    def __init__(self, pending_sockets: PendingSockets, address: str) -> None:
+        self._lobby: PendingSockets | None = pending_sockets
         self._address = address
 
     def leave(self) -> None:

@@ -25,7 +25,7 @@ MOST_BYTES: Final = 64 * 1024
 """What these frames may amount to: a `start` with every parameter allowed still fits."""
 
 
-class Arrival:
+class PendingStream:
     """Listens to a socket that has been accepted, until its `start`. The socket stays under this one's quota,
     and holds what comes behind `start`, until it is started anew by whoever takes it over.
     """

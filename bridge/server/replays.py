@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bridge.server.calls import Exchange
+from bridge.server.calls import CallRegistry
 from bridge.server.gates import StreamTokens
 from bridge.server.intents import HANDOVER, LIVE_STATUSES, OVER_STATUSES
 from bridge.server.stream_names import StreamNames
@@ -17,12 +17,12 @@ from bridge.server.stream_names import StreamNames
 class Replays:
     """Knows a request that was answered before. Its signature and its ids have been checked."""
 
-    def __init__(self, tokens: StreamTokens, names: StreamNames, exchange: Exchange) -> None:
+    def __init__(self, tokens: StreamTokens, names: StreamNames, registry: CallRegistry) -> None:
         self._tokens = tokens
         self._names = names
-        self._exchange = exchange
-        self._used = exchange.office.used
-        self._intents = exchange.office.control.intents
+        self._exchange = registry
+        self._used = registry.services.used
+        self._intents = registry.services.control.intents
 
     def had_its_stream(self, call_sid: str) -> bool:
         """Whether a call's first stream was given out: in whatever process, before whatever crash. One that

@@ -25,10 +25,10 @@ from bridge.core import messages as m
 from bridge.errors import SignatureError
 from bridge.ops.logs import Seldom
 from bridge.server import sids, twiml
-from bridge.server.calls import RESUMED, Exchange
-from bridge.server.gates import SPENT, Lobby, Signatures, StreamTokens
+from bridge.server.calls import RESUMED, CallRegistry
+from bridge.server.gates import SPENT, PendingSockets, Signatures, StreamTokens
 from bridge.server.intents import ENDED, HANDOVER, OVER_STATUSES, TRANSFER, Next, Situation
-from bridge.server.pending_stream import Arrival
+from bridge.server.pending_stream import PendingStream
 from bridge.server.replays import Replays
 from bridge.server.stream_names import QUERY, StreamNames
 from bridge.server.webhooks import Misshapen, TooLarge, one_a_connection, proven_fields, served_path
@@ -58,26 +58,26 @@ GATES: Final = {
 NO_CALL: Final = "a webhook without CallSid\n"
 
 
-class FrontDoor:
+class Routes:
     """The endpoints, with what they need. `awake` is called by each of them: it starts, once and on the loop
     that serves, what an application without a lifespan could start nowhere else.
     """
 
-    def __init__(self, settings: Settings, exchange: Exchange, awake: Callable[[], None]) -> None:
+    def __init__(self, settings: Settings, registry: CallRegistry, awake: Callable[[], None]) -> None:
         self.settings = settings
-        self.exchange = exchange
+        self.registry = registry
         self.awake = awake
         self.peers = Peers(insecure=settings.insecure, public_url=settings.public_url, host=settings.host)
         self.signatures = Signatures(settings)
-        self.used = exchange.office.used
+        self.used = registry.services.used
         self.tokens = StreamTokens(settings.stream_token_secret(), used=self.used)
         self.names = StreamNames(settings.stream_token_secret())
-        self.replays = Replays(self.tokens, self.names, exchange)
-        self.lobby = Lobby()
+        self.replays = Replays(self.tokens, self.names, registry)
+        self.pending_sockets = PendingSockets()
         self._seldom = Seldom(logger)
         self._under_way: Counter[str] = Counter()
         self.voice = twiml.Voice.of(settings)
-        self.intents = exchange.office.control.intents
+        self.intents = registry.services.control.intents
 
     def links(self, connection: HTTPConnection) -> twiml.Links:
         """Our routes as the carrier sees them. Never made from headers; without PUBLIC_URL (which only
@@ -90,7 +90,7 @@ class FrontDoor:
 
     def reject(self, gate: str, what: str, why: object, call_sid: str | None = None) -> None:
         """Somebody was turned away: counted, and logged now and then. Who is not proven may name any call."""
-        self.exchange.office.metrics.rejected(gate)
+        self.registry.services.metrics.rejected(gate)
         kind = (gate, what, call_sid if what == "call" else None)
         self._seldom.log(kind, logging.WARNING, "%s refused: %s", what, why, call_sid=call_sid)
 
@@ -118,7 +118,7 @@ class FrontDoor:
             return _answer(refused)
         token = self.tokens.mint(call_sid, account_sid)
         if not proven and token != SPENT:
-            await self.exchange.ring(call_sid, form)
+            await self.registry.ring(call_sid, form)
         return _answer(self._connect(request, call_sid, token))
 
     def _is_over(self, call_sid: str, form: Mapping[str, str]) -> bool:
@@ -135,18 +135,18 @@ class FrontDoor:
         if self._under_way[call_sid] >= MOST_UNDER_WAY:
             return "again"
         self._under_way[call_sid] += 1
-        asking = self.exchange.office.verification.refusal
+        asking = self.registry.services.verification.refusal
         try:
             gate, _ = await asyncio.gather(
                 asking(call_sid, fields["AccountSid"], remembered=remembered),
-                self.exchange.ring(call_sid, fields),
+                self.registry.ring(call_sid, fields),
             )
         finally:
             self._under_way[call_sid] -= 1
             if not self._under_way[call_sid]:
                 del self._under_way[call_sid]
         if gate is not None:
-            self.exchange.let_go(call_sid)
+            self.registry.let_go(call_sid)
         if gate == "ended":
             self.intents.note(call_sid, ENDED)
             self.used.use(call_sid)
@@ -159,14 +159,14 @@ class FrontDoor:
 
     def _refusal(self, call_sid: str, request: Request) -> str | None:
         """What a call hears that can't come in now; None if it can."""
-        if self.exchange.waits_for(call_sid):
+        if self.registry.waits_for(call_sid):
             return None
-        reason = self.exchange.refusal
+        reason = self.registry.refusal
         if reason is not None:
             self.reject(reason, "call", reason, call_sid)
             return twiml.draining(voice=self.voice) if reason == "draining" else twiml.busy(self.voice)
-        if self.exchange.office.health.breaker.is_open:
-            self.exchange.office.metrics.rejected("upstream")
+        if self.registry.services.health.breaker.is_open:
+            self.registry.services.metrics.rejected("upstream")
             fallback = self.settings.fallback
             if fallback is None:
                 return twiml.apology(self.voice)
@@ -206,8 +206,8 @@ class FrontDoor:
         situation = Situation(
             targets=self.settings.transfers,
             fallback=self.settings.fallback,
-            draining=self.exchange.draining,
-            can_answer=not self.exchange.office.health.breaker.is_open,
+            draining=self.registry.draining,
+            can_answer=not self.registry.services.health.breaker.is_open,
             call_status=form.get("CallStatus", ""),
             dial_status=form.get("DialCallStatus", ""),
             retried=proven and self.tokens.is_waiting(call_sid, stream + 1),
@@ -218,14 +218,14 @@ class FrontDoor:
         if step.then is Next.RESUME:
             fields = {**form, RESUMED: before}
             if not proven:
-                await self.exchange.ring(call_sid, fields)
+                await self.registry.ring(call_sid, fields)
             elif (gate := await self._rung(call_sid, fields, remembered=remembered)) == "unverified":
                 self.reject(gate, "call", GATES[gate], call_sid)
                 step = self.intents.decide(call_sid, situation._replace(can_answer=False))
             elif gate is not None:
                 return _answer(self._not_vouched_for(gate, call_sid))
         elif proven:
-            self.exchange.let_go(call_sid)
+            self.registry.let_go(call_sid)
         logger.info("= after the stream: %s", step.then.value, extra={"call_sid": call_sid})
 
         def resume() -> str:
@@ -254,7 +254,7 @@ class FrontDoor:
             error = form.get("StreamError", "")
             what = "the carrier reports a stream error: %s"
             self._seldom.log((event, call_sid), logging.WARNING, what, error, call_sid=call_sid)
-            self.exchange.tell(call_sid, m.Noted("stream-error", error))
+            self.registry.tell(call_sid, m.Noted("stream-error", error))
         return Response(status_code=204)
 
     async def _proven(self, request: Request) -> Mapping[str, str] | Response:
@@ -303,14 +303,14 @@ class FrontDoor:
             await websocket.close()
             return
         address = websocket.client.host if websocket.client else ""
-        place = None if self.signatures.demanded else self.lobby.enter(address)
+        place = None if self.signatures.demanded else self.pending_sockets.enter(address)
         if place is None and not self.signatures.demanded:
             self.reject("lobby", "stream", "too many have come and not started")
             await websocket.close()
             return
         await websocket.accept()
         socket = take_socket(websocket, stranger=True)
-        arrival = Arrival(socket)
+        arrival = PendingStream(socket)
         try:
             started = await arrival.started()
         finally:
@@ -324,7 +324,7 @@ class FrontDoor:
         if isinstance(socket, AsgiSocket):  # else the connection is ours: nothing of the request need stay
             await socket.released()
 
-    async def _admit(self, started: m.Started, arrival: Arrival, socket: CarrierSocket) -> None:
+    async def _admit(self, started: m.Started, arrival: PendingStream, socket: CarrierSocket) -> None:
         """The stream says which call it is; its token proves it."""
         call_sid, account_sid, token = started.call_id, started.account_id, started.parameters.get(TOKEN, "")
         proven, stream = not self.settings.insecure, 1
@@ -341,8 +341,8 @@ class FrontDoor:
                 socket.close(1008)
                 return
         admitted(socket)  # an agent may take its time to be resolved
-        await self.exchange.prepare(call_sid, started.parameters)
-        runner = self.exchange.claim(call_sid, account_sid, started.parameters, stream=stream, proven=proven)
+        await self.registry.prepare(call_sid, started.parameters)
+        runner = self.registry.claim(call_sid, account_sid, started.parameters, stream=stream, proven=proven)
         if isinstance(runner, str):
             self.reject(runner, "stream", runner, call_sid)
             socket.close(1008)
@@ -355,14 +355,14 @@ class FrontDoor:
     async def healthz(self, _request: Request) -> Response:
         """Whether the loop lives."""
         self.awake()
-        alive = self.exchange.office.health.alive
+        alive = self.registry.services.health.alive
         return JSONResponse({"alive": alive}, 200 if alive else 503)
 
     async def readyz(self, request: Request) -> Response:
         """Whether calls may come here from where this is asked, and why not."""
         self.awake()
-        reasons = self.exchange.reasons
-        if self.exchange.office.health.breaker.is_open:
+        reasons = self.registry.reasons
+        if self.registry.services.health.breaker.is_open:
             reasons.append("upstream breaker")
         if self.peers.local_fault(request) is not None:
             reasons.append(LOOPBACK_ONLY)
@@ -373,7 +373,7 @@ class FrontDoor:
         self.awake()
         if (fault := self.peers.local_fault(request)) is not None:
             return self._turned_away("metrics", fault)
-        text, content_type = self.exchange.office.metrics.render(request.headers.get("accept", ""))
+        text, content_type = self.registry.services.metrics.render(request.headers.get("accept", ""))
         return Response(text, headers={"content-type": content_type})
 
 
@@ -381,9 +381,11 @@ def _answer(document: str) -> Response:
     return Response(document, media_type=twiml.MEDIA_TYPE)
 
 
-def create_app(settings: Settings, exchange: Exchange, awake: Callable[[], None] = lambda: None) -> Starlette:
-    """The application around an exchange."""
-    door = FrontDoor(settings, exchange, awake)
+def create_app(
+    settings: Settings, registry: CallRegistry, awake: Callable[[], None] = lambda: None
+) -> Starlette:
+    """The application around the calls."""
+    door = Routes(settings, registry, awake)
     app = Starlette(
         routes=[
             Route("/incoming-call", one_a_connection(door.incoming_call), methods=["GET", "POST"]),
@@ -397,5 +399,5 @@ def create_app(settings: Settings, exchange: Exchange, awake: Callable[[], None]
     )
     # Its redirects go to the address that a request's `Host` names, over http; and no path of ours ends so.
     app.router.redirect_slashes = False
-    app.state.exchange = exchange
+    app.state.registry = registry
     return app

@@ -1,5 +1,5 @@
-"""From settings to a running service: makes the exchange, serves it, and lets calls end before the process
-does.
+"""From settings to a running service: makes the registry of calls, serves it, and lets calls end before the
+process does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 
 from bridge.agents.agent import Agent, load_agent
 from bridge.agents.calls import UserSide
-from bridge.agents.config import Casting
+from bridge.agents.config import AgentConfigs
 from bridge.agents.prices import Prices
 from bridge.carriers.twilio import Twilio
 from bridge.errors import ConfigError
@@ -27,7 +27,7 @@ from bridge.ops.metrics import Metrics
 from bridge.ops.recordings import Recordings
 from bridge.ops.reports import Reports
 from bridge.server.call_control import CallControl
-from bridge.server.calls import Exchange, Making, Observer, Office
+from bridge.server.calls import CallFactory, CallRegistry, Observer, Services
 from bridge.server.intents import Intents
 from bridge.server.routes import create_app as routes
 from bridge.server.snapshots import Conversations
@@ -54,7 +54,7 @@ fits."""
 
 
 class Service:
-    """The exchange of one application with everything around it, as the settings describe it.
+    """The calls of one application with everything around it, as the settings describe it.
 
     `awake` and `close` belong to the loop that carries the audio; `awake` may be called again and again.
     """
@@ -71,17 +71,17 @@ class Service:
         self.settings = settings
         self._watched = watched
         self._awake = False
-        casting = Casting(settings.call_config(), settings.transfers, Prices.load(settings.prices))
-        users = None if agent is None else UserSide(agent, casting, upstream=settings.upstream)
+        configs = AgentConfigs(settings.call_config(), settings.transfers, Prices.load(settings.prices))
+        users = None if agent is None else UserSide(agent, configs, upstream=settings.upstream)
         metrics, model = Metrics(), has_model(settings, upstream_url)
         if agent is not None:
-            for remark in casting.remarks(agent, settings.upstream):
+            for remark in configs.remarks(agent, settings.upstream):
                 logger.warning("%s", remark)
         strangers = Strangers(refused=lambda: metrics.rejected("connection"))
         health = Health(money=_day_money(settings), model=model, strangers=strangers)
         reports = Reports(metrics, _on_end(users), quiet=lambda: health.breaker.is_open)
         rest, asked = _rest(settings), settings.verify_calls == "always" or settings.rest_url is not None
-        self.office = Office(
+        self.services = Services(
             control=CallControl(Intents(settings.journal), rest, fallback=settings.fallback),
             used=UsedCalls(settings.journal and settings.journal.parent / "used-calls"),
             verification=Verification(
@@ -94,18 +94,18 @@ class Service:
             tool_finished=reports.tool_finished,
         )
         nobody = Agent()
-        making = Making(
-            config=lambda _fields: casting.call(nobody),
+        making = CallFactory(
+            config=lambda _fields: configs.call(nobody),
             carrier=Twilio,
             vendor=_vendor(settings, upstream_url),
-            dial=_dialler(settings, self.office),
+            dial=_dialler(settings, self.services),
         )
         self.recordings = _recordings(settings)
         if self.recordings is not None:
             making.recorder = self.recordings.recorder
         everybody: tuple[Observer, ...] = observers if users is None else (*observers, users)
-        self.exchange = Exchange(
-            making, max_calls=settings.max_calls, observers=(*everybody, reports), office=self.office
+        self.registry = CallRegistry(
+            making, max_calls=settings.max_calls, observers=(*everybody, reports), services=self.services
         )
 
     def awake(self) -> None:
@@ -113,36 +113,36 @@ class Service:
         if self._awake:
             return
         self._awake = True
-        if self.office.users is not None:
-            self.office.users.start()
+        if self.services.users is not None:
+            self.services.users.start()
         if self._watched:
-            self.office.health.watch(self.office.metrics.loop_lag)
+            self.services.health.watch(self.services.metrics.loop_lag)
 
     def close(self) -> None:
         """Let go of everything, when no call is left. Waits a second at most, for user code."""
-        self.office.health.close()
-        if self.office.users is not None and self._awake:
-            self.office.users.close()
-        self.office.control.close()
-        self.office.conversations.close()
-        self.office.used.close()
+        self.services.health.close()
+        if self.services.users is not None and self._awake:
+            self.services.users.close()
+        self.services.control.close()
+        self.services.conversations.close()
+        self.services.used.close()
         if self.recordings is not None:
             self.recordings.close()
 
 
-def make_exchange(
+def make_registry(
     settings: Settings, *, upstream_url: str | None = None, observers: tuple[Observer, ...] = ()
-) -> Exchange:
-    """The exchange that these settings describe, with nobody's code and no watch over the loop.
+) -> CallRegistry:
+    """The registry that these settings describe, with nobody's code and no watch over the loop.
     `upstream_url` stands in for the vendor's address (the embedded server).
     """
-    return Service(settings, upstream_url=upstream_url, observers=observers, watched=False).exchange
+    return Service(settings, upstream_url=upstream_url, observers=observers, watched=False).registry
 
 
 def create_app(settings: Settings, agent: Agent | None = None) -> Starlette:
     """An ASGI application that answers calls, to be served or mounted in another one, which need not run its
     lifespan. Without an agent it is the one that BRIDGE_AGENT names, or none. Its `state.service` has the
-    `exchange`, whose `shut_down` ends all calls.
+    `registry`, whose `shut_down` ends all calls.
 
     Raises ConfigError for settings without a model: the embedded one is started by `phonebridge serve` only.
     """
@@ -154,7 +154,7 @@ def create_app(settings: Settings, agent: Agent | None = None) -> Starlette:
     if agent is None and settings.agent is not None:
         agent = load_agent(settings.agent)
     service = Service(settings, agent)
-    app = routes(settings, service.exchange, service.awake)
+    app = routes(settings, service.registry, service.awake)
     app.state.service = service
     return app
 
@@ -170,9 +170,9 @@ def _vendor(settings: Settings, upstream_url: str | None) -> Callable[[int], Ups
     return lambda epoch: vendor(epoch, base_url)
 
 
-def _dialler(settings: Settings, office: Office) -> Callable[[Dial], Awaitable[Socket]]:
+def _dialler(settings: Settings, services: Services) -> Callable[[Dial], Awaitable[Socket]]:
     """The way to the model: with the key, where its vendor wants one; closed while the breaker is open."""
-    breaker = office.health.breaker
+    breaker = services.health.breaker
 
     async def dial_with_key(dialled: Dial) -> Socket:
         breaker.check()
@@ -181,7 +181,7 @@ def _dialler(settings: Settings, office: Office) -> Callable[[Dial], Awaitable[S
         except DialError as error:
             breaker.failed(error)
             raise
-        return socket if office.users is None else office.users.with_secrets(socket)
+        return socket if services.users is None else services.users.with_secrets(socket)
 
     return dial_with_key
 
@@ -263,7 +263,7 @@ async def serving(app: Starlette, sock: socket.socket, backlog: int = BACKLOG) -
         proxy_headers=False,  # what anybody may write in `X-Forwarded-For` is nobody's address
     )  # fmt: skip
     server = _Server(config)
-    vars(server.server_state)["strangers"] = app.state.exchange.office.health.strangers
+    vars(server.server_state)["strangers"] = app.state.registry.services.health.strangers
     task = asyncio.create_task(server.serve([sock]), name="uvicorn")
     try:
         while not server.started:
@@ -280,44 +280,44 @@ async def serve(service: Service, sock: socket.socket, ready: Callable[[], None]
     """Serve until a signal comes. SIGTERM lets calls end (BRIDGE_DRAIN_SECONDS), SIGINT hangs up within a
     second, twice exits now. SIGHUP ends nothing.
     """
-    loop, exchange = asyncio.get_running_loop(), service.exchange
+    loop, registry = asyncio.get_running_loop(), service.registry
     asked: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, asked.put_nowait, sign)
     # Its default would end the process, and every call with it: when a terminal closes, or a tool rotates
     # logs.
     loop.add_signal_handler(signal.SIGHUP, logger.info, "SIGHUP: there is nothing to read again")
-    app = routes(service.settings, exchange, service.awake)
+    app = routes(service.settings, registry, service.awake)
     async with serving(app, sock, service.settings.backlog):
         service.awake()
         ready()
         sign = await asked.get()
-        exchange.draining = True
-        logger.info("%s: %d calls are left", sign.name, len(exchange))
+        registry.draining = True
+        logger.info("%s: %d calls are left", sign.name, len(registry))
         if sign is signal.SIGTERM:
             again = asyncio.create_task(_interrupted(asked))
-            draining = asyncio.create_task(drain(exchange, service.settings.drain_seconds))
+            draining = asyncio.create_task(drain(registry, service.settings.drain_seconds))
             await asyncio.wait({again, draining}, return_when=asyncio.FIRST_COMPLETED)
             for task in (again, draining):
                 task.cancel()
         loop.remove_signal_handler(signal.SIGINT)
         signal.signal(signal.SIGINT, _exit_now)
-        await exchange.shut_down()
+        await registry.shut_down()
     service.close()
 
 
-async def drain(exchange: Exchange, seconds: float) -> None:
+async def drain(registry: CallRegistry, seconds: float) -> None:
     """Let calls end by themselves; hand over those that are left 12 s before the deadline. Returns 3 s before
     it, or when no call is left.
     """
-    exchange.draining = True
+    registry.draining = True
     stop_s = max(seconds - STOP_S, seconds / 2)
     hand_over_s = max(0.0, seconds - HAND_OVER_S)
-    if await exchange.drained(hand_over_s):
+    if await registry.drained(hand_over_s):
         return
     left_s = stop_s - hand_over_s
-    exchange.hand_over(max(0, int(left_s * 1000) - HANDED_OVER_MS))
-    await exchange.drained(left_s)
+    registry.hand_over(max(0, int(left_s * 1000) - HANDED_OVER_MS))
+    await registry.drained(left_s)
 
 
 async def _interrupted(asked: asyncio.Queue[signal.Signals]) -> None:

@@ -20,7 +20,7 @@ from typing import Final
 
 import msgspec
 
-from bridge.core.messages import Carried
+from bridge.core.messages import CallSnapshot
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ KEPT_CALLS: Final = 2_048
 SUFFIX: Final = ".conversation.json"
 
 _encode: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder(Carried).decode
+_decode: Final = msgspec.json.Decoder(CallSnapshot).decode
 
 
 class Conversations:
@@ -37,10 +37,10 @@ class Conversations:
 
     def __init__(self, folder: Path | None, now: Callable[[], float] = time.time) -> None:
         self._now = now
-        self._kept: dict[str, tuple[float, Carried]] = {}  # by CallSid, those of late last
+        self._kept: dict[str, tuple[float, CallSnapshot]] = {}  # by CallSid, those of late last
         self._folder = None if folder is None else _Folder(folder)
 
-    def keep(self, call_sid: str, carried: Carried) -> None:
+    def keep(self, call_sid: str, carried: CallSnapshot) -> None:
         """All that is known of the call by now."""
         self._kept.pop(call_sid, None)
         self._kept[call_sid] = (self._now(), carried)
@@ -55,7 +55,7 @@ class Conversations:
         if self._folder is not None:
             self._folder.put(_name(call_sid), None)
 
-    def find(self, call_sid: str) -> Carried | None:
+    def find(self, call_sid: str) -> CallSnapshot | None:
         """What is known of a call that is to go on; None if nothing, or nothing of the last ten minutes."""
         at_s, carried = self._kept.get(call_sid, (0.0, None))
         if carried is not None:
@@ -92,7 +92,7 @@ class _Folder:
                 self._thread.start()
             self._changed.notify()
 
-    def read(self, name: str, since_s: float) -> Carried | None:
+    def read(self, name: str, since_s: float) -> CallSnapshot | None:
         with self._changed:
             if name in self._waiting:
                 waiting = self._waiting[name]

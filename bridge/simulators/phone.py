@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, NoReturn
 
 from bridge.doubles.phone import Phone
-from bridge.simulators.carrier import Handset, WebhookFailed
+from bridge.simulators.carrier import CarrierSimulator, WebhookFailed
 from bridge.simulators.servers import Simulation
 from bridge.sockets.dial import DialError
 
@@ -76,7 +76,7 @@ class PhoneCall:
     real time.
     """
 
-    handset: Handset
+    handset: CarrierSimulator
     targets: Mapping[str, str] = field(default_factory=dict)
     pace: float = 1.0
     talk_s: float = 1.0

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from bridge.agents.agent import Agent
 from bridge.agents.calls import UserSide
-from bridge.agents.config import Casting
+from bridge.agents.config import AgentConfigs
 from bridge.agents.loop import SameLoop
 from bridge.ops.logs import summary
 
@@ -109,7 +109,7 @@ class AgentCall(ScriptedCall):
         self._escaped: list[dict[str, Any]] = []
         self.loop.set_exception_handler(lambda _loop, context: self._escaped.append(context))
         self.side: UserSide
-        config = self.loop.complete(self._prepare(agent, Casting(base, transfers), fields))
+        config = self.loop.complete(self._prepare(agent, AgentConfigs(base, transfers), fields))
         # Whatever time a resolver took, it took while the phone rang.
         self._rang_ms = self.loop.now_ms
         super().__init__(config, phone, options, folders=folders, dial_ms=dial_ms)
@@ -118,8 +118,8 @@ class AgentCall(ScriptedCall):
         self._later(self.side.attach, self._sid, way, fields)
         self._way = way
 
-    async def _prepare(self, agent: Agent, casting: Casting, fields: Mapping[str, str]) -> m.CallConfig:
-        self.side = UserSide(agent, casting, upstream=STAND_IN, loop=SameLoop())
+    async def _prepare(self, agent: Agent, configs: AgentConfigs, fields: Mapping[str, str]) -> m.CallConfig:
+        self.side = UserSide(agent, configs, upstream=STAND_IN, loop=SameLoop())
         return await self.side.prepare(self._sid, fields)
 
     # --- beside the rehearsal ----------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bridge.agents.clips import sound_of
-from bridge.testing.virtual_call import Rehearsal
+from bridge.testing.virtual_call import VirtualCall
 
 from ..core import messages as m
 from ..doubles.agents import Asked, Failure, Output, Speech, ToolCall
@@ -202,7 +202,7 @@ class ScriptedCall:
         """The recording of this call."""
         self._folders = folders
         self._mind = mind
-        self.rehearsal = Rehearsal(
+        self.rehearsal = VirtualCall(
             config,
             phone,
             lambda: RealtimeServer(mind, self.model.options) if self.model.reachable else None,

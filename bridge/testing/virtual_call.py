@@ -51,7 +51,7 @@ _Fed = tuple[m.Event | None, _Parse | None, str, str, int]
 """An event; or a frame, with who reads it, its door and its epoch."""
 
 
-class Rehearsal:
+class VirtualCall:
     """One call. `server()` makes the Realtime server of each session, or None where it can't be reached (then
     the dial fails).
 

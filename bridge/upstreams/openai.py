@@ -103,13 +103,13 @@ def session_tree(config: SessionConfig, again: bool) -> dict[str, Any]:
         hearing["transcription"] = {"model": config.transcription}
         if config.language is not None:
             hearing["transcription"]["language"] = config.language
-    speaking: dict[str, Any] = {"format": dict(PHONE_FORMAT), "voice": _voice(config.voice)}
+    playout: dict[str, Any] = {"format": dict(PHONE_FORMAT), "voice": _voice(config.voice)}
     if config.speed is not None:
-        speaking["speed"] = config.speed
+        playout["speed"] = config.speed
     tree: dict[str, Any] = {
         "type": "realtime",
         "output_modalities": ["audio"],
-        "audio": {"input": hearing, "output": speaking},
+        "audio": {"input": hearing, "output": playout},
     }
     # API reference, session.update: "Only the fields that are present in the `session.update` are updated. To
     # clear a field like `instructions`, pass an empty string."

@@ -28,7 +28,7 @@ from .configuration import differences, formats_ok, in_force, turn_detection_doe
 MAX_FRAME_CHARACTERS: Final = 8 * 1024 * 1024
 """Of a frame we accept; the socket has the same limit. Long deltas and sessions with many tools are large."""
 
-Kept = TypeVar("Kept")
+Value = TypeVar("Value")
 MAX_ID_CHARACTERS: Final = 512
 """Of an id or a name: what is longer is none, and would be kept, repeated and recorded for a whole call."""
 _MAX_TEXT_CHARACTERS: Final = 1_000
@@ -131,14 +131,14 @@ class Realtime:
         session = wire.decode_session(event.session)
         return m.SessionCreated(self._epoch, _id(session.id, "session.id"), int(session.expires_at or 0))
 
-    def _session_updated(self, event: wire.Event) -> m.SessionUpdated | m.SignOfLife:
+    def _session_updated(self, event: wire.Event) -> m.SessionUpdated | m.ProbeAnswered:
         session = in_force(wire.decode_tree(event.session))
         # It does not echo our event id, but updates are answered in order.
         if self._awaited:
             event_id = next(iter(self._awaited))
             tree = self._awaited.pop(event_id)
             if event_id.startswith("probe:"):
-                return m.SignOfLife(self._epoch)
+                return m.ProbeAnswered(self._epoch)
             self._configured = tree
         asked = self._configured
         return m.SessionUpdated(
@@ -286,7 +286,7 @@ class Realtime:
             return None
         return m.TextDelta(response_id, item_id, event.content_index or 0, event.delta, spoken, self._epoch)
 
-    def _fault(self, event: wire.Event) -> m.UpstreamFaulted | m.SignOfLife:
+    def _fault(self, event: wire.Event) -> m.UpstreamFaulted | m.ProbeAnswered:
         fault = wire.decode_fault(event.error)
         code, about = _text(fault.code), _text(fault.event_id)
         # Older servers do not echo the event id here. Only one create at a time can have met a response.
@@ -296,7 +296,7 @@ class Realtime:
         if about.startswith("create:"):
             self._asked.pop(about.removeprefix("create:"), None)
         if about.startswith("probe:"):
-            return m.SignOfLife(self._epoch)
+            return m.ProbeAnswered(self._epoch)
         message, param, kind = _text(fault.message), _text(fault.param), _text(fault.type)
         return m.UpstreamFaulted(code, message, about, param, kind, self._epoch)
 
@@ -400,7 +400,7 @@ class Realtime:
         )
 
 
-def _remember(items: dict[str, Kept], item_id: str, what: Kept) -> None:
+def _remember(items: dict[str, Value], item_id: str, what: Value) -> None:
     items[item_id] = what
     if len(items) > _REMEMBERED:
         del items[next(iter(items))]

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from bridge.agents.agent import Agent
 from bridge.agents.calls import Attachment, UserSide
-from bridge.agents.config import Casting
+from bridge.agents.config import AgentConfigs
 from bridge.agents.loop import SameLoop
 from bridge.agents.session import Session
 from bridge.core import messages as m
@@ -32,7 +32,7 @@ class Door:
         self._wished = asyncio.Event()
         self.tap: Callable[[m.CallerAudio], None] | None = None
         self.side = UserSide(
-            agent, Casting(base or m.CallConfig(), transfers), upstream="embedded", loop=SameLoop()
+            agent, AgentConfigs(base or m.CallConfig(), transfers), upstream="embedded", loop=SameLoop()
         )
         self._fields = dict(fields or {})
         self._attachment: Attachment | None = None

@@ -17,7 +17,7 @@ import msgspec
 
 from bridge.agents.agent import Agent
 from bridge.agents.calls import UserSide
-from bridge.agents.config import Casting
+from bridge.agents.config import AgentConfigs
 from bridge.agents.loop import SameLoop
 from bridge.carriers.twilio import Twilio
 from bridge.core import messages as m
@@ -200,7 +200,7 @@ async def live_call(
 
     base = base or m.CallConfig(session=m.SessionConfig(transcription="gpt-transcribe"))
     base = msgspec.structs.replace(base, media_gap_ms=100_000_000)
-    side = UserSide(agent, Casting(base, transfers), upstream="embedded", loop=SameLoop())
+    side = UserSide(agent, AgentConfigs(base, transfers), upstream="embedded", loop=SameLoop())
     config = await side.prepare(SID, fields or {})
     servers: list[Simulation] = []
 

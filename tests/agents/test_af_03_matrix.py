@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from bridge.agents.agent import STAND_IN, TRANSPORTS, Agent
-from bridge.agents.config import Casting
+from bridge.agents.config import AgentConfigs
 from bridge.core import messages as m
 from bridge.errors import ConfigError
 from bridge.upstreams import UPSTREAMS
@@ -20,9 +20,9 @@ PAIRS = [(provider, transport) for provider, transports in TRANSPORTS.items() fo
 @pytest.mark.parametrize(("provider", "transport"), PAIRS)
 def test_af_03_every_pair_in_the_matrix_has_a_session_to_dial(provider: str, transport: str) -> None:
     agent = Agent(provider=provider, transport=transport)
-    casting = Casting(m.CallConfig())
-    casting.check(agent, provider)
-    dialled = UPSTREAMS[provider](1, "wss://voice.example.com/v1/realtime").dial(casting.session(agent))
+    configs = AgentConfigs(m.CallConfig())
+    configs.check(agent, provider)
+    dialled = UPSTREAMS[provider](1, "wss://voice.example.com/v1/realtime").dial(configs.session(agent))
     assert dialled.url.startswith("wss://voice.example.com/")
 
 
@@ -64,14 +64,14 @@ def test_af_03_and_at_the_start_where_the_settings_say_another_provider(
     monkeypatch.setattr("bridge.agents.agent.TRANSPORTS", {**TRANSPORTS, "other": ("websocket",)})
     agent = Agent(provider="other")
     with pytest.raises(ConfigError, match="declared for provider other, and BRIDGE_UPSTREAM is openai"):
-        Casting(m.CallConfig()).check(agent, "openai")
+        AgentConfigs(m.CallConfig()).check(agent, "openai")
 
 
 def test_af_03_and_at_the_start_where_the_upstream_has_no_such_transport() -> None:
     with pytest.raises(ConfigError, match="gemini over 'websocket' is not supported"):
-        Casting(m.CallConfig()).check(Agent(), "gemini")
+        AgentConfigs(m.CallConfig()).check(Agent(), "gemini")
 
 
 def test_af_03_the_stand_in_of_demo_and_tests_takes_every_provider() -> None:
     for provider, _ in PAIRS:
-        Casting(m.CallConfig()).check(Agent(provider=provider), STAND_IN)
+        AgentConfigs(m.CallConfig()).check(Agent(provider=provider), STAND_IN)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from bridge.agents.agent import Agent
 from bridge.agents.calls import UserSide
-from bridge.agents.config import Casting
+from bridge.agents.config import AgentConfigs
 from bridge.agents.session import Session
 from bridge.agents.tools import tool
 from bridge.carriers.twilio import Twilio
@@ -21,10 +21,10 @@ from bridge.doubles.phone import Phone
 from bridge.doubles.realtime import RealtimeServer
 from bridge.doubles.tones import murmur, tone
 from bridge.server import service
-from bridge.server.calls import Exchange, Making
+from bridge.server.calls import CallFactory, CallRegistry
 from bridge.server.routes import create_app
 from bridge.settings.settings import load_settings
-from bridge.simulators.carrier import Handset
+from bridge.simulators.carrier import CarrierSimulator
 from bridge.simulators.servers import EmbeddedUpstream
 from bridge.sockets.dial import Socket, dial
 from bridge.upstreams import Dial, embedded
@@ -63,7 +63,7 @@ AGENT = Agent(handler=handler, resolver=resolver, tools=[greeting_for])
 class Wiring:
     """What the service does with a user side: attaches it when there is a runner, tells it what happens."""
 
-    exchange: Exchange
+    registry: CallRegistry
 
     def __init__(self, side: UserSide, fields: Mapping[str, str]) -> None:
         self.side = side
@@ -71,7 +71,7 @@ class Wiring:
         self.endings: list[m.Ended] = []
 
     def call_began(self, call_sid: str) -> None:
-        runner = self.exchange.runner(call_sid)
+        runner = self.registry.runner(call_sid)
         assert runner is not None
         self.side.attach(call_sid, runner, self.fields)  # type: ignore[arg-type]  # the runner has no tap yet
 
@@ -94,9 +94,9 @@ async def one_call() -> tuple[Phone, list[m.Ended]]:
         disclosure=False,
         env_file=None,
     )
-    side = UserSide(AGENT, Casting(settings.call_config()), upstream="embedded")
+    side = UserSide(AGENT, AgentConfigs(settings.call_config()), upstream="embedded")
     side.start()
-    handset = Handset(auth_token=TOKEN)
+    handset = CarrierSimulator(auth_token=TOKEN)
     wiring = Wiring(side, {"From": handset.caller})
     await side.prepare(handset.call_sid, wiring.fields)
     server = RealtimeServer(Obedient(), ServerOptions(transcribe=lambda _item: "It was me"))
@@ -105,14 +105,14 @@ async def one_call() -> tuple[Phone, list[m.Ended]]:
         async def dial_plain(dialled: Dial) -> Socket:
             return await dial(dialled.url, {})
 
-        making = Making(
+        making = CallFactory(
             config=lambda _fields: side.config(handset.call_sid),
             carrier=Twilio,
             vendor=lambda epoch: embedded(epoch, upstream_url),
             dial=dial_plain,
         )
-        exchange = wiring.exchange = Exchange(making, observers=(wiring,))
-        async with service.serving(create_app(settings, exchange), sock):
+        registry = wiring.registry = CallRegistry(making, observers=(wiring,))
+        async with service.serving(create_app(settings, registry), sock):
             simulation = await handset.call(f"{base}/incoming-call")
             phone = simulation.machine
             assert isinstance(phone, Phone)
@@ -121,7 +121,7 @@ async def one_call() -> tuple[Phone, list[m.Ended]]:
                 await asyncio.sleep(0.02)
             simulation.send(phone.say(tone(300), simulation.now_ms()))
             await asyncio.wait_for(simulation.closed, 10)
-            await exchange.shut_down()
+            await registry.shut_down()
     await asyncio.to_thread(side.close)
     return phone, wiring.endings
 

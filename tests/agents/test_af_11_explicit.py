@@ -6,7 +6,7 @@ import pytest
 
 from bridge.agents.agent import Agent
 from bridge.agents.calls import UserSide
-from bridge.agents.config import Casting
+from bridge.agents.config import AgentConfigs
 from bridge.agents.loop import SameLoop
 from bridge.agents.session import Session
 from bridge.core import messages as m
@@ -19,29 +19,31 @@ from tests.agents.virtual_time import run
 def test_af_11_a_models_name_chooses_no_provider(model: str) -> None:
     agent = Agent(model=model)
     assert (agent.provider, agent.transport) == (None, "websocket")
-    Casting(m.CallConfig()).check(agent, "openai")  # the settings' word is the only one there is
+    AgentConfigs(m.CallConfig()).check(agent, "openai")  # the settings' word is the only one there is
 
 
 def test_af_11_an_agent_without_a_provider_goes_where_the_settings_say() -> None:
     for upstream in ("openai", "embedded"):
-        Casting(m.CallConfig()).check(Agent(), upstream)
+        AgentConfigs(m.CallConfig()).check(Agent(), upstream)
 
 
 def test_af_11_an_agent_with_one_is_never_taken_elsewhere() -> None:
     with pytest.raises(ConfigError, match="declared for provider embedded, and BRIDGE_UPSTREAM is openai"):
-        Casting(m.CallConfig()).check(Agent(provider="embedded"), "openai")
+        AgentConfigs(m.CallConfig()).check(Agent(provider="embedded"), "openai")
 
 
 def test_af_11_whoever_it_hands_off_to_is_asked_as_well() -> None:
     agent = Agent(name="front", handoffs=[Agent(name="back", provider="embedded")])
     with pytest.raises(ConfigError, match="agent back is declared for provider embedded"):
-        Casting(m.CallConfig()).check(agent, "openai")
+        AgentConfigs(m.CallConfig()).check(agent, "openai")
 
 
 def test_af_11_the_start_fails_not_the_first_call() -> None:
     async def start() -> None:
         with pytest.raises(ConfigError, match="agent agent is declared for provider embedded"):
-            UserSide(Agent(provider="embedded"), Casting(m.CallConfig()), upstream="openai", loop=SameLoop())
+            UserSide(
+                Agent(provider="embedded"), AgentConfigs(m.CallConfig()), upstream="openai", loop=SameLoop()
+            )
 
     run(start())
 

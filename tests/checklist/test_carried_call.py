@@ -21,7 +21,7 @@ from bridge.doubles.tones import tone
 from bridge.errors import BridgeError, ConnectionLost
 from bridge.server import service
 from bridge.server.routes import create_app
-from bridge.simulators.carrier import Handset
+from bridge.simulators.carrier import CarrierSimulator
 from bridge.simulators.servers import EmbeddedUpstream, Simulation
 from bridge.sockets.dial import DialError
 from bridge.sockets.frames import Message
@@ -69,13 +69,13 @@ async def answered(
         serving = service.Service(
             settings, Agent("Hello.", transport=make), upstream_url=url, observers=(log,), watched=False
         )
-        app = create_app(settings, serving.exchange, serving.awake)
+        app = create_app(settings, serving.registry, serving.awake)
         serving.awake()
         async with service.serving(app, sock):
-            handset = Handset(tone(400), auth_token=TOKEN)
+            handset = CarrierSimulator(tone(400), auth_token=TOKEN)
             yield await handset.call(f"{base}/incoming-call"), log, upstream
-            await serving.exchange.shut_down()
-            assert len(serving.exchange) == 0
+            await serving.registry.shut_down()
+            assert len(serving.registry) == 0
         await asyncio.to_thread(serving.close)
 
 

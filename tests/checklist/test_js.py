@@ -24,7 +24,7 @@ from bridge.client.model import RealtimeModel
 from bridge.client.playback import Playing
 from bridge.codecs import PCM_24K, PCMU, AudioFormat
 from bridge.core import messages as m
-from bridge.core.caller_audio import Ear
+from bridge.core.caller_audio import CallerAudioBuffer
 from bridge.doubles.agents import Parrot
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.realtime import RealtimeServer
@@ -129,7 +129,7 @@ def test_js_04_what_plays_is_open_to_see_and_a_subclass_may_take_the_sound() -> 
         core = model._core
         assert core is not None
         assert core.last_audio == ("i1", 0, 0)  # item, part, when its first sound came
-        assert core.speaking.conversation.items["i1"].received_bytes == 1_500 * 8
+        assert core.playout.conversation.items["i1"].received_bytes == 1_500 * 8
         await model.interrupt()
         assert len(model.taken) == 2
         assert model.stops == [AudioInterrupted("i1", 0, 250)]
@@ -509,8 +509,8 @@ def test_js_19_marks_cleared_are_forgotten_and_every_queued_item_is_settled() ->
 
 def test_js_19_gaps_in_the_callers_sound_are_filled_with_silence() -> None:
     config = m.CallConfig()
-    ear = Ear(config)
-    ear.open = True
-    padded = ear.stall(1)
+    caller_audio = CallerAudioBuffer(config)
+    caller_audio.open = True
+    padded = caller_audio.stall(1)
     assert isinstance(padded, m.AppendAudio)
     assert set(b64decode(padded.audio)) == {0xFF}

@@ -9,7 +9,7 @@ from bridge.client.playback import PlaybackTracker, ToldLedger
 from bridge.core.conversation import Conversation
 from bridge.core.ledger import Ledger
 from bridge.core.line import Line
-from bridge.core.playout import Speaking
+from bridge.core.playout import Playout
 from bridge.core.response_gate import ResponseGate
 from bridge.upstreams.realtime import Realtime
 from tests.checklist.stage import Stage, play
@@ -25,13 +25,13 @@ def test_a_client_stands_on_the_objects_of_the_calls() -> None:
             core = stage.model._core
             assert core is not None
             parts = (
-                core.speaking,
-                core.speaking.gate,
-                core.speaking.conversation,
-                core.speaking.line,
+                core.playout,
+                core.playout.gate,
+                core.playout.conversation,
+                core.playout.line,
                 core.adapter,
             )
-            assert [type(part) for part in parts] == [Speaking, ResponseGate, Conversation, Line, Realtime]
+            assert [type(part) for part in parts] == [Playout, ResponseGate, Conversation, Line, Realtime]
             assert type(core.ledger) is (Ledger if isinstance(playback, str) else ToldLedger)
             await stage.model.close()
 

@@ -125,8 +125,8 @@ def test_op_05_it_says_who_it_is_listens_before_it_asks_and_takes_large_frames(r
             await model.close()
         (update,) = got
         assert update["type"] == "session.update"
-        speaking = {"voice": "marin", "format": {"type": "audio/pcm", "rate": 24_000}}
-        assert update["session"]["audio"]["output"] == speaking
+        playout = {"voice": "marin", "format": {"type": "audio/pcm", "rate": 24_000}}
+        assert update["session"]["audio"]["output"] == playout
 
     run(story())
 

@@ -90,7 +90,7 @@ def test_op_16_wishes_of_every_kind_are_routed_and_an_unknown_one_is_an_error() 
         stage.transport.sent.clear()
         await model.send(SessionOptions(instructions="Be brief."))
         await model.send(m.AddText("Hello.", "system"))
-        await model.send(m.PassOn('{"type":"x.y"}'))
+        await model.send(m.SendRaw('{"type":"x.y"}'))
         await model.send(m.ForgetAudio())
         await model.send(m.Mute())
         assert model.muted

@@ -72,15 +72,15 @@ class LiveCall:
 
     @property
     def line(self) -> Line:
-        return self.call.speaking.line
+        return self.call.playout.line
 
     @property
     def gate(self) -> ResponseGate:
-        return self.call.speaking.gate
+        return self.call.playout.gate
 
     @property
     def items(self) -> dict[str, Item]:
-        return self.call.speaking.conversation.items
+        return self.call.playout.conversation.items
 
     @property
     def actions(self) -> list[m.Action]:

@@ -14,7 +14,7 @@ from bridge.core import messages as m
 from .conftest import LiveCall, delta, legs, only, phone, truth
 
 
-def speaking(call: LiveCall, ms: int = 5_000) -> None:
+def playout(call: LiveCall, ms: int = 5_000) -> None:
     """Response r1 is active, item A of it arrived at 0 ms with a mark at 1 240 ms and one at its end."""
     call.speaks(0, m.ResponseStarted("r1"), delta("A", 1_240), delta("A", ms - 1_240))
 
@@ -24,7 +24,7 @@ def test_01_active_response_is_cut_where_playout_stands(
     live_call: Any, interrupts: bool, cancel: list[m.Action]
 ) -> None:
     call = live_call(interrupts=interrupts)
-    speaking(call)
+    playout(call)
     call.echo(1_240, 1)
     expected = [m.ClearPlayout(), *cancel, m.TruncateItem("A", 0, 1_300)]
     assert truth(call.at(1_300, m.SpeechStarted())) == expected
@@ -32,7 +32,7 @@ def test_01_active_response_is_cut_where_playout_stands(
 
 def test_02_finished_response_still_playing_is_truncated_not_cancelled(live_call: Any) -> None:
     call = live_call(interrupts=False)
-    speaking(call)
+    playout(call)
     call.speaks(900, m.AudioDone("r1", "A"), m.ResponseDone("r1"))
     call.echo(1_240, 1)
     assert truth(call.at(1_300, m.SpeechStarted())) == [m.ClearPlayout(), m.TruncateItem("A", 0, 1_300)]
@@ -40,7 +40,7 @@ def test_02_finished_response_still_playing_is_truncated_not_cancelled(live_call
 
 def test_03_nothing_is_done_for_what_was_heard_to_its_end(live_call: Any) -> None:
     call = live_call()
-    speaking(call)
+    playout(call)
     call.speaks(900, m.AudioDone("r1", "A"), m.ResponseDone("r1"))
     call.echo(5_000)
     assert truth(call.at(5_400, m.SpeechStarted())) == []
@@ -80,7 +80,7 @@ def test_06_a_response_that_still_thinks_never_truncates_the_item_before(
 
 def test_07_flushed_marks_and_late_deltas_change_nothing(live_call: Any) -> None:
     call = live_call()
-    speaking(call)
+    playout(call)
     call.echo(1_240, 1)
     call.at(1_300, m.SpeechStarted())
     assert call.echo(1_340) == []
@@ -103,7 +103,7 @@ def test_08_the_outcome_is_the_same_in_either_order_and_when_either_is_missing(
 ) -> None:
     """The vendor cancelled because the caller spoke: that says it as well as the start of speech does."""
     call = live_call()
-    speaking(call)
+    playout(call)
     call.echo(1_240, 1)
     assert truth(call.speaks(1_300, *events)) == [m.ClearPlayout(), m.TruncateItem("A", 0, 1_300)]
     assert truth(call.speaks(1_350, delta("A", 200), *events)) == []
@@ -112,7 +112,7 @@ def test_08_the_outcome_is_the_same_in_either_order_and_when_either_is_missing(
 
 def test_a_response_cancelled_by_somebody_else_is_played_as_far_as_it_came(live_call: Any) -> None:
     call = live_call()
-    speaking(call)
+    playout(call)
     assert truth(call.at(1_300, m.ResponseDone("r1", "cancelled", "client_cancelled"))) == []
     call.at(1_310, delta("A", 200))
     assert phone(call.actions)[-1] != m.PlayAudio("", 1_600)
@@ -127,7 +127,7 @@ def test_09_heard_is_never_more_than_was_sent(live_call: Any) -> None:
 
 def test_10_a_second_start_of_speech_finds_nothing_left_to_cut(live_call: Any) -> None:
     call = live_call()
-    speaking(call)
+    playout(call)
     call.at(1_300, m.SpeechStarted())
     assert truth(call.at(1_380, m.SpeechStarted())) == []
 

@@ -118,7 +118,7 @@ def test_a_caller_who_speaks_during_the_goodbye_takes_it_back(live_call: Any) ->
     call.at(400, m.HangUp())
     actions = call.at(600, m.SpeechStarted())
     assert truth(actions) == [m.ClearPlayout(), m.TruncateItem("bye", 0, 600)]
-    assert actions[-2:] == [m.NoteIntent(""), m.TakenBack()]
+    assert actions[-2:] == [m.NoteIntent(""), m.HangUpCancelled()]
     assert call.call.phase is Phase.LIVE
     call.at(900, m.SpeechStopped())
     assert only(m.Ended, call.until(4_000)) == []

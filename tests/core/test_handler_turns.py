@@ -32,7 +32,7 @@ def test_words_that_come_after_all_are_recorded_and_not_told_twice(live_call: An
     call.speaks(1_000, m.SpeechStarted("u1"), m.SpeechStopped("u1"), m.TurnCommitted("u1"))
     call.until(20_000)
     assert only(m.Turn, call.at(20_000, m.CallerTranscribed("u1", "hello"))) == []
-    assert call.call.speaking.conversation.item("u1").text == "hello"
+    assert call.call.playout.conversation.item("u1").text == "hello"
 
 
 def test_words_in_time_end_the_waiting(live_call: Any) -> None:

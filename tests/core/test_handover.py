@@ -15,7 +15,7 @@ from .conftest import LiveCall, delta, frame, legs, new_call, only, phone, speec
 NOTICE = {"notice": speech(500, letter="P")}
 BACK = {"restored": speech(300, "We were cut off.", "B")}
 WORDS = m.TextDelta("r1", "A", 0, "One two three four")
-SAID = (m.CarriedItem("user", "Count!"), m.CarriedItem("assistant", "One two three four"))
+SAID = (m.SnapshotItem("user", "Count!"), m.SnapshotItem("assistant", "One two three four"))
 
 
 def counting(call: LiveCall, now_ms: int = 0) -> None:
@@ -25,12 +25,12 @@ def counting(call: LiveCall, now_ms: int = 0) -> None:
     call.at(now_ms, m.ResponseDone("r1"))
 
 
-def handed_over(call: LiveCall) -> m.Carried:
+def handed_over(call: LiveCall) -> m.CallSnapshot:
     [handed] = only(m.HandedOver, call.actions)
     return handed.carried  # type: ignore[no-any-return]
 
 
-def going_on(carried: m.Carried | None, **config: Any) -> LiveCall:
+def going_on(carried: m.CallSnapshot | None, **config: Any) -> LiveCall:
     """The call in the process that took it over, with its stream open and its model not there yet."""
     call = new_call(carried=carried, media_gap_ms=60_000, **config)
     call.at(0, m.Started("MZ2", "CA1", "AC1"))
@@ -49,7 +49,7 @@ def test_in_silence_a_call_leaves_at_once_and_takes_its_conversation_along(live_
     call = live_call()
     counting(call)
     call.echo(2_060)
-    carried = m.Carried(SAID, session=m.SessionConfig(), lasted_ms=3_000)
+    carried = m.CallSnapshot(SAID, session=m.SessionConfig(), lasted_ms=3_000)
     assert call.at(3_000, m.HandOver(10_000)) == [
         m.NoteIntent("handover"),
         m.HandedOver(carried),
@@ -77,7 +77,7 @@ def test_when_the_time_is_over_it_leaves_in_the_middle_of_a_word(live_call: Any)
     end = call.until(1_000)
     assert truth(end) == [m.ClearPlayout()]
     assert end[-1] == m.Ended(m.Reason.HANDED_OVER)
-    assert handed_over(call).items == (SAID[0], m.CarriedItem("assistant", "One two"))
+    assert handed_over(call).items == (SAID[0], m.SnapshotItem("assistant", "One two"))
     assert handed_over(call).owed
 
 
@@ -96,7 +96,7 @@ def test_a_tool_that_runs_is_carried_as_one_whose_end_is_not_known(live_call: An
     call.speaks(10, m.ResponseDone("r1"), m.HandOver(1_000))
     call.until(1_010)
     [item] = handed_over(call).items
-    assert item == m.CarriedItem("", "", "call_1", "book", '{"for":4}', UNKNOWN)
+    assert item == m.SnapshotItem("", "", "call_1", "book", '{"for":4}', UNKNOWN)
     assert handed_over(call).tools == 1
 
 
@@ -125,7 +125,7 @@ def test_what_it_would_take_along_can_be_asked_at_any_moment(live_call: Any) -> 
 
 
 def test_the_next_process_tells_its_model_what_was_said_and_does_not_greet() -> None:
-    call = going_on(m.Carried(SAID), greeting="Hello.")
+    call = going_on(m.CallSnapshot(SAID), greeting="Hello.")
     assert begun(call) == [
         m.CallBegan(),
         m.CreateItem("pb_1", "user", "Count!"),
@@ -136,12 +136,12 @@ def test_the_next_process_tells_its_model_what_was_said_and_does_not_greet() -> 
 
 
 def test_an_answer_that_was_owed_is_asked_for() -> None:
-    assert begun(going_on(m.Carried(SAID, owed=True)))[-1] == m.CreateResponse("restored")
+    assert begun(going_on(m.CallSnapshot(SAID, owed=True)))[-1] == m.CreateResponse("restored")
 
 
 def test_a_tool_is_told_with_its_result_and_not_run_again() -> None:
-    tool = m.CarriedItem("", "", "call_1", "book", '{"for":4}', "done")
-    call = going_on(m.Carried((tool,)))
+    tool = m.SnapshotItem("", "", "call_1", "book", '{"for":4}', "done")
+    call = going_on(m.CallSnapshot((tool,)))
     made, result, _ = only(m.CreateItem, begun(call))
     assert (made.name, made.arguments, result.call_id, result.output) == (
         "book",
@@ -155,13 +155,13 @@ def test_a_tool_is_told_with_its_result_and_not_run_again() -> None:
 
 def test_the_configuration_in_force_goes_along() -> None:
     french = m.SessionConfig(instructions="Speak French.")
-    call = going_on(m.Carried(SAID, session=french))
+    call = going_on(m.CallSnapshot(SAID, session=french))
     assert call.at(50, m.SessionCreated()) == [m.ConfigureSession(french)]
 
 
 @pytest.mark.parametrize("disclosed", [True, False])
 def test_the_disclosure_is_played_only_if_it_was_not_heard(disclosed: bool) -> None:
-    call = going_on(m.Carried(SAID, disclosed=disclosed), disclosure="notice", phrases=NOTICE)
+    call = going_on(m.CallSnapshot(SAID, disclosed=disclosed), disclosure="notice", phrases=NOTICE)
     begun(call)
     assert bool(only(m.PlayAudio, call.actions)) is not disclosed
     assert call.call.carried(200).disclosed is disclosed
@@ -169,7 +169,7 @@ def test_the_disclosure_is_played_only_if_it_was_not_heard(disclosed: bool) -> N
 
 def test_the_limits_go_on_counting() -> None:
     limits = m.Limits(call_ms=60_000, goodbye_ms=15_000)
-    before = m.Carried(SAID, lasted_ms=40_000, cost_micro_usd=500, tools=3)
+    before = m.CallSnapshot(SAID, lasted_ms=40_000, cost_micro_usd=500, tools=3)
     call = going_on(before, limits=limits)
     begun(call, 100)
     after = call.call.carried(1_100)
@@ -189,13 +189,13 @@ def test_a_call_that_was_cut_off_goes_on_with_a_word_to_the_caller_even_if_nothi
 
 
 def test_one_that_was_handed_over_goes_on_without() -> None:
-    call = going_on(m.Carried(SAID), phrases=BACK)
+    call = going_on(m.CallSnapshot(SAID), phrases=BACK)
     begun(call)
     assert only(m.PlayAudio, call.actions) == []
 
 
 def test_where_there_is_nothing_to_carry_the_call_begins_as_any_other() -> None:
-    assert only(m.CreateResponse, begun(going_on(m.Carried(), greeting="Hello.")))[0].tag == "greeting"
+    assert only(m.CreateResponse, begun(going_on(m.CallSnapshot(), greeting="Hello.")))[0].tag == "greeting"
 
 
 # --- a newer stream -----------------------------------------------------------------------------------------

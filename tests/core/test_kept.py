@@ -5,14 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.audio_backlog import Kept
+from bridge.core.audio_backlog import AudioBacklog
 
 FRAMES = {1: "AA==", 158: "A" * 212, 160: "B" * 214 + "==", 161: "C" * 215 + "=", 8_000: "D" * 10_668}
 
 
 @given(st.lists(st.tuples(st.sampled_from((160, 160, 160, *FRAMES)), st.integers(0, 3_000)), max_size=60))
 def test_it_holds_what_a_list_of_frames_would(script: list[tuple[int, int]]) -> None:
-    kept = Kept()
+    kept = AudioBacklog()
     frames: list[tuple[str, int]] = []
     for size_bytes, most_bytes in script:
         kept.add(FRAMES[size_bytes], size_bytes)
@@ -28,7 +28,7 @@ def test_it_holds_what_a_list_of_frames_would(script: list[tuple[int, int]]) -> 
 
 
 def test_nothing_is_left_of_what_is_cleared() -> None:
-    kept = Kept()
+    kept = AudioBacklog()
     kept.add(FRAMES[160], 160)
     kept.clear()
     assert (list(kept), kept.size_bytes, kept.drop(0)) == ([], 0, 0)

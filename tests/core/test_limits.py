@@ -110,7 +110,7 @@ def test_calls_past_the_limit_are_refused_before_anything_of_them_is_kept(live_c
         call.at(10, m.ToolCalled("r1", f"f{number}", f"call_{number}", "look_up", "{}"))
     assert [wanted.call_id for wanted in only(m.ToolWanted, call.actions)] == ["call_0", "call_1"]
     assert len(only(m.Noted, call.actions)) == 1
-    assert list(call.call.speaking.conversation.tools.calls) == ["call_0", "call_1"]
+    assert list(call.call.playout.conversation.tools.calls) == ["call_0", "call_1"]
     assert list(call.items) == ["f0", "f1"]
 
 

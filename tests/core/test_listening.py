@@ -21,7 +21,7 @@ def test_silence_is_mu_law_silence_in_base64(size_bytes: int) -> None:
 def test_a_frame_goes_up_as_it_came(live_call: Any) -> None:
     call = live_call()
     assert call.at(20, frame(0)) == [m.AppendAudio("frame 0", 160)]
-    assert call.call.ear.frames == 1
+    assert call.call.caller_audio.frames == 1
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_with_a_handler_the_handler_answers(live_call: Any) -> None:
 def test_running_words_are_told_as_they_come_if_somebody_asked_for_them(live_call: Any) -> None:
     call = live_call(running_words=True)
     call.at(0, m.ResponseStarted("r1"))
-    assert call.at(10, m.TextDelta("r1", "A", 0, "Good ")) == [m.Saying("r1", "A", "Good ")]
+    assert call.at(10, m.TextDelta("r1", "A", 0, "Good ")) == [m.TranscriptDelta("r1", "A", "Good ")]
     call.speaks(20, m.Interrupt(), m.ResponseStarted("s1", aside=True))
     assert call.at(30, m.TextDelta("r1", "A", 0, "day.")) == [], "it is muted"
     assert call.at(40, m.TextDelta("s1", "S", 0, "Summary")) == [], "it is not for the caller"
@@ -142,8 +142,8 @@ def test_who_is_unmuted_in_the_middle_of_a_word_has_a_voice_again(live_call: Any
     call = live_call()
     call.call.receive(m.CallerVoice(True), 0)
     call.call.receive(m.Mute(True), 100)
-    assert not call.call.ear.loud
+    assert not call.call.caller_audio.loud
     call.call.receive(m.Mute(False), 200)
-    assert call.call.ear.loud
+    assert call.call.caller_audio.loud
     call.call.receive(m.CallerVoice(False), 300)
-    assert not call.call.ear.loud
+    assert not call.call.caller_audio.loud

@@ -37,7 +37,7 @@ def test_300_s_at_once_are_heard_whole_with_a_lead_of_5_s_and_no_gap() -> None:
     assert line.heard_ms(1) == 300_000
     assert line.longest_gap_ms() == 0
     assert line.of(m.Spoken) == [m.Spoken("A", "", "", 300_000, cut=False)]
-    assert line.call.speaking.line.quiet
+    assert line.call.playout.line.quiet
 
 
 @pytest.mark.parametrize("speed", [0, 30, 2])
@@ -349,7 +349,7 @@ def test_where_there_is_no_more_memory_the_answer_is_cut_there_and_the_model_is_
     ]
     assert line.of(m.Heard) == [m.Heard("say-1", heard_ms, cut=True, text="one two three")]
     assert line.call.stats.bytes_out == heard_ms * 8
-    assert line.call.speaking.line.quiet
+    assert line.call.playout.line.quiet
     # ...and the next answer is like any other.
     line.feed(m.ResponseStarted("r2"))
     line.delta("B", 2, 160_000, "r2")
@@ -410,7 +410,7 @@ def test_an_answer_at_the_pace_of_speech_is_not_touched() -> None:
     for number in range(50):
         line.until(200 * number)
         line.delta("A", 1, 1_600)
-        assert line.call.speaking.line.deadline_ms is None
+        assert line.call.playout.line.deadline_ms is None
         assert line.said[-2:] == [
             (200 * number, m.PlayAudio(made(1, 1_600), 1_600)),
             (200 * number, m.SendMark(str(number + 1))),

@@ -18,7 +18,7 @@ from .conftest import LiveCall, delta, legs, new_call, only, speech
 LOUD = "A" * 216
 FILLER = {"filler": speech(240, letter="F")}
 ASKED = m.Probe()
-LIVES = m.SignOfLife()
+LIVES = m.ProbeAnswered()
 LOST = m.UpstreamClosed(1011)
 
 

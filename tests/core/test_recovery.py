@@ -109,7 +109,7 @@ def test_a_greeting_that_had_not_begun_is_still_a_greeting(live_call: Any) -> No
 def test_what_the_handler_wishes_meanwhile_waits(live_call: Any) -> None:
     call = live_call()
     call.at(0, LOST)
-    wishes = (m.AddText("It is Ada."), m.PassOn("{}"), m.Respond("say-1"))
+    wishes = (m.AddText("It is Ada."), m.SendRaw("{}"), m.Respond("say-1"))
     assert legs(call.speaks(50, *wishes)) == []
     assert restored(call, 200) == [
         note("pb_1"),

@@ -92,7 +92,7 @@ def test_five_seconds_of_the_caller_are_kept_and_the_oldest_go_first() -> None:
     call.at(0, STARTED)
     for number in range(300):
         call.at(20 * number, frame(number))
-    assert call.call.ear.frames == 300
+    assert call.call.caller_audio.frames == 300
     [_, probe, began, *kept] = call.speaks(6_000, *CONFIGURED, m.Admitted())
     assert (probe, began) == (PROBE, m.CallBegan())
     assert kept == [m.AppendAudio(f"frame {number}", 160) for number in range(50, 300)]
@@ -108,7 +108,7 @@ WISHES: dict[str, tuple[m.SessionCommand, m.UpstreamCommand]] = {
         m.Reconfigure(m.SessionConfig(voice="cedar")),
         m.ConfigureSession(m.SessionConfig(voice="cedar"), True),
     ),
-    "vendor": (m.PassOn('{"type":"x"}'), m.SendVendorEvent('{"type":"x"}')),
+    "vendor": (m.SendRaw('{"type":"x"}'), m.SendVendorEvent('{"type":"x"}')),
 }
 
 

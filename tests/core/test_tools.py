@@ -36,7 +36,7 @@ def test_a_call_with_endless_arguments_is_answered_with_an_error_and_not_run(liv
     assert only(m.ToolWanted, said) == []
     assert legs(said) == [m.CreateItem("pb_1", call_id="call_1", output=OVERLONG)]
     assert only(m.CreateResponse, call.at(20, m.ResponseDone("r1"))) == [m.CreateResponse("tool:call_1")]
-    assert call.call.speaking.conversation.tools.calls["call_1"].arguments == "{}"
+    assert call.call.playout.conversation.tools.calls["call_1"].arguments == "{}"
 
 
 def test_a_batch_is_answered_once_when_it_is_whole_and_the_response_over(live_call: Any) -> None:

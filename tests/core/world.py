@@ -236,10 +236,10 @@ class World:
     def odd_mark(self, how: int) -> None:
         """An echo of a flushed mark, an old one again, or nobody's: it changes nothing."""
         names = ["nobody's", *self.flushed[-3:]]
-        acked = self.call.speaking.line.ledger.acked
+        acked = self.call.playout.line.ledger.acked
         actions = self.feed(m.MarkReached(names[how % len(names)]))
         assert [action for action in actions if not isinstance(action, m.PlayAudio | m.SendMark)] == []
-        assert self.call.speaking.line.ledger.acked == acked
+        assert self.call.playout.line.ledger.acked == acked
 
     def aside(self, how: int) -> None:
         server = self.server
@@ -260,7 +260,7 @@ class World:
             self.server.end()
             self.deliver(len(self.server.events))
             self.until(self.now_ms + 20_000)
-            if not self.server.events and not self.server.commands and self.call.speaking.line.quiet:
+            if not self.server.events and not self.server.commands and self.call.playout.line.quiet:
                 return
 
     # --- the carrier and the clock ------------------------------------------------------------------------
@@ -406,12 +406,12 @@ class World:
 
     def at_rest(self) -> None:
         """When all has ended: nothing is kept for what is over, and everything was told."""
-        line = self.call.speaking.line
+        line = self.call.playout.line
         assert line.quiet
         assert line.spans == {}, "I9: spans go with their end marks"
         assert not line.ledger._runs
         assert not line.ledger._marks
-        assert self.call.speaking.gate.idle
+        assert self.call.playout.gate.idle
         assert {tag for tag in self.asked_for if not self.told[tag]} == set(), "who asked was answered"
         for item_id, received in self.received.items():
             if self.responses[item_id].startswith("aside") or received < PER_MS:

@@ -22,7 +22,7 @@ from bridge.doubles.realtime import RealtimeServer
 from bridge.server import service
 from bridge.server.routes import create_app
 from bridge.settings.settings import Settings, load_settings
-from bridge.simulators.carrier import Handset
+from bridge.simulators.carrier import CarrierSimulator
 from bridge.simulators.phone import Kind, PhoneCall
 from bridge.simulators.rest_api import CarrierApi
 from bridge.simulators.servers import EmbeddedUpstream
@@ -96,10 +96,10 @@ class Door:
     def settings(self) -> Settings:
         return self.service.settings
 
-    def handset(self, speech: bytes = b"", **given: Any) -> Handset:
+    def handset(self, speech: bytes = b"", **given: Any) -> CarrierSimulator:
         given.setdefault("auth_token", self.token)
         given.setdefault("options", PhoneOptions())
-        handset = Handset(speech, account_sid=ACCOUNT, **given)
+        handset = CarrierSimulator(speech, account_sid=ACCOUNT, **given)
         self.knows(handset.call_sid)
         return handset
 
@@ -161,7 +161,7 @@ async def door(
             usual["twilio_api_url"] = api_url
         settings = load_settings(demo=True, env_file=None, **{**proof, **usual, **given})
         made = service.Service(settings, agent, upstream_url=upstream_url, observers=(log,), watched=watched)
-        await begin(service.serving(create_app(settings, made.exchange, made.awake), sock))
+        await begin(service.serving(create_app(settings, made.registry, made.awake), sock))
         house = Door(base, made, upstream, api, log, None if insecure else TOKEN)
         try:
             yield house
@@ -170,7 +170,7 @@ async def door(
                 if not task.done():
                     call.hang_up()
             await asyncio.gather(*(task for _, task in house.placed))
-            await made.exchange.shut_down()
+            await made.registry.shut_down()
             await asyncio.to_thread(made.close)
 
 

@@ -100,7 +100,7 @@ def test_a_call_that_is_handed_over_goes_on_as_if_nothing_had_been() -> None:
         async with door(Parrot(FIRST, "Hello, who is there?"), AGENT) as house:
             call = house.dial(house.caller(silence(1_000) + tone(400) + silence(5_000)))
             await until(lambda: call.streaming.is_set() and FIRST in call.phone.heard)
-            house.service.exchange.hand_over(3_000)
+            house.service.registry.hand_over(3_000)
             await until(lambda: len(call.streams) == 2)
             await until(lambda: len(house.servers()) == 2 and items(house, 1))
             assert ("assistant", "Hello, who is there?") in items(house, 1)
@@ -133,9 +133,9 @@ def test_whoever_runs_after_a_crash_answers_as_the_one_before(
         journal = tmp_path / "intents.jsonl"
         async with door(Parrot(FIRST), AGENT, journal=journal) as before:
             await webhook_token(before)
-            before.service.office.control.intents.began(SID)
+            before.service.services.control.intents.began(SID)
             if intent is not None:
-                before.service.office.control.note(SID, intent)
+                before.service.services.control.note(SID, intent)
             crashed = journal.read_bytes()
         journal.write_bytes(crashed)
         async with door(Parrot(FIRST), AGENT, journal=journal) as after:
@@ -159,7 +159,7 @@ def test_a_webhook_that_is_replayed_after_a_crash_opens_no_second_session(
         async with door(Parrot(FIRST), AGENT, journal=journal) as before:
             await webhook_token(before)
             if began:
-                before.service.office.control.intents.began(SID)
+                before.service.services.control.intents.began(SID)
             crashed = journal.read_bytes()
         journal.write_bytes(crashed)
         async with door(Parrot(FIRST), AGENT, journal=journal) as after:
@@ -183,8 +183,8 @@ def test_a_draining_process_lets_the_carrier_ask_again_elsewhere() -> None:
         async with door(Parrot(FIRST), AGENT) as house:
             call = house.dial(house.caller())
             await until(lambda: call.streaming.is_set() and call.phone.received_bytes)
-            house.service.exchange.draining = True
-            house.service.exchange.hand_over(0)
+            house.service.registry.draining = True
+            house.service.registry.hand_over(0)
             await until(lambda: call.over, 20)
             assert len(call.streams) == 1
             assert kinds(call).count(Kind.PAUSE) == 8
@@ -227,9 +227,9 @@ def test_the_newer_stream_of_a_call_counts(tmp_path: Path) -> None:
 
 
 def test_what_was_said_outlives_the_process_and_nobody_else_may_read_it(tmp_path: Path) -> None:
-    carried = m.Carried(items=(m.CarriedItem("user", "It is me"),), owed=True)
+    carried = m.CallSnapshot(items=(m.SnapshotItem("user", "It is me"),), owed=True)
     before = Conversations(tmp_path / "kept")
-    before.keep("CA1", m.Carried())
+    before.keep("CA1", m.CallSnapshot())
     before.keep("CA1", carried)
     before.keep("CA2", carried)
     assert before.find("CA1") == carried
@@ -252,8 +252,8 @@ def test_a_folder_that_cannot_be_written_costs_nothing_but_a_line(
     (tmp_path / "kept").write_text("a file")
     kept: Any = Conversations(tmp_path / "kept")
     for number in range(3):
-        kept.keep(f"CA{number}", m.Carried())
+        kept.keep(f"CA{number}", m.CallSnapshot())
     kept.close()
-    assert kept.find("CA1") == m.Carried()
+    assert kept.find("CA1") == m.CallSnapshot()
     assert len(caplog.messages) == 1
     assert Conversations(tmp_path / "kept").find("CA1") is None

@@ -358,7 +358,7 @@ async def server_behind(change: Any, **given: Any) -> AsyncIterator[str]:
             env_file=None, upstream="embedded", upstream_url="ws://127.0.0.1:9/", **proof
         )
         made = Service(settings, watched=False)
-        outside.router.routes += change(create_app(settings, made.exchange, made.awake))
+        outside.router.routes += change(create_app(settings, made.registry, made.awake))
         try:
             yield url
         finally:
@@ -436,7 +436,7 @@ def test_an_insecure_server_behind_a_tunnel() -> None:
 def test_a_server_that_takes_no_calls_now() -> None:
     async def main() -> None:
         async with door(Parrot()) as house:
-            house.service.exchange.draining = True
+            house.service.registry.draining = True
             found = await working(house)
             assert list(found) == ["readiness"]
             assert "draining" in found["readiness"][0]

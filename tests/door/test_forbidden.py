@@ -78,7 +78,7 @@ def test_even_the_core_can_only_name_targets(name: str, with_api: bool) -> None:
         async with door(Scripted([Speech(100, "Hello.")]), AGENT, with_api=with_api) as house:
             call = house.dial(house.caller())
             await until(lambda: call.streaming.is_set() and call.phone.played_bytes)
-            runner = house.service.exchange.runner(call.handset.call_sid)
+            runner = house.service.registry.runner(call.handset.call_sid)
             assert runner is not None
             runner.feed(m.Transfer(name))
             await until(lambda: call.over)

@@ -26,7 +26,7 @@ from bridge.doubles.realtime import RealtimeServer
 from bridge.doubles.tones import marked, tone
 from bridge.ops import logs
 from bridge.server import service
-from bridge.simulators.carrier import Handset
+from bridge.simulators.carrier import CarrierSimulator
 from bridge.simulators.phone import Kind, PhoneCall
 from bridge.simulators.servers import EmbeddedUpstream, serve_app
 from bridge.sockets.dial import DialError
@@ -77,7 +77,7 @@ async def heard_instead(house: Door, reason: str) -> PhoneCall:
 def test_while_draining_new_callers_hear_that_all_lines_are_taken() -> None:
     async def main() -> None:
         async with door(Parrot(GREETING)) as house:
-            house.service.exchange.draining = True
+            house.service.registry.draining = True
             call = await heard_instead(house, "draining")
             assert kinds(call) == [Kind.ASKED, Kind.SAID, Kind.HUNG_UP]
             assert call.steps[1].detail == BUSY
@@ -98,7 +98,7 @@ def test_when_all_lines_are_taken() -> None:
             assert second.steps[1].detail == BUSY
             assert not first.over
             first.hang_up()
-            await until(lambda: first.over and len(house.service.exchange) == 0)
+            await until(lambda: first.over and len(house.service.registry) == 0)
             assert (await ready(house))[0] == 200
             third = house.dial(house.caller())
             await until(third.streaming.is_set)
@@ -110,7 +110,7 @@ def test_a_slow_loop_sheds_new_calls_and_keeps_those_it_has() -> None:
     async def main() -> None:
         async with door(Parrot(GREETING), watched=True) as house:
             house.service.awake()
-            lag = house.service.office.health.lag
+            lag = house.service.services.health.lag
             assert lag is not None
             for _ in range(60):
                 lag.came(0.06)
@@ -127,7 +127,7 @@ def test_a_loop_that_stood_still_is_not_healthy() -> None:
     async def main() -> None:
         async with door(Parrot(GREETING), watched=True) as house:
             house.service.awake()
-            lag = house.service.office.health.lag
+            lag = house.service.services.health.lag
             assert lag is not None
             lag.came(6.0)
             assert (await get(house, "/healthz")).status_code == 503
@@ -138,7 +138,7 @@ def test_a_loop_that_stood_still_is_not_healthy() -> None:
 def test_money_that_is_spent_for_today() -> None:
     async def main() -> None:
         async with door(Parrot(GREETING), max_day_cost=1.0) as house:
-            house.service.office.health.money.spend(1_000_000)
+            house.service.services.health.money.spend(1_000_000)
             await heard_instead(house, "money")
 
     run(main())
@@ -174,7 +174,7 @@ def test_a_model_that_refuses_us_is_not_asked_again(
             if fallback is None:
                 assert later.steps[1].detail == APOLOGY
             assert 'gate="upstream"} 1.0' in (await get(house, "/metrics")).text
-            house.service.office.health.breaker._until_s = 0.0
+            house.service.services.health.breaker._until_s = 0.0
             assert (await ready(house))[0] == 200
 
     with caplog.at_level(logging.INFO, logger="bridge"):
@@ -339,7 +339,7 @@ def test_mounted_in_another_application_without_its_lifespan() -> None:
                 Route("/", lambda _request: PlainTextResponse("home")),
                 Mount("/phone", app=phone),
             ]
-            call = PhoneCall(Handset(auth_token=TOKEN), pace=0.01)
+            call = PhoneCall(CarrierSimulator(auth_token=TOKEN), pace=0.01)
             await call.place(f"{base}/phone/incoming-call")
             assert kinds(call) == [Kind.ASKED, Kind.STREAM, Kind.STREAM_OVER, Kind.ASKED, Kind.HUNG_UP]
             assert threads == [call.handset.call_sid]
@@ -349,7 +349,7 @@ def test_mounted_in_another_application_without_its_lifespan() -> None:
                 assert (await client.get(f"{base}/readyz")).status_code == 404
                 unsigned = await client.post(f"{base}/phone/incoming-call", data={"CallSid": "CA1"})
                 assert unsigned.status_code == 403
-            await phone.state.service.exchange.shut_down()
+            await phone.state.service.registry.shut_down()
             await asyncio.to_thread(phone.state.service.close)
 
     run(main())

@@ -132,7 +132,7 @@ def test_a_full_run_writes_no_secret_anywhere(written: io.StringIO, tmp_path: Pa
             leaving.hang_up()
             await until(lambda: leaving.over)
             answers.extend(await _strangers(house))
-            answers.append(house.service.office.metrics.render()[0].decode())
+            answers.append(house.service.services.metrics.render()[0].decode())
             keys = [server.got[0] for server in house.servers()]
             assert all(MCP_KEY in frame for frame in keys), "the vendor gets what is for the vendor"
 
@@ -186,7 +186,7 @@ def test_twiml_holds_no_secret_but_the_stream_token() -> None:
             sid = f"CA{1:032x}"
             form = {"CallSid": sid, "AccountSid": ACCOUNT, "From": CALLER, "CallStatus": "in-progress"}
             for intent, allowed in (("", ()), ("ended", ()), ("transfer:front desk", ("a target",))):
-                house.service.office.control.note(sid, intent)
+                house.service.services.control.note(sid, intent)
                 for route in ("/incoming-call", "/after-stream"):
                     url = house.base + route
                     signature = RequestValidator(TOKEN).compute_signature(url, form)

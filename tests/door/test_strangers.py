@@ -18,7 +18,7 @@ from bridge.doubles.agents import Parrot
 from bridge.doubles.carrier_frames import CarrierFrames
 from bridge.server import pending_stream as arrival
 from bridge.server.gates import StreamTokens
-from bridge.simulators.carrier import Handset
+from bridge.simulators.carrier import CarrierSimulator
 from bridge.simulators.phone import Kind
 from bridge.sockets.dial import DialError, StreamSocket, dial
 from tests.door.rig import ACCOUNT, TOKEN, Door, door, kinds, run, until
@@ -158,7 +158,7 @@ def test_the_right_signature_without_the_right_token() -> None:
             assert all(m.CallBegan() not in did for did in house.log.did.values())
             assert conversation(house) == []
             assert used(house) == 0
-            text = house.service.office.metrics.render()[0].decode()
+            text = house.service.services.metrics.render()[0].decode()
             assert f'phonebridge_rejects_total{{gate="token"}} {len(PROOFS)}.0' in text
 
     run(main())
@@ -395,7 +395,7 @@ def test_a_connection_that_proves_nothing_is_counted() -> None:
             writer.write(b"\x16\x03\x01\x02\x00\x01\x00")
             assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
             writer.close()
-            text = house.service.office.metrics.render()[0].decode()
+            text = house.service.services.metrics.render()[0].decode()
             assert 'phonebridge_rejects_total{gate="connection"} 1.0' in text
 
     run(main())
@@ -445,8 +445,8 @@ def test_a_webhook_that_was_refused_is_not_let_in_when_it_is_replayed_later() ->
             await until(call.streaming.is_set)
             assert kinds(await house.placed_call(call_sid=SID)) == [Kind.ASKED, Kind.SAID, Kind.HUNG_UP]
             call.hang_up()
-            await until(lambda: len(house.service.exchange) == 0)
-            used = house.service.office.used
+            await until(lambda: len(house.service.registry) == 0)
+            used = house.service.services.used
             assert not used.has(SID)
             used._now = lambda: time.time() + 61
             assert used.has(SID)
@@ -547,12 +547,12 @@ def test_other_peoples_simulators_may_come_in_where_we_say_so() -> None:
     async def main() -> None:
         async with door(Parrot(), insecure=True) as house:
             for _ in range(2):
-                handset = Handset(call_sid="CAxxx", account_sid="ACxxx")
+                handset = CarrierSimulator(call_sid="CAxxx", account_sid="ACxxx")
                 simulation = await handset.call(house.stream)
                 phone: Any = simulation.machine
                 await until(lambda phone=phone: phone.received_bytes)
                 simulation.send(phone.hang_up(simulation.now_ms()))
                 await simulation.closed
-                await until(lambda: len(house.service.exchange) == 0)
+                await until(lambda: len(house.service.registry) == 0)
 
     run(main())

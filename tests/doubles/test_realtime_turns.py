@@ -152,8 +152,8 @@ def test_a_parrot_gives_back_what_it_heard_in_every_format(name: str, voice: byt
 def test_pcm_is_heard_at_a_third_of_its_rate() -> None:
     pcm = struct.pack("<7h", 1000, 1, 2, -2000, 3, 4, 5)
     assert Ear("audio/pcm").hear(pcm) == pcm_to_pcmu(struct.pack("<2h", 1000, -2000))
-    ear = Ear("audio/pcm")
-    assert b"".join(ear.hear(pcm[n : n + 1]) for n in range(14)) == Ear("audio/pcm").hear(pcm)
+    caller_audio = Ear("audio/pcm")
+    assert b"".join(caller_audio.hear(pcm[n : n + 1]) for n in range(14)) == Ear("audio/pcm").hear(pcm)
 
 
 def test_semantic_detection_waits_as_its_eagerness_says(voice: bytes) -> None:

@@ -19,7 +19,7 @@ from bridge.doubles.faults import Fault
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import Phone, PhoneOptions
 from bridge.doubles.realtime import RealtimeServer
-from bridge.testing.virtual_call import Rehearsal
+from bridge.testing.virtual_call import VirtualCall
 
 CALLER: Final = b"\x10"
 """What the caller's voice is made of; loud to any voice detection."""
@@ -104,7 +104,7 @@ class MoodyServer(RealtimeServer):
         return self.wake(now_ms)
 
 
-class Rig(Rehearsal):
+class Rig(VirtualCall):
     """One call. `dials` says what becomes of each attempt in turn; every later one succeeds. `moods` are
     those of its servers, all together: (type of client event, error code or None).
 
@@ -298,7 +298,7 @@ def longest_silence_while_owed(phone: Phone, config: m.CallConfig) -> int:
     """
     said, heard = (sound[::8] for sound in phone.recording())
     longest = silent = 0
-    before = config.carried or m.Carried()
+    before = config.carried or m.CallSnapshot()
     owed, talking = before.owed or config.resumed or (bool(config.greeting) and not before.items), False
     for at_ms, (theirs, ours) in enumerate(zip(said, heard, strict=True)):
         if theirs != SILENCE:

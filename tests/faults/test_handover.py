@@ -9,18 +9,18 @@ import pytest
 
 from bridge.core import messages as m
 from bridge.core.handover import UNKNOWN
-from bridge.core.messages import Carried, CarriedItem
+from bridge.core.messages import CallSnapshot, SnapshotItem
 from bridge.doubles.agents import ToolCall
 
 from .rig import WORDS, Clerk, Rig, answer
 
 
-def handed_over(rig: Rig) -> Carried:
+def handed_over(rig: Rig) -> CallSnapshot:
     [handed] = rig.log(m.HandedOver)
-    return msgspec.json.decode(msgspec.json.encode(handed.carried), type=Carried)  # type: ignore[attr-defined]
+    return msgspec.json.decode(msgspec.json.encode(handed.carried), type=CallSnapshot)  # type: ignore[attr-defined]
 
 
-def next_process(before: Rig, carried: Carried | None, *, resumed: bool = False, **config: Any) -> Rig:
+def next_process(before: Rig, carried: CallSnapshot | None, *, resumed: bool = False, **config: Any) -> Rig:
     rig = Rig(before.agent, carried=carried, resumed=resumed, **config)
     rig.agent.plan = before.agent.plan
     return rig
@@ -64,7 +64,7 @@ def test_at_the_latest_in_the_middle_of_a_word_which_the_next_one_takes_up() -> 
     assert first.said[-1][0] == 7_000
     carried = handed_over(first)
     assert carried.owed
-    assert carried.items[-1] == CarriedItem("assistant", "2 alfa")
+    assert carried.items[-1] == SnapshotItem("assistant", "2 alfa")
 
     second = next_process(first, carried).play(5_000)
     assert second.story() == ["answer 3"]
@@ -78,7 +78,7 @@ def test_a_tool_that_runs_is_waited_for_and_if_it_must_be_told_as_of_unknown_out
     first.does(5_900, m.HandOver(1_000))
     first.play(8_000)
     call = handed_over(first).items[-1]
-    assert call == CarriedItem(call_id="call_a", name="book", arguments='{"table": 4}', output=UNKNOWN)
+    assert call == SnapshotItem(call_id="call_a", name="book", arguments='{"table": 4}', output=UNKNOWN)
 
     second = next_process(first, handed_over(first)).play(5_000)
     assert second.told()[-2:] == [("function_call", "book"), ("function_call_output", UNKNOWN)]

@@ -102,7 +102,7 @@ async def scene(
         network = await stack.enter_async_context(FaultProxy(port).serve())
         carrier = await stack.enter_async_context(FaultProxy(int(house.base.rpartition(":")[2])).serve())
         url = house.upstream.url.replace(str(port), str(network.port))
-        house.exchange._making.vendor = lambda epoch: embedded(epoch, url)
+        house.registry._making.vendor = lambda epoch: embedded(epoch, url)
         yield Scene(house, network, carrier, agent)
 
 
@@ -184,7 +184,7 @@ async def test_a_reset_while_twenty_callers_listen_and_the_gap_of_each() -> None
         calls = await asyncio.gather(*(it.call(b"") for _ in range(20)))
         await within(5, lambda: all(phone_of(call).playing(call.now_ms()) for call in calls))
         it.network.reset()
-        runners = [it.house.exchange.runner(phone_of(call).call_sid) for call in calls]
+        runners = [it.house.registry.runner(phone_of(call).call_sid) for call in calls]
         await within(5, lambda: all(runner and runner.call.stats.gaps_ms for runner in runners))
         gaps = sorted(gap for runner in runners if runner for gap in runner.call.stats.gaps_ms)
         assert gaps[18] < 1_500, "from the loss until somebody listens, the 95th percentile"

@@ -45,7 +45,7 @@ def test_the_callers_sound_goes_to_one_session_after_the_other_and_not_a_frame_i
     rig.says(8_000)
     rig.play(11_000)
     heard = [sum(event.get("bytes", 0) for event in server.log) for server in rig.servers]
-    assert sum(heard) == 160 * rig.call.ear.frames
+    assert sum(heard) == 160 * rig.call.caller_audio.frames
     assert all(heard)
 
 

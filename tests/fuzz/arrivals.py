@@ -22,7 +22,7 @@ from websockets.server import ServerProtocol
 
 from bridge.core import messages as m
 from bridge.doubles.carrier_frames import CarrierFrames
-from bridge.server.pending_stream import START_S, Arrival
+from bridge.server.pending_stream import START_S, PendingStream
 from bridge.sockets.frames import Message
 from bridge.sockets.keepalive import running_tick
 from bridge.sockets.stream import CARRIER_LIMITS, StreamSocket
@@ -177,7 +177,7 @@ def said(stream: bytes) -> list[Message]:
     return messages
 
 
-class Noting(Arrival):
+class Noting(PendingStream):
     """An arrival that writes down what it takes."""
 
     def __init__(self, socket: StreamSocket) -> None:

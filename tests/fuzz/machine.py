@@ -69,7 +69,7 @@ WISHES: Final = st.sampled_from([
     m.Mute(),
     m.Mute(on=False),
     m.Reconfigure(m.SessionConfig(instructions="Be kind.")),
-    m.PassOn('{"type":"input_audio_buffer.clear"}'),
+    m.SendRaw('{"type":"input_audio_buffer.clear"}'),
     m.FramesDropped(2),
 ])  # fmt: skip
 ENDS: Final = st.sampled_from([

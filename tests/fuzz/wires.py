@@ -223,7 +223,7 @@ class FuzzedCall:
 
     def check(self) -> None:
         """Between any two things that happen."""
-        runner, ledger = self.runner, self.runner.call.speaking.line.ledger
+        runner, ledger = self.runner, self.runner.call.playout.line.ledger
         # It is shut for good when the call is over, and open in between.
         if runner._pending or runner._feeding is not runner._over:
             self.faults.append("the gate was left open")

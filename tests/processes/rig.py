@@ -19,7 +19,7 @@ from bridge.doubles.agents import Agent, Asked, Output, Speech
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import Phone, PhoneOptions
 from bridge.doubles.tones import marked, tone
-from bridge.simulators.carrier import Handset
+from bridge.simulators.carrier import CarrierSimulator
 from bridge.simulators.phone import Kind, PhoneCall
 from bridge.simulators.servers import EmbeddedUpstream
 from tests.calls import ACCOUNT, TOKEN, KeepingServer, Served, served
@@ -80,10 +80,12 @@ class Site:
         }
         return await self._stack.enter_async_context(served(**{**usual, **settings}))
 
-    def handset(self, speech: bytes = b"") -> Handset:
+    def handset(self, speech: bytes = b"") -> CarrierSimulator:
         public = self.balancer.base
         options = PhoneOptions(keep_sound=True)
-        return Handset(speech, account_sid=ACCOUNT, auth_token=TOKEN, public_url=public, options=options)
+        return CarrierSimulator(
+            speech, account_sid=ACCOUNT, auth_token=TOKEN, public_url=public, options=options
+        )
 
     def dial(self, speech: bytes = b"") -> PhoneCall:
         """A caller who says that; the test goes on meanwhile."""

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bridge.simulators.carrier import Handset, WebhookFailed
+from bridge.simulators.carrier import CarrierSimulator, WebhookFailed
 from tests.processes.balancer import Balancer
 from tests.processes.rig import run
 
@@ -40,7 +40,9 @@ def test_a_server_that_takes_no_connection_is_passed_over() -> None:
         async with server(ANSWER, ANSWER) as (here, asked), Balancer().serve() as balancer:
             balancer.put(gone, here)
             for _ in range(2):
-                assert (await Handset().webhook(f"{balancer.base}/incoming-call", {})).tag == "Response"
+                assert (
+                    await CarrierSimulator().webhook(f"{balancer.base}/incoming-call", {})
+                ).tag == "Response"
             assert len(asked) == 2
 
     run(main())
@@ -54,7 +56,7 @@ def test_what_was_sent_to_a_server_that_says_nothing_the_phone_sends_once_more()
             Balancer().serve() as balancer,
         ):
             balancer.put(dying, here)
-            assert (await Handset().webhook(f"{balancer.base}/after-stream", {})).tag == "Response"
+            assert (await CarrierSimulator().webhook(f"{balancer.base}/after-stream", {})).tag == "Response"
             assert (len(lost), len(asked)) == (1, 1), "each saw it once: the balancer sends nothing twice"
 
     run(main())
@@ -67,7 +69,7 @@ def test_neither_twice_in_vain_nor_an_answer_that_says_no_is_asked_about_again(a
     async def main() -> None:
         async with server(*answers) as (here, asked):
             with pytest.raises(WebhookFailed):
-                await Handset().webhook(f"{here}/after-stream", {})
+                await CarrierSimulator().webhook(f"{here}/after-stream", {})
             assert len(asked) == 2 - len(answers)
 
     run(main())

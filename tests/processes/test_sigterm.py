@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from bridge.core.messages import CarriedItem
+from bridge.core.messages import SnapshotItem
 from bridge.doubles.agents import Asked, Output, Speech
 from bridge.doubles.tones import marked
 from bridge.recording import replay
@@ -59,9 +59,9 @@ class _NeverEmpty:
 
 def test_calls_have_half_of_25_seconds_to_end_and_nine_more_to_reach_the_end_of_a_turn() -> None:
     async def main() -> None:
-        exchange = _NeverEmpty()
-        await drain(exchange, 25)  # type: ignore[arg-type]
-        assert exchange.told == [(13.0, 8_500)]
+        registry = _NeverEmpty()
+        await drain(registry, 25)  # type: ignore[arg-type]
+        assert registry.told == [(13.0, 8_500)]
         assert asyncio.get_running_loop().time() == 22.0
 
     virtual_time.run(main())
@@ -145,7 +145,7 @@ def both_replay(folder: Path, firsts: int, seconds: int) -> None:
     assert len(taken_over) == seconds
     for one in taken_over:
         assert [item.role for item in one.items] == ["assistant", "user", "assistant"]
-        assert one.items[2] == CarriedItem("assistant", "That is turn 1.")
+        assert one.items[2] == SnapshotItem("assistant", "That is turn 1.")
     handed = [line for lines in found for line in lines if "HandedOver" in line and '"carried"' in line]
     assert len(handed) == seconds
     for lines in found:

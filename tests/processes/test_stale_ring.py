@@ -8,7 +8,7 @@ from bridge.doubles.tones import marked
 from bridge.server.snapshots import Conversations
 from tests.door.rig import Door, door, run, until
 
-SAID = m.Carried((m.CarriedItem("user", "Count!"), m.CarriedItem("assistant", "One two")))
+SAID = m.CallSnapshot((m.SnapshotItem("user", "Count!"), m.SnapshotItem("assistant", "One two")))
 
 
 async def rings_here_and_goes_on_here(house: Door) -> None:
@@ -16,7 +16,7 @@ async def rings_here_and_goes_on_here(house: Door) -> None:
     handset = house.handset()
     await handset.webhook(house.webhook, {"CallStatus": "ringing"})
     await until(lambda: len(house.upstream.sessions) == 1)
-    house.service.office.conversations.keep(handset.call_sid, SAID)  # as the other process has written it
+    house.service.services.conversations.keep(handset.call_sid, SAID)  # as the other process has written it
     document = await handset.webhook(f"{house.base}/after-stream", {"CallStatus": "in-progress"})
     stream = document.find("./Connect/Stream")
     assert stream is not None
@@ -24,7 +24,7 @@ async def rings_here_and_goes_on_here(house: Door) -> None:
     call = await handset.open(stream.get("url", ""), parameters)
     await until(lambda: len(house.servers()) == 2 and "Count!" in "".join(house.servers()[1].got))
     call.send(call.machine.hang_up(call.now_ms()))  # type: ignore[attr-defined]  # a phone
-    await until(lambda: not len(house.service.exchange))
+    await until(lambda: not len(house.service.registry))
 
 
 def test_it_is_not_the_one_that_waits_since_the_first_ring() -> None:
@@ -45,10 +45,10 @@ def test_a_call_that_only_rang_here_leaves_alone_what_is_known_of_it() -> None:
         async with door(Parrot(marked(9, 200))) as house:
             handset = house.handset()
             await handset.webhook(house.webhook, {"CallStatus": "ringing"})
-            known: Conversations = house.service.office.conversations
+            known: Conversations = house.service.services.conversations
             known.keep(handset.call_sid, SAID)
-            await house.service.exchange.shut_down()
+            await house.service.registry.shut_down()
             assert known.find(handset.call_sid) == SAID
-            assert house.service.office.control.intents.peek(handset.call_sid) is None
+            assert house.service.services.control.intents.peek(handset.call_sid) is None
 
     run(main())

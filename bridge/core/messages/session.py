@@ -94,7 +94,7 @@ class ReadKeys(Message, frozen=True, gc=False):
     clear: bool = False
 
 
-class PassOn(Message, frozen=True, gc=False):
+class SendRaw(Message, frozen=True, gc=False, tag="PassOn"):  # as recordings have it
     """Send a client event in the vendor's own words upstream."""
 
     body: str
@@ -121,7 +121,7 @@ SessionCommand: TypeAlias = (
     | Reconfigure
     | Mute
     | ReadKeys
-    | PassOn
+    | SendRaw
     | HandlerFailed
 )
 
@@ -188,7 +188,7 @@ class ToolWanted(Message, frozen=True, gc=False):
     arguments: str
 
 
-class Saying(Message, frozen=True, gc=False):
+class TranscriptDelta(Message, frozen=True, gc=False, tag="Saying"):  # as recordings have it
     """Words the model has just generated, mostly before the caller hears them. One for each `TextDelta` of
     the conversation (not of asides, not of what is muted), and only with `CallConfig.running_words`.
     """
@@ -220,7 +220,7 @@ class CallerSilent(Message, frozen=True, gc=False):
     ms: int
 
 
-class TakenBack(Message, frozen=True, gc=False):
+class HangUpCancelled(Message, frozen=True, gc=False, tag="TakenBack"):  # as recordings have it
     """The caller spoke during our goodbye: the `HangUp` or `Transfer` is off and the call goes on."""
 
 
@@ -252,8 +252,8 @@ SessionEvent: TypeAlias = (
     | VendorNote
     | Noted
     | Ended
-    | Saying
+    | TranscriptDelta
     | ResponseEnded
     | CallerSilent
-    | TakenBack
+    | HangUpCancelled
 )

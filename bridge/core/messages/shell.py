@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from ..config import Carried
+from ..config import CallSnapshot
 from .base import Message
 
 
@@ -136,7 +136,7 @@ class NoteIntent(Message, frozen=True, gc=False):
 class HandedOver(Message, frozen=True, gc=False):
     """Keep this where the next process finds it, before the carrier's socket is closed."""
 
-    carried: Carried
+    carried: CallSnapshot
 
 
 class HoldSound(Message, frozen=True, gc=False):

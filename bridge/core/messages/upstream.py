@@ -172,7 +172,7 @@ class UpstreamFaulted(Message, frozen=True, gc=False):
     epoch: int = 1
 
 
-class SignOfLife(Message, frozen=True, gc=False):
+class ProbeAnswered(Message, frozen=True, gc=False, tag="SignOfLife"):  # as recordings have it
     """The answer to a `Probe`, whatever it was; it tells nothing else."""
 
     epoch: int = 1
@@ -205,7 +205,7 @@ UpstreamEvent: TypeAlias = (
     | ToolCalled
     | ResponseDone
     | UpstreamFaulted
-    | SignOfLife
+    | ProbeAnswered
     | VendorNote
 )
 
@@ -285,8 +285,8 @@ class CancelResponse(Message, frozen=True, gc=False):
 
 
 class Probe(Message, frozen=True, gc=False):
-    """Ask the session for a `SignOfLife`, in a way that changes nothing and is always answered. Anything else
-    that comes instead is one as well.
+    """Ask the session for a `ProbeAnswered`, in a way that changes nothing and is always answered. Whatever
+    else comes instead is a sign of life as well.
     """
 
     epoch: int = 1
