@@ -1,8 +1,8 @@
 """One call: whatever happens goes in by `receive(event, now_ms)`, what is to be done comes out as a list.
 
-This is the switchboard. What the caller hears of us lives in `playout` (with `line` and `ledger` below
-it), their own sound in `caller_audio`, the model's session in `upstream_leg`; here the two legs, the wishes
-of the handler and the clock meet. Nothing in this file waits, asks the clock or knows a socket: the runner says what
+This is the switchboard. What the caller hears of us lives in `playout` (with `line` and `ledger` below it),
+their own sound in `caller_audio`, the model's session in `upstream_leg`; here the two legs, the wishes of the
+handler and the clock meet. Nothing in this file waits, asks the clock or knows a socket: the runner says what
 time it is, and `deadline_ms` says when the call wants to be woken. A `WakeUp` is an input like any frame, so
 a recording of inputs replays exactly.
 
