@@ -206,7 +206,7 @@ async def a_call(**given: Any) -> AsyncIterator[tuple[kit.Bridge, kit.Model, kit
 def test_a_stranger_at_full_speed_stops_nobody_s_call(kinds: list[str]) -> None:
     async def main() -> None:
         async with a_call() as (bridge, model, phone):
-            descriptors = bridge.sockets.descriptors
+            descriptors = bridge.descriptors
             usual = await under(bridge, model, phone, "nothing", 3)
             print(f"without: {usual}")  # noqa: T201  for who asks with -s
             for kind in kinds:
@@ -221,7 +221,7 @@ def test_a_stranger_at_full_speed_stops_nobody_s_call(kinds: list[str]) -> None:
                 assert "<Stream" in await bridge.ring(kit.call_sid()), kind
             async with asyncio.timeout(15):
                 # Those who rang wait with their models.
-                while bridge.sockets.descriptors > descriptors + 3 * len(kinds):  # noqa: ASYNC110  nobody tells
+                while bridge.descriptors > descriptors + 3 * len(kinds):  # noqa: ASYNC110  nobody tells
                     await asyncio.sleep(0.2)
 
     asyncio.run(asyncio.wait_for(main(), 110))
@@ -276,7 +276,7 @@ def test_hundreds_of_sockets_turn_no_caller_away_where_files_are_few(said: bytes
                     assert "<Stream" in await bridge.ring(kit.call_sid())
                     assert time.monotonic() - began_s < 1
                     assert (await bridge.get("/readyz"))[0] == 200
-                    assert bridge.sockets.descriptors < 140
+                    assert bridge.descriptors < 140
                     await asyncio.sleep(1)
                 other = await kit.Phone(bridge).dial()
                 await asyncio.sleep(1)

@@ -261,14 +261,14 @@ async def _a_stranger_floods() -> None:
     async with Model() as model, scene(model) as it:
         await it.attacked("pings", seconds=0.5)
         await asyncio.sleep(1.5)
-        rss_mb, descriptors = it.bridge.rss_mb, it.bridge.sockets.descriptors
+        rss_mb, descriptors = it.bridge.rss_mb, it.bridge.descriptors
         for kind in BEFORE:
             seen = await it.attacked(kind)
             # RFC 6455, 5.5.1: a close frame is answered with its own code; theirs has none.
             assert seen.code == (0 if "close" in kind else 1008), (kind, seen)
             assert seen.lasted_s < 2, (kind, seen)
         await asyncio.sleep(1.5)
-        assert it.bridge.sockets.descriptors <= descriptors
+        assert it.bridge.descriptors <= descriptors
         assert it.bridge.rss_mb < rss_mb + 20
         newcomer = await kit.Phone(it.bridge).dial()
         await asyncio.sleep(1.5)
