@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from itsdangerous import BadData, TimestampSigner, URLSafeTimedSerializer
-from starlette.datastructures import Headers, ImmutableMultiDict
+from starlette.datastructures import Headers
 from twilio.request_validator import (
     SIGNATURE_HEADER,
     SIGNATURE_SETTINGS_HEADER,
@@ -76,7 +76,7 @@ class Signatures:
         if sent and method.upper() in ("GET", "HEAD"):
             raise SignatureError("a GET with a body, which no signature covers")
         form: Mapping[str, str] | str
-        form = _text(sent) if isinstance(sent, bytes | str) else ImmutableMultiDict(list(sent))
+        form = _text(sent) if isinstance(sent, bytes | str) else _Form(sent)
         self._check([self._base + _rooted(path_and_query)], form, headers)
 
     def check_upgrade(self, path: str, headers: Mapping[str, str]) -> None:
@@ -114,6 +114,21 @@ class Signatures:
         if validator is None or wanted not in (None, algorithm):
             raise SignatureError("signed with a key, or in a way, that BRIDGE_SHARED_KEYS does not have")
         return [validator], algorithm
+
+
+class _Form(dict[str, str]):
+    """A form's fields as the validator reads them: each name once, and `getlist` for all its values.
+    Starlette's `getlist` looks through all fields for each name.
+    """
+
+    def __init__(self, fields: Iterable[tuple[str, str]]) -> None:
+        self._values: dict[str, list[str]] = {}
+        for name, value in fields:
+            self._values.setdefault(name, []).append(value)
+        super().__init__((name, values[-1]) for name, values in self._values.items())
+
+    def getlist(self, name: str) -> list[str]:
+        return self._values[name]
 
 
 def _only(headers: Headers, name: str) -> str:

@@ -31,7 +31,14 @@ from bridge.server.intents import ENDED, HANDOVER, OVER_STATUSES, TRANSFER, Next
 from bridge.server.pending_stream import PendingStream
 from bridge.server.replays import Replays
 from bridge.server.stream_names import QUERY, StreamNames
-from bridge.server.webhooks import Misshapen, TooLarge, one_a_connection, proven_fields, served_path
+from bridge.server.webhooks import (
+    LongQuery,
+    Misshapen,
+    TooLarge,
+    one_a_connection,
+    proven_fields,
+    served_path,
+)
 from bridge.settings.settings import Settings
 from bridge.sockets.asgi import AsgiSocket
 from bridge.sockets.dial import CarrierSocket
@@ -270,6 +277,9 @@ class Routes:
         except TooLarge:
             self.reject("form", "webhook", "larger than any of the carrier's")
             return Response(status_code=413)
+        except LongQuery:
+            self.reject("form", "webhook", "a query longer than any of the carrier's")
+            return Response(status_code=414)
         except Misshapen as error:
             return self._unreadable(f"{error}\n")
         except (ValueError, ClientDisconnect):

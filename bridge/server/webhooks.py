@@ -15,11 +15,20 @@ from bridge.server.gates import Signatures
 MOST_BYTES: Final = 64 * 1024
 """Twilio's forms have a kilobyte or two, and a caller's name and city do not make them sixty."""
 MOST_FIELDS: Final = 500
+MOST_ESCAPES: Final = 4_096
+"""`%41` in a form. Each is decoded by itself; a thousand CJK characters are 3,000 of them."""
+MOST_QUERY_BYTES: Final = 8 * 1024
+"""A webhook that is a GET has its fields in the query: about 60, with the caller's SIP headers a few KiB."""
+MOST_QUERY_FIELDS: Final = 200
 _FORM: Final = "application/x-www-form-urlencoded"
 
 
 class TooLarge(Exception):
     """The body is larger than any webhook's."""
+
+
+class LongQuery(Exception):
+    """The query is longer than any webhook's."""
 
 
 def served_path(connection: HTTPConnection) -> str:
@@ -44,14 +53,20 @@ async def proven_fields(
 ) -> dict[str, str]:
     """The webhook's fields, those of its query among them. Raises SignatureError if the carrier did not send
     them, TooLarge before more than 64 KiB were read, Misshapen for ids that are not of their exact form or
-    of another account than `account_sid`, ValueError for a form that is none.
+    of another account than `account_sid`, ValueError for a form that is none, LongQuery for a query of more
+    than 8 KiB or 200 fields. A stranger can send all of it, so it is bounded before any of it is decoded.
     """
+    query: bytes = request.scope["query_string"]
+    if len(query) > MOST_QUERY_BYTES or query.count(b"&") >= MOST_QUERY_FIELDS:
+        raise LongQuery
     body = await _body(request)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if body and kind != _FORM:
         signatures.check_webhook(request.method, served_path(request), body, request.headers)
         form = []
     else:
+        if body.count(b"%") > MOST_ESCAPES:
+            raise ValueError("a form of escapes")
         # "Blank values count": a field without a value is signed too.
         form = parse_qsl(body.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
         signatures.check_webhook(request.method, served_path(request), form, request.headers)

@@ -17,7 +17,7 @@ from bridge.core import messages as m
 from bridge.doubles.agents import Parrot
 from bridge.doubles.carrier_frames import CarrierFrames
 from bridge.server import pending_stream as arrival
-from bridge.server.gates import StreamTokens
+from bridge.server.gates import Signatures, StreamTokens
 from bridge.simulators.carrier import CarrierSimulator
 from bridge.simulators.phone import Kind
 from bridge.sockets.dial import DialError, StreamSocket, dial
@@ -352,12 +352,23 @@ def test_a_signature_is_over_the_path_byte_for_byte() -> None:
     [
         (b"a" * 70_000, "application/x-www-form-urlencoded", 413),
         (b"&".join(b"a=b" for _ in range(600)), "application/x-www-form-urlencoded", 400),
+        (b"a=" + b"%41" * 4_097, "application/x-www-form-urlencoded", 400),
+        (b"a=" + b"%41" * 4_096, "application/x-www-form-urlencoded", 403),
         (b"\xff\xfe=%zz", "application/x-www-form-urlencoded", 403),
         (b'{"CallSid": "CA"}', "application/json", 403),
         (b"--x\r\n", "multipart/form-data; boundary=x", 403),
         (b"", "", 403),
     ],
-    ids=["too large", "too many fields", "not text", "json", "multipart", "empty"],
+    ids=[
+        "too large",
+        "too many fields",
+        "too many escapes",
+        "many escapes",
+        "not text",
+        "json",
+        "multipart",
+        "empty",
+    ],
 )
 def test_what_is_no_webhook_is_never_our_fault(content: bytes, kind: str, status: int) -> None:
     async def main() -> None:
@@ -368,6 +379,38 @@ def test_what_is_no_webhook_is_never_our_fault(content: bytes, kind: str, status
                 assert answer.status_code == status
             answer = await client.post(house.webhook, content=_endless(), headers={"Content-Type": "x/y"})
             assert answer.status_code == 413
+
+    run(main())
+
+
+def test_a_query_longer_than_any_webhook_s_is_refused_before_its_signature_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A GET webhook has all its fields there, with the caller's SIP headers; that is a few KiB."""
+    checked = []
+    check = Signatures.check_webhook
+
+    def counted(*given: Any) -> None:
+        checked.append(given)
+        check(*given)
+
+    monkeypatch.setattr(Signatures, "check_webhook", counted)
+    headers = {f"SipHeader_X-Field-{n}": "%" * 100 for n in range(10)}
+    refused = ("stream=a&" * 1_600, "a=" + "b" * 9_000, "a&" * 200)
+    served = (urllib.parse.urlencode({**FORM, **headers}), "a=" + "b" * 8_000, "a&" * 199)
+
+    async def main() -> None:
+        async with door(Parrot()) as house, httpx2.AsyncClient(trust_env=False, verify=False) as client:
+            for route in ROUTES:
+                for query in refused:
+                    for method in ("GET", "POST"):
+                        answer = await client.request(method, f"{house.base}{route}?{query}")
+                        assert answer.status_code == 414
+                        assert answer.headers["connection"] == "close"
+            assert checked == []
+            for query in served:
+                assert (await client.get(f"{house.webhook}?{query}")).status_code == 403
+            assert len(checked) == len(served)
 
     run(main())
 
