@@ -61,7 +61,7 @@ class Item:
         heard_ms = self.heard_ms if self.cut else so_far_ms
         if heard_ms is None:
             return said
-        heard_bytes = heard_ms * bytes_per_ms
+        heard_bytes = max(0, heard_ms) * bytes_per_ms
         if heard_bytes >= self.received_bytes:
             return said
         characters = len(said) * heard_bytes // self.received_bytes

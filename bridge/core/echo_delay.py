@@ -13,6 +13,9 @@ OPENING = 4
 ONE_ECHO = 0.5
 """What one echo weighs, of which both ways are unknown."""
 
+UNKNOWN_MS = 100.0
+"""How late echoes are taken to be while the only one came much too late to tell."""
+
 STOOD = 25.0
 """Variance of a period's shift once the line seemed to stand still: some 90 ms, where a way varies by 17."""
 

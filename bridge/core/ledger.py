@@ -9,6 +9,10 @@ Why the plain clock is right at heart: "heard" is what had been played when a cl
 travels the same way as the audio did. With equal delays both ends shift alike, and heard = time since the
 line became busy, whatever the delay. What remains is jitter, and a carrier that stalls; the echoes tell about
 both.
+
+Sound cannot be played before it was sent. An echo that claims so proves only what the clock allows, and the
+clock settles the rest. Where the clock alone is believed, its word is provisional: if echoes come after all,
+they correct it.
 """
 
 from __future__ import annotations
@@ -16,13 +20,16 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 
-from .echo_delay import ONE_ECHO, EchoDelay
+from .echo_delay import ONE_ECHO, UNKNOWN_MS, EchoDelay
 
 STALL_MS = 150
 """An echo later (or sooner) than expected by more than this is no jitter: the line itself stood still (or had
 not)."""
 FIRST_ECHO_MS = 1_000
 """How late the first echo of a call may be before the ledger doubts that anything is playing."""
+EARLY_MS = 100
+"""How much sooner than its sound can have been played an echo may come: a carrier counts in frames, and its
+clock is not ours."""
 PROBES = 4
 """Marks that are sent one after the other while nothing was said yet: each tells a way there and back."""
 
@@ -49,6 +56,11 @@ class Span:
         """Nothing more of it will come, and nothing of it was dropped."""
         return self.done and not self.short
 
+    @property
+    def over(self) -> bool:
+        """It was heard to its end."""
+        return self.done and self.heard_bytes >= self.received_bytes
+
 
 @dataclass(slots=True, eq=False)
 class _Run:
@@ -69,6 +81,7 @@ class Ledger:
     __slots__ = (
         "_anchor_bytes",
         "_anchor_ms",
+        "_assumed",
         "_late",
         "_marks",
         "_next_mark",
@@ -76,6 +89,7 @@ class Ledger:
         "_runs",
         "acked",
         "bytes_per_ms",
+        "claimed",
         "echoed",
         "marked",
         "marks",
@@ -89,11 +103,16 @@ class Ledger:
         """Whether a mark has ever come back."""
         self.sent = 0
         self.acked = 0
+        """What was heard: by an echo, or by the clock where it alone is believed."""
+        self.claimed = 0
+        """What echoes say was played, possible or not."""
         self.marked = 0
         self._marks: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._next_mark = 0
         self._probes: dict[str, int] = {}
         self._runs: deque[_Run] = deque()
+        self._assumed: deque[_Run] = deque()
+        """What only the clock calls heard, while an echo may still correct it."""
         self._anchor_ms = 0.0
         self._anchor_bytes = 0
         self._late = EchoDelay()
@@ -112,7 +131,7 @@ class Ledger:
         self.sent = end = start + size_bytes
         span.sent_bytes += size_bytes
         runs = self._runs
-        if runs and runs[-1].span is span:
+        if runs and runs[-1].span is span and runs[-1].end == start:
             runs[-1].end = end
         else:
             runs.append(_Run(span, start, end))
@@ -146,20 +165,34 @@ class Ledger:
             if probed_ms is not None and probed_ms >= 0:
                 self._probes[name] = -1
                 self.echoed = self.marks = True
-                self._late.look(now_ms - probed_ms, ONE_ECHO)
+                if now_ms - probed_ms <= FIRST_ECHO_MS:
+                    self._late.look(now_ms - probed_ms, ONE_ECHO)
             return []
         position, marked_ms = mark
         while self._marks.popitem(last=False)[0] != name:
             pass  # the carrier echoes in order, so marks before it were reached too
+        resumes = not self.marks
         self.echoed = self.marks = True
+        if position <= self._anchor_bytes:
+            return self._acknowledge(position)  # of a busy period before this one: nothing to learn
         due_ms = self._due_ms(position)
-        if position > self._anchor_bytes and marked_ms <= due_ms:
+        early_ms = due_ms - self._late.stood_ms - now_ms
+        if early_ms > EARLY_MS:
+            self.claimed = position
+            return self._acknowledge(position - int(early_ms * self.bytes_per_ms))
+        if marked_ms <= due_ms:
             self._learn(now_ms - due_ms)  # one sent later tells of its own way, not of playout
+        if resumes:
+            self._correct(position)
         return self._acknowledge(position)
 
     def settle(self, now_ms: int) -> list[Span]:
-        """For a carrier without marks: take the clock's word. Returns the spans heard to their end."""
-        return [] if self.marks else self._acknowledge(self.position(now_ms))
+        """Take the clock's word, where the carrier's marks say nothing. Returns the spans heard to their
+        end.
+        """
+        if self.marks:
+            return self._acknowledge(min(self.claimed, self.position(now_ms))) if self.by_clock else []
+        return self._acknowledge(self.position(now_ms), assumed=bool(self._marks))
 
     def clear(self, now_ms: int) -> None:
         """The carrier's buffer is being emptied: what is heard is frozen in the spans, the rest of the line
@@ -169,6 +202,7 @@ class Ledger:
         for run in self._runs:
             run.span.heard_bytes += max(0, min(run.end, position) - max(run.start, self.acked))
         self._runs.clear()
+        self._assumed.clear()
         self._marks.clear()
         self._late.close_period()
         self.acked = self.marked = self.sent
@@ -190,13 +224,18 @@ class Ledger:
         late = self._late
         played_ms = now_ms - self._anchor_ms - late.shift_ms
         position = self._anchor_bytes + int(played_ms * self.bytes_per_ms)
-        if self._marks and self.marks:
+        if self._marks and self.marks and not self._mute(now_ms):
             due_ms, first = self._first_due(), next(iter(self._marks.values()))[0]
             known_ms = late.known_ms()
             patience_ms = FIRST_ECHO_MS if known_ms is None else known_ms + STALL_MS
             if now_ms - due_ms > patience_ms:
                 position = min(position, first)
         return max(self.acked, min(position, self.sent))
+
+    @property
+    def by_clock(self) -> bool:
+        """Whether no echo will tell that what waits at the carrier was heard: `settle` does."""
+        return self.pending and (not self.marks or self.claimed > self.acked)
 
     def played_out(self, now_ms: int) -> bool:
         """Whether all that was sent must have been played, by the clock alone."""
@@ -244,6 +283,12 @@ class Ledger:
         """When the last byte sent will have been played."""
         return now_ms + self.unplayed_ms(now_ms)
 
+    def _mute(self, now_ms: int) -> bool:
+        """Whether the carrier seems to echo nothing: not even a probe, for longer than any way takes. Then an
+        echo that is overdue does not mean that the line stands still.
+        """
+        return not self.echoed and now_ms - self._probes.get("probe1", now_ms) > FIRST_ECHO_MS
+
     def _first_due(self) -> float:
         position, marked_ms = next(iter(self._marks.values()))
         return max(self._due_ms(position), marked_ms) + self._late.shift_ms
@@ -263,6 +308,8 @@ class Ledger:
         """
         late = self._late
         expected_ms = late.expected_ms()
+        if expected_ms is None and late_ms > FIRST_ECHO_MS:
+            expected_ms = UNKNOWN_MS
         if expected_ms is None or abs(late_ms - expected_ms - late.shift_ms) <= STALL_MS:
             late.observe(late_ms)
             return
@@ -272,18 +319,37 @@ class Ledger:
         if late_ms - stood_ms < expected_ms - STALL_MS:
             late.relearn(late_ms - stood_ms)
 
-    def _acknowledge(self, position: int) -> list[Span]:
+    def _correct(self, position: int) -> None:
+        """Echoes come after all, and playout has only just come this far: the clock was wrong about the sound
+        behind it. Spans that were told as heard to their end stay told.
+        """
+        assumed, runs = self._assumed, self._runs
+        while assumed:
+            run = assumed.pop()
+            start, span = max(run.start, position), run.span
+            if start >= run.end or span.over:
+                continue
+            span.heard_bytes -= run.end - start
+            if not (runs and runs[0].start <= start):
+                runs.appendleft(_Run(span, start, run.end))
+        self.acked = min(self.acked, position)
+
+    def _acknowledge(self, position: int, *, assumed: bool = False) -> list[Span]:
         finished: list[Span] = []
-        runs = self._runs
+        runs, acked = self._runs, self.acked
         while runs and runs[0].start < position:
-            run = runs[0]
-            reached = min(run.end, position)
-            run.span.heard_bytes += reached - max(run.start, self.acked)
+            run, span = runs[0], runs[0].span
+            start, reached = max(run.start, acked), min(run.end, position)
+            if start < reached:
+                span.heard_bytes += reached - start
+                if assumed:
+                    self._assumed.append(_Run(span, start, reached))
             if reached < run.end:
                 break
             runs.popleft()
-            span = run.span
-            if span.done and span.heard_bytes >= span.received_bytes:
+            if span.over:
                 finished.append(span)
-        self.acked = max(self.acked, position)
+        while self._assumed and self._assumed[0].span.over:
+            self._assumed.popleft()
+        self.acked = max(acked, position)
         return finished

@@ -79,7 +79,7 @@ class Line:
         span = self.spans.get((item_id, part))
         if span is not None and not span.done:
             span.done = True
-            if span.heard_bytes >= span.received_bytes:
+            if span.over:
                 self.spans.end((item_id, part))
                 finished.append(span)
         return self._end_mark(now_ms), finished
@@ -97,10 +97,16 @@ class Line:
 
     def reached(self, name: str, now_ms: int) -> tuple[list[LineCommand], list[Span]]:
         """A mark came back. Returns what may go out now, and the spans that were heard to their end."""
-        finished = self.ledger.reached(name, now_ms)
+        ledger = self.ledger
+        resumes = not ledger.marks
+        finished = ledger.reached(name, now_ms)
         for span in finished:
             self.spans.end((span.item_id, span.part))
         out = self.advance(now_ms) if self._pacer.entries else []
+        if resumes and ledger.marks:
+            out += self._end_mark(now_ms)  # nothing marks what went out meanwhile
+        if ledger.by_clock:
+            self._wake_by(ledger.expected_end_ms(now_ms))
         return (out if self.ledger.sent else [*out, *self.probe(now_ms)]), finished
 
     def probe(self, now_ms: int) -> list[LineCommand]:
@@ -164,7 +170,7 @@ class Line:
             pacer.pop()
             if not head.ours and span.done and not (entries and entries[0].span is span):
                 out += self._end_mark(now_ms)
-        if self.ledger.pending and not self.ledger.marks:
+        if self.ledger.by_clock:
             self._wake_by(self.ledger.expected_end_ms(now_ms))
         return out + self._grant()
 
@@ -183,7 +189,7 @@ class Line:
                 continue
             self.spans.end(key)
             per_ms = self.ledger.bytes_per_ms
-            heard_bytes = min(span.heard_bytes, span.received_bytes)
+            heard_bytes = max(0, min(span.heard_bytes, span.received_bytes))
             losses.append(Loss(span, heard_bytes // per_ms, span.received_bytes // per_ms))
         self._pacer.keep(lambda entry: entry.span.protected)
         out: list[LineCommand] = [ClearPlayout()] if clear else []

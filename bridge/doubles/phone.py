@@ -44,6 +44,8 @@ class PhoneOptions:
     """Handset to server, for echoes."""
     echoes_per_mark: int = 1
     """0 for marks that never come back, 2 for marks that come twice."""
+    echoes_on_receipt: bool = False
+    """Marks come back as soon as they arrive, whatever waits to be played before them."""
     first_media_ms: int = 120
     """Timestamp of the first `media`: captures show 102, 155 and 171. The clock does not start at 0."""
     jitter_ms: tuple[int, ...] = (0, 2, -1, 3, -3, 1, 0, -2)
@@ -291,6 +293,8 @@ class Phone:
         match message:
             case Media():
                 self._playout.add(message.media.payload, at_ms)
+            case Mark() if self.options.echoes_on_receipt:
+                self._send_back(message.mark.name, at_ms, out)
             case Mark():
                 self._playout.mark(message.mark.name, at_ms)
                 while (name := self._playout.next_mark(at_ms)) is not None:

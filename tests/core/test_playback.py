@@ -363,3 +363,88 @@ def test_whatever_happens_heard_is_whole_bytes_from_nothing_to_all_that_was_sent
                 assert 0 <= heard_bytes <= span.sent_bytes
             assert ledger.acked <= ledger.position(now_ms) <= ledger.sent
             assert sum(ledger.heard_bytes(span, now_ms) for span in spans) <= ledger.sent
+
+
+def test_an_echo_that_comes_after_the_clock_was_believed_corrects_it() -> None:
+    ledger, span = Ledger(), Span("A", received_bytes=32_000, done=True)
+    ledger.send(span, 16_000, 0)
+    first = ledger.mark(0)
+    ledger.send(span, 16_000, 0)
+    second = ledger.mark(0)
+    ledger.marks = False
+    ledger.settle(3_000)
+    assert ledger.heard_bytes(span, 3_000) == 24_000
+    assert ledger.reached(first, 3_100) == []
+    assert ledger.acked == span.heard_bytes == 16_000
+    assert 16_000 <= ledger.heard_bytes(span, 3_100) <= 16_000 + STALL_MS * PER_MS
+    assert ledger.reached(second, 5_100) == [span]
+    assert span.heard_bytes == 32_000
+
+
+def test_a_span_that_was_told_as_heard_is_not_told_again() -> None:
+    ledger = Ledger()
+    first, second = Span("A", received_bytes=8_000, done=True), Span("B", received_bytes=16_000, done=True)
+    ledger.send(first, 4_000, 0)
+    name = ledger.mark(0)
+    ledger.send(first, 4_000, 0)
+    ledger.send(second, 16_000, 0)
+    ledger.marks = False
+    assert ledger.settle(2_000) == [first]
+    assert ledger.reached(name, 2_100) == []
+    assert (first.heard_bytes, second.heard_bytes, ledger.acked) == (8_000, 0, 4_000)
+    assert ledger.reached(ledger.mark(2_100), 5_000) == [second]
+
+
+def test_an_echo_proves_no_more_than_the_clock_allows() -> None:
+    ledger, span = Ledger(), Span("A", received_bytes=80_000, done=True)
+    ledger.send(span, 80_000, 1_000)
+    assert ledger.reached(ledger.mark(1_000), 1_050) == []
+    assert (ledger.acked, ledger.claimed, ledger.by_clock) == (400, 80_000, True)
+    assert ledger.settle(6_000) == []
+    assert ledger.heard_bytes(span, 6_000) == span.heard_bytes == 40_000
+    assert ledger.settle(11_000) == [span]
+
+
+def test_in_any_order_heard_falls_only_where_an_echo_corrects_the_clock() -> None:
+    """Random sends, marks, echoes at any time, trust in the clock, clears: with fixed seeds."""
+    falls = early = 0
+    for seed in range(120):
+        rng = random.Random(seed)
+        ledger, spans, names, now_ms = Ledger(PER_MS), [Span("0")], ["?"], 0
+        for _ in range(60):
+            now_ms += rng.choice((0, 1, 20, 300, 800))
+            before, resumes = [span.heard_bytes for span in spans], False
+            match rng.randrange(9):
+                case 0 | 1 | 2:
+                    span = rng.choice(spans[-2:])
+                    if not span.done:
+                        size_bytes = rng.choice((1, 7, 8_000, 24_000))
+                        span.received_bytes += size_bytes
+                        ledger.send(span, size_bytes, now_ms)
+                        if ledger.marks and rng.random() < 0.7:
+                            names.append(ledger.mark(now_ms))
+                case 3:
+                    resumes = not ledger.marks
+                    told = ledger.reached(rng.choice(names), now_ms)
+                    assert all(span.over for span in told)
+                    early += ledger.by_clock and ledger.marks
+                case 4 | 5:
+                    ledger.settle(now_ms)
+                case 6:
+                    spans[-1].done = rng.random() < 0.8
+                    spans.append(Span(str(len(spans))))
+                    before.append(0)
+                case 7:
+                    ledger.marks = False
+                case _ if rng.random() < 0.2:
+                    ledger.clear(now_ms)
+                    names = names[-1:]
+            for span, was_bytes in zip(spans, before, strict=True):
+                assert 0 <= span.heard_bytes <= ledger.heard_bytes(span, now_ms) <= span.sent_bytes
+                if span.heard_bytes < was_bytes:
+                    assert resumes, f"seed {seed}: heard fell from {was_bytes} to {span.heard_bytes}"
+                    falls += 1
+            assert 0 <= ledger.acked <= ledger.position(now_ms) <= ledger.sent
+            assert sum(ledger.heard_bytes(span, now_ms) for span in spans) <= ledger.sent
+    assert falls > 10
+    assert early > 10
