@@ -1,11 +1,10 @@
 """A phone call on one side, a realtime speech model on the other: carries the sound, knows what was heard.
 
-To read it: `core/messages/` (the vocabulary), `core/ledger.py` (what was sent, is queued and was heard),
-`core/call.py` (one call as a pure object), `carriers/twilio.py` (wire frames in and out of it), `runner.py`
-(two sockets, one clock, one gate).
-
-The names below are for programs that use it. They are looked up when they are first asked for, so that
+The names below are the whole public API: `from bridge import Agent, tool`. `bridge.testing` is the pytest
+plugin. Deeper import paths may change in any release. A name is imported when it is first used, so that
 importing a part of the package loads that part only.
+
+To read the source, begin with docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -18,56 +17,243 @@ if TYPE_CHECKING:
     from .agents.guardrails import Guardrail
     from .agents.inputs import Digit, Outgoing, Said, Silence, Turn
     from .agents.mcp import McpServer
-    from .agents.session import Session
-    from .agents.tools import ToolError, hang_up, tool, transfer
-    from .errors import BridgeError, CallEnded, ConfigError, HandlerError
+    from .agents.prices import Cost
+    from .agents.queues import Feed
+    from .agents.session import Input, Session
+    from .agents.tools import Tool, ToolError, hand_off_to, hang_up, tool, transfer
+    from .agents.transport_socket import MakeTransport
+    from .agents.turn_detection import turn_detection
+    from .client.config import SessionOptions, audio_format
+    from .client.events import (
+        Audio,
+        AudioInterrupted,
+        ConnectionChanged,
+        ConnectionState,
+        Failed,
+        Idled,
+        Item,
+        ItemUpdated,
+        MarkWanted,
+        ModelEvent,
+        Part,
+        Phase,
+        RawEvent,
+        ResponseTraced,
+        SessionInForce,
+    )
+    from .client.model import RealtimeModel
+    from .client.playback import PlaybackTracker, Playing, Tracker
+    from .codecs import AudioFormat
+    from .core.config import SemanticVad, ServerVad
+    from .core.messages import (
+        AudioDone,
+        CallBegan,
+        CallerSilent,
+        CallerSpoke,
+        CallerTranscribed,
+        Cut,
+        DigitHeard,
+        Ended,
+        HangUpCancelled,
+        Heard,
+        ItemGone,
+        Noted,
+        Reason,
+        ResponseDone,
+        ResponseEnded,
+        ResponseStarted,
+        SessionEvent,
+        SpeechStarted,
+        SpeechStopped,
+        Spoken,
+        TextDelta,
+        ToolCalled,
+        ToolWanted,
+        TranscriptDelta,
+        TurnCommitted,
+        UpstreamFaulted,
+        Usage,
+        VendorNote,
+    )
+    from .core.messages import Turn as CallerTurn
+    from .errors import (
+        AlreadyConnected,
+        BridgeError,
+        BrokenInvariant,
+        CallEnded,
+        CarrierError,
+        ConfigError,
+        ConnectionLost,
+        HandlerError,
+        NotConnected,
+        ProtocolError,
+        ReplayMismatch,
+        SignatureError,
+        UpstreamError,
+    )
     from .server.service import create_app
     from .settings.settings import Settings, load_settings
+    from .sockets.dial import DialError, Socket, dial
+    from .sockets.stream import Limits
+    from .sockets.transport import MemoryTransport, RealtimeTransport, WebSocketTransport
+    from .sockets.uvicorn import UVICORN_PROTOCOLS
+    from .upstreams import Dial
 
-_PLACES: Final = {
-    "agents.agent": ("Agent", "Approval", "load_agent"),
-    "agents.guardrails": ("Guardrail",),
-    "agents.inputs": ("Digit", "Outgoing", "Said", "Silence", "Turn"),
-    "agents.mcp": ("McpServer",),
-    "agents.session": ("Session",),
-    "agents.tools": ("ToolError", "hang_up", "tool", "transfer"),
-    "errors": ("BridgeError", "CallEnded", "ConfigError", "HandlerError"),
-    "server.service": ("create_app",),
-    "settings.settings": ("Settings", "load_settings"),
+__version__: Final = "0.1.0"  # as in pyproject.toml: tests/test_exports.py compares them
+
+_PLACES: Final = {  # each place and its names
+    "agents.agent": "Agent Approval load_agent",
+    "agents.guardrails": "Guardrail",
+    "agents.inputs": "Digit Outgoing Said Silence Turn",
+    "agents.mcp": "McpServer",
+    "agents.prices": "Cost",
+    "agents.queues": "Feed",
+    "agents.session": "Input Session",
+    "agents.tools": "Tool ToolError hand_off_to hang_up tool transfer",
+    "agents.transport_socket": "MakeTransport",
+    "agents.turn_detection": "turn_detection",
+    "client.config": "SessionOptions audio_format",
+    "client.events": (
+        "Audio AudioInterrupted ConnectionChanged ConnectionState Failed Idled Item ItemUpdated "
+        "MarkWanted ModelEvent Part Phase RawEvent ResponseTraced SessionInForce"
+    ),
+    "client.model": "RealtimeModel",
+    "client.playback": "PlaybackTracker Playing Tracker",
+    "codecs": "AudioFormat",
+    "core.config": "SemanticVad ServerVad",
+    "core.messages": (
+        "AudioDone CallBegan CallerSilent CallerSpoke CallerTranscribed Cut DigitHeard Ended "
+        "HangUpCancelled Heard ItemGone Noted Reason ResponseDone ResponseEnded ResponseStarted "
+        "SessionEvent SpeechStarted SpeechStopped Spoken TextDelta ToolCalled ToolWanted TranscriptDelta "
+        "TurnCommitted UpstreamFaulted Usage VendorNote"
+    ),
+    "errors": (
+        "AlreadyConnected BridgeError BrokenInvariant CallEnded CarrierError ConfigError ConnectionLost "
+        "HandlerError NotConnected ProtocolError ReplayMismatch SignatureError UpstreamError"
+    ),
+    "server.service": "create_app",
+    "settings.settings": "Settings load_settings",
+    "sockets.dial": "DialError Socket dial",
+    "sockets.stream": "Limits",
+    "sockets.transport": "MemoryTransport RealtimeTransport WebSocketTransport",
+    "sockets.uvicorn": "UVICORN_PROTOCOLS",
+    "upstreams": "Dial",
 }
-_PLACE_OF: Final = {name: place for place, names in _PLACES.items() for name in names}
+_PLACE_OF: Final = {
+    **{name: (place, name) for place, names in _PLACES.items() for name in names.split()},
+    "CallerTurn": ("core.messages", "Turn"),  # `Turn` is the one that a handler gets
+}
 
 __all__ = [
+    "UVICORN_PROTOCOLS",
     "Agent",
+    "AlreadyConnected",
     "Approval",
+    "Audio",
+    "AudioDone",
+    "AudioFormat",
+    "AudioInterrupted",
     "BridgeError",
+    "BrokenInvariant",
+    "CallBegan",
     "CallEnded",
+    "CallerSilent",
+    "CallerSpoke",
+    "CallerTranscribed",
+    "CallerTurn",
+    "CarrierError",
     "ConfigError",
+    "ConnectionChanged",
+    "ConnectionLost",
+    "ConnectionState",
+    "Cost",
+    "Cut",
+    "Dial",
+    "DialError",
     "Digit",
+    "DigitHeard",
+    "Ended",
+    "Failed",
+    "Feed",
     "Guardrail",
     "HandlerError",
+    "HangUpCancelled",
+    "Heard",
+    "Idled",
+    "Input",
+    "Item",
+    "ItemGone",
+    "ItemUpdated",
+    "Limits",
+    "MakeTransport",
+    "MarkWanted",
     "McpServer",
+    "MemoryTransport",
+    "ModelEvent",
+    "NotConnected",
+    "Noted",
     "Outgoing",
+    "Part",
+    "Phase",
+    "PlaybackTracker",
+    "Playing",
+    "ProtocolError",
+    "RawEvent",
+    "RealtimeModel",
+    "RealtimeTransport",
+    "Reason",
+    "ReplayMismatch",
+    "ResponseDone",
+    "ResponseEnded",
+    "ResponseStarted",
+    "ResponseTraced",
     "Said",
+    "SemanticVad",
+    "ServerVad",
     "Session",
+    "SessionEvent",
+    "SessionInForce",
+    "SessionOptions",
     "Settings",
+    "SignatureError",
     "Silence",
+    "Socket",
+    "SpeechStarted",
+    "SpeechStopped",
+    "Spoken",
+    "TextDelta",
+    "Tool",
+    "ToolCalled",
     "ToolError",
+    "ToolWanted",
+    "Tracker",
+    "TranscriptDelta",
     "Turn",
+    "TurnCommitted",
+    "UpstreamError",
+    "UpstreamFaulted",
+    "Usage",
+    "VendorNote",
+    "WebSocketTransport",
+    "__version__",
+    "audio_format",
     "create_app",
+    "dial",
+    "hand_off_to",
     "hang_up",
     "load_agent",
     "load_settings",
     "tool",
     "transfer",
+    "turn_detection",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    place = _PLACE_OF.get(name)
-    if place is None:
+    if name not in _PLACE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(f".{place}", __name__), name)
+    place, its_name = _PLACE_OF[name]
+    found = getattr(import_module(f".{place}", __name__), its_name)
     globals()[name] = found
     return found
 

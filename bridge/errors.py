@@ -14,10 +14,10 @@
     ├── CallEnded             using a session whose call is over; .reason, .ended_by
     ├── HandlerError          the user's handler or tool raised; what it raised is the __cause__
     ├── ReplayMismatch        a recording and its replay differ; .line, .expected, .got
-    └── BrokenInvariant       a rule of ours was broken: a bug, which ends this one call; .reason
+    └── BrokenInvariant       one of our rules was broken: a bug, which ends this one call; .reason
 
 Where one of these stands for another exception it is raised `from` it, so that the cause stays readable. An
-`error` event of a vendor is none of them: it is news, and reaches the core as an event.
+`error` event of a vendor is not raised: it reaches the core as an event.
 
 All of them can be pickled (without their cause), since tests and benchmarks run calls in other processes.
 """
@@ -53,7 +53,7 @@ def elide(frame: str | bytes) -> str:
     if isinstance(frame, bytes) and "\N{REPLACEMENT CHARACTER}" in text[:-1]:
         return f"<{len(frame)} bytes>"
     cut = len(frame) > _READ
-    if cut:  # nobody knows how long its last run is
+    if cut:  # the length of its last run is unknown
         text = _UNFINISHED_RUN.sub("", text)
     text = _KEY.sub('"digit":"•"', _PHONE_NUMBER.sub("+…", _LONG_RUN.sub(_run_length, text)))
     if not cut and len(text) <= _SHOWN:
@@ -115,8 +115,8 @@ class CarrierError(ProtocolError):
 class UpstreamError(ProtocolError):
     """The upstream sent something its own protocol does not have, or refused what a call cannot do without.
 
-    `code` and `param` are the vendor's words, None where it had none. `fatal` says whether the
-    upstream session is lost with this; the adapter that raises it decides, by the code, and nobody after it.
+    `code` and `param` are the vendor's words, None where it gave none. `fatal` says whether the upstream
+    session is lost with this; the adapter that raises it decides that once, by the code.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class UpstreamError(ProtocolError):
 
 
 class _SameWords:
-    """One of these equals another of its class that says the same: a test compares them with ==."""
+    """Errors of one class with the same fields are equal, so that tests can compare them with ==."""
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)
@@ -150,7 +150,7 @@ class _SameWords:
 
 
 class NotConnected(_SameWords, BridgeError):
-    """Something was to be sent, and there is no connection: not yet, or no longer."""
+    """Something was sent before the connection was there, or after it ended."""
 
     def __str__(self) -> str:
         return "not connected: connect() first, and do not send after the end"
@@ -193,7 +193,9 @@ class CallEnded(BridgeError):
 
 
 class HandlerError(BridgeError):
-    """The user's handler or tool raised, and this `from` it. The caller hears the fallback, then we drain."""
+    """The user's handler or tool raised an exception, which is the `__cause__`. The caller hears the
+    fallback, then the call drains.
+    """
 
 
 class ReplayMismatch(BridgeError):
@@ -214,7 +216,8 @@ class ReplayMismatch(BridgeError):
 
 
 class BrokenInvariant(BridgeError):
-    """A rule of ours was broken: a bug. It ends this one call, whose recording is kept, never the process.
+    """One of the bridge's own rules was broken: a bug. It ends this one call, whose recording is kept, never
+    the process.
 
     An exception and not `assert`, which ``python -O`` removes.
     """

@@ -1,8 +1,6 @@
 """A handler answers instead of the model: what is said next is decided here, in plain code."""
 
-from bridge.agents.agent import Agent
-from bridge.agents.inputs import Digit, Silence, Turn
-from bridge.agents.session import Session
+from bridge import Agent, Digit, Session, Silence, Turn
 
 
 async def take_a_message(session: Session) -> None:

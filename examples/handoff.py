@@ -6,9 +6,7 @@ BRIDGE_TRANSFERS names the only numbers a call can be sent to: `BRIDGE_TRANSFERS
 from collections.abc import Mapping
 from typing import Any
 
-from bridge.agents.agent import Agent
-from bridge.agents.guardrails import Guardrail
-from bridge.agents.tools import hang_up, tool, transfer
+from bridge import Agent, Guardrail, hang_up, tool, transfer
 
 REGULARS = {"+15550001111": "Ann"}
 

@@ -1,7 +1,6 @@
 """A menu by keys, for callers who know their way: no model is asked what to do with a 1 or a 2."""
 
-from bridge.agents.agent import Agent
-from bridge.agents.session import Session
+from bridge import Agent, Session
 
 HOURS = "We are open from seven to six, and on Sundays from eight to twelve."
 

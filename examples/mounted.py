@@ -8,10 +8,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from bridge.agents.agent import Agent
-from bridge.agents.tools import tool
-from bridge.server.service import create_app
-from bridge.settings.settings import Settings, load_settings
+from bridge import Agent, Settings, create_app, load_settings, tool
 
 orders: list[str] = []
 

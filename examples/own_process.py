@@ -7,8 +7,7 @@ of every call included. A process can be waited for, and ended.
 import subprocess
 import sys
 
-from bridge.agents.agent import Agent
-from bridge.agents.tools import ToolError, tool
+from bridge import Agent, ToolError, tool
 
 ORDERS = "order 1017: two rye loaves\norder 1018: a poppy-seed cake\n"
 MOST_S = 2.0

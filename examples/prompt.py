@@ -1,6 +1,6 @@
 """The smallest agent: a prompt. `phonebridge serve --agent examples.prompt:agent`."""
 
-from bridge.agents.agent import Agent
+from bridge import Agent
 
 agent = Agent(
     "You answer the phone of a small bakery. Opening hours are seven to six, Sundays eight to twelve. "

@@ -5,10 +5,7 @@ import sys
 import wave
 from pathlib import Path
 
-from bridge.client.config import SessionOptions
-from bridge.client.events import Audio, AudioInterrupted, Failed, ModelEvent, Phase
-from bridge.client.model import RealtimeModel
-from bridge.core.messages import Spoken
+from bridge import Audio, AudioInterrupted, Failed, ModelEvent, Phase, RealtimeModel, SessionOptions, Spoken
 
 HZ, FRAME_MS = 24_000, 20
 SILENCE = b"\0\0" * (HZ * FRAME_MS // 1000)

@@ -2,8 +2,7 @@
 
 from typing import Literal
 
-from bridge.agents.agent import Agent
-from bridge.agents.tools import ToolError, hang_up, tool
+from bridge import Agent, ToolError, hang_up, tool
 
 ORDERS = {17: "in the oven", 18: "ready"}
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import bridge
+from bridge.cli import app
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,7 +30,39 @@ def test_every_public_name_is_there_and_known_to_type_checkers() -> None:
         assert getattr(bridge, name) is not None
         assert name in shown
         assert name in dir(bridge)
-    assert sorted(bridge._PLACE_OF) == sorted(bridge.__all__)
+    assert sorted([*bridge._PLACE_OF, "__version__"]) == sorted(bridge.__all__)
+
+
+def test_the_version_is_that_of_the_distribution_and_the_command_prints_it() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert bridge.__version__ == project["version"]
+    run = CliRunner().invoke(app, ["--version"])
+    assert (run.exit_code, run.output) == (0, f"phonebridge {project['version']}\n")
+
+
+def test_what_users_read_imports_from_the_top_and_from_the_plugin_only() -> None:
+    """Examples, guides and the plugin's docs: `bridge` and `bridge.testing`, nothing below them."""
+    read = [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "bridge" / "testing" / "__init__.py"]
+    read += sorted((ROOT / "examples").glob("*.py")) + sorted((ROOT / "docs").glob("*.md"))
+    deep = re.compile(r"^\s*(?:from|import) (bridge\.(?!testing\b)[\w.]+)", re.MULTILINE)
+    found = {path.name: hits for path in read if (hits := deep.findall(path.read_text(encoding="utf-8")))}
+    assert found == {}
+    assert deep.findall("from bridge.agents.agent import Agent\n    import bridge.core") == [
+        "bridge.agents.agent",
+        "bridge.core",
+    ]
+
+
+def test_every_event_that_a_listener_gets_is_public() -> None:
+    """An event without a public name could not be matched."""
+    from typing import get_args
+
+    from bridge.client.events import ModelEvent
+    from bridge.core.messages import SessionEvent
+
+    public = {id(getattr(bridge, name)) for name in bridge.__all__}
+    events = [*get_args(ModelEvent), *get_args(SessionEvent)]
+    assert [event.__name__ for event in events if id(event) not in public] == []
 
 
 def test_a_name_that_there_is_not() -> None:

@@ -40,7 +40,7 @@ SPEED: Final = (0.25, 1.5)
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """Something a human shall approve: a tool of ours, or of an MCP `server`, with its arguments."""
+    """A tool call that needs a human's approval. `server` is the MCP server's label, "" for a local tool."""
 
     name: str
     arguments: Mapping[str, Any]
@@ -57,33 +57,34 @@ OnEnd: TypeAlias = Callable[[Mapping[str, Any]], "object | Awaitable[object]"]
 
 @dataclass(frozen=True, eq=False)
 class Agent:
-    """One who answers calls. Serves any number of them at once; nothing in it changes. None in a field that
-    settings know too (model, voice, instructions, greeting, language, transcription) means: as they say.
+    """What answers a call: a prompt, tools, perhaps a handler. One agent serves any number of calls and never
+    changes. None in a field that is also a setting (model, voice, instructions, greeting, language,
+    transcription) takes the setting's value.
 
-    - `provider`, `transport`: as in `TRANSPORTS`. None: the settings' BRIDGE_UPSTREAM; nothing is inferred.
-      A function in place of a transport's name gets the `Dial` (URL with the model, no key) and makes the
-      `RealtimeTransport` that carries the session; each session of a call asks for a new one.
-    - `greeting`: said first; "" for none. With a handler there is none unless it is given.
+    - `provider`: openai or embedded; None for BRIDGE_UPSTREAM's. `transport`: websocket, or a function that
+      gets the `Dial` (URL with the model, no key) and returns the `RealtimeTransport` of one session. A call
+      with a second session calls it again.
+    - `greeting`: the model's first sentence; "" for no greeting. With a handler the default is no greeting.
     - `transcription`: a model that writes down the caller's words; "off" for none.
-    - `turn_detection`: see `bridge.agents.turn_detection`. With `backchannel_ms` a caller may say "mm-hm" for
-      so long while we speak, without interrupting; who means it interrupts later by as much and by
-      `silence_duration_ms`, so make that short too. `noise_reduction`: near_field, far_field.
-    - `tools`: made by `@tool`, or `McpServer`. `handoffs`: agents, or names of agents reachable from here,
-      that the model can hand the conversation to; `description` is what it is told of this one.
+    - `turn_detection`: see `bridge.turn_detection`. `noise_reduction`: near_field, far_field.
+    - `backchannel_ms`: a caller who speaks over the model for less than this ("mm-hm") does not interrupt it.
+      A real interruption then takes effect later, by this and by `silence_duration_ms`: make that short too.
+    - `tools`: made by `@tool`, or `McpServer`s. `handoffs`: agents, or names of agents reachable from here,
+      that the model can hand the conversation to. `description`: what other agents' models read of this one.
     - `guardrails`: checks on the model's words. `approve(session, approval)` is asked before tools that need
-      it, and has 60 s.
-    - `handler(session)`: answers the caller instead of the model, until it returns; then we hang up. It may
-      block, and delays nobody's sound by it, but for what keeps the interpreter's lock (see `tool`).
+      approval, and has 60 s.
+    - `handler(session)`: answers the caller instead of the model; when it returns, the bridge hangs up. It
+      may block without delaying any call's sound, unless it keeps the interpreter's lock (see `tool`).
     - `resolver(fields)`: called while the phone rings, async or not, with the webhook's fields (From, To and
       custom parameters). It returns another agent, a mapping of fields to change for this call, or None. If
       it raises or takes longer than `resolver_ms`, the call goes on with this agent as it is.
-    - `silence_ms`: a handler's input gets `Silence` so often while nobody speaks. `nudge_ms`: the model asks
-      a silent caller whether they are there, `nudges` times, then says goodbye.
-    - `turn_audio`: turns carry their sound. `on_end(summary)` is told how each call went.
-    - `extra`: further fields of session.update in the vendor's words; formats are not among them.
-    - `tags`, `metadata`: yours; they stand in the session and in turns, and go nowhere else.
+    - `silence_ms`: a handler's input gets a `Silence` each time this has passed without a voice. `nudge_ms`:
+      the model asks a silent caller whether they are there, `nudges` times, then says goodbye.
+    - `turn_audio`: turns carry their sound. `on_end(summary)` is called with the summary of each call.
+    - `extra`: further fields of session.update in the vendor's words, except formats.
+    - `tags`, `metadata`: your own. They appear in the session and in turns and are sent nowhere.
 
-    Raises ConfigError for what cannot work.
+    Raises ConfigError for settings that cannot work.
     """
 
     instructions: str | None = None
@@ -134,7 +135,7 @@ class Agent:
         self._check_tools()
 
     def replace(self, **changes: Any) -> Agent:
-        """The same agent with some fields changed. Raises TypeError for a field that there is not."""
+        """The same agent with some fields changed. Raises TypeError for an unknown field."""
         return dataclasses.replace(self, **changes)
 
     def answered_by(self, handler: Handler) -> Agent:
@@ -142,11 +143,11 @@ class Agent:
         return self.replace(handler=handler)
 
     def functions(self) -> tuple[AnyTool, ...]:
-        """Its tools that run here, those for handing off not among them."""
+        """The tools that run in this process, without those for handing off."""
         return tuple(one for one in self.tools if isinstance(one, Tool))
 
     def servers(self) -> tuple[McpServer, ...]:
-        """Its tools that the vendor runs."""
+        """The MCP servers, whose tools the vendor runs."""
         return tuple(one for one in self.tools if isinstance(one, McpServer))
 
     def _set(self, name: str, value: object) -> None:

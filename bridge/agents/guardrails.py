@@ -33,7 +33,7 @@ class Guardrail:
             raise ConfigError("a guardrail has a name and is asked every 1 character or more")
 
     def words_for(self, verdict: bool | str) -> str:
-        """What the model is told when it tripped."""
+        """The words for the model after this verdict."""
         why = f" ({verdict})" if isinstance(verdict, str) else ""
         return (
             f"Your last answer was stopped by the guardrail {self.name!r}{why}. Do not repeat what it said. "

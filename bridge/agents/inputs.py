@@ -1,4 +1,4 @@
-"""What a handler is told: what the caller did, and what became of what was said to them."""
+"""A handler's input: what the caller did, and how much they heard of what was said to them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Digit:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Nobody has said anything for so long, in milliseconds (agents with `silence_ms`)."""
+    """Neither side has said anything for this many milliseconds (agents with `silence_ms`)."""
 
     ms: int
 

@@ -59,7 +59,7 @@ class McpServer:
             raise ConfigError(f"MCP server {self.label}: require_approval is always or never")
 
     def wire(self, vault: Vault) -> dict[str, Any]:
-        """As the model is told of it, with placeholders from the vault for what is secret."""
+        """The server as the model gets it, with placeholders from the vault in place of secrets."""
         told: dict[str, Any] = {
             "type": "mcp",
             "server_label": self.label,

@@ -112,7 +112,7 @@ class Cost:
     complete: bool = True
 
     def plus(self, usd: Decimal | None) -> Cost:
-        """One more item on the bill; None for one without a known price."""
+        """The sum with one more item; None stands for an item without a known price."""
         return Cost(self.usd, False) if usd is None else Cost(self.usd + usd, self.complete)
 
 

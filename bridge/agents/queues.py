@@ -25,7 +25,7 @@ class Feed(AsyncIterator[Thing], Generic[Thing]):
         self.closed = False
 
     def put(self, thing: Thing) -> None:
-        """Nothing happens once it is closed."""
+        """Add a thing, unless the feed is closed; only the bridge calls this."""
         if self.closed:
             return
         if len(self._waiting) >= self._most:
@@ -35,16 +35,16 @@ class Feed(AsyncIterator[Thing], Generic[Thing]):
         self._wake()
 
     def close(self) -> None:
-        """No more will come. What waits can still be taken."""
+        """End the feed; what waits can still be taken. Only the bridge calls this."""
         self.closed = True
         self._wake()
 
     def take(self) -> Thing | None:
-        """The oldest thing that waits, None if there is none."""
+        """The oldest thing that waits; None if nothing does."""
         return self._waiting.popleft() if self._waiting else None
 
     def take_one(self, kind: type[Kind]) -> Kind | None:
-        """The oldest thing of that kind; others stay, in their order."""
+        """The oldest thing of that type, None if there is none; others stay in their order."""
         for index, thing in enumerate(self._waiting):
             if isinstance(thing, kind):
                 del self._waiting[index]
@@ -52,7 +52,7 @@ class Feed(AsyncIterator[Thing], Generic[Thing]):
         return None
 
     async def changed(self) -> None:
-        """Returns when something was put, or the feed closed, since this was called."""
+        """Wait until something is added or the feed is closed."""
         waker: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._wakers.append(waker)
         await waker

@@ -1,7 +1,7 @@
 """A live call as a handler sees it: what the caller does comes out of it, what we want goes in.
 
-A session lives on the user loop (`user_loop`), and so must whoever uses it. It knows no socket: each wish is
-a message to the core, and each answer one from it.
+A session belongs to the user loop (`loop.py`); use it there only. It knows no socket: each wish is a message
+to the core, and each answer a message from it.
 """
 
 from __future__ import annotations
@@ -107,12 +107,12 @@ class Session:
 
     @property
     def agent(self) -> Agent:
-        """Who the model is now: the call's agent, or the one it was handed off to."""
+        """The agent in force: the call's first one, or the one that the conversation was handed off to."""
         return self._agent
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        """The agent's, as its resolver left it for this call."""
+        """The metadata of the agent in force, as the resolver left it for this call."""
         return self._agent.metadata
 
     @property
@@ -140,16 +140,16 @@ class Session:
         return None if self._ended is None else self._ended.reason
 
     def check(self) -> None:
-        """Raises CallEnded if the call is over."""
+        """Raise CallEnded if the call is over."""
         if self._ended is not None:
             raise CallEnded(self._ended.reason, ENDED_BY.get(self._ended.reason, "bridge"))
 
     # --- listening ---------------------------------------------------------------------------------------
 
     def input(self) -> Input:
-        """What the caller does: iterate over it, or await the next turn. See `Input`.
+        """What the caller does, to iterate over, or to await the next turn. See `Input`.
 
-        Everything since the call began waits here until it is taken, at most 1,000 happenings.
+        Everything since the call began waits here until it is taken, at most 1,000 entries.
         """
         return Input(self, self._input)
 
@@ -161,12 +161,12 @@ class Session:
         *,
         secret: bool | None = None,
     ) -> str:
-        """Up to `max` keys, those pressed before this was called and not taken by anybody else among them.
+        """Up to `max` keys, including keys pressed earlier that nothing has taken yet.
 
-        Returns when there are `max`, when a key of `end` was pressed (it is not in the result; "" for none),
-        or when `timeout_ms` have passed without a key since this was called or since the last one: then what
-        there is, perhaps "". Meanwhile turns and silences wait for `input`, and the model is told of no key.
-        Raises CallEnded.
+        Returns when `max` keys are there, when a key of `end` was pressed (it is left out; "" for no such
+        key), or when `timeout_ms` have passed without a key, since the call of this or since the last key:
+        then the keys so far, perhaps "". Meanwhile turns and silences wait for `input`, and the model gets no
+        keys. Raises CallEnded.
 
         Recordings, logs and metrics hold no key that user code reads, only that there was one (`•`). With
         `secret=True` the model moreover gets silence instead of the caller's sound until this returns, and
@@ -207,14 +207,14 @@ class Session:
         return digit.digit
 
     def events(self) -> Feed[m.SessionEvent]:
-        """Everything that happens from now on, as the core's own messages (`bridge.core.messages`), until the
-        call is over; `Ended` is the last. At most 1,000 wait for you, then the oldest go.
+        """Everything that happens from now on until the end of the call, as `SessionEvent`s; `Ended` is
+        the last. At most 1,000 wait, then the oldest are dropped.
         """
         return self._watch(Feed(), self._watchers)
 
     def audio(self) -> Feed[bytes]:
-        """The caller's sound from now on: µ-law, one frame of mostly 160 bytes each 20 ms, until the call is
-        over. At most 10 s wait for you, then the oldest go: late sound is worse than none.
+        """The caller's sound from now on in µ-law, a frame of mostly 160 bytes every 20 ms, until the end of
+        the call. At most 10 s wait, then the oldest frames are dropped: late sound is worse than no sound.
         """
         feed: Feed[bytes] = self._watch(Feed(_AUDIO_FRAMES), self._listeners)
         if self._ended is None:
@@ -252,8 +252,8 @@ class Session:
         return await self._utter(m.Respond(say_id, instructions), "response", "", None)
 
     async def play(self, sound: bytes | str | Path, text: str = "", *, interruptible: bool = True) -> Said:
-        """Play recorded sound: a WAV file, its bytes, or raw µ-law (`clips.sound_of`). `text` is what is said
-        in it, so that the model knows. Returns when the caller has heard it, or cut it short.
+        """Play recorded sound, given as a WAV file, its bytes, or raw µ-law. `text` is what is said in it, so
+        that the model knows. Returns when the caller has heard it, or cut it short.
 
         Raises ValueError for a sound that cannot be played, OSError for a file that cannot be read,
         CallEnded.
@@ -319,16 +319,16 @@ class Session:
         self._post(m.Mute(on))
 
     def update(self, **changes: Any) -> None:
-        """Change the agent for the rest of this call: instructions, tools, turn_detection and other fields of
-        `Agent`; responses asked for after this speak with the new ones. The voice stays.
+        """Change fields of the agent for the rest of this call, such as instructions, tools or
+        turn_detection. Responses asked for after this use the new ones. The voice stays.
 
-        Raises ConfigError for values that cannot work, TypeError for a field that there is not, CallEnded.
+        Raises ConfigError for values that cannot work, TypeError for an unknown field, CallEnded.
         """
         self.become(self._agent.replace(**changes))
 
     def become(self, agent: Agent | str) -> None:
-        """Hand the conversation off to another agent, or to one by its name: instructions, tools and
-        guardrails change, voice and conversation stay. Raises ValueError for an unknown name, CallEnded.
+        """Hand the conversation off to another agent, given itself or by name. Instructions, tools and
+        guardrails change; voice and conversation stay. Raises ValueError for an unknown name, CallEnded.
         """
         if isinstance(agent, str):
             roster = self._bridge.roster()
@@ -339,16 +339,17 @@ class Session:
         self._agent = agent
 
     async def call(self, tool: object, /, **arguments: Any) -> Any:
-        """Run a tool, by its name or itself, as when the model calls it: with its deadline, sync ones in the
-        pool, but without asking for approval. Returns its result. Raises ValueError for an unknown name or
-        wrong arguments, TimeoutError past its deadline, what the tool raises, and CallEnded.
+        """Run a tool, given itself or by name, as if the model had called it, but without asking for
+        approval. Its deadline holds, and a sync tool runs in the pool. Returns its result. Raises ValueError
+        for an unknown name or wrong arguments, TimeoutError past its deadline, what the tool raises, and
+        CallEnded.
         """
         self.check()
         return await self._bridge.call(tool, arguments)
 
     def send_vendor_event(self, event: Mapping[str, Any]) -> None:
-        """Send a client event to the model in the vendor's own words, for what there is no method for. It
-        goes as it is. Raises TypeError for what JSON has no word for, CallEnded.
+        """Send a client event to the model in the vendor's own words, for what has no method here. It is sent
+        unchanged. Raises TypeError for what JSON has no word for, CallEnded.
         """
         self._post(m.SendRaw(json.dumps(dict(event))))
 
@@ -363,7 +364,7 @@ class Session:
     # --- for the bridge alone ----------------------------------------------------------------------------
 
     def take(self, event: m.SessionEvent) -> None:
-        """The core has said this. Only the bridge calls it, on the user loop."""
+        """Deliver an event of the call; only the bridge calls this, on the user loop."""
         for feed in self._watchers:
             feed.put(event)
         match event:
@@ -386,7 +387,7 @@ class Session:
                 self._end(event)
 
     def hear(self, audio: str) -> None:
-        """One frame of the caller's sound, as base64. Only the bridge calls it, on the user loop."""
+        """Deliver a frame of the caller's sound, as base64; only the bridge calls this, on the user loop."""
         raw = b64decode(audio)
         for feed in self._listeners:
             feed.put(raw)

@@ -70,14 +70,14 @@ class Tool(Generic[P, R]):
         return f"Tool({self.name!r})"
 
     def wire(self) -> dict[str, Any]:
-        """As the model is told of it. API reference, session.update: a function tool has no `strict`."""
+        """The tool as the model gets it. API reference, session.update: a function tool has no `strict`."""
         parameters = self.signature.schema
         return {
             "type": "function", "name": self.name, "description": self.description, "parameters": parameters,
         }  # fmt: skip
 
     def config(self, approval_ms: int = 0) -> ToolConfig:
-        """As the core is told of it. `approval_ms` is what a human may take to approve, before it runs."""
+        """The tool as the bridge's core gets it. `approval_ms` is the time a human has to approve a call."""
         due_ms = self.deadline_ms + (approval_ms if self.needs_approval else 0)
         return ToolConfig(self.name, self.filler, self.filler_after_ms, due_ms)
 
@@ -105,9 +105,9 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     session, whose methods are for async tools: a sync one runs in a thread and may only look at what it is
     (`fields`, `metadata`). It returns text, or anything JSON can hold; the model reads at most 16 KiB of it.
 
-    It may block, and delays nobody's sound by it; but one call into C that keeps the interpreter's lock (a
-    regular expression that backtracks) stops every call of the process. Do that in a process of its own, as
-    `examples/own_process.py` does.
+    It may block without delaying any call's sound. The exception is one long call into C that keeps the
+    interpreter's lock (a regular expression that backtracks): it stops every call of the process. Run that in
+    a process of its own, as `examples/own_process.py` does.
 
     `deadline_ms` after which the model is told that it failed. `filler` names the phrase played when its
     answer has been owed for `filler_after_ms`; None for none. With `needs_approval` the agent's `approve` is
@@ -149,7 +149,7 @@ async def _hang_up(session: Session) -> str:
 
 
 hang_up: Final = Tool(_hang_up, name="hang_up", respond=False, filler=None)
-"""Lets the model end the call, once its goodbye was heard."""
+"""A tool that lets the model end the call once its goodbye was heard."""
 
 
 def transfer_among(names: Sequence[str]) -> AnyTool:
@@ -168,7 +168,7 @@ def transfer_among(names: Sequence[str]) -> AnyTool:
 
 
 transfer: Final = transfer_among(())
-"""Lets the model send the caller to a target of BRIDGE_TRANSFERS; each call's schema names the targets."""
+"""A tool that lets the model send the caller to a target of BRIDGE_TRANSFERS, by the target's name."""
 
 
 def hand_off_to(agent: Agent) -> AnyTool:

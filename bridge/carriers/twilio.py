@@ -187,7 +187,7 @@ class Twilio:
 
     @staticmethod
     def _refuse_if_known(frame: str, unreadable: Exception) -> None:
-        """A field of the wrong type is no matter in a message of a kind that we do not know."""
+        """Ignore a field of the wrong type in a message of an unknown kind."""
         try:
             event = _decode_kind(frame).event
         except _UNREADABLE as cause:

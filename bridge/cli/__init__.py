@@ -1,27 +1,43 @@
-"""The command `phonebridge`: one file a command. Each exits 0 on success, 2 on wrong use or settings, 1 on
-failure.
-"""
+"""The command `phonebridge`, one file a command. Exits with 0, 1 (failure) or 2 (wrong use or settings)."""
 
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+from .. import __version__
 from ..errors import BridgeError, ConfigError
 from . import bench, demo, doctor, phone, replay, serve, show, upstream
 from .words import printable
 
 app = typer.Typer(
     name="phonebridge",
-    help="A phone call on one side, a realtime speech model on the other.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"phonebridge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def phonebridge(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """A phone call on one side, a realtime speech model on the other."""
+
+
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("phone")(phone.phone)
@@ -33,7 +49,7 @@ app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:
-    """Run the command line. Mistakes of the user's are one readable line, never a traceback."""
+    """Run the command line. A user's mistake is reported in one line, without a traceback."""
     try:
         app()
     except ConfigError as error:

@@ -30,7 +30,7 @@ class SessionOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     - `input_format`, `output_format`: audio/pcm (24 kHz), audio/pcmu, audio/pcma, their names of before GA
       (pcm16, g711_ulaw, g711_alaw), a mapping or an object with a `type`.
-    - `turn_detection`: see `bridge.agents.turn_detection`; None for none.
+    - `turn_detection`: see `bridge.turn_detection`; None for none.
     - `transcription`: a model or a mapping; None for none. `noise_reduction`: near_field, far_field or None.
     - `modalities`: audio or text. `voice`: a name, or an id like voice_….
     - `tools`: made by `@tool`, or function tools in the vendor's words. `handoffs`: agents (or tools) that

@@ -1,4 +1,4 @@
-"""The connection of a `RealtimeModel`: from connect to close, what comes meanwhile, and who is told."""
+"""The connection of a `RealtimeModel`: connecting, closing, events that come in, listeners."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ DEFAULTS: Final = SessionOptions(
 
 
 class ModelLink:
-    """See `RealtimeModel`, which is this with wishes."""
+    """The connection half of `RealtimeModel`."""
 
     def __init__(  # noqa: PLR0913  each is a wish of its own, and none is positional
         self,
@@ -79,12 +79,12 @@ class ModelLink:
     # --- listeners ---------------------------------------------------------------------------------------
 
     def add_listener(self, listener: Listener) -> None:
-        """Tell this function, async or not, of everything from now on. Again is no matter."""
+        """Call this function, async or not, with every event from now on. Idempotent."""
         if listener not in self._listeners:
             self._listeners.append(listener)
 
     def remove_listener(self, listener: Listener) -> None:
-        """Tell it no more; nothing happens if it was not told."""
+        """Stop calling this function. Ignored if it is no listener."""
         if listener in self._listeners:
             self._listeners.remove(listener)
 
@@ -141,7 +141,7 @@ class ModelLink:
             await self.connect()
 
     async def close(self) -> None:
-        """End the connection and wait until it is gone. Again is no matter."""
+        """End the connection and wait until it is gone. Idempotent."""
         task, transport = self._task, self._transport
         self._task = self._transport = None
         self._forget()

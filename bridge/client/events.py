@@ -1,4 +1,4 @@
-"""What a `RealtimeModel` tells its listeners: the core's own upstream messages, and these beside them."""
+"""The events of a `RealtimeModel`'s listeners: these, and some of a call's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ConnectionState(enum.Enum):
 
 
 class Phase(enum.Enum):
-    """What the conversation is at: nothing, the user's speech, a response on its way, or its sound."""
+    """What the conversation does: nothing, the user speaks, a response is on its way, its sound plays."""
 
     IDLE = "idle"
     LISTENING = "listening"
@@ -29,23 +29,21 @@ class Phase(enum.Enum):
 
 
 class ConnectionChanged(msgspec.Struct, frozen=True):
-    """The model is in this state now, and was not before."""
+    """The connection is in another state now."""
 
     state: ConnectionState
 
 
 class RawEvent(msgspec.Struct, frozen=True):
-    """A frame of the server's as it came, before anything is made of it. `event` is None for what is no JSON
-    object.
-    """
+    """A server frame before it is read. `event` is None if the frame is not a JSON object."""
 
     frame: str
     event: Mapping[str, Any] | None = None
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """Something went wrong on our side of the wire, and the model goes on; `what` says where it happened. A
-    vendor's own error is an `UpstreamFaulted`.
+    """An error on this side of the wire, which the conversation survives; `what` says where. An error of the
+    vendor's is an `UpstreamFaulted`.
     """
 
     error: Exception
@@ -170,4 +168,4 @@ ModelEvent: TypeAlias = (
     | m.Cut
     | m.Heard
 )
-"""Whatever a listener may be given."""
+"""Any event of a listener."""

@@ -1,7 +1,7 @@
 """A client for a Realtime endpoint, without any phone: typed events in, wishes out.
 
-It is the calls' own machinery behind another door (`core.py`). Whoever has a phone call wants an
-`Agent`; this is for whoever has a microphone, a file, or a pipeline of their own.
+It uses the machinery of calls without a call (`core.py`). For a phone call use an `Agent`; this is for a
+microphone, a file, or a pipeline of your own.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class RealtimeModel(ModelLink):
       the key is OPENAI_API_KEY's. With `headers` no Authorization is added: they are used as they are.
       `transport_options` go to the transport; `transport()` makes one in its place, for each connection.
     - `options`: the session that is asked for at connect.
-    - `playback`: who knows what was played. "clock": sound is played from when it comes, without a pause.
-      "marks": `MarkWanted` asks for `mark_reached`. A `Tracker` is asked.
-    - `clock()` tells the time in seconds; None: the loop's.
+    - `playback`: how the model learns what was played. "clock": sound plays from its arrival, without a
+      pause. "marks": each `MarkWanted` is answered by `mark_reached`. A `Tracker` reports it when asked.
+    - `clock()` returns the time in seconds; None: the loop's.
 
-    Listeners are called one event at a time, in order; who takes long holds up what comes. Raises ConfigError
-    for what cannot work. Lives on one event loop.
+    Listeners are called one event at a time, in order; a slow listener delays the next event. Raises
+    ConfigError for settings that cannot work. Use it on one event loop.
     """
 
     # --- what it knows -----------------------------------------------------------------------------------
@@ -48,7 +48,7 @@ class RealtimeModel(ModelLink):
 
     @property
     def phase(self) -> Phase:
-        """What the conversation is at."""
+        """Whether it is idle, listening, thinking or speaking."""
         core = self._core
         if core is None:
             return Phase.IDLE
@@ -60,7 +60,7 @@ class RealtimeModel(ModelLink):
 
     @property
     def playing(self) -> Playing | None:
-        """The first item that was not played to its end, and how much of it was; None when there is none."""
+        """The item that is playing, with how much of it was played; None while nothing plays."""
         core = self._core
         span = None if core is None else next(iter(core.playout.line.spans.values()), None)
         if core is None or span is None:
@@ -84,8 +84,8 @@ class RealtimeModel(ModelLink):
     # --- what is wanted ----------------------------------------------------------------------------------
 
     async def send_audio(self, sound: bytes, *, commit: bool = False) -> None:
-        """The user's sound, in the session's input format; `commit` ends the turn. Without a connection it is
-        dropped: nobody waits for old sound. While `muted`, it is silence of the same length.
+        """Send the user's sound, in the session's input format; `commit` ends the turn. Without a connection
+        the sound is dropped, for it would be old later. While `muted`, silence of the same length is sent.
         """
         core, transport = self._core, self._transport
         if core is None or transport is None:
@@ -102,9 +102,7 @@ class RealtimeModel(ModelLink):
     async def send_text(
         self, text: str, *, role: str = "user", respond: bool = True, text_only: bool = False
     ) -> None:
-        """Words of the user's (or of the system's), and a response to them; `text_only` for one that is
-        written.
-        """
+        """Send text as the user's (or the system's) and ask for a response, written only with `text_only`."""
         core = self._connected()
         item = core.playout.conversation.created(role, text)
         core.do(m.CreateItem(item.item_id, role, text))
@@ -113,7 +111,7 @@ class RealtimeModel(ModelLink):
         await self._drain()
 
     async def send_item(self, item: Mapping[str, Any], *, respond: bool = True) -> None:
-        """Any item in the vendor's words, such as one with an image."""
+        """Send any item in the vendor's words, such as one with an image."""
         core = self._connected()
         made = {"id": core.playout.conversation.new_id(), **mapping_of(item)}
         core.do(m.SendVendorEvent(encoded({"type": "conversation.item.create", "item": made})))
@@ -122,15 +120,15 @@ class RealtimeModel(ModelLink):
         await self._drain()
 
     async def respond(self, instructions: str | None = None, *, text_only: bool = False) -> None:
-        """Ask for a response, as soon as there may be one: never two at a time."""
+        """Ask for a response; if one is active, as soon as it is over."""
         core = self._connected()
         tag = core.new_tag()
         core.ask(tag, m.CreateResponse(tag, instructions, text_only=text_only), None, self._now_ms())
         await self._drain()
 
     async def send_tool_output(self, call_id: str, output: str, *, respond: bool = True) -> bool:
-        """A tool's result. A response about it is asked for (`respond`) once all calls of its batch have
-        theirs, unless the user has spoken meanwhile. Returns whether the model waited for it.
+        """Send a tool's result. With `respond`, a response is asked for once all calls of the batch have
+        results, unless the user has spoken meanwhile. Returns whether the model waited for this result.
         """
         waited = self._connected().finished(call_id, output, respond, self._now_ms())
         await self._drain()
@@ -165,20 +163,20 @@ class RealtimeModel(ModelLink):
         return done
 
     async def mark_reached(self, name: str) -> None:
-        """All sound before that `MarkWanted` was played."""
+        """Report that all sound before that `MarkWanted` was played."""
         if self._core is not None:
             self._core.playout.mark_reached(name, self._now_ms())
             self._core.act()
             await self._drain()
 
     async def restore(self, history: Iterable[tuple[str, str]]) -> None:
-        """Put messages of an earlier conversation in, as text: sound cannot be."""
+        """Add the messages of an earlier conversation, as text."""
         for role, text in history:
             await self.send_text(text, role=role, respond=False)
 
     async def send_raw(self, event: Any) -> bool:
-        """A client event in the vendor's words: a mapping, or an object of the vendor's types. A
-        `response.create` waits for its turn. Returns whether it could be sent; what cannot is logged.
+        """Send a client event in the vendor's words, as a mapping or an object of the vendor's types. A
+        `response.create` waits for its turn. Returns whether it could be sent; if not, that is logged.
         """
         core = self._connected()
         body = event_of(event)
@@ -195,7 +193,10 @@ class RealtimeModel(ModelLink):
         return True
 
     async def send(self, command: Any) -> None:
-        """One of the core's wishes or commands, or `SessionOptions`. Raises TypeError for anything else."""
+        """Send `SessionOptions`, or a command object of the bridge's own; each of those has a method here.
+
+        Raises TypeError for anything else.
+        """
         match command:
             case SessionOptions():
                 await self.update_session(command)

@@ -1,7 +1,6 @@
-"""Who knows what was played: the ledger by marks, the ledger by the clock, or whoever plays.
+"""Playback as a player reports it, for clients whose sound neither the clock nor marks can follow.
 
-The third is here. A player reports how far it has come in an item, and the ledger of the calls takes its word
-in the place of echoes.
+A player reports how far it has come in an item, and the ledger takes its word in the place of echoes.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from bridge.core.ledger import Ledger, Span
 
 @dataclass(frozen=True, slots=True)
 class Playing:
-    """What is being played: so much of this part of that item."""
+    """What is being played: `played_ms` of this part of that item."""
 
     item_id: str
     part: int
@@ -24,23 +23,23 @@ class Playing:
 
 
 class Tracker(Protocol):
-    """A player of one's own, as the model sees it."""
+    """A player that reports what it has played."""
 
     def state(self) -> Playing | None:
         """What is being played, or was last; None when nothing was played since the last interruption."""
         ...
 
     def interrupted(self) -> None:
-        """What waited was thrown away: forget it."""
+        """Drop what waits to be played, and forget the item."""
         ...
 
     def set_format(self, audio: AudioFormat) -> None:
-        """Sound comes in this format from here on."""
+        """The format of the sound from here on."""
         ...
 
 
 class PlaybackTracker:
-    """A `Tracker` to be told: `played_ms` or `played_bytes` after each piece that was played."""
+    """A `Tracker` for a player that calls `played_ms` or `played_bytes` after each piece."""
 
     def __init__(self) -> None:
         self.format: AudioFormat = PCMU
@@ -48,11 +47,11 @@ class PlaybackTracker:
         self._played_bytes = 0.0
 
     def played_ms(self, item_id: str, part: int, ms: float) -> None:
-        """So many more milliseconds of it were played; fractions add up."""
+        """Add milliseconds that were played; fractions add up."""
         self.played_bytes(item_id, part, ms * self.format.bytes_per_ms)
 
     def played_bytes(self, item_id: str, part: int, size_bytes: float) -> None:
-        """So many more bytes of it were played. Another item than before begins at 0."""
+        """Add bytes that were played. Another item than before begins at 0."""
         if self._item != (item_id, part):
             self._item, self._played_bytes = (item_id, part), 0
         self._played_bytes += size_bytes
@@ -81,7 +80,7 @@ class ToldLedger(Ledger):
         super().__init__(bytes_per_ms)
         self._playing = playing
 
-    def mark(self, now_ms: int) -> str:  # noqa: ARG002  there is nobody who would echo it
+    def mark(self, now_ms: int) -> str:  # noqa: ARG002  a player does not echo marks
         self.marked = self.sent
         return ""
 

@@ -237,7 +237,7 @@ class Settings(BaseSettings):
         return "disclosure" if self.disclosure else ""
 
     def spoken(self) -> dict[str, Sound]:
-        """The spoken phrases by name: the bundled ones, and in their place those of BRIDGE_PHRASES."""
+        """The spoken phrases by name, those of BRIDGE_PHRASES before the bundled ones."""
         found = {name: (sounds.load(name), sounds.text(name)) for name in sounds.phrase_names()}
         if self.phrases is not None:
             for name, words in values.phrase_words(self.phrases).items():
@@ -253,7 +253,7 @@ class Settings(BaseSettings):
         return tuple(hmac.digest(token, purpose, "sha256") for token in tokens) or (self._made_up_secret,)
 
     def unspeakable(self) -> tuple[str, ...]:
-        """Every secret and every phone number in here, for whoever keeps them out of logs."""
+        """Every secret and every phone number of the settings, so that logs can leave them out."""
         hidden = [*self.twilio_auth_token, *(key.secret for key in self.shared_keys.values())]
         if self.openai_api_key is not None:
             hidden.append(self.openai_api_key)

@@ -94,7 +94,7 @@ class Socket(Protocol):
         """
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Starts the close handshake; no frame is delivered from here on. Again is no matter.
+        """Starts the close handshake; no frame is delivered from here on. Idempotent.
 
         The connection is freed within the close timeout even if the peer is dead.
         """

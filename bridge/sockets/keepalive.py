@@ -52,7 +52,7 @@ class Tick:
                 self._arm()
 
     def leave(self, member: Ticked) -> None:
-        """Takes a member out, with its deadline if it has one. One that is none is no matter."""
+        """Takes a member out, with its deadline if it has one. Unknown members are ignored."""
         self._members.discard(member)
         self._deadlines.pop(member, None)
         if not self._members and not self._deadlines and self._timer is not None:

@@ -41,21 +41,21 @@ class RealtimeTransport(Protocol):
     """One connection, from `connect` to its end. Frames are JSON texts; nothing here reads them."""
 
     async def connect(self) -> None:
-        """Begin. It may return before the handshake is over, and need not raise when that fails: then
-        `events` ends, or the next `send` raises. Raises AlreadyConnected for a second one.
+        """Open the connection. It may return before the handshake is over, and need not raise when that
+        fails: then `events` ends, or the next `send` raises. Raises AlreadyConnected for a second call.
         """
         ...
 
     async def send(self, frame: str) -> None:
-        """Send one frame, after all that were sent before. Raises NotConnected where nobody can get it."""
+        """Send one frame, after all that were sent before. Raises NotConnected without a connection."""
         ...
 
     def events(self) -> AsyncIterator[str]:
-        """Each frame that came, in order, those from before this call too; ends with the connection."""
+        """The frames that arrive, in order, including earlier ones; ends with the connection."""
         ...
 
     async def close(self) -> None:
-        """End it. Again is no matter."""
+        """Close the connection. Idempotent."""
         ...
 
 
@@ -141,7 +141,7 @@ class WebSocketTransport:
 
     @property
     def connected(self) -> bool:
-        """Whether a frame that is sent now has somewhere to go."""
+        """Whether a frame can be sent now."""
         return self._socket is not None and not self._closing and not self._gone.is_set()
 
     async def connect(self) -> None:
@@ -178,7 +178,7 @@ class WebSocketTransport:
         return self._inbox.read()
 
     async def close(self) -> None:
-        """End it: the close handshake is waited for, as long as the socket's limits allow."""
+        """Close the connection, waiting for the close handshake as long as the socket's limits allow."""
         self._closing = True
         if self._dialling is not None and not self._dialling.done():
             self._dialling.cancel()
@@ -271,12 +271,12 @@ class MemoryTransport:
         self.finish()
 
     def say(self, *frames: str) -> None:
-        """The other side says this."""
+        """Deliver frames from the other side."""
         for frame in frames:
             self._inbox.put(frame)
 
     def finish(self, error: BridgeError | None = None) -> None:
-        """The connection ends, for this reason."""
+        """End the connection from the other side, with this error if one is given."""
         self.last_error = self.last_error or error
         self.connected = False
         self._inbox.end()

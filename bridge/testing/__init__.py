@@ -16,28 +16,58 @@ and calls that were recorded, each of them a test::
     def test_what_went_wrong_once(recorded): ...
 
 `calls(agent=…)` puts an agent with its tools and handler on the phone. Everything between the two doubles is
-the bridge's own.
+the bridge's own. docs/api.md lists what `caller`, `model` and `expect` can do.
+
+`from bridge.testing import begin` starts such a call without the fixture.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 if TYPE_CHECKING:
+    from .call import begin, tool_call, usual_config
+    from .expectations import Expect
     from .replayed import RecordedCall
-    from .scripted_call import ScriptedCall
+    from .scripted_call import Caller, Model, ScriptedCall
+
+__all__ = [
+    "Caller",
+    "Expect",
+    "Model",
+    "RecordedCall",
+    "ScriptedCall",
+    "begin",
+    "tool_call",
+    "usual_config",
+]
 
 MARKER: Final = "calls"
 _RECORDED: Final = "recorded"
+_PLACES: Final = {
+    "call": "begin tool_call usual_config",
+    "expectations": "Expect",
+    "replayed": "RecordedCall",
+    "scripted_call": "Caller Model ScriptedCall",
+}
+_PLACE_OF: Final = {name: place for place, names in _PLACES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, imported when it is first used: every pytest run loads this module."""
+    if name not in _PLACE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_PLACE_OF[name]}", __name__), name)
 
 
 @pytest.fixture
 def calls(request: pytest.FixtureRequest) -> Iterator[Callable[..., ScriptedCall]]:
-    """`calls(agent=None, **how)` gives a call that has just begun; see `bridge.testing.call.begin`."""
+    """`calls(agent=None, **how)` gives a call that has just begun; see `bridge.testing.begin`."""
     from .call import begin
 
     begun: list[ScriptedCall] = []

@@ -27,8 +27,8 @@ def actions_of(lines: Iterable[str]) -> Log:
 
 
 class Expect:
-    """Asks what became of a call until now. All of it can be asked at any time, and in any order; every
-    method returns `self`, so that expectations can be chained.
+    """Expectations of a call up to now, in any order. Each fails the test if it does not hold, and returns
+    `self`, so that expectations can be chained.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Expect:
     # --- what the caller heard, and what the model was told of it ----------------------------------------
 
     def truncated(self, item_id: str, heard_ms: int, part: int = 0) -> Expect:
-        """The model was told that the caller heard so many ms of this item."""
+        """The model was told that the caller heard `heard_ms` of this item."""
         wanted = (item_id, part, heard_ms)
         told = [(cut.item_id, cut.part, cut.heard_ms) for cut in self._all(m.TruncateItem)]
         return self._check(wanted in told, f"{item_id} truncated to {heard_ms} ms")
@@ -63,18 +63,16 @@ class Expect:
         return self._check(text in heard, f"heard {text!r}{item_id and f' of {item_id}'}")
 
     def played(self, name: str) -> Expect:
-        """A sound of ours was heard, whole or in part: a phrase by its name (`filler`), or a `Play` by its
-        id.
-        """
+        """The caller heard some of this sound: a phrase by its name (`filler`), a `play` by its id."""
         ids = [one.say_id.partition(":")[0] if name != one.say_id else name for one in self._all(m.Heard)]
         return self._check(name in ids, f"the sound {name} played")
 
     def cleared(self, times: int = 1) -> Expect:
-        """The carrier's buffer was emptied so often."""
+        """The carrier's buffer was emptied `times` times."""
         return self._count(m.ClearPlayout, times, "cleared")
 
     def cancelled(self, times: int = 1) -> Expect:
-        """So many responses were cancelled by us, and not by the vendor."""
+        """The bridge cancelled `times` responses; those that the vendor cancelled do not count."""
         return self._count(m.CancelResponse, times, "cancelled")
 
     def truth(self, within_ms: int = 0) -> Expect:
@@ -119,7 +117,7 @@ class Expect:
     # --- the call ----------------------------------------------------------------------------------------
 
     def barge_ins(self, times: int) -> Expect:
-        """The caller cut us off so often; what was queued behind counts with it."""
+        """The caller interrupted `times` times; items queued behind the one that was cut do not count."""
         told = [
             (at_ms, action.item_id)
             for at_ms, action in self._log()
@@ -134,7 +132,7 @@ class Expect:
         return self._check(count == times, f"{times} barge-ins, not {count}")
 
     def recovered(self, times: int = 1) -> Expect:
-        """The model's session was lost and had back so often."""
+        """The model's session was lost and replaced `times` times."""
         dials = len(self._all(m.ConfigureSession)) - 1
         return self._check(dials == times, f"{times} further sessions with the model, not {dials}")
 

@@ -64,13 +64,13 @@ class Mind:
 
 
 class Caller:
-    """The one on the phone."""
+    """The simulated caller."""
 
     def __init__(self, call: ScriptedCall) -> None:
         self._call = call
 
     def says(self, what: str | Path | bytes = "", ms: int | None = None, *, words: str | None = None) -> None:
-        """Speaks from the next frame on. `what` is a sound (a `.wav` or `.ulaw` file, or bytes of one), or
+        """Speak from the next frame on. `what` is a sound (a `.wav` or `.ulaw` file, or bytes of one), or
         words: then a tone stands for them, 60 ms a letter or `ms` long. `words` is what a transcription
         finds.
         """
@@ -80,7 +80,7 @@ class Caller:
         call.rehearsal.from_phone(call.phone.say(sound, call.now_ms))
 
     def interrupts(self, what: str | Path | bytes = "", ms: int = 400, *, words: str | None = None) -> None:
-        """Speaks over the model, who notices it at this very moment: the frames that prove it come now."""
+        """Speak over the model, which notices it now."""
         call = self._call
         stamp_ms = call.now_ms - (call.phone.started_ms or 0)
         frame = tone(_FRAME_MS * 3)[_FRAME_MS * 8 : _FRAME_MS * 16]
@@ -89,74 +89,73 @@ class Caller:
         call.rehearsal.from_phone(frames)
 
     def presses(self, digits: str) -> None:
-        """Keys, all at once."""
+        """Press these keys, all at once."""
         for digit in digits:
             self._call.rehearsal.from_phone(self._call.phone.press(digit, self._call.now_ms))
 
     def hangs_up(self) -> None:
+        """Hang up now."""
         self._call.rehearsal.from_phone(self._call.phone.hang_up(self._call.now_ms))
 
     def is_lost(self, code: int = 1006) -> None:
-        """The carrier's socket is gone without a word."""
+        """Lose the carrier's socket without a stop event."""
         self._call.rehearsal.from_phone(self._call.phone.drop(self._call.now_ms, code=code))
 
     @property
     def heard_ms(self) -> int:
-        """How much of ours the caller has heard, all together."""
+        """How much sound the caller has heard, in all."""
         self._call.settle()
         return self._call.phone.played_bytes // 8
 
 
 class Model:
-    """The one behind the websocket."""
+    """The simulated model behind the upstream websocket."""
 
     def __init__(self, call: ScriptedCall, mind: Mind, options: ServerOptions) -> None:
         self._call = call
         self._mind = mind
         self.options = options
         self.reachable = True
-        """Set it to False, and sessions can't be had."""
+        """Set it to False to refuse new sessions."""
 
     def speaks(self, words: str = "", ms: int | None = None, *, speed: float = math.inf) -> None:
-        """Begins a response here and now, as after a turn. Its sound comes at once, or `speed` times faster
-        than it sounds. `ms` is its length, 60 ms a letter if it is not given.
+        """Begin a response now, as after a turn. Its sound comes at once, or `speed` times faster than it
+        sounds. `ms` is its length; the default is 60 ms a letter.
         """
         self._says_now([self._mind.speech(words, ms)], speed)
 
     def calls(self, tool: str, /, **arguments: Any) -> None:
-        """Calls a tool, here and now."""
+        """Call a tool now."""
         self._says_now([ToolCall(tool, arguments)])
 
     def fails(self, code: str | None = "server_error") -> None:
-        """A response that fails, here and now."""
+        """Begin a response now that fails."""
         self._says_now([Failure(code)])
 
     def answers(self, *outputs: str | Output) -> None:
-        """Plans one answer: the next response that nobody put words into will be this. Outputs are words,
-        `tool_call(…)`, or any of `bridge.doubles.agents`.
-        """
+        """Plan the answer to the next turn. Outputs are words or `bridge.testing.tool_call(…)`."""
         self._mind.planned.append(
             [self._mind.speech(output) if isinstance(output, str) else output for output in outputs]
         )
 
     def behaves(self, **options: Any) -> None:
-        """From now on the server is like this: fields of `bridge.doubles.options.ServerOptions`."""
+        """Change the server's behaviour from now on, by fields of its `ServerOptions`."""
         self.options = dataclasses.replace(self.options, **options)
         for server in self._call.rehearsal.servers[-1:]:
             server.options = self.options
 
     def sends(self, kind: str, /, **fields: Any) -> None:
-        """Any server event, as the vendor spells it."""
+        """Send any server event, as the vendor spells it."""
         frame = json.dumps({"type": kind, "event_id": f"event_sent_{self._call.now_ms}", **fields})
         self._call.rehearsal.from_server([frame])
 
     def is_lost(self, code: int = 1006) -> None:
-        """The socket of its session is gone."""
+        """Lose the socket of the model's session."""
         self._call.rehearsal.lose_model(code)
 
     @property
     def items(self) -> Mapping[str, Item]:
-        """What stands in its conversation, by item id."""
+        """The items of the model's conversation, by item id."""
         return self.server.items
 
     @property

@@ -119,7 +119,7 @@ class Realtime:
             raise UpstreamError(f"{event.type} {unreadable}", frame=frame) from unreadable
 
     def _refuse_if_known(self, frame: str, unreadable: Exception) -> None:
-        """A field of the wrong type is no matter in an event that we do not read."""
+        """Ignore a field of the wrong type in an event of an unknown kind."""
         try:
             kind = wire.decode_kind(frame).type
         except wire.UNREADABLE as cause:

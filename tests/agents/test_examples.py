@@ -47,8 +47,7 @@ def test_there_are_eight_and_each_fits_a_screen() -> None:
 
 def test_twenty_lines_are_enough_for_an_agent_with_a_tool_that_answers_a_call() -> None:
     program = '''
-from bridge.agents.agent import Agent
-from bridge.agents.tools import tool
+from bridge import Agent, tool
 
 
 @tool

@@ -127,12 +127,12 @@ SessionCommand: TypeAlias = (
 
 
 class CallBegan(Message, frozen=True, gc=False):
-    """Carrier admitted and model configured: caller and model can hear each other."""
+    """Caller and model can hear each other: the carrier is admitted and the model configured."""
 
 
 class CallerSpoke(Message, frozen=True, gc=False):
-    """The caller began (`speaking` true) or stopped speaking; `item_id` names the turn, where the vendor
-    does.
+    """The caller began (`speaking` true) or stopped speaking. `item_id` names the turn where the vendor names
+    it.
     """
 
     speaking: bool
@@ -170,7 +170,7 @@ class Cut(Message, frozen=True, gc=False):
 
 
 class Heard(Message, frozen=True, gc=False):
-    """What became of a `Play`, `Say` or `Respond`: how much the caller heard, and whether it was cut."""
+    """How much the caller heard of something said or played, and whether it was cut."""
 
     say_id: str
     heard_ms: int
@@ -179,18 +179,22 @@ class Heard(Message, frozen=True, gc=False):
 
 
 class DigitHeard(Message, frozen=True, gc=False):
+    """The caller pressed a key: 0 to 9, `*`, `#`, A to D."""
+
     digit: str
 
 
 class ToolWanted(Message, frozen=True, gc=False):
+    """The model calls a tool; `arguments` is JSON."""
+
     call_id: str
     name: str
     arguments: str
 
 
 class TranscriptDelta(Message, frozen=True, gc=False, tag="Saying"):  # as recordings have it
-    """Words the model has just generated, mostly before the caller hears them. One for each `TextDelta` of
-    the conversation (not of asides, not of what is muted), and only with `CallConfig.running_words`.
+    """Words the model has just generated, mostly before the caller hears them. Only agents with guardrails
+    get them.
     """
 
     response_id: str
@@ -199,9 +203,8 @@ class TranscriptDelta(Message, frozen=True, gc=False, tag="Saying"):  # as recor
 
 
 class ResponseEnded(Message, frozen=True, gc=False):
-    """A response is over upstream, though not yet heard: one for each `ResponseDone`, asides too. `say_id` is
-    the `Say` or `Respond` that asked for it, empty for all others; `status`, `why` and `usage` are the
-    vendor's.
+    """The model has finished a response, which may not be heard yet. `say_id` is the id of the `say` or
+    `respond` that asked for it, "" for all others; `status`, `why` and `usage` are the vendor's.
     """
 
     response_id: str
@@ -212,16 +215,16 @@ class ResponseEnded(Message, frozen=True, gc=False):
 
 
 class CallerSilent(Message, frozen=True, gc=False):
-    """Nobody has said anything for `ms`: the caller does not speak, the line is quiet, no answer is owed, no
-    response asked for or active. Comes after `CallConfig.silence_ms` of it and again after each further one,
-    with the sum; speech, a key and a sound of ours begin anew.
+    """The call has been silent for `ms`: the caller does not speak, the line is quiet, no answer is owed, no
+    response is asked for or active. Comes after each `silence_ms` of silence, with the sum. Speech, a key and
+    any sound on the line start the count anew.
     """
 
     ms: int
 
 
 class HangUpCancelled(Message, frozen=True, gc=False, tag="TakenBack"):  # as recordings have it
-    """The caller spoke during our goodbye: the `HangUp` or `Transfer` is off and the call goes on."""
+    """The caller spoke during the goodbye: hanging up or transferring is off, and the call goes on."""
 
 
 class Noted(Message, frozen=True, gc=False):

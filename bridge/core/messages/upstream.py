@@ -48,12 +48,16 @@ class SpeechStarted(Message, frozen=True, gc=False):
 
 
 class SpeechStopped(Message, frozen=True, gc=False):
+    """The caller stopped speaking; `at_ms` as in `SpeechStarted`."""
+
     item_id: str = ""
     at_ms: int = 0
     epoch: int = 1
 
 
 class TurnCommitted(Message, frozen=True, gc=False):
+    """The caller's turn is an item of the conversation now; its transcript may come later."""
+
     item_id: str
     epoch: int = 1
 
@@ -80,6 +84,8 @@ class ItemAdded(Message, frozen=True, gc=False):
 
 
 class ItemGone(Message, frozen=True, gc=False):
+    """The item was deleted from the conversation."""
+
     item_id: str
     epoch: int = 1
 
@@ -116,6 +122,8 @@ class AudioDelta(Message, frozen=True, gc=False):
 
 
 class AudioDone(Message, frozen=True, gc=False):
+    """All sound of this part was generated, though not yet heard."""
+
     response_id: str
     item_id: str
     part: int = 0
