@@ -72,7 +72,7 @@ class Call(CallState):
         else:
             self.other_event(event, now_ms)
         if self.uninterruptible:
-            caller_turns.reopen_caller_audio(self)
+            caller_turns.reopen_caller_audio(self, now_ms)
         if self.spare is not None:
             renewal.swap_if_quiet(self, now_ms)
         if "handover" in self.timers:

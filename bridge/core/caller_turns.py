@@ -17,6 +17,8 @@ MOST_UNTRANSCRIBED = 64
 """Turns whose words may be on their way at once; of one more the oldest goes without."""
 MOST_DIGITS = 64
 """Keys of one sequence that become words to the model; what is pressed beyond is left out."""
+OVERHEARD_MS = 1_000
+"""How long after kept sound was handed to the model a turn that it finds may be one of that sound."""
 SEMANTIC_MS = 500
 """Of silence before detection by meaning calls a turn over, at the least."""
 
@@ -29,10 +31,14 @@ def open_caller_audio(call: CallState) -> None:
         call.out += call.caller_audio.flush(call.up.epoch)
 
 
-def reopen_caller_audio(call: CallState) -> None:
-    """What the ear was closed for may be over, in whatever way: heard, cut or refused."""
+def reopen_caller_audio(call: CallState, now_ms: int) -> None:
+    """The sounds that the buffer was closed for may be over, in any way: heard, cut or refused."""
     call.uninterruptible = {say_id for say_id in call.uninterruptible if silence.sounding(call, say_id)}
+    if call.uninterruptible or call.caller_audio.open:
+        return
     open_caller_audio(call)
+    # Voice detection reads in one burst what the caller said meanwhile, and finds their turn in it now.
+    call.overheard_until_ms = now_ms + OVERHEARD_MS
 
 
 def speech_started(call: CallState, event: m.SpeechStarted, now_ms: int) -> None:
@@ -41,6 +47,9 @@ def speech_started(call: CallState, event: m.SpeechStarted, now_ms: int) -> None
     silence.silence_over(call)
     if call.timers.pop("resume", None) is not None and not call.caller_audio.speaks(now_ms):
         resumed(call, event)
+        return
+    if now_ms < call.overheard_until_ms and not call.caller_audio.speaks(now_ms):
+        overheard(call, event)
         return
     call.resume_owed = False
     call.timers["padding"] = now_ms + STALLED_MS
@@ -58,6 +67,14 @@ def resumed(call: CallState, event: m.SpeechStarted) -> None:
     call.turn += 1
     call.resume_owed = False
     call.playout.drop_waiting()
+    call.out.append(m.CallerSpoke(True, event.item_id))
+
+
+def overheard(call: CallState, event: m.SpeechStarted) -> None:
+    """The caller said it while they could not interrupt, and is silent now. It is a turn of theirs like any
+    other, but it cuts no sound that they have not heard yet: a greeting that waited is said.
+    """
+    call.turn += 1
     call.out.append(m.CallerSpoke(True, event.item_id))
 
 

@@ -40,6 +40,7 @@ class CallState:
         self.drained_from_bytes = 0
         self.timers: dict[str, int] = {}
         self.caller_speaking = False
+        self.overheard_until_ms = 0
         self.turn = 0
         self.keys = Keys(config)
         self.digits = ""
