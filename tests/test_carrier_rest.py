@@ -135,12 +135,14 @@ def test_a_call_is_hung_up(api: Api) -> None:
 
 
 def test_a_call_is_sent_to_a_target_by_its_name(api: Api) -> None:
-    rest = CarrierRest(settings(api), action_url="https://voice.example.com/after-stream")
+    rest = CarrierRest(
+        settings(api), action_url=lambda call: f"https://voice.example.com/after-stream?of={call}"
+    )
     assert run(rest, ("transfer", CALL, "billing")) == [Outcome.DONE]
     ((_, _, form),) = api.asked
     assert list(form) == ["Twiml"]
     assert f'timeout="30"><Number>{NUMBER}</Number></Dial></Response>' in form["Twiml"]
-    assert 'action="https://voice.example.com/after-stream"' in form["Twiml"]
+    assert f'action="https://voice.example.com/after-stream?of={CALL}"' in form["Twiml"]
     assert len(form["Twiml"]) < 4000
 
 

@@ -6,6 +6,7 @@ import itertools
 import random
 import re
 from itertools import pairwise
+from urllib.parse import parse_qsl, quote, urlencode
 
 import pytest
 from starlette.datastructures import ImmutableMultiDict
@@ -86,7 +87,7 @@ def test_a_form_cut_anew_is_refused_though_its_ids_are_well_formed(cut: dict[str
 
 def test_an_id_comes_once() -> None:
     twice = [*WHOLE.items(), ("CallSid", PARENT)]
-    assert form_fault(WHOLE, twice, ACCOUNT) == "an id that is named twice"
+    assert form_fault(WHOLE, twice, ACCOUNT) == "a field that is named twice"
     assert form_fault(WHOLE, [*WHOLE.items(), ("CallSid", CALL)], ACCOUNT) is None
 
 
@@ -118,6 +119,112 @@ def test_no_way_to_cut_a_signed_form_anew_names_another_call() -> None:
             assert {name: cut.get(name, WHOLE[name]) for name in ids} == {name: WHOLE[name] for name in ids}
     assert kept > 500
     assert 0 < passed < kept
+
+
+NAME = "1-abcdefabcdef"
+OTHERS = "CA" + "9b" * 16
+SIP = f"z?AccountSid={ACCOUNT}&CallSid={OTHERS}&CallStatus=ringing&stream=7-zzzzzzzzzzzz&z="
+GLUED = f"zAccountSid{ACCOUNT}CallSid{OTHERS}CallStatusringingZ"
+
+
+@pytest.mark.parametrize(
+    "name", ["", "?stream", "a b", "1st", "_x", "x[]", "Caller\n", "é", "x=", "&x", "x%20"]
+)
+def test_a_name_is_one_that_the_carrier_could_give(name: str) -> None:
+    assert fault({**WHOLE, name: "x"}) is not None
+    assert form_fault(WHOLE, list(WHOLE.items()), ACCOUNT, f"{quote(name)}=x") is not None
+
+
+def test_a_query_of_the_user_s_own_is_let_in_and_ids_stand_in_one_place() -> None:
+    fields = list(WHOLE.items())
+    assert form_fault(WHOLE, fields, ACCOUNT, "tenant=5&stream=" + NAME) is None
+    assert form_fault(WHOLE, [], ACCOUNT, urlencode(WHOLE)) is None
+    for query in (
+        f"CallSid={CALL}",
+        f"ParentCallSid={PARENT}",
+        "CallStatus=ringing",
+        f"x=AccountSid{ACCOUNT}",
+    ):
+        assert form_fault(WHOLE, fields, ACCOUNT, query) is not None
+    assert form_fault(WHOLE, [], ACCOUNT, f"{urlencode(WHOLE)}&CallSid={PARENT}") is not None
+    # A caller by SIP may say anything, too: it names nothing, and what could be cut out of it is refused.
+    assert fault({**WHOLE, "SipHeader_X-Note": "CallSid, in words: a call"}) is None
+    assert fault({**WHOLE, "SipHeader_X-Note": SIP}) is not None
+
+
+def decided(query: str, body: list[tuple[str, str]]) -> dict[str, str | None] | None:
+    """What a webhook says that anything is decided by, None if it is refused."""
+    asked = parse_qsl(query, keep_blank_values=True)
+    fields = {**dict(asked), **dict(body)}
+    if form_fault(fields, body, None, query) is not None:
+        return None
+    said: dict[str, str | None] = {name: fields.get(name) for name in DECISIVE}
+    said["stream"] = str([value for name, value in asked if name == "stream"])
+    return said
+
+
+DECISIVE = (
+    "AccountSid", "CallSid", "ParentCallSid", "DialCallSid", "StreamSid", "CallStatus", "DialCallStatus",
+    "StreamEvent",
+)  # fmt: skip
+EVENT = {"StreamEvent": "stream-stopped", "StreamName": "x"}
+REQUESTS = {
+    "after a stream": (f"stream={NAME}", WHOLE),
+    "with a query of their own": ("tenant=5&x=", {**WHOLE, **EVENT}),
+    "what a SIP caller says": (f"stream={NAME}", {**WHOLE, "SipHeader_X-Note": SIP}),
+    "the same, glued": (f"stream={NAME}", {**WHOLE, "SipHeader_A": GLUED}),
+    "a GET": (urlencode({"stream": NAME, **WHOLE, **EVENT}), {}),
+    "a GET of a SIP caller": (urlencode({"stream": NAME, **WHOLE, "SipHeader_X-Note": SIP}), {}),
+    "a GET, glued": (urlencode({"A": GLUED, **WHOLE, "Sip": GLUED}), {}),
+}
+
+
+@pytest.mark.parametrize("request_of", REQUESTS)
+def test_no_way_to_cut_query_and_form_anew_says_anything_else(request_of: str) -> None:
+    """3,000 cuts each of one signed text, at any place between query and form, and between fields."""
+    query, form = REQUESTS[request_of]
+    chance, url = random.Random(request_of), "https://voice.example.com/after-stream"
+    validator = RequestValidator("a token")
+    form = {name: value for name, value in form.items() if value}
+    signature = validator.compute_signature(f"{url}?{query}", form)
+    pieces = [piece for field in sorted(form.items()) for piece in field]
+    text = query + "".join(pieces)
+    right = [len(query), *(len(query) + end for end in itertools.accumulate(map(len, pieces)))][:-1]
+    words = "Parent|Dial|AccountSid|CallSid|CallStatus|StreamEvent|CA[0-9a-f]|AC7|MZ|[?&=]|ringing|stream"
+    places = {at for found in re.finditer(words, text) for at in found.span()}
+    places |= {at + step for at in right for step in (-1, 0, 1)}
+    interesting = sorted(places & set(range(len(text) + 1)))
+    kept = 0
+    for _ in range(3_000):
+        border = chance.choice([len(query), len(text), *interesting[:40], chance.choice(interesting)])
+        fewer = set(right) - set(chance.sample(right, chance.randint(0, min(6, len(right)))))
+        cuts = {*fewer, *chance.sample(interesting, chance.randint(0, 6))}
+        cuts = {at for at in cuts if border < at < len(text)}
+        if chance.random() < 0.5:
+            cuts &= set(chance.sample(sorted(cuts), min(len(cuts), chance.randint(1, 9))))
+        parts = [text[one:other] for one, other in pairwise([border, *sorted(cuts), len(text)])]
+        parts = [part for part in parts if part]
+        parts += [""] * (len(parts) % 2)
+        body = list(zip(parts[::2], parts[1::2], strict=True))
+        if body != sorted(body) or len({name for name, _ in body}) < len(body) or not text[:border]:
+            continue
+        kept += 1
+        if kept < 20:
+            cut = ImmutableMultiDict(body)
+            assert validator.validate(f"{url}?{text[:border]}", cut, signature)
+        says = decided(text[:border], body)
+        honest = decided(query, sorted(form.items()))
+        named = {name: (form or dict(parse_qsl(query))).get(name) for name in DECISIVE}
+        named["stream"] = str([value for name, value in parse_qsl(query) if name == "stream"])
+        assert says is None or says == named, (text[:border], body)
+        assert honest in (None, named)
+    assert kept > 100
+
+
+def test_the_query_of_a_captured_request_does_not_go_into_its_form() -> None:
+    fields = {"AccountSid": ACCOUNT, "CallSid": CALL, "CallStatus": "in-progress"}
+    for name, value in (("", f"?stream={NAME}"), (f"?stream={NAME}", ""), ("?", f"stream={NAME}")):
+        assert form_fault(fields, [(name, value), *fields.items()], ACCOUNT) is not None
 
 
 @pytest.mark.parametrize(

@@ -33,11 +33,11 @@ class Replays:
         return self._used.has(call_sid) and not self._tokens.is_waiting(call_sid, 1)
 
     def asked_about(self, names: Sequence[str], call_sid: str) -> int:
-        """The number of the stream that is named, 0 for a name that is not this call's; the latest where none
-        is named, as in the TwiML of earlier versions.
+        """The number of the stream that is named, 0 for a name that is not this call's. Every action URL of
+        ours has a name: a question without one, under TwiML of an earlier version, is about the first stream.
         """
         if not names:
-            return max(1, self._intents.streams(call_sid))
+            return 1
         return (self._names.number(names[0], call_sid) if len(names) == 1 else None) or 0
 
     async def fault(self, call_sid: str, stream: int, call_status: str) -> str | None:

@@ -184,7 +184,7 @@ class Routes:
 
     def _action_url(self, request: Request, call_sid: str, stream: int) -> str:
         """Where the carrier asks what comes after that stream of the call."""
-        return f"{self.links(request).after_stream}?{QUERY}={self.names.name(call_sid, stream)}"
+        return self.names.action_url(self.links(request).after_stream, call_sid, stream)
 
     def _connect(
         self, request: Request, call_sid: str, token: str, stream: int = 1, more: Mapping[str, str] = NOTHING
@@ -204,8 +204,10 @@ class Routes:
         if isinstance(form, Response):
             return form
         call_sid, proven = form["CallSid"], not self.settings.insecure
-        named = request.query_params.getlist(QUERY) if proven else []  # else names die with the process
-        stream = self.replays.asked_about(named, call_sid)
+        if proven:
+            stream = self.replays.asked_about(request.query_params.getlist(QUERY), call_sid)
+        else:
+            stream = max(1, self.intents.streams(call_sid))  # names die with the process
         fault = await self.replays.fault(call_sid, stream, form.get("CallStatus", "")) if proven else None
         if fault is not None:
             self.reject("replay", "the question after a stream", fault, call_sid)
@@ -239,7 +241,7 @@ class Routes:
             token = self.tokens.mint(call_sid, form.get("AccountSid", ""), stream + 1)
             return self._connect(request, call_sid, token, stream + 1, {RESUMED: before})
 
-        again = self._action_url(request, call_sid, stream) if named else self.links(request).after_stream
+        again = self._action_url(request, call_sid, stream) if proven else self.links(request).after_stream
         document = twiml.after_stream(
             step,
             resume=resume,

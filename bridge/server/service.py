@@ -31,6 +31,7 @@ from bridge.server.calls import CallFactory, CallRegistry, Observer, Services
 from bridge.server.intents import Intents
 from bridge.server.routes import create_app as routes
 from bridge.server.snapshots import Conversations
+from bridge.server.stream_names import StreamNames
 from bridge.server.twilio_rest import CarrierRest
 from bridge.server.twiml import Links, Voice
 from bridge.server.used_calls import UsedCalls
@@ -80,9 +81,13 @@ class Service:
         strangers = Strangers(refused=lambda: metrics.rejected("connection"))
         health = Health(money=_day_money(settings), model=model, strangers=strangers)
         reports = Reports(metrics, _on_end(users), quiet=lambda: health.breaker.is_open)
-        rest, asked = _rest(settings), settings.verify_calls == "always" or settings.rest_url is not None
+        intents = Intents(settings.journal)
+        rest, asked = (
+            _rest(settings, intents),
+            settings.verify_calls == "always" or settings.rest_url is not None,
+        )
         self.services = Services(
-            control=CallControl(Intents(settings.journal), rest, fallback=settings.fallback),
+            control=CallControl(intents, rest, fallback=settings.fallback),
             used=UsedCalls(settings.journal and settings.journal.parent / "used-calls"),
             verification=Verification(
                 rest if asked and not settings.insecure else None, metrics, settings.verify_calls
@@ -199,9 +204,15 @@ def proof_for(settings: Settings, auth: Auth) -> dict[str, str]:
     assert_never(auth)
 
 
-def _rest(settings: Settings) -> CarrierRest:
+def _rest(settings: Settings, intents: Intents) -> CarrierRest:
     base = settings.public_url
-    action_url = None if base is None else Links.below(base).after_stream
+    if base is None:
+        return CarrierRest(settings, voice=Voice.of(settings))
+    after_stream, names = Links.below(base).after_stream, StreamNames(settings.stream_token_secret())
+
+    def action_url(call_sid: str) -> str:
+        return names.action_url(after_stream, call_sid, max(1, intents.streams(call_sid)))
+
     return CarrierRest(settings, action_url=action_url, voice=Voice.of(settings))
 
 

@@ -29,6 +29,10 @@ class StreamNames:
         """The name of that stream."""
         return f"{number}-{_proof(self._keys[-1], call_sid, number)}"
 
+    def action_url(self, after_stream: str, call_sid: str, number: int) -> str:
+        """Where the carrier asks what comes after that stream; `after_stream` is the route's own URL."""
+        return f"{after_stream}?{QUERY}={self.name(call_sid, number)}"
+
     def number(self, name: str, call_sid: str) -> int | None:
         """The number in a name; None if it is not one of this call's."""
         digits, _, proof = name.partition("-")

@@ -88,7 +88,8 @@ class _Answer(NamedTuple):
 
 
 class CarrierRest:
-    """The REST half of a carrier. `action_url` is asked what follows when a target was dialled.
+    """The REST half of a carrier. `action_url` makes the URL that is asked what follows when a target was
+    dialled, from a CallSid.
 
     Lives on one event loop; the SDK blocks, and runs in a few threads of its own. Requests about the same
     call wait for each other.
@@ -98,7 +99,7 @@ class CarrierRest:
         self,
         settings: Settings,
         *,
-        action_url: str | None = None,
+        action_url: Callable[[str], str] | None = None,
         voice: twiml.Voice = twiml.BUNDLED,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -133,7 +134,8 @@ class CarrierRest:
         number = self._transfers.get(name)
         if number is None:
             return Outcome.UNKNOWN_TARGET
-        document = twiml.dial(number, self._action_url, voice=self._voice)
+        action_url = None if self._action_url is None else self._action_url(call_sid)
+        document = twiml.dial(number, action_url, voice=self._voice)
         return await self._update(call_sid, account_sid, {"twiml": document})
 
     async def standing(self, call_sid: str, account_sid: str) -> Standing:

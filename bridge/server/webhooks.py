@@ -71,8 +71,10 @@ async def proven_fields(
         form = parse_qsl(body.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
         signatures.check_webhook(request.method, served_path(request), form, request.headers)
     fields = {**dict(request.query_params), **dict(form)}
-    if signatures.demanded and (fault := sids.form_fault(fields, form, account_sid)) is not None:
-        raise Misshapen(fault)
+    if signatures.demanded:
+        fault = sids.form_fault(fields, form, account_sid, query.decode("latin-1"))
+        if fault is not None:
+            raise Misshapen(fault)
     return fields
 
 

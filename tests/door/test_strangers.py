@@ -541,6 +541,26 @@ def test_a_signed_webhook_that_is_cut_in_other_places_names_no_new_call(
     run(main())
 
 
+def test_the_name_of_a_stream_is_not_cut_off_the_question_after_it() -> None:
+    """An empty name sorts first, right behind the URL: the query in its value has the same signature."""
+
+    async def main() -> None:
+        async with door(Parrot()) as house:
+            document = await house.handset(call_sid=SID).webhook(house.webhook, {})
+            connect = document.find("Connect")
+            assert connect is not None
+            url = connect.attrib["action"]
+            route, _, query = url.partition("?")
+            validator, form = RequestValidator(TOKEN), {**FORM, "CallStatus": "in-progress"}
+            proof = {"X-Twilio-Signature": validator.compute_signature(url, form)}
+            cut = {"": f"?{query}", **form}
+            assert validator.validate(route, cut, proof["X-Twilio-Signature"])
+            assert await _posted(route, cut, proof) == 400
+            assert await _posted(url, form, proof) == 200
+
+    run(main())
+
+
 def test_a_retried_webhook_rings_once_and_gets_the_same_token() -> None:
     async def main() -> None:
         async with door(Parrot()) as house:

@@ -161,6 +161,8 @@ async def _of_an_earlier_stream() -> None:
         began_s = time.monotonic()
         assert "<Stream" not in (await bridge.post(first, asked_after(sid)))[1]
         assert time.monotonic() - began_s < 0.5, "its name says that it is out of date"
+        assert "<Stream" not in (await bridge.post("/after-stream", asked_after(sid)))[1]
+        assert time.monotonic() - began_s < 0.5, "without a name it is about the first"
         assert await is_alive(phone)
         phone.drop()
         await asyncio.sleep(1.2)
