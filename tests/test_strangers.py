@@ -137,12 +137,63 @@ def test_who_is_being_answered_stays_up_to_as_many_again(
             asking.append(site.connect())
             asking[-1].says(GET)
         idle = [site.connect() for _ in range(100)]
+        for _ in range(10):
+            await settled()
+        late = site.connect()
+        late.says(GET)
         await settled()
         gate.set()
         await settled()
+        # As many as may wait, else they would be without end. Of those that wait for their turn the oldest
+        # go; when all are being answered the newcomer goes.
         served = [statuses(wire.answered) for wire in asking]
-        assert served == [[204]] * 64 + [[503]] * 6  # as many as may wait; else they would be without end
-        assert sum(wire.open for wire in idle + asking) == 64
+        assert served == [[503]] * 6 + [[204]] * 64
+        assert statuses(late.answered) == [503]
+        assert sum(wire.open for wire in [*idle, *asking, late]) == 64
+
+    run(main())
+
+
+def test_what_many_ask_at_once_is_answered_a_little_in_each_turn_of_the_loop() -> None:
+    """So the frames of calls come between; and each kind of request waits behind its own kind only."""
+
+    async def main() -> None:
+        begun: list[str] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            begun.append(scope["path"])
+            await receive()
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body"})
+
+        site = Site(app)
+        crowd = [site.connect() for _ in range(60)]
+        for number, wire in enumerate(crowd):
+            wire.says(b"GET /first/%d HTTP/1.1\r\nHost: x\r\n\r\n" % number)
+        most = 0
+        while len(begun) < 60:
+            before = len(begun)
+            await asyncio.sleep(0)
+            most = max(most, len(begun) - before)
+        assert most == 1
+        await settled()
+
+        begun.clear()
+        gone = site.connect()
+        gone.says(b"GET /gone HTTP/1.1\r\nHost: x\r\n\r\n")
+        for wire in crowd:
+            wire.says(b"GET /again HTTP/1.1\r\nHost: x\r\n\r\n")
+        for target in (b"GET /healthz", b"POST /incoming-call"):
+            site.connect().says(target + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        gone.abort()
+        await settled()
+        assert {"/healthz", "/incoming-call"} < set(begun)
+        assert begun.count("/again") < 15
+        for _ in range(6):
+            await settled()
+        assert begun.count("/again") == 60
+        assert "/gone" not in begun
+        assert [statuses(wire.answered) for wire in crowd] == [[204, 204]] * 60
 
     run(main())
 

@@ -22,6 +22,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from bridge.sockets.request_turns import Lane
 from bridge.sockets.strangers import Stranger, Strangers
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ _UPGRADE_LINE: Final = re.compile(rb"(?i)\r\nupgrade:[^\r\n]*")
 class _Stage(enum.Enum):
     HEAD = enum.auto()
     BODY = enum.auto()
+    QUEUED = enum.auto()
     ANSWER = enum.auto()
     OVER = enum.auto()
 
@@ -81,7 +83,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._began_s = 0.0
         self._head = bytearray()
         self._lines = 0
-        self._early = bytearray()  # what has come behind a request that is being answered
+        self._early = bytearray()  # what has come behind a request that waits or is being answered
+        self._is_upgrade = False
+        self._answered_one = False
         self._dropped_bytes = 0
         # Of the request that is being read.
         self._whole_head = False
@@ -99,6 +103,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._stranger = self._strangers.enter(transport, self._overdue, HEAD_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._strangers.turns.leave(self)
         self._stranger.leave()
         super().connection_lost(exc)
         if self._stage is not _Stage.ANSWER and self.cycle is not None:
@@ -111,6 +116,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                     self._read_head(data)
                 case _Stage.BODY:
                     self._read_body(data)
+                case _Stage.QUEUED:
+                    self._early += data
+                    if len(self._early) > HEAD_BYTES:
+                        self.flow.pause_reading()
                 case _Stage.ANSWER:
                     self._keep(data)
                 case _Stage.OVER:
@@ -122,7 +131,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         # The peer says that it is done; it may still read. Anything but an answer is not worth waiting for.
-        if self._stage is not _Stage.ANSWER:
+        if not self._is_asking():
             return None
         self.cycle.keep_alive = False
         return True
@@ -137,7 +146,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._stranger.served()
 
     def shutdown(self) -> None:
-        if self._stage is _Stage.ANSWER:
+        if self._is_asking():
             super().shutdown()
         else:
             self.transport.close()
@@ -179,7 +188,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         try:
             if self._feed(head):
                 if self._should_upgrade():
-                    return self._upgrade(rest)
+                    self._is_upgrade = True
+                    return self._queue(rest)
                 # RFC 9110, 7.8: "A server MAY ignore a received Upgrade header field", and we do.
                 self.parser = httptools.HttpRequestParser(self)
                 self.cycle = None  # type: ignore[assignment]  # which is made anew
@@ -190,10 +200,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if not self._whole_head:
             return self._refuse(HTTPStatus.BAD_REQUEST)
         if self._whole:
-            self._answer()
-            if rest:
-                self.data_received(rest)
-            return None
+            return self._queue(rest)
         return self._expect_body(rest)
 
     def _feed(self, data: bytes) -> bool:
@@ -230,7 +237,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             if not self._whole:  # else it read on behind the last chunk
                 return self._refuse(self._fault)
         if self._whole:
-            return self._answer()
+            return self._queue()
         if self._left_bytes == 0:
             return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         return None
@@ -290,17 +297,46 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     # --- answering
 
-    def _answer(self) -> None:
-        """The request is whole."""
-        if not self._strangers.can_serve:
+    def _queue(self, rest: bytes = b"") -> None:
+        """The request is whole, and `rest` came behind it."""
+        if not self._strangers.can_serve and not self._strangers.turns.give_up_one():
             return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
+        self._stage = _Stage.QUEUED
+        self._stranger.served()
+        self._strangers.turns.join(self, self._lane())
+        if rest:
+            self.data_received(rest)
+        return None
+
+    def _lane(self) -> Lane:
+        if self._answered_one:
+            return Lane.AGAIN
+        return Lane.PAGE if not self._is_upgrade and self.scope["method"] in ("GET", "HEAD") else Lane.FORM
+
+    def on_turn(self) -> None:
+        """For `RequestTurns`; so is `on_given_up`."""
+        early, self._early = bytes(self._early), bytearray()
+        self.flow.resume_reading()
+        if self.transport.is_closing():
+            self._stage = _Stage.OVER
+            return None
+        if self._is_upgrade:
+            return self._upgrade(early)
         self._stage = _Stage.ANSWER
         if self.flow.write_paused:  # by the answer before it
             self._stranger.unfinished(UNREAD_S)
-        else:
-            self._stranger.served()
         super()._start_asgi_task(self.cycle, self._serve)
+        if early:
+            self._keep(early)
         return None
+
+    def on_given_up(self) -> None:
+        self._early.clear()
+        self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
+
+    def _is_asking(self) -> bool:
+        """Whether a whole request waits for its answer."""
+        return self._stage is _Stage.ANSWER or (self._stage is _Stage.QUEUED and not self._is_upgrade)
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
@@ -309,6 +345,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._stranger.unfinished(UNREAD_S)  # for what the kernel has not taken yet
             return
         self._stage = _Stage.HEAD
+        self._answered_one = True
         self._stranger.idle(IDLE_S)
         self.flow.resume_reading()
         if self._early:

@@ -18,6 +18,7 @@ from typing import Final
 
 from bridge.sockets.descriptors import descriptor_limit, descriptors_used
 from bridge.sockets.keepalive import running_tick
+from bridge.sockets.request_turns import RequestTurns
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +97,9 @@ class Strangers:
         self.kept: Crowd = {}
         """Idle ones, in the same order."""
         self.served: Crowd = {}
-        """Those that are being answered. They do not go for others."""
+        """Those whose request is whole. They do not go for others."""
+        self.turns = RequestTurns()
+        """Those among them that are not being answered yet."""
         self._by_address: dict[str, Crowd] = {}
         self._limit = descriptor_limit()
         self._most = MOST if self._limit is None else max(FEW, min(MOST, int(self._limit * SHARE)))
@@ -117,8 +120,8 @@ class Strangers:
 
     @property
     def share(self) -> float:
-        """Of the process's descriptors: what could be had back."""
-        return 0.0 if self._limit is None else len(self) / self._limit
+        """Of the process's descriptors: what could be had back, or will be in a moment."""
+        return 0.0 if self._limit is None else (len(self) + len(self.turns)) / self._limit
 
     def enter(self, transport: asyncio.Transport, overdue: Callable[[], None], within_s: float) -> Stranger:
         """A connection was made. If it is one too many, the one that has waited longest goes."""
@@ -131,7 +134,7 @@ class Strangers:
         among them.
         """
         if self._limit is not None:
-            left = int((_FULL - (used - self.share)) * self._limit)
+            left = int((_FULL - (used - self.share)) * self._limit) - len(self.turns)
             self._room = max(FEW, min(self._most, left))
             self._keep_to(self._room)
 
