@@ -1,7 +1,15 @@
 """A phone call on one side, a realtime speech model on the other: carries the sound, knows what was heard.
 
+<<<<<<< HEAD
 The names below are the whole public API: `from bridge import Agent, tool`. `bridge.testing` is the pytest
 plugin. Deeper import paths may change in any release. A name is imported when it is first used, so that
+=======
+To read it: `core/messages/` (the vocabulary), `core/ledger.py` (what was sent, is queued and was heard),
+`core/call.py` (one call as a pure object), `carriers/twilio.py` (wire frames in and out of it),
+`runner/gate.py` (two sockets, one clock, one gate).
+
+The names below are for programs that use it. They are looked up when they are first asked for, so that
+>>>>>>> 619b148 (runner: a room along its seams, one method for the caller's frame)
 importing a part of the package loads that part only.
 
 To read the source, begin with docs/architecture.md.

@@ -453,3 +453,33 @@ def test_the_quick_way_reads_what_the_thorough_one_does(
         assert quick.receive(data) == thorough.receive(data)
         assert verdict(quick) == verdict(thorough)
         assert quick.replies == thorough.replies
+
+
+@pytest.mark.parametrize("server", [True, False])
+@given(
+    sizes=st.lists(st.sampled_from((0, 1, 2, 5, 60, 124, 125, 126)), min_size=1, max_size=6),
+    byte=st.sampled_from((0x41, 0xC3)),
+    opcode=st.sampled_from((1, 1, 1, 2, 9)),
+    cuts=st.lists(st.integers(0, 400), max_size=3),
+)
+def test_short_frames_are_read_in_one_step_as_the_thorough_way_reads_them(
+    server: bool, sizes: list[int], byte: int, opcode: int, cuts: list[int]
+) -> None:
+    """Nearly every frame of the carrier's that is no sound, an echo or a key, has less than 126 bytes."""
+    raw = b"".join(wire(opcode, bytes([byte]) * size, masked=server) for size in sizes)
+    quick, thorough = codec(server=server), codec(server=server)
+    thorough._mask_bit = 300  # no length fits
+    places = tuple(cut for cut in cuts if cut < len(raw))
+    assert read(quick, raw, places) == read(thorough, raw, places)
+    assert verdict(quick) == verdict(thorough)
+    assert [*map(len, quick.replies)] == [*map(len, thorough.replies)]  # a client's keys are random
+
+
+@pytest.mark.parametrize("server", [True, False])
+def test_a_whole_short_text_never_takes_the_thorough_way(
+    server: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FrameCodec, "_measure", lambda *_: pytest.fail("read step by step"))
+    for size in (6, 60, 125):
+        text = "x" * size
+        assert codec(server=server).receive(wire(1, text.encode(), masked=server)) == [text]

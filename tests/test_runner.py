@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bridge.carriers import Twilio
 from bridge.core import messages as m
@@ -150,6 +152,7 @@ class Table:
         *,
         held: HeldSound | None = None,
         recorder: Recorder | None = None,
+        runner: type[Runner] = Runner,
         **config: Any,
     ) -> None:
         self.call = Call(m.CallConfig(**config)) if call is None else call
@@ -161,7 +164,7 @@ class Table:
         self.refuse: list[Exception] = []
         self.dial_s = 0.0
         self.frames = CarrierFrames(CALL, ACCOUNT, STREAM)
-        self.runner = Runner(
+        self.runner = runner(
             self.call,
             Twilio(),
             OpenAI,
@@ -205,6 +208,26 @@ class Table:
     def speaks(self, ms: int, item: str = "item_1", number: int = -1) -> None:
         ids = {"response_id": "resp_1", "item_id": item, "output_index": 0, "content_index": 0}
         self.model("response.output_audio.delta", number, **ids, delta=b64encode(b"\x01" * 8 * ms).decode())
+
+    def happens(self, what: str, at_ms: int) -> None:
+        """One of the things that a call may meet, by its name."""
+        match what:
+            case "quiet" | "loud" | "gap":
+                self.hears(QUIET if what == "quiet" else LOUD, at_ms)
+            case "empty":
+                self.hears(b"", at_ms)
+            case "bad":
+                self.carrier.says(self.frames.media(LOUD, at_ms).replace("payload", "load"))
+            case "key":
+                self.carrier.says(self.frames.dtmf("5"))
+            case "mark":
+                self.carrier.says(self.frames.mark("1"))
+            case "full" | "room":
+                self.models[-1].outbox_bytes = OUTBOX_BYTES + 1 if what == "full" else 0
+            case "says":
+                self.speaks(200)
+            case "speech":
+                self.model("input_audio_buffer.speech_started", item_id="item_u")
 
     @property
     def ended(self) -> list[m.Ended]:
@@ -280,6 +303,42 @@ def test_sound_that_waits_for_its_mark_leaves_before_the_socket_closes() -> None
     in_virtual_time(main)
 
 
+class Thorough(Runner):
+    """Takes every frame of the carrier's through the gate itself."""
+
+    def _on_caller_frame(self, frame: Message) -> None:
+        self._process("carrier", self._parse, self._carrier.stream, frame)
+
+
+SCRIPTED = ("loud", "quiet", "gap", "empty", "bad", "key", "mark", "full", "room", "says", "speech", "late")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(("loud", "quiet", *SCRIPTED)), st.integers(1, 8)), max_size=30))
+def test_the_fast_way_of_a_frame_does_what_the_gate_does(script: list[tuple[str, int]]) -> None:
+    """Whatever comes, in any order: both write, record and tell the same, at the same times."""
+
+    async def play(kind: type[Runner]) -> list[Any]:
+        table = Table(runner=kind)
+        await table.live()
+        for what, times in script:
+            for _ in range(times):
+                await asyncio.sleep(1 if what == "late" else 0.02)
+                table.happens(what, table.runner.now_ms() + (400 if what == "gap" else 0))
+        table.carrier.says(table.frames.stop())
+        await table.runner.closed
+        return [table.notes.all, table.told, table.carrier.sent, [model.sent for model in table.models]]
+
+    outcomes: list[list[Any]] = []
+    for kind in (Runner, Thorough):
+
+        async def main(kind: type[Runner] = kind) -> None:
+            outcomes.append(await play(kind))
+
+        in_virtual_time(main)
+    assert outcomes[0] == outcomes[1]
+
+
 def test_a_frame_is_read_when_its_turn_has_come() -> None:
     """Adapters remember what they read, and a replay reads in the order of the recording."""
 
@@ -302,7 +361,7 @@ def test_a_frame_is_read_when_its_turn_has_come() -> None:
                 return super().parse(frame)
 
         table = Table(Script())
-        table.runner.carrier = Reading()
+        table.runner._carrier.adapter = Reading()
         table.carrier.answer = lambda _frame: table.carrier.says(table.frames.mark("1"))
         table.runner.attach(table.carrier, [])
         table.carrier.says(table.frames.start({}))

@@ -132,7 +132,7 @@ def test_small_writes_do_not_wait_for_each_other(run: Run) -> None:
             await within(2, lambda: phone_of(call).heard.count(1))
             runner = house.registry.runner(phone_of(call).call_sid)
             assert runner is not None
-            legs = [runner._carrier_socket, *(leg.socket for leg in runner._upstreams.values())]
+            legs = [runner._carrier.socket, *(leg.socket for leg in runner._upstreams.legs.values())]
             assert len(legs) == 2
             for leg in legs:
                 assert isinstance(leg, StreamSocket)

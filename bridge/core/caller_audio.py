@@ -9,6 +9,7 @@ sound replays like one with it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 from .audio_backlog import AudioBacklog
@@ -52,7 +53,6 @@ class CallerAudioBuffer:
         "_at_ms",
         "_bytes_per_ms",
         "_dropped",
-        "_epoch",
         "_held",
         "_hushed",
         "_keeps_a_voice",
@@ -63,6 +63,7 @@ class CallerAudioBuffer:
         "_too_many_bytes",
         "_voice_ended_ms",
         "_voice_ms",
+        "epoch",
         "frames",
         "last_ms",
         "loud",
@@ -77,7 +78,8 @@ class CallerAudioBuffer:
         self.frames = 0
         """How many have come."""
         self.open = False
-        self._epoch = 0
+        self.epoch = 0
+        """The upstream session that listens, or did last."""
         self.muted = self._mute_wished = self._hushed = False
         self._dropped = 0
         self.last_ms = 0
@@ -92,9 +94,11 @@ class CallerAudioBuffer:
         self._held = AudioBacklog()
         self._keeps_a_voice = False
 
-    def hear(self, event: CallerAudio, now_ms: int) -> list[AppendAudio]:
-        """One frame came. Returns what goes up for it: mostly the frame itself, and nothing while the ear is
-        closed.
+    def add(self, event: CallerAudio, now_ms: int) -> str | Sequence[AppendAudio]:
+        """One frame came. Returns what goes upstream for it, in session `epoch`. Nearly always that is one
+        append of as many bytes as the frame has: then its audio alone, as base64 text, so that no object is
+        made fifty times a second. Else the appends in order: none while closed, and silence before a frame
+        that comes after a gap.
         """
         self.last_ms = now_ms
         self.frames += 1
@@ -109,16 +113,16 @@ class CallerAudioBuffer:
             if held.size_bytes > self._too_many_bytes:
                 self._drop_oldest()
             if not self.open:
-                return []
+                return ()
             if not self.loud:
                 self._forget(now_ms)
-        append = AppendAudio(audio, size_bytes, self._epoch)
         if step_ms < GAP_MS:  # the usual case, known without a division
-            return [append]
+            return audio
         gap_ms = step_ms - size_bytes // self._bytes_per_ms
         if gap_ms < GAP_MS:
-            return [append]
-        return [self.padding(min(gap_ms, MOST_PADDED_MS), self._epoch), append]
+            return audio
+        epoch = self.epoch
+        return self.padding(min(gap_ms, MOST_PADDED_MS), epoch), AppendAudio(audio, size_bytes, epoch)
 
     # --- a voice, as far as one can tell
 
@@ -203,7 +207,7 @@ class CallerAudioBuffer:
 
     def flush(self, epoch: int) -> list[AppendAudio]:
         """Somebody listens (again): opens the ear and returns what was kept, oldest first."""
-        self._epoch = epoch
+        self.epoch = epoch
         if self.open:
             return []
         self._drop_oldest()

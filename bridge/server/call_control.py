@@ -39,7 +39,7 @@ class CallControl:
         fallback: str | None = None,
     ) -> None:
         self.intents = Intents(None) if intents is None else intents  # an empty one is one, too
-        self.part_s = PART_S
+        self.before_close_s = PART_S
         self._rest = rest
         self._fallback = fallback
 
@@ -64,7 +64,9 @@ class CallControl:
             # They have heard the apology. The same bug would only meet them again.
             self.intents.note(call_sid, TRANSFER + self._fallback if self._fallback else ENDED)
 
-    def part(self, call_sid: str, account_sid: str, ended: m.Ended) -> Awaitable[Outcome | None] | None:
+    def before_close(
+        self, call_sid: str, account_sid: str, ended: m.Ended
+    ) -> Awaitable[Outcome | None] | None:
         """What to await before the carrier's socket is closed: REST, a moment long. None for nothing."""
         rest, intent = self._rest, self.intents.peek(call_sid)
         if rest is None or not rest.available or intent is None or ended.reason in _CARRIER_ENDED_IT:
@@ -78,7 +80,7 @@ class CallControl:
 
     async def _in_time(self, call_sid: str, asking: Awaitable[Outcome]) -> Outcome | None:
         try:
-            async with asyncio.timeout(self.part_s):
+            async with asyncio.timeout(self.before_close_s):
                 return await asking
         except TimeoutError:
             logger.warning("no answer of the carrier's API in time", extra={"call_sid": call_sid})

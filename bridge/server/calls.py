@@ -259,7 +259,7 @@ class CallRegistry:
     async def shut_down(self, timeout_s: float = 1.0) -> None:
         """End every call politely, at once, and wait for the sockets to go."""
         self.draining = True
-        self.services.control.part_s = HURRY_S
+        self.services.control.before_close_s = HURRY_S
         for entry in list(self._entries.values()):
             entry.forgotten = not entry.claimed
             entry.runner.feed(m.ShutDown())
@@ -292,7 +292,7 @@ class CallRegistry:
             recorder=making.recorder(call_sid, config),
         )
         runner.call_sid = call_sid
-        runner.part = lambda ended: services.control.part(call_sid, entry.account_sid, ended)
+        runner.before_close = lambda ended: services.control.before_close(call_sid, entry.account_sid, ended)
         self._entries[call_sid] = entry
         self._empty.clear()
         runner.closed.add_done_callback(lambda _closed: self._gone(entry))

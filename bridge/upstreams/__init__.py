@@ -40,6 +40,10 @@ class Upstream(Protocol):
         """
         ...
 
+    def append(self, audio: str) -> str | bytes:
+        """What `write` makes of an AppendAudio, without the object: it is asked for fifty times a second."""
+        ...
+
 
 class Vendor(Protocol):
     """Makes the `Upstream` of one session. `epoch` numbers a call's sessions from 1; `url` is a base

@@ -43,13 +43,14 @@ _MOVED: Final = {
 class OpenAI:
     """One session with OpenAI: its `Upstream`."""
 
-    __slots__ = ("_auth", "_url", "parse", "write")
+    __slots__ = ("_auth", "_url", "append", "parse", "write")
 
     def __init__(self, epoch: int = 1, url: str | None = None, *, auth: Auth = Auth.BEARER) -> None:
         realtime = Realtime(session_tree, epoch)
         # Bound here, not wrapped in methods of this class: the dialect is on the path of every frame.
         self.parse = realtime.parse
         self.write = realtime.write
+        self.append = realtime.append
         self._url = url or URL
         self._auth = auth
 

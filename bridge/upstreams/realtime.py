@@ -350,9 +350,13 @@ class Realtime:
 
     # --- what goes out -----------------------------------------------------------------------------------
 
+    @staticmethod
+    def append(audio: str) -> str:
+        return f'{{"type":"input_audio_buffer.append","audio":"{audio}"}}'
+
     def write(self, command: m.UpstreamCommand) -> str:
-        if type(command) is AppendAudio:  # fifty times a second
-            return f'{{"type":"input_audio_buffer.append","audio":"{command.audio}"}}'
+        if type(command) is AppendAudio:
+            return self.append(command.audio)
         match command:
             case m.TruncateItem(item_id, part, heard_ms):
                 cut = {"item_id": item_id, "content_index": part, "audio_end_ms": heard_ms}

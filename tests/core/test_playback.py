@@ -448,3 +448,45 @@ def test_in_any_order_heard_falls_only_where_an_echo_corrects_the_clock() -> Non
             assert sum(ledger.heard_bytes(span, now_ms) for span in spans) <= ledger.sent
     assert falls > 10
     assert early > 10
+
+
+# --- its shortcut -------------------------------------------------------------------------------------------
+
+
+class Thorough(Ledger):
+    """Asks how far playout has come at every send, where the ledger first asks the clock alone."""
+
+    def send(self, span: Span, size_bytes: int, now_ms: int) -> None:
+        if self.position(now_ms) >= self.sent:
+            self._late.close_period()
+            self._anchor_ms, self._anchor_bytes = now_ms, self.sent
+        super().send(span, size_bytes, now_ms)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_the_clock_alone_rules_out_only_what_playout_rules_out_too(seed: int) -> None:
+    """Whatever is sent, echoed late, lost or cleared, the shortcut of `send` changes no answer."""
+    rng = random.Random(seed)
+    quick, thorough = Ledger(), Thorough()
+    spans = Span("A"), Span("A")
+    marks: list[str] = []
+    now_ms = 0
+    for _ in range(400):
+        now_ms += rng.choice((0, 1, 20, 60, 200, 700, rng.randrange(3_000)))
+        what = rng.random()
+        if what < 0.6:
+            size_bytes = rng.choice((8, 160, 1_600, 8_000))
+            quick.send(spans[0], size_bytes, now_ms)
+            thorough.send(spans[1], size_bytes, now_ms)
+            if rng.random() < 0.5:
+                marks.append(quick.mark(now_ms))
+                assert thorough.mark(now_ms) == marks[-1]
+        elif what < 0.95 and marks:
+            name = marks.pop(0) if rng.random() < 0.9 else rng.choice(marks)
+            assert len(quick.reached(name, now_ms)) == len(thorough.reached(name, now_ms))
+        elif what > 0.97:
+            quick.clear(now_ms)
+            thorough.clear(now_ms)
+        assert quick.position(now_ms) == thorough.position(now_ms)
+        assert quick.lateness_ms == thorough.lateness_ms
+        assert spans[0].heard_bytes == spans[1].heard_bytes

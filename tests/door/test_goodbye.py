@@ -49,7 +49,7 @@ def test_a_goodbye_ends_the_call(faults: list[Fault], requests: int, lived_throu
             house.api.tokens = None
             house.api.faults = list(faults)
             slow = any(fault.delay_s for fault in faults)
-            house.service.services.control.part_s = (
+            house.service.services.control.before_close_s = (
                 0.6 if slow else 5.0
             )  # the first request loads its library
             call = await house.placed_call()

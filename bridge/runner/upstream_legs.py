@@ -1,0 +1,179 @@
+"""The upstream side of a call: one leg an upstream session, dialled, written to and closed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, Protocol
+
+from bridge.core import messages as m
+from bridge.core.call import Call
+from bridge.sockets.dial import DialError, Socket
+from bridge.upstreams import Dial, Upstream
+
+from .carrier_leg import OUTBOX_BYTES
+from .recorder import Recorder
+
+BACKLOG_MS: Final = 500
+"""Caller audio that may wait for a slow upstream; then the oldest goes, for late audio is worse than none."""
+
+
+class Gate(Protocol):
+    """What the legs tell the runner."""
+
+    def feed(self, event: m.Event) -> None:
+        """Something happened."""
+
+    def process_upstream(self, leg: UpstreamLeg, frame: str | bytes) -> None:
+        """A frame of this session came."""
+
+    def check_closed(self) -> None:
+        """A leg is gone."""
+
+    def fail(self, error: Exception) -> None:
+        """A rule was broken; the call ends."""
+
+
+@dataclass(slots=True)
+class UpstreamLeg:
+    """One upstream session: its adapter, and its socket once dialling has succeeded."""
+
+    epoch: int
+    adapter: Upstream
+    append: Callable[[str], str | bytes]
+    dialling: asyncio.Task[None] | None = None
+    socket: Socket | None = None
+    backlog: deque[m.AppendAudio] = field(default_factory=deque)
+    backlog_bytes: int = 0
+
+
+class UpstreamLegs:
+    """The upstream sessions of one call by their epoch. `vendor(epoch)` makes the adapter of one, `dial`
+    opens its socket.
+    """
+
+    __slots__ = ("_call", "_dial", "_gate", "_recorder", "_vendor", "legs")
+
+    def __init__(
+        self,
+        call: Call,
+        vendor: Callable[[int], Upstream],
+        dial: Callable[[Dial], Awaitable[Socket]],
+        recorder: Recorder | None,
+        gate: Gate,
+    ) -> None:
+        self.legs: dict[int, UpstreamLeg] = {}
+        self._call = call
+        self._vendor = vendor
+        self._dial = dial
+        self._recorder = recorder
+        self._gate = gate
+
+    # --- sessions ----------------------------------------------------------------------------------------
+
+    def open(self, epoch: int) -> None:
+        """Dial a session, in a task."""
+        adapter = self._vendor(epoch)
+        leg = self.legs[epoch] = UpstreamLeg(epoch, adapter, adapter.append)
+        leg.dialling = asyncio.get_running_loop().create_task(self._connect(leg), name=f"dial {epoch}")
+
+    async def _connect(self, leg: UpstreamLeg) -> None:
+        epoch = leg.epoch
+        try:
+            socket = await self._dial(leg.adapter.dial(self._call.config.session))
+        except DialError as error:
+            del self.legs[epoch]
+            retry_ms = int((error.retry_after_s or 0) * 1000)
+            self._gate.feed(m.DialFailed(epoch, error.status or 0, error.code or error.reason, retry_ms))
+            self._gate.check_closed()
+            return
+        except Exception as error:  # noqa: BLE001  `dial` comes from outside: nothing may be lost in a task
+            del self.legs[epoch]
+            self._gate.fail(error)
+            return
+        leg.dialling = None
+        leg.socket = socket
+        socket.start(partial(self._gate.process_upstream, leg), partial(self._closed, epoch))
+
+    def _closed(self, epoch: int, code: int, reason: str) -> None:
+        self.legs.pop(epoch, None)
+        self._gate.feed(m.UpstreamClosed(code, reason, epoch))
+        self._gate.check_closed()
+
+    def close(self, epoch: int) -> None:
+        """Close a session or stop dialling it. Idempotent."""
+        leg = self.legs.get(epoch)
+        if leg is None:
+            return
+        if leg.dialling is not None:
+            leg.dialling.cancel()
+            del self.legs[epoch]
+        elif leg.socket is not None:
+            leg.socket.close()
+
+    def close_all(self) -> None:
+        for epoch in list(self.legs):
+            self.close(epoch)
+
+    # --- what goes out -----------------------------------------------------------------------------------
+
+    def send(self, command: m.UpstreamCommand, now_ms: int) -> None:
+        """Write the frame of a command. Without a socket it is lost, which the recording shows."""
+        leg = self.legs.get(command.epoch)
+        if leg is None or leg.socket is None:
+            self._not_sent(command, now_ms)
+            return
+        frame = leg.adapter.write(command)
+        if self._recorder is not None:
+            self._recorder.went(now_ms, "upstream", frame, command.epoch)
+        leg.socket.send(frame)
+
+    def append_at_once(self, audio: str, epoch: int, now_ms: int) -> bool:
+        """Write one append of the caller's audio. False, and nothing is written, unless the session takes it
+        at once.
+        """
+        leg = self.legs.get(epoch)
+        if leg is None:
+            return False
+        socket = leg.socket
+        if socket is None or leg.backlog or socket.outbox_bytes > OUTBOX_BYTES:
+            return False
+        frame = leg.append(audio)
+        if self._recorder is not None:
+            self._recorder.went(now_ms, "upstream", frame, epoch)
+        socket.send(frame)
+        return True
+
+    def append(self, command: m.AppendAudio, now_ms: int) -> None:
+        """Caller audio: straight out while the upstream takes it, else kept for a moment and the oldest
+        thrown away.
+        """
+        if self.append_at_once(command.audio, command.epoch, now_ms):
+            return
+        self._not_sent(command, now_ms)
+        leg = self.legs.get(command.epoch)
+        if leg is None or leg.socket is None:
+            return
+        leg.backlog.append(command)
+        leg.backlog_bytes += command.size_bytes
+        while leg.backlog and leg.socket.outbox_bytes <= OUTBOX_BYTES:
+            sent = leg.backlog.popleft()
+            leg.backlog_bytes -= sent.size_bytes
+            self.send(sent, now_ms)
+        dropped = 0
+        while leg.backlog_bytes > BACKLOG_MS * self._call.config.bytes_per_ms:
+            lost = leg.backlog.popleft()
+            leg.backlog_bytes -= lost.size_bytes
+            dropped += 1
+            if self._recorder is not None:
+                self._recorder.dropped(now_ms, "upstream", leg.adapter.write(lost), lost.epoch)
+        if dropped:
+            self._gate.feed(m.FramesDropped(dropped))
+
+    def _not_sent(self, command: m.Action, now_ms: int) -> None:
+        """A command of which no frame was made, yet or ever."""
+        if self._recorder is not None:
+            self._recorder.decided(now_ms, command)
