@@ -55,7 +55,7 @@ class UpstreamLegs:
     opens its socket.
     """
 
-    __slots__ = ("_call", "_dial", "_gate", "_recorder", "_vendor", "legs")
+    __slots__ = ("_call", "_dial", "_gate", "_loop", "_recorder", "_vendor", "legs")
 
     def __init__(
         self,
@@ -71,6 +71,7 @@ class UpstreamLegs:
         self._dial = dial
         self._recorder = recorder
         self._gate = gate
+        self._loop = asyncio.get_running_loop()
 
     # --- sessions ----------------------------------------------------------------------------------------
 
@@ -78,7 +79,7 @@ class UpstreamLegs:
         """Dial a session, in a task."""
         adapter = self._vendor(epoch)
         leg = self.legs[epoch] = UpstreamLeg(epoch, adapter, adapter.append)
-        leg.dialling = asyncio.get_running_loop().create_task(self._connect(leg), name=f"dial {epoch}")
+        leg.dialling = self._loop.create_task(self._connect(leg), name=f"dial {epoch}")
 
     async def _connect(self, leg: UpstreamLeg) -> None:
         epoch = leg.epoch
