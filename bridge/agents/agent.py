@@ -78,6 +78,8 @@ class Agent:
     - `resolver(fields)`: called while the phone rings, async or not, with the webhook's fields (From, To and
       custom parameters). It returns another agent, a mapping of fields to change for this call, or None. If
       it raises or takes longer than `resolver_ms`, the call goes on with this agent as it is.
+    - `reads_keys`: tools read all keys of the call (`Session.digits`), and the model gets none, whichever
+      agent it is. Without it, the model gets the keys pressed while no `digits()` waits (BRIDGE_DTMF).
     - `silence_ms`: a handler's input gets a `Silence` each time this has passed without a voice. `nudge_ms`:
       the model asks a silent caller whether they are there, `nudges` times, then says goodbye.
     - `turn_audio`: turns carry their sound. `on_end(summary)` is called with the summary of each call.
@@ -114,6 +116,7 @@ class Agent:
     resolver: Resolver | None = None
     resolver_ms: int = 2_000
     on_end: OnEnd | None = None
+    reads_keys: bool = False
     silence_ms: int | None = None
     nudge_ms: int = 0
     nudges: int = 2
@@ -318,6 +321,7 @@ _CHECKS: Final[dict[str, Callable[[Any], str | None]]] = {
     "max_output_tokens": _tokens,
     "handler": _handler,
     **dict.fromkeys(("approve", "resolver", "on_end"), _callable),
+    "reads_keys": lambda value: None if isinstance(value, bool) else "True or False",
     "handoffs": _of((Agent, str), "a list of agents and names"),
     "guardrails": _of(Guardrail, "a list of Guardrail"),
     "tags": _of(str, "a list of texts"),

@@ -90,6 +90,7 @@ class AgentConfigs:
             limits=limits,
             prices=base.prices or self.rates(session, dt.datetime.now(dt.UTC).date()),
             handler=agent.handler is not None,
+            reads_keys=any(one.reads_keys for one in everybody.values()),
             silence_ms=agent.silence_ms,
             backchannel_ms=_confirm_ms(agent),
             running_words=any(one.guardrails for one in everybody.values()),

@@ -161,12 +161,16 @@ class Session:
         *,
         secret: bool | None = None,
     ) -> str:
-        """Up to `max` keys, including keys pressed earlier that nothing has taken yet.
+        """Up to `max` keys, including those that user code was given earlier and has not taken yet.
 
         Returns when `max` keys are there, when a key of `end` was pressed (it is left out; "" for no such
         key), or when `timeout_ms` have passed without a key, since the call of this or since the last key:
         then the keys so far, perhaps "". Meanwhile turns and silences wait for `input`, and the model gets no
         keys. Raises CallEnded.
+
+        A key has one reader, settled when it is pressed: user code if the agent has a handler or
+        `reads_keys=True`, with BRIDGE_DTMF=event, or while this waits; else the model, and this never returns
+        it. Callers type ahead: an agent with a tool that asks for a PIN needs `reads_keys=True`.
 
         Recordings, logs and metrics hold no key that user code reads, only that there was one (`•`). With
         `secret=True` the model moreover gets silence instead of the caller's sound until this returns, and
@@ -371,7 +375,7 @@ class Session:
             case m.Turn():
                 self._bill.transcription(event.seconds, event.usage)
                 self._input.put(self._turn_of(event))
-            case m.DigitHeard():
+            case m.DigitHeard(words=False):
                 self._input.put(Digit(event.digit))
             case m.CallerSilent():
                 self._input.put(Silence(event.ms))

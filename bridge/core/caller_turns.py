@@ -163,8 +163,8 @@ def pad(call: CallState, now_ms: int) -> None:
 
 def digit(call: CallState, digit: str, now_ms: int) -> None:
     silence.silence_over(call)
-    call.out.append(m.DigitHeard(digit))
     rule, words = call.config.digits, call.keys.words
+    call.out.append(m.DigitHeard(digit, words))
     if rule == "interrupt" and "digits" not in call.timers:
         call.playout.interrupt(now_ms, ours=True)
     if words:
@@ -175,9 +175,8 @@ def digit(call: CallState, digit: str, now_ms: int) -> None:
 
 
 def read_keys(call: CallState, event: m.ReadKeys, now_ms: int) -> None:
-    """User code waits for keys, or no longer. Those that the model was not told yet are read."""
+    """User code waits for keys, or no longer. Those pressed before have their reader already."""
     call.keys.read(event)
-    call.digits = ""
     call.caller_audio.hush(call.keys.secret, now_ms)
 
 

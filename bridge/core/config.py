@@ -160,9 +160,11 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     fallback: str = ""
     """Transfer target for the day nothing works, by name."""
     digits: str = "event"
-    """Keys go to the handler as `DigitHeard`. With `text` or `interrupt` they also go to the model as text,
-    unless a handler answers the caller or `ReadKeys` is on; with `interrupt` the first key cuts what is being
-    said."""
+    """Keys go to user code as `DigitHeard`. With `text` or `interrupt` they go to the model as text instead,
+    unless user code reads them: a handler answers the caller, `reads_keys`, or `ReadKeys` is on. With
+    `interrupt` the first key cuts what is being said."""
+    reads_keys: bool = False
+    """Tools read the caller's keys, and the model is told of none."""
     digits_gap_ms: int = 1_500
     limits: Limits = Limits()
     prices: dict[str, float] = {}

@@ -1,4 +1,7 @@
-"""The keys that a caller presses: whose they are, and whether a recording may hold them."""
+"""The keys that a caller presses: who reads them, and whether a recording may hold them.
+
+A key has one reader, who is known when it is pressed: the model, to whom it is words, or user code.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ class Keys:
     __slots__ = ("_may_be_words", "_reading")
 
     def __init__(self, config: CallConfig) -> None:
-        self._may_be_words = config.digits != "event" and not config.handler
+        self._may_be_words = config.digits != "event" and not (config.handler or config.reads_keys)
         self._reading = ReadKeys(on=False)
 
     def read(self, event: ReadKeys) -> None:

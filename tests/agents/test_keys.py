@@ -150,6 +150,53 @@ def test_keys_that_a_tool_waits_for_are_no_words(rule: str) -> None:
     replays(lines)
 
 
+@pytest.mark.parametrize("rule", ["text", "interrupt", "event"])
+@pytest.mark.parametrize("ahead_s", [0.4, 1.4, 4.0])
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_key_that_is_typed_ahead_of_a_tool_has_one_reader(
+    rule: str, ahead_s: float, declared: bool
+) -> None:
+    """The tool, with nobody else told or shown; or the model, and then it is not in what the tool gets."""
+    read: list[str] = []
+
+    @tool
+    async def ask_pin(session: Session) -> str:
+        """Ask for the PIN."""
+        await asyncio.sleep(ahead_s)
+        read.append(await session.digits(max=4, timeout_ms=3_000, secret=True))
+        return "asked"
+
+    async def script(live: LiveCall) -> None:
+        live.says("My card, please.")
+        await live.until(lambda: live.only(m.ToolWanted))
+        await press(live, "71")
+        await asyncio.sleep(ahead_s)
+        await press(live, "93")
+        await asyncio.sleep(8)
+
+    mind = Obedient(outputs=[ToolCall("ask_pin", {})])
+    lines = recorded(Agent(tools=[ask_pin], reads_keys=declared), script, mind, rule=rule)
+    words = "" if declared or rule == "event" else "71"
+    assert read == ["7193".removeprefix(words)]
+    assert keys_in(lines) == words + "•" * (4 - len(words))
+    assert any("on the keypad" in line for line in lines) == bool(words)
+    assert any("pressed 7 1 on the keypad" in line for line in lines) == bool(words)
+    replays(lines)
+
+
+def test_one_agent_of_several_that_reads_keys_reads_them_all() -> None:
+    desk = Agent(name="desk", description="Takes cards.", reads_keys=True)
+
+    async def script(live: LiveCall) -> None:
+        await press(live, "42")
+        await asyncio.sleep(4)
+        assert live.told("conversation.item.create") == []
+
+    lines = recorded(Agent(handoffs=[desk]), script, rule="interrupt")
+    assert keys_in(lines) == "••"
+    replays(lines)
+
+
 @pytest.mark.parametrize("sound", [True, False])
 def test_while_a_secret_is_read_the_caller_is_heard_by_nobody(sound: bool) -> None:
     tapped: list[tuple[float, bytes]] = []

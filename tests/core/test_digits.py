@@ -44,7 +44,7 @@ def test_the_first_key_may_interrupt(live_call: Any) -> None:
         m.CancelResponse("r1"),
         m.TruncateItem("A", 0, 1_000),
     ]
-    assert call.at(1_200, m.DigitPressed("2")) == [m.DigitHeard("2")]
+    assert call.at(1_200, m.DigitPressed("2")) == [m.DigitHeard("2", words=True)]
 
 
 def test_keys_pressed_while_the_model_is_lost_wait_for_it(live_call: Any) -> None:

@@ -178,10 +178,11 @@ class Heard(Message, frozen=True, gc=False):
     text: str = ""
 
 
-class DigitHeard(Message, frozen=True, gc=False):
-    """The caller pressed a key: 0 to 9, `*`, `#`, A to D."""
+class DigitHeard(Message, frozen=True, gc=False, omit_defaults=True):
+    """The caller pressed a key: 0 to 9, `*`, `#`, A to D. `words`: the model reads it, and nobody else."""
 
     digit: str
+    words: bool = False
 
 
 class ToolWanted(Message, frozen=True, gc=False):
