@@ -169,9 +169,9 @@ MUTATIONS = [
     ),
     Mutation(
         "each tool of a batch is answered",
-        "core.toolbox",
-        "        if self.running:\n            return False\n        wanted",
-        "        wanted",
+        "core.debts",
+        "not self.payer and not self.running and",
+        "not self.payer and",
         "two-tools-one-answer",
     ),
     Mutation(

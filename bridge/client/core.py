@@ -17,6 +17,7 @@ from bridge.client.items import normalised
 from bridge.client.playback import ToldLedger, Tracker
 from bridge.codecs import PCM_24K, AudioFormat
 from bridge.core import messages as m
+from bridge.core.debts import Kind
 from bridge.core.ledger import Ledger
 from bridge.core.line import Line
 from bridge.core.messages import Action
@@ -124,7 +125,7 @@ class ModelCore:
             heard_ms = line.ledger.heard_bytes(span, now_ms) // self.audio.bytes_per_ms
             stop = AudioInterrupted(span.item_id, span.part, heard_ms)
         before = len(self.actions)
-        self.playout.interrupt(now_ms, ours=force)
+        self.playout.interrupt(now_ms, ours=force, by_caller=not force)
         if stop is not None and any(isinstance(one, m.ClearPlayout) for one in self.actions[before:]):
             self.out.append(stop)
             if self.playback is not None:
@@ -142,18 +143,22 @@ class ModelCore:
         return True
 
     def finished(self, call_id: str, output: str, respond: bool, now_ms: int) -> bool:
-        """A tool's result: to the model, and (`respond`) a response about it once its batch is whole. Returns
-        whether the model waited for it.
+        """A tool's result: to the model, and (`respond`) a response about it once its batch is whole, unless
+        the user's turn is to be answered first. Returns whether the model waited for it.
         """
         conversation = self.playout.conversation
-        call = conversation.tools.finished(call_id, output, respond)
+        call = conversation.tools.finished(call_id, output)
         if call is None:
             return False
         self.do(*conversation.result(call, EPOCH))
         made = {"id": call.item_id, "type": "function_call", "status": "completed"}
         said = {"call_id": call_id, "name": call.name, "arguments": call.arguments, "output": output}
         self.out.append(ItemUpdated(normalised(made | said)))
-        if conversation.tools.owes_response(self.turn):
+        debts = self.playout.debts
+        debts.result(call_id, wanted=respond)
+        due = [debt for debt in debts.open.values() if debt.due]
+        answered = self.listening or any(debt.kind is Kind.TURN for debt in due)
+        if not answered and any(debt.tag == f"tool:{call_id}" for debt in due):
             self.ask(f"tool:{call_id}", None, None, now_ms)
         return True
 

@@ -13,6 +13,7 @@ from bridge.client.events import Audio, Failed, Idled, ItemUpdated, RawEvent, Re
 from bridge.client.items import normalised
 from bridge.core import messages as m
 from bridge.core.conversation import MOST_CHARACTERS
+from bridge.core.debts import Kind
 from bridge.core.vendor_errors import Verdict, verdict
 from bridge.errors import ConfigError, UpstreamError
 from bridge.upstreams.configuration import in_force, part, turn_detection_does
@@ -64,7 +65,8 @@ def _upstream(core: ModelCore, message: m.UpstreamEvent | None, now_ms: int) -> 
             _faulted(core, message)
         case m.ToolCalled():
             playout.conversation.item(message.item_id, message.response_id).kind = "function_call"
-            if playout.conversation.tools.called(message, core.turn) is not None:
+            if playout.conversation.tools.called(message) is not None:
+                playout.debts.called(message.response_id, message.call_id, now_ms)
                 core.out.append(message)
         case m.ItemAdded():
             playout.conversation.added(message)
@@ -80,6 +82,8 @@ def _told(core: ModelCore, message: m.UpstreamEvent, now_ms: int) -> None:
         case m.SpeechStarted():
             core.listening = True
             core.turn += 1
+            playout.debts.superseded()
+            playout.debts.owe(f"turn:{core.turn}", Kind.TURN, now_ms)
             core.interrupt(now_ms, force=False)
         case m.SpeechStopped():
             core.listening = False

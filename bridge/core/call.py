@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from . import (
+    answers,
     caller_turns,
     dialling,
     ending,
@@ -72,6 +73,7 @@ class Call(CallState):
             self.early.append(event)
         else:
             self.other_event(event, now_ms)
+        answers.ask(self, now_ms)
         if self.uninterruptible:
             caller_turns.reopen_caller_audio(self, now_ms)
         if self.spare is not None:
@@ -226,7 +228,8 @@ TIMERS: dict[str, Callable[[Call, int], None]] = {
     "handover": handover.leave,
     "limit": lambda call, now_ms: ending.goodbye(call, "it has lasted as long as it may", now_ms),
     "again": responses.again,
-    "resume": recovery.resume,
+    "resume": answers.look_again,
+    "unanswered": answers.look_again,
     "spare": renewal.spare_failed,
     "renew": renewal.renew,
     "renew_forced": renewal.renew_forced,

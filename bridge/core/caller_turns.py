@@ -4,10 +4,11 @@ said a word.
 
 from __future__ import annotations
 
-from . import ending, silence, state
+from . import answers, ending, silence, state
 from . import messages as m
 from .caller_audio import STALLED_MS
 from .conversation import MOST_CHARACTERS
+from .debts import Kind
 from .messages import Event, Phase, Reason
 from .state import CallState
 
@@ -44,6 +45,7 @@ def reopen_caller_audio(call: CallState, now_ms: int) -> None:
 def speech_started(call: CallState, event: m.SpeechStarted, now_ms: int) -> None:
     call.playout.caller_stopped_ms = None
     call.caller_speaking = True
+    call.spoke_over = call.playout.gate.active
     silence.silence_over(call)
     if call.timers.pop("resume", None) is not None and not call.caller_audio.speaks(now_ms):
         resumed(call, event)
@@ -51,7 +53,7 @@ def speech_started(call: CallState, event: m.SpeechStarted, now_ms: int) -> None
     if now_ms < call.overheard_until_ms and not call.caller_audio.speaks(now_ms):
         overheard(call, event)
         return
-    call.resume_owed = False
+    call.playout.debts.cancel(Kind.RESUMED, reason="the caller spoke")
     call.timers["padding"] = now_ms + STALLED_MS
     call.out.append(m.CallerSpoke(True, event.item_id))
     if call.config.backchannel_ms and not call.playout.line.quiet:
@@ -65,7 +67,7 @@ def resumed(call: CallState, event: m.SpeechStarted) -> None:
     and who waits waits on.
     """
     call.turn += 1
-    call.resume_owed = False
+    call.playout.debts.superseded()
     call.playout.drop_waiting()
     call.out.append(m.CallerSpoke(True, event.item_id))
 
@@ -81,7 +83,8 @@ def overheard(call: CallState, event: m.SpeechStarted) -> None:
 def confirmed(call: CallState, now_ms: int) -> None:
     """It is speech, and it is meant: what we say is cut. During a goodbye it takes the goodbye back."""
     call.turn += 1
-    call.playout.interrupt(now_ms, ours=bool(call.config.backchannel_ms))
+    call.playout.debts.superseded()
+    call.playout.interrupt(now_ms, ours=bool(call.config.backchannel_ms), by_caller=True)
     ours = call.ending is not None and call.ending[0] in (Reason.WE_HUNG_UP, Reason.TRANSFERRED)
     if call.phase is Phase.DRAINING and ours:
         call.phase, call.ending = Phase.LIVE, None
@@ -93,7 +96,7 @@ def confirmed(call: CallState, now_ms: int) -> None:
 
 
 def speech_stopped(call: CallState, event: m.SpeechStopped, now_ms: int) -> None:
-    call.caller_speaking = False
+    began, call.caller_speaking = call.caller_speaking, False
     call.timers.pop("padding", None)
     call.out.append(m.CallerSpoke(False, event.item_id))
     if call.timers.pop("confirm", None) is not None:
@@ -101,8 +104,7 @@ def speech_stopped(call: CallState, event: m.SpeechStopped, now_ms: int) -> None
     call.playout.caller_stopped_ms = now_ms
     call.stats.turns += 1
     state.owe(call, now_ms, silent_ms=now_ms - pause_ms(call))
-    if not call.up.responds and not call.config.handler:
-        call.playout.ask(f"turn:{call.turn}")
+    answers.owe_turn(call, now_ms, began=began)
 
 
 def pause_ms(call: CallState) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import messages as m
 from . import state
+from .debts import Kind
 from .messages import Phase, Reason
 from .state import CallState
 from .upstream_leg import Leg
@@ -174,7 +175,8 @@ def goodbye(call: CallState, why: str, now_ms: int) -> None:
     if call.ending is not None or call.phase is not Phase.LIVE:
         return
     call.out.append(m.Noted("a limit was reached", why))
-    call.playout.ask("goodbye", f"The call has to end now, because {why}. Say goodbye in one short sentence.")
+    wish = f"The call has to end now, because {why}. Say goodbye in one short sentence."
+    call.playout.ask("goodbye", wish, Kind.GOODBYE, now_ms)
     state.owe(call, now_ms)
     drain(call, Reason.LIMIT, why, "ended", now_ms)
     call.timers["generated"] = now_ms + call.config.limits.goodbye_ms // 2

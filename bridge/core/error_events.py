@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import ending, recovery, responses
 from . import messages as m
+from .debts import Kind
 from .messages import Reason
 from .responses import FAILURES
 from .state import CallState
@@ -59,4 +60,4 @@ def create_refused(call: CallState, tag: str, event: m.UpstreamFaulted, now_ms: 
     if retryable:
         playout.next_response()
     elif owed and gate.idle:
-        playout.ask("retry")
+        playout.ask("retry", "", Kind.RESUMED, now_ms)

@@ -9,9 +9,10 @@ told.
 
 from __future__ import annotations
 
-from . import ending, recovery, renewal, silence, state
+from . import answers, ending, recovery, renewal, silence, state
 from . import messages as m
 from .conversation import Item
+from .debts import Kind
 from .messages import CallSnapshot, Phase, Reason, SnapshotItem
 from .state import CallState
 from .toolbox import ToolCall
@@ -44,7 +45,8 @@ def leave(call: CallState, now_ms: int) -> None:
         ending.drain_over(call, now_ms)
         return
     owed = call.playout.owed.since_ms is not None or call.caller_speaking
-    call.resume_owed |= call.playout.lost(now_ms) or owed
+    if call.playout.lost(now_ms) or owed:
+        answers.owe_resumed(call, now_ms)
     call.out += (m.NoteIntent("handover"), m.HandedOver(carried(call, now_ms)))
     ending.end(call, Reason.HANDED_OVER, now_ms)
 
@@ -59,7 +61,7 @@ def carried(call: CallState, now_ms: int) -> CallSnapshot:
     disclosed = call.admitted and config.disclosure in config.phrases and heard
     return CallSnapshot(
         items=tuple(_carried(entry) for _, entry in record),
-        owed=call.resume_owed or playout.owed.since_ms is not None,
+        owed=bool(playout.debts.of(Kind.RESUMED)) or playout.owed.since_ms is not None,
         disclosed=before.disclosed or disclosed,
         session=playout.config,
         lasted_ms=0 if began_ms is None else now_ms - began_ms,
@@ -89,7 +91,7 @@ def take_over(call: CallState, before: CallSnapshot) -> None:
             conversation.items[key] = Item(key, role=item.role, text=item.text)
             continue
         conversation.items[key] = Item(key, "function_call", call_id=item.call_id)
-        made = ToolCall(item.call_id, key, item.name, item.arguments, 0, 0, item.output)
+        made = ToolCall(item.call_id, key, item.name, item.arguments, 0, item.output)
         conversation.tools.calls[item.call_id] = made
 
 
@@ -113,7 +115,7 @@ def go_on(call: CallState, now_ms: int) -> None:
     recovery.upstream_ready(call, now_ms)
     call.playout.owed.stop()
     if before is not None and before.owed:
-        call.playout.ask("restored")
+        answers.owe_resumed(call, now_ms)
         state.owe(call, now_ms)
 
 
@@ -133,6 +135,6 @@ def newer_stream(call: CallState, now_ms: int) -> None:
     if call.ending is not None:
         ending.say_goodbye(call, now_ms)
     elif owed and call.phase is Phase.LIVE:
-        call.playout.ask("restored", recovery.RESTORED)
+        call.playout.ask("restored", recovery.RESTORED, Kind.RESUMED, now_ms)
         state.owe(call, now_ms)
     silence.line_moved(call, now_ms)

@@ -8,7 +8,7 @@ that is dead they may speak as long as they like, and nobody would tell us of a 
 
 from __future__ import annotations
 
-from . import ending, recovery, responses, silence, state, tool_calls
+from . import answers, ending, recovery, responses, silence, state, tool_calls
 from . import messages as m
 from .caller_audio import VOICE_MS
 from .messages import Reason
@@ -124,7 +124,7 @@ def unheard(call: CallState, now_ms: int) -> None:
     elif caller_audio.voice_ms < VOICE_MS or not call.admitted or call.ending is not None:
         return
     elif call.up.state is not Leg.READY:
-        call.resume_owed = True
+        answers.owe_resumed(call, now_ms)
         state.owe(call, now_ms, silent_ms=ended_ms)
     elif caller_audio.open and call.upstream_ms < ended_ms and call.config.probe_ms:
         state.owe(call, now_ms, silent_ms=ended_ms, doubtful=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from . import messages as m
 from .conversation import Conversation, Item
+from .debts import RECITED, Debts, Kind
 from .ledger import Ledger, Span
 from .line import Line, Loss
 from .messages import Action, AudioDelta, CallConfig, Sound
@@ -26,6 +27,7 @@ class Playout:
         self.line = Line(Ledger(config.bytes_per_ms, config.marks), config.playout_lead_ms)
         self.gate = ResponseGate()
         self.conversation = Conversation()
+        self.debts = Debts()
         self.owed = PendingAnswer(config.filler_ms)
         self.session = UpstreamSession(0)
         self.ready = False
@@ -56,6 +58,8 @@ class Playout:
         if self.caller_stopped_ms is not None:
             keep(stats.turn_latencies_ms, now_ms - self.caller_stopped_ms)
             self.caller_stopped_ms = None
+        if self.debts.open:
+            self.debts.sounded(response_id)
         self.owed.since_ms = None
         self._out += self.line.delta(event, now_ms)
 
@@ -156,10 +160,10 @@ class Playout:
 
     # --- the handler's utterances ------------------------------------------------------------------------
 
-    def utter(self, say_id: str, wish: str) -> None:
+    def utter(self, say_id: str, wish: str, kind: Kind, now_ms: int) -> None:
         """A `Say` or `Respond`: `Heard` will tell what became of it."""
         self.utterances.asked(say_id)
-        self.ask(say_id, wish)
+        self.ask(say_id, wish, kind, now_ms)
 
     @property
     def breaks_off(self) -> bool:
@@ -185,7 +189,7 @@ class Playout:
 
     # --- the caller speaks over it -----------------------------------------------------------------------
 
-    def interrupt(self, now_ms: int, ours: bool) -> None:
+    def interrupt(self, now_ms: int, ours: bool, *, by_caller: bool = False) -> None:
         """The caller shall not hear the rest of this: clear, cancel if the vendor does not, tell the model
         what was heard.
 
@@ -201,7 +205,9 @@ class Playout:
             self.owed.stop()  # else the caller waits for somebody to be there at all
         if not losses and gate.idle:
             return
-        self.drop_waiting()
+        dropped = self.drop_waiting()
+        if not by_caller:
+            self.debts.interrupted(gate.active, dropped)
         for loss in losses:
             if loss.span.response_id and not loss.whole:
                 gate.mute(loss.span.response_id)
@@ -211,12 +217,13 @@ class Playout:
                 self._cancel(gate.active)
         self._settle_losses(losses, now_ms, tell=True)
 
-    def drop_waiting(self) -> None:
-        """The caller speaks: what was asked for and has not begun is out of date."""
-        for create in self.gate.superseded():
-            self.utterances.close(create.tag, cut=True)
-        if self.gate.asked is not None:
-            self.utterances.close(self.gate.asked.tag, cut=True)
+    def drop_waiting(self) -> list[str]:
+        """What was asked for and has not begun is out of date. Returns its tags."""
+        asked = self.gate.asked
+        dropped = [create.tag for create in self.gate.superseded()] + ([] if asked is None else [asked.tag])
+        for tag in dropped:
+            self.utterances.close(tag, cut=True)
+        return dropped
 
     def lost(self, now_ms: int) -> bool:
         """The upstream session is gone, and its item ids with it: nothing to truncate, but the record is
@@ -225,6 +232,7 @@ class Playout:
         """
         gate = self.gate
         owed = self.owed.since_ms is not None or not gate.idle
+        self.debts.lost()
         self._heard(self.line.played(now_ms))
         losses: list[Loss] = []
         if any(span.response_id for span in self.line.spans.values()):
@@ -297,12 +305,21 @@ class Playout:
 
     # --- whose turn it is --------------------------------------------------------------------------------
 
-    def ask(self, tag: str, wish: str = "") -> None:
-        """Ask the model to speak, as soon as it may. Instructions given with a response replace the session's
-        for it: so the session's go along.
+    def ask(self, tag: str, wish: str, kind: Kind, now_ms: int) -> None:
+        """Owe the caller words of this kind, and ask the model for them as soon as it may speak."""
+        self.debts.owe(tag, kind, now_ms)
+        self.request(tag, wish, kind)
+
+    def request(self, tag: str, wish: str, kind: Kind) -> None:
+        """Ask the model for a response. Instructions given with a response replace the session's for it: so
+        the session's go along. A session whose `tool_choice` forces a call would get one instead of words:
+        that is for the caller's turns. Results may need another call; words of ours need none.
         """
         instructions = f"{self.config.instructions}\n\n{wish}".strip() if wish else None
-        self.gate.want(m.CreateResponse(tag, instructions))
+        choice = None
+        if self.config.tool_choice not in ("auto", "none") and kind not in (Kind.TURN, Kind.RESPOND):
+            choice = "none" if kind in RECITED else "auto"
+        self.gate.want(m.CreateResponse(tag, instructions, choice))
         self.next_response()
 
     def next_response(self) -> None:
@@ -315,6 +332,8 @@ class Playout:
         self.utterances.started(event.tag, event.response_id)
         if self.gate.started(event):
             self._cancel(event.response_id)
+        elif not event.aside:
+            self.debts.began(event.response_id, event.tag, handler=self._config.handler)
 
     def _cancel(self, response_id: str) -> None:
         if self.gate.cancelled != response_id:
@@ -336,11 +355,12 @@ class Playout:
         """
         aside = event.response_id in self.gate.asides
         self.gate.done(event)
+        self.debts.ended(event.response_id)
         interrupted = self.gate.muted.get(event.response_id) is False
         if event.status == "cancelled" and not aside and not interrupted:
             self.gate.mute(event.response_id)
             if event.why == "turn_detected":
-                self.interrupt(now_ms, ours=False)
+                self.interrupt(now_ms, ours=False, by_caller=True)
         for span in self.line.spans.of(event.response_id):
             if not span.done:
                 self.item_finished(span.item_id, span.part, now_ms)
@@ -358,4 +378,5 @@ class Playout:
         if not again:
             if tag is not None:
                 self.utterances.close(tag, cut=True)
+                self.debts.interrupted(None, {tag}, "refused")
             self.next_response()

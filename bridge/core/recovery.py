@@ -6,8 +6,9 @@ told the conversation again, as the caller heard it.
 
 from __future__ import annotations
 
-from . import caller_turns, dialling, ending, responses, state
+from . import answers, caller_turns, dialling, ending, responses, state
 from . import messages as m
+from .debts import Kind
 from .messages import Phase, Reason
 from .state import CallState
 from .upstream_leg import FATAL_CLOSES, REFUSED, Leg
@@ -51,14 +52,15 @@ def lose(call: CallState, why: str, now_ms: int) -> None:
         ending.cut_short(call, now_ms)
         return
     silent_ms = call.playout.owed.silent_ms if call.playout.owed.since_ms is not None else now_ms
-    call.resume_owed |= call.playout.lost(now_ms) or call.caller_speaking
+    if call.playout.lost(now_ms) or call.caller_speaking:
+        answers.owe_resumed(call, now_ms)
     call.caller_speaking = False
     if not call.dialling.may_recover(now_ms):
         ending.fail(call, Reason.UPSTREAM_LOST, now_ms, why)
         return
     call.stats.recoveries += 1
     call.lost_ms = now_ms
-    if call.resume_owed:
+    if call.playout.debts.of(Kind.RESUMED):
         call.playout.owed.stop()
         state.owe(call, now_ms, silent_ms=silent_ms)
     call.dialling.begin(now_ms)
@@ -80,16 +82,6 @@ def restored(call: CallState, now_ms: int) -> None:
     call.playout.next_response()
     if spoke:
         call.timers["resume"] = now_ms + RESUME_MS
-    else:
-        resume(call, now_ms)
-
-
-def resume(call: CallState, _now_ms: int) -> None:
-    """A response is asked for if one is owed and nobody else does: no other one, no tool, no turn."""
-    owed, call.resume_owed = call.resume_owed, False
-    idle = call.playout.gate.idle and not call.caller_speaking
-    if owed and idle and not call.playout.conversation.tools.running:
-        call.playout.ask("restored")
 
 
 def tell_history(call: CallState, epoch: int) -> None:

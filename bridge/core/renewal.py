@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import dialling, recovery, silence
+from . import answers, dialling, recovery, silence
 from . import messages as m
 from .messages import Event, Phase
 from .state import CallState
@@ -82,7 +82,8 @@ def renew_forced(call: CallState, now_ms: int) -> None:
     """The hour is nearly over: now, whoever speaks."""
     if call.spare is not None and call.spare.state is Leg.READY:
         call.caller_audio.lose()
-        call.resume_owed |= call.playout.lost(now_ms) or call.caller_speaking
+        if call.playout.lost(now_ms) or call.caller_speaking:
+            answers.owe_resumed(call, now_ms)
         call.caller_speaking = False
         swap(call, now_ms)
     elif call.up.state is Leg.READY:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import ending, silence, state
 from . import messages as m
+from .debts import Kind
 from .limits import cost_micro_usd
 from .messages import Reason
 from .state import CallState
@@ -52,12 +53,12 @@ def say(call: CallState, event: m.Say, now_ms: int) -> None:
     if not event.interruptible:
         call.uninterruptible.add(event.say_id)
         call.caller_audio.close()
-    call.playout.utter(event.say_id, f'Say exactly this and nothing else: "{event.text}"')
+    call.playout.utter(event.say_id, f'Say exactly this and nothing else: "{event.text}"', Kind.SAY, now_ms)
     state.owe(call, now_ms)
 
 
 def respond(call: CallState, event: m.Respond, now_ms: int) -> None:
-    call.playout.utter(event.say_id, event.instructions)
+    call.playout.utter(event.say_id, event.instructions, Kind.RESPOND, now_ms)
     state.owe(call, now_ms)
 
 
@@ -115,6 +116,7 @@ def once_more(call: CallState, event: m.ResponseDone, now_ms: int) -> bool:
     playout = call.playout
     if event.status != "failed" and call.failures >= FAILURES:
         call.failures = 0
+        playout.debts.interrupted(event.response_id, reason="its responses said nothing")
         if (phrase := call.config.phrases.get("restored")) is not None:
             playout.play(f"silent:{event.response_id}", phrase, now_ms)
     elif call.failures >= FAILURES or event.why in FATAL_CODES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import dialling, ending, handover, recovery, responses, silence, state
 from . import messages as m
+from .debts import Kind
 from .messages import Phase, Reason
 from .responses import GREETING
 from .state import CallState
@@ -91,7 +92,8 @@ def begin(call: CallState, now_ms: int) -> None:
         return
     recovery.upstream_ready(call, now_ms)
     if call.config.greeting:
-        call.playout.ask(GREETING, f'Begin the call now. Say: "{call.config.greeting}"')
+        wish = f'Begin the call now. Say: "{call.config.greeting}"'
+        call.playout.ask(GREETING, wish, Kind.GREETING, now_ms)
         call.playout.owed.go_on(now_ms)
     else:
         call.playout.owed.stop()

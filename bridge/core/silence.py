@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import ending, state
 from . import messages as m
+from .debts import Kind
 from .messages import Phase
 from .state import CallState
 
@@ -55,4 +56,5 @@ def nudge(call: CallState, now_ms: int) -> None:
     elif (phrase := call.config.phrases.get("still_there")) is not None:
         playout.play(f"nudge:{call.limits.nudges}", phrase, now_ms)
     else:
-        playout.ask(f"nudge:{call.limits.nudges}", "Ask the caller whether they are still there.")
+        wish = "Ask the caller whether they are still there."
+        playout.ask(f"nudge:{call.limits.nudges}", wish, Kind.NUDGE, now_ms)

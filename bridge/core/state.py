@@ -40,6 +40,7 @@ class CallState:
         self.drained_from_bytes = 0
         self.timers: dict[str, int] = {}
         self.caller_speaking = False
+        self.spoke_over: str | None = None  # the response that was active when they began
         self.overheard_until_ms = 0
         self.turn = 0
         self.keys = Keys(config)
@@ -50,7 +51,6 @@ class CallState:
         self.failures = 0
         self.upstream_ms = 0
         self.lost_ms: int | None = None
-        self.resume_owed = False
         self.differs: set[str] = set()
 
     def set_timer(self, name: str, due_ms: int | None) -> None:

@@ -28,7 +28,10 @@ def tool_called(call: CallState, event: m.ToolCalled, now_ms: int) -> None:
         event = msgspec.structs.replace(event, arguments="{}")
     item = call.playout.conversation.item(event.item_id, event.response_id)
     item.kind, item.call_id = "function_call", event.call_id
-    made = tools.called(event, call.turn)
+    known = event.call_id in tools.calls
+    made = tools.called(event)
+    if event.complete and not known:
+        call.playout.debts.called(event.response_id, event.call_id, now_ms)
     if made is None:
         return
     call.stats.tools += 1
@@ -56,23 +59,18 @@ def tools_late(call: CallState, now_ms: int) -> None:
 
 
 def tool_finished(call: CallState, event: m.ToolFinished) -> None:
-    """The result goes in at once; a response about it once the batch is whole, the model free and the
-    caller silent.
-    """
+    """The result goes in at once; it is answered once its batch is whole, as `answers` has it."""
     conversation = call.playout.conversation
-    done = conversation.tools.finished(event.call_id, event.output, event.respond)
+    done = conversation.tools.finished(event.call_id, event.output)
     if done is None:
         return
     twins = conversation.tools.twins(event.call_id)
     for twin in twins:
-        conversation.tools.finished(twin.call_id, event.output, event.respond)
+        conversation.tools.finished(twin.call_id, event.output)
     if call.playout.ready:
         for answered in twins or [done]:
             call.out += conversation.result(answered, call.up.epoch)
-    owes = conversation.tools.owes_response(call.turn)
-    if call.phase is not Phase.LIVE:
-        return
-    if owes:
-        call.playout.ask(f"tool:{event.call_id}")
-    elif done.turn == call.turn and not conversation.tools.running and call.playout.gate.idle:
-        call.playout.owed.stop()  # what a later turn is owed stays owed
+    for answered in [*twins, done]:
+        call.playout.debts.result(answered.call_id, wanted=event.respond)
+    if call.phase is Phase.LIVE and not call.playout.debts.open and call.playout.gate.idle:
+        call.playout.owed.stop()

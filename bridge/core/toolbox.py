@@ -1,4 +1,4 @@
-"""Tool calls of the model: each runs once, and each batch is answered with at most one response."""
+"""Tool calls of the model: each runs once, and has one result."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from .messages import ToolCalled
 
 @dataclass(slots=True)
 class ToolCall:
-    """One call. `turn` counts the caller's turns when it was made; `output` None while it runs."""
+    """One call. `output` is None while it runs."""
 
     call_id: str
     item_id: str
     name: str
     arguments: str
     epoch: int
-    turn: int
     output: str | None = None
     twin_of: str = ""
     """The same call, made in a session that is over, which is still running: its result will be this one's
@@ -31,7 +30,7 @@ class Toolbox:
     How many run at once is the model's choice, up to a limit of the user's: no method looks at all of them.
     """
 
-    __slots__ = ("_due", "_latest_turn", "_same", "_twins", "_wants_response", "calls", "running")
+    __slots__ = ("_due", "_same", "_twins", "calls", "running")
 
     def __init__(self) -> None:
         self.calls: dict[str, ToolCall] = {}
@@ -41,8 +40,6 @@ class Toolbox:
         self._twins: dict[str, list[ToolCall]] = {}
         self._due: list[tuple[int, int, ToolCall]] = []
         """A heap. A call that is answered leaves it when it comes up."""
-        self._latest_turn = 0
-        self._wants_response = False
 
     @property
     def first(self) -> ToolCall | None:
@@ -61,19 +58,18 @@ class Toolbox:
         while (due_ms := self.deadline_ms) is not None and due_ms <= now_ms:
             yield heapq.heappop(self._due)[2]
 
-    def called(self, event: ToolCalled, turn: int) -> ToolCall | None:
+    def called(self, event: ToolCalled) -> ToolCall | None:
         """A call came. None if it must not run: cut off mid-call, known already, or made once more by a
         session that does not know of the first, which still runs.
         """
         if not event.complete or event.call_id in self.calls:
             return None
-        call = ToolCall(event.call_id, event.item_id, event.name, event.arguments, event.epoch, turn)
+        call = ToolCall(event.call_id, event.item_id, event.name, event.arguments, event.epoch)
         same = self._same.setdefault((call.name, call.arguments), {})
         others = (calls for epoch, calls in same.items() if epoch != call.epoch)
         first = next((next(iter(calls.values())) for calls in others), None)
         same.setdefault(call.epoch, {})[call.call_id] = call
         self.calls[call.call_id] = self.running[call.call_id] = call
-        self._latest_turn = turn
         if first is None:
             return call
         call.twin_of = first.twin_of or first.call_id
@@ -88,13 +84,12 @@ class Toolbox:
         """Calls that wait for the result of this one."""
         return self._twins.pop(call_id, [])
 
-    def finished(self, call_id: str, output: str, respond: bool) -> ToolCall | None:
+    def finished(self, call_id: str, output: str) -> ToolCall | None:
         """A result came. None for a call that is unknown or answered already."""
         call = self.running.pop(call_id, None)
         if call is None:
             return None
         call.output = output
-        self._wants_response |= respond
         self._forget_same(call)
         return call
 
@@ -105,12 +100,3 @@ class Toolbox:
             del same[call.epoch]
         if not same:
             del self._same[call.name, call.arguments]
-
-    def owes_response(self, turn: int) -> bool:
-        """Asked after each result: whether the batch is whole and the model shall speak about it. Not if the
-        caller has moved on meanwhile: their turn brings a response of its own.
-        """
-        if self.running:
-            return False
-        wanted, self._wants_response = self._wants_response, False
-        return wanted and self._latest_turn == turn

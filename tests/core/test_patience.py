@@ -13,7 +13,7 @@ from bridge.core.liveness import UNHEARD_MS
 from bridge.core.pending_answer import MOST_SILENT_MS
 from bridge.core.recovery import RESUME_MS
 
-from .conftest import LiveCall, delta, legs, new_call, only, speech
+from .conftest import LiveCall, delta, legs, new_call, only, phone, speech
 
 LOUD = "A" * 216
 FILLER = {"filler": speech(240, letter="F")}
@@ -115,7 +115,7 @@ def test_nobody_is_talked_over_by_a_filler(live_call: Any) -> None:
 def test_where_there_is_no_filler_the_wait_is_just_a_wait(live_call: Any) -> None:
     call = live_call(stalled_ms=60_000)
     asked(call)
-    assert legs(call.until(5_000)) == []
+    assert phone(call.until(5_000)) == []
 
 
 def test_sound_that_waits_or_plays_is_no_silence(live_call: Any) -> None:

@@ -109,8 +109,8 @@ def test_it_is_forced_before_the_hour_is_over(live_call: Any) -> None:
         m.ClearPlayout(),
         m.CreateItem("pb_1", "assistant", "One two", epoch=2),
         m.CreateItem("pb_2", "system", RESTORED, epoch=2),
-        m.CreateResponse("restored", epoch=2),
         m.CloseUpstream(1),
+        m.CreateResponse("restored", epoch=2),
     ]
     assert heard_ms == 11_000
 

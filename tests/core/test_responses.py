@@ -40,7 +40,10 @@ def test_what_waits_already_is_not_wanted_twice(live_call: Any) -> None:
     call = live_call()
     call.speaks(0, m.SessionUpdated(responds=False), m.ResponseStarted("r1"))
     call.speaks(10, *[m.SpeechStopped("u1")] * 100)
-    assert len(call.gate.waiting) == 1
+    call.at(20, delta("A", 400))
+    assert asks(call.at(500, m.ResponseDone("r1"))) == ["turn:0"]
+    call.speaks(600, m.ResponseStarted("r2", tag="turn:0"), delta("B", 400, response="r2"))
+    assert asks(call.at(700, m.ResponseDone("r2"))) == []
 
 
 def test_instructions_given_along_do_not_lose_those_of_the_session(live_call: Any) -> None:

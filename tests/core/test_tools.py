@@ -133,7 +133,6 @@ def test_or_none(live_call: Any) -> None:
 def test_no_call_no_deadline() -> None:
     toolbox = Toolbox()
     assert toolbox.deadline_ms is None
-    assert not toolbox.owes_response(turn=0)
 
 
 def test_a_new_session_is_told_of_the_newest_items_only(live_call: Any) -> None:

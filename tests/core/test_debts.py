@@ -1,0 +1,198 @@
+"""Who answers: each debt is paid by a response that came after it and was heard, or named unpaid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bridge.core import messages as m
+from bridge.core.answers import UNANSWERED_MS
+from bridge.core.debts import Closed, Debts, Kind
+
+from .conftest import LiveCall, delta, only
+
+
+def called(number: int = 1, response: str = "r1", name: str = "look_up") -> m.ToolCalled:
+    return m.ToolCalled(response, f"f{number}", f"call_{number}", name, f'{{"n":{number}}}')
+
+
+def asks(actions: list[m.Action]) -> list[str]:
+    return [create.tag for create in only(m.CreateResponse, actions)]
+
+
+def answers(call: LiveCall, now_ms: int, response: str, tag: str = "") -> list[m.Action]:
+    """A response that is heard, from its beginning to its end."""
+    sound = delta(f"i{response}", 200, response=response)
+    return call.speaks(now_ms, m.ResponseStarted(response, tag=tag), sound, m.ResponseDone(response))
+
+
+def turn(call: LiveCall, now_ms: int) -> list[m.Action]:
+    return call.speaks(now_ms, m.SpeechStarted(), m.SpeechStopped())
+
+
+def became(call: LiveCall) -> dict[str, str]:
+    """What became of each debt: the response that paid it, or why none did."""
+    closed = call.call.playout.debts.closed
+    return {debt.key: debt.paid_by or debt.reason for debt in closed}
+
+
+# --- results of tools ---------------------------------------------------------------------------------------
+
+
+def test_a_result_that_comes_after_the_turn_was_answered_is_answered_by_itself(live_call: Any) -> None:
+    call = live_call()
+    call.speaks(0, m.ResponseStarted("r1"), called(), m.ResponseDone("r1"))
+    turn(call, 1_000)
+    assert asks(answers(call, 1_200, "r2")) == [], "the tool still runs"
+    assert asks(call.at(4_000, m.ToolFinished("call_1", "42"))) == ["tool:call_1"]
+    answers(call, 4_200, "r3", tag="tool:call_1")
+    assert became(call) == {"turn:1": "r2", "tools:call_1": "r3"}
+
+
+def test_a_result_that_comes_while_the_turn_is_answered_is_answered_after_it(live_call: Any) -> None:
+    """The response began without it."""
+    call = live_call()
+    call.speaks(0, m.ResponseStarted("r1"), called(), m.ResponseDone("r1"))
+    turn(call, 1_000)
+    call.speaks(1_200, m.ResponseStarted("r2"), delta("A", 900, response="r2"))
+    assert asks(call.at(1_300, m.ToolFinished("call_1", "42"))) == []
+    assert asks(call.at(1_400, m.ResponseDone("r2"))) == ["tool:call_1"]
+
+
+def test_a_result_before_the_turn_is_answered_is_answered_with_it(live_call: Any) -> None:
+    call = live_call()
+    call.speaks(0, m.ResponseStarted("r1"), called(), m.ResponseDone("r1"))
+    turn(call, 1_000)
+    assert asks(call.at(1_100, m.ToolFinished("call_1", "42"))) == []
+    assert asks(answers(call, 1_200, "r2")) == []
+    assert became(call) == {"turn:1": "r2", "tools:call_1": "r2"}
+
+
+def test_a_slow_batch_never_holds_a_quick_one(live_call: Any) -> None:
+    call = live_call()
+    call.speaks(0, m.ResponseStarted("r1"), called(1, name="slow"), m.ResponseDone("r1"))
+    turn(call, 1_000)
+    call.speaks(1_200, m.ResponseStarted("r2"), called(2, "r2"), m.ResponseDone("r2"))
+    assert asks(call.at(1_300, m.ToolFinished("call_2", "42"))) == ["tool:call_2"]
+    answers(call, 1_400, "r3", tag="tool:call_2")
+    assert asks(call.at(9_000, m.ToolFinished("call_1", "43"))) == ["tool:call_1"]
+
+
+def test_a_result_that_comes_while_the_caller_speaks_waits_for_their_turn(live_call: Any) -> None:
+    call = live_call()
+    call.speaks(0, m.ResponseStarted("r1"), called(), m.ResponseDone("r1"))
+    call.at(500, m.SpeechStarted())
+    assert asks(call.at(600, m.ToolFinished("call_1", "42"))) == []
+    assert asks(call.until(9_000)) == [], "while the caller speaks nothing is asked"
+    assert asks(call.at(9_000, m.SpeechStopped())) == []
+    assert asks(answers(call, 9_200, "r2")) == []
+
+
+def test_a_call_told_after_the_caller_began_to_speak_is_answered_with_their_turn(live_call: Any) -> None:
+    call = live_call()
+    call.at(0, m.ResponseStarted("r1"))
+    call.speaks(10, m.SpeechStarted(), called(), m.ResponseDone("r1", "cancelled", "turn_detected"))
+    assert asks(call.at(300, m.ToolFinished("call_1", "42"))) == []
+    call.at(800, m.SpeechStopped())
+    answers(call, 900, "r2")
+    assert became(call) == {"turn:1": "r2", "tools:call_1": "r2"}
+
+
+def test_an_answer_to_a_result_that_was_talked_over_unheard_comes_with_the_turn(live_call: Any) -> None:
+    call = live_call()
+    call.speaks(0, m.ResponseStarted("r1"), called(), m.ResponseDone("r1"), m.ToolFinished("call_1", "42"))
+    call.at(100, m.ResponseStarted("r2", tag="tool:call_1"))
+    call.speaks(200, m.SpeechStarted(), m.ResponseDone("r2", "cancelled", "turn_detected"), m.SpeechStopped())
+    assert asks(answers(call, 400, "r3")) == []
+    assert became(call)["tools:call_1"] == "r3"
+
+
+def test_words_of_ours_read_out_do_not_answer_a_result(live_call: Any) -> None:
+    call = live_call()
+    call.speaks(0, m.ResponseStarted("r1"), called(), m.ResponseDone("r1"), m.Say("say-1", "One moment."))
+    call.at(10, m.ToolFinished("call_1", "42"))
+    assert asks(answers(call, 100, "r2", tag="say-1")) == ["tool:call_1"]
+
+
+# --- the caller's turn --------------------------------------------------------------------------------------
+
+
+def test_a_turn_that_the_vendor_does_not_begin_to_answer_is_asked_for_once(live_call: Any) -> None:
+    call = live_call()
+    turn(call, 0)
+    assert asks(call.until(UNANSWERED_MS - 1)) == []
+    assert asks(call.until(UNANSWERED_MS)) == ["turn:1"]
+    assert asks(call.until(7_000)) == []
+    answers(call, 7_000, "r1", tag="turn:1")
+    assert became(call) == {"turn:1": "r1"}
+
+
+def test_a_handler_answers_its_turns_itself(live_call: Any) -> None:
+    call = live_call(handler=True)
+    call.at(0, m.SessionUpdated(responds=False))
+    turn(call, 10)
+    assert asks(call.until(5_000)) == []
+    call.at(5_000, m.Say("say-1", "Yes."))
+    answers(call, 5_100, "r1", tag="say-1")
+    assert became(call) == {"turn:1": "r1", "say-1": "r1"}
+
+
+def test_a_turn_whose_response_calls_a_tool_is_answered_with_the_result(live_call: Any) -> None:
+    call = live_call()
+    turn(call, 0)
+    call.speaks(200, m.ResponseStarted("r1"), called(), m.ResponseDone("r1"))
+    assert became(call) == {"turn:1": "its response called tools"}
+    assert list(call.call.playout.debts.open) == ["tools:call_1"]
+
+
+# --- tool_choice --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "forced",
+    ["required", "look_up", {"type": "function", "name": "look_up"}],
+    ids=["any", "name", "function"],
+)
+def test_a_tool_that_is_forced_is_forced_in_the_callers_turns_only(live_call: Any, forced: Any) -> None:
+    call = live_call(session=m.SessionConfig(tool_choice=forced), greeting="Hello.")
+    call.at(0, m.SessionUpdated(responds=False))
+    answers(call, 0, "r0", tag="greeting")
+    turn(call, 100)
+    call.speaks(200, m.ResponseStarted("r1", tag="turn:1"), called(), m.ResponseDone("r1"))
+    call.at(300, m.ToolFinished("call_1", "42"))
+    answers(call, 400, "r2", tag="tool:call_1")
+    call.at(500, m.Say("say-1", "Anything else?"))
+    chosen = {create.tag: create.tool_choice for create in only(m.CreateResponse, call.actions)}
+    assert chosen == {"greeting": "none", "turn:1": None, "tool:call_1": "auto", "say-1": "none"}
+
+
+def test_where_none_is_forced_nothing_is_said_of_it(live_call: Any) -> None:
+    call = live_call()
+    call.at(0, m.Say("say-1", "Hello."))
+    assert [create.tool_choice for create in only(m.CreateResponse, call.actions)] == [None]
+
+
+# --- the ledger by itself -----------------------------------------------------------------------------------
+
+
+def test_a_debt_to_which_responses_say_nothing_is_named_unpaid() -> None:
+    debts = Debts()
+    debts.owe("turn:1", Kind.TURN, 0)
+    for number in range(3):
+        debts.began(f"r{number}", "")
+        debts.ended(f"r{number}")
+    assert debts.open == {}
+    assert list(debts.closed) == [Closed("turn:1", reason="its responses said nothing")]
+
+
+def test_the_first_sound_pays_and_later_sound_pays_nothing_more() -> None:
+    debts = Debts()
+    debts.owe("turn:1", Kind.TURN, 0)
+    debts.began("r1", "")
+    debts.sounded("r1")
+    debts.owe("turn:2", Kind.TURN, 10)
+    debts.sounded("r1")
+    debts.ended("r1")
+    assert list(debts.open) == ["turn:2"]
+    assert list(debts.closed) == [Closed("turn:1", paid_by="r1")]
