@@ -284,9 +284,10 @@ def test_an_image_or_a_link_rings_nobody(server: Server, site: str) -> None:
 def test_where_calls_are_signed_a_page_is_turned_away_before_its_signature() -> None:
     server = Server(signed())
     outside: dict[str, Any] = {"peer": ("203.0.113.9", 40_000), "bound": ("10.0.0.7", 5050), "host": "x"}
-    for turned_away, origin in enumerate([*FOREIGN, "http://localhost:5050"], start=1):
+    foreign = [*FOREIGN, "http://localhost:5050"]
+    for origin in foreign:
         assert server.statuses(headers={"Origin": origin}, **outside) == REFUSED
-        assert b'{gate="peer"} %d.0' % (4 * turned_away) in server.asked("/metrics", **outside)[1]
+    assert b'{gate="peer"} %d.0' % (4 * len(foreign)) in server.asked("/metrics", **outside)[1]
     ours = {"Origin": "https://voice.example.com"}
     assert server.statuses(headers=ours, **outside) == REFUSED  # for want of a signature
     assert b'{gate="signature"} 4.0' in server.asked("/metrics", **outside)[1]

@@ -128,11 +128,16 @@ class CallRegistry:
 
     @property
     def reasons(self) -> list[str]:
-        """Why no call may come in now, the weightiest first: `draining`, `full`, and those of `Health`."""
+        """Why no call may come in now, the weightiest first: `own_reasons`, and those of `Health`."""
+        return [*self.own_reasons, *self.services.health.reasons()]
+
+    @property
+    def own_reasons(self) -> list[str]:
+        """`draining` and `full`, if they are true."""
         found = ["draining"] if self.draining else []
         if len(self._entries) >= self.max_calls:
             found.append("full")
-        return [*found, *self.services.health.reasons()]
+        return found
 
     @property
     def refusal(self) -> str | None:

@@ -24,6 +24,7 @@ from bridge.carriers.twilio import Twilio
 from bridge.core import messages as m
 from bridge.errors import SignatureError
 from bridge.ops.logs import Seldom
+from bridge.ops.recent import Recent
 from bridge.server import sids, twiml
 from bridge.server.calls import RESUMED, CallRegistry
 from bridge.server.gates import SPENT, PendingSockets, Signatures, StreamTokens
@@ -82,6 +83,7 @@ class Routes:
         self.replays = Replays(self.tokens, self.names, registry)
         self.pending_sockets = PendingSockets()
         self._seldom = Seldom(logger)
+        self._health_reasons = Recent(registry.services.health.reasons)
         self._under_way: Counter[str] = Counter()
         self.voice = twiml.Voice.of(settings)
         self.intents = registry.services.control.intents
@@ -373,7 +375,7 @@ class Routes:
     async def readyz(self, request: Request) -> Response:
         """Whether calls may come here from where this is asked, and why not."""
         self.awake()
-        reasons = self.registry.reasons
+        reasons = [*self.registry.own_reasons, *self._health_reasons.get()]
         if self.registry.services.health.breaker.is_open:
             reasons.append("upstream breaker")
         if self.peers.local_fault(request) is not None:
