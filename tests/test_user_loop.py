@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from bridge.agents.loop import CALL_SID, Late, SameLoop, UserLoop, run
-from bridge.agents.user_code import UserCode
+from bridge.agents.user_code import USER_CODE, UserCode
 from bridge.agents.watchdog import Watchdog
 
 
@@ -146,6 +146,102 @@ def test_whoever_stops_the_whole_interpreter_is_named_with_its_call_afterwards(
     assert said.startswith("no thread of this process ran for ")
     assert f"user code at work: {function.__name__} ({__file__}:" in said
     assert "for call CA7" in said
+
+
+class Blocking:
+    """What a user may write: each way to run something that the bridge has not begun itself."""
+
+    def __init__(self) -> None:
+        self.over = asyncio.Event()
+
+    def works(self, *_: object) -> None:
+        time.sleep(0.05)
+        self.over.set()
+
+    async def steps(self) -> None:
+        await asyncio.sleep(0)
+        time.sleep(0.05)  # noqa: ASYNC251
+        self.over.set()
+
+    async def generates(self) -> Any:
+        await self.steps()
+        yield 1
+
+    async def a_task(self) -> None:
+        await asyncio.create_task(self.steps())
+
+    async def a_task_that_waits_for_it(self) -> None:
+        await asyncio.create_task(asyncio.wait_for(self.steps(), 5))
+
+    async def gather(self) -> None:
+        await asyncio.gather(asyncio.sleep(0), self.steps())
+
+    async def a_group(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.steps())
+
+    async def a_generator(self) -> None:
+        async for _ in self.generates():
+            pass
+
+    async def a_callback(self) -> None:
+        asyncio.get_running_loop().call_soon(self.works)
+        await self.over.wait()
+
+    async def a_timer(self) -> None:
+        asyncio.get_running_loop().call_later(0.01, functools.partial(self.works, 1))
+        await self.over.wait()
+
+    async def when_done(self) -> None:
+        asyncio.ensure_future(asyncio.sleep(0)).add_done_callback(self.works)
+        await self.over.wait()
+
+    async def a_thread(self) -> None:
+        await asyncio.to_thread(time.sleep, 0)
+        await asyncio.to_thread(self.works)
+
+    async def an_executor(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, self.works)
+
+
+WAYS = {
+    "a_task": "steps", "a_task_that_waits_for_it": "steps|wait_for", "gather": "steps", "a_group": "steps",
+    "a_generator": "a_generator", "a_callback": "works", "a_timer": "works", "when_done": "works",
+    "a_thread": "works", "an_executor": "works",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_user_code_begins_itself_is_known_with_its_call(user_loop: UserLoop, way: str) -> None:
+    began_s = time.monotonic()
+    outcome(user_loop, getattr(Blocking(), way), call_sid="CA8")
+    time.sleep(0.01)
+    found = [run for run in USER_CODE._ended.copy() if run.began_s >= began_s]
+    assert found
+    assert all(run.ended_s - run.began_s >= 0.02 for run in found)
+    [*_, text] = [run.text for run in found if "for call CA8" in run.text]
+    assert re.match(rf"(Blocking\.)?({WAYS[way]}) \(.*\) for call CA8, for 0\.\d s", text)
+
+
+def test_who_stopped_everybody_is_not_guessed(caplog: pytest.LogCaptureFixture) -> None:
+    """A thread of the user's own is nothing that the bridge can know of."""
+    logger = logging.getLogger("bridge.tested")
+
+    async def audio() -> None:
+        loop = asyncio.get_running_loop()
+        watchdog = Watchdog(loop, threading.get_ident(), logger, limit_ms=50, whole=True)
+        watchdog.start()
+        thread = threading.Thread(target=backtracks, args=(0.7,))
+        thread.start()
+        await asyncio.to_thread(thread.join)
+        await asyncio.sleep(0.1)
+        watchdog.close()
+
+    with caplog.at_level(logging.WARNING, logger.name):
+        asyncio.run(audio())
+    said = [record.getMessage() for record in caplog.records if record.name == logger.name]
+    assert any("which code was at work is not known" in line for line in said)
+    assert not any("no user code" in line for line in said)
 
 
 def test_user_code_that_waits_has_stopped_nobody() -> None:

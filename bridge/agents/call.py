@@ -17,11 +17,12 @@ from typing import Any, Final, Protocol
 from bridge.agents.agent import Agent, Approval, roster
 from bridge.agents.config import AgentConfigs
 from bridge.agents.guardrails import Watched
-from bridge.agents.loop import CALL_SID, Late, Loop, run
+from bridge.agents.loop import Late, Loop, run
 from bridge.agents.prices import Bill
 from bridge.agents.session import Session
 from bridge.agents.tool_runner import ToolRunner, log_failure
 from bridge.agents.tools import AnyTool, Tool
+from bridge.agents.user_code import CALL_SID
 from bridge.core import messages as m
 from bridge.errors import CallEnded
 

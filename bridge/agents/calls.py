@@ -17,11 +17,12 @@ from typing import Any, Final, Protocol, get_args
 from bridge.agents.agent import Agent, roster
 from bridge.agents.call import UserCall
 from bridge.agents.config import AgentConfigs
-from bridge.agents.loop import CALL_SID, Late, Loop, UserLoop, run
+from bridge.agents.loop import Late, Loop, UserLoop, run
 from bridge.agents.mcp import FillingSocket
 from bridge.agents.prices import Bill
 from bridge.agents.tool_runner import log_failure
 from bridge.agents.transport_socket import carry
+from bridge.agents.user_code import CALL_SID
 from bridge.core import messages as m
 from bridge.core.stats import Stats
 from bridge.errors import ConfigError

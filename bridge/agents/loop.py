@@ -19,13 +19,11 @@ from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from bridge.agents.user_code import USER_CODE
+from bridge.agents.event_loop import UserEventLoop
+from bridge.agents.user_code import CALL_SID, USER_CODE
 from bridge.agents.watchdog import Watchdog, stack
 
 logger = logging.getLogger("bridge.user")
-
-CALL_SID: Final[contextvars.ContextVar[str]] = contextvars.ContextVar("call_sid", default="")
-"""Which call user code runs for: set in handlers and tools, in threads of the pool too. For log lines."""
 
 THREADS: Final = 32
 BLOCKED_MS: Final = 250
@@ -129,7 +127,7 @@ class UserLoop:
     """The event loop of user code, in a daemon thread, with its pool of `threads` and its watchdog."""
 
     def __init__(self, *, threads: int = THREADS, blocked_ms: int = BLOCKED_MS) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = UserEventLoop()
         self._pool = Pool(threads)
         self._blocked_ms = blocked_ms
         self._thread = threading.Thread(target=self._run, name="user loop", daemon=True)

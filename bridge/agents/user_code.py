@@ -6,6 +6,7 @@ end) stops every other thread, the watchdog's too. When that one is let go on, t
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import sys
 import threading
@@ -14,6 +15,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
+
+CALL_SID: Final[contextvars.ContextVar[str]] = contextvars.ContextVar("call_sid", default="")
+"""Which call user code runs for: set in handlers and tools, in what they begin, and in threads of the pool.
+For log lines.
+"""
 
 KEPT: Final = 64
 """Runs that have ended, and are remembered."""
@@ -65,7 +71,7 @@ class UserCode:
                 self._ended.append(Run(text, began_s, began_s + lasted_s))
 
     def during(self, from_s: float, to_s: float) -> list[str]:
-        """What ran for most of that time, the longest first; [] when no user code did."""
+        """What is known to have run for most of that time, the longest first."""
         runs = list(self._ended.copy())
         frames = sys._current_frames()  # noqa: SLF001  documented, in spite of its name
         for thread_id, running in self._running.copy().items():
@@ -80,11 +86,25 @@ USER_CODE: Final = UserCode()
 """The one of this process: the interpreter's lock is one, too."""
 
 
+def unwrapped(function: Any) -> Any:
+    """The function itself, without arguments bound to it and the context it is to run in."""
+    while isinstance(function, functools.partial):
+        run_in = getattr(function.func, "__self__", None)
+        inside = isinstance(run_in, contextvars.Context) and function.args
+        function = function.args[0] if inside else function.func
+    return function
+
+
+def code_of(function: Any) -> Any:
+    """The code of a function, a method, a coroutine or a generator; None where there is none in Python."""
+    found = (getattr(function, name, None) for name in ("__code__", "cr_code", "gi_code"))
+    return next((code for code in found if code is not None), None)
+
+
 def _named(function: Callable[..., Any], call_sid: str) -> str:
     """Its name, its file and its line, as far as it has them, and its call."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    code = getattr(function, "__code__", None)
+    function = unwrapped(function)
+    code = code_of(function)
     where = "" if code is None else f" ({code.co_filename}:{code.co_firstlineno})"
     whose = f" for call {call_sid}" if call_sid else ""
     return f"{getattr(function, '__qualname__', type(function).__name__)}{where}{whose}"

@@ -82,7 +82,10 @@ class Watchdog:
             known = "no thread of this process ran for %d ms; user code at work: %s"
             self._logger.error(known, late_s * 1000, suspects)
         else:
-            unknown = "no thread of this process ran for %d ms, and no user code was at work"
+            unknown = (
+                "no thread of this process ran for %d ms; which code was at work is not known: what runs in "
+                "threads that user code has begun, or outside of this process, is not watched"
+            )
             self._logger.warning(unknown, late_s * 1000)
 
     def _report(self, asked_s: float) -> None:

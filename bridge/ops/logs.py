@@ -27,7 +27,7 @@ from typing import Any, Final, NamedTuple, TextIO
 
 import msgspec
 
-from bridge.agents.loop import CALL_SID
+from bridge.agents.user_code import CALL_SID
 from bridge.core.messages import Reason
 from bridge.core.stats import Stats
 from bridge.ops.redaction import Mask, words_of

@@ -1,0 +1,84 @@
+"""The event loop of user code: notes each turn of it that is a user's, tasks and callbacks of their own among
+them.
+
+A step of a task, a callback and a timer all come by `call_soon` or `call_at`, and jobs for other threads by
+`run_in_executor`. The context they run in says for which call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
+
+from bridge.agents.user_code import CALL_SID, USER_CODE, code_of, unwrapped
+
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
+
+if TYPE_CHECKING or sys.platform != "win32":
+    _Base = asyncio.SelectorEventLoop
+else:
+    _Base = asyncio.ProactorEventLoop
+
+_OURS: Final = f"{Path(__file__).parents[1]}{os.sep}"
+_ASYNCIO: Final = f"{Path(asyncio.__file__).parent}{os.sep}"
+
+
+class UserEventLoop(_Base):
+    """What is `bridge`'s own, or asyncio's, is not noted: where it runs user code, it notes that itself."""
+
+    def call_soon(
+        self,
+        callback: Callable[[*_Ts], object],
+        *args: *_Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Handle:
+        return super().call_soon(_noted(callback, context), *args, context=context)
+
+    def call_soon_threadsafe(
+        self,
+        callback: Callable[[*_Ts], object],
+        *args: *_Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Handle:
+        return super().call_soon_threadsafe(_noted(callback, context), *args, context=context)
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*_Ts], object],
+        *args: *_Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        return super().call_at(when, _noted(callback, context), *args, context=context)
+
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts
+    ) -> asyncio.Future[_T]:
+        return super().run_in_executor(executor, _noted(func, None), *args)
+
+
+def _noted(callback: Callable[..., Any], context: contextvars.Context | None) -> Any:
+    """The same callable, its runs noted if it is a user's."""
+    owner = getattr(callback, "__self__", None)
+    if isinstance(owner, asyncio.Task):  # its step, or a future that wakes it up
+        function: Any = owner.get_coro()
+        not_theirs: tuple[str, ...] = (_OURS,)
+    else:
+        function, not_theirs = unwrapped(callback), (_OURS, _ASYNCIO)
+    code = code_of(function)
+    if code is None or code.co_filename.startswith(not_theirs):
+        return callback
+    call_sid = (CALL_SID.get() if context is None else context.get(CALL_SID)) or ""
+
+    def noted(*args: Any) -> Any:
+        with USER_CODE.runs(function, call_sid):
+            return callback(*args)
+
+    return noted
