@@ -26,7 +26,9 @@ def read_speech(path: Path) -> bytes:
         with wave.open(str(path)) as source:
             if source.getsampwidth() != 2:
                 raise ConfigError(f"{path}: 16-bit PCM is wanted, not {source.getsampwidth() * 8}-bit")
-            samples = np.frombuffer(source.readframes(source.getnframes()), "<i2").astype(np.float64)
+            sound = source.readframes(source.getnframes())
+            whole = sound[: len(sound) // 2 * 2]  # a file that was cut off may end within a sample
+            samples = np.frombuffer(whole, "<i2").astype(np.float64)
             samples = samples[:: source.getnchannels()] if source.getnchannels() > 1 else samples
             hz = source.getframerate()
     except OSError as error:

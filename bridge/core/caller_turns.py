@@ -143,6 +143,9 @@ def give_up_transcript(call: CallState) -> None:
 
 
 def transcribed(call: CallState, event: m.CallerTranscribed) -> None:
+    if event.failed and event.why != call.untranscribed_why:  # said once, not with every turn
+        call.untranscribed_why = event.why
+        call.out.append(m.Noted("no transcript", event.why))
     item = call.playout.conversation.item(event.item_id)
     item.role, item.text = "user", event.text[:MOST_CHARACTERS]
     if event.text and not call.caller_speaking:

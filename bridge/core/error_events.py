@@ -49,6 +49,9 @@ def create_refused(call: CallState, tag: str, event: m.UpstreamFaulted, now_ms: 
     playout, gate = call.playout, call.playout.gate
     waits = gate.asked is not None and gate.asked.tag == tag and not gate.stale
     retryable = verdict(event) is Verdict.RETRYABLE
+    if waits and responses.wait(call, event.retry_ms, now_ms):
+        playout.refused(tag, again=True)
+        return
     owed = waits and (retryable or tag not in playout.utterances)
     call.failures += owed
     if owed and call.failures >= FAILURES:

@@ -16,7 +16,7 @@ def cost_micro_usd(usage: Usage, prices: dict[str, float]) -> int:
     total = 0.0
     for modality in _MODALITIES:
         cached = getattr(usage, f"cached_{modality}")
-        fresh = getattr(usage, f"{modality}_in") - cached
+        fresh = max(0, getattr(usage, f"{modality}_in") - cached)
         total += fresh * prices.get(f"{modality}_in", 0.0) + cached * prices.get(f"cached_{modality}", 0.0)
     for modality in ("text", "audio"):
         total += getattr(usage, f"{modality}_out") * prices.get(f"{modality}_out", 0.0)

@@ -18,6 +18,8 @@ MOST_ARGUMENTS_CHARACTERS = 65_536
 OVERLONG = '{"error": "the arguments are too long"}'
 FAILURES = 2
 """Responses that may fail in a row: the first is asked for again."""
+MOST_WAIT_MS = 10_000
+"""That a vendor may ask us to wait for one answer, in all; fillers cover it."""
 AGAIN_MS = 1_000
 """Before a vendor that could not just now is asked again."""
 
@@ -86,7 +88,7 @@ def response_done(call: CallState, event: m.ResponseDone, now_ms: int) -> None:
         elif not once_more(call, event, now_ms):
             return
     elif event.status == "completed":
-        call.failures = 0
+        call.failures = call.waited_ms = 0
     call.playout.response_done(event, now_ms)
     silence.line_moved(call, now_ms)
     if call.playout.gate.idle and not call.playout.conversation.tools.running:
@@ -112,8 +114,11 @@ def once_more(call: CallState, event: m.ResponseDone, now_ms: int) -> bool:
     """The response is asked for again, once. Returns whether the call goes on: it does not if the second one
     failed too; if it was silent, the caller is asked to go on.
     """
-    call.failures += 1
     playout = call.playout
+    if wait(call, event.retry_ms, now_ms):
+        playout.retry(event.response_id)
+        return True
+    call.failures += 1
     if event.status != "failed" and call.failures >= FAILURES:
         call.failures = 0
         playout.debts.interrupted(event.response_id, reason="its responses said nothing")
@@ -127,6 +132,18 @@ def once_more(call: CallState, event: m.ResponseDone, now_ms: int) -> bool:
     else:
         playout.retry(event.response_id)
         pause(call, event.why, now_ms)
+    return True
+
+
+def wait(call: CallState, retry_ms: int, now_ms: int) -> bool:
+    """The vendor says when to ask again: until then nothing is asked, and that it refused counts as no
+    failure. False where it says nothing, or longer than a caller waits.
+    """
+    if not retry_ms or call.waited_ms + retry_ms > MOST_WAIT_MS:
+        return False
+    call.waited_ms += retry_ms
+    call.playout.gate.paused = True
+    call.timers["again"] = now_ms + retry_ms
     return True
 
 

@@ -49,6 +49,8 @@ class CallState:
         self.untranscribed: OrderedDict[str, int] = OrderedDict()  # when each is given up, the oldest first
         self.given_up: OrderedDict[str, None] = OrderedDict()
         self.failures = 0
+        self.waited_ms = 0
+        self.untranscribed_why = ""
         self.upstream_ms = 0
         self.lost_ms: int | None = None
         self.differs: set[str] = set()

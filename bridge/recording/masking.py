@@ -85,7 +85,7 @@ GOES: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     m.DigitPressed: frozenset({"digit"}),
     m.SessionUpdated: frozenset({"differences"}),
     m.ItemAdded: frozenset({"text"}),
-    m.CallerTranscribed: frozenset({"text"}),
+    m.CallerTranscribed: frozenset({"text", "why"}),
     m.AudioDelta: frozenset({"audio"}),
     m.TextDelta: frozenset({"text"}),
     m.ToolCalled: frozenset({"arguments"}),

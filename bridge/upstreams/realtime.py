@@ -10,7 +10,9 @@ inner objects undecoded, and are read a second time when we want them.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable
+from math import ceil
 from typing import Any, ClassVar, Final, TypeAlias, TypeVar, assert_never
 
 import msgspec
@@ -60,6 +62,9 @@ class Dial(msgspec.Struct, frozen=True):
 
 
 _AUDIO_DELTA: Final = "response.output_audio.delta"
+# OpenAI, as it says so: "Please try again in 2.5s", "in 20ms", "in 1m2.5s".
+_TRY_AGAIN: Final = re.compile(r"try again in (?:(\d{1,4})m)?(\d{1,6}(?:\.\d{1,6})?)(ms|s)\b", re.IGNORECASE)
+_MOST_RETRY_MS: Final = 86_400_000
 
 
 class Realtime:
@@ -73,6 +78,7 @@ class Realtime:
         "_count",
         "_epoch",
         "_names_conversations",
+        "_reset_ms",
         "_tree",
         "_whose",
     )
@@ -87,6 +93,7 @@ class Realtime:
         self._whose: dict[str, str] = {}  # items being made, and the response that makes them
         self._approvals: dict[str, None] = {}  # asked for, and told
         self._names_conversations = False
+        self._reset_ms = 0  # until the limit that is used up, as told last
 
     # --- what comes in -----------------------------------------------------------------------------------
 
@@ -211,7 +218,10 @@ class Realtime:
     def _item_deleted(self, event: wire.Event) -> m.ItemGone:
         return m.ItemGone(_required(event.item_id, "item_id"), self._epoch)
 
-    def _transcribed(self, event: wire.Event) -> m.CallerTranscribed:
+    def _transcribed(self, event: wire.Event) -> m.CallerTranscribed | None:
+        # xAI tells `completed` again and again while the caller speaks, with status in_progress.
+        if event.status == "in_progress":
+            return None
         item_id = _required(event.item_id, "item_id")
         usage = wire.if_readable(wire.decode_usage, event.usage)
         seconds = min(max(0.0, usage.seconds or 0.0), _MOST_SECONDS) if usage else 0.0
@@ -223,20 +233,31 @@ class Realtime:
         return m.CallerTranscribed(item_id, event.transcript or "", False, seconds, tokens, self._epoch)
 
     def _untranscribed(self, event: wire.Event) -> m.CallerTranscribed:
-        return m.CallerTranscribed(_required(event.item_id, "item_id"), "", failed=True, epoch=self._epoch)
+        item_id = _required(event.item_id, "item_id")
+        fault = wire.if_readable(wire.decode_fault, event.error) or wire.Fault()
+        told = (_text(part) for part in (fault.code or fault.type, fault.message))
+        why = ": ".join(part for part in told if part)
+        return m.CallerTranscribed(item_id, "", failed=True, why=why, epoch=self._epoch)
 
     def _response_started(self, event: wire.Event) -> m.ResponseStarted:
         response = wire.decode_response(event.response)
         response_id = _required(response.id, "response.id")
         tagged = response.metadata.get("tag") if isinstance(response.metadata, dict) else None
         tag = _id(tagged, "tag") if isinstance(tagged, str) else ""
+        if response.metadata is msgspec.UNSET:
+            # OpenAI and Azure always have the field, null or not; xAI has none. There responses are told
+            # apart by their order: one conversation has one active response, and the one that begins while
+            # one of ours is asked for is ours.
+            tag = next((asked for asked, beside in self._asked.items() if not beside), "")
         conversation_id = response.conversation_id
         self._names_conversations |= isinstance(conversation_id, str)
         aside = self._asked.pop(tag, None)
         if aside is None:
             # Not ours. API reference, response.conversation_id: null for one outside of the conversation. But
             # some servers never name a conversation: there, a response must be marked as well.
-            marked = self._names_conversations or bool(response.metadata)
+            marked = self._names_conversations or (
+                response.metadata is not msgspec.UNSET and bool(response.metadata)
+            )
             aside = conversation_id is None and marked
         return m.ResponseStarted(response_id, tag, aside, self._epoch)
 
@@ -248,9 +269,11 @@ class Realtime:
         details = wire.if_readable(wire.decode_details, response.status_details) or wire.StatusDetails()
         error = details.error or wire.Fault()
         why = _text(details.reason) or _text(error.code) or _text(error.type)
-        usage = wire.if_readable(wire.decode_usage, response.usage)
-        tokens = None if usage is None else _counted(usage)
-        return m.ResponseDone(response_id, _text(response.status) or "completed", why, tokens, self._epoch)
+        # xAI tells usage beside the response, and `{}` in it. An empty one is unknown, not zero.
+        told = (wire.if_readable(wire.decode_usage, raw) for raw in (response.usage, event.usage))
+        tokens = next((_counted(usage) for usage in told if usage is not None and _says(usage)), None)
+        status = _text(response.status) or "completed"
+        return m.ResponseDone(response_id, status, why, tokens, self._epoch, self._retry_ms(error))
 
     def _audio_delta(self, event: wire.Event) -> m.AudioDelta | None:
         response_id = _required(event.response_id, "response_id")
@@ -298,7 +321,26 @@ class Realtime:
         if about.startswith("probe:"):
             return m.ProbeAnswered(self._epoch)
         message, param, kind = _text(fault.message), _text(fault.param), _text(fault.type)
-        return m.UpstreamFaulted(code, message, about, param, kind, self._epoch)
+        return m.UpstreamFaulted(code, message, about, param, kind, self._epoch, self._retry_ms(fault))
+
+    def _retry_ms(self, fault: wire.Fault) -> int:
+        """How long the vendor asks us to wait: "Please try again in 2.5s.", else until the limit it told last
+        is reset. 0 where it names no time.
+        """
+        if "rate_limit" not in _text(fault.code) + _text(fault.type):
+            return 0
+        told = _TRY_AGAIN.search(_text(fault.message))
+        if told is None:
+            return self._reset_ms
+        minutes, number, unit = told.groups()
+        seconds = float(number) / (1000 if unit == "ms" else 1) + 60 * int(minutes or 0)
+        return min(_MOST_RETRY_MS, ceil(1000 * seconds))
+
+    def _rate_limits(self, event: wire.Event) -> None:
+        # Only of use where a refusal does not say itself how long to wait.
+        limits = wire.if_readable(wire.decode_limits, event.rate_limits) or []
+        used_up = (limit.reset_seconds or 0.0 for limit in limits if limit.remaining == 0)
+        self._reset_ms = min(_MOST_RETRY_MS, ceil(1000 * max(0.0, *used_up, 0.0)))
 
     def _mcp(self, event: wire.Event) -> m.VendorNote:
         body = msgspec.json.encode({"item_id": event.item_id}).decode()
@@ -329,6 +371,7 @@ class Realtime:
         "response.output_item.done": _output_item_done,
         "response.done": _response_done,
         "error": _fault,
+        "rate_limits.updated": _rate_limits,
         **dict.fromkeys(
             (
                 "mcp_list_tools.in_progress",
@@ -428,6 +471,11 @@ def _text(value: Any) -> str:
 
 def _tokens(count: int | None) -> int:
     return min(max(0, count or 0), _MOST_TOKENS)
+
+
+def _says(usage: wire.Usage) -> bool:
+    """Whether it tells anything."""
+    return usage != wire.Usage()
 
 
 def _counted(usage: wire.Usage) -> m.Usage:

@@ -30,11 +30,13 @@ class Event(msgspec.Struct, gc=False):
     audio_end_ms: float | None = None
     previous_item_id: str | None = None
     transcript: str | None = None
+    status: str | None = None
     item: msgspec.Raw = msgspec.Raw()
     response: msgspec.Raw = msgspec.Raw()
     session: msgspec.Raw = msgspec.Raw()
     error: msgspec.Raw = msgspec.Raw()
     usage: msgspec.Raw = msgspec.Raw()
+    rate_limits: msgspec.Raw = msgspec.Raw()
 
 
 class Kind(msgspec.Struct, gc=False):
@@ -80,7 +82,7 @@ class Response(msgspec.Struct, gc=False):
     status: str | None = None
     status_details: msgspec.Raw = msgspec.Raw()
     conversation_id: Any = msgspec.UNSET
-    metadata: Any = None
+    metadata: Any = msgspec.UNSET
     usage: msgspec.Raw = msgspec.Raw()
 
 
@@ -110,6 +112,13 @@ class Usage(msgspec.Struct, gc=False):
     seconds: float | None = None
 
 
+class RateLimit(msgspec.Struct, gc=False):
+    """One limit: what is left of it, and when it is whole again."""
+
+    remaining: float | None = None
+    reset_seconds: float | None = None
+
+
 class Session(msgspec.Struct, gc=False):
     """A new session. Its configuration is not ours yet."""
 
@@ -126,6 +135,7 @@ decode_session = msgspec.json.Decoder(Session).decode
 decode_tree = msgspec.json.Decoder(dict[str, Any]).decode
 decode_details = msgspec.json.Decoder(StatusDetails).decode
 decode_content = msgspec.json.Decoder(list[Part]).decode
+decode_limits = msgspec.json.Decoder(list[RateLimit]).decode
 decode_usage = msgspec.json.Decoder(Usage).decode
 
 

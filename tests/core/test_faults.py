@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from bridge.core import messages as m
@@ -185,6 +186,38 @@ def test_one_that_did_something_is_not(live_call: Any, made: tuple[m.Event, ...]
 
 def refused(code: str, tag: str) -> m.UpstreamFaulted:
     return m.UpstreamFaulted(code, "no", f"create:{tag}")
+
+
+def test_a_vendor_that_says_when_is_asked_then(live_call: Any) -> None:
+    call = live_call()
+    call.at(0, m.ResponseStarted("r1"))
+    assert creates(call.at(100, m.ResponseDone("r1", "failed", "rate_limit_exceeded", retry_ms=2_500))) == []
+    assert creates(call.until(2_599)) == []
+    assert creates(call.until(2_600)) == ["retry"]
+
+
+def test_waits_that_a_vendor_asks_for_add_up_to_ten_seconds(live_call: Any) -> None:
+    call = live_call()
+    for number in range(4):
+        call.at(2_500 * number, m.ResponseStarted(f"r{number}", "retry" if number else ""))
+        refused = m.ResponseDone(f"r{number}", "failed", "rate_limit_exceeded", retry_ms=2_500)
+        call.at(2_500 * number, refused)
+        assert call.until(2_500 * (number + 1))
+    call.at(10_000, m.ResponseStarted("r4", "retry"))
+    call.at(10_000, m.ResponseDone("r4", "failed", "rate_limit_exceeded", retry_ms=2_500))
+    assert creates(call.until(10_000 + AGAIN_MS)) == ["retry"]
+    call.at(11_100, m.ResponseStarted("r5", "retry"))
+    actions = call.at(11_100, m.ResponseDone("r5", "failed", "rate_limit_exceeded", retry_ms=2_500))
+    assert [ended.reason for ended in only(m.Ended, actions)] == [m.Reason.UPSTREAM_LOST]
+
+
+def test_a_request_that_is_refused_for_a_while_goes_again_then(live_call: Any) -> None:
+    call = live_call()
+    [asked_for] = only(m.CreateResponse, call.at(0, m.Say("say-1", "Hello.")))
+    fault = msgspec.structs.replace(refused("rate_limit_exceeded", "say-1"), retry_ms=3_000)
+    assert legs(call.at(50, fault)) == []
+    assert only(m.CreateResponse, call.until(3_049)) == []
+    assert only(m.CreateResponse, call.until(3_050)) == [asked_for]
 
 
 def test_a_wish_of_the_handlers_that_is_refused_is_answered(live_call: Any) -> None:

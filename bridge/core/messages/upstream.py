@@ -91,7 +91,7 @@ class ItemGone(Message, frozen=True, gc=False):
 
 
 class CallerTranscribed(Message, frozen=True, gc=False):
-    """What the caller said in that item; late, out of order, or (with `failed`) not to be had."""
+    """What the caller said in that item; late, out of order, or (with `failed`, and `why`) not to be had."""
 
     item_id: str
     text: str
@@ -99,6 +99,7 @@ class CallerTranscribed(Message, frozen=True, gc=False):
     seconds: float = 0.0
     usage: Usage | None = None
     epoch: int = 1
+    why: str = ""
 
 
 class ResponseStarted(Message, frozen=True, gc=False):
@@ -157,7 +158,8 @@ class ToolCalled(Message, frozen=True, gc=False):
 
 class ResponseDone(Message, frozen=True, gc=False):
     """Always the last word on a response. `status` completed, cancelled, incomplete or failed; `why` its
-    reason or code.
+    reason or code; `usage` None where it is unknown; `retry_ms` how long the vendor asks us to wait, 0 where
+    it names no time.
     """
 
     response_id: str
@@ -165,11 +167,12 @@ class ResponseDone(Message, frozen=True, gc=False):
     why: str = ""
     usage: Usage | None = None
     epoch: int = 1
+    retry_ms: int = 0
 
 
 class UpstreamFaulted(Message, frozen=True, gc=False):
     """A vendor's `error` event; most leave the session open. `about` is the event id of the command it
-    answers, if any.
+    answers, if any; `retry_ms` as in `ResponseDone`.
     """
 
     code: str
@@ -178,6 +181,7 @@ class UpstreamFaulted(Message, frozen=True, gc=False):
     param: str = ""
     kind: str = ""
     epoch: int = 1
+    retry_ms: int = 0
 
 
 class ProbeAnswered(Message, frozen=True, gc=False, tag="SignOfLife"):  # as recordings have it

@@ -1,0 +1,142 @@
+"""Servers that speak nearly the same: what they leave out, put elsewhere or say more than once.
+
+The shapes are those that xAI and Azure were seen to send; ids and words are invented.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from bridge.core import messages as m
+from bridge.upstreams.openai import session_tree
+from bridge.upstreams.realtime import Realtime
+
+RESPONSE = {"id": "resp_1", "object": "realtime.response", "status": "completed", "output": []}
+TOKENS = {"input_tokens": 12, "input_token_details": {"text_tokens": 5, "audio_tokens": 7}}
+
+
+@pytest.fixture
+def model() -> Realtime:
+    return Realtime(session_tree)
+
+
+def parsed(model: Realtime, kind: str, **fields: Any) -> Any:
+    return model.parse(json.dumps({"type": kind, "event_id": "event_1", **fields}))
+
+
+# --- who made a response
+
+
+def test_without_metadata_the_response_that_begins_is_the_one_asked_for(model: Realtime) -> None:
+    model.write(m.CreateResponse("greeting"))
+    response = {"id": "resp_1", "status": "in_progress"}
+    assert parsed(model, "response.created", response=response) == m.ResponseStarted("resp_1", "greeting")
+
+
+def test_without_metadata_what_nobody_asked_for_is_the_vendors(model: Realtime) -> None:
+    response = {"id": "resp_1", "status": "in_progress"}
+    assert parsed(model, "response.created", response=response) == m.ResponseStarted("resp_1")
+
+
+def test_metadata_of_null_is_the_vendors_own_response(model: Realtime) -> None:
+    model.write(m.CreateResponse("greeting"))
+    response = {"id": "resp_1", "status": "in_progress", "metadata": None}
+    assert parsed(model, "response.created", response=response).tag == ""
+
+
+def test_an_aside_is_not_taken_for_the_answer(model: Realtime) -> None:
+    model.write(m.CreateResponse("summary", aside=True))
+    model.write(m.CreateResponse("turn:1"))
+    response = {"id": "resp_1", "status": "in_progress"}
+    assert parsed(model, "response.created", response=response).tag == "turn:1"
+
+
+# --- usage
+
+
+def test_usage_beside_the_response_is_read(model: Realtime) -> None:
+    done = parsed(model, "response.done", response={**RESPONSE, "usage": {}}, usage=TOKENS)
+    assert done.usage == m.Usage(text_in=5, audio_in=7)
+
+
+@pytest.mark.parametrize("usage", [{}, None, [], "none", {"total_tokens": None}])
+def test_usage_that_says_nothing_is_unknown_and_not_zero(model: Realtime, usage: object) -> None:
+    assert parsed(model, "response.done", response={**RESPONSE, "usage": usage}).usage is None
+
+
+def test_usage_of_zero_is_zero(model: Realtime) -> None:
+    usage = {"input_tokens": 0, "output_tokens": 0}
+    assert parsed(model, "response.done", response={**RESPONSE, "usage": usage}).usage == m.Usage()
+
+
+# --- transcripts
+
+
+def test_only_the_last_of_growing_transcripts_is_the_turn(model: Realtime) -> None:
+    kind = "conversation.item.input_audio_transcription.completed"
+    told = [
+        ("Hello,", "in_progress"),
+        ("Hello, my", "in_progress"),
+        ("Hello, my name is Robin.", "completed"),
+    ]
+    events = [
+        parsed(model, kind, item_id="item_1", transcript=words, status=status) for words, status in told
+    ]
+    assert [event and event.text for event in events] == [None, None, "Hello, my name is Robin."]
+
+
+def test_a_transcription_that_failed_says_why(model: Realtime) -> None:
+    kind = "conversation.item.input_audio_transcription.failed"
+    error = {"type": "invalid_request_error", "code": "DeploymentNotFound", "message": "It does not exist."}
+    failed = parsed(model, kind, item_id="item_1", error=error)
+    assert (failed.failed, failed.why) == (True, "DeploymentNotFound: It does not exist.")
+    assert parsed(model, kind, item_id="item_1", error=None).why == ""
+
+
+# --- how long to wait
+
+
+@pytest.mark.parametrize(
+    ("words", "retry_ms"),
+    [
+        ("Rate limit reached on tokens per min. Please try again in 2.5s.", 2_500),
+        ("Please try again in 20ms. Visit the page of limits.", 20),
+        ("Please try again in 1m12s.", 72_000),
+        ("Please try again in 999999s.", 86_400_000),
+        ("Please try again in 99999999999999999999s.", 0),
+        ("Please try again later.", 0),
+        ("", 0),
+    ],
+)
+def test_a_rate_limit_says_when(model: Realtime, words: str, retry_ms: int) -> None:
+    error = {"type": "tokens", "code": "rate_limit_exceeded", "message": words}
+    failed = {**RESPONSE, "status": "failed", "status_details": {"type": "failed", "error": error}}
+    assert parsed(model, "response.done", response=failed).retry_ms == retry_ms
+    assert parsed(model, "error", error=error).retry_ms == retry_ms
+
+
+def test_other_errors_name_no_time(model: Realtime) -> None:
+    error = {"type": "server_error", "code": "server_error", "message": "Please try again in 3s."}
+    assert parsed(model, "error", error=error).retry_ms == 0
+
+
+def test_where_the_refusal_names_no_time_the_limits_do(model: Realtime) -> None:
+    limits = [
+        {"name": "requests", "limit": 100, "remaining": 90, "reset_seconds": 60.0},
+        {"name": "tokens", "limit": 40_000, "remaining": 0, "reset_seconds": 6.25},
+    ]
+    assert parsed(model, "rate_limits.updated", rate_limits=limits) is None
+    error = {"type": "tokens", "code": "rate_limit_exceeded", "message": "Rate limit reached."}
+    assert parsed(model, "error", error=error).retry_ms == 6_250
+
+
+@pytest.mark.parametrize(
+    "limits", [None, {}, [None], [{"remaining": 0, "reset_seconds": -5}], [{"remaining": 0}]]
+)
+def test_limits_of_any_shape_are_harmless(model: Realtime, limits: object) -> None:
+    assert parsed(model, "rate_limits.updated", rate_limits=limits) is None
+    error = {"code": "rate_limit_exceeded", "message": ""}
+    assert parsed(model, "error", error=error).retry_ms == 0
