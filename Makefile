@@ -22,13 +22,20 @@ side_by_side = -n 4 --dist loadfile --no-loadscope-reorder
 # compiled.
 pytest = PYTHONDONTWRITEBYTECODE= $(python) -m pytest
 
-.PHONY: help demo test hostile coverage lint types lock sbom audit clean FORCE
+.PHONY: help demo check test hostile coverage lint types lock sbom audit clean FORCE
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 12
 
 demo: $(VENV)/.ready-to-run  ## place a call to a parrot, without any key, and write what the caller heard
 	@$(python) -m bridge demo $(ARGS)
+
+# Quick and without a socket: what to run before each commit.
+pure = tests/carriers tests/codecs tests/core tests/doubles tests/test_architecture.py tests/test_exports.py \
+	tests/test_floors.py tests/test_readme.py tests/test_replays.py tests/checklist/test_api.py
+
+check: lint types  ## lint, types and the pure tests; less than a minute
+	@$(pytest) -n 2 --dist worksteal $(pure) $(ARGS)
 
 test: $(VENV)/.ready-to-test  ## run the tests
 	@$(pytest) $(or $(ARGS),$(side_by_side))
@@ -41,11 +48,12 @@ coverage: $(VENV)/.ready-to-test  ## run the tests and say which lines they miss
 	@$(python) -m coverage run -m pytest $(ARGS)
 	@$(python) -m coverage report
 
-lint: $(VENV)/.ready-to-test  ## ruff
-	@$(python) -m ruff check . $(ARGS)
+lint: $(VENV)/.ready-to-test  ## ruff: rules and format
+	@$(python) -m ruff check .
+	@$(python) -m ruff format --check .
 
-types: $(VENV)/.ready-to-test  ## mypy --strict
-	@$(python) -m mypy $(ARGS)
+types: $(VENV)/.ready-to-test  ## mypy: strict over the package, less so over tests and scripts
+	@$(python) -m mypy
 
 # Pins that still fit are kept; ARGS=--upgrade takes the newest of everything, ARGS="--upgrade-package numpy" of one.
 lock:  ## pin the dependencies anew (needs uv)

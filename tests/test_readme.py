@@ -65,3 +65,26 @@ def test_what_is_told_in_words_is_short_of_a_value() -> None:
 @pytest.mark.parametrize("path", re.findall(r"`((?:bridge|tests|scripts)/[\w./-]+)`", README))
 def test_the_files_it_names_exist(path: str) -> None:
     assert Path(ROOT, path).exists()
+
+
+def test_the_reading_order_is_five_short_files_with_a_barge_in() -> None:
+    section = README.partition("## Reading order")[2].partition("\n## ")[0]
+    files = re.findall(r"^\d\. `([\w/.]+)`", section, re.MULTILINE)
+    lengths = {file: len((ROOT / file).read_text(encoding="utf-8").splitlines()) for file in files}
+    assert len(files) == 5
+    assert max(lengths.values()) < 250, lengths
+    assert "barge-in" in section
+    assert "docs/architecture.md" in section
+    named = re.search(r"`bridge/core/caller_turns.py`: a caller's turn; `(\w+)`", section)
+    assert named is not None
+    assert f"def {named[1]}(" in (ROOT / "bridge/core/caller_turns.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", ".github/pull_request_template.md"])
+def test_contributors_are_told_of_files_and_targets_that_exist(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:bridge|tests|scripts|docs)/[\w./-]+|\.ci/\w+|[A-Z]+\.md)`", text)
+    for path in paths:
+        assert path.endswith(("NAME.py", "went-wrong.call.jsonl")) or (ROOT / path).exists(), path
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert {name for name in re.findall(r"\bmake (\w+)", text) if name != "them"} - targets == set()
