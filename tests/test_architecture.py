@@ -61,7 +61,7 @@ def test_every_file_it_names_exists(path: str) -> None:
 
 
 def test_the_drawing_of_the_floors_is_the_list_that_the_imports_are_held_to() -> None:
-    drawn = {}
+    drawn: dict[str, int] = {}
     for floor, rooms in re.findall(r"^ +(\d+) {5}(\w+(?: {1,2}\w+)*)(?: {3,}.*)?$", PAGE, re.MULTILINE):
         drawn |= dict.fromkeys(rooms.split(), int(floor))
     assert drawn == FLOORS
@@ -79,11 +79,11 @@ def test_the_files_of_the_core_are_ordered_as_drawn() -> None:
                 assert target == file or rank.get(target, -1) < place, f"{file} imports {target}"
 
 
-def test_a_barge_in_passes_no_more_than_the_page_says() -> None:
-    """The figure on the page may fall; where it has fallen, the page should say so."""
+def test_a_barge_in_passes_about_as_many_functions_as_the_page_says() -> None:
+    """Within a quarter: the page need not follow each change of the core."""
     found = script("count_barge_in").passed()
     said = re.search(r"(\d+) functions in (\d+) files", PAGE)
     assert said is not None
     functions, files = len(found), len({file for file, _ in found})
-    assert functions <= int(said[1])
-    assert files <= int(said[2])
+    assert functions == pytest.approx(int(said[1]), rel=0.25)
+    assert files == pytest.approx(int(said[2]), rel=0.25)
