@@ -125,6 +125,7 @@ class Call(CallState):
             case m.AudioDone(): playout.item_finished(event.item_id, event.part, now_ms)
             case m.ItemAdded(): playout.conversation.added(event)
             case m.ItemGone(): playout.conversation.item(event.item_id).gone = True
+            case m.CallerIdled(): caller_turns.idled(self, event, now_ms)
             case m.TurnCommitted(): caller_turns.committed(self, event, now_ms)
             case m.CallerTranscribed(): caller_turns.transcribed(self, event)
             case m.ResponseStarted(): playout.response_started(event)

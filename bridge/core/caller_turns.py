@@ -113,8 +113,26 @@ def pause_ms(call: CallState) -> int:
     return detection.silence_duration_ms if isinstance(detection, m.ServerVad) else SEMANTIC_MS
 
 
+def idled(call: CallState, event: m.CallerIdled, now_ms: int) -> None:
+    """The vendor's idle timeout. API reference, `input_audio_buffer.timeout_triggered`: the silence becomes
+    an item of the conversation, and the model answers it. The caller said nothing: it is no turn of theirs.
+    """
+    since_ms = call.limits.silent_from_ms
+    told_already(call, event.item_id)
+    call.out.append(m.CallerSilent(0 if since_ms is None else now_ms - since_ms))
+
+
+def told_already(call: CallState, item_id: str) -> None:
+    """No turn is told of this item any more."""
+    call.given_up[item_id] = None
+    if len(call.given_up) > MOST_UNTRANSCRIBED:
+        call.given_up.popitem(last=False)
+
+
 def committed(call: CallState, event: m.TurnCommitted, now_ms: int) -> None:
     call.playout.conversation.item(event.item_id).role = "user"
+    if event.item_id in call.given_up:
+        return
     if call.playout.config.transcription is None:
         call.out.append(m.Turn(event.item_id, ""))
     else:
@@ -136,9 +154,7 @@ def transcripts_late(call: CallState, now_ms: int) -> None:
 def give_up_transcript(call: CallState) -> None:
     """Of the turn that has waited longest."""
     item_id, _ = call.untranscribed.popitem(last=False)
-    call.given_up[item_id] = None
-    if len(call.given_up) > MOST_UNTRANSCRIBED:
-        call.given_up.popitem(last=False)
+    told_already(call, item_id)
     call.out.append(m.Turn(item_id, ""))
 
 

@@ -70,7 +70,8 @@ def test_no_event_raises_whenever_it_comes(live_call: Any) -> None:
 def test_what_only_the_handler_may_care_for_touches_neither_leg(live_call: Any, event: m.Event) -> None:
     call = live_call()
     call.speaks(0, m.ResponseStarted("r1"), delta("A", 2_000))
-    assert [type(action) for action in call.at(100, event)] in ([], [m.DigitHeard], [m.VendorNote])
+    touched = {m.DigitHeard, m.VendorNote, m.CallerSilent}
+    assert {type(action) for action in call.at(100, event)} <= touched
 
 
 def test_a_fresh_call_has_counted_nothing(live_call: Any) -> None:
