@@ -655,17 +655,6 @@ def test_an_approval_in_a_form_nobody_knows_is_logged(caplog: pytest.LogCaptureF
     assert len(caplog.records) == 4
 
 
-def test_the_model_speaks_about_what_an_mcp_server_found() -> None:
-    async def call() -> list[m.Message]:
-        door = await Door(Agent()).begin()
-        door.tell(m.VendorNote("response.mcp_call.completed", '{"item_id":"i1"}'))
-        door.tell(m.VendorNote("response.mcp_call.failed", '{"item_id":"i2"}'), m.VendorNote("other"))
-        await settled()
-        return door.wishes
-
-    assert run(call()) == [m.Respond("mcp:1"), m.Respond("mcp:2")]
-
-
 def test_a_user_loop_that_is_blocked_is_kept_what_somebody_waits_for_and_not_much_else() -> None:
     async def call() -> tuple[int, list[m.Message]]:
         door = await Door(Agent()).begin()
@@ -682,18 +671,6 @@ def test_a_user_loop_that_is_blocked_is_kept_what_somebody_waits_for_and_not_muc
     assert waiting == 10_000
     [finished] = wishes
     assert isinstance(finished, m.ToolFinished)
-
-
-def test_what_mcp_servers_find_without_end_asks_for_a_few_responses() -> None:
-    async def call() -> list[m.Message]:
-        door = await Door(Agent()).begin()
-        for number in range(1_000):
-            door.tell(m.VendorNote("response.mcp_call.completed", f'{{"item_id":"i{number}"}}'))
-        door.tell(m.Heard("mcp:1", 0, cut=False), m.VendorNote("response.mcp_call.completed", "{}"))
-        await settled()
-        return door.wishes
-
-    assert run(call()) == [m.Respond(f"mcp:{number}") for number in range(1, 10)]
 
 
 def test_approvals_without_end_are_asked_of_few_humans() -> None:

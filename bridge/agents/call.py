@@ -37,10 +37,7 @@ MOST_WATCHED: Final = 64
 """Responses under guardrails whose end has not come."""
 MOST_APPROVALS: Final = 32
 """Approvals that a human is asked for at once, in one call; what is asked beyond is not approved."""
-MOST_ASKED: Final = 8
-"""Responses about what MCP servers found that are asked for and not over."""
 MCP_APPROVAL: Final = "mcp_approval_request"
-MCP_OVER: Final = frozenset({"response.mcp_call.completed", "response.mcp_call.failed"})
 
 
 class Way(Protocol):
@@ -79,8 +76,6 @@ class UserCall:
         self._tools = ToolRunner(loop, self.session)
         self._called: set[str] = set()
         self._approvals = 0
-        self._mcp_calls = 0
-        self._mcp_asked: set[str] = set()
         self._watched: dict[str, list[Watched]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._handler: asyncio.Task[None] | None = None
@@ -122,12 +117,6 @@ class UserCall:
                 self._response_ended(event)
             case m.VendorNote(kind=kind) if kind == MCP_APPROVAL:
                 self._start(self._approve_mcp(event), "mcp approval")
-            case m.VendorNote(kind=kind) if kind in MCP_OVER:
-                # Realtime guide, "MCP": the result stands in the conversation, but nobody speaks about it
-                # until a response is asked for.
-                self._mcp_over()
-            case m.Heard():
-                self._mcp_asked.discard(event.say_id)
             case m.Ended():
                 self._watched.clear()
         self.session.take(event)
@@ -185,13 +174,6 @@ class UserCall:
         approve = self.session.agent.approve
         outcome = await self._tools.for_model(tools, approve, event.name, event.arguments)
         self.post(m.ToolFinished(event.call_id, outcome.output, outcome.respond))
-
-    def _mcp_over(self) -> None:
-        """A response that was asked for and is not over yet will do for many."""
-        if len(self._mcp_asked) < MOST_ASKED:
-            self._mcp_calls += 1
-            self._mcp_asked.add(f"mcp:{self._mcp_calls}")
-            self.post(m.Respond(f"mcp:{self._mcp_calls}"))
 
     async def _approve_mcp(self, event: m.VendorNote) -> None:
         """An MCP server's tool waits for a human. API reference: the answer is an item of its own kind."""

@@ -134,7 +134,7 @@ class Call(CallState):
             case m.UpstreamFaulted(): error_events.faulted(self, event, now_ms)
             case m.UpstreamClosed(): recovery.upstream_closed(self, event, now_ms)
             case m.DialFailed(): dialling.dial_failed(self, event, now_ms)
-            case m.VendorNote(): self.out.append(event)
+            case m.VendorNote(): tool_calls.vendor_note(self, event, now_ms)
 
     def other_event(self, event: Event, now_ms: int) -> None:  # noqa: C901, PLR0915  one line a message
         playout, up = self.playout, self.up

@@ -77,11 +77,13 @@ class Closed:
 class Debts:
     """The open debts of one call, the oldest first, and the last ones that were closed."""
 
-    __slots__ = ("closed", "open")
+    __slots__ = ("_remote", "closed", "open")
 
     def __init__(self) -> None:
         self.open: dict[str, Debt] = {}
         self.closed: deque[Closed] = deque(maxlen=REMEMBERED)
+        self._remote: set[str] = set()
+        """Calls that the vendor runs itself (MCP): they end with its session."""
 
     def of(self, *kinds: Kind) -> list[Debt]:
         """The open debts of these kinds, the oldest first."""
@@ -94,9 +96,14 @@ class Debts:
             debt = self.open[key] = Debt(key, kind, now_ms, tag or key, wanted=kind is not Kind.TOOLS)
         return debt
 
-    def called(self, response_id: str, call_id: str, now_ms: int) -> None:
-        """A response has called a tool. All calls of one response are one batch."""
-        batch = next((debt for debt in self.open.values() if debt.made_by == response_id), None)
+    def called(self, response_id: str, call_id: str, now_ms: int, *, remote: bool = False) -> None:
+        """A response has called a tool; `remote`: an MCP server's, which the vendor runs. All calls of one
+        response are one batch.
+        """
+        if remote:
+            self._remote.add(call_id)
+        mine = (debt for debt in self.open.values() if debt.made_by == response_id and not debt.payer)
+        batch = next(mine, None)
         if batch is None:
             batch = self.owe(f"tools:{call_id}", Kind.TOOLS, now_ms, f"tool:{call_id}")
             batch.made_by = response_id
@@ -108,6 +115,7 @@ class Debts:
         if batch is None:
             return
         batch.running.discard(call_id)
+        self._remote.discard(call_id)
         batch.wanted |= wanted
         batch.tag = f"tool:{call_id}"
         if not batch.running and not batch.wanted:
@@ -135,7 +143,7 @@ class Debts:
         that it called.
         """
         unpaid = self._payable(response_id)
-        calls = any(debt.made_by == response_id for debt in self.open.values())
+        calls = self.made_calls(response_id)
         for debt in unpaid:
             debt.payer, debt.tries = "", debt.tries + 1
             if calls:
@@ -164,9 +172,27 @@ class Debts:
                 self.close(debt, reason=reason)
 
     def lost(self) -> None:
-        """The session is over, and its responses with it: the next one may use their ids again."""
-        for debt in self.open.values():
+        """The session is over, and its responses and MCP calls with it: the next one may use their ids
+        again.
+        """
+        for debt in list(self.open.values()):
             debt.payer = debt.made_by = ""
+            debt.running -= self._remote
+            if not debt.running and not debt.wanted:
+                self.close(debt, reason="the session was lost")
+        self._remote.clear()
+
+    def made_calls(self, response_id: str) -> bool:
+        """Whether calls of that response are still to be answered."""
+        return any(debt.made_by == response_id for debt in self.open.values())
+
+    def runs(self, call_id: str) -> bool:
+        """Whether that call's result is awaited."""
+        return any(call_id in debt.running for debt in self.open.values())
+
+    def remote_since_ms(self) -> int | None:
+        """Since when the oldest of the MCP calls runs that are not over, None when there are none."""
+        return min((d.since_ms for d in self.open.values() if d.running & self._remote), default=None)
 
     def cancel(self, *kinds: Kind, reason: str) -> None:
         """Close the open debts of these kinds unpaid."""

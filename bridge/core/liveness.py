@@ -11,6 +11,7 @@ from __future__ import annotations
 from . import answers, ending, recovery, responses, silence, state, tool_calls
 from . import messages as m
 from .caller_audio import VOICE_MS
+from .debts import Kind
 from .messages import Reason
 from .state import CallState
 from .upstream_leg import Leg
@@ -27,6 +28,8 @@ WAITING_MS = 1_000
 follows."""
 HANDLER_FILLERS = 2
 """A handler that has let so many go by means to listen: then nothing is owed."""
+MCP_MS = 60_000
+"""What an MCP server's tool may take, which the vendor runs; then it is the model that says nothing."""
 THINKING = 3
 """Times `stalled_ms`: what a model that has begun a response and shows signs of life may take to say
 something."""
@@ -53,6 +56,7 @@ def owed_due(call: CallState, now_ms: int) -> None:
         listens = call.config.handler and call.playout.gate.idle and tool is None
         if listens and owed.fillers >= HANDLER_FILLERS:
             owed.stop()
+            call.playout.debts.cancel(Kind.TURN, reason="the handler listens")
             return
         if filler is not None:
             owed.fillers += 1
@@ -65,7 +69,10 @@ def stalled(call: CallState, now_ms: int) -> bool:
     none.
     """
     owed = call.playout.owed
-    if owed.since_ms is None or call.up.state is not Leg.READY or call.playout.conversation.tools.running:
+    remote_ms = call.playout.debts.remote_since_ms()
+    runs = remote_ms is not None and now_ms - remote_ms < MCP_MS
+    runs = runs or bool(call.playout.conversation.tools.running)
+    if owed.since_ms is None or call.up.state is not Leg.READY or runs:
         return False
     if call.config.handler and call.playout.gate.idle:
         return False  # the handler thinks, and has asked the model for nothing

@@ -91,7 +91,7 @@ def response_done(call: CallState, event: m.ResponseDone, now_ms: int) -> None:
         call.failures = call.waited_ms = 0
     call.playout.response_done(event, now_ms)
     silence.line_moved(call, now_ms)
-    if call.playout.gate.idle and not call.playout.conversation.tools.running:
+    if call.playout.gate.idle and not call.playout.debts.open:
         call.playout.owed.stop()
     check_limits(call, now_ms)
 
@@ -102,7 +102,7 @@ def came_to_nothing(call: CallState, event: m.ResponseDone, tag: str) -> bool:
     if event.status == "cancelled" or event.response_id != gate.active or gate.waiting or gate.asked:
         return False
     items = playout.conversation.items.values()
-    made = any(
+    made = playout.debts.made_calls(event.response_id) or any(
         item.received_bytes or (item.kind != "message" and not ending.leaving(call))
         for item in items
         if item.response_id == event.response_id

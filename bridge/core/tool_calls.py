@@ -12,6 +12,7 @@ from .state import CallState
 
 TOOL_GRACE_MS = 500
 
+MCP_CALL = "response.mcp_call"
 NO_ANSWER = '{"error": "the tool gave no answer in time"}'
 
 
@@ -43,6 +44,21 @@ def tool_called(call: CallState, event: m.ToolCalled, now_ms: int) -> None:
     tools.wait_until(now_ms + tool.deadline_ms + TOOL_GRACE_MS, made)
     call.set_timer("tool", tools.deadline_ms)
     call.out.append(m.ToolWanted(made.call_id, made.name, made.arguments))
+
+
+def vendor_note(call: CallState, event: m.VendorNote, now_ms: int) -> None:
+    """Realtime guide, "MCP": the vendor runs these tools itself, and their results stand in the conversation.
+    Nothing is said about them until a response is asked for.
+    """
+    call.out.append(event)
+    debts, kind, _, state_of = call.playout.debts, *event.kind.rpartition(".")
+    if kind != MCP_CALL or not event.item_id or not call.admitted:
+        return
+    if not debts.runs(event.item_id):
+        debts.called(call.playout.gate.active or MCP_CALL, event.item_id, now_ms, remote=True)
+        state.owe(call, now_ms)
+    if state_of != "in_progress":
+        debts.result(event.item_id)
 
 
 def tool_config(call: CallState, name: str) -> m.ToolConfig:

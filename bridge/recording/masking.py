@@ -62,7 +62,7 @@ STAYS: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     m.ToolCalled: frozenset({"response_id", "item_id", "call_id", "name"}),
     m.ResponseDone: frozenset({"response_id", "status"}),
     m.UpstreamFaulted: frozenset({"about"}),
-    m.VendorNote: frozenset({"kind"}),
+    m.VendorNote: frozenset({"kind", "item_id"}),
     m.Play: frozenset({"say_id"}),
     m.Say: frozenset({"say_id"}),
     m.Respond: frozenset({"say_id"}),

@@ -213,7 +213,7 @@ class Realtime:
         _remember(self._approvals, _required(item.id, "item.id"), None)
         if len(event.item) > _MAX_NOTE_BYTES:
             raise ValueError(f"with an item of more than {_MAX_NOTE_BYTES} bytes")
-        return m.VendorNote(item.type, bytes(event.item).decode(), self._epoch)
+        return m.VendorNote(item.type, bytes(event.item).decode(), epoch=self._epoch)
 
     def _item_deleted(self, event: wire.Event) -> m.ItemGone:
         return m.ItemGone(_required(event.item_id, "item_id"), self._epoch)
@@ -343,8 +343,9 @@ class Realtime:
         self._reset_ms = min(_MOST_RETRY_MS, ceil(1000 * max(0.0, *used_up, 0.0)))
 
     def _mcp(self, event: wire.Event) -> m.VendorNote:
+        item_id = _id(event.item_id, "item_id")
         body = msgspec.json.encode({"item_id": event.item_id}).decode()
-        return m.VendorNote(event.type, body, self._epoch)
+        return m.VendorNote(event.type, body, item_id, self._epoch)
 
     def _conversation_created(self, _event: wire.Event) -> None:
         self._names_conversations = True

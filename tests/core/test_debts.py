@@ -196,3 +196,53 @@ def test_the_first_sound_pays_and_later_sound_pays_nothing_more() -> None:
     debts.ended("r1")
     assert list(debts.open) == ["turn:2"]
     assert list(debts.closed) == [Closed("turn:1", paid_by="r1")]
+
+
+# --- tools that the vendor runs -----------------------------------------------------------------------------
+
+
+def mcp(item_id: str, what: str = "completed", epoch: int = 1) -> m.VendorNote:
+    return m.VendorNote(f"response.mcp_call.{what}", "{}", item_id, epoch)
+
+
+def test_the_mcp_calls_of_a_response_are_one_batch_and_are_told_to_the_handler(live_call: Any) -> None:
+    call = live_call()
+    call.speaks(0, m.ResponseStarted("r1"), mcp("i1", "in_progress"), mcp("i2", "in_progress"))
+    call.at(500, m.ResponseDone("r1"))
+    assert call.at(1_000, mcp("i1")) == [mcp("i1")]
+    assert call.at(1_020, mcp("i2", "failed")) == [
+        mcp("i2", "failed"),
+        m.CreateResponse("tool:i2"),
+    ]
+    assert asks(answers(call, 1_500, "r2", tag="tool:i2")) == []
+
+
+def test_a_function_and_an_mcp_call_of_one_response_are_one_batch(live_call: Any) -> None:
+    call = live_call()
+    call.speaks(0, m.ResponseStarted("r1"), mcp("i1", "in_progress"), called(), m.ResponseDone("r1"))
+    assert asks(call.at(100, m.ToolFinished("call_1", "42"))) == []
+    assert asks(call.at(900, mcp("i1"))) == ["tool:i1"]
+
+
+def test_mcp_calls_that_nobody_announced_are_answered_together(live_call: Any) -> None:
+    call = live_call()
+    assert asks(call.at(0, mcp("i0"))) == ["tool:i0"]
+    assert asks(call.speaks(10, *[mcp(f"i{number}") for number in range(1, 1_000)])) == []
+    assert asks(answers(call, 100, "r1", tag="tool:i0")) == []
+    assert asks(call.at(200, mcp("i0"))) == ["tool:i0"]
+    assert len(call.call.playout.debts.open) == 1
+
+
+def test_an_mcp_call_ends_with_its_session(live_call: Any) -> None:
+    call = live_call()
+    call.speaks(0, m.ResponseStarted("r1"), mcp("i1", "in_progress"), m.ResponseDone("r1"))
+    call.at(100, m.UpstreamClosed(1011))
+    assert asks(call.speaks(200, m.SessionCreated(2), m.SessionUpdated(2))) == ["restored"]
+    assert became(call)["tools:i1"] == "the session was lost"
+
+
+def test_while_an_mcp_call_runs_it_is_not_the_model_that_is_slow(live_call: Any) -> None:
+    call = live_call(stalled_ms=8_000)
+    call.speaks(0, m.ResponseStarted("r1"), mcp("i1", "in_progress"), m.ResponseDone("r1"))
+    assert only(m.DialUpstream, call.until(59_000)) == []
+    assert only(m.DialUpstream, call.until(75_000))[:1] == [m.DialUpstream(2)]

@@ -191,12 +191,13 @@ class ProbeAnswered(Message, frozen=True, gc=False, tag="SignOfLife"):  # as rec
 
 
 class VendorNote(Message, frozen=True, gc=False):
-    """Something upstream that only user code may care for (MCP approval asked, tool list ready …), as the
-    vendor put it.
+    """Something upstream that user code may care for (MCP approval asked, tool list ready …), as the vendor
+    put it. `item_id` is the call's where it is about one of an MCP server's tools.
     """
 
     kind: str
     body: str = ""
+    item_id: str = ""
     epoch: int = 1
 
 
