@@ -2,7 +2,8 @@
 
 The call never waits for a disk. It fills a small buffer with lines and hands it over when that is full or
 old; the thread only writes. If the disk is full or too slow, that one recording ends with a
-`{"truncated": …}` line that says so, and the call goes on unrecorded.
+`{"truncated": …}` line that says so, and the call goes on unrecorded. The same ends a recording that a flood
+has made as large as one may be.
 """
 
 from __future__ import annotations
@@ -111,6 +112,11 @@ class _CallRecorder(Recorder):
 
     def close(self) -> None:
         super().close()
+        self._file.close()
+
+    def cut(self, why: str) -> None:
+        super().cut(why)
+        logger.warning("recording %s ends before its call: %s", self._file.name, why)
         self._file.close()
 
 

@@ -1,4 +1,7 @@
-"""How much a recording may hold. More is no call's: it is made to cost the reader minutes or gigabytes."""
+"""How much a recording may hold. More is no call's: it is made to cost the reader minutes or gigabytes.
+
+The recorder counts by the same bounds, so whatever a call was like, its recording can be read.
+"""
 
 from __future__ import annotations
 
@@ -24,20 +27,49 @@ MOST_NUMBER: Final = 2**53
 """Whole numbers up to here are exact in JSON for every reader, and never overflow a float."""
 MOST_BYTES_PER_MS: Final = 768
 """Of sound: 48 kHz, 16 bit, eight channels."""
+_END_BYTES: Final = 1_000
 DEEPEST: Final = 64
 """Levels of JSON in one event or header."""
 
-_RUN: Final = re.compile(r'"run"\s*:\s*"([^"]*)"')
+_RUN: Final = re.compile(r'\s*{\s*(?:"t"\s*:\s*\d+\s*,\s*)?"run"\s*:\s*"([^"]*)"')
+
+
+def steps_of(line: str) -> int:
+    """How many steps a line stands for, at a glance: those of a run, else one."""
+    run = _RUN.match(line)
+    return 1 if run is None else run[1].count(" ") + 1
+
+
+class Budget:
+    """What a recording that is being written may still hold."""
+
+    def __init__(self) -> None:
+        self._steps = self._outputs = self._bytes = 0
+        self._characters = 0
+
+    def frame(self, characters: int) -> None:
+        """A frame is noted, of that length before sound was left out of it."""
+        self._characters += characters
+
+    def spend(self, line: str, outputs: int = 0) -> str | None:
+        """Why this line, which stands for so many outputs, cannot be written any more. None if it can, and
+        it counts from then on. One more line, of the end, always fits.
+        """
+        self._steps += steps_of(line)
+        self._outputs += outputs
+        self._bytes += (len(line) if line.isascii() else len(line.encode(errors="replace"))) + 1
+        if self._steps >= MOST_STEPS or self._outputs > MOST_STEPS:
+            return f"{MOST_STEPS:,} steps"
+        if self._bytes >= MOST_BYTES - _END_BYTES:
+            return f"{MOST_BYTES:,} bytes"
+        return None if self._characters <= MOST_CHARACTERS else f"{MOST_CHARACTERS:,} characters of frames"
 
 
 def weigh(lines: Iterable[str]) -> None:
     """Raises ConfigError when there is more in them than in any call, at a glance and before anything is
     read.
     """
-    steps = 0
-    for line in lines:
-        run = _RUN.search(line)
-        steps += 1 if run is None else run[1].count(" ") + 1
+    steps = sum(map(steps_of, lines))
     if steps > MOST_STEPS:
         raise ConfigError(f"this recording has {steps:,} steps; one of a call has at most {MOST_STEPS:,}")
 

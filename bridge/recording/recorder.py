@@ -13,8 +13,9 @@ from bridge.core import messages as m
 from bridge.core.keys import Keys
 from bridge.errors import ConfigError, why_refused
 
+from .bounds import Budget
 from .header import Header, header_line
-from .json_text import one_line
+from .json_text import one_line, quoted
 from .lines import action_field, event_field, frame_field
 from .shapes import Shapes, mark_name
 from .sound import LEAST_CHARACTERS, silence, without_sound
@@ -26,6 +27,9 @@ RUN_STEPS: Final = 500
 FRAME_CHARACTERS: Final = 216
 """Of 160 bytes in base64, the caller's usual frame; two of them are padding."""
 FRAME_MS: Final = 20
+
+RUN_FRAME_CHARACTERS: Final = 512
+"""As many at most has a usual frame of the caller, put together again."""
 
 _COMMANDS: Final = {
     "carrier": m.CarrierCommand,
@@ -56,6 +60,8 @@ class Recorder:
     or is thrown away after all, `went` or `dropped` is told then. Every frame that was read is told, also one
     that means nothing to the call: an adapter may have learnt from it. `now_ms` never runs backwards. Nothing
     here raises, whatever the frames hold. Making one raises ConfigError for an unknown carrier.
+
+    A recording that gets as large as its readers allow ends there (`cut`), though its call goes on.
 
     Keys that a handler reads are hidden unless `keys` is set; while it reads a secret, sound is silence.
     """
@@ -90,7 +96,10 @@ class Recorder:
         # A line that may stand for several equal ones.
         self._line = ""
         self._times = 0
-        sink(header_line(header, sound=sound))
+        self._budget = Budget()
+        first = header_line(header, sound=sound)
+        self._budget.spend(first)
+        sink(first)
 
     # --- what came in ------------------------------------------------------------------------------------
 
@@ -129,6 +138,7 @@ class Recorder:
         if usual and shapes.step_ms == FRAME_MS and since_ms < len(_NUMBERS):
             self._token = _NUMBERS[since_ms]
         else:
+            self._budget.frame(len(frame))
             size = "" if usual else f"m{size_bytes(sound)}"
             step = "" if shapes.step_ms == FRAME_MS else f"@{shapes.step_ms}"
             self._token = f"{since_ms}{size}{step}"
@@ -142,6 +152,7 @@ class Recorder:
         if shape is not None and shape.epoch == epoch and (sound := shape.value(frame)) is not None:
             if len(sound) < LEAST_CHARACTERS:
                 return False
+            self._budget.frame(len(frame))
             self._awaiting, self._token = "play", f"{self._since(now_ms)}d{size_bytes(sound)}"
             self._payload, self._frame, self._epoch = sound, frame, epoch
             return True
@@ -162,6 +173,7 @@ class Recorder:
     def _whole(self, now_ms: int, door: str, frame: str | bytes, epoch: int) -> None:
         self._flush()
         self._now_ms = now_ms
+        self._budget.frame(len(frame))
         if door == "carrier":
             if epoch > self._stream:
                 self._stream, self._carrier = epoch, self._new_carrier()
@@ -197,6 +209,7 @@ class Recorder:
         """A frame left a socket of ours."""
         if self._awaiting and self._as_usual(door, frame, epoch):
             return
+        self._budget.frame(len(frame))
         least = self._least and (1 if door == "carrier" else LEAST_CHARACTERS)
         self._output(now_ms, f'"to":"{door}",{_fields(door, frame, epoch, least)}')
         if isinstance(frame, str):
@@ -235,6 +248,7 @@ class Recorder:
 
     def dropped(self, now_ms: int, door: str, frame: str | bytes, epoch: int = 0) -> None:
         """A frame was thrown away before the socket."""
+        self._budget.frame(len(frame))
         self._output(now_ms, f'"dropped":"{door}",{_fields(door, frame, epoch, self._least)}')
 
     def decided(self, now_ms: int, action: m.Action) -> None:
@@ -249,6 +263,12 @@ class Recorder:
         self._flush()
         self._emit('{"end":true}')
         self._sink = None
+
+    def cut(self, why: str) -> None:
+        """The recording ends before its call, with a line that says why. Nothing more is written."""
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink(f'{{"truncated":{quoted(why)}}}')
 
     # --- lines -------------------------------------------------------------------------------------------
 
@@ -294,6 +314,7 @@ class Recorder:
             texts = '","'.join(self._sounds)
             fields = f'{fields},"sound":["{texts}"]'
             self._sounds.clear()
+        self._budget.frame(len(self._run) * RUN_FRAME_CHARACTERS)
         self._run.clear()
         self._emit(f"{{{fields}}}")
 
@@ -309,14 +330,21 @@ class Recorder:
 
     def _emit(self, line: str) -> None:
         """A line for the sink, after the one that may have stood for several."""
-        sink = self._sink
-        if sink is None:
-            return
         if self._times:
-            sink(self._line if self._times == 1 else f'{self._line[:-1]},"times":{self._times}}}')
+            last, times = self._line, self._times
             self._line, self._times = "", 0
+            self._write(last if times == 1 else f'{last[:-1]},"times":{times}}}', times)
         if line:
-            sink(line)
+            self._write(line)
+
+    def _write(self, line: str, outputs: int = 0) -> None:
+        if self._sink is None:
+            return
+        fault = self._budget.spend(line, outputs)
+        if fault is None:
+            self._sink(line)
+        else:
+            self.cut(f"it has {fault}")
 
 
 def _fields(door: str, frame: str | bytes, epoch: int, least_characters: int | None) -> str:

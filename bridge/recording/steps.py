@@ -181,11 +181,11 @@ class _Reader:
     def _run(self, number: int, line: Line, t_ms: int) -> Iterator[Step]:
         tokens = self._tokens
         words, sounds = iter(line.words), iter(line.sound)
-        run = (line.run or "").split(" ")
-        self._steps += len(run)
+        run = line.run or ""
+        self._steps += run.count(" ") + 1
         if self._steps > MOST_STEPS:
             raise ValueError("more steps than any call has")
-        for count, token in enumerate(run, 1):
+        for count, token in enumerate(run.split(" "), 1):
             read = tokens.get(token)
             if read is None:
                 read = tokens[token] = _read_token(token)
