@@ -489,6 +489,31 @@ def test_an_address_that_is_none(run: Run, url: str) -> None:
     run(main())
 
 
+@pytest.mark.parametrize(("redirects", "dials", "reached"), [(1, 2, True), (2, 2, False), (99, 2, False)])
+def test_one_redirect_is_followed(run: Run, redirects: int, dials: int, reached: bool) -> None:
+    """Its target may be the same address again; a call would dial ten times for each of its attempts."""
+
+    async def main() -> None:
+        asked: list[str] = []
+
+        def redirect(connection: ServerConnection, request: Request) -> Response | None:
+            asked.append(request.path)
+            if len(asked) > redirects:
+                return None
+            response = connection.respond(302, "")
+            response.headers["Location"] = "/there"
+            return response
+
+        async with upstream(nothing, process_request=redirect) as url:
+            if reached:
+                (await dial(url, {})).close()
+            else:
+                assert (await failure(url)).status == 302
+        assert len(asked) == dials
+
+    run(main())
+
+
 def test_a_redirect_does_not_carry_our_headers_to_another_origin(run: Run) -> None:
     async def main() -> None:
         called: list[str] = []

@@ -116,6 +116,8 @@ def test_who_blocks_the_loop_is_named(caplog: pytest.LogCaptureFixture) -> None:
         (DialError("insufficient_quota", "no money", 429), True),
         (DialError("rate_limit_exceeded", "slow down", 429), False),
         (DialError("refused", "HTTP 500", 500), False),
+        (DialError("invalid_request_error", "no such parameter", 400), True),
+        (DialError("refused", "Bad Request", 400), False),
         (DialError("timeout", "no websocket within 3 s"), False),
         (DialError("unreachable", "nobody there"), False),
     ],

@@ -35,7 +35,7 @@ def dial_failed(call: CallState, event: m.DialFailed, now_ms: int) -> None:
     """
     call.timers.pop("session", None)
     call.up.state = Leg.CLOSED
-    if is_fatal(event):
+    if is_fatal(event.status, event.code):
         call.out.append(m.Noted(REFUSED, f"{event.status} {event.code}"))
     delay_ms = call.dialling.again_in_ms(event, now_ms)
     if delay_ms is None:

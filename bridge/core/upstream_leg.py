@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from .messages import CallConfig, DialFailed
 
-FATAL_STATUS = frozenset({400, 401, 403, 404})
+FATAL_STATUS = frozenset({401, 403, 404})
+"""The vendor answers an upgrade so where the key, the region or the model is wrong."""
+WITHOUT_CODE = ("", "refused")
+"""The code of a refusal whose body is no error of the vendor's."""
 FATAL_CODES = frozenset({
     "invalid_api_key", "account_deactivated", "insufficient_quota", "credit_balance_exhausted",
     "billing_hard_limit_reached", "model_not_found", "beta_api_shape_disabled", "bad_url",
@@ -35,9 +38,13 @@ class Leg(enum.Enum):
     CLOSED = "closed"
 
 
-def is_fatal(event: DialFailed) -> bool:
-    """Whether another attempt would only cost time."""
-    return event.status in FATAL_STATUS or event.code in FATAL_CODES
+def is_fatal(status: int, code: str) -> bool:
+    """Whether another attempt would only cost time. 0 for no status, empty for no code.
+
+    400 means that only where the vendor says what was wrong. Balancers and proxies answer so too.
+    """
+    named = status == 400 and code not in WITHOUT_CODE
+    return named or status in FATAL_STATUS or code in FATAL_CODES
 
 
 @dataclass(slots=True)
@@ -77,7 +84,7 @@ class Dialling:
         """How long to wait before the next attempt; None when there shall be none."""
         config = self._config
         if (
-            is_fatal(event)
+            is_fatal(event.status, event.code)
             or self._attempts >= config.dial_attempts
             or event.retry_after_ms > MOST_RETRY_AFTER_MS
         ):

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 from bridge.agents.watchdog import Watchdog
-from bridge.core.upstream_leg import FATAL_CODES, FATAL_STATUS
+from bridge.core.upstream_leg import is_fatal
 from bridge.sockets.descriptors import descriptors_used
 from bridge.sockets.dial import DialError
 from bridge.sockets.strangers import Strangers
@@ -110,7 +110,7 @@ class Breaker:
 
     def failed(self, error: DialError) -> None:
         """A dial failed. If trying again would be no use, nobody shall."""
-        if error.status in FATAL_STATUS or error.code in FATAL_CODES:
+        if is_fatal(error.status or 0, error.code):
             self._open(error)
 
     def refused(self, why: str) -> None:

@@ -203,15 +203,22 @@ _quiet_log.setLevel(logging.INFO)  # below that, `websockets` logs every header 
 
 
 class _Connect(connect):
-    """Follows a redirect within the same origin only: our headers are secrets of that origin."""
+    """Follows one redirect, within the same origin only: our headers are secrets of that origin."""
+
+    _redirected = False
 
     def process_redirect(self, exc: Exception) -> Exception | str:
+        if self._redirected:
+            return exc
         try:
             target = super().process_redirect(exc)
             elsewhere = isinstance(target, str) and urlsplit(target)[:2] != urlsplit(self.uri)[:2]
         except (InvalidURI, ValueError):  # its Location is no address: the peer's fault, not our setting's
             return exc
-        return exc if elsewhere else target
+        if elsewhere:
+            return exc
+        self._redirected = isinstance(target, str)
+        return target
 
 
 class _Handshake(ClientConnection):

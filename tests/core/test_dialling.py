@@ -87,12 +87,21 @@ def test_a_server_that_says_when_to_come_back_is_obeyed_if_that_is_soon() -> Non
 
 def test_where_we_ourselves_are_wrong_nobody_is_asked_again() -> None:
     failures = [m.DialFailed(1, status) for status in sorted(FATAL_STATUS)]
+    failures += [m.DialFailed(1, 400, "invalid_request_error")]
     failures += [m.DialFailed(1, 200, code) for code in sorted(FATAL_CODES)]
     for failed in failures:
         call = ringing()
         why = f"{failed.status} {failed.code}"
         assert call.at(100, failed)[-1] == m.Ended(m.Reason.UPSTREAM_UNREACHABLE, why)
         assert call.call.up.state is Leg.CLOSED
+
+
+@pytest.mark.parametrize("code", ["", "refused"])
+def test_a_400_without_an_error_of_the_vendor_s_may_be_a_balancer_s(code: str) -> None:
+    call = ringing()
+    failed = call.at(100, m.DialFailed(1, 400, code))
+    assert not [one for one in failed if isinstance(one, m.Ended | m.Noted)]
+    assert dials_after(call, 1_000)
 
 
 @pytest.mark.parametrize("code", [1008, 3000, 4000])

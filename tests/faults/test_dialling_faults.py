@@ -48,6 +48,17 @@ def test_an_account_that_is_refused_is_tried_once(status: int) -> None:
     assert rig.notes == [f"upstream refused: {status} ", f"{OUT} {status} "]
 
 
+def test_a_400_that_is_not_the_vendor_s_is_tried_again() -> None:
+    rig = Rig(dials=[m.DialFailed(1, 400, "refused")] * 2).play(20_000)
+    assert rig.story() == ["answer 1"]
+    assert (len(rig.dialled), rig.notes) == (3, [])
+
+
+def test_a_400_that_is_the_vendor_s_is_final() -> None:
+    rig = Rig(dials=[m.DialFailed(1, 400, "invalid_request_error")] * 3).play(20_000)
+    assert (rig.story(), rig.dialled) == (["apology"], [0])
+
+
 @pytest.mark.parametrize("code", sorted(FATAL_CODES))
 def test_a_code_that_says_no_is_not_asked_again(code: str) -> None:
     rig = Rig(dials=[m.DialFailed(1, 429, code)] * 3).play(20_000)
