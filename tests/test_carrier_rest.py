@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import logging
 import socket
@@ -429,3 +430,108 @@ def test_a_goodbye_does_not_wait_behind_questions(api: Api, monkeypatch: pytest.
         rest.close()
 
     asyncio.run(main())
+
+
+# --- a peer that is not the carrier's API, or a very bad one
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "[" * 200_000, '{"a":' * 5_000 + "1" + "}" * 5_000, "9" * 5_000, '{"status":' + "9" * 5_000 + "}",
+        "\x00", '"text"', "null", "1e400", "<html>", "", '{"date_created": {"a": 1}, "status": []}',
+        '{"status": {}}',
+    ],
+    ids=lambda text: f"{text[:20]}…{len(text)}",
+)  # fmt: skip
+@pytest.mark.parametrize("status", [200, 404, 500])
+def test_whatever_an_api_answers_is_a_fault_and_no_more(
+    api: Api, answer: str, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.always = (status, answer)
+    assert standing(api) in ((Standing.FOREIGN,) if status == 404 else (Standing.FAULTY,))
+    caplog.clear()
+    rest = CarrierRest(settings(api), chance=lambda: 0.0)
+    for outcome in run(rest, ("hang_up", CALL), ("transfer", CALL, "billing")):
+        assert outcome in (Outcome.FAILED, Outcome.REFUSED, Outcome.DONE)
+    stacks = [record for record in caplog.records if "Traceback" in record.getMessage()]
+    assert len(stacks) <= 2  # one of a kind
+
+
+def test_the_stack_of_such_an_answer_is_logged_once(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    api.always = (200, "[" * 200_000)
+    rest = CarrierRest(settings(api))
+
+    async def ask() -> list[Standing]:
+        return [await rest.standing(CALL, ACCOUNT) for _ in range(5)]
+
+    assert asyncio.run(ask()) == [Standing.FAULTY] * 5
+    rest.close()
+    [record] = [record for record in caplog.records if "cannot be read" in record.getMessage()]
+    assert "RecursionError" in record.getMessage()
+    assert record.getMessage().count("\n") < 40
+
+
+def test_an_answer_has_a_size(api: Api) -> None:
+    filled = {"status": "in-progress", "account_sid": ACCOUNT}
+    api.always = (200, {**filled, "annotation": "x" * 200_000})
+    assert standing(api) is Standing.GOES_ON
+    api.always = (200, {**filled, "annotation": "x" * 300_000})
+    assert standing(api) in (Standing.NO_ANSWER, Standing.FAULTY)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n"
+
+
+@contextlib.contextmanager
+def dripping(first: bytes) -> Iterator[tuple[str, list[bool]]]:
+    """An API that sends so much at once and then a byte each 50 ms, until it is told to answer well."""
+    well: list[bool] = []
+    body = json.dumps({"status": "in-progress", "account_sid": ACCOUNT}).encode()
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body)
+
+    def serve(peer: socket.socket) -> None:
+        with peer, contextlib.suppress(OSError):
+            peer.recv(65_536)
+            if well:
+                peer.sendall(answer)
+                return
+            peer.sendall(first)
+            while True:
+                peer.sendall(b" " if first else b"H")
+                time.sleep(0.05)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", well
+        server.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("first", [HEAD, HEAD[:40], b""], ids=["body", "head", "status"])
+def test_an_api_that_drips_keeps_no_thread_when_it_is_well_again(
+    first: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carrier_rest, "ASK_S", 0.3)
+    monkeypatch.setattr(carrier_rest, "TOTAL_S", 0.3)
+
+    async def main(rest: CarrierRest, well: list[bool]) -> None:
+        calls = [f"CA{number:032x}" for number in range(24)]
+        asked = await asyncio.gather(*(rest.standing(call, ACCOUNT) for call in calls))
+        assert asked == [Standing.NO_ANSWER] * 24
+        assert await asyncio.gather(*map(rest.hang_up, calls)) == [Outcome.FAILED] * 24
+        well.append(True)
+        began_s = time.monotonic()
+        assert await rest.standing(CALL, ACCOUNT) is Standing.GOES_ON
+        assert await rest.hang_up(CALL) is Outcome.DONE
+        assert time.monotonic() - began_s < 0.3
+
+    with dripping(first) as (url, well):
+        rest = CarrierRest(settings(None, twilio_api_url=url))
+        asyncio.run(main(rest, well))
+        rest.close()

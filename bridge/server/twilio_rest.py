@@ -13,6 +13,7 @@ import enum
 import logging
 import random
 import re
+import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -20,10 +21,11 @@ from weakref import WeakValueDictionary
 
 from requests import RequestException
 from twilio.base.exceptions import TwilioException
-from twilio.http.http_client import TwilioHttpClient
 
+from bridge.ops.logs import Seldom
 from bridge.server import twiml
 from bridge.server.intents import OVER_STATUSES
+from bridge.server.rest_http import RestHttp, Wait
 from bridge.settings.settings import TWILIO_API, Settings
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ TOTAL_S: Final = 4.0
 """For everything, waiting for a thread included: meanwhile the caller hears nothing."""
 RETRIES: Final = 2
 RETRY_S: Final = 0.2
+GIVE_UP_S: Final = 0.05
 _THREADS: Final = 4
 ASK_S: Final = 1.0
 """For asking how a call is, everything included: its phone rings on meanwhile."""
@@ -80,11 +83,14 @@ class Standing(enum.Enum):
 
 
 class _Answer(NamedTuple):
-    """Status and the vendor's code, 0 for no answer at all; and the call, where it was asked for."""
+    """Status and the vendor's code, 0 for no answer at all; and the call, where it was asked for. `fault` is
+    what came out of an answer that is not the API's.
+    """
 
     status: int
     code: int
     call: Any = None
+    fault: Exception | None = None
 
 
 class CarrierRest:
@@ -112,6 +118,8 @@ class CarrierRest:
         self._tokens = [token.get_secret_value() for token in settings.twilio_auth_token]
         self._clients: dict[tuple[str, str], Client] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._given_up: set[Wait] = set()
+        self._seldom = Seldom(logger)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="carrier-rest")
         # Of their own: a goodbye does not wait behind questions that nobody answers.
         self._askers = ThreadPoolExecutor(_ASKING_THREADS, thread_name_prefix="carrier-ask")
@@ -156,12 +164,34 @@ class CarrierRest:
         return _standing(answer, account_sid)
 
     async def _ask(self, call_sid: str, account: str) -> _Answer:
-        loop, answer = asyncio.get_running_loop(), _Answer(0, 0)
+        answer = _Answer(0, 0)
         for token in list(self._tokens):
-            answer = await loop.run_in_executor(self._askers, self._fetch, call_sid, account, token)
+            answer = await self._on_thread(self._askers, self._fetch, call_sid, account, token)
             if answer.status != 401:
                 break
         return answer
+
+    async def _on_thread(
+        self, pool: ThreadPoolExecutor, request: Callable[..., _Answer], *args: object
+    ) -> _Answer:
+        """The answer to that request. Where nobody waits for it any more, its thread is free in a moment."""
+        wait, loop = Wait(), asyncio.get_running_loop()
+        try:
+            answer = await loop.run_in_executor(pool, wait.run, request, *args)
+        except asyncio.CancelledError:
+            # A thread that is free takes the next that waits: not one that is given up a moment later.
+            self._given_up.add(wait)
+            loop.call_later(GIVE_UP_S, self._give_up, wait)
+            raise
+        if answer.fault is not None:
+            stack = "".join(traceback.format_exception(answer.fault, limit=-6))
+            what = "the carrier's API answered what cannot be read:\n%s"
+            self._seldom.log(type(answer.fault).__name__, logging.WARNING, what, stack)
+        return answer
+
+    def _give_up(self, wait: Wait) -> None:
+        self._given_up.discard(wait)
+        wait.give_up()
 
     def _fetch(self, call_sid: str, account: str, token: str) -> _Answer:
         """One question, on a thread."""
@@ -170,6 +200,8 @@ class CarrierRest:
 
     def close(self) -> None:
         """Let the threads go; what still waits for one is not sent."""
+        for wait in list(self._given_up):
+            self._give_up(wait)
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._askers.shutdown(wait=False, cancel_futures=True)
         for client in self._clients.values():
@@ -193,16 +225,15 @@ class CarrierRest:
 
     async def _insist(self, call_sid: str, account: str, wanted: dict[str, str]) -> Outcome:
         """Try the other token on a 401, and again, twice, where trying again may help."""
-        loop = asyncio.get_running_loop()
         tokens, faults = list(self._tokens), 0
         while tokens and faults <= RETRIES:
-            answer = await loop.run_in_executor(self._pool, self._post, call_sid, account, tokens[0], wanted)
+            answer = await self._on_thread(self._pool, self._post, call_sid, account, tokens[0], wanted)
             if answer.status not in (0, 401):
                 self._prefer(tokens[0])
             if 200 <= answer.status < 300:
                 return Outcome.DONE
             # "20404 Not found", "21220 Invalid call state": nobody is on the line any more.
-            if answer in (_Answer(404, 20404), _Answer(400, 21220)):
+            if answer[:2] in ((404, 20404), (400, 21220)):
                 return Outcome.ALREADY_OVER
             logger.info("HTTP %d, code %d", answer.status, answer.code, extra={"call_sid": call_sid})
             if answer.status == 401:
@@ -231,7 +262,7 @@ class CarrierRest:
             # Not at the top of the file: 27 MB, and only for those who have credentials.
             from twilio.rest import Client  # noqa: PLC0415
 
-            http = TwilioHttpClient(timeout=REQUEST_S, logger=_SILENT)
+            http = RestHttp(REQUEST_S, _SILENT)
             ours = self._base != TWILIO_API
             # The vendor's host follows TWILIO_REGION and TWILIO_EDGE; ours is no host of the vendor's, and no
             # proxy has to know of it.
@@ -253,8 +284,8 @@ def _answered(request: Callable[[], Any]) -> _Answer:
         return _Answer(status if isinstance(status, int) else 500, code if isinstance(code, int) else 0)
     except RequestException:
         return _Answer(0, 0)
-    except (AttributeError, TypeError, ValueError):  # an answer that is none of the API's
-        return _Answer(500, 0)
+    except Exception as error:  # noqa: BLE001  bytes of a peer's: nested too deeply, no JSON, another shape
+        return _Answer(500, 0, fault=error)
     return _Answer(200, 0, call)
 
 
