@@ -207,6 +207,67 @@ def test_a_call_that_goes_on_elsewhere_is_masked_and_replays(file: Path) -> None
     assert (after.barge_ins, after.turns, after.ended_ms) == (before.barge_ins, before.turns, before.ended_ms)
 
 
+WORD = "swordfish"
+"""It looks like a vendor's own word."""
+ENUMS = ("type", "status", "reason", "code", "param", "language", "role", "object", "phase", "purpose",
+    "format", "eagerness", "tool_choice", "conversation", "modalities", "event", "track",
+    "version")  # fmt: skip
+RAW: list[dict[str, Any]] = [
+    {"type": "session.update", "session": {"type": "realtime", **dict.fromkeys(ENUMS[1:], WORD)}},
+    {"type": "conversation.item.create", "item": dict.fromkeys(ENUMS, WORD)},
+    {
+        "type": "conversation.item.create",
+        "item": {"type": "mcp_approval_response", "approve": False, "reason": WORD},
+    },
+    {
+        "type": "response.create",
+        "response": {"output_modalities": [WORD], "input": [dict.fromkeys(ENUMS, WORD)]},
+    },
+    {"type": WORD, **{key: {"deeper": {"reason": WORD}} for key in ENUMS[1:]}},
+]
+
+
+@pytest.mark.parametrize("event", RAW, ids=lambda event: event["type"])
+def test_of_what_user_code_wrote_the_vendor_s_own_words_stay_and_no_other(event: dict[str, Any]) -> None:
+    body = masked_message(m.SendRaw(json.dumps(event))).body
+    assert WORD not in body
+    assert event["type"] == WORD or f'"type":"{event["type"]}"' in body
+
+
+def test_nor_of_what_a_vendor_echoes_of_it() -> None:
+    lines = lines_of(CALLS[0])
+    at = next(number for number, line in enumerate(lines) if line.startswith('{"t"'))
+    echoes = [
+        {"type": "conversation.item.added", "item": RAW[2]["item"]},
+        {"type": "session.updated", "session": RAW[0]["session"] | {"type": "realtime"}},
+        {
+            "type": "response.done",
+            "response": {"status": "failed", "status_details": {"reason": "turn_detected"}},
+        },
+    ]
+    put = [json.dumps({"t": 0, "from": "upstream", "frame": echo}) for echo in echoes]
+    text = "\n".join(masked([*lines[:at], *put, *lines[at:]]))
+    assert WORD not in text
+    assert "turn_detected" in text
+
+
+@pytest.mark.parametrize(("given", "left"), [("en", "en"), ("pt-BR", "pt-BR"), ("swordfish", "x" * 9)])
+def test_a_language_is_known_by_its_form(given: str, left: str) -> None:
+    event = {
+        "type": "session.update",
+        "session": {"audio": {"input": {"transcription": {"language": given}}}},
+    }
+    assert f'"language":"{left}"' in masked_message(m.SendRaw(json.dumps(event))).body
+
+
+def test_what_the_settings_say_in_the_vendor_s_words_is_masked_alike() -> None:
+    config = m.SessionConfig(
+        extra={"reason": WORD, "tracing": {"status": WORD}, "truncation": {"type": "auto"}}
+    )
+    extra = masked_message(config).extra
+    assert extra == {"reason": "x" * 9, "tracing": {"status": "x" * 9}, "truncation": {"type": "auto"}}
+
+
 def test_a_frame_nested_without_end_is_masked_too() -> None:
     lines = lines_of(CALLS[0])
     at = next(number for number, line in enumerate(lines) if line.startswith('{"t"'))

@@ -3,8 +3,8 @@
 Letters become x and digits 0, one for one: words keep their lengths, so that a cut falls on the same word.
 Keys become `•`, but for the `#` that ends them; sound is left out. What stays is what the call was decided
 by: ids, names (of tools, their parameters, transfer targets, phrases), and the vendor's own words for kinds
-and reasons. Of every field that holds text it is said here whether it stays; one of which nothing is said is
-taken for words.
+and reasons; where user code may have written them, those that are known to be the vendor's. Of every field
+that holds text it is said here whether it stays; one of which nothing is said is taken for words.
 """
 
 from __future__ import annotations
@@ -119,6 +119,21 @@ _VENDORS: Final = frozenset({"type", "event", "object", "status", "role", "reaso
     "eagerness", "tool_choice", "phase", "language", "output_modalities", "modalities", "encoding", "track",
     "tracks", "protocol", "version", "conversation", "purpose"})  # fmt: skip
 """Keys whose strings are the vendor's words, if they look like one."""
+_ENUMS: Final = frozenset({
+    "session.update", "input_audio_buffer.append", "input_audio_buffer.commit", "input_audio_buffer.clear",
+    "output_audio_buffer.clear", "conversation.item.create", "conversation.item.delete",
+    "conversation.item.retrieve", "conversation.item.truncate", "response.create", "response.cancel",
+    "realtime", "transcription", "realtime.session", "realtime.item", "realtime.response", "message",
+    "function_call", "function_call_output", "item_reference", "mcp_call", "mcp_list_tools",
+    "mcp_approval_request", "mcp_approval_response", "input_text", "input_audio", "input_image",
+    "output_text", "output_audio", "text", "audio", "image", "function", "mcp", "object", "string",
+    "number", "integer", "boolean", "array", "null", "server_vad", "semantic_vad", "near_field", "far_field",
+    "audio/pcm", "audio/pcmu", "audio/pcma", "pcm16", "g711_ulaw", "g711_alaw", "low", "medium", "high",
+    "auto", "none", "required", "default", "user", "assistant", "system", "completed", "incomplete",
+    "in_progress", "cancelled", "failed", "commentary", "final_answer", "disabled", "retention_ratio",
+})  # fmt: skip
+"""The vendor's words that user code may have written; others may be anybody's."""
+_LANGUAGE: Final = re.compile("[a-z]{2}(-[A-Z]{2})?")
 _ANYBODYS: Final = frozenset({"metadata", "variables", "headers", "customParameters", "default", "enum",
     "const", "examples"})  # fmt: skip
 """Keys of objects that somebody else has filled: nothing in them stays but their keys."""
@@ -169,7 +184,7 @@ def masked_message(struct: _Struct) -> _Struct:
 
 def _field(struct: msgspec.Struct, name: str, value: Any) -> Any:
     if isinstance(struct, m.SendRaw | m.VendorNote):
-        return _frame(value, "upstream") if name == "body" else value
+        return _frame(value, "upstream", isinstance(struct, m.SendRaw)) if name == "body" else value
     if isinstance(struct, m.FrameRefused):
         # What an adapter says, and behind it how the frame began.
         said, colon, shown = value.partition(":")
@@ -191,26 +206,26 @@ def _value(value: Any, name: str = "", *, stays: bool = False) -> Any:
         return type(value)(_value(one) for one in value)
     if isinstance(value, Mapping) and any(isinstance(one, msgspec.Struct) for one in value.values()):
         return {name: _value(one) for name, one in value.items()}
-    return value if stays else _tree(value, name)
+    return value if stays else _tree(value, name, users=True)
 
 
 # --- frames, and the objects of vendors ------------------------------------------------------------------
 
 
-def _frame(frame: str, door: str) -> str:
+def _frame(frame: str, door: str, users: bool = False) -> str:
     shown = _SID.sub(lambda sid: sid[1] + "0" * 32, frame)
     try:
         tree = msgspec.json.decode(shown)
         if isinstance(tree, dict):
-            return one_line(msgspec.json.encode(_without_words(tree, door)).decode())
+            return one_line(msgspec.json.encode(_without_words(tree, door, users)).decode())
     except UNREADABLE:
         pass
     return mask_words(shown)
 
 
-def _without_words(frame: dict[str, Any], door: str) -> dict[str, Any]:
+def _without_words(frame: dict[str, Any], door: str, users: bool) -> dict[str, Any]:
     """Raises RecursionError for one that is nested too deep."""
-    made: dict[str, Any] = _tree(frame, "")
+    made: dict[str, Any] = _tree(frame, "", users=users)
     delta, pressed = frame.get("delta"), frame.get("dtmf")
     if door == "carrier" and isinstance(pressed, dict):
         made["dtmf"]["digit"] = _key(pressed.get("digit"))
@@ -219,20 +234,23 @@ def _without_words(frame: dict[str, Any], door: str) -> dict[str, Any]:
     return made
 
 
-def _tree(node: Any, key: str, anybodys: bool = False) -> Any:
-    """JSON without words. `key` is that of the object or list around it."""
+def _tree(node: Any, key: str, anybodys: bool = False, users: bool = False) -> Any:
+    """JSON without words. `key` is that of the object or list around it; with `users` user code may have
+    written it.
+    """
     if isinstance(node, dict):
+        users = users or key == "session" or node.get("type") == "mcp_approval_response"  # which vendors echo
         ours = {"tag"} if key == "metadata" else frozenset[str]()
         return {
-            name: _tree(value, name, (anybodys or name in _ANYBODYS) and name not in ours)
+            name: _tree(value, name, (anybodys or name in _ANYBODYS) and name not in ours, users)
             for name, value in node.items()
         }
     if isinstance(node, list | tuple):
-        return type(node)(_tree(value, key, anybodys) for value in node)
+        return type(node)(_tree(value, key, anybodys, users) for value in node)
     if not isinstance(node, str) or (key in _NOT_WORDS and not anybodys):
         return node
     if key in _VENDORS and not anybodys:
-        return _vendor_word(node)
+        return _enum(node, key) if users else _vendor_word(node)
     if key in _SOUND:
         return _sound(node)
     return _fault(node) if key == "message" else mask_words(node)
@@ -246,6 +264,11 @@ def _sound(audio: str) -> str:
 
 def _vendor_word(word: str) -> str:
     return word if _VENDOR_WORD.fullmatch(word) else mask_words(word)
+
+
+def _enum(word: str, key: str) -> str:
+    known = _LANGUAGE.fullmatch(word) if key == "language" else word in _ENUMS
+    return word if known else mask_words(word)
 
 
 def _fault(message: str) -> str:
