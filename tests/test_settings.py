@@ -92,8 +92,8 @@ def test_a_name_that_is_almost_one_of_ours_is_remarked(
     monkeypatch.setenv("BRIDGE_MAX_CALL", "3")
     (tmp_path / ".env").write_text("BRIDGE_UNHEARD_OF=1\n")
     assert real().remarks == (
-        "BRIDGE_MAX_CALL is no setting of ours; is it BRIDGE_MAX_CALLS?",
-        "BRIDGE_UNHEARD_OF is no setting of ours",
+        "BRIDGE_MAX_CALL is not a setting; is it BRIDGE_MAX_CALLS?",
+        "BRIDGE_UNHEARD_OF is not a setting",
     )
 
 
@@ -292,7 +292,7 @@ def test_public_url_that_would_break_a_call_is_refused(given: str, what: str) ->
 
 
 def test_a_real_number_never_gets_the_parrot_by_accident() -> None:
-    assert mistakes(openai_api_key=None) == {"OPENAI_API_KEY": "is not set, so nobody could answer"}
+    assert mistakes(openai_api_key=None) == {"OPENAI_API_KEY": "is not set, so no call could be answered"}
     assert mistakes(openai_api_key=None, upstream="openai") == mistakes(openai_api_key=None)
 
 
@@ -309,7 +309,7 @@ def test_the_demo_needs_no_key_and_nothing_in_the_environment_makes_a_demo(
     assert real(openai_api_key=None, demo=True).remarks == ()
     for name in ("DEMO", "demo", "BRIDGE_DEMO"):
         monkeypatch.setenv(name, "1")
-    assert mistakes(openai_api_key=None) == {"OPENAI_API_KEY": "is not set, so nobody could answer"}
+    assert mistakes(openai_api_key=None) == {"OPENAI_API_KEY": "is not set, so no call could be answered"}
 
 
 def test_an_insecure_bridge_uses_a_key_only_when_told_to_and_says_so() -> None:
@@ -326,7 +326,7 @@ def test_an_insecure_bridge_uses_a_key_only_when_told_to_and_says_so() -> None:
 
 
 def test_an_upstream_that_is_unknown_or_not_built_is_refused() -> None:
-    assert mistakes(upstream="parrot") == {"BRIDGE_UPSTREAM": "is none that we know"}
+    assert mistakes(upstream="parrot") == {"BRIDGE_UPSTREAM": "is unknown"}
     assert mistakes(upstream="azure") == {"BRIDGE_UPSTREAM": "is azure, which is not built yet"}
 
 

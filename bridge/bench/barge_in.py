@@ -26,7 +26,7 @@ from .cases import SHORT, WORD_MS, Case, Script, name_of
 
 POLL_S: Final = 0.01
 SETTLED_MS: Final = 600
-"""So long nobody has said anything: greeting and disclosure are over."""
+"""After a silence this long, greeting and disclosure are over."""
 PATIENCE_MS: Final = 12_000
 TAIL_MS: Final = 1_500
 """From the barge-in until all is told; a lost model is dialled anew within it."""
@@ -190,7 +190,7 @@ def _say(line: Simulation, ms: int) -> None:
 
 
 async def _quiet(line: Simulation) -> bool:
-    """Wait until nobody has said anything for a while; False if that never happens."""
+    """Wait until neither side has spoken for a while; False if that never happens."""
     quiet_ms = 0
 
     def settled() -> bool:

@@ -113,7 +113,7 @@ class Callers:
         self._loop = asyncio.get_running_loop()
 
     async def become(self, count: int) -> None:
-        """Call, or hang up, until there are so many; fewer where calls were refused."""
+        """Call, or hang up, until there are this many; fewer where calls were refused."""
         self.refused.clear()
         while len(self.live) > count:
             _, caller = self.live.popitem()

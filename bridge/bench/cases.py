@@ -23,7 +23,7 @@ DELAY_MS: Final = (30, 90)
 @dataclass(frozen=True, slots=True)
 class Case:
     """One kind of barge-in. The model replies with items of `reply_ms`, generated `speed` times faster than
-    they sound; the caller falls in (or the model's socket is cut) so many ms after the reply began to be
+    they sound; the caller falls in (or the model's socket is cut) this many ms after the reply began to be
     heard.
     """
 

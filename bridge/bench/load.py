@@ -1,6 +1,6 @@
 """Raises the number of calls to a server, step by step, and measures each step.
 
-Callers and models are processes of their own, so that the server is measured and not whoever asks; this one
+Callers and models are processes of their own, so that the server is measured and not the bench; this one
 gives the orders. All three read the same monotonic clock.
 """
 
@@ -101,7 +101,7 @@ class Load:
         self._progress = progress
 
     async def step(self, calls: int, seconds: float, settle_s: float) -> Step:
-        """So many calls, for so long, once they are there and have settled. Raises WorkerGone."""
+        """Hold this number of calls for this time, once all have settled. Raises WorkerGone."""
         await self._callers.ask(
             {"calls": calls}, lambda told: self._progress(f"{calls} calls: {told['so_far']} are there")
         )

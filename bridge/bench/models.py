@@ -107,7 +107,7 @@ class _Session(Simulation):
             super()._received(_WORDS)
             for item in self._server.items.values():
                 if item.role == "user":
-                    item.sound = b""  # nobody wants it again, and there are many
+                    item.sound = b""  # not needed again, and there are many
 
 
 _WORDS: Final = _encode(

@@ -15,8 +15,8 @@ _LISTEN = "0A"
 
 
 def listening(url: str) -> list[int]:
-    """The processes that listen on the port of a loopback address; [] where nobody does, or nobody can
-    tell.
+    """The processes that listen on the port of a loopback address; [] if there are none, or if
+    this cannot be known.
     """
     parts = urllib.parse.urlsplit(url)
     if not is_loopback(parts.hostname or ""):
@@ -38,11 +38,11 @@ def cpu_s(pids: list[int]) -> float:
 
 
 def machine_cpu_s() -> float:
-    """Seconds of CPU that all programs of this machine have used or its host has withheld; 0.0 where nobody
-    can tell.
+    """Seconds of CPU that all programs of this machine have used or its host has withheld; 0.0 where
+    that is unknown.
     """
     with contextlib.suppress(OSError):
-        # proc(5): user, nice, system, idle, iowait, irq, softirq, steal. Interrupts are nobody's program.
+        # proc(5): user, nice, system, idle, iowait, irq, softirq, steal. Interrupts belong to no program.
         fields = [int(field) for field in (_PROC / "stat").read_text().split(maxsplit=9)[1:9]]
         return (sum(fields[:3]) + fields[7]) / os.sysconf("SC_CLK_TCK")
     return 0.0

@@ -82,7 +82,7 @@ def judged(step: Step, limit_ms: float) -> Verdict:
     complaint = _complaint(step, limit_ms)
     if complaint is None:
         return Verdict(True, "held" if excuse is None else f"held, although {excuse}")
-    if not step.live:  # that no call came about at all is nobody's lateness
+    if not step.live:  # without any call nothing was late
         return Verdict(False, complaint, "server")
     if busy is not None:
         return Verdict(False, f"the machine is busy: {busy}", "machine")

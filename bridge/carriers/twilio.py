@@ -1,7 +1,7 @@
 """Twilio Media Streams.
 
 https://www.twilio.com/docs/voice/media-streams/websocket-messages ("WebSocket Messages"), and for what Twilio
-refuses of ours https://www.twilio.com/docs/api/errors/31951 (31950, 31951).
+refuses from us: https://www.twilio.com/docs/api/errors/31951 (31950, 31951).
 
 A frame of the caller's sound is decoded once, into typed fields: its base64 stays text. What we rely on
 must be as documented. The rest is not looked at, and kinds and fields we have never heard of are let pass.
@@ -197,7 +197,7 @@ class Twilio:
 
     def write(self, command: CarrierCommand) -> str:
         if self._stream_id is None:
-            # Every message of ours names the stream, and it is start that names it to us.
+            # Every message we send names the stream, and it is start that names it to us.
             raise BrokenInvariant(f"{type(command).__name__} before the stream has started")
         match command:
             case PlayAudio():

@@ -29,7 +29,7 @@ class Account:
     # --- as an observer ----------------------------------------------------------------------------------
 
     def call_began(self, _call_sid: str, /) -> None:
-        """Nothing to tell yet: nobody has answered."""
+        """Nothing to tell: the call is not answered yet."""
 
     def call_did(self, _call_sid: str, action: m.Action, now_ms: int, /) -> None:
         match action:

@@ -46,7 +46,7 @@ def load(  # noqa: PLR0913, PLR0917  an option each
         float,
         typer.Option(
             min=0.1,
-            help="The model generates so many times faster than it sounds; 1 for a "
+            help="How many times faster than it sounds the model generates; 1 for a "
             "server that holds sound back until it is due.",
         ),
     ] = 3.0,

@@ -31,7 +31,7 @@ def phone(
         str | None, typer.Option(help="Base URL the signature is made for.", envvar="PUBLIC_URL")
     ] = None,
     tail: Annotated[
-        float, typer.Option(help="Hang up when neither side has spoken for so many seconds.")
+        float, typer.Option(help="Hang up after this many seconds without a voice on either side.")
     ] = 4.0,
     api: Annotated[
         int | None,
@@ -112,8 +112,8 @@ async def follow(handset: Any, url: str, tail_s: float, api_port: int | None) ->
 
 
 async def _until_silent(call: Any, placing: asyncio.Task[Any], spoken_s: float, tail_s: float) -> None:
-    """The caller hangs up when both sides of a stream have been silent for so long, or a minute after the
-    last word. Whatever is no stream ends by itself.
+    """The caller hangs up when both sides of a stream have been silent for `tail_s`, or a minute after the
+    last word. A call without a stream ends by itself.
     """
     hang_up_s = spoken_s + tail_s
     while not placing.done():
@@ -130,7 +130,7 @@ async def _until_silent(call: Any, placing: asyncio.Task[Any], spoken_s: float, 
 
 
 async def place(simulation: Any, spoken_s: float, tail_s: float) -> Placed:
-    """A call that is up, to its end. The caller speaks for so long, and hangs up when both sides have been
+    """A call that is up, to its end. The caller speaks, and hangs up when both sides have been
     silent for `tail_s`, or a minute after the last word.
     """
     phone = simulation.machine

@@ -12,13 +12,13 @@ from typing import Final
 from ..errors import ConfigError
 from .words import in_one_line
 
-# A pipe that nobody writes to would be waited for, without end. Windows has none in its folders.
+# Opening a pipe without a writer would wait without end. Windows has none in its folders.
 _DO_NOT_WAIT: Final = getattr(os, "O_NONBLOCK", 0)
 
 
 def read_recording(file: Path) -> list[str]:
-    """The lines of a recording. Raises ConfigError for a file that can't be read, that is none (a folder, a
-    pipe), or that is larger than any recording.
+    """The lines of a recording. Raises ConfigError for a file that can't be read, that is no file (a folder,
+    a pipe), or that is larger than any recording.
     """
     from ..recording.bounds import MOST_BYTES, MOST_STEPS
 
@@ -46,8 +46,8 @@ def read_recording(file: Path) -> list[str]:
 
 @contextmanager
 def reading(file: Path) -> Iterator[None]:
-    """Whatever reading this recording comes to is one line that names it. A recording is a stranger's: what
-    nobody has thought of is no reason for a traceback either.
+    """Turn any failure to read this recording into one line that names it. A recording comes from strangers:
+    even an unforeseen failure is no traceback.
     """
     try:
         yield
@@ -59,8 +59,8 @@ def reading(file: Path) -> Iterator[None]:
 
 
 def write_recording(file: Path, lines: list[str]) -> None:
-    """Write a recording, whole or not at all; a new one for its owner alone, for somebody's words may be in
-    it. Raises ConfigError where that can't be done.
+    """Write a recording, whole or not at all; a new one readable by its owner alone, for callers' words may
+    be in it. Raises ConfigError where that can't be done.
     """
     write_whole(file, "\n".join(lines) + "\n")
 

@@ -146,7 +146,7 @@ def _accept(file: Path, lines: list[str], outputs: list[str], console: Console) 
 
 
 def _another(file: Path, lines: list[str], how: _How, console: Console, *, same: bool) -> str | None:
-    """Write the other recording. Returns where it is; None when there is none to be made."""
+    """Write the other recording. Returns its path; None if there is nothing to write."""
     from ..recording.editing import minimized, trimmed
     from ..recording.masking import masked
 

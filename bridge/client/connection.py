@@ -180,7 +180,7 @@ class ModelLink:
                 try:
                     receive(core, frame, self._now_ms())
                 except Exception as broken:  # one frame must not end the conversation, whatever it did
-                    logger.exception("a rule of ours was broken")
+                    logger.exception("one of our rules was broken")
                     core.out.append(Failed(broken, "reading a frame"))
                 await self._drain()
         except Exception as failed:  # noqa: BLE001  a transport may be anybody's
@@ -212,8 +212,8 @@ class ModelLink:
         return self._core
 
     async def _drain(self) -> None:
-        """Send and tell what was decided, in its order. Whoever comes while it runs leaves theirs to it: so
-        a listener may ask for anything, and waits for nobody.
+        """Send and tell what was decided, in its order. A caller that comes while it runs leaves its part to
+        it: so a listener may ask for anything, and waits for nothing.
         """
         core, transport = self._core, self._transport
         if core is None or transport is None:

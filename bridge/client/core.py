@@ -55,7 +55,7 @@ class ModelCore:
 
     def mouth(self, audio: AudioFormat) -> Playout:
         self.audio = audio
-        # Sound goes to the listeners as it comes: whoever plays it has it all.
+        # Sound goes to the listeners as it comes: the player has it all.
         config = m.CallConfig(bytes_per_ms=audio.bytes_per_ms, marks=self.marks, playout_lead_ms=0)
         playout = Playout(config, Stats(), self.actions)
         if self.playback is not None:

@@ -54,7 +54,7 @@ def _upstream(core: ModelCore, message: m.UpstreamEvent | None, now_ms: int) -> 
     playout = core.playout
     match message:
         case None | m.SessionCreated() | m.CallerIdled() | m.ProbeAnswered():
-            pass  # told beside, with more in it, or asked for by nobody here
+            pass  # told elsewhere with more in it, or not asked for here
         case m.AudioDelta():
             _delta(core, message, now_ms)
         case m.ResponseDone():
@@ -119,7 +119,7 @@ def _delta(core: ModelCore, delta: m.AudioDelta, now_ms: int) -> None:
 def _done(core: ModelCore, done: m.ResponseDone, now_ms: int) -> None:
     trace = core.traces.pop(done.response_id, None)
     if trace is None:
-        return  # of a response that is over, or never was: it ends nobody else's
+        return  # of a response that is over, or never was: it ends no other
     core.out.append(done)
     core.playout.response_done(done, now_ms)
     core.out.append(ResponseTraced(done.response_id, *trace, now_ms, done.status, done.usage))

@@ -1,4 +1,4 @@
-"""Client events as somebody else wrote them: mappings, or objects of a vendor's types."""
+"""Client events as users write them: mappings, or objects of a vendor's types."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 
 def event_of(given: Any) -> dict[str, Any] | None:
-    """The event, without fields that are null or were never set; None for what is none, or no JSON."""
+    """The event, without fields that are null or were never set; None for anything else."""
     try:
         event = mapping_of(given)
         encoded(event)

@@ -374,7 +374,7 @@ async def _configured(socket: Socket, adapter: Any, config: m.SessionConfig) -> 
 
 
 async def _asked(url: str, headers: Mapping[str, str]) -> Answer:
-    """The vendor's answer, status 0 where there is none."""
+    """The vendor's answer, with status 0 without an answer."""
     try:
         return await ask("GET", url, headers=headers)
     except Unreachable:

@@ -20,7 +20,7 @@ MOST_BYTES: Final = 64 * 1024
 
 
 class Unreachable(BridgeError):
-    """Nobody answered; `cure` says what may help."""
+    """There was no answer; `cure` says what may help."""
 
     def __init__(self, what: str, cure: str) -> None:
         super().__init__(what)
@@ -45,7 +45,7 @@ class Answer(NamedTuple):
 async def ask(
     method: str, url: str, form: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
 ) -> Answer:
-    """One request, no redirect followed; any status is an answer. Raises Unreachable when there is none."""
+    """One request, no redirect followed; any status is an answer. Raises Unreachable without an answer."""
     return await asyncio.to_thread(_ask, method, url, form, dict(headers or {}))
 
 
@@ -80,6 +80,6 @@ def _in_words(error: Exception) -> Unreachable:
     if isinstance(cause, TimeoutError):
         return Unreachable(f"no answer within {PATIENCE_S:g} s", "open the way: firewall, proxy, tunnel")
     if isinstance(cause, ConnectionRefusedError):
-        return Unreachable("nobody listens there", "start `phonebridge serve`, and the proxy before it")
+        return Unreachable("nothing listens there", "start `phonebridge serve`, and the proxy before it")
     words = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
     return Unreachable(words, "see that the name is registered and leads to this server")

@@ -42,7 +42,7 @@ def model_url(realtime_url: str, model: str) -> str | None:
 def shutdown_date(model: str, told: Mapping[str, Any]) -> dt.date | None:
     """The day on which it is shut down, None if none is known. `told` is the API's answer about the model, or
     empty: without a `shutdown_date` in it the announced one counts, and null is the vendor's word that there
-    is none.
+    is no date.
     """
     if "shutdown_date" not in told:
         return _ANNOUNCED.get(model)

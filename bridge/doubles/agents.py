@@ -42,7 +42,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Nothing for so long: the model thinks."""
+    """A pause: the model thinks."""
 
     ms: int
 
@@ -72,7 +72,7 @@ class Asked:
     number: int
     """0 for the first response of the session."""
     reason: Literal["turn", "client", "idle"]
-    """The caller's turn ended, the client asked, or nobody said anything for the idle timeout."""
+    """The caller's turn ended, the client asked, or neither side spoke for the idle timeout."""
     items: Sequence[Item]
     """What the model sees: the conversation, or the request's own `input`."""
     request: Mapping[str, Any]
@@ -81,7 +81,7 @@ class Asked:
 
     @property
     def caller(self) -> Item | None:
-        """The caller's last turn, None when there is none."""
+        """The caller's last turn, None before the first."""
         return next((item for item in reversed(self.items) if item.role == "user"), None)
 
     @property
@@ -92,7 +92,7 @@ class Asked:
 
 
 class Agent(Protocol):
-    """Whoever says what the model says."""
+    """Decides what the model says."""
 
     def answer(self, asked: Asked) -> Sequence[Output]:
         """The outputs of one response; [] for a response that says nothing."""

@@ -19,7 +19,7 @@ class Item:
     fields: dict[str, Any]
     status: str = "completed"
     sound: bytes = b""
-    """µ-law: what the caller said in it; for an item of ours all that was to be said, sent or not."""
+    """µ-law: what the caller said in it; for the server's item all that was to be said, sent or not."""
     sent_bytes: int = 0
     """How much of an assistant item has left, in the output format."""
     bytes_per_ms: int = 8
@@ -99,7 +99,7 @@ class Conversation:
             self.items = {item_id: self.ever[item_id] for item_id in order}
 
     def delete(self, item_id: str) -> None:
-        """Forget an item. Raises `Fault` when there is none of that id."""
+        """Forget an item. Raises `Fault` for an unknown id."""
         self.find(item_id, "item_delete_invalid_item_id")
         del self.items[item_id]
         self.deleted.append(item_id)
@@ -129,14 +129,14 @@ class Conversation:
         self.truncations[item_id] = audio_end_ms
 
     def find_call(self, call_id: str) -> None:
-        """Raises `Fault` unless somebody called a function with this id."""
+        """Raises `Fault` unless the model called a function with this id."""
         calls = (item for item in self.items.values() if item.type == "function_call")
         if not any(call.fields["call_id"] == call_id for call in calls):
             message = f"Tool call ID '{call_id}' not found in conversation."
             raise Fault("invalid_tool_call_id", message, "item.call_id")
 
     def find(self, item_id: str, code: str) -> Item:
-        """The item of that id. Raises `Fault` with this code when there is none."""
+        """The item of that id. Raises `Fault` with this code if it is unknown."""
         if item_id not in self.items:
             raise Fault(code, f"Item with item_id '{item_id}' not found.", "item_id")
         return self.items[item_id]

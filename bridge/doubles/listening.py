@@ -101,7 +101,7 @@ class Listener:
         self._add(self._buffer.take(), now_ms)
 
     def idle(self, now_ms: int) -> None:
-        """Nobody spoke for the idle timeout: `timeout_triggered`, and the silence becomes an item."""
+        """Neither side spoke for the idle timeout: `timeout_triggered`, and the silence becomes an item."""
         self._turn_id = self._host.new_id("item")
         offsets = {"audio_start_ms": self._buffer.start_ms, "audio_end_ms": self._buffer.written_ms}
         self._host.emit("input_audio_buffer.timeout_triggered", **offsets, item_id=self._turn_id)

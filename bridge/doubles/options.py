@@ -30,7 +30,7 @@ class ServerOptions:
 
     # --- how it speaks
     speed: float = 5.0
-    """Sound leaves so many times faster than it sounds; `math.inf` for all at once."""
+    """How many times faster than it sounds the sound leaves; `math.inf` for all at once."""
     latency_ms: int = 200
     """From `response.created` to the first output."""
     delta_bytes: tuple[int, ...] = (800, 3200, 1600, 2400)

@@ -83,7 +83,7 @@ class Phone:
         self.close: tuple[int, str] | None = None
         """Code and reason, once this phone wants its socket closed; 1006 for a cut without a close frame."""
         self.closed = False
-        """True once the call is over, whoever ended it."""
+        """True once either side has ended the call."""
         self.stalled = False
         """True while this phone does not read: a shell should stop reading its socket too."""
         self._playout = Playout(0)
@@ -181,7 +181,7 @@ class Phone:
     # --- what the network does ------------------------------------------------------------------------------
 
     def withhold_media(self, for_ms: int, now_ms: int) -> list[str]:
-        """No `media` for so long, though the clock of its timestamps runs on. The caller speaks on
+        """No `media` for this long, though the clock of its timestamps runs on. The caller speaks on
         afterwards.
         """
         out = self.wake(now_ms)

@@ -69,7 +69,7 @@ class Playout:
         self._marks.append((max(end_ms, now_ms), name))
 
     def next_mark(self, now_ms: int) -> str | None:
-        """The next mark that has been reached by now, taken off the queue; None when there is none."""
+        """The next mark that has been reached by now, taken off the queue; None if there is no such mark."""
         if self._marks and self._marks[0][0] <= now_ms:
             return self._marks.popleft()[1]
         return None
@@ -82,7 +82,7 @@ class Playout:
     def clear(self, now_ms: int) -> list[str]:
         """Drop all that is not played yet; returns the marks that were still waiting, in order.
 
-        A mark that playout has reached but that nobody has taken yet counts as waiting: take those first.
+        A mark that playout has reached but that was not taken yet counts as waiting: take those first.
         """
         self._drop(now_ms)
         self.cleared.append(Cleared(now_ms, self.played_bytes(now_ms)))

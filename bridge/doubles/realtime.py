@@ -157,7 +157,7 @@ class RealtimeServer:
 
     @property
     def active(self) -> Response | None:
-        """The response that is being made in the conversation, None when there is none."""
+        """The response that is being made in the conversation, or None."""
         return next((response for response in self._responses if response.in_conversation), None)
 
     # --- what responses and the listener need of it ---------------------------------------------------------

@@ -45,7 +45,7 @@ Heard: TypeAlias = TurnStarted | TurnStopped
 
 
 class InputBuffer:
-    """What the client appended since the last commit, µ-law, and whether somebody speaks in it.
+    """What the client appended since the last commit, µ-law, and whether a voice is in it.
 
     A turn starts after `min_speech_ms` of speech on end and stops after the configured silence. Without
     configuration (turn detection null) everything is kept until `take`.
@@ -111,7 +111,7 @@ class InputBuffer:
         return heard
 
     def take(self) -> bytes:
-        """All that is buffered; the buffer is empty afterwards and nobody speaks."""
+        """All that is buffered; the buffer is empty afterwards, and no turn is open."""
         sound = bytes(self._sound)
         self._forget(len(sound))
         self._examined_byte = self._start_byte

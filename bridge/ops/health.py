@@ -90,7 +90,7 @@ class LoopLag:
 
 class Breaker:
     """Opens for 30 seconds when the model turns us away for a reason that will not pass: a wrong key, no
-    quota, no such model. Until it closes nobody dials, and one line in the log says why.
+    quota, no such model. Until it closes no call dials, and one line in the log says why.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -109,7 +109,7 @@ class Breaker:
             raise DialError(error.code, f"not tried again yet: {error.reason}", error.status)
 
     def failed(self, error: DialError) -> None:
-        """A dial failed. If trying again would be no use, nobody shall."""
+        """A dial failed. If trying again would be no use, the breaker opens."""
         if is_fatal(error.status or 0, error.code):
             self._open(error)
 
@@ -120,7 +120,7 @@ class Breaker:
 
     def _open(self, error: DialError) -> None:
         if not self.is_open:
-            told = "nobody can answer: the model refused us, %s; callers get the fallback for %d s"
+            told = "no call can be answered: the model refused us, %s; callers get the fallback for %d s"
             logger.error(told, error, BREAKER_S)
         self._error = error
         self._until_s = self._now() + BREAKER_S

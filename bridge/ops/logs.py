@@ -1,9 +1,9 @@
 """What the process says while it runs: one JSON object a line, or a readable line where a person looks on.
 
-Lines are made and written by a thread: whoever logs on the loop that carries audio pays for a queue, not for
+Lines are made and written by a thread: logging on the loop that carries audio costs a queue, not for
 a slow disk or a full pipe. The same line again within ten seconds is counted, not written; so is another of
 the same kind, where a peer decides how many there are (`Seldom`). Secrets, tokens and phone numbers are taken
-out of everything at the last moment, whoever put them in.
+out of everything at the last moment, from any source.
 
 Any logger of the standard library will do. What belongs to a call is logged with ``extra={"call_sid": …}``,
 or with `call_logger`, and what user code logs belongs to its call anyway; further fields go in as
@@ -157,7 +157,7 @@ class Logs(logging.Handler):
         if self._thread.is_alive():
             try:
                 self._queue.put(None, timeout=_CLOSE_S)
-            except queue.Full:  # nobody reads our output: let it be
+            except queue.Full:  # our output is not read: drop the line
                 pass
             else:
                 self._thread.join(_CLOSE_S)
@@ -224,7 +224,7 @@ class Logs(logging.Handler):
         )
         try:
             self._stream.write(self._form(masked, again).encode(errors="replace").decode() + "\n")
-        except (OSError, ValueError):  # nobody is there to read it
+        except (OSError, ValueError):  # there is no reader
             return
 
     def _flush(self) -> None:
@@ -355,7 +355,7 @@ def _json(line: _Line, again: int) -> str:
 def _encode(fields: dict[str, object]) -> str:
     try:
         raw = msgspec.json.encode(fields)
-    except UnicodeEncodeError:  # half a surrogate, from somebody's JSON
+    except UnicodeEncodeError:  # half a surrogate, from a peer's JSON
         raw = msgspec.json.encode(_whole(fields))
     # JSON lets these stand as they are; a terminal obeys some, and some readers take others for line ends.
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found.group()):04x}", raw.decode())

@@ -1,4 +1,4 @@
-"""What can be counted, for whoever draws it: `/metrics` in Prometheus' text.
+"""The counts and gauges: `/metrics` in Prometheus' text.
 
 Each application has a registry of its own, so two of them in a process do not count each other's calls. A
 label is one of a few words known beforehand; an id or a number never is one.
@@ -135,7 +135,7 @@ class Metrics:
         self._tools.observe(seconds)
 
     def rejected(self, gate: str) -> None:
-        """Something was turned away at one of `GATES`; a gate that is none of them counts as other."""
+        """Something was turned away at one of `GATES`; an unknown gate counts as other."""
         self._rejected.labels(gate if gate in GATES else OTHER).inc()
 
     def unverified(self, why: str) -> None:

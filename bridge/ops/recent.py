@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 FRESH_S: Final = 1.0
 IN_A_ROW: Final = 5
-"""Answers made one after the other for somebody who looks twice; beyond, one a second is made."""
+"""Answers made one after the other for a client that looks twice; beyond, one a second is made."""
 
 
 class Recent(Generic[T]):

@@ -297,14 +297,14 @@ class Recordings:
 
 
 def purge(folder: Path, days: int, now: datetime) -> int:
-    """Delete the recordings in this folder that nobody has written to for so many days. Returns how many."""
+    """Delete the recordings in this folder that were last written this many days ago. Returns how many."""
     oldest_s = (now - timedelta(days=days)).timestamp()
     gone = 0
     paths: list[Path] = []
     with suppress(OSError):
         paths = list(folder.glob(f"*{SUFFIX}"))
     for path in paths:
-        with suppress(OSError):  # somebody else was faster, or owns it
+        with suppress(OSError):  # another process was faster, or owns it
             if path.stat().st_mtime < oldest_s:
                 path.unlink()
                 gone += 1

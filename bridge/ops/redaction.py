@@ -1,6 +1,6 @@
 """Takes secrets and phone numbers out of what is about to be written down.
 
-A net under everything: nobody should put them there, and then somebody's exception holds a header.
+A net under everything: no code should put them there, and yet an exception may hold a header.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Reports:
         about = {"call_sid": call_sid}
         match action:
             case m.Noted():
-                # One line says that nobody can answer, not one a call.
+                # One line says that no model can answer, not one a call.
                 known = action.what in (REFUSED, "the model is out") and self._quiet()
                 level = logging.DEBUG if known else logging.WARNING
                 # The core notes a refused frame once a kind already, and the kinds are few.

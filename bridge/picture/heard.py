@@ -20,7 +20,7 @@ Spans: TypeAlias = "dict_values[Any, Span]"
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose sound it is: an item of the model's, or a sound of ours."""
+    """The source of the sound: an item of the model's, or a recorded sound."""
 
     name: str
     ours: bool
@@ -37,7 +37,7 @@ class Part:
 
 @dataclass(slots=True)
 class _Stretch:
-    """Bytes of the line that are somebody's."""
+    """Bytes of the line that belong to one source."""
 
     owner: Owner
     start: int
@@ -56,7 +56,7 @@ class Heard:
         self.owner = Owner("?", False)
         """Whose sound went out last."""
         self.ours: dict[str, int] = {}
-        """Sounds of ours, with their sizes in bytes."""
+        """Recorded sounds, with their sizes in bytes."""
         self._line: list[_Stretch] = []
         self._spans: dict[int, tuple[Span, Owner, int]] = {}
         self._unsent: dict[int, Span] = {}

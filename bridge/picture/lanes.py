@@ -22,7 +22,7 @@ SESSION: Final = "session with the model"
 TROUBLE: Final = "errors and notes"
 
 LOST: Final = "lost"
-"""The kind of a bar of what nobody heard."""
+"""The kind of a bar for sound that was not heard."""
 TICKS: Final = {"delta", "unsent", "mark", "echo", "flushed"}
 TICK_MS: Final = 40
 MOST_TICKS: Final = 1_200

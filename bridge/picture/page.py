@@ -1,4 +1,4 @@
-"""The page: summary, conversation and chart in one HTML file that asks nobody for anything."""
+"""The page: summary, conversation and chart in one HTML file that loads nothing from a network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def page(story: Story, name: str) -> str:
         "badge": _badge(story),
         "facts": "".join(_fact(name, value) for name, value in facts(story)),
         "barge_ins": _barge_ins(story),
-        "talk": "".join(_line(line) for line in story.talk) or '<p class="none">Nobody said a word.</p>',
+        "talk": "".join(_line(line) for line in story.talk) or '<p class="none">No words were spoken.</p>',
         "chart": json.dumps(specification(story), separators=(",", ":")).replace("<", "\\u003c"),
         "zoom": ZOOM,
         "end_ms": str(max(story.end_ms, 1_000)),
@@ -113,7 +113,7 @@ def _badge(story: Story) -> str:
 
 def _barge_ins(story: Story) -> str:
     if not story.barge_ins:
-        return '<p class="none">Nobody was interrupted.</p>'
+        return '<p class="none">No interruptions.</p>'
     rows = "".join(
         _cut(at_ms, cut, cuts[0] is cut) for at_ms, cuts in story.barge_ins.items() for cut in cuts
     )

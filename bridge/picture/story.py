@@ -55,7 +55,7 @@ _told: Final = msgspec.json.Decoder(_Told).decode
 
 
 def tell(lines: Iterable[str]) -> Story:
-    """Walk through a recording. Raises ConfigError for what is none."""
+    """Walk through a recording. Raises ConfigError for anything else."""
     kept = list(lines)
     walk = Walk(kept)
     teller = _Teller(Story(walk.header, walk.call.stats))
@@ -282,7 +282,7 @@ class _Teller:
         if lost_ms > 0:
             start_ms = max(at_ms, *self._lost_until) if self._lost_until[0] == at_ms else at_ms
             self._lost_until = (at_ms, start_ms + lost_ms)
-            bar = self._bar(HEARD, LOST, f"{lost_ms:,} ms of {name} that nobody heard")
+            bar = self._bar(HEARD, LOST, f"{lost_ms:,} ms of {name}, not heard")
             bar.start_ms, bar.end_ms = start_ms, start_ms + lost_ms
 
     def _said(self, turn: m.Turn) -> None:
@@ -393,7 +393,7 @@ class _Teller:
             bar.detail = f"{self._sizes_ms.get(name, 0):,} ms generated\n{bar.detail}"
 
     def _phrase(self, say_id: str) -> str:
-        """The words of a sound of ours, if it is one of the phrases: by its name, or else by its length."""
+        """The words of a recorded sound, if it is one of the phrases: by its name, or else by its length."""
         phrases = self.story.header.config.phrases
         named = phrases.get(say_id.partition(":")[0])
         if named is not None:
@@ -431,8 +431,8 @@ class _Teller:
         return point
 
     def _thinned(self) -> list[Point]:
-        """What comes many times a second, drawn together where nobody could tell it apart: an hour of call
-        has tens of thousands of deltas and marks.
+        """What comes many times a second, drawn together where single bars could not be told apart: an hour
+        of call has tens of thousands of deltas and marks.
         """
         close_ms = max(TICK_MS, self.story.end_ms / MOST_TICKS)
         thin: list[Point] = []

@@ -1,6 +1,6 @@
 """Recordings: any call is a test.
 
-Floor 3, pure. `Recorder` writes down what the gate of a call tells it, and gives lines to whoever keeps them;
+Floor 3, pure. `Recorder` writes down what the gate of a call tells it, and passes its lines on to be kept;
 `replay` feeds the inputs of such lines to a new call, through the adapters, and compares what follows from
 them with what followed then. Read `lines` first (the format), then `recorder`, `stage` and `replaying`.
 """

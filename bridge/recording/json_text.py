@@ -18,7 +18,7 @@ _encode: Final = msgspec.json.Encoder(enc_hook=repr).encode
 
 
 def one_line(json_text: str) -> str:
-    """JSON whose strings hold nothing that somebody may take for the end of a line."""
+    """JSON whose strings hold nothing that a reader may take for the end of a line."""
     if json_text.isascii() or _ENDS.search(json_text) is None:
         return json_text
     return _ENDS.sub(lambda end: f"\\u{ord(end[0]):04x}", json_text)
@@ -47,6 +47,6 @@ def encoded(message: msgspec.Struct) -> str:
     try:
         return one_line(_encode(message).decode())
     except UnicodeEncodeError:
-        # Half of a surrogate pair in somebody's text. The adapters write a question mark for it, too.
+        # Half of a surrogate pair in a peer's text. The adapters write a question mark for it, too.
         text = json.dumps(msgspec.to_builtins(message, enc_hook=repr), ensure_ascii=False)
         return one_line(text.encode(errors="replace").decode())

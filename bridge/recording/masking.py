@@ -32,7 +32,7 @@ _ABOUT_PROMPTS: Final = re.compile(r"(\bsession\.prompt\b|\bpmpt_)")
 _VENDOR_WORD: Final = re.compile(r"(?:[a-z_./:-]|\[?\d{1,3}(?!\d)\]?){0,120}")
 """A kind, a code, a path: small letters, and no number of more than three digits."""
 _VERDICT: Final = re.compile(r"(?:[A-Za-z_./, -]|\d{1,3}(?!\d)){0,120}")
-"""What an adapter of ours says of a frame."""
+"""An adapter's verdict on a frame."""
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
@@ -114,7 +114,7 @@ _NOT_WORDS: Final = frozenset({"id", "name", "tag", "event_id", "item_id", "call
     "accountSid", "callSid", "model", "voice", "server_label", "required", "allowed_tools", "tool_names",
     "sequenceNumber", "chunk", "timestamp"})  # fmt: skip
 """Keys of frames and of a vendor's objects whose strings are ids, names or clocks, outside of an object that
-somebody else has filled."""
+a peer has filled."""
 _VENDORS: Final = frozenset({"type", "event", "object", "status", "role", "reason", "code", "param", "format",
     "eagerness", "tool_choice", "phase", "language", "output_modalities", "modalities", "encoding", "track",
     "tracks", "protocol", "version", "conversation", "purpose"})  # fmt: skip
@@ -136,7 +136,7 @@ _ENUMS: Final = frozenset({
 _LANGUAGE: Final = re.compile("[a-z]{2}(-[A-Z]{2})?")
 _ANYBODYS: Final = frozenset({"metadata", "variables", "headers", "customParameters", "default", "enum",
     "const", "examples"})  # fmt: skip
-"""Keys of objects that somebody else has filled: nothing in them stays but their keys."""
+"""Keys of objects that a peer has filled: only their keys stay."""
 
 
 def masked(lines: Iterable[str], parts: Parts | None = None) -> list[str]:

@@ -23,7 +23,7 @@ from .sound import LEAST_CHARACTERS, silence, without_sound
 RUN_MS: Final = 1_000
 """A run is written down when it is this long, so that a killed process loses little."""
 RUN_STEPS: Final = 500
-"""Or when it has so many steps: a model may send much in one second, and a line is read as a whole."""
+"""Or when it has this many steps: a model may send much in one second, and a line is read as a whole."""
 FRAME_CHARACTERS: Final = 216
 """Of 160 bytes in base64, the caller's usual frame; two of them are padding."""
 FRAME_MS: Final = 20
@@ -53,7 +53,7 @@ _NUMBERS: Final = [str(number) for number in range(100)]
 class Recorder:
     """Gives `sink` the lines of one recording, each without its line end, the header at once.
 
-    Whoever moves the call tells everything in the order in which it happens: an input (`came`, `happened`)
+    The mover of the call reports everything in the order in which it happens: an input (`came`, `happened`)
     before `Call.receive` sees it, then each of the actions that follow, as a frame that left (`went`) or, if
     there is none, as a decision (`decided`): events for the session, commands to the shell, and commands of
     which no frame was made yet. Caller audio held back for a slow upstream is such a command; when it leaves
@@ -206,7 +206,7 @@ class Recorder:
     # --- what followed -----------------------------------------------------------------------------------
 
     def went(self, now_ms: int, door: str, frame: str | bytes, epoch: int = 0) -> None:
-        """A frame left a socket of ours."""
+        """A frame left one of the bridge's sockets."""
         if self._awaiting and self._as_usual(door, frame, epoch):
             return
         self._budget.frame(len(frame))

@@ -148,7 +148,7 @@ def _first(stage: Stage, step: Step, *, strict: bool, sound: bool, cut_off: bool
         for answer in stage.answers(outputs, actions):
             if differs(answer, sound) and not (cut_off and answer.expected is None):
                 return answer.expected, _in_words(answer), None
-    except Exception as error:  # noqa: BLE001  what a bug of ours raises is what the replay was asked for
+    except Exception as error:  # noqa: BLE001  a bug in the core is what the replay looks for
         return outputs[0] if outputs else None, f"{type(error).__name__} raised: {error}", error
     return None
 

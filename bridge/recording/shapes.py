@@ -92,7 +92,7 @@ class Delta:
 
 
 def _span(frame: str, key: str) -> tuple[int, int] | None:
-    """Where the text behind this key stands; None if there is none."""
+    """The position of the text behind this key, or None."""
     at = frame.find(f'"{key}"')
     colon = None if at < 0 else _COLON.match(frame, at + len(key) + 2)
     if colon is None:

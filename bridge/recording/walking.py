@@ -60,7 +60,7 @@ class Walk:
                 actions = [] if event is None else stage.call.receive(event, step.t_ms)
                 for _ in stage.answers(step.outputs, actions):
                     pass  # adapters remember what they have written
-            except Exception as error:  # noqa: BLE001  a call that broke is what somebody wants to look at
+            except Exception as error:  # noqa: BLE001  a call that broke is worth a look too
                 yield Walked(step, event, [], before, stage.call, error)
                 return
             yield Walked(step, event, actions, before, stage.call)

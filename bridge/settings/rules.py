@@ -42,7 +42,7 @@ class Mistake(NamedTuple):
 
 
 class WrongSettings(ConfigError):
-    """Settings that cannot work, all that there are: `mistakes`. `strangers` are names that nobody reads,
+    """Settings that cannot work, all that there are: `mistakes`. `strangers` are unknown names,
     each in a sentence.
     """
 
@@ -57,7 +57,7 @@ class WrongSettings(ConfigError):
 
 
 def default_upstream(settings: Settings, demo: bool) -> str:
-    """Who answers when nobody was chosen. Where no call is signed a key alone is not enough to be billed."""
+    """The upstream when none was chosen. Where no call is signed a key alone is not enough to be billed."""
     return "embedded" if demo or settings.insecure else "openai"
 
 
@@ -85,12 +85,12 @@ def _upstream(settings: Settings, demo: bool) -> list[Mistake]:
     if chosen in PLANNED_UPSTREAMS and chosen not in UPSTREAMS:
         return [Mistake("BRIDGE_UPSTREAM", f"is {chosen}, which is not built yet", f"take one of {usable}")]
     if chosen and chosen not in UPSTREAMS:
-        return [Mistake("BRIDGE_UPSTREAM", "is none that we know", f"take one of {usable}")]
+        return [Mistake("BRIDGE_UPSTREAM", "is unknown", f"take one of {usable}")]
     name = chosen or default_upstream(settings, demo)
     ours = settings.upstream_url is not None and is_loopback(urlsplit(settings.upstream_url).hostname)
     if name != "embedded" and settings.openai_api_key is None and not (chosen and ours):
         cure = "set it; or BRIDGE_UPSTREAM=embedded, if callers are to hear the parrot"
-        return [Mistake("OPENAI_API_KEY", "is not set, so nobody could answer", cure)]
+        return [Mistake("OPENAI_API_KEY", "is not set, so no call could be answered", cure)]
     if name == "embedded" and settings.upstream_url is None:
         return []  # it is started with us, and then has one
     try:

@@ -31,7 +31,8 @@ DEFAULT_INSTRUCTIONS: Final = (
 )
 TWILIO_API: Final = "https://api.twilio.com"
 BACKLOG: Final = 256
-"""Behind so many a connection waits for a fraction of a second, also while others are made at full speed."""
+"""Behind this many a connection waits for a fraction of a second, also while others are made at full speed.
+"""
 DEFAULT_GREETING: Final = "Hello, how can I help you?"
 
 
@@ -314,7 +315,7 @@ def _remarks(settings: Settings, demo: bool, env_file: object) -> list[str]:
 
 
 def _strangers(env_file: object) -> list[str]:
-    """What looks like a setting of ours and is none: often the reason why another is not set."""
+    """Names that look like settings and are unknown: often the reason why another is not set."""
     found = []
     names = [_name_of(field) for field in Settings.model_fields]
     written = set(os.environ)
@@ -322,5 +323,5 @@ def _strangers(env_file: object) -> list[str]:
         written |= set(dotenv_values(env_file))
     for stranger in sorted(name for name in written if name.startswith("BRIDGE_") and name not in names):
         close = difflib.get_close_matches(stranger, names, 1, 0.8)
-        found.append(f"{stranger} is no setting of ours" + (f"; is it {close[0]}?" if close else ""))
+        found.append(f"{stranger} is not a setting" + (f"; is it {close[0]}?" if close else ""))
     return found

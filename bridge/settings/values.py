@@ -104,7 +104,7 @@ def phrase_words(folder: Path) -> dict[str, str]:
 
 
 def default_journal() -> Path:
-    """Where intents are kept when nobody says otherwise: the user's state folder, else the one for temporary
+    """Where intents are kept by default: the user's state folder, else the one for temporary
     files.
     """
     state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
@@ -268,7 +268,7 @@ def api_url(text: str) -> str:
 def _split(text: str) -> SplitResult:
     try:
         parts = urlsplit(text)
-        _ = parts.port  # only reading it shows that it is none
+        _ = parts.port  # only reading it shows that it is no number
     except ValueError:
         raise Wrong("is no URL", "write it as a browser would show it") from None
     if "://" in text and not parts.hostname:

@@ -35,7 +35,7 @@ class WebhookFailed(BridgeError):
 @dataclass(slots=True)
 class CarrierSimulator:
     """One simulated caller: ids, the number it calls, the token its carrier signs with, what it says. Each
-    handset calls once: a CallSid that comes again is a replay to whoever checks.
+    handset calls once: a CallSid that comes again is a replay to a server that checks.
     """
 
     speech: bytes = b""

@@ -23,7 +23,7 @@ from bridge.simulators.servers import Simulation
 from bridge.sockets.dial import DialError
 
 MOST_DOCUMENTS: Final = 10
-"""Twilio, "Error 11215": so many documents in a row, with nothing lasting between them, and it gives up."""
+"""Twilio, "Error 11215": this many documents in a row, with nothing lasting between them, and it gives up."""
 SAY_S: Final = 0.06
 """A letter of `<Say>`, spoken."""
 _TALKED: Final = frozenset({"completed", "answered"})
@@ -269,7 +269,7 @@ class PhoneCall:
             return
 
     def _tell(self, stream: ET.Element, at: str, sid: str, **fields: str) -> None:
-        """The status callback: nobody waits for it."""
+        """The status callback; its answer is ignored."""
         callback = stream.get("statusCallback")
         if callback is not None:
             url = self._reach(urllib.parse.urljoin(at, callback))
@@ -278,7 +278,7 @@ class PhoneCall:
             task.add_done_callback(self._told.discard)
 
     async def _post(self, url: str, fields: dict[str, str]) -> None:
-        with contextlib.suppress(WebhookFailed):  # and nobody is told if it could not be delivered
+        with contextlib.suppress(WebhookFailed):  # undelivered is ignored
             await self.handset.post(url, {"CallStatus": "in-progress", **fields})
 
     def _reach(self, url: str) -> str:

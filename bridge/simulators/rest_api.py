@@ -2,7 +2,7 @@
 
 It updates the calls that were put into `calls`: they are completed, or follow new TwiML, as the real ones
 would. It says how they are, and how those in `statuses` are. And it tells of its account and of `numbers`,
-for whoever looks after their webhooks.
+for users' webhooks.
 
 https://www.twilio.com/docs/voice/api/call-resource#update-a-call-resource and #fetch-a-call-resource
 """
@@ -30,7 +30,7 @@ ACCOUNT: Final = "/2010-04-01/Accounts/{account}"
 
 
 class Fault(NamedTuple):
-    """An answer that is none of the usual: `status` 0 answers as usual, after `delay_s`."""
+    """An unusual answer: `status` 0 answers as usual, after `delay_s`."""
 
     status: int = 0
     code: int = 0
@@ -127,7 +127,7 @@ class CarrierApi:
         return self._told(request, {"incoming_phone_numbers": numbers, "page": 0, "next_page_uri": None})
 
     def _told(self, request: Request, content: dict[str, Any]) -> JSONResponse:
-        """The answer to a request that changes nothing, for whoever may ask."""
+        """The answer to a request that changes nothing."""
         return JSONResponse(content) if self._is_known(request) else _failed(UNKNOWN_TOKEN)
 
     def _is_known(self, request: Request) -> bool:

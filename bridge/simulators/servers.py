@@ -145,7 +145,7 @@ class EmbeddedUpstream:
             self.sessions.remove(simulation)
 
     def app(self) -> Starlette:
-        """The server as an ASGI application, for whoever wants to host it elsewhere."""
+        """The server as an ASGI application, to be hosted elsewhere."""
         return Starlette(routes=[WebSocketRoute("/v1/realtime", self._session)])
 
     @contextlib.asynccontextmanager
@@ -168,8 +168,8 @@ class EmbeddedUpstream:
 
 @contextlib.asynccontextmanager
 async def serve_app(app: Starlette, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[asyncio.Server]:
-    """Run an ASGI application on uvicorn while the block runs; gives what listens. Raises `ConfigError` where
-    nobody can.
+    """Run an ASGI application on uvicorn while the block runs. Yields the listening server. Raises
+    `ConfigError` if the port cannot be opened.
     """
     try:
         sock = socket.create_server((host, port), backlog=2048)
@@ -193,7 +193,7 @@ async def serve_app(app: Starlette, port: int = 0, host: str = "127.0.0.1") -> A
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: whoever runs a simulation owns the process's signals."""
+    """uvicorn without its signal handlers: the process that runs a simulation owns its signals."""
 
     @contextlib.contextmanager
     def capture_signals(self):  # type: ignore[no-untyped-def]  # as uvicorn declares it

@@ -21,12 +21,12 @@ def phrase_names(language: str = "en") -> tuple[str, ...]:
 
 
 def load(name: str, language: str = "en") -> bytes:
-    """A phrase as mu-law, in whole frames of 160 bytes. Raises ConfigError when there is none of the name."""
+    """A phrase as mu-law, in whole frames of 160 bytes. Raises ConfigError for an unknown name."""
     return _sound(language, name)
 
 
 def text(name: str, language: str = "en") -> str:
-    """The words of a phrase. Raises ConfigError when there is none of the name."""
+    """The words of a phrase. Raises ConfigError for an unknown name."""
     return _words(language, name)
 
 

@@ -1,7 +1,7 @@
 """The programmer's side of a call in virtual time: an agent with its tools and handler beside the rehearsal.
 
 User code runs on an event loop whose clock is the call's: it runs until everybody waits, and is woken when
-the call comes to the moment that somebody waits for. `asyncio.sleep(60)` takes no time, and no thread is
+the call comes to the moment that a task waits for. `asyncio.sleep(60)` takes no time, and no thread is
 involved: sync tools are called in place.
 """
 
@@ -43,7 +43,7 @@ class _Selector(selectors.SelectSelector):
 
 
 class CallLoop(asyncio.SelectorEventLoop):
-    """An event loop by the clock of a call. `deadline_ms` is when somebody on it wants to go on."""
+    """An event loop by the clock of a call. `deadline_ms` is when a task on it wants to go on."""
 
     def __init__(self) -> None:
         selector = _Selector()
@@ -56,7 +56,7 @@ class CallLoop(asyncio.SelectorEventLoop):
         return self.now_ms / 1000
 
     def waits(self, timeout_s: float | None) -> None:
-        """Nobody can go on, for so long."""
+        """No task can go on before this."""
         self.deadline_ms = None if timeout_s is None else self.now_ms + math.ceil(timeout_s * 1000 - 1e-6)
         self.stop()
 
@@ -66,7 +66,7 @@ class CallLoop(asyncio.SelectorEventLoop):
         self.run_forever()
 
     def complete(self, work: Coroutine[Any, Any, _Result]) -> _Result:
-        """Run this to its end, in no time at all. Raises RuntimeError if it waits for somebody who is not
+        """Run this to its end, in no time at all. Raises RuntimeError if it waits for something that is not
         here.
         """
         task = self.create_task(work)

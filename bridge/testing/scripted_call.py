@@ -283,7 +283,7 @@ class ScriptedCall:
     # --- inside ------------------------------------------------------------------------------------------
 
     def sound(self, what: str | Path | bytes, ms: int | None) -> tuple[bytes, str]:
-        """What somebody says: its sound, and its words as far as they are known."""
+        """Something said: its sound, and its words as far as they are known."""
         if isinstance(what, str) and not what.lower().endswith((".wav", ".ulaw")):
             return tone(len(what) * LETTER_MS if ms is None else ms, 300), what
         given = what if isinstance(what, bytes) else self._file(Path(what))
@@ -301,7 +301,7 @@ class ScriptedCall:
         return self.words.pop(0) if self.words else ""
 
     def _observe(self, action: m.Action, now_ms: int) -> None:
-        """Somebody beside the call may want to know (an agent)."""
+        """An agent beside the call may want to know."""
 
 
 def _believed_ms(server: RealtimeServer, item: Item) -> int:

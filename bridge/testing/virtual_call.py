@@ -27,7 +27,7 @@ from bridge.upstreams.openai import OpenAI
 
 
 class Beside(Protocol):
-    """Somebody who lives by the clock of the call: the programmer's side. `heard` is told each frame of the
+    """A task that lives by the clock of the call: the programmer's side. `heard` is told each frame of the
     caller's.
     """
 

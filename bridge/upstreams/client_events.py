@@ -24,7 +24,7 @@ def client_event(kind: str, event_id: str, **fields: Any) -> str:
     try:
         return msgspec.json.encode(event).decode()
     except UnicodeEncodeError:
-        # Half of a surrogate pair in somebody's text: no word in JSON, and no reason to lose the rest.
+        # Half of a surrogate pair in a user's text: no word in JSON, and no reason to lose the rest.
         return json.dumps(event, ensure_ascii=False).encode(errors="replace").decode()
 
 
@@ -43,7 +43,7 @@ def item(command: CreateItem) -> dict[str, Any]:
 
 
 def response(command: CreateResponse) -> dict[str, Any]:
-    """The response of a response.create. Its tag is the one thing of ours that comes back: response.created
+    """The response of a response.create. Only its tag comes back: response.created
     does not echo the event id, and "the `metadata` field is a good way to disambiguate".
     """
     asked: dict[str, Any] = {"metadata": {"tag": command.tag[:MAX_ID_CHARACTERS]}}

@@ -1,4 +1,4 @@
-"""OpenAI Realtime, in its GA shape, and whoever speaks it to the letter (the embedded server).
+"""OpenAI Realtime, in its GA shape, and servers that speak it to the letter (the embedded one).
 
 https://developers.openai.com/api/docs/guides/realtime-websocket and, for the session tree, the API
 reference's "Realtime client events", session.update.
@@ -25,7 +25,7 @@ URL: Final = "wss://api.openai.com/v1/realtime"
 _NAMES_A_SESSION: Final = frozenset({"model", "call_id", "intent"})
 
 # What the session tree looked like before GA. One such field and the whole update is refused
-# (`unknown_parameter`), so whoever still writes them hears where they went.
+# (`unknown_parameter`), so an error says where they went.
 _MOVED: Final = {
     "modalities": "output_modalities",
     "voice": "audio.output.voice",

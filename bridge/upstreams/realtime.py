@@ -32,7 +32,8 @@ MAX_FRAME_CHARACTERS: Final = 8 * 1024 * 1024
 
 Value = TypeVar("Value")
 MAX_ID_CHARACTERS: Final = 512
-"""Of an id or a name: what is longer is none, and would be kept, repeated and recorded for a whole call."""
+"""The most characters of an id or a name. Longer text is refused, for it would be kept, repeated and recorded
+for a whole call."""
 _MAX_TEXT_CHARACTERS: Final = 1_000
 _MAX_NOTE_BYTES: Final = 262_144
 _MOST_TOKENS: Final = 1_000_000_000
@@ -247,7 +248,7 @@ class Realtime:
         if response.metadata is msgspec.UNSET:
             # OpenAI and Azure always have the field, null or not; xAI has none. There responses are told
             # apart by their order: one conversation has one active response, and the one that begins while
-            # one of ours is asked for is ours.
+            # we have asked for one is ours.
             tag = next((asked for asked, beside in self._asked.items() if not beside), "")
         conversation_id = response.conversation_id
         self._names_conversations |= isinstance(conversation_id, str)

@@ -19,7 +19,7 @@ UNREADABLE = (ValueError, RecursionError)
 
 
 class Event(msgspec.Struct, gc=False):
-    """Any server event. Inner objects stay as they came until somebody wants them."""
+    """Any server event. Inner objects are decoded only when they are needed."""
 
     type: str
     response_id: str | None = None

@@ -477,7 +477,7 @@ def test_a_misspelt_name_is_found_where_another_is_missing_for_it() -> None:
     code, out = command(BRIDGE_INSECURE_="1")
     assert code == 1
     assert "✗ TWILIO_AUTH_TOKEN is not set" in out
-    assert "✗ settings: BRIDGE_INSECURE_ is no setting of ours; is it BRIDGE_INSECURE?" in out
+    assert "✗ settings: BRIDGE_INSECURE_ is not a setting; is it BRIDGE_INSECURE?" in out
 
 
 # --- the command -------------------------------------------------------------------------------------------
