@@ -193,6 +193,11 @@ def test_nor_two_hosts_in_one_request(server: Server) -> None:
         "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded", "Via",
         "CF-Connecting-IP", "CF-Ray", "Cf-Visitor", "Fly-Client-IP", "Fly-Request-Id", "ngrok-trace-id",
         "Ngrok-Skip-Browser-Warning", "X-Real-IP", "Tailscale-User-Login",
+        "CDN-Loop", "Client-IP", "X-Client-IP", "X-Azure-ClientIP", "X-Azure-Ref", "X-Azure-SocketIP",
+        "X-FD-HealthProbe", "X-Amzn-Trace-Id", "X-Amz-Cf-Id", "X-Localtunnel-Agent-Ips",
+        "X-Cluster-Client-IP", "X-Envoy-External-Address", "X-Envoy-Expected-Rq-Timeout-Ms", "X-Remote-IP",
+        "X-Remote-Addr", "X-ARR-SSL", "X-AppEngine-User-IP", "X-Cloud-Trace-Context", "X-Vercel-Id",
+        "X-NF-Client-Connection-Ip", "Fastly-Client-IP", "X-Railway-Edge", "X-Akamai-Config-Log-Detail",
     ],
 )  # fmt: skip
 def test_nor_who_comes_through_a_tunnel(server: Server, header: str) -> None:

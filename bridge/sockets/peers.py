@@ -26,7 +26,10 @@ _IN_PROCESS: Final = "testclient"
 # RFC 7239 and RFC 9110, section 7.6.3, and what proxies and tunnels add of their own. Behind one of them
 # every peer is loopback, whoever it is.
 _RELAYED: Final = re.compile(
-    "forwarded|via|x-real-ip|true-client-ip|(x-forwarded|x-original-|cf-|fly-|ngrok-|tailscale-).*"
+    "forwarded|via|cdn-loop|client-ip|x-real-ip|true-client-ip|x-client-ip|x-remote-(ip|addr)|x-cluster-client-ip"
+    "|x-proxyuser-ip|x-cloud-trace-context|x-amzn-trace-id|(x-forwarded|x-original-|x-envoy-|x-azure-|x-arr-"
+    "|x-amz-cf-|x-appengine-|x-vercel-|x-nf-|x-railway-|x-localtunnel-|x-fd-|x-akamai-|akamai-|fastly-|cf-|fly-"
+    "|ngrok-|tailscale-).*"
 )
 _HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[^:]+)(?::[0-9]*)?")
 _ORIGIN: Final = re.compile(rf"https?://{_HOST.pattern}")
