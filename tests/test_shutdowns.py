@@ -9,8 +9,13 @@ from typing import Any
 import pytest
 
 from bridge import Agent, create_app, load_settings
+from bridge.agents.calls import UserSide
+from bridge.agents.config import AgentConfigs
+from bridge.agents.loop import SameLoop
+from bridge.agents.session import Session
 from bridge.client.config import SessionOptions
 from bridge.client.model import RealtimeModel
+from bridge.core.messages import CallBegan, CallConfig
 from bridge.doctor.shutdowns import model_url, shutdown_date, warning
 from bridge.doubles.agents import Parrot
 from bridge.doubles.realtime import RealtimeServer
@@ -41,8 +46,25 @@ def test_what_is_announced_counts_where_nothing_else_is_told(model: str, date: d
     [
         ("2027-03-01", dt.date(2027, 3, 1)),
         (None, None),
+        ("2027-03-01T10:00:00Z", dt.date(2027, 3, 1)),
+        ("2027-03-01T23:30:00-08:00", dt.date(2027, 3, 2)),
+        ("2027-03-01T23:30:00.123+00:00", dt.date(2027, 3, 1)),
+        ("2027-03-01 10:00:00", dt.date(2027, 3, 1)),
+        ("20270301", dt.date(2027, 3, 1)),
+        (" 2027-03-01 ", dt.date(2027, 3, 1)),
+        (1_803_859_200, dt.date(2027, 3, 1)),
+        (1_803_859_200.5, dt.date(2027, 3, 1)),
+        (1_803_859_200_000, dt.date(2027, 3, 1)),
+        ("1803859200", dt.date(2027, 3, 1)),
         ("soon", END),
-        (1_800_000_000, END),
+        ("", END),
+        (True, END),
+        ([], END),
+        ({}, END),
+        (1e308, END),
+        (float("nan"), END),
+        (float("inf"), END),
+        (-1e300, END),
     ],
 )
 def test_the_api_s_word_goes_before_it(told: Any, date: dt.date | None) -> None:
@@ -107,6 +129,39 @@ def test_a_prompt_object_is_warned_of_when_the_application_is_made(caplog: pytes
     assert "2026-11-30" in told
     assert warned(Agent("Answer.", extra={"prompt": None})) == []
     assert warned(bills, "embedded") == []
+
+
+def test_and_when_a_call_has_one_by_its_resolver_or_its_session(caplog: pytest.LogCaptureFixture) -> None:
+    """Each agent once, however many calls there are."""
+
+    def warned(agent: Agent, upstream: str = "openai") -> list[str]:
+        caplog.clear()
+
+        async def calls() -> None:
+            side = UserSide(agent, AgentConfigs(CallConfig()), upstream=upstream, loop=SameLoop())
+            for number in range(3):
+                await side.prepare(f"CA{number}", {})
+                attached = side.attach(f"CA{number}", Posted(), {})
+                attached.tell(CallBegan())
+                await asyncio.sleep(0.01)
+
+        asyncio.run(calls())
+        return [line for line in caplog.messages if "session.prompt" in line]
+
+    class Posted:
+        tap = None
+
+        def feed(self, event: object) -> None: ...
+
+    async def handler(session: Session) -> None:
+        session.update(extra=PROMPT)
+
+    [told] = warned(Agent("Answer.", name="desk", resolver=lambda _fields: {"extra": PROMPT}))
+    assert "desk" in told
+    assert len(warned(Agent(resolver=lambda _fields: Agent(name="other", extra=PROMPT)))) == 1
+    assert len(warned(Agent(handler=handler))) == 1
+    assert warned(Agent(handler=handler), "embedded") == []
+    assert warned(Agent(resolver=lambda _fields: {"instructions": "Other."})) == []
 
 
 def test_and_when_a_model_is_connected_without_a_phone(caplog: pytest.LogCaptureFixture) -> None:

@@ -63,6 +63,7 @@ class UserCall:
         configs: AgentConfigs,
         loop: Loop,
         bill: Bill,
+        remark: Callable[[Agent, Mapping[str, Agent]], None],
     ) -> None:
         self._casting = configs
         self._loop = loop
@@ -74,6 +75,7 @@ class UserCall:
         self._context.run(CALL_SID.set, call_sid)
         self.session = Session(call_sid, agent, fields, self, bill=bill, transfers=configs.transfers)
         self._tools = ToolRunner(loop, self.session)
+        self._remark = remark
         self._called: set[str] = set()
         self._approvals = 0
         self._watched: dict[str, list[Watched]] = {}
@@ -85,6 +87,7 @@ class UserCall:
     def configuration(self, agent: Agent) -> m.SessionConfig:
         everybody = {**self._roster, **roster(agent, self._roster)}
         config = self._casting.session(agent, everybody)
+        self._remark(agent, everybody)
         self._roster = everybody
         return config
 

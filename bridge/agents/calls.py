@@ -12,6 +12,7 @@ import functools
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, Protocol, get_args
 
 from bridge.agents.agent import Agent, roster
@@ -37,6 +38,7 @@ MOST_PREPARED: Final = 1_000
 MOST_WAITING: Final = 10_000
 """Events of one call that may wait for a user loop that is blocked; beyond, only what somebody waits for."""
 WAITED_FOR: Final = (m.CallBegan, m.ToolWanted, m.Heard, m.HangUpCancelled, m.Ended)
+MOST_REMARKS: Final = 64
 RESOLVE_GRACE_S: Final = 0.25
 """A user loop that is blocked can't even say that a resolver is late; the audio loop waits no longer."""
 
@@ -81,7 +83,9 @@ class Attachment:
         configs = side.configs
         config = configs.session(agent, roster(agent))
         bill = Bill(configs.prices, config.model, config.transcription, dt.datetime.now(dt.UTC).date())
-        self._call = UserCall(call_sid, agent, fields, self, configs=configs, loop=self._loop, bill=bill)
+        self._call = UserCall(
+            call_sid, agent, fields, self, configs=configs, loop=self._loop, bill=bill, remark=side.remark
+        )
 
     def _take(self) -> None:
         event = self._waiting.popleft()
@@ -138,6 +142,16 @@ class UserSide:
         self._upstream = upstream
         self._prepared: dict[str, Agent] = {}
         self._attached: dict[str, Attachment] = {}
+        self._remarked: set[str] = set()
+
+    def remark(self, agent: Agent, known: Mapping[str, Agent] = MappingProxyType({})) -> None:
+        """Log what works today, of this agent, and may not tomorrow: once in the life of the process. `known`
+        are those whom it may hand off to by name.
+        """
+        for remark in self.configs.remarks(agent, self._upstream, known):
+            if remark not in self._remarked and len(self._remarked) < MOST_REMARKS:
+                self._remarked.add(remark)
+                logger.warning("%s", remark)
 
     def start(self) -> None:
         """Start the user loop."""
@@ -206,6 +220,7 @@ class UserSide:
                 f"a resolver returns an Agent, a mapping or None, not {type(resolved).__name__}"
             )
         self.configs.check(resolved, self._upstream)
+        self.remark(resolved)
         return resolved
 
     # --- during a call -----------------------------------------------------------------------------------

@@ -126,9 +126,9 @@ class AgentConfigs:
             # It looks at `extra` and at whether JSON has words for all of it.
             UPSTREAMS[upstream](1, _ANYWHERE).dial(self.session(one, everybody))
 
-    def remarks(self, agent: Agent, upstream: str) -> list[str]:
+    def remarks(self, agent: Agent, upstream: str, known: Mapping[str, Agent] = _NOBODY) -> list[str]:
         """What works today, of this agent and whoever it hands off to, and is still worth a line at start."""
-        everybody = roster(agent)
+        everybody = {**known, **roster(agent, known)}
         found = [one for one in everybody.values() if self.session(one, everybody).extra.get("prompt")]
         if upstream == STAND_IN:
             return []

@@ -7,10 +7,14 @@ OpenAI, "Deprecations": "check each model's optional `shutdown_date` field", a d
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
+_EPOCH: Final = re.compile(r"\d{9,13}(\.\d+)?")
+_MILLISECONDS: Final = 1e11
+"""In seconds that is the year 5138."""
 NOTICE: Final = dt.timedelta(days=60)
 """So long before a shutdown `doctor` tells of it."""
 
@@ -42,15 +46,27 @@ def model_url(realtime_url: str, model: str) -> str | None:
 def shutdown_date(model: str, told: Mapping[str, Any]) -> dt.date | None:
     """The day on which it is shut down, None if none is known. `told` is the API's answer about the model, or
     empty: without a `shutdown_date` in it the announced one counts, and null is the vendor's word that there
-    is no date.
+    is no date. A date may come with a time, or as seconds or milliseconds since 1970.
     """
     if "shutdown_date" not in told:
         return _ANNOUNCED.get(model)
     date = told["shutdown_date"]
     try:
-        return None if date is None else dt.date.fromisoformat(date)
-    except (TypeError, ValueError):
+        return None if date is None else _day(date)
+    except (TypeError, ValueError, OverflowError, OSError):
         return _ANNOUNCED.get(model)
+
+
+def _day(date: Any) -> dt.date:
+    """The day of it, in UTC. Raises what its parts raise for what is no date."""
+    if isinstance(date, bool) or not isinstance(date, str | int | float):
+        raise TypeError("no date")
+    if not isinstance(date, str) or _EPOCH.fullmatch(date.strip()):
+        seconds = float(date)
+        at = dt.datetime.fromtimestamp(seconds / 1000 if seconds > _MILLISECONDS else seconds, dt.UTC)
+    else:
+        at = dt.datetime.fromisoformat(date.strip())
+    return (at if at.tzinfo is None else at.astimezone(dt.UTC)).date()
 
 
 def warning(model: str, date: dt.date | None, today: dt.date) -> str | None:

@@ -75,9 +75,8 @@ class Service:
         configs = AgentConfigs(settings.call_config(), settings.transfers, Prices.load(settings.prices))
         users = None if agent is None else UserSide(agent, configs, upstream=settings.upstream)
         metrics, model = Metrics(), has_model(settings, upstream_url)
-        if agent is not None:
-            for remark in configs.remarks(agent, settings.upstream):
-                logger.warning("%s", remark)
+        if users is not None:
+            users.remark(users.agent)
         strangers = Strangers(refused=lambda: metrics.rejected("connection"))
         health = Health(money=_day_money(settings), model=model, strangers=strangers)
         reports = Reports(metrics, _on_end(users), quiet=lambda: health.breaker.is_open)
