@@ -25,6 +25,7 @@ from bridge.core.stats import Stats
 from bridge.core.upstream_leg import REFUSED
 from bridge.ops.health import Health
 from bridge.ops.metrics import Metrics
+from bridge.ops.recent import Pace
 from bridge.runner import Recorder, Runner
 from bridge.server.call_control import HURRY_S, CallControl
 from bridge.server.intents import HANDOVER
@@ -94,6 +95,7 @@ class _Entry:
     claimed: bool = False
     ended: bool = False
     dirty: bool = False
+    keeping: Pace = field(default_factory=lambda: Pace(asyncio.get_running_loop().time))
     resumed: bool = False
     settling: asyncio.Task[bool] | None = None
     told: set[m.Noted] = field(default_factory=set)
@@ -345,15 +347,16 @@ class CallRegistry:
 
     def _dirty(self, entry: _Entry) -> None:
         """Something was said. Kept when the event that runs is through: until then the core is not to be
-        asked.
+        asked. A flood of turns is kept once a second, so a killed process loses its last second.
         """
         if not entry.dirty:
             entry.dirty = True
-            asyncio.get_running_loop().call_soon(self._keep, entry)
+            asyncio.get_running_loop().call_later(entry.keeping.due_s(), self._keep, entry)
 
     def _keep(self, entry: _Entry) -> None:
         entry.dirty = False
         if not entry.ended:
+            entry.keeping.done()
             runner = entry.runner
             self.services.conversations.keep(entry.call_sid, runner.call.carried(runner.now_ms()))
 
