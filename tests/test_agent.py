@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from pydantic import SecretStr
 
@@ -155,11 +156,8 @@ CASTING = AgentConfigs(BASE)
 
 def test_what_an_agent_leaves_open_is_as_the_settings_say() -> None:
     config = CASTING.call(Agent())
-    assert config.session == BASE.session
+    assert config.session == msgspec.structs.replace(BASE.session, agent=m.AgentRules("agent"))
     assert config.greeting == "Hello from settings."
-    assert (config.handler, config.silence_ms, config.backchannel_ms, config.running_words) == (
-        False, None, 0, False,
-    )  # fmt: skip
 
 
 def test_what_an_agent_says_goes_before_the_settings() -> None:
@@ -176,7 +174,7 @@ def test_what_an_agent_says_goes_before_the_settings() -> None:
     assert (session.noise_reduction, session.speed, session.max_output_tokens) == ("near_field", 1.2, 500)
     assert session.tool_choice == "required"
     assert session.extra == {"truncation": "auto", "reasoning": {"effort": "low"}}
-    assert (config.silence_ms, config.limits.nudge_ms, config.limits.nudges) == (9_000, 20_000, 1)
+    assert config.agent == m.AgentRules("agent", silence_ms=9_000, nudge_ms=20_000, nudges=1)
 
 
 def test_an_empty_greeting_is_none_and_a_handler_greets_for_itself() -> None:
@@ -188,12 +186,14 @@ def test_an_empty_greeting_is_none_and_a_handler_greets_for_itself() -> None:
 def test_with_a_handler_the_vendor_answers_nobody() -> None:
     detection = CASTING.session(Agent(handler=nobody)).turn_detection
     assert detection == m.ServerVad(create_response=False, interrupt_response=True)
-    assert CASTING.call(Agent(handler=nobody)).handler
+    assert CASTING.call(Agent(handler=nobody)).agent.handler
 
 
 def test_for_backchannels_the_bridge_decides_what_interrupts() -> None:
     config = CASTING.call(Agent(backchannel_ms=400, turn_detection={"type": "semantic_vad"}))
-    assert config.backchannel_ms == 900  # an end of speech is told as late as the pause that tells it is long
+    assert (
+        config.agent.backchannel_ms == 900
+    )  # an end of speech is told as late as the pause that tells it is long
     assert config.session.turn_detection == m.SemanticVad(create_response=False, interrupt_response=False)
 
 
@@ -475,7 +475,7 @@ def test_a_guardrail_that_trips_stops_the_answer_once_and_asks_for_another(sync:
     async def call() -> list[m.Message]:
         agent = Agent(guardrails=[Guardrail("no prices", check if sync else slowly, 20)])
         door = await Door(agent).begin()
-        assert door.config.running_words
+        assert door.config.agent.running_words
         for words in ("It costs ", "about ", "ten euro or ", "twelve euro ", "or thirteen euro"):
             door.tell(m.TranscriptDelta("r1", "item_1", words))
             await asyncio.sleep(1)
@@ -532,8 +532,8 @@ def test_a_guardrail_that_fails_lets_pass_and_is_named(caplog: pytest.LogCapture
 
 def test_a_guardrail_of_a_later_agent_needs_the_words_from_the_start() -> None:
     later = Agent(name="later", guardrails=[Guardrail("any", lambda _text: None)])
-    assert CASTING.call(Agent(handoffs=[later])).running_words
-    assert not CASTING.call(Agent(handoffs=[Agent(name="other")])).running_words
+    assert CASTING.call(Agent(handoffs=[later])).agent.running_words
+    assert not CASTING.call(Agent(handoffs=[Agent(name="other")])).agent.running_words
 
 
 # --- MCP servers --------------------------------------------------------------------------------------------

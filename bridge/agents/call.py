@@ -14,7 +14,9 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, Protocol
 
-from bridge.agents.agent import Agent, Approval, roster
+import msgspec
+
+from bridge.agents.agent import Agent, Approval, Approve, Handler, roster
 from bridge.agents.config import AgentConfigs
 from bridge.agents.guardrails import Watched
 from bridge.agents.loop import Late, Loop, run
@@ -64,8 +66,10 @@ class UserCall:
         loop: Loop,
         bill: Bill,
         remark: Callable[[Agent, Mapping[str, Agent]], None],
+        upstream: str,
     ) -> None:
         self._casting = configs
+        self._upstream = upstream
         self._loop = loop
         self._root = agent
         self._roster = roster(agent)
@@ -73,6 +77,9 @@ class UserCall:
         self.tap = way.tap
         self._context = contextvars.copy_context()
         self._context.run(CALL_SID.set, call_sid)
+        self._handler: asyncio.Task[None] | None = None
+        self._answers: Handler | None = None
+        self._began = False
         self.session = Session(call_sid, agent, fields, self, bill=bill, transfers=configs.transfers)
         self._tools = ToolRunner(loop, self.session)
         self._remark = remark
@@ -80,16 +87,20 @@ class UserCall:
         self._approvals = 0
         self._watched: dict[str, list[Watched]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._handler: asyncio.Task[None] | None = None
 
     # --- what a session stands on ------------------------------------------------------------------------
 
     def configuration(self, agent: Agent) -> m.SessionConfig:
         everybody = {**self._roster, **roster(agent, self._roster)}
+        self._casting.check_one(agent, everybody, self._upstream)
         config = self._casting.session(agent, everybody)
         self._remark(agent, everybody)
         self._roster = everybody
         return config
+
+    def in_force(self, agent: Agent) -> None:
+        if self._began:
+            self._answer_by(agent.handler)
 
     def roster(self) -> Mapping[str, Agent]:
         return self._roster
@@ -110,8 +121,11 @@ class UserCall:
     def take(self, event: m.SessionEvent) -> None:
         """The core has said this."""
         match event:
-            case m.CallBegan():
-                self._begin()
+            case m.CallBegan(session=carried):
+                if carried is not None:
+                    self._go_on(carried)
+                self._began = True
+                self._answer_by(self.session.agent.handler)
             case m.ToolWanted():
                 self._tool_wanted(event)
             case m.TranscriptDelta():
@@ -128,7 +142,7 @@ class UserCall:
 
     def told(self, summary: Mapping[str, Any]) -> None:
         """The call is over and summed up: `on_end`."""
-        on_end = self._root.on_end
+        on_end = self.session.agent.on_end or self._root.on_end
         if on_end is not None:
             self._start(self._on_end(functools.partial(on_end, summary)), "on_end")
 
@@ -147,22 +161,48 @@ class UserCall:
         except Exception as error:  # noqa: BLE001  user code
             log_failure("on_end", error)
 
+    def _go_on(self, carried: m.SessionConfig) -> None:
+        """The call began in another process, and this was in force there. An agent that is not known here
+        gives way to the call's own; the model is told where that makes a difference.
+        """
+        rules = carried.agent
+        if not rules:
+            return  # from a process that did not say
+        agent = self._roster.get(rules.name)
+        if agent is None:
+            logger.warning("the call was with agent %r, which is not known here", rules.name)
+            agent = self._root
+        else:
+            agent = self._casting.as_carried(agent, carried, self._roster)
+        config = self.configuration(agent)
+        self.session.go_on_as(agent)
+        if msgspec.structs.replace(config, unset=carried.unset) != carried:
+            self.post(m.Reconfigure(config))
+
     # --- the handler -------------------------------------------------------------------------------------
 
-    def _begin(self) -> None:
-        if self._root.handler is not None and self._handler is None:
-            self._handler = self._start(self._handle(self._root.handler), "handler")
+    def _answer_by(self, handler: Handler | None) -> None:
+        """The agent in force has this handler. One that runs and is another's is cancelled."""
+        if handler is None:
+            return
+        if self._handler is not None and not self._handler.done():
+            if self._answers is handler:
+                return
+            self._handler.cancel()
+        self._answers = handler
+        self._handler = self._start(self._handle(handler), "handler")
 
-    async def _handle(self, handler: Callable[[Session], Any]) -> None:
+    async def _handle(self, handler: Handler) -> None:
         try:
             await run(self._loop, functools.partial(handler, self.session))
         except CallEnded:
             return
         except Exception as error:  # noqa: BLE001  user code
             log_failure("the handler", error)
-            self.post(m.HandlerFailed(type(error).__name__))
+            if self.session.agent.handler is handler:
+                self.post(m.HandlerFailed(type(error).__name__))
             return
-        if self.session.ended is None:
+        if self.session.ended is None and self.session.agent.handler is handler:
             self.post(m.HangUp("the handler returned"))
 
     # --- tools -------------------------------------------------------------------------------------------
@@ -171,10 +211,12 @@ class UserCall:
         if event.call_id in self._called:
             return
         self._called.add(event.call_id)
-        self._start(self._run_tool(event, self._model_tools()), f"tool {event.name}")
-
-    async def _run_tool(self, event: m.ToolWanted, tools: Mapping[str, AnyTool]) -> None:
         approve = self.session.agent.approve
+        self._start(self._run_tool(event, self._model_tools(), approve), f"tool {event.name}")
+
+    async def _run_tool(
+        self, event: m.ToolWanted, tools: Mapping[str, AnyTool], approve: Approve | None
+    ) -> None:
         outcome = await self._tools.for_model(tools, approve, event.name, event.arguments)
         self.post(m.ToolFinished(event.call_id, outcome.output, outcome.respond))
 

@@ -84,7 +84,15 @@ class Attachment:
         config = configs.session(agent, roster(agent))
         bill = Bill(configs.prices, config.model, config.transcription, dt.datetime.now(dt.UTC).date())
         self._call = UserCall(
-            call_sid, agent, fields, self, configs=configs, loop=self._loop, bill=bill, remark=side.remark
+            call_sid,
+            agent,
+            fields,
+            self,
+            configs=configs,
+            loop=self._loop,
+            bill=bill,
+            upstream=side.upstream,
+            remark=side.remark,
         )
 
     def _take(self) -> None:
@@ -139,7 +147,7 @@ class UserSide:
         self.agent = agent
         self.configs = configs
         self.loop: Loop = loop or UserLoop()
-        self._upstream = upstream
+        self.upstream = upstream
         self._prepared: dict[str, Agent] = {}
         self._attached: dict[str, Attachment] = {}
         self._remarked: set[str] = set()
@@ -148,7 +156,7 @@ class UserSide:
         """Log what works today, of this agent, and may not tomorrow: once in the life of the process. `known`
         are those whom it may hand off to by name.
         """
-        for remark in self.configs.remarks(agent, self._upstream, known):
+        for remark in self.configs.remarks(agent, self.upstream, known):
             if remark not in self._remarked and len(self._remarked) < MOST_REMARKS:
                 self._remarked.add(remark)
                 logger.warning("%s", remark)
@@ -219,7 +227,7 @@ class UserSide:
             raise ConfigError(
                 f"a resolver returns an Agent, a mapping or None, not {type(resolved).__name__}"
             )
-        self.configs.check(resolved, self._upstream)
+        self.configs.check(resolved, self.upstream)
         self.remark(resolved)
         return resolved
 

@@ -11,10 +11,18 @@ from typing import Any, Final
 import msgspec
 
 from bridge.agents.agent import STAND_IN, TRANSPORTS, Agent, roster
-from bridge.agents.mcp import Vault
+from bridge.agents.mcp import McpServer, Vault
 from bridge.agents.prices import Price, Prices
 from bridge.agents.tools import AnyTool, hand_off_to, transfer, transfer_among
-from bridge.core.messages import CallConfig, SemanticVad, ServerVad, SessionConfig, ToolConfig, TurnDetection
+from bridge.core.messages import (
+    AgentRules,
+    CallConfig,
+    SemanticVad,
+    ServerVad,
+    SessionConfig,
+    ToolConfig,
+    TurnDetection,
+)
 from bridge.core.vendor_errors import PROMPT_OBJECTS
 from bridge.errors import ConfigError
 from bridge.upstreams import UPSTREAMS
@@ -23,6 +31,10 @@ APPROVAL_MS: Final = 60_000
 """How long a human may take to approve a tool."""
 
 _NOBODY: Final[Mapping[str, Agent]] = MappingProxyType({})
+_PLAIN: Final = (
+    "instructions", "noise_reduction", "speed", "tool_choice", "max_output_tokens", "extra",
+)  # fmt: skip
+"""Fields of a session that are an agent's own, as they are."""
 _KINDS: Final = ("text", "audio", "image")
 _ANYWHERE: Final = "ws://127.0.0.1/v1/realtime"
 
@@ -71,6 +83,21 @@ class AgentConfigs:
             max_output_tokens=agent.max_output_tokens,
             extra={**base.extra, **agent.extra},
             tool_configs=self._tool_configs(tools),
+            agent=self._rules(agent, known),
+        )
+
+    def _rules(self, agent: Agent, known: Mapping[str, Agent]) -> AgentRules:
+        limits = self.base.limits
+        return AgentRules(
+            name=agent.name,
+            handler=agent.handler is not None,
+            silence_ms=agent.silence_ms,
+            backchannel_ms=_confirm_ms(agent),
+            # Those of agents it may become, too: a response of this one may go on after a hand-off.
+            running_words=any(one.guardrails for one in (agent, *known.values())),
+            reads_keys=any(one.reads_keys for one in (agent, *known.values())),
+            nudge_ms=agent.nudge_ms or limits.nudge_ms,
+            nudges=agent.nudges if agent.nudge_ms else limits.nudges,
         )
 
     def call(self, agent: Agent) -> CallConfig:
@@ -80,20 +107,11 @@ class AgentConfigs:
         greeting = agent.greeting
         if greeting is None and agent.handler is None:
             greeting = base.greeting
-        limits = base.limits
-        if agent.nudge_ms:
-            limits = msgspec.structs.replace(limits, nudge_ms=agent.nudge_ms, nudges=agent.nudges)
         return msgspec.structs.replace(
             base,
             session=session,
             greeting=greeting or None,
-            limits=limits,
             prices=base.prices or self.rates(session, dt.datetime.now(dt.UTC).date()),
-            handler=agent.handler is not None,
-            reads_keys=any(one.reads_keys for one in everybody.values()),
-            silence_ms=agent.silence_ms,
-            backchannel_ms=_confirm_ms(agent),
-            running_words=any(one.guardrails for one in everybody.values()),
         )
 
     def rates(self, session: SessionConfig, day: dt.date) -> dict[str, float]:
@@ -113,18 +131,53 @@ class AgentConfigs:
         """
         everybody = roster(agent)
         for one in everybody.values():
-            self._check_provider(one, upstream)
-            uses_transfer = any(known is transfer for known in one.functions())
-            if uses_transfer and not self.transfers:
-                raise ConfigError(f"agent {one.name} can transfer, but BRIDGE_TRANSFERS names no target")
-            for known in self.tools(one, everybody).values():
-                if known.filler is not None and self.base.phrases and known.filler not in self.base.phrases:
-                    have = ", ".join(sorted(self.base.phrases))
-                    raise ConfigError(
-                        f"tool {known.name}: there is no phrase {known.filler!r}; there is {have}"
-                    )
-            # It looks at `extra` and at whether JSON has words for all of it.
-            UPSTREAMS[upstream](1, _ANYWHERE).dial(self.session(one, everybody))
+            self.check_one(one, everybody, upstream)
+
+    def check_one(self, agent: Agent, known: Mapping[str, Agent], upstream: str) -> None:
+        """Everything about this agent alone that only shows here. Raises ConfigError."""
+        self._check_provider(agent, upstream)
+        if transfer in agent.functions() and not self.transfers:
+            raise ConfigError(f"agent {agent.name} can transfer, but BRIDGE_TRANSFERS names no target")
+        for one in self.tools(agent, known).values():
+            if one.filler is not None and self.base.phrases and one.filler not in self.base.phrases:
+                have = ", ".join(sorted(self.base.phrases))
+                raise ConfigError(f"tool {one.name}: there is no phrase {one.filler!r}; there is {have}")
+        # It looks at `extra` and at whether JSON has words for all of it.
+        UPSTREAMS[upstream](1, _ANYWHERE).dial(self.session(agent, known))
+
+    def as_carried(self, agent: Agent, session: SessionConfig, known: Mapping[str, Agent]) -> Agent:
+        """The agent as it was changed by `update` in another process, whose session this was: fields that are
+        plain values, and tools that an agent of the roster has. Code does not travel, so anything else is as
+        it was declared.
+        """
+        usual = self.session(agent, known)
+        changes = {
+            name: getattr(session, name) for name in _PLAIN if getattr(session, name) != getattr(usual, name)
+        }
+        if session.transcription != usual.transcription:
+            changes["transcription"] = session.transcription or "off"
+        if session.language != usual.language:
+            changes["language"] = session.language or ""
+        if session.turn_detection != usual.turn_detection:
+            changes["turn_detection"] = _own_detection(agent, session.turn_detection)
+        rules, declared = session.agent, usual.agent
+        if rules and declared:
+            changes |= {
+                name: getattr(rules, name)
+                for name in ("silence_ms", "nudge_ms", "nudges")
+                if getattr(rules, name) != getattr(declared, name)
+            }
+            if rules.backchannel_ms != declared.backchannel_ms:
+                pause_ms = _pause_ms(session.turn_detection)
+                changes["backchannel_ms"] = max(0, rules.backchannel_ms - pause_ms)
+        wanted = _tool_names(session)
+        if wanted != _tool_names(usual):
+            everyone = {_tool_name(tool): tool for one in (*known.values(), agent) for tool in one.tools}
+            changes["tools"] = [tool for name, tool in everyone.items() if name in wanted]
+        try:
+            return agent.replace(**changes) if changes else agent
+        except ConfigError:
+            return agent
 
     def remarks(self, agent: Agent, upstream: str, known: Mapping[str, Agent] = _NOBODY) -> list[str]:
         """What works today, of this agent and whoever it hands off to, and is still worth a line at start."""
@@ -173,11 +226,31 @@ def _confirm_ms(agent: Agent) -> int:
     """
     if not agent.backchannel_ms:
         return 0
-    detection = agent.turn_detection
-    pause_ms = (
-        detection.silence_duration_ms if isinstance(detection, ServerVad) else ServerVad().silence_duration_ms
+    return agent.backchannel_ms + _pause_ms(agent.turn_detection)
+
+
+def _pause_ms(detection: object) -> int:
+    """How long a pause must be to count as an end of speech."""
+    known = detection if isinstance(detection, ServerVad) else ServerVad()
+    return known.silence_duration_ms
+
+
+def _own_detection(agent: Agent, detection: TurnDetection | None) -> TurnDetection | None:
+    """Voice detection in force, without what a handler or `backchannel_ms` has made of it."""
+    own = agent.turn_detection
+    if detection is None or not isinstance(own, ServerVad | SemanticVad):
+        return detection
+    return msgspec.structs.replace(
+        detection, create_response=own.create_response, interrupt_response=own.interrupt_response
     )
-    return agent.backchannel_ms + pause_ms
+
+
+def _tool_name(tool: AnyTool | McpServer) -> str:
+    return f"mcp:{tool.label}" if isinstance(tool, McpServer) else tool.name
+
+
+def _tool_names(session: SessionConfig) -> set[str]:
+    return {str(one.get("name") or f"mcp:{one.get('server_label')}") for one in session.tools}
 
 
 def _by_field(price: Price) -> dict[str, float]:

@@ -36,6 +36,7 @@ class Bridge(Protocol):
 
     def post(self, command: m.SessionCommand) -> None: ...
     def configuration(self, agent: Agent) -> m.SessionConfig: ...
+    def in_force(self, agent: Agent) -> None: ...
     def roster(self) -> Mapping[str, Agent]: ...
     def tap(self) -> None: ...
     async def call(self, tool: object, arguments: Mapping[str, Any]) -> Any: ...
@@ -99,9 +100,8 @@ class Session:
         self._reading: list[bool | None] = []
         self._ended: m.Ended | None = None
         self._count = 0
-        self._turns = TurnAudio() if agent.turn_audio else None
-        if self._turns is not None:
-            bridge.tap()
+        self._turns: TurnAudio | None = None
+        self._set_agent(agent)
 
     # --- what it is --------------------------------------------------------------------------------------
 
@@ -323,24 +323,32 @@ class Session:
         self._post(m.Mute(on))
 
     def update(self, **changes: Any) -> None:
-        """Change fields of the agent for the rest of this call, such as instructions, tools or
-        turn_detection. Responses asked for after this use the new ones. The voice stays.
+        """Change the agent for the rest of this call, any field of `Agent`: instructions, tools,
+        turn_detection, silence_ms, guardrails and all others; responses asked for after this speak with the
+        new ones, and a field set back to its default is so for the model too. `voice` and `model` stay as
+        they were when the call began, because the vendor cannot change them; `greeting`, `resolver`,
+        `provider` and `transport` had their time before.
 
         Raises ConfigError for values that cannot work, TypeError for an unknown field, CallEnded.
         """
         self.become(self._agent.replace(**changes))
 
     def become(self, agent: Agent | str) -> None:
-        """Hand the conversation off to another agent, given itself or by name. Instructions, tools and
-        guardrails change; voice and conversation stay. Raises ValueError for an unknown name, CallEnded.
+        """Hand the conversation off to another agent, or to one by its name. All that an agent decides is
+        the new one's from here on, defaults included; voice, model and conversation stay. If it has a handler
+        of its own, that handler answers the caller now, and the one before is cancelled; if it has none, the
+        model answers, and a handler that runs on no longer ends the call when it returns.
+
+        Raises ValueError for an unknown name, ConfigError for what cannot work, CallEnded.
         """
         if isinstance(agent, str):
             roster = self._bridge.roster()
             if agent not in roster:
                 raise ValueError(f"there is no agent {agent!r}; known are {', '.join(roster)}")
             agent = roster[agent]
+        self.check()
         self._post(m.Reconfigure(self._bridge.configuration(agent)))
-        self._agent = agent
+        self.go_on_as(agent)
 
     async def call(self, tool: object, /, **arguments: Any) -> Any:
         """Run a tool, given itself or by name, as if the model had called it, but without asking for
@@ -366,6 +374,19 @@ class Session:
         return f"{kind}:{self._count}"
 
     # --- for the bridge alone ----------------------------------------------------------------------------
+
+    def go_on_as(self, agent: Agent) -> None:
+        """Put this agent in force. Only the bridge calls it from outside."""
+        self._set_agent(agent)
+        self._bridge.in_force(agent)
+
+    def _set_agent(self, agent: Agent) -> None:
+        self._agent = agent
+        if not agent.turn_audio:
+            self._turns = None
+        elif self._turns is None:
+            self._turns = TurnAudio()
+            self._bridge.tap()
 
     def take(self, event: m.SessionEvent) -> None:
         """Deliver an event of the call; only the bridge calls this, on the user loop."""

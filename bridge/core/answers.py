@@ -51,7 +51,7 @@ def ask(call: CallState, now_ms: int) -> None:
             playout.request(resumed.tag, "", Kind.RESUMED)
         return
     if turn is not None:
-        if not call.config.handler and not turn.asked and "unanswered" not in call.timers:
+        if not call.agent.handler and not turn.asked and "unanswered" not in call.timers:
             turn.asked = True
             playout.request(turn.tag, "", Kind.TURN)
     elif Kind.TOOLS in due:

@@ -56,8 +56,8 @@ def speech_started(call: CallState, event: m.SpeechStarted, now_ms: int) -> None
     call.playout.debts.cancel(Kind.RESUMED, reason="the caller spoke")
     call.timers["padding"] = now_ms + STALLED_MS
     call.out.append(m.CallerSpoke(True, event.item_id))
-    if call.config.backchannel_ms and not call.playout.line.quiet:
-        call.timers["confirm"] = now_ms + call.config.backchannel_ms
+    if call.agent.backchannel_ms and not call.playout.line.quiet:
+        call.timers["confirm"] = now_ms + call.agent.backchannel_ms
         return
     confirmed(call, now_ms)
 
@@ -84,7 +84,7 @@ def confirmed(call: CallState, now_ms: int) -> None:
     """It is speech, and it is meant: what we say is cut. During a goodbye it takes the goodbye back."""
     call.turn += 1
     call.playout.debts.superseded()
-    call.playout.interrupt(now_ms, ours=bool(call.config.backchannel_ms), by_caller=True)
+    call.playout.interrupt(now_ms, ours=bool(call.agent.backchannel_ms), by_caller=True)
     ours = call.ending is not None and call.ending[0] in (Reason.WE_HUNG_UP, Reason.TRANSFERRED)
     if call.phase is Phase.DRAINING and ours:
         call.phase, call.ending = Phase.LIVE, None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final, TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 HIDDEN_KEY: Final = "•"
 """What stands in a recording for a key that a handler read: one whose value is not known."""
@@ -58,8 +60,44 @@ class ToolConfig(msgspec.Struct, frozen=True, gc=False):
     deadline_ms: int = 10_000
 
 
+class AgentRules(msgspec.Struct, frozen=True, gc=False):
+    """How the core treats the caller while this agent is in force; the model does not see it.
+
+    - `name`: the agent's, by which another process finds it.
+    - `handler`: a handler answers the caller. The core asks for no response of its own accord, except for the
+      results of tools that were called in a response which the handler let the model give.
+    - `silence_ms`: after so much silence of both sides there is a `CallerSilent`; None: never.
+    - `backchannel_ms`: 0: whatever the caller says interrupts, as the vendor hears it. Else caller speech of
+      which we are told within so many ms that it ended ("mm-hm", while we speak) neither interrupts nor is
+      answered; the session then has `interrupt_response` and `create_response` off, and the core interrupts
+      and asks for responses. The vendor tells an end `silence_duration_ms` late, so this is more than that.
+    - `running_words`: tell the session door each piece of the model's text as it comes (`TranscriptDelta`).
+    - `reads_keys`: tools read the caller's keys, and the model is told of none.
+    - `nudge_ms`: a silent caller is asked `nudges` times whether they are there, then the call ends; 0 never
+      asks.
+    """
+
+    name: str = ""
+    handler: bool = False
+    silence_ms: int | None = None
+    backchannel_ms: int = 0
+    running_words: bool = False
+    reads_keys: bool = False
+    nudge_ms: int = 0
+    nudges: int = 2
+
+
 class SessionConfig(msgspec.Struct, frozen=True, gc=False):
-    """What we ask of a model for this call. Formats are not here: they are the bridge's, µ-law both ways."""
+    """All that the agent in force decides: what we ask of a model, and the rules of the call meanwhile.
+
+    It is one value, which follows every update, hand-off, renewal, loss and hand-over to another process.
+    `voice` and `model` are the call's: the vendor refuses to change them. Formats are not here: they are the
+    bridge's, µ-law both ways.
+
+    `agent` is missing in recordings from before it existed: then the fields of `CallConfig` say the same.
+    `unset` names fields that an earlier configuration of this call had and this one has not, so that a
+    session in use is told their defaults: names of fields here, or `extra.` and a path in the vendor's words.
+    """
 
     model: str = "gpt-realtime-2.1"
     voice: str = "marin"
@@ -74,6 +112,33 @@ class SessionConfig(msgspec.Struct, frozen=True, gc=False):
     max_output_tokens: int | str = "inf"
     extra: dict[str, Any] = {}
     tool_configs: tuple[ToolConfig, ...] = ()
+    agent: AgentRules | UnsetType = UNSET
+    unset: tuple[str, ...] | UnsetType = UNSET
+
+    def after(self, before: SessionConfig) -> SessionConfig:
+        """The same configuration, to follow `before` in one call: `unset` holds what `before` leaves
+        behind.
+        """
+        had = [name for name in _OPTIONAL if getattr(before, name) is not None]
+        had += [f"extra.{path}" for path in _paths(before.extra)]
+        if getattr(before.turn_detection, "idle_timeout_ms", None) is not None:
+            had.append(IDLE_TIMEOUT)
+        unset = tuple(dict.fromkeys((*(before.unset or ()), *had)))
+        return msgspec.structs.replace(self, unset=unset or UNSET)
+
+
+IDLE_TIMEOUT: Final = "turn_detection.idle_timeout_ms"
+_OPTIONAL: Final = ("transcription", "noise_reduction", "speed")
+"""Fields that are left out of a session.update where they are None."""
+
+
+def _paths(extra: dict[str, Any]) -> Iterator[str]:
+    """The fields of a session that these are, each as its path with dots."""
+    for name, value in extra.items():
+        if name != "audio":
+            yield name
+            continue
+        yield from (f"audio.{half}.{field}" for half, fields in value.items() for field in fields)
 
 
 class SnapshotItem(msgspec.Struct, frozen=True, gc=False):
@@ -110,8 +175,7 @@ class CallSnapshot(msgspec.Struct, frozen=True, gc=False):
 class Limits(msgspec.Struct, frozen=True, gc=False):
     """What one call may take: it ends politely, `goodbye_ms` (or `goodbye_micro_usd`) before the limit.
 
-    Money is in millionths of a US dollar. With `nudge_ms` a silent caller is asked `nudges` times whether
-    they are there, then the call ends; 0 never asks.
+    Money is in millionths of a US dollar. `nudge_ms` and `nudges` hold if `SessionConfig.agent` is missing.
     """
 
     call_ms: int = 3_600_000
@@ -144,17 +208,10 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     unplayed_ms: int = 30_000
     """Sound of ours that the carrier has not played for so long: nobody can hear us, and the call ends."""
     handler: bool = False
-    """A handler answers the caller: the core asks for no response of its own accord, except for the results
-    of tools that were called in a response which the handler let the model give."""
     silence_ms: int | None = None
-    """After so much silence of both sides there is a `CallerSilent`; None: never."""
     backchannel_ms: int = 0
-    """0: whatever the caller says interrupts, as the vendor hears it. Else caller speech of which we are told
-    within so many ms that it ended ("mm-hm", while we speak) neither interrupts nor is answered; the session
-    then has `interrupt_response` and `create_response` off, and the core interrupts and asks for responses.
-    The vendor tells an end `silence_duration_ms` late, so this is more than that."""
     running_words: bool = False
-    """Tell the session door each piece of the model's text as it comes (`TranscriptDelta`)."""
+    """These four hold where `session.agent` is missing; see `AgentRules`."""
     disclosure: str = ""
     """The phrase that is played first and cannot be cut; caller audio goes upstream only after it."""
     fallback: str = ""
@@ -163,8 +220,6 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     """Keys go to user code as `DigitHeard`. With `text` or `interrupt` they go to the model as text instead,
     unless user code reads them: a handler answers the caller, `reads_keys`, or `ReadKeys` is on. With
     `interrupt` the first key cuts what is being said."""
-    reads_keys: bool = False
-    """Tools read the caller's keys, and the model is told of none."""
     digits_gap_ms: int = 1_500
     limits: Limits = Limits()
     prices: dict[str, float] = {}
@@ -190,3 +245,21 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     renew_ms: int = 3_000_000
     renew_forced_ms: int = 3_480_000
     renew_again_ms: int = 60_000
+
+    @property
+    def agent(self) -> AgentRules:
+        """The rules that the call begins with, or goes on with."""
+        carried = self.carried.session if self.carried is not None else None
+        return (carried or self.session).agent or self.session.agent or self._declared
+
+    @property
+    def _declared(self) -> AgentRules:
+        """As headers from before `SessionConfig.agent` say it."""
+        return AgentRules(
+            handler=self.handler,
+            silence_ms=self.silence_ms,
+            backchannel_ms=self.backchannel_ms,
+            running_words=self.running_words,
+            nudge_ms=self.limits.nudge_ms,
+            nudges=self.limits.nudges,
+        )

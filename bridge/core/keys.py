@@ -5,26 +5,31 @@ A key has one reader, who is known when it is pressed: the model, to whom it is 
 
 from __future__ import annotations
 
-from .messages import CallConfig, ReadKeys
+from .messages import CallConfig, ReadKeys, Reconfigure
 
 
 class Keys:
-    """Follows the `ReadKeys` of one call."""
+    """Follows the `ReadKeys` and `Reconfigure` of one call."""
 
-    __slots__ = ("_may_be_words", "_reading")
+    __slots__ = ("_agent", "_config", "_reading")
 
     def __init__(self, config: CallConfig) -> None:
-        self._may_be_words = config.digits != "event" and not (config.handler or config.reads_keys)
+        self._config = config
+        self._agent = config.agent
         self._reading = ReadKeys(on=False)
 
-    def read(self, event: ReadKeys) -> None:
-        """User code waits for keys now, or no longer."""
-        self._reading = event
+    def read(self, event: ReadKeys | Reconfigure) -> None:
+        """User code waits for keys now, or no longer; or another agent is in force."""
+        if isinstance(event, ReadKeys):
+            self._reading = event
+        else:
+            self._agent = event.config.agent or self._config.agent
 
     @property
     def words(self) -> bool:
         """Whether a key pressed now becomes words for the model."""
-        return self._may_be_words and not self._reading.on
+        user_code = self._agent.handler or self._agent.reads_keys or self._reading.on
+        return self._config.digits != "event" and not user_code
 
     @property
     def hidden(self) -> bool:

@@ -53,13 +53,6 @@ class LimitWatch:
             return None
         return self.began_ms + max(0, self._limits.call_ms - self._limits.goodbye_ms)
 
-    @property
-    def nudge_ms(self) -> int | None:
-        """When a silent caller is asked whether they are still there."""
-        if self.silent_from_ms is None or not self._limits.nudge_ms:
-            return None
-        return self.silent_from_ms + self._limits.nudge_ms
-
     def exceeded(self, cost: int) -> str | None:
         """That the limit of money is reached, in words; None while there is room."""
         limits = self._limits

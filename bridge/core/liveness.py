@@ -53,7 +53,7 @@ def owed_due(call: CallState, now_ms: int) -> None:
         tool = call.playout.conversation.tools.first
         name = "filler" if tool is None else tool_calls.tool_config(call, tool.name).filler
         filler = call.config.phrases.get(name or "")
-        listens = call.config.handler and call.playout.gate.idle and tool is None
+        listens = call.agent.handler and call.playout.gate.idle and tool is None
         if listens and owed.fillers >= HANDLER_FILLERS:
             owed.stop()
             call.playout.debts.cancel(Kind.TURN, reason="the handler listens")
@@ -74,7 +74,7 @@ def stalled(call: CallState, now_ms: int) -> bool:
     runs = runs or bool(call.playout.conversation.tools.running)
     if owed.since_ms is None or call.up.state is not Leg.READY or runs:
         return False
-    if call.config.handler and call.playout.gate.idle:
+    if call.agent.handler and call.playout.gate.idle:
         return False  # the handler thinks, and has asked the model for nothing
     silent_ms = now_ms - max(owed.since_ms, call.upstream_ms)
     active = call.playout.gate.active

@@ -10,7 +10,7 @@ from .conversation import Conversation, Item
 from .debts import RECITED, Debts, Kind
 from .ledger import Ledger, Span
 from .line import Line, Loss
-from .messages import Action, AudioDelta, CallConfig, Sound
+from .messages import Action, AgentRules, AudioDelta, CallConfig, Sound
 from .pending_answer import PendingAnswer
 from .response_gate import ResponseGate
 from .stats import BargeIn, Stats, keep
@@ -39,6 +39,11 @@ class Playout:
         self._stats = stats
         self._out = out
         self.utterances = Utterances(out)
+
+    @property
+    def agent(self) -> AgentRules:
+        """The rules of the agent in force."""
+        return self.config.agent or self._config.agent
 
     # --- the model's sound -------------------------------------------------------------------------------
 
@@ -333,7 +338,7 @@ class Playout:
         if self.gate.started(event):
             self._cancel(event.response_id)
         elif not event.aside:
-            self.debts.began(event.response_id, event.tag, handler=self._config.handler)
+            self.debts.began(event.response_id, event.tag, handler=self.agent.handler)
 
     def _cancel(self, response_id: str) -> None:
         if self.gate.cancelled != response_id:

@@ -28,7 +28,7 @@ def words(call: CallState, event: m.TextDelta) -> None:
     gate = call.playout.gate
     call.playout.conversation.words(event)
     if (
-        call.config.running_words
+        call.agent.running_words
         and event.response_id not in gate.muted
         and event.response_id not in gate.asides
     ):
@@ -40,15 +40,20 @@ def interrupted_by_us(call: CallState, event: m.Interrupt, now_ms: int) -> None:
         call.playout.interrupt(now_ms, ours=True)
 
 
-def reconfigure(call: CallState, event: m.Reconfigure) -> None:
-    """No response is asked for until it is in force, so that the next one speaks with it. A session that
-    stands ready to take over is told too.
+def reconfigure(call: CallState, event: m.Reconfigure, now_ms: int) -> None:
+    """Another agent is in force, or the same one changed. The call keeps to its rules at once. No response is
+    asked for until the session has its configuration, so that the next one speaks with it. A session that
+    stands ready to take over is told too; one that is not dialled yet begins with it.
     """
-    call.playout.config = event.config
-    call.playout.gate.held = True
-    call.out.append(m.ConfigureSession(event.config, True, call.up.epoch))
-    if call.spare is not None and call.spare.state in (Leg.CONFIGURING, Leg.READY):
-        call.out.append(m.ConfigureSession(event.config, True, call.spare.epoch))
+    config = event.config.after(call.playout.config)
+    call.playout.config = config
+    call.keys.read(event)
+    if call.limits.silent_from_ms is not None:
+        silence.set_timers(call, call.limits.silent_from_ms, now_ms)
+    call.playout.gate.held = call.playout.ready
+    for session in (call.up, call.spare):
+        if session is not None and session.state in (Leg.CONFIGURING, Leg.READY):
+            call.out.append(m.ConfigureSession(config, True, session.epoch))
 
 
 def say(call: CallState, event: m.Say, now_ms: int) -> None:

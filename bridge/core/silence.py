@@ -15,9 +15,14 @@ def line_moved(call: CallState, now_ms: int) -> None:
         state.owe(call, now_ms)
     if idle(call) and call.phase is Phase.LIVE:
         call.limits.silent(now_ms)
-        call.set_timer("nudge", call.limits.nudge_ms)
-        if call.config.silence_ms is not None:
-            call.timers["silence"] = now_ms + call.config.silence_ms
+        set_timers(call, now_ms, now_ms)
+
+
+def set_timers(call: CallState, since_ms: int, now_ms: int) -> None:
+    """By the rules of the agent in force, for a silence that began at `since_ms`."""
+    nudge_ms, silence_ms = call.agent.nudge_ms, call.agent.silence_ms
+    call.set_timer("nudge", max(now_ms, since_ms + nudge_ms) if nudge_ms else None)
+    call.set_timer("silence", None if silence_ms is None else max(now_ms, since_ms + silence_ms))
 
 
 def sounding(call: CallState, say_id: str) -> bool:
@@ -31,7 +36,7 @@ def silence_over(call: CallState) -> None:
 
 
 def still_silent(call: CallState, now_ms: int) -> None:
-    since_ms, each_ms = call.limits.silent_from_ms, call.config.silence_ms
+    since_ms, each_ms = call.limits.silent_from_ms, call.agent.silence_ms
     if since_ms is None or each_ms is None or not idle(call):
         return
     call.out.append(m.CallerSilent(now_ms - since_ms))
@@ -51,7 +56,7 @@ def nudge(call: CallState, now_ms: int) -> None:
     if not idle(call):
         return
     call.limits.nudges += 1
-    if call.limits.nudges > call.config.limits.nudges:
+    if call.limits.nudges > call.agent.nudges:
         ending.goodbye(call, "the caller has been silent", now_ms)
     elif (phrase := call.config.phrases.get("still_there")) is not None:
         playout.play(f"nudge:{call.limits.nudges}", phrase, now_ms)

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from .caller_audio import CallerAudioBuffer
 from .keys import Keys
 from .limits import LimitWatch
-from .messages import Action, CallConfig, Event, Phase, Reason
+from .messages import Action, AgentRules, CallConfig, Event, Phase, Reason
 from .playout import Playout
 from .stats import Stats
 from .upstream_leg import Dialling, UpstreamSession
@@ -54,6 +54,11 @@ class CallState:
         self.upstream_ms = 0
         self.lost_ms: int | None = None
         self.differs: set[str] = set()
+
+    @property
+    def agent(self) -> AgentRules:
+        """The rules of the agent in force."""
+        return self.playout.agent
 
     def set_timer(self, name: str, due_ms: int | None) -> None:
         if due_ms is None:

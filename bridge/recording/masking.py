@@ -40,8 +40,18 @@ STAYS: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     Header: frozenset({"carrier", "upstream", "at", "versions"}),
     m.CallConfig: frozenset({"phrases", "disclosure", "fallback", "digits", "prices"}),
     m.SessionConfig: frozenset(
-        {"model", "voice", "transcription", "language", "noise_reduction", "tool_choice", "max_output_tokens"}
+        {
+            "model",
+            "voice",
+            "transcription",
+            "language",
+            "noise_reduction",
+            "tool_choice",
+            "max_output_tokens",
+            "unset",
+        }
     ),
+    m.AgentRules: frozenset({"name"}),
     m.SemanticVad: frozenset({"eagerness"}),
     m.ToolConfig: frozenset({"name", "filler"}),
     m.SnapshotItem: frozenset({"role", "call_id", "name"}),

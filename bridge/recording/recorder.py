@@ -197,7 +197,7 @@ class Recorder:
     def happened(self, now_ms: int, event: m.Event) -> None:
         """Something happened that was no frame."""
         self._flush()
-        if type(event) is m.ReadKeys:
+        if isinstance(event, m.ReadKeys | m.Reconfigure):
             self._keys.read(event)
             self._secret = self._keys.secret
         self._now_ms = now_ms

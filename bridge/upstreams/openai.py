@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 
 import msgspec
 
+from bridge.core.config import IDLE_TIMEOUT
 from bridge.core.messages import SessionConfig
 from bridge.errors import ConfigError
 
@@ -125,12 +126,43 @@ def session_tree(config: SessionConfig, again: bool) -> dict[str, Any]:
     _check_extra(config.extra)
     tree = _merged(tree, config.extra)
     if again:
+        for name in config.unset or ():
+            _clear(tree, name)
         # The same page: "any field except for `voice` and `model`", once there was sound. Tracing that is on
         # cannot be changed either. One such field, and the whole update is refused.
         tree["audio"]["output"].pop("voice", None)
         tree.pop("model", None)
         tree.pop("tracing", None)
     return tree
+
+
+# Where the fields are that `SessionConfig.unset` names. A language goes with its transcription, which is sent
+# whole.
+_PATHS: Final = {
+    "transcription": ("audio", "input", "transcription"),
+    "noise_reduction": ("audio", "input", "noise_reduction"),
+    "speed": ("audio", "output", "speed"),
+}
+# API reference, session.update: "To clear a field like `turn_detection`, pass `null`." Fields that have no
+# null are told their default. A null that the vendor refuses would lose the whole update, so `reasoning`, for
+# which no default is published, stays.
+_DEFAULTS: Final = {"speed": 1.0, "truncation": "auto", "parallel_tool_calls": True, "include": []}
+_STAYS: Final = ("reasoning",)
+
+
+def _clear(tree: dict[str, Any], name: str) -> None:
+    """Name the default of a field that an earlier update of this session has set, unless this one sets it."""
+    if name == IDLE_TIMEOUT:
+        under = tree["audio"]["input"]["turn_detection"]
+        if isinstance(under, dict) and under.get("type") == "server_vad":
+            under.setdefault("idle_timeout_ms", None)
+        return
+    path = _PATHS.get(name) or tuple(name.removeprefix("extra.").split("."))
+    if path[0] in _STAYS:
+        return
+    for part in path[:-1]:
+        tree = tree.setdefault(part, {})
+    tree.setdefault(path[-1], _DEFAULTS.get(path[-1]))
 
 
 def _voice(voice: str) -> str | dict[str, str]:

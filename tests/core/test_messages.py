@@ -17,6 +17,7 @@ AnyMessage: TypeAlias = m.Event | m.Action
 DECODERS = {"json": msgspec.json.Decoder(AnyMessage), "msgpack": msgspec.msgpack.Decoder(AnyMessage)}
 ENCODERS = {"json": msgspec.json.Encoder(), "msgpack": msgspec.msgpack.Encoder()}
 
+NOTHING = (type(None), msgspec.UnsetType)
 SAMPLES: dict[Any, Any] = {
     str: 'µ-law ± "quoted"\n',
     int: 160,
@@ -35,7 +36,7 @@ def sample(hint: Any) -> Any:
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         return filled(hint)
     if get_origin(hint) is types.UnionType:
-        return sample(next(kind for kind in reversed(get_args(hint)) if kind is not type(None)))
+        return sample(next(kind for kind in reversed(get_args(hint)) if kind not in NOTHING))
     if get_origin(hint) is tuple:
         return (sample(get_args(hint)[0]),) * 2
     assert get_origin(hint) is dict, f"no sample for {hint}"

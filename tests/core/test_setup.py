@@ -104,10 +104,6 @@ WISHES: dict[str, tuple[m.SessionCommand, m.UpstreamCommand]] = {
     "text": (m.AddText("The caller is Ada."), m.CreateItem("pb_1", "user", "The caller is Ada.")),
     "say": (m.Say("say-1", "Hi."), m.CreateResponse("say-1", 'Say exactly this and nothing else: "Hi."')),
     "respond": (m.Respond("say-1"), m.CreateResponse("say-1")),
-    "update": (
-        m.Reconfigure(m.SessionConfig(voice="cedar")),
-        m.ConfigureSession(m.SessionConfig(voice="cedar"), True),
-    ),
     "vendor": (m.SendRaw('{"type":"x"}'), m.SendVendorEvent('{"type":"x"}')),
 }
 
@@ -123,6 +119,19 @@ def test_before_admission_nothing_but_the_configuration_goes_up_and_wishes_wait(
     assert upstream(call) == [m.ConfigureSession(m.SessionConfig())]
     assert phone([action for _, action in call.said]) == []
     assert call.at(200, m.Admitted()) == [PROBE, m.CallBegan(), m.AppendAudio("frame 0", 160), command]
+
+
+def test_a_change_before_there_is_a_session_is_what_it_begins_with() -> None:
+    call, french = new_call(), m.SessionConfig(instructions="Speak French.")
+    call.speaks(0, m.Ringing(), STARTED, m.Reconfigure(french), *CONFIGURED)
+    assert upstream(call) == [m.ConfigureSession(french)]
+    assert call.at(200, m.Admitted()) == [PROBE, m.CallBegan()]
+
+
+def test_a_change_after_a_session_was_asked_for_follows_it() -> None:
+    call, french = new_call(), m.SessionConfig(instructions="Speak French.")
+    call.speaks(0, m.Ringing(), STARTED, m.SessionCreated(), m.Reconfigure(french), m.SessionUpdated())
+    assert upstream(call) == [m.ConfigureSession(m.SessionConfig()), m.ConfigureSession(french, True)]
 
 
 def test_a_model_that_speaks_before_admission_speaks_to_nobody() -> None:

@@ -29,6 +29,7 @@ from typing import TypeAlias
 
 from ..config import (
     HIDDEN_KEY,
+    AgentRules,
     CallConfig,
     CallSnapshot,
     Limits,
@@ -152,6 +153,7 @@ __all__ = [
     "Action",
     "AddText",
     "Admitted",
+    "AgentRules",
     "AppendAudio",
     "AudioDelta",
     "AudioDone",

@@ -69,9 +69,9 @@ class ToolFinished(Message, frozen=True, gc=False):
 
 
 class Reconfigure(Message, frozen=True, gc=False):
-    """Change instructions and tools in the middle of a call; the voice stays. From here on it is the call's
-    session, also for one that is restored. No response is asked for until it is in force or refused: one
-    asked for after this command speaks with the new instructions.
+    """Another agent is in force from here on, or the same one changed: `config` is all that it decides, also
+    for a session that is restored; voice and model stay. No response is asked for until it is in force or
+    refused: one asked for after this command speaks with the new instructions.
     """
 
     config: SessionConfig
@@ -126,8 +126,12 @@ SessionCommand: TypeAlias = (
 )
 
 
-class CallBegan(Message, frozen=True, gc=False):
-    """Caller and model can hear each other: the carrier is admitted and the model configured."""
+class CallBegan(Message, frozen=True, gc=False, omit_defaults=True):
+    """Caller and model can hear each other: the carrier is admitted and the model configured. `session` is
+    the one in force, if the call began in another process.
+    """
+
+    session: SessionConfig | None = None
 
 
 class CallerSpoke(Message, frozen=True, gc=False):
