@@ -318,7 +318,7 @@ def test_nobody_listens_there() -> None:
         async with door(Parrot()) as house:
             found = await working(house, public_url="http://127.0.0.1:9")
             assert list(found) == ["public url"]
-            assert "nobody listens" in found["public url"][0]
+            assert "nothing listens" in found["public url"][0]
             assert "phonebridge serve" in found["public url"][1]
             plain = house.base.replace("http://", "https://")
             found = await working(house, public_url=plain)
