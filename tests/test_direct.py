@@ -428,7 +428,7 @@ def test_an_endpoint_that_returns_without_starting_its_socket(run: Run) -> None:
         async with serving(forgetful) as (_, port), phone(port) as caller:
             with pytest.raises(ConnectionClosedError) as closed:
                 await caller.recv()
-            assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1011, "nobody answered")
+            assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1011, "no answer")
 
     run(main())
 

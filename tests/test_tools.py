@@ -574,7 +574,7 @@ def test_a_human_who_is_silent_for_a_minute_has_not_approved(
         return True
 
     assert "did not approve" in finished(refund, arguments='{"cents": 1}', approve=approve).output
-    assert "nobody approved refund" in caplog.text
+    assert "refund was not approved" in caplog.text
 
 
 def test_an_approval_that_raises_has_not_approved(caplog: pytest.LogCaptureFixture) -> None:

@@ -192,8 +192,8 @@ class Agent:
 
 
 def roster(agent: Agent, known: Mapping[str, Agent] = MappingProxyType({})) -> dict[str, Agent]:
-    """Everybody the conversation can be handed to, by name, the agent itself first. Raises ConfigError for a
-    handoff to a name that nobody has, neither here nor among the `known`, and for two agents of one name.
+    """Every agent the conversation can be handed to, by name, the agent itself first. Raises ConfigError for
+    a handoff to an unknown name, neither here nor among the `known`, and for two agents of one name.
     """
     found: dict[str, Agent] = {}
     waiting = [agent]

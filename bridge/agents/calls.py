@@ -36,7 +36,7 @@ SESSION_EVENTS: Final = get_args(m.SessionEvent)
 MOST_PREPARED: Final = 1_000
 """Calls whose agent was resolved and whose stream has not come; the oldest are forgotten."""
 MOST_WAITING: Final = 10_000
-"""Events of one call that may wait for a user loop that is blocked; beyond, only what somebody waits for."""
+"""Events of one call that may wait for a user loop that is blocked; beyond that, only what is awaited."""
 WAITED_FOR: Final = (m.CallBegan, m.ToolWanted, m.Heard, m.HangUpCancelled, m.Ended)
 MOST_REMARKS: Final = 64
 RESOLVE_GRACE_S: Final = 0.25
@@ -45,7 +45,7 @@ RESOLVE_GRACE_S: Final = 0.25
 
 class Runner(Protocol):
     """What of `bridge.runner.Runner` is used here. `tap` is called with each frame of the caller's, on the
-    audio loop; None for nobody.
+    audio loop; None to stop.
     """
 
     tap: Callable[[m.CallerAudio], None] | None
@@ -272,7 +272,7 @@ class UserSide:
             attachment.tell(action)
 
     def call_ended(self, call_sid: str, _ended: m.Ended, _stats: Stats) -> None:
-        """The call is over. It is forgotten a moment later: whoever sums it up may come after us."""
+        """The call is over. It is forgotten a moment later: the summary may come after us."""
         asyncio.get_running_loop().call_soon(self._forget, call_sid, self._attached.get(call_sid))
 
     def _forget(self, call_sid: str, attachment: Attachment | None) -> None:

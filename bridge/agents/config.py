@@ -51,7 +51,7 @@ class AgentConfigs:
     vault: Vault = field(default_factory=Vault)
 
     def tools(self, agent: Agent, known: Mapping[str, Agent] = _NOBODY) -> dict[str, AnyTool]:
-        """What the model can call of ours when it is this agent, by name. `known` are those whom it may hand
+        """The tools that the model can call as this agent, by name. `known` are those whom it may hand
         off to by name.
         """
         others = [one if isinstance(one, Agent) else known[one] for one in agent.handoffs]
@@ -126,7 +126,7 @@ class AgentConfigs:
         return found
 
     def check(self, agent: Agent, upstream: str) -> None:
-        """At start: everything about this agent, and whoever it hands off to, that only shows here. Raises
+        """At start: everything about this agent, and the agents it hands off to, that only shows here. Raises
         ConfigError.
         """
         everybody = roster(agent)
@@ -180,7 +180,7 @@ class AgentConfigs:
             return agent
 
     def remarks(self, agent: Agent, upstream: str, known: Mapping[str, Agent] = _NOBODY) -> list[str]:
-        """What works today, of this agent and whoever it hands off to, and is still worth a line at start."""
+        """What works today, of this agent and those it hands off to, and is still worth a line at start."""
         everybody = {**known, **roster(agent, known)}
         found = [one for one in everybody.values() if self.session(one, everybody).extra.get("prompt")]
         if upstream == STAND_IN:
@@ -188,7 +188,7 @@ class AgentConfigs:
         return [f"agent {one.name} sends session.prompt: {PROMPT_OBJECTS}" for one in found]
 
     def models(self, agent: Agent) -> list[str]:
-        """Those that it, and whoever it hands off to, is answered by and has the caller transcribed by."""
+        """The models that answer and transcribe for it and the agents it hands off to."""
         everybody = roster(agent)
         sessions = [self.session(one, everybody) for one in everybody.values()]
         named = [name for one in sessions for name in (one.model, one.transcription) if name]

@@ -1,7 +1,7 @@
 """Where user code runs: a second event loop in a thread of its own, and a bounded pool for sync functions.
 
 Nothing of a user's runs on the loop that carries the audio. A handler that blocks for a second then delays
-other handlers, and nobody's sound. The two sides share no objects that either changes; they post messages.
+other handlers, and no call's sound. The two sides share no objects that either changes; they post messages.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ logger = logging.getLogger("bridge.user")
 
 THREADS: Final = 32
 BLOCKED_MS: Final = 250
-"""A user loop that has not answered for so long is blocked: a log line says where."""
+"""A user loop that has not answered for this long is blocked: a log line says where."""
 
 
 class Late(Exception):
@@ -55,7 +55,7 @@ class Loop(Protocol):
 
 
 # An event loop lets two of these through and would end, and everybody's user code with it; the third looks
-# like a cancellation of whoever waits.
+# like a cancellation of the waiting task.
 _NOT_ITS_OWN: Final = (SystemExit, KeyboardInterrupt, asyncio.CancelledError)
 
 
@@ -82,7 +82,7 @@ class Job:
         try:
             with USER_CODE.runs(self.function, self.context.get(CALL_SID, "")):
                 result = self.context.run(self.function)
-        except Exception as error:  # noqa: BLE001  user code: whatever it raises belongs to whoever waits
+        except Exception as error:  # noqa: BLE001  user code: its exception belongs to the waiting task
             self.future.set_exception(error)
         except _NOT_ITS_OWN as error:
             self.future.set_exception(_taken(error))
@@ -202,7 +202,7 @@ async def run(loop: Loop, function: Callable[[], Any], deadline_ms: int | None =
     """Run a user's function, async in a task on this loop, sync in the pool; returns what it returns.
 
     Raises what it raises, and `Late` past the deadline: then an async function is cancelled, and a sync one,
-    which nobody can stop, goes on unheard. Waiting for a free thread counts. Must run on the user loop.
+    which cannot be stopped, goes on unheard. Waiting for a free thread counts. Must run on the user loop.
     """
     deadline_s = None if deadline_ms is None else deadline_ms / 1000
     if is_async(function):
@@ -233,7 +233,7 @@ async def _in_time(answer: Awaitable[Any], deadline_s: float | None, function: C
         return task.result()
     where = where_is(answer)
     task.cancel()
-    # It may take its time, or refuse: what becomes of it concerns nobody any more.
+    # It may take its time, or refuse: its outcome does not matter any more.
     task.add_done_callback(lambda late: late.cancelled() or late.exception())
     raise Late(int((deadline_s or 0) * 1000), where)
 

@@ -1,6 +1,6 @@
 """MCP servers that the model calls by itself, passed through to the vendor.
 
-Their credentials must reach the vendor and nobody else: not the core, not a log, not a recording. So a
+Their credentials must reach only the vendor: not the core, not a log, not a recording. So a
 configuration holds a placeholder, and the socket puts the credential in as the frame leaves.
 """
 
@@ -77,7 +77,7 @@ class McpServer:
 
 class Vault:
     """The secrets of all configurations of this process, by placeholder. The same secret has the same
-    placeholder, which nobody can guess; so no text of a caller's can draw a secret out.
+    placeholder, which cannot be guessed; so no text of a caller's can draw a secret out.
     """
 
     def __init__(self) -> None:

@@ -44,7 +44,7 @@ class Feed(AsyncIterator[Thing], Generic[Thing]):
         return self._waiting.popleft() if self._waiting else None
 
     def take_one(self, kind: type[Kind]) -> Kind | None:
-        """The oldest thing of that type, None if there is none; others stay in their order."""
+        """The oldest thing of that type, or None; others stay in their order."""
         for index, thing in enumerate(self._waiting):
             if isinstance(thing, kind):
                 del self._waiting[index]

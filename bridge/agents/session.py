@@ -445,7 +445,7 @@ class Session:
         for heard in waiting.values():
             if not heard.done():
                 heard.set_exception(CallEnded(event.reason, ENDED_BY.get(event.reason, "bridge")))
-                heard.exception()  # nobody need wait for it
+                heard.exception()  # it may not be awaited
         feeds: list[Feed[Any]] = [self._input, *self._watchers, *self._listeners]
         for feed in feeds:
             feed.close()

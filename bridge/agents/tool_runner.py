@@ -74,7 +74,7 @@ class ToolRunner:
         try:
             return await run(self._loop, asking, APPROVAL_MS) is True
         except Late as error:
-            logger.error("nobody approved %s: %s; it is at:\n%s", approval.name, error, error.where)  # noqa: TRY400
+            logger.error("%s was not approved: %s; it is at:\n%s", approval.name, error, error.where)  # noqa: TRY400
         except CallEnded:
             pass
         except Exception as error:  # noqa: BLE001  user code

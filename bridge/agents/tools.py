@@ -161,7 +161,7 @@ def transfer_among(names: Sequence[str]) -> AnyTool:
 
     transfer_call.__annotations__["target"] = Literal[tuple(names)] if names else str
     description = (
-        "Put the caller through to somebody else. Tell them so first; then call this once. Afterwards the "
+        "Put the caller through to another person. Tell them so first; then call this once. Afterwards the "
         "call is no longer yours."
     )
     return Tool(transfer_call, name="transfer", description=description, respond=False, filler=None)

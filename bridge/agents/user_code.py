@@ -24,7 +24,7 @@ For log lines.
 KEPT: Final = 64
 """Runs that have ended, and are remembered."""
 LEAST_S: Final = 0.02
-"""A run shorter than that has stopped nobody."""
+"""A shorter run has delayed no call."""
 
 
 class _Running(NamedTuple):
@@ -96,7 +96,7 @@ def unwrapped(function: Any) -> Any:
 
 
 def code_of(function: Any) -> Any:
-    """The code of a function, a method, a coroutine or a generator; None where there is none in Python."""
+    """The code of a function, a method, a coroutine or a generator; None if it is not Python's."""
     found = (getattr(function, name, None) for name in ("__code__", "cr_code", "gi_code"))
     return next((code for code in found if code is not None), None)
 

@@ -31,7 +31,7 @@ def owe_resumed(call: CallState, now_ms: int) -> None:
 
 
 def ask(call: CallState, now_ms: int) -> None:
-    """Ask for the answer that is due, if nobody else gives it. While the caller speaks nothing is asked."""
+    """Ask for the answer that is due, unless it comes by itself. While the caller speaks nothing is asked."""
     playout = call.playout
     call.timers.pop("unanswered", None)
     if not playout.debts.open or call.phase is not Phase.LIVE:

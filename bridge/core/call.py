@@ -102,7 +102,7 @@ class Call(CallState):
             if type(event) is not m.ProbeAnswered:
                 self.upstream_ms = now_ms
             if not self.admitted and type(event) not in BEFORE_ADMISSION:
-                return  # whatever it says to nobody, a stranger's model gets no answer
+                return  # a stranger's model gets no answer
             if type(event) is AudioDelta:
                 if self.playout.caller_stopped_ms is not None:
                     self.caller_audio.answered()

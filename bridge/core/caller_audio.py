@@ -1,10 +1,10 @@
-"""The caller's sound on its way up: kept while nobody listens, padded where the carrier left a gap, muted on
-request.
+"""The caller's sound on its way up: kept while no session listens, padded where the carrier left a gap, muted
+on request.
 
-The ear also has a rough idea of its own whether somebody speaks. Turns are the vendor's to find; but a vendor
-that has fallen silent finds none, and then this is all that tells a caller who waits from one who does not.
-Loud or not is told from outside (`CallerVoice`): the core never looks at sound, so that a recording without
-sound replays like one with it.
+The ear also has a rough idea of its own whether the caller speaks. Turns are the vendor's to find; but a
+vendor that has fallen silent finds none, and then this is all that tells a caller who waits from one who does
+not. Loud or not is told from outside (`CallerVoice`): the core never looks at sound, so that a recording
+without sound replays like one with it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ GAP_MS = 60
 """Timestamps jitter by a few ms (captures); from three missing frames on it is a gap."""
 MOST_PADDED_MS = 10_000
 STALLED_MS = 750
-"""Without a frame for so long while the caller speaks, silence is put in: voice detection counts audio
+"""Without a frame for this long while the caller speaks, silence is put in: voice detection counts audio
 written, not time, so a turn would otherwise never end."""
 STALL_PADDING_MS = 1_000
 VOICE_MS = 200
@@ -27,7 +27,7 @@ VOICE_MS = 200
 PAUSE_MS = 700
 """Of quiet end it."""
 FORGET_MS = 10_000
-"""After which an utterance that nobody answered is no turn any more."""
+"""After which an unanswered utterance is no turn any more."""
 SLACK_MS = 500
 """So much more than is kept may be held for a moment."""
 _NOT_BEGUN = 1 << 60
@@ -171,7 +171,7 @@ class CallerAudioBuffer:
         return self.voice_ms >= VOICE_MS and now_ms - self.voice_ended_ms < PAUSE_MS
 
     def dropped(self) -> int:
-        """How many frames nobody will hear, because they were kept too long; those until now are let go."""
+        """How many frames were lost because they were kept too long; those until now are let go."""
         self._drop_oldest()
         return self._dropped
 
@@ -199,14 +199,14 @@ class CallerAudioBuffer:
             self.open = False
 
     def lose(self) -> None:
-        """Nobody listens any more, and who did has not answered: what the caller was saying is kept, from its
+        """The session is gone and has not answered: what the caller was saying is kept, from its
         beginning.
         """
         self._drop_oldest()
         self.open = False
 
     def flush(self, epoch: int) -> list[AppendAudio]:
-        """Somebody listens (again): opens the ear and returns what was kept, oldest first."""
+        """A session listens (again): opens the ear and returns what was kept, oldest first."""
         self.epoch = epoch
         if self.open:
             return []
@@ -220,7 +220,7 @@ class CallerAudioBuffer:
         return kept
 
     def _forget(self, now_ms: int) -> None:
-        """Nobody will answer it any more."""
+        """It will not be answered any more."""
         quiet_ms = now_ms - self._voice_ended_ms
         if quiet_ms >= (FORGET_MS if self._voice_ms >= VOICE_MS else PAUSE_MS):
             self._let_go()

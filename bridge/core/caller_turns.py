@@ -1,5 +1,5 @@
-"""The caller's side: when they speak, when a turn is theirs, which keys they press, and how long nobody has
-said a word.
+"""The caller's side: when they speak, when a turn is theirs, which keys they press, and how long there has
+been no word.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def speech_started(call: CallState, event: m.SpeechStarted, now_ms: int) -> None
 
 
 def resumed(call: CallState, event: m.SpeechStarted) -> None:
-    """The new session hears what the caller said before it was there: nobody speaks now, so nothing is cut,
-    and who waits waits on.
+    """The new session hears what the caller said before it was there: the caller does not speak now, so
+    nothing is cut, and who waits waits on.
     """
     call.turn += 1
     call.playout.debts.superseded()
@@ -143,7 +143,7 @@ def committed(call: CallState, event: m.TurnCommitted, now_ms: int) -> None:
 
 
 def transcripts_late(call: CallState, now_ms: int) -> None:
-    """Words of a turn that do not come: whoever waits for the turn gets it without. They may still come, and
+    """Words of a turn that do not come: the handler gets the turn without them. They may still come, and
     then are part of the record.
     """
     while call.untranscribed and next(iter(call.untranscribed.values())) <= now_ms:

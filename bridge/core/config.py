@@ -68,7 +68,7 @@ class AgentRules(msgspec.Struct, frozen=True, gc=False):
       results of tools that were called in a response which the handler let the model give.
     - `silence_ms`: after so much silence of both sides there is a `CallerSilent`; None: never.
     - `backchannel_ms`: 0: whatever the caller says interrupts, as the vendor hears it. Else caller speech of
-      which we are told within so many ms that it ended ("mm-hm", while we speak) neither interrupts nor is
+      which we are told within this many ms that it ended ("mm-hm", while we speak) neither interrupts nor is
       answered; the session then has `interrupt_response` and `create_response` off, and the core interrupts
       and asks for responses. The vendor tells an end `silence_duration_ms` late, so this is more than that.
     - `running_words`: tell the session door each piece of the model's text as it comes (`TranscriptDelta`).
@@ -206,7 +206,7 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     """How far the model's sound may run ahead, at the carrier, of what has been played; the rest waits in the
     core. 0: as far as it comes."""
     unplayed_ms: int = 30_000
-    """Sound of ours that the carrier has not played for so long: nobody can hear us, and the call ends."""
+    """Sound that the carrier has not played for this long cannot be heard, and the call ends."""
     handler: bool = False
     silence_ms: int | None = None
     backchannel_ms: int = 0
@@ -238,10 +238,10 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     filler_dial_ms: int = 700
     filler_ms: int = 1_500
     stalled_ms: int = 8_000
-    """An answer owed for so long, without a word from the model: its session is taken for dead."""
+    """An answer owed for this long, without a word from the model: its session is taken for dead."""
     probe_ms: int = 1_000
     """What a model that has fallen silent has for a sign of life, when asked for one; then its session is
-    taken for dead. 0 where the vendor has no answer to a `Probe`: nobody asks."""
+    taken for dead. 0 where the vendor has no answer to a `Probe`: none is sent."""
     renew_ms: int = 3_000_000
     renew_forced_ms: int = 3_480_000
     renew_again_ms: int = 60_000

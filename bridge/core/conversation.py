@@ -15,7 +15,7 @@ NOTHING: Mapping[str, int] = MappingProxyType({})
 HISTORY = 200
 """Most items a new session is told of."""
 REMEMBERED = HISTORY + 40
-"""Most items there are, for of some nobody need be told: a call of an hour has more, and none of the older
+"""Most items there are, for some need not be told: a call of an hour has more, and none of the older
 ones is asked for again."""
 MOST_CHARACTERS = 32_768
 """Of one item's words, the first that are kept: half an hour of speech."""
@@ -107,11 +107,11 @@ class Conversation:
         item.text = event.text[:MOST_CHARACTERS] or item.text
 
     def created(self, role: str, text: str) -> Item:
-        """An item of ours that goes into the conversation now."""
+        """An item that the bridge puts into the conversation now."""
         return self._enter(Item(self.new_id(), role=role, text=text))
 
     def sounding(self, say_id: str, sound: Sound) -> None:
-        """A sound of ours is queued: its words will be a model message, here, as far as they are heard."""
+        """A recorded sound is queued: its words will be a model message, here, as far as they are heard."""
         if sound.text:
             item = self.created("assistant", sound.text)
             item.received_bytes = sound.size_bytes
@@ -134,7 +134,7 @@ class Conversation:
     def history(self, bytes_per_ms: int, epoch: int) -> list[CreateItem]:
         """What a new upstream session must be told: what the caller said, what of the model the caller
         **heard**, and tool calls that have their results. Model sound cannot be inserted (Realtime reference:
-        assistant items take text), and ids of ours let each item be found again.
+        assistant items take text), and our own ids let each item be found again.
         """
         told: list[CreateItem] = []
         for key, entry in self.record(bytes_per_ms):

@@ -90,7 +90,7 @@ class Debts:
         return [debt for debt in self.open.values() if debt.kind in kinds]
 
     def owe(self, key: str, kind: Kind, now_ms: int, tag: str = "") -> Debt:
-        """The debt of that key; a new one if there is none."""
+        """The debt of that key, a new one if needed."""
         debt = self.open.get(key)
         if debt is None:
             debt = self.open[key] = Debt(key, kind, now_ms, tag or key, wanted=kind is not Kind.TOOLS)
@@ -123,7 +123,7 @@ class Debts:
 
     def began(self, response_id: str, tag: str, *, handler: bool = False) -> None:
         """A response began: it pays what it was asked for, and all else that is due, for it is made from the
-        whole conversation. One that reads out words of ours pays nothing else but what a lost session left;
+        whole conversation. One that reads out given words pays nothing else but what a lost session left;
         where a handler answers the caller, whatever is said answers the turn.
         """
         asked = next((debt for debt in self.open.values() if debt.tag == tag), None)

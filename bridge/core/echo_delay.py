@@ -80,7 +80,7 @@ class EchoDelay:
         self._weigh()
 
     def stand(self, stood_ms: float) -> None:
-        """The line stood still for so long; or had not, where this is negative."""
+        """The line stood still for this long; or had not, where this is negative."""
         self.stood_ms += stood_ms
         self.stood = True
         self.recent_ms.clear()

@@ -53,8 +53,8 @@ def cut_short(call: CallState, now_ms: int) -> None:
 
 
 def say_goodbye(call: CallState, now_ms: int) -> None:
-    """The phrase, once, and to its end: nobody is listened to any more. Nothing where the caller is to be
-    sent on, or where they have just been told that something went wrong.
+    """The phrase, once, and to its end: the caller is not listened to any more. Nothing where the caller is
+    to be sent on, or where they have just been told that something went wrong.
     """
     goodbye = call.config.phrases.get("goodbye")
     if goodbye is not None and leaving(call) and GOODBYE not in call.uninterruptible:
@@ -148,7 +148,9 @@ def shut_down(call: CallState, now_ms: int) -> None:
 def end(call: CallState, reason: Reason, now_ms: int, detail: str = "") -> None:
     if call.phase is Phase.ENDED:
         return
-    if reason is not Reason.HANDED_OVER:  # then somebody goes on with the call, and with what it was saying
+    if (
+        reason is not Reason.HANDED_OVER
+    ):  # then another process goes on with the call, and with what it was saying
         call.playout.over(now_ms)
     call.phase = Phase.ENDED
     call.timers.clear()

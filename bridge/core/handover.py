@@ -34,13 +34,13 @@ def hand_over(call: CallState, event: m.HandOver, now_ms: int) -> None:
 
 
 def leave_if_quiet(call: CallState, now_ms: int) -> None:
-    """The turn is over: nobody would notice."""
+    """Hand over if the turn is over: then it is not noticed."""
     if call.phase is Phase.LIVE and renewal.quiet(call, now_ms):
         leave(call, now_ms)
 
 
 def leave(call: CallState, now_ms: int) -> None:
-    """Now, whoever speaks. Without a farewell: the call goes on."""
+    """Now, even if one side speaks. Without a farewell: the call goes on."""
     if call.ending is not None:
         ending.drain_over(call, now_ms)
         return

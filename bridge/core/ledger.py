@@ -1,7 +1,7 @@
 """The ledger: what was sent to the caller, and what of it the caller has heard.
 
 All audio sent lies on one line, in byte positions; each piece of it belongs to a `Span` (one part of one
-item, or one sound of ours). Playout moves along the line at `bytes_per_ms` from the moment the line became
+item, or one recorded sound). Playout moves along the line at `bytes_per_ms` from the moment the line became
 busy. A mark is evidence that playout reached its position, but its echo comes late by the round trip: so the
 echo itself only ever moves `acked` forward, and only a *change* of lateness moves the estimate.
 
@@ -37,7 +37,7 @@ PROBES = 4
 @dataclass(slots=True, eq=False)
 class Span:
     """One part of one item on its way to the caller's ear. Sizes in bytes; `received` counts what the model
-    made of it, sent or not. A span without `response_id` is a sound of ours. `short`: the model made more,
+    made of it, sent or not. A span without `response_id` is a recorded sound. `short`: the model made more,
     and there was no room for it.
     """
 
@@ -212,7 +212,7 @@ class Ledger:
 
     @property
     def pending(self) -> bool:
-        """Whether the carrier may still have something of ours to play."""
+        """Whether the carrier may still have sound to play."""
         return self.acked < self.sent
 
     def position(self, now_ms: int) -> int:

@@ -35,7 +35,7 @@ class LimitWatch:
         self.nudges = 0
 
     def begin(self, now_ms: int, lasted_ms: int = 0) -> None:
-        """The call begins, or goes on that has lasted so long elsewhere."""
+        """The call begins, or one that began elsewhere goes on."""
         self.began_ms = now_ms - lasted_ms
 
     def spoke(self) -> None:

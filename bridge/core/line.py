@@ -1,7 +1,7 @@
 """The line to the caller: what is sent when, and what happens to it on a cut.
 
 Model audio goes out as it comes, up to the lead of the pacer (`pacer.py`): the carrier is the clock, and the
-ledger knows what was heard. A sound of ours goes out in slices with a short lead. A protected sound (a
+ledger knows what was heard. A recorded sound goes out in slices with a short lead. A protected sound (a
 disclosure) cannot be cut: it is played alone. It starts when the line is empty, and whatever comes later
 waits here until it was heard, so that a clear never has to spare a part of the carrier's buffer.
 """
@@ -85,7 +85,7 @@ class Line:
         return self._end_mark(now_ms), finished
 
     def sound(self, say_id: str, sound: Sound, protected: bool, now_ms: int) -> list[LineCommand]:
-        """Queue a sound of ours; `say_id` is its span's item id. Returns its first slices, if it may start
+        """Queue a recorded sound; `say_id` is its span's item id. Returns its first slices, if it may start
         now. One without sound is over at once.
         """
         if not sound.size_bytes:
@@ -238,7 +238,7 @@ class Line:
         self.ledger.marks = False
 
     def _pace(self, head: Entry, left_bytes: int, now_ms: int, out: list[LineCommand]) -> int:
-        """Send of this what may go out now, up to so many bytes on the wire. Returns how many are left."""
+        """Send of this what may go out now, up to `left_bytes` on the wire. Returns how many are left."""
         pacer = self._pacer
         while head.left_bytes and not pacer.outbox_full:
             size_bytes, wait_ms = pacer.piece(head, self.ledger.unplayed_ms(now_ms))

@@ -3,7 +3,7 @@
 Silence is filled before it lasts two seconds. A model that owes an answer and says nothing is asked for a
 sign of life, for a socket can be dead for minutes without anybody being told; one that gives none is taken
 for lost, and so is one that lives and still does not answer. The caller's voice is watched too: to a session
-that is dead they may speak as long as they like, and nobody would tell us of a turn.
+that is dead they may speak as long as they like, and no turn would be reported.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ due."""
 NO_ECHO_MS = 2_500
 """After all that was sent must have been played: a carrier that has never echoed anything does not."""
 WAITING_MS = 1_000
-"""The same where a sound of ours is paced, or an ear is closed until one was heard: sooner, for silence
+"""The same where a recorded sound is paced, or an ear is closed until one was heard: sooner, for silence
 follows."""
 HANDLER_FILLERS = 2
-"""A handler that has let so many go by means to listen: then nothing is owed."""
+"""A handler that has let this many go by means to listen: then nothing is owed."""
 MCP_MS = 60_000
 """What an MCP server's tool may take, which the vendor runs; then it is the model that says nothing."""
 THINKING = 3
@@ -36,7 +36,7 @@ something."""
 
 
 def owed_due(call: CallState, now_ms: int) -> None:
-    """Silence has lasted long enough: a filler; or the model has said nothing for so long that it must be
+    """Silence has lasted long enough: a filler; or the model has been silent long enough that it must be
     dead.
     """
     owed, line = call.playout.owed, call.playout.line
@@ -81,7 +81,7 @@ def stalled(call: CallState, now_ms: int) -> bool:
     thinks = active is not None
     if active is not None and call.playout.gate.loses_ends and call.playout.all_said(active):
         responses.response_done(call, m.ResponseDone(active, epoch=call.up.epoch), now_ms)
-        return call.playout.owed.since_ms is None  # this one's end was lost as well: nobody waits
+        return call.playout.owed.since_ms is None  # this one's end was lost as well: nothing is awaited
     if silent_ms >= call.config.stalled_ms * (THINKING if thinks else 1):
         recovery.give_up(call, "it owes an answer and says nothing", now_ms)
         return True
@@ -154,7 +154,7 @@ def echoes_due_ms(call: CallState) -> int | None:
     """When an echo that has not come is too late, None where none is awaited.
 
     A carrier that has never echoed anything may be one that does not: soon, where something waits for it. One
-    that always has, and has sound of ours that it does not play, is stuck, or nobody reads behind it.
+    that always has, and has sound that it does not play, is stuck, or is not read.
     """
     line = call.playout.line
     ledger, first_ms = line.ledger, line.ledger.echo_due_ms
@@ -172,7 +172,7 @@ def echoes_late(call: CallState, now_ms: int) -> None:
         return
     line = call.playout.line
     if line.ledger.echoed:
-        detail = f"sound of ours has not been played for {call.config.unplayed_ms} ms"
+        detail = f"our sound has not been played for {call.config.unplayed_ms} ms"
         ending.end(call, Reason.CARRIER_LOST, now_ms, detail)
         return
     call.out.append(m.Noted("no echoes", "the carrier returns no marks: what is heard goes by the clock"))

@@ -3,7 +3,7 @@
 What was written to the carrier cannot be taken back: Twilio, "Clear message": it empties the buffer, and it
 queues behind what was written before it. So the model's sound goes out with a lead ahead of what has been
 played, and nothing goes out while the carrier's outbox is full. The rest waits here, in order, and is dropped
-before a clear is written. A sound of ours has a shorter lead, so that cutting it is cheaper still.
+before a clear is written. A recorded sound has a shorter lead, so that cutting it is cheaper still.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Final
 from .ledger import Span
 
 SLICE_MS: Final = 240
-"""Of a sound of ours. Slices are multiples of 3 bytes, so that base64 text can be cut at a multiple of 4
+"""Of a recorded sound. Slices are multiples of 3 bytes, so that base64 text can be cut at a multiple of 4
 characters without decoding."""
 LEAD_MS: Final = 480
-"""Of a sound of ours."""
+"""Of a recorded sound."""
 PIECE_MS: Final = 960
 """Of a delta that does not fit into the lead, or not into one step."""
 LOOK_AGAIN_MS: Final = 100
@@ -38,7 +38,7 @@ GRANT_BYTES: Final = 262_144
 
 
 def text_bytes(size_bytes: int) -> int:
-    """The length of the base64 text of so many bytes."""
+    """The length of the base64 text of `size_bytes`."""
     return -(-size_bytes // 3) * 4
 
 
@@ -99,7 +99,7 @@ class Pacer:
         self.entries.append(Entry(span, audio, size_bytes, cost_bytes=cost_bytes))
 
     def queue(self, span: Span, audio: str, size_bytes: int) -> None:
-        """A sound of ours waits."""
+        """A recorded sound waits."""
         self.entries.append(Entry(span, audio, size_bytes, ours=True))
 
     def pop(self) -> Entry:

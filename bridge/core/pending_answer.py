@@ -16,8 +16,8 @@ FAR_MS = 500
 
 @dataclass(slots=True)
 class PendingAnswer:
-    """The answer we owe. `since_ms` None: nobody waits for us. `silent_ms` is since when the caller has heard
-    nothing, `due_ms` when they shall hear something.
+    """The answer we owe. `since_ms` None: no answer is awaited. `silent_ms` is since when the caller has
+    heard nothing, `due_ms` when they shall hear something.
     """
 
     filler_ms: int

@@ -148,7 +148,7 @@ class Playout:
     def play(
         self, say_id: str, sound: Sound, now_ms: int, *, protected: bool = False, record: bool = True
     ) -> None:
-        """Queue a sound of ours; what was heard of its words becomes part of the conversation (`record`)."""
+        """Queue a recorded sound; what was heard of its words becomes part of the conversation (`record`)."""
         if record:
             self.conversation.sounding(say_id, sound)
         self._out += self.line.sound(say_id, sound, protected, now_ms)
@@ -156,7 +156,7 @@ class Playout:
             self._sounded(say_id, 0, cut=False)
 
     def _sounded(self, say_id: str, heard_ms: int, cut: bool) -> None:
-        """A sound of ours was heard to its end, or cut."""
+        """A recorded sound was heard to its end, or cut."""
         item = self.conversation.sounded(say_id, heard_ms, cut)
         text = item.heard(self._config.bytes_per_ms) if item else ""
         self._out.append(m.Heard(say_id, heard_ms, cut, text))
@@ -200,14 +200,14 @@ class Playout:
 
         Realtime conversations guide, "Interruption and truncation": on a websocket the client stops playback
         and sends `conversation.item.truncate`. The server cancels by itself on speech where
-        `interrupt_response` is on; a cancel of ours goes only to a response that is active, and once.
+        `interrupt_response` is on; our cancel goes only to a response that is active, and once.
         """
         gate = self.gate
         self._heard(self.line.played(now_ms))
         commands, losses = self.line.cut(now_ms)
         self._out += commands
         if self.ready:
-            self.owed.stop()  # else the caller waits for somebody to be there at all
+            self.owed.stop()  # else the caller still waits for a session
         if not losses and gate.idle:
             return
         dropped = self.drop_waiting()
@@ -232,7 +232,7 @@ class Playout:
 
     def lost(self, now_ms: int) -> bool:
         """The upstream session is gone, and its item ids with it: nothing to truncate, but the record is
-        corrected. Sounds of ours play on where nothing of the model's is among them. Returns whether the
+        corrected. Recorded sounds play on where nothing of the model's is among them. Returns whether the
         caller was owed something that will not come now.
         """
         gate = self.gate
@@ -251,8 +251,8 @@ class Playout:
         return owed or any(loss.received_ms > loss.heard_ms for loss in losses)
 
     def over(self, now_ms: int) -> None:
-        """Nobody hears us any more: of what was on its way the record has what was heard, and so has whoever
-        wants to know.
+        """The caller hears nothing any more: of what was on its way the record and the observers get what was
+        heard.
         """
         self.ready = False
         self._heard(self.line.played(now_ms))
@@ -318,7 +318,7 @@ class Playout:
     def request(self, tag: str, wish: str, kind: Kind) -> None:
         """Ask the model for a response. Instructions given with a response replace the session's for it: so
         the session's go along. A session whose `tool_choice` forces a call would get one instead of words:
-        that is for the caller's turns. Results may need another call; words of ours need none.
+        that is for the caller's turns. Results may need another call; given words need none.
         """
         instructions = f"{self.config.instructions}\n\n{wish}".strip() if wish else None
         choice = None
@@ -346,7 +346,7 @@ class Playout:
             self._out.append(m.CancelResponse(response_id, self.session.epoch))
 
     def retry(self, response_id: str) -> None:
-        """The response failed: it is asked for once more, in the same words, and whoever waits for it waits
+        """The response failed: it is asked for once more, in the same words, and its waiter waits
         on.
         """
         self.utterances.again(response_id)

@@ -67,7 +67,7 @@ def renewal_failed(call: CallState, now_ms: int, *, again: bool = True) -> None:
 
 
 def quiet(call: CallState, now_ms: int) -> bool:
-    """A moment in which nobody would notice: nobody speaks, presses keys or waits for anything."""
+    """A moment without speech, keys or anything awaited, in which a swap is not noticed."""
     busy = call.playout.conversation.tools.running or call.digits or call.caller_audio.speaks(now_ms)
     return silence.idle(call) and not busy
 
@@ -79,7 +79,7 @@ def swap_if_quiet(call: CallState, now_ms: int) -> None:
 
 
 def renew_forced(call: CallState, now_ms: int) -> None:
-    """The hour is nearly over: now, whoever speaks."""
+    """The hour is nearly over: now, even if one side speaks."""
     if call.spare is not None and call.spare.state is Leg.READY:
         call.caller_audio.lose()
         if call.playout.lost(now_ms) or call.caller_speaking:

@@ -40,7 +40,7 @@ class ResponseGate:
     tags: dict[str, str] = field(default_factory=dict)
     begun: CreateResponse | None = None
     loses_ends: bool = False
-    """This session has begun a response while another was active: nobody told us of that one's end."""
+    """This session has begun a response while another was active: that one's end was not told."""
 
     @property
     def idle(self) -> bool:

@@ -54,7 +54,7 @@ def session_updated(call: CallState, event: m.SessionUpdated, now_ms: int) -> No
 
 
 def admit(call: CallState, now_ms: int) -> None:
-    """Nobody but the carrier gets here. The disclosure needs no model, so it does not wait for one."""
+    """Only the carrier gets here. The disclosure needs no model, so it does not wait for one."""
     if call.admitted:
         return
     call.admitted = True

@@ -44,7 +44,7 @@ def still_silent(call: CallState, now_ms: int) -> None:
 
 
 def idle(call: CallState) -> bool:
-    """Nobody speaks, and nobody is about to."""
+    """Neither side speaks or is about to."""
     playout = call.playout
     quiet = playout.line.quiet and playout.gate.idle and not call.caller_speaking
     return quiet and playout.owed.since_ms is None and call.ending is None

@@ -42,7 +42,7 @@ class Utterances:
             self._open[say_id].response_id = response_id
 
     def again(self, response_id: str) -> None:
-        """The response came to nothing and is asked for once more: whoever waits for it waits on."""
+        """The response came to nothing and is asked for once more: its waiter waits on."""
         for utterance in self._of(response_id):
             utterance.response_id = ""
 

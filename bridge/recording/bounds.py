@@ -52,7 +52,7 @@ class Budget:
         self._characters += characters
 
     def spend(self, line: str, outputs: int = 0) -> str | None:
-        """Why this line, which stands for so many outputs, cannot be written any more. None if it can, and
+        """Why this line, which stands for `outputs` outputs, cannot be written any more. None if it can, and
         it counts from then on. One more line, of the end, always fits.
         """
         self._steps += steps_of(line)

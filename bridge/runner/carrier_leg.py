@@ -19,7 +19,7 @@ OUTBOX_BYTES: Final = 32_768
 """Bytes the carrier's outbox may hold before sound waits in the core: with what one step adds
 (`core/pacer.py`) at most 64 KiB. And the upstream's, before caller audio waits here instead."""
 LOOK_S: Final = 0.05
-"""After so long a full outbox is looked at again."""
+"""Interval at which a full outbox is checked again."""
 
 
 class CarrierLeg:

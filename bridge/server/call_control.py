@@ -3,7 +3,7 @@
 Before the carrier's socket is closed on purpose the intent stands in the journal, so that `/after-stream` can
 answer by it; then REST is tried, which is faster, and a moment later the socket closes whatever came of that.
 So a goodbye never becomes a resumed call, and a leg is never touched before its `start`: without a stream
-there is nothing to close, and the intent waits for whoever asks.
+there is nothing to close, and the intent waits to be asked for.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class CallControl:
             self.intents.began(call_sid)  # it had, or nothing could be taken back
 
     def ended(self, call_sid: str, ended: m.Ended) -> None:
-        """The call is over: what nobody has intended is settled here, so that it is not taken for a crash.
-        After the carrier's `stop` nobody is there to be handed over.
+        """The call is over: without an intent one is settled here, so that it is not taken for a crash.
+        After the carrier's `stop` there is no caller to hand over.
         """
         intent = self.intents.peek(call_sid)
         if ended.reason is Reason.CALLER_HUNG_UP and intent in (None, HANDOVER):

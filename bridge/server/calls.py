@@ -1,7 +1,7 @@
 """The registry: every call of this process, from the first ring to the last socket.
 
 A call exists from its webhook on: the model is dialled while the phone still rings, and the carrier's stream
-claims the waiting call by its CallSid. A stream nobody rang for (another people's simulator, a call resumed
+claims the waiting call by its CallSid. A stream without a webhook (another people's simulator, a call resumed
 here) gets a call of its own.
 """
 
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 RESUMED: Final = "resumed"
 """Among a call's fields: how the stream before this one came to its end, `handover` or `cut off`."""
 SILENT_S: Final = 1.0
-"""A stream without a frame for so long is dead: the carrier sends fifty a second."""
+"""A stream without a frame for this long is dead: the carrier sends fifty a second."""
 MOST_WAITED_S: Final = 2.0
 """For frames that were on their way when the carrier said that their stream is over."""
 _LOOK_S: Final = 0.05
@@ -50,7 +50,7 @@ MAX_WAITING: Final = 50
 
 
 class Observer(Protocol):
-    """Whoever wants to know what becomes of calls: logs, metrics, the intent journal, the programmer's side.
+    """An observer of calls: logs, metrics, the intent journal, the programmer's side.
 
     All are told synchronously on the loop that carries the audio, so none may block.
     """
@@ -362,7 +362,7 @@ class CallRegistry:
 
     def _settle(self, entry: _Entry) -> None:
         """The call is over here. What was said is needed only if it may go on elsewhere; of a call whose
-        stream never came here, somebody else knows.
+        stream never came here, another process knows.
         """
         if entry.forgotten or not entry.claimed:
             return

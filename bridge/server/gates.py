@@ -156,7 +156,7 @@ def _text(body: str | bytes) -> str:
 
 
 class _Minted(NamedTuple):
-    """`at_s` by the clock that nobody sets."""
+    """`at_s` by the monotonic clock."""
 
     stream: int
     token: str
@@ -272,7 +272,7 @@ class StreamTokens:
             self._let_go(call_sid)
 
     def _let_go(self, call_sid: str) -> None:
-        """A token that nobody may use any more."""
+        """Revoke a token."""
         self._used.use(call_sid, self._waiting.pop(call_sid).stream)
 
 
@@ -318,7 +318,7 @@ class PendingSockets:
         return Place(self, address)
 
     def leave(self, address: str) -> None:
-        """What `Place.leave` does; whoever has a place leaves by that."""
+        """What `Place.leave` does; each holder of a place leaves by it."""
         self._waiting[address] -= 1
         if not self._waiting[address]:
             del self._waiting[address]

@@ -1,9 +1,9 @@
 """Why a carrier leg ended, written down before it ends, and what the call does next.
 
 Before we touch a leg on purpose we note the intent: `ended`, `transfer:<name>` or `handover`. When the stream
-is over the carrier asks what comes next (`<Connect action>`); no intent means that nobody wanted this end. A
-journal file beside the memory keeps intents across a crash: whoever runs next on this machine answers as we
-would have, and so does whoever runs beside us, for the carrier may ask either.
+is over the carrier asks what comes next (`<Connect action>`); no intent means that this end was not wanted. A
+journal file beside the memory keeps intents across a crash: the next process on this machine answers as we
+would have, and so does one beside us, for the carrier may ask either.
 
 An intent is looked up, never taken out: the carrier may ask twice, and a goodbye must not become a resumed
 call.
@@ -37,7 +37,7 @@ MAX_WAITS: Final = 8
 KEPT_S: Final = 24 * 3600
 KEPT_CALLS: Final = 4_096
 
-# Twilio, "Call resource": the states in which nobody is on the line any more, and the others.
+# Twilio, "Call resource": the states in which the line is empty, and the others.
 OVER_STATUSES: Final = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
 LIVE_STATUSES: Final = frozenset({"queued", "ringing", "in-progress"})
 # Twilio, "<Dial>": what DialCallStatus says of a conversation that took place.
@@ -146,7 +146,7 @@ class Intents:
         return None if known is None or self._now() - known.at_s > KEPT_S else known.intent
 
     def has_begun(self, call_sid: str) -> bool:
-        """Whether a stream of this call was admitted, by us or before us, and nobody has ended the call."""
+        """Whether a stream of this call was admitted, by us or before us, and the call was not ended."""
         return self.streams(call_sid) > 0 and self.peek(call_sid) in (None, HANDOVER)
 
     def streams(self, call_sid: str) -> int:
@@ -186,7 +186,7 @@ class Intents:
         return step
 
     def close(self) -> None:
-        """Let the journal go; the file stays for whoever comes next."""
+        """Let the journal go; the file stays for the next process."""
         if self._journal is not None:
             self._journal.close()
 
@@ -223,7 +223,7 @@ class Intents:
                 continue
             before = self._calls.get(call_sid)
             if before is not None and at_ms < round(before.at_s * 1000):
-                continue  # somebody has rewritten the file, and did not know the latest yet
+                continue  # another process has rewritten the file, and did not know the latest yet
             known = self._touch(call_sid)
             known.at_s = min(at_ms / 1000, now_s)
             if line.get("resumed") is True:
@@ -267,7 +267,7 @@ class _Journal:
 
     def news(self) -> list[dict[str, Any]]:
         """The lines of others since the last that was read; after one of them has rewritten the file there
-        may be some among them that are known, but no line of ours.
+        may be some among them that are known, but none of our lines.
         """
         found: list[dict[str, Any]] = []
         if self._file is not None:
@@ -308,7 +308,7 @@ class _Journal:
             self.lines += 1
             end_bytes = os.lseek(self._file, 0, os.SEEK_CUR)
             if not self._torn and end_bytes - len(raw) == self._read_bytes:
-                self._read_bytes = end_bytes  # nobody else has written meanwhile
+                self._read_bytes = end_bytes  # no other process has written meanwhile
 
     def rewrite(self, lines: list[dict[str, Any]]) -> None:
         """Only these lines from now on. A crash meanwhile leaves the file as it was."""
@@ -339,7 +339,7 @@ class _Journal:
             self._torn = os.read(fresh, 1) != b"\n"
 
     def _reopen_if_replaced(self) -> None:
-        """Another process of ours may have rewritten the file, or somebody removed it."""
+        """Another of our processes may have rewritten the file, or it was removed."""
         if self._replaced():
             self._open()
 

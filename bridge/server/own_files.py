@@ -16,7 +16,7 @@ def open_own(path: Path) -> int:
     fd = os.open(path, flags, 0o600)
     try:
         if hasattr(os, "getuid") and os.fstat(fd).st_uid != os.getuid():
-            raise PermissionError(f"{path} belongs to somebody else")
+            raise PermissionError(f"{path} belongs to another user")
         if hasattr(os, "fchmod"):
             os.fchmod(fd, 0o600)
     except OSError:

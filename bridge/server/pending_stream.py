@@ -27,7 +27,7 @@ MOST_BYTES: Final = 64 * 1024
 
 class PendingStream:
     """Listens to a socket that has been accepted, until its `start`. The socket stays under this one's quota,
-    and holds what comes behind `start`, until it is started anew by whoever takes it over.
+    and holds what comes behind `start`, until its new owner starts it anew.
     """
 
     def __init__(self, socket: StreamSocket | AsgiSocket) -> None:
@@ -43,7 +43,7 @@ class PendingStream:
         socket.start(self._frame, self._closed, Quota(MOST_FRAMES, MOST_BYTES, MOST_FRAMES_A_READ))
 
     async def started(self) -> m.Started | str:
-        """Its `start`; or why it is none, empty if it just went away."""
+        """Its `start`; or why there was none, empty if it just went away."""
         started = await self._settled
         if isinstance(started, m.Started):
             if self._faults:

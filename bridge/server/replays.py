@@ -1,4 +1,4 @@
-"""Whether the carrier asks, or somebody who has kept what it asked before.
+"""Tells the carrier's request from a replay of an earlier one.
 
 A signature has no date. What tells the two apart is what became of the call since: which of its streams were
 given out, which have begun, and whether one lives.

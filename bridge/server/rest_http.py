@@ -1,4 +1,4 @@
-"""How the carrier's SDK speaks HTTP here: an answer has a size, and whoever waits for one may stop waiting.
+"""How the carrier's SDK speaks HTTP here: an answer is bounded, and waiting for one can be stopped.
 
 The SDK blocks a thread, with a timeout for each reading; an API that sends a byte now and then would keep the
 thread for as long as it likes. So the socket of a request can be shut down from another thread, whatever the
@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 
 class Wait:
-    """One request, which somebody waits for. May be used from any thread."""
+    """One request that is waited for. May be used from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -48,7 +48,7 @@ class Wait:
                 self._over, self._twin = True, None
 
     def give_up(self) -> None:
-        """Nobody waits any more: it fails at once, if it is not over. Idempotent."""
+        """Stop waiting: it fails at once, if it is not over. Idempotent."""
         with self._lock:
             self._over = True
             self._shut()

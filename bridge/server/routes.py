@@ -98,7 +98,7 @@ class Routes:
         return twiml.Links.below(f"http://{bound}{connection.scope.get('root_path', '')}")
 
     def reject(self, gate: str, what: str, why: object, call_sid: str | None = None) -> None:
-        """Somebody was turned away: counted, and logged now and then. Who is not proven may name any call."""
+        """Count a request that was turned away, and log it now and then. Unproven, it may name any call."""
         self.registry.services.metrics.rejected(gate)
         kind = (gate, what, call_sid if what == "call" else None)
         self._seldom.log(kind, logging.WARNING, "%s refused: %s", what, why, call_sid=call_sid)
@@ -114,7 +114,7 @@ class Routes:
         if proven and self._is_over(call_sid, form):
             self.reject("ended", "call", "it is over already", call_sid)
             return _answer(twiml.hangup())
-        if proven and self.replays.had_its_stream(call_sid):  # whoever asks again gets no second one
+        if proven and self.replays.had_its_stream(call_sid):  # asking again gives no second one
             self.reject("replay", "call", "it has had its stream", call_sid)
             return _answer(self._connect(request, call_sid, SPENT))
         refused = self._refusal(call_sid, request)
@@ -162,7 +162,7 @@ class Routes:
         return gate
 
     def _not_vouched_for(self, gate: str, call_sid: str) -> str:
-        """What is answered where the carrier does not vouch for a call; mostly nobody hears it."""
+        """What is answered where the carrier does not vouch for a call; mostly it is not heard."""
         self.reject(gate, "call", GATES[gate], call_sid)
         return twiml.busy(self.voice) if gate in ("unverified", "again") else twiml.hangup()
 
@@ -411,7 +411,7 @@ def create_app(
             Route("/metrics", door.metrics),
         ]
     )
-    # Its redirects go to the address that a request's `Host` names, over http; and no path of ours ends so.
+    # Its redirects go to the address that a request's `Host` names, over http; and none of our paths ends so.
     app.router.redirect_slashes = False
     app.state.registry = registry
     return app

@@ -137,7 +137,7 @@ class Service:
 def make_registry(
     settings: Settings, *, upstream_url: str | None = None, observers: tuple[Observer, ...] = ()
 ) -> CallRegistry:
-    """The registry that these settings describe, with nobody's code and no watch over the loop.
+    """The registry that these settings describe, without user code and without a watch over the loop.
     `upstream_url` stands in for the vendor's address (the embedded server).
     """
     return Service(settings, upstream_url=upstream_url, observers=observers, watched=False).registry
@@ -191,7 +191,7 @@ def _dialler(settings: Settings, services: Services) -> Callable[[Dial], Awaitab
 
 
 def proof_for(settings: Settings, auth: Auth) -> dict[str, str]:
-    """The headers that say who we are. Nobody but the vendor gets the vendor's key."""
+    """The headers that authenticate us. Only the vendor gets the vendor's key."""
     if auth is Auth.NONE or settings.openai_api_key is None:
         return {}
     key = settings.openai_api_key.get_secret_value()
@@ -239,7 +239,7 @@ def _on_end(users: UserSide | None) -> Callable[[str, Mapping[str, Any]], None] 
 
 def listen(host: str, port: int, backlog: int = BACKLOG) -> socket.socket:
     """A listening socket whose accepted sockets can't be stalled: bounds are inherited. Port 0 takes a free
-    one; so many connections may wait to be accepted. Raises `ConfigError` where nobody can listen.
+    one; `backlog` connections may wait to be accepted. Raises `ConfigError` if it cannot listen.
     """
     try:
         sock = socket.create_server((host, port), backlog=backlog, reuse_port=False)
@@ -270,7 +270,7 @@ async def serving(app: Starlette, sock: socket.socket, backlog: int = BACKLOG) -
         app, **UVICORN_PROTOCOLS, ws_max_size=WS_MAX_BYTES, ws_per_message_deflate=False, log_config=None,
         access_log=False, lifespan="off", timeout_graceful_shutdown=1, server_header=False,
         backlog=backlog, timeout_keep_alive=95,  # where there is no httptools; else `http_protocol.IDLE_S`
-        proxy_headers=False,  # what anybody may write in `X-Forwarded-For` is nobody's address
+        proxy_headers=False,  # any client may write `X-Forwarded-For`
     )  # fmt: skip
     server = _Server(config)
     vars(server.server_state)["strangers"] = app.state.registry.services.health.strangers
@@ -337,5 +337,5 @@ async def _interrupted(asked: asyncio.Queue[signal.Signals]) -> None:
 
 
 def _exit_now(_number: int, _frame: object) -> None:
-    """Ctrl-C a second time: whoever presses it twice does not want to wait."""
+    """Ctrl-C a second time: exit without waiting."""
     os._exit(130)

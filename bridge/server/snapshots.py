@@ -1,9 +1,9 @@
-"""What was said in calls that are not over, for whoever goes on with them: this process, when a stream came
-to an end that nobody wanted, or the next one on this machine, when this one is gone.
+"""What was said in calls that are not over, for the process that goes on with them: this one, when a stream
+ended unwanted, or the next one on this machine, when this one is gone.
 
 Written beside the journal of intents, one file a call, by a thread that no call waits for; removed when the
 call has ended as it was meant to. It holds words of the caller, so only its owner may read it, and ten
-minutes later nobody does.
+minutes later it never does.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Conversations:
             self._folder.put(_name(call_sid), _encode(carried))
 
     def forget(self, call_sid: str) -> None:
-        """Nobody will go on with this call."""
+        """The call will not go on."""
         self._kept.pop(call_sid, None)
         if self._folder is not None:
             self._folder.put(_name(call_sid), None)

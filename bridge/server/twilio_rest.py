@@ -70,7 +70,7 @@ class Outcome(enum.Enum):
 
 
 class Standing(enum.Enum):
-    """How a call is, by the carrier's word; the last five are why there is none."""
+    """How a call is, by the carrier's word; the last five say why it is unknown."""
 
     GOES_ON = "it goes on"
     OVER = "it is over"
@@ -121,7 +121,7 @@ class CarrierRest:
         self._given_up: set[Wait] = set()
         self._seldom = Seldom(logger)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="carrier-rest")
-        # Of their own: a goodbye does not wait behind questions that nobody answers.
+        # Of their own: a goodbye does not wait behind questions without an answer.
         self._askers = ThreadPoolExecutor(_ASKING_THREADS, thread_name_prefix="carrier-ask")
         if self.available:  # imports for half a second: not during a call
             self._client(self._account_sid or _NOBODY, self._tokens[0])
@@ -174,7 +174,7 @@ class CarrierRest:
     async def _on_thread(
         self, pool: ThreadPoolExecutor, request: Callable[..., _Answer], *args: object
     ) -> _Answer:
-        """The answer to that request. Where nobody waits for it any more, its thread is free in a moment."""
+        """The answer to that request. Once it is not awaited any more, its thread is free in a moment."""
         wait, loop = Wait(), asyncio.get_running_loop()
         try:
             answer = await loop.run_in_executor(pool, wait.run, request, *args)
@@ -232,7 +232,7 @@ class CarrierRest:
                 self._prefer(tokens[0])
             if 200 <= answer.status < 300:
                 return Outcome.DONE
-            # "20404 Not found", "21220 Invalid call state": nobody is on the line any more.
+            # "20404 Not found", "21220 Invalid call state": the line is empty.
             if answer[:2] in ((404, 20404), (400, 21220)):
                 return Outcome.ALREADY_OVER
             logger.info("HTTP %d, code %d", answer.status, answer.code, extra={"call_sid": call_sid})

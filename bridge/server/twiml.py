@@ -1,7 +1,7 @@
 """What we answer the carrier's webhooks with.
 
-Every URL is absolute and made from PUBLIC_URL by whoever calls. Phrases are spoken by the carrier (`<Say>`),
-so that they need nothing of ours. Answers go out as `MEDIA_TYPE`.
+Every URL is absolute and made from PUBLIC_URL by the caller of these functions. Phrases are spoken by the
+carrier (`<Say>`), so that they need no stream. Answers go out as `MEDIA_TYPE`.
 
 https://www.twilio.com/docs/voice/twiml, .../twiml/stream and .../twiml/connect
 """
@@ -128,7 +128,7 @@ def draining(redirect_url: str | None = None, redirects: int = 0, voice: Voice =
 
 
 def no_upstream(number: str | None, action_url: str | None = None, voice: Voice = BUNDLED) -> str:
-    """Nobody of ours can answer: the call goes to the fallback, or with an apology."""
+    """No model can answer: the call goes to the fallback, or ends with an apology."""
     return apology(voice) if number is None else dial(number, action_url, say="filler", voice=voice)
 
 

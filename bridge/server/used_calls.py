@@ -65,7 +65,7 @@ class UsedCalls:
         self._note(_name(call_sid, stream), int(self._now()) + GRACE_S)
 
     def use(self, call_sid: str, stream: int = 1) -> None:
-        """It was opened, or nobody may open it any more."""
+        """It was opened, or may not be opened any more."""
         self._note(_name(call_sid, stream), int(self._now()))
 
     def has(self, call_sid: str, stream: int = 1) -> bool:
@@ -108,7 +108,7 @@ class UsedCalls:
             # Half an entry was there, of a full disk or a process that was killed: the next is whole again.
             written = os.write(self._fd, bytes(len(entry) - torn) + entry)
         elif end_bytes - written == self._read_bytes:
-            self._read_bytes = end_bytes  # nobody else has written meanwhile
+            self._read_bytes = end_bytes  # no other process has written meanwhile
 
     def _catch_up(self) -> None:
         """What other processes with the same file have written since."""

@@ -53,7 +53,7 @@ async def proven_fields(
 ) -> dict[str, str]:
     """The webhook's fields, those of its query among them. Raises SignatureError if the carrier did not send
     them, TooLarge before more than 64 KiB were read, Misshapen for ids that are not of their exact form or
-    of another account than `account_sid`, ValueError for a form that is none, LongQuery for a query of more
+    of another account than `account_sid`, ValueError for a malformed form, LongQuery for a query of more
     than 8 KiB or 200 fields. A stranger can send all of it, so it is bounded before any of it is decoded.
     """
     query: bytes = request.scope["query_string"]
@@ -82,8 +82,8 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def one_a_connection(endpoint: Endpoint) -> Endpoint:
-    """A webhook's endpoint whose answers, refusals too, say that the connection ends with them: whoever asks
-    next has to come in anew, and a request hidden behind another is never read.
+    """A webhook's endpoint whose answers, refusals too, say that the connection ends with them: a client that
+    asks next has to come in anew, and a request hidden behind another is never read.
     """
 
     async def answered(request: Request) -> Response:

@@ -20,7 +20,7 @@ def descriptor_limit() -> int | None:
 
 
 def descriptors_used() -> float:
-    """The share of this process's open files that are in use, 0 where nobody can tell."""
+    """The share of this process's open files that are in use, 0 where that is unknown."""
     most = descriptor_limit()
     if most is None or _HERE is None:
         return 0.0

@@ -199,7 +199,7 @@ def _default_tls() -> tls.SSLContext:
 
 _log = logging.getLogger(__name__)
 _quiet_log = logging.getLogger(f"{__name__}.handshake")
-_quiet_log.setLevel(logging.INFO)  # below that, `websockets` logs every header of ours, the key included
+_quiet_log.setLevel(logging.INFO)  # below that, `websockets` logs every header we send, the key included
 
 
 class _Connect(connect):
@@ -331,7 +331,7 @@ def _retry_after_s(value: str) -> float | None:
         return float(value)
     with suppress(ValueError, TypeError, OverflowError):
         moment = parsedate_to_datetime(value)
-        # A zone of -0000 is none, to Python; RFC 9110 knows GMT alone.
+        # A zone of -0000 is no zone, to Python; RFC 9110 knows GMT alone.
         return (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
     return None
 

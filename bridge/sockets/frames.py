@@ -311,7 +311,7 @@ class FrameCodec:
     def encode(self, message: Message) -> bytes:
         """One whole message as one frame: text for ``str``, binary for ``bytes``.
 
-        Raises ``UnicodeEncodeError`` for a text that is none (a lone surrogate).
+        Raises ``UnicodeEncodeError`` for text that is not valid (a lone surrogate).
         """
         if not isinstance(message, str):
             return self._frame(BINARY, message)
@@ -333,7 +333,7 @@ class FrameCodec:
         return self._frame(PING, b"")
 
     def encode_close(self, code: int, reason: str = "") -> bytes:
-        """A close frame; a reason too long for one is cut. Raises ``ValueError`` for a code that is none."""
+        """A close frame; a reason too long for one is cut. Raises ``ValueError`` for an invalid code."""
         if not is_valid_close_code(code):
             raise ValueError(f"{code} can't stand in a close frame")
         said = reason.encode()[: _MAX_CONTROL_BYTES - 2].decode(errors="ignore").encode()

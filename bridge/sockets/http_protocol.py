@@ -42,7 +42,7 @@ IDLE_S: Final = 95.0
 is a request that gets no answer, and the carrier does not ask a second time.
 """
 UNREAD_S: Final = 10.0
-"""For an answer that nobody reads, and for a websocket that is on its way to being a call."""
+"""For an answer that is not read, and for a websocket that is on its way to being a call."""
 LINGER_S: Final = 1.0
 """From a refusal to the end of the connection, if the peer does not end it."""
 UPGRADE_S: Final = 30.0
@@ -252,7 +252,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._drop(data)
 
     def _drop(self, data: bytes) -> None:
-        # A connection that is closed over bytes nobody read is reset, and an answer may be lost with it.
+        # A connection that is closed over unread bytes is reset, and an answer may be lost with it.
         self._dropped_bytes += len(data)
         if self._dropped_bytes > _DROPPED_BYTES and not self.transport.is_closing():
             self.flow.pause_reading()

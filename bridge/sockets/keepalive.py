@@ -25,7 +25,7 @@ class Ticked(Protocol):
 
 
 class Tick:
-    """The beat of one event loop. It runs only while there is somebody to beat for.
+    """The beat of one event loop. It runs only while it has members.
 
     A beat counts loop time, not wall time: after a suspended machine wakes up, no socket looks dead for that.
     """

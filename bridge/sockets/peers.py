@@ -24,7 +24,7 @@ _IN_PROCESS: Final = "testclient"
 """The peer that Starlette's test client names. A server names an address; one that takes the peer from
 `X-Forwarded-For` leaves that header in the request, which is refused for it."""
 # RFC 7239 and RFC 9110, section 7.6.3, and what proxies and tunnels add of their own. Behind one of them
-# every peer is loopback, whoever it is.
+# every peer is loopback.
 _RELAYED: Final = re.compile(
     "forwarded|via|cdn-loop|client-ip|x-real-ip|true-client-ip|x-client-ip|x-remote-(ip|addr)|x-cluster-client-ip"
     "|x-proxyuser-ip|x-cloud-trace-context|x-amzn-trace-id|(x-forwarded|x-original-|x-envoy-|x-azure-|x-arr-"

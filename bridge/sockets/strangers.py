@@ -2,8 +2,9 @@
 
 A call's two sockets are its own; everything else that is connected to the server is a stranger's until it has
 proven otherwise. Strangers have a quarter of the process's descriptors at most, so that none of them can take
-a call's. Nobody is refused for it: whoever comes when all places are taken gets that of the one that has
-waited longest, so a real caller, who says all at once, is served among any number of those who say nothing.
+a call's. None is refused for it: a connection that comes when all places are taken gets that of the one that
+has waited longest, so a real caller, who says all at once, is served among any number of those who say
+nothing.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Stranger:
         self._crowd: Crowd | None = None
 
     def unfinished(self, within_s: float) -> None:
-        """It has begun something that has to be done in so many seconds."""
+        """It has begun something with a deadline in seconds."""
         self._join(self._all.waiting, within_s)
 
     def idle(self, within_s: float) -> None:
@@ -181,7 +182,7 @@ class Strangers:
     def _keep_to(self, room: int) -> None:
         while len(self) > room:
             # Where one crowd is large the other is not to blame: an attack of half requests costs no router
-            # the connections that it keeps, and one of idle connections costs nobody's request.
+            # the connections that it keeps, and one of idle connections costs no request.
             self._evict(self.waiting if len(self.waiting) >= len(self.kept) else self.kept)
 
     def _evict(self, crowd: Crowd) -> None:

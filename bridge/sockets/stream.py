@@ -1,11 +1,11 @@
 """A WebSocket on a transport: bytes arrive, the owner's callback runs, bytes leave, in one call stack.
 
-:class:`StreamSocket` is put in the place of whoever did the opening handshake (``transport.set_protocol``),
-on either side: ``uvicorn.py`` takes over from uvicorn, ``dial`` from ``websockets``. No task, queue,
-timer or log line belongs to a frame; keepalive and close deadlines are counted by the loop's one
-:class:`Tick`.
+:class:`StreamSocket` takes the place of the protocol that did the opening handshake
+(``transport.set_protocol``), on either side: ``uvicorn.py`` takes over from uvicorn, ``dial`` from
+``websockets``. No task, queue, timer or log line belongs to a frame; keepalive and close deadlines are
+counted by the loop's one :class:`Tick`.
 
-A peer that sends much at once (a network that stalled, a model that bursts, an attack) keeps nobody else
+A peer that sends much at once (a network that stalled, a model that bursts, an attack) keeps no other
 waiting: one turn of the loop reads a few frames, the rest waits as bytes, and so does what the kernel has.
 """
 
@@ -70,7 +70,7 @@ UPSTREAM_LIMITS: Final = Limits(max_size_bytes=8 << 20, close_timeout_s=0.5)
 class Quota:
     """How much a peer may send until it is trusted: frames of every kind, and their bytes.
 
-    Whoever lets it in starts the socket anew without one.
+    On admission the socket is started anew without one.
     """
 
     __slots__ = ("_a_read", "_frames", "_in_read", "left_bytes", "left_frames")
@@ -131,7 +131,7 @@ class StreamSocket(FrameCodec, asyncio.Protocol):
 
     It is its own codec: one object less to be fetched from memory for every frame.
 
-    Whoever makes one puts it on the transport with ``set_protocol`` in the same step, and hands it bytes that
+    Its maker puts it on the transport with ``set_protocol`` in the same step, and hands it bytes that
     came early by :meth:`data_received`. What comes before :meth:`start` is kept for it, unread.
     """
 

@@ -26,11 +26,11 @@ Key: TypeAlias = "str | Callable[[], str | Awaitable[str]] | Awaitable[str] | No
 """A key as a value, as a function (async or not) that is asked at each connect, or as something to await."""
 
 Connector: TypeAlias = Callable[[str, Mapping[str, str]], Awaitable[Socket]]
-"""Opens a socket to a URL with these headers. Raises DialError where there is none."""
+"""Opens a socket to a URL with these headers. Raises DialError on failure."""
 
 DEFAULT_MODEL: Final = SessionConfig().model
 MOST_WAITING_BYTES: Final = 64 << 20
-"""Frames that nobody has read yet. Who reads no more has given up, and this ends the connection."""
+"""Most bytes of unread frames. Beyond it the reader has given up, and the connection ends."""
 _OBJECT_BYTES: Final = 64
 """What a frame takes on top of its text: it may be empty."""
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -212,8 +212,8 @@ class WebSocketTransport:
     def _came(self, frame: Message) -> None:
         self._inbox.put(frame if isinstance(frame, str) else frame.decode(errors="replace"))
         if self._inbox.waiting_bytes > MOST_WAITING_BYTES and self._socket is not None:
-            self._socket.close(1008, "nobody reads")
-            self._closed(1008, "nobody reads what comes")
+            self._socket.close(1008, "frames are not read")
+            self._closed(1008, "frames are not read")
 
     def _closed(self, code: int, reason: str) -> None:
         if not self._closing and self.last_error is None and code not in (1000, 1001):
@@ -283,7 +283,7 @@ class MemoryTransport:
 
 
 def endpoint(url: str, model: str, call_id: str | None = None) -> str:
-    """The URL to connect to. Raises ConfigError for one that is none of a WebSocket."""
+    """The URL to connect to. Raises ConfigError for another than a WebSocket's."""
     if call_id is None:
         return with_model(url, model)
     parts = urlsplit(url)
@@ -292,7 +292,7 @@ def endpoint(url: str, model: str, call_id: str | None = None) -> str:
 
 
 async def resolved(key: Key) -> str | None:
-    """The key itself. Raises DialError (`bad_key`) where whoever was asked for it raised."""
+    """The key itself. Raises DialError (`bad_key`) if asking for it raised."""
     try:
         given = key() if callable(key) else key
         return await given if inspect.isawaitable(given) else given

@@ -10,7 +10,7 @@ accepts as ever; then the endpoint takes the socket::
 
 Where the transport is ours, nothing of the server's is left on it, and it is not among the server's
 connections: a shutdown does not close it. It may wait for it, as asyncio's servers do since Python 3.12
-(uvicorn bounds that by ``timeout_graceful_shutdown``), so whoever took a socket closes it first.
+(uvicorn bounds that by ``timeout_graceful_shutdown``), so the owner of a socket closes it first.
 
 With `http_protocol.py` this is what knows uvicorn's insides (as of 0.54); `tests/test_direct.py` notices when
 they move.
@@ -46,7 +46,7 @@ def take_socket(
 
     It runs over plain ASGI under another server, or if something was received or sent already. The endpoint
     may await :meth:`released`; on the direct path it may as well return, and must have started its socket
-    before: one that nobody started is closed with 1011. Without ``limits`` a carrier's hold, with uvicorn's
+    before: one that was not started is closed with 1011. Without ``limits`` a carrier's hold, with uvicorn's
     ``ws_max_size`` on the direct path. Nothing may be received or sent through ``websocket`` any more.
 
     A ``stranger`` counts as one (see `strangers.py`) until :func:`admitted` says otherwise.
@@ -83,7 +83,7 @@ class DirectProtocol(WebSocketsSansIOProtocol):
     """Its place among the strangers, from the HTTP protocol before it."""
 
     def take(self, limits: Limits | None = None, stranger: bool = False) -> StreamSocket | None:
-        """Gives the transport to a socket of ours and keeps nothing of the connection; None if it can't."""
+        """Gives the transport to our own socket and keeps nothing of the connection; None if it can't."""
         if (
             not self.handshake_complete
             or not self._holding
@@ -142,7 +142,7 @@ class DirectProtocol(WebSocketsSansIOProtocol):
         finally:
             extensions.pop(EXTENSION, None)
             if self._taken is not None and not self._taken.started:
-                self._taken.close(INTERNAL_ERROR, "nobody answered")
+                self._taken.close(INTERNAL_ERROR, "no answer")
 
     async def receive(self) -> ASGIReceiveEvent:
         if self._taken is not None:
@@ -181,7 +181,7 @@ class DirectProtocol(WebSocketsSansIOProtocol):
                 super().data_received(bytes(held))
 
     def _proven(self) -> None:
-        """The endpoint knows its peer, or there is none any more."""
+        """The endpoint knows its peer, or the peer is gone."""
         if self.stranger is not None:
             self.stranger.leave()
             self.stranger = None

@@ -53,7 +53,7 @@ def test_a_carrier_that_has_echoed_and_plays_nothing_any_more_ends_the_call(live
     call.echo(420, 1)
     assert only(m.Ended, call.until(30_799)) == []
     assert call.until(30_900)[-1] == m.Ended(
-        m.Reason.CARRIER_LOST, "sound of ours has not been played for 30000 ms"
+        m.Reason.CARRIER_LOST, "our sound has not been played for 30000 ms"
     )
 
 

@@ -141,7 +141,7 @@ def test_a_phone_that_stops_reading_is_given_up_after_30_s() -> None:
     rig.until(60_000)
     assert (rig.reason, rig.intent) == (m.Reason.CARRIER_LOST, None)
     assert rig.ended is not None
-    assert rig.ended.detail == "sound of ours has not been played for 30000 ms"
+    assert rig.ended.detail == "our sound has not been played for 30000 ms"
     assert 35_600 <= rig.said[-1][0] <= 39_500
     assert longest_silence_while_owed(rig.phone, rig.call.config) > 2_000
 

@@ -14,7 +14,7 @@ Besides the doors there are `ShellEvent`, what the shell around the core has to 
 sockets that came or went), and `ShellCommand`, what only the shell can do (dial, end). An `Event` is whatever
 `Call.receive` takes, an `Action` whatever it returns.
 
-Audio crosses as the base64 text it came in, with its decoded length beside it: nobody here decodes it. Times
+Audio crosses as the base64 text it came in, with its decoded length beside it: it is not decoded here. Times
 are integers, milliseconds since the call was accepted. Names that come from a vendor keep the vendor's words
 (`item_id`); our own ids are counters, never random. Every upstream message carries the `epoch` of its
 upstream session: 1 for the first one of the call.

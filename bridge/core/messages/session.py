@@ -101,7 +101,7 @@ class SendRaw(Message, frozen=True, gc=False, tag="PassOn"):  # as recordings ha
 
 
 class HandlerFailed(Message, frozen=True, gc=False):
-    """The handler raised, so nobody answers this caller any more: stop what is being said, play the phrase
+    """The handler raised, so the caller gets no answer any more: stop what is being said, play the phrase
     `apology` and then drain, with `Reason.HANDLER_FAILED`. `detail` is for the log: a type's name, never what
     it said.
     """
@@ -183,7 +183,7 @@ class Heard(Message, frozen=True, gc=False):
 
 
 class DigitHeard(Message, frozen=True, gc=False, omit_defaults=True):
-    """The caller pressed a key: 0 to 9, `*`, `#`, A to D. `words`: the model reads it, and nobody else."""
+    """The caller pressed a key: 0 to 9, `*`, `#`, A to D. `words`: only the model reads it."""
 
     digit: str
     words: bool = False

@@ -88,9 +88,9 @@ class ShutDown(Message, frozen=True, gc=False):
 
 
 class HandOver(Message, frozen=True, gc=False):
-    """The process will go soon, and another one goes on with the call. At the next turn boundary (nobody
-    speaks, no answer is owed, no tool runs), and at the latest in `within_ms`, the core answers with
-    `NoteIntent("handover")`, `HandedOver`, `CloseCarrier` and `Ended` (`Reason.HANDED_OVER`), and nobody says
+    """The process will go soon, and another one goes on with the call. At the next turn boundary (neither
+    side speaks, no answer is owed, no tool runs), and at the latest in `within_ms`, the core answers with
+    `NoteIntent("handover")`, `HandedOver`, `CloseCarrier` and `Ended` (`Reason.HANDED_OVER`), without a
     goodbye. A call that is ending anyway ends as it would; in `within_ms` at the latest.
     """
 
@@ -141,7 +141,7 @@ class HandedOver(Message, frozen=True, gc=False):
 
 class HoldSound(Message, frozen=True, gc=False):
     """Up to `size_bytes` of memory hold sound of the model's that the carrier may not have yet: more than
-    before, or less. Where there is not so much, `HoldRefused` is the answer; else there is none.
+    before, or less. If there is less, the answer is `HoldRefused`; otherwise no answer comes.
     """
 
     size_bytes: int

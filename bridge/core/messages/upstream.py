@@ -251,7 +251,7 @@ class ForgetAudio(Message, frozen=True, gc=False):
 
 
 class CreateItem(Message, frozen=True, gc=False):
-    """Put an item of ours into the conversation: `role` user, assistant or system with `text`, or a tool's
+    """Put an item into the conversation: `role` user, assistant or system with `text`, or a tool's
     result.
     """
 
