@@ -65,11 +65,9 @@ class UserCall:
         configs: AgentConfigs,
         loop: Loop,
         bill: Bill,
-        remark: Callable[[Agent, Mapping[str, Agent]], None],
-        upstream: str,
+        vet: Callable[[Agent, Mapping[str, Agent]], None],
     ) -> None:
         self._casting = configs
-        self._upstream = upstream
         self._loop = loop
         self._root = agent
         self._roster = roster(agent)
@@ -82,7 +80,7 @@ class UserCall:
         self._began = False
         self.session = Session(call_sid, agent, fields, self, bill=bill, transfers=configs.transfers)
         self._tools = ToolRunner(loop, self.session)
-        self._remark = remark
+        self._vet = vet
         self._called: set[str] = set()
         self._approvals = 0
         self._watched: dict[str, list[Watched]] = {}
@@ -92,9 +90,8 @@ class UserCall:
 
     def configuration(self, agent: Agent) -> m.SessionConfig:
         everybody = {**self._roster, **roster(agent, self._roster)}
-        self._casting.check_one(agent, everybody, self._upstream)
+        self._vet(agent, everybody)
         config = self._casting.session(agent, everybody)
-        self._remark(agent, everybody)
         self._roster = everybody
         return config
 

@@ -91,8 +91,7 @@ class Attachment:
             configs=configs,
             loop=self._loop,
             bill=bill,
-            upstream=side.upstream,
-            remark=side.remark,
+            vet=side.vet,
         )
 
     def _take(self) -> None:
@@ -147,7 +146,7 @@ class UserSide:
         self.agent = agent
         self.configs = configs
         self.loop: Loop = loop or UserLoop()
-        self.upstream = upstream
+        self._upstream = upstream
         self._prepared: dict[str, Agent] = {}
         self._attached: dict[str, Attachment] = {}
         self._remarked: set[str] = set()
@@ -156,10 +155,17 @@ class UserSide:
         """Log what works today, of this agent, and may not tomorrow: once in the life of the process. `known`
         are those whom it may hand off to by name.
         """
-        for remark in self.configs.remarks(agent, self.upstream, known):
+        for remark in self.configs.remarks(agent, self._upstream, known):
             if remark not in self._remarked and len(self._remarked) < MOST_REMARKS:
                 self._remarked.add(remark)
                 logger.warning("%s", remark)
+
+    def vet(self, agent: Agent, known: Mapping[str, Agent]) -> None:
+        """An agent that a call is handed to, or that was changed in it. Raises ConfigError for what cannot
+        work.
+        """
+        self.configs.check_one(agent, known, self._upstream)
+        self.remark(agent, known)
 
     def start(self) -> None:
         """Start the user loop."""
@@ -227,7 +233,7 @@ class UserSide:
             raise ConfigError(
                 f"a resolver returns an Agent, a mapping or None, not {type(resolved).__name__}"
             )
-        self.configs.check(resolved, self.upstream)
+        self.configs.check(resolved, self._upstream)
         self.remark(resolved)
         return resolved
 
