@@ -253,7 +253,7 @@ def test_a_write_that_calls_back_before_it_returns() -> None:
         table.speaks(500)
         order = [what for _, what, _ in table.notes.all if "er 0" in what or "came" in what][-4:]
         assert order == ["came upstream 1", "went carrier 0", "went carrier 0", "came carrier 0"]
-        assert table.call.playout.line.ledger.acked == 500 * 8
+        assert table.call.playout.line.ledger.claimed == 500 * 8
         table.carrier.says(table.frames.stop())
         await table.runner.closed
 

@@ -80,6 +80,8 @@ class Call(CallState):
             renewal.swap_if_quiet(self, now_ms)
         if "handover" in self.timers:
             handover.leave_if_quiet(self, now_ms)
+        if self.inaudible >= responses.FAILURES:
+            recovery.replace_inaudible(self, now_ms)
         if self.ending is not None:
             ending.drained(self, *self.ending, now_ms)
         liveness.watch_echoes(self)
@@ -166,6 +168,7 @@ class Call(CallState):
             case m.WakeUp(): self._wake(now_ms)
             case m.FrameRefused(): self._refused(event)
             case m.CallerVoice(): liveness.voice(self, event, now_ms)
+            case m.ModelVoice(): playout.audible = event.audible
             case m.FramesDropped(): self.stats.frames_dropped += event.frames
             case m.OutboxFull(): playout.outbox(event.full, now_ms)
             case m.HoldRefused(): playout.hold_refused(event.limit_bytes, now_ms)

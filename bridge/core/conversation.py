@@ -32,11 +32,18 @@ class Item:
     response_id: str = ""
     call_id: str = ""
     received_bytes: int = 0
+    audible_bytes: int = 0
+    spoken: bool = False
     heard_ms: int | None = None
     cut: bool = False
     gone: bool = False
     _words: list[str] = field(default_factory=list)
     _characters: int = 0
+
+    @property
+    def audible(self) -> bool:
+        """Whether some of its sound can be heard."""
+        return self.audible_bytes > 0
 
     def generated(self, words: str) -> None:
         """The model has generated more words for it."""
@@ -190,8 +197,20 @@ class Conversation:
             call.epoch = epoch
         return given
 
+    @property
+    def tool_ran(self) -> bool:
+        """Whether the model has called a tool since the caller's last turn, and has its result."""
+        for item in reversed(self.items.values()):
+            if item.call_id:
+                return item.call_id in self.tools.calls and self.tools.calls[item.call_id].output is not None
+            if item.role == "user":
+                break
+        return False
+
     def words(self, event: TextDelta) -> None:
-        self.item(event.item_id, event.response_id).generated(event.text)
+        item = self.item(event.item_id, event.response_id)
+        item.spoken |= event.spoken
+        item.generated(event.text)
 
     def unheard(self, response_id: str, least_bytes: int = 1) -> list[Item]:
         """Items of a muted response that have sound (`least_bytes` of it) of which nothing was ever heard."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from . import messages as m
 from .conversation import Conversation, Item
 from .debts import RECITED, Debts, Kind
+from .filled_pauses import FilledPauses
 from .ledger import Ledger, Span
 from .line import Line, Loss
 from .messages import Action, AgentRules, AudioDelta, CallConfig, Sound
@@ -16,6 +17,11 @@ from .response_gate import ResponseGate
 from .stats import BargeIn, Stats, keep
 from .upstream_leg import UpstreamSession
 from .utterances import Utterances
+
+LEAST_MS = 10
+"""Of audible sound, before it counts as an answer: less is a click."""
+LEAST_LETTERS = 4
+"""Of words without any sound, before they count as an answer that could not be heard."""
 
 
 class Playout:
@@ -32,6 +38,9 @@ class Playout:
         self.session = UpstreamSession(0)
         self.ready = False
         """Whether the upstream session takes items and response requests now."""
+        self.audible = True
+        """Whether the model's next sound can be heard: the shell judges it."""
+        self._pauses = FilledPauses(config.phrases.get("filler"), config.bytes_per_ms)
         self.caller_stopped_ms: int | None = None
         self.config = config.session
         """The session as it was last configured: what a restored one gets again."""
@@ -51,22 +60,57 @@ class Playout:
         """Model audio: to the caller, unless its response was cut or is not for the phone."""
         gate, stats = self.gate, self._stats
         response_id = event.response_id
-        item = self.conversation.item(event.item_id, response_id)
-        item.received_bytes += event.size_bytes
+        item, size_bytes = self.conversation.item(event.item_id, response_id), event.size_bytes
+        item.received_bytes += size_bytes
+        item.audible_bytes += size_bytes if self.audible else 0
         if item.cut or response_id in gate.muted or response_id in gate.asides or not self.ready:
-            stats.late_bytes += event.size_bytes
+            stats.late_bytes += size_bytes
             return
         item.heard_ms = item.heard_ms or 0
-        stats.bytes_out += event.size_bytes
+        stats.bytes_out += size_bytes
+        if not self.audible:
+            self._out += self.line.delta(self._fill(event, item, now_ms), now_ms)
+            return
+        self._pauses.audible()
         if stats.first_audio_ms is None:
             stats.first_audio_ms = now_ms
         if self.caller_stopped_ms is not None:
             keep(stats.turn_latencies_ms, now_ms - self.caller_stopped_ms)
             self.caller_stopped_ms = None
-        if self.debts.open:
-            self.debts.sounded(response_id)
-        self.owed.since_ms = None
+        if item.audible_bytes >= LEAST_MS * self._config.bytes_per_ms:
+            if self.debts.open:
+                self.debts.sounded(response_id)
+            self.owed.since_ms = None
         self._out += self.line.delta(event, now_ms)
+
+    def _fill(self, event: AudioDelta, item: Item, now_ms: int) -> AudioDelta:
+        """Sound that cannot be heard pays nothing, and is filled where it lasts."""
+        pauses = self._pauses
+        if item.received_bytes == event.size_bytes and self.owed.since_ms is not None:
+            pauses.begin(self.owed.due_ms - now_ms - self.line.remaining_ms(now_ms))
+        audio = pauses.fill(event.audio, event.size_bytes)
+        if audio is event.audio:
+            return event
+        return AudioDelta(event.response_id, event.item_id, event.part, audio, event.size_bytes, event.epoch)
+
+    def delete_inaudible(self, response_id: str) -> bool:
+        """The model made words or sound of which nothing could be heard: its items are deleted, for the
+        caller does not know of them. Returns whether there were any.
+        """
+        found = False
+        items = [item for item in self.conversation.items.values() if item.response_id == response_id]
+        if response_id in self.gate.asides or any(item.audible for item in items):
+            return found
+        for item in items:
+            if item.kind != "message" or item.cut:
+                continue
+            worded = item.spoken and sum(map(str.isalpha, item.said())) >= LEAST_LETTERS
+            if item.received_bytes or worded:
+                found, item.cut, item.heard_ms = True, True, 0
+                self._out.append(m.DeleteItem(item.item_id, self.session.epoch))
+                if item.received_bytes:
+                    self._out.append(m.Spoken(item.item_id, item.said(), "", 0, cut=True))
+        return found
 
     def item_finished(self, item_id: str, part: int, now_ms: int) -> None:
         """No more sound of this item part will come."""
@@ -123,6 +167,8 @@ class Playout:
         if span.short:
             self._out += self._cut(item, span, heard_ms, tell=self.ready)
             return
+        if item.cut:
+            return  # of it nothing could be heard, and it is gone
         item.heard_ms = heard_ms
         said = item.said()
         self._out.append(m.Spoken(span.item_id, said, said, heard_ms, cut=False))
@@ -183,7 +229,7 @@ class Playout:
         if response_id in self.line.spans.responses:
             return False
         items = [item for item in self.conversation.items.values() if item.response_id == response_id]
-        return bool(items) and all(item.received_bytes or item.call_id for item in items)
+        return bool(items) and all(item.audible or item.call_id for item in items)
 
     def concerns(self, response_id: str) -> bool:
         """Whether this response is being generated, queued or heard."""
@@ -345,12 +391,13 @@ class Playout:
             self.gate.cancelled = response_id
             self._out.append(m.CancelResponse(response_id, self.session.epoch))
 
-    def retry(self, response_id: str) -> None:
+    def retry(self, response_id: str, *, inaudible: bool = False) -> None:
         """The response failed: it is asked for once more, in the same words, and its waiter waits
         on.
         """
         self.utterances.again(response_id)
-        self.gate.again(self.gate.tags.get(response_id, "retry"))
+        choice = "none" if inaudible and self.conversation.tool_ran else None  # only the words are missing
+        self.gate.again(self.gate.tags.get(response_id, "retry"), choice)
 
     def response_done(self, event: m.ResponseDone, now_ms: int) -> None:
         """The last word on a response: ends its items, deletes those of a muted one that were never heard.

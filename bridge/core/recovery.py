@@ -104,6 +104,18 @@ def upstream_ready(call: CallState, now_ms: int) -> None:
         call.other_event(wish, now_ms)
 
 
+def replace_inaudible(call: CallState, now_ms: int) -> None:
+    """The model could not be heard, was asked again, and could not be heard: another session may do
+    better.
+    """
+    call.inaudible = 1
+    if call.up.state is Leg.READY and call.ending is None:
+        answers.owe_resumed(call, now_ms)
+        give_up(call, "it could not be heard", now_ms)
+        if (phrase := call.config.phrases.get("restored")) is not None and call.phase is Phase.LIVE:
+            call.playout.play(f"inaudible:{call.epochs}", phrase, now_ms)
+
+
 def give_up(call: CallState, why: str, now_ms: int) -> None:
     """Take the session for lost, whatever its socket says."""
     call.out.append(m.CloseUpstream(call.up.epoch))

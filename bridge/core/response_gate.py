@@ -73,10 +73,15 @@ class ResponseGate:
         self.muted.clear()
         self.tags.clear()
 
-    def again(self, tag: str) -> None:
+    def again(self, tag: str, tool_choice: str | None = None) -> None:
         """The response that began last failed: ask for it once more, before anything else."""
         begun = self.begun
-        self._put_back(begun if begun is not None and begun.tag == tag else CreateResponse(tag))
+        create = begun if begun is not None and begun.tag == tag else CreateResponse(tag)
+        if tool_choice is not None:
+            create = CreateResponse(
+                tag, create.instructions, tool_choice, create.aside, create.text_only, create.epoch
+            )
+        self._put_back(create)
 
     def started(self, event: ResponseStarted) -> bool:
         """A response began. Returns whether it is one that the caller has already talked over: it must be

@@ -87,10 +87,14 @@ def response_done(call: CallState, event: m.ResponseDone, now_ms: int) -> None:
     call.stats.add_usage(event.usage)
     if event.status in ("failed", "incomplete"):
         call.out.append(m.Noted(f"response {event.status}", event.why))
-    if not muted and (event.status == "failed" or came_to_nothing(call, event, tag)):
+    inaudible = not muted and event.status == "completed" and call.playout.delete_inaudible(event.response_id)
+    if inaudible:
+        call.inaudible += 1
+        call.out.append(m.Noted("inaudible", f"nothing of {event.response_id} could be heard"))
+    if not muted and (event.status == "failed" or came_to_nothing(call, event, tag, inaudible)):
         if ending.leaving(call):
             ending.not_generated(call, now_ms)
-        elif not once_more(call, event, now_ms):
+        elif not once_more(call, event, now_ms, inaudible):
             return
     elif event.status == "completed":
         call.failures = call.waited_ms = 0
@@ -101,25 +105,31 @@ def response_done(call: CallState, event: m.ResponseDone, now_ms: int) -> None:
     check_limits(call, now_ms)
 
 
-def came_to_nothing(call: CallState, event: m.ResponseDone, tag: str) -> bool:
-    """The model has ended its response, and the caller who waits for it has not heard a word."""
+def came_to_nothing(call: CallState, event: m.ResponseDone, tag: str, inaudible: bool) -> bool:
+    """The model has ended its response, and the caller who waits for it has not heard a word; or whether
+    they wait or not, it was `inaudible`.
+    """
     playout, gate = call.playout, call.playout.gate
     if event.status == "cancelled" or event.response_id != gate.active or gate.waiting or gate.asked:
         return False
     items = playout.conversation.items.values()
     made = playout.debts.made_calls(event.response_id) or any(
-        item.received_bytes or (item.kind != "message" and not ending.leaving(call))
+        item.audible or (item.kind != "message" and not ending.leaving(call))
         for item in items
         if item.response_id == event.response_id
     )
-    return not made and playout.owed.since_ms is not None and tag not in playout.utterances
+    waits = inaudible or playout.owed.since_ms is not None
+    return not made and waits and tag not in playout.utterances
 
 
-def once_more(call: CallState, event: m.ResponseDone, now_ms: int) -> bool:
+def once_more(call: CallState, event: m.ResponseDone, now_ms: int, inaudible: bool) -> bool:
     """The response is asked for again, once. Returns whether the call goes on: it does not if the second one
-    failed too; if it was silent, the caller is asked to go on.
+    failed too; if it was silent, the caller is asked to go on. Where the model could not be heard for the
+    second time in a call, the session itself is replaced (`recovery.replace_inaudible`).
     """
     playout = call.playout
+    if call.inaudible >= FAILURES:
+        return True
     if wait(call, event.retry_ms, now_ms):
         playout.retry(event.response_id)
         return True
@@ -135,7 +145,7 @@ def once_more(call: CallState, event: m.ResponseDone, now_ms: int) -> bool:
         ending.fail(call, Reason.UPSTREAM_LOST, now_ms, f"responses fail: {event.why}")
         return False
     else:
-        playout.retry(event.response_id)
+        playout.retry(event.response_id, inaudible=inaudible)
         pause(call, event.why, now_ms)
     return True
 

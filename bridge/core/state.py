@@ -51,6 +51,7 @@ class CallState:
         self.failures = 0
         self.waited_ms = 0
         self.untranscribed_why = ""
+        self.inaudible = 0
         self.upstream_ms = 0
         self.lost_ms: int | None = None
         self.differs: set[str] = set()

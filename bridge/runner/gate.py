@@ -16,10 +16,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, TypeAlias, get_args
 
 from bridge.carriers import Carrier
+from bridge.codecs.audible import is_audible
 from bridge.codecs.voice import is_loud
 from bridge.core import messages as m
 from bridge.core.call import Call
-from bridge.core.messages import AppendAudio, CallerAudio
+from bridge.core.messages import AppendAudio, AudioDelta, CallerAudio
 from bridge.errors import ProtocolError, why_refused
 from bridge.sockets.dial import CarrierSocket, Socket
 from bridge.sockets.frames import INTERNAL_ERROR
@@ -89,6 +90,7 @@ class Runner:
         self._armed_ms: int | None = None
         self._over = False
         self._loud = False
+        self._audible = True
         self._gate_s = self._heard_s = self._born_s
         self._parting: asyncio.Task[None] | None = None
 
@@ -180,7 +182,7 @@ class Runner:
         except Exception as error:  # noqa: BLE001  as in _process
             self.fail(error)
 
-    def _process(self, door: str, parse: _Parse | None, epoch: int, what: Any) -> None:  # noqa: C901  see below
+    def _process(self, door: str, parse: _Parse | None, epoch: int, what: Any) -> None:  # noqa: C901, PLR0915  see below
         """The gate itself, in one function: what it costs is mostly the number of calls on the way."""
         pending, recorder = self._pending, self._recorder
         if self._feeding:
@@ -204,9 +206,13 @@ class Runner:
                         event = self._unreadable(door, epoch, error)
                     if type(event) is CallerAudio:
                         if not self._caller_audio.frames % GLANCE and is_loud(event.audio) is not self._loud:
-                            self._feed_voice(now_ms)
+                            self._loud = not self._loud
+                            self._feed_voice(m.CallerVoice(self._loud), now_ms)
                         if self.tap is not None:
                             self.tap(event)
+                    elif type(event) is AudioDelta and is_audible(event.audio) is not self._audible:
+                        self._audible = not self._audible
+                        self._feed_voice(m.ModelVoice(self._audible), now_ms)
                     if recorder is not None:
                         recorder.came(now_ms, door, what, epoch)
                 if event is not None:
@@ -244,10 +250,8 @@ class Runner:
                 socket.close(INTERNAL_ERROR)
         return m.FrameRefused(door, why_refused(error))
 
-    def _feed_voice(self, now_ms: int) -> None:
-        """The caller's sound turned loud or quiet: an input of its own, before the frame that shows it."""
-        self._loud = not self._loud
-        voice = m.CallerVoice(self._loud)
+    def _feed_voice(self, voice: m.CallerVoice | m.ModelVoice, now_ms: int) -> None:
+        """One side's sound turned loud or quiet: an input of its own, before the frame that shows it."""
         if self._recorder is not None:
             self._recorder.happened(now_ms, voice)
         for action in self.call.receive(voice, now_ms):

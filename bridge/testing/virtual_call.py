@@ -15,6 +15,7 @@ from typing import Protocol
 
 from bridge.carriers import Carrier
 from bridge.carriers.twilio import Twilio
+from bridge.codecs.audible import is_audible
 from bridge.codecs.voice import is_loud
 from bridge.core import messages as m
 from bridge.core.call import Call
@@ -89,6 +90,7 @@ class VirtualCall:
         self._pending: deque[_Fed] = deque()
         self._feeding = False
         self._loud = False
+        self._audible = True
         self._planned: list[tuple[int, Callable[[], None]]] = []
 
     # --- playing it
@@ -193,6 +195,10 @@ class VirtualCall:
         if isinstance(event, m.CallerAudio) and is_loud(event.audio) is not self._loud:
             self._loud = not self._loud
             for action in self.call.receive(self._told(m.CallerVoice(self._loud)), self.now_ms):
+                self._perform(action)
+        elif isinstance(event, m.AudioDelta) and is_audible(event.audio) is not self._audible:
+            self._audible = not self._audible
+            for action in self.call.receive(self._told(m.ModelVoice(self._audible)), self.now_ms):
                 self._perform(action)
         if self._recorder is not None:
             self._recorder.came(self.now_ms, door, frame, epoch)

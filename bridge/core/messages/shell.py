@@ -59,6 +59,12 @@ class CallerVoice(Message, frozen=True, gc=False):
     loud: bool
 
 
+class ModelVoice(Message, frozen=True, gc=False):
+    """From the model's next delta on its sound is `audible`, or no longer so: `codecs.audible` says when."""
+
+    audible: bool
+
+
 class FramesDropped(Message, frozen=True, gc=False):
     """Caller audio that waited too long in the upstream outbox and was thrown away."""
 
@@ -109,6 +115,7 @@ ShellEvent: TypeAlias = (
     | OutboxFull
     | HoldRefused
     | CallerVoice
+    | ModelVoice
     | WakeUp
     | ShutDown
     | HandOver

@@ -1,0 +1,59 @@
+"""A filler in the place of sound that cannot be heard: an answer may hold seconds of silence, and the line is
+busy with it, so nothing else can be played meanwhile.
+
+What goes out has the size of what came. So the ledger's truth about the item does not change.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from functools import cached_property
+
+from .messages import Sound
+
+PAUSE_MS = 1_400
+"""Of silence within an answer before a filler: a delta of half a second may have ended in silence before."""
+SILENT_SAMPLE = b"\xff"
+
+
+class FilledPauses:
+    """One call's. `filler` is mu-law; where there is none, sound stays as it came."""
+
+    def __init__(self, filler: Sound | None, bytes_per_ms: int) -> None:
+        self._filler = filler
+        self._pause_bytes = PAUSE_MS * bytes_per_ms
+        self._per_ms = bytes_per_ms
+        self._quiet_bytes = 0
+        self._at = 0
+
+    @cached_property
+    def _sound(self) -> bytes:
+        return b"" if self._filler is None else b64decode(self._filler.audio)
+
+    def audible(self) -> None:
+        """Sound that can be heard goes out."""
+        self._quiet_bytes = self._at = 0
+
+    def begin(self, patience_ms: int) -> None:
+        """Sound that cannot be heard is all there is so far: the filler is due in so many ms."""
+        self._at = 0
+        self._quiet_bytes = max(0, self._pause_bytes - max(0, patience_ms) * self._per_ms)
+
+    def fill(self, audio: str, size_bytes: int) -> str:
+        """The base64 text that goes out in the place of inaudible `audio`, as long as that."""
+        if (not self._at and self._quiet_bytes + size_bytes <= self._pause_bytes) or not self._sound:
+            self._quiet_bytes += size_bytes
+            return audio
+        filled = bytearray()
+        while (left_bytes := size_bytes - len(filled)) > 0:
+            if self._quiet_bytes < self._pause_bytes:
+                quiet_bytes = min(left_bytes, self._pause_bytes - self._quiet_bytes)
+                filled += SILENT_SAMPLE * quiet_bytes
+                self._quiet_bytes += quiet_bytes
+                continue
+            piece = self._sound[self._at : self._at + left_bytes]
+            filled += piece
+            self._at += len(piece)
+            if self._at >= len(self._sound):
+                self._at = self._quiet_bytes = 0
+        return b64encode(filled).decode()
