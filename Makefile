@@ -22,7 +22,7 @@ side_by_side = -n 4 --dist loadfile --no-loadscope-reorder
 # compiled.
 pytest = PYTHONDONTWRITEBYTECODE= $(python) -m pytest
 
-.PHONY: help demo check test hostile coverage lint types lock sbom audit clean FORCE
+.PHONY: help demo check test hostile long coverage lint types lock sbom audit clean FORCE
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 12
@@ -41,8 +41,13 @@ test: $(VENV)/.ready-to-test  ## run the tests
 	@$(pytest) $(or $(ARGS),$(side_by_side))
 
 # One after the other: they measure silence, and would disturb each other.
+attacks = $(pytest) -n 0 tests/hostile
+
 hostile: $(VENV)/.ready-to-test  ## attack a server in a process of its own; some minutes
-	@$(pytest) -n 0 -m hostile tests/hostile $(ARGS)
+	@$(attacks) -m "hostile and not long" $(ARGS)
+
+long: $(VENV)/.ready-to-test  ## every attack, in full; a quarter of an hour
+	@$(attacks) -m hostile $(ARGS)
 
 coverage: $(VENV)/.ready-to-test  ## run the tests and say which lines they missed
 	@$(python) -m coverage run -m pytest $(ARGS)
