@@ -6,12 +6,17 @@ is a rule at the end of every event: nothing that happens has to remember it.
 
 from __future__ import annotations
 
-from .debts import Kind
+from . import state
+from .debts import Debt, Kind
 from .messages import Phase
 from .state import CallState
 
 UNANSWERED_MS = 3_000
 """After a turn that the vendor was to answer by itself, and has not begun to: it is asked, once."""
+NOISE_MS = 1_000
+"""After the vendor took something for speech and cut its response: the turn that it heard is due by then."""
+CONTINUED = "continued"
+GO_ON = "Your last message was cut off. Say the rest of it, from where it was cut off; do not begin it again."
 
 
 def owe_turn(call: CallState, now_ms: int, *, began: bool) -> None:
@@ -19,6 +24,7 @@ def owe_turn(call: CallState, now_ms: int, *, began: bool) -> None:
     were told when the caller began to speak) one that is new since then answers this turn.
     """
     debt = call.playout.debts.owe(f"turn:{call.turn}", Kind.TURN, now_ms)
+    debt.not_before_ms = now_ms + UNANSWERED_MS if call.up.responds else now_ms
     active = call.playout.gate.active
     if began and active is not None and active != call.spoke_over:
         debt.payer = active
@@ -30,6 +36,12 @@ def owe_resumed(call: CallState, now_ms: int) -> None:
     call.playout.debts.owe("restored", Kind.RESUMED, now_ms)
 
 
+def owe_rest(call: CallState, now_ms: int, *, noise: bool) -> None:
+    """A response broke off in mid-word. `noise`: the vendor heard speech, and a turn may follow."""
+    debt = call.playout.debts.owe(CONTINUED, Kind.RESUMED, now_ms)
+    debt.not_before_ms = now_ms + NOISE_MS if noise else now_ms
+
+
 def ask(call: CallState, now_ms: int) -> None:
     """Ask for the answer that is due, unless it comes by itself. While the caller speaks nothing is asked."""
     playout = call.playout
@@ -37,25 +49,45 @@ def ask(call: CallState, now_ms: int) -> None:
     if not playout.debts.open or call.phase is not Phase.LIVE:
         return
     due = {debt.kind: debt for debt in reversed(playout.debts.open.values()) if debt.due}
-    turn = due.get(Kind.TURN)
-    vendor_answers = turn is not None and call.up.responds and not turn.asked
-    if turn is not None and vendor_answers and now_ms < turn.since_ms + UNANSWERED_MS:
-        call.timers["unanswered"] = turn.since_ms + UNANSWERED_MS
+    turn, resumed = due.get(Kind.TURN), due.get(Kind.RESUMED)
+    watch(call, turn, now_ms)
+    if playout.owed.since_ms is None and not call.caller_speaking:
+        state.owe(call, now_ms)
     if call.caller_speaking or not playout.ready or not playout.gate.idle:
         return
-    resumed = due.get(Kind.RESUMED)
     if resumed is not None and (Kind.TOOLS in due or playout.conversation.tools.running):
         playout.debts.close(resumed, reason="a tool's result is answered")
     elif resumed is not None:
-        if "resume" not in call.timers:  # else the new session may yet find a turn in what the caller said
-            playout.request(resumed.tag, "", Kind.RESUMED)
+        resume(call, resumed, now_ms)
         return
     if turn is not None:
-        if not call.agent.handler and not turn.asked and "unanswered" not in call.timers:
+        if not call.agent.handler and not turn.asked and now_ms >= turn.not_before_ms:
             turn.asked = True
             playout.request(turn.tag, "", Kind.TURN)
     elif Kind.TOOLS in due:
         playout.request(due[Kind.TOOLS].tag, "", Kind.TOOLS)
+
+
+def watch(call: CallState, turn: Debt | None, now_ms: int) -> None:
+    """Look again when the vendor has had its time to answer the turn."""
+    if turn is None or call.agent.handler:
+        return
+    times = (turn.not_before_ms, turn.since_ms + call.config.stalled_ms)
+    call.set_timer("unanswered", next((due_ms for due_ms in times if due_ms > now_ms), None))
+
+
+def resume(call: CallState, debt: Debt, now_ms: int) -> None:
+    """The rest of what was broken off. After a loss the new session may first find a turn in what the caller
+    said; and what the caller has of the beginning is heard, and told to the model, before the rest.
+    """
+    if debt.key != CONTINUED:
+        if "resume" not in call.timers:
+            call.playout.request(debt.tag, "", Kind.RESUMED)
+    elif now_ms < debt.not_before_ms:
+        call.timers["unanswered"] = debt.not_before_ms
+    elif call.playout.line.quiet:
+        state.owe(call, now_ms)
+        call.playout.request(debt.tag, GO_ON, Kind.RESUMED)
 
 
 def look_again(_call: CallState, _now_ms: int) -> None:

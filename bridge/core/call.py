@@ -233,7 +233,7 @@ TIMERS: dict[str, Callable[[Call, int], None]] = {
     "limit": lambda call, now_ms: ending.goodbye(call, "it has lasted as long as it may", now_ms),
     "again": responses.again,
     "resume": answers.look_again,
-    "unanswered": answers.look_again,
+    "unanswered": liveness.unanswered,
     "spare": renewal.spare_failed,
     "renew": renewal.renew,
     "renew_forced": renewal.renew_forced,

@@ -238,7 +238,8 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     filler_dial_ms: int = 700
     filler_ms: int = 1_500
     stalled_ms: int = 8_000
-    """An answer owed for this long, without a word from the model: its session is taken for dead."""
+    """An answer owed for this long without a word from the model, or a turn of the caller's to which no
+    response has begun: its session is taken for dead."""
     probe_ms: int = 1_000
     """What a model that has fallen silent has for a sign of life, when asked for one; then its session is
     taken for dead. 0 where the vendor has no answer to a `Probe`: none is sent."""

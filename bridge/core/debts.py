@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from dataclasses import dataclass, field
 
 MOST_TRIES = 3
@@ -58,6 +58,8 @@ class Debt:
     """Responses that were to pay it and said nothing."""
     asked: bool = False
     """Whether we have asked for the answer that the vendor was to give by itself."""
+    not_before_ms: int = 0
+    """When we may ask for it."""
 
     @property
     def due(self) -> bool:
@@ -138,15 +140,18 @@ class Debts:
         for debt in self._payable(response_id):
             self.close(debt, paid_by=response_id)
 
-    def ended(self, response_id: str) -> None:
+    def ended(self, response_id: str, again: Container[str] = ()) -> None:
         """That response is over. What it was to pay and did not is due again, or carried on by the tools
-        that it called.
+        that it called. Words of ours are due again only if they are asked for `again`, by their tag.
         """
         unpaid = self._payable(response_id)
         calls = self.made_calls(response_id)
         for debt in unpaid:
-            debt.payer, debt.tries = "", debt.tries + 1
-            if calls:
+            debt.payer, debt.tries, debt.asked = "", debt.tries + 1, False
+            if debt.kind not in ANSWERED:
+                if debt.tag not in again:
+                    self.close(debt, reason="its response said nothing")
+            elif calls:
                 self.close(debt, reason="its response called tools")
             elif debt.tries >= MOST_TRIES:
                 self.close(debt, reason="its responses said nothing")
@@ -171,12 +176,15 @@ class Debts:
             if (debt.payer and debt.payer == response_id) or debt.tag in tags:
                 self.close(debt, reason=reason)
 
-    def lost(self) -> None:
+    def lost(self, again: Container[str] = ()) -> None:
         """The session is over, and its responses and MCP calls with it: the next one may use their ids
-        again.
+        again. Words of ours are still owed if they are asked for `again`.
         """
         for debt in list(self.open.values()):
             debt.payer = debt.made_by = ""
+            if debt.kind not in ANSWERED and debt.tag not in again:
+                self.close(debt, reason="the session was lost")
+                continue
             debt.running -= self._remote
             if not debt.running and not debt.wanted:
                 self.close(debt, reason="the session was lost")

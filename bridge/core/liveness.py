@@ -90,6 +90,18 @@ def stalled(call: CallState, now_ms: int) -> bool:
     return False
 
 
+def unanswered(call: CallState, now_ms: int) -> None:
+    """The vendor has had its time to answer the caller's turn: it is asked for (by `answers`), or this
+    session never will.
+    """
+    turn = next((debt for debt in call.playout.debts.of(Kind.TURN) if debt.due), None)
+    gate, silent = call.playout.gate, call.up.state is Leg.READY and not call.caller_speaking
+    if turn is None or not silent or gate.active is not None or gate.paused or gate.held:
+        return
+    if now_ms >= turn.since_ms + call.config.stalled_ms:
+        recovery.give_up(call, "it has not begun to answer", now_ms)
+
+
 # --- signs of life
 
 

@@ -34,6 +34,8 @@ class Playout:
         self.gate = ResponseGate()
         self.conversation = Conversation()
         self.debts = Debts()
+        self._unannounced = ""
+        """The last response that sounded and of whose beginning we were not told."""
         self.owed = PendingAnswer(config.filler_ms)
         self.session = UpstreamSession(0)
         self.ready = False
@@ -77,10 +79,15 @@ class Playout:
         if self.caller_stopped_ms is not None:
             keep(stats.turn_latencies_ms, now_ms - self.caller_stopped_ms)
             self.caller_stopped_ms = None
+        if response_id not in (self.gate.active, self._unannounced):
+            self._unannounced = response_id
+            tag = "" if self.gate.asked is None else self.gate.asked.tag
+            self.debts.began(response_id, tag, handler=self._config.handler)
         if item.audible_bytes >= LEAST_MS * self._config.bytes_per_ms:
             if self.debts.open:
                 self.debts.sounded(response_id)
-            self.owed.since_ms = None
+            if not self.debts.open:
+                self.owed.since_ms = None
         self._out += self.line.delta(event, now_ms)
 
     def _fill(self, event: AudioDelta, item: Item, now_ms: int) -> AudioDelta:
@@ -252,8 +259,8 @@ class Playout:
         self._heard(self.line.played(now_ms))
         commands, losses = self.line.cut(now_ms)
         self._out += commands
-        if self.ready:
-            self.owed.stop()  # else the caller still waits for a session
+        if self.ready and not self.debts.open:
+            self.owed.stop()  # else the caller still waits for an answer
         if not losses and gate.idle:
             return
         dropped = self.drop_waiting()
@@ -283,7 +290,6 @@ class Playout:
         """
         gate = self.gate
         owed = self.owed.since_ms is not None or not gate.idle
-        self.debts.lost()
         self._heard(self.line.played(now_ms))
         losses: list[Loss] = []
         if any(span.response_id for span in self.line.spans.values()):
@@ -293,6 +299,7 @@ class Playout:
             self.retry(gate.active)
         self._settle_losses(losses, now_ms, tell=False)
         gate.lose()
+        self.debts.lost(gate.waiting)
         self.ready = False
         return owed or any(loss.received_ms > loss.heard_ms for loss in losses)
 
@@ -399,19 +406,33 @@ class Playout:
         choice = "none" if inaudible and self.conversation.tool_ran else None  # only the words are missing
         self.gate.again(self.gate.tags.get(response_id, "retry"), choice)
 
+    def made_sound(self, response_id: str) -> bool:
+        """Whether sound of that response was sent on its way to the caller."""
+        items = self.conversation.items.values()
+        return any(item.received_bytes for item in items if item.response_id == response_id)
+
+    def shorten(self, response_id: str) -> None:
+        """No more of that response will come, though it is not whole: when what there is of it was heard,
+        the model is told how much that was.
+        """
+        self.gate.mute(response_id, short=True)
+        for span in self.line.spans.of(response_id):
+            span.short = True
+
     def response_done(self, event: m.ResponseDone, now_ms: int) -> None:
         """The last word on a response: ends its items, deletes those of a muted one that were never heard.
 
         One that the vendor cancelled because the caller spoke is an interruption by itself: the start of
-        speech may come later than this (some servers), or not at all.
+        speech may come later than this (some servers), or not at all. Nothing is cut by one that is asked for
+        again.
         """
         aside = event.response_id in self.gate.asides
         self.gate.done(event)
-        self.debts.ended(event.response_id)
+        self.debts.ended(event.response_id, self.gate.waiting)
         interrupted = self.gate.muted.get(event.response_id) is False
         if event.status == "cancelled" and not aside and not interrupted:
             self.gate.mute(event.response_id)
-            if event.why == "turn_detected":
+            if self.made_sound(event.response_id) and event.why == "turn_detected":
                 self.interrupt(now_ms, ours=False, by_caller=True)
         for span in self.line.spans.of(event.response_id):
             if not span.done:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import ending, silence, state
+from . import answers, ending, silence, state
 from . import messages as m
 from .debts import Kind
 from .limits import cost_micro_usd
@@ -91,7 +91,9 @@ def response_done(call: CallState, event: m.ResponseDone, now_ms: int) -> None:
     if inaudible:
         call.inaudible += 1
         call.out.append(m.Noted("inaudible", f"nothing of {event.response_id} could be heard"))
-    if not muted and (event.status == "failed" or came_to_nothing(call, event, tag, inaudible)):
+    if not muted and broke_off(call, event):
+        answer_broken_off(call, event, now_ms)
+    elif not muted and (event.status == "failed" or came_to_nothing(call, event, tag, inaudible)):
         if ending.leaving(call):
             ending.not_generated(call, now_ms)
         elif not once_more(call, event, now_ms, inaudible):
@@ -103,6 +105,36 @@ def response_done(call: CallState, event: m.ResponseDone, now_ms: int) -> None:
     if call.playout.gate.idle and not call.playout.debts.open:
         call.playout.owed.stop()
     check_limits(call, now_ms)
+
+
+def broke_off(call: CallState, event: m.ResponseDone) -> bool:
+    """Whether the response was broken off, and not by the caller or by us: it failed after the caller was
+    sent some of it, or was cancelled though that was not asked for.
+    """
+    active = event.response_id == call.playout.gate.active and not ending.leaving(call)
+    if event.status == "failed":
+        last = call.failures + 1 >= FAILURES or event.why in FATAL_CODES
+        return active and not last and call.playout.made_sound(event.response_id)
+    return active and event.status == "cancelled"
+
+
+def answer_broken_off(call: CallState, event: m.ResponseDone, now_ms: int) -> None:
+    """Of what was sent to the caller the model says the rest; of what was not heard at all it is asked
+    again. Where the vendor took a noise for speech, the turn that it heard may follow, and be answered.
+    """
+    playout, noise = call.playout, event.why == "turn_detected"
+    if playout.made_sound(event.response_id):
+        call.failures += event.status == "failed"
+        if not noise:
+            playout.shorten(event.response_id)
+        answers.owe_rest(call, now_ms, noise=noise)
+    elif not playout.debts.made_calls(event.response_id):
+        playout.retry(event.response_id)
+        if noise:
+            playout.gate.paused = True
+            call.timers["again"] = now_ms + answers.NOISE_MS
+        else:
+            pause(call, event.why, now_ms)
 
 
 def came_to_nothing(call: CallState, event: m.ResponseDone, tag: str, inaudible: bool) -> bool:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from bridge.core import messages as m
-from bridge.core.answers import UNANSWERED_MS
+from bridge.core.answers import CONTINUED, GO_ON, NOISE_MS, UNANSWERED_MS
 from bridge.core.debts import Closed, Debts, Kind
 
-from .conftest import LiveCall, delta, only
+from .conftest import LiveCall, delta, only, speech
 
 
 def called(number: int = 1, response: str = "r1", name: str = "look_up") -> m.ToolCalled:
@@ -246,3 +246,93 @@ def test_while_an_mcp_call_runs_it_is_not_the_model_that_is_slow(live_call: Any)
     call.speaks(0, m.ResponseStarted("r1"), mcp("i1", "in_progress"), m.ResponseDone("r1"))
     assert only(m.DialUpstream, call.until(59_000)) == []
     assert only(m.DialUpstream, call.until(75_000))[:1] == [m.DialUpstream(2)]
+
+
+# --- responses that come to nothing -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("why", ["client_cancelled", "", "content_filter"])
+def test_a_response_that_is_cancelled_unasked_is_owed_again(live_call: Any, why: str) -> None:
+    call = live_call()
+    turn(call, 0)
+    call.at(200, m.ResponseStarted("r1"))
+    assert asks(call.at(300, m.ResponseDone("r1", "cancelled", why))) == ["retry"]
+    answers(call, 500, "r2", tag="retry")
+    assert became(call) == {"turn:1": "r2"}
+
+
+def test_one_that_is_cancelled_for_a_turn_that_never_comes_is_owed_again(live_call: Any) -> None:
+    call = live_call()
+    turn(call, 0)
+    call.speaks(200, m.ResponseStarted("r1"), m.ResponseDone("r1", "cancelled", "turn_detected"))
+    assert asks(call.until(200 + NOISE_MS - 1)) == [], "the turn may yet be told"
+    assert asks(call.until(200 + NOISE_MS)) == ["retry"]
+
+
+def test_one_that_is_cancelled_for_a_turn_is_answered_with_that(live_call: Any) -> None:
+    call = live_call()
+    turn(call, 0)
+    call.speaks(200, m.ResponseStarted("r1"), m.ResponseDone("r1", "cancelled", "turn_detected"))
+    call.at(400, m.SpeechStarted())
+    assert asks(call.until(5_000)) == []
+    call.at(5_000, m.SpeechStopped())
+    answers(call, 5_200, "r2")
+    assert asks(call.until(20_000)) == []
+    assert became(call) == {"turn:1": "the caller spoke", "turn:2": "r2"}
+
+
+def test_while_responses_are_cancelled_without_end_the_caller_hears_fillers(live_call: Any) -> None:
+    call = live_call(phrases={"filler": speech(240, letter="F")})
+    turn(call, 0)
+    for number in range(40):
+        call.at(250 * number, m.ResponseStarted(f"r{number}"))
+        call.at(250 * number + 200, m.ResponseDone(f"r{number}", "cancelled", "turn_detected"))
+        call.echo(250 * number + 200)
+    begun = [at_ms for at_ms, act in call.said if isinstance(act, m.PlayAudio)]
+    gaps = [after - before for before, after in zip([0, *begun], [*begun, 10_000], strict=True)]
+    assert max(gaps) <= 2_240
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+def test_what_fails_after_sound_was_heard_is_truncated_and_continued(live_call: Any, status: str) -> None:
+    call = live_call()
+    turn(call, 0)
+    call.speaks(200, m.ResponseStarted("r1"), delta("A", 400))
+    done = call.at(300, m.ResponseDone("r1", status, "server_error"))
+    assert asks(done) == []
+    heard = call.echo(600)
+    assert only(m.TruncateItem, heard) == [m.TruncateItem("A", 0, 400)]
+    [rest] = only(m.CreateResponse, heard)
+    assert rest.tag == CONTINUED
+    assert GO_ON in rest.instructions
+    assert heard.index(m.TruncateItem("A", 0, 400)) < heard.index(rest)
+    answers(call, 900, "r2", tag=CONTINUED)
+    assert became(call) == {"turn:1": "r1", CONTINUED: "r2"}
+
+
+def test_the_rest_is_not_wanted_any_more_when_the_caller_speaks(live_call: Any) -> None:
+    call = live_call()
+    turn(call, 0)
+    call.speaks(200, m.ResponseStarted("r1"), delta("A", 400), m.ResponseDone("r1", "failed", "server_error"))
+    said = call.at(350, m.SpeechStarted())
+    assert only(m.TruncateItem, said) == [m.TruncateItem("A", 0, 150)]
+    call.at(800, m.SpeechStopped())
+    assert asks(answers(call, 900, "r2")) == []
+    assert became(call)[CONTINUED] == "the caller spoke"
+
+
+def test_a_session_that_does_not_begin_to_answer_is_replaced_whatever_else_it_says(live_call: Any) -> None:
+    call = live_call(stalled_ms=8_000)
+    turn(call, 0)
+    for number in range(1, 80):
+        call.at(100 * number, m.UpstreamFaulted("", f"{number}"))
+    assert only(m.DialUpstream, call.until(7_999))[1:] == []
+    assert only(m.DialUpstream, call.until(8_000)) == [m.DialUpstream(2)]
+
+
+@pytest.mark.parametrize("status", ["\0weird", "", "paused"])
+def test_a_status_that_nobody_knows_is_an_end_like_any_other(live_call: Any, status: str) -> None:
+    call = live_call()
+    turn(call, 0)
+    call.at(200, m.ResponseStarted("r1"))
+    assert asks(call.at(300, m.ResponseDone("r1", status))) == ["retry"]

@@ -110,12 +110,22 @@ def test_a_response_without_sound_is_over_when_it_is_done(live_call: Any) -> Non
     assert only(m.Heard, call.at(500, m.ResponseDone("r1"))) == [m.Heard("say-1", 0, cut=False)]
 
 
-def test_one_that_the_model_itself_broke_off_was_cut(live_call: Any) -> None:
+def test_one_that_the_vendor_broke_off_for_a_turn_of_the_callers_was_cut(live_call: Any) -> None:
     call = live_call()
     call.speaks(0, m.Respond("say-1"), m.ResponseStarted("r1", tag="say-1"))
-    assert only(m.Heard, call.at(500, m.ResponseDone("r1", "cancelled", "turn_detected"))) == [
-        m.Heard("say-1", 0, cut=True)
-    ]
+    assert only(m.Heard, call.at(500, m.ResponseDone("r1", "cancelled", "turn_detected"))) == []
+    assert only(m.Heard, call.at(600, m.SpeechStarted())) == [m.Heard("say-1", 0, cut=True)]
+    assert only(m.CreateResponse, call.until(9_000)) == []
+
+
+def test_one_that_the_vendor_broke_off_for_a_noise_is_asked_for_again(live_call: Any) -> None:
+    call = live_call()
+    call.speaks(0, m.Respond("say-1"), m.ResponseStarted("r1", tag="say-1"))
+    call.at(500, m.ResponseDone("r1", "cancelled", "turn_detected"))
+    assert only(m.CreateResponse, call.until(1_500)) == [m.CreateResponse("say-1")]
+    call.speaks(1_600, m.ResponseStarted("r2", tag="say-1"), delta("A", 200, response="r2"))
+    call.at(1_700, m.ResponseDone("r2"))
+    assert only(m.Heard, call.echo(1_900)) == [m.Heard("say-1", 200, cut=False)]
 
 
 def test_several_items_of_one_response_are_heard_as_one(live_call: Any) -> None:
