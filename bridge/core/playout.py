@@ -82,7 +82,7 @@ class Playout:
         if response_id not in (self.gate.active, self._unannounced):
             self._unannounced = response_id
             tag = "" if self.gate.asked is None else self.gate.asked.tag
-            self.debts.began(response_id, tag, handler=self._config.handler)
+            self.debts.began(response_id, tag, handler=self.agent.handler)
         if item.audible_bytes >= LEAST_MS * self._config.bytes_per_ms:
             if self.debts.open:
                 self.debts.sounded(response_id)
