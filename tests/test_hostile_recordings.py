@@ -19,11 +19,12 @@ from bridge.cli.words import printable
 from bridge.errors import ConfigError
 from bridge.picture import tell
 from bridge.picture.chart import specification
-from bridge.picture.page import facts
+from bridge.picture.page import facts, page
 from bridge.recording import Recording, describe, editing, replay
 from bridge.recording.bounds import MOST_BYTES, MOST_STEPS
 from bridge.recording.editing import minimized, trimmed
 from bridge.recording.masking import masked
+from bridge.recording.printable import printable_json
 from tests.hostile_values import CALLS, DEEP, RAW, lines_of, places, with_value
 
 GOOD = lines_of(next(call for call in CALLS if call.name.startswith("greeting-heard")))
@@ -251,3 +252,41 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_beside_it(tmp_path: Path)
     assert "can't be written: File too large" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["x.call.jsonl"]
     assert file.read_text() == "\n".join(GOOD)
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "esc\x1b[2J", "turned\u202eround", "\r\n", "p\u2029q"])
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("command", [("replay",), ("replay", "--mask"), ("show", "--out", "page.html")])
+def test_a_file_s_name_is_one_line(
+    name: str,
+    there: bool,
+    command: tuple[str, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = Path(f"{name}.call.jsonl")
+    if there:
+        file.write_text("\n".join([*GOOD, ""]))
+    if command[0] == "show":
+        command = ("show", "--out", f"{name}.html")
+    monkeypatch.setattr("sys.argv", ["phonebridge", *command, str(file)])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == (0 if there else 2)
+    told = "".join(capsys.readouterr()).split("\n")
+    assert all(printable(line) == line for line in told)
+    about = [line for line in told if printable(name)[:8] in line]
+    assert len(about) == (2 if there and "--mask" in command else 1)
+
+
+def test_words_of_a_recording_do_not_turn_its_page_around() -> None:
+    evil = "\x1b[2J\u202e\u2066\x9b\x07"
+    lines = [line.replace("Hello, how", f"Hello {json.dumps(evil)[1:-1]} how") for line in GOOD]
+    assert lines != GOOD
+    drawn = page(tell(lines), f"x{evil}")
+    assert not {"\x1b", "\u202e", "\u2066", "\x9b", "\x07"} & set(drawn.partition("vegaEmbed")[0])
+    assert drawn.count("\\x1b[2J\\u202e\\u2066\\x9b\\x07") >= 2
+    chart = json.dumps(printable_json({"a": [evil, 1], evil: None}))
+    assert "u202e" not in chart.replace("\\\\u202e", "")

@@ -12,7 +12,7 @@ from rich.markup import escape
 from .. import __version__
 from ..errors import BridgeError, ConfigError
 from . import bench, demo, doctor, phone, replay, serve, show, upstream
-from .words import printable
+from .words import printable_lines
 
 app = typer.Typer(
     name="phonebridge",
@@ -62,5 +62,5 @@ def main() -> None:
 
 def _complain(error: BridgeError) -> None:
     # One line, however narrow the terminal; brackets in it are no markup, and escapes do nothing.
-    line = f"[bold red]phonebridge:[/] {escape(printable(str(error)))}"
+    line = f"[bold red]phonebridge:[/] {escape(printable_lines(str(error)))}"
     Console(stderr=True).print(line, highlight=False, soft_wrap=True)

@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import ConfigError
-from .words import in_one_line
+from .words import in_one_line, printable
 
 # Opening a pipe without a writer would wait without end. Windows has none in its folders.
 _DO_NOT_WAIT: Final = getattr(os, "O_NONBLOCK", 0)
+
+
+def _named(file: Path) -> str:
+    return printable(str(file))
 
 
 def read_recording(file: Path) -> list[str]:
@@ -25,21 +29,25 @@ def read_recording(file: Path) -> list[str]:
     try:
         with os.fdopen(os.open(file, os.O_RDONLY | _DO_NOT_WAIT), "rb") as opened:
             if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-                raise ConfigError(f"{file} can't be read as a recording: it is no file")
+                raise ConfigError(f"{_named(file)} can't be read as a recording: it is no file")
             raw = opened.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         why = getattr(error, "strerror", None) or error
-        raise ConfigError(f"{file} can't be read as a recording: {why}") from error
+        raise ConfigError(f"{_named(file)} can't be read as a recording: {why}") from error
     if len(raw) > MOST_BYTES:
-        raise ConfigError(f"{file} can't be read as a recording: it has more than {MOST_BYTES:,} bytes")
+        raise ConfigError(
+            f"{_named(file)} can't be read as a recording: it has more than {MOST_BYTES:,} bytes"
+        )
     if raw.rstrip().count(b"\n") > MOST_STEPS:
-        raise ConfigError(f"{file} can't be read as a recording: it has more than {MOST_STEPS:,} lines")
+        raise ConfigError(
+            f"{_named(file)} can't be read as a recording: it has more than {MOST_STEPS:,} lines"
+        )
     try:
         # An editor may have put a byte order mark in front, and carriage returns behind.
         text = raw.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise ConfigError(
-            f"{file} can't be read as a recording: {error.reason}, byte {error.start}"
+            f"{_named(file)} can't be read as a recording: {error.reason}, byte {error.start}"
         ) from error
     return text.rstrip("\n").split("\n")
 
@@ -52,10 +60,10 @@ def reading(file: Path) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        raise ConfigError(in_one_line(f"{file}: {error}")) from error
+        raise ConfigError(in_one_line(f"{_named(file)}: {error}")) from error
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
-        raise ConfigError(in_one_line(f"{file} can't be understood: {why}")) from error
+        raise ConfigError(in_one_line(f"{_named(file)} can't be understood: {why}")) from error
 
 
 def write_recording(file: Path, lines: list[str]) -> None:
@@ -81,4 +89,6 @@ def write_whole(file: Path, text: str) -> None:
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         with suppress(OSError, ValueError):
             unfinished.unlink()
-        raise ConfigError(f"{file} can't be written: {getattr(error, 'strerror', None) or error}") from error
+        raise ConfigError(
+            f"{_named(file)} can't be written: {getattr(error, 'strerror', None) or error}"
+        ) from error

@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from ..errors import ConfigError
 from .recordings import read_recording, reading, write_recording
-from .words import printable
+from .words import printable, printable_lines
 
 SUFFIX = ".call.jsonl"
 _SPAN = re.compile(r"(\d*\.?\d*):(\d*\.?\d*)")
@@ -118,7 +118,7 @@ def _one(file: Path, how: _How, console: Console) -> dict[str, Any]:
             "expected": difference.expected,
             "got": difference.got,
         }
-        console.print(f"[red]differs[/]  {_shown(file)}\n{_shown(describe(difference))}")
+        console.print(f"[red]differs[/]  {_shown(file)}\n{escape(printable_lines(describe(difference)))}")
     for how_it_ends in (result.truncated and f"it was cut short: {result.truncated}", result.torn and "torn"):
         if how_it_ends:
             console.print(f"         its end is missing: {_shown(how_it_ends)}")
@@ -132,7 +132,7 @@ def _one(file: Path, how: _How, console: Console) -> dict[str, Any]:
 
 
 def _shown(words: object) -> str:
-    """Words of a recording's, or a file's name, for the terminal: no markup, and nothing that it obeys."""
+    """A recording's words or a file's name for the terminal: one line, no markup, nothing that it obeys."""
     return escape(printable(str(words)))
 
 

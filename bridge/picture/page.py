@@ -10,10 +10,16 @@ from string import Template
 from typing import Any, Final
 
 from ..errors import ConfigError
+from ..recording.printable import printable_json, printable_lines
 from .chart import ZOOM, clock, specification
 from .lanes import Cut, Line, Story
 
 MISSING: Final = "drawing a call needs vl-convert-python: pip install 'phonebridge[show]'"
+
+
+def shown(text: str) -> str:
+    """Text of a recording as HTML: no markup, and nothing that turns a line around."""
+    return escape(printable_lines(text))
 
 
 def page(story: Story, name: str) -> str:
@@ -24,15 +30,15 @@ def page(story: Story, name: str) -> str:
         import vl_convert  # noqa: PLC0415  an extra, and large
     except ImportError as error:
         raise ConfigError(MISSING) from error
-    texts = files(__package__)
+    texts, drawn = files(__package__), printable_json(specification(story))
     fields = {
-        "title": escape(name),
+        "title": shown(name),
         "style": texts.joinpath("page.css").read_text(encoding="utf-8"),
         "badge": _badge(story),
         "facts": "".join(_fact(name, value) for name, value in facts(story)),
         "barge_ins": _barge_ins(story),
         "talk": "".join(_line(line) for line in story.talk) or '<p class="none">No words were spoken.</p>',
-        "chart": json.dumps(specification(story), separators=(",", ":")).replace("<", "\\u003c"),
+        "chart": json.dumps(drawn, separators=(",", ":")).replace("<", "\\u003c"),
         "zoom": ZOOM,
         "end_ms": str(max(story.end_ms, 1_000)),
         "vega": _vega(vl_convert),
@@ -95,16 +101,14 @@ def _cost(story: Story) -> str:
 
 
 def _fact(name: str, value: str) -> str:
-    return f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
+    return f"<div><dt>{shown(name)}</dt><dd>{shown(value)}</dd></div>"
 
 
 def _badge(story: Story) -> str:
     difference = story.difference
     if difference is None:
         return '<span class="badge same">replays the same</span>'
-    title = escape(
-        f"expected {difference.expected or 'nothing more'}\ngot {difference.got or 'nothing more'}"
-    )
+    title = shown(f"expected {difference.expected or 'nothing more'}\ngot {difference.got or 'nothing more'}")
     where = f"line {difference.line}, at {clock(difference.t_ms)}"
     return (
         f'<span class="badge differs" title="{title}">this version decides otherwise from {where} on</span>'
@@ -130,20 +134,20 @@ def _cut(at_ms: int, cut: Cut, first: bool) -> str:
     told = "–" if cut.told_ms is None else "forget it" if not cut.told_ms else f"{cut.told_ms:,} ms"
     wrong = ' class="wrong"' if error else ""
     return (
-        f"<tr{mark}><td>{at}<td>{escape(cut.item_id)}<td>{cut.heard_ms:,} ms<td>≥ {cut.proven_ms:,} ms"
+        f"<tr{mark}><td>{at}<td>{shown(cut.item_id)}<td>{cut.heard_ms:,} ms<td>≥ {cut.proven_ms:,} ms"
         f"<td>{told}<td{wrong}>{'–' if error is None else f'{error:,} ms'}<td>{cut.generated_ms:,} ms"
         f"<td>{cut.generated_ms - cut.heard_ms:,} ms"
     )
 
 
 def _line(line: Line) -> str:
-    said, heard = escape(line.said), escape(line.heard or "")
+    said, heard = shown(line.said), shown(line.heard or "")
     notes = []
     if line.who == "tool":
         said += f" <q>{heard}</q>" if line.heard is not None else " <q>(no answer)</q>"
     elif line.cut_ms is not None:
         if line.heard is not None:
-            lost = escape(line.said[len(line.heard) :]) if line.said.startswith(line.heard) else said
+            lost = shown(line.said[len(line.heard) :]) if line.said.startswith(line.heard) else said
             said = f"{heard}<s>{lost}</s>"
         notes.append(f"cut after {line.cut_ms:,} ms" if line.cut_ms else "not heard")
     if line.latency_ms is not None:
