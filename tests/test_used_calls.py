@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.server.used_calls import GRACE_S, KEPT_S, UsedCalls
+from bridge.server.used_calls import AGAIN_S, GRACE_S, KEPT_S, UsedCalls
 
 CALL, OTHER = "CA" + "1" * 32, "CA" + "2" * 32
 ENTRY_BYTES = 12
@@ -201,6 +201,55 @@ def test_a_file_that_cannot_be_kept_costs_a_line_and_no_call(
 
 def _full(_fd: int, _raw: bytes) -> int:
     raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("kind", ["full", "full at once", "folder"])
+def test_what_there_was_no_room_for_is_written_when_there_is_some(
+    clock: Clock, path: Path, kind: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    path.parent.mkdir()
+    if kind == "folder":
+        path.mkdir()
+    used = UsedCalls(path, clock)
+    if kind == "full":
+        used.use(OTHER)
+    with monkeypatch.context() as disk:
+        if kind != "folder":
+            disk.setattr(os, "write", _full)
+        for stream in range(1, 2_501):
+            clock.now_s += 0.01
+            used.use(CALL, stream)
+            assert used.has(CALL, stream)
+    if kind == "folder":
+        path.rmdir()
+    used.use(OTHER, 7)
+    assert not UsedCalls(path, clock).has(OTHER, 7), "not tried with each entry"
+    for stream in range(8, 12):
+        clock.now_s += AGAIN_S
+        used.use(OTHER, stream)
+    again = UsedCalls(path, clock)
+    assert all(again.has(CALL, stream) for stream in range(1, 2_501))
+    assert all(again.has(OTHER, stream) for stream in range(7, 12))
+    assert again.has(OTHER) == (kind == "full")
+    assert path.stat().st_size % ENTRY_BYTES == 0
+    about = [record.getMessage() for record in caplog.records if "used calls" in record.getMessage()]
+    assert [line.partition(",")[0] for line in about if "again" not in line] == [
+        "used calls are in memory only"
+    ]
+    assert len(about) == 2
+
+
+def test_memory_is_bounded_while_the_disk_is_full(
+    clock: Clock, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = UsedCalls(path, clock, most=100)
+    monkeypatch.setattr(os, "write", _full)
+    for stream in range(1, 1_001):
+        used.use(CALL, stream)
+    assert used.has(CALL, 1_000)
+    assert len(used) <= 202
+    assert len(used._unwritten) <= 100
 
 
 def test_a_file_that_is_removed_begins_again(clock: Clock, path: Path) -> None:

@@ -12,6 +12,7 @@ for thirty days or the next `MOST` entries, and for twice that at most.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import os
 import time
@@ -31,6 +32,10 @@ MOST: Final = 1_000_000
 """Entries a file, two a call: twelve megabytes, and eight of memory."""
 GRACE_S: Final = 60
 """How long a stream that was given out may be opened."""
+AGAIN_S: Final = 10
+"""After a file could not be kept it is tried again with the first entry after so long."""
+MOST_A_TURN: Final = 1_000
+"""Entries written at once, of those that there was no room for before."""
 _CHUNK: Final = 32_768
 
 _ENTRY: Final = np.dtype([("stream", "<u8"), ("used_from_s", "<u4")])
@@ -38,9 +43,9 @@ _ENTRY: Final = np.dtype([("stream", "<u8"), ("used_from_s", "<u4")])
 
 class UsedCalls:
     """A stream is named by its CallSid and its number in the call, 1 for the first. `path` None keeps them in
-    memory only; processes with the same path know of each other's. A file that cannot be kept costs a line in
-    the log and nothing else. Lives on one event loop; nothing here takes longer than a write to the page
-    cache.
+    memory only; processes with the same path know of each other's. A file that cannot be kept costs a line
+    in the log: the entries stay in memory, and are written when there is room again. Lives on one event
+    loop; nothing here takes longer than a write to the page cache.
     """
 
     def __init__(self, path: Path | None, now: Callable[[], float] = time.time, most: int = MOST) -> None:
@@ -50,6 +55,9 @@ class UsedCalls:
         self._fd: int | None = None
         self._read_bytes = 0
         self._born_s = int(now())
+        self._unwritten: dict[int, int] = {}  # entries that are to be appended, oldest first
+        self._failed = False
+        self._again_s = 0.0
         self._former, self._latest = _Known(), _Known()
         if path is not None:
             with self._guarded():
@@ -88,16 +96,30 @@ class UsedCalls:
 
     def _note(self, name: int, used_from_s: int) -> None:
         self._latest.note(name, used_from_s, self._now())
-        if self._fd is None or self._path is None:
-            if len(self._latest) > self._most:
-                self._former, self._latest = self._latest, _Known()
-            return
-        with self._guarded():
-            self._catch_up()
-            if self._read_bytes >= self._most * _ENTRY.itemsize or self._now() - self._born_s > KEPT_S:
-                self._path.replace(_aside(self._path))
-                self._follow(self._path)
-            self._append(np.array((name, used_from_s), _ENTRY).tobytes())
+        if (self._path is None or self._failed) and len(self._latest) > self._most:
+            self._former, self._latest = self._latest, _Known()
+        if self._path is not None:
+            self._unwritten[name] = used_from_s
+            if len(self._unwritten) > self._most:
+                del self._unwritten[next(iter(self._unwritten))]
+            if not 0 < self._again_s - self._now() <= AGAIN_S:
+                with self._guarded():
+                    self._write(self._path)
+
+    def _write(self, path: Path) -> None:
+        """Append what is not in the file yet: what was used now, and what there was no room for before."""
+        if self._fd is None:
+            self._open(path)
+        self._catch_up()
+        if self._read_bytes >= self._most * _ENTRY.itemsize or self._now() - self._born_s > KEPT_S:
+            path.replace(_aside(path))
+            self._follow(path)
+        for name in list(itertools.islice(self._unwritten, MOST_A_TURN)):
+            self._append(np.array((name, self._unwritten[name]), _ENTRY).tobytes())
+            del self._unwritten[name]
+        if self._failed and not self._unwritten:
+            self._failed = False
+            logger.info("used calls are kept in their file again")
 
     def _append(self, entry: bytes) -> None:
         if self._fd is None:
@@ -144,8 +166,10 @@ class UsedCalls:
         try:
             yield
         except OSError as error:
-            logger.warning("used calls are in memory only, their file cannot be kept: %s", error)
-            self.close()
+            self._again_s = self._now() + AGAIN_S
+            if not self._failed:
+                logger.warning("used calls are in memory only, their file cannot be kept: %s", error)
+            self._failed = True
 
 
 class _Known:
