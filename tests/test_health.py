@@ -55,6 +55,25 @@ def test_what_was_ten_seconds_ago_is_forgotten() -> None:
     assert lag.p95_s == 0.002
 
 
+def test_a_burst_that_is_over_turns_no_caller_away() -> None:
+    """Five late beats in ten seconds; from then on the loop is in time again."""
+    lag = LoopLag()
+    for _ in range(80):
+        lag.came(0.001)
+    for _ in range(8):
+        lag.came(0.08)
+    assert lag.sheds
+    for _ in range(health.LATELY_BEATS - 1):
+        lag.came(0.001)
+    assert lag.sheds
+    lag.came(0.001)
+    assert lag.p95_s > SHED_S
+    assert not lag.sheds
+    for _ in range(2):
+        lag.came(0.08)
+    assert lag.sheds
+
+
 def test_a_few_beats_say_nothing() -> None:
     lag = LoopLag()
     for _ in range(health.LEAST_BEATS - 1):

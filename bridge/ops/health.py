@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 BEAT_S: Final = 0.1
 WINDOW_BEATS: Final = 100
 """Ten seconds: what was longer ago is no reason to turn a caller away."""
+LATELY_BEATS: Final = 10
 LEAST_BEATS: Final = 20
 SHED_S: Final = 0.05
 """At this lag (95th percentile) those who are on the line begin to hear it: new calls go elsewhere."""
@@ -65,6 +66,13 @@ class LoopLag:
         if len(self._late_s) < LEAST_BEATS:
             return 0.0
         return sorted(self._late_s)[-(-len(self._late_s) * 95 // 100) - 1]
+
+    @property
+    def sheds(self) -> bool:
+        """Whether new calls should go elsewhere: the loop is late often, and was late within the last second.
+        A burst that is over turns no caller away.
+        """
+        return self.p95_s > SHED_S and max(list(self._late_s)[-LATELY_BEATS:]) > SHED_S
 
     @property
     def worst_s(self) -> float:
@@ -181,7 +189,7 @@ class Health:
 
     def reasons(self) -> list[str]:
         found = [] if self.model else ["no model"]
-        if self.lag is not None and self.lag.p95_s > SHED_S:
+        if self.lag is not None and self.lag.sheds:
             found.append("loop lag")
         used = descriptors_used()
         if used - self.strangers.share > DESCRIPTORS:
