@@ -41,7 +41,7 @@ test: $(VENV)/.ready-to-test  ## run the tests
 	@$(pytest) $(or $(ARGS),$(side_by_side))
 
 # One after the other: they measure silence, and would disturb each other.
-attacks = $(pytest) -n 0 tests/hostile
+attacks = $(pytest) -n 0 tests
 
 hostile: $(VENV)/.ready-to-test  ## attack a server in a process of its own; some minutes
 	@$(attacks) -m "hostile and not long" $(ARGS)

@@ -20,12 +20,13 @@ from bridge.errors import ConfigError
 from bridge.picture import tell
 from bridge.picture.chart import specification
 from bridge.picture.page import facts, page
-from bridge.recording import Recording, describe, editing, replay
-from bridge.recording.bounds import MOST_BYTES, MOST_STEPS
+from bridge.recording import Recording, bounds, describe, editing, replay
+from bridge.recording.bounds import MOST_STEPS
 from bridge.recording.editing import minimized, trimmed
 from bridge.recording.masking import masked
 from bridge.recording.printable import printable_json
 from tests.hostile_values import CALLS, DEEP, RAW, lines_of, places, with_value
+from tests.long_form import some_of
 
 GOOD = lines_of(next(call for call in CALLS if call.name.startswith("greeting-heard")))
 RUN = next(number for number, line in enumerate(GOOD) if '"run":"' in line)
@@ -63,7 +64,7 @@ def read_by_all(lines: list[str]) -> None:
             continue
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", some_of(range(6), every=3))
 def test_every_field_with_every_value(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(editing, "MOST_REPLAYED", 500)
     chance = random.Random(seed)
@@ -75,7 +76,7 @@ def test_every_field_with_every_value(seed: int, monkeypatch: pytest.MonkeyPatch
         read_by_all([*lines[:number], bad, *lines[number + 1 :]])
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", some_of(range(4), every=4))
 def test_lines_that_are_missing_doubled_torn_and_another_call_s(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,7 +175,7 @@ def _fifo(path: Path) -> None:
 
 def _sparse(path: Path) -> None:
     with path.open("wb") as file:
-        file.truncate(MOST_BYTES + 1)
+        file.truncate(bounds.MOST_BYTES + 1)
 
 
 MAKERS: dict[str, Callable[[Path], object]] = {
@@ -186,21 +187,27 @@ MAKERS: dict[str, Callable[[Path], object]] = {
     "halves of pairs": lambda path: path.write_bytes(b'{"x":"\xed\xa0\x80"}'),
     "zipped": lambda path: path.write_bytes(gzip.compress(b"\0" * 10_000_000)),
     "huge": _sparse,
-    "many lines": lambda path: path.write_text("{}\n" * (MOST_STEPS + 2)),
+    "many lines": lambda path: path.write_text("{}\n" * (bounds.MOST_STEPS + 2)),
     "a loop": lambda path: path.symlink_to(path),
     "escapes": lambda path: path.write_text('{"format":1,"carrier":"\\u001b[2J\\n\\u202e","upstream":"x"}'),
 }
 
 
+@pytest.mark.parametrize("small", some_of([True, False], every=2))
 @pytest.mark.parametrize("what", MAKERS)
 @pytest.mark.parametrize("command", [("replay",), ("replay", "--mask"), ("show",)])
 def test_what_is_no_recording_is_one_line(
     what: str,
     command: tuple[str, ...],
+    small: bool,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """With the real bounds, and with those of small files."""
+    if small:
+        monkeypatch.setattr(bounds, "MOST_BYTES", 1_000_000)
+        monkeypatch.setattr(bounds, "MOST_STEPS", 1_000)
     monkeypatch.chdir(tmp_path)
     MAKERS[what](tmp_path / "x.call.jsonl")
     line = complaint(capsys, monkeypatch, *command, "x.call.jsonl")

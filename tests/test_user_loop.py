@@ -18,6 +18,7 @@ import pytest
 from bridge.agents.loop import CALL_SID, Late, SameLoop, UserLoop, run
 from bridge.agents.user_code import USER_CODE, UserCode
 from bridge.agents.watchdog import Watchdog
+from tests.long_form import some_of
 
 
 @pytest.fixture
@@ -123,7 +124,7 @@ async def waits_and_backtracks(seconds: float) -> None:
     backtracks(seconds)
 
 
-@pytest.mark.parametrize("function", [backtracks, waits_and_backtracks])
+@pytest.mark.parametrize("function", some_of([waits_and_backtracks, backtracks], every=2))
 def test_whoever_stops_the_whole_interpreter_is_named_with_its_call_afterwards(
     user_loop: UserLoop, function: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
 from base64 import b64decode
@@ -22,6 +23,7 @@ from bridge.recording import Header, Recorder, Recording, replay
 from bridge.recording.masking import masked
 from tests.agents.line import LiveCall, Obedient, live_call
 from tests.agents.virtual_time import run
+from tests.long_form import some_of
 
 CARD = "4111222233334444"
 
@@ -72,8 +74,10 @@ def keys_in(lines: list[str]) -> str:
     return found
 
 
-@pytest.mark.parametrize("rule", ["event", "text", "interrupt"])
-@pytest.mark.parametrize("early", [0, 7, 17])
+@pytest.mark.parametrize(
+    ("rule", "early"),
+    some_of(((rule, early) for early in (0, 7, 17) for rule in ("event", "text", "interrupt")), every=4),
+)
 def test_what_a_handler_reads_is_recorded_as_a_key_and_no_more(rule: str, early: int) -> None:
     """Also those that were pressed before it asked, whatever BRIDGE_DTMF says."""
     read: list[str] = []
@@ -150,9 +154,13 @@ def test_keys_that_a_tool_waits_for_are_no_words(rule: str) -> None:
     replays(lines)
 
 
-@pytest.mark.parametrize("rule", ["text", "interrupt", "event"])
-@pytest.mark.parametrize("ahead_s", [0.4, 1.4, 4.0])
-@pytest.mark.parametrize("declared", [True, False])
+@pytest.mark.parametrize(
+    ("rule", "ahead_s", "declared"),
+    some_of(
+        itertools.product(("text", "interrupt", "event"), (0.4, 1.4, 4.0), (True, False)),
+        every=5,
+    ),
+)
 def test_a_key_that_is_typed_ahead_of_a_tool_has_one_reader(
     rule: str, ahead_s: float, declared: bool
 ) -> None:

@@ -1,0 +1,21 @@
+"""Checks of which `make test` runs a part, and `make hostile` the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+
+def some_of(cases: Iterable[Any], every: int) -> list[Any]:
+    """Parameters of a test: one of `every` is always run, the others under the marker `hostile`. A tuple is
+    one case of several parameters.
+    """
+    return [
+        pytest.param(
+            *(case if isinstance(case, tuple) else (case,)),
+            marks=[pytest.mark.hostile] if number % every else [],
+        )
+        for number, case in enumerate(cases)
+    ]
