@@ -213,7 +213,7 @@ def test_mm_hm_does_not_interrupt_and_a_sentence_does() -> None:
 
 
 def test_voice_detection_may_be_off() -> None:
-    assert CASTING.session(Agent(turn_detection=None)).turn_detection is None
+    assert CASTING.session(Agent(turn_detection=None, handler=nobody)).turn_detection is None
 
 
 def test_the_core_gets_prices_it_can_count_with() -> None:

@@ -21,7 +21,8 @@ from bridge.agents.guardrails import Guardrail
 from bridge.agents.loop import is_async
 from bridge.agents.mcp import McpServer
 from bridge.agents.session import Session
-from bridge.agents.tools import AnyTool, Tool, hand_off_to
+from bridge.agents.tool_names import hand_off_names
+from bridge.agents.tools import AnyTool, Tool
 from bridge.agents.transport_socket import MakeTransport
 from bridge.agents.turn_detection import turn_detection
 from bridge.core.messages import ServerVad, TurnDetection
@@ -66,7 +67,8 @@ class Agent:
       with a second session calls it again.
     - `greeting`: the model's first sentence; "" for no greeting. With a handler the default is no greeting.
     - `transcription`: a model that writes down the caller's words; "off" for none.
-    - `turn_detection`: see `bridge.turn_detection`. `noise_reduction`: near_field, far_field.
+    - `turn_detection`: see `bridge.turn_detection`. None needs a handler that ends turns with
+      `session.commit()`. `noise_reduction`: near_field, far_field.
     - `backchannel_ms`: a caller who speaks over the model for less than this ("mm-hm") does not interrupt it.
       A real interruption then takes effect later, by this and by `silence_duration_ms`: make that short too.
     - `tools`: made by `@tool`, or `McpServer`s. `handoffs`: agents, or names of agents reachable from here,
@@ -178,7 +180,11 @@ class Agent:
             if not isinstance(one, Tool | McpServer):
                 raise ConfigError(f"agent {self.name}: {one!r} is no tool")
         names = [one.name for one in self.functions()]
-        names += [hand_off_to(one).name for one in self.handoffs if isinstance(one, Agent)]
+        others = [one if isinstance(one, str) else one.name for one in self.handoffs]
+        for other in others:
+            if others.count(other) > 1:
+                raise ConfigError(f"agent {self.name} hands off to {other!r} twice")
+        names += hand_off_names(others)
         for name in names:
             if names.count(name) > 1:
                 raise ConfigError(f"agent {self.name}: two tools are called {name}")

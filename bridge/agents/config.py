@@ -13,6 +13,7 @@ import msgspec
 from bridge.agents.agent import STAND_IN, TRANSPORTS, Agent, roster
 from bridge.agents.mcp import McpServer, Vault
 from bridge.agents.prices import Price, Prices
+from bridge.agents.tool_names import hand_off_names
 from bridge.agents.tools import AnyTool, hand_off_to, transfer, transfer_among
 from bridge.core.messages import (
     AgentRules,
@@ -35,6 +36,7 @@ _PLAIN: Final = (
     "instructions", "noise_reduction", "speed", "tool_choice", "max_output_tokens", "extra",
 )  # fmt: skip
 """Fields of a session that are an agent's own, as they are."""
+_CHOICES: Final = ("auto", "none", "required")
 _KINDS: Final = ("text", "audio", "image")
 _ANYWHERE: Final = "ws://127.0.0.1/v1/realtime"
 
@@ -58,7 +60,8 @@ class AgentConfigs:
         tools = [
             transfer_among(tuple(self.transfers)) if one is transfer else one for one in agent.functions()
         ]
-        return {one.name: one for one in (*tools, *map(hand_off_to, others))}
+        hand_offs = map(hand_off_to, others, hand_off_names(one.name for one in others))
+        return {one.name: one for one in (*tools, *hand_offs)}
 
     def session(self, agent: Agent, known: Mapping[str, Agent] = _NOBODY) -> SessionConfig:
         """What is asked of the model when it is this agent."""
@@ -142,8 +145,31 @@ class AgentConfigs:
             if one.filler is not None and self.base.phrases and one.filler not in self.base.phrases:
                 have = ", ".join(sorted(self.base.phrases))
                 raise ConfigError(f"tool {one.name}: there is no phrase {one.filler!r}; there is {have}")
+        if agent.turn_detection is None and agent.handler is None:
+            raise ConfigError(
+                f"agent {agent.name}: with turn_detection=None no turn of the caller's ends by itself; "
+                "give it a handler that calls session.commit()"
+            )
+        session = self.session(agent, known)
+        self._check_choice(agent, session)
         # It looks at `extra` and at whether JSON has words for all of it.
-        UPSTREAMS[upstream](1, _ANYWHERE).dial(self.session(agent, known))
+        UPSTREAMS[upstream](1, _ANYWHERE).dial(session)
+
+    def _check_choice(self, agent: Agent, session: SessionConfig) -> None:
+        """`tool_choice` names a tool that there is."""
+        choice = session.tool_choice
+        if isinstance(choice, str):
+            if choice not in _CHOICES:
+                raise ConfigError(
+                    f"agent {agent.name}: tool_choice is one of {', '.join(_CHOICES)}, or a tool"
+                )
+            return
+        chosen = (
+            choice.get("name") if choice.get("type") == "function" else f"mcp:{choice.get('server_label')}"
+        )
+        if chosen not in _tool_names(session):
+            have = ", ".join(sorted(_tool_names(session))) or "none"
+            raise ConfigError(f"agent {agent.name}: tool_choice names {chosen!r}; it has {have}")
 
     def as_carried(self, agent: Agent, session: SessionConfig, known: Mapping[str, Agent]) -> Agent:
         """The agent as it was changed by `update` in another process, whose session this was: fields that are

@@ -322,6 +322,19 @@ class Session:
         """
         self._post(m.Mute(on))
 
+    def commit(self) -> None:
+        """End the caller's turn here, for an agent with `turn_detection=None` (push-to-talk): what they said
+        since the last turn, or since `clear_input`, is a turn, which `input` gives. Answer it with `respond`.
+        Raises CallEnded.
+        """
+        self._post(m.CommitTurn())
+
+    def clear_input(self) -> None:
+        """Forget what the caller has said since their last turn ended; the next turn begins here. Raises
+        CallEnded.
+        """
+        self._post(m.ClearTurn())
+
     def update(self, **changes: Any) -> None:
         """Change the agent for the rest of this call, any field of `Agent`: instructions, tools,
         turn_detection, silence_ms, guardrails and all others; responses asked for after this speak with the

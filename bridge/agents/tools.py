@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, ParamSpec, TypeV
 from pydantic_core import to_json
 
 from bridge.agents.session import Session
+from bridge.agents.tool_names import hand_off_names
 from bridge.agents.tool_schema import Signature
 from bridge.core.messages import ToolConfig
 from bridge.errors import ConfigError
@@ -171,13 +172,15 @@ transfer: Final = transfer_among(())
 """A tool that lets the model send the caller to a target of BRIDGE_TRANSFERS, by the target's name."""
 
 
-def hand_off_to(agent: Agent) -> AnyTool:
-    """The tool by which the model becomes another agent."""
+def hand_off_to(agent: Agent, name: str = "") -> AnyTool:
+    """The tool by which the model becomes another agent; `name` is that of the tool, by default made of the
+    agent's.
+    """
 
     async def hand_off(session: Session) -> str:
         session.become(agent.name)
         return f"You are {agent.name} now. Go on from here; do not greet again."
 
     description = f"Hand the conversation off to {agent.name}. {agent.description}".strip()
-    slug = re.sub(r"[^A-Za-z0-9_-]+", "_", agent.name).strip("_")
-    return Tool(hand_off, name=f"hand_off_to_{slug}"[:64], description=description)
+    [usual] = hand_off_names([agent.name])
+    return Tool(hand_off, name=name or usual, description=description)

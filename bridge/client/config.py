@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from bridge.agents.agent import Agent
+from bridge.agents.tool_names import hand_off_names
 from bridge.agents.tools import AnyTool, Tool, hand_off_to
 from bridge.agents.turn_detection import turn_detection
 from bridge.codecs import PCM_24K, PCMA, PCMU, AudioFormat
@@ -111,7 +112,12 @@ class SessionOptions(msgspec.Struct, frozen=True, kw_only=True):
             else:
                 named = tool.get("name") or tool.get("type") if isinstance(tool, Mapping) else tool
                 raise ConfigError(f"{named!r} is no function tool: put @tool above a function")
-        found += [(one if isinstance(one, Tool) else hand_off_to(one)).wire() for one in self.handoffs or ()]
+        agents = [one for one in self.handoffs or () if not isinstance(one, Tool)]
+        names = iter(hand_off_names(one.name for one in agents))
+        made = (
+            one if isinstance(one, Tool) else hand_off_to(one, next(names)) for one in self.handoffs or ()
+        )
+        found += [one.wire() for one in made]
         return found
 
 

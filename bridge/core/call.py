@@ -35,7 +35,7 @@ from .state import CallState
 from .stats import count
 from .upstream_leg import Leg
 
-FOR_THE_MODEL = (m.Say, m.Respond, m.AddText, m.SendRaw)
+FOR_THE_MODEL = (m.Say, m.Respond, m.AddText, m.SendRaw, m.CommitTurn, m.ClearTurn)
 """Wishes that need a model which listens: before there is one (or while a new one is dialled), they wait."""
 BEFORE_ADMISSION = frozenset({
     m.SessionCreated, m.SessionUpdated, m.UpstreamFaulted, m.UpstreamClosed, m.DialFailed, m.VendorNote,
@@ -159,6 +159,8 @@ class Call(CallState):
             case m.ToolFinished(): tool_calls.tool_finished(self, event)
             case m.Reconfigure(): responses.reconfigure(self, event, now_ms)
             case m.SendRaw(): self.out.append(m.SendVendorEvent(event.body, up.epoch))
+            case m.CommitTurn(): caller_turns.commit(self)
+            case m.ClearTurn(): self.out.append(m.ForgetAudio(up.epoch))
             case m.Mute(): self.caller_audio.mute(event.on, now_ms)
             case m.ReadKeys(): caller_turns.read_keys(self, event, now_ms)
             case m.HandlerFailed(): ending.handler_failed(self, event, now_ms)

@@ -129,6 +129,12 @@ def told_already(call: CallState, item_id: str) -> None:
         call.given_up.popitem(last=False)
 
 
+def commit(call: CallState) -> None:
+    """The turn ends because user code says so: a session without turn detection ends none."""
+    silence.silence_over(call)
+    call.out.append(m.CommitAudio(call.up.epoch))
+
+
 def committed(call: CallState, event: m.TurnCommitted, now_ms: int) -> None:
     call.playout.conversation.item(event.item_id).role = "user"
     if event.item_id in call.given_up:

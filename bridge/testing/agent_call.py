@@ -109,7 +109,11 @@ class AgentCall(ScriptedCall):
         self._escaped: list[dict[str, Any]] = []
         self.loop.set_exception_handler(lambda _loop, context: self._escaped.append(context))
         self.side: UserSide
-        config = self.loop.complete(self._prepare(agent, AgentConfigs(base, transfers), fields))
+        try:
+            config = self.loop.complete(self._prepare(agent, AgentConfigs(base, transfers), fields))
+        except BaseException:
+            self.loop.close()
+            raise
         # Whatever time a resolver took, it took while the phone rang.
         self._rang_ms = self.loop.now_ms
         super().__init__(config, phone, options, folders=folders, dial_ms=dial_ms)

@@ -165,6 +165,10 @@ def _clear(tree: dict[str, Any], name: str) -> None:
     tree.setdefault(path[-1], _DEFAULTS.get(path[-1]))
 
 
+_REQUIRED: Final = frozenset({"turn_detection", "voice"})
+"""Without them no turn would end, or the caller would hear nothing."""
+
+
 def _voice(voice: str) -> str | dict[str, str]:
     # API reference, session.audio.output.voice: a custom voice is an object with an id like "voice_1234".
     return {"id": voice} if voice.startswith("voice_") else voice
@@ -177,11 +181,18 @@ def _check_extra(extra: dict[str, Any]) -> None:
             raise ConfigError(f"extra: session.{old} is refused since GA; it became {new}")
     if extra.get("type", "realtime") != "realtime":
         raise ConfigError("extra: session.type stays realtime")
+    if "audio" not in extra.get("output_modalities", ("audio",)):
+        raise ConfigError("extra: session.output_modalities has audio: this is a phone")
     audio = extra.get("audio", {})
     for half in ("input", "output"):
         part = audio.get(half, {}) if isinstance(audio, dict) else None
         if not isinstance(part, dict):
             raise ConfigError(f"extra: session.audio.{half} is an object, to be merged into ours")
+        for field in _REQUIRED & part.keys():
+            if part[field] is None:
+                raise ConfigError(
+                    f"extra: session.audio.{half}.{field} is not null; Agent has a field for it"
+                )
         if "format" in part:
             raise ConfigError(f"extra: session.audio.{half}.format belongs to the bridge: the phone's µ-law")
 

@@ -100,6 +100,16 @@ class SendRaw(Message, frozen=True, gc=False, tag="PassOn"):  # as recordings ha
     body: str
 
 
+class CommitTurn(Message, frozen=True, gc=False):
+    """The caller's turn ends here: what they said since the last one is a turn. For sessions without turn
+    detection; nothing happens, but for a note, where there is less than 100 ms of it.
+    """
+
+
+class ClearTurn(Message, frozen=True, gc=False):
+    """What the caller has said since their last turn ended is no part of the next one."""
+
+
 class HandlerFailed(Message, frozen=True, gc=False):
     """The handler raised, so the caller gets no answer any more: stop what is being said, play the phrase
     `apology` and then drain, with `Reason.HANDLER_FAILED`. `detail` is for the log: a type's name, never what
@@ -122,6 +132,8 @@ SessionCommand: TypeAlias = (
     | Mute
     | ReadKeys
     | SendRaw
+    | CommitTurn
+    | ClearTurn
     | HandlerFailed
 )
 
