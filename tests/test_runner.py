@@ -218,6 +218,8 @@ class Table:
                 self.hears(b"", at_ms)
             case "bad":
                 self.carrier.says(self.frames.media(LOUD, at_ms).replace("payload", "load"))
+            case "garbage":
+                self.carrier.says(self.frames.media(LOUD, at_ms).replace("EBAQ", "!*!*"))
             case "key":
                 self.carrier.says(self.frames.dtmf("5"))
             case "mark":
@@ -303,6 +305,34 @@ def test_sound_that_waits_for_its_mark_leaves_before_the_socket_closes() -> None
     in_virtual_time(main)
 
 
+def test_sound_that_is_garbage_is_noticed_and_replays() -> None:
+    """A frame that stands letter by letter is not read to its last letter; each 80 ms one is looked at."""
+
+    async def main() -> None:
+        header = Header(config=m.CallConfig(), carrier="twilio", upstream="openai")
+        lines: list[str] = []
+        table = Table(recorder=Recorder(lines.append, header))
+        heard: list[m.CallerAudio] = []
+        table.runner.tap = heard.append
+        await table.live()
+        table.hears(QUIET, 100)
+        garbage = table.frames.media(LOUD, 120).replace("EBAQ", "!*!*")
+        for _ in range(12):
+            table.carrier.says(garbage)
+        refused = table.call.stats.frames_refused
+        assert refused == {"carrier: media whose payload is not base64": 9}, "all but the three before a look"
+        table.hears(LOUD, 140)
+        assert len(heard) == 1 + 3 + 1
+        assert len(table.models[0].of("input_audio_buffer.append")) == 1 + 3 + 1
+        table.carrier.says(table.frames.stop())
+        await table.runner.closed
+        replayed = replay(lines)
+        assert replayed.ended
+        assert replayed.difference is None
+
+    in_virtual_time(main)
+
+
 class Thorough(Runner):
     """Takes every frame of the carrier's through the gate itself."""
 
@@ -310,7 +340,21 @@ class Thorough(Runner):
         self._process("carrier", self._parse, self._carrier.stream, frame)
 
 
-SCRIPTED = ("loud", "quiet", "gap", "empty", "bad", "key", "mark", "full", "room", "says", "speech", "late")
+SCRIPTED = (
+    "loud",
+    "quiet",
+    "gap",
+    "empty",
+    "bad",
+    "garbage",
+    "key",
+    "mark",
+    "full",
+    "room",
+    "says",
+    "speech",
+    "late",
+)
 
 
 @settings(max_examples=40, deadline=None)

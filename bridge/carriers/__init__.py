@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from bridge.codecs import AudioFormat
 from bridge.core.messages import CarrierCommand, CarrierEvent
 
-from .twilio import Twilio
+from .twilio import NOT_BASE64, Twilio
 
 
 class Carrier(Protocol):
@@ -62,4 +62,4 @@ class Carrier(Protocol):
 CARRIERS: Final[Mapping[str, type[Carrier]]] = {"twilio": Twilio}
 """The table: a carrier's name in settings and recordings, and what to make for each of its calls."""
 
-__all__ = ["CARRIERS", "Carrier", "Twilio"]
+__all__ = ["CARRIERS", "NOT_BASE64", "Carrier", "Twilio"]

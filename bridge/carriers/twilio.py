@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, assert_never
 
 import msgspec
 
-from bridge.codecs import PCMU, AudioFormat, clean_size_bytes
+from bridge.codecs import PCMU, AudioFormat, clean_size_bytes, plain_size_bytes
 from bridge.core.messages import (
     HIDDEN_KEY,
     CallerAudio,
@@ -32,6 +32,9 @@ from bridge.errors import BrokenInvariant, CarrierError, elide
 
 MAX_FRAME_CHARACTERS: Final = 64 * 1024
 """Of a frame we accept; the socket has the same limit. A frame of sound has about 400."""
+
+NOT_BASE64: Final = "media whose payload is not base64"
+"""Why a frame of sound is refused."""
 
 # What only the gates may see, wherever it stands in a start: parameters that prove something, by name, and
 # phone numbers.
@@ -127,10 +130,12 @@ class Twilio:
             return None
         media = message.media
         if media is not None and message.event == "media" and message.stream_sid == self._stream_id:
-            # It goes on as it came, inside of the upstream's JSON: only base64 can say nothing there.
-            payload_bytes = clean_size_bytes(media.payload)
+            # It goes on as it came, inside of the upstream's JSON. What escapes have spelt could say
+            # something there, unless it is base64; what stood in the frame letter by letter cannot.
+            size_of = clean_size_bytes if "\\" in frame else plain_size_bytes
+            payload_bytes = size_of(media.payload)
             if payload_bytes < 0:
-                raise CarrierError("media whose payload is not base64", frame=frame)
+                raise CarrierError(NOT_BASE64, frame=frame)
             if payload_bytes and media.track == "inbound":
                 return CallerAudio(media.payload, payload_bytes, media.timestamp)
             return None  # nothing to hear, or our own sound come back

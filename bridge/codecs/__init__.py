@@ -64,6 +64,19 @@ def is_clean(base64_text: str) -> bool:
     return clean_size_bytes(base64_text) >= 0
 
 
+def plain_size_bytes(base64_text: str) -> int:
+    """`size_bytes` of a text that stood in a JSON frame without a backslash, and -1 where its length or a
+    letter beyond ASCII says that it is not base64.
+
+    RFC 8259, 7: quotation mark, reverse solidus and control characters "MUST be escaped". So such a text
+    stands in its frame letter by letter, and between the quotes of ours it can say nothing either: its
+    alphabet need not be looked at fifty times a second. The glance at its loudness does so every 80 ms.
+    """
+    if len(base64_text) & 3 or not base64_text.isascii():
+        return -1
+    return len(base64_text) * 3 // 4 - base64_text.count("=", -2)
+
+
 def clean_size_bytes(base64_text: str) -> int:
     """`size_bytes` of a text that `is_clean`, and -1 for one that is not: both questions in one, since they
     are asked of every frame of every call.

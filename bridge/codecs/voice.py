@@ -7,20 +7,36 @@ from typing import Final
 _ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _LOOKED_AT_CHARACTERS: Final = 216
 """Of base64 text: a frame of 20 ms."""
-_LOUDNESS: Final = bytes(
-    # The first character of four is the upper six bits of a byte. ITU-T G.711, mu-law: the byte inverted is
-    # sign, three bits of exponent and four of mantissa; from the exponent 2 on a sample is over 395.
-    ord("!") if (letter := _ALPHABET.find(chr(byte))) >= 0 and (~letter >> 2) & 7 >= 2 else ord(".")
-    for byte in range(256)
-)
-"""A quiet line stays below -50 dBFS, speech on it is about -20; 395 is -38."""
+_LOUD, _QUIET, _FOREIGN = b"!.?"
 
 
-def is_loud(audio: str) -> bool:
+def _loudness(letter: int) -> int:
+    """What the first character of four, the upper six bits of a byte, says of a sample. ITU-T G.711, mu-law:
+    the byte inverted is sign, three bits of exponent and four of mantissa; from the exponent 2 on a sample is
+    over 395. A quiet line stays below -50 dBFS, speech on it is about -20; 395 is -38.
+    """
+    sextet = _ALPHABET.find(chr(letter))
+    if sextet < 0:
+        return _FOREIGN
+    return _LOUD if (~sextet >> 2) & 7 >= 2 else _QUIET
+
+
+_LOUDNESS: Final = bytes(map(_loudness, range(256)))
+
+
+def glance(audio: str) -> bool | None:
     """Whether a frame may hold a voice: a quarter of its samples are above -38 dBFS. One in six is looked at,
-    for this is asked fifty times a second. False for what is no base64 by its length or letters.
+    for this is asked all the time. None for what is not base64, as far as it is looked at.
     """
     seen = audio[:_LOOKED_AT_CHARACTERS:8]
     if len(audio) & 3 or not seen.isascii():
-        return False
-    return 4 * seen.encode().translate(_LOUDNESS).count(b"!") >= len(seen) > 0
+        return None
+    found = seen.encode().translate(_LOUDNESS)
+    if _FOREIGN in found:
+        return None
+    return 4 * found.count(_LOUD) >= len(found) > 0
+
+
+def is_loud(audio: str) -> bool:
+    """Whether a frame may hold a voice, as `glance` tells. False for what is not base64."""
+    return glance(audio) is True

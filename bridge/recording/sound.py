@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
-from bridge.codecs import is_clean, size_bytes
+from bridge.codecs import clean_size_bytes, is_clean, plain_size_bytes, size_bytes
 
 LEAST_CHARACTERS: Final = 48
 """Shorter sound stays (4.5 ms of it): `errors.elide` shows such a text as it is, and a replay must get the
@@ -68,12 +68,13 @@ def expand_sound(frame: str, door: str) -> str:
 
 
 def without_sound(frame: str, door: str) -> str:
-    """The frame with silence in the place of its sound, of the same size where it is sound at all."""
+    """The frame with silence in the place of its sound, of the same size where its adapter takes it."""
+    size_of = plain_size_bytes if door == "carrier" and "\\" not in frame else clean_size_bytes
     pieces: list[str] = []
     done = 0
     for start, end in _sounds(frame, door):
-        text = frame[start:end]
-        pieces += (frame[done:start], silence(min(size_bytes(text), MAX_BYTES)) if is_clean(text) else "")
+        size = size_of(frame[start:end])
+        pieces += (frame[done:start], silence(min(size, MAX_BYTES)) if size > 0 else "")
         done = end
     return "".join(pieces) + frame[done:]
 

@@ -15,9 +15,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, TypeAlias, get_args
 
-from bridge.carriers import Carrier
+from bridge.carriers import NOT_BASE64, Carrier
 from bridge.codecs.audible import is_audible
-from bridge.codecs.voice import is_loud
+from bridge.codecs.voice import glance
 from bridge.core import messages as m
 from bridge.core.call import Call
 from bridge.core.messages import AppendAudio, AudioDelta, CallerAudio
@@ -160,7 +160,7 @@ class Runner:
         except Exception as error:  # noqa: BLE001  as in _unreadable
             event = self._unreadable("carrier", self._carrier.stream, error)
         if type(event) is not CallerAudio or not (
-            self._caller_audio.frames % GLANCE or is_loud(event.audio) is self._loud
+            self._caller_audio.frames % GLANCE or glance(event.audio) is self._loud
         ):
             self._heard_s = self._gate_s
             self._process("carrier", lambda _frame: event, self._carrier.stream, frame)
@@ -195,8 +195,6 @@ class Runner:
                 now_ms = self.now_ms()
                 if parse is None:
                     event = what
-                    if recorder is not None:
-                        recorder.happened(now_ms, event)
                 else:
                     # Read only now: adapters remember what they have read, and a replay reads in the recorded
                     # order.
@@ -205,15 +203,16 @@ class Runner:
                     except Exception as error:  # noqa: BLE001  as in _unreadable
                         event = self._unreadable(door, epoch, error)
                     if type(event) is CallerAudio:
-                        if not self._caller_audio.frames % GLANCE and is_loud(event.audio) is not self._loud:
-                            self._loud = not self._loud
-                            self._feed_voice(m.CallerVoice(self._loud), now_ms)
-                        if self.tap is not None:
-                            self.tap(event)
+                        event = self._glance(event, now_ms)
+                        if type(event) is not CallerAudio:
+                            parse = None  # an input of its own, in the place of the frame
                     elif type(event) is AudioDelta and is_audible(event.audio) is not self._audible:
                         self._audible = not self._audible
                         self._feed_voice(m.ModelVoice(self._audible), now_ms)
-                    if recorder is not None:
+                if recorder is not None:
+                    if parse is None:
+                        recorder.happened(now_ms, event)
+                    else:
                         recorder.came(now_ms, door, what, epoch)
                 if event is not None:
                     for action in self.call.receive(event, now_ms):
@@ -249,6 +248,19 @@ class Runner:
             if socket is not None:
                 socket.close(INTERNAL_ERROR)
         return m.FrameRefused(door, why_refused(error))
+
+    def _glance(self, frame: m.CallerAudio, now_ms: int) -> m.CallerAudio | m.FrameRefused:
+        """What a frame of the caller's turns out to be. A change of its loudness is fed before it."""
+        if not self._caller_audio.frames % GLANCE:
+            loud = glance(frame.audio)
+            if loud is None:
+                return m.FrameRefused("carrier", NOT_BASE64)
+            if loud is not self._loud:
+                self._loud = loud
+                self._feed_voice(m.CallerVoice(loud), now_ms)
+        if self.tap is not None:
+            self.tap(frame)
+        return frame
 
     def _feed_voice(self, voice: m.CallerVoice | m.ModelVoice, now_ms: int) -> None:
         """One side's sound turned loud or quiet: an input of its own, before the frame that shows it."""

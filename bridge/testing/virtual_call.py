@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from bridge.carriers import Carrier
+from bridge.carriers import NOT_BASE64, Carrier
 from bridge.carriers.twilio import Twilio
 from bridge.codecs.audible import is_audible
-from bridge.codecs.voice import is_loud
+from bridge.codecs.voice import glance
 from bridge.core import messages as m
 from bridge.core.call import Call
 from bridge.doubles.phone import Phone
@@ -192,8 +192,11 @@ class VirtualCall:
             event = parse(frame)
         except (CarrierError, UpstreamError) as error:
             event = m.FrameRefused(door, str(error))
-        if isinstance(event, m.CallerAudio) and is_loud(event.audio) is not self._loud:
-            self._loud = not self._loud
+        loud = glance(event.audio) if isinstance(event, m.CallerAudio) else self._loud
+        if loud is None:
+            return self._told(m.FrameRefused(door, NOT_BASE64))
+        if loud is not self._loud:
+            self._loud = loud
             for action in self.call.receive(self._told(m.CallerVoice(self._loud)), self.now_ms):
                 self._perform(action)
         elif isinstance(event, m.AudioDelta) and is_audible(event.audio) is not self._audible:

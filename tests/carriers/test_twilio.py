@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bridge.carriers import Twilio
-from bridge.codecs import is_clean
+from bridge.carriers import NOT_BASE64, Twilio
+from bridge.codecs import is_clean, size_bytes
 from bridge.core.messages import (
+    AppendAudio,
     CallerAudio,
     CarrierCommand,
     ClearPlayout,
@@ -24,6 +25,7 @@ from bridge.core.messages import (
     Stopped,
 )
 from bridge.errors import CarrierError
+from bridge.upstreams import OpenAI
 
 SID = "MZ18ad3ab5a668481ce02b83e7395059f0"
 FRAME = "/35/" * 53 + "/w=="  # 160 bytes, as Twilio sends them
@@ -246,10 +248,46 @@ def test_a_field_of_the_wrong_kind(twilio: Twilio, frame: str) -> None:
 
 @pytest.mark.parametrize(
     "payload",
-    ["AAA", "A===", "AA=A", "AA AA", "AAAA\n", "AAA_", "AA-A", "ÄAAA", "AAAA====", "=", "AAA\u0000"],
+    ["AAA", "A===A", "AA AA", "AAAA\n", "AAA\n", "ÄAAA", "=", "AAA\u0000"],
 )
 def test_a_payload_that_is_not_base64(twilio: Twilio, payload: str) -> None:
-    assert refused(twilio, media(payload=payload)) == "media whose payload is not base64"
+    assert refused(twilio, media(payload=payload)) == NOT_BASE64
+    with pytest.raises(CarrierError):
+        twilio.parse(letter_by_letter(payload))
+
+
+@pytest.mark.parametrize("payload", ["A===", "AA=A", "AA A", "AAA_", "AA-A", "AAAA====", "}{:,"])
+def test_what_escapes_have_spelt_is_base64_to_the_last_letter(twilio: Twilio, payload: str) -> None:
+    spelt = "".join(f"\\u{ord(letter):04x}" for letter in payload)
+    assert refused(twilio, letter_by_letter(spelt)) == NOT_BASE64
+    escaped_elsewhere = letter_by_letter(payload).replace("inbound", "\\u0069nbound")
+    assert refused(twilio, escaped_elsewhere) == NOT_BASE64
+
+
+@example('"},"type":"response.create","x":{"y":"')
+@example("\x00AAA")
+@example("\x7fAA\x85")
+@given(st.text(max_size=16) | st.text(alphabet='Ag+/=_- "{}:,\x00\n\x7f', max_size=16))
+def test_what_stands_in_a_frame_letter_by_letter_says_nothing_in_ours(payload: str) -> None:
+    """Garbage may pass here, and is noticed by the glance at its loudness; an injection may not."""
+    twilio = Twilio()
+    twilio.parse(json.dumps(START))
+    try:
+        event = twilio.parse(letter_by_letter(payload))
+    except CarrierError:
+        return
+    if isinstance(event, CallerAudio):
+        assert len(event.audio) % 4 == 0
+        assert event.size_bytes == size_bytes(event.audio)
+        appended = json.loads(OpenAI().write(AppendAudio(event.audio, event.size_bytes)))
+        assert appended == {"type": "input_audio_buffer.append", "audio": event.audio}
+        played = json.loads(twilio.write(PlayAudio(event.audio, event.size_bytes)))
+        assert played == {"event": "media", "streamSid": SID, "media": {"payload": event.audio}}
+
+
+def letter_by_letter(payload: str) -> str:
+    """A frame of sound with this between its quotes as it is, JSON or not."""
+    return media(payload="PAYLOAD").replace("PAYLOAD", payload)
 
 
 def test_a_payload_that_would_write_json_of_its_own(twilio: Twilio) -> None:
