@@ -26,8 +26,8 @@ async def _plain_call() -> None:
         assert await bridge.healthz_s() < 0.5
         await phone.hang_up()
         await bridge.until_log("call.summary")
-        assert await bridge.server.replays() == ""
-        assert len(bridge.ops.recordings()) == 1
+        assert await bridge.replays() == ""
+        assert len(bridge.recordings()) == 1
 
 
 def test_a_plain_call_is_heard_and_replays() -> None:

@@ -137,7 +137,7 @@ async def _while_it_lives() -> None:
         for path, form in replays:
             assert not await gets_in(bridge, sid, (await bridge.post(path, form))[1]), path
         assert len(model.sessions) == 2
-        assert await bridge.server.replays() == ""
+        assert await bridge.replays() == ""
 
 
 def test_nothing_of_a_call_that_lives_opens_another_stream_or_ends_it() -> None:
@@ -196,7 +196,7 @@ async def _half_open() -> None:
             assert len(model.sessions) == sessions, "with the same session of the model's"
             await newer.hang_up()
         await asyncio.sleep(0.3)
-        assert await bridge.server.replays() == ""
+        assert await bridge.replays() == ""
 
 
 def test_a_dead_stream_loses_no_caller() -> None:
