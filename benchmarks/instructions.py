@@ -99,7 +99,7 @@ def main() -> None:
         return
     if shutil.which("valgrind") is None:
         raise SystemExit("valgrind is not installed, and it is what counts")
-    steps = scripted_call(options.turns)
+    steps = scripted_call(options.turns)  # type: ignore[assignment]
     frames = sum(step.frame.startswith('{"event":"media"') for step in steps)
     figures = {}
     with tempfile.TemporaryDirectory() as folder:

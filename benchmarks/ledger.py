@@ -82,7 +82,7 @@ def played(call: ScriptedCall) -> list[tuple[str, int, int]]:
     found = []
     for now_ms, action in call.rehearsal.said:
         if isinstance(action, m.PlayAudio):
-            found.append((items[call.made_of(action)], now_ms, action.size_bytes // 8))
+            found.append((items[call.made_of(action)], now_ms, action.size_bytes // 8))  # type: ignore[index]
     return found
 
 

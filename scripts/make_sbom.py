@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import build_image
+import build_image  # type: ignore[import-not-found]
 
 ROOT = Path(__file__).resolve().parent.parent
 SBOM = ROOT / "sbom.cdx.json"

@@ -223,7 +223,7 @@ def errors_logged() -> Iterator[list[logging.LogRecord]]:
     """What anybody logs as an error meanwhile."""
     records: list[logging.LogRecord] = []
     handler = logging.Handler(logging.ERROR)
-    handler.emit = records.append  # type: ignore[method-assign]
+    handler.emit = records.append  # type: ignore[assignment, method-assign]
     logging.getLogger().addHandler(handler)
     try:
         yield records
@@ -252,9 +252,9 @@ def carrier_message(frame: str | bytes, stream_sid: str) -> str:
     message = json.loads(frame)
     assert message.pop("streamSid") == stream_sid
     match message:
-        case {"event": "media", "media": {"payload": str(payload), **rest}, **more}:
+        case {"event": "media", "media": {"payload": str(payload), **rest}, **more}:  # type: ignore[used-before-def]
             assert b64decode(payload, validate=True)
-        case {"event": "mark", "mark": {"name": str(), **rest}, **more}:
+        case {"event": "mark", "mark": {"name": str(), **rest}, **more}:  # type: ignore[used-before-def]
             pass
         case {"event": "clear", **more}:
             rest = {}

@@ -58,7 +58,7 @@ class Gate:
         try:
             event = self.adapter.parse(frame)
         except CarrierError as error:
-            event = m.FrameRefused("carrier", str(error))
+            event = m.FrameRefused("carrier", str(error))  # type: ignore[assignment]
         self._receive(event)
 
     def upstream(self, now_ms: int, frame: str | bytes, epoch: int = 1) -> None:
@@ -69,7 +69,7 @@ class Gate:
         try:
             event = self.upstreams[epoch].parse(frame)
         except UpstreamError as error:
-            event = m.FrameRefused("upstream", str(error))
+            event = m.FrameRefused("upstream", str(error))  # type: ignore[assignment]
         self._receive(event)
 
     def happens(self, now_ms: int, event: m.Event) -> None:

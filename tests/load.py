@@ -193,4 +193,4 @@ def _say(**what: Any) -> None:
 WORK = {"models": models, "bridge": bridge, "phones": lambda url, count: phones(url, int(count))}
 
 if __name__ == "__main__":
-    run(WORK[sys.argv[1]](*sys.argv[2:]))
+    run(WORK[sys.argv[1]](*sys.argv[2:]))  # type: ignore[operator]

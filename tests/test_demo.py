@@ -112,7 +112,7 @@ def speech_wav(path: Path) -> None:
 
 # --- help --------------------------------------------------------------------------------------------------
 
-COMMANDS = sorted(one.name or "" for one in [*app.registered_commands, *app.registered_groups])
+COMMANDS = sorted(one.name or "" for one in [*app.registered_commands, *app.registered_groups])  # type: ignore[attr-defined]
 
 
 def test_each_command_is_told_in_one_line() -> None:
@@ -208,11 +208,12 @@ def test_the_upstream_answers_the_vendor_s_own_client() -> None:
                 async with (
                     AsyncOpenAI(api_key="none", websocket_base_url=base) as client,
                     client.realtime.connect(
-                        model="parrot", websocket_connection_options={"proxy": None}
+                        model="parrot",
+                        websocket_connection_options={"proxy": None},  # type: ignore[typeddict-unknown-key]
                     ) as connection,
                 ):
                     await connection.session.update(
-                        session={"type": "realtime", "audio": {"input": pcmu, "output": pcmu}}
+                        session={"type": "realtime", "audio": {"input": pcmu, "output": pcmu}}  # type: ignore[arg-type, misc]
                     )
                     await connection.input_audio_buffer.append(
                         audio=b64encode(b"\xff" * 4_000 + said + b"\xff" * 8_000).decode()

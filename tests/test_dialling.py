@@ -62,7 +62,7 @@ def test_a_call_to_a_server_of_another_make(run: Run) -> None:
             socket_.start(owner.frame, owner.closed)
             words = ["short", "µ" * 300, "x" * 100_000, b"\x00\xff"]
             for word in words:
-                socket_.send(word)
+                socket_.send(word)  # type: ignore[arg-type]
             await until(lambda: len(owner.heard) == len(words))
             assert owner.heard == words
             socket_.close(1000, "enough")

@@ -91,7 +91,7 @@ def test_an_error_survives_the_way_to_another_process(error: BridgeError) -> Non
 def test_the_cause_is_chained() -> None:
     def tool_call() -> None:
         try:
-            {}["account"]
+            {}["account"]  # type: ignore[index]
         except KeyError as cause:
             raise HandlerError("tool 'balance' raised KeyError") from cause
 

@@ -89,7 +89,7 @@ def noting(written: Doors) -> Parts:
             written.setdefault(("upstream", epoch), []).append(frame := write(command))
             return frame
 
-        made.write = note
+        made.write = note  # type: ignore[assignment]
         return made
 
     return Parts(carriers={**CARRIERS, "twilio": Carrier}, upstreams={**UPSTREAMS, "openai": upstream})
@@ -175,7 +175,7 @@ def test_many_calls_at_once(run: Run) -> None:
             calls = [await house.call(QUIET * (300 + 40 * n) + tone(200, 300 + 20 * n)) for n in range(8)]
             for number, call in enumerate(calls):
                 said = tone(200, 300 + 20 * number)
-                await within(5, lambda call=call, said=said: has_heard(call, said))
+                await within(5, lambda call=call, said=said: has_heard(call, said))  # type: ignore[misc]
                 hang_up(call)
             await within(2, lambda: all(house.gone(call) for call in calls))
             for number in range(len(calls)):

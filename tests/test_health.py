@@ -204,6 +204,6 @@ def test_money_without_a_limit_is_never_spent() -> None:
 def test_descriptors_at_eighty_percent(
     used: float, reasons: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert 0 <= health.descriptors_used() < 0.5
+    assert 0 <= health.descriptors_used() < 0.5  # type: ignore[attr-defined]
     monkeypatch.setattr(health, "descriptors_used", lambda: used)
     assert Health().reasons() == reasons

@@ -104,7 +104,7 @@ def test_a_note_below_the_level_costs_nothing(ours: logging.Logger) -> None:
 def test_a_stack_is_in_the_line_of_its_error(ours: logging.Logger) -> None:
     def fail(log: logging.Logger) -> None:
         try:
-            {}["account"]
+            {}["account"]  # type: ignore[index]
         except KeyError:
             log.exception("tool failed")
 

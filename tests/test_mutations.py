@@ -218,7 +218,7 @@ def functions(holder: Any) -> Iterator[tuple[str, types.FunctionType]]:
         if isinstance(member, types.FunctionType):
             yield name, member
         elif isinstance(member, staticmethod | classmethod):
-            yield name, member.__func__
+            yield name, member.__func__  # type: ignore[misc]
         elif isinstance(member, property) and isinstance(member.fget, types.FunctionType):
             yield name, member.fget
         elif inspect.isclass(member) and member.__module__ == getattr(holder, "__name__", ""):

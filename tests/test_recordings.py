@@ -134,7 +134,7 @@ def test_lines_are_handed_over_by_the_call_at_64_or_when_they_are_old(
     put: list[str] = []
     monkeypatch.setattr(keeper, "_put", lambda _file, text: put.append(text))
     now_s = 100.0
-    monkeypatch.setattr(recordings.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr(recordings.time, "monotonic", lambda: now_s)  # type: ignore[attr-defined]
     recorder = begin(keeper)
     happen(recorder, FLUSH_LINES - 2)
     assert put == []
@@ -161,7 +161,7 @@ def full_after(monkeypatch: pytest.MonkeyPatch, size_bytes: int, error: int) -> 
             raise OSError(error, os.strerror(error))
         return write(descriptor, data[:room])
 
-    monkeypatch.setattr(recordings.os, "write", write_while_there_is_room)
+    monkeypatch.setattr(recordings.os, "write", write_while_there_is_room)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_a_slow_disk_holds_up_no_call_and_ends_the_recording_that_was_too_much(
     keeper: Recordings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write, free = os.write, threading.Event()
-    monkeypatch.setattr(recordings.os, "write", lambda to, data: free.wait(10) and write(to, data))
+    monkeypatch.setattr(recordings.os, "write", lambda to, data: free.wait(10) and write(to, data))  # type: ignore[attr-defined]
     monkeypatch.setattr(recordings, "MOST_WAITING_CHARACTERS", 20_000)
     loud, other = begin(keeper), begin(keeper, f"CA{8:032x}")
     happen(loud, 5_000)  # returns, though not a byte can be written

@@ -494,12 +494,12 @@ class Chaos:
                     "[" * 50,
                     json.dumps({"event": "media", "streamSid": sid, "media": media}),
                 ]
-                gate.carrier(now_ms, bad[gap_ms % 4])
+                gate.carrier(now_ms, bad[gap_ms % 4])  # type: ignore[arg-type]
             case "upstream_garbage":
                 half = {"type": "response.output_audio.delta", "delta": "A" * 60 + text}
                 gate.upstream(
                     now_ms,
-                    [text, json.dumps(half, indent=number or None), b"\x00\xff", "{}"][gap_ms % 4],
+                    [text, json.dumps(half, indent=number or None), b"\x00\xff", "{}"][gap_ms % 4],  # type: ignore[arg-type]
                     epoch,
                 )
             case "upstream_gone":

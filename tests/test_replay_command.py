@@ -36,7 +36,7 @@ def changed(lines: list[str], old: str, new: str) -> list[str]:
 
 
 def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(cli.app, ["replay", *map(str, arguments)])
+    return CliRunner().invoke(cli.app, ["replay", *map(str, arguments)])  # type: ignore[return-value]
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 from bridge.agents.agent import Agent
 from bridge.agents.clips import sound_of
 from bridge.agents.inputs import Digit, Said, Silence, Turn
-from bridge.agents.loop import CALL_SID
+from bridge.agents.loop import CALL_SID  # type: ignore[attr-defined]
 from bridge.agents.queues import Feed
 from bridge.agents.session import Session
 from bridge.codecs import PCMU
@@ -352,7 +352,7 @@ class TestDigits:
     def test_what_makes_no_sense_is_refused(self, asked: dict[str, int]) -> None:
         async def work(_door: Door, session: Session) -> None:
             with pytest.raises(ValueError, match="waits for one key or more"):
-                await session.digits(**asked)
+                await session.digits(**asked)  # type: ignore[arg-type]
 
         on_a_call(work)
 

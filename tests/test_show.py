@@ -113,11 +113,11 @@ def test_every_call_can_be_told(name: str) -> None:
     """Whatever happens in it: nothing is drawn backwards, after its end, or in a kind without a colour."""
     story = tell(recording(name))
     assert story.difference is None
-    assert story.ended != Story.ended
+    assert story.ended != Story.ended  # type: ignore[misc]
     for bar in story.bars:
         assert 0 <= bar.start_ms <= bar.end_ms <= story.end_ms
     assert all(after >= before for (before, _), (after, _) in zip(story.depth, story.depth[1:], strict=False))
-    assert {one.kind for one in (*story.bars, *story.points)} <= set(KINDS)
+    assert {one.kind for one in (*story.bars, *story.points)} <= set(KINDS)  # type: ignore[attr-defined]
     # What was heard of each item adds up to what the ledger told.
     walk = Walk(recording(name))
     total_ms = sum(

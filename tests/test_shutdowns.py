@@ -141,7 +141,7 @@ def test_and_when_a_call_has_one_by_its_resolver_or_its_session(caplog: pytest.L
             side = UserSide(agent, AgentConfigs(CallConfig()), upstream=upstream, loop=SameLoop())
             for number in range(3):
                 await side.prepare(f"CA{number}", {})
-                attached = side.attach(f"CA{number}", Posted(), {})
+                attached = side.attach(f"CA{number}", Posted(), {})  # type: ignore[arg-type]
                 attached.tell(CallBegan())
                 await asyncio.sleep(0.01)
 

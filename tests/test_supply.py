@@ -34,7 +34,7 @@ def pins(lock: str) -> dict[str, str]:
     there |= {"sys_platform": "linux", "os_name": "posix", "platform_system": "Linux"}
     there |= {"implementation_name": "cpython", "platform_python_implementation": "CPython"}
     found = PIN.findall((ROOT / lock).read_text(encoding="utf-8"))
-    return {plain(name): pinned for name, pinned, when in found if not when or Marker(when).evaluate(there)}
+    return {plain(name): pinned for name, pinned, when in found if not when or Marker(when).evaluate(there)}  # type: ignore[arg-type]
 
 
 # --- the bill ----------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def renewed(url: str, dockerfile: Path) -> tuple[int, str]:
         "--dockerfile",
         dockerfile,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={"no_proxy": "*"})
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={"no_proxy": "*"})  # type: ignore[arg-type]
     return done.returncode, done.stdout + done.stderr
 
 
@@ -166,7 +166,7 @@ def audited(tmp_path: Path, program: str) -> tuple[int, list[str]]:
     auditor.write_text(f"#!{sys.executable}\nimport sys\n{program}\n")
     auditor.chmod(0o755)
     command = [sys.executable, ROOT / "scripts" / "audit.py", auditor]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # type: ignore[arg-type]
     assert done.stderr == ""
     return done.returncode, done.stdout.splitlines()
 

@@ -103,7 +103,7 @@ def test_a_cut_entry_is_passed_over(clock: Clock, path: Path, torn: int) -> None
     after.use(OTHER, 2)
     used.use(CALL, 3)  # whoever had it open writes on
     again = UsedCalls(path, clock)
-    assert all(again.has(*name) for name in [(CALL,), (OTHER,), (OTHER, 2), (CALL, 3)])
+    assert all(again.has(*name) for name in [(CALL,), (OTHER,), (OTHER, 2), (CALL, 3)])  # type: ignore[arg-type]
     assert path.stat().st_size % ENTRY_BYTES == 0
 
 

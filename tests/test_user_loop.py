@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from bridge.agents.loop import CALL_SID, Late, SameLoop, UserLoop, run
+from bridge.agents.loop import CALL_SID, Late, SameLoop, UserLoop, run  # type: ignore[attr-defined]
 from bridge.agents.user_code import USER_CODE, UserCode
 from bridge.agents.watchdog import Watchdog
 from tests.long_form import some_of

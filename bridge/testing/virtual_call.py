@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from bridge.carriers import NOT_BASE64, Carrier
 from bridge.carriers.twilio import Twilio
@@ -25,6 +25,8 @@ from bridge.errors import CarrierError, UpstreamError
 from bridge.runner import Recorder
 from bridge.upstreams import Upstream
 from bridge.upstreams.openai import OpenAI
+
+_Action = TypeVar("_Action", bound=m.Message)
 
 
 class Beside(Protocol):
@@ -148,7 +150,7 @@ class VirtualCall:
     # --- looking at it
     # -------------------------------------------------------------------------------------------------
 
-    def log(self, *kinds: type[m.Action]) -> list[m.Action]:
+    def log(self, *kinds: type[_Action]) -> list[_Action]:
         """Everything of these kinds that the core decided, in order."""
         return [action for _, action in self.said if isinstance(action, kinds)]
 

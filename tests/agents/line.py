@@ -33,7 +33,8 @@ from bridge.runner import Runner
 from bridge.simulators.servers import Simulation
 from bridge.sockets.dial import OnClose, OnFrame
 from bridge.sockets.frames import Message
-from bridge.upstreams import Dial, embedded
+from bridge.upstreams import Dial
+from bridge.upstreams.openai import embedded
 
 SID = f"CA{1:032x}"
 SAID = re.compile(r'Say(?: exactly this and nothing else)?: "(.*)"', re.DOTALL)

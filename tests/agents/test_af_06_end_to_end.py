@@ -27,7 +27,8 @@ from bridge.settings.settings import load_settings
 from bridge.simulators.carrier import CarrierSimulator
 from bridge.simulators.servers import EmbeddedUpstream
 from bridge.sockets.dial import Socket, dial
-from bridge.upstreams import Dial, embedded
+from bridge.upstreams import Dial
+from bridge.upstreams.openai import embedded
 from tests.agents.line import Obedient
 
 TOKEN = "invented-for-this-test"

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from bridge.core import messages as m
-from bridge.core.responses import AGAIN_MS, REFUSED
+from bridge.core.responses import AGAIN_MS, REFUSED  # type: ignore[attr-defined]
 from bridge.core.upstream_leg import FATAL_CODES
 from bridge.core.vendor_errors import PROMPT_OBJECTS, WAIT_FOR
 

@@ -102,6 +102,7 @@ def test_a_greeting_that_had_not_begun_is_still_a_greeting(live_call: Any) -> No
     call = live_call(greeting="Hello.")
     call.at(100, LOST)
     [create] = restored(call, 300)
+    assert isinstance(create, m.CreateResponse)
     assert (create.tag, create.epoch) == ("greeting", 2)
     assert create.instructions == 'Begin the call now. Say: "Hello."'
 

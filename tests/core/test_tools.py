@@ -166,6 +166,7 @@ def test_a_tool_asked_for_again_by_a_session_that_knows_nothing_of_it_runs_once(
     assert only(m.ToolWanted, call.at(210, again)) == []
     call.at(220, m.ResponseDone("r2", epoch=2))
     [result, create] = legs(call.at(300, m.ToolFinished("call_1", "42")))
+    assert isinstance(result, m.CreateItem)
     assert (result.call_id, result.output, result.epoch) == ("call_2", "42", 2)
     assert create == m.CreateResponse("tool:call_1", epoch=2)
     assert len(only(m.ToolWanted, call.actions)) == 1

@@ -209,7 +209,7 @@ class World:
             late = server.delta(server.active, server.add_item(server.active), 160)
             server.items[late.item_id].size_bytes = 160
             server.active = None
-            events = [
+            events = [  # type: ignore[assignment]
                 [m.SpeechStarted(), late, done, m.SpeechStopped()],
                 [late, done, m.SpeechStarted(), m.SpeechStopped()],
                 [done],

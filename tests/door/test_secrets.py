@@ -101,7 +101,7 @@ def test_a_full_run_writes_no_secret_anywhere(written: io.StringIO, tmp_path: Pa
     sent_on = [ToolCall("transfer", {"target": "front desk"})]
 
     async def main() -> None:
-        mind = Scripted(goodbye)
+        mind = Scripted(goodbye)  # type: ignore[arg-type]
         async with door(
             mind,
             AGENT,
@@ -121,12 +121,12 @@ def test_a_full_run_writes_no_secret_anywhere(written: io.StringIO, tmp_path: Pa
             logs.configure("debug", stream=written, hidden=house.settings.unspeakable(), readable=False)
             numbers = {"caller": CALLER, "called": CALLED}
             house.api.faults = [BROKEN] * 3
-            await house.placed_call(**numbers)
-            mind.replies[:] = [sent_on]
-            sent = await house.placed_call(**numbers)
+            await house.placed_call(**numbers)  # type: ignore[arg-type]
+            mind.replies[:] = [sent_on]  # type: ignore[list-item]
+            sent = await house.placed_call(**numbers)  # type: ignore[arg-type]
             assert sent.reached == [DESK]
             mind.replies[:] = [[Speech(5_000, "A long story")]]
-            leaving = house.dial(house.caller(b"\xff" * 2_000 + tone(500), **numbers))
+            leaving = house.dial(house.caller(b"\xff" * 2_000 + tone(500), **numbers))  # type: ignore[arg-type]
             await until(lambda: leaving.streaming.is_set() and leaving.phone.played_bytes > 4_000)
             await asyncio.sleep(1.5)
             leaving.hang_up()

@@ -10,7 +10,7 @@ import itertools
 import json
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeAlias
 
 from bridge.carriers.twilio import Twilio
 from bridge.core import messages as m
@@ -21,6 +21,8 @@ from bridge.doubles.phone import Phone, PhoneOptions
 from bridge.doubles.realtime import RealtimeServer
 from bridge.testing.virtual_call import VirtualCall
 
+Plan: TypeAlias = dict[int, Sequence[Output]]
+"""Outputs of single responses, by number."""
 CALLER: Final = b"\x10"
 """What the caller's voice is made of; loud to any voice detection."""
 STOP: Final = 0x55
@@ -64,7 +66,7 @@ class Clerk:
     `plan` gives outputs for single responses, by number; every other one is an answer of `ms`.
     """
 
-    def __init__(self, plan: dict[int, Sequence[Output]] | None = None, ms: int = 1_500) -> None:
+    def __init__(self, plan: Plan | None = None, ms: int = 1_500) -> None:
         self.plan = plan or {}
         self.ms = ms
         self.asked: list[Asked] = []
@@ -220,12 +222,12 @@ class Rig(VirtualCall):
     @property
     def notes(self) -> list[str]:
         """What an operator finds in the log."""
-        return [f"{note.what}: {note.detail}" for note in self.log(m.Noted)]  # type: ignore[attr-defined]
+        return [f"{note.what}: {note.detail}" for note in self.log(m.Noted)]
 
     @property
     def tools(self) -> list[str]:
         """The names of the tools that were run, one for each run."""
-        return [wanted.name for wanted in self.log(m.ToolWanted)]  # type: ignore[attr-defined]
+        return [wanted.name for wanted in self.log(m.ToolWanted)]
 
     @property
     def dialled(self) -> list[int]:
@@ -236,7 +238,7 @@ class Rig(VirtualCall):
     def intent(self) -> str | None:
         """The last intent that was noted."""
         noted = self.log(m.NoteIntent)
-        return noted[-1].intent if noted else None  # type: ignore[attr-defined]
+        return noted[-1].intent if noted else None
 
     @property
     def reason(self) -> m.Reason | None:

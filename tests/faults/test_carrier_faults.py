@@ -18,7 +18,7 @@ def test_marks_that_never_come_back() -> None:
     rig.play(10_000)
     assert rig.story() == ["answer 1", "answer 2"]
     assert rig.notes == [NO_ECHOES]
-    assert [spoken.heard for spoken in rig.log(m.Spoken)] == [f"1 {WORDS}", f"2 {WORDS}"]  # type: ignore[attr-defined]
+    assert [spoken.heard for spoken in rig.log(m.Spoken)] == [f"1 {WORDS}", f"2 {WORDS}"]
 
 
 def test_marks_that_never_come_back_and_a_barge_in() -> None:
@@ -27,7 +27,7 @@ def test_marks_that_never_come_back_and_a_barge_in() -> None:
     rig.says(6_700)
     rig.play(11_000)
     [cut] = rig.log(m.Cut)
-    assert cut.heard_ms == rig.heard_ms(2)  # type: ignore[attr-defined]
+    assert cut.heard_ms == rig.heard_ms(2)
 
 
 def test_marks_that_never_come_back_and_a_hang_up() -> None:
@@ -52,7 +52,7 @@ def test_marks_that_come_twice() -> None:
     rig.says(5_700)
     rig.play(10_000)
     [cut] = rig.log(m.Cut)
-    assert cut.heard_ms == rig.heard_ms(2)  # type: ignore[attr-defined]
+    assert cut.heard_ms == rig.heard_ms(2)
     assert rig.story()[-1] == "answer 3"
 
 

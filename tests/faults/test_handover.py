@@ -12,12 +12,12 @@ from bridge.core.handover import UNKNOWN
 from bridge.core.messages import CallSnapshot, SnapshotItem
 from bridge.doubles.agents import ToolCall
 
-from .rig import WORDS, Clerk, Rig, answer
+from .rig import WORDS, Clerk, Plan, Rig, answer
 
 
 def handed_over(rig: Rig) -> CallSnapshot:
     [handed] = rig.log(m.HandedOver)
-    return msgspec.json.decode(msgspec.json.encode(handed.carried), type=CallSnapshot)  # type: ignore[attr-defined]
+    return msgspec.json.decode(msgspec.json.encode(handed.carried), type=CallSnapshot)
 
 
 def next_process(before: Rig, carried: CallSnapshot | None, *, resumed: bool = False, **config: Any) -> Rig:
@@ -72,7 +72,7 @@ def test_at_the_latest_in_the_middle_of_a_word_which_the_next_one_takes_up() -> 
 
 
 def test_a_tool_that_runs_is_waited_for_and_if_it_must_be_told_as_of_unknown_outcome() -> None:
-    plan = {2: [answer(2, 400, last=False), ToolCall("book", {"table": 4}, "call_a")]}
+    plan: Plan = {2: [answer(2, 400, last=False), ToolCall("book", {"table": 4}, "call_a")]}
     first = Rig(Clerk(plan))
     first.says(4_000)
     first.does(5_900, m.HandOver(1_000))

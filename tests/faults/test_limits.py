@@ -13,7 +13,7 @@ from bridge.core import messages as m
 from bridge.core.messages import Limits
 from bridge.doubles.agents import Failure, Pause, ToolCall
 
-from .rig import Clerk, Rig, answer
+from .rig import Clerk, Plan, Rig, answer
 
 LONG = "a limit was reached: it has lasted as long as it may"
 
@@ -87,7 +87,7 @@ def test_money_ends_a_call_with_enough_left_for_the_goodbye() -> None:
 
 
 def test_a_model_that_calls_tools_in_a_circle_is_stopped() -> None:
-    circle = {number: [ToolCall("look_up", {"n": number}, f"call_{number}")] for number in range(2, 20)}
+    circle: Plan = {number: [ToolCall("look_up", {"n": number}, f"call_{number}")] for number in range(2, 20)}
     rig = limited(Clerk(circle), limits=Limits(tools=4))
     rig.answers_tools(100)
     rig.play(20_000)

@@ -13,7 +13,7 @@ from bridge.doubles.agents import ToolCall
 from bridge.doubles.options import Drop, ServerOptions
 from bridge.doubles.phone import PhoneOptions
 
-from .rig import NEVER, WORDS, Clerk, Rig, answer
+from .rig import NEVER, WORDS, Clerk, Plan, Rig, answer
 
 GREETED = ("assistant", f"1 {WORDS}")
 ASKED = ("user", "(1400 ms of speech)")
@@ -113,7 +113,7 @@ def test_a_close_that_says_that_we_are_wrong_is_the_end_in_words(code: int) -> N
 @pytest.mark.parametrize("at_ms", range(5_322, 6_822, 149))
 def test_the_next_model_is_told_what_was_heard_to_the_millisecond(at_ms: int) -> None:
     rig = lost(at_ms).play(9_000)
-    [spoken] = [spoken for spoken in rig.log(m.Spoken) if spoken.item_id == "item_3"]  # type: ignore[attr-defined]
+    [spoken] = [spoken for spoken in rig.log(m.Spoken) if spoken.item_id == "item_3"]
     heard_ms = rig.heard_ms(2)
     assert spoken.heard_ms == heard_ms == at_ms - 5_322
     words = [words for role, words in rig.told() if role == "assistant" and words.startswith("2")]
@@ -126,7 +126,7 @@ def test_and_so_it_is_over_a_line_that_delays(delay_ms: int) -> None:
     """The clear takes as long as the sound did: what is heard is what had been sent so much earlier."""
     options = PhoneOptions(delay_out_ms=delay_ms, delay_back_ms=delay_ms)
     rig = lost(6_000, options=options).play(9_000)
-    [spoken] = [spoken for spoken in rig.log(m.Spoken) if spoken.item_id == "item_3"]  # type: ignore[attr-defined]
+    [spoken] = [spoken for spoken in rig.log(m.Spoken) if spoken.item_id == "item_3"]
     assert abs(spoken.heard_ms - rig.heard_ms(2)) <= 1
 
 
@@ -213,7 +213,7 @@ def test_who_speaks_for_longer_than_is_kept_is_asked_by_the_model_not_left_alone
 
 def looking_up(**rig: object) -> Rig:
     """The model says a word and calls a tool, which takes a second, from 5322 on."""
-    plan = {2: [answer(2, 400, last=False), ToolCall("look_up", {"table": 4}, "call_a")]}
+    plan: Plan = {2: [answer(2, 400, last=False), ToolCall("look_up", {"table": 4}, "call_a")]}
     call = Rig(Clerk(plan), **rig)  # type: ignore[arg-type]
     call.says(4_000)
     call.answers_tools(1_000)
@@ -241,7 +241,7 @@ def test_a_tool_that_ends_while_nobody_is_there_is_told_to_the_next_one() -> Non
 
 def test_a_tool_that_the_next_model_asks_for_again_while_it_runs_is_not_run_again() -> None:
     again = ToolCall("look_up", {"table": 4}, "call_b")
-    plan = {2: [answer(2, 400, last=False), ToolCall("look_up", {"table": 4}, "call_a")], 3: [again]}
+    plan: Plan = {2: [answer(2, 400, last=False), ToolCall("look_up", {"table": 4}, "call_a")], 3: [again]}
     rig = Rig(Clerk(plan))
     rig.says(4_000)
     rig.answers_tools(3_000)
@@ -254,7 +254,7 @@ def test_a_tool_that_the_next_model_asks_for_again_while_it_runs_is_not_run_agai
 
 
 def test_a_call_cut_off_in_the_middle_of_its_arguments_does_not_run() -> None:
-    plan = {2: [answer(2, 400, last=False), ToolCall("look_up", {"table": 4}, "call_a", ms=1_000)]}
+    plan: Plan = {2: [answer(2, 400, last=False), ToolCall("look_up", {"table": 4}, "call_a", ms=1_000)]}
     rig = Rig(Clerk(plan))
     rig.says(4_000)
     rig.loses(5_800)
@@ -270,7 +270,7 @@ def test_what_a_handler_wanted_said_is_said_by_the_next_one() -> None:
     rig.play(8_000)
     assert rig.story() == ["answer 1", "answer 3"]
     [heard] = rig.log(m.Heard)
-    assert (heard.say_id, heard.cut) == ("say-1", False)  # type: ignore[attr-defined]
+    assert (heard.say_id, heard.cut) == ("say-1", False)
 
 
 def test_a_sound_of_ours_plays_on() -> None:

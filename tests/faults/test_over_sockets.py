@@ -115,8 +115,8 @@ def played(*cases: Any) -> Callable[[Play], Callable[..., None]]:
 
     def test_of(play: Play) -> Callable[..., None]:
         name = play.__name__
-        scenes = {f"{name}-{case}": (case,) for case in cases} or {name: ()}
-        SCENES.update((scene_name, lambda given=given: play(*given)) for scene_name, given in scenes.items())
+        scenes = {f"{name}-{case}": (case,) for case in cases} or {name: ()}  # type: ignore[dict-item]
+        SCENES.update((scene_name, lambda given=given: play(*given)) for scene_name, given in scenes.items())  # type: ignore[misc]
 
         @pytest.mark.parametrize("scene_name", scenes, ids=[str(case) for case in cases] or [""])
         def test(scene_name: str, outcomes: dict[str, BaseException | None]) -> None:
@@ -147,7 +147,7 @@ def outcomes(request: pytest.FixtureRequest) -> dict[str, BaseException | None]:
     async def main() -> list[BaseException | None]:
         asyncio.get_running_loop().set_exception_handler(lambda _loop, context: escaped.append(context))
         async with asyncio.timeout(60):
-            found = await asyncio.gather(*(in_turn(SCENES[name]) for name in asked), return_exceptions=True)
+            found = await asyncio.gather(*(in_turn(SCENES[name]) for name in asked), return_exceptions=True)  # type: ignore[arg-type]
         await within(2, lambda: len(asyncio.all_tasks()) == 1)
         return found
 
@@ -189,7 +189,7 @@ async def test_a_reset_while_twenty_callers_listen_and_the_gap_of_each() -> None
         gaps = sorted(gap for runner in runners if runner for gap in runner.call.stats.gaps_ms)
         assert gaps[18] < 1_500, "from the loss until somebody listens, the 95th percentile"
         for call in calls:
-            await within(5, lambda call=call: it.story(call)[-1].startswith("answer"))
+            await within(5, lambda call=call: it.story(call)[-1].startswith("answer"))  # type: ignore[misc]
             assert it.silence_ms(call) <= MOST_SILENCE_MS
             hang_up(call)
 

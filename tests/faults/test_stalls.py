@@ -8,7 +8,7 @@ from bridge.core import messages as m
 from bridge.doubles.agents import Pause, ToolCall
 from bridge.doubles.options import ServerOptions
 
-from .rig import Clerk, Rig, answer
+from .rig import Clerk, Plan, Rig, answer
 
 NO_SIGN = "the model was lost: it gives no sign of life"
 NO_WORD = "the model was lost: it owes an answer and says nothing"
@@ -159,7 +159,7 @@ def test_a_word_about_the_callers_turn_that_never_comes(withheld: str) -> None:
 
 
 def test_a_slow_tool_is_covered() -> None:
-    plan = {2: [answer(2, 400, last=False), ToolCall("look_up", {}, "call_a")]}
+    plan: Plan = {2: [answer(2, 400, last=False), ToolCall("look_up", {}, "call_a")]}
     rig = Rig(Clerk(plan))
     rig.says(4_000)
     rig.answers_tools(5_000)
@@ -168,7 +168,7 @@ def test_a_slow_tool_is_covered() -> None:
 
 
 def test_a_tool_with_words_of_its_own_is_covered_by_them() -> None:
-    plan = {2: [answer(2, 400, last=False), ToolCall("look_up", {}, "call_a")]}
+    plan: Plan = {2: [answer(2, 400, last=False), ToolCall("look_up", {}, "call_a")]}
     words = (m.ToolConfig("look_up", filler="working", filler_after_ms=1_000),)
     rig = Rig(Clerk(plan), session={"tool_configs": words})
     rig.says(4_000)
@@ -178,7 +178,7 @@ def test_a_tool_with_words_of_its_own_is_covered_by_them() -> None:
 
 
 def test_a_tool_that_never_ends_is_ended() -> None:
-    plan = {2: [answer(2, 400, last=False), ToolCall("look_up", {}, "call_a")]}
+    plan: Plan = {2: [answer(2, 400, last=False), ToolCall("look_up", {}, "call_a")]}
     rig = Rig(Clerk(plan))
     rig.says(4_000)
     rig.play(24_000)
@@ -188,7 +188,7 @@ def test_a_tool_that_never_ends_is_ended() -> None:
 
 
 def test_a_black_hole_behind_a_tool_that_is_running() -> None:
-    plan = {2: [answer(2, 400, last=False), ToolCall("look_up", {}, "call_a")]}
+    plan: Plan = {2: [answer(2, 400, last=False), ToolCall("look_up", {}, "call_a")]}
     rig = Rig(Clerk(plan))
     rig.says(4_000)
     rig.answers_tools(2_000)

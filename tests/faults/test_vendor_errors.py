@@ -196,7 +196,7 @@ def test_a_turn_that_cannot_be_transcribed_is_answered_all_the_same() -> None:
     rig.says(4_000)
     rig.play(9_000)
     assert rig.story() == ["answer 1", "answer 2"]
-    assert [turn.text for turn in rig.log(m.Turn)] == [""]  # type: ignore[attr-defined]
+    assert [turn.text for turn in rig.log(m.Turn)] == [""]
 
 
 def test_frames_that_are_no_json_and_events_as_they_should_not_be_are_dropped() -> None:

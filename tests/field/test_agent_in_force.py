@@ -200,7 +200,7 @@ FULL: dict[str, Any] = {
     "speed": 1.2,
     "extra": {"truncation": {"type": "retention_ratio", "retention_ratio": 0.8}},
 }
-OFF = {"transcription": "off", "noise_reduction": None, "speed": None, "extra": {}}
+OFF = {"transcription": "off", "noise_reduction": None, "speed": None, "extra": {}}  # type: ignore[var-annotated]
 
 
 def left_over(session: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ TALK: Final = [
     [],
     [Speech(20_000, "Once upon a time there was a telephone.")],
 ]
-AGENTS: Final = st.sampled_from([Parrot(), FrontDesk(), Scripted(TALK), Scripted(TALK[::-1])])
+AGENTS: Final = st.sampled_from([Parrot(), FrontDesk(), Scripted(TALK), Scripted(TALK[::-1])])  # type: ignore[arg-type]
 SOUND: Final = m.Sound(b64encode(b"\x22" * 320).decode(), 320, "A sound of ours.")
 PHRASES: Final = dict.fromkeys(
     ("filler", "apology", "goodbye", "restored", "still_there", "disclosure"), SOUND
@@ -194,13 +194,13 @@ class Calls(RuleBasedStateMachine):
     @precondition(lambda self: self.call.talks)
     @rule(ms=st.sampled_from([100, 700, 2_500]))
     def the_caller_speaks(self, ms: int) -> None:
-        self.call.carrier.deliver(self.call.phone.say(b"\x10" * (8 * ms), self.call.now_ms))
+        self.call.carrier.deliver(self.call.phone.say(b"\x10" * (8 * ms), self.call.now_ms))  # type: ignore[union-attr]
         self.call.pass_ms(ms // 2)
 
     @precondition(lambda self: self.call.talks)
     @rule(key=st.sampled_from("07*#"))
     def the_caller_presses(self, key: str) -> None:
-        self.call.carrier.deliver(self.call.phone.press(key, self.call.now_ms))
+        self.call.carrier.deliver(self.call.phone.press(key, self.call.now_ms))  # type: ignore[union-attr]
 
     @precondition(lambda self: self.call.talks)
     @rule(wish=WISHES)
@@ -238,9 +238,9 @@ class Calls(RuleBasedStateMachine):
     def it_may_end(self, how: m.Event | int | str | None) -> None:
         """Mostly it does not: there is more to find in the middle of a call."""
         if how == "stop":
-            self.call.carrier.deliver(self.call.phone.hang_up(self.call.now_ms))
+            self.call.carrier.deliver(self.call.phone.hang_up(self.call.now_ms))  # type: ignore[union-attr]
         elif isinstance(how, int):
-            self.call.carrier.end(how)
+            self.call.carrier.end(how)  # type: ignore[union-attr]
         elif isinstance(how, m.Message):
             self.call.runner.feed(how)
 

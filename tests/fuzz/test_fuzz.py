@@ -23,7 +23,7 @@ def test_nothing_escapes_the_gate() -> None:
 
 def test_the_check_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rule broken where only a key that is pressed finds it."""
-    monkeypatch.setattr(caller_turns, "digit", lambda *_: {}["no such key"])
+    monkeypatch.setattr(caller_turns, "digit", lambda *_: {}["no such key"])  # type: ignore[index]
     as_found = settings(CALM, phases=[Phase.generate], report_multiple_bugs=False)
     with pytest.raises(AssertionError, match="a rule of ours was broken"):
         run_state_machine_as_test(Calls, settings=as_found)  # type: ignore[no-untyped-call]

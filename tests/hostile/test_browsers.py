@@ -43,7 +43,7 @@ def stream(base: str) -> str:
     """What a page does to open the media stream and be served: 'heard', 'refused' or 'silence'."""
     sid = kit.call_sid()
     start = {"accountSid": kit.ACCOUNT, "streamSid": "MZ1", "callSid": sid, "tracks": ["inbound"]}
-    start |= {"mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}}
+    start |= {"mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}}  # type: ignore[dict-item]
     messages = [
         {"event": "connected", "protocol": "Call", "version": "1.0.0"},
         {

@@ -268,7 +268,7 @@ async def _callers(bridge: kit.Bridge, count: int) -> int:
 def _replaying(form: dict[str, str]) -> bytes:
     """The webhook as it went over the wire, for an attacker who has captured it."""
     body = urlencode(form).encode()
-    signature = kit.RequestValidator(kit.TOKEN).compute_signature(f"{kit.PUBLIC}/incoming-call", form)
+    signature = kit.RequestValidator(kit.TOKEN).compute_signature(f"{kit.PUBLIC}/incoming-call", form)  # type: ignore[attr-defined]
     return (
         f"POST /incoming-call HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
         f"X-Twilio-Signature: {signature}\r\nContent-Length: {len(body)}\r\n\r\n"

@@ -95,7 +95,7 @@ def test_a_card_number_lies_nowhere(rule: str | None) -> None:
 
     async def main() -> None:
         settings = {"BRIDGE_AGENT": "card:agent", "BRIDGE_DTMF": rule, "BRIDGE_LOG_LEVEL": "debug"}
-        async with Model() as model, bridge(model, files={"card.py": AGENT % CARD}, **settings) as served:
+        async with Model() as model, bridge(model, files={"card.py": AGENT % CARD}, **settings) as served:  # type: ignore[arg-type]
             phone = await Phone(served).dial()
             await asyncio.sleep(0.5)
             for key in f"{CARD}#":

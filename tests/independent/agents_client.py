@@ -12,13 +12,13 @@ import sys
 from typing import Any
 
 try:
-    from agents.realtime import (
+    from agents.realtime import (  # type: ignore[import-not-found]
         RealtimeModelSendAudio,
         RealtimeModelSendRawMessage,
         RealtimeModelSendToolOutput,
         RealtimeModelSendUserInput,
     )
-    from agents.realtime.openai_realtime import OpenAIRealtimeWebSocketModel
+    from agents.realtime.openai_realtime import OpenAIRealtimeWebSocketModel  # type: ignore[import-not-found]
 except ImportError as error:
     sys.stderr.write(f"{error}\n")
     sys.exit(77)  # the test knows it, and is skipped
