@@ -443,7 +443,7 @@ def test_a_call_in_its_summary() -> None:
         barge_ins=[BargeIn(5_000, "i1", 620, 2_000), BargeIn(9_000, "i2", 300, 300)],
         turn_latencies_ms=[500, 700, 400, 900],
         frames_in=3_000,
-        bytes_out=160_000,
+        heard_bytes=160_000,
         frames_dropped=2,
         faults={"rate_limit": 1},
         recoveries=1,

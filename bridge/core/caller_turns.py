@@ -20,6 +20,8 @@ MOST_DIGITS = 64
 """Keys of one sequence that become words to the model; what is pressed beyond is left out."""
 OVERHEARD_MS = 1_000
 """How long after kept sound was handed to the model a turn that it finds may be one of that sound."""
+LONGEST_PAUSE_MS = 10_000
+"""Detection by meaning waits 8 s at the most."""
 SEMANTIC_MS = 500
 """Of silence before detection by meaning calls a turn over, at the least."""
 
@@ -101,10 +103,21 @@ def speech_stopped(call: CallState, event: m.SpeechStopped, now_ms: int) -> None
     call.out.append(m.CallerSpoke(False, event.item_id))
     if call.timers.pop("confirm", None) is not None:
         return  # a backchannel ("mm-hmm"): we go on speaking, and no answer is owed
-    call.playout.caller_stopped_ms = now_ms
+    call.playout.caller_stopped_ms = last_word_ms(call, now_ms)
     call.stats.turns += 1
     state.owe(call, now_ms, silent_ms=now_ms - pause_ms(call))
     answers.owe_turn(call, now_ms, began=began)
+
+
+def last_word_ms(call: CallState, now_ms: int) -> int:
+    """When the caller was last heard, now that their turn is over: by their sound where it was loud within
+    the last seconds, else by how long detection waits.
+    """
+    caller_audio = call.caller_audio
+    ended_ms = caller_audio.voice_ended_ms
+    if caller_audio.voice_ms and now_ms - ended_ms <= LONGEST_PAUSE_MS:
+        return ended_ms
+    return max(0, now_ms - pause_ms(call))
 
 
 def pause_ms(call: CallState) -> int:

@@ -69,7 +69,6 @@ class Playout:
             stats.late_bytes += size_bytes
             return
         item.heard_ms = item.heard_ms or 0
-        stats.bytes_out += size_bytes
         if not self.audible:
             self._out += self.line.delta(self._fill(event, item, now_ms), now_ms)
             return
@@ -77,7 +76,8 @@ class Playout:
         if stats.first_audio_ms is None:
             stats.first_audio_ms = now_ms
         if self.caller_stopped_ms is not None:
-            keep(stats.turn_latencies_ms, now_ms - self.caller_stopped_ms)
+            heard_from_ms = now_ms + self.line.remaining_ms(now_ms)
+            keep(stats.turn_latencies_ms, heard_from_ms - self.caller_stopped_ms)
             self.caller_stopped_ms = None
         if response_id not in (self.gate.active, self._unannounced):
             self._unannounced = response_id
@@ -147,7 +147,6 @@ class Playout:
         commands, losses = self.line.shed(limit_bytes, now_ms)
         self._out += commands
         for span, lost_bytes in losses:
-            self._stats.bytes_out -= lost_bytes
             self._stats.late_bytes += lost_bytes
             self.gate.mute(span.response_id, short=True)
             if self.gate.active == span.response_id:
@@ -170,6 +169,7 @@ class Playout:
         if not span.response_id:
             self._sounded(span.item_id, heard_ms, cut=False)
             return
+        self._stats.heard_bytes += span.heard_bytes
         item = self.conversation.item(span.item_id)
         if span.short:
             self._out += self._cut(item, span, heard_ms, tell=self.ready)
@@ -347,6 +347,7 @@ class Playout:
             if not span.response_id:
                 self._sounded(span.item_id, loss.heard_ms, cut=True)
                 continue
+            self._stats.heard_bytes += span.heard_bytes
             item = self.conversation.item(span.item_id)
             if item.cut:
                 continue

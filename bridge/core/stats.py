@@ -54,10 +54,13 @@ class Stats:
     turns: int = 0
     responses: int = 0
     barge_ins: list[BargeIn] = field(default_factory=list)
+    """One for each item that was cut."""
     turn_latencies_ms: list[int] = field(default_factory=list)
+    """From the last of the caller's voice to the first sound of the answer that they hear."""
     frames_in: int = 0
     """Of the caller's; known when the call is over."""
-    bytes_out: int = 0
+    heard_bytes: int = 0
+    """Of the model's sound, what the caller heard; whole when the call is over."""
     late_bytes: int = 0
     """Model audio of a response already cut, dropped before the caller could hear it."""
     frames_refused: dict[str, int] = field(default_factory=dict)
@@ -71,6 +74,15 @@ class Stats:
     """Per recovery: from the loss of the model's session until the next one listened."""
     transcribed_s: float = 0.0
     cost_micro_usd: int = 0
+
+    @property
+    def interruptions_ms(self) -> list[int]:
+        """What the caller did not hear because of each interruption: it may have cut several items."""
+        unheard_ms: dict[int, int] = {}
+        for one in self.barge_ins:
+            lost_ms = max(0, one.received_ms - one.heard_ms)
+            unheard_ms[one.at_ms] = unheard_ms.get(one.at_ms, 0) + lost_ms
+        return list(unheard_ms.values())
 
     def add_usage(self, usage: Usage | None) -> None:
         """Sum the tokens of one response; a response without figures (cancelled, failed) is counted, not

@@ -65,7 +65,7 @@ class Metrics:
         self._ended = counter("calls", "Calls that have ended, by end cause", "reason")
         self._set_up = histogram("set_up", "From the stream's start until both hear each other", _SET_UP_S)
         self._first_audio = histogram("first_audio", "From the stream's start to our first sound", _SET_UP_S)
-        self._turn = histogram("turn_latency", "From the end of a turn to the answer's first sound", _TURN_S)
+        self._turn = histogram("turn_latency", "From the caller's last sound to the answer's first", _TURN_S)
         self._stop = histogram("barge_in_stop", "From the news that the caller speaks to our clear", _STOP_S)
         self._cut = histogram("truncated", "Of an interrupted answer, what the caller did not hear", _CUT_S)
         self._recoveries = counter("recoveries", "Model sessions lost and replaced in a call")
@@ -114,8 +114,8 @@ class Metrics:
                     first.observe(max(0, at_ms - stats.started_ms) / 1000)
         for latency_ms in stats.turn_latencies_ms:
             self._turn.observe(latency_ms / 1000)
-        for one in stats.barge_ins:
-            self._cut.observe(max(0, one.received_ms - one.heard_ms) / 1000)
+        for unheard_ms in stats.interruptions_ms:
+            self._cut.observe(unheard_ms / 1000)
         self._recoveries.inc(stats.recoveries)
         for gap_ms in stats.gaps_ms:
             self._gap.observe(gap_ms / 1000)

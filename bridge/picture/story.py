@@ -6,7 +6,7 @@ says. What the model was told stands in the recording, so the two can be held ag
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -89,6 +89,8 @@ class _Teller:
         self._told: dict[str, list[tuple[int, int]]] = {}
         self._names: dict[str, tuple[int, str]] = {}
         self._barge_ins = 0
+        self._latencies = 0
+        self._latency_ms: dict[str, int] = {}
         self._late_bytes = 0
         self._lost_until = (-1, 0)
 
@@ -109,6 +111,10 @@ class _Teller:
         for barge_in in self.story.stats.barge_ins[self._barge_ins :]:
             self._barge_in(barge_in)
         self._barge_ins = len(self.story.stats.barge_ins)
+        latencies_ms = self.story.stats.turn_latencies_ms
+        if len(latencies_ms) > self._latencies and isinstance(now.event, m.AudioDelta):
+            self._latency_ms[self._name(now.event.item_id, now.event.epoch)] = latencies_ms[-1]
+        self._latencies = len(latencies_ms)
         if now.error is not None:
             self._point(TROUBLE, "error", f"the core raised {type(now.error).__name__}", str(now.error))
             self.story.ended = "a rule of ours was broken"
@@ -371,20 +377,9 @@ class _Teller:
         story.points = self._thinned()
         story.depth = self.heard.thinned(story.end_ms / MOST_TICKS)
         story.talk.sort(key=lambda line: line.at_ms)
-        self._time(began.values())
+        for name, line in began.items():
+            line.latency_ms = self._latency_ms.get(name)
         return story
-
-    def _time(self, lines: Iterable[Line]) -> None:
-        """How long after the caller's last word each of them began, if it is what they waited for."""
-        stops_ms = sorted(bar.end_ms for bar in self._turns.values())
-        spoken_ms = [line.at_ms for line in self.story.talk if line.who == "model"]
-        for line in lines:
-            stops = bisect_right(stops_ms, line.at_ms)
-            if line.who != "model" or not stops:
-                continue
-            last_ms = stops_ms[stops - 1]
-            if bisect_left(spoken_ms, last_ms) == bisect_left(spoken_ms, line.at_ms):
-                line.latency_ms = round(line.at_ms - last_ms)
 
     def _entitle(self, bar: Bar, lane: str, name: str) -> None:
         words = self._words.get(name) or self._phrase(name)

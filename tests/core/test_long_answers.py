@@ -348,7 +348,7 @@ def test_where_there_is_no_more_memory_the_answer_is_cut_there_and_the_model_is_
         m.Spoken("A", "one two three four five six seven eight nine ten", "one two three", heard_ms, cut=True)
     ]
     assert line.of(m.Heard) == [m.Heard("say-1", heard_ms, cut=True, text="one two three")]
-    assert line.call.stats.bytes_out == heard_ms * 8
+    assert line.call.stats.heard_bytes == heard_ms * 8
     assert line.call.playout.line.quiet
     # ...and the next answer is like any other.
     line.feed(m.ResponseStarted("r2"))
