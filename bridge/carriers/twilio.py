@@ -3,8 +3,8 @@
 https://www.twilio.com/docs/voice/media-streams/websocket-messages ("WebSocket Messages"), and for what Twilio
 refuses from us: https://www.twilio.com/docs/api/errors/31951 (31950, 31951).
 
-A frame of the caller's sound is decoded once, into typed fields: its base64 stays text. What we rely on
-must be as documented. The rest is not looked at, and kinds and fields we have never heard of are let pass.
+A frame of sound is decoded once, into typed fields; its base64 stays text. What we rely on must be as
+documented. Unknown kinds and fields are ignored.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ MAX_FRAME_CHARACTERS: Final = 64 * 1024
 """Of a frame we accept; the socket has the same limit. A frame of sound has about 400."""
 
 NOT_BASE64: Final = "media whose payload is not base64"
-"""Why a frame of sound is refused."""
 
 # What only the gates may see, wherever it stands in a start: parameters that prove something, by name, and
 # phone numbers.

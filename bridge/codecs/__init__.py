@@ -69,7 +69,7 @@ def plain_size_bytes(base64_text: str) -> int:
     letter beyond ASCII says that it is not base64.
 
     RFC 8259, 7: quotation mark, reverse solidus and control characters "MUST be escaped". So such a text
-    stands in its frame letter by letter, and between the quotes of ours it can say nothing either: its
+    stands in its frame letter by letter, and between our quotes it can say nothing either: its
     alphabet need not be looked at fifty times a second. The glance at its loudness does so every 80 ms.
     """
     if len(base64_text) & 3 or not base64_text.isascii():

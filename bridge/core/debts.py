@@ -142,7 +142,7 @@ class Debts:
 
     def ended(self, response_id: str, again: Container[str] = ()) -> None:
         """That response is over. What it was to pay and did not is due again, or carried on by the tools
-        that it called. Words of ours are due again only if they are asked for `again`, by their tag.
+        that it called. Given words are due again only if they are asked for `again`, by their tag.
         """
         unpaid = self._payable(response_id)
         calls = self.made_calls(response_id)
@@ -178,7 +178,7 @@ class Debts:
 
     def lost(self, again: Container[str] = ()) -> None:
         """The session is over, and its responses and MCP calls with it: the next one may use their ids
-        again. Words of ours are still owed if they are asked for `again`.
+        again. Given words are still owed if they are asked for `again`.
         """
         for debt in list(self.open.values()):
             debt.payer = debt.made_by = ""

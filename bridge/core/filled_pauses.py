@@ -17,7 +17,7 @@ SILENT_SAMPLE = b"\xff"
 
 
 class FilledPauses:
-    """One call's. `filler` is mu-law; where there is none, sound stays as it came."""
+    """One call's. `filler` is mu-law; without it, sound stays as it came."""
 
     def __init__(self, filler: Sound | None, bytes_per_ms: int) -> None:
         self._filler = filler
@@ -35,7 +35,7 @@ class FilledPauses:
         self._quiet_bytes = self._at = 0
 
     def begin(self, patience_ms: int) -> None:
-        """Sound that cannot be heard is all there is so far: the filler is due in so many ms."""
+        """Sound that cannot be heard is all there is so far: the filler is due in this many ms."""
         self._at = 0
         self._quiet_bytes = max(0, self._pause_bytes - max(0, patience_ms) * self._per_ms)
 

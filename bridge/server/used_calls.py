@@ -33,7 +33,7 @@ MOST: Final = 1_000_000
 GRACE_S: Final = 60
 """How long a stream that was given out may be opened."""
 AGAIN_S: Final = 10
-"""After a file could not be kept it is tried again with the first entry after so long."""
+"""After a file could not be kept it is tried again with the first entry after this time."""
 MOST_A_TURN: Final = 1_000
 """Entries written at once, of those that there was no room for before."""
 _CHUNK: Final = 32_768
