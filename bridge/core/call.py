@@ -129,7 +129,7 @@ class Call(CallState):
             case m.ItemGone(): playout.conversation.item(event.item_id).gone = True
             case m.CallerIdled(): caller_turns.idled(self, event, now_ms)
             case m.TurnCommitted(): caller_turns.committed(self, event, now_ms)
-            case m.CallerTranscribed(): caller_turns.transcribed(self, event)
+            case m.CallerTranscribed(): caller_turns.transcribed(self, event, now_ms)
             case m.ResponseStarted(): playout.response_started(event)
             case m.ResponseDone(): responses.response_done(self, event, now_ms)
             case m.ToolCalled(): tool_calls.tool_called(self, event, now_ms)

@@ -14,6 +14,8 @@ from .state import CallState
 
 TRANSCRIPT_MS = 8_000
 """How long a handler waits for the words of a turn; the vendor sends them late, or never."""
+HELD_MS = 5_000
+"""How long a turn whose words have come waits for those of a turn before it."""
 MOST_UNTRANSCRIBED = 64
 """Turns whose words may be on their way at once; of one more the oldest goes without."""
 MOST_DIGITS = 64
@@ -158,7 +160,7 @@ def committed(call: CallState, event: m.TurnCommitted, now_ms: int) -> None:
         call.untranscribed.setdefault(event.item_id, now_ms + TRANSCRIPT_MS)
         if len(call.untranscribed) > MOST_UNTRANSCRIBED:
             give_up_transcript(call)
-        call.timers.setdefault("transcript", now_ms + TRANSCRIPT_MS)
+        tell_turns(call, now_ms)
 
 
 def transcripts_late(call: CallState, now_ms: int) -> None:
@@ -167,7 +169,7 @@ def transcripts_late(call: CallState, now_ms: int) -> None:
     """
     while call.untranscribed and next(iter(call.untranscribed.values())) <= now_ms:
         give_up_transcript(call)
-    call.set_timer("transcript", next(iter(call.untranscribed.values()), None))
+        tell_turns(call, now_ms)
 
 
 def give_up_transcript(call: CallState) -> None:
@@ -177,7 +179,20 @@ def give_up_transcript(call: CallState) -> None:
     call.out.append(m.Turn(item_id, ""))
 
 
-def transcribed(call: CallState, event: m.CallerTranscribed) -> None:
+def tell_turns(call: CallState, now_ms: int) -> None:
+    """Turns go to the handler in the order of the conversation. API reference,
+    conversation.item.input_audio_transcription.completed: transcription runs asynchronously, so the words of
+    a later turn may come first.
+    """
+    while (first := next(iter(call.untranscribed), None)) in call.held_turns:
+        del call.untranscribed[first]
+        call.out.append(call.held_turns.pop(first))
+    if first is not None and call.held_turns:
+        call.untranscribed[first] = min(call.untranscribed[first], now_ms + HELD_MS)
+    call.set_timer("transcript", next(iter(call.untranscribed.values()), None))
+
+
+def transcribed(call: CallState, event: m.CallerTranscribed, now_ms: int) -> None:
     if event.failed and event.why != call.untranscribed_why:  # said once, not with every turn
         call.untranscribed_why = event.why
         call.out.append(m.Noted("no transcript", event.why))
@@ -186,9 +201,14 @@ def transcribed(call: CallState, event: m.CallerTranscribed) -> None:
     if event.text and not call.caller_speaking:
         call.caller_audio.answered()
     call.stats.add_transcription(event)
-    call.untranscribed.pop(event.item_id, None)
-    if event.item_id not in call.given_up:
-        call.out.append(m.Turn(event.item_id, item.text, event.seconds, event.usage))
+    if event.item_id in call.given_up:
+        return
+    turn = m.Turn(event.item_id, item.text, event.seconds, event.usage)
+    if event.item_id in call.untranscribed:
+        call.held_turns[event.item_id] = turn
+        tell_turns(call, now_ms)
+    else:
+        call.out.append(turn)
 
 
 def pad(call: CallState, now_ms: int) -> None:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from .caller_audio import CallerAudioBuffer
 from .keys import Keys
 from .limits import LimitWatch
-from .messages import Action, AgentRules, CallConfig, Event, Phase, Reason
+from .messages import Action, AgentRules, CallConfig, Event, Phase, Reason, Turn
 from .playout import Playout
 from .stats import Stats
 from .upstream_leg import Dialling, UpstreamSession
@@ -47,6 +47,7 @@ class CallState:
         self.digits = ""
         self.key_series = 0
         self.untranscribed: OrderedDict[str, int] = OrderedDict()  # when each is given up, the oldest first
+        self.held_turns: dict[str, Turn] = {}  # their words have come, those of a turn before have not
         self.given_up: OrderedDict[str, None] = OrderedDict()
         self.failures = 0
         self.waited_ms = 0
