@@ -207,6 +207,7 @@ def test_who_asks_before_sending_a_body_is_told_to_go_on_unless_it_is_too_large(
         site = Site()
         wire = site.connect()
         wire.says(post(b"", expect, length=3))
+        await settled()
         assert wire.answered == b"HTTP/1.1 100 Continue\r\n\r\n"
         wire.says(b"abc")
         await settled()

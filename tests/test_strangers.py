@@ -9,6 +9,7 @@ import pytest
 
 from bridge.ops.health import Health
 from bridge.sockets import strangers
+from bridge.sockets.http_protocol import BoundedHttpProtocol
 from bridge.sockets.strangers import FEW, MOST, PER_ADDRESS, Strangers, internet_address
 from tests.agents.virtual_time import run
 from tests.http_wire import Site, Wire, settled, statuses
@@ -154,8 +155,16 @@ def test_who_is_being_answered_stays_up_to_as_many_again(
     run(main())
 
 
-def test_what_many_ask_at_once_is_answered_a_little_in_each_turn_of_the_loop() -> None:
+def test_what_many_ask_at_once_is_answered_a_little_in_each_turn_of_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """So the frames of calls come between; and each kind of request waits behind its own kind only."""
+    read: list[bytes] = []
+    parse = BoundedHttpProtocol._parse_head
+
+    def parsed(self: BoundedHttpProtocol, head: bytes, rest: bytes) -> None:
+        read.append(head)
+        parse(self, head, rest)
 
     async def main() -> None:
         begun: list[str] = []
@@ -177,6 +186,18 @@ def test_what_many_ask_at_once_is_answered_a_little_in_each_turn_of_the_loop() -
             most = max(most, len(begun) - before)
         assert most == 1
         await settled()
+
+        # Reading a head is part of it: it may have 16 KiB and a hundred lines.
+        monkeypatch.setattr(BoundedHttpProtocol, "_parse_head", parsed)
+        wires = [site.connect() for _ in range(20)]
+        for wire in wires:
+            wire.says(GET)
+        assert read == []
+        await asyncio.sleep(0)
+        assert len(read) == 1
+        for _ in range(3):
+            await settled()
+        assert len(read) == 20
 
         begun.clear()
         gone = site.connect()

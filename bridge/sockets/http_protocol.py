@@ -1,9 +1,9 @@
 """HTTP with bounds: what a stranger sends is counted and timed before anything is made of it.
 
 uvicorn's own protocol has neither. Here a head is kept as bytes until its blank line has come, at most 16
-KiB, and only then parsed, in one piece; the application sees a request when its body is whole, at most 64
-KiB. So an unfinished request costs some bytes and no task, whatever it is made of and however slowly it
-comes.
+KiB. It is parsed when its turn comes (`request_turns.py`), in one piece; the application sees a request when
+its body is whole, at most 64 KiB. So an unfinished request costs some bytes and no task, whatever it is made
+of and however slowly it comes.
 
 With `direct.py` this is what knows uvicorn's insides (as of 0.54); `tests/test_http_protocol.py` notices when
 they move.
@@ -51,7 +51,6 @@ _BLANK_BYTES: Final = 4
 _DROPPED_BYTES: Final = 64 * 1024
 """What comes behind a refusal is read and dropped, so that the answer gets through; not more than this."""
 
-_END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
 _UPGRADE_LINE: Final = re.compile(rb"(?i)\r\nupgrade:[^\r\n]*")
 
 
@@ -84,7 +83,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._head = bytearray()
         self._lines = 0
         self._early = bytearray()  # what has come behind a request that waits or is being answered
+        self._queued_head: bytes | None = None
         self._is_upgrade = False
+        self._has_its_turn = False
+        self._is_last = False  # nothing more is to be read on this connection
         self._answered_one = False
         self._dropped_bytes = 0
         # Of the request that is being read.
@@ -133,7 +135,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         # The peer says that it is done; it may still read. Anything but an answer is not worth waiting for.
         if not self._is_asking():
             return None
-        self.cycle.keep_alive = False
+        self._is_last = True
+        if self._stage is _Stage.ANSWER:
+            self.cycle.keep_alive = False
         return True
 
     def pause_writing(self) -> None:
@@ -146,8 +150,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._stranger.served()
 
     def shutdown(self) -> None:
-        if self._is_asking():
+        if self._stage is _Stage.ANSWER:
             super().shutdown()
+        elif self._is_asking():
+            self._is_last = True
         else:
             self.transport.close()
 
@@ -167,8 +173,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 self._stranger.unfinished(HEAD_S)
         known_bytes = len(self._head)
         self._head += data
-        end = _END_OF_HEAD.search(self._head, max(0, known_bytes - 2))
-        head_bytes = len(self._head) if end is None else end.end()
+        end = _end_of_head(self._head, max(0, known_bytes - 2))
+        head_bytes = end or len(self._head)
         self._lines += self._head.count(b"\n", known_bytes, head_bytes)
         if head_bytes > HEAD_BYTES:
             long_line = b"\n" not in self._head[:HEAD_BYTES]
@@ -177,19 +183,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             )
         if self._lines > HEADER_LINES + 2:  # the request's line, and the empty one
             return self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-        if end is not None:
+        if end:
             head, rest = bytes(self._head[:head_bytes]), bytes(self._head[head_bytes:])
             self._head = bytearray()
             self._lines = 0
-            self._parse_head(head, rest)
+            self._is_upgrade = b"\r\nupgrade:" in head.lower()
+            self._queue(head, rest)
         return None
 
     def _parse_head(self, head: bytes, rest: bytes) -> None:
         try:
             if self._feed(head):
                 if self._should_upgrade():
-                    self._is_upgrade = True
-                    return self._queue(rest)
+                    return self._upgrade(rest)
                 # RFC 9110, 7.8: "A server MAY ignore a received Upgrade header field", and we do.
                 self.parser = httptools.HttpRequestParser(self)
                 self.cycle = None  # type: ignore[assignment]  # which is made anew
@@ -200,7 +206,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if not self._whole_head:
             return self._refuse(HTTPStatus.BAD_REQUEST)
         if self._whole:
-            return self._queue(rest)
+            return self._answer(rest)
         return self._expect_body(rest)
 
     def _feed(self, data: bytes) -> bool:
@@ -226,6 +232,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if rest:
             self._read_body(rest)
+        if self._is_last and self._stage is _Stage.BODY:
+            self.transport.close()
         return None
 
     def _read_body(self, data: bytes) -> None:
@@ -237,7 +245,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             if not self._whole:  # else it read on behind the last chunk
                 return self._refuse(self._fault)
         if self._whole:
-            return self._queue()
+            return self._answer() if self._has_its_turn else self._queue()
         if self._left_bytes == 0:
             return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         return None
@@ -297,38 +305,54 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     # --- answering
 
-    def _queue(self, rest: bytes = b"") -> None:
-        """The request is whole, and `rest` came behind it."""
+    def _queue(self, head: bytes | None = None, rest: bytes = b"") -> None:
+        """The head is whole, or else the request is, and `rest` came behind it. Parsing costs as much as the
+        rest, so that waits too.
+        """
         if not self._strangers.can_serve and not self._strangers.turns.give_up_one():
             return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
         self._stage = _Stage.QUEUED
+        self._queued_head = head
         self._stranger.served()
-        self._strangers.turns.join(self, self._lane())
+        is_page = head is not None and not self._is_upgrade and head.startswith((b"GET ", b"HEAD "))
+        lane = Lane.AGAIN if self._answered_one else Lane.PAGE if is_page else Lane.FORM
+        self._strangers.turns.join(self, lane)
         if rest:
             self.data_received(rest)
         return None
 
-    def _lane(self) -> Lane:
-        if self._answered_one:
-            return Lane.AGAIN
-        return Lane.PAGE if not self._is_upgrade and self.scope["method"] in ("GET", "HEAD") else Lane.FORM
-
     def on_turn(self) -> None:
         """For `RequestTurns`; so is `on_given_up`."""
+        head, self._queued_head = self._queued_head, None
         early, self._early = bytes(self._early), bytearray()
         self.flow.resume_reading()
         if self.transport.is_closing():
             self._stage = _Stage.OVER
-            return None
-        if self._is_upgrade:
-            return self._upgrade(early)
+            return
+        self._has_its_turn = True
+        try:
+            if head is None:
+                self._answer(early)
+            else:
+                self._stage = _Stage.HEAD
+                self._parse_head(head, early)
+        except Exception:  # as in `data_received`
+            logger.exception("a request could not be read")
+            self._refuse(HTTPStatus.BAD_REQUEST)
+        self._has_its_turn = False
+
+    def _answer(self, rest: bytes = b"") -> None:
+        """The request is whole and parsed, and `rest` came behind it."""
         self._stage = _Stage.ANSWER
+        if self._is_last:
+            self.cycle.keep_alive = False
         if self.flow.write_paused:  # by the answer before it
             self._stranger.unfinished(UNREAD_S)
+        else:
+            self._stranger.served()
         super()._start_asgi_task(self.cycle, self._serve)
-        if early:
-            self._keep(early)
-        return None
+        if rest:
+            self._keep(rest)
 
     def on_given_up(self) -> None:
         self._early.clear()
@@ -399,6 +423,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if rest:
             protocol.data_received(rest)
         return None
+
+
+def _end_of_head(data: bytearray, start: int) -> int:
+    """Where its blank line ends; 0 without one. Searching two texts is faster than a pattern."""
+    with_return = data.find(b"\n\r\n", start) + 3
+    bare = data.find(b"\n\n", start, with_return if with_return > 2 else len(data)) + 2
+    return bare if bare > 1 else with_return if with_return > 2 else 0
 
 
 def answer_of(status: HTTPStatus) -> bytes:
