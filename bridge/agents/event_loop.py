@@ -49,6 +49,10 @@ class UserEventLoop(_Base):
     ) -> asyncio.Handle:
         return super().call_soon_threadsafe(_noted(callback, context), *args, context=context)
 
+    def post(self, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
+        """`call_soon_threadsafe` of the bridge's own, which costs the loop that carries the audio no look."""
+        super().call_soon_threadsafe(callback, *args)
+
     def call_at(
         self,
         when: float,

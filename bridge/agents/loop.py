@@ -155,7 +155,7 @@ class UserLoop:
 
     def post(self, function: Callable[..., object], *args: Any) -> None:
         try:
-            self._loop.call_soon_threadsafe(function, *args)
+            self._loop.post(function, *args)
         except RuntimeError:
             if not self._loop.is_closed():
                 raise
