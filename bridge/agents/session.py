@@ -26,6 +26,8 @@ from bridge.errors import CallEnded
 if TYPE_CHECKING:
     from bridge.agents.agent import Agent
 
+DIGITS_GAP_MS: Final = 3_000
+"""How long a caller who has pressed a key may take for the next one."""
 _OUTBOX: Final = 200
 _AUDIO_FRAMES: Final = 500
 _ROLES: Final = ("user", "system")
@@ -159,13 +161,15 @@ class Session:
         timeout_ms: int = 5_000,
         end: str = "#",
         *,
+        gap_ms: int | None = None,
         secret: bool | None = None,
     ) -> str:
         """Up to `max` keys, including those that user code was given earlier and has not taken yet.
 
         Returns when `max` keys are there, when a key of `end` was pressed (it is left out; "" for no such
-        key), or when `timeout_ms` have passed without a key, since the call of this or since the last key:
-        then the keys so far, perhaps "". Meanwhile turns and silences wait for `input`, and the model gets no
+        key), when no first key came within `timeout_ms`, or no further one within `gap_ms` of the last (3 s,
+        or `timeout_ms` if that is less): then the keys so far, perhaps "". Meanwhile
+        turns and silences wait for `input`, and the model gets no
         keys. Raises CallEnded.
 
         A key has one reader, settled when it is pressed: user code if the agent has a handler or
@@ -177,14 +181,15 @@ class Session:
         that sound is neither recorded nor given to `audio()`: they may say what they press. `secret=False`
         leaves the keys that come meanwhile in the recording, as BRIDGE_RECORD_KEYS does for all.
         """
-        if max < 1 or timeout_ms < 0:
+        gap_ms = min(DIGITS_GAP_MS, timeout_ms) if gap_ms is None else gap_ms
+        if max < 1 or timeout_ms < 0 or gap_ms < 0:
             raise ValueError("digits() waits for one key or more, and not for a negative time")
         pressed = ""
         self._reading.append(secret)
         self._tell_reading()
         try:
             while len(pressed) < max:
-                key = await self._key(timeout_ms)
+                key = await self._key(gap_ms if pressed else timeout_ms)
                 if key is None or key in end:
                     break
                 pressed += key
