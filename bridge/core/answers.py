@@ -46,6 +46,7 @@ def ask(call: CallState, now_ms: int) -> None:
     """Ask for the answer that is due, unless it comes by itself. While the caller speaks nothing is asked."""
     playout = call.playout
     call.timers.pop("unanswered", None)
+    playout.next_response()
     if not playout.debts.open or call.phase is not Phase.LIVE:
         return
     due = {debt.kind: debt for debt in reversed(playout.debts.open.values()) if debt.due}

@@ -79,11 +79,13 @@ class Closed:
 class Debts:
     """The open debts of one call, the oldest first, and the last ones that were closed."""
 
-    __slots__ = ("_remote", "closed", "open")
+    __slots__ = ("_remote", "closed", "count", "open")
 
     def __init__(self) -> None:
         self.open: dict[str, Debt] = {}
         self.closed: deque[Closed] = deque(maxlen=REMEMBERED)
+        self.count = 0
+        """Debts ever closed."""
         self._remote: set[str] = set()
         """Calls that the vendor runs itself (MCP): they end with its session."""
 
@@ -210,4 +212,5 @@ class Debts:
     def close(self, debt: Debt, *, paid_by: str = "", reason: str = "") -> None:
         """Name what became of it."""
         del self.open[debt.key]
+        self.count += 1
         self.closed.append(Closed(debt.key, paid_by, reason))

@@ -30,6 +30,8 @@ class ResponseGate:
     asked: CreateResponse | None = None
     stale: bool = False
     held: bool = False
+    caller_speaks: bool = False
+    """Then nothing is asked: their turn brings a response of its own."""
     paused: bool = False
     waiting: OrderedDict[str, CreateResponse] = field(default_factory=OrderedDict)
     """By tag, the next one first. What waits already is not wanted twice."""
@@ -51,7 +53,9 @@ class ResponseGate:
 
     def next(self, epoch: int = 1) -> CreateResponse | None:
         """The create to send now, if any may be sent."""
-        if self.held or self.paused or self.active is not None or self.asked is not None or not self.waiting:
+        if self.held or self.paused or self.caller_speaks or not self.waiting:
+            return None
+        if self.active is not None or self.asked is not None:
             return None
         _, create = self.waiting.popitem(last=False)
         self.asked, self.stale = msgspec.structs.replace(create, epoch=epoch), False

@@ -266,4 +266,5 @@ def test_what_was_talked_over_is_refused_in_peace(live_call: Any) -> None:
     call = live_call()
     call.speaks(0, m.Say("say-1", "Hello."), m.SpeechStarted())
     assert creates(call.at(50, refused("server_error", "say-1"))) == []
-    assert creates(call.at(60, m.Say("say-2", "Hello."))) == ["say-2"]
+    assert creates(call.at(60, m.Say("say-2", "Hello."))) == [], "the caller speaks"
+    assert creates(call.at(70, m.SpeechStopped())) == ["say-2"]
