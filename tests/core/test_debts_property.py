@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -109,13 +110,11 @@ class Talk:
         if how % 3 == 2:
             self.count += 1
             made = m.ToolCalled(self.active, f"f{self.count}", f"call_{self.count}", "t", f"{self.count}")
-            self.feed(
-                m.ToolCalled(*[getattr(made, name) for name in made.__struct_fields__[:-1]], self.epoch)
-            )
+            self.feed(msgspec.structs.replace(made, epoch=self.epoch))
         else:
             self.heard.add(self.active)
             sound = delta(f"i{self.active}", 200, response=self.active)
-            self.feed(m.AudioDelta(*[getattr(sound, f) for f in sound.__struct_fields__[:-1]], self.epoch))
+            self.feed(msgspec.structs.replace(sound, epoch=self.epoch))
 
     def end(self, status: str = "completed", why: str = "") -> None:
         ended, self.active = self.active, ""
