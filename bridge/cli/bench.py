@@ -19,7 +19,7 @@ app = typer.Typer(no_args_is_help=True, help="Measure a server that speaks Media
 
 @app.callback()
 def bench() -> None:
-    """Measure a server that speaks Media Streams, ours or another's."""
+    """Measure a server that speaks Media Streams, this one or another."""
 
 
 app.command("load")(bench_load.load)
@@ -30,22 +30,22 @@ def barge_in(
     url: Annotated[
         str | None,
         typer.Argument(
-            help="The server's webhook (http, https) or stream (ws, wss); default: ours, started here."
+            help="The server's webhook (http, https) or stream (ws, wss); default: this server, started here."
         ),
     ] = None,
     calls: Annotated[int, typer.Option(min=1, help="Calls of each case, at the same time.")] = 8,
     case: Annotated[list[str] | None, typer.Option(help="Only this case; may be given again.")] = None,
     upstream_port: Annotated[
         int,
-        typer.Option(help="Where the scripted model listens: the server under test has to dial it there."),
+        typer.Option(help="Address of the scripted model, which the server under test has to dial."),
     ] = 9_601,
     token: Annotated[
         str | None, typer.Option(help="Sign as the carrier, with this token.", envvar="TWILIO_AUTH_TOKEN")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Another one: other moments.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the moments of interruption.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="The figures as JSON, with each call.")] = False,
 ) -> None:
-    """How far what the model is told is from what the caller heard, when they interrupt. Takes some ten
+    """Measure how well the model is told what the caller heard when they interrupt. Takes some ten
     seconds a case.
 
     The server under test has to use the model of this bench: with ours that is BRIDGE_INSECURE=1,

@@ -31,16 +31,16 @@ def load(  # noqa: PLR0913, PLR0917  an option each
     url: Annotated[
         str | None,
         typer.Argument(
-            help="The server's webhook (http, https) or stream (ws, wss); default: ours, started here."
+            help="The server's webhook (http, https) or stream (ws, wss); default: this server, started here."
         ),
     ] = None,
     calls: Annotated[
         str | None,
         typer.Option(help="Steps, as in 10,50,100,200; default: from 50 upwards, until one fails."),
     ] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="How long each step is measured.")] = 10.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Measured seconds of each step.")] = 10.0,
     limit_ms: Annotated[
-        float, typer.Option("--limit-ms", help="The delay (p99, either way) that is still good.")
+        float, typer.Option("--limit-ms", help="Highest delay (p99, either way) that passes.")
     ] = 20.0,
     speed: Annotated[
         float,
@@ -51,17 +51,17 @@ def load(  # noqa: PLR0913, PLR0917  an option each
         ),
     ] = 3.0,
     upstream_host: Annotated[
-        str, typer.Option(help="Where the model listens; 0.0.0.0 for a server on another machine.")
+        str, typer.Option(help="Address of the model; 0.0.0.0 for a server on another machine.")
     ] = "127.0.0.1",
     upstream_port: Annotated[
-        int, typer.Option(help="Its port: the server under test has to dial it there.")
+        int, typer.Option(help="Port of the model, which the server under test has to dial.")
     ] = 9_601,
     token: Annotated[
         str | None, typer.Option(help="Sign as the carrier, with this token.", envvar="TWILIO_AUTH_TOKEN")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All figures, as JSON.")] = False,
 ) -> None:
-    """How many calls a server holds, and at what delay.
+    """Measure how many calls a server holds, and at what delay.
 
     Each call is a phone that sends 50 frames a second, plays what it hears and echoes marks; behind the
     server a model greets, and every six seconds says three seconds of something. Each 20 ms of sound carries

@@ -33,7 +33,7 @@ def demo(
         Path, typer.Option(help="Stereo WAV: left the caller, right what the caller heard.")
     ] = Path("call.wav"),
     as_json: Annotated[
-        bool, typer.Option("--json", help="The account as JSON on stdout; the story goes to stderr.")
+        bool, typer.Option("--json", help="Print the report as JSON; the story goes to stderr.")
     ] = False,
 ) -> None:
     """Place a call to a parrot, without any key.

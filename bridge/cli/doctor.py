@@ -20,7 +20,7 @@ def doctor(
     agent: Annotated[str | None, typer.Option(help="The agent, as module:attribute (BRIDGE_AGENT).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The checks as JSON.")] = False,
 ) -> None:
-    """Find out what would keep calls from coming in.
+    """Check the settings, accounts and addresses that calls need.
 
     Checks settings, key, PUBLIC_URL (reachable, TLS, upgrade, signature) and the number's webhook. Exits 1 if
     something is wrong.

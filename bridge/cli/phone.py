@@ -28,7 +28,7 @@ def phone(
         str | None, typer.Option(help="Sign as the carrier, with this token.", envvar="TWILIO_AUTH_TOKEN")
     ] = None,
     public_url: Annotated[
-        str | None, typer.Option(help="Base URL the signature is made for.", envvar="PUBLIC_URL")
+        str | None, typer.Option(help="Base URL that the signature is made for.", envvar="PUBLIC_URL")
     ] = None,
     tail: Annotated[
         float, typer.Option(help="Hang up after this many seconds without a voice on either side.")
@@ -37,9 +37,9 @@ def phone(
         int | None,
         typer.Option(help="Port for the carrier's REST API, where BRIDGE_TWILIO_API_URL points."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The account as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Place one call, and write what the caller heard.
+    """Place one call, and record what the caller heard.
 
     In real time; its TwiML is followed to the end.
     """

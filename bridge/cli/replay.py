@@ -40,25 +40,27 @@ class _How:
 def replay(
     files: Annotated[list[Path], typer.Argument(help="Recordings (*.call.jsonl).")],
     strict: Annotated[
-        bool, typer.Option(help="Compare every frame, not only those that bear the truth.")
+        bool, typer.Option(help="Compare every frame, not only decisions about what was heard.")
     ] = False,
     accept: Annotated[
-        bool, typer.Option(help="After a wanted change: write what follows now into the recording.")
+        bool, typer.Option(help="Write the new decisions into the recording, after an intended change.")
     ] = False,
     trim: Annotated[
         str | None,
         typer.Option(
-            help="Seconds A:B of the call, and its beginning, into another recording.", metavar="A:B"
+            help="Write seconds A:B of the call, and its beginning, into another recording.", metavar="A:B"
         ),
     ] = None,
-    mask: Annotated[bool, typer.Option(help="Everybody's words taken out, into another recording.")] = False,
+    mask: Annotated[
+        bool, typer.Option(help="Write another recording without words, numbers, keys and sound.")
+    ] = False,
     minimize: Annotated[
-        bool, typer.Option(help="The shortest inputs that still differ, into another recording.")
+        bool, typer.Option(help="Write the shortest inputs that still differ into another recording.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Where the other recording goes; default: next to the first.")
+        Path | None, typer.Option(help="Path of the other recording; default: next to the first.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="What was found, as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Play recorded calls again, and show the first difference.
 
