@@ -75,7 +75,7 @@ def test_the_reading_order_is_five_short_files_with_a_barge_in() -> None:
     assert max(lengths.values()) < 250, lengths
     assert "barge-in" in section
     assert "docs/architecture.md" in section
-    named = re.search(r"`bridge/core/caller_turns.py`: a caller's turn; `(\w+)`", section)
+    named = re.search(r"begins at `(\w+)` in `bridge/core/caller_turns.py`", section)
     assert named is not None
     assert f"def {named[1]}(" in (ROOT / "bridge/core/caller_turns.py").read_text(encoding="utf-8")
 
