@@ -201,8 +201,9 @@ def transcribed(call: CallState, event: m.CallerTranscribed, now_ms: int) -> Non
     if event.text and not call.caller_speaking:
         call.caller_audio.answered()
     call.stats.add_transcription(event)
-    if event.item_id in call.given_up:
+    if event.item_id in call.given_up or item.told:
         return
+    item.told = True
     turn = m.Turn(event.item_id, item.text, event.seconds, event.usage)
     if event.item_id in call.untranscribed:
         call.held_turns[event.item_id] = turn

@@ -37,6 +37,8 @@ class Item:
     heard_ms: int | None = None
     cut: bool = False
     gone: bool = False
+    told: bool = False
+    """Whether the handler was told of the turn: some vendors send an item's transcript several times."""
     _words: list[str] = field(default_factory=list)
     _characters: int = 0
 

@@ -336,3 +336,11 @@ def test_a_status_that_nobody_knows_is_an_end_like_any_other(live_call: Any, sta
     turn(call, 0)
     call.at(200, m.ResponseStarted("r1"))
     assert asks(call.at(300, m.ResponseDone("r1", status))) == ["retry"]
+
+
+def test_a_transcript_that_comes_several_times_is_one_turn(live_call: Any) -> None:
+    call = live_call(session=m.SessionConfig(transcription="gpt-4o-transcribe"))
+    call.speaks(0, m.SpeechStarted("u1"), m.SpeechStopped("u1"), m.TurnCommitted("u1"))
+    call.speaks(100, *[m.CallerTranscribed("u1", text) for text in ("Hello.", "Hello, I am Robin.")])
+    assert [turn.item_id for turn in only(m.Turn, call.actions)] == ["u1"]
+    assert call.items["u1"].text == "Hello, I am Robin.", "the record has the last one"
