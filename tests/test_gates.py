@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 
 from bridge.errors import SignatureError
 from bridge.server.gates import PendingSockets, Signatures, StreamTokens
-from bridge.server.used_calls import UsedCalls
+from bridge.server.store.used_calls import UsedCalls
 from bridge.settings.settings import Settings
 
 HEADER = "X-Twilio-Signature"

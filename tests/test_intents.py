@@ -14,7 +14,7 @@ import pytest
 
 from bridge.core.messages import Ended, Reason
 from bridge.server.call_control import CallControl
-from bridge.server.intents import ENDED, HANDOVER, KEPT_CALLS, Intents, Next, Situation, Step, next_step
+from bridge.server.store.intents import ENDED, HANDOVER, KEPT_CALLS, Intents, Next, Situation, Step, next_step
 
 CALL = "CA" + "1" * 32
 PLAIN = Situation(targets={"billing", "office"}, fallback="office")
@@ -234,7 +234,7 @@ def test_the_journal_outlives_a_kill(path: Path) -> None:
     import subprocess
 
     program = (
-        "import os, signal, sys; from pathlib import Path; from bridge.server.intents import Intents\n"
+        "import os, signal, sys; from pathlib import Path; from bridge.server.store.intents import Intents\n"
         f"Intents(Path({str(path)!r})).note({CALL!r}, 'ended'); os.kill(os.getpid(), signal.SIGKILL)"
     )
     root = Path(__file__).resolve().parent.parent

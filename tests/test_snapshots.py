@@ -27,7 +27,7 @@ def test_a_flood_of_turns_is_kept_once_a_second_and_its_last_state_always() -> N
         )
         registry = CallRegistry(making)
         kept_s: list[float] = []
-        registry.services.conversations.keep = lambda *_: kept_s.append(loop.time())  # type: ignore[method-assign]
+        registry.services.store.conversations.keep = lambda *_: kept_s.append(loop.time())  # type: ignore[method-assign]
         await registry.ring("CA1", {})
         entry = registry._entries["CA1"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from bridge import sounds
 from bridge.server import twiml
-from bridge.server.intents import Next, Step
+from bridge.server.store.intents import Next, Step
 from bridge.server.twiml import Links, Voice
 from bridge.settings.settings import Settings
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.server.used_calls import AGAIN_S, GRACE_S, KEPT_S, UsedCalls
+from bridge.server.store.used_calls import AGAIN_S, GRACE_S, KEPT_S, UsedCalls
 
 CALL, OTHER = "CA" + "1" * 32, "CA" + "2" * 32
 ENTRY_BYTES = 12
@@ -168,7 +168,7 @@ def test_a_million_entries_are_looked_up_in_no_time(clock: Clock, path: Path) ->
 
 def test_kill_9_loses_nothing(path: Path) -> None:
     program = (
-        "import sys, os; from pathlib import Path; from bridge.server.used_calls import UsedCalls\n"
+        "import sys, os; from pathlib import Path; from bridge.server.store.used_calls import UsedCalls\n"
         "used = UsedCalls(Path(sys.argv[1])); used.use(sys.argv[2]); used.expect(sys.argv[3])\n"
         "os.kill(os.getpid(), 9)"
     )

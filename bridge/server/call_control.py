@@ -15,7 +15,8 @@ from typing import Final
 
 from bridge.core import messages as m
 from bridge.core.messages import Reason
-from bridge.server.intents import ENDED, HANDOVER, TRANSFER, Intents
+from bridge.server.store import CallIntents
+from bridge.server.store.intents import ENDED, HANDOVER, TRANSFER, Intents
 from bridge.server.twilio_rest import CarrierRest, Outcome
 
 logger = logging.getLogger(__name__)
@@ -33,12 +34,12 @@ class CallControl:
 
     def __init__(
         self,
-        intents: Intents | None = None,
+        intents: CallIntents | None = None,
         rest: CarrierRest | None = None,
         *,
         fallback: str | None = None,
     ) -> None:
-        self.intents = Intents(None) if intents is None else intents  # an empty one is one, too
+        self.intents: CallIntents = Intents(None) if intents is None else intents  # an empty one is one, too
         self.before_close_s = PART_S
         self._rest = rest
         self._fallback = fallback
@@ -87,7 +88,6 @@ class CallControl:
             return None
 
     def close(self) -> None:
-        """Let go of threads and journal; what is intended stays written."""
+        """Let go of threads; the store has what is intended."""
         if self._rest is not None:
             self._rest.close()
-        self.intents.close()

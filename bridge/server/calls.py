@@ -28,9 +28,8 @@ from bridge.ops.metrics import Metrics
 from bridge.ops.recent import Pace
 from bridge.runner import Recorder, Runner
 from bridge.server.call_control import HURRY_S, CallControl
-from bridge.server.intents import HANDOVER
-from bridge.server.snapshots import Conversations
-from bridge.server.used_calls import UsedCalls
+from bridge.server.store import EmbeddedStore, Store
+from bridge.server.store.intents import HANDOVER
 from bridge.server.verification import Verification
 from bridge.sockets.dial import Socket
 from bridge.upstreams import Dial, Upstream
@@ -77,14 +76,19 @@ class CallFactory:
 class Services:
     """What all calls of the process share. `tool_finished(call_sid, call_id)` is told of tools' results."""
 
-    control: CallControl = field(default_factory=CallControl)
-    conversations: Conversations = field(default_factory=lambda: Conversations(None))
+    store: Store
+    control: CallControl
     health: Health = field(default_factory=Health)
     metrics: Metrics = field(default_factory=Metrics)
-    used: UsedCalls = field(default_factory=lambda: UsedCalls(None))
     verification: Verification = field(default_factory=lambda: Verification(None, Metrics()))
     users: UserSide | None = None
     tool_finished: Callable[[str, str], None] = lambda _call_sid, _call_id: None
+
+
+def _alone() -> Services:
+    """Those of a process that shares nothing."""
+    store = EmbeddedStore(None)
+    return Services(store=store, control=CallControl(store.intents))
 
 
 @dataclass(slots=True, eq=False)
@@ -116,7 +120,7 @@ class CallRegistry:
     ) -> None:
         self.max_calls = max_calls
         self.observers = observers
-        self.services = services or Services()
+        self.services = services or _alone()
         self.draining = False
         self._making = making
         self._entries: dict[str, _Entry] = {}
@@ -316,7 +320,7 @@ class CallRegistry:
         seed = int.from_bytes(hashlib.blake2b(call_sid.encode(errors="replace"), digest_size=3).digest())
         if RESUMED not in fields:
             return msgspec.structs.replace(config, jitter_seed=seed)
-        carried = self.services.conversations.find(call_sid)
+        carried = self.services.store.conversations.find(call_sid)
         cut_off = carried is None or fields[RESUMED] != HANDOVER
         return msgspec.structs.replace(config, jitter_seed=seed, carried=carried, resumed=cut_off)
 
@@ -329,7 +333,7 @@ class CallRegistry:
             case m.Noted() if action.what == REFUSED:
                 services.health.breaker.refused(action.detail)
             case m.HandedOver() if entry.claimed:
-                services.conversations.keep(call_sid, action.carried)
+                services.store.conversations.keep(call_sid, action.carried)
             case m.Turn() | m.Spoken():
                 self._dirty(entry)
             case m.ClearPlayout():
@@ -358,7 +362,7 @@ class CallRegistry:
         if not entry.ended:
             entry.keeping.done()
             runner = entry.runner
-            self.services.conversations.keep(entry.call_sid, runner.call.carried(runner.now_ms()))
+            self.services.store.conversations.keep(entry.call_sid, runner.call.carried(runner.now_ms()))
 
     def _settle(self, entry: _Entry) -> None:
         """The call is over here. What was said is needed only if it may go on elsewhere; of a call whose
@@ -369,9 +373,9 @@ class CallRegistry:
         intent = self.services.control.intents.peek(entry.call_sid)
         if intent is None:
             runner = entry.runner
-            self.services.conversations.keep(entry.call_sid, runner.call.carried(runner.now_ms()))
+            self.services.store.conversations.keep(entry.call_sid, runner.call.carried(runner.now_ms()))
         elif intent != HANDOVER:
-            self.services.conversations.forget(entry.call_sid)
+            self.services.store.conversations.forget(entry.call_sid)
 
     def _gone(self, entry: _Entry) -> None:
         if self._entries.get(entry.call_sid) is entry:

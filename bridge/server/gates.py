@@ -29,7 +29,8 @@ from twilio.request_validator import (
 )
 
 from bridge.errors import ConfigError, SignatureError
-from bridge.server.used_calls import UsedCalls
+from bridge.server.store import UsedStreams
+from bridge.server.store.used_calls import UsedCalls
 from bridge.settings.settings import Settings
 
 TOKEN_LIFE_S: Final = 60
@@ -179,7 +180,7 @@ class StreamTokens:
         secret: bytes | Sequence[bytes],
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
-        used: UsedCalls | None = None,
+        used: UsedStreams | None = None,
     ) -> None:
         class Signer(TimestampSigner):
             def get_timestamp(self) -> int:
@@ -195,7 +196,7 @@ class StreamTokens:
             signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
         )
         self._waiting: dict[str, _Minted] = {}  # by call, oldest first
-        self._used = UsedCalls(None, now) if used is None else used
+        self._used: UsedStreams = UsedCalls(None, now) if used is None else used
         self._redeemed: dict[str, None] = {}  # nonces, oldest first
 
     def mint(self, call_sid: str, account_sid: str, stream: int = 1) -> str:

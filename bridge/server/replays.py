@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from bridge.server.calls import CallRegistry
 from bridge.server.gates import StreamTokens
-from bridge.server.intents import HANDOVER, LIVE_STATUSES, OVER_STATUSES
+from bridge.server.store.intents import HANDOVER, LIVE_STATUSES, OVER_STATUSES
 from bridge.server.stream_names import StreamNames
 
 
@@ -21,7 +21,7 @@ class Replays:
         self._tokens = tokens
         self._names = names
         self._exchange = registry
-        self._used = registry.services.used
+        self._used = registry.services.store.used
         self._intents = registry.services.control.intents
 
     def had_its_stream(self, call_sid: str) -> bool:

@@ -28,9 +28,9 @@ from bridge.ops.recent import Recent
 from bridge.server import sids, twiml
 from bridge.server.calls import RESUMED, CallRegistry
 from bridge.server.gates import SPENT, PendingSockets, Signatures, StreamTokens
-from bridge.server.intents import ENDED, HANDOVER, OVER_STATUSES, TRANSFER, Next, Situation
 from bridge.server.pending_stream import PendingStream
 from bridge.server.replays import Replays
+from bridge.server.store.intents import ENDED, HANDOVER, OVER_STATUSES, TRANSFER, Next, Situation
 from bridge.server.stream_names import QUERY, StreamNames
 from bridge.server.webhooks import (
     LongQuery,
@@ -77,7 +77,7 @@ class Routes:
         self.awake = awake
         self.peers = Peers(insecure=settings.insecure, public_url=settings.public_url, host=settings.host)
         self.signatures = Signatures(settings)
-        self.used = registry.services.used
+        self.used = registry.services.store.used
         self.tokens = StreamTokens(settings.stream_token_secret(), used=self.used)
         self.names = StreamNames(settings.stream_token_secret())
         self.replays = Replays(self.tokens, self.names, registry)

@@ -28,13 +28,11 @@ from bridge.ops.recordings import Recordings
 from bridge.ops.reports import Reports
 from bridge.server.call_control import CallControl
 from bridge.server.calls import CallFactory, CallRegistry, Observer, Services
-from bridge.server.intents import Intents
 from bridge.server.routes import create_app as routes
-from bridge.server.snapshots import Conversations
+from bridge.server.store import CallIntents, EmbeddedStore
 from bridge.server.stream_names import StreamNames
 from bridge.server.twilio_rest import CarrierRest
 from bridge.server.twiml import Links, Voice
-from bridge.server.used_calls import UsedCalls
 from bridge.server.verification import Verification
 from bridge.settings.settings import BACKLOG, Settings
 from bridge.sockets.dial import DialError, Socket, bound_kernel, dial
@@ -80,18 +78,18 @@ class Service:
         strangers = Strangers(refused=lambda: metrics.rejected("connection"))
         health = Health(money=_day_money(settings), model=model, strangers=strangers)
         reports = Reports(metrics, _on_end(users), quiet=lambda: health.breaker.is_open)
-        intents = Intents(settings.journal)
+        store = EmbeddedStore(settings.journal)
+        intents = store.intents
         rest, asked = (
             _rest(settings, intents),
             settings.verify_calls == "always" or settings.rest_url is not None,
         )
         self.services = Services(
+            store=store,
             control=CallControl(intents, rest, fallback=settings.fallback),
-            used=UsedCalls(settings.journal and settings.journal.parent / "used-calls"),
             verification=Verification(
                 rest if asked and not settings.insecure else None, metrics, settings.verify_calls
             ),
-            conversations=Conversations(settings.journal and settings.journal.parent / "conversations"),
             health=health,
             metrics=metrics,
             users=users,
@@ -128,8 +126,7 @@ class Service:
         if self.services.users is not None and self._awake:
             self.services.users.close()
         self.services.control.close()
-        self.services.conversations.close()
-        self.services.used.close()
+        self.services.store.close()
         if self.recordings is not None:
             self.recordings.close()
 
@@ -203,7 +200,7 @@ def proof_for(settings: Settings, auth: Auth) -> dict[str, str]:
     assert_never(auth)
 
 
-def _rest(settings: Settings, intents: Intents) -> CarrierRest:
+def _rest(settings: Settings, intents: CallIntents) -> CarrierRest:
     base = settings.public_url
     if base is None:
         return CarrierRest(settings, voice=Voice.of(settings))

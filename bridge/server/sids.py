@@ -17,7 +17,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from bridge.core.messages import Started
-from bridge.server.intents import LIVE_STATUSES, OVER_STATUSES
+from bridge.server.store.intents import LIVE_STATUSES, OVER_STATUSES
 
 _CALL: Final = re.compile("CA[0-9a-fA-F]{32}")
 _ACCOUNT: Final = re.compile("AC[0-9a-fA-F]{32}")

@@ -24,8 +24,8 @@ from twilio.base.exceptions import TwilioException
 
 from bridge.ops.logs import Seldom
 from bridge.server import twiml
-from bridge.server.intents import OVER_STATUSES
 from bridge.server.rest_http import RestHttp, Wait
+from bridge.server.store.intents import OVER_STATUSES
 from bridge.settings.settings import TWILIO_API, Settings
 
 if TYPE_CHECKING:

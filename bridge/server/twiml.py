@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from twilio.twiml.voice_response import Connect, Dial, Stream, VoiceResponse
 
 from bridge import sounds
-from bridge.server.intents import Next, Step
+from bridge.server.store.intents import Next, Step
 from bridge.settings.settings import Settings
 from bridge.sockets.peers import is_loopback
 

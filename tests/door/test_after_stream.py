@@ -14,7 +14,7 @@ from bridge.core import messages as m
 from bridge.doubles.agents import Parrot, Scripted, Speech
 from bridge.doubles.tones import marked, tone
 from bridge.recording import describe, replay
-from bridge.server.snapshots import Conversations
+from bridge.server.store.snapshots import Conversations
 from bridge.simulators.phone import Kind, PhoneCall
 from bridge.sockets.dial import dial
 from bridge.sounds import load

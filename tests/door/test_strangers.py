@@ -489,7 +489,7 @@ def test_a_webhook_that_was_refused_is_not_let_in_when_it_is_replayed_later() ->
             assert kinds(await house.placed_call(call_sid=SID)) == [Kind.ASKED, Kind.SAID, Kind.HUNG_UP]
             call.hang_up()
             await until(lambda: len(house.service.registry) == 0)
-            used = house.service.services.used
+            used = house.service.services.store.used
             assert not used.has(SID)
             used._now = lambda: time.time() + 61
             assert used.has(SID)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bridge.core import messages as m
 from bridge.doubles.agents import Parrot
 from bridge.doubles.tones import marked
-from bridge.server.snapshots import Conversations
+from bridge.server.store import Snapshots
 from tests.door.rig import Door, door, run, until
 
 SAID = m.CallSnapshot((m.SnapshotItem("user", "Count!"), m.SnapshotItem("assistant", "One two")))
@@ -16,7 +16,9 @@ async def rings_here_and_goes_on_here(house: Door) -> None:
     handset = house.handset()
     await handset.webhook(house.webhook, {"CallStatus": "ringing"})
     await until(lambda: len(house.upstream.sessions) == 1)
-    house.service.services.conversations.keep(handset.call_sid, SAID)  # as the other process has written it
+    house.service.services.store.conversations.keep(
+        handset.call_sid, SAID
+    )  # as the other process has written it
     document = await handset.webhook(f"{house.base}/after-stream", {"CallStatus": "in-progress"})
     stream = document.find("./Connect/Stream")
     assert stream is not None
@@ -45,7 +47,7 @@ def test_a_call_that_only_rang_here_leaves_alone_what_is_known_of_it() -> None:
         async with door(Parrot(marked(9, 200))) as house:
             handset = house.handset()
             await handset.webhook(house.webhook, {"CallStatus": "ringing"})
-            known: Conversations = house.service.services.conversations
+            known: Snapshots = house.service.services.store.conversations
             known.keep(handset.call_sid, SAID)
             await house.service.registry.shut_down()
             assert known.find(handset.call_sid) == SAID

@@ -23,7 +23,7 @@ from typing import Final
 
 import numpy as np
 
-from bridge.server.own_files import open_own, was_replaced
+from bridge.server.store.own_files import open_own, was_replaced
 
 logger = logging.getLogger(__name__)
 

@@ -12,17 +12,14 @@ call.
 from __future__ import annotations
 
 import enum
-import json
 import logging
-import os
 import time
-from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from bridge.server.own_files import open_own, was_replaced
+from bridge.server.store.journal import Journal
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +115,7 @@ class Intents:
     def __init__(self, path: Path | None, now: Callable[[], float] = time.time) -> None:
         self._now = now
         self._calls: dict[str, _Known] = {}  # by CallSid, those of late last
-        self._journal = None if path is None else _Journal(path)
+        self._journal = None if path is None else Journal(path)
         if self._journal is not None:
             self._remember(self._journal.read())
             self._compact(2 * len(self._calls) + 100)
@@ -244,116 +241,3 @@ class Intents:
             last = {"intent": known.intent, "stream": known.streams}
             lines.append({"at_ms": round(known.at_s * 1000), "call": call_sid, **last})
         return lines
-
-
-class _Journal:
-    """Lines of JSON in a file that only its owner may read. After the first failure it is silent."""
-
-    def __init__(self, path: Path) -> None:
-        self.lines = 0
-        self._by = os.urandom(6).hex()  # in our lines, to know them from those of others
-        self._read_bytes = 0
-        self._path = path
-        self._file: int | None = None
-        self._torn = False  # the last line may have no end
-
-    def read(self) -> list[dict[str, Any]]:
-        """What is in the file; lines that a crash or a full disk has cut are left out."""
-        found: list[dict[str, Any]] = []
-        with self._guarded():
-            self._open()
-            found += self._rest()
-        return found
-
-    def news(self) -> list[dict[str, Any]]:
-        """The lines of others since the last that was read; after one of them has rewritten the file there
-        may be some among them that are known, but none of our lines.
-        """
-        found: list[dict[str, Any]] = []
-        if self._file is not None:
-            with self._guarded():
-                if self._replaced():
-                    self._open()
-                    self.lines = 0
-                if os.fstat(self._file).st_size > self._read_bytes:
-                    found = self._rest()
-        return [line for line in found if line.get("by") != self._by]
-
-    def _rest(self) -> list[dict[str, Any]]:
-        """Whole lines from where the last reading came to; one that is being written is left for the next."""
-        if self._file is None:
-            return []
-        raw = bytearray()
-        while piece := os.pread(self._file, 1 << 20, self._read_bytes + len(raw)):
-            raw += piece
-        *whole, _torn = raw.split(b"\n")
-        found = []
-        for one in whole:
-            self.lines += 1
-            self._read_bytes += len(one) + 1
-            with suppress(ValueError):
-                line = json.loads(one)
-                if isinstance(line, dict):
-                    found.append(line)
-        return found
-
-    def append(self, line: dict[str, Any]) -> None:
-        if self._file is None:
-            return
-        with self._guarded():
-            self._reopen_if_replaced()
-            raw = (b"\n" if self._torn else b"") + _raw({**line, "by": self._by})
-            self._torn = True
-            self._torn = os.write(self._file, raw) != len(raw)
-            self.lines += 1
-            end_bytes = os.lseek(self._file, 0, os.SEEK_CUR)
-            if not self._torn and end_bytes - len(raw) == self._read_bytes:
-                self._read_bytes = end_bytes  # no other process has written meanwhile
-
-    def rewrite(self, lines: list[dict[str, Any]]) -> None:
-        """Only these lines from now on. A crash meanwhile leaves the file as it was."""
-        if self._file is None:
-            return
-        with self._guarded():
-            fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-            fresh.unlink(missing_ok=True)
-            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.writelines(_raw({**line, "by": self._by}) for line in lines)
-            fresh.replace(self._path)
-            self._open()
-            self._read_bytes = os.fstat(self._file).st_size
-            self.lines = len(lines)
-
-    def close(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-
-    def _open(self) -> None:
-        fresh = open_own(self._path)
-        self.close()
-        self._file = fresh
-        self._read_bytes = 0
-        if os.fstat(fresh).st_size:
-            os.lseek(fresh, -1, os.SEEK_END)
-            self._torn = os.read(fresh, 1) != b"\n"
-
-    def _reopen_if_replaced(self) -> None:
-        """Another of our processes may have rewritten the file, or it was removed."""
-        if self._replaced():
-            self._open()
-
-    def _replaced(self) -> bool:
-        return self._file is not None and was_replaced(self._file, self._path)
-
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            logger.warning("intents are in memory only, the journal cannot be kept: %s", error)
-            self.close()
-
-
-def _raw(line: dict[str, Any]) -> bytes:
-    return json.dumps(line, separators=(",", ":")).encode() + b"\n"

@@ -1,0 +1,80 @@
+"""What the processes of one service share: intents of calls, streams that were used, what was said.
+
+`Store` is the seam: the server knows these three and not where they are kept. `EmbeddedStore` keeps them in
+memory and in files of this machine, and is the one writer of them in its process.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from bridge.core.messages import CallSnapshot
+
+from .intents import Intents, Situation, Step
+from .snapshots import Conversations
+from .used_calls import UsedCalls
+
+__all__ = ["CallIntents", "EmbeddedStore", "Snapshots", "Store", "UsedStreams"]
+
+
+class CallIntents(Protocol):
+    """Why each call's carrier leg ended, by CallSid. Looked up, never taken out; a repeated write changes
+    nothing.
+    """
+
+    def note(self, call_sid: str, intent: str) -> None: ...
+    def began(self, call_sid: str, stream: int = 1) -> None: ...
+    def peek(self, call_sid: str) -> str | None: ...
+    def has_begun(self, call_sid: str) -> bool: ...
+    def streams(self, call_sid: str) -> int: ...
+    def resumes(self, call_sid: str) -> int: ...
+    def decide(self, call_sid: str, now: Situation) -> Step: ...
+    def close(self) -> None: ...
+
+
+class UsedStreams(Protocol):
+    """Which streams of which calls were given out; a stream is named by its CallSid and its number."""
+
+    def expect(self, call_sid: str, stream: int = 1) -> None: ...
+    def use(self, call_sid: str, stream: int = 1) -> None: ...
+    def has(self, call_sid: str, stream: int = 1) -> bool: ...
+    def close(self) -> None: ...
+
+
+class Snapshots(Protocol):
+    """The latest conversation of each call that is not over."""
+
+    def keep(self, call_sid: str, carried: CallSnapshot) -> None: ...
+    def forget(self, call_sid: str) -> None: ...
+    def find(self, call_sid: str) -> CallSnapshot | None: ...
+    def close(self) -> None: ...
+
+
+class Store(Protocol):
+    """All of it. Lives on the loop of the calls; no method waits for a disk or a network."""
+
+    @property
+    def intents(self) -> CallIntents: ...
+    @property
+    def used(self) -> UsedStreams: ...
+    @property
+    def conversations(self) -> Snapshots: ...
+    def close(self) -> None:
+        """Write what waits, two seconds long at most, and let go of the files; they stay for the next
+        process.
+        """
+
+
+class EmbeddedStore:
+    """Memory, and files beside `journal`, which holds the intents; None for memory only."""
+
+    def __init__(self, journal: Path | None) -> None:
+        self.intents = Intents(journal)
+        self.used = UsedCalls(None if journal is None else journal.parent / "used-calls")
+        self.conversations = Conversations(None if journal is None else journal.parent / "conversations")
+
+    def close(self) -> None:
+        self.conversations.close()
+        self.used.close()
+        self.intents.close()
