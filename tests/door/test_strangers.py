@@ -18,6 +18,7 @@ from bridge.doubles.agents import Parrot
 from bridge.doubles.carrier_frames import CarrierFrames
 from bridge.server import pending_stream as arrival
 from bridge.server.gates import Signatures, StreamTokens
+from bridge.server.store.used_calls import UsedCalls
 from bridge.simulators.carrier import CarrierSimulator
 from bridge.simulators.phone import Kind
 from bridge.sockets.dial import DialError, StreamSocket, dial
@@ -490,6 +491,7 @@ def test_a_webhook_that_was_refused_is_not_let_in_when_it_is_replayed_later() ->
             call.hang_up()
             await until(lambda: len(house.service.registry) == 0)
             used = house.service.services.store.used
+            assert isinstance(used, UsedCalls)
             assert not used.has(SID)
             used._now = lambda: time.time() + 61
             assert used.has(SID)
