@@ -29,6 +29,8 @@ def faulted(call: CallState, event: m.UpstreamFaulted, now_ms: int) -> None:
     elif what is Verdict.EXPIRED:
         recovery.give_up(call, event.code, now_ms)
     elif what is Verdict.BUSY:
+        gate = call.playout.gate
+        gate.busy = gate.active is None and gate.asked is not None
         call.playout.refused(subject if about == "create" else None, again=True)
     elif about == "configure" or (prompt and call.playout.gate.held):
         call.out.append(m.Noted("configuration refused", in_words(event) if prompt else detail))

@@ -30,6 +30,9 @@ class ResponseGate:
     asked: CreateResponse | None = None
     stale: bool = False
     held: bool = False
+    busy: bool = False
+    """The vendor says that a response is active, and we do not know which: nothing is asked until one begins
+    or ends."""
     caller_speaks: bool = False
     """Then nothing is asked: their turn brings a response of its own."""
     paused: bool = False
@@ -53,7 +56,7 @@ class ResponseGate:
 
     def next(self, epoch: int = 1) -> CreateResponse | None:
         """The create to send now, if any may be sent."""
-        if self.held or self.paused or self.caller_speaks or not self.waiting:
+        if self.held or self.busy or self.paused or self.caller_speaks or not self.waiting:
             return None
         if self.active is not None or self.asked is not None:
             return None
@@ -72,7 +75,7 @@ class ResponseGate:
         if self.asked is not None and not self.stale:
             self._put_back(self.asked)
         self.active, self.asked, self.stale, self.held, self.cancelled = None, None, False, False, None
-        self.loses_ends = False
+        self.loses_ends = self.busy = False
         self.asides.clear()
         self.muted.clear()
         self.tags.clear()
@@ -94,6 +97,7 @@ class ResponseGate:
         if event.aside:
             _remember(self.asides, event.response_id, None)
             return False
+        self.busy = False
         self.loses_ends |= self.active not in (None, event.response_id)
         self.active = event.response_id
         if event.tag:
@@ -108,6 +112,7 @@ class ResponseGate:
 
     def done(self, event: ResponseDone) -> None:
         self.asides.pop(event.response_id, None)
+        self.busy = False
         if self.active == event.response_id:
             self.active = None
 
