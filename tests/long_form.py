@@ -1,4 +1,4 @@
-"""Checks of which `make test` runs a part, and `make hostile` the rest."""
+"""Checks of which `make test` runs a part, and `make long` the rest."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 
 
 def some_of(cases: Iterable[Any], every: int) -> list[Any]:
-    """Parameters of a test: one of `every` is always run, the others under the marker `hostile`. A tuple is
-    one case of several parameters.
+    """Parameters of a test: one of `every` is always run, the others under the markers `hostile` and `long`.
+    A tuple is one case of several parameters.
     """
     return [
         pytest.param(
             *(case if isinstance(case, tuple) else (case,)),
-            marks=[pytest.mark.hostile] if number % every else [],
+            marks=[pytest.mark.hostile, pytest.mark.long] if number % every else [],
         )
         for number, case in enumerate(cases)
     ]

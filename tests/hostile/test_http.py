@@ -18,7 +18,7 @@ import pytest
 
 from . import kit
 
-pytestmark = pytest.mark.hostile
+pytestmark = [pytest.mark.hostile, pytest.mark.long]
 
 ATTACK_S = 3.0
 HEALTH_S = 0.5

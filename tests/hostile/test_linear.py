@@ -20,7 +20,7 @@ from bridge.core.call import Call
 from bridge.errors import ProtocolError
 from bridge.upstreams import OpenAI
 
-pytestmark = pytest.mark.hostile
+pytestmark = [pytest.mark.hostile, pytest.mark.long]
 
 SHORT, LONG = 1_000, 8_000
 KEPT_MB = 4.0

@@ -15,7 +15,7 @@ import pytest
 
 from .kit import Model, Phone, Session, bridge, tone
 
-pytestmark = pytest.mark.hostile
+pytestmark = [pytest.mark.hostile, pytest.mark.long]
 
 ANSWER_S = 300
 LEAD_S = 5.0

@@ -18,7 +18,7 @@ import pytest
 
 from .kit import Bridge, Model, Phone, Session, bridge, free_port, tone
 
-pytestmark = pytest.mark.hostile
+pytestmark = [pytest.mark.hostile, pytest.mark.long]
 
 MOST_SILENCE_S = 2.1
 LATE_S = "0.2"

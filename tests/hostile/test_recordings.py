@@ -12,7 +12,7 @@ import pytest
 
 from .kit import ROOT, Model, Phone, Session, bridge, tone
 
-pytestmark = pytest.mark.hostile
+pytestmark = [pytest.mark.hostile, pytest.mark.long]
 
 RAW = "a\u2028b\u2029c\x85d \ufeff\u202e 😀 <script>alert(1)</script><img src=x onerror=alert(2)> ${v} $s"
 ESCAPED = f"{RAW} \x0c\x1c\0 \ud800 [bold red]x[/] [link=http://evil]y[/link] \x1b[2J\x1b]0;x\x07"

@@ -21,7 +21,7 @@ from bridge.sockets.stream import UPSTREAM_LIMITS, StreamSocket
 from . import kit
 from .test_http import lags, worst_lag_s
 
-pytestmark = pytest.mark.hostile
+pytestmark = [pytest.mark.hostile, pytest.mark.long]
 
 WIRE = r"""
 import base64, hashlib, json, re, socket, struct, sys, threading, time

@@ -11,7 +11,7 @@ import pytest
 
 from .kit import ROOT, Model, Phone, Session, bridge
 
-pytestmark = pytest.mark.hostile
+pytestmark = [pytest.mark.hostile, pytest.mark.long]
 
 BACKTRACKS = "(.|.)*X$"
 """Against a line of some thirty characters: minutes."""
