@@ -43,10 +43,10 @@ test: $(VENV)/.ready-to-test  ## run the tests
 # One after the other: they measure silence, and would disturb each other.
 attacks = $(pytest) -n 0 tests
 
-hostile: $(VENV)/.ready-to-test  ## attack a server in a process of its own; some minutes
+hostile: $(VENV)/.ready-to-test  ## attack a server in a process of its own; a minute or two
 	@$(attacks) -m "hostile and not long" $(ARGS)
 
-long: $(VENV)/.ready-to-test  ## every attack, in full; a quarter of an hour
+long: $(VENV)/.ready-to-test  ## every attack, in full
 	@$(attacks) -m hostile $(ARGS)
 
 coverage: $(VENV)/.ready-to-test  ## run the tests and say which lines they missed

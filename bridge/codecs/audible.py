@@ -33,7 +33,7 @@ def is_audible_block(block: bytes) -> bool:
 
 def is_audible(audio: str) -> bool:
     """Whether any block of this base64 text can be heard; False for one that cannot be decoded. Speech is
-    known by a glance at its beginning, and only quiet sound is decoded: 7 µs for 100 ms. Of less than a block
+    known by a glance at its beginning, and only quiet sound is decoded. Of less than a block
     a share of it counts.
     """
     glance = audio[:_GLANCE_CHARACTERS:4]
