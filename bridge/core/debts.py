@@ -178,6 +178,12 @@ class Debts:
             if (debt.payer and debt.payer == response_id) or debt.tag in tags:
                 self.close(debt, reason=reason)
 
+    def unsaid(self, tag: str) -> None:
+        """What was asked for by that tag will not be said. Answers to the caller are owed all the same."""
+        for debt in list(self.open.values()):
+            if debt.tag == tag and debt.kind not in ANSWERED:
+                self.close(debt, reason="interrupted")
+
     def lost(self, again: Container[str] = ()) -> None:
         """The session is over, and its responses and MCP calls with it: the next one may use their ids
         again. Given words are still owed if they are asked for `again`.

@@ -281,6 +281,7 @@ class Playout:
         dropped = [create.tag for create in self.gate.superseded()] + ([] if asked is None else [asked.tag])
         for tag in dropped:
             self.utterances.close(tag, cut=True)
+            self.debts.unsaid(tag)
         return dropped
 
     def lost(self, now_ms: int) -> bool:

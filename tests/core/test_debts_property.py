@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bridge.core import messages as m
@@ -143,6 +143,7 @@ class Talk:
 
 @settings(max_examples=150, deadline=None)
 @given(script=st.binary(max_size=120), responds=st.booleans())
+@example(script=bytes([2, 0, 2, 0, 3, 0, 7, 0, 6, 3]), responds=False)  # a wish waits, and a noise cuts
 def test_each_debt_is_paid_once_or_named_unpaid(script: bytes, responds: bool) -> None:
     talk = Talk(LiveCall(Call(m.CallConfig(probe_ms=0, media_gap_ms=10**9, stalled_ms=10**9))))
     talk.feed(m.Started("MZ1", "CA1", "AC1"), m.SessionCreated())
