@@ -10,10 +10,10 @@ import pytest
 from bridge.ops.health import Health
 from bridge.sockets import strangers
 from bridge.sockets.http_protocol import BoundedHttpProtocol
-from bridge.sockets.strangers import FEW, MOST, PER_ADDRESS, Strangers, internet_address
+from bridge.sockets.strangers import FEW, HELD_BYTES, MOST, PER_ADDRESS, Strangers, internet_address
 from tests.agents.virtual_time import run
 from tests.http_wire import Site, Wire, settled, statuses
-from tests.test_http_protocol import GET, UPGRADE
+from tests.test_http_protocol import GET, UPGRADE, head_of, post
 
 HERE, ELSEWHERE, THERE = "127.0.0.1", "8.8.8.8", "2606:4700:1::1"
 
@@ -215,6 +215,55 @@ def test_what_many_ask_at_once_is_answered_a_little_in_each_turn_of_the_loop(
         assert begun.count("/again") == 60
         assert "/gone" not in begun
         assert [statuses(wire.answered) for wire in crowd] == [[204, 204]] * 60
+
+    run(main())
+
+
+FORM = b"a=b&" * 15_000
+CROWDS = {
+    "whole forms, waiting for their turn": post(FORM),
+    "forms that lack a byte": post(FORM[:-1], length=len(FORM)),
+    "forms of chunks without an end": post(b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+    + b"ea5f\r\n"
+    + FORM[:-1],
+    "half an enormous head": head_of(16_000)[:-2],
+    "a page, and half a head behind it": GET + head_of(15_000)[:-2],
+}
+
+
+@pytest.mark.parametrize("crowd", CROWDS)
+def test_what_all_unanswered_requests_amount_to_is_bounded(crowd: str) -> None:
+    """Four mebibytes, and beyond it eight KiB each: that is room for any carrier's webhook."""
+
+    async def main() -> None:
+        gate = asyncio.Event()
+
+        async def slow(_scope: Any, receive: Any, send: Any) -> None:
+            await gate.wait()
+            await receive()
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body"})
+
+        site = Site(slow)
+        wires = [site.connect() for _ in range(500)]
+        for wire in wires:
+            for start in range(0, len(CROWDS[crowd]), 16_000):
+                wire.says(CROWDS[crowd][start : start + 16_000])
+        await settled()
+        kept_bytes = sum(wire.protocol._held_bytes() for wire in wires if wire.protocol is not None)
+        assert kept_bytes <= site.strangers.held_bytes  # heads that were parsed count until the next read
+        assert HELD_BYTES / 2 < kept_bytes < 2 * HELD_BYTES
+        assert any(statuses(wire.answered) == [503] for wire in wires) or b"GET" in CROWDS[crowd]
+        caller = site.connect()
+        caller.says(post(b"a=b&" * 1_500))
+        gate.set()
+        for _ in range(30):
+            await settled()
+        assert statuses(caller.answered) == [204]
+        for wire in wires:
+            wire.abort()
+        await settled()
+        assert site.strangers.held_bytes == 0
 
     run(main())
 

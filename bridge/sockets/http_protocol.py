@@ -126,6 +126,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                     self._keep(data)
                 case _Stage.OVER:
                     self._drop(data)
+            if not self._stranger.hold(self._held_bytes()):
+                self._give_way()
         except Exception:
             # What a parser makes of anybody's bytes is not known to the last case; the loop goes on.
             logger.exception("a request could not be read")
@@ -250,6 +252,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         return None
 
+    def _held_bytes(self) -> int:
+        """What is kept of a request that is not being answered yet, and of the one behind it."""
+        body = b"" if self.cycle is None else self.cycle.body
+        return len(self._head) + len(self._queued_head or b"") + len(self._early) + len(body)
+
+    def _give_way(self) -> None:
+        """Too much is kept of all that strangers have asked, and too much of it is this one's."""
+        if self._stage is _Stage.ANSWER:
+            self.cycle.keep_alive = False
+            self._early.clear()
+        else:
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
+
     def _keep(self, data: bytes) -> None:
         """It came behind a request that is being answered."""
         if self.cycle.keep_alive and len(self._early) + len(data) <= HEAD_BYTES:
@@ -355,7 +370,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._keep(rest)
 
     def on_given_up(self) -> None:
-        self._early.clear()
         self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
 
     def _is_asking(self) -> bool:
@@ -370,6 +384,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         self._stage = _Stage.HEAD
         self._answered_one = True
+        self._stranger.hold(len(self._early))
         self._stranger.idle(IDLE_S)
         self.flow.resume_reading()
         if self._early:
@@ -379,7 +394,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _refuse(self, status: HTTPStatus) -> None:
         """Say why, and close when the peer has had time to read it."""
         self._stage = _Stage.OVER
-        self._head = bytearray()
+        self._strangers.turns.leave(self)
+        self._head, self._early, self._queued_head = bytearray(), bytearray(), None
+        if self.cycle is not None:
+            self.cycle.body = bytearray()
+        self._stranger.hold(0)
         if self.transport.is_closing():
             return
         self._strangers.turned_away(status.phrase)
@@ -405,6 +424,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _upgrade(self, rest: bytes) -> None:
         """To a websocket: the connection is `DirectProtocol`'s from here on."""
         self._stage = _Stage.OVER
+        self._stranger.hold(0)
         if not self.url.isascii():
             return self._refuse(HTTPStatus.BAD_REQUEST)
         self.handle_websocket_upgrade()

@@ -25,6 +25,10 @@ logger = logging.getLogger(__name__)
 
 MOST: Final = 512
 """Strangers in all, where the system allows thousands of descriptors. Each may hold 16 KiB of a head."""
+HELD_BYTES: Final = 4 * 1024 * 1024
+"""What all their unanswered requests may amount to. Beyond it none may hold more than its part of it, eight
+KiB: no webhook of a carrier's is so large, and hundreds of small ones still fit.
+"""
 SHARE: Final = 0.25
 """Of the process's descriptors, for all strangers together."""
 PER_ADDRESS: Final = 20
@@ -47,13 +51,14 @@ class Stranger:
     `overdue` is called when that time is over; `transport.abort` when its place is given to another.
     """
 
-    __slots__ = ("_all", "_crowd", "address", "due_s", "overdue", "transport")
+    __slots__ = ("_all", "_crowd", "address", "due_s", "held_bytes", "overdue", "transport")
 
     def __init__(self, every: Strangers, transport: asyncio.Transport, overdue: Callable[[], None]) -> None:
         self.transport = transport
         self.address = internet_address(transport)
         self.overdue = overdue
         self.due_s = 0.0
+        self.held_bytes = 0
         self._all = every
         self._crowd: Crowd | None = None
 
@@ -71,9 +76,16 @@ class Stranger:
         self._crowd = self._all.served
         self._all.served[self] = None
 
+    def hold(self, size_bytes: int) -> bool:
+        """So much of its request is kept now. False if that is too much, with what all others keep."""
+        self._all.held_bytes += size_bytes - self.held_bytes
+        self.held_bytes = size_bytes
+        return size_bytes <= HELD_BYTES // MOST or self._all.held_bytes <= HELD_BYTES
+
     def leave(self) -> None:
         """It has proven itself, or is gone. Again changes nothing."""
         self._part()
+        self.hold(0)
         self.overdue = _nothing
 
     def _join(self, crowd: Crowd, within_s: float) -> None:
@@ -101,6 +113,8 @@ class Strangers:
         """Those whose request is whole. They do not go for others."""
         self.turns = RequestTurns()
         """Those among them that are not being answered yet."""
+        self.held_bytes = 0
+        """What is kept of all their requests."""
         self._by_address: dict[str, Crowd] = {}
         self._limit = descriptor_limit()
         self._most = MOST if self._limit is None else max(FEW, min(MOST, int(self._limit * SHARE)))

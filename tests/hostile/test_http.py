@@ -60,6 +60,7 @@ HELD = {  # said once, and the connection kept open
     "idle": b"",
     "half a head": POST,
     "half a body": POST + b"Content-Length: 900\r\n\r\nCallSid=",
+    "most of a body": POST + b"Content-Length: 60000\r\n\r\n" + b"a" * 59000,
     "half an upgrade": UP,
     "kept": GET,
     "large heads": b"GET / HTTP/1.1\r\nX: " + b"a" * 16000,
