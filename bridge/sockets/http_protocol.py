@@ -254,8 +254,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _held_bytes(self) -> int:
         """What is kept of a request that is not being answered yet, and of the one behind it."""
-        body = b"" if self.cycle is None else self.cycle.body
-        return len(self._head) + len(self._queued_head or b"") + len(self._early) + len(body)
+        size_bytes = len(self._head) + len(self._queued_head or b"") + len(self._early)
+        if self.cycle is not None:
+            size_bytes += len(self.cycle.body)
+        return size_bytes
 
     def _give_way(self) -> None:
         """Too much is kept of all that strangers have asked, and too much of it is this one's."""
