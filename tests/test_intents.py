@@ -14,6 +14,8 @@ import pytest
 
 from bridge.core.messages import Ended, Reason
 from bridge.server.call_control import CallControl
+from bridge.server.store import intents as intents_module
+from bridge.server.store import journal
 from bridge.server.store.intents import ENDED, HANDOVER, KEPT_CALLS, Intents, Next, Situation, Step, next_step
 
 CALL = "CA" + "1" * 32
@@ -368,23 +370,92 @@ def test_no_link_of_somebody_else_s_is_followed(path: Path, caplog: pytest.LogCa
     assert len(caplog.records) == 1
 
 
-def test_a_journal_that_cannot_be_kept_costs_one_line_in_the_log(
+def test_a_disk_that_is_full_for_a_while_costs_two_lines_in_the_log_and_no_intent(
     path: Path, clock: Clock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    intents = Intents(path, clock)
+    intents, beside = Intents(path, clock), Intents(path, clock)
 
     def full(_file: int, _raw: bytes) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "write", full)
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO), monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
         intents.note(CALL, ENDED)
         intents.note("CA2", ENDED)
     assert [record.getMessage() for record in caplog.records] == [
         "intents are in memory only, the journal cannot be kept: [Errno 28] No space left on device"
     ]
     assert intents.decide("CA2", PLAIN) == Step(Next.HANG_UP)
+    beside.note("CA3", HANDOVER)
+    with caplog.at_level(logging.INFO):
+        intents.note("CA4", "transfer:billing")
+        intents.note("CA5", ENDED)
+    assert [record.getMessage() for record in caplog.records[1:]] == ["intents are kept in the journal again"]
+    for reader in (beside, intents, Intents(path, clock)):
+        kept = [reader.peek(sid) for sid in (CALL, "CA2", "CA3", "CA4", "CA5")]
+        assert kept == [ENDED, ENDED, HANDOVER, "transfer:billing", ENDED]
     intents.close()
+
+
+def test_a_folder_that_comes_back_has_the_journal_again(path: Path, clock: Clock) -> None:
+    """A volume that was not mounted yet, for one."""
+    path.parent.write_text("in its place")
+    intents = Intents(path, clock)
+    intents.note(CALL, ENDED)
+    path.parent.unlink()
+    intents.note("CA2", HANDOVER)
+    after = Intents(path, clock)
+    assert (after.peek(CALL), after.peek("CA2")) == (ENDED, HANDOVER)
+
+
+def test_what_waits_for_a_full_disk_is_bounded_and_written_in_pieces(
+    path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "MOST_UNWRITTEN", 1_000)
+    monkeypatch.setattr(journal, "MOST_A_TURN", 100)
+    intents, sizes = Intents(path, clock), list[int]()
+    real = os.write
+
+    def full(_file: int, raw: bytes) -> int:
+        sizes.append(len(raw))
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        for call in range(1_100):
+            intents.note(f"CA{call % 50}", HANDOVER)
+
+    def enough(file: int, raw: bytes) -> int:
+        sizes.append(len(raw))
+        return real(file, raw)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", enough)
+        for _ in range(12):
+            intents.note(CALL, ENDED)
+    assert max(sizes) < 200 * 100
+    assert Intents(path, clock).peek(CALL) == ENDED
+
+
+def test_no_room_to_write_the_file_anew_leaves_it_as_it_is(
+    path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intents_module, "KEPT_CALLS", 100)
+    intents, tried = Intents(path, clock), 0
+
+    def no_room(_self: Path, _target: Path) -> Path:
+        nonlocal tried
+        tried += 1
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", no_room)
+        for call in range(600):
+            intents.note(f"CA{call % 70}", HANDOVER)
+    assert tried == 1
+    assert list(path.parent.iterdir()) == [path]
+    intents.note(CALL, ENDED)
+    assert Intents(path, clock).peek(CALL) == ENDED
 
 
 def test_half_a_line_written_does_not_spoil_the_next(
@@ -397,4 +468,4 @@ def test_half_a_line_written_does_not_spoil_the_next(
         intents.note(CALL, ENDED)
     intents.note("CA2", ENDED)
     after = Intents(path, clock)
-    assert (after.peek(CALL), after.peek("CA2")) == (None, ENDED)
+    assert (after.peek(CALL), after.peek("CA2")) == (ENDED, ENDED)

@@ -109,7 +109,8 @@ class Intents:
     """The intents of this process's calls, and of those before it on this machine.
 
     `path` is the journal, None for none. It is appended to at once and without fsync: it outlives the
-    process, not the machine. A journal that cannot be written costs a line in the log and nothing else.
+    process, not the machine. While the journal cannot be written, the log says so once, and what is
+    noted is written later.
     """
 
     def __init__(self, path: Path | None, now: Callable[[], float] = time.time) -> None:

@@ -6,21 +6,31 @@ others have written.
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 import logging
 import os
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bridge.server.store.own_files import open_own, was_replaced
 
 logger = logging.getLogger(__name__)
 
+MOST_UNWRITTEN: Final = 16_384
+"""Lines kept for a file that cannot be written, the latest."""
+MOST_A_TURN: Final = 1_000
+"""Lines written at once, of those that there was no room for before."""
+
 
 class Journal:
-    """Lines of JSON in a file that only its owner may read. After the first failure it is silent."""
+    """Lines of JSON in a file that only its owner may read. What cannot be written is kept, and tried again
+    with the next line; the log says when that begins and when it is over.
+    """
 
     def __init__(self, path: Path) -> None:
         self.lines = 0
@@ -29,6 +39,9 @@ class Journal:
         self._path = path
         self._file: int | None = None
         self._torn = False  # the last line may have no end
+        self._unwritten: deque[bytes] = deque(maxlen=MOST_UNWRITTEN)
+        self._failed = False
+        self._released = False
 
     def read(self) -> list[dict[str, Any]]:
         """What is in the file; lines that a crash or a full disk has cut are left out."""
@@ -47,7 +60,6 @@ class Journal:
             with self._guarded():
                 if self._replaced():
                     self._open()
-                    self.lines = 0
                 if os.fstat(self._file).st_size > self._read_bytes:
                     found = self._rest()
         return [line for line in found if line.get("by") != self._by]
@@ -71,50 +83,72 @@ class Journal:
         return found
 
     def append(self, line: dict[str, Any]) -> None:
+        if self._released:
+            return
+        self._unwritten.append(_raw({**line, "by": self._by}))
+        with self._guarded():
+            if self._file is None or self._replaced():
+                self._open()
+            self._write(list(itertools.islice(self._unwritten, MOST_A_TURN)))
+            if self._failed and not self._unwritten:
+                self._failed = False
+                logger.info("intents are kept in the journal again")
+
+    def _write(self, lines: list[bytes]) -> None:
         if self._file is None:
             return
-        with self._guarded():
-            self._reopen_if_replaced()
-            raw = (b"\n" if self._torn else b"") + _raw({**line, "by": self._by})
-            self._torn = True
-            self._torn = os.write(self._file, raw) != len(raw)
-            self.lines += 1
-            end_bytes = os.lseek(self._file, 0, os.SEEK_CUR)
-            if not self._torn and end_bytes - len(raw) == self._read_bytes:
-                self._read_bytes = end_bytes  # no other process has written meanwhile
+        raw = b"".join([b"\n", *lines] if self._torn else lines)
+        self._torn = True
+        if os.write(self._file, raw) != len(raw):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._torn = False
+        self.lines += len(lines)
+        for _ in lines:
+            self._unwritten.popleft()
+        end_bytes = os.lseek(self._file, 0, os.SEEK_CUR)
+        if end_bytes - len(raw) == self._read_bytes:
+            self._read_bytes = end_bytes  # no other process has written meanwhile
 
     def rewrite(self, lines: list[dict[str, Any]]) -> None:
-        """Only these lines from now on. A crash meanwhile leaves the file as it was."""
+        """Only these lines from now on. A crash or a full disk meanwhile leaves the file as it was."""
         if self._file is None:
             return
-        with self._guarded():
-            fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        self.lines = 0  # if this fails it is not tried again with the next line
+        fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        try:
             fresh.unlink(missing_ok=True)
             with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.writelines(_raw({**line, "by": self._by}) for line in lines)
             fresh.replace(self._path)
+        except OSError as error:
+            self._tell(error)
+            with suppress(OSError):
+                fresh.unlink(missing_ok=True)
+            return
+        with self._guarded():
             self._open()
             self._read_bytes = os.fstat(self._file).st_size
             self.lines = len(lines)
 
     def close(self) -> None:
+        """Write nothing more."""
+        self._released = True
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
     def _open(self) -> None:
         fresh = open_own(self._path)
-        self.close()
+        self._let_go()
         self._file = fresh
-        self._read_bytes = 0
+        self.lines = self._read_bytes = 0
+        self._torn = False
         if os.fstat(fresh).st_size:
             os.lseek(fresh, -1, os.SEEK_END)
             self._torn = os.read(fresh, 1) != b"\n"
-
-    def _reopen_if_replaced(self) -> None:
-        """Another of our processes may have rewritten the file, or it was removed."""
-        if self._replaced():
-            self._open()
 
     def _replaced(self) -> bool:
         return self._file is not None and was_replaced(self._file, self._path)
@@ -124,8 +158,13 @@ class Journal:
         try:
             yield
         except OSError as error:
+            self._tell(error)
+            self._let_go()
+
+    def _tell(self, error: OSError) -> None:
+        if not self._failed:
             logger.warning("intents are in memory only, the journal cannot be kept: %s", error)
-            self.close()
+        self._failed = True
 
 
 def _raw(line: dict[str, Any]) -> bytes:
