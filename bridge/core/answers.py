@@ -43,17 +43,23 @@ def owe_rest(call: CallState, now_ms: int, *, noise: bool) -> None:
 
 
 def ask(call: CallState, now_ms: int) -> None:
-    """Ask for the answer that is due, unless it comes by itself. While the caller speaks nothing is asked."""
+    """The caller waits as long as something is owed. Ask for the answer that is due, unless it comes by
+    itself; while the caller speaks nothing is asked.
+    """
     playout = call.playout
     call.timers.pop("unanswered", None)
     playout.next_response()
-    if not playout.debts.open or call.phase is not Phase.LIVE:
+    if (playout.debts.open or playout.breaks_off) and not call.caller_speaking:
+        state.owe(call, now_ms)
+    if call.phase is not Phase.LIVE:
+        return
+    if not playout.debts.open:
+        if playout.gate.idle and not playout.owed.doubtful:
+            playout.owed.stop()
         return
     due = {debt.kind: debt for debt in reversed(playout.debts.open.values()) if debt.due}
     turn, resumed = due.get(Kind.TURN), due.get(Kind.RESUMED)
     watch(call, turn, now_ms)
-    if playout.owed.since_ms is None and not call.caller_speaking:
-        state.owe(call, now_ms)
     if call.caller_speaking or not playout.ready or not playout.gate.idle:
         return
     if resumed is not None and (Kind.TOOLS in due or playout.conversation.tools.running):
@@ -87,7 +93,6 @@ def resume(call: CallState, debt: Debt, now_ms: int) -> None:
     elif now_ms < debt.not_before_ms:
         call.timers["unanswered"] = debt.not_before_ms
     elif call.playout.line.quiet:
-        state.owe(call, now_ms)
         call.playout.request(debt.tag, GO_ON, Kind.RESUMED)
 
 

@@ -74,6 +74,7 @@ class Call(CallState):
         else:
             self.other_event(event, now_ms)
         answers.ask(self, now_ms)
+        silence.settle(self, now_ms)
         if self.uninterruptible:
             caller_turns.reopen_caller_audio(self, now_ms)
         if self.spare is not None:
@@ -142,7 +143,7 @@ class Call(CallState):
         playout, up = self.playout, self.up
         match event:
             # carrier leg
-            case m.MarkReached(): responses.mark_reached(self, event, now_ms)
+            case m.MarkReached(): playout.mark_reached(event.name, now_ms)
             case m.Started(): setup.started(self, event, now_ms)
             case m.DigitPressed(): caller_turns.digit(self, event.digit, now_ms)
             case m.Stopped(): ending.end(self, Reason.CALLER_HUNG_UP, now_ms)
@@ -195,7 +196,6 @@ class Call(CallState):
         line = self.playout.line
         if line.deadline_ms is not None and now_ms >= line.deadline_ms:
             self.playout.settle(now_ms)
-            silence.line_moved(self, now_ms)
         for timer in [name for name, due_ms in self.timers.items() if due_ms <= now_ms]:
             if self.timers.pop(timer, None) is not None:  # else the timer before it put an end to it
                 TIMERS[timer](self, now_ms)

@@ -50,7 +50,7 @@ def speech_started(call: CallState, event: m.SpeechStarted, now_ms: int) -> None
     call.playout.caller_stopped_ms = None
     call.caller_speaking = True
     call.spoke_over = call.playout.gate.active
-    silence.silence_over(call)
+    call.limits.nudges = 0
     if call.timers.pop("resume", None) is not None and not call.caller_audio.speaks(now_ms):
         resumed(call, event)
         return
@@ -146,7 +146,8 @@ def told_already(call: CallState, item_id: str) -> None:
 
 def commit(call: CallState) -> None:
     """The turn ends because user code says so: a session without turn detection ends none."""
-    silence.silence_over(call)
+    call.limits.nudges = 0
+    silence.over(call)
     call.out.append(m.CommitAudio(call.up.epoch))
 
 
@@ -223,7 +224,8 @@ def pad(call: CallState, now_ms: int) -> None:
 
 
 def digit(call: CallState, digit: str, now_ms: int) -> None:
-    silence.silence_over(call)
+    call.limits.nudges = 0
+    silence.over(call)
     rule, words = call.config.digits, call.keys.words
     call.out.append(m.DigitHeard(digit, words))
     if rule == "interrupt" and "digits" not in call.timers:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from . import messages as m
-from . import state
 from .debts import Kind
 from .messages import Phase, Reason
 from .state import CallState
@@ -179,7 +178,6 @@ def goodbye(call: CallState, why: str, now_ms: int) -> None:
     call.out.append(m.Noted("a limit was reached", why))
     wish = f"The call has to end now, because {why}. Say goodbye in one short sentence."
     call.playout.ask("goodbye", wish, Kind.GOODBYE, now_ms)
-    state.owe(call, now_ms)
     drain(call, Reason.LIMIT, why, "ended", now_ms)
     call.timers["generated"] = now_ms + call.config.limits.goodbye_ms // 2
 

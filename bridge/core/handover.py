@@ -9,7 +9,7 @@ told.
 
 from __future__ import annotations
 
-from . import answers, ending, recovery, renewal, silence, state
+from . import answers, ending, recovery, renewal
 from . import messages as m
 from .conversation import Item
 from .debts import Kind
@@ -113,10 +113,8 @@ def go_on(call: CallState, now_ms: int) -> None:
     else:
         recovery.tell_history(call, call.up.epoch)
     recovery.upstream_ready(call, now_ms)
-    call.playout.owed.stop()
     if before is not None and before.owed:
         answers.owe_resumed(call, now_ms)
-        state.owe(call, now_ms)
 
 
 # --- a newer stream
@@ -136,5 +134,3 @@ def newer_stream(call: CallState, now_ms: int) -> None:
         ending.say_goodbye(call, now_ms)
     elif owed and call.phase is Phase.LIVE:
         call.playout.ask("restored", recovery.RESTORED, Kind.RESUMED, now_ms)
-        state.owe(call, now_ms)
-    silence.line_moved(call, now_ms)

@@ -33,18 +33,11 @@ class LimitWatch:
         self.began_ms: int | None = None
         self.silent_from_ms: int | None = None
         self.nudges = 0
+        """Asked since the caller last said or pressed something."""
 
     def begin(self, now_ms: int, lasted_ms: int = 0) -> None:
         """The call begins, or one that began elsewhere goes on."""
         self.began_ms = now_ms - lasted_ms
-
-    def spoke(self) -> None:
-        """The caller said or pressed something: the silence is over, and so is the counting of nudges."""
-        self.silent_from_ms, self.nudges = None, 0
-
-    def silent(self, now_ms: int) -> None:
-        """From now on neither side speaks."""
-        self.silent_from_ms = now_ms
 
     @property
     def goodbye_ms(self) -> int | None:

@@ -8,7 +8,7 @@ that is dead they may speak as long as they like, and no turn would be reported.
 
 from __future__ import annotations
 
-from . import answers, ending, recovery, responses, silence, state, tool_calls
+from . import answers, ending, recovery, responses, state, tool_calls
 from . import messages as m
 from .caller_audio import VOICE_MS
 from .debts import Kind
@@ -190,4 +190,3 @@ def echoes_late(call: CallState, now_ms: int) -> None:
     call.out.append(m.Noted("no echoes", "the carrier returns no marks: what is heard goes by the clock"))
     line.trust_the_clock()
     call.playout.settle(now_ms)
-    silence.line_moved(call, now_ms)

@@ -34,8 +34,8 @@ class Playout:
         self.gate = ResponseGate()
         self.conversation = Conversation()
         self.debts = Debts()
-        self._unannounced = ""
-        """The last response that sounded and of whose beginning we were not told."""
+        self._sounding = ""
+        """The response of which the caller was sent something last."""
         self.owed = PendingAnswer(config.filler_ms)
         self.session = UpstreamSession(0)
         self.ready = False
@@ -79,10 +79,10 @@ class Playout:
             heard_from_ms = now_ms + self.line.remaining_ms(now_ms)
             keep(stats.turn_latencies_ms, heard_from_ms - self.caller_stopped_ms)
             self.caller_stopped_ms = None
-        if response_id not in (self.gate.active, self._unannounced):
-            self._unannounced = response_id
-            tag = "" if self.gate.asked is None else self.gate.asked.tag
+        if response_id not in (gate.active, self._sounding):  # we were not told that it began
+            tag = "" if gate.asked is None else gate.asked.tag
             self.debts.began(response_id, tag, handler=self.agent.handler)
+        self._sounding = response_id
         if item.audible_bytes >= LEAST_MS * self._config.bytes_per_ms:
             if self.debts.open:
                 self.debts.sounded(response_id)
@@ -227,7 +227,7 @@ class Playout:
     def breaks_off(self) -> bool:
         """A response is being made, and the caller has heard all there is of it: they wait for the rest."""
         active = self.gate.active
-        return active is not None and active not in self.gate.muted and self.line.quiet
+        return active == self._sounding and active not in self.gate.muted and self.line.quiet
 
     def all_said(self, response_id: str) -> bool:
         """Whether all that this response has begun is whole, and was heard: something of it was said, and

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import answers, ending, silence, state
+from . import answers, ending, silence
 from . import messages as m
 from .debts import Kind
 from .limits import cost_micro_usd
@@ -48,8 +48,7 @@ def reconfigure(call: CallState, event: m.Reconfigure, now_ms: int) -> None:
     config = event.config.after(call.playout.config)
     call.playout.config = config
     call.keys.read(event)
-    if call.limits.silent_from_ms is not None:
-        silence.set_timers(call, call.limits.silent_from_ms, now_ms)
+    silence.set_timers(call, now_ms)
     call.playout.gate.held = call.playout.ready
     for session in (call.up, call.spare):
         if session is not None and session.state in (Leg.CONFIGURING, Leg.READY):
@@ -61,18 +60,10 @@ def say(call: CallState, event: m.Say, now_ms: int) -> None:
         call.uninterruptible.add(event.say_id)
         call.caller_audio.close()
     call.playout.utter(event.say_id, f'Say exactly this and nothing else: "{event.text}"', Kind.SAY, now_ms)
-    state.owe(call, now_ms)
 
 
 def respond(call: CallState, event: m.Respond, now_ms: int) -> None:
     call.playout.utter(event.say_id, event.instructions, Kind.RESPOND, now_ms)
-    state.owe(call, now_ms)
-
-
-def mark_reached(call: CallState, event: m.MarkReached, now_ms: int) -> None:
-    call.playout.mark_reached(event.name, now_ms)
-    if call.playout.line.ledger.sent:  # else it was a probe: nothing has been heard yet
-        silence.line_moved(call, now_ms)
 
 
 def add_text(call: CallState, role: str, text: str) -> None:
@@ -101,9 +92,6 @@ def response_done(call: CallState, event: m.ResponseDone, now_ms: int) -> None:
     elif event.status == "completed":
         call.failures = call.waited_ms = 0
     call.playout.response_done(event, now_ms)
-    silence.line_moved(call, now_ms)
-    if call.playout.gate.idle and not call.playout.debts.open:
-        call.playout.owed.stop()
     check_limits(call, now_ms)
 
 

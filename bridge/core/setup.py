@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import dialling, ending, handover, recovery, responses, silence, state
+from . import dialling, ending, handover, recovery, responses, state
 from . import messages as m
 from .debts import Kind
 from .messages import Phase, Reason
@@ -64,7 +64,6 @@ def admit(call: CallState, now_ms: int) -> None:
     if disclosure is not None and not (call.config.carried and call.config.carried.disclosed):
         call.uninterruptible.add(call.config.disclosure)
         call.playout.play(call.config.disclosure, disclosure, now_ms, protected=True)
-        silence.line_moved(call, now_ms)
     handover.welcome_back(call, now_ms)
     begin(call, now_ms)
 
@@ -95,5 +94,3 @@ def begin(call: CallState, now_ms: int) -> None:
         wish = f'Begin the call now. Say: "{call.config.greeting}"'
         call.playout.ask(GREETING, wish, Kind.GREETING, now_ms)
         call.playout.owed.go_on(now_ms)
-    else:
-        call.playout.owed.stop()

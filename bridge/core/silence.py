@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from . import ending, state
+from . import ending
 from . import messages as m
 from .debts import Kind
 from .messages import Phase
 from .state import CallState
 
 
-def line_moved(call: CallState, now_ms: int) -> None:
-    """Something was heard to its end: silence may begin."""
-    if call.playout.breaks_off and not call.caller_speaking:
-        state.owe(call, now_ms)
-    if idle(call) and call.phase is Phase.LIVE:
-        call.limits.silent(now_ms)
-        set_timers(call, now_ms, now_ms)
+def settle(call: CallState, now_ms: int) -> None:
+    """Silence begins when neither side speaks or is about to, and is over as soon as one does."""
+    limits = call.limits
+    if not idle(call):
+        if limits.silent_from_ms is not None:
+            over(call)
+    elif limits.silent_from_ms is None:
+        limits.silent_from_ms = now_ms
+        set_timers(call, now_ms)
 
 
-def set_timers(call: CallState, since_ms: int, now_ms: int) -> None:
-    """By the rules of the agent in force, for a silence that began at `since_ms`."""
-    nudge_ms, silence_ms = call.agent.nudge_ms, call.agent.silence_ms
+def over(call: CallState) -> None:
+    """If neither side goes on, it begins anew."""
+    call.limits.silent_from_ms = None
+    call.timers.pop("nudge", None)
+    call.timers.pop("silence", None)
+
+
+def set_timers(call: CallState, now_ms: int) -> None:
+    """By the rules of the agent in force."""
+    since_ms, nudge_ms, silence_ms = call.limits.silent_from_ms, call.agent.nudge_ms, call.agent.silence_ms
+    if since_ms is None:
+        return
     call.set_timer("nudge", max(now_ms, since_ms + nudge_ms) if nudge_ms else None)
     call.set_timer("silence", None if silence_ms is None else max(now_ms, since_ms + silence_ms))
 
@@ -29,15 +40,9 @@ def sounding(call: CallState, say_id: str) -> bool:
     return (say_id, 0) in call.playout.line.spans or say_id in call.playout.utterances
 
 
-def silence_over(call: CallState) -> None:
-    call.limits.spoke()
-    call.timers.pop("nudge", None)
-    call.timers.pop("silence", None)
-
-
 def still_silent(call: CallState, now_ms: int) -> None:
     since_ms, each_ms = call.limits.silent_from_ms, call.agent.silence_ms
-    if since_ms is None or each_ms is None or not idle(call):
+    if since_ms is None or each_ms is None:
         return
     call.out.append(m.CallerSilent(now_ms - since_ms))
     call.timers["silence"] = now_ms + each_ms
@@ -46,8 +51,9 @@ def still_silent(call: CallState, now_ms: int) -> None:
 def idle(call: CallState) -> bool:
     """Neither side speaks or is about to."""
     playout = call.playout
-    quiet = playout.line.quiet and playout.gate.idle and not call.caller_speaking
-    return quiet and playout.owed.since_ms is None and call.ending is None
+    if not playout.line.quiet or not playout.gate.idle or call.caller_speaking:
+        return False
+    return playout.owed.since_ms is None and call.ending is None and call.phase is Phase.LIVE
 
 
 def nudge(call: CallState, now_ms: int) -> None:

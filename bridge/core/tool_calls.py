@@ -6,7 +6,6 @@ import msgspec
 
 from . import ending, state
 from . import messages as m
-from .messages import Phase
 from .responses import MOST_ARGUMENTS_CHARACTERS, OVERLONG
 from .state import CallState
 
@@ -56,7 +55,6 @@ def vendor_note(call: CallState, event: m.VendorNote, now_ms: int) -> None:
         return
     if not debts.runs(event.item_id):
         debts.called(call.playout.gate.active or MCP_CALL, event.item_id, now_ms, remote=True)
-        state.owe(call, now_ms)
     if state_of != "in_progress":
         debts.result(event.item_id)
 
@@ -88,5 +86,3 @@ def tool_finished(call: CallState, event: m.ToolFinished) -> None:
             call.out += conversation.result(answered, call.up.epoch)
     for answered in [*twins, done]:
         call.playout.debts.result(answered.call_id, wanted=event.respond)
-    if call.phase is Phase.LIVE and not call.playout.debts.open and call.playout.gate.idle:
-        call.playout.owed.stop()

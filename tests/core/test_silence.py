@@ -98,3 +98,18 @@ def test_one_who_is_just_speaking_is_not_asked(live_call: Any) -> None:
     call.until(11_000)
     assert only(m.CreateResponse, call.actions) == []
     assert silences(call) == []
+
+
+def test_a_call_without_a_greeting_is_not_silent_for_ever(live_call: Any) -> None:
+    """Silence begins with the call where nothing is said first; no mark has to come back for it."""
+    call = live_call(limits=NUDGED)
+    call.until(10_000)
+    assert legs(call.actions)[-1] == m.CreateResponse("nudge:1", ASK)
+
+
+def test_a_key_begins_the_silence_anew(live_call: Any) -> None:
+    call = live_call(silence_ms=5_000, digits="event")
+    spoken(call, 0)
+    call.at(4_000, m.DigitPressed("5"))
+    call.until(15_000)
+    assert silences(call) == [(9_000, 5_000), (14_000, 10_000)]
