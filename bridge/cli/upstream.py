@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -17,11 +18,16 @@ async def embedded(port: int = 0) -> AsyncIterator[str]:
     from bridge.simulators.servers import EmbeddedUpstream
 
     from ..doubles.agents import Parrot
+    from ..doubles.options import ServerOptions
     from ..doubles.realtime import RealtimeServer
     from ..sounds import demo_text, load_demo
 
     parrot = Parrot(load_demo("greeting"), demo_text("greeting"))
-    async with EmbeddedUpstream(lambda: RealtimeServer(parrot), keep=False).serve(port) as url:
+
+    def server() -> RealtimeServer:
+        return RealtimeServer(parrot, ServerOptions(created_at_s=int(time.time())))
+
+    async with EmbeddedUpstream(server, keep=False).serve(port) as url:
         yield url
 
 

@@ -120,7 +120,7 @@ class Call(CallState):
     def _from_upstream(self, event: Event, now_ms: int) -> None:  # noqa: C901  one line a message
         playout = self.playout
         match event:
-            case m.SessionCreated(): dialling.session_created(self, self.up)
+            case m.SessionCreated(): dialling.session_created(self, self.up, event, now_ms)
             case m.SessionUpdated(): setup.session_updated(self, event, now_ms)
             case m.SpeechStarted(): caller_turns.speech_started(self, event, now_ms)
             case m.SpeechStopped(): caller_turns.speech_stopped(self, event, now_ms)

@@ -225,6 +225,8 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     prices: dict[str, float] = {}
     """USD per million tokens by the names of `Usage`'s fields, and `transcription_minute`."""
     jitter_seed: int = 0
+    accepted_at_s: int = 0
+    """Unix time at 0 ms of the call's clock. 0: unknown, and no session's `expires_at` says anything."""
     carried: CallSnapshot | None = None
     """The call was begun elsewhere: it goes on with this conversation, without greeting; the disclosure is
     played only if it was not heard."""
@@ -245,6 +247,8 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     taken for dead. 0 where the vendor has no answer to a `Probe`: none is sent."""
     renew_ms: int = 3_000_000
     renew_forced_ms: int = 3_480_000
+    """Age at which a session is replaced in a quiet moment, and at any, where the vendor does not say when it
+    ends it."""
     renew_again_ms: int = 60_000
 
     @property

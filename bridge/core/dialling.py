@@ -51,7 +51,8 @@ def session_stalled(call: CallState, now_ms: int) -> None:
     dial_failed(call, m.DialFailed(call.up.epoch, code="no session in time"), now_ms)
 
 
-def session_created(call: CallState, session: UpstreamSession) -> None:
+def session_created(call: CallState, session: UpstreamSession, event: m.SessionCreated, now_ms: int) -> None:
     if session.state is Leg.DIALLING:
         session.state = Leg.CONFIGURING
+        session.created(event.expires_at_s, call.config, now_ms)
         call.out.append(m.ConfigureSession(call.playout.config, epoch=session.epoch))

@@ -96,8 +96,7 @@ def tell_history(call: CallState, epoch: int) -> None:
 def upstream_ready(call: CallState, now_ms: int) -> None:
     """The session takes what it is sent: kept audio, then the wishes that waited."""
     call.playout.ready = True
-    call.set_timer("renew", now_ms + call.config.renew_ms)
-    call.set_timer("renew_forced", now_ms + call.config.renew_forced_ms)
+    call.timers["renew"], call.timers["renew_forced"] = call.up.renewals_ms(call.config, now_ms)
     caller_turns.open_caller_audio(call)
     early, call.early = call.early, []
     for wish in early:

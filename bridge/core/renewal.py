@@ -23,7 +23,7 @@ def renew(call: CallState, now_ms: int) -> None:
 def from_spare(call: CallState, event: Event, spare: UpstreamSession, now_ms: int) -> None:
     match event:
         case m.SessionCreated():
-            dialling.session_created(call, spare)
+            dialling.session_created(call, spare, event, now_ms)
         case m.SessionUpdated() if event.formats_ok:
             spare.state = Leg.READY
             spare.interrupts, spare.responds = event.interrupts, event.responds

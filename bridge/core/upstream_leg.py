@@ -24,6 +24,12 @@ REFUSED = "upstream refused"
 a minute the shell need not try for any call."""
 FIRST_DELAY_MS = 200
 MOST_RETRY_AFTER_MS = 2_000
+RENEW_PERCENT, RENEW_MS = 17, 600_000
+"""Of a session's life, how much is left when the next one is dialled: so much of it, and at most so long."""
+FORCED_PERCENT, FORCED_MS = 4, 120_000
+"""The same, when the next one takes over whether the moment is quiet or not."""
+SHORTEST_LIFE_MS, LONGEST_LIFE_MS = 5_000, 86_400_000
+"""What else an `expires_at` says is that one of two clocks is wrong."""
 RECOVERIES = 5
 RECOVERIES_WITHIN_MS = 60_000
 
@@ -49,13 +55,30 @@ def is_fatal(status: int, code: str) -> bool:
 
 @dataclass(slots=True)
 class UpstreamSession:
-    """One upstream session of the call. `responds` and `interrupts` are what the vendor said is in force."""
+    """One upstream session of the call. `responds` and `interrupts` are what the vendor said is in force,
+    `expires_ms` is when it ends the session, by the call's clock; None where it did not say.
+    """
 
     epoch: int
     state: Leg = Leg.NONE
     interrupts: bool = True
     responds: bool = True
     ready_ms: int = 0
+    expires_ms: int | None = None
+
+    def created(self, expires_at_s: int, config: CallConfig, now_ms: int) -> None:
+        """The session is there; `expires_at_s` is the vendor's word, 0 for none."""
+        expires_ms = 1000 * (expires_at_s - config.accepted_at_s)
+        told = config.accepted_at_s and SHORTEST_LIFE_MS <= expires_ms - now_ms <= LONGEST_LIFE_MS
+        self.expires_ms = expires_ms if told else None
+
+    def renewals_ms(self, config: CallConfig, now_ms: int) -> tuple[int, int]:
+        """When the next session is dialled, and when it takes over at the latest, by the call's clock."""
+        if self.expires_ms is None:
+            return now_ms + config.renew_ms, now_ms + config.renew_forced_ms
+        life_ms = self.expires_ms - now_ms
+        renew_ms = min(RENEW_MS, life_ms * RENEW_PERCENT // 100)
+        return self.expires_ms - renew_ms, self.expires_ms - min(FORCED_MS, life_ms * FORCED_PERCENT // 100)
 
 
 class Dialling:

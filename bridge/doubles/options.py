@@ -73,7 +73,7 @@ class ServerOptions:
     expires_after_ms: int = 3_600_000
     """Session length; then `session_expired` and 1001."""
     created_at_s: int = 1_700_000_000
-    """What stands for the wall clock in `expires_at`: a machine has none."""
+    """Unix time at 0 ms of the machine's clock, for `expires_at`: it has no clock of its own."""
 
     # --- oddities
     withhold: frozenset[str] = frozenset()

@@ -47,8 +47,7 @@ class RealtimeServer:
     def __init__(self, agent: Agent, options: ServerOptions | None = None) -> None:
         self.agent = agent
         self.options = options = options or ServerOptions()
-        expires_at_s = options.created_at_s + options.expires_after_ms // 1000
-        self.session = Session(options.model, expires_at_s, options.impose)
+        self.session = Session(options.model, options.impose)
         self.conversation = Conversation(options.short_by_ms)
         self.close: tuple[int, str] | None = None
         """Code and reason, once this server wants its socket closed; 1006 for a cut without a close frame."""
@@ -77,7 +76,9 @@ class RealtimeServer:
 
     def open(self, now_ms: int) -> list[str]:
         """The socket is up: `session.created` and `conversation.created`."""
-        self.at(now_ms + self.options.expires_after_ms, self._expire)
+        expires_ms = now_ms + self.options.expires_after_ms
+        self.at(expires_ms, self._expire)
+        self.session.tree.setdefault("expires_at", self.options.created_at_s + expires_ms // 1000)
         self.emit("session.created", session=self.session.tree)
         conversation = {"id": self.conversation.id, "object": "realtime.conversation"}
         self.emit("conversation.created", conversation=conversation)

@@ -31,9 +31,9 @@ class Session:
     `imposed` is laid over whatever is asked for: a server that does not do as it is told.
     """
 
-    def __init__(self, model: str, expires_at_s: int, imposed: Mapping[str, Any]) -> None:
+    def __init__(self, model: str, imposed: Mapping[str, Any]) -> None:
         self._imposed = imposed
-        self.tree = _laid_over(_defaults(model, expires_at_s), imposed)
+        self.tree = _laid_over(_defaults(model), imposed)
 
     @property
     def input(self) -> dict[str, Any]:
@@ -90,14 +90,13 @@ def _laid_over(tree: dict[str, Any], imposed: Mapping[str, Any]) -> dict[str, An
     return result
 
 
-def _defaults(model: str, expires_at_s: int) -> dict[str, Any]:
+def _defaults(model: str) -> dict[str, Any]:
     pcm = {"type": "audio/pcm", "rate": 24_000}
     return {
         "type": "realtime",
         "object": "realtime.session",
         "id": "sess_1",
         "model": model,
-        "expires_at": expires_at_s,
         "output_modalities": ["audio"],
         "instructions": "You are a helpful assistant.",
         "tools": [],

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -318,11 +319,12 @@ class CallRegistry:
         config = self._making.config(fields) if users is None else users.config(call_sid)
         # So that calls which lose the model together do not all dial again at the same moment.
         seed = int.from_bytes(hashlib.blake2b(call_sid.encode(errors="replace"), digest_size=3).digest())
+        config = msgspec.structs.replace(config, jitter_seed=seed, accepted_at_s=int(time.time()))
         if RESUMED not in fields:
-            return msgspec.structs.replace(config, jitter_seed=seed)
+            return config
         carried = self.services.store.conversations.find(call_sid)
         cut_off = carried is None or fields[RESUMED] != HANDOVER
-        return msgspec.structs.replace(config, jitter_seed=seed, carried=carried, resumed=cut_off)
+        return msgspec.structs.replace(config, carried=carried, resumed=cut_off)
 
     def _did(self, entry: _Entry, action: m.Action, now_ms: int) -> None:
         call_sid, services = entry.call_sid, self.services

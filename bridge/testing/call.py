@@ -62,10 +62,10 @@ def begin(  # noqa: PLR0913  the keywords of a fixture
     dialling takes `dial_ms`.
     """
     base = config if config is not None else usual_config()
-    base = msgspec.structs.replace(base, **fields)
+    options = model or ServerOptions(delta_bytes=(1600,))
+    base = msgspec.structs.replace(base, **{"accepted_at_s": options.created_at_s, **fields})
     given = dict(parameters or {})
     handset = Phone(parameters=given, options=phone or PhoneOptions())
-    options = model or ServerOptions(delta_bytes=(1600,))
     if agent is None:
         call = ScriptedCall(base, handset, options, folders=folders, dial_ms=dial_ms)
     else:

@@ -306,7 +306,7 @@ def responses_that_fail() -> ScriptedCall:
 
 @scenario
 def session_renewed_in_a_quiet_moment() -> ScriptedCall:
-    call = begin(renew_ms=3_000, renew_forced_ms=60_000, dial_ms=50)
+    call = begin(accepted_at_s=0, renew_ms=3_000, renew_forced_ms=60_000, dial_ms=50)
     call.at(1_000).model.speaks("This is remembered.", ms=1_000)
     call.at(2_900).model.speaks("This is not cut.", ms=1_500)
     call.at(6_000).expect.uncut("item_2").noted("session renewed").told("This is remembered.").cleared(0)
