@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from typing import Final
 
 import msgspec
@@ -17,7 +17,8 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
-from bridge.simulators.servers import Simulation, serve_app
+from bridge.doubles.handshake import PATHS
+from bridge.simulators.servers import Simulation, accepted, serve_app
 from bridge.sockets.uvicorn import take_socket
 
 from ..codecs import size_bytes
@@ -125,17 +126,17 @@ class Models:
         self._numbers = 0
 
     async def _session(self, websocket: WebSocket) -> None:
-        offered: Iterable[str] = websocket.scope.get("subprotocols", [])
-        await websocket.accept("realtime" if "realtime" in offered else None)
+        if (model := await accepted(websocket)) is None:
+            return
         self._numbers += 1
         server = RealtimeServer(_Talker(), self._options)
         session = _Session(self, server, websocket, self._numbers)
-        session.start(server.open)
+        session.start(lambda now_ms: server.open(now_ms, model))
         await session.closed
 
     @contextlib.asynccontextmanager
     async def serve(self, host: str, port: int) -> AsyncIterator[int]:
         """Serve while the block runs; gives the port."""
-        app = Starlette(routes=[WebSocketRoute("/v1/realtime", self._session)])
+        app = Starlette(routes=[WebSocketRoute(path, self._session) for path in PATHS])
         async with serve_app(app, port, host) as listener:
             yield listener.sockets[0].getsockname()[1]

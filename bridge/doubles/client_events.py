@@ -1,7 +1,8 @@
 """What a client of the Realtime API may send: every field, nothing besides.
 
 "Realtime client events": https://developers.openai.com/api/docs/api-reference/realtime-client-events
-A GA server refuses a field that it does not know, and with it the whole event.
+A GA server refuses a field that it does not know, and with it the whole event. Where a field may be left out,
+null may stand in its place: SDKs write what was not set so.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class _Tagged(_Strict, tag_field="type", kw_only=True, gc=False): ...
 
 
 class _Pcm(_Tagged, tag="audio/pcm", kw_only=True, gc=False):
-    rate: Literal[24_000] | UnsetType = UNSET
+    rate: Literal[24_000] | _Maybe = UNSET
 
 
 class _Pcmu(_Tagged, tag="audio/pcmu", kw_only=True, gc=False): ...
@@ -41,36 +42,36 @@ _Format: TypeAlias = _Pcm | _Pcmu | _Pcma
 
 
 class _ServerVad(_Tagged, tag="server_vad", kw_only=True, gc=False):
-    threshold: Annotated[float, Meta(ge=0, le=1)] | UnsetType = UNSET
-    prefix_padding_ms: Annotated[int, Meta(ge=0)] | UnsetType = UNSET
-    silence_duration_ms: Annotated[int, Meta(ge=0)] | UnsetType = UNSET
-    create_response: bool | UnsetType = UNSET
-    interrupt_response: bool | UnsetType = UNSET
+    threshold: Annotated[float, Meta(ge=0, le=1)] | _Maybe = UNSET
+    prefix_padding_ms: Annotated[int, Meta(ge=0)] | _Maybe = UNSET
+    silence_duration_ms: Annotated[int, Meta(ge=0)] | _Maybe = UNSET
+    create_response: bool | _Maybe = UNSET
+    interrupt_response: bool | _Maybe = UNSET
     idle_timeout_ms: Annotated[int, Meta(ge=5_000, le=30_000)] | _Maybe = UNSET
 
 
 class _SemanticVad(_Tagged, tag="semantic_vad", kw_only=True, gc=False):
-    eagerness: Literal["low", "medium", "high", "auto"] | UnsetType = UNSET
-    create_response: bool | UnsetType = UNSET
-    interrupt_response: bool | UnsetType = UNSET
+    eagerness: Literal["low", "medium", "high", "auto"] | _Maybe = UNSET
+    create_response: bool | _Maybe = UNSET
+    interrupt_response: bool | _Maybe = UNSET
 
 
 class _NoiseReduction(_Strict, kw_only=True, gc=False):
     type: Literal["near_field", "far_field"]
-    strength: float | UnsetType = UNSET
+    strength: float | _Maybe = UNSET
 
 
 class _Transcription(_Strict, kw_only=True, gc=False):
-    model: str | UnsetType = UNSET
-    language: str | UnsetType = UNSET
-    languages: list[str] | UnsetType = UNSET
-    keywords: list[str] | UnsetType = UNSET
-    prompt: str | UnsetType = UNSET
-    delay: Literal["minimal", "low", "medium", "high", "xhigh"] | UnsetType = UNSET
+    model: str | _Maybe = UNSET
+    language: str | _Maybe = UNSET
+    languages: list[str] | _Maybe = UNSET
+    keywords: list[str] | _Maybe = UNSET
+    prompt: str | _Maybe = UNSET
+    delay: Literal["minimal", "low", "medium", "high", "xhigh"] | _Maybe = UNSET
 
 
 class _Input(_Strict, kw_only=True, gc=False):
-    format: _Format | UnsetType = UNSET
+    format: _Format | _Maybe = UNSET
     noise_reduction: _NoiseReduction | _Maybe = UNSET
     transcription: _Transcription | _Maybe = UNSET
     turn_detection: _ServerVad | _SemanticVad | _Maybe = UNSET
@@ -81,35 +82,35 @@ class _CustomVoice(_Strict, kw_only=True, gc=False):
 
 
 class _Output(_Strict, kw_only=True, gc=False):
-    format: _Format | UnsetType = UNSET
-    voice: Annotated[str, Meta(min_length=1)] | _CustomVoice | UnsetType = UNSET
-    speed: Annotated[float, Meta(ge=0.25, le=1.5)] | UnsetType = UNSET
+    format: _Format | _Maybe = UNSET
+    voice: Annotated[str, Meta(min_length=1)] | _CustomVoice | _Maybe = UNSET
+    speed: Annotated[float, Meta(ge=0.25, le=1.5)] | _Maybe = UNSET
 
 
 class _Audio(_Strict, kw_only=True, gc=False):
-    input: _Input | UnsetType = UNSET
-    output: _Output | UnsetType = UNSET
+    input: _Input | _Maybe = UNSET
+    output: _Output | _Maybe = UNSET
 
 
 class _Function(_Tagged, tag="function", kw_only=True, gc=False):
     # There is no `strict` here, as there is in Chat Completions.
     name: Annotated[str, Meta(pattern="^[a-zA-Z0-9_-]{1,64}$")]
-    description: str | UnsetType = UNSET
-    parameters: dict[str, Any] | UnsetType = UNSET
+    description: str | _Maybe = UNSET
+    parameters: dict[str, Any] | _Maybe = UNSET
 
 
 class _Mcp(_Tagged, tag="mcp", kw_only=True, gc=False):
     server_label: str
-    server_url: str | UnsetType = UNSET
-    connector_id: str | UnsetType = UNSET
-    tunnel_id: str | UnsetType = UNSET
-    authorization: str | UnsetType = UNSET
+    server_url: str | _Maybe = UNSET
+    connector_id: str | _Maybe = UNSET
+    tunnel_id: str | _Maybe = UNSET
+    authorization: str | _Maybe = UNSET
     headers: dict[str, str] | _Maybe = UNSET
     allowed_tools: list[str] | dict[str, Any] | _Maybe = UNSET
-    allowed_callers: list[Literal["direct", "programmatic"]] | UnsetType = UNSET
+    allowed_callers: list[Literal["direct", "programmatic"]] | _Maybe = UNSET
     require_approval: Literal["always", "never"] | dict[str, Any] | _Maybe = UNSET
-    server_description: str | UnsetType = UNSET
-    defer_loading: bool | UnsetType = UNSET
+    server_description: str | _Maybe = UNSET
+    defer_loading: bool | _Maybe = UNSET
 
 
 class _ThisFunction(_Tagged, tag="function", kw_only=True, gc=False):
@@ -122,7 +123,7 @@ class _ThisMcp(_Tagged, tag="mcp", kw_only=True, gc=False):
 
 
 class _Reasoning(_Strict, kw_only=True, gc=False):
-    effort: Literal["minimal", "low", "medium", "high", "xhigh"] | UnsetType = UNSET
+    effort: Literal["minimal", "low", "medium", "high", "xhigh"] | _Maybe = UNSET
 
 
 class _Prompt(_Strict, kw_only=True, gc=False):
@@ -134,13 +135,13 @@ class _Prompt(_Strict, kw_only=True, gc=False):
 class _Retention(_Strict, kw_only=True, gc=False):
     type: Literal["retention_ratio"]
     retention_ratio: Annotated[float, Meta(ge=0, le=1)]
-    token_limits: dict[Literal["post_instructions"], int] | UnsetType = UNSET
+    token_limits: dict[Literal["post_instructions"], int] | _Maybe = UNSET
 
 
 class _Tracing(_Strict, kw_only=True, gc=False):
-    workflow_name: str | UnsetType = UNSET
-    group_id: str | UnsetType = UNSET
-    metadata: dict[str, Any] | UnsetType = UNSET
+    workflow_name: str | _Maybe = UNSET
+    group_id: str | _Maybe = UNSET
+    metadata: dict[str, Any] | _Maybe = UNSET
 
 
 # Never both, says the guide.
@@ -151,16 +152,16 @@ _Tokens: TypeAlias = Annotated[int, Meta(ge=1, le=4_096)] | Literal["inf"]
 
 class _Session(_Strict, kw_only=True, gc=False):
     type: Literal["realtime"]
-    model: str | UnsetType = UNSET
-    instructions: str | UnsetType = UNSET
-    output_modalities: _Modalities | UnsetType = UNSET
-    audio: _Audio | UnsetType = UNSET
-    tools: list[_Function | _Mcp] | UnsetType = UNSET
-    tool_choice: _Choice | UnsetType = UNSET
-    parallel_tool_calls: bool | UnsetType = UNSET
-    reasoning: _Reasoning | UnsetType = UNSET
-    max_output_tokens: _Tokens | UnsetType = UNSET
-    truncation: Literal["auto", "disabled"] | _Retention | UnsetType = UNSET
+    model: str | _Maybe = UNSET
+    instructions: str | _Maybe = UNSET
+    output_modalities: _Modalities | _Maybe = UNSET
+    audio: _Audio | _Maybe = UNSET
+    tools: list[_Function | _Mcp] | _Maybe = UNSET
+    tool_choice: _Choice | _Maybe = UNSET
+    parallel_tool_calls: bool | _Maybe = UNSET
+    reasoning: _Reasoning | _Maybe = UNSET
+    max_output_tokens: _Tokens | _Maybe = UNSET
+    truncation: Literal["auto", "disabled"] | _Retention | _Maybe = UNSET
     tracing: Literal["auto"] | _Tracing | _Maybe = UNSET
     prompt: _Prompt | _Maybe = UNSET
     include: list[Literal["item.input_audio_transcription.logprobs"]] | _Maybe = UNSET
@@ -180,7 +181,7 @@ class _InputAudio(_Tagged, tag="input_audio", kw_only=True, gc=False):
 
 class _InputImage(_Tagged, tag="input_image", kw_only=True, gc=False):
     image_url: str
-    detail: Literal["auto", "low", "high"] | UnsetType = UNSET
+    detail: Literal["auto", "low", "high"] | _Maybe = UNSET
 
 
 class _OutputText(_Tagged, tag="output_text", kw_only=True, gc=False):
@@ -189,8 +190,8 @@ class _OutputText(_Tagged, tag="output_text", kw_only=True, gc=False):
 
 class _Item(_Tagged, kw_only=True, gc=False):
     id: _Id | _Maybe = UNSET
-    object: Literal["realtime.item"] | UnsetType = UNSET
-    status: Literal["completed", "incomplete", "in_progress"] | UnsetType = UNSET
+    object: Literal["realtime.item"] | _Maybe = UNSET
+    status: Literal["completed", "incomplete", "in_progress"] | _Maybe = UNSET
 
 
 class _Message(_Item, tag="message", kw_only=True, gc=False):
@@ -202,7 +203,7 @@ class _Message(_Item, tag="message", kw_only=True, gc=False):
 class _FunctionCall(_Item, tag="function_call", kw_only=True, gc=False):
     name: str
     arguments: str
-    call_id: str | UnsetType = UNSET
+    call_id: str | _Maybe = UNSET
 
 
 class _FunctionCallOutput(_Item, tag="function_call_output", kw_only=True, gc=False):
@@ -224,12 +225,12 @@ _AnyItem: TypeAlias = _Message | _FunctionCall | _FunctionCallOutput | _McpAppro
 
 
 class _ResponseOutput(_Strict, kw_only=True, gc=False):
-    format: _Format | UnsetType = UNSET
-    voice: str | _CustomVoice | UnsetType = UNSET
+    format: _Format | _Maybe = UNSET
+    voice: str | _CustomVoice | _Maybe = UNSET
 
 
 class _ResponseAudio(_Strict, kw_only=True, gc=False):
-    output: _ResponseOutput | UnsetType = UNSET
+    output: _ResponseOutput | _Maybe = UNSET
 
 
 # "metadata": 16 pairs, keys of 64 characters, values of 512.
@@ -239,18 +240,16 @@ _Metadata: TypeAlias = Annotated[
 
 
 class _Response(_Strict, kw_only=True, gc=False):
-    conversation: Literal["auto", "none"] | UnsetType = UNSET
-    input: list[_Message | _FunctionCall | _FunctionCallOutput | _McpApproval | _Reference] | UnsetType = (
-        UNSET
-    )
-    instructions: str | UnsetType = UNSET
-    output_modalities: _Modalities | UnsetType = UNSET
-    audio: _ResponseAudio | UnsetType = UNSET
-    tools: list[_Function | _Mcp] | UnsetType = UNSET
-    tool_choice: _Choice | UnsetType = UNSET
-    parallel_tool_calls: bool | UnsetType = UNSET
-    reasoning: _Reasoning | UnsetType = UNSET
-    max_output_tokens: _Tokens | UnsetType = UNSET
+    conversation: Literal["auto", "none"] | _Maybe = UNSET
+    input: list[_Message | _FunctionCall | _FunctionCallOutput | _McpApproval | _Reference] | _Maybe = UNSET
+    instructions: str | _Maybe = UNSET
+    output_modalities: _Modalities | _Maybe = UNSET
+    audio: _ResponseAudio | _Maybe = UNSET
+    tools: list[_Function | _Mcp] | _Maybe = UNSET
+    tool_choice: _Choice | _Maybe = UNSET
+    parallel_tool_calls: bool | _Maybe = UNSET
+    reasoning: _Reasoning | _Maybe = UNSET
+    max_output_tokens: _Tokens | _Maybe = UNSET
     metadata: _Metadata | _Maybe = UNSET
     prompt: _Prompt | _Maybe = UNSET
 

@@ -24,7 +24,7 @@ def made(given: dict[str, Any], new_id: Callable[[str], str], input_format: str)
 
     Raises `Fault` for content that its role can't have.
     """
-    fields = {name: value for name, value in given.items() if name not in _OWN}
+    fields = {name: value for name, value in given.items() if name not in _OWN and value is not None}
     item = Item(given.get("id") or new_id("item"), given["type"], fields)
     if "content" in fields:
         fields["content"] = [_part(part, item, input_format) for part in fields["content"]]

@@ -6,7 +6,6 @@ client event caused carries that event's id.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 
@@ -34,26 +33,3 @@ class Fault(Exception):
             "param": self.param,
             "event_id": event_id if self.names_event else None,
         }
-
-
-def beta_refusal() -> tuple[list[str], int, str]:
-    """What a client that asks for the beta gets after the upgrade: frames to send, then close code and
-    reason.
-
-    No `session.created` comes before it.
-    """
-    message = "The Realtime Beta API is no longer supported. Please use /v1/realtime for the GA API."
-    return _refusal("beta_api_shape_disabled", message, 4000)
-
-
-def key_refusal() -> tuple[list[str], int, str]:
-    """What a well-formed key that is wrong gets after the upgrade: frames to send, then close code and
-    reason.
-    """
-    return _refusal("invalid_api_key", "Incorrect API key provided.", 3000)
-
-
-def _refusal(code: str, message: str, close_code: int) -> tuple[list[str], int, str]:
-    fault = Fault(code, message)
-    frame = json.dumps({"type": "error", "event_id": "event_1", "error": fault.body(None)})
-    return [frame], close_code, f"{fault.kind}.{code}"

@@ -74,11 +74,14 @@ class RealtimeServer:
 
     # --- the form of all doubles ----------------------------------------------------------------------------
 
-    def open(self, now_ms: int) -> list[str]:
-        """The socket is up: `session.created` and `conversation.created`."""
+    def open(self, now_ms: int, model: str = "") -> list[str]:
+        """The socket is up: `session.created` and `conversation.created`. `model` is the one that the URL
+        names, empty for that of the options.
+        """
         expires_ms = now_ms + self.options.expires_after_ms
         self.at(expires_ms, self._expire)
-        self.session.tree.setdefault("expires_at", self.options.created_at_s + expires_ms // 1000)
+        expires_at_s = self.options.created_at_s + expires_ms // 1000
+        self.session.begin(model or self.options.model, expires_at_s)
         self.emit("session.created", session=self.session.tree)
         conversation = {"id": self.conversation.id, "object": "realtime.conversation"}
         self.emit("conversation.created", conversation=conversation)
@@ -357,7 +360,9 @@ class RealtimeServer:
         self.emit("conversation.item.truncated", **cut)
 
     def _respond(self, event: dict[str, Any], now_ms: int) -> None:
-        request = event.get("response") or {}
+        request = _set_members(event.get("response") or {})
+        if "audio" in request:
+            request["audio"] = {"output": _set_members(request["audio"].get("output") or {})}
         active = self.active
         if active is None or request.get("conversation") == "none":
             self._answer("client", now_ms, request)
@@ -396,3 +401,8 @@ class RealtimeServer:
         "response.cancel": _cancel,
         "output_audio_buffer.clear": _no_output_buffer,
     }
+
+
+def _set_members(given: dict[str, Any]) -> dict[str, Any]:
+    """An object without its nulls, which say that a member was not set."""
+    return {name: value for name, value in given.items() if value is not None}

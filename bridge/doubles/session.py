@@ -1,4 +1,8 @@
-"""The effective session: defaults until the client's update, then what it asked for, all of it or nothing."""
+"""The effective session: defaults until the client's update, then what it asked for, all of it or nothing.
+
+The model is the URL's: another one in an update is ignored, since SDKs always name theirs. Null stands for
+the default, but for `turn_detection`, where it switches the detection off.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,13 @@ class Session:
 
     def __init__(self, model: str, imposed: Mapping[str, Any]) -> None:
         self._imposed = imposed
-        self.tree = _laid_over(_defaults(model), imposed)
+        self._defaults = _defaults(model)
+        self.tree = _laid_over(self._defaults, imposed)
+
+    def begin(self, model: str, expires_at_s: int) -> None:
+        """The model that the client's URL asked for, and when the session ends."""
+        self._defaults |= {"model": model, "expires_at": expires_at_s}
+        self.tree = _laid_over(self._defaults, self._imposed)
 
     @property
     def input(self) -> dict[str, Any]:
@@ -59,15 +69,19 @@ class Session:
         `wanted` has passed `client_events.check`. `has_spoken`: assistant audio exists, so the voice is
         locked.
         """
-        if "model" in wanted and wanted["model"] != self.tree["model"]:
-            raise Fault("invalid_value", "The model of a session can't be changed.", "session.model")
-        voice = wanted.get("audio", {}).get("output", {}).get("voice", self.output["voice"])
+        audio = {half: (wanted.get("audio") or {}).get(half) or {} for half in ("input", "output")}
+        voice = audio["output"].get("voice")
+        if voice is None and has_spoken:
+            voice = self.output["voice"]
+        if "voice" in audio["output"]:
+            audio["output"] = {**audio["output"], "voice": voice}
         if has_spoken and voice != self.output["voice"]:
             message = "Cannot update a conversation's voice if assistant audio is present."
             raise Fault("cannot_update_voice", message, "session.audio.output.voice")
-        tree = {**self.tree, **{name: value for name, value in wanted.items() if name != "audio"}}
+        given = {name: value for name, value in wanted.items() if name not in ("audio", "model")}
+        tree = _updated(self.tree, given, self._defaults)
         tree["audio"] = {
-            half: {**self.tree["audio"][half], **wanted.get("audio", {}).get(half, {})}
+            half: _updated(self.tree["audio"][half], audio[half], self._defaults["audio"][half])
             for half in ("input", "output")
         }
         for half in tree["audio"].values():
@@ -78,6 +92,28 @@ class Session:
             defaults = _SERVER_VAD if detection["type"] == "server_vad" else _SEMANTIC_VAD
             tree["audio"]["input"]["turn_detection"] = {**defaults, **detection}
         self.tree = _laid_over(tree, self._imposed)
+
+
+def _updated(tree: dict[str, Any], given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """The tree with what is given; null takes the default's place, and what has none goes."""
+    result = dict(tree)
+    for name, value in given.items():
+        if value is not None or name == "turn_detection":
+            result[name] = _without_nulls(value)
+        elif name in defaults:
+            result[name] = defaults[name]
+        else:
+            result.pop(name, None)
+    return result
+
+
+def _without_nulls(value: Any) -> Any:
+    """The members of an object, or of each object of a list, that are set."""
+    if isinstance(value, list):
+        return [_without_nulls(one) for one in value]
+    if isinstance(value, dict):
+        return {name: one for name, one in value.items() if one is not None}
+    return value
 
 
 def _laid_over(tree: dict[str, Any], imposed: Mapping[str, Any]) -> dict[str, Any]:

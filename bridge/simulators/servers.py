@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
+from bridge.doubles.handshake import PATHS, model_of, refusal
 from bridge.doubles.phone import Phone
 from bridge.doubles.realtime import RealtimeServer
 from bridge.errors import ConfigError
@@ -118,6 +119,21 @@ async def connect_phone(url: str, phone: Phone, headers: dict[str, str] | None =
     return simulation
 
 
+async def accepted(websocket: WebSocket) -> str | None:
+    """Upgrade a client of the Realtime API. Returns the model that it asks for; None when it was refused and
+    told why, as the vendor does it: after the upgrade.
+    """
+    offered = websocket.scope.get("subprotocols", [])
+    refused = refusal(websocket.query_params, websocket.headers, offered)
+    await websocket.accept("realtime" if "realtime" in offered else None)
+    if refused is None:
+        return model_of(websocket.query_params)
+    for frame in refused.frames:
+        await websocket.send_text(frame)
+    await websocket.close(refused.code, refused.reason)
+    return None
+
+
 class EmbeddedUpstream:
     """A Realtime server on loopback; `make()` gives the machine of each new session. `sessions` has them,
     oldest first: those that are over, too, unless `keep` is off.
@@ -135,18 +151,18 @@ class EmbeddedUpstream:
         if not of_this_machine(websocket.headers):
             await websocket.close()
             return
-        offered = websocket.scope.get("subprotocols", [])
-        await websocket.accept("realtime" if "realtime" in offered else None)
+        if (model := await accepted(websocket)) is None:
+            return
         simulation = Simulation(server := self.make(), take_socket(websocket))
         self.sessions.append(simulation)
-        simulation.start(server.open)
+        simulation.start(lambda now_ms: server.open(now_ms, model))
         await simulation.closed
         if not self.keep:
             self.sessions.remove(simulation)
 
     def app(self) -> Starlette:
         """The server as an ASGI application, to be hosted elsewhere."""
-        return Starlette(routes=[WebSocketRoute("/v1/realtime", self._session)])
+        return Starlette(routes=[WebSocketRoute(path, self._session) for path in PATHS])
 
     @contextlib.asynccontextmanager
     async def serve(self, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[str]:

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from bridge.doubles.agents import Parrot, Speech
-from bridge.doubles.faults import beta_refusal, key_refusal
 from bridge.doubles.options import Drop, ServerOptions
-from tests.doubles.conftest import AT_ONCE, Client, append, published_types, scripted, silence
+from tests.doubles.conftest import AT_ONCE, Client, append, scripted, silence
 
 
 def test_a_session_ends_after_an_hour() -> None:
@@ -80,21 +79,6 @@ def test_a_stalled_server_catches_up(voice: bytes) -> None:
     ] * 7 + ["response.done"]
     # Speech came in while it was stalled, and is noticed now.
     assert kinds.index("input_audio_buffer.speech_started") < kinds.index("response.done")
-
-
-def test_the_beta_is_refused_without_a_session() -> None:
-    frames, code, reason = beta_refusal()
-    (frame,) = frames
-    event = json.loads(frame)
-    published_types().validate_python(event)
-    assert event["error"]["code"] == "beta_api_shape_disabled"
-    assert (code, reason) == (4000, "invalid_request_error.beta_api_shape_disabled")
-
-
-def test_a_wrong_key_is_refused_after_the_upgrade() -> None:
-    frames, code, reason = key_refusal()
-    assert json.loads(frames[0])["error"]["code"] == "invalid_api_key"
-    assert (code, reason) == (3000, "invalid_request_error.invalid_api_key")
 
 
 def test_a_strange_server_says_what_nobody_knows() -> None:

@@ -128,7 +128,6 @@ def test_what_is_not_given_stays() -> None:
             "invalid_value",
             "session.tools[0].name",
         ),
-        ({"type": "realtime", "model": "gpt-5"}, "invalid_value", "session.model"),
         ({"type": "transcription"}, "invalid_value", "session.type"),
         ({"type": "voice"}, "invalid_value", "session.type"),
     ],
@@ -225,3 +224,68 @@ def test_binary_frames_are_read_like_text() -> None:
     assert '"input_audio_buffer.cleared"' in frame
     (frame,) = client.server.receive(b"\xff\xfe", 0)
     assert '"invalid_json"' in frame
+
+
+def test_another_model_is_ignored_whatever_else_it_comes_with() -> None:
+    """The model stands in the URL; SDKs name their default one in every update."""
+    client = Client(Parrot(), model="url-model")
+    (event,) = update(client, {"type": "realtime", "model": "gpt-realtime-9", "instructions": "Be brief."})
+    assert (event["session"]["model"], event["session"]["instructions"]) == ("url-model", "Be brief.")
+
+
+def test_null_is_the_default_wherever_a_field_may_be_left_out() -> None:
+    client = Client(Parrot())
+    (first,) = update(client, {"type": "realtime"})
+    given = {
+        "type": "realtime",
+        "instructions": "Be brief.",
+        "tools": [{"type": "function", "name": "f", "description": None, "parameters": {"default": None}}],
+        "reasoning": {"effort": "low"},
+        "max_output_tokens": 7,
+        "audio": {"output": {"speed": 1.2, "format": {"type": "audio/pcmu"}, "voice": "cedar"}},
+    }
+    (event,) = update(client, given)
+    (tool,) = event["session"]["tools"]
+    assert tool == {"type": "function", "name": "f", "parameters": {"default": None}}
+    nulls: dict[str, Any] = dict.fromkeys(given) | {"type": "realtime", "model": None, "prompt": None}
+    nulls["audio"] = {
+        "input": {"format": None, "noise_reduction": None, "transcription": {"model": "m", "language": None}},
+        "output": {"speed": None, "format": None, "voice": None},
+    }
+    (event,) = update(client, nulls)
+    expected = first["session"]
+    expected["audio"]["input"]["transcription"] = {"model": "m"}
+    assert event["session"] == expected
+
+
+def test_null_switches_the_detection_off_and_null_within_it_is_its_default() -> None:
+    client = Client(Parrot())
+    detection = {"type": "server_vad", "threshold": None, "silence_duration_ms": 200, "create_response": None}
+    (event,) = update(client, {"type": "realtime", "audio": {"input": {"turn_detection": detection}}})
+    found = event["session"]["audio"]["input"]["turn_detection"]
+    assert (found["threshold"], found["silence_duration_ms"], found["create_response"]) == (0.5, 200, True)
+    (event,) = update(client, {"type": "realtime", "audio": {"input": {"turn_detection": None}}})
+    assert event["session"]["audio"]["input"]["turn_detection"] is None
+
+
+def test_a_null_voice_is_no_other_voice_once_it_was_heard() -> None:
+    client = Client(Parrot(), **AT_ONCE)
+    update(client, {"type": "realtime", "audio": {"output": {"voice": "cedar"}}})
+    client.responds()
+    (event,) = update(client, {"type": "realtime", "audio": {"output": {"voice": None}}})
+    assert event["session"]["audio"]["output"]["voice"] == "cedar"
+
+
+def test_nulls_of_a_response_and_of_an_item_were_not_set() -> None:
+    client = Client(Parrot(), **AT_ONCE)
+    part = {"type": "input_text", "text": "Hello."}
+    item = {"type": "message", "id": None, "status": None, "role": "user", "content": [part]}
+    client.now("conversation.item.create", item=item, previous_item_id=None, event_id=None)
+    client.responds(
+        instructions=None, output_modalities=None, tools=None, metadata=None, max_output_tokens=None,
+        input=None, conversation=None, audio={"output": {"voice": None, "format": None}}, tool_choice=None,
+    )  # fmt: skip
+    assert client.of("error") == []
+    done = client.last("response.done")["response"]
+    assert (done["status"], done["max_output_tokens"]) == ("completed", "inf")
+    assert client.last("response.output_audio_transcript.done")["transcript"] == "Hello."
