@@ -22,7 +22,7 @@ side_by_side = -n 4 --dist loadfile --no-loadscope-reorder
 # compiled.
 pytest = PYTHONDONTWRITEBYTECODE= $(python) -m pytest
 
-.PHONY: help demo check test hostile long coverage lint types lock sbom audit clean FORCE
+.PHONY: help demo check test browser hostile long coverage lint types lock sbom audit clean FORCE
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 12
@@ -42,6 +42,9 @@ test: $(VENV)/.ready-to-test  ## run the tests
 
 # One after the other: they measure silence, and would disturb each other.
 attacks = $(pytest) -n 0 tests
+
+browser: $(VENV)/.ready-to-test  ## the pages in a real browser; needs chromium
+	@$(pytest) -n 0 tests -m browser $(ARGS)
 
 hostile: $(VENV)/.ready-to-test  ## attack a server in a process of its own; a minute or two
 	@$(attacks) -m "hostile and not long" $(ARGS)

@@ -67,6 +67,10 @@ class Page:
         elif method == "Log.entryAdded":
             self.complaints.append(parameters["entry"]["text"])
 
+    def before_each_page(self, script: str) -> None:
+        """Run in every page to come, before any script of its own."""
+        self.command("Page.addScriptToEvaluateOnNewDocument", source=script)
+
     def look(self, *, width: int = 1280, height: int = 1000, dark: bool = False) -> None:
         """How large the window is, and what colours its user likes."""
         self.command(
@@ -106,6 +110,18 @@ class Page:
 
     def hover(self, x: float, y: float) -> None:
         self.command("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
+    def click(self, selector: str) -> None:
+        """With the mouse, as a person does: a gesture, which lets a page make sound."""
+        found = json.dumps(selector)
+        box = self.value(
+            f"(e => {{ e.scrollIntoView({{block: 'center'}}); const r = e.getBoundingClientRect();"
+            f" return [r.x + r.width / 2, r.y + r.height / 2]; }})(document.querySelector({found}))"
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            self.command(
+                "Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1
+            )
 
     def screenshot(self) -> bytes:
         return b64decode(self.command("Page.captureScreenshot", format="png")["data"])

@@ -128,6 +128,12 @@ class Runner:
         """
         self._carrier.abandon()
 
+    def lose_upstream(self) -> None:
+        """Close the model's socket as if it were lost, to see what follows. Nothing without one."""
+        for leg in list(self._upstreams.legs.values()):
+            if leg.socket is not None:
+                leg.socket.close()
+
     def _carrier_closed(self, code: int, reason: str) -> None:
         carrier = self._carrier
         carrier.open = False

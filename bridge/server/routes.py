@@ -28,6 +28,7 @@ from bridge.ops.recent import Recent
 from bridge.server import sids, twiml
 from bridge.server.calls import RESUMED, CallRegistry
 from bridge.server.gates import SPENT, PendingSockets, Signatures, StreamTokens
+from bridge.server.pages import Softphone
 from bridge.server.pending_stream import PendingStream
 from bridge.server.replays import Replays
 from bridge.server.store.intents import ENDED, HANDOVER, OVER_STATUSES, TRANSFER, Next, Situation
@@ -400,6 +401,7 @@ def create_app(
 ) -> Starlette:
     """The application around the calls."""
     door = Routes(settings, registry, awake)
+    softphone = Softphone(settings, registry, door.peers, awake)
     app = Starlette(
         routes=[
             Route("/incoming-call", one_a_connection(door.incoming_call), methods=["GET", "POST"]),
@@ -409,6 +411,7 @@ def create_app(
             Route("/healthz", door.healthz),
             Route("/readyz", door.readyz),
             Route("/metrics", door.metrics),
+            *softphone.routes(),
         ]
     )
     # Its redirects go to the address that a request's `Host` names, over http; and none of our paths ends so.

@@ -1,0 +1,159 @@
+"""The other end of a page's call, without a bridge: our page's files, and a websocket that a test scripts.
+
+What it measures of the page (frames, gaps, marks) is measured here, by the wall clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import threading
+import time
+import wave
+from array import array
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from bridge.server.pages.static import page
+
+RATE_HZ = 8_000
+MICROPHONE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+SILENCE = b"\xff" * 160
+
+
+def microphone(wav: Path) -> tuple[str, ...]:
+    """Flags for a browser whose microphone hears this file once."""
+    return (*MICROPHONE, f"--use-file-for-fake-audio-capture={wav}%noloop")
+
+
+def write_wav(path: Path, samples: np.ndarray, rate_hz: int = 48_000) -> Path:
+    """16-bit mono; `samples` from -1 to 1."""
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(rate_hz)
+        out.writeframes(array("h", (samples * 32_767).astype(int).tolist()).tobytes())
+    return path
+
+
+def tone(hz: float, seconds: float, *, rate_hz: int = 48_000, level: float = 0.3) -> np.ndarray:
+    at = np.arange(int(seconds * rate_hz)) / rate_hz
+    return np.asarray(level * np.sin(2 * np.pi * hz * at))
+
+
+@dataclass
+class Line:
+    """One call as its other end sees it: each message with the second in which it came."""
+
+    socket: WebSocket
+    came: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+    started: threading.Event = field(default_factory=threading.Event)
+
+    def of(self, event: str) -> list[tuple[float, dict[str, Any]]]:
+        return [(at_s, message) for at_s, message in list(self.came) if message["event"] == event]
+
+    @property
+    def frames(self) -> list[tuple[float, bytes]]:
+        media = self.of("media")
+        return [(at_s, base64.b64decode(message["media"]["payload"])) for at_s, message in media]
+
+    async def play(self, sound: bytes) -> None:
+        await self._send("media", media={"payload": base64.b64encode(sound).decode()})
+
+    async def mark(self, name: str) -> None:
+        await self._send("mark", mark={"name": name})
+
+    async def clear(self) -> None:
+        await self._send("clear")
+
+    async def _send(self, event: str, **more: Any) -> None:
+        await self.socket.send_text(json.dumps({"event": event, "streamSid": "MZ1", **more}))
+
+
+Script = Callable[[Line], Awaitable[None]]
+
+
+class Switchboard:
+    """Serves the page and takes its calls. `line` is the last one."""
+
+    def __init__(self, script: Script | None = None) -> None:
+        self.script = script
+        self.line: Line | None = None
+        self.taken = threading.Event()
+        self.base = ""
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Switchboard]:
+        app = Starlette(
+            routes=[
+                Route("/phone", self._phone),
+                Route("/phone/session", self._session, methods=["POST"]),
+                Route("/phone/{name}", self._file),
+                WebSocketRoute("/phone/events", self._events),
+                WebSocketRoute("/media-stream", self._stream),
+            ]
+        )
+        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        self.base = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        try:
+            yield self
+        finally:
+            server.should_exit = True
+            thread.join(10)
+
+    async def _phone(self, _request: Request) -> Response:
+        return page("phone.html", {"answered_by": "a test"})
+
+    async def _file(self, request: Request) -> Response:
+        return page(request.path_params["name"])
+
+    async def _session(self, _request: Request) -> Response:
+        return JSONResponse({"call": "CA1", "account": "AC1", "stream": "MZ1", "parameters": {}, "tools": []})
+
+    async def _events(self, socket: WebSocket) -> None:
+        await socket.accept()
+        with contextlib.suppress(WebSocketDisconnect):
+            await socket.receive_text()
+
+    async def _stream(self, socket: WebSocket) -> None:
+        await socket.accept()
+        line = self.line = Line(socket)
+        self.taken.set()
+        scripted: asyncio.Task[None] | None = None
+        with contextlib.suppress(WebSocketDisconnect):
+            while True:
+                message = json.loads(await socket.receive_text())
+                line.came.append((time.monotonic(), message))
+                if message["event"] == "start":
+                    line.started.set()
+                    if self.script is not None:
+                        scripted = asyncio.ensure_future(self.script(line))
+        if scripted is not None:
+            scripted.cancel()
+
+
+def call(page_: Any, board: Switchboard) -> Line:
+    """Open the page, press Call, and give the line when the stream has started."""
+    page_.visit(f"{board.base}/phone")
+    page_.click("#call")
+    assert board.taken.wait(15), page_.complaints
+    assert board.line is not None
+    assert board.line.started.wait(5)
+    return board.line
