@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import functools
 import itertools
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -11,6 +12,7 @@ from .faults import Fault
 from .formats import Ear
 from .items import Conversation, Item
 from .options import ServerOptions
+from .outputs import WORD
 from .session import Session
 from .turns import BYTES_PER_MS, Heard, InputBuffer, TurnStarted
 from .usage import CALLER_MS_PER_TOKEN
@@ -51,6 +53,7 @@ class Listener:
         self._buffer = InputBuffer(host.options.detector, host.options.min_speech_ms)
         self._caller_audio = Ear("")
         self._turn_id = ""
+        self._untranscribed: list[Item] = []
         self._transcription_ms = itertools.cycle(host.options.transcription_ms)
         self.configure()
 
@@ -121,9 +124,17 @@ class Listener:
         host.emit("conversation.item.added", item=item.wire(), previous_item_id=item.previous_id)
         host.emit("conversation.item.done", item=item.wire(), previous_item_id=item.previous_id)
         if host.session.input["transcription"] is not None:
-            host.at(now_ms + next(self._transcription_ms), lambda _: self._transcribe(item))
+            self._untranscribed.append(item)
+            if not host.options.transcription_last:
+                self.transcribe(now_ms)
 
-    def _transcribe(self, item: Item) -> None:
+    def transcribe(self, now_ms: int) -> None:
+        """Begin with what is not transcribed yet."""
+        items, self._untranscribed = self._untranscribed, []
+        for item in items:
+            self._host.at(now_ms + next(self._transcription_ms), functools.partial(self._transcribe, item))
+
+    def _transcribe(self, item: Item, now_ms: int) -> None:
         kind = "conversation.item.input_audio_transcription."
         transcript = self._host.options.transcribe(item)
         if transcript is None:
@@ -131,8 +142,18 @@ class Listener:
             error["message"] = "The audio could not be transcribed."
             self._host.emit(kind + "failed", item_id=item.id, content_index=0, error=error)
             return
+        words = WORD.findall(transcript) if self._host.options.transcription_word_ms is not None else []
+        self._write(item, transcript, words or [transcript], now_ms)
+
+    def _write(self, item: Item, transcript: str, deltas: list[str], now_ms: int) -> None:
+        first, *others = deltas
+        kind = "conversation.item.input_audio_transcription."
+        self._host.emit(kind + "delta", item_id=item.id, content_index=0, delta=first)
+        if others:
+            due_ms = now_ms + (self._host.options.transcription_word_ms or 0)
+            self._host.at(due_ms, functools.partial(self._write, item, transcript, others))
+            return
         item.fields["content"] = [{"type": "input_audio", "transcript": transcript}]
-        self._host.emit(kind + "delta", item_id=item.id, content_index=0, delta=transcript)
         tokens_in = -(-len(item.sound) // (CALLER_MS_PER_TOKEN * BYTES_PER_MS))
         tokens_out = -(-len(transcript) // 4)
         usage = {

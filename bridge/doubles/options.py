@@ -35,6 +35,14 @@ class ServerOptions:
     """From `response.created` to the first output."""
     delta_bytes: tuple[int, ...] = (800, 3200, 1600, 2400)
     """Sizes of the audio deltas in turn, in the output format; 1 and 60000 are possible too."""
+    words_ahead_ms: int = 0
+    """How far the transcript runs ahead of the sound; `sys.maxsize` for all words before any sound."""
+    items_overlap: bool = False
+    """An item ends only after the next one has begun: its `*.done` follow the next one's first delta."""
+    done_ms: int = 0
+    """From the last output to `response.done`. A caller who speaks meanwhile cancels a response whose calls
+    are complete.
+    """
 
     # --- interruption
     late_deltas: int = 0
@@ -54,6 +62,10 @@ class ServerOptions:
     """The caller's words, None for `…transcription.failed`; asked only where transcription is configured."""
     transcription_ms: tuple[int, ...] = (300,)
     """How long each transcription takes, in turn: uneven ones arrive out of order."""
+    transcription_word_ms: int | None = None
+    """Each word in a delta of its own, with this gap between two; None for one delta."""
+    transcription_last: bool = False
+    """A transcription begins only once a response is done."""
 
     # --- errors and accounts
     coded_errors: bool = True
@@ -65,6 +77,10 @@ class ServerOptions:
     usage: bool = True
     """False for `usage: null`."""
     rate_limits: bool = True
+    late_rate_limits: bool = False
+    """`rate_limits.updated` comes after `response.done` instead of after `response.created`."""
+    metadata: bool = True
+    """False for servers whose response object has no `metadata`."""
 
     # --- the session
     model: str = "gpt-realtime-2.1"

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from .items import Item
 
-_WORD = re.compile(r"\s*\S+\s*")
+WORD = re.compile(r"\s*\S+\s*")
 
 
 class Emit(Protocol):
@@ -20,15 +20,19 @@ class Emit(Protocol):
 class Utterance:
     """Sound with its transcript, in deltas. `size_bytes` is how much the next one takes.
 
-    The words run a little ahead of the sound, and nothing ties the two: so it is on the wire.
+    The words run a little ahead of the sound, or `ahead_bytes`. Nothing ties the two: so it is on the wire.
     """
 
-    def __init__(self, emit: Emit, location: dict[str, Any], item: Item, text: str, sound: bytes) -> None:
+    def __init__(
+        self, emit: Emit, location: dict[str, Any], item: Item, text: str, sound: bytes, ahead_bytes: int = 0
+    ) -> None:
         self.size_bytes = len(sound)
+        self.item = item
+        self.output_index: int = location["output_index"]
         self._emit = emit
         self._location = {**location, "content_index": 0}
-        self._item = item
-        self._words = _WORD.findall(text)
+        self._ahead_bytes = ahead_bytes
+        self._words = WORD.findall(text)
         self._said = 0
         self._sound = sound
         self._sent_bytes = 0
@@ -44,23 +48,23 @@ class Utterance:
         return min(self._sent_bytes + self.size_bytes, len(self._sound))
 
     def open(self) -> None:
-        self._item.fields["content"] = [{"type": "output_audio", "transcript": ""}]
+        self.item.fields["content"] = [{"type": "output_audio", "transcript": ""}]
         part = {"type": "audio", "transcript": ""}
         self._emit("response.content_part.added", **self._location, part=part)
 
     def say(self) -> None:
         """The next delta of each."""
         start, end = self._sent_bytes, self.end_byte
-        said = -(-len(self._words) * end // len(self._sound))
+        said = -(-len(self._words) * min(end + self._ahead_bytes, len(self._sound)) // len(self._sound))
         if words := "".join(self._words[self._said : said]):
             self._emit("response.output_audio_transcript.delta", **self._location, delta=words)
         self._emit(
             "response.output_audio.delta", **self._location, delta=b64encode(self._sound[start:end]).decode()
         )
         self._said, self._sent_bytes = said, end
-        if self._item.truncated_ms is None:
-            self._item.sent_bytes = end
-            self._item.fields["content"] = [{"type": "output_audio", "transcript": self._transcript}]
+        if self.item.truncated_ms is None:
+            self.item.sent_bytes = end
+            self.item.fields["content"] = [{"type": "output_audio", "transcript": self._transcript}]
 
     def close(self) -> None:
         self._emit("response.output_audio.done", **self._location)
@@ -77,16 +81,17 @@ class Writing:
     """Text, where the response has no sound."""
 
     def __init__(self, emit: Emit, location: dict[str, Any], item: Item, text: str) -> None:
+        self.item = item
+        self.output_index: int = location["output_index"]
         self._emit = emit
         self._location = {**location, "content_index": 0}
-        self._item = item
         self._text = text
 
     def write(self) -> None:
         self._emit("response.content_part.added", **self._location, part={"type": "text", "text": ""})
-        for word in _WORD.findall(self._text):
+        for word in WORD.findall(self._text):
             self._emit("response.output_text.delta", **self._location, delta=word)
-        self._item.fields["content"] = [{"type": "output_text", "text": self._text}]
+        self.item.fields["content"] = [{"type": "output_text", "text": self._text}]
 
     def close(self) -> None:
         self._emit("response.output_text.done", **self._location, text=self._text)
@@ -98,12 +103,13 @@ class Calling:
     """The arguments of a function call. Cut off, they are no JSON."""
 
     def __init__(self, emit: Emit, location: dict[str, Any], item: Item) -> None:
+        self.item = item
+        self.output_index: int = location["output_index"]
         self._emit = emit
         self._location = location
-        self._item = item
 
     def write(self, arguments: str) -> None:
-        fields = self._item.fields
+        fields = self.item.fields
         fields["arguments"] += arguments
         if arguments:
             call_id = fields["call_id"]
@@ -111,4 +117,4 @@ class Calling:
             self._emit(kind, **self._location, call_id=call_id, delta=arguments)
 
     def close(self) -> None:
-        self._emit("response.function_call_arguments.done", **self._location, **self._item.fields)
+        self._emit("response.function_call_arguments.done", **self._location, **self.item.fields)

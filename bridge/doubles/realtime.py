@@ -206,6 +206,7 @@ class RealtimeServer:
         if idle_ms and response.in_conversation and not self._listener.speaking:
             # "idle_timeout_ms": counted from the response.done time plus the duration of its audio.
             self._idle_due_ms = at_ms + response.audio_ms + idle_ms
+        self._listener.transcribe(at_ms)
         if status == "failed":
             return None
         usage = self._meter.measure(response.read, response.instructions, response.output)

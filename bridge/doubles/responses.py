@@ -69,6 +69,8 @@ class Response:
         self.due_ms: int | None = None
         self._steps: Iterator[int] = iter(())
         self._part: Utterance | Calling | None = None
+        self._ending: Utterance | None = None
+        """An item that is complete, and ends once the next one has begun."""
 
     @property
     def format(self) -> str:
@@ -84,10 +86,8 @@ class Response:
         """`response.created`, and whatever is due at once."""
         host = self.host
         host.emit("response.created", response=self.wire("in_progress", None, None))
-        if host.options.rate_limits:
-            # "Rate limits updated": output tokens are reserved when a response begins.
-            tokens = {"name": "tokens", "limit": 40_000, "remaining": 35_000, "reset_seconds": 7.5}
-            host.emit("rate_limits.updated", rate_limits=[tokens])
+        if not host.options.late_rate_limits:
+            self._tell_rate_limits()
         self._run(self._play(outputs, now_ms + host.options.latency_ms), now_ms)
 
     def wake(self, now_ms: int) -> None:
@@ -105,6 +105,7 @@ class Response:
     ) -> dict[str, Any]:
         """The response object; it never holds sound."""
         voice = self.audio["voice"]
+        metadata = {"metadata": self.metadata} if self.host.options.metadata else {}
         return {
             "object": "realtime.response",
             "id": self.id,
@@ -121,7 +122,7 @@ class Response:
                 }
             },
             "usage": usage,
-            "metadata": self.metadata,
+            **metadata,
         }
 
     def _run(self, steps: Iterator[int], now_ms: int) -> None:
@@ -153,6 +154,7 @@ class Response:
                     return
                 case _:
                     assert_never(output)
+        at_ms += self.host.options.done_ms
         yield at_ms
         self._finish("completed", None, at_ms)
 
@@ -171,18 +173,26 @@ class Response:
         item = self._message()
         item.sound, item.bytes_per_ms = sound, BYTES_PER_MS[self.format]
         self._open(item)
-        utterance = Utterance(self.host.emit, self._location(), item, speech.text, spoken(sound, self.format))
+        options = self.host.options
+        ahead_bytes = options.words_ahead_ms * item.bytes_per_ms
+        utterance = Utterance(
+            self.host.emit, self._location(), item, speech.text, spoken(sound, self.format), ahead_bytes
+        )
         self._part = utterance
         utterance.open()
-        pace = item.bytes_per_ms * self.host.options.speed
+        pace = item.bytes_per_ms * options.speed
         end_ms = at_ms
-        sizes_bytes = itertools.cycle(self.host.options.delta_bytes)
+        sizes_bytes = itertools.cycle(options.delta_bytes)
         while utterance.left_bytes:
             utterance.size_bytes = next(sizes_bytes)
             end_ms = at_ms + int(utterance.end_byte / pace)
             yield end_ms
             utterance.say()
-        self._close(utterance, "completed" if whole else "incomplete")
+            self._end_before()
+        if options.items_overlap and whole:
+            self._ending, self._part = utterance, None
+        else:
+            self._close(utterance, "completed" if whole else "incomplete")
         return whole, end_ms
 
     def _call(self, call: ToolCall, at_ms: int) -> Generator[int, None, int]:
@@ -192,6 +202,7 @@ class Response:
         fields = {"call_id": call_id, "name": call.name, "arguments": ""}
         self._open(Item(self.host.new_id("item"), "function_call", fields))
         self._part = calling = Calling(self.host.emit, self._location(), self.output[-1])
+        self._end_before()
         arguments = call.json_arguments
         for part in range(_ARGUMENT_DELTAS):
             yield at_ms + call.ms * (part + 1) // _ARGUMENT_DELTAS
@@ -238,18 +249,36 @@ class Response:
             emit("conversation.item.added", previous_item_id=item.previous_id, item=item.wire())
 
     def _close(self, part: Utterance | Writing | Calling, status: str) -> None:
-        item, emit = self.output[-1], self.host.emit
+        item, emit = part.item, self.host.emit
         item.status = status
         part.close()
         self._part = None
         if item.id in self.host.conversation.items:
             emit("conversation.item.done", previous_item_id=item.previous_id, item=item.wire())
-        where = {"response_id": self.id, "output_index": len(self.output) - 1}
+        where = {"response_id": self.id, "output_index": part.output_index}
         emit("response.output_item.done", **where, item=item.wire())
 
+    def _end_before(self) -> None:
+        """End the item before the current one, if it has not ended yet."""
+        ending, self._ending = self._ending, None
+        if ending is not None:
+            part = self._part
+            self._close(ending, "completed")
+            self._part = part
+
     def _finish(self, status: str, details: dict[str, Any] | None, at_ms: int) -> None:
+        self._end_before()
         if self._part is not None:
             self._close(self._part, "incomplete")
         usage = self.host.finished(self, status, at_ms)
         details = None if details is None else {"type": status, **details}
         self.host.emit("response.done", response=self.wire(status, details, usage))
+        if self.host.options.late_rate_limits:
+            self._tell_rate_limits()
+
+    def _tell_rate_limits(self) -> None:
+        if not self.host.options.rate_limits:
+            return
+        # "Rate limits updated": output tokens are reserved when a response begins.
+        tokens = {"name": "tokens", "limit": 40_000, "remaining": 35_000, "reset_seconds": 7.5}
+        self.host.emit("rate_limits.updated", rate_limits=[tokens])
