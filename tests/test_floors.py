@@ -68,6 +68,7 @@ PURE_OUTSIDE: set[str] = {
     "collections",
     "collections.abc",
     "dataclasses",
+    "difflib",
     "enum",
     "fractions",
     "functools",

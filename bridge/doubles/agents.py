@@ -140,29 +140,5 @@ class Scripted:
         return self.replies[asked.number] if asked.number < len(self.replies) else []
 
 
-class FrontDesk:
-    """A receptionist with four sentences: greets, asks back, calls a tool on the second turn and tells its
-    result.
-
-    The tool is the session's first function, with `arguments`; without one it says that it can't look.
-    """
-
-    def __init__(self, arguments: Mapping[str, Any] | None = None) -> None:
-        self.arguments = dict(arguments or {})
-
-    def answer(self, asked: Asked) -> list[Output]:
-        if asked.tool_output is not None:
-            return [_murmured(f"It says: {asked.tool_output}")]
-        turns = sum(item.role == "user" for item in asked.items)
-        if turns == 0:
-            return [_murmured("Front desk, good day.")]
-        if turns != 2:
-            return [_murmured("What can I look up for you?")]
-        tools = [tool for tool in asked.session.get("tools", ()) if tool["type"] == "function"]
-        if not tools:
-            return [_murmured("I have nothing to look that up in.")]
-        return [_murmured("One moment, please."), ToolCall(tools[0]["name"], self.arguments)]
-
-
 def _murmured(text: str) -> Speech:
     return Speech(murmur(text), text)

@@ -1,11 +1,8 @@
-"""The minds: a parrot, a script, a front desk."""
+"""The minds: a parrot and a script; `front_desk/` has the third."""
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
-from bridge.doubles.agents import FrontDesk, Parrot, Scripted, Speech, ToolCall
+from bridge.doubles.agents import Parrot, Scripted, Speech, ToolCall
 from bridge.doubles.tones import marked, murmur, tone
 from tests.doubles.conftest import AT_ONCE, Client, phone_client, silence
 
@@ -106,36 +103,6 @@ def test_arguments_can_be_broken_json() -> None:
     client = phone_client(Scripted([ToolCall("f", '{"a": ')]), **AT_ONCE)
     client.responds()
     assert client.last("response.function_call_arguments.done")["arguments"] == '{"a": '
-
-
-def test_the_front_desk_looks_something_up_on_the_second_turn(voice: bytes) -> None:
-    tools: list[dict[str, Any]] = [
-        {"type": "mcp", "server_label": "m", "server_url": "https://tools.example.com"},
-        {"type": "function", "name": "opening_hours", "parameters": {"type": "object"}},
-    ]
-    client = phone_client(FrontDesk({"day": "monday"}), **AT_ONCE, session={"tools": tools})
-    client.responds()
-    client.hears(voice + silence(600))
-    client.hears(voice + silence(600))
-    call = client.last("response.output_item.done")["item"]
-    assert call["name"] == "opening_hours"
-    assert json.loads(call["arguments"]) == {"day": "monday"}
-    result = {"type": "function_call_output", "call_id": call["call_id"], "output": "nine to five"}
-    client.now("conversation.item.create", item=result)
-    client.responds()
-    assert words(client) == [
-        "Front desk, good day.",
-        "What can I look up for you?",
-        "One moment, please.",
-        "It says: nine to five",
-    ]
-
-
-def test_a_front_desk_without_tools_says_so(voice: bytes) -> None:
-    client = phone_client(FrontDesk(), **AT_ONCE)
-    client.hears(voice + silence(600))
-    client.hears(voice + silence(600))
-    assert words(client)[-1] == "I have nothing to look that up in."
 
 
 def test_made_up_sound_is_the_same_every_time_and_takes_the_time_it_should() -> None:

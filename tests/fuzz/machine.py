@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from bridge.core import messages as m
-from bridge.doubles.agents import FrontDesk, Incomplete, Parrot, Pause, Scripted, Speech, ToolCall
+from bridge.doubles.agents import Incomplete, Parrot, Pause, Scripted, Speech, ToolCall
+from bridge.doubles.front_desk.agent import FrontDesk
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import PhoneOptions
 from bridge.sockets.dial import DialError

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from bridge.doubles.agents import FrontDesk
+from bridge.doubles.front_desk.agent import FrontDesk
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.realtime import RealtimeServer
 from bridge.simulators.servers import EmbeddedUpstream
@@ -63,7 +63,7 @@ async def conversation(server: Keeping) -> dict[str, Any]:
 def test_greeting_turn_tool_call_and_barge_in_without_one_error() -> None:
     if not PYTHON.exists():
         pytest.skip("no .venv-agents here: scripts/independent-client makes it")
-    server = Keeping(FrontDesk({}), ServerOptions(latency_ms=20))
+    server = Keeping(FrontDesk(hear=lambda _sound: "look something up"), ServerOptions(latency_ms=20))
     result = asyncio.run(conversation(server))
     assert result["wrong"] == []
     got = result["got"]
