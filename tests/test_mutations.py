@@ -85,16 +85,16 @@ MUTATIONS = [
     ),
     Mutation(
         "a part of a millisecond counts as heard",
-        "core.line",
-        "heard_bytes // per_ms, span",
-        "-(-heard_bytes // per_ms), span",
+        "core.playout",
+        "item.cut, heard_ms = True, span.heard_bytes // self._config.bytes_per_ms",
+        "item.cut, heard_ms = True, -(-span.heard_bytes // self._config.bytes_per_ms)",
         "barge-in-at-a-fraction-of-a-millisecond",
     ),
     Mutation(
         "heard is rounded, not cut off",
-        "core.line",
-        "heard_bytes // per_ms, span",
-        "round(heard_bytes / per_ms), span",
+        "core.playout",
+        "item.cut, heard_ms = True, span.heard_bytes // self._config.bytes_per_ms",
+        "item.cut, heard_ms = True, round(span.heard_bytes / self._config.bytes_per_ms)",
         "barge-in-at-a-fraction-of-a-millisecond",
     ),
     Mutation(
@@ -121,8 +121,8 @@ MUTATIONS = [
     Mutation(
         "an item that was heard to its end is truncated too",
         "core.playout",
-        "if loss.whole:",
-        "if False:",
+        "            if span.whole:",
+        "            if False:",
         "spoke-right-after-the-last-word",
     ),
     Mutation(
@@ -135,7 +135,7 @@ MUTATIONS = [
     Mutation(
         "the words of a cut item are not cut",
         "core.conversation",
-        "if heard_ms is None:",
+        "if heard_bytes >= self.received_bytes:",
         "if True:",
         "barge-in-one-item",
     ),
@@ -177,7 +177,7 @@ MUTATIONS = [
     Mutation(
         "a new session is not told the conversation",
         "core.recovery",
-        "    call.out += call.playout.conversation.history(call.config.bytes_per_ms, epoch)\n",
+        "    call.out += call.playout.conversation.history(epoch)\n",
         "",
         "model-lost-mid-speech",
     ),

@@ -78,7 +78,7 @@ class RealtimeModel(ModelLink):
         core = self._core
         if core is None:
             return []
-        told = core.playout.conversation.history(core.audio.bytes_per_ms, EPOCH)
+        told = core.playout.conversation.history(EPOCH)
         return [(item.role, item.text) for item in told if item.role]
 
     # --- what is wanted ----------------------------------------------------------------------------------

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from .ledger import Span
 from .messages import CreateItem, ItemAdded, Sound, TextDelta
 from .toolbox import Toolbox, ToolCall
 
-NOTHING: Mapping[str, int] = MappingProxyType({})
+NOTHING: Mapping[Span, int] = MappingProxyType({})
 HISTORY = 200
 """Most items a new session is told of."""
 REMEMBERED = HISTORY + 40
@@ -23,7 +24,7 @@ MOST_CHARACTERS = 32_768
 
 @dataclass(slots=True)
 class Item:
-    """One item. `heard_ms` is None until known."""
+    """One item. What the caller heard of it, the line knows: `parts` are its sound that was on its way."""
 
     item_id: str
     kind: str = "message"
@@ -34,7 +35,7 @@ class Item:
     received_bytes: int = 0
     audible_bytes: int = 0
     spoken: bool = False
-    heard_ms: int | None = None
+    parts: dict[int, Span] = field(default_factory=dict)
     cut: bool = False
     gone: bool = False
     told: bool = False
@@ -60,17 +61,19 @@ class Item:
             self._words = ["".join(self._words)]
         return self._words[0] if self._words else self.text
 
-    def heard(self, bytes_per_ms: int, so_far_ms: int | None = None) -> str:
+    @property
+    def heard_bytes(self) -> int:
+        """How much of its sound the caller heard; while it plays, as far as that is proven."""
+        return sum(part.heard_bytes for part in self.parts.values())
+
+    def heard(self, more: Mapping[Span, int] = NOTHING) -> str:
         """The words the caller heard: cut at a word, where the ledger says.
 
         Text and sound of a delta carry no common clock, and come at no fixed distance from each other: the
-        text is spread evenly over the sound. `so_far_ms` is what was heard of one that still plays.
+        text is spread evenly over the sound. `more` is what was heard beyond `heard_bytes` of what plays now.
         """
         said = self.said()
-        heard_ms = self.heard_ms if self.cut else so_far_ms
-        if heard_ms is None:
-            return said
-        heard_bytes = max(0, heard_ms) * bytes_per_ms
+        heard_bytes = self.heard_bytes + sum(more.get(part, 0) for part in self.parts.values())
         if heard_bytes >= self.received_bytes:
             return said
         characters = len(said) * heard_bytes // self.received_bytes
@@ -126,13 +129,6 @@ class Conversation:
             item.received_bytes = sound.size_bytes
             self.sounds[say_id] = item
 
-    def sounded(self, say_id: str, heard_ms: int, cut: bool) -> Item | None:
-        """It was heard to its end, or cut. None for a sound that leaves no record."""
-        item = self.sounds.pop(say_id, None)
-        if item is not None:
-            item.heard_ms, item.cut = heard_ms, cut
-        return item
-
     def retire(self, epoch: int) -> None:
         """That upstream session is over, and its ids with it: the next one may use the same again."""
         for item in self.items.values():
@@ -140,13 +136,13 @@ class Conversation:
         self.items = {f"{epoch}/{key}": item for key, item in self.items.items()}
         self._aliases.clear()
 
-    def history(self, bytes_per_ms: int, epoch: int) -> list[CreateItem]:
+    def history(self, epoch: int) -> list[CreateItem]:
         """What a new upstream session must be told: what the caller said, what of the model the caller
         **heard**, and tool calls that have their results. Model sound cannot be inserted (Realtime reference:
         assistant items take text), and our own ids let each item be found again.
         """
         told: list[CreateItem] = []
-        for key, entry in self.record(bytes_per_ms):
+        for key, entry in self.record():
             if isinstance(entry, ToolCall):
                 told += self._told_call(key, entry, epoch)
             else:
@@ -156,19 +152,15 @@ class Conversation:
             del told[0]  # its call is among what was left out
         return told
 
-    def record(
-        self, bytes_per_ms: int, playing: Mapping[str, int] = NOTHING
-    ) -> list[tuple[str, tuple[str, str] | ToolCall]]:
+    def record(self, more: Mapping[Span, int] = NOTHING) -> list[tuple[str, tuple[str, str] | ToolCall]]:
         """What was said and done, in order, each with its key: role and words of a message, the model's as
-        far as the caller heard them (`playing`: ms, by item id, of those that still play); or a tool's call.
+        far as the caller heard them (`more` as in `Item.heard`); or a tool's call.
         """
         entries: list[tuple[str, tuple[str, str] | ToolCall]] = []
-        calls = self.tools.calls
+        calls, plays = self.tools.calls, {item.item_id for item in self.sounds.values()}
         for key, item in self.items.items():
-            said = item.heard(bytes_per_ms, playing.get(item.item_id))
-            text = said if item.role == "assistant" else item.text
-            unheard = item.received_bytes and item.heard_ms is None
-            if item.kind == "message" and item.role and text and not item.gone and not unheard:
+            text = item.heard(more) if item.role == "assistant" else item.text
+            if item.kind == "message" and item.role and text and not item.gone and key not in plays:
                 entries.append((key, (item.role, text)))
             elif item.kind == "function_call" and item.call_id in calls:
                 entries.append((key, calls[item.call_id]))
@@ -214,13 +206,6 @@ class Conversation:
         item.spoken |= event.spoken
         item.generated(event.text)
 
-    def unheard(self, response_id: str, least_bytes: int = 1) -> list[Item]:
-        """Items of a muted response that have sound (`least_bytes` of it) of which nothing was ever heard."""
-        return [
-            item
-            for item in self.items.values()
-            if item.response_id == response_id
-            and item.received_bytes >= least_bytes
-            and item.heard_ms is None
-            and not item.cut
-        ]
+    def of(self, response_id: str) -> list[Item]:
+        """The items of that response."""
+        return [item for item in self.items.values() if item.response_id == response_id]

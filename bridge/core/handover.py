@@ -55,7 +55,7 @@ def carried(call: CallState, now_ms: int) -> CallSnapshot:
     """What another process needs to go on with this call from this moment on."""
     config, stats, playout = call.config, call.stats, call.playout
     before = config.carried or CallSnapshot()
-    record = playout.conversation.record(config.bytes_per_ms, playout.playing(now_ms))
+    record = playout.conversation.record(playout.line.ledger.unacknowledged(now_ms))
     began_ms = call.limits.began_ms
     heard = config.disclosure not in call.uninterruptible
     disclosed = call.admitted and config.disclosure in config.phrases and heard

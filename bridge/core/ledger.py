@@ -52,14 +52,14 @@ class Span:
     short: bool = False
 
     @property
-    def whole(self) -> bool:
-        """Nothing more of it will come, and nothing of it was dropped."""
-        return self.done and not self.short
-
-    @property
     def over(self) -> bool:
         """It was heard to its end."""
         return self.done and self.heard_bytes >= self.received_bytes
+
+    @property
+    def whole(self) -> bool:
+        """It was heard to its end, and nothing of it was dropped."""
+        return self.over and not self.short
 
 
 @dataclass(slots=True, eq=False)

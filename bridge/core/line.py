@@ -8,7 +8,6 @@ waits here until it was heard, so that a clear never has to spare a part of the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from .ledger import Ledger, Span
@@ -21,20 +20,6 @@ MARK_EVERY_MS = 100
 without harm)."""
 
 LineCommand: TypeAlias = CarrierCommand | HoldSound
-
-
-@dataclass(slots=True, frozen=True)
-class Loss:
-    """What a cut did to one span: what the caller heard of it and what there was."""
-
-    span: Span
-    heard_ms: int
-    received_ms: int
-
-    @property
-    def whole(self) -> bool:
-        """Nothing was lost: it was played to its end, though its echo is still on its way."""
-        return self.span.whole and self.span.heard_bytes >= self.span.received_bytes
 
 
 class Line:
@@ -174,13 +159,13 @@ class Line:
             self._wake_by(self.ledger.expected_end_ms(now_ms))
         return out + self._grant()
 
-    def cut(self, now_ms: int) -> tuple[list[LineCommand], list[Loss]]:
+    def cut(self, now_ms: int) -> tuple[list[LineCommand], list[Span]]:
         """The caller shall hear no more of this, protected sound excepted. Returns the clear, if the carrier
-        may have something left to play, and what became of each span not yet heard to its end, in the order
-        they began.
+        may have something left to play, and the spans that were on their way, in the order they began: what
+        was heard of them is final. One that is `whole` was played to its end, and only its echo is missing.
         """
         protected = self.protected
-        losses: list[Loss] = []
+        cut: list[Span] = []
         clear = self.ledger.pending and not protected
         if clear:
             self.ledger.clear(now_ms)
@@ -188,12 +173,11 @@ class Line:
             if span.protected:
                 continue
             self.spans.end(key)
-            per_ms = self.ledger.bytes_per_ms
-            heard_bytes = max(0, min(span.heard_bytes, span.received_bytes))
-            losses.append(Loss(span, heard_bytes // per_ms, span.received_bytes // per_ms))
+            span.heard_bytes = min(span.heard_bytes, span.received_bytes)
+            cut.append(span)
         self._pacer.keep(lambda entry: entry.span.protected)
         out: list[LineCommand] = [ClearPlayout()] if clear else []
-        return out + self.advance(now_ms), losses
+        return out + self.advance(now_ms), cut
 
     @property
     def protected(self) -> bool:

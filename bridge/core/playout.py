@@ -10,7 +10,7 @@ from .conversation import Conversation, Item
 from .debts import RECITED, Debts, Kind
 from .filled_pauses import FilledPauses
 from .ledger import Ledger, Span
-from .line import Line, Loss
+from .line import Line
 from .messages import Action, AgentRules, AudioDelta, CallConfig, Sound
 from .pending_answer import PendingAnswer
 from .response_gate import ResponseGate
@@ -49,7 +49,7 @@ class Playout:
         self._config = config
         self._stats = stats
         self._out = out
-        self.utterances = Utterances(out)
+        self.utterances = Utterances(out, self.conversation, config.bytes_per_ms)
 
     @property
     def agent(self) -> AgentRules:
@@ -68,9 +68,8 @@ class Playout:
         if item.cut or response_id in gate.muted or response_id in gate.asides or not self.ready:
             stats.late_bytes += size_bytes
             return
-        item.heard_ms = item.heard_ms or 0
         if not self.audible:
-            self._out += self.line.delta(self._fill(event, item, now_ms), now_ms)
+            self._send(self._fill(event, item, now_ms), item, now_ms)
             return
         self._pauses.audible()
         if stats.first_audio_ms is None:
@@ -88,7 +87,13 @@ class Playout:
                 self.debts.sounded(response_id)
             if not self.debts.open:
                 self.owed.since_ms = None
+        self._send(event, item, now_ms)
+
+    def _send(self, event: AudioDelta, item: Item, now_ms: int) -> None:
         self._out += self.line.delta(event, now_ms)
+        span = self.line.spans.get((event.item_id, event.part))
+        if span is not None:
+            item.parts[event.part] = span
 
     def _fill(self, event: AudioDelta, item: Item, now_ms: int) -> AudioDelta:
         """Sound that cannot be heard pays nothing, and is filled where it lasts."""
@@ -105,7 +110,7 @@ class Playout:
         caller does not know of them. Returns whether there were any.
         """
         found = False
-        items = [item for item in self.conversation.items.values() if item.response_id == response_id]
+        items = self.conversation.of(response_id)
         if response_id in self.gate.asides or any(item.audible for item in items):
             return found
         for item in items:
@@ -113,7 +118,7 @@ class Playout:
                 continue
             worded = item.spoken and sum(map(str.isalpha, item.said())) >= LEAST_LETTERS
             if item.received_bytes or worded:
-                found, item.cut, item.heard_ms = True, True, 0
+                found = item.cut = True
                 self._out.append(m.DeleteItem(item.item_id, self.session.epoch))
                 if item.received_bytes:
                     self._out.append(m.Spoken(item.item_id, item.said(), "", 0, cut=True))
@@ -153,8 +158,6 @@ class Playout:
                 self._cancel(span.response_id)
             if span.received_bytes:
                 self.item_finished(span.item_id, span.part, now_ms)
-            else:
-                self.conversation.item(span.item_id).heard_ms = None
             self._out.append(m.Noted("an answer was cut", f"more of {span.item_id} waits than may be held"))
 
     def _heard(self, finished: list[Span]) -> None:
@@ -165,35 +168,28 @@ class Playout:
             self._complete_utterances()
 
     def _heard_whole(self, span: Span) -> None:
-        heard_ms = span.heard_bytes // self._config.bytes_per_ms
         if not span.response_id:
-            self._sounded(span.item_id, heard_ms, cut=False)
+            self._sounded(span, cut=False)
             return
         self._stats.heard_bytes += span.heard_bytes
         item = self.conversation.item(span.item_id)
         if span.short:
-            self._out += self._cut(item, span, heard_ms, tell=self.ready)
-            return
-        if item.cut:
-            return  # of it nothing could be heard, and it is gone
-        item.heard_ms = heard_ms
-        said = item.said()
-        self._out.append(m.Spoken(span.item_id, said, said, heard_ms, cut=False))
-        self.utterances.heard(span.response_id, heard_ms, said)
+            self._out += self._cut(item, span, tell=self.ready)
+        elif not item.cut:  # else nothing of it could be heard, and it is gone
+            said, heard_ms = item.said(), span.heard_bytes // self._config.bytes_per_ms
+            self._out.append(m.Spoken(span.item_id, said, said, heard_ms, cut=False))
 
-    def _cut(self, item: Item, span: Span, heard_ms: int, *, tell: bool) -> list[Action]:
+    def _cut(self, item: Item, span: Span, *, tell: bool) -> list[Action]:
         """The caller hears no more of this item: tell the model (`tell`). Returns what the handler is told
         then.
         """
-        item.cut, item.heard_ms = True, heard_ms
+        item.cut, heard_ms = True, span.heard_bytes // self._config.bytes_per_ms
         if tell:
             epoch = self.session.epoch
             untouched = heard_ms == 0 and span.part == 0
             truncate = m.TruncateItem(span.item_id, span.part, heard_ms, epoch)
             self._out.append(m.DeleteItem(span.item_id, epoch) if untouched else truncate)
-        heard = item.heard(self._config.bytes_per_ms)
-        self.utterances.heard(span.response_id, heard_ms, heard)
-        spoken = m.Spoken(span.item_id, item.said(), heard, heard_ms, cut=True)
+        spoken = m.Spoken(span.item_id, item.said(), item.heard(), heard_ms, cut=True)
         return [m.Cut(span.item_id, heard_ms), spoken]
 
     # --- our own sounds ----------------------------------------------------------------------------------
@@ -206,13 +202,15 @@ class Playout:
             self.conversation.sounding(say_id, sound)
         self._out += self.line.sound(say_id, sound, protected, now_ms)
         if not sound.size_bytes:
-            self._sounded(say_id, 0, cut=False)
+            self._sounded(Span(say_id), cut=False)
 
-    def _sounded(self, say_id: str, heard_ms: int, cut: bool) -> None:
+    def _sounded(self, span: Span, *, cut: bool) -> None:
         """A recorded sound was heard to its end, or cut."""
-        item = self.conversation.sounded(say_id, heard_ms, cut)
-        text = item.heard(self._config.bytes_per_ms) if item else ""
-        self._out.append(m.Heard(say_id, heard_ms, cut, text))
+        item, text = self.conversation.sounds.pop(span.item_id, None), ""
+        if item is not None:
+            item.parts[0], item.cut = span, cut
+            text = item.heard()
+        self._out.append(m.Heard(span.item_id, span.heard_bytes // self._config.bytes_per_ms, cut, text))
         if item is not None and text and self.ready:
             self._out.append(m.CreateItem(item.item_id, "assistant", text, epoch=self.session.epoch))
 
@@ -235,7 +233,7 @@ class Playout:
         """
         if response_id in self.line.spans.responses:
             return False
-        items = [item for item in self.conversation.items.values() if item.response_id == response_id]
+        items = self.conversation.of(response_id)
         return bool(items) and all(item.audible or item.call_id for item in items)
 
     def concerns(self, response_id: str) -> bool:
@@ -257,23 +255,23 @@ class Playout:
         """
         gate = self.gate
         self._heard(self.line.played(now_ms))
-        commands, losses = self.line.cut(now_ms)
+        commands, cut = self.line.cut(now_ms)
         self._out += commands
         if self.ready and not self.debts.open:
             self.owed.stop()  # else the caller still waits for an answer
-        if not losses and gate.idle:
+        if not cut and gate.idle:
             return
         dropped = self.drop_waiting()
         if not by_caller:
             self.debts.interrupted(gate.active, dropped)
-        for loss in losses:
-            if loss.span.response_id and not loss.whole:
-                gate.mute(loss.span.response_id)
+        for span in cut:
+            if span.response_id and not span.whole:
+                gate.mute(span.response_id)
         if gate.active is not None:
             gate.mute(gate.active)
             if ours or not (self.session.interrupts and self._config.auto_cancels):
                 self._cancel(gate.active)
-        self._settle_losses(losses, now_ms, tell=True)
+        self._settle_cut(cut, now_ms, tell=True)
 
     def drop_waiting(self) -> list[str]:
         """What was asked for and has not begun is out of date. Returns its tags."""
@@ -292,17 +290,19 @@ class Playout:
         gate = self.gate
         owed = self.owed.since_ms is not None or not gate.idle
         self._heard(self.line.played(now_ms))
-        losses: list[Loss] = []
+        cut: list[Span] = []
         if any(span.response_id for span in self.line.spans.values()):
-            commands, losses = self.line.cut(now_ms)
+            commands, cut = self.line.cut(now_ms)
             self._out += commands
-        if gate.active in gate.tags and not self._began(gate.active, losses):
-            self.retry(gate.active)
-        self._settle_losses(losses, now_ms, tell=False)
+        if gate.active in gate.tags:
+            begun = self.conversation.of(gate.active)
+            if not any(item.heard_bytes for item in begun):
+                self.retry(gate.active)
+        self._settle_cut(cut, now_ms, tell=False)
         gate.lose()
         self.debts.lost(gate.waiting)
         self.ready = False
-        return owed or any(loss.received_ms > loss.heard_ms for loss in losses)
+        return owed or any(span.received_bytes > span.heard_bytes for span in cut)
 
     def over(self, now_ms: int) -> None:
         """The caller hears nothing any more: of what was on its way the record and the observers get what was
@@ -310,24 +310,8 @@ class Playout:
         """
         self.ready = False
         self._heard(self.line.played(now_ms))
-        _, losses = self.line.cut(now_ms)
-        self._settle_losses(losses, now_ms, tell=False)
-
-    def playing(self, now_ms: int) -> dict[str, int]:
-        """What the caller has heard so far of each item of the model's that they may not have heard whole."""
-        ledger, per_ms = self.line.ledger, self._config.bytes_per_ms
-        spans, more = self.line.spans.values(), ledger.unacknowledged(now_ms)
-        return {
-            span.item_id: (span.heard_bytes + more.get(span, 0)) // per_ms
-            for span in spans
-            if span.response_id
-        }
-
-    def _began(self, response_id: str, losses: list[Loss]) -> bool:
-        """Whether the caller has heard anything of this response."""
-        items = self.conversation.items.values()
-        before = any(item.heard_ms for item in items if item.response_id == response_id)
-        return before or any(loss.heard_ms for loss in losses if loss.span.response_id == response_id)
+        _, cut = self.line.cut(now_ms)
+        self._settle_cut(cut, now_ms, tell=False)
 
     def say_what_is_left(self, now_ms: int) -> None:
         """The upstream session is gone while we say goodbye: what came of it is still played."""
@@ -337,30 +321,30 @@ class Playout:
         for span in list(self.line.spans.values()):
             self.item_finished(span.item_id, span.part, now_ms)
 
-    def _settle_losses(self, losses: list[Loss], now_ms: int, tell: bool) -> None:
+    def _settle_cut(self, spans: list[Span], now_ms: int, tell: bool) -> None:
         """One truncate or delete per item cut, ever; nothing for what was heard to its end."""
         cuts: list[Action] = []
-        for loss in losses:
-            span = loss.span
-            if loss.whole:
+        per_ms = self._config.bytes_per_ms
+        for span in spans:
+            if span.whole:
                 self._heard_whole(span)
                 continue
             if not span.response_id:
-                self._sounded(span.item_id, loss.heard_ms, cut=True)
+                self._sounded(span, cut=True)
                 continue
             self._stats.heard_bytes += span.heard_bytes
             item = self.conversation.item(span.item_id)
             if item.cut:
                 continue
-            if loss.received_ms == 0 and not span.short:
-                item.heard_ms = None  # there is no sound to speak of yet; what still comes will be unheard
+            if span.received_bytes < per_ms and not span.short:
+                del item.parts[span.part]  # no sound to speak of; what still comes will be unheard
                 continue
             if tell:
-                cut = BargeIn(now_ms, span.item_id, loss.heard_ms, loss.received_ms)
-                keep(self._stats.barge_ins, cut)
-            cuts += self._cut(item, span, loss.heard_ms, tell=tell)
+                heard_ms, received_ms = span.heard_bytes // per_ms, span.received_bytes // per_ms
+                keep(self._stats.barge_ins, BargeIn(now_ms, span.item_id, heard_ms, received_ms))
+            cuts += self._cut(item, span, tell=tell)
         self._out += cuts
-        self.utterances.cut({loss.span.response_id for loss in losses if not loss.whole} | {self.gate.active})
+        self.utterances.cut({span.response_id for span in spans if not span.whole} | {self.gate.active})
         self._complete_utterances()
 
     # --- whose turn it is --------------------------------------------------------------------------------
@@ -410,8 +394,7 @@ class Playout:
 
     def made_sound(self, response_id: str) -> bool:
         """Whether sound of that response was sent on its way to the caller."""
-        items = self.conversation.items.values()
-        return any(item.received_bytes for item in items if item.response_id == response_id)
+        return any(item.received_bytes for item in self.conversation.of(response_id))
 
     def shorten(self, response_id: str) -> None:
         """No more of that response will come, though it is not whole: when what there is of it was heard,
@@ -441,9 +424,12 @@ class Playout:
                 self.item_finished(span.item_id, span.part, now_ms)
         self.utterances.generated(event.response_id)
         if event.response_id in self.gate.muted:
-            for item in self.conversation.unheard(event.response_id, self._config.bytes_per_ms):
-                item.cut, item.heard_ms = True, 0
-                self._out.append(m.DeleteItem(item.item_id, self.session.epoch))
+            per_ms = self._config.bytes_per_ms
+            for item in self.conversation.of(event.response_id):
+                plays = item.cut or any(part.received_bytes for part in item.parts.values())
+                if item.received_bytes >= per_ms and not plays:
+                    item.cut = True
+                    self._out.append(m.DeleteItem(item.item_id, self.session.epoch))
         self._complete_utterances()
         self.next_response()
 

@@ -86,7 +86,7 @@ def restored(call: CallState, now_ms: int) -> None:
 
 def tell_history(call: CallState, epoch: int) -> None:
     """The conversation, and what became of the line; unless it has not even been greeted yet."""
-    call.out += call.playout.conversation.history(call.config.bytes_per_ms, epoch)
+    call.out += call.playout.conversation.history(epoch)
     if responses.GREETING in call.playout.gate.waiting:
         return
     note = call.playout.conversation.new_id()

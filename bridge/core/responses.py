@@ -132,11 +132,9 @@ def came_to_nothing(call: CallState, event: m.ResponseDone, tag: str, inaudible:
     playout, gate = call.playout, call.playout.gate
     if event.status == "cancelled" or event.response_id != gate.active or gate.waiting or gate.asked:
         return False
-    items = playout.conversation.items.values()
     made = playout.debts.made_calls(event.response_id) or any(
         item.audible or (item.kind != "message" and not ending.leaving(call))
-        for item in items
-        if item.response_id == event.response_id
+        for item in playout.conversation.of(event.response_id)
     )
     waits = inaudible or playout.owed.since_ms is not None
     return not made and waits and tag not in playout.utterances

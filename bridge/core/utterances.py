@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from .conversation import Conversation
 from .messages import Action, Heard
 
 
@@ -17,17 +18,19 @@ class _Utterance:
     say_id: str
     response_id: str = ""
     generated: bool = False
-    heard_ms: int = 0
-    words: list[str] = field(default_factory=list)
 
 
 class Utterances:
-    """Those that are asked for, generated or on the line. Emits into the call's list of actions."""
+    """Those that are asked for, generated or on the line. Emits into the call's list of actions; what was
+    heard of them is in the conversation.
+    """
 
-    __slots__ = ("_open", "_out")
+    __slots__ = ("_bytes_per_ms", "_conversation", "_open", "_out")
 
-    def __init__(self, out: list[Action]) -> None:
+    def __init__(self, out: list[Action], conversation: Conversation, bytes_per_ms: int) -> None:
         self._out = out
+        self._conversation = conversation
+        self._bytes_per_ms = bytes_per_ms
         self._open: dict[str, _Utterance] = {}
 
     def __contains__(self, say_id: str) -> bool:
@@ -45,12 +48,6 @@ class Utterances:
         """The response came to nothing and is asked for once more: its waiter waits on."""
         for utterance in self._of(response_id):
             utterance.response_id = ""
-
-    def heard(self, response_id: str, heard_ms: int, words: str) -> None:
-        """The caller has heard so much of an item of that response."""
-        for utterance in self._of(response_id):
-            utterance.heard_ms += heard_ms
-            utterance.words.append(words)
 
     def generated(self, response_id: str) -> None:
         """Nothing more of that response will come."""
@@ -72,8 +69,12 @@ class Utterances:
     def close(self, say_id: str, cut: bool) -> None:
         """Say what became of it; nothing if that was said already."""
         utterance = self._open.pop(say_id, None)
-        if utterance is not None:
-            self._out.append(Heard(say_id, utterance.heard_ms, cut, "".join(utterance.words)))
+        if utterance is None:
+            return
+        response_id, per_ms = utterance.response_id, self._bytes_per_ms
+        items = [item for item in self._conversation.of(response_id) if item.parts] if response_id else []
+        heard_ms = sum(part.heard_bytes // per_ms for item in items for part in item.parts.values())
+        self._out.append(Heard(say_id, heard_ms, cut, "".join(item.heard() for item in items)))
 
     def _of(self, response_id: str) -> list[_Utterance]:
         return [utterance for utterance in self._open.values() if utterance.response_id == response_id]

@@ -127,7 +127,7 @@ class Wire:
         self.until(now_ms)
         commands, losses = self.line.cut(now_ms)
         self._done(commands, [])
-        return {loss.span.item_id: loss.heard_ms for loss in losses}
+        return {span.item_id: span.heard_bytes // self.line.ledger.bytes_per_ms for span in losses}
 
     def speak(self, item_id: str, ms: int, now_ms: int, delta_ms: int = 200, speed: int = 5) -> int:
         """An item as the model makes it: in deltas, `speed` times faster than it is played. Returns when it

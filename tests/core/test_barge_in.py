@@ -163,3 +163,15 @@ def test_a_response_asked_for_and_talked_over_is_cancelled_when_it_begins(live_c
     call.at(50, m.SpeechStarted())
     assert truth(call.at(80, m.ResponseStarted("r1", tag="say-1"))) == [m.CancelResponse("r1")]
     assert call.at(90, delta("A", 200)) == []
+
+
+def test_the_words_of_an_item_of_two_parts_are_cut_by_what_was_heard_of_both(live_call: Any) -> None:
+    call = live_call()
+    second = m.AudioDelta("r1", "A", 1, "", 2_000 * 8)
+    words = m.TextDelta("r1", "A", 0, "one two three four", True)
+    call.speaks(0, m.ResponseStarted("r1"), words, delta("A", 2_000), m.AudioDone("r1", "A"), second)
+    call.echo(2_000)
+    actions = call.at(3_000, m.SpeechStarted())
+    assert truth(actions) == [m.ClearPlayout(), m.TruncateItem("A", 1, 1_000)]
+    [spoken] = only(m.Spoken, actions)
+    assert spoken.heard == "one two three", "three quarters of its sound"

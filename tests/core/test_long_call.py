@@ -11,6 +11,6 @@ def test_the_newest_is_remembered_and_told() -> None:
     for number in range(3 * REMEMBERED):
         conversation.added(ItemAdded(f"item_{number}", "message", "user", f"question {number}"))
     assert len(conversation.items) == REMEMBERED
-    told = conversation.history(8, 1)
+    told = conversation.history(1)
     assert len(told) == HISTORY
     assert told[-1].text == f"question {3 * REMEMBERED - 1}"
