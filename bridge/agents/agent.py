@@ -65,6 +65,7 @@ class Agent:
     - `provider`: openai or embedded; None for BRIDGE_UPSTREAM's. `transport`: websocket, or a function that
       gets the `Dial` (URL with the model, no key) and returns the `RealtimeTransport` of one session. A call
       with a second session calls it again.
+    - `instructions`: blank ones are sent as a sentence of ours, or the vendor's own persona would answer.
     - `greeting`: the model's first sentence; "" for no greeting. With a handler the default is no greeting.
     - `transcription`: a model that writes down the caller's words; "off" for none.
     - `turn_detection`: see `bridge.turn_detection`. None needs a handler that ends turns with

@@ -31,6 +31,10 @@ from bridge.upstreams import UPSTREAMS
 APPROVAL_MS: Final = 60_000
 """How long a human may take to approve a tool."""
 
+NO_INSTRUCTIONS: Final = "You are on a phone call. Answer briefly."
+"""What a model is told whose agent has blank instructions. API reference, session.update, `instructions`: "If
+this field is not set, the server provides default instructions", a persona of the vendor's."""
+
 _NOBODY: Final[Mapping[str, Agent]] = MappingProxyType({})
 _PLAIN: Final = (
     "instructions", "noise_reduction", "speed", "tool_choice", "max_output_tokens", "extra",
@@ -69,10 +73,14 @@ class AgentConfigs:
         language = base.language if agent.language is None else agent.language.partition("-")[0].lower()
         transcription = _or(agent.transcription, base.transcription)
         tools = self.tools(agent, known)
+        extra = {**base.extra, **agent.extra}
+        instructions = str(extra.pop("instructions", _or(agent.instructions, base.instructions)))
+        if not instructions.strip() and not extra.get("prompt"):
+            instructions = NO_INSTRUCTIONS
         return SessionConfig(
             model=_or(agent.model, base.model),
             voice=_or(agent.voice, base.voice),
-            instructions=_or(agent.instructions, base.instructions),
+            instructions=instructions,
             turn_detection=_detection(agent),
             transcription=None if transcription == "off" else transcription,
             language=language or None,
@@ -84,7 +92,7 @@ class AgentConfigs:
             ),
             tool_choice=agent.tool_choice if isinstance(agent.tool_choice, str) else dict(agent.tool_choice),
             max_output_tokens=agent.max_output_tokens,
-            extra={**base.extra, **agent.extra},
+            extra=extra,
             tool_configs=self._tool_configs(tools),
             agent=self._rules(agent, known),
         )
