@@ -346,7 +346,7 @@ def test_a_resolver_runs_on_the_user_loop_and_one_that_blocks_it_does_not_block_
 
     async def call() -> str:
         agent = Agent("Default.", resolver=resolver, resolver_ms=50)
-        side = UserSide(agent, AgentConfigs(BASE), upstream="openai", loop=UserLoop(blocked_ms=60_000))
+        side = UserSide(agent, AgentConfigs(BASE), upstream="openai", loops=[UserLoop(blocked_ms=60_000)])
         side.start()
         config = await side.prepare(CALL, FIELDS)
         released.set()

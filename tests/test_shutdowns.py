@@ -138,7 +138,7 @@ def test_and_when_a_call_has_one_by_its_resolver_or_its_session(caplog: pytest.L
         caplog.clear()
 
         async def calls() -> None:
-            side = UserSide(agent, AgentConfigs(CallConfig()), upstream=upstream, loop=SameLoop())
+            side = UserSide(agent, AgentConfigs(CallConfig()), upstream=upstream, loops=[SameLoop()])
             for number in range(3):
                 await side.prepare(f"CA{number}", {})
                 attached = side.attach(f"CA{number}", Posted(), {})  # type: ignore[arg-type]

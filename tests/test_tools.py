@@ -432,7 +432,7 @@ def test_a_sync_tool_that_sleeps_is_given_up_and_its_thread_sleeps_on(
     async def call() -> m.ToolFinished:
         live = Door(Agent(tools=[stuck]))
         live.side = UserSide(
-            live.side.agent, AgentConfigs(m.CallConfig()), upstream="embedded", loop=UserLoop()
+            live.side.agent, AgentConfigs(m.CallConfig()), upstream="embedded", loops=[UserLoop()]
         )
         live.side.start()
         await live.begin()

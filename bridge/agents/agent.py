@@ -77,7 +77,9 @@ class Agent:
     - `guardrails`: checks on the model's words. `approve(session, approval)` is asked before tools that need
       approval, and has 60 s.
     - `handler(session)`: answers the caller instead of the model; when it returns, the bridge hangs up. It
-      may block without delaying any call's sound, unless it keeps the interpreter's lock (see `tool`).
+      may block without delaying any call's sound, unless it keeps the interpreter's lock (see `tool`). Calls
+      are spread over BRIDGE_HANDLER_LOOPS event loops, and one stays on its loop: a handler that blocks
+      delays the calls there. Async clients belong to a loop, so make them in the call, or one for each loop.
     - `resolver(fields)`: called while the phone rings, async or not, with the webhook's fields (From, To and
       custom parameters). It returns another agent, a mapping of fields to change for this call, or None. If
       it raises or takes longer than `resolver_ms`, the call goes on with this agent as it is.

@@ -1,7 +1,7 @@
 """The programmer's side of all calls, seen from the audio loop: an agent, its calls, and the way across.
 
 `UserSide` lives on the loop that carries the audio. It never waits there for user code and never runs any:
-events go over to the user loop and commands come back, each as one posted message.
+events go over to the call's user loop and commands come back, each as one posted message.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ import datetime as dt
 import functools
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Protocol, get_args
 
 from bridge.agents.agent import Agent, roster
 from bridge.agents.call import UserCall
 from bridge.agents.config import AgentConfigs
-from bridge.agents.loop import Late, Loop, UserLoop, run
+from bridge.agents.loop import Late, OwnedLoop, UserLoop, run
+from bridge.agents.loops import CallLoop, UserLoops, cross
 from bridge.agents.mcp import FillingSocket
 from bridge.agents.prices import Bill
 from bridge.agents.tool_runner import log_failure
@@ -53,29 +55,37 @@ class Runner(Protocol):
     def feed(self, event: m.Event) -> None: ...
 
 
+@dataclass(slots=True)
+class Prepared:
+    """A call that may come: which agent answers it, and on which loop."""
+
+    agent: Agent
+    loop: CallLoop
+
+
 class Attachment:
     """One call's way across. `tell` takes what the core says; made and used on the audio loop."""
 
     def __init__(
-        self, side: UserSide, call_sid: str, agent: Agent, runner: Runner, fields: Mapping[str, str]
+        self, side: UserSide, call_sid: str, prepared: Prepared, runner: Runner, fields: Mapping[str, str]
     ) -> None:
-        self._loop = side.loop
+        self.loop = prepared.loop
         self._audio_loop = asyncio.get_running_loop()
         self._runner = runner
         self._call: UserCall | None = None
         self._waiting: deque[m.SessionEvent] = deque()
         self._secret = False
-        self._loop.post(self._make, side, call_sid, agent, dict(fields))
+        self.loop.post(self._make, side, call_sid, prepared.agent, dict(fields))
 
     def tell(self, event: m.SessionEvent) -> None:
         """The core has said this. Returns at once."""
         if len(self._waiting) < MOST_WAITING or isinstance(event, WAITED_FOR):
             self._waiting.append(event)
-            self._loop.post(self._take)
+            self.loop.post(self._take)
 
     def summarise(self, summary: Mapping[str, Any]) -> None:
         """The call is summed up, for `on_end`. Returns at once."""
-        self._loop.post(self._told, summary)
+        self.loop.post(self._told, summary)
 
     # --- on the user loop --------------------------------------------------------------------------------
 
@@ -89,7 +99,7 @@ class Attachment:
             fields,
             self,
             configs=configs,
-            loop=self._loop,
+            loop=self.loop,
             bill=bill,
             vet=side.vet,
         )
@@ -109,11 +119,11 @@ class Attachment:
 
     def post(self, command: m.SessionCommand) -> None:
         """A wish of user code, to the core. Returns at once; nothing happens once the audio loop is gone."""
-        _cross(self._audio_loop, self._feed, command)
+        cross(self._audio_loop, self._feed, command)
 
     def tap(self) -> None:
         """User code wants the caller's sound from now on."""
-        _cross(self._audio_loop, self._set_tap)
+        cross(self._audio_loop, self._set_tap)
 
     # --- on the audio loop -------------------------------------------------------------------------------
 
@@ -128,26 +138,27 @@ class Attachment:
     def _frame(self, event: m.CallerAudio) -> None:
         if self._secret:
             return
-        self._loop.post(self._hear, event.audio)
+        self.loop.post(self._hear, event.audio)
 
 
 class UserSide:
     """All calls of one agent. An `Observer` of the registry; lives on the audio loop.
 
     For each call: `await prepare(call_sid, fields)` while the phone rings (its resolver runs), `config` for
-    the configuration, `attach` once there is a runner. Raises ConfigError, at once, for an agent that cannot
-    work with this upstream.
+    the configuration, `attach` once there is a runner. `loops` are those of user code, one by default.
+    Raises ConfigError, at once, for an agent that cannot work with this upstream.
     """
 
     def __init__(
-        self, agent: Agent, configs: AgentConfigs, *, upstream: str, loop: Loop | None = None
+        self, agent: Agent, configs: AgentConfigs, *, upstream: str, loops: Sequence[OwnedLoop] = ()
     ) -> None:
         configs.check(agent, upstream)
         self.agent = agent
         self.configs = configs
-        self.loop: Loop = loop or UserLoop()
+        self.loops = UserLoops(loops or (UserLoop(),), self._loops_of_calls)
         self._upstream = upstream
-        self._prepared: dict[str, Agent] = {}
+        self._prepared: dict[str, Prepared] = {}
+        self._resolving: set[CallLoop] = set()
         self._attached: dict[str, Attachment] = {}
         self._remarked: set[str] = set()
 
@@ -168,12 +179,16 @@ class UserSide:
         self.remark(agent, known)
 
     def start(self) -> None:
-        """Start the user loop."""
-        self.loop.start()
+        """Start the user loops."""
+        self.loops.start()
 
     def close(self) -> None:
-        """End the user loop and what still runs on it. Waits a second at most."""
-        self.loop.close()
+        """End the user loops and what still runs on them. Waits a second at most."""
+        self.loops.close()
+
+    def _loops_of_calls(self) -> list[CallLoop]:
+        """Called from any thread. Of those that are prepared most begin at once, and some never."""
+        return [*self._resolving.copy(), *(one.loop for one in self._attached.copy().values())]
 
     # --- before a call -----------------------------------------------------------------------------------
 
@@ -181,18 +196,29 @@ class UserSide:
         """The call's configuration, after its resolver. Takes `resolver_ms` at most and never raises: what
         fails there is logged, and the call goes on with the agent as it was declared.
         """
-        agent = self.agent if self.agent.resolver is None else await self._resolved(call_sid, dict(fields))
-        self._prepared[call_sid] = agent
-        while len(self._prepared) > MOST_PREPARED:
-            del self._prepared[next(iter(self._prepared))]
-        return self.configs.call(agent)
+        prepared = self._declared(call_sid)
+        if self.agent.resolver is not None:
+            prepared.agent = await self._resolved(prepared, dict(fields))
+        self._keep(call_sid, prepared)
+        return self.configs.call(prepared.agent)
 
     def config(self, call_sid: str) -> m.CallConfig:
         """The configuration of a call that was prepared, or of any call by this agent."""
-        return self.configs.call(self._prepared.get(call_sid, self.agent))
+        prepared = self._prepared.get(call_sid)
+        return self.configs.call(self.agent if prepared is None else prepared.agent)
 
-    async def _resolved(self, call_sid: str, fields: Mapping[str, str]) -> Agent:
-        audio_loop = asyncio.get_running_loop()
+    def _declared(self, call_sid: str) -> Prepared:
+        """How a call begins that no resolver was asked about."""
+        return Prepared(self.agent, self.loops.place(call_sid))
+
+    def _keep(self, call_sid: str, prepared: Prepared) -> Prepared:
+        self._prepared[call_sid] = prepared
+        while len(self._prepared) > MOST_PREPARED:
+            del self._prepared[next(iter(self._prepared))]
+        return prepared
+
+    async def _resolved(self, prepared: Prepared, fields: Mapping[str, str]) -> Agent:
+        audio_loop, call_loop = asyncio.get_running_loop(), prepared.loop
         answer: asyncio.Future[Agent] = audio_loop.create_future()
 
         def settle(agent: Agent) -> None:
@@ -200,22 +226,26 @@ class UserSide:
                 answer.set_result(agent)
 
         async def resolve() -> None:
-            CALL_SID.set(call_sid)
-            _cross(audio_loop, settle, await self._resolve(fields))
+            CALL_SID.set(call_loop.call_sid)
+            cross(audio_loop, settle, await self._resolve(fields, call_loop))
 
         begun: list[asyncio.Task[None]] = []
-        self.loop.post(lambda: begun.append(asyncio.get_running_loop().create_task(resolve())))
+        self._resolving.add(call_loop)
+        call_loop.post(lambda: begun.append(asyncio.get_running_loop().create_task(resolve())))
         try:
             return await asyncio.wait_for(answer, self.agent.resolver_ms / 1000 + RESOLVE_GRACE_S)
         except TimeoutError:
             logger.error("no word of the resolver: something blocks the user loop")  # noqa: TRY400
+            prepared.loop = self.loops.place(call_loop.call_sid)  # on the old one it would wait on
             return self.agent
+        finally:
+            self._resolving.discard(call_loop)
 
-    async def _resolve(self, fields: Mapping[str, str]) -> Agent:
-        """On the user loop. Never raises."""
+    async def _resolve(self, fields: Mapping[str, str], loop: CallLoop) -> Agent:
+        """On the call's user loop. Never raises."""
         resolver = self.agent.resolver or (lambda _fields: None)
         try:
-            answer = await run(self.loop, functools.partial(resolver, fields), self.agent.resolver_ms)
+            answer = await run(loop, functools.partial(resolver, fields), self.agent.resolver_ms)
             return self._changed(answer)
         except Late as error:
             logger.error("the resolver: %s; it is at:\n%s", error, error.where)  # noqa: TRY400
@@ -243,8 +273,8 @@ class UserSide:
         """A call has its runner. To be called before anything is fed to it; from then on the call's session
         events are told to the user side, by `call_did` or the attachment's own `tell`.
         """
-        agent = self._prepared.pop(call_sid, self.agent)
-        attachment = self._attached[call_sid] = Attachment(self, call_sid, agent, runner, fields)
+        prepared = self._prepared.pop(call_sid, None) or self._declared(call_sid)
+        attachment = self._attached[call_sid] = Attachment(self, call_sid, prepared, runner, fields)
         return attachment
 
     def dialler(
@@ -253,12 +283,13 @@ class UserSide:
         """How this call comes to its model: by its agent's own transport if it has one, else by `dial`. To be
         asked before `attach`.
         """
-        make = self._prepared.get(call_sid, self.agent).transport
+        prepared = self._prepared.get(call_sid) or self._keep(call_sid, self._declared(call_sid))
+        make = prepared.agent.transport
         if not callable(make):
             return dial
 
         async def carried(dialled: Dial) -> Socket:
-            return self.with_secrets(await carry(make, dialled, self.loop))
+            return self.with_secrets(await carry(make, dialled, prepared.loop))
 
         return carried
 
@@ -290,12 +321,3 @@ class UserSide:
         attachment = self._attached.get(call_sid)
         if attachment is not None:
             attachment.summarise(summary)
-
-
-def _cross(audio_loop: asyncio.AbstractEventLoop, function: Callable[..., None], *args: Any) -> None:
-    """Back to the audio loop, if it is still there."""
-    try:
-        audio_loop.call_soon_threadsafe(function, *args)
-    except RuntimeError:
-        if not audio_loop.is_closed():
-            raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
+from bridge.agents.foreign_loops import CURE, is_of_another_loop
 from bridge.agents.user_code import CALL_SID, USER_CODE, code_of, unwrapped
 
 _T = TypeVar("_T")
@@ -26,12 +28,21 @@ if TYPE_CHECKING or sys.platform != "win32":
 else:
     _Base = asyncio.ProactorEventLoop
 
+logger = logging.getLogger("bridge.user")
+
 _OURS: Final = f"{Path(__file__).parents[1]}{os.sep}"
 _ASYNCIO: Final = f"{Path(asyncio.__file__).parent}{os.sep}"
 
 
 class UserEventLoop(_Base):
     """What is `bridge`'s own, or asyncio's, is not noted: where it runs user code, it notes that itself."""
+
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        """What a task or callback of the user's own raised, and nothing has waited for."""
+        super().default_exception_handler(context)
+        error = context.get("exception")
+        if isinstance(error, BaseException) and is_of_another_loop(error):
+            logger.error("a task raised %s: %s", type(error).__name__, CURE)
 
     def call_soon(
         self,

@@ -1,7 +1,8 @@
-"""Where user code runs: a second event loop in a thread of its own, and a bounded pool for sync functions.
+"""Where user code runs: an event loop in a thread of its own, and a bounded pool for sync functions.
 
 Nothing of a user's runs on the loop that carries the audio. A handler that blocks for a second then delays
-other handlers, and no call's sound. The two sides share no objects that either changes; they post messages.
+the handlers of the calls that are on the same loop (`loops.py`), and no call's sound. The two sides share no
+objects that either changes; they post messages.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import logging
 import queue
 import threading
 import types
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Collection, Generator
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -39,10 +40,8 @@ class Late(Exception):
 
 
 class Loop(Protocol):
-    """What the programmer's side needs of the place where user code runs."""
+    """What the programmer's side of a call needs of the place where user code runs."""
 
-    def start(self) -> None: ...
-    def close(self) -> None: ...
     def post(self, function: Callable[..., object], *args: Any) -> None:
         """Run this on the loop soon, in order. May be called from any thread; nothing happens when the loop
         is closed.
@@ -52,6 +51,16 @@ class Loop(Protocol):
     def in_thread(self, job: Callable[[], Any]) -> Job:
         """Begin a sync function where it may block."""
         ...
+
+
+class OwnedLoop(Loop, Protocol):
+    """A loop as its owner sees it. `is_blocked` may be read from any thread."""
+
+    @property
+    def is_blocked(self) -> bool: ...
+    def start(self, waiting: Callable[[], Collection[str]] = ..., /) -> None: ...
+    def stop(self) -> None: ...
+    def close(self, timeout_s: float = ..., /) -> None: ...
 
 
 # An event loop lets two of these through and would end, and everybody's user code with it; the third looks
@@ -124,31 +133,63 @@ class Pool:
 
 
 class UserLoop:
-    """The event loop of user code, in a daemon thread, with its pool of `threads` and its watchdog."""
+    """An event loop of user code, in a daemon thread, with its pool of `threads` and its watchdog. `blocked`
+    is told, in another thread, for how many seconds it stood when it goes on.
+    """
 
-    def __init__(self, *, threads: int = THREADS, blocked_ms: int = BLOCKED_MS) -> None:
+    def __init__(
+        self,
+        *,
+        name: str = "user loop",
+        threads: int = THREADS,
+        blocked_ms: int = BLOCKED_MS,
+        blocked: Callable[[float], None] = lambda _seconds: None,
+    ) -> None:
         self._loop = UserEventLoop()
         self._pool = Pool(threads)
         self._blocked_ms = blocked_ms
-        self._thread = threading.Thread(target=self._run, name="user loop", daemon=True)
+        self._blocked = blocked
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._watchdog: Watchdog | None = None
+        self._stopping = False
 
-    def start(self) -> None:
-        """Returns when the loop runs. Once in the life of a UserLoop."""
+    @property
+    def is_blocked(self) -> bool:
+        """Whether it has not answered for `blocked_ms`; known half a second later at most."""
+        return self._watchdog is not None and self._watchdog.is_blocked
+
+    def start(self, waiting: Callable[[], Collection[str]] = tuple) -> None:
+        """Returns when the loop runs. Once in the life of a UserLoop. `waiting` gives the calls that it has,
+        for the log, and is called in another thread.
+        """
         self._thread.start()
         running = threading.Event()
         self._loop.call_soon_threadsafe(running.set)
         running.wait()
         ident = self._thread.ident
         if ident is not None:
-            self._watchdog = Watchdog(self._loop, ident, logger, limit_ms=self._blocked_ms)
+            self._watchdog = Watchdog(
+                self._loop,
+                ident,
+                logger,
+                limit_ms=self._blocked_ms,
+                name=f"the {self._thread.name}",
+                waiting=waiting,
+                blocked=self._blocked,
+            )
             self._watchdog.start()
 
-    def close(self, timeout_s: float = 1.0) -> None:
-        """Cancels what still runs and ends the thread; a blocked one is left to end with the process."""
+    def stop(self) -> None:
+        """Begin to end it: cancels what still runs. Idempotent."""
         if self._watchdog is not None:
             self._watchdog.close()
-        self.post(self._loop.stop)
+        if not self._stopping:
+            self._stopping = True
+            self.post(self._loop.stop)
+
+    def close(self, timeout_s: float = 1.0) -> None:
+        """Stops it and waits for the thread; a blocked one is left to end with the process."""
+        self.stop()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
         self._pool.close()
@@ -185,9 +226,13 @@ class SameLoop:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
 
-    def start(self) -> None: ...
+    is_blocked = False
 
-    def close(self) -> None: ...
+    def start(self, _waiting: Callable[[], Collection[str]] = tuple) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def close(self, _timeout_s: float = 1.0) -> None: ...
 
     def post(self, function: Callable[..., object], *args: Any) -> None:
         self._loop.call_soon(function, *args)

@@ -97,7 +97,7 @@ class Vault:
         """
         if not isinstance(frame, str) or not frame.startswith(_CONFIGURES) or _PLACEHOLDER not in frame:
             return frame
-        for plain, placeholder in self._placeholders.items():
+        for plain, placeholder in list(self._placeholders.items()):  # user loops add to it
             frame = frame.replace(placeholder, json.dumps(plain)[1:-1])
         return frame
 
@@ -107,7 +107,7 @@ class Vault:
         """
         if not isinstance(frame, str) or _TELLS not in frame[:_HEAD_CHARACTERS]:
             return frame
-        for plain, placeholder in self._placeholders.items():
+        for plain, placeholder in list(self._placeholders.items()):
             frame = frame.replace(json.dumps(plain)[1:-1], placeholder)
         return frame
 

@@ -1,7 +1,7 @@
 """A live call as a handler sees it: what the caller does comes out of it, what we want goes in.
 
-A session belongs to the user loop (`loop.py`); use it there only. It knows no socket: each wish is a message
-to the core, and each answer a message from it.
+A session belongs to its call's user loop (`loops.py`); use it there only. It knows no socket: each wish is a
+message to the core, and each answer a message from it.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import Any
 
 from bridge.agents.agent import Approval, Approve
 from bridge.agents.config import APPROVAL_MS
+from bridge.agents.foreign_loops import CURE, is_of_another_loop
 from bridge.agents.loop import Late, Loop, run
 from bridge.agents.session import Session
 from bridge.agents.tool_schema import WrongArguments
@@ -103,6 +104,7 @@ class ToolRunner:
 
 def log_failure(who: str, error: Exception) -> None:
     """One line with the stack of what user code raised, as the cause of a HandlerError."""
-    failure = HandlerError(f"{who} raised {type(error).__name__}")
+    cure = f": {CURE}" if is_of_another_loop(error) else ""
+    failure = HandlerError(f"{who} raised {type(error).__name__}{cure}")
     failure.__cause__ = error
     logger.error("%s", failure, exc_info=failure)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, TypeAlias
 
+from bridge.agents.foreign_loops import CURE, is_of_another_loop
 from bridge.agents.loop import Loop
 from bridge.errors import BridgeError, ConnectionLost, NotConnected
 from bridge.sockets.dial import DialError, OnClose, OnFrame, Socket
@@ -170,7 +171,8 @@ class _Pump:
         except DialError as error:
             socket.cross(socket.opened, error)
         except Exception as error:  # user code
-            logger.exception("a transport of the agent's failed")
+            cure = f": {CURE}" if is_of_another_loop(error) else ""
+            logger.exception("a transport of the agent's failed%s", cure)
             reason = f"the transport raised {type(error).__name__}"
             socket.cross(socket.opened, DialError("transport", reason))
         finally:

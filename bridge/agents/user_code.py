@@ -27,10 +27,16 @@ LEAST_S: Final = 0.02
 """A shorter run has delayed no call."""
 
 
-class _Running(NamedTuple):
+class Running(NamedTuple):
+    """What user code runs, for which call, since when; `text` names both."""
+
     function: Callable[..., Any]
     call_sid: str
     began_s: float
+
+    @property
+    def text(self) -> str:
+        return _named(self.function, self.call_sid)
 
 
 class Run(NamedTuple):
@@ -49,7 +55,7 @@ class UserCode:
     """All of a process. May be used from any thread; the clock is `time.monotonic`."""
 
     def __init__(self) -> None:
-        self._running: dict[int, _Running] = {}  # by thread
+        self._running: dict[int, Running] = {}  # by thread
         self._ended: deque[Run] = deque(maxlen=KEPT)
 
     @contextmanager
@@ -57,7 +63,7 @@ class UserCode:
         """The function runs on this thread while the block does. One step of a coroutine is a run."""
         thread_id, began_s = threading.get_ident(), time.monotonic()
         outer = self._running.get(thread_id)
-        self._running[thread_id] = _Running(function, call_sid, began_s)
+        self._running[thread_id] = Running(function, call_sid, began_s)
         try:
             yield
         finally:
@@ -70,6 +76,10 @@ class UserCode:
                 text = f"{_named(function, call_sid)}, for {lasted_s:.1f} s"
                 self._ended.append(Run(text, began_s, began_s + lasted_s))
 
+    def on(self, thread_id: int) -> Running | None:
+        """What runs on that thread now; None if it is no user code."""
+        return self._running.get(thread_id)
+
     def during(self, from_s: float, to_s: float) -> list[str]:
         """What is known to have run for most of that time, the longest first."""
         runs = list(self._ended.copy())
@@ -77,7 +87,7 @@ class UserCode:
         for thread_id, running in self._running.copy().items():
             frame = frames.get(thread_id)
             at = "" if frame is None else f", now at {frame.f_code.co_filename}:{frame.f_lineno}"
-            runs.append(Run(_named(running.function, running.call_sid) + at, running.began_s, to_s))
+            runs.append(Run(running.text + at, running.began_s, to_s))
         runs.sort(key=lambda run: run.shared_s(from_s, to_s), reverse=True)
         return [run.text for run in runs if run.shared_s(from_s, to_s) > (to_s - from_s) / 2]
 
@@ -104,7 +114,7 @@ def code_of(function: Any) -> Any:
 def _named(function: Callable[..., Any], call_sid: str) -> str:
     """Its name, its file and its line, as far as it has them, and its call."""
     function = unwrapped(function)
-    code = code_of(function)
+    code = code_of(function) or code_of(getattr(function, "__call__", None))  # noqa: B004  where it is
     where = "" if code is None else f" ({code.co_filename}:{code.co_firstlineno})"
     whose = f" for call {call_sid}" if call_sid else ""
     return f"{getattr(function, '__qualname__', type(function).__name__)}{where}{whose}"

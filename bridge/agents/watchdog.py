@@ -10,20 +10,24 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable, Collection
 from typing import Final
 
 from bridge.agents.user_code import USER_CODE
 
 STOOD_S: Final = 0.25
 """A thread that wakes up so much too late was not let run."""
+MOST_NAMED: Final = 20
+"""Calls that wait for a blocked loop, and are named in its line of the log."""
 
 
 class Watchdog:
     """Watches one running event loop from a thread of its own.
 
-    When the loop has not answered for `limit_ms`, one line is logged with the stack it stands at; when it
-    answers again, another with how long it took. `start` is called with the loop's thread running, `close`
-    before the loop stops; after `close` nothing is logged any more.
+    When the loop has not answered for `limit_ms`, one line is logged: the user code it runs, the calls of
+    `waiting`, which wait for it, and the stack it stands at. When it answers again, another says how long it
+    took, and `blocked` is told the seconds; both are called in the watchdog's thread. `start` is called with
+    the loop's thread running, `close` before the loop stops; after `close` nothing is logged any more.
 
     With `whole` it also says when no thread of the process ran, this one included, and which user code was at
     work then: what holds the interpreter's lock stops every loop.
@@ -37,7 +41,14 @@ class Watchdog:
         *,
         limit_ms: int,
         whole: bool = False,
+        name: str = "the loop",
+        waiting: Callable[[], Collection[str]] = tuple,
+        blocked: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
+        self.is_blocked = False
+        self._name = name
+        self._waiting = waiting
+        self._blocked = blocked
         self._whole = whole
         self._loop = loop
         self._thread_id = thread_id
@@ -89,14 +100,33 @@ class Watchdog:
             self._logger.warning(unknown, late_s * 1000)
 
     def _report(self, asked_s: float) -> None:
+        self.is_blocked = True
+        running = USER_CODE.on(self._thread_id)
+        by, whose = ("", "") if running is None else (f" by {running.text}", running.call_sid)
         self._logger.warning(
-            "the loop has been blocked for over %d ms, here:\n%s",
+            "%s has been blocked for over %d ms%s%s, here:\n%s",
+            self._name,
             self._limit_s * 1000,
+            by,
+            _named(sorted(set(self._waiting()) - {whose})),
             stack(self._thread_id),
+            extra={"call_sid": whose} if whose else None,
         )
         self._answered.wait()
+        self.is_blocked = False
         if not self._closed.is_set():
-            self._logger.warning("the loop was blocked for %d ms", (time.monotonic() - asked_s) * 1000)
+            lasted_s = time.monotonic() - asked_s
+            self._blocked(lasted_s)
+            self._logger.warning("%s was blocked for %d ms", self._name, lasted_s * 1000)
+
+
+def _named(calls: list[str]) -> str:
+    """The calls that wait, as a part of a sentence."""
+    if not calls:
+        return ""
+    more = f" and {len(calls) - MOST_NAMED} more" if len(calls) > MOST_NAMED else ""
+    count = "1 other call waits" if len(calls) == 1 else f"{len(calls)} other calls wait"
+    return f" while {count} ({', '.join(calls[:MOST_NAMED])}{more})"
 
 
 def stack(thread_id: int) -> str:

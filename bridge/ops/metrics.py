@@ -7,6 +7,7 @@ label is one of a few words known beforehand; an id or a number never is one.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -46,6 +47,7 @@ _TURN_S: Final = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 5, 10)
 _STOP_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 _CUT_S: Final = (0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32)
 _LAG_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5)
+_STOOD_S: Final = (0.25, 0.5, 1, 2, 5, 10, 30, 60, 300)
 _TOOL_S: Final = (0.05, 0.1, 0.25, 0.5, 1, 1.5, 2.5, 5, 10)
 
 
@@ -74,6 +76,17 @@ class Metrics:
         self._tools = histogram("tool", "How long the user's tools took", _TOOL_S)
         self._tokens = counter("tokens", "Tokens billed by the model", "kind")
         self._cost = counter("cost_usd", "What the model cost, by the price table")
+        self._blocked = histogram(
+            "handler_loop_blocked", "How long user code kept its loop to itself", _STOOD_S
+        )
+        self._stuck = Gauge(
+            "phonebridge_handler_loops_stuck", "Loops of user code that do not answer now", registry=registry
+        )
+        self._waiting = Gauge(
+            "phonebridge_calls_waiting",
+            "Calls whose loop of user code does not answer now",
+            registry=registry,
+        )
         self._lag = histogram("loop_lag", "How late the event loop ran a timer", _LAG_S)
         self._rejected = counter("rejects", "Turned away", "gate")
         self._unverified = counter("calls_unverified", "Let in without the carrier's word", "why")
@@ -133,6 +146,15 @@ class Metrics:
     def tool_finished(self, seconds: float) -> None:
         """A tool of the user's came back after that long, or was given up."""
         self._tools.observe(seconds)
+
+    def handler_loop_blocked(self, seconds: float) -> None:
+        """A loop of user code answers again, after that long."""
+        self._blocked.observe(seconds)
+
+    def watch_handler_loops(self, stuck: Callable[[], int], waiting: Callable[[], int]) -> None:
+        """Where a scrape finds how many loops of user code do not answer, and how many calls are on them."""
+        self._stuck.set_function(stuck)
+        self._waiting.set_function(waiting)
 
     def rejected(self, gate: str) -> None:
         """Something was turned away at one of `GATES`; an unknown gate counts as other."""

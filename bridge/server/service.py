@@ -19,6 +19,7 @@ from starlette.applications import Starlette
 from bridge.agents.agent import Agent, load_agent
 from bridge.agents.calls import UserSide
 from bridge.agents.config import AgentConfigs
+from bridge.agents.loop import UserLoop
 from bridge.agents.prices import Prices
 from bridge.carriers.twilio import Twilio
 from bridge.errors import ConfigError
@@ -71,10 +72,8 @@ class Service:
         self._watched = watched
         self._awake = False
         configs = AgentConfigs(settings.call_config(), settings.transfers, Prices.load(settings.prices))
-        users = None if agent is None else UserSide(agent, configs, upstream=settings.upstream)
         metrics, model = Metrics(), has_model(settings, upstream_url)
-        if users is not None:
-            users.remark(users.agent)
+        users = None if agent is None else _users(settings, agent, configs, metrics)
         strangers = Strangers(refused=lambda: metrics.rejected("connection"))
         health = Health(money=_day_money(settings), model=model, strangers=strangers)
         reports = Reports(metrics, _on_end(users), quiet=lambda: health.breaker.is_open)
@@ -210,6 +209,16 @@ def _rest(settings: Settings, intents: CallIntents) -> CarrierRest:
         return names.action_url(after_stream, call_sid, max(1, intents.streams(call_sid)))
 
     return CarrierRest(settings, action_url=action_url, voice=Voice.of(settings))
+
+
+def _users(settings: Settings, agent: Agent, configs: AgentConfigs, metrics: Metrics) -> UserSide:
+    count = settings.handler_loops
+    names = [f"user loop {number}" for number in range(1, count + 1)] if count > 1 else ["user loop"]
+    loops = [UserLoop(name=name, blocked=metrics.handler_loop_blocked) for name in names]
+    users = UserSide(agent, configs, upstream=settings.upstream, loops=loops)
+    metrics.watch_handler_loops(lambda: users.loops.blocked, lambda: users.loops.waiting)
+    users.remark(agent)
+    return users
 
 
 def _recordings(settings: Settings) -> Recordings | None:

@@ -135,6 +135,7 @@ class Settings(BaseSettings):
     max_call_cost: Money | None = Field(None, validation_alias="BRIDGE_MAX_CALL_COST")
     max_day_cost: Money | None = Field(None, validation_alias="BRIDGE_MAX_DAY_COST")
     prices: Annotated[Path | None, _read(values.file)] = Field(None, validation_alias="BRIDGE_PRICES")
+    handler_loops: Annotated[int, Field(ge=1, le=64)] = Field(4, validation_alias="BRIDGE_HANDLER_LOOPS")
     drain_seconds: Annotated[int, Field(ge=0)] = Field(25, validation_alias="BRIDGE_DRAIN_SECONDS")
 
     # -- what is kept, and what is said about it

@@ -123,7 +123,7 @@ class AgentCall(ScriptedCall):
         self._way = way
 
     async def _prepare(self, agent: Agent, configs: AgentConfigs, fields: Mapping[str, str]) -> m.CallConfig:
-        self.side = UserSide(agent, configs, upstream=STAND_IN, loop=SameLoop())
+        self.side = UserSide(agent, configs, upstream=STAND_IN, loops=[SameLoop()])
         return await self.side.prepare(self._sid, fields)
 
     # --- beside the rehearsal ----------------------------------------------------------------------------

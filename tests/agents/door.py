@@ -32,7 +32,7 @@ class Door:
         self._wished = asyncio.Event()
         self.tap: Callable[[m.CallerAudio], None] | None = None
         self.side = UserSide(
-            agent, AgentConfigs(base or m.CallConfig(), transfers), upstream="embedded", loop=SameLoop()
+            agent, AgentConfigs(base or m.CallConfig(), transfers), upstream="embedded", loops=[SameLoop()]
         )
         self._fields = dict(fields or {})
         self._attachment: Attachment | None = None

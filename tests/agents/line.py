@@ -201,7 +201,7 @@ async def live_call(
 
     base = base or m.CallConfig(session=m.SessionConfig(transcription="gpt-transcribe"))
     base = msgspec.structs.replace(base, media_gap_ms=100_000_000)
-    side = UserSide(agent, AgentConfigs(base, transfers), upstream="embedded", loop=SameLoop())
+    side = UserSide(agent, AgentConfigs(base, transfers), upstream="embedded", loops=[SameLoop()])
     config = await side.prepare(SID, fields or {})
     servers: list[Simulation] = []
 

@@ -42,7 +42,10 @@ def test_af_11_the_start_fails_not_the_first_call() -> None:
     async def start() -> None:
         with pytest.raises(ConfigError, match="agent agent is declared for provider embedded"):
             UserSide(
-                Agent(provider="embedded"), AgentConfigs(m.CallConfig()), upstream="openai", loop=SameLoop()
+                Agent(provider="embedded"),
+                AgentConfigs(m.CallConfig()),
+                upstream="openai",
+                loops=[SameLoop()],
             )
 
     run(start())
