@@ -183,7 +183,7 @@ def test_a_stream_that_is_not_the_carrier_s(client: TestClient) -> None:
         with stream(client, {"token": token}) as (websocket, _):
             with pytest.raises(WebSocketDisconnect) as closed:
                 websocket.receive_text()
-            assert closed.value.code == 1008
+            assert (closed.value.code, closed.value.reason) == (1008, "refused: token")
     with stream(client, parameters) as (websocket, frames):
         hear(websocket, frames, marked(1, 200))
 

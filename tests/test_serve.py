@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import signal
 import socket
 import sys
@@ -458,6 +459,10 @@ def test_sound_before_the_start(run: Run, caplog: pytest.LogCaptureFixture) -> N
                 for _ in range(20):
                     await connection.send(carrier.frames.media(b"\x10" * 160, 100))
                 assert await carrier.closed() == 1008
+                assert connection.close_reason is not None
+                assert connection.close_reason.startswith(
+                    "refused: no start among the first frames; 10 frames"
+                )
                 assert carrier.frames.call_sid not in house.log.did
             assert len(house.upstream.sessions) == 2
 
@@ -470,6 +475,23 @@ def test_sound_before_the_start(run: Run, caplog: pytest.LogCaptureFixture) -> N
 
 
 @ON_UVLOOP
+@pytest.mark.parametrize("account", [{}, {"accountSid": None}, {"accountSid": ""}])
+def test_a_simulator_need_not_know_an_account(run: Run, account: dict[str, Any]) -> None:
+    async def main() -> None:
+        async with beside_another() as house, rude(house) as connection:
+            carrier = Rude(connection)
+            start = json.loads(carrier.frames.start({}))
+            del start["start"]["accountSid"]
+            start["start"] |= account
+            await connection.send(json.dumps(start))
+            await carrier.hears()
+            await connection.send(carrier.frames.stop())
+            assert await carrier.closed() == 1000
+
+    run(main())
+
+
+@ON_UVLOOP
 def test_a_second_stream_of_the_same_call_is_turned_away(run: Run) -> None:
     async def main() -> None:
         async with beside_another() as house, rude(house) as first, rude(house) as second:
@@ -479,6 +501,7 @@ def test_a_second_stream_of_the_same_call_is_turned_away(run: Run) -> None:
             again = Rude(second)
             await again.start()
             assert await again.closed() == 1008
+            assert second.close_reason == "refused: duplicate"
             await carrier.hears()
             await first.send(carrier.frames.stop())
             assert await carrier.closed() == 1000

@@ -242,3 +242,9 @@ def test_a_start_names_a_stream_of_one_of_our_calls(call: str, account: str, str
 def test_a_start_of_ours_is_let_in() -> None:
     assert start_fault(Started(STREAM, CALL, ACCOUNT), ACCOUNT) is None
     assert start_fault(Started(STREAM, CALL, "AC" + "8" * 32), None) is None
+
+
+def test_a_signed_stream_without_an_account_is_refused() -> None:
+    """Simulators leave it out, and are let in where calls are not signed."""
+    assert start_fault(Started(STREAM, CALL, ACCOUNT, {}), None) is None
+    assert start_fault(Started(STREAM, CALL, "", {}), None) is not None

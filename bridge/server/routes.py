@@ -334,8 +334,7 @@ class Routes:
         if isinstance(started, m.Started):
             await self._admit(started, arrival, socket)
         elif started:
-            self.reject("start", "stream", started)
-            socket.close(1008)
+            self._close(socket, "start", started)
         if isinstance(socket, AsgiSocket):  # else the connection is ours: nothing of the request need stay
             await socket.released()
 
@@ -352,18 +351,24 @@ class Routes:
                 if stream <= self.intents.streams(call_sid):  # the token was another process's
                     fault = "a stream token of a stream that has begun"
             if fault is not None:
-                self.reject(gate, "stream", fault, call_sid)
-                socket.close(1008)
+                self._close(socket, gate, fault, call_sid)
                 return
         admitted(socket)  # an agent may take its time to be resolved
         await self.registry.prepare(call_sid, started.parameters)
         runner = self.registry.claim(call_sid, account_sid, started.parameters, stream=stream, proven=proven)
         if isinstance(runner, str):
-            self.reject(runner, "stream", runner, call_sid)
-            socket.close(1008)
+            self._close(socket, runner, runner, call_sid)
             return
         runner.attach(socket, [Twilio.redact(arrival.start)])
         runner.feed(m.Admitted())
+
+    def _close(self, socket: CarrierSocket, gate: str, fault: str, call_sid: str | None = None) -> None:
+        """Refuse a stream. Where calls are signed, a stranger is told which gate it was and not what it
+        lacked; on this machine a developer is.
+        """
+        self.reject(gate, "stream", fault, call_sid)
+        why = f"refused: {fault}" if self.settings.insecure else f"refused: {gate}"
+        socket.close(1008, why)
 
     # --- operators ---------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from bridge.sockets.frames import (
     POLICY_VIOLATION,
     TOO_BIG,
     Message,
+    cut_reason,
     is_valid_close_code,
 )
 from bridge.sockets.keepalive import running_tick
@@ -90,7 +91,7 @@ class AsgiSocket:
         self._going.set()
         if self._open:
             self._open = False
-            self._outbox.put_nowait((code, reason))
+            self._outbox.put_nowait((code, cut_reason(reason)))
             self._tick.close_by(self, self._limits.close_timeout_s)
 
     async def released(self) -> None:

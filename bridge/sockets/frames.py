@@ -68,6 +68,11 @@ def is_valid_close_code(code: int) -> bool:
     return 3000 <= code < 5000 or (1000 <= code <= 1014 and code not in (1004, NO_STATUS, ABNORMAL))
 
 
+def cut_reason(reason: str) -> str:
+    """As much of it as a close frame can hold: RFC 6455, 5.5, 125 bytes with the code."""
+    return reason.encode(errors="replace")[: _MAX_CONTROL_BYTES - 2].decode(errors="ignore")
+
+
 class _ViolationError(Exception):
     """The peer broke the protocol; the connection fails with this code."""
 
@@ -336,8 +341,7 @@ class FrameCodec:
         """A close frame; a reason too long for one is cut. Raises ``ValueError`` for an invalid code."""
         if not is_valid_close_code(code):
             raise ValueError(f"{code} can't stand in a close frame")
-        said = reason.encode()[: _MAX_CONTROL_BYTES - 2].decode(errors="ignore").encode()
-        return self._frame(CLOSE, code.to_bytes(2, "big") + said)
+        return self._frame(CLOSE, code.to_bytes(2, "big") + cut_reason(reason).encode())
 
     def take_replies(self) -> bytes:
         """The pongs that are due, once."""

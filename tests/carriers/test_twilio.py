@@ -204,7 +204,6 @@ def test_a_start_in_another_format_is_loud_and_starts_nothing(name: str, value: 
         "start",
         "start__streamSid",
         "start__callSid",
-        "start__accountSid",
         "start__mediaFormat",
         "start__mediaFormat__encoding",
     ],

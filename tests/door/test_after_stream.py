@@ -167,7 +167,7 @@ def test_a_webhook_that_is_replayed_after_a_crash_opens_no_second_session(
             stranger = Stranger(await dial(after.stream, signed(after.stream)))
             stranger.start({"token": token})
             if began:
-                assert await stranger.closed == (1008, "")
+                assert await stranger.closed == (1008, "refused: token")
                 assert after.upstream.sessions == []
             else:
                 await until(lambda: stranger.got)
