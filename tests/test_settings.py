@@ -478,10 +478,11 @@ def test_every_call_begins_like_this() -> None:
         "Hello.",
     )
     assert (config.session.transcription, config.session.language) == ("gpt-transcribe", "de")
-    assert set(config.phrases) == set(sounds.phrase_names())
+    assert set(config.phrases) == {*sounds.phrase_names(), "waiting"}
     apology = config.phrases["apology"]
-    assert base64.b64decode(apology.audio) == sounds.load("apology")
-    assert (apology.size_bytes, apology.text) == (len(sounds.load("apology")), sounds.text("apology"))
+    assert base64.b64decode(apology.audio) == sounds.load("apology", "de")
+    size_bytes, words = len(sounds.load("apology", "de")), sounds.text("apology", "de")
+    assert (apology.size_bytes, apology.text) == (size_bytes, words)
 
 
 def test_a_call_s_limits_leave_room_for_a_goodbye() -> None:
@@ -525,6 +526,33 @@ def test_phrases_of_ones_own_take_the_place_of_the_bundled_ones(tmp_path: Path) 
     phrases = real(phrases=str(tmp_path)).call_config().phrases
     assert phrases["apology"] == Sound(base64.b64encode(b"\x7f" * 160).decode(), 160, "Das tut mir leid.")
     assert phrases["busy"].text == sounds.text("busy")
+
+
+def test_phrases_of_ones_own_are_for_their_language(tmp_path: Path) -> None:
+    for folder, words in (("", "Hallo."), ("sv", "Hej."), ("fr", "Salut.")):
+        place = tmp_path / folder
+        place.mkdir(exist_ok=True)
+        (place / "filler.ulaw").write_bytes(b"\x7f" * 160)
+        (place / "texts.json").write_text(f'{{"filler": "{words}"}}', encoding="utf-8")
+    speech = real(phrases=str(tmp_path), language="de").speech()
+    said = {language: speech.sounds(language)["filler"].text for language in (None, "de", "sv", "fr", "en")}
+    assert said == {None: "Hallo.", "de": "Hallo.", "sv": "Hej.", "fr": "Salut.", "en": "One moment, please."}
+    assert speech.sounds("sv")["apology"].text == sounds.text("apology")
+
+
+def test_an_announcement_is_heard_in_any_language_where_there_is_one_only(tmp_path: Path) -> None:
+    (tmp_path / "consent.ulaw").write_bytes(b"\x7f" * 160)
+    (tmp_path / "texts.json").write_text('{"consent": "We record."}', encoding="utf-8")
+    speech = real(phrases=str(tmp_path)).speech()
+    assert speech.sounds("it")["consent"].text == "We record."
+    remark = "there are no phrases consent in 'it', so callers hear those in 'en'"
+    assert speech.remarks("it") == [f"{remark}; BRIDGE_PHRASES takes your own"]
+
+
+def test_a_language_without_phrases_is_said_at_start() -> None:
+    assert real(language="pl").remarks == ()
+    remark = "there are no phrases in 'sv', so callers hear those in 'en'; BRIDGE_PHRASES takes your own"
+    assert real(language="sv-SE").remarks == (remark,)
 
 
 @pytest.mark.parametrize(

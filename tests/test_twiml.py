@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 
 from bridge import sounds
 from bridge.server import twiml
 from bridge.server.store.intents import Next, Step
-from bridge.server.twiml import Links, Voice
-from bridge.settings.settings import Settings
+from bridge.server.twiml import Links, Spoken, Voice
+from bridge.sounds.phrases import Phrases
 
 LINKS = Links.below("https://voice.example.com/phone")
 NUMBER = "+15550001111"
@@ -26,7 +27,7 @@ def verbs(document: str) -> list[Verb]:
 
 
 def said(phrase: str) -> Verb:
-    return ("Say", {"language": "en-US"}, sounds.text(phrase))
+    return ("Say", {"language": "en-US", "voice": "Polly.Joanna"}, sounds.text(phrase))
 
 
 def connect(**changes: object) -> str:
@@ -190,12 +191,36 @@ def test_a_resumed_call_gets_its_stream_again() -> None:
 # -- in other words
 
 
-def test_phrases_are_said_in_the_words_and_the_language_of_the_settings() -> None:
-    settings = Settings(_env_file=None, insecure=True, language="en-GB")
-    assert verbs(twiml.busy(Voice.of(settings)))[0] == ("Say", {"language": "en-GB"}, sounds.text("busy"))
-    bare = Settings(_env_file=None, insecure=True, language="de")
-    assert verbs(twiml.busy(Voice.of(bare)))[0] == ("Say", {}, sounds.text("busy"))
+def test_phrases_are_said_in_the_words_and_by_a_voice_of_the_call_s_language() -> None:
+    for tag, language, voice, words in [
+        ("en-GB", "en-GB", "Polly.Amy", "en"),
+        ("de", "de-DE", "Polly.Vicki", "de"),
+        ("de-AT", "de-DE", "Polly.Vicki", "de"),
+        ("pt-BR", "pt-BR", "Polly.Camila", "pt"),
+        ("zh-CN", "cmn-CN", "Polly.Zhiyu", "zh"),
+        ("tlh", "en-US", "Polly.Joanna", "en"),  # there are no phrases: English words need an English voice
+        ("sv-SE", "en-US", "Polly.Joanna", "en"),
+    ]:
+        said = ("Say", {"language": language, "voice": voice}, sounds.text("busy", words))
+        assert verbs(twiml.busy(Voice.of(Phrases(), tag)))[0] == said
+
+
+def test_words_of_one_s_own_in_another_language_are_left_to_the_account_s_voice(tmp_path: Path) -> None:
+    (tmp_path / "busy.ulaw").write_bytes(b"\x7f" * 160)
+    phrases = Phrases(tmp_path, {"sv": {"busy": "Upptaget."}}, "sv")
+    assert verbs(twiml.busy(Voice.of(phrases, "sv-SE")))[0] == ("Say", {"language": "sv-SE"}, "Upptaget.")
+    assert verbs(twiml.busy(Voice.of(phrases, "sv")))[0] == ("Say", {}, "Upptaget.")
+    english = ("Say", {"language": "en-US", "voice": "Polly.Joanna"}, sounds.text("apology"))
+    assert verbs(twiml.apology(Voice.of(phrases, "sv-SE")))[0] == english
+
+
+@pytest.mark.parametrize("language", sounds.LANGUAGES)
+def test_every_language_has_a_voice(language: str) -> None:
+    (_, attributes, words), _hangup = verbs(twiml.apology(Voice.of(Phrases(), language)))
+    assert attributes["voice"].startswith("Polly.")
+    assert words == sounds.text("apology", language)
 
 
 def test_a_phrase_with_an_odd_character_is_still_a_document() -> None:
-    assert verbs(twiml.busy(Voice({"busy": "a\x07b & c"})))[0] == ("Say", {}, "a b & c")
+    odd = Voice({"busy": Spoken("a\x07b & c", None, None)})
+    assert verbs(twiml.busy(odd))[0] == ("Say", {}, "a b & c")

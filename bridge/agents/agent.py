@@ -67,6 +67,7 @@ class Agent:
       with a second session calls it again.
     - `instructions`: blank ones are sent as a sentence of ours, or the vendor's own persona would answer.
     - `greeting`: the model's first sentence; "" for no greeting. With a handler the default is no greeting.
+    - `language`: the caller's, as in "de" or "pt-BR", for transcription and for words without a model.
     - `transcription`: a model that writes down the caller's words; "off" for none.
     - `turn_detection`: see `bridge.turn_detection`. None needs a handler that ends turns with
       `session.commit()`. `noise_reduction`: near_field, far_field.

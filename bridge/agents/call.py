@@ -71,6 +71,7 @@ class UserCall:
         self._loop = loop
         self._root = agent
         self._roster = roster(agent)
+        self._language = configs.session(agent, self._roster).language
         self.post = way.post
         self.tap = way.tap
         self._context = contextvars.copy_context()
@@ -88,7 +89,14 @@ class UserCall:
 
     # --- what a session stands on ------------------------------------------------------------------------
 
-    def configuration(self, agent: Agent) -> m.SessionConfig:
+    def reconfiguration(self, agent: Agent) -> m.Reconfigure:
+        config = self._configuration(agent)
+        before, self._language = self._language, config.language
+        if config.language == before:
+            return m.Reconfigure(config)
+        return m.Reconfigure(config, self._casting.phrases(config.language))
+
+    def _configuration(self, agent: Agent) -> m.SessionConfig:
         everybody = {**self._roster, **roster(agent, self._roster)}
         self._vet(agent, everybody)
         config = self._casting.session(agent, everybody)
@@ -171,10 +179,11 @@ class UserCall:
             agent = self._root
         else:
             agent = self._casting.as_carried(agent, carried, self._roster)
-        config = self.configuration(agent)
+        self._language = carried.language
+        change = self.reconfiguration(agent)
         self.session.go_on_as(agent)
-        if msgspec.structs.replace(config, unset=carried.unset) != carried:
-            self.post(m.Reconfigure(config))
+        if msgspec.structs.replace(change.config, unset=carried.unset) != carried:
+            self.post(change)
 
     # --- the handler -------------------------------------------------------------------------------------
 

@@ -21,11 +21,13 @@ from bridge.core.messages import (
     SemanticVad,
     ServerVad,
     SessionConfig,
+    Sound,
     ToolConfig,
     TurnDetection,
 )
 from bridge.core.vendor_errors import PROMPT_OBJECTS
 from bridge.errors import ConfigError
+from bridge.sounds.phrases import Phrases
 from bridge.upstreams import UPSTREAMS
 
 APPROVAL_MS: Final = 60_000
@@ -54,6 +56,7 @@ class AgentConfigs:
     base: CallConfig
     transfers: Collection[str] = ()
     prices: Prices = field(default_factory=Prices.load)
+    speech: Phrases = field(default_factory=Phrases)
     vault: Vault = field(default_factory=Vault)
 
     def tools(self, agent: Agent, known: Mapping[str, Agent] = _NOBODY) -> dict[str, AnyTool]:
@@ -122,8 +125,14 @@ class AgentConfigs:
             base,
             session=session,
             greeting=greeting or None,
+            phrases=self.phrases(session.language),
             prices=base.prices or self.rates(session, dt.datetime.now(dt.UTC).date()),
         )
+
+    def phrases(self, language: str | None) -> dict[str, Sound]:
+        """What is said without the model in calls in that language."""
+        usual = self.base.phrases
+        return usual if not usual or language == self.base.session.language else self.speech.sounds(language)
 
     def rates(self, session: SessionConfig, day: dt.date) -> dict[str, float]:
         """Prices as the core counts with them: dollars for a million tokens by the names of `Usage`'s fields,
@@ -216,10 +225,14 @@ class AgentConfigs:
     def remarks(self, agent: Agent, upstream: str, known: Mapping[str, Agent] = _NOBODY) -> list[str]:
         """What works today, of this agent and those it hands off to, and is still worth a line at start."""
         everybody = {**known, **roster(agent, known)}
-        found = [one for one in everybody.values() if self.session(one, everybody).extra.get("prompt")]
-        if upstream == STAND_IN:
-            return []
-        return [f"agent {one.name} sends session.prompt: {PROMPT_OBJECTS}" for one in found]
+        found = []
+        for one in everybody.values():
+            session = self.session(one, everybody)
+            if upstream != STAND_IN and session.extra.get("prompt"):
+                found.append(f"agent {one.name} sends session.prompt: {PROMPT_OBJECTS}")
+            if one.language is not None and session.language is not None:
+                found += [f"agent {one.name}: {remark}" for remark in self.speech.remarks(session.language)]
+        return found
 
     def models(self, agent: Agent) -> list[str]:
         """The models that answer and transcribe for it and the agents it hands off to."""

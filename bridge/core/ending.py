@@ -29,7 +29,7 @@ def fail(call: CallState, reason: Reason, now_ms: int, detail: str) -> None:
     if call.ending is not None:
         cut_short(call, now_ms)
         return
-    apology = call.config.phrases.get("apology")
+    apology = call.playout.phrases.get("apology")
     if not call.admitted or apology is None:
         end(call, reason, now_ms, detail)
         return
@@ -55,7 +55,7 @@ def say_goodbye(call: CallState, now_ms: int) -> None:
     """The phrase, once, and to its end: the caller is not listened to any more. Nothing where the caller is
     to be sent on, or where they have just been told that something went wrong.
     """
-    goodbye = call.config.phrases.get("goodbye")
+    goodbye = call.playout.phrases.get("goodbye")
     if goodbye is not None and leaving(call) and GOODBYE not in call.uninterruptible:
         call.uninterruptible.add(GOODBYE)
         call.caller_audio.close()
@@ -109,7 +109,7 @@ def to_be_generated(call: CallState) -> bool:
 
 def not_generated(call: CallState, now_ms: int) -> None:
     """The goodbye we waited for was not said: a phrase says it."""
-    if leaving(call) and "goodbye" in call.config.phrases:
+    if leaving(call) and "goodbye" in call.playout.phrases:
         call.timers.pop("generated", None)
         call.early.clear()
         call.playout.interrupt(now_ms, ours=True)
@@ -185,7 +185,7 @@ def goodbye(call: CallState, why: str, now_ms: int) -> None:
 def handler_failed(call: CallState, event: m.HandlerFailed, now_ms: int) -> None:
     call.playout.interrupt(now_ms, ours=True)
     call.playout.gate.waiting.clear()
-    if (apology := call.config.phrases.get("apology")) is not None:
+    if (apology := call.playout.phrases.get("apology")) is not None:
         call.playout.play("apology", apology, now_ms)
     drain(call, Reason.HANDLER_FAILED, event.detail, "ended", now_ms)
 

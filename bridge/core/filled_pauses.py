@@ -7,7 +7,6 @@ What goes out has the size of what came. So the ledger's truth about the item do
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from functools import cached_property
 
 from .messages import Sound
 
@@ -17,18 +16,15 @@ SILENT_SAMPLE = b"\xff"
 
 
 class FilledPauses:
-    """One call's. `filler` is mu-law; without it, sound stays as it came."""
+    """One call's."""
 
-    def __init__(self, filler: Sound | None, bytes_per_ms: int) -> None:
-        self._filler = filler
+    def __init__(self, bytes_per_ms: int) -> None:
+        self._filler: Sound | None = None
+        self._sound = b""
         self._pause_bytes = PAUSE_MS * bytes_per_ms
         self._per_ms = bytes_per_ms
         self._quiet_bytes = 0
         self._at = 0
-
-    @cached_property
-    def _sound(self) -> bytes:
-        return b"" if self._filler is None else b64decode(self._filler.audio)
 
     def audible(self) -> None:
         """Sound that can be heard goes out."""
@@ -39,11 +35,15 @@ class FilledPauses:
         self._at = 0
         self._quiet_bytes = max(0, self._pause_bytes - max(0, patience_ms) * self._per_ms)
 
-    def fill(self, audio: str, size_bytes: int) -> str:
-        """The base64 text that goes out in the place of inaudible `audio`, as long as that."""
-        if (not self._at and self._quiet_bytes + size_bytes <= self._pause_bytes) or not self._sound:
+    def fill(self, audio: str, size_bytes: int, filler: Sound | None) -> str:
+        """The base64 text that goes out in the place of inaudible `audio`, as long as that. Without a
+        `filler` (mu-law) it stays as it came.
+        """
+        if (not self._at and self._quiet_bytes + size_bytes <= self._pause_bytes) or filler is None:
             self._quiet_bytes += size_bytes
             return audio
+        if filler is not self._filler:
+            self._filler, self._sound, self._at = filler, b64decode(filler.audio), 0
         filled = bytearray()
         while (left_bytes := size_bytes - len(filled)) > 0:
             if self._quiet_bytes < self._pause_bytes:

@@ -58,7 +58,7 @@ def carried(call: CallState, now_ms: int) -> CallSnapshot:
     record = playout.conversation.record(playout.line.ledger.unacknowledged(now_ms))
     began_ms = call.limits.began_ms
     heard = config.disclosure not in call.uninterruptible
-    disclosed = call.admitted and config.disclosure in config.phrases and heard
+    disclosed = call.admitted and config.disclosure in playout.phrases and heard
     return CallSnapshot(
         items=tuple(_carried(entry) for _, entry in record),
         owed=bool(playout.debts.of(Kind.RESUMED)) or playout.owed.since_ms is not None,
@@ -97,7 +97,7 @@ def take_over(call: CallState, before: CallSnapshot) -> None:
 
 def welcome_back(call: CallState, now_ms: int) -> None:
     """To a caller who heard that the line was cut."""
-    phrase = call.config.phrases.get("restored")
+    phrase = call.playout.phrases.get("restored")
     if call.config.resumed and phrase is not None:
         call.playout.play("restored", phrase, now_ms)
 

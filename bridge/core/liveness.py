@@ -52,7 +52,7 @@ def owed_due(call: CallState, now_ms: int) -> None:
     else:
         tool = call.playout.conversation.tools.first
         name = "filler" if tool is None else tool_calls.tool_config(call, tool.name).filler
-        filler = call.config.phrases.get(name or "")
+        filler = call.playout.phrases.get(name or "")
         listens = call.agent.handler and call.playout.gate.idle and tool is None
         if listens and owed.fillers >= HANDLER_FILLERS:
             owed.stop()

@@ -42,7 +42,9 @@ class Playout:
         """Whether the upstream session takes items and response requests now."""
         self.audible = True
         """Whether the model's next sound can be heard: the shell judges it."""
-        self._pauses = FilledPauses(config.phrases.get("filler"), config.bytes_per_ms)
+        self.phrases = config.phrases
+        """In the language of the agent in force."""
+        self._pauses = FilledPauses(config.bytes_per_ms)
         self.caller_stopped_ms: int | None = None
         self.config = config.session
         """The session as it was last configured: what a restored one gets again."""
@@ -100,7 +102,7 @@ class Playout:
         pauses = self._pauses
         if item.received_bytes == event.size_bytes and self.owed.since_ms is not None:
             pauses.begin(self.owed.due_ms - now_ms - self.line.remaining_ms(now_ms))
-        audio = pauses.fill(event.audio, event.size_bytes)
+        audio = pauses.fill(event.audio, event.size_bytes, self.phrases.get("filler"))
         if audio is event.audio:
             return event
         return AudioDelta(event.response_id, event.item_id, event.part, audio, event.size_bytes, event.epoch)

@@ -111,7 +111,7 @@ def replace_inaudible(call: CallState, now_ms: int) -> None:
     if call.up.state is Leg.READY and call.ending is None:
         answers.owe_resumed(call, now_ms)
         give_up(call, "it could not be heard", now_ms)
-        if (phrase := call.config.phrases.get("restored")) is not None and call.phase is Phase.LIVE:
+        if (phrase := call.playout.phrases.get("restored")) is not None and call.phase is Phase.LIVE:
             call.playout.play(f"inaudible:{call.epochs}", phrase, now_ms)
 
 

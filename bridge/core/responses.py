@@ -47,6 +47,7 @@ def reconfigure(call: CallState, event: m.Reconfigure, now_ms: int) -> None:
     """
     config = event.config.after(call.playout.config)
     call.playout.config = config
+    call.playout.phrases = event.phrases or call.playout.phrases
     call.keys.read(event)
     silence.set_timers(call, now_ms)
     call.playout.gate.held = call.playout.ready
@@ -155,7 +156,7 @@ def once_more(call: CallState, event: m.ResponseDone, now_ms: int, inaudible: bo
     if event.status != "failed" and call.failures >= FAILURES:
         call.failures = 0
         playout.debts.interrupted(event.response_id, reason="its responses said nothing")
-        if (phrase := call.config.phrases.get("restored")) is not None:
+        if (phrase := call.playout.phrases.get("restored")) is not None:
             playout.play(f"silent:{event.response_id}", phrase, now_ms)
     elif call.failures >= FAILURES or event.why in FATAL_CODES:
         if event.why in FATAL_CODES:

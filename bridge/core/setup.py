@@ -60,7 +60,7 @@ def admit(call: CallState, now_ms: int) -> None:
     call.admitted = True
     probe(call, now_ms)
     state.owe(call, now_ms, call.config.filler_dial_ms)
-    disclosure = call.config.phrases.get(call.config.disclosure)
+    disclosure = call.playout.phrases.get(call.config.disclosure)
     if disclosure is not None and not (call.config.carried and call.config.carried.disclosed):
         call.uninterruptible.add(call.config.disclosure)
         call.playout.play(call.config.disclosure, disclosure, now_ms, protected=True)

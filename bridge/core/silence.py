@@ -64,7 +64,7 @@ def nudge(call: CallState, now_ms: int) -> None:
     call.limits.nudges += 1
     if call.limits.nudges > call.agent.nudges:
         ending.goodbye(call, "the caller has been silent", now_ms)
-    elif (phrase := call.config.phrases.get("still_there")) is not None:
+    elif (phrase := call.playout.phrases.get("still_there")) is not None:
         playout.play(f"nudge:{call.limits.nudges}", phrase, now_ms)
     else:
         wish = "Ask the caller whether they are still there."

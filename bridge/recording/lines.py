@@ -35,6 +35,7 @@ a run has it in `sound`, one text for each frame of the caller and each delta.
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -103,6 +104,8 @@ def event_field(event: m.Event, *, sound: bool) -> str:
     as_is = ""
     if isinstance(event, m.Play) and not sound:
         event = msgspec.structs.replace(event, sound=without_audio(event.sound))
+    elif isinstance(event, m.Reconfigure) and event.phrases and not sound:
+        event = m.Reconfigure(event.config, _each(without_audio, event.phrases))
     elif isinstance(event, m.SendRaw) and not sound:
         body = elide_sound(event.body, "upstream")
         as_is = ',"as_is":true' if body is None else ""
@@ -110,10 +113,16 @@ def event_field(event: m.Event, *, sound: bool) -> str:
     return f'"event":{encoded(event)}{as_is}'
 
 
+def _each(change: Callable[[m.Sound], m.Sound], phrases: Mapping[str, m.Sound]) -> dict[str, m.Sound]:
+    return {name: change(phrase) for name, phrase in phrases.items()}
+
+
 def event_of(event: m.Event, *, sound: bool) -> m.Event:
     """The event of a line, silence where `sound` was left out. Raises ValueError for one that no call has."""
     if isinstance(event, m.Play) and not sound:
         event = msgspec.structs.replace(event, sound=with_audio(event.sound))
+    elif isinstance(event, m.Reconfigure) and event.phrases and not sound:
+        event = m.Reconfigure(event.config, _each(with_audio, event.phrases))
     elif isinstance(event, m.SendRaw) and not sound:
         event = m.SendRaw(expand_sound(event.body, "upstream"))
     if type(event) is not m.WakeUp:

@@ -391,7 +391,7 @@ class Runner:
             carrier.close()
             return
         config = self.call.config
-        apology = config.phrases.get("apology")
+        apology = self.call.playout.phrases.get("apology")
         wait_s = 0.0
         if apology is not None and carrier.play_instead(apology):
             wait_s = apology.size_bytes / config.bytes_per_ms / 1000

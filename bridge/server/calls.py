@@ -33,6 +33,7 @@ from bridge.server.store import EmbeddedStore, Store
 from bridge.server.store.intents import HANDOVER
 from bridge.server.verification import Verification
 from bridge.sockets.dial import Socket
+from bridge.sounds.phrases import Phrases
 from bridge.upstreams import Dial, Upstream
 
 logger = logging.getLogger(__name__)
@@ -62,8 +63,8 @@ class Observer(Protocol):
 
 @dataclass(slots=True)
 class CallFactory:
-    """How a call is made: its configuration from the webhook's fields, its adapters, the way to the model,
-    its recorder.
+    """How a call is made: its configuration from the webhook's fields, the phrases of a language, its
+    adapters, the way to the model, its recorder.
     """
 
     config: Callable[[Mapping[str, str]], m.CallConfig]
@@ -71,6 +72,7 @@ class CallFactory:
     vendor: Callable[[int], Upstream]
     dial: Callable[[Dial], Awaitable[Socket]]
     recorder: Callable[[str, m.CallConfig], Recorder | None] = lambda _call_sid, _config: None
+    phrases: Callable[[str | None], dict[str, m.Sound]] = field(default_factory=lambda: Phrases().sounds)
 
 
 @dataclass(slots=True)
@@ -237,6 +239,20 @@ class CallRegistry:
             entry.forgotten = True
             entry.runner.feed(m.ShutDown())
 
+    def language(self, call_sid: str) -> str | None:
+        """The language that this call is in, here or before it came here: ISO 639-1, or with its region where
+        it is still the agent's own. None where neither call nor agent has one.
+        """
+        users, runner = self.services.users, self.runner(call_sid)
+        carried = None if runner is not None else self.services.store.conversations.find(call_sid)
+        session = carried.session if carried is not None else None
+        if runner is not None:
+            session = runner.call.playout.config
+        own = None if users is None else users.agent.language
+        if session is None or session.language == (own and own.partition("-")[0].lower()):
+            return own
+        return session.language
+
     def runner(self, call_sid: str) -> Runner | None:
         """The call of that id, while it lives."""
         entry = self._entries.get(call_sid)
@@ -323,6 +339,9 @@ class CallRegistry:
         if RESUMED not in fields:
             return config
         carried = self.services.store.conversations.find(call_sid)
+        if carried is not None and carried.session is not None:
+            spoken = self._making.phrases(carried.session.language)
+            config = msgspec.structs.replace(config, phrases=spoken)
         cut_off = carried is None or fields[RESUMED] != HANDOVER
         return msgspec.structs.replace(config, carried=carried, resumed=cut_off)
 

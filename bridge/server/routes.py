@@ -86,7 +86,7 @@ class Routes:
         self._seldom = Seldom(logger)
         self._health_reasons = Recent(registry.services.health.reasons)
         self._under_way: Counter[str] = Counter()
-        self.voice = twiml.Voice.of(settings)
+        self.speech = settings.speech()
         self.intents = registry.services.control.intents
 
     def links(self, connection: HTTPConnection) -> twiml.Links:
@@ -103,6 +103,13 @@ class Routes:
         self.registry.services.metrics.rejected(gate)
         kind = (gate, what, call_sid if what == "call" else None)
         self._seldom.log(kind, logging.WARNING, "%s refused: %s", what, why, call_sid=call_sid)
+
+    def voice(self, call_sid: str) -> twiml.Voice:
+        """What the carrier says for us in that call, in its language."""
+        usual = self.settings.language
+        language = self.registry.language(call_sid) or usual
+        spoken = self.settings.spoken_language
+        return twiml.Voice.of(self.speech, usual if language == spoken else language)
 
     # --- the webhook -------------------------------------------------------------------------------------
 
@@ -165,7 +172,7 @@ class Routes:
     def _not_vouched_for(self, gate: str, call_sid: str) -> str:
         """What is answered where the carrier does not vouch for a call; mostly it is not heard."""
         self.reject(gate, "call", GATES[gate], call_sid)
-        return twiml.busy(self.voice) if gate in ("unverified", "again") else twiml.hangup()
+        return twiml.busy(self.voice(call_sid)) if gate in ("unverified", "again") else twiml.hangup()
 
     def _refusal(self, call_sid: str, request: Request) -> str | None:
         """What a call hears that can't come in now; None if it can."""
@@ -174,15 +181,16 @@ class Routes:
         reason = self.registry.refusal
         if reason is not None:
             self.reject(reason, "call", reason, call_sid)
-            return twiml.draining(voice=self.voice) if reason == "draining" else twiml.busy(self.voice)
+            voice = self.voice(call_sid)
+            return twiml.draining(voice=voice) if reason == "draining" else twiml.busy(voice)
         if self.registry.services.health.breaker.is_open:
             self.registry.services.metrics.rejected("upstream")
             fallback = self.settings.fallback
             if fallback is None:
-                return twiml.apology(self.voice)
+                return twiml.apology(self.voice(call_sid))
             self.intents.note(call_sid, TRANSFER + fallback)
             action_url = self._action_url(request, call_sid, 1)
-            return twiml.no_upstream(self.settings.transfers[fallback], action_url, self.voice)
+            return twiml.no_upstream(self.settings.transfers[fallback], action_url, self.voice(call_sid))
         return None
 
     def _action_url(self, request: Request, call_sid: str, stream: int) -> str:
@@ -198,7 +206,6 @@ class Routes:
             action_url=self._action_url(request, call_sid, stream),
             status_url=links.stream_status,
             parameters={TOKEN: token, **more},
-            voice=self.voice,
         )
 
     async def after_stream(self, request: Request) -> Response:
@@ -226,7 +233,7 @@ class Routes:
         )
         remembered = self.used.has(call_sid, stream) and not self.intents.has_begun(call_sid)
         before = HANDOVER if self.intents.peek(call_sid) == HANDOVER else CUT_OFF
-        step = self.intents.decide(call_sid, situation)
+        step, voice = self.intents.decide(call_sid, situation), self.voice(call_sid)
         if step.then is Next.RESUME:
             fields = {**form, RESUMED: before}
             if not proven:
@@ -250,7 +257,7 @@ class Routes:
             resume=resume,
             after_url=again,
             targets=self.settings.transfers,
-            voice=self.voice,
+            voice=voice,
         )
         return _answer(document)
 

@@ -33,7 +33,7 @@ from bridge.server.routes import create_app as routes
 from bridge.server.store import CallIntents, EmbeddedStore
 from bridge.server.stream_names import StreamNames
 from bridge.server.twilio_rest import CarrierRest
-from bridge.server.twiml import Links, Voice
+from bridge.server.twiml import Links
 from bridge.server.verification import Verification
 from bridge.settings.settings import BACKLOG, Settings
 from bridge.sockets.dial import DialError, Socket, bound_kernel, dial
@@ -71,7 +71,9 @@ class Service:
         self.settings = settings
         self._watched = watched
         self._awake = False
-        configs = AgentConfigs(settings.call_config(), settings.transfers, Prices.load(settings.prices))
+        configs = AgentConfigs(
+            settings.call_config(), settings.transfers, Prices.load(settings.prices), settings.speech()
+        )
         metrics, model = Metrics(), has_model(settings, upstream_url)
         users = None if agent is None else _users(settings, agent, configs, metrics)
         strangers = Strangers(refused=lambda: metrics.rejected("connection"))
@@ -97,6 +99,7 @@ class Service:
         nobody = Agent()
         making = CallFactory(
             config=lambda _fields: configs.call(nobody),
+            phrases=configs.phrases,
             carrier=Twilio,
             vendor=_vendor(settings, upstream_url),
             dial=_dialler(settings, self.services),
@@ -202,13 +205,13 @@ def proof_for(settings: Settings, auth: Auth) -> dict[str, str]:
 def _rest(settings: Settings, intents: CallIntents) -> CarrierRest:
     base = settings.public_url
     if base is None:
-        return CarrierRest(settings, voice=Voice.of(settings))
+        return CarrierRest(settings)
     after_stream, names = Links.below(base).after_stream, StreamNames(settings.stream_token_secret())
 
     def action_url(call_sid: str) -> str:
         return names.action_url(after_stream, call_sid, max(1, intents.streams(call_sid)))
 
-    return CarrierRest(settings, action_url=action_url, voice=Voice.of(settings))
+    return CarrierRest(settings, action_url=action_url)
 
 
 def _users(settings: Settings, agent: Agent, configs: AgentConfigs, metrics: Metrics) -> UserSide:

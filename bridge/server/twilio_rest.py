@@ -106,13 +106,11 @@ class CarrierRest:
         settings: Settings,
         *,
         action_url: Callable[[str], str] | None = None,
-        voice: twiml.Voice = twiml.BUNDLED,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._transfers: Mapping[str, str] = settings.transfers
         self._account_sid = settings.twilio_account_sid
         self._action_url = action_url
-        self._voice = voice
         self._chance = chance
         self._base = settings.rest_url
         self._tokens = [token.get_secret_value() for token in settings.twilio_auth_token]
@@ -143,7 +141,7 @@ class CarrierRest:
         if number is None:
             return Outcome.UNKNOWN_TARGET
         action_url = None if self._action_url is None else self._action_url(call_sid)
-        document = twiml.dial(number, action_url, voice=self._voice)
+        document = twiml.dial(number, action_url)
         return await self._update(call_sid, account_sid, {"twiml": document})
 
     async def standing(self, call_sid: str, account_sid: str) -> Standing:

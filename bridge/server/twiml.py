@@ -15,10 +15,9 @@ from urllib.parse import urlsplit
 
 from twilio.twiml.voice_response import Connect, Dial, Stream, VoiceResponse
 
-from bridge import sounds
 from bridge.server.store.intents import Next, Step
-from bridge.settings.settings import Settings
 from bridge.sockets.peers import is_loopback
+from bridge.sounds.phrases import Phrase, Phrases
 
 MEDIA_TYPE: Final = "text/xml"
 PARAMETER_CHARS: Final = 500
@@ -49,21 +48,56 @@ class Links(NamedTuple):
         )
 
 
-class Voice(NamedTuple):
-    """What `<Say>` says: the words of each phrase, and in which language (None leaves it to the account)."""
+# Twilio, "Text-to-Speech", Amazon Polly: each voice has one language; a pair that does not fit fails.
+_VOICES: Final[Mapping[str, tuple[str, str]]] = {
+    "de": ("de-DE", "Polly.Vicki"),
+    "en": ("en-US", "Polly.Joanna"),
+    "en-au": ("en-AU", "Polly.Nicole"),
+    "en-gb": ("en-GB", "Polly.Amy"),
+    "en-in": ("en-IN", "Polly.Raveena"),
+    "es": ("es-ES", "Polly.Lucia"),
+    "es-mx": ("es-MX", "Polly.Mia"),
+    "fr": ("fr-FR", "Polly.Lea"),
+    "fr-ca": ("fr-CA", "Polly.Chantal"),
+    "it": ("it-IT", "Polly.Bianca"),
+    "ja": ("ja-JP", "Polly.Mizuki"),
+    "nl": ("nl-NL", "Polly.Lotte"),
+    "pl": ("pl-PL", "Polly.Ewa"),
+    "pt": ("pt-PT", "Polly.Ines"),
+    "pt-br": ("pt-BR", "Polly.Camila"),
+    "zh": ("cmn-CN", "Polly.Zhiyu"),
+}
+"""Language and voice of `<Say>` by the language, with or without a region, that a call is in."""
 
-    words: Mapping[str, str]
-    language: str | None = None
+
+class Spoken(NamedTuple):
+    """Words for `<Say>`, with the language and voice that they are in; None is left to the account."""
+
+    text: str
+    language: str | None
+    voice: str | None
+
+
+class Voice(NamedTuple):
+    """What `<Say>` says in one call, by the names of the phrases."""
+
+    words: Mapping[str, Spoken]
 
     @classmethod
-    def of(cls, settings: Settings) -> Voice:
-        """The phrases of these settings."""
-        # A <Say language> has a region; a language without one is left to the voice of the account.
-        language = settings.language if settings.language and "-" in settings.language else None
-        return cls({name: sound.text for name, sound in settings.spoken().items()}, language)
+    def of(cls, phrases: Phrases, tag: str | None = None) -> Voice:
+        """The phrases of calls in that language, given with or without a region (`pt-BR`)."""
+        spoken = phrases.of(tag and tag.partition("-")[0].lower()).items()
+        return cls({name: _spoken(phrase, tag or "") for name, phrase in spoken})
 
 
-BUNDLED: Final = Voice({name: sounds.text(name) for name in sounds.phrase_names()}, "en-US")
+def _spoken(phrase: Phrase, tag: str) -> Spoken:
+    """The words with a voice of their own language, and of the call's region where it has that language."""
+    fits = tag.partition("-")[0].lower() == phrase.language
+    named = (_VOICES.get(tag.lower()) if fits else None) or _VOICES.get(phrase.language)
+    return Spoken(phrase.sound.text, *(named or (tag if fits and "-" in tag else None, None)))
+
+
+BUNDLED: Final = Voice.of(Phrases())
 
 
 def connect(
@@ -188,4 +222,5 @@ def _said(phrase: str, voice: Voice) -> str:
 
 
 def _say(response: VoiceResponse, voice: Voice, phrase: str) -> None:
-    response.say(_NO_XML.sub(" ", voice.words[phrase]), language=voice.language)
+    spoken = voice.words[phrase]
+    response.say(_NO_XML.sub(" ", spoken.text), voice=spoken.voice, language=spoken.language)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from bridge import sounds
 from bridge.agents.prices import Prices
 from bridge.errors import ConfigError
-from bridge.settings import values
 from bridge.settings.values import Wrong
 from bridge.sockets.peers import is_loopback
 from bridge.upstreams import UPSTREAMS
@@ -120,7 +118,7 @@ def _on_the_way_out(settings: Settings) -> list[Mistake]:
             found.append(Mistake("BRIDGE_PRICES", "cannot be read", str(error)))
     if settings.phrases is not None:
         try:
-            values.phrase_words(settings.phrases)
+            settings.phrase_words()
         except Wrong as wrong:
             found.append(Mistake("BRIDGE_PHRASES", wrong.what, wrong.cure))
     return found
@@ -128,6 +126,7 @@ def _on_the_way_out(settings: Settings) -> list[Mistake]:
 
 def _has_phrase(settings: Settings, name: str) -> bool:
     try:
-        return name in sounds.phrase_names() or name in values.phrase_words(settings.phrases or Path())
+        own = settings.phrase_words().values()
+        return name in sounds.phrase_names() or any(name in words for words in own)
     except Wrong:
         return False

@@ -9,7 +9,6 @@ import difflib
 import hmac
 import os
 import secrets
-from base64 import b64encode
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -19,12 +18,12 @@ from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from bridge import sounds
-from bridge.core.messages import CallConfig, Limits, SessionConfig, Sound
+from bridge.core.messages import CallConfig, Limits, SessionConfig
 from bridge.settings import values
 from bridge.settings.rules import LEANS_ON, Mistake, WrongSettings, between, default_upstream
 from bridge.settings.values import SharedKey, Wrong
 from bridge.sockets.peers import is_loopback
+from bridge.sounds.phrases import ENGLISH, Phrases
 
 DEFAULT_INSTRUCTIONS: Final = (
     "You are a friendly assistant on a phone call. Speak plainly and keep each answer to a sentence or two."
@@ -206,7 +205,7 @@ class Settings(BaseSettings):
             voice=self.voice,
             instructions=self.instructions,
             transcription=self.transcribe,
-            language=self.language.partition("-")[0].lower() if self.language else None,
+            language=self.spoken_language,
         )
 
     def call_config(self) -> CallConfig:
@@ -217,7 +216,7 @@ class Settings(BaseSettings):
         return CallConfig(
             session=self.session_config(),
             greeting=self.greeting,
-            phrases=self.spoken(),
+            phrases=self.speech().sounds(self.spoken_language),
             disclosure=self.spoken_first(),
             fallback=self.fallback or "",
             digits=self.dtmf,
@@ -238,13 +237,20 @@ class Settings(BaseSettings):
             return "consent"
         return "disclosure" if self.disclosure else ""
 
-    def spoken(self) -> dict[str, Sound]:
-        """The spoken phrases by name, those of BRIDGE_PHRASES before the bundled ones."""
-        found = {name: (sounds.load(name), sounds.text(name)) for name in sounds.phrase_names()}
-        if self.phrases is not None:
-            for name, words in values.phrase_words(self.phrases).items():
-                found[name] = ((self.phrases / f"{name}.ulaw").read_bytes(), words)
-        return {name: Sound(b64encode(raw).decode(), len(raw), text) for name, (raw, text) in found.items()}
+    @property
+    def spoken_language(self) -> str | None:
+        """BRIDGE_LANGUAGE without its region (ISO 639-1)."""
+        return self.language.partition("-")[0].lower() if self.language else None
+
+    def phrase_words(self) -> dict[str, dict[str, str]]:
+        """The words of BRIDGE_PHRASES by language and name. Raises Wrong for a folder without any."""
+        if self.phrases is None:
+            return {}
+        return values.phrase_words(self.phrases, self.spoken_language or ENGLISH)
+
+    def speech(self) -> Phrases:
+        """All that is said without a model, those of BRIDGE_PHRASES before the bundled ones."""
+        return Phrases(self.phrases, self.phrase_words(), self.spoken_language)
 
     def stream_token_secret(self) -> tuple[bytes, ...]:
         """The keys that stream tokens are signed with, the one in use last. Under BRIDGE_INSECURE, where
@@ -312,6 +318,8 @@ def _remarks(settings: Settings, demo: bool, env_file: object) -> list[str]:
             found.append(f"BRIDGE_INSECURE is on: {words}")
     elif settings.upstream == "embedded" and not demo:
         found.append("BRIDGE_UPSTREAM is embedded: real callers get the parrot")
+    if settings.spoken_language is not None:
+        found += settings.speech().remarks(settings.spoken_language)
     return [*found, *_strangers(env_file)]
 
 

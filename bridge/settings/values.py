@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from twilio.request_validator import HMAC_SHA1, HMAC_SHA256
 
 from bridge.sockets.peers import is_loopback
+from bridge.sounds.phrases import WAITING
 
 _Value = TypeVar("_Value")
 
@@ -86,15 +87,26 @@ def file(text: str) -> Path:
     return path
 
 
-def phrase_words(folder: Path) -> dict[str, str]:
-    """The words of each phrase in a folder, which has texts.json and a NAME.ulaw for each name in there, like
-    the bundled ones. Raises Wrong for a folder that is not like that.
+def phrase_words(folder: Path, language: str) -> dict[str, dict[str, str]]:
+    """The words of each phrase in a folder, by language and name. It has texts.json and a NAME.ulaw for each
+    name in there, like the bundled ones, in `language`; or folders like that, named by their languages; or
+    both. Raises Wrong for a folder that is not like that.
     """
+    below = sorted(path.parent for path in folder.glob("*/texts.json") if path.parent.name.isalpha())
+    found = {path.name.lower(): _words(path) for path in below}
+    if not below or (folder / "texts.json").exists():
+        found[language] = _words(folder)
+    return found
+
+
+def _words(folder: Path) -> dict[str, str]:
     try:
         words = json.loads((folder / "texts.json").read_bytes())
     except (OSError, ValueError):
         words = None
-    if not isinstance(words, dict) or not all(isinstance(text, str) and text for text in words.values()):
+    if not isinstance(words, dict) or not all(
+        isinstance(text, str) and (text or name == WAITING) for name, text in words.items()
+    ):
         raise Wrong("has no texts.json that says the words of each phrase", "see `phonebridge phrases`")
     silent = set(words) ^ {path.stem for path in folder.glob("*.ulaw") if path.stat().st_size}
     if silent or not words:

@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib.resources import files
+from typing import Final
 
 from ..errors import ConfigError
 
+LANGUAGES: Final = ("de", "en", "es", "fr", "it", "ja", "nl", "pl", "pt", "zh")
+"""ISO 639-1. In each of them there are all phrases."""
 _DEMO = "demo"
 
 
@@ -28,6 +31,11 @@ def load(name: str, language: str = "en") -> bytes:
 def text(name: str, language: str = "en") -> str:
     """The words of a phrase. Raises ConfigError for an unknown name."""
     return _words(language, name)
+
+
+def waiting() -> bytes:
+    """A quiet sound without words that may be repeated while the caller waits."""
+    return files(__name__).joinpath("waiting.ulaw").read_bytes()
 
 
 def load_demo(name: str) -> bytes:

@@ -5,18 +5,17 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from .. import sounds
 from ..core import messages as m
 from ..doubles.agents import ToolCall
 from ..doubles.options import ServerOptions
 from ..doubles.phone import Phone, PhoneOptions
+from ..sounds.phrases import Phrases
 from .agent_call import AgentCall
 from .scripted_call import ScriptedCall
 
@@ -27,12 +26,8 @@ def usual_config(**fields: Any) -> m.CallConfig:
     """How calls begin here: with the bundled phrases, but neither greeting nor disclosure. `fields` of
     `CallConfig` go before.
     """
-    spoken = {
-        name: m.Sound(b64encode(sound := sounds.load(name)).decode(), len(sound), sounds.text(name))
-        for name in sounds.phrase_names()
-    }
     session = m.SessionConfig(transcription=TRANSCRIPTION)
-    return m.CallConfig(**{"session": session, "phrases": spoken, **fields})
+    return m.CallConfig(**{"session": session, "phrases": Phrases().sounds("en"), **fields})
 
 
 def tool_call(name: str, /, **arguments: Any) -> ToolCall:

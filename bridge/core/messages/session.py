@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from msgspec import UNSET, UnsetType
+
 from ..config import SessionConfig, Sound
 from .base import Message, Reason
 from .upstream import Usage, VendorNote
@@ -71,10 +73,12 @@ class ToolFinished(Message, frozen=True, gc=False):
 class Reconfigure(Message, frozen=True, gc=False):
     """Another agent is in force from here on, or the same one changed: `config` is all that it decides, also
     for a session that is restored; voice and model stay. No response is asked for until it is in force or
-    refused: one asked for after this command speaks with the new instructions.
+    refused: one asked for after this command speaks with the new instructions. `phrases` are those of the
+    agent's language, where it is another one than before.
     """
 
     config: SessionConfig
+    phrases: dict[str, Sound] | UnsetType = UNSET
 
 
 class Mute(Message, frozen=True, gc=False):
