@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import answers, dialling, recovery, silence
+from . import answers, dialling, recovery, silence, tool_calls
 from . import messages as m
 from .messages import Event, Phase
 from .state import CallState
@@ -33,6 +33,8 @@ def from_spare(call: CallState, event: Event, spare: UpstreamSession, now_ms: in
                 m.Noted("configuration refused", "the audio formats in force are not the phone's")
             )
             spare_failed(call, now_ms)
+        case m.VendorNote():
+            tool_calls.note_failed_list(call, event)
         case m.UpstreamFaulted() if spare.state is Leg.CONFIGURING and will_not_be(event):
             call.out.append(m.Noted("configuration refused", in_words(event)))
             spare_failed(call, now_ms, again=not names_prompt(event))

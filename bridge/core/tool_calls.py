@@ -50,6 +50,7 @@ def vendor_note(call: CallState, event: m.VendorNote, now_ms: int) -> None:
     Nothing is said about them until a response is asked for.
     """
     call.out.append(event)
+    note_failed_list(call, event)
     debts, kind, _, state_of = call.playout.debts, *event.kind.rpartition(".")
     if kind != MCP_CALL or not event.item_id or not call.admitted:
         return
@@ -57,6 +58,12 @@ def vendor_note(call: CallState, event: m.VendorNote, now_ms: int) -> None:
         debts.called(call.playout.gate.active or MCP_CALL, event.item_id, now_ms, remote=True)
     if state_of != "in_progress":
         debts.result(event.item_id)
+
+
+def note_failed_list(call: CallState, event: m.VendorNote) -> None:
+    """The vendor could not list an MCP server's tools: the model has none of them in this session."""
+    if event.why:
+        call.out.append(m.Noted("no tools of an MCP server", event.why))
 
 
 def tool_config(call: CallState, name: str) -> m.ToolConfig:

@@ -28,7 +28,12 @@ from .steps import Recording, Step
 _LETTER: Final = re.compile(r"[^\W\d_]")
 _DIGIT: Final = re.compile(r"\d")
 _SID: Final = re.compile(r"\b(AC|CA|MZ)[0-9a-f]{32}\b")
-_ABOUT_PROMPTS: Final = re.compile(r"(\bsession\.prompt\b|\bpmpt_)")
+_MATTERS: Final = re.compile(
+    r"(\bsession\.prompt\b|\bpmpt_|\balready has an active response\b|\bno active response\b"
+    r"|\btry again in [0-9.ms]{2,20})",
+    re.IGNORECASE,
+)
+"""What adapter and core read in the words of an error."""
 _VENDOR_WORD: Final = re.compile(r"(?:[a-z_./:-]|\[?\d{1,3}(?!\d)\]?){0,120}")
 """A kind, a code, a path: small letters, and no number of more than three digits."""
 _VERDICT: Final = re.compile(r"(?:[A-Za-z_./, -]|\d{1,3}(?!\d)){0,120}")
@@ -101,7 +106,7 @@ GOES: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     m.ToolCalled: frozenset({"arguments"}),
     m.ResponseDone: frozenset({"why"}),
     m.UpstreamFaulted: frozenset({"code", "message", "param", "kind"}),
-    m.VendorNote: frozenset({"body"}),
+    m.VendorNote: frozenset({"body", "why"}),
     m.Say: frozenset({"text"}),
     m.Respond: frozenset({"instructions"}),
     m.AddText: frozenset({"text"}),
@@ -194,6 +199,8 @@ def masked_message(struct: _Struct) -> _Struct:
 
 def _field(struct: msgspec.Struct, name: str, value: Any) -> Any:
     if isinstance(struct, m.SendRaw | m.VendorNote):
+        if name == "why":
+            return mask_words(value)
         return _frame(value, "upstream", isinstance(struct, m.SendRaw)) if name == "body" else value
     if isinstance(struct, m.FrameRefused):
         # What an adapter says, and behind it how the frame began.
@@ -282,8 +289,8 @@ def _enum(word: str, key: str) -> str:
 
 
 def _fault(message: str) -> str:
-    """The words of an error, of which the core asks whether they are about the vendor's prompt objects."""
-    said = _ABOUT_PROMPTS.split(message)
+    """The words of an error, with those that are read."""
+    said = _MATTERS.split(message)
     return "".join(part if number % 2 else mask_words(part) for number, part in enumerate(said))
 
 

@@ -62,9 +62,16 @@ class Dial(msgspec.Struct, frozen=True):
     auth: Auth = Auth.BEARER
 
 
+_MCP_LIST: Final = "mcp_list_tools"
 _AUDIO_DELTA: Final = "response.output_audio.delta"
 # OpenAI, as it says so: "Please try again in 2.5s", "in 20ms", "in 1m2.5s".
 _TRY_AGAIN: Final = re.compile(r"try again in (?:(\d{1,4})m)?(\d{1,6}(?:\.\d{1,6})?)(ms|s)\b", re.IGNORECASE)
+_BUSY: Final = "conversation_already_has_active_response"
+_SENTENCES: Final = {
+    _BUSY: re.compile(r"\balready has an active response\b", re.IGNORECASE),
+    "response_cancel_not_active": re.compile(r"\bno active response\b", re.IGNORECASE),
+}
+"""Errors that older and other servers send without their code, by what they say."""
 _MOST_RETRY_MS: Final = 86_400_000
 
 
@@ -78,6 +85,7 @@ class Realtime:
         "_configured",
         "_count",
         "_epoch",
+        "_labels",
         "_names_conversations",
         "_reset_ms",
         "_tree",
@@ -93,6 +101,7 @@ class Realtime:
         self._asked: dict[str, bool] = {}  # tags of responses that have not begun; true for an aside
         self._whose: dict[str, str] = {}  # items being made, and the response that makes them
         self._approvals: dict[str, None] = {}  # asked for, and told
+        self._labels: dict[str, str] = {}  # of MCP servers whose tools are being listed, by item
         self._names_conversations = False
         self._reset_ms = 0  # until the limit that is used up, as told last
 
@@ -173,6 +182,8 @@ class Realtime:
         item = wire.decode_item(event.item)
         item_id = _required(item.id, "item.id")
         content = wire.if_readable(wire.decode_content, item.content) or ()
+        if item.type == _MCP_LIST:
+            _remember(self._labels, item_id, _text(item.server_label))
         return m.ItemAdded(
             item_id,
             _text(item.type) or "message",
@@ -209,6 +220,11 @@ class Realtime:
     def _item_done(self, event: wire.Event) -> m.VendorNote | None:
         # An approval may be asked for in a response or outside of one, and is told twice when in one.
         item = wire.decode_item(event.item)
+        if item.type == _MCP_LIST and (why := _reason(item.error)):
+            item_id, label = _id(item.id, "item.id"), _text(item.server_label)
+            return m.VendorNote(
+                item.type, _body({"item_id": item_id}), item_id, self._epoch, f"{label}: {why}"
+            )
         if item.type != "mcp_approval_request" or item.id in self._approvals:
             return None
         _remember(self._approvals, _required(item.id, "item.id"), None)
@@ -235,10 +251,7 @@ class Realtime:
 
     def _untranscribed(self, event: wire.Event) -> m.CallerTranscribed:
         item_id = _required(event.item_id, "item_id")
-        fault = wire.if_readable(wire.decode_fault, event.error) or wire.Fault()
-        told = (_text(part) for part in (fault.code or fault.type, fault.message))
-        why = ": ".join(part for part in told if part)
-        return m.CallerTranscribed(item_id, "", failed=True, why=why, epoch=self._epoch)
+        return m.CallerTranscribed(item_id, "", failed=True, why=_reason(event.error), epoch=self._epoch)
 
     def _response_started(self, event: wire.Event) -> m.ResponseStarted:
         response = wire.decode_response(event.response)
@@ -313,15 +326,18 @@ class Realtime:
     def _fault(self, event: wire.Event) -> m.UpstreamFaulted | m.ProbeAnswered:
         fault = wire.decode_fault(event.error)
         code, about = _text(fault.code), _text(fault.event_id)
+        message, param, kind = _text(fault.message), _text(fault.param), _text(fault.type)
+        code = next(
+            (known for known, says in _SENTENCES.items() if kind == known or says.search(message)), code
+        )
         # Older servers do not echo the event id here. Only one create at a time can have met a response.
-        if not about and code == "conversation_already_has_active_response":
+        if not about and code == _BUSY:
             about = next((f"create:{tag}" for tag, aside in self._asked.items() if not aside), "")
         self._awaited.pop(about, None)
         if about.startswith("create:"):
             self._asked.pop(about.removeprefix("create:"), None)
         if about.startswith("probe:"):
             return m.ProbeAnswered(self._epoch)
-        message, param, kind = _text(fault.message), _text(fault.param), _text(fault.type)
         return m.UpstreamFaulted(code, message, about, param, kind, self._epoch, self._retry_ms(fault))
 
     def _retry_ms(self, fault: wire.Fault) -> int:
@@ -345,8 +361,12 @@ class Realtime:
 
     def _mcp(self, event: wire.Event) -> m.VendorNote:
         item_id = _id(event.item_id, "item_id")
-        body = msgspec.json.encode({"item_id": event.item_id}).decode()
-        return m.VendorNote(event.type, body, item_id, self._epoch)
+        why = ""
+        if event.type.startswith(_MCP_LIST) and not event.type.endswith(".in_progress"):
+            label = self._labels.pop(item_id, "")
+            if event.type.endswith(".failed"):
+                why = f"{label or item_id}: {_reason(event.error) or 'no reason given'}"
+        return m.VendorNote(event.type, _body({"item_id": event.item_id}), item_id, self._epoch, why)
 
     def _conversation_created(self, _event: wire.Event) -> None:
         self._names_conversations = True
@@ -469,6 +489,19 @@ def _required(value: str | None, name: str) -> str:
 
 def _text(value: Any) -> str:
     return "" if value is None else str(value)[:_MAX_TEXT_CHARACTERS]
+
+
+def _body(tree: dict[str, Any]) -> str:
+    return msgspec.json.encode(tree).decode()
+
+
+def _reason(error: msgspec.Raw) -> str:
+    """Code (or type) and message of an error, in any of the shapes that vendors give it. Empty for none."""
+    fault = wire.if_readable(wire.decode_fault, error)
+    if fault is None:
+        return _text(wire.if_readable(wire.decode_words, error))
+    parts = (_text(part) for part in (fault.code or fault.type, fault.message))
+    return ": ".join(part for part in parts if part)
 
 
 def _tokens(count: int | None) -> int:

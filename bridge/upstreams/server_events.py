@@ -63,6 +63,8 @@ class Item(msgspec.Struct, gc=False):
     call_id: str | None = None
     name: str | None = None
     arguments: str | None = None
+    server_label: str | None = None
+    error: msgspec.Raw = msgspec.Raw()
 
 
 class Fault(msgspec.Struct, gc=False):
@@ -130,6 +132,7 @@ decode_event = msgspec.json.Decoder(Event).decode
 decode_kind = msgspec.json.Decoder(Kind).decode
 decode_item = msgspec.json.Decoder(Item).decode
 decode_fault = msgspec.json.Decoder(Fault).decode
+decode_words = msgspec.json.Decoder(str).decode
 decode_response = msgspec.json.Decoder(Response).decode
 decode_session = msgspec.json.Decoder(Session).decode
 decode_tree = msgspec.json.Decoder(dict[str, Any]).decode

@@ -268,3 +268,23 @@ def test_what_was_talked_over_is_refused_in_peace(live_call: Any) -> None:
     assert creates(call.at(50, refused("server_error", "say-1"))) == []
     assert creates(call.at(60, m.Say("say-2", "Hello."))) == [], "the caller speaks"
     assert creates(call.at(70, m.SpeechStopped())) == ["say-2"]
+
+
+# --- lists of MCP tools
+
+
+FAILED_LIST = m.VendorNote("mcp_list_tools.failed", "{}", "mcpl_1", why="crm: http_error: 424")
+
+
+def test_a_failed_list_of_mcp_tools_is_noted(live_call: Any) -> None:
+    call = live_call()
+    noted = m.Noted("no tools of an MCP server", "crm: http_error: 424")
+    assert call.at(100, FAILED_LIST) == [FAILED_LIST, noted]
+    assert only(m.Ended, call.actions) == []
+
+
+def test_so_is_that_of_a_session_which_is_to_take_over(live_call: Any) -> None:
+    call = live_call(renew_ms=1_000)
+    call.speaks(1_100, m.SessionCreated(2))
+    noted = m.Noted("no tools of an MCP server", "crm: http_error: 424")
+    assert call.at(1_200, msgspec.structs.replace(FAILED_LIST, epoch=2)) == [noted]

@@ -140,3 +140,82 @@ def test_limits_of_any_shape_are_harmless(model: Realtime, limits: object) -> No
     assert parsed(model, "rate_limits.updated", rate_limits=limits) is None
     error = {"code": "rate_limit_exceeded", "message": ""}
     assert parsed(model, "error", error=error).retry_ms == 0
+
+
+# --- lists of MCP tools that fail
+
+
+LISTED = {
+    "id": "mcpl_1",
+    "object": "realtime.item",
+    "type": "mcp_list_tools",
+    "server_label": "crm",
+    "tools": [],
+}
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        ({"type": "mcp_error", "code": "http_error", "message": "424"}, "http_error: 424"),
+        ({"type": "protocol_error", "message": "bad handshake"}, "protocol_error: bad handshake"),
+        ({"code": 502}, "502"),
+        ("it did not answer", "it did not answer"),
+        (None, "no reason given"),
+        ({}, "no reason given"),
+        ([1], "no reason given"),
+    ],
+)
+def test_a_list_that_fails_is_told_with_its_label_and_code(model: Realtime, error: Any, why: str) -> None:
+    parsed(model, "conversation.item.added", item=LISTED)
+    failed = parsed(model, "mcp_list_tools.failed", item_id="mcpl_1", error=error)
+    assert (failed.kind, failed.item_id, failed.why) == ("mcp_list_tools.failed", "mcpl_1", f"crm: {why}")
+
+
+def test_a_code_that_comes_with_the_item_is_told_too(model: Realtime) -> None:
+    item = {**LISTED, "error": {"type": "http_error", "code": 401, "message": "Unauthorized"}}
+    done = parsed(model, "conversation.item.done", item=item)
+    assert (done.kind, done.item_id, done.why) == ("mcp_list_tools", "mcpl_1", "crm: 401: Unauthorized")
+
+
+def test_a_list_that_is_there_is_no_failure(model: Realtime) -> None:
+    parsed(model, "conversation.item.added", item=LISTED)
+    assert parsed(model, "mcp_list_tools.completed", item_id="mcpl_1").why == ""
+    assert parsed(model, "conversation.item.done", item={**LISTED, "error": None}) is None
+
+
+# --- errors without a code
+
+
+@pytest.mark.parametrize("code", [None, "", "invalid_request_error"])
+@pytest.mark.parametrize(
+    ("message", "known"),
+    [
+        (
+            "Conversation already has an active response in progress: resp_9. Wait until it is finished.",
+            "conversation_already_has_active_response",
+        ),
+        ("conversation already has an active response", "conversation_already_has_active_response"),
+        ("Cancellation failed: no active response found", "response_cancel_not_active"),
+    ],
+)
+def test_an_error_is_known_by_its_sentence(model: Realtime, code: Any, message: str, known: str) -> None:
+    error = {"type": "invalid_request_error", "code": code, "message": message}
+    assert parsed(model, "error", error=error).code == known
+
+
+def test_one_without_code_and_event_id_is_about_the_response_that_was_asked_for(model: Realtime) -> None:
+    model.write(m.CreateResponse("greeting"))
+    error = {"type": "invalid_request_error", "message": "Conversation already has an active response."}
+    assert parsed(model, "error", error=error).about == "create:greeting"
+
+
+def test_a_code_may_stand_in_the_type(model: Realtime) -> None:
+    model.write(m.CreateResponse("greeting"))
+    fault = parsed(model, "error", error={"type": "conversation_already_has_active_response", "code": None})
+    assert (fault.code, fault.about) == ("conversation_already_has_active_response", "create:greeting")
+
+
+@pytest.mark.parametrize("message", ["The model is not active.", "There is an active responsibility.", ""])
+def test_another_sentence_stays_what_it_is(model: Realtime, message: str) -> None:
+    assert parsed(model, "error", error={"type": "server_error", "message": message}).code == ""

@@ -192,13 +192,15 @@ class ProbeAnswered(Message, frozen=True, gc=False, tag="SignOfLife"):  # as rec
 
 class VendorNote(Message, frozen=True, gc=False):
     """Something upstream that user code may care for (MCP approval asked, tool list ready …), as the vendor
-    put it. `item_id` is the call's where it is about one of an MCP server's tools.
+    put it. `item_id` is the call's where it is about one of an MCP server's tools. `why` is the label of
+    an MCP server whose tools could not be listed, and the reason as far as the vendor says it.
     """
 
     kind: str
     body: str = ""
     item_id: str = ""
     epoch: int = 1
+    why: str = ""
 
 
 UpstreamEvent: TypeAlias = (
