@@ -46,7 +46,7 @@ attacks = $(pytest) -n 0 tests
 browser: $(VENV)/.ready-to-test  ## the pages in a real browser; needs chromium
 	@$(pytest) -n 0 tests -m browser $(ARGS)
 
-hostile: $(VENV)/.ready-to-test  ## attack a server in a process of its own; a minute or two
+hostile: $(VENV)/.ready-to-test  ## attack a server in a process of its own; some minutes
 	@$(attacks) -m "hostile and not long" $(ARGS)
 
 long: $(VENV)/.ready-to-test  ## every attack, in full

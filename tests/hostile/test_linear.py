@@ -20,10 +20,13 @@ from bridge.core.call import Call
 from bridge.errors import ProtocolError
 from bridge.upstreams import OpenAI
 
-pytestmark = [pytest.mark.hostile, pytest.mark.long]
+pytestmark = pytest.mark.hostile
 
-SHORT, LONG = 1_000, 8_000
+SIZES = pytest.mark.parametrize("short", [250, pytest.param(1_000, marks=pytest.mark.long)])
+"""Of the shorter flood; the longer one is eight times as long."""
 KEPT_MB = 4.0
+LARGE = ("items with long words", "words of items without end", "tool calls with long arguments", "long ids")
+"""Floods of which a short time would fill more memory than they may."""
 
 Event = dict[str, Any]
 Flood = Callable[[int], Iterator[Event]]
@@ -177,24 +180,27 @@ def cost_s(flood: Flood, length: int) -> float:
     return time.process_time() - began_s
 
 
-def grows_straight(cost: Callable[[int], float]) -> bool:
+def grows_straight(cost: Callable[[int], float], short: int) -> bool:
     """Whether eight times as much costs about eight times as much; a busy machine gets a second look."""
-    return any(cost(LONG) <= 3 * LONG / SHORT * min(cost(SHORT), cost(SHORT)) for _ in range(3))
+    return any(cost(8 * short) <= 3 * 8 * min(cost(short), cost(short)) for _ in range(3))
 
 
+@SIZES
 @pytest.mark.parametrize("name", FLOODS | SOUNDS)
-def test_a_flood_costs_what_its_messages_cost(name: str) -> None:
+def test_a_flood_costs_what_its_messages_cost(name: str, short: int) -> None:
     flood = (FLOODS | SOUNDS)[name]
-    assert grows_straight(lambda length: cost_s(flood, length))
+    assert grows_straight(lambda length: cost_s(flood, length), short)
 
 
-@pytest.mark.parametrize("name", FLOODS)
+@pytest.mark.parametrize(
+    "name", [name if name in LARGE else pytest.param(name, marks=pytest.mark.long) for name in FLOODS]
+)
 def test_little_of_a_flood_is_kept(name: str) -> None:
     stage = Stage()
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
-        for event in FLOODS[name](LONG // 2):
+        for event in FLOODS[name](4_000):
             stage.hear(event)
         after, _ = tracemalloc.get_traced_memory()
     finally:
@@ -202,7 +208,8 @@ def test_little_of_a_flood_is_kept(name: str) -> None:
     assert (after - before) / 1e6 < (KEPT_MB if "tool" not in name else 4 * KEPT_MB)
 
 
-def test_results_of_tools_cost_what_they_are() -> None:
+@SIZES
+def test_results_of_tools_cost_what_they_are(short: int) -> None:
     def cost(length: int) -> float:
         stage = Stage()
         stage.hear(created(1))
@@ -213,11 +220,11 @@ def test_results_of_tools_cost_what_they_are() -> None:
             stage.call.receive(m.ToolFinished(f"call_{number}", "42"), stage.now_ms)
         return time.process_time() - began_s
 
-    assert grows_straight(cost)
+    assert grows_straight(cost, short)
 
 
 def test_keys_without_end_are_few_words() -> None:
     stage = Stage()
-    for _ in range(LONG):
+    for _ in range(8_000):
         stage.call.receive(m.DigitPressed("5"), stage.now_ms)
     assert len(stage.call.digits) == 64

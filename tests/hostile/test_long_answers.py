@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -119,11 +119,11 @@ async def hears_it_whole(listener: Listener, sound: bytes) -> None:
     assert listener.answer() == sound
     assert phone.clears == []
     assert phone.longest_silence_s(began_s, began_s + seconds - 0.2) <= MOST_GAP_S
-    assert LEAD_S - 1.2 <= min(leads_s)
+    assert min(leads_s) >= LEAD_S - 1.2
     assert max(leads_s) <= LEAD_S + 0.3
 
 
-@pytest.mark.parametrize("seconds", [32, pytest.param(FULL_S, marks=pytest.mark.long)])
+@pytest.mark.parametrize("seconds", [24, pytest.param(FULL_S, marks=pytest.mark.long)])
 @pytest.mark.timeout(FULL_S + 90)
 def test_all_of_it_arrives_though_the_phone_does_not_read_for_four_seconds(seconds: int) -> None:
     sound = story(seconds)
@@ -177,7 +177,7 @@ async def interrupts(listener: Listener, session: Session, sound: bytes, after_s
 
 
 @pytest.mark.parametrize(
-    "after_s", [(1.5, 8.0, 20.0), pytest.param((30.0, 150.0, 290.0), marks=pytest.mark.long)], ids=str
+    "after_s", [(1.5, 5.0, 10.0), pytest.param((30.0, 150.0, 290.0), marks=pytest.mark.long)], ids=str
 )
 @pytest.mark.timeout(FULL_S + 90)
 def test_a_word_of_the_callers_ends_it_at_any_moment(after_s: tuple[float, ...]) -> None:

@@ -11,14 +11,14 @@ import json
 import re
 import time
 from base64 import b64encode
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
 
 from .kit import Bridge, Model, Phone, Session, bridge, free_port, tone
 
-pytestmark = [pytest.mark.hostile, pytest.mark.long]
+pytestmark = pytest.mark.hostile
 
 MOST_SILENCE_S = 2.1
 LATE_S = "0.2"
@@ -111,38 +111,55 @@ def long_id(number: int) -> dict[str, Any]:
     return {"type": "response.output_audio.delta", **ids, "delta": b64encode(tone(0.1)).decode()}
 
 
-SCENES: dict[str, Callable[[Session], Awaitable[None]]] = {
-    "garbage": garbage,
-    "20,000 errors": lambda session: flood(session, 20_000, failed),
-    "20,000 items": lambda session: flood(session, 20_000, added),
-    "items with long words": lambda session: flood(
-        session, 20, lambda number: added(number, content=[{"type": "text", "text": "word " * 200_000}])
-    ),
-    "a transcript in single letters": lambda session: flood(session, 20_000, letter),
-    "rate limits": lambda session: flood(session, 20_000, limits),
-    "ids of a megabyte": lambda session: flood(session, 5, long_id),
-    "refused frames": lambda session: flood(
-        session, 10_000, lambda number: {"type": "response.done", "response": [number]}
-    ),
-    "lists of tools": lambda session: flood(
-        session, 10_000, lambda number: {"type": "mcp_list_tools.completed", "item_id": f"item_{number}"}
-    ),
-    "10,000 tool calls": lambda session: tool_calls(session, 10_000),
-    "a tool call with 7 MB of arguments": lambda session: tool_calls(session, 1, "x" * (7 << 20)),
-    "a tool call nested 100,000 deep": lambda session: tool_calls(session, 1, '{"what":' + "[" * 100_000),
-    "deltas without end": deltas_without_end,
-    "tiny deltas": tiny_deltas,
-}
+async def cancelled(session: Session, why: str) -> None:
+    """The vendor ends its response by itself, and says nothing more until it is asked."""
+    await session.turn_ends()
+    response_id = await session.begin()
+    await asyncio.sleep(0.2)
+    await session.done(response_id, "cancelled", status_details={"type": "cancelled", "reason": why})
 
 
-async def silence_s(served: Bridge, model: Model, scene: Callable[[Session], Awaitable[None]]) -> float:
+def scenes(most: int = 20_000) -> dict[str, Callable[[Session], Awaitable[None]]]:
+    """What a model does when the caller has spoken, by name; floods are up to `most` events long."""
+    half = most // 2
+    return {
+        "garbage": garbage,
+        "errors": lambda session: flood(session, most, failed),
+        "items": lambda session: flood(session, most, added),
+        "items with long words": lambda session: flood(
+            session, 20, lambda number: added(number, content=[{"type": "text", "text": "word " * 10 * most}])
+        ),
+        "a transcript in single letters": lambda session: flood(session, most, letter),
+        "rate limits": lambda session: flood(session, most, limits),
+        "ids of a megabyte": lambda session: flood(session, 5, long_id),
+        "a response cancelled over a noise": lambda session: cancelled(session, "turn_detected"),
+        "refused frames": lambda session: flood(
+            session, half, lambda number: {"type": "response.done", "response": [number]}
+        ),
+        "lists of tools": lambda session: flood(
+            session, half, lambda number: {"type": "mcp_list_tools.completed", "item_id": f"item_{number}"}
+        ),
+        "tool calls": lambda session: tool_calls(session, half),
+        "a tool call with 7 MB of arguments": lambda session: tool_calls(session, 1, "x" * (7 << 20)),
+        "a tool call nested 100,000 deep": lambda session: tool_calls(session, 1, '{"what":' + "[" * 100_000),
+        "deltas without end": deltas_without_end,
+        "tiny deltas": tiny_deltas,
+        "a response cancelled by the client, as it says": lambda session: cancelled(
+            session, "client_cancelled"
+        ),
+    }
+
+
+async def silence_s(
+    served: Bridge, model: Model, scene: Callable[[Session], Awaitable[None]], seconds: float = 4.5
+) -> float:
     """The longest the caller hears, from their last word until the last they hear of us."""
     model.on_turn = scene
     phone = await Phone(served).dial()
     await asyncio.sleep(1.5)
     await phone.talk(0.6)
     spoke_s = time.monotonic()
-    await asyncio.sleep(4.5)
+    await asyncio.sleep(seconds)
     ended_s = min(phone.closed_s or time.monotonic(), max((at_s for at_s, _ in phone.heard), default=spoke_s))
     longest_s = phone.longest_silence_s(spoke_s, max(ended_s, spoke_s + 0.1))
     heard = any(at_s > spoke_s for at_s, _ in phone.heard)
@@ -160,18 +177,18 @@ async def late_beats(served: Bridge) -> float:
     return float(every[1]) - float(within[1])
 
 
-async def play(*names: str) -> None:
+async def play(*played: Callable[[Session], Awaitable[None]]) -> None:
     model = Model()
     async with model, bridge(model, files={"mine.py": AGENT}, BRIDGE_AGENT="mine:agent") as served:
         other = await Phone(served).dial()
         await silence_s(served, model, garbage)  # what it costs once
         rss_mb = served.rss_mb
-        for name in names:
+        for number, scene in enumerate(played):
             before = await late_beats(served)
-            longest_s = await silence_s(served, model, SCENES[name])
-            assert longest_s <= MOST_SILENCE_S, name
-            assert await late_beats(served) - before == 0, name
-            assert other.closed_s is None, name
+            longest_s = await silence_s(served, model, scene)
+            assert longest_s <= MOST_SILENCE_S, number
+            assert await late_beats(served) - before == 0, number
+            assert other.closed_s is None, number
         await other.hang_up()
         await asyncio.sleep(1.0)
         assert served.rss_mb - rss_mb <= 40
@@ -181,13 +198,54 @@ async def play(*names: str) -> None:
         assert await served.replays() == ""
 
 
-HALF = len(SCENES) // 2
-
-
+@pytest.mark.long
 @pytest.mark.parametrize("half", [0, 1])
 def test_whatever_a_model_sends_its_caller_is_answered_and_nobody_else_hears_of_it(half: int) -> None:
-    names = list(SCENES)[half * HALF : (half + 1) * HALF]
-    asyncio.run(play(*names))
+    asyncio.run(play(*list(scenes().values())[half::2]))
+
+
+def test_a_little_of_each_flood_of_a_model_s() -> None:
+    """Shorter ones, four calls at a time: each is answered, and the loop stands still for none of them."""
+
+    async def main() -> None:
+        model = Model()
+        brief = list(scenes(4_000).items())
+        async with model, bridge(model, files={"mine.py": AGENT}, BRIDGE_AGENT="mine:agent") as served:
+            other = await Phone(served).dial()
+            await silence_s(served, model, garbage, 1.5)  # what it costs once
+            rss_mb = served.rss_mb
+            for start in range(0, len(brief), 4):
+                names, some = zip(*brief[start : start + 4], strict=True)
+                before = await late_beats(served)
+                longest_s = await at_once(served, model, some)
+                assert max(longest_s) <= MOST_SILENCE_S, (names, longest_s)
+                assert await late_beats(served) - before == 0, names
+                assert other.closed_s is None, names
+            await other.hang_up()
+            await asyncio.sleep(1.0)
+            assert served.rss_mb - rss_mb <= 40
+            assert "rule of ours" not in served.log
+            assert "Traceback" not in served.log
+            assert len(served.log) < 100_000
+            assert await served.replays() == ""
+
+    asyncio.run(main())
+
+
+async def at_once(
+    served: Bridge, model: Model, some: Sequence[Callable[[Session], Awaitable[None]]]
+) -> list[float]:
+    """`silence_s` of a call for each scene, half a second after each other."""
+
+    async def one(number: int) -> float:
+        await asyncio.sleep(0.5 * number)
+        return await silence_s(served, model, by_call, 3.5)
+
+    async def by_call(session: Session) -> None:
+        await some[model.sessions.index(session) - first](session)
+
+    first = len(model.sessions)
+    return list(await asyncio.gather(*(one(number) for number in range(len(some)))))
 
 
 # --- something else at its address -------------------------------------------------------------------------
@@ -211,8 +269,10 @@ ANSWERS = {
 }
 
 
-async def apologised_s(early: bool, answer: bytes) -> float:
-    """How long a call lasts whose model's address answers that; it must end in words."""
+async def apologised_s(stack: contextlib.AsyncExitStack, early: bool, answer: bytes) -> Awaitable[float]:
+    """A bridge whose model's address answers that. To await is to call it; returns how long the call lasts,
+    and it must end in words.
+    """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
@@ -225,7 +285,10 @@ async def apologised_s(early: bool, answer: bytes) -> float:
 
     nobody = Model()
     nobody.port = free_port()
-    async with await asyncio.start_server(serve, "127.0.0.1", nobody.port), bridge(nobody) as served:
+    await stack.enter_async_context(await asyncio.start_server(serve, "127.0.0.1", nobody.port))
+    served = await stack.enter_async_context(bridge(nobody))
+
+    async def call() -> float:
         phone, began_s = await Phone(served).dial(), time.monotonic()
         async with asyncio.timeout(12):
             while phone.closed_s is None:  # noqa: ASYNC110  another process closes it
@@ -237,7 +300,14 @@ async def apologised_s(early: bool, answer: bytes) -> float:
         assert await served.replays() == ""
         return phone.closed_s - began_s
 
+    return call()
 
-@pytest.mark.parametrize("name", ANSWERS)
-def test_what_answers_instead_of_the_model_is_a_refused_dial_and_ends_in_words(name: str) -> None:
-    assert asyncio.run(apologised_s(*ANSWERS[name])) < 9
+
+def test_what_answers_instead_of_the_model_is_a_refused_dial_and_ends_in_words() -> None:
+    async def main() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            calls = await asyncio.gather(*(apologised_s(stack, *answer) for answer in ANSWERS.values()))
+            lasted_s = dict(zip(ANSWERS, await asyncio.gather(*calls), strict=True))
+            assert max(lasted_s.values()) < 9, lasted_s
+
+    asyncio.run(main())
