@@ -91,7 +91,7 @@ def confirmed(call: CallState, now_ms: int) -> None:
     call.playout.interrupt(now_ms, ours=bool(call.agent.backchannel_ms), by_caller=True)
     ours = call.ending is not None and call.ending[0] in (Reason.WE_HUNG_UP, Reason.TRANSFERRED)
     if call.phase is Phase.DRAINING and ours:
-        call.phase, call.ending = Phase.LIVE, None
+        call.phase, call.ending, call.said_goodbye = Phase.LIVE, None, False
         call.timers.pop("drain", None)
         call.timers.pop("generated", None)
         call.out += (m.NoteIntent(""), m.HangUpCancelled())

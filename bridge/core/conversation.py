@@ -192,6 +192,16 @@ class Conversation:
         return given
 
     @property
+    def answered(self) -> bool:
+        """Whether the caller has heard words of ours since they last said something, or at all."""
+        for item in reversed(self.items.values()):
+            if item.role == "assistant" and item.kind == "message" and (item.heard_bytes or item.heard()):
+                return True
+            if item.role == "user" and (item.text or not item.told):
+                break
+        return False
+
+    @property
     def tool_ran(self) -> bool:
         """Whether the model has called a tool since the caller's last turn, and has its result."""
         for item in reversed(self.items.values()):

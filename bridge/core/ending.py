@@ -57,6 +57,7 @@ def say_goodbye(call: CallState, now_ms: int) -> None:
     """
     goodbye = call.playout.phrases.get("goodbye")
     if goodbye is not None and leaving(call) and GOODBYE not in call.uninterruptible:
+        call.said_goodbye = True
         call.uninterruptible.add(GOODBYE)
         call.caller_audio.close()
         call.playout.play(GOODBYE, goodbye, now_ms, protected=True)
@@ -83,7 +84,8 @@ def transfer(call: CallState, name: str, now_ms: int) -> None:
 
 
 def drained(call: CallState, reason: Reason, detail: str, now_ms: int) -> None:
-    """End if nothing is asked for, generating or unheard. The watchdog runs from the expected end of
+    """End if nothing is asked for, generating or unheard; a model that hangs up without a word has the phrase
+    `goodbye` said for it. The watchdog runs from the expected end of
     playout, not from the end of generation; it is set once, so that marks that never come cannot put it
     off.
     """
@@ -91,8 +93,13 @@ def drained(call: CallState, reason: Reason, detail: str, now_ms: int) -> None:
         return
     if to_be_generated(call) and "generated" in call.timers:
         return
-    line = call.playout.line
-    if line.quiet:
+    line, goodbye = call.playout.line, call.playout.phrases.get(GOODBYE)
+    wordless = reason is Reason.WE_HUNG_UP and not (call.said_goodbye or call.playout.conversation.answered)
+    if line.quiet and wordless and goodbye is not None and call.admitted:
+        call.said_goodbye = True
+        call.playout.play(GOODBYE, goodbye, now_ms)
+        set_drain(call, now_ms)
+    elif line.quiet:
         end(call, reason, now_ms, detail)
     elif "drain" not in call.timers:
         call.timers.pop("generated", None)

@@ -37,6 +37,7 @@ class CallState:
         self.uninterruptible: set[str] = set()
         self.early: list[Event] = []
         self.ending: tuple[Reason, str] | None = None
+        self.said_goodbye = False  # by the phrase
         self.drained_from_bytes = 0
         self.timers: dict[str, int] = {}
         self.spoke_over: str | None = None  # the response that was active when they began
