@@ -59,7 +59,9 @@ def below(folder: Path, text: str) -> str:
     return PLACES.sub(lambda found: f"{folder}{found.group()}", text)
 
 
-def run_steps(folder: Path, *, packages: Path | None = None) -> tuple[list[str], dict[str, str], Path]:
+def run_steps(
+    folder: Path, *, packages: Path | None = None, dockerfile: Path = DOCKERFILE, context: Path = ROOT
+) -> tuple[list[str], dict[str, str], Path]:
     """Run the steps there. Returns the command of the image, its environment and its working directory.
 
     With `packages`, a site-packages folder, the new environment may use what is installed there, pip too, and
@@ -67,7 +69,7 @@ def run_steps(folder: Path, *, packages: Path | None = None) -> tuple[list[str],
     """
     work = folder
     command: list[str] = []
-    steps = instructions(DOCKERFILE.read_text(encoding="utf-8"))
+    steps = instructions(dockerfile.read_text(encoding="utf-8"))
     for word, rest, _ in steps:
         if word == "WORKDIR":
             work = Path(below(folder, rest))
@@ -75,7 +77,7 @@ def run_steps(folder: Path, *, packages: Path | None = None) -> tuple[list[str],
         elif word == "COPY" and not rest.startswith("--from"):
             *sources, target = rest.split()
             for source in sources:
-                _copy(ROOT / source, work / target)
+                _copy(context / source, work / below(folder, target))
         elif word == "RUN":
             line = shlex.split(below(folder, rest))
             if packages is not None and line[1:3] == ["-m", "venv"]:
@@ -92,7 +94,7 @@ def run_steps(folder: Path, *, packages: Path | None = None) -> tuple[list[str],
 
 def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     else:
         target.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, target)

@@ -125,7 +125,7 @@ def test_the_steps_make_something_that_runs(image: Any) -> None:
         assert server.get("/healthz") == {"alive": True}
         check = last("HEALTHCHECK")[0].arguments
         checked = {**settings, "PORT": str(server.port)}
-        subprocess.run([python, *check[1:]], cwd=work, env=checked, check=True)
+        subprocess.run(check, cwd=work, env=checked, check=True)
         assert server.ended(signal.SIGTERM) == 0
     state = Path(settings["XDG_STATE_HOME"])
     assert state.is_dir()

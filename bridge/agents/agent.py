@@ -6,6 +6,7 @@ call.
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import difflib
 import importlib
@@ -239,6 +240,41 @@ def load_agent(where: str) -> Agent:
     if inspect.iscoroutinefunction(found):
         return Agent(name=attribute, handler=found)
     raise ConfigError(f"{where} is a {type(found).__name__}; an Agent or an async handler is wanted")
+
+
+HERE: Final = "agent:agent"
+"""The agent that `phonebridge init` makes, and that is found without being named."""
+
+
+def agent_here() -> str | None:
+    """`agent:agent` if the current folder has an agent.py that sets a module-level `agent`, else None. It is
+    read and not run.
+    """
+    try:
+        source = Path("agent.py").read_bytes()
+    except OSError:
+        return None
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):  # it is said where, when it is imported
+        return HERE if b"Agent" in source else None
+    targets = [
+        target
+        for node in tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+    ]
+    return HERE if any(isinstance(one, ast.Name) and one.id == "agent" for one in targets) else None
+
+
+def load_agent_here() -> Agent | None:
+    """The agent of `agent_here`; None without one, or if it is no Agent. Raises ConfigError for a file that
+    cannot be imported.
+    """
+    if agent_here() is None:
+        return None
+    found = getattr(_imported("agent"), "agent", None)
+    return found if isinstance(found, Agent) else None
 
 
 def _imported(name: str) -> Any:

@@ -162,6 +162,12 @@ class UserSide:
         self._attached: dict[str, Attachment] = {}
         self._remarked: set[str] = set()
 
+    def replace(self, agent: Agent) -> None:
+        """Let another agent answer the calls to come. Raises ConfigError for one that cannot work."""
+        self.configs.check(agent, self._upstream)
+        self.remark(agent)
+        self.agent = agent
+
     def remark(self, agent: Agent, known: Mapping[str, Agent] = MappingProxyType({})) -> None:
         """Log what works today, of this agent, and may not tomorrow: once in the life of the process. `known`
         are those whom it may hand off to by name.

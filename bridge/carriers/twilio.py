@@ -3,8 +3,7 @@
 https://www.twilio.com/docs/voice/media-streams/websocket-messages ("WebSocket Messages"), and for what Twilio
 refuses from us: https://www.twilio.com/docs/api/errors/31951 (31950, 31951).
 
-A frame of sound is decoded once, into typed fields; its base64 stays text. What we rely on must be as
-documented. Unknown kinds and fields are ignored.
+A frame of sound is decoded once; its base64 stays text. Unknown kinds and fields are ignored.
 """
 
 from __future__ import annotations
@@ -178,9 +177,8 @@ class Twilio:
             told = f"{got.encoding}/{got.sample_rate}/{got.channels}"
             raise CarrierError(f"start in the format {told}, not audio/x-mulaw/8000/1", frame=frame)
         self._remember(start.stream_sid)
-        return Started(
-            start.stream_sid, start.call_sid, start.account_sid or "", start.custom_parameters or {}
-        )
+        account, parameters = start.account_sid or "", start.custom_parameters or {}
+        return Started(start.stream_sid, start.call_sid, account, parameters)
 
     def _remember(self, stream_id: str) -> None:
         # Twilio, "Error 31951": a message with a field too few or too many, or the id of another stream, is

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from .. import __version__
 from ..errors import BridgeError, ConfigError
-from . import bench, demo, doctor, phone, replay, serve, show, upstream
+from . import bench, demo, doctor, init, phone, replay, serve, show, upstream
 from .words import printable_lines
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ def phonebridge(
     """A phone call on one side, a realtime speech model on the other."""
 
 
+app.command("init")(init.init)
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("phone")(phone.phone)

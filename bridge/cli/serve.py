@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,13 +15,22 @@ from rich.console import Console
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to bind to (HOST).")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one and prints it (PORT).")] = None,
-    agent: Annotated[str | None, typer.Option(help="The agent, as module:attribute (BRIDGE_AGENT).")] = None,
+    agent: Annotated[
+        str | None,
+        typer.Option(
+            help="The agent, as module:attribute (BRIDGE_AGENT); by default ./agent.py, if there is one."
+        ),
+    ] = None,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="An agent whose file has changed answers the next call.")
+    ] = False,
 ) -> None:
     """Answer calls.
 
     Settings come from the environment and from .env; all mistakes in them are listed at once.
     """
-    from bridge.agents.agent import load_agent
+    from bridge.agents.agent import HERE, load_agent, load_agent_here
+    from bridge.errors import ConfigError
     from bridge.ops import event_loop as loops
     from bridge.ops import logs
     from bridge.server import service
@@ -27,15 +38,19 @@ def serve(
 
     given: dict[str, Any] = {"host": host, "port": port, "agent": agent}
     settings = load_settings(**{name: value for name, value in given.items() if value is not None})
-    answers = None if settings.agent is None else load_agent(settings.agent)
+    answers = load_agent_here() if settings.agent is None else load_agent(settings.agent)
+    where = None if answers is None else settings.agent or HERE
+    if reload and where is None:
+        raise ConfigError("--reload has no agent to load again: name one with --agent, or write ./agent.py")
+    again = where if reload else None
     written = logs.configure(settings.log_level, hidden=settings.unspeakable())
     try:
-        loops.run(_serve(service, settings, answers))
+        loops.run(_serve(service, settings, answers, where, again))
     finally:
         written.close()
 
 
-async def _serve(service, settings, agent) -> None:  # type: ignore[no-untyped-def]  # imported late: --help is quick
+async def _serve(service, settings, agent, where, again) -> None:  # type: ignore[no-untyped-def]  # imported late: --help is quick
     from bridge.ops import event_loop as loops
     from bridge.sockets.peers import authority
 
@@ -61,5 +76,14 @@ async def _serve(service, settings, agent) -> None:  # type: ignore[no-untyped-d
             base = str(settings.public_url or f"http://{authority(*bound[:2])}").rstrip("/")
             line = f"ready: listening on {bound[0]}:{bound[1]}, webhook {base}/incoming-call"
             console.print(line, highlight=False, soft_wrap=True)
+            if where is not None:
+                console.print(f"answered by: {where}", highlight=False, soft_wrap=True)
+            if settings.insecure and not settings.twilio_auth_token:
+                console.print(f"talk to it: {base}/phone", highlight=False, soft_wrap=True)
 
+        if again is not None:
+            from .reload import keep_up
+
+            watching = asyncio.create_task(keep_up(again, serving.services.users, Path.cwd()))
+            stack.callback(watching.cancel)
         await service.serve(serving, sock, ready)

@@ -33,7 +33,7 @@ def test_blank_ones_are_sent_as_a_sentence(blank: str, where: str) -> None:
     call.at(1_000)
     [greeting] = [a.instructions for _, a in call.rehearsal.said if isinstance(a, m.CreateResponse)]
     assert in_force(call) == OURS == NO_INSTRUCTIONS
-    assert greeting.startswith(OURS), "they replace the session's for this response"
+    assert (greeting or "").startswith(OURS), "they replace the session's for this response"
     call.close()
 
 
@@ -41,7 +41,7 @@ def test_so_they_are_after_an_update() -> None:
     @tool
     async def be_blank(session: Session) -> str:
         """Forget it all."""
-        await session.update(instructions="")
+        session.update(instructions="")
         return "done"
 
     call = begin(Agent("Be brief.", greeting="", tools=[be_blank]))
@@ -66,5 +66,5 @@ def test_instructions_of_extra_hold_for_the_greeting_too() -> None:
     call = begin(Agent("x", greeting="Good day.", extra={"instructions": "Speak like a pirate."}))
     call.at(1_000)
     [greeting] = [a.instructions for _, a in call.rehearsal.said if isinstance(a, m.CreateResponse)]
-    assert greeting.startswith("Speak like a pirate.")
+    assert (greeting or "").startswith("Speak like a pirate.")
     call.close()
