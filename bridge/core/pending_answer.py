@@ -10,8 +10,6 @@ takes its part of them."""
 
 NEAR_MS = 100
 """Of way that MOST_SILENT_MS allows for."""
-FAR_MS = 500
-"""More than that is not made up for: a filler would come before any answer could."""
 
 
 @dataclass(slots=True)
@@ -72,5 +70,5 @@ class PendingAnswer:
         return None if self.since_ms is None else self.due_ms
 
     def _due(self, due_ms: int) -> None:
-        most_ms = MOST_SILENT_MS - min(max(0, self.way_ms - NEAR_MS), FAR_MS)
+        most_ms = MOST_SILENT_MS - max(0, self.way_ms - NEAR_MS)
         self.due_ms = min(due_ms, self.silent_ms + max(self.filler_ms, most_ms))

@@ -112,6 +112,25 @@ def test_nobody_is_talked_over_by_a_filler(live_call: Any) -> None:
     assert fillers(call) == []
 
 
+@pytest.mark.parametrize(("way_ms", "due_ms"), [(50, 1_850), (300, 1_650), (900, 1_500)])
+def test_the_way_to_the_caller_is_part_of_the_silence(live_call: Any, way_ms: int, due_ms: int) -> None:
+    """A tool may have five seconds, but silence may not last two; and a filler waits for its own time."""
+    slow = m.ToolConfig("look_up", filler_after_ms=5_000)
+    call = live_call(phrases=FILLER, session=m.SessionConfig(tool_configs=(slow,)))
+    call.line.ledger.reached("probe1", way_ms)
+    call.speaks(4_000, m.ResponseStarted("r1"), m.ToolCalled("r1", "f1", "call_1", "look_up", "{}"))
+    call.until(8_000)
+    assert fillers(call)[0] == 4_000 + due_ms
+
+
+def test_before_the_carrier_is_proven_a_voice_leads_to_nothing() -> None:
+    call = new_call(phrases=FILLER, session_ms=20_000)
+    call.at(0, m.Started("MZ1", "CA1", "AC1"))
+    says(call, 200, 800, quiet_ms=2_500)
+    assert phone(call.actions) == []
+    assert list(call.call.playout.debts.open) == []
+
+
 def test_where_there_is_no_filler_the_wait_is_just_a_wait(live_call: Any) -> None:
     call = live_call(stalled_ms=60_000)
     asked(call)
@@ -345,3 +364,30 @@ def test_a_caller_who_speaks_to_nobody_is_answered_when_there_is_somebody(live_c
     says(call, 100, 600, quiet_ms=2_000)
     assert fillers(call)
     assert fillers(call)[0] - 700 <= MOST_SILENT_MS
+
+
+# --- what the next session hears of the one before ----------------------------------------------------------
+
+
+def appended(call: LiveCall, epoch: int) -> list[str]:
+    sent = only(m.AppendAudio, call.actions)
+    return ["loud" if is_loud(append.audio) else "quiet" for append in sent if append.epoch == epoch]
+
+
+def another_session(call: LiveCall, now_ms: int, *before: m.Event) -> None:
+    call.speaks(now_ms, LOST, *before, m.SessionCreated(2), m.SessionUpdated(2))
+
+
+@pytest.mark.parametrize(("voice_ms", "kept"), [(VOICE_MS - 60, 0), (VOICE_MS + 60, (VOICE_MS + 60) // 20)])
+def test_a_cough_is_not_kept_as_long_as_an_utterance(live_call: Any, voice_ms: int, kept: int) -> None:
+    call = live_call()
+    says(call, 1_000, voice_ms, quiet_ms=2_000)
+    another_session(call, 1_000 + voice_ms + 2_000)
+    assert appended(call, 2).count("loud") == kept
+
+
+def test_what_was_kept_before_the_caller_was_muted_is_not_sent_while_they_are(live_call: Any) -> None:
+    call = live_call()
+    says(call, 1_000, 800)
+    another_session(call, 1_800, m.Mute(on=True))
+    assert set(appended(call, 2)) == {"quiet"}

@@ -226,6 +226,27 @@ def test_a_stall_in_the_first_turn_does_not_spoil_the_next(from_ms: int) -> None
     assert {error_bytes(wire, at_ms) for at_ms in range(10_600, 13_000, 50)} == {0}
 
 
+def test_a_long_way_that_was_only_a_stall_is_forgotten() -> None:
+    """Taken for 610 ms, the way would make us wait that long before we notice that the line stands still."""
+    wire = Wire(Carrier(constant(60), constant(60), stalls=((1_050, 1_550), (11_000, 13_000))))
+    wire.speak("A", 4_000, 1_000)
+    wire.until(9_000)
+    wire.speak("B", 6_000, 10_000)
+    worst = max(error_bytes(wire, at_ms) for at_ms in range(10_600, 13_000, 50))
+    assert worst <= (200 + 120 + STALL_MS) * PER_MS
+
+
+def test_the_way_is_learnt_anew_when_it_has_changed_in_a_long_call() -> None:
+    """Sixty turns with 60 ms each way, then 110: eight turns later most of that is known."""
+    way_ms = [60.0]
+    wire = Wire(Carrier(lambda: way_ms[0], lambda: way_ms[0]))
+    for turn in range(68):
+        wire.speak(f"{turn}", 500, 1_000 + 1_000 * turn)
+        if turn == 59:
+            way_ms[0] = 110.0
+    assert wire.line.ledger.lateness_ms >= 170
+
+
 def test_a_carrier_that_stalls_before_its_first_echo_is_held_where_nothing_is_known() -> None:
     ledger = Ledger()
     span = Span("A")

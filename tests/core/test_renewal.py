@@ -248,3 +248,12 @@ def test_both_are_closed_at_the_end(live_call: Any) -> None:
     call = live_call(**RENEW)
     call.until(10_000)
     assert only(m.CloseUpstream, call.at(10_050, m.Stopped())) == [m.CloseUpstream(1), m.CloseUpstream(2)]
+
+
+def test_no_dial_is_left_over_when_the_spare_takes_the_place_of_a_lost_session(live_call: Any) -> None:
+    """The lost session was being dialled again when the spare came: it must not replace it a moment later."""
+    call = live_call(**RENEW)
+    call.speaks(10_100, m.SessionCreated(2), m.UpstreamClosed(1011), m.DialFailed(3, status=503))
+    assert m.Noted("session renewed", "3 -> 2") in call.at(10_150, m.SessionUpdated(2))
+    call.until(19_000)
+    assert dials(call)[1:] == [(10_000, 2), (10_100, 3)]

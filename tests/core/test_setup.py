@@ -227,3 +227,13 @@ def test_a_carrier_that_sends_no_media_ends_the_call_and_one_that_does_keeps_it(
         call.at(20 * number, frame(number))
     assert call.until(1_980 + 4_999) == []
     assert call.until(1_980 + 5_000)[-1] == m.Ended(m.Reason.NO_MEDIA)
+
+
+def test_nothing_happens_in_the_millisecond_after_the_end() -> None:
+    """Two timers are due at once, and the first one ends the call."""
+    call = new_call(unclaimed_ms=3_000, session_ms=3_000)
+    call.at(0, m.Ringing())
+    call.until(10_000)
+    [ended] = only(m.Ended, call.actions)
+    assert ended.reason is m.Reason.UNCLAIMED
+    assert call.actions[-1] == ended

@@ -113,3 +113,13 @@ def test_a_key_begins_the_silence_anew(live_call: Any) -> None:
     call.at(4_000, m.DigitPressed("5"))
     call.until(15_000)
     assert silences(call) == [(9_000, 5_000), (14_000, 10_000)]
+
+
+def test_one_whose_time_is_over_is_not_asked_whether_they_are_there(live_call: Any) -> None:
+    """The limit of the call and the nudge are due in the same millisecond."""
+    limits = m.Limits(nudge_ms=10_000, call_ms=10_400 + 15_000, goodbye_ms=15_000)
+    call = live_call(limits=limits, phrases={"still_there": speech(300, letter="N")})
+    spoken(call, 0)
+    call.until(10_400)
+    assert [sound.audio[:1] for sound in only(m.PlayAudio, call.actions)] == [""]
+    assert only(m.CreateResponse, call.actions)[-1].tag == "goodbye"
