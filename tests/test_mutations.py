@@ -149,8 +149,8 @@ MUTATIONS = [
     Mutation(
         "a goodbye does not wait until it was heard",
         "core.ending",
-        "    if line.quiet:\n        end(",
-        "    if True:\n        end(",
+        "    elif line.quiet:\n        end(",
+        "    elif True:\n        end(",
         "goodbye-heard-to-its-end",
     ),
     Mutation(
