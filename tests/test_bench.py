@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import time
 from typing import Any
 
 import pytest
@@ -106,6 +107,35 @@ def test_a_server_that_tells_the_model_nothing_is_found_out() -> None:
     found = figures(CASE["two items queued"], measured)
     assert (found["calls"], found["told"]) == (2, 0)
     assert found["claimed_too_much_ms"] >= 1_000
+
+
+@pytest.mark.hostile
+def test_a_second_response_is_queued_behind_one_that_is_over() -> None:
+    measured = measured_of("two responses queued", 2)
+    for one in measured:
+        first, second = one.truth_ms
+        assert (one.truth_ms[first], one.claim_ms[first]) == (1_500, 1_500)
+        assert 300 <= one.truth_ms[second] <= 3_000
+        assert (one.outcome, one.claim_ms[second]) == ("the model was told nothing", 4_000)
+
+
+def test_a_server_that_ends_the_call_is_told_as_such() -> None:
+    async def ends(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.close(1011, "no")
+
+    async def main() -> list[Measured]:
+        bench = Bench(CarrierSimulator)
+        app = Starlette(routes=[WebSocketRoute("/stream", ends)])
+        async with bench.upstream.serve(), serve_app(app) as listener:
+            port = listener.sockets[0].getsockname()[1]
+            return await bench.measure(f"ws://127.0.0.1:{port}/stream", CASE["one item"], 2)
+
+    began_s = time.monotonic()
+    measured = asyncio.run(main())
+    assert [one.outcome for one in measured] == ["the server ended the call: 1011 no"] * 2
+    assert time.monotonic() - began_s < 5
+    assert figures(CASE["one item"], measured)["told"] == 0
 
 
 def test_what_comes_after_something_is_never_measured_before_it() -> None:

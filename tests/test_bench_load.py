@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import sys
+import threading
 from collections import Counter
+from socket import create_server
 from typing import Any
 
 import pytest
@@ -16,6 +19,7 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 from typer.testing import CliRunner
+from websockets.sync.server import ServerConnection, serve
 
 from bridge import cli
 from bridge.bench.hearing import Hearing
@@ -119,7 +123,7 @@ def step(**fields: Any) -> Step:
 
 def test_a_step_that_was_held() -> None:
     assert judged(step(), 20) == Verdict(True, "held")
-    assert judged(step(down=Way()), 20).held, "a model that says nothing leaves nothing to lose"
+    assert judged(step(down=Way()), 20).held, "they have heard it before"
 
 
 @pytest.mark.parametrize(
@@ -133,6 +137,7 @@ def test_a_step_that_was_held() -> None:
         ({"down": Way(1_000, 998, disordered=2, p99_ms=2.0)}, "2 frames came out of order"),
         ({"live": 7, "refused": {"busy": 2, "closed": 1}}, "3 of 10 calls missing: busy"),
         ({"live": 9}, "1 of 10 calls missing: no reason was given"),
+        ({"unheard": 1}, "1 of 10 callers heard nothing of the model"),
     ],
 )
 def test_the_server_is_the_limit(fields: dict[str, Any], words: str) -> None:
@@ -183,6 +188,11 @@ def test_the_search_finds_the_limit_to_an_eighth(holds: int) -> None:
     assert held <= holds
     assert held >= min(holds, 5_000) * 7 // 8 - 1
     assert len(tried) <= 13
+
+
+def test_a_server_that_gave_callers_nothing_is_not_excused() -> None:
+    mute = step(unheard=10, down=Way(), others_cpu=1.9, callers=Generator(1.0, 80.0))
+    assert judged(mute, 20) == Verdict(False, "10 of 10 callers heard nothing of the model", "server")
 
 
 def test_what_all_steps_say() -> None:
@@ -317,6 +327,48 @@ def test_a_server_that_is_not_there(
     said = capsys.readouterr()
     assert "the model under test is at ws://127.0.0.1:" in said.out
     assert "not one call came about: 1 of 1 calls missing" in said.err
+
+
+def complaint(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line on standard error of a bench that failed, its processes' included."""
+    monkeypatch.setattr("sys.argv", ["phonebridge", "bench", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code
+    (line,) = capfd.readouterr().err.splitlines()
+    return line
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("what", ["load", "barge-in"])
+def test_a_bench_that_fails_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], what: str
+) -> None:
+    with create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        asked = [what, "ws://127.0.0.1:9/stream", "--calls", "1", "--upstream-port", port]
+        assert "cannot be listened on: Address already in use" in complaint(monkeypatch, capfd, *asked)
+    assert "port must be 0-65535" in complaint(monkeypatch, capfd, *asked[:-1], "99999")
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("does", ["nothing", "sends what no carrier takes"])
+def test_a_server_that_gives_callers_nothing_is_never_held(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], does: str
+) -> None:
+    """Whatever else the machine is doing meanwhile."""
+
+    def mute(connection: ServerConnection) -> None:
+        for _ in connection:
+            if does != "nothing":
+                connection.send('{"event":"media","streamSid":"x","media":{"payload":7}}')
+
+    with serve(mute, "127.0.0.1", 0, logger=logging.getLogger("mute")) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
+        options = ["--calls", "2", "--seconds", "0.5", "--upstream-port", "0"]
+        line = complaint(monkeypatch, capfd, "load", url, *options)
+    assert "nothing could be measured: 2 of 2 callers heard nothing of the model" in line
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="read from /proc")

@@ -93,11 +93,13 @@ class Bench:
         """The call itself; returns what came of it, in words."""
         phone = _phone(line)
         if not await _quiet(line):
-            return "the server never stopped talking"
+            return _gone(line) or "the server never stopped talking"
         _say(line, 500)
         session = await self._reply_heard(line)
         if session is None:
-            return "the reply was never heard"
+            return _gone(line) or "the reply was never heard"
+        if not await _rest_said(session):
+            return "the model's next response could not begin"
         await asyncio.sleep(chance.randint(*case.after_ms) / 1000)
         cleared = len(phone.cleared)
         began_ms = session.loop_ms(session.now_ms())
@@ -107,7 +109,7 @@ class Bench:
             turns = len(_server(session).speech_started_ms)
             _say(line, 700)
             if not await _until(lambda: len(_server(session).speech_started_ms) > turns, PATIENCE_MS):
-                return "the caller's voice never reached the model"
+                return _gone(line) or "the caller's voice never reached the model"
             began_ms = session.loop_ms(_server(session).speech_started_ms[-1])
         await asyncio.sleep(TAIL_MS / 1000)
         if len(phone.cleared) > cleared:
@@ -134,6 +136,8 @@ class Bench:
                 measured.claim_ms[name] = item.truncated_ms
             else:
                 measured.claim_ms[name] = item.sent_bytes // item.bytes_per_ms
+        if not any(measured.truth_ms.values()):
+            return "the caller heard nothing of the reply"
         if None in measured.claim_ms.values():
             return "the model was not had back, or not told what it had said"
         errors = [(claim or 0) - measured.truth_ms[name] for name, claim in measured.claim_ms.items()]
@@ -185,21 +189,42 @@ def _numbers(session: Simulation) -> list[int]:
     return numbers
 
 
+async def _rest_said(session: Simulation) -> bool:
+    """The model says what is left of its reply, each part as a response of its own that nothing asked for;
+    False if one could not begin.
+    """
+    server = _server(session)
+    script: Any = server.agent
+    while script.replies:
+        if not await _until(lambda: server.active is None, PATIENCE_MS):
+            return False
+        session.send(server.receive('{"type":"response.create"}', session.now_ms()))
+    return True
+
+
+def _gone(line: Simulation) -> str:
+    """How the server ended the call, in words; empty while it goes on."""
+    if not line.closed.done():
+        return ""
+    code, reason = line.closed.result()
+    return f"the server ended the call: {code} {reason}".strip()
+
+
 def _say(line: Simulation, ms: int) -> None:
     line.send(_phone(line).say(tone(ms), line.now_ms()))
 
 
 async def _quiet(line: Simulation) -> bool:
-    """Wait until neither side has spoken for a while; False if that never happens."""
+    """Wait until neither side has spoken for a while; False if that never happens, or the call is over."""
     quiet_ms = 0
 
     def settled() -> bool:
         nonlocal quiet_ms
-        if line.closed.done() or _phone(line).playing(line.now_ms()):
+        if _phone(line).playing(line.now_ms()):
             quiet_ms = line.now_ms()
-        return line.now_ms() - quiet_ms >= SETTLED_MS
+        return line.closed.done() or line.now_ms() - quiet_ms >= SETTLED_MS
 
-    return await _until(settled, PATIENCE_MS)
+    return await _until(settled, PATIENCE_MS) and not line.closed.done()
 
 
 async def _until(condition: Callable[[], bool], patience_ms: int) -> bool:

@@ -49,6 +49,11 @@ class Caller:
         self._play_end_ns = 0
         self._marks: deque[tuple[int, str]] = deque()
 
+    @property
+    def heard(self) -> bool:
+        """Whether it has heard anything of the model."""
+        return self._hearing.heard
+
     def start(self, parameters: dict[str, str]) -> None:
         self.stream.send(self._frames.connected())
         self.stream.send(self._frames.start(parameters))
@@ -138,6 +143,11 @@ class Callers:
         caller = self.live[number] = Caller(self, number, stream, frames)
         self._changed = True
         caller.start(parameters)
+
+    @property
+    def unheard(self) -> int:
+        """How many of the live callers have not heard anything of the model yet."""
+        return sum(not caller.heard for caller in self.live.values())
 
     def ended(self, caller: Caller, code: int, reason: str) -> None:
         """A stream is over; if it is one that we did not end, that is written down."""

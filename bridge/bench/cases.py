@@ -24,7 +24,7 @@ DELAY_MS: Final = (30, 90)
 class Case:
     """One kind of barge-in. The model replies with items of `reply_ms`, generated `speed` times faster than
     they sound; the caller falls in (or the model's socket is cut) this many ms after the reply began to be
-    heard.
+    heard. All items are of one response; `apart`, each is of its own.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Case:
     cancel_ms: int = 0
     delayed: bool = False
     cut: bool = False
+    apart: bool = False
 
     def server(self) -> ServerOptions:
         return ServerOptions(
@@ -59,6 +60,13 @@ CASES: Final = (
         "two items queued", "cut in the second, behind a first that was heard", (1_500, 4_000), (1_900, 4_200)
     ),
     Case(
+        "two responses queued",
+        "cut in the second, behind one that is over and was heard",
+        (1_500, 4_000),
+        (1_900, 4_200),
+        apart=True,
+    ),
+    Case(
         "late deltas",
         "sound of the response still comes after its cancel",
         (9_000,),
@@ -75,23 +83,23 @@ CASES: Final = (
 
 class Script:
     """What the model says in one session: something short when it is asked to begin, its reply to the
-    caller's first words, and something short ever after. `numbers` are those of the reply's sounds.
+    caller's first words, and something short ever after. `numbers` are those of the reply's sounds, `replies`
+    what is left of it, a response each.
     """
 
     def __init__(self, case: Case, numbers: Iterator[int]) -> None:
         self.numbers = [next(numbers) for _ in case.reply_ms]
-        self._reply: list[Output] | None = [
+        items: list[Output] = [
             Speech(marked(number, ms), words_of(number, ms))
             for number, ms in zip(self.numbers, case.reply_ms, strict=True)
         ]
+        self.replies = [[item] for item in items] if case.apart else [items]
 
     def answer(self, asked: Asked) -> list[Output]:
         spoken = any(item.role == "user" and item.sound for item in asked.items)
-        reply = self._reply
-        if reply is None or not spoken:
+        if not self.replies or not spoken:
             return [Speech(marked(SHORT, 300), "Yes?")]
-        self._reply = None
-        return reply
+        return self.replies.pop(0)
 
 
 def words_of(number: int, ms: int) -> str:

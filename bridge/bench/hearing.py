@@ -20,6 +20,11 @@ class Hearing:
         self._reader = TagReader(magic)
         self._next = 0
 
+    @property
+    def heard(self) -> bool:
+        """Whether anything of its own call has come."""
+        return self._next > 0
+
     def hear(self, sound: bytes, window: Window) -> None:
         now_ns = time.monotonic_ns()
         for call, number, left_ns in self._reader.read(sound):

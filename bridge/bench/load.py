@@ -50,7 +50,17 @@ class Worker:
         if not line:
             raise WorkerGone(f"a process of the bench ended with status {await self._process.wait()}")
         told: dict[str, Any] = json.loads(line)
+        if "failed" in told:
+            raise WorkerGone(told["failed"])
         return told
+
+    async def ready(self) -> dict[str, Any]:
+        """The first thing it says. Raises WorkerGone, also when it says nothing in time."""
+        try:
+            async with asyncio.timeout(START_S):
+                return await self.told()
+        except TimeoutError:
+            raise WorkerGone(f"a process of the bench did not start within {START_S:g} s") from None
 
 
 @contextlib.asynccontextmanager
@@ -75,9 +85,7 @@ async def _worker(*arguments: str, **environment: str) -> AsyncIterator[Worker]:
 async def serve_models(host: str, port: int, speed: float) -> AsyncIterator[tuple[Worker, int]]:
     """The models, while the block runs; gives the port, too."""
     async with _worker("models", host, str(port), str(speed)) as models:
-        async with asyncio.timeout(START_S):
-            told = await models.told()
-        yield models, told["port"]
+        yield models, (await models.ready())["port"]
 
 
 @contextlib.asynccontextmanager
@@ -86,8 +94,7 @@ async def make_callers(url: str, token: str | None) -> AsyncIterator[Worker]:
     # Not as an argument: those can be read by everybody on the machine.
     secret = {} if token is None else {"BENCH_TOKEN": token}
     async with _worker("callers", url, **secret) as callers:
-        async with asyncio.timeout(START_S):
-            await callers.told()
+        await callers.ready()
         yield callers
 
 
@@ -123,6 +130,7 @@ class Load:
             others_cpu=cores and round(max(0.0, cores[1] - cores[0] - up["cpu"] - down["cpu"]), 3),
             callers=Generator(up["cpu"], up["late"]["p99_ms"]),
             models=Generator(down["cpu"], down["late"]["p99_ms"]),
+            unheard=up["unheard"],
             refused=up["refused"],
         )
 

@@ -45,12 +45,14 @@ class Generator:
 @dataclass(frozen=True, slots=True)
 class Step:
     """So many calls were asked for, and this was measured. `server_cpu` is in cores, and so is what all other
-    programs of its machine used; None where that is another machine, or does not tell. `refused` has why
-    calls are missing, in words with how often.
+    programs of its machine used; None where that is another machine, or does not tell. `unheard` of the
+    `live` callers have heard nothing of the model since they called. `refused` has why calls are missing, in
+    words with how often.
     """
 
     calls: int
     live: int
+    unheard: int = 0
     up: Way = field(default_factory=Way)
     down: Way = field(default_factory=Way)
     server_cpu: float | None = None
@@ -62,6 +64,11 @@ class Step:
     @property
     def lost(self) -> int:
         return self.up.lost + self.down.lost
+
+    @property
+    def mute(self) -> bool:
+        """Whether not one caller has heard anything."""
+        return self.unheard >= self.live
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,7 @@ def judged(step: Step, limit_ms: float) -> Verdict:
     complaint = _complaint(step, limit_ms)
     if complaint is None:
         return Verdict(True, "held" if excuse is None else f"held, although {excuse}")
-    if not step.live:  # without any call nothing was late
+    if step.mute:  # without any sound nothing was late
         return Verdict(False, complaint, "server")
     if busy is not None:
         return Verdict(False, f"the machine is busy: {busy}", "machine")
@@ -112,6 +119,8 @@ def _complaint(step: Step, limit_ms: float) -> str | None:
     if step.live < step.calls:
         why = max(step.refused, key=lambda reason: step.refused[reason], default="no reason was given")
         return f"{step.calls - step.live} of {step.calls} calls missing: {why}"
+    if step.unheard:
+        return f"{step.unheard} of {step.live} callers heard nothing of the model"
     if step.up.sent and not step.up.came:
         return "no caller's sound was known again at the model: does the server transcode?"
     if step.up.foreign or step.down.foreign:

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
+from bridge.errors import BridgeError
 from bridge.ops import event_loop as loops
 
 from .callers import Callers
@@ -59,7 +60,11 @@ class Worker:
         await asyncio.sleep(GRACE_S)
         told = {**window.figures(), "cpu": round(cpu, 3)}
         if isinstance(self._end, Callers):
-            told |= {"live": len(self._end.live), "refused": dict(self._end.refused)}
+            told |= {
+                "live": len(self._end.live),
+                "unheard": self._end.unheard,
+                "refused": dict(self._end.refused),
+            }
         return told
 
     async def _until(self, moment_ns: int) -> None:
@@ -95,9 +100,12 @@ async def _end_of(what: str, rest: list[str]) -> AsyncIterator[Callers | Models]
 
 
 async def _main(what: str, rest: list[str]) -> None:
-    async with _end_of(what, rest) as end:
-        loops.settle()
-        await Worker(end).work()
+    try:
+        async with _end_of(what, rest) as end:
+            loops.settle()
+            await Worker(end).work()
+    except BridgeError as error:  # the command tells it, in one line
+        _say(failed=str(error))
 
 
 def _say(**told: Any) -> None:

@@ -11,7 +11,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ..errors import BridgeError, ConfigError
+from ..errors import ConfigError
+from .bench_server import NotMeasured
 
 OUR_MOST = "100000"
 """Calls that our own server admits while it is measured: its limit is what is looked for."""
@@ -21,10 +22,6 @@ SETTLE_S = 3.0
 FIRST = 50
 MOST = 5_000
 """Where the search begins and ends."""
-
-
-class NobodyAnswered(BridgeError):
-    """Not one call came about; the message says what is to be done."""
 
 
 def load(  # noqa: PLR0913, PLR0917  an option each
@@ -68,10 +65,10 @@ def load(  # noqa: PLR0913, PLR0917  an option each
     the time at which it left, so delays are those of the sound itself: [b]up[/] from the caller's frame to
     the model, [b]down[/] from the model's delta to the caller. The network's own delay is in them.
 
-    A step is [b]held[/] if every call is there, nothing was lost (or a second late), nothing came out of
-    order or to another call, and 99 of 100 frames took less than --limit-ms. Without --calls their number
-    doubles until it is not, and then goes between, until the limit is known to an eighth. A step that was not
-    held is measured once more.
+    A step is [b]held[/] if every call is there, each caller has heard the model, nothing was lost (or a
+    second late), nothing came out of order or to another call, and 99 of 100 frames took less than
+    --limit-ms. Without --calls their number doubles until it is not, and then goes between, until the limit
+    is known to an eighth. A step that was not held is measured once more.
 
     Phones and models are processes of their own, one thread each; the column [b]bench[/] is the CPU of the
     busier one. Where they are late themselves or have no CPU left, or where other programs keep the machine
@@ -149,11 +146,11 @@ async def _load(
             load = Load(url, callers, models, lambda words: status.update(f"{words}{plan.last}"))
             while (calls := plan.next()) is not None:
                 step = await load.step(calls, seconds, min(seconds, SETTLE_S))
-                if step.live and not plan.held(step):
+                if not step.mute and not plan.held(step):
                     # Once more: other programs have their moments, too.
                     step = await load.step(calls, seconds, 0)
                 plan.came(step)
-                if step.live == 0:
+                if step.mute:
                     return
 
 
@@ -163,7 +160,9 @@ def _report(plan: _Plan, as_json: bool, console: Console) -> None:
 
     steps = sorted(plan.steps, key=lambda one: one[0].calls)
     if not any(step.live for step, _ in steps):
-        raise NobodyAnswered(f"not one call came about: {steps[0][1].words}")
+        raise NotMeasured(f"not one call came about: {steps[0][1].words}")
+    if all(step.mute for step, _ in steps):
+        raise NotMeasured(f"nothing could be measured: {steps[0][1].words}")
     if as_json:
         figures = [as_figures(step, verdict) for step, verdict in steps]
         print(json.dumps({"steps": figures, "conclusion": concluded(steps)}))

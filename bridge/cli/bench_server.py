@@ -15,7 +15,7 @@ READY_S = 20.0
 
 
 class NotMeasured(BridgeError):
-    """Not one call came about; the message says what is to be done."""
+    """Not one call came about, or not one caller heard anything; the message says why."""
 
 
 @contextlib.asynccontextmanager
@@ -38,7 +38,11 @@ async def our_server(upstream_url: str, **settings: str) -> AsyncIterator[str]:
             env=environment, cwd=folder, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:
-            yield await asyncio.wait_for(_ready(server), READY_S)
+            try:
+                webhook = await asyncio.wait_for(_ready(server), READY_S)
+            except TimeoutError:
+                raise NotMeasured(f"our server did not start within {READY_S:g} s") from None
+            yield webhook
         finally:
             with contextlib.suppress(ProcessLookupError):
                 server.terminate()

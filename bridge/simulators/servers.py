@@ -187,6 +187,8 @@ async def serve_app(app: Starlette, port: int = 0, host: str = "127.0.0.1") -> A
     """Run an ASGI application on uvicorn while the block runs. Yields the listening server. Raises
     `ConfigError` if the port cannot be opened.
     """
+    if not 0 <= port <= 65_535:
+        raise ConfigError(f"{host}:{port} cannot be listened on: a port is 0 to 65535")
     try:
         sock = socket.create_server((host, port), backlog=2048)
     except OSError as error:
