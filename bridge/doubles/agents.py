@@ -15,13 +15,25 @@ from .items import Item
 from .tones import murmur, tone
 
 
+class Rendering(Protocol):
+    """Sound in the making. It is spoken as it comes, a sentence at a time."""
+
+    @property
+    def sentences(self) -> Sequence[str]: ...
+
+    def sound(self, index: int) -> bytes | None:
+        """The µ-law of that sentence, None while it is being made."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """One assistant message. `sound` is µ-law, or a length in ms: then the n-th such speech of a session is
-    made of byte n (`tones.marked`), so that counting the bytes heard tells how much of it was heard.
+    """One assistant message. `sound` is µ-law, or comes by and by, or is a length in ms: then the n-th such
+    speech of a session is made of byte n (`tones.marked`), so that counting the bytes heard tells how much of
+    it was heard.
     """
 
-    sound: bytes | int
+    sound: bytes | int | Rendering
     text: str = ""
 
 

@@ -18,24 +18,24 @@ class Emit(Protocol):
 
 
 class Utterance:
-    """Sound with its transcript, in deltas. `size_bytes` is how much the next one takes.
+    """Sound with its transcript, in deltas; it comes by `add`. `size_bytes` is how much the next one takes.
 
     The words run a little ahead of the sound, or `ahead_bytes`. Nothing ties the two: so it is on the wire.
     """
 
-    def __init__(
-        self, emit: Emit, location: dict[str, Any], item: Item, text: str, sound: bytes, ahead_bytes: int = 0
-    ) -> None:
-        self.size_bytes = len(sound)
+    def __init__(self, emit: Emit, location: dict[str, Any], item: Item, ahead_bytes: int = 0) -> None:
+        self.size_bytes = 0
         self.item = item
         self.output_index: int = location["output_index"]
         self._emit = emit
         self._location = {**location, "content_index": 0}
         self._ahead_bytes = ahead_bytes
-        self._words = WORD.findall(text)
+        self._words: list[str] = []
         self._said = 0
-        self._sound = sound
+        self._sound = b""
         self._sent_bytes = 0
+        self._part = (0, 0)
+        """Words and bytes before those that were added last."""
 
     @property
     def left_bytes(self) -> int:
@@ -47,6 +47,12 @@ class Utterance:
         """Where the next delta will end."""
         return min(self._sent_bytes + self.size_bytes, len(self._sound))
 
+    def add(self, text: str, sound: bytes) -> None:
+        """More words with their sound; all before them has left."""
+        self._part = (len(self._words), len(self._sound))
+        self._words += WORD.findall(text)
+        self._sound += sound
+
     def open(self) -> None:
         self.item.fields["content"] = [{"type": "output_audio", "transcript": ""}]
         part = {"type": "audio", "transcript": ""}
@@ -55,7 +61,9 @@ class Utterance:
     def say(self) -> None:
         """The next delta of each."""
         start, end = self._sent_bytes, self.end_byte
-        said = -(-len(self._words) * min(end + self._ahead_bytes, len(self._sound)) // len(self._sound))
+        first, before = self._part
+        ran = min(end + self._ahead_bytes, len(self._sound)) - before
+        said = first - (-(len(self._words) - first) * ran // (len(self._sound) - before))
         if words := "".join(self._words[self._said : said]):
             self._emit("response.output_audio_transcript.delta", **self._location, delta=words)
         self._emit(

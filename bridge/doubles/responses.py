@@ -7,7 +7,8 @@ cancelled output as well, and `response.done` always.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
 from typing import Any, Final, Protocol, assert_never
 
 from .agents import Failure, Incomplete, Output, Pause, Speech, ToolCall
@@ -19,6 +20,8 @@ from .tones import marked
 from .usage import ASSISTANT_MS_PER_TOKEN
 
 _ARGUMENT_DELTAS: Final = 4
+_POLL_MS: Final = 5
+"""Between two looks at a sound that is being made."""
 
 
 class Host(Protocol):
@@ -167,33 +170,47 @@ class Response:
             writing.write()
             self._close(writing, "completed")
             return True, at_ms
-        number = self.host.next_speech()
-        sound = speech.sound if isinstance(speech.sound, bytes) else marked(number, speech.sound)
-        sound, whole = self._within_budget(sound)
         item = self._message()
-        item.sound, item.bytes_per_ms = sound, BYTES_PER_MS[self.format]
+        item.bytes_per_ms = BYTES_PER_MS[self.format]
         self._open(item)
         options = self.host.options
         ahead_bytes = options.words_ahead_ms * item.bytes_per_ms
-        utterance = Utterance(
-            self.host.emit, self._location(), item, speech.text, spoken(sound, self.format), ahead_bytes
-        )
+        utterance = Utterance(self.host.emit, self._location(), item, ahead_bytes)
         self._part = utterance
         utterance.open()
         pace = item.bytes_per_ms * options.speed
-        end_ms = at_ms
+        whole, end_ms = True, at_ms
         sizes_bytes = itertools.cycle(options.delta_bytes)
-        while utterance.left_bytes:
-            utterance.size_bytes = next(sizes_bytes)
-            end_ms = at_ms + int(utterance.end_byte / pace)
-            yield end_ms
-            utterance.say()
-            self._end_before()
+        for text, made in self._parts(speech):
+            while (sound := made()) is None:
+                at_ms, end_ms = at_ms + _POLL_MS, end_ms + _POLL_MS
+                yield end_ms
+            sound, whole = self._within_budget(sound)
+            item.sound += sound
+            utterance.add(text, spoken(sound, self.format))
+            while utterance.left_bytes:
+                utterance.size_bytes = next(sizes_bytes)
+                end_ms = at_ms + int(utterance.end_byte / pace)
+                yield end_ms
+                utterance.say()
+                self._end_before()
+            if not whole:
+                break
         if options.items_overlap and whole:
             self._ending, self._part = utterance, None
         else:
             self._close(utterance, "completed" if whole else "incomplete")
         return whole, end_ms
+
+    def _parts(self, speech: Speech) -> Iterator[tuple[str, Callable[[], bytes | None]]]:
+        """The words of a speech in pieces, and what asks for the sound of each."""
+        number, given = self.host.next_speech(), speech.sound
+        if isinstance(given, bytes | int):
+            sound = marked(number, given) if isinstance(given, int) else given
+            yield speech.text, lambda: sound
+            return
+        for index, sentence in enumerate(given.sentences):
+            yield sentence + " " * (index + 1 < len(given.sentences)), partial(given.sound, index)
 
     def _call(self, call: ToolCall, at_ms: int) -> Generator[int, None, int]:
         """Returns when it was written."""
