@@ -169,7 +169,7 @@ def test_two_phones_call_a_server(tmp_path: Path) -> None:
     (tmp_path / "said.ulaw").write_bytes(b"\xff" * 14_400 + said)
 
     async def main() -> list[tuple[int, str, str]]:
-        async with served(BRIDGE_INSECURE="1") as bridge:
+        async with served(BRIDGE_INSECURE="1", BRIDGE_UPSTREAM="parrot") as bridge:
             stream = f"ws{bridge.base.removeprefix('http')}/media-stream"
             options = ["--audio", "said.ulaw", "--tail", "1", "--json"]
             phones = [

@@ -339,8 +339,8 @@ def test_lines_may_still_have_their_ends() -> None:
             "'pigeon', which this phonebridge does not",
         ),
         (
-            ['{"format":1,"carrier":"twilio","upstream":"parrot"}'],
-            "'parrot', which this phonebridge does not",
+            ['{"format":1,"carrier":"twilio","upstream":"pigeon"}'],
+            "'pigeon', which this phonebridge does not",
         ),
     ],
 )

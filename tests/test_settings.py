@@ -109,7 +109,7 @@ def test_every_mistake_is_listed_at_once_with_what_to_do(monkeypatch: pytest.Mon
     monkeypatch.setenv("BRIDGE_LANGUAGE", "English")
     monkeypatch.setenv("BRIDGE_FALLBACK", "office")
     monkeypatch.setenv("BRIDGE_AGENT", "agent.py")
-    monkeypatch.setenv("BRIDGE_UPSTREAM", "parrot")
+    monkeypatch.setenv("BRIDGE_UPSTREAM", "pigeon")
     with pytest.raises(ConfigError) as caught:
         load_settings()
     lines = str(caught.value).splitlines()
@@ -291,15 +291,18 @@ def test_public_url_that_would_break_a_call_is_refused(given: str, what: str) ->
 # -- who answers
 
 
-def test_a_real_number_never_gets_the_parrot_by_accident() -> None:
+def test_a_real_number_never_gets_a_rehearsal_by_accident() -> None:
     assert mistakes(openai_api_key=None) == {"OPENAI_API_KEY": "is not set, so no call could be answered"}
     assert mistakes(openai_api_key=None, upstream="openai") == mistakes(openai_api_key=None)
 
 
-def test_the_parrot_has_to_be_asked_for_where_real_calls_come_in() -> None:
-    settings = real(openai_api_key=None, upstream="embedded")
-    assert settings.upstream == "embedded"
-    assert settings.remarks == ("BRIDGE_UPSTREAM is embedded: real callers get the parrot",)
+@pytest.mark.parametrize("rehearsal", ["embedded", "parrot"])
+def test_a_rehearsal_has_to_be_asked_for_where_real_calls_come_in(rehearsal: str) -> None:
+    settings = real(openai_api_key=None, upstream=rehearsal)
+    assert settings.upstream == rehearsal
+    assert settings.remarks == (
+        f"BRIDGE_UPSTREAM is {rehearsal}: real callers get a rehearsal, and no model",
+    )
 
 
 def test_the_demo_needs_no_key_and_nothing_in_the_environment_makes_a_demo(
@@ -315,18 +318,18 @@ def test_the_demo_needs_no_key_and_nothing_in_the_environment_makes_a_demo(
 def test_an_insecure_bridge_uses_a_key_only_when_told_to_and_says_so() -> None:
     """A key in the environment is no wish to pay for calls that need not prove anything."""
     assert load_settings(insecure=True).upstream == "embedded"
-    assert not [remark for remark in load_settings(insecure=True).remarks if "embedded" in remark]
+    assert not [remark for remark in load_settings(insecure=True).remarks if "a script answers" in remark]
     settings = load_settings(insecure=True, openai_api_key=KEY)
     assert settings.upstream == "embedded"
-    [remark] = [remark for remark in settings.remarks if "embedded" in remark]
+    [remark] = [remark for remark in settings.remarks if "a script answers" in remark]
     assert "BRIDGE_UPSTREAM=openai" in remark
     told = load_settings(insecure=True, openai_api_key=KEY, upstream="openai")
     assert told.upstream == "openai"
-    assert not [remark for remark in told.remarks if "embedded" in remark]
+    assert not [remark for remark in told.remarks if "a script answers" in remark]
 
 
 def test_an_upstream_that_is_unknown_or_not_built_is_refused() -> None:
-    assert mistakes(upstream="parrot") == {"BRIDGE_UPSTREAM": "is unknown"}
+    assert mistakes(upstream="pigeon") == {"BRIDGE_UPSTREAM": "is unknown"}
     assert mistakes(upstream="azure") == {"BRIDGE_UPSTREAM": "is azure, which is not built yet"}
 
 

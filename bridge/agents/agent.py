@@ -33,9 +33,6 @@ from bridge.upstreams import UPSTREAMS
 TRANSPORTS: Final[Mapping[str, tuple[str, ...]]] = dict.fromkeys(UPSTREAMS, ("websocket",))
 """The matrix: which provider can be spoken to over what. A pair that is not in it is refused."""
 
-STAND_IN: Final = "embedded"
-"""The upstream of demo and tests: it speaks every provider's dialect that is in the matrix."""
-
 MODALITIES: Final = ("audio", "text")
 SPEED: Final = (0.25, 1.5)
 

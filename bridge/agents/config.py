@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from bridge.agents.agent import STAND_IN, TRANSPORTS, Agent, roster
+from bridge.agents.agent import TRANSPORTS, Agent, roster
 from bridge.agents.mcp import McpServer, Vault
 from bridge.agents.prices import Price, Prices
 from bridge.agents.tool_names import hand_off_names
@@ -28,7 +28,7 @@ from bridge.core.messages import (
 from bridge.core.vendor_errors import PROMPT_OBJECTS
 from bridge.errors import ConfigError
 from bridge.sounds.phrases import Phrases
-from bridge.upstreams import UPSTREAMS
+from bridge.upstreams import REHEARSALS, UPSTREAMS
 
 APPROVAL_MS: Final = 60_000
 """How long a human may take to approve a tool."""
@@ -228,7 +228,7 @@ class AgentConfigs:
         found = []
         for one in everybody.values():
             session = self.session(one, everybody)
-            if upstream != STAND_IN and session.extra.get("prompt"):
+            if upstream not in REHEARSALS and session.extra.get("prompt"):
                 found.append(f"agent {one.name} sends session.prompt: {PROMPT_OBJECTS}")
             if one.language is not None and session.language is not None:
                 found += [f"agent {one.name}: {remark}" for remark in self.speech.remarks(session.language)]
@@ -245,7 +245,7 @@ class AgentConfigs:
         own = callable(agent.transport)
         if upstream not in TRANSPORTS or not (own or agent.transport in TRANSPORTS[upstream]):
             raise ConfigError(f"agent {agent.name}: {upstream} over {agent.transport!r} is not supported")
-        if agent.provider not in (None, upstream) and upstream != STAND_IN:
+        if agent.provider not in (None, upstream) and upstream not in REHEARSALS:
             declared = f"agent {agent.name} is declared for provider {agent.provider}"
             raise ConfigError(f"{declared}, and BRIDGE_UPSTREAM is {upstream}")
 

@@ -36,6 +36,9 @@ class Rate:
     out: Decimal | None = None
 
 
+_NOTHING: Final = Rate(Decimal(0), Decimal(0), Decimal(0))
+
+
 @dataclass(frozen=True, slots=True)
 class Price:
     """What one model costs from the day `since` on. `minute`: dollars for a minute of sound, for models that
@@ -78,7 +81,8 @@ class Price:
 class Prices:
     """A price table. `of(model, day)` is what is paid for a model on a day, None if the table has none."""
 
-    def __init__(self, entries: Iterable[Price]) -> None:
+    def __init__(self, entries: Iterable[Price], *, free: bool = False) -> None:
+        self._free = free
         self._by_model: dict[str, list[Price]] = {}
         for entry in entries:
             self._by_model.setdefault(entry.model, []).append(entry)
@@ -97,7 +101,14 @@ class Prices:
         replaced = {entry.model for entry in theirs}
         return cls([*theirs, *(entry for entry in ours if entry.model not in replaced)])
 
+    @classmethod
+    def free(cls) -> Prices:
+        """No model costs anything: what a rehearsal uses, whatever the model is called."""
+        return cls((), free=True)
+
     def of(self, model: str, day: dt.date) -> Price | None:
+        if self._free:
+            return Price(model, dt.date.min, _NOTHING, _NOTHING, _NOTHING, Decimal(0))
         listed = self._by_model.get(model) or self._by_model.get(_SNAPSHOT.sub("", model)) or []
         return next((entry for entry in reversed(listed) if entry.since <= day), None)
 

@@ -75,11 +75,11 @@ async def _call(speech: bytes, story: Account) -> tuple[dict[str, Any], tuple[by
         demo=True,
         public_url=base,
         twilio_auth_token=TOKEN,
-        upstream="embedded",
+        upstream="parrot",
         env_file=None,
         disclosure=False,
     )
-    async with embedded() as upstream_url:
+    async with embedded(answers="parrot") as upstream_url:
         registry = service.make_registry(settings, upstream_url=upstream_url, observers=(story,))
         async with service.serving(app.create_app(settings, registry), sock):
             handset = CarrierSimulator(speech, auth_token=TOKEN)

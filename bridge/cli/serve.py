@@ -6,10 +6,14 @@ import asyncio
 import contextlib
 import logging
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from bridge.agents.agent import Agent
+    from bridge.settings.settings import Settings
 
 
 def serve(
@@ -53,13 +57,14 @@ def serve(
 async def _serve(service, settings, agent, where, again) -> None:  # type: ignore[no-untyped-def]  # imported late: --help is quick
     from bridge.ops import event_loop as loops
     from bridge.sockets.peers import authority
+    from bridge.upstreams import REHEARSALS
 
     async with contextlib.AsyncExitStack() as stack:
         upstream_url = None
-        if settings.upstream == "embedded":
+        if settings.upstream in REHEARSALS and settings.upstream_url is None:
             from .upstream import embedded
 
-            upstream_url = await stack.enter_async_context(embedded())
+            upstream_url = await stack.enter_async_context(embedded(answers=settings.upstream))
         serving = service.Service(settings, agent, upstream_url=upstream_url)
         sock = service.listen(settings.host, settings.port, settings.backlog)
         bound = sock.getsockname()
@@ -70,14 +75,13 @@ async def _serve(service, settings, agent, where, again) -> None:  # type: ignor
                 logging.getLogger("bridge").warning("%s", remark)
             console = Console(stderr=True)
             if settings.insecure:
-                told = f"no signature and no token is asked for; the {settings.upstream} model answers"
+                told = f"no signature and no token is asked for; {_who(settings)} answers"
                 warning = f"[bold white on red] BRIDGE_INSECURE [/] {told}"
                 console.print(warning, highlight=False, soft_wrap=True)
             base = str(settings.public_url or f"http://{authority(*bound[:2])}").rstrip("/")
             line = f"ready: listening on {bound[0]}:{bound[1]}, webhook {base}/incoming-call"
             console.print(line, highlight=False, soft_wrap=True)
-            if where is not None:
-                console.print(f"answered by: {where}", highlight=False, soft_wrap=True)
+            console.print(answered_by(settings, agent, where), highlight=False, soft_wrap=True)
             if settings.insecure and not settings.twilio_auth_token:
                 console.print(f"talk to it: {base}/phone", highlight=False, soft_wrap=True)
 
@@ -87,3 +91,20 @@ async def _serve(service, settings, agent, where, again) -> None:  # type: ignor
             watching = asyncio.create_task(keep_up(again, serving.services.users, Path.cwd()))
             stack.callback(watching.cancel)
         await service.serve(serving, sock, ready)
+
+
+def answered_by(settings: Settings, agent: Agent | None, where: str | None) -> str:
+    """The line that says who answers calls: the agent and where it is, its tools, and the model."""
+    from bridge.upstreams import REHEARSALS
+
+    costs = " (rehearsal, no key)" if settings.upstream in REHEARSALS else ""
+    told = [where or "no agent of your own", f"by {_who(settings)}{costs}"]
+    tools = [] if agent is None else [tool.name for tool in agent.functions()]
+    if tools:
+        told.insert(1, f"tools {', '.join(tools)}")
+    return f"answered by: {' · '.join(told)}"
+
+
+def _who(settings: Settings) -> str:
+    names = {"embedded": "the front desk, a script", "parrot": "the parrot"}
+    return names.get(settings.upstream, settings.model)

@@ -13,22 +13,30 @@ from rich.console import Console
 
 
 @contextlib.asynccontextmanager
-async def embedded(port: int = 0) -> AsyncIterator[str]:
-    """The parrot's server, while the block runs; gives its base URL."""
+async def embedded(port: int = 0, *, answers: str = "embedded") -> AsyncIterator[str]:
+    """A rehearsal's server, while the block runs; gives its base URL. `answers`: embedded, which is the front
+    desk, or parrot.
+    """
+    from bridge.simulators.rehearsal import Rehearsal, transcript
     from bridge.simulators.servers import EmbeddedUpstream
+    from bridge.simulators.voice import Speaker, local_voice
 
     from ..doubles.agents import Parrot
     from ..doubles.options import ServerOptions
     from ..doubles.realtime import RealtimeServer
     from ..sounds import demo_text, load_demo
 
-    parrot = Parrot(load_demo("greeting"), demo_text("greeting"))
+    speaker = Speaker(local_voice())
+    mind = Rehearsal(Parrot(load_demo("greeting"), demo_text("greeting")), speaker, answers=answers)
 
     def server() -> RealtimeServer:
-        return RealtimeServer(parrot, ServerOptions(created_at_s=int(time.time())))
+        return RealtimeServer(mind, ServerOptions(transcribe=transcript, created_at_s=int(time.time())))
 
-    async with EmbeddedUpstream(server, keep=False).serve(port) as url:
-        yield url
+    try:
+        async with EmbeddedUpstream(server, keep=False).serve(port) as url:
+            yield url
+    finally:
+        speaker.close()
 
 
 def upstream(
@@ -36,7 +44,8 @@ def upstream(
 ) -> None:
     """A Realtime server without a model, for any Realtime client.
 
-    A parrot that greets and then answers with what it heard: for tests and demos.
+    A front desk by script that obeys its session: it greets, says what it is told to, and calls the tools.
+    With ?model=parrot in the URL a parrot repeats what it hears.
     """
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_upstream(port))
@@ -44,5 +53,6 @@ def upstream(
 
 async def _upstream(port: int) -> None:
     async with embedded(port) as url:
-        Console().print(f"ready: {url}?model=parrot (Ctrl-C ends it)", highlight=False, soft_wrap=True)
+        told = f"ready: {url}?model=parrot repeats what it hears, other models obey (Ctrl-C ends it)"
+        Console().print(told, highlight=False, soft_wrap=True)
         await asyncio.Event().wait()

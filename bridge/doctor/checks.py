@@ -34,7 +34,7 @@ from bridge.settings.rules import WrongSettings
 from bridge.settings.settings import TWILIO_API, Settings
 from bridge.sockets.dial import DialError, Socket, dial
 from bridge.sockets.peers import LOOPBACK_ONLY
-from bridge.upstreams import UPSTREAMS, Dial
+from bridge.upstreams import REHEARSALS, UPSTREAMS, Dial
 
 SESSION_S: Final = 10.0
 DESCRIPTORS_A_CALL: Final = 3
@@ -124,8 +124,9 @@ class Doctor:
 
     async def _model(self, configs: AgentConfigs, agent: Agent) -> None:
         settings = self.settings
-        if settings.upstream == "embedded" and settings.upstream_url is None:
-            self._ok("model", "the embedded one: callers hear a parrot")
+        if settings.upstream in REHEARSALS and settings.upstream_url is None:
+            answers = "a parrot" if settings.upstream == "parrot" else "the front desk, a script"
+            self._ok("model", f"none, this is a rehearsal: {answers} answers and costs nothing")
             return
         adapter = UPSTREAMS[settings.upstream](1, settings.upstream_url)
         dialled = adapter.dial(configs.session(agent))
@@ -145,7 +146,7 @@ class Doctor:
     async def _dates(self, dialled: Dial, models: list[str]) -> None:
         """Whether one of them is shut down soon. Without an answer of the vendor's, by what is announced."""
         today = dt.datetime.now(dt.UTC).date()
-        if self.settings.upstream == "embedded":
+        if self.settings.upstream in REHEARSALS:
             return
         for model in models:
             url, told = model_url(dialled.url, model), {}

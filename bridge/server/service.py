@@ -39,7 +39,7 @@ from bridge.settings.settings import BACKLOG, Settings
 from bridge.sockets.dial import DialError, Socket, bound_kernel, dial
 from bridge.sockets.strangers import Strangers
 from bridge.sockets.uvicorn import UVICORN_PROTOCOLS
-from bridge.upstreams import UPSTREAMS, Dial, Upstream
+from bridge.upstreams import REHEARSALS, UPSTREAMS, Dial, Upstream
 from bridge.upstreams.realtime import Auth
 
 logger = logging.getLogger(__name__)
@@ -71,9 +71,9 @@ class Service:
         self.settings = settings
         self._watched = watched
         self._awake = False
-        configs = AgentConfigs(
-            settings.call_config(), settings.transfers, Prices.load(settings.prices), settings.speech()
-        )
+        rehearses = settings.upstream in REHEARSALS
+        prices = Prices.free() if rehearses else Prices.load(settings.prices)
+        configs = AgentConfigs(settings.call_config(), settings.transfers, prices, settings.speech())
         metrics, model = Metrics(), has_model(settings, upstream_url)
         users = None if agent is None else _users(settings, agent, configs, metrics)
         strangers = Strangers(refused=lambda: metrics.rejected("connection"))
@@ -164,7 +164,7 @@ def create_app(settings: Settings, agent: Agent | None = None) -> Starlette:
 
 def has_model(settings: Settings, upstream_url: str | None = None) -> bool:
     """Whether there is a model to dial: the embedded one has no address of its own."""
-    return settings.upstream != "embedded" or (upstream_url or settings.upstream_url) is not None
+    return settings.upstream not in REHEARSALS or (upstream_url or settings.upstream_url) is not None
 
 
 def _vendor(settings: Settings, upstream_url: str | None) -> Callable[[int], Upstream]:

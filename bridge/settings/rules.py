@@ -10,7 +10,7 @@ from bridge.agents.prices import Prices
 from bridge.errors import ConfigError
 from bridge.settings.values import Wrong
 from bridge.sockets.peers import is_loopback
-from bridge.upstreams import UPSTREAMS
+from bridge.upstreams import REHEARSALS, UPSTREAMS
 
 if TYPE_CHECKING:
     from bridge.settings.settings import Settings
@@ -86,10 +86,10 @@ def _upstream(settings: Settings, demo: bool) -> list[Mistake]:
         return [Mistake("BRIDGE_UPSTREAM", "is unknown", f"take one of {usable}")]
     name = chosen or default_upstream(settings, demo)
     ours = settings.upstream_url is not None and is_loopback(urlsplit(settings.upstream_url).hostname)
-    if name != "embedded" and settings.openai_api_key is None and not (chosen and ours):
-        cure = "set it; or BRIDGE_UPSTREAM=embedded, if callers are to hear the parrot"
+    if name not in REHEARSALS and settings.openai_api_key is None and not (chosen and ours):
+        cure = "set it; or BRIDGE_UPSTREAM=embedded, if a script is to answer callers (a rehearsal)"
         return [Mistake("OPENAI_API_KEY", "is not set, so no call could be answered", cure)]
-    if name == "embedded" and settings.upstream_url is None:
+    if name in REHEARSALS and settings.upstream_url is None:
         return []  # it is started with us, and then has one
     try:
         UPSTREAMS[name](1, settings.upstream_url).dial(settings.session_config())

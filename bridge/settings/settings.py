@@ -24,6 +24,7 @@ from bridge.settings.rules import LEANS_ON, Mistake, WrongSettings, between, def
 from bridge.settings.values import SharedKey, Wrong
 from bridge.sockets.peers import is_loopback
 from bridge.sounds.phrases import ENGLISH, Phrases
+from bridge.upstreams import REHEARSALS
 
 DEFAULT_INSTRUCTIONS: Final = (
     "You are a friendly assistant on a phone call. Speak plainly and keep each answer to a sentence or two."
@@ -56,7 +57,7 @@ class Settings(BaseSettings):
     environment, by the names here or there.
 
     `demo` allows the embedded upstream without being asked for it. It is an argument and no setting, so that
-    nothing in the environment can make real callers talk to a parrot.
+    nothing in the environment can make real callers talk to a script.
     """
 
     model_config = SettingsConfigDict(
@@ -312,12 +313,10 @@ def _remarks(settings: Settings, demo: bool, env_file: object) -> list[str]:
         if settings.public_url is not None:
             found.append("BRIDGE_INSECURE is on: PUBLIC_URL is not used")
         if settings.openai_api_key is not None and not settings.upstream:
-            words = (
-                "the embedded model answers, though there is a key; BRIDGE_UPSTREAM=openai is what uses it"
-            )
+            words = "a script answers, though there is a key; BRIDGE_UPSTREAM=openai is what uses it"
             found.append(f"BRIDGE_INSECURE is on: {words}")
-    elif settings.upstream == "embedded" and not demo:
-        found.append("BRIDGE_UPSTREAM is embedded: real callers get the parrot")
+    elif settings.upstream in REHEARSALS and not demo:
+        found.append(f"BRIDGE_UPSTREAM is {settings.upstream}: real callers get a rehearsal, and no model")
     if settings.spoken_language is not None:
         found += settings.speech().remarks(settings.spoken_language)
     return [*found, *_strangers(env_file)]

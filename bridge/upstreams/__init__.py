@@ -53,7 +53,12 @@ class Vendor(Protocol):
     def __call__(self, epoch: int = 1, url: str | None = None) -> Upstream: ...
 
 
-UPSTREAMS: Final[Mapping[str, Vendor]] = {"openai": OpenAI, "embedded": embedded}
+UPSTREAMS: Final[Mapping[str, Vendor]] = {"openai": OpenAI, "embedded": embedded, "parrot": embedded}
 """The table: an upstream's name in settings, and what to make for each session of a call."""
 
-__all__ = ["UPSTREAMS", "Dial", "OpenAI", "Upstream", "Vendor"]
+REHEARSALS: Final = frozenset({"embedded", "parrot"})
+"""Upstreams of our own, without a model: the front desk, and the parrot. They speak every provider's dialect,
+and cost nothing.
+"""
+
+__all__ = ["REHEARSALS", "UPSTREAMS", "Dial", "OpenAI", "Upstream", "Vendor"]

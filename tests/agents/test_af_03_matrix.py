@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from bridge.agents.agent import STAND_IN, TRANSPORTS, Agent
+from bridge.agents.agent import TRANSPORTS, Agent
 from bridge.agents.config import AgentConfigs
 from bridge.core import messages as m
 from bridge.errors import ConfigError
-from bridge.upstreams import UPSTREAMS
+from bridge.upstreams import REHEARSALS, UPSTREAMS
 from tests.agents.line import live_call
 from tests.agents.virtual_time import run
 
@@ -72,6 +72,7 @@ def test_af_03_and_at_the_start_where_the_upstream_has_no_such_transport() -> No
         AgentConfigs(m.CallConfig()).check(Agent(), "gemini")
 
 
-def test_af_03_the_stand_in_of_demo_and_tests_takes_every_provider() -> None:
+@pytest.mark.parametrize("rehearsal", sorted(REHEARSALS))
+def test_af_03_a_rehearsal_takes_every_provider(rehearsal: str) -> None:
     for provider, _ in PAIRS:
-        AgentConfigs(m.CallConfig()).check(Agent(provider=provider), STAND_IN)
+        AgentConfigs(m.CallConfig()).check(Agent(provider=provider), rehearsal)

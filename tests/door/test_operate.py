@@ -215,7 +215,7 @@ def test_a_call_is_told_in_metrics_logs_and_to_on_end(lines: Any) -> None:
     agent = Agent("Answer.", tools=[look_up, hang_up], greeting="Hello.", on_end=told.append)
 
     async def main() -> None:
-        async with door(mind, agent) as house:
+        async with door(mind, agent, upstream="openai", openai_api_key="sk-of-a-test") as house:
             call = await house.placed_call(b"\xff" * 6_400 + tone(400) + b"\xff" * 80_000)
             sid = call.handset.call_sid
             await get(house, "/incoming-call?CallSid=CA1")
