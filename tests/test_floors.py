@@ -89,7 +89,8 @@ PURE_OUTSIDE: set[str] = {
 }
 # ...and what only one package of them may.
 PURE_OUTSIDE_OF: dict[str, set[str]] = {
-    "codecs": {"audioop", "numpy", "numpy.typing", "warnings", "zlib"},  # warnings: importing audioop warns on 3.11
+    # warnings: importing audioop warns on 3.11
+    "codecs": {"audioop", "numpy", "numpy.typing", "warnings", "zlib"},
 }
 # What needs no import and is no less of a door.
 IMPURE_BUILTINS = {"__import__", "breakpoint", "compile", "eval", "exec", "input", "open", "print"}
