@@ -348,7 +348,7 @@ def test_a_bench_that_fails_says_so_in_one_line(
         port = str(taken.getsockname()[1])
         asked = [what, "ws://127.0.0.1:9/stream", "--calls", "1", "--upstream-port", port]
         assert "cannot be listened on: Address already in use" in complaint(monkeypatch, capfd, *asked)
-    assert "port must be 0-65535" in complaint(monkeypatch, capfd, *asked[:-1], "99999")
+    assert "a port is 0 to 65535" in complaint(monkeypatch, capfd, *asked[:-1], "99999")
 
 
 @pytest.mark.hostile
