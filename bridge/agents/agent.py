@@ -65,6 +65,8 @@ class Agent:
       with a second session calls it again.
     - `instructions`: blank ones are sent as a sentence of ours, or the vendor's own persona would answer.
     - `greeting`: the model's first sentence; "" for no greeting. With a handler the default is no greeting.
+      With `greeting_interruptible=False` the caller's voice does not stop it; what they say is heard when it
+      is over. A noise in which there are no words never costs the greeting.
     - `language`: the caller's, as in "de" or "pt-BR", for transcription and for words without a model.
     - `transcription`: a model that writes down the caller's words; "off" for none.
     - `turn_detection`: see `bridge.turn_detection`. None needs a handler that ends turns with
@@ -103,6 +105,7 @@ class Agent:
     voice: str | None = None
     language: str | None = None
     greeting: str | None = None
+    greeting_interruptible: bool = True
     transcription: str | None = None
     modalities: Sequence[str] = MODALITIES
     turn_detection: TurnDetection | Mapping[str, Any] | None = field(default_factory=ServerVad)
@@ -293,6 +296,10 @@ def _text(value: Any) -> str | None:
     return None if value is None or isinstance(value, str) else "text"
 
 
+def _yes_or_no(value: Any) -> str | None:
+    return None if isinstance(value, bool) else "True or False"
+
+
 def _noise_reduction(value: Any) -> str | None:
     return None if value in (None, "near_field", "far_field") else "near_field or far_field"
 
@@ -364,7 +371,7 @@ _CHECKS: Final[dict[str, Callable[[Any], str | None]]] = {
     "max_output_tokens": _tokens,
     "handler": _handler,
     **dict.fromkeys(("approve", "resolver", "on_end"), _callable),
-    "reads_keys": lambda value: None if isinstance(value, bool) else "True or False",
+    **dict.fromkeys(("reads_keys", "greeting_interruptible"), _yes_or_no),
     "handoffs": _of((Agent, str), "a list of agents and names"),
     "guardrails": _of(Guardrail, "a list of Guardrail"),
     "tags": _of(str, "a list of texts"),

@@ -125,6 +125,7 @@ class AgentConfigs:
             base,
             session=session,
             greeting=greeting or None,
+            greeting_interruptible=agent.greeting_interruptible,
             phrases=self.phrases(session.language),
             prices=base.prices or self.rates(session, dt.datetime.now(dt.UTC).date()),
         )

@@ -4,7 +4,7 @@ been no word.
 
 from __future__ import annotations
 
-from . import answers, ending, silence, state
+from . import answers, ending, responses, silence, state
 from . import messages as m
 from .caller_audio import STALLED_MS
 from .conversation import MOST_CHARACTERS
@@ -70,8 +70,7 @@ def resumed(call: CallState, event: m.SpeechStarted) -> None:
     """The new session hears what the caller said before it was there: the caller does not speak now, so
     nothing is cut, and who waits waits on.
     """
-    call.turn += 1
-    call.playout.debts.superseded()
+    supersede(call)
     call.playout.drop_waiting()
     call.out.append(m.CallerSpoke(True, event.item_id))
 
@@ -84,10 +83,18 @@ def overheard(call: CallState, event: m.SpeechStarted) -> None:
     call.out.append(m.CallerSpoke(True, event.item_id))
 
 
+def supersede(call: CallState) -> None:
+    """A turn of the caller's takes the place of what is owed. If no words are found in it, a greeting that it
+    cost is owed again.
+    """
+    call.turn += 1
+    call.greeting_cut |= call.playout.saying(responses.GREETING)
+    call.playout.debts.superseded()
+
+
 def confirmed(call: CallState, now_ms: int) -> None:
     """It is speech, and it is meant: what we say is cut. During a goodbye it takes the goodbye back."""
-    call.turn += 1
-    call.playout.debts.superseded()
+    supersede(call)
     call.playout.interrupt(now_ms, ours=bool(call.agent.backchannel_ms), by_caller=True)
     ours = call.ending is not None and call.ending[0] in (Reason.WE_HUNG_UP, Reason.TRANSFERRED)
     if call.phase is Phase.DRAINING and ours:
@@ -205,12 +212,27 @@ def transcribed(call: CallState, event: m.CallerTranscribed, now_ms: int) -> Non
     if event.item_id in call.given_up or item.told:
         return
     item.told = True
+    greet_again(call, event, now_ms)
     turn = m.Turn(event.item_id, item.text, event.seconds, event.usage)
     if event.item_id in call.untranscribed:
         call.held_turns[event.item_id] = turn
         tell_turns(call, now_ms)
     else:
         call.out.append(turn)
+
+
+def greet_again(call: CallState, event: m.CallerTranscribed, now_ms: int) -> None:
+    """It was a noise that cut the greeting, if no words are found in it. An answer to it is not wanted,
+    unless the caller hears it already.
+    """
+    cut, call.greeting_cut = call.greeting_cut, False
+    if not cut or event.text.strip() or event.failed or call.phase is not Phase.LIVE:
+        return
+    active = call.playout.gate.active
+    if active is not None and not call.playout.made_sound(active):
+        call.playout.interrupt(now_ms, ours=True)
+    call.playout.debts.cancel(Kind.TURN, reason="there were no words in it")
+    responses.greet(call, now_ms)
 
 
 def pad(call: CallState, now_ms: int) -> None:

@@ -194,6 +194,7 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
 
     session: SessionConfig = SessionConfig()
     greeting: str | None = None
+    greeting_interruptible: bool = True
     bytes_per_ms: int = 8
     marks: bool = True
     auto_cancels: bool = True

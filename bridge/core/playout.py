@@ -238,6 +238,14 @@ class Playout:
         items = self.conversation.of(response_id)
         return bool(items) and all(item.audible or item.call_id for item in items)
 
+    def saying(self, tag: str) -> bool:
+        """Whether what was asked for by that tag is asked for, generated or heard."""
+        gate = self.gate
+        if tag in gate.waiting or (gate.asked is not None and gate.asked.tag == tag):
+            return True
+        tagged = (one for one, its in gate.tags.items() if its == tag and one not in gate.muted)
+        return any(map(self.concerns, tagged))
+
     def concerns(self, response_id: str) -> bool:
         """Whether this response is being generated, queued or heard."""
         return response_id in self.line.spans.responses or self.gate.active == response_id

@@ -56,6 +56,11 @@ def reconfigure(call: CallState, event: m.Reconfigure, now_ms: int) -> None:
             call.out.append(m.ConfigureSession(config, True, session.epoch))
 
 
+def greet(call: CallState, now_ms: int) -> None:
+    wish = f'Begin the call now. Say: "{call.config.greeting}"'
+    call.playout.ask(GREETING, wish, Kind.GREETING, now_ms)
+
+
 def say(call: CallState, event: m.Say, now_ms: int) -> None:
     if not event.interruptible:
         call.uninterruptible.add(event.say_id)
@@ -138,7 +143,7 @@ def came_to_nothing(call: CallState, event: m.ResponseDone, tag: str, inaudible:
         for item in playout.conversation.of(event.response_id)
     )
     waits = inaudible or playout.owed.since_ms is not None
-    return not made and waits and tag not in playout.utterances
+    return not made and waits and (tag == GREETING or tag not in playout.utterances)
 
 
 def once_more(call: CallState, event: m.ResponseDone, now_ms: int, inaudible: bool) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from . import dialling, ending, handover, recovery, responses, state
 from . import messages as m
-from .debts import Kind
 from .messages import Phase, Reason
 from .responses import GREETING
 from .state import CallState
@@ -89,8 +88,12 @@ def begin(call: CallState, now_ms: int) -> None:
     if call.config.resumed or (before and before.items):
         handover.go_on(call, now_ms)
         return
+    greets = bool(call.config.greeting)
+    if greets and not call.config.greeting_interruptible:
+        call.playout.utterances.asked(GREETING)
+        call.uninterruptible.add(GREETING)
+        call.caller_audio.close()
     recovery.upstream_ready(call, now_ms)
-    if call.config.greeting:
-        wish = f'Begin the call now. Say: "{call.config.greeting}"'
-        call.playout.ask(GREETING, wish, Kind.GREETING, now_ms)
+    if greets:
+        responses.greet(call, now_ms)
         call.playout.owed.go_on(now_ms)

@@ -40,6 +40,7 @@ class CallState:
         self.said_goodbye = False  # by the phrase
         self.drained_from_bytes = 0
         self.timers: dict[str, int] = {}
+        self.greeting_cut = False  # by what may be a turn
         self.spoke_over: str | None = None  # the response that was active when they began
         self.overheard_until_ms = 0
         self.turn = 0

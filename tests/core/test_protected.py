@@ -140,3 +140,15 @@ def test_hanging_up_waits_for_it(live_call: Any) -> None:
     call.at(100, m.HangUp())
     assert only(m.Ended, call.until(1_000)) == []
     assert call.echo(1_060)[-1] == m.Ended(m.Reason.WE_HUNG_UP)
+
+
+def test_a_protected_greeting_without_a_word_is_asked_for_again(live_call: Any) -> None:
+    call = live_call(greeting="Hello.", greeting_interruptible=False)
+    call.at(100, m.ResponseStarted("r1", tag="greeting"))
+    again = only(m.CreateResponse, call.at(200, m.ResponseDone("r1")))
+    assert [create.tag for create in again] == ["greeting"]
+    assert legs(call.at(300, frame(1))) == [], "the caller is not heard until it was said"
+    call.speaks(400, m.ResponseStarted("r2", tag="greeting"), delta("A", 400, response="r2"))
+    call.speaks(400, m.AudioDone("r2", "A"), m.ResponseDone("r2"))
+    call.echo(900)
+    assert only(m.AppendAudio, call.at(920, frame(2)))
