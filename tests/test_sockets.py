@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.server.service import listen
 from bridge.sockets import stream as streams
 from bridge.sockets.dial import Limits, Quota, StreamSocket, bound_kernel
 from bridge.sockets.frames import FrameCodec, Message
@@ -808,15 +809,14 @@ async def test_a_peer_that_says_nothing_to_a_ping_is_dead_after_eight_seconds() 
 
 
 def test_the_kernel_is_bounded_and_accepted_sockets_inherit_it() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        bound_kernel(listening)
-        with socket.create_connection(listening.getsockname()):
-            accepted_socket, _ = listening.accept()
-            with accepted_socket:
-                # The kernel doubles what it is asked for, to have room for its own bookkeeping.
-                assert accepted_socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 2 * 65_536
-                if hasattr(socket, "TCP_USER_TIMEOUT"):
-                    assert accepted_socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
+    with listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        accepted_socket, _ = listening.accept()
+        with accepted_socket:
+            # The kernel doubles what it is asked for, to have room for its own bookkeeping.
+            assert accepted_socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 2 * 65_536
+            assert accepted_socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) <= 2 * 65_536
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                assert accepted_socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
 
 
 def test_a_socket_that_knows_no_such_bounds_is_left_as_it_is() -> None:

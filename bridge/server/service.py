@@ -48,6 +48,10 @@ HAND_OVER_S: Final = 12.0
 STOP_S: Final = 3.0
 HANDED_OVER_MS: Final = 500
 """Between the last moment for a turn boundary and the stop: for the close handshakes."""
+RECEIVE_BUFFER_BYTES: Final = 64 * 1024
+"""Of each connection to us, in the kernel: by itself it grows to megabytes, for each stranger. A call's is
+empty, and holds some seconds of sound where we stand still.
+"""
 WS_MAX_BYTES: Final = 64 * 1024
 """Before the hand-over only: no carrier frame is larger, and a `start` with every parameter allowed still
 fits."""
@@ -255,7 +259,7 @@ def listen(host: str, port: int, backlog: int = BACKLOG) -> socket.socket:
     except OSError as error:
         why = f"{host}:{port} cannot be listened on: {error.strerror or error}"
         raise ConfigError(f"{why}; name another by PORT and HOST") from error
-    bound_kernel(sock)
+    bound_kernel(sock, receive_buffer_bytes=RECEIVE_BUFFER_BYTES)
     sock.setblocking(False)
     return sock
 

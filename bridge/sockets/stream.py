@@ -101,14 +101,24 @@ class Quota:
         return "" if waiting_bytes <= self.left_bytes else "too many bytes before it was let in"
 
 
-def bound_kernel(sock: socket.socket, *, send_buffer_bytes: int = 65_536, timeout_ms: int = 10_000) -> None:
-    """Bounds what the kernel keeps for a peer that stopped reading, and for how long it keeps it.
+def bound_kernel(
+    sock: socket.socket,
+    *,
+    send_buffer_bytes: int = 65_536,
+    receive_buffer_bytes: int | None = None,
+    timeout_ms: int = 10_000,
+) -> None:
+    """Bounds what the kernel keeps for a peer that stopped reading, and for how long it keeps it; with
+    `receive_buffer_bytes` also what it keeps of a peer that we do not read.
 
-    Set on a listening socket, accepted ones inherit both. Without this a stalled peer takes minutes of audio
-    before anybody notices, and is never freed. What a platform or kind of socket does not know is left out.
+    Set on a listening socket, accepted ones inherit all of it. Without this a stalled peer takes minutes of
+    audio before anybody notices, and is never freed; and each stranger may fill megabytes. What a platform
+    or kind of socket does not know is left out.
     """
     with suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
+        if receive_buffer_bytes is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
     user_timeout: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux only
     if user_timeout is not None:
         with suppress(OSError):
