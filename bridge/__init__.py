@@ -1,15 +1,7 @@
 """A phone call on one side, a realtime speech model on the other: carries the sound, knows what was heard.
 
-<<<<<<< HEAD
 The names below are the whole public API: `from bridge import Agent, tool`. `bridge.testing` is the pytest
 plugin. Deeper import paths may change in any release. A name is imported when it is first used, so that
-=======
-To read it: `core/messages/` (the vocabulary), `core/ledger.py` (what was sent, is queued and was heard),
-`core/call.py` (one call as a pure object), `carriers/twilio.py` (wire frames in and out of it),
-`runner/gate.py` (two sockets, one clock, one gate).
-
-The names below are for programs that use it. They are looked up when they are first asked for, so that
->>>>>>> 619b148 (runner: a room along its seams, one method for the caller's frame)
 importing a part of the package loads that part only.
 
 To read the source, begin with docs/architecture.md.
@@ -31,6 +23,7 @@ if TYPE_CHECKING:
     from .agents.tools import Tool, ToolError, hand_off_to, hang_up, tool, transfer
     from .agents.transport_socket import MakeTransport
     from .agents.turn_detection import turn_detection
+    from .agents.turned_away import Forward, Refuse
     from .client.config import SessionOptions, audio_format
     from .client.events import (
         Audio,
@@ -120,6 +113,7 @@ _PLACES: Final = {  # each place and its names
     "agents.tools": "Tool ToolError hand_off_to hang_up tool transfer",
     "agents.transport_socket": "MakeTransport",
     "agents.turn_detection": "turn_detection",
+    "agents.turned_away": "Forward Refuse",
     "client.config": "SessionOptions audio_format",
     "client.events": (
         "Audio AudioInterrupted ConnectionChanged ConnectionState Failed Idled Item ItemUpdated "
@@ -183,6 +177,7 @@ __all__ = [
     "Ended",
     "Failed",
     "Feed",
+    "Forward",
     "Guardrail",
     "HandlerError",
     "HangUpCancelled",
@@ -210,6 +205,7 @@ __all__ = [
     "RealtimeModel",
     "RealtimeTransport",
     "Reason",
+    "Refuse",
     "ReplayMismatch",
     "ResponseDone",
     "ResponseEnded",

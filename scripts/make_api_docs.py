@@ -27,6 +27,7 @@ CHAPTERS: dict[str, tuple[str, dict[str, str]]] = {
             "agents/guardrails": "Guardrail",
             "agents/mcp": "McpServer",
             "agents/turn_detection": "turn_detection",
+            "agents/turned_away": "Refuse Forward",
             "core/config": "ServerVad SemanticVad",
             "server/service": "create_app",
             "settings/settings": "Settings load_settings",

@@ -349,6 +349,7 @@ def test_a_resolver_runs_on_the_user_loop_and_one_that_blocks_it_does_not_block_
         side = UserSide(agent, AgentConfigs(BASE), upstream="openai", loops=[UserLoop(blocked_ms=60_000)])
         side.start()
         config = await side.prepare(CALL, FIELDS)
+        assert isinstance(config, m.CallConfig)
         released.set()
         await asyncio.to_thread(side.close)
         return config.session.instructions

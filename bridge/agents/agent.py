@@ -26,6 +26,7 @@ from bridge.agents.tool_names import hand_off_names
 from bridge.agents.tools import AnyTool, Tool
 from bridge.agents.transport_socket import MakeTransport
 from bridge.agents.turn_detection import turn_detection
+from bridge.agents.turned_away import Forward, Refuse
 from bridge.core.messages import ServerVad, TurnDetection
 from bridge.errors import ConfigError
 from bridge.upstreams import UPSTREAMS
@@ -48,7 +49,7 @@ class Approval:
 
 Fields: TypeAlias = Mapping[str, str]
 Handler: TypeAlias = Callable[[Session], Awaitable[None]]
-Resolved: TypeAlias = "Agent | Mapping[str, Any] | None"
+Resolved: TypeAlias = "Agent | Mapping[str, Any] | Refuse | Forward | None"
 Resolver: TypeAlias = Callable[[Fields], "Resolved | Awaitable[Resolved]"]
 Approve: TypeAlias = Callable[[Session, Approval], "bool | Awaitable[bool]"]
 OnEnd: TypeAlias = Callable[[Mapping[str, Any]], "object | Awaitable[object]"]
@@ -82,8 +83,9 @@ class Agent:
       are spread over BRIDGE_HANDLER_LOOPS event loops, and one stays on its loop: a handler that blocks
       delays the calls there. Async clients belong to a loop, so make them in the call, or one for each loop.
     - `resolver(fields)`: called while the phone rings, async or not, with the webhook's fields (From, To and
-      custom parameters). It returns another agent, a mapping of fields to change for this call, or None. If
-      it raises or takes longer than `resolver_ms`, the call goes on with this agent as it is.
+      custom parameters). It returns another agent, a mapping of fields to change for this call, or None; or
+      `Refuse` or `Forward`, and then no model is dialled. If it raises or takes longer than `resolver_ms`,
+      the call goes on with this agent as it is, unless BRIDGE_RESOLVER_FAILS says otherwise.
     - `reads_keys`: tools read all keys of the call (`Session.digits`), and the model gets none, whichever
       agent it is. Without it, the model gets the keys pressed while no `digits()` waits (BRIDGE_DTMF).
     - `silence_ms`: a handler's input gets a `Silence` each time this has passed without a voice. `nudge_ms`:

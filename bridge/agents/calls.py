@@ -25,6 +25,7 @@ from bridge.agents.mcp import FillingSocket
 from bridge.agents.prices import Bill
 from bridge.agents.tool_runner import log_failure
 from bridge.agents.transport_socket import carry
+from bridge.agents.turned_away import Forward, Refuse, TurnedAway
 from bridge.agents.user_code import CALL_SID
 from bridge.core import messages as m
 from bridge.core.stats import Stats
@@ -145,18 +146,26 @@ class UserSide:
     """All calls of one agent. An `Observer` of the registry; lives on the audio loop.
 
     For each call: `await prepare(call_sid, fields)` while the phone rings (its resolver runs), `config` for
-    the configuration, `attach` once there is a runner. `loops` are those of user code, one by default.
+    the configuration, `attach` once there is a runner. `loops` are those of user code, one by default. A
+    call whose resolver fails is answered by the agent as it was declared, or turned away by `resolver_fails`.
     Raises ConfigError, at once, for an agent that cannot work with this upstream.
     """
 
     def __init__(
-        self, agent: Agent, configs: AgentConfigs, *, upstream: str, loops: Sequence[OwnedLoop] = ()
+        self,
+        agent: Agent,
+        configs: AgentConfigs,
+        *,
+        upstream: str,
+        loops: Sequence[OwnedLoop] = (),
+        resolver_fails: TurnedAway | None = None,
     ) -> None:
         configs.check(agent, upstream)
         self.agent = agent
         self.configs = configs
         self.loops = UserLoops(loops or (UserLoop(),), self._loops_of_calls)
         self._upstream = upstream
+        self._resolver_fails = resolver_fails
         self._prepared: dict[str, Prepared] = {}
         self._resolving: set[CallLoop] = set()
         self._attached: dict[str, Attachment] = {}
@@ -198,15 +207,32 @@ class UserSide:
 
     # --- before a call -----------------------------------------------------------------------------------
 
-    async def prepare(self, call_sid: str, fields: Mapping[str, str]) -> m.CallConfig:
-        """The call's configuration, after its resolver. Takes `resolver_ms` at most and never raises: what
-        fails there is logged, and the call goes on with the agent as it was declared.
+    async def prepare(
+        self, call_sid: str, fields: Mapping[str, str], *, goes_on: bool = False
+    ) -> m.CallConfig | TurnedAway:
+        """The call's configuration, after its resolver, or why there is none. Takes `resolver_ms` at most and
+        never raises: what fails there is logged. A call that `goes_on` was let in before and is not turned
+        away now.
         """
-        prepared = self._declared(call_sid)
+        prepared, found = self._declared(call_sid), None
         if self.agent.resolver is not None:
-            prepared.agent = await self._resolved(prepared, dict(fields))
+            found = await self._resolved(prepared, dict(fields))
+        if isinstance(found, Agent):
+            prepared.agent = found
+        elif found is not None:
+            if not goes_on:
+                return found
+            logger.info("the call goes on, whatever its resolver says now", extra={"call_sid": call_sid})
         self._keep(call_sid, prepared)
         return self.configs.call(prepared.agent)
+
+    def is_prepared(self, call_sid: str) -> bool:
+        """Whether its agent was resolved, and waits for `attach`."""
+        return call_sid in self._prepared
+
+    def forget(self, call_sid: str) -> None:
+        """A call that was prepared does not come."""
+        self._prepared.pop(call_sid, None)
 
     def config(self, call_sid: str) -> m.CallConfig:
         """The configuration of a call that was prepared, or of any call by this agent."""
@@ -223,13 +249,13 @@ class UserSide:
             del self._prepared[next(iter(self._prepared))]
         return prepared
 
-    async def _resolved(self, prepared: Prepared, fields: Mapping[str, str]) -> Agent:
+    async def _resolved(self, prepared: Prepared, fields: Mapping[str, str]) -> Agent | TurnedAway | None:
         audio_loop, call_loop = asyncio.get_running_loop(), prepared.loop
-        answer: asyncio.Future[Agent] = audio_loop.create_future()
+        answer: asyncio.Future[Agent | TurnedAway | None] = audio_loop.create_future()
 
-        def settle(agent: Agent) -> None:
+        def settle(found: Agent | TurnedAway | None) -> None:
             if not answer.done():
-                answer.set_result(agent)
+                answer.set_result(found)
 
         async def resolve() -> None:
             CALL_SID.set(call_loop.call_sid)
@@ -243,11 +269,11 @@ class UserSide:
         except TimeoutError:
             logger.error("no word of the resolver: something blocks the user loop")  # noqa: TRY400
             prepared.loop = self.loops.place(call_loop.call_sid)  # on the old one it would wait on
-            return self.agent
+            return self._resolver_fails
         finally:
             self._resolving.discard(call_loop)
 
-    async def _resolve(self, fields: Mapping[str, str], loop: CallLoop) -> Agent:
+    async def _resolve(self, fields: Mapping[str, str], loop: CallLoop) -> Agent | TurnedAway | None:
         """On the call's user loop. Never raises."""
         resolver = self.agent.resolver or (lambda _fields: None)
         try:
@@ -257,18 +283,24 @@ class UserSide:
             logger.error("the resolver: %s; it is at:\n%s", error, error.where)  # noqa: TRY400
         except Exception as error:  # noqa: BLE001  user code
             log_failure("the resolver", error)
-        return self.agent
+        return self._resolver_fails
 
-    def _changed(self, resolved: object) -> Agent:
-        """What a resolver returned, as an agent. Raises ConfigError or TypeError for what cannot work."""
-        if resolved is None:
-            return self.agent
+    def _changed(self, resolved: object) -> Agent | TurnedAway | None:
+        """What a resolver returned, mappings as an agent. Raises ConfigError or TypeError for what cannot
+        work.
+        """
+        if resolved is None or isinstance(resolved, Refuse):
+            return resolved
+        if isinstance(resolved, Forward):
+            if resolved.name not in self.configs.transfers:
+                have = ", ".join(self.configs.transfers) or "none is configured"
+                raise ConfigError(f"Forward names no target of BRIDGE_TRANSFERS; there is: {have}")
+            return resolved
         if isinstance(resolved, Mapping):
             resolved = self.agent.replace(**resolved)
         if not isinstance(resolved, Agent):
-            raise ConfigError(
-                f"a resolver returns an Agent, a mapping or None, not {type(resolved).__name__}"
-            )
+            kind = type(resolved).__name__
+            raise ConfigError(f"a resolver returns an Agent, a mapping, Refuse, Forward or None, not {kind}")
         self.configs.check(resolved, self._upstream)
         self.remark(resolved)
         return resolved

@@ -18,6 +18,7 @@ from typing import Final, Protocol
 import msgspec
 
 from bridge.agents.calls import UserSide
+from bridge.agents.turned_away import TurnedAway
 from bridge.carriers import Carrier
 from bridge.core import messages as m
 from bridge.core.call import Call
@@ -160,22 +161,41 @@ class CallRegistry:
         entry = self._living(call_sid)
         return entry is not None and not entry.claimed
 
-    async def ring(self, call_sid: str, fields: Mapping[str, str]) -> None:
+    async def ring(self, call_sid: str, fields: Mapping[str, str]) -> TurnedAway | None:
         """The webhook came: resolve the agent and dial the model while the phone rings. A retried webhook
-        finds the call waiting already.
+        finds the call waiting already. Returns what the resolver says instead of an agent, and then nothing
+        is dialled.
         """
         self._let_go_of_stale(call_sid, fields)
+        if self._living(call_sid) is not None:
+            return None
+        turned_away = await self._resolve(call_sid, fields)
+        if turned_away is not None:
+            return turned_away
         waiting = sum(not entry.claimed for entry in self._entries.values())
-        if self._living(call_sid) is not None or waiting >= MAX_WAITING:
-            return
-        await self.prepare(call_sid, fields)
-        if self._living(call_sid) is None:  # else the same webhook has come again meanwhile
+        if self._living(call_sid) is not None:  # the same webhook has come again meanwhile
+            self._forget_prepared(call_sid)
+        elif waiting < MAX_WAITING:
             self._make(call_sid, fields).runner.feed(m.Ringing())
+        return None
 
-    async def prepare(self, call_sid: str, fields: Mapping[str, str]) -> None:
+    async def prepare(self, call_sid: str, fields: Mapping[str, str]) -> TurnedAway | None:
         """Let a new call's agent be resolved. Returns at once for one that is known already."""
-        if self.services.users is not None and self._living(call_sid) is None:
-            await self.services.users.prepare(call_sid, fields)
+        users = self.services.users
+        if users is None or self._living(call_sid) is not None or users.is_prepared(call_sid):
+            return None
+        return await self._resolve(call_sid, fields)
+
+    async def _resolve(self, call_sid: str, fields: Mapping[str, str]) -> TurnedAway | None:
+        users = self.services.users
+        if users is None:
+            return None
+        found = await users.prepare(call_sid, fields, goes_on=RESUMED in fields)
+        return None if isinstance(found, m.CallConfig) else found
+
+    def _forget_prepared(self, call_sid: str) -> None:
+        if self.services.users is not None:
+            self.services.users.forget(call_sid)
 
     def claim(
         self,
@@ -199,8 +219,10 @@ class CallRegistry:
                 intents.began(call_sid, stream)
             return entry.runner  # which takes the newer one
         if entry is None and proven and intents.peek(call_sid) not in (None, HANDOVER):
+            self._forget_prepared(call_sid)
             return "ended"  # before its stream came, and `/after-stream` says so
         if entry is None and (refusal := self.refusal) is not None:
+            self._forget_prepared(call_sid)
             return refusal
         entry = entry or self._make(call_sid, fields)
         entry.claimed = True

@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
+from bridge.agents.turned_away import Forward, Refuse, TurnedAway
 from bridge.carriers.twilio import Twilio
 from bridge.core import messages as m
 from bridge.errors import SignatureError
@@ -64,6 +65,8 @@ GATES: Final = {
     "again": "too many webhooks about it are under way",
 }
 """What `Verification` finds, in words."""
+RINGING: Final = ("queued", "ringing")
+"""A call that is not answered yet, by its `CallStatus`."""
 NO_CALL: Final = "a webhook without CallSid\n"
 
 
@@ -125,17 +128,19 @@ class Routes:
         if proven and self.replays.had_its_stream(call_sid):  # asking again gives no second one
             self.reject("replay", "call", "it has had its stream", call_sid)
             return _answer(self._connect(request, call_sid, SPENT))
-        refused = self._refusal(call_sid, request)
+        refused = self._refusal(call_sid, request, form)
         if refused is None and proven:
-            gate = await self._rung(call_sid, form)
-            refused = None if gate is None else self._not_vouched_for(gate, call_sid)
+            found = await self._rung(call_sid, form)
+            refused = None if found is None else self._not_let_in(found, request, form)
         if refused is not None:
             if proven:
                 self.used.expect(call_sid)  # a retry may still be let in; a replay a month later may not
             return _answer(refused)
         token = self.tokens.mint(call_sid, account_sid)
         if not proven and token != SPENT:
-            await self.registry.ring(call_sid, form)
+            turned_away = await self.registry.ring(call_sid, form)
+            if turned_away is not None:
+                return _answer(self._not_let_in(turned_away, request, form))
         return _answer(self._connect(request, call_sid, token))
 
     def _is_over(self, call_sid: str, form: Mapping[str, str]) -> bool:
@@ -145,16 +150,16 @@ class Routes:
 
     async def _rung(
         self, call_sid: str, fields: Mapping[str, str], *, remembered: bool = False
-    ) -> str | None:
+    ) -> str | TurnedAway | None:
         """Dial the model, and ask the carrier meanwhile whether there is such a call. Why there is none, one
-        of the gates; None if there is one.
+        of the gates, or why the resolver takes none; None if it may come in.
         """
         if self._under_way[call_sid] >= MOST_UNDER_WAY:
             return "again"
         self._under_way[call_sid] += 1
         asking = self.registry.services.verification.refusal
         try:
-            gate, _ = await asyncio.gather(
+            gate, turned_away = await asyncio.gather(
                 asking(call_sid, fields["AccountSid"], remembered=remembered),
                 self.registry.ring(call_sid, fields),
             )
@@ -167,22 +172,45 @@ class Routes:
         if gate == "ended":
             self.intents.note(call_sid, ENDED)
             self.used.use(call_sid)
-        return gate
+        return gate or turned_away
 
-    def _not_vouched_for(self, gate: str, call_sid: str) -> str:
+    def _not_let_in(self, why: str | TurnedAway, request: Request, form: Mapping[str, str]) -> str:
+        """What a call is answered that the carrier does not vouch for, or that its resolver turned away."""
+        call_sid = form["CallSid"]
+        match why:
+            case Refuse(say=None, reason=reason):
+                self.reject("refused", "call", f"its resolver says: {reason}", call_sid)
+                return twiml.reject(reason)
+            case Refuse(say=words):
+                self.reject("refused", "call", "its resolver has a word for it", call_sid)
+                return twiml.farewell(words or "", self.voice(call_sid))
+            case Forward(name):
+                logger.info("= its resolver sends it to %s", name, extra={"call_sid": call_sid})
+                self.intents.note(call_sid, TRANSFER + name)
+                action_url = self._action_url(request, call_sid, 1)
+                return twiml.dial(self.settings.transfers[name], action_url, rings=True)
+        return self._not_vouched_for(why, form)
+
+    def _not_vouched_for(self, gate: str, form: Mapping[str, str]) -> str:
         """What is answered where the carrier does not vouch for a call; mostly it is not heard."""
-        self.reject(gate, "call", GATES[gate], call_sid)
-        return twiml.busy(self.voice(call_sid)) if gate in ("unverified", "again") else twiml.hangup()
+        self.reject(gate, "call", GATES[gate], form["CallSid"])
+        return self._busy(form) if gate in ("unverified", "again") else twiml.hangup()
 
-    def _refusal(self, call_sid: str, request: Request) -> str | None:
+    def _busy(self, form: Mapping[str, str], *, draining: bool = False) -> str:
+        """No call may come in now: said, and billed, or not answered at all (BRIDGE_BUSY)."""
+        if self.settings.busy == "reject" and form.get("CallStatus", "ringing") in RINGING:
+            return twiml.reject("busy")
+        voice = self.voice(form["CallSid"])
+        return twiml.draining(voice=voice) if draining else twiml.busy(voice)
+
+    def _refusal(self, call_sid: str, request: Request, form: Mapping[str, str]) -> str | None:
         """What a call hears that can't come in now; None if it can."""
         if self.registry.waits_for(call_sid):
             return None
         reason = self.registry.refusal
         if reason is not None:
             self.reject(reason, "call", reason, call_sid)
-            voice = self.voice(call_sid)
-            return twiml.draining(voice=voice) if reason == "draining" else twiml.busy(voice)
+            return self._busy(form, draining=reason == "draining")
         if self.registry.services.health.breaker.is_open:
             self.registry.services.metrics.rejected("upstream")
             fallback = self.settings.fallback
@@ -239,10 +267,10 @@ class Routes:
             if not proven:
                 await self.registry.ring(call_sid, fields)
             elif (gate := await self._rung(call_sid, fields, remembered=remembered)) == "unverified":
-                self.reject(gate, "call", GATES[gate], call_sid)
+                self.reject("unverified", "call", GATES["unverified"], call_sid)
                 step = self.intents.decide(call_sid, situation._replace(can_answer=False))
             elif gate is not None:
-                return _answer(self._not_vouched_for(gate, call_sid))
+                return _answer(self._not_let_in(gate, request, form))
         elif proven:
             self.registry.let_go(call_sid)
         logger.info("= after the stream: %s", step.then.value, extra={"call_sid": call_sid})
@@ -361,7 +389,10 @@ class Routes:
                 self._close(socket, gate, fault, call_sid)
                 return
         admitted(socket)  # an agent may take its time to be resolved
-        await self.registry.prepare(call_sid, started.parameters)
+        turned_away = await self.registry.prepare(call_sid, started.parameters)
+        if turned_away is not None:
+            await self._turn_away(turned_away, socket, call_sid, account_sid)
+            return
         runner = self.registry.claim(call_sid, account_sid, started.parameters, stream=stream, proven=proven)
         if isinstance(runner, str):
             self._close(socket, runner, runner, call_sid)
@@ -376,6 +407,22 @@ class Routes:
         self.reject(gate, "stream", fault, call_sid)
         why = f"refused: {fault}" if self.settings.insecure else f"refused: {gate}"
         socket.close(1008, why)
+
+    async def _turn_away(
+        self, why: TurnedAway, socket: CarrierSocket, call_sid: str, account_sid: str
+    ) -> None:
+        """A stream has come for a call that its resolver does not take: only now was it asked."""
+        sent_on = isinstance(why, Forward)
+        reason = m.Reason.TRANSFERRED if sent_on else m.Reason.WE_HUNG_UP
+        self.intents.note(call_sid, TRANSFER + why.name if isinstance(why, Forward) else ENDED)
+        asked = self.registry.services.control.before_close(call_sid, account_sid, m.Ended(reason))
+        if asked is not None:
+            await asked
+        if sent_on:
+            logger.info("= its resolver sends it on", extra={"call_sid": call_sid})
+            socket.close(1000)
+        else:
+            self._close(socket, "refused", "its resolver refuses the call", call_sid)
 
     # --- operators ---------------------------------------------------------------------------------------
 

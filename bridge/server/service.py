@@ -21,6 +21,7 @@ from bridge.agents.calls import UserSide
 from bridge.agents.config import AgentConfigs
 from bridge.agents.loop import UserLoop
 from bridge.agents.prices import Prices
+from bridge.agents.turned_away import Forward, Refuse, TurnedAway
 from bridge.carriers.twilio import Twilio
 from bridge.errors import ConfigError
 from bridge.ops.health import DayMoney, Health
@@ -222,10 +223,24 @@ def _users(settings: Settings, agent: Agent, configs: AgentConfigs, metrics: Met
     count = settings.handler_loops
     names = [f"user loop {number}" for number in range(1, count + 1)] if count > 1 else ["user loop"]
     loops = [UserLoop(name=name, blocked=metrics.handler_loop_blocked) for name in names]
-    users = UserSide(agent, configs, upstream=settings.upstream, loops=loops)
+    users = UserSide(
+        agent, configs, upstream=settings.upstream, loops=loops, resolver_fails=_resolver_fails(settings)
+    )
     metrics.watch_handler_loops(lambda: users.loops.blocked, lambda: users.loops.waiting)
     users.remark(agent)
     return users
+
+
+def _resolver_fails(settings: Settings) -> TurnedAway | None:
+    """What becomes of a call whose resolver fails; None for its agent as it was declared."""
+    match settings.resolver_fails:
+        case "agent":
+            return None
+        case "refuse":
+            return Refuse("busy")
+        case "fallback":
+            return Forward(settings.fallback or "")
+    assert_never(settings.resolver_fails)
 
 
 def _recordings(settings: Settings) -> Recordings | None:

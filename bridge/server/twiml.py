@@ -138,6 +138,24 @@ def hangup() -> str:
     return str(response)
 
 
+def reject(reason: str = "rejected") -> str:
+    """The call is not answered: `rejected`, or `busy`. Twilio, "<Reject>": the only answer that costs
+    nothing, and only as the first verb.
+    """
+    response = VoiceResponse()
+    # Its default is left out, as the vendor's own examples do.
+    response.reject(reason=None if reason == "rejected" else reason)
+    return str(response)
+
+
+def farewell(words: str, voice: Voice = BUNDLED) -> str:
+    """The call is answered, these words are said in the voice of its phrases, and it ends."""
+    response = VoiceResponse()
+    _say_words(response, voice.words["busy"]._replace(text=words))
+    response.hangup()
+    return str(response)
+
+
 def busy(voice: Voice = BUNDLED) -> str:
     """All lines are taken: said, and hung up."""
     return _said("busy", voice)
@@ -167,13 +185,26 @@ def no_upstream(number: str | None, action_url: str | None = None, voice: Voice 
 
 
 def dial(
-    number: str, action_url: str | None = None, *, say: str | None = None, voice: Voice = BUNDLED
+    number: str,
+    action_url: str | None = None,
+    *,
+    say: str | None = None,
+    rings: bool = False,
+    voice: Voice = BUNDLED,
 ) -> str:
-    """Send the caller to a configured number. `action_url` is asked afterwards, with how it went."""
+    """Send the caller to a configured number. `action_url` is asked afterwards, with how it went. With
+    `rings` a call that is not answered yet rings on until the target answers.
+    """
     response = VoiceResponse()
     if say is not None:
         _say(response, voice, say)
-    dialled = Dial(action=action_url, method="POST" if action_url else None, timeout=RING_S)
+    # Twilio, "<Dial>": with answerOnBridge the inbound call is not answered before the dialled one is.
+    dialled = Dial(
+        action=action_url,
+        method="POST" if action_url else None,
+        timeout=RING_S,
+        answer_on_bridge=True if rings else None,
+    )
     dialled.number(number)
     return str(response.append(dialled))
 
@@ -222,5 +253,8 @@ def _said(phrase: str, voice: Voice) -> str:
 
 
 def _say(response: VoiceResponse, voice: Voice, phrase: str) -> None:
-    spoken = voice.words[phrase]
+    _say_words(response, voice.words[phrase])
+
+
+def _say_words(response: VoiceResponse, spoken: Spoken) -> None:
     response.say(_NO_XML.sub(" ", spoken.text), voice=spoken.voice, language=spoken.language)

@@ -24,6 +24,7 @@ LEANS_ON: Final = {
     "PUBLIC_URL": {"BRIDGE_INSECURE"},
     "OPENAI_API_KEY": {"BRIDGE_INSECURE", "BRIDGE_UPSTREAM_URL"},
     "BRIDGE_FALLBACK": {"BRIDGE_TRANSFERS"},
+    "BRIDGE_RESOLVER_FAILS": {"BRIDGE_FALLBACK", "BRIDGE_TRANSFERS"},
     "BRIDGE_RECORD_AUDIO": {"BRIDGE_RECORDINGS"},
 }
 
@@ -103,6 +104,9 @@ def _on_the_way_out(settings: Settings) -> list[Mistake]:
     if settings.fallback is not None and settings.fallback not in settings.transfers:
         cure = f"name one of: {', '.join(settings.transfers) or 'none is configured'}"
         found.append(Mistake("BRIDGE_FALLBACK", "names no target of BRIDGE_TRANSFERS", cure))
+    if settings.resolver_fails == "fallback" and settings.fallback is None:
+        cure = "name a target of BRIDGE_TRANSFERS there; or say agent or refuse"
+        found.append(Mistake("BRIDGE_RESOLVER_FAILS", "is fallback, and BRIDGE_FALLBACK is not set", cure))
     if settings.record_audio and settings.recordings is None:
         found.append(Mistake("BRIDGE_RECORD_AUDIO", "is on without BRIDGE_RECORDINGS", "name a folder there"))
     if settings.spoken_first() == "consent" and not _has_phrase(settings, "consent"):

@@ -97,6 +97,10 @@ class Settings(BaseSettings):
         {}, validation_alias="BRIDGE_TRANSFERS", repr=False
     )
     fallback: str | None = Field(None, validation_alias="BRIDGE_FALLBACK")
+    busy: Literal["say", "reject"] = Field("say", validation_alias="BRIDGE_BUSY")
+    resolver_fails: Literal["agent", "refuse", "fallback"] = Field(
+        "agent", validation_alias="BRIDGE_RESOLVER_FAILS"
+    )
     dtmf: Literal["event", "text", "interrupt"] = Field("interrupt", validation_alias="BRIDGE_DTMF")
     journal: Annotated[Path | None, _read(values.off_or(values.expanded))] = Field(
         None, validation_alias="BRIDGE_JOURNAL"

@@ -124,7 +124,10 @@ class AgentCall(ScriptedCall):
 
     async def _prepare(self, agent: Agent, configs: AgentConfigs, fields: Mapping[str, str]) -> m.CallConfig:
         self.side = UserSide(agent, configs, upstream=STAND_IN, loops=[SameLoop()])
-        return await self.side.prepare(self._sid, fields)
+        found = await self.side.prepare(self._sid, fields)
+        if isinstance(found, m.CallConfig):
+            return found
+        raise RuntimeError(f"there is no call: its resolver turned it away, {found}")
 
     # --- beside the rehearsal ----------------------------------------------------------------------------
 

@@ -39,7 +39,9 @@ class Door:
 
     async def begin(self) -> Door:
         """The phone rings, the call begins."""
-        self.config = await self.side.prepare(CALL, self._fields)
+        config = await self.side.prepare(CALL, self._fields)
+        assert isinstance(config, m.CallConfig)
+        self.config = config
         self._attachment = self.side.attach(CALL, self, self._fields)
         self.tell(m.CallBegan())
         await settled()

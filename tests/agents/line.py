@@ -203,6 +203,7 @@ async def live_call(
     base = msgspec.structs.replace(base, media_gap_ms=100_000_000)
     side = UserSide(agent, AgentConfigs(base, transfers), upstream="embedded", loops=[SameLoop()])
     config = await side.prepare(SID, fields or {})
+    assert isinstance(config, m.CallConfig)
     servers: list[Simulation] = []
 
     async def dial(_dialled: Dial) -> MemorySocket:

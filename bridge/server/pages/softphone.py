@@ -110,7 +110,9 @@ class Softphone:
             "CallStatus": "ringing",
         }
         self._captions.watch(call_sid)
-        await registry.ring(call_sid, fields)
+        turned_away = await registry.ring(call_sid, fields)
+        if turned_away is not None:
+            return self._answer({"busy": f"The agent's resolver turned the call away: {turned_away}."}, 503)
         return self._answer(
             {
                 "call": call_sid,

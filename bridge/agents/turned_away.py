@@ -1,0 +1,60 @@
+"""What a resolver may answer instead of an agent: the call is refused, or sent on, before a model is dialled.
+
+https://www.twilio.com/docs/voice/twiml/reject: only <Reject>, as the first verb, leaves a call unanswered and
+unbilled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from typing import Final, Literal, TypeAlias, get_args
+
+from bridge.errors import ConfigError
+
+Reason = Literal["rejected", "busy"]
+
+MOST_CHARACTERS: Final = 4_096
+"""Of a sentence that the carrier says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """The caller gets no answer. `rejected`: the carrier says that the number is not in service; `busy`: they
+    hear a busy tone. Neither is billed. With `say` the call is answered, and billed: they hear these words,
+    at most 4,096 characters, and it ends.
+
+    Raises ConfigError for another reason, and for words that cannot be said.
+    """
+
+    reason: Reason = "rejected"
+    _: KW_ONLY
+    say: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.reason not in get_args(Reason):
+            raise ConfigError(f"Refuse is for one of {', '.join(get_args(Reason))}, not {self.reason!r}")
+        if self.say is None:
+            return
+        words: object = self.say
+        if not isinstance(words, str) or not words.strip() or len(words) > MOST_CHARACTERS:
+            raise ConfigError(f"Refuse says a text of at most {MOST_CHARACTERS} characters, and not none")
+        if self.reason != "rejected":
+            raise ConfigError("Refuse either says something, which answers the call, or has a reason")
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """The call goes to a configured target (BRIDGE_TRANSFERS), by its name. The caller hears it ring, and the
+    call is billed from the moment the target answers. Where they do not answer, the fallback or an apology
+    follows.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        name: object = self.name
+        if not isinstance(name, str) or not name:
+            raise ConfigError("Forward names a target of BRIDGE_TRANSFERS")
+
+
+TurnedAway: TypeAlias = Refuse | Forward
