@@ -38,6 +38,8 @@ class Item:
     parts: dict[int, Span] = field(default_factory=dict)
     cut: bool = False
     gone: bool = False
+    commentary: bool = False
+    """Whether the model says it on its way to an answer, which it is not."""
     told: bool = False
     """Whether the handler was told of the turn: some vendors send an item's transcript several times."""
     _words: list[str] = field(default_factory=list)
@@ -116,6 +118,7 @@ class Conversation:
     def added(self, event: ItemAdded) -> None:
         item = self.item(event.item_id, event.response_id)
         item.kind, item.role = event.kind, event.role or item.role
+        item.commentary |= event.commentary
         item.text = event.text[:MOST_CHARACTERS] or item.text
 
     def created(self, role: str, text: str) -> Item:

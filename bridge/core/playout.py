@@ -18,6 +18,8 @@ from .stats import BargeIn, Stats, keep
 from .upstream_leg import UpstreamSession
 from .utterances import Utterances
 
+RETRY = "retry"
+"""Asks once more for what the vendor began by itself."""
 LEAST_MS = 10
 """Of audible sound, before it counts as an answer: less is a click."""
 LEAST_LETTERS = 4
@@ -85,7 +87,7 @@ class Playout:
             self.debts.began(response_id, tag, handler=self.agent.handler)
         self._sounding = response_id
         if item.audible_bytes >= LEAST_MS * self._config.bytes_per_ms:
-            if self.debts.open:
+            if self.debts.open and not item.commentary:
                 self.debts.sounded(response_id)
             if not self.debts.open:
                 self.owed.since_ms = None
@@ -377,7 +379,13 @@ class Playout:
         self.next_response()
 
     def next_response(self) -> None:
-        """Send the next response request, if one waits and may go."""
+        """Send the next response request, if one waits and may go. It is wanted no more if what it was to
+        pay has been paid: by a response that the vendor began by itself, which this request met.
+        """
+        if waiting := self.gate.waiting:
+            wanted = {RETRY, *(debt.tag for debt in self.debts.open.values())}
+            for tag in [tag for tag in waiting if tag not in wanted and tag not in self.utterances]:
+                del waiting[tag]
         if self.ready and (create := self.gate.next(self.session.epoch)) is not None:
             self._out.append(create)
 
@@ -400,7 +408,7 @@ class Playout:
         """
         self.utterances.again(response_id)
         choice = "none" if inaudible and self.conversation.tool_ran else None  # only the words are missing
-        self.gate.again(self.gate.tags.get(response_id, "retry"), choice)
+        self.gate.again(self.gate.tags.get(response_id, RETRY), choice)
 
     def made_sound(self, response_id: str) -> bool:
         """Whether sound of that response was sent on its way to the caller."""

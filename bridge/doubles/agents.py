@@ -30,11 +30,12 @@ class Rendering(Protocol):
 class Speech:
     """One assistant message. `sound` is µ-law, or comes by and by, or is a length in ms: then the n-th such
     speech of a session is made of byte n (`tones.marked`), so that counting the bytes heard tells how much of
-    it was heard.
+    it was heard. `phase`: commentary or final_answer, as newer models say it.
     """
 
     sound: bytes | int | Rendering
     text: str = ""
+    phase: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,12 +165,12 @@ class Response:
         """Returns whether it fitted into the token budget, and when it ended."""
         yield at_ms
         if self.modalities == ["text"]:
-            self._open(self._message())
+            self._open(self._message(speech.phase))
             writing = Writing(self.host.emit, self._location(), self.output[-1], speech.text)
             writing.write()
             self._close(writing, "completed")
             return True, at_ms
-        item = self._message()
+        item = self._message(speech.phase)
         item.bytes_per_ms = BYTES_PER_MS[self.format]
         self._open(item)
         options = self.host.options
@@ -245,10 +245,10 @@ class Response:
         left_ms = max(0, self.max_output_tokens * ASSISTANT_MS_PER_TOKEN - self.audio_ms)
         return sound[: left_ms * 8], len(sound) <= left_ms * 8
 
-    def _message(self) -> Item:
+    def _message(self, phase: str) -> Item:
         fields: dict[str, Any] = {"role": "assistant", "content": []}
-        if self.host.options.strange:
-            fields["phase"] = "final_answer"
+        if phase or self.host.options.strange:
+            fields["phase"] = phase or "final_answer"
         return Item(self.host.new_id("item"), "message", fields)
 
     def _location(self) -> dict[str, Any]:

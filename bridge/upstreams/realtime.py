@@ -62,6 +62,7 @@ class Dial(msgspec.Struct, frozen=True):
     auth: Auth = Auth.BEARER
 
 
+_COMMENTARY: Final = "commentary"
 _MCP_LIST: Final = "mcp_list_tools"
 _AUDIO_DELTA: Final = "response.output_audio.delta"
 # OpenAI, as it says so: "Please try again in 2.5s", "in 20ms", "in 1m2.5s".
@@ -192,14 +193,19 @@ class Realtime:
             _id(event.previous_item_id, "previous_item_id") or None,
             self._whose.pop(item_id, ""),
             self._epoch,
+            item.phase == _COMMENTARY,
         )
 
-    def _output_item_added(self, event: wire.Event) -> None:
+    def _output_item_added(self, event: wire.Event) -> m.ItemAdded | None:
         # conversation.item.added, which comes next, does not say which response makes the item.
         item = wire.decode_item(event.item)
         item_id, response_id = _id(item.id, "item.id"), _id(event.response_id, "response_id")
         if item_id and response_id:
             _remember(self._whose, item_id, response_id)
+            if item.phase == _COMMENTARY:  # and the next one may not say it
+                kind, role = _text(item.type), _text(item.role)
+                return m.ItemAdded(item_id, kind, role, "", None, response_id, self._epoch, True)
+        return None
 
     def _output_item_done(self, event: wire.Event) -> m.ToolCalled | m.VendorNote | None:
         # A function call is also told by response.function_call_arguments.done, and again in response.done.

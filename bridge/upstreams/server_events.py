@@ -64,6 +64,7 @@ class Item(msgspec.Struct, gc=False):
     name: str | None = None
     arguments: str | None = None
     server_label: str | None = None
+    phase: str | None = None
     error: msgspec.Raw = msgspec.Raw()
 
 

@@ -344,3 +344,33 @@ def test_a_transcript_that_comes_several_times_is_one_turn(live_call: Any) -> No
     call.speaks(100, *[m.CallerTranscribed("u1", text) for text in ("Hello.", "Hello, I am Robin.")])
     assert [turn.item_id for turn in only(m.Turn, call.actions)] == ["u1"]
     assert call.items["u1"].text == "Hello, I am Robin.", "the record has the last one"
+
+
+BUSY = "conversation_already_has_active_response"
+
+
+@pytest.mark.parametrize("refused_first", [True, False], ids=["refused first", "begun first"])
+def test_what_the_vendor_has_answered_by_itself_is_not_asked_for_again(
+    live_call: Any, refused_first: bool
+) -> None:
+    """Our request met a response that it had just begun, and that pays the debt."""
+    call = live_call()
+    call.speaks(0, m.ResponseStarted("r1"), called(), m.ResponseDone("r1"))
+    assert asks(call.at(2_000, m.ToolFinished("call_1", "42"))) == ["tool:call_1"]
+    met = (m.UpstreamFaulted(BUSY, about="create:tool:call_1"), m.ResponseStarted("r2"))
+    call.speaks(2_020, *(met if refused_first else met[::-1]))
+    call.speaks(2_100, delta("A", 500, response="r2"), m.ResponseDone("r2"))
+    call.echo(3_000)
+    call.until(20_000)
+    assert asks(call.actions) == ["tool:call_1"]
+    assert became(call) == {"tools:call_1": "r2"}
+
+
+def test_one_that_met_a_response_of_which_nothing_is_heard_is_asked_for_again(live_call: Any) -> None:
+    call = live_call()
+    call.speaks(0, m.ResponseStarted("r1"), called(), m.ResponseDone("r1"))
+    call.at(2_000, m.ToolFinished("call_1", "42"))
+    call.speaks(2_020, m.ResponseStarted("r2"), m.UpstreamFaulted(BUSY, about="create:tool:call_1"))
+    assert asks(call.at(2_100, m.ResponseDone("r2"))) == ["tool:call_1"]
+    answers(call, 2_300, "r3", tag="tool:call_1")
+    assert became(call) == {"tools:call_1": "r3"}

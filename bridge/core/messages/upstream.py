@@ -71,7 +71,7 @@ class CallerIdled(Message, frozen=True, gc=False):
 
 class ItemAdded(Message, frozen=True, gc=False):
     """An item stands in the model's conversation. `kind` is message, function_call, …; `text` what it holds
-    so far.
+    so far. `commentary`: the model says it on its way to an answer.
     """
 
     item_id: str
@@ -81,6 +81,7 @@ class ItemAdded(Message, frozen=True, gc=False):
     previous_id: str | None = None
     response_id: str = ""
     epoch: int = 1
+    commentary: bool = False
 
 
 class ItemGone(Message, frozen=True, gc=False):
