@@ -6,16 +6,21 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+if TYPE_CHECKING:
+    from bridge.simulators.certificates import Certificate
+
 
 @contextlib.asynccontextmanager
-async def embedded(port: int = 0, *, answers: str = "embedded") -> AsyncIterator[str]:
+async def embedded(
+    port: int = 0, *, answers: str = "embedded", certificate: Certificate | None = None
+) -> AsyncIterator[str]:
     """A rehearsal's server, while the block runs; gives its base URL. `answers`: embedded, which is the front
-    desk, or parrot.
+    desk, or parrot. With a certificate it speaks TLS.
     """
     from bridge.simulators.rehearsal import Rehearsal, transcript
     from bridge.simulators.servers import EmbeddedUpstream
@@ -33,7 +38,7 @@ async def embedded(port: int = 0, *, answers: str = "embedded") -> AsyncIterator
         return RealtimeServer(mind, ServerOptions(transcribe=transcript, created_at_s=int(time.time())))
 
     try:
-        async with EmbeddedUpstream(server, keep=False).serve(port) as url:
+        async with EmbeddedUpstream(server, keep=False).serve(port, certificate=certificate) as url:
             yield url
     finally:
         speaker.close()
@@ -41,6 +46,14 @@ async def embedded(port: int = 0, *, answers: str = "embedded") -> AsyncIterator
 
 def upstream(
     port: Annotated[int, typer.Option(help="Port on loopback; 0 takes a free one and prints it.")] = 9600,
+    tls: Annotated[
+        bool,
+        typer.Option(
+            "--tls",
+            help="Speak wss, for SDKs that accept nothing else. The certificate is made for this run; its "
+            "path is printed.",
+        ),
+    ] = False,
 ) -> None:
     """A Realtime server without a model, for any Realtime client.
 
@@ -48,11 +61,19 @@ def upstream(
     With ?model=parrot in the URL a parrot repeats what it hears.
     """
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_upstream(port))
+        asyncio.run(_upstream(port, tls))
 
 
-async def _upstream(port: int) -> None:
-    async with embedded(port) as url:
-        told = f"ready: {url}?model=parrot repeats what it hears, other models obey (Ctrl-C ends it)"
-        Console().print(told, highlight=False, soft_wrap=True)
-        await asyncio.Event().wait()
+async def _upstream(port: int, tls: bool) -> None:
+    from bridge.simulators.certificates import self_signed
+
+    console = Console(highlight=False, soft_wrap=True)
+    with self_signed() if tls else contextlib.nullcontext() as certificate:
+        async with embedded(port, certificate=certificate) as url:
+            if certificate is not None:
+                path = certificate.certificate
+                console.print(f"trust: SSL_CERT_FILE={path} (Python), NODE_EXTRA_CA_CERTS={path} (Node)")
+            console.print(
+                f"ready: {url}?model=parrot repeats what it hears, other models obey (Ctrl-C ends it)"
+            )
+            await asyncio.Event().wait()

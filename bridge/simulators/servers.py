@@ -22,6 +22,7 @@ from bridge.doubles.handshake import PATHS, model_of, refusal
 from bridge.doubles.phone import Phone
 from bridge.doubles.realtime import RealtimeServer
 from bridge.errors import ConfigError
+from bridge.simulators.certificates import Certificate
 from bridge.sockets.dial import Socket, dial
 from bridge.sockets.peers import of_this_machine
 from bridge.sockets.uvicorn import UVICORN_PROTOCOLS, take_socket
@@ -165,11 +166,16 @@ class EmbeddedUpstream:
         return Starlette(routes=[WebSocketRoute(path, self._session) for path in PATHS])
 
     @contextlib.asynccontextmanager
-    async def serve(self, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[str]:
-        """Serve while the block runs; gives the base URL (`ws://127.0.0.1:…/v1/realtime`)."""
-        async with serve_app(self.app(), port, host) as listener:
+    async def serve(
+        self, port: int = 0, host: str = "127.0.0.1", certificate: Certificate | None = None
+    ) -> AsyncIterator[str]:
+        """Serve while the block runs; gives the base URL (`ws://127.0.0.1:…/v1/realtime`, `wss` with a
+        certificate).
+        """
+        scheme = "ws" if certificate is None else "wss"
+        async with serve_app(self.app(), port, host, certificate) as listener:
             self._listener = listener
-            self.url = f"ws://{host}:{listener.sockets[0].getsockname()[1]}/v1/realtime"
+            self.url = f"{scheme}://{host}:{listener.sockets[0].getsockname()[1]}/v1/realtime"
             try:
                 yield self.url
             finally:
@@ -183,9 +189,11 @@ class EmbeddedUpstream:
 
 
 @contextlib.asynccontextmanager
-async def serve_app(app: Starlette, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[asyncio.Server]:
-    """Run an ASGI application on uvicorn while the block runs. Yields the listening server. Raises
-    `ConfigError` if the port cannot be opened.
+async def serve_app(
+    app: Starlette, port: int = 0, host: str = "127.0.0.1", certificate: Certificate | None = None
+) -> AsyncIterator[asyncio.Server]:
+    """Run an ASGI application on uvicorn while the block runs, over TLS with a certificate. Yields the
+    listening server. Raises `ConfigError` if the port cannot be opened.
     """
     if not 0 <= port <= 65_535:
         raise ConfigError(f"{host}:{port} cannot be listened on: a port is 0 to 65535")
@@ -196,6 +204,7 @@ async def serve_app(app: Starlette, port: int = 0, host: str = "127.0.0.1") -> A
     config = uvicorn.Config(
         app, **UVICORN_PROTOCOLS, log_config=None, access_log=False, lifespan="off",
         ws_max_size=1 << 24, ws_per_message_deflate=False, timeout_graceful_shutdown=1,
+        ssl_certfile=certificate and certificate.certificate, ssl_keyfile=certificate and certificate.key,
     )  # fmt: skip
     server = _Server(config)
     task = asyncio.create_task(server.serve([sock]), name="uvicorn")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+import ssl
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ from websockets.exceptions import ConnectionClosed
 from bridge.doubles.agents import Parrot
 from bridge.doubles.handshake import beta_refusal, key_refusal, refusal
 from bridge.doubles.realtime import RealtimeServer
+from bridge.errors import ConfigError
+from bridge.simulators.certificates import Certificate, self_signed
 from bridge.simulators.servers import EmbeddedUpstream
 from tests.doubles.conftest import published_types
 
@@ -105,3 +109,27 @@ def test_a_refusal_reaches_who_names_no_model() -> None:
     events, closed = over_a_socket("/v1/realtime")
     assert [event["error"]["code"] for event in events] == ["missing_model"]
     assert closed == (4000, "invalid_request_error.missing_model")
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_a_client_that_speaks_tls_only() -> None:
+    async def main(certificate: Certificate) -> str:
+        trusting = ssl.create_default_context(cafile=certificate.certificate)
+        upstream = EmbeddedUpstream(lambda: RealtimeServer(Parrot(b"")))
+        async with (
+            upstream.serve(certificate=certificate) as url,
+            connect(f"{url}?model=m", ssl=trusting) as ws,
+        ):
+            assert url.startswith("wss://127.0.0.1:")
+            kind: str = json.loads(await ws.recv())["type"]
+            return kind
+
+    with self_signed() as certificate:
+        assert asyncio.run(asyncio.wait_for(main(certificate), 10)) == "session.created"
+    assert not certificate.key.exists()
+
+
+def test_where_a_certificate_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ConfigError, match="--tls needs the command openssl"), self_signed():
+        pass
