@@ -81,7 +81,7 @@ def stalled(call: CallState, now_ms: int) -> bool:
     thinks = active is not None
     if active is not None and call.playout.gate.loses_ends and call.playout.all_said(active):
         responses.response_done(call, m.ResponseDone(active, epoch=call.up.epoch), now_ms)
-        return call.playout.owed.since_ms is None  # this one's end was lost as well: nothing is awaited
+        return not call.playout.debts.open  # this one's end was lost as well: nothing is awaited
     if silent_ms >= call.config.stalled_ms * (THINKING if thinks else 1):
         recovery.give_up(call, "it owes an answer and says nothing", now_ms)
         return True
