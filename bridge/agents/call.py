@@ -79,7 +79,15 @@ class UserCall:
         self._handler: asyncio.Task[None] | None = None
         self._answers: Handler | None = None
         self._began = False
-        self.session = Session(call_sid, agent, fields, self, bill=bill, transfers=configs.transfers)
+        self.session = Session(
+            call_sid,
+            agent,
+            fields,
+            self,
+            bill=bill,
+            transfers=configs.transfers,
+            digits_gap_ms=configs.base.digits_gap_ms,
+        )
         self._tools = ToolRunner(loop, self.session)
         self._vet = vet
         self._called: set[str] = set()

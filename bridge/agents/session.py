@@ -26,8 +26,6 @@ from bridge.errors import CallEnded
 if TYPE_CHECKING:
     from bridge.agents.agent import Agent
 
-DIGITS_GAP_MS: Final = 3_000
-"""How long a caller who has pressed a key may take for the next one."""
 _OUTBOX: Final = 200
 _AUDIO_FRAMES: Final = 500
 _ROLES: Final = ("user", "system")
@@ -85,6 +83,7 @@ class Session:
         bridge: Bridge,
         *,
         bill: Bill,
+        digits_gap_ms: int,
         transfers: Collection[str] = (),
     ) -> None:
         self.call_sid = call_sid
@@ -93,6 +92,7 @@ class Session:
         self._agent = agent
         self._bridge = bridge
         self._bill = bill
+        self._digits_gap_ms = digits_gap_ms
         self._input: Feed[Happening] = Feed()
         self._watchers: list[Feed[m.SessionEvent]] = []
         self._listeners: list[Feed[bytes]] = []
@@ -167,10 +167,9 @@ class Session:
         """Up to `max` keys, including those that user code was given earlier and has not taken yet.
 
         Returns when `max` keys are there, when a key of `end` was pressed (it is left out; "" for no such
-        key), when no first key came within `timeout_ms`, or no further one within `gap_ms` of the last (3 s,
-        or `timeout_ms` if that is less): then the keys so far, perhaps "". Meanwhile
-        turns and silences wait for `input`, and the model gets no
-        keys. Raises CallEnded.
+        key), when no first key came within `timeout_ms`, or no further one within `gap_ms` of the last
+        (BRIDGE_DTMF_GAP_MS, 3 s, or `timeout_ms` if that is less): then the keys so far, perhaps "".
+        Meanwhile turns and silences wait for `input`, and the model gets no keys. Raises CallEnded.
 
         A key has one reader, settled when it is pressed: user code if the agent has a handler or
         `reads_keys=True`, with BRIDGE_DTMF=event, or while this waits; else the model, and this never returns
@@ -181,7 +180,7 @@ class Session:
         that sound is neither recorded nor given to `audio()`: they may say what they press. `secret=False`
         leaves the keys that come meanwhile in the recording, as BRIDGE_RECORD_KEYS does for all.
         """
-        gap_ms = min(DIGITS_GAP_MS, timeout_ms) if gap_ms is None else gap_ms
+        gap_ms = min(self._digits_gap_ms, timeout_ms) if gap_ms is None else gap_ms
         if max < 1 or timeout_ms < 0 or gap_ms < 0:
             raise ValueError("digits() waits for one key or more, and not for a negative time")
         pressed = ""

@@ -221,7 +221,8 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     """Keys go to user code as `DigitHeard`. With `text` or `interrupt` they go to the model as text instead,
     unless user code reads them: a handler answers the caller, `reads_keys`, or `ReadKeys` is on. With
     `interrupt` the first key cuts what is being said."""
-    digits_gap_ms: int = 1_500
+    digits_gap_ms: int = 3_000
+    """Without a further key before a row of them is over, unless `#` has ended it."""
     limits: Limits = Limits()
     prices: dict[str, float] = {}
     """USD per million tokens by the names of `Usage`'s fields, and `transcription_minute`."""

@@ -102,6 +102,9 @@ class Settings(BaseSettings):
         "agent", validation_alias="BRIDGE_RESOLVER_FAILS"
     )
     dtmf: Literal["event", "text", "interrupt"] = Field("interrupt", validation_alias="BRIDGE_DTMF")
+    dtmf_gap_ms: Annotated[int, Field(ge=500, le=30_000)] = Field(
+        3_000, validation_alias="BRIDGE_DTMF_GAP_MS"
+    )
     journal: Annotated[Path | None, _read(values.off_or(values.expanded))] = Field(
         None, validation_alias="BRIDGE_JOURNAL"
     )
@@ -225,6 +228,7 @@ class Settings(BaseSettings):
             disclosure=self.spoken_first(),
             fallback=self.fallback or "",
             digits=self.dtmf,
+            digits_gap_ms=self.dtmf_gap_ms,
             playout_lead_ms=self.playout_lead_ms,
             limits=Limits(
                 call_ms=call_ms,

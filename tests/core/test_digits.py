@@ -48,7 +48,7 @@ def test_the_first_key_may_interrupt(live_call: Any) -> None:
 
 
 def test_keys_pressed_while_the_model_is_lost_wait_for_it(live_call: Any) -> None:
-    call = live_call(digits="text")
+    call = live_call(digits="text", digits_gap_ms=1_500)
     call.at(0, m.UpstreamClosed(1011))
     call.at(100, m.DigitPressed("4"))
     assert legs(call.until(2_000)) == []
