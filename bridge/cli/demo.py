@@ -66,6 +66,7 @@ async def _call(speech: bytes, story: Account) -> tuple[dict[str, Any], tuple[by
     from bridge.settings.settings import load_settings
     from bridge.simulators.carrier import CarrierSimulator
 
+    from .caller import Caller
     from .phone import place
     from .upstream import embedded
 
@@ -84,7 +85,7 @@ async def _call(speech: bytes, story: Account) -> tuple[dict[str, Any], tuple[by
         async with service.serving(app.create_app(settings, registry), sock):
             handset = CarrierSimulator(speech, auth_token=TOKEN)
             simulation = await handset.call(f"{base}/incoming-call")
-            heard, sound = await place(simulation, len(speech) / 8_000, TAIL_S)
+            heard, sound = await place(simulation, Caller(len(speech) / 8_000, TAIL_S))
             await registry.shut_down()
     phone = cast("Phone", simulation.machine)
     return {**story.told(phone.cleared), "phone": heard}, sound

@@ -7,23 +7,40 @@ import contextlib
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+from ..codecs.caption import captioned
 from .words import printable
 
-MOST_S = 60.0
+if TYPE_CHECKING:
+    from .caller import Caller, Pressed, Spoken, Tell
+
+_STYLES = {"caller": "cyan", "heard": "magenta", "": "dim"}
+KEYS = "0123456789*#"
 
 
-def phone(
+def phone(  # noqa: PLR0913, PLR0917  options of a command
     url: Annotated[
         str, typer.Argument(help="An http(s) webhook (posted, its TwiML followed) or a ws(s) stream.")
     ],
-    audio: Annotated[Path, typer.Option(help="What the caller says: 16-bit WAV or raw .ulaw.")],
-    out: Annotated[Path, typer.Option(help="Stereo WAV: left the caller, right what the caller heard.")],
+    audio: Annotated[
+        Path | None,
+        typer.Option(help="What the caller says at once: a WAV file or raw .ulaw; default: bundled speech."),
+    ] = None,
+    says: Annotated[
+        list[str] | None,
+        typer.Option(help="Words to say in a local voice, after each answer the next; several times."),
+    ] = None,
+    digits: Annotated[
+        str | None, typer.Option(help="Keys to press after that; a comma waits for the next answer: 1,905#.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="Stereo WAV: left the caller, right what the caller heard.")
+    ] = Path("call.wav"),
     token: Annotated[
         str | None, typer.Option(help="Sign as the carrier, with this token.", envvar="TWILIO_AUTH_TOKEN")
     ] = None,
@@ -37,46 +54,75 @@ def phone(
         int | None,
         typer.Option(help="Port for the carrier's REST API, where BRIDGE_TWILIO_API_URL points."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report as JSON; the story goes to stderr.")
+    ] = False,
 ) -> None:
     """Place one call, and record what the caller heard.
 
-    In real time; its TwiML is followed to the end.
+    In real time; its TwiML is followed to the end. Exits with 1 when the call broke or nothing was heard.
     """
     from bridge.simulators.carrier import CarrierSimulator
 
+    from ..sounds import load_demo
+    from .caller import Caller
     from .wav import check_writable, read_speech, write_stereo
 
-    speech = read_speech(audio)
+    turns = _turns(says or [], digits or "")
+    speech = read_speech(audio) if audio is not None else b"" if turns else load_demo("caller")
     check_writable(out)
     handset = CarrierSimulator(speech, auth_token=token, public_url=public_url)
+    console = Console(stderr=as_json)
+
+    def tell(at_ms: int, who: str, what: str) -> None:
+        told = f"{at_ms / 1000:6.2f} s  [{_STYLES[who]}]{who:<6}[/]  {escape(printable(what))}"
+        console.print(told, highlight=False, soft_wrap=True)
+
+    caller = Caller(len(speech) / 8_000, tail, turns, tell)
 
     async def call() -> Placed:
         if url.startswith(("ws://", "wss://")):
-            return await place(await handset.call(url), len(speech) / 8_000, tail)
-        return await follow(handset, url, tail, api)
+            return await place(await handset.call(url), caller)
+        return await follow(handset, url, caller, api, tell)
 
     account, sound = asyncio.run(call())
     write_stereo(out, *sound)
     if as_json:
         print(json.dumps({**account, "wav": str(out)}))
     else:
-        console = Console()
-        for at_ms, *told in account.pop("steps", []):
-            line = "  ".join(filter(None, told))
-            console.print(
-                f"{at_ms / 1000:>16.2f} s  {escape(printable(line))}", highlight=False, soft_wrap=True
-            )
+        console.print()
         for name, value in account.items():
-            console.print(f"{name.replace('_', ' '):>18}  {escape(printable(str(value)))}", highlight=False)
+            if name not in ("steps", "broken"):
+                told = escape(printable(str(value)))
+                console.print(f"{name.replace('_', ' '):>18}  {told}", highlight=False, soft_wrap=True)
         console.print(f"{'wav':>18}  {escape(str(out))}", highlight=False, soft_wrap=True)
+    if account["broken"]:
+        Console(stderr=True).print(f"phonebridge: {account['broken']}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1)
+
+
+def _turns(says: list[str], digits: str) -> list[Spoken | Pressed]:
+    """What the caller says and presses, turn by turn. The sound of words carries them (`codecs.caption`), so
+    that a rehearsal understands them without ears.
+    """
+    from bridge.simulators.voice import local_voice
+
+    from ..errors import ConfigError
+    from .caller import Pressed, Spoken
+
+    pressed = [Pressed(keys) for keys in digits.replace(" ", "").split(",") if keys]
+    if wrong := {*digits} - {*KEYS, ",", " "}:
+        raise ConfigError(f"{digits} cannot be pressed: {''.join(sorted(wrong))} is no key of a phone")
+    voice = local_voice() if says else None
+    spoken = [Spoken(captioned(voice.pcmu(words), words), words) for words in says] if voice else []
+    return [*spoken, *pressed]
 
 
 Placed = tuple[dict[str, Any], tuple[bytes, bytes]]
 """What the phone can tell of a call, and the sound of both sides."""
 
 
-async def follow(handset: Any, url: str, tail_s: float, api_port: int | None) -> Placed:
+async def follow(handset: Any, url: str, caller: Caller, api_port: int | None, tell: Tell) -> Placed:
     """A call to a webhook, from dialling to its end: what the caller lived through, step by step."""
     from bridge.simulators.carrier import WebhookFailed
     from bridge.simulators.phone import Kind, PhoneCall
@@ -93,63 +139,70 @@ async def follow(handset: Any, url: str, tail_s: float, api_port: int | None) ->
             await stack.enter_async_context(carrier.serve(api_port))
             carrier.add(call)
         placing = asyncio.create_task(call.place(url))
-        await _until_silent(call, placing, len(handset.speech) / 8_000, tail_s)
+        await _until_over(call, placing, caller, tell)
         steps = await placing
     if not call.streams and steps[-1].kind is Kind.FAILED:
         raise WebhookFailed(steps[-1].detail)
     left, right = call.sound()
     phones: list[Any] = [simulation.machine for _, simulation in call.streams]
     refused: Counter[str] = sum((phone.refused for phone in phones), Counter())
+    failed = [step for step in steps if step.kind in (Kind.FAILED, Kind.STREAM_REFUSED)]
+    heard_ms = sum(phone.played_bytes for phone in phones) // 8
     account = {
         "steps": [[step.at_ms, step.kind.value, step.detail] for step in steps],
         "seconds": round(steps[-1].at_ms / 1000, 2),
-        "heard_ms": sum(phone.played_bytes for phone in phones) // 8,
+        "heard_ms": heard_ms,
         "clears": sum(len(phone.cleared) for phone in phones),
         "refused": dict(refused),
         "ended_by": "the caller" if steps[-1].kind is Kind.CALLER_LEFT else "the server",
+        "broken": _broken(heard_ms, [f"{step.kind.value}: {step.detail}" for step in failed]),
     }
     return account, (left, right)
 
 
-async def _until_silent(call: Any, placing: asyncio.Task[Any], spoken_s: float, tail_s: float) -> None:
-    """The caller hangs up when both sides of a stream have been silent for `tail_s`, or a minute after the
-    last word. A call without a stream ends by itself.
-    """
-    hang_up_s = spoken_s + tail_s
-    while not placing.done():
+async def _until_over(call: Any, placing: asyncio.Task[Any], caller: Caller, tell: Tell) -> None:
+    """Until the call is over, or it is time to hang up. A call without a stream ends by itself."""
+    told = 0
+    while True:
+        done = placing.done()
+        for step in call.steps[told:]:
+            tell(step.at_ms, "", "  ".join(filter(None, (step.kind.value, step.detail))))
+        told = len(call.steps)
+        if done:
+            return
         await asyncio.wait([placing], timeout=0.05)
         if not call.streaming.is_set():
-            continue
-        simulation = call.streams[-1][1]
-        now_s = simulation.now_ms() / 1000
-        if simulation.machine.playing(simulation.now_ms()):
-            hang_up_s = min(max(spoken_s, now_s) + tail_s, spoken_s + MOST_S)
-        if now_s >= hang_up_s:
+            if call.streams:
+                caller.told(call.streams[-1][1])
+        elif caller.look(call.streams[-1][1]):
             call.hang_up()
-            return
+            await placing
 
 
-async def place(simulation: Any, spoken_s: float, tail_s: float) -> Placed:
-    """A call that is up, to its end. The caller speaks, and hangs up when both sides have been
-    silent for `tail_s`, or a minute after the last word.
-    """
+async def place(simulation: Any, caller: Caller) -> Placed:
+    """A call that is up, to its end: the server's, or the caller's, who then hangs up."""
     phone = simulation.machine
-    hang_up_s = spoken_s + tail_s
-    while not simulation.closed.done() and (now_s := simulation.now_ms() / 1000) < hang_up_s:
+    while not simulation.closed.done() and not caller.look(simulation):
         await asyncio.wait([simulation.closed], timeout=0.05)
-        if phone.playing(simulation.now_ms()):
-            hang_up_s = min(max(spoken_s, now_s) + tail_s, spoken_s + MOST_S)
     ended_by = "the server" if simulation.closed.done() else "the caller"
     if not simulation.closed.done():
         simulation.send(phone.hang_up(simulation.now_ms()))
         simulation.socket.close()
     await asyncio.wait([simulation.closed], timeout=2.0)
+    caller.told(simulation)
     left, right = phone.recording()
+    heard_ms = phone.played_bytes // 8
     account = {
         "seconds": round(len(left) / 8_000, 2),
-        "heard_ms": phone.played_bytes // 8,
+        "heard_ms": heard_ms,
         "clears": len(phone.cleared),
         "refused": dict(phone.refused),
         "ended_by": ended_by,
+        "broken": _broken(heard_ms, []),
     }
     return account, (left, right)
+
+
+def _broken(heard_ms: int, failures: list[str]) -> str:
+    """What was wrong with the call, empty for nothing."""
+    return "; ".join(failures) or ("" if heard_ms else "nothing was heard")

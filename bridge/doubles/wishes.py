@@ -38,10 +38,21 @@ def said_exactly(instructions: str, session_instructions: str = "") -> str | Non
     """The words that these instructions want, verbatim; None where they want no exact words. What follows the
     session's own instructions counts, else the last such wish. Quotes inside of the words are theirs.
     """
+    found = _exact_wish(instructions, session_instructions)
+    return None if found is None else found[1]
+
+
+def begins_call(instructions: str, session_instructions: str = "") -> bool:
+    """Whether the exact words that these instructions want are the first ones of a call."""
+    found = _exact_wish(instructions, session_instructions)
+    return found is not None and found[0].startswith("Begin the call")
+
+
+def _exact_wish(instructions: str, session_instructions: str) -> re.Match[str] | None:
     wish = wish_of(instructions, session_instructions)
     starts = [0, *(found.start() for found in reversed([*_BEGINNING.finditer(wish)]))]
     found = (_EXACTLY.match(wish, start) for start in starts)
-    return next((one[1] for one in found if one is not None), None)
+    return next((one for one in found if one is not None), None)
 
 
 def answer_to(wish: str) -> str:

@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from bridge.codecs.caption import MOST_BYTES, captioned
 from bridge.doubles.agents import Speech
 from bridge.doubles.tones import murmur
 
@@ -63,7 +64,10 @@ class Sentences:
 
 
 class Speaker:
-    """Speaks with a voice, one sentence after the other, on a thread of its own. `close` ends that."""
+    """Speaks with a voice, one sentence after the other, on a thread of its own. `close` ends that.
+
+    The sound carries its words (`codecs.caption`), so that a simulated phone can tell what was heard.
+    """
 
     def __init__(self, voice: Voice) -> None:
         self.voice = voice
@@ -90,7 +94,8 @@ class Speaker:
         except Exception:
             _log.exception("the voice %s failed at a sentence", self.voice.name)
             raise
-        return sound + b"\xff" * (-len(sound) % FRAME_BYTES)
+        sound += b"\xff" * (-len(sound) % FRAME_BYTES)
+        return captioned(sound, sentence) if len(sentence.encode()) <= MOST_BYTES and sound else sound
 
     def close(self) -> None:
         """Make nothing more."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 from ..agents import Asked, Output, Speech, ToolCall
 from ..items import Item
 from ..tones import murmur
-from ..wishes import SCRIPTED, answer_to, said_exactly, wish_of
+from ..wishes import SCRIPTED, answer_to, begins_call, said_exactly, wish_of
 from .dialogue import HELLO, Call, Desk, Heard, Question, Reaction, State
 from .facts import opening_line
 from .results import FAILED, aloud, failed
@@ -51,7 +51,7 @@ class FrontDesk:
         if isinstance(wanted, str):
             exactly = said_exactly(wanted, prompt)
             if exactly is not None:
-                return self._exactly(exactly, greets=not _spoke(asked.items), items=asked.items)
+                return self._exactly(exactly, greets=begins_call(wanted, prompt), items=asked.items)
             wish = wish_of(wanted, prompt)
             if wish and asked.tool_output is None and not wish.startswith("Your last message was cut off"):
                 return self._own(asked.items, answer_to(wish))

@@ -1,0 +1,98 @@
+"""A caller by script: says the next turn when an answer is over, and hangs up after the last."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from bridge.codecs.caption import caption_of
+
+if TYPE_CHECKING:
+    from ..doubles.phone import Phone
+
+QUIET_MS: Final = 1_000
+"""Silence after which an answer is over."""
+UNANSWERED_MS: Final = 8_000
+"""Without any answer the caller speaks on."""
+MOST_S: Final = 60.0
+"""After the caller's last word, whatever is still played."""
+_LEAST_MS: Final = 40
+
+Tell = Callable[[int, str, str], None]
+
+
+class Spoken(NamedTuple):
+    """A turn of words: its sound, and the words."""
+
+    sound: bytes
+    words: str
+
+
+class Pressed(NamedTuple):
+    """A turn of keys."""
+
+    keys: str
+
+
+class Caller:
+    """Looked at every 50 ms, while a stream is up. `spoken_s` of speech began with the call; `turns` follow
+    it one by one. `tell(at_ms, who, what)` gets each line of the story, in milliseconds of the stream.
+    """
+
+    def __init__(
+        self,
+        spoken_s: float,
+        tail_s: float,
+        turns: Sequence[Spoken | Pressed] = (),
+        tell: Tell = lambda _at_ms, _who, _what: None,
+    ) -> None:
+        self._turns = deque(turns)
+        self._spoken_ms = int(spoken_s * 1000)
+        self._tail_ms = int(tail_s * 1000)
+        self._tell = tell
+        self._heard_ms = 0
+        """When something of the other side was heard last."""
+        self._told_bytes = 0
+        self._quiet = True
+
+    def look(self, simulation: Any) -> bool:
+        """Do what is due; whether it is time to hang up."""
+        phone: Phone = simulation.machine
+        now_ms = int(simulation.now_ms())
+        if phone.playing(now_ms):
+            self._heard_ms, self._quiet = now_ms, False
+        elif not self._quiet:
+            self.told(simulation)
+        last_ms = max(self._spoken_ms, self._heard_ms)
+        if not self._turns:
+            due_ms = min(last_ms + self._tail_ms, self._spoken_ms + int(MOST_S * 1000))
+            return now_ms >= due_ms
+        answered = self._heard_ms > self._spoken_ms and now_ms >= last_ms + QUIET_MS
+        if answered or now_ms >= last_ms + UNANSWERED_MS:
+            self._say(simulation, self._turns.popleft(), now_ms)
+        return False
+
+    def told(self, simulation: Any) -> None:
+        """Tell what was heard since the last time."""
+        phone: Phone = simulation.machine
+        heard = phone.heard
+        self._quiet = True
+        words = caption_of(heard[self._told_bytes :]) or ""
+        size = len(heard[self._told_bytes :].strip(b"\xff")) // 8
+        self._told_bytes = len(heard)
+        if size >= _LEAST_MS:
+            quoted = f"“{words}” " if words else ""
+            self._tell(int(simulation.now_ms()), "heard", f"{quoted}{size / 1000:.2f} s")
+
+    def _say(self, simulation: Any, turn: Spoken | Pressed, now_ms: int) -> None:
+        phone: Phone = simulation.machine
+        if isinstance(turn, Pressed):
+            self._spoken_ms = now_ms
+            self._tell(now_ms, "caller", f"presses {' '.join(turn.keys)}")
+            for key in turn.keys:
+                simulation.send(phone.press(key, now_ms))
+            return
+        self._spoken_ms = now_ms + len(turn.sound) // 8
+        self._tell(now_ms, "caller", f"“{turn.words}”")
+        simulation.send(phone.say(turn.sound, now_ms))
