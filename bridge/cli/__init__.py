@@ -12,6 +12,7 @@ from rich.markup import escape
 from .. import __version__
 from ..errors import BridgeError, ConfigError
 from . import bench, demo, doctor, init, phone, replay, serve, show, upstream
+from .interrupt import end_quietly
 from .words import printable_lines
 
 app = typer.Typer(
@@ -51,6 +52,7 @@ app.add_typer(bench.app, name="bench")
 
 def main() -> None:
     """Run the command line. A user's mistake is reported in one line, without a traceback."""
+    end_quietly()
     try:
         app()
     except ConfigError as error:

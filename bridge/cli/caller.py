@@ -55,11 +55,14 @@ class Caller:
         """When something of the other side was heard last."""
         self._told_bytes = 0
         self._quiet = True
+        self._leaves = False
 
     def look(self, simulation: Any) -> bool:
         """Do what is due; whether it is time to hang up."""
         phone: Phone = simulation.machine
         now_ms = int(simulation.now_ms())
+        if self._leaves:
+            return True
         if phone.playing(now_ms):
             self._heard_ms, self._quiet = now_ms, False
         elif not self._quiet:
@@ -72,6 +75,10 @@ class Caller:
         if answered or now_ms >= last_ms + UNANSWERED_MS:
             self._say(simulation, self._turns.popleft(), now_ms)
         return False
+
+    def leave(self) -> None:
+        """Hang up as soon as looked at."""
+        self._leaves = True
 
     def told(self, simulation: Any) -> None:
         """Tell what was heard since the last time."""

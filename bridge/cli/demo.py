@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
-from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
 
+from ..errors import ConfigError
 from .account import Account
+from .interrupt import EXIT, hanging_up
 from .words import printable
 
 if TYPE_CHECKING:
@@ -21,6 +26,7 @@ TOKEN = "invented-for-the-demo"  # noqa: S105  it signs this one call, on loopba
 TAIL_S = 1.5
 GREETED = b"\xff" * 16_000
 """Silence of the caller's until the greeting is over."""
+EXAMPLE = "bridge.cli.new_agent.agent:agent"
 _STYLES = {"caller": "cyan", "model": "magenta", "bridge": "yellow", "": "dim"}
 
 
@@ -35,11 +41,19 @@ def demo(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report as JSON; the story goes to stderr.")
     ] = False,
+    once: Annotated[bool, typer.Option("--once", help="Only the call, also at a terminal.")] = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve the page to talk to an agent, also without a terminal.")
+    ] = False,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Only name the page; open no browser.")] = False,
 ) -> None:
-    """Place a call to a parrot, without any key.
+    """Place a call to a parrot, without any key; then talk to an agent in your browser.
 
-    It greets, then answers with what it heard. Takes as long as the call does.
+    The parrot greets, and answers with what it heard. At a terminal a page is served after the call, where
+    you speak with the agent of ./agent.py or of BRIDGE_AGENT, or with an example. Ctrl-C ends it.
     """
+    if once and serve:
+        raise ConfigError("--once and --serve exclude each other")
     from ..sounds import load_demo
     from .wav import check_writable, read_speech, write_stereo
 
@@ -51,16 +65,55 @@ def demo(
     )
 
     story = Account(lambda at_ms, who, what: _tell(console, at_ms, who, what))
-    account, sound = asyncio.run(_call(speech, story))
+    account, sound, interrupted = asyncio.run(_call(speech, story))
     write_stereo(out, *sound)
     _print(console, account, out)
     if as_json:
         print(json.dumps({**account, "wav": str(out)}))
+    if interrupted:
+        raise typer.Exit(EXIT)
     if account["first_audio_after_ms"] is None:
         raise typer.Exit(1)
+    if serve or (not once and not as_json and sys.stdin.isatty() and sys.stdout.isatty()):
+        _serve_page(console, no_open=no_open)
+        raise typer.Exit(EXIT)  # nothing but Ctrl-C ended it
 
 
-async def _call(speech: bytes, story: Account) -> tuple[dict[str, Any], tuple[bytes, bytes]]:
+def _serve_page(console: Console, *, no_open: bool) -> None:
+    """The softphone and an agent behind it, until Ctrl-C."""
+    from bridge.agents.agent import HERE, load_agent, load_agent_here
+    from bridge.settings.settings import load_settings
+
+    from .serve import run
+
+    settings = load_settings(
+        demo=True, insecure=True, port=_free_port(), twilio_auth_token=None, public_url=None
+    )
+    if settings.agent is not None:
+        where, agent = settings.agent, load_agent(settings.agent)
+    elif (found := load_agent_here()) is not None:
+        where, agent = HERE, found
+    else:
+        where, agent = "an example, a bakery", load_agent(EXAMPLE)
+    console.print()
+    run(settings, agent, where, opens=not no_open)
+
+
+def _free_port() -> int:
+    """The usual one, or any if that is taken."""
+    from bridge.settings.settings import load_settings
+
+    usual = load_settings(demo=True, insecure=True, twilio_auth_token=None, public_url=None).port
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", usual))
+        except OSError:
+            return 0
+    return usual
+
+
+async def _call(speech: bytes, story: Account) -> tuple[dict[str, Any], tuple[bytes, bytes], bool]:
     from bridge.server import routes as app
     from bridge.server import service
     from bridge.settings.settings import load_settings
@@ -85,20 +138,30 @@ async def _call(speech: bytes, story: Account) -> tuple[dict[str, Any], tuple[by
         async with service.serving(app.create_app(settings, registry), sock):
             handset = CarrierSimulator(speech, auth_token=TOKEN)
             simulation = await handset.call(f"{base}/incoming-call")
-            heard, sound = await place(simulation, Caller(len(speech) / 8_000, TAIL_S))
+            caller = Caller(len(speech) / 8_000, TAIL_S)
+            with hanging_up(caller.leave) as interrupted:
+                heard, sound = await place(simulation, caller)
             await registry.shut_down()
     phone = cast("Phone", simulation.machine)
-    return {**story.told(phone.cleared), "phone": heard}, sound
+    return {**story.told(phone.cleared), "phone": heard}, sound, interrupted.is_set()
 
 
 def _tell(console: Console, at_ms: int, who: str, what: str) -> None:
     style = _STYLES[who]
-    console.print(f"{at_ms / 1000:6.2f} s  [{style}]{who:<6}[/]  {escape(printable(what))}", highlight=False)
+    row = Table.grid(padding=(0, 2), pad_edge=False)
+    row.add_row(
+        f"{at_ms / 1000:6.2f} s", Text(f"{who:<6}", style=style), Text(printable(what), overflow="fold")
+    )
+    console.print(row)
 
 
 def _print(console: Console, account: dict[str, Any], out: Path) -> None:
-    def line(name: str, value: str) -> None:
-        console.print(f"{name:>17}  {escape(printable(value))}", highlight=False, soft_wrap=True)
+    def line(name: str, value: str, style: str = "") -> None:
+        row.add_row(name, Text(printable(value), style=style))
+
+    row = Table.grid(padding=(0, 2), pad_edge=False)
+    row.add_column(justify="right", style="dim", no_wrap=True)
+    row.add_column(overflow="fold")
 
     console.print()
     line("answered after", _ms(account["answered_after_ms"]))
@@ -106,10 +169,12 @@ def _print(console: Console, account: dict[str, Any], out: Path) -> None:
     answers = ", ".join(str(ms) for ms in account["answered_in_ms"])
     line("turns", f"{account['turns']}" + (f", answered in {answers} ms" if answers else ""))
     for one in account["barge_ins"]:
-        line("barge-in", f"at {one['at_ms'] / 1000:.2f} s; {one['unheard_ms']} ms were never heard")
-        line("", f"{one['heard_ms']} ms heard by the phone, {one['truncated_ms']} ms told to the model")
+        line("barge-in", f"at {one['at_ms'] / 1000:.2f} s; {one['unheard_ms']} ms were never heard", "bold")
+        told = f"{one['heard_ms']} ms heard by the phone, {one['truncated_ms']} ms told to the model"
+        line("", told, "bold green")
     line("ended", f"after {account['ended_after_ms'] / 1000:.2f} s: {account['ended']}")
     line("listen", f"{out} (left: the caller, right: what the caller heard)")
+    console.print(row)
 
 
 def _ms(value: int | None) -> str:

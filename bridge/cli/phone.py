@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..codecs.caption import captioned
+from .interrupt import EXIT, hanging_up
 from .words import printable
 
 if TYPE_CHECKING:
@@ -80,12 +81,13 @@ def phone(  # noqa: PLR0913, PLR0917  options of a command
 
     caller = Caller(len(speech) / 8_000, tail, turns, tell)
 
-    async def call() -> Placed:
-        if url.startswith(("ws://", "wss://")):
-            return await place(await handset.call(url), caller)
-        return await follow(handset, url, caller, api, tell)
+    async def call() -> tuple[Placed, bool]:
+        with hanging_up(caller.leave) as interrupted:
+            if url.startswith(("ws://", "wss://")):
+                return await place(await handset.call(url), caller), interrupted.is_set()
+            return await follow(handset, url, caller, api, tell), interrupted.is_set()
 
-    account, sound = asyncio.run(call())
+    (account, sound), interrupted = asyncio.run(call())
     write_stereo(out, *sound)
     if as_json:
         print(json.dumps({**account, "wav": str(out)}))
@@ -96,6 +98,8 @@ def phone(  # noqa: PLR0913, PLR0917  options of a command
                 told = escape(printable(str(value)))
                 console.print(f"{name.replace('_', ' '):>18}  {told}", highlight=False, soft_wrap=True)
         console.print(f"{'wav':>18}  {escape(str(out))}", highlight=False, soft_wrap=True)
+    if interrupted:
+        raise typer.Exit(EXIT)
     if account["broken"]:
         Console(stderr=True).print(f"phonebridge: {account['broken']}", highlight=False, soft_wrap=True)
         raise typer.Exit(1)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import sys
+import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,9 +38,6 @@ def serve(
     """
     from bridge.agents.agent import HERE, load_agent, load_agent_here
     from bridge.errors import ConfigError
-    from bridge.ops import event_loop as loops
-    from bridge.ops import logs
-    from bridge.server import service
     from bridge.settings.settings import load_settings
 
     given: dict[str, Any] = {"host": host, "port": port, "agent": agent}
@@ -46,16 +46,30 @@ def serve(
     where = None if answers is None else settings.agent or HERE
     if reload and where is None:
         raise ConfigError("--reload has no agent to load again: name one with --agent, or write ./agent.py")
-    again = where if reload else None
+    run(settings, answers, where, reloads=reload)
+
+
+def run(
+    settings: Settings, agent: Agent | None, where: str | None, *, reloads: bool = False, opens: bool = False
+) -> None:
+    """Serve until a signal comes. `where` names the agent; `reloads` it when its file changes, and `opens`
+    the page to talk to it, where there is a display.
+    """
+    from bridge.ops import event_loop as loops
+    from bridge.ops import logs
+
     written = logs.configure(settings.log_level, hidden=settings.unspeakable())
     try:
-        loops.run(_serve(service, settings, answers, where, again))
+        loops.run(_serve(settings, agent, where, reloads=reloads, opens=opens))
     finally:
         written.close()
 
 
-async def _serve(service, settings, agent, where, again) -> None:  # type: ignore[no-untyped-def]  # imported late: --help is quick
+async def _serve(
+    settings: Settings, agent: Agent | None, where: str | None, *, reloads: bool, opens: bool
+) -> None:
     from bridge.ops import event_loop as loops
+    from bridge.server import service
     from bridge.sockets.peers import authority
     from bridge.upstreams import REHEARSALS
 
@@ -83,12 +97,15 @@ async def _serve(service, settings, agent, where, again) -> None:  # type: ignor
             console.print(line, highlight=False, soft_wrap=True)
             console.print(answered_by(settings, agent, where), highlight=False, soft_wrap=True)
             if settings.insecure and not settings.twilio_auth_token:
-                console.print(f"talk to it: {base}/phone", highlight=False, soft_wrap=True)
+                console.print(f"[bold]talk to it: {base}/phone[/]", highlight=False, soft_wrap=True)
+                if opens:
+                    open_page(f"{base}/phone")
 
-        if again is not None:
+        users = serving.services.users
+        if reloads and where is not None and users is not None:
             from .reload import keep_up
 
-            watching = asyncio.create_task(keep_up(again, serving.services.users, Path.cwd()))
+            watching = asyncio.create_task(keep_up(where, users, Path.cwd()))
             stack.callback(watching.cancel)
         await service.serve(serving, sock, ready)
 
@@ -108,3 +125,9 @@ def answered_by(settings: Settings, agent: Agent | None, where: str | None) -> s
 def _who(settings: Settings) -> str:
     names = {"embedded": "the front desk, a script", "parrot": "the parrot"}
     return names.get(settings.upstream, settings.model)
+
+
+def open_page(url: str) -> None:
+    """In the user's browser, where there is a display."""
+    if sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        webbrowser.open(url)

@@ -157,7 +157,8 @@ class EmbeddedUpstream:
         simulation = Simulation(server := self.make(), take_socket(websocket))
         self.sessions.append(simulation)
         simulation.start(lambda now_ms: server.open(now_ms, model))
-        await simulation.closed
+        with contextlib.suppress(asyncio.CancelledError):  # the process ends, and every call of it
+            await simulation.closed
         if not self.keep:
             self.sessions.remove(simulation)
 
