@@ -48,6 +48,7 @@ class Caller:
         tell: Tell = lambda _at_ms, _who, _what: None,
     ) -> None:
         self._turns = deque(turns)
+        self._scripted = bool(turns)
         self._spoken_ms = int(spoken_s * 1000)
         self._tail_ms = int(tail_s * 1000)
         self._tell = tell
@@ -68,13 +69,13 @@ class Caller:
         elif not self._quiet:
             self.told(simulation)
         last_ms = max(self._spoken_ms, self._heard_ms)
-        if not self._turns:
-            due_ms = min(last_ms + self._tail_ms, self._spoken_ms + int(MOST_S * 1000))
-            return now_ms >= due_ms
-        answered = self._heard_ms > self._spoken_ms and now_ms >= last_ms + QUIET_MS
-        if answered or now_ms >= last_ms + UNANSWERED_MS:
-            self._say(simulation, self._turns.popleft(), now_ms)
-        return False
+        answered = self._heard_ms > self._spoken_ms
+        if self._turns:
+            if now_ms >= last_ms + (QUIET_MS if answered else UNANSWERED_MS):
+                self._say(simulation, self._turns.popleft(), now_ms)
+            return False
+        tail_ms = self._tail_ms if answered or not self._scripted else max(self._tail_ms, UNANSWERED_MS)
+        return now_ms >= min(last_ms + tail_ms, self._spoken_ms + int(MOST_S * 1000))
 
     def leave(self) -> None:
         """Hang up as soon as looked at."""
