@@ -42,34 +42,33 @@ class EchoDelay:
     opening_ms: list[float] = field(default_factory=list)
     shift_ms: float = 0.0
     """By how much this period's playout began later than its sending suggests."""
+    expected_ms: float | None = None
+    """How late the next echo should be, before any shift; None before the first echo of all."""
+    known_ms: float | None = None
+    """How late echoes usually are, once there were enough to tell."""
 
     def _weigh(self) -> None:
-        """What was learnt changes the shift: here, once an echo, for it is asked far more often.
+        """What was learnt changes the last three: here, once an echo, for they are asked far more often.
 
         The way out of its first delta was longer or shorter than usual by so much, or those back of its
         echoes were, or what we take for usual is off: of what is seen the first one's share is believed. In
         a period before which nothing was known, nothing is, unless the line seemed to stand still in it:
         then the echoes before that tell what is usual, and how long it stood is known badly.
         """
-        count, usual_ms, weight = len(self.recent_ms), self.usual_ms, self.weight
-        if usual_ms is None and self.stood:
-            usual_ms, weight = self.expected_ms(), len(self.opening_ms)
+        count, opened = len(self.recent_ms), len(self.opening_ms)
+        self.expected_ms = self.known_ms = usual_ms = self.usual_ms
+        weight = self.weight
+        if usual_ms is None and opened:
+            self.expected_ms = sum(self.opening_ms) / opened
+            self.known_ms = self.expected_ms if opened == OPENING else None
+            if self.stood:
+                usual_ms, weight = self.expected_ms, opened
         if usual_ms is None or not count:
             self.shift_ms = 0.0
             return
         prior = STOOD if self.stood else 1.0
         seen_ms = sum(self.recent_ms) / count
         self.shift_ms = (seen_ms - usual_ms) * prior / (prior + 1 / count + 1 / weight)
-
-    def expected_ms(self) -> float | None:
-        """How late the next echo should be, before any shift; None before the first echo of all."""
-        if self.usual_ms is None and self.opening_ms:
-            return sum(self.opening_ms) / len(self.opening_ms)
-        return self.usual_ms
-
-    def known_ms(self) -> float | None:
-        """How late echoes usually are, once there were enough to tell."""
-        return self.expected_ms() if self.usual_ms is not None or len(self.opening_ms) == OPENING else None
 
     def look(self, late_ms: float, weight: float) -> None:
         """What echoes usually are, seen once more; what was seen long ago weighs less and less."""

@@ -224,12 +224,10 @@ class Ledger:
         late = self._late
         played_ms = now_ms - self._anchor_ms - late.shift_ms
         position = self._anchor_bytes + int(played_ms * self.bytes_per_ms)
-        if self._marks and self.marks and not self._mute(now_ms):
-            due_ms, first = self._first_due(), next(iter(self._marks.values()))[0]
-            known_ms = late.known_ms()
-            patience_ms = FIRST_ECHO_MS if known_ms is None else known_ms + STALL_MS
-            if now_ms - due_ms > patience_ms:
-                position = min(position, first)
+        if self._marks and self.marks:
+            patience_ms = FIRST_ECHO_MS if late.known_ms is None else late.known_ms + STALL_MS
+            if now_ms - self._first_due() > patience_ms and not self._mute(now_ms):
+                position = min(position, next(iter(self._marks.values()))[0])
         return max(self.acked, min(position, self.sent))
 
     @property
@@ -259,7 +257,7 @@ class Ledger:
     @property
     def lateness_ms(self) -> int:
         """How late echoes usually are: the way to the caller and back. 0 before the first."""
-        return int(self._late.known_ms() or 0)
+        return int(self._late.known_ms or 0)
 
     def heard_bytes(self, span: Span, now_ms: int) -> int:
         """How much of this span the caller would have heard if a clear were sent now."""
@@ -307,7 +305,7 @@ class Ledger:
         lateness, which was learnt while the carrier stalled.
         """
         late = self._late
-        expected_ms = late.expected_ms()
+        expected_ms = late.expected_ms
         if expected_ms is None and late_ms > FIRST_ECHO_MS:
             expected_ms = UNKNOWN_MS
         if expected_ms is None or abs(late_ms - expected_ms - late.shift_ms) <= STALL_MS:

@@ -50,7 +50,7 @@ class Line:
         pacer, ledger = self._pacer, self.ledger
         if pacer.entries:
             pacer.hold(span, event.audio, size_bytes)
-            return self._grant()
+            return [*pacer.grant()]
         if ledger.sent - ledger.acked + size_bytes > pacer.free_bytes:
             pacer.hold(span, event.audio, size_bytes)
             return self.advance(now_ms)
@@ -105,15 +105,10 @@ class Line:
         """The clock moved. Sends what is due; where the carrier echoes no marks, also says what must have
         been heard.
         """
-        finished = self.played(now_ms)
-        return self.advance(now_ms), finished
-
-    def played(self, now_ms: int) -> list[Span]:
-        """The spans that must have been heard to their end, where the carrier echoes none. Sends nothing."""
         finished = self.ledger.settle(now_ms)
         for span in finished:
             self.spans.end((span.item_id, span.part))
-        return finished
+        return self.advance(now_ms), finished
 
     def outbox(self, full: bool, now_ms: int) -> list[LineCommand]:
         """The carrier's outbox takes nothing more, or something again. Returns what may go out now."""
@@ -157,16 +152,17 @@ class Line:
                 out += self._end_mark(now_ms)
         if self.ledger.by_clock:
             self._wake_by(self.ledger.expected_end_ms(now_ms))
-        return out + self._grant()
+        return out + pacer.grant()
 
     def cut(self, now_ms: int) -> tuple[list[LineCommand], list[Span]]:
-        """The caller shall hear no more of this, protected sound excepted. Returns the clear, if the carrier
+        """The caller shall hear no more of this, protected sound excepted: one that was begun plays on, and
+        plays alone. Returns the clear, if the carrier
         may have something left to play, and the spans that were on their way, in the order they began: what
         was heard of them is final. One that is `whole` was played to its end, and only its echo is missing.
         """
-        protected = self.protected
         cut: list[Span] = []
-        clear = self.ledger.pending and not protected
+        entries = self._pacer.entries
+        clear = self.ledger.pending and not (entries and entries[0].span.protected and entries[0].at)
         if clear:
             self.ledger.clear(now_ms)
         for key, span in list(self.spans.items()):
@@ -175,15 +171,9 @@ class Line:
             self.spans.end(key)
             span.heard_bytes = min(span.heard_bytes, span.received_bytes)
             cut.append(span)
-        self._pacer.keep(lambda entry: entry.span.protected)
+        self._pacer.drop_unprotected()
         out: list[LineCommand] = [ClearPlayout()] if clear else []
         return out + self.advance(now_ms), cut
-
-    @property
-    def protected(self) -> bool:
-        """Whether a protected sound is on the line now (one that still waits for its turn does not count)."""
-        entries = self._pacer.entries
-        return bool(entries) and entries[0].span.protected and entries[0].at > 0
 
     def remaining_ms(self, now_ms: int) -> int:
         """Sound that waits here or at the carrier."""
@@ -211,7 +201,7 @@ class Line:
         follow. A protected sound begins anew; returns what goes out at once.
         """
         self.ledger.clear(now_ms)
-        self._pacer.keep(lambda entry: entry.span.protected)
+        self._pacer.drop_unprotected()
         for entry in self._pacer.entries:
             entry.at = entry.span.sent_bytes = entry.span.heard_bytes = 0
             entry.left_bytes = entry.span.received_bytes
@@ -248,10 +238,6 @@ class Line:
         elif ledger.sent - ledger.marked >= MARK_EVERY_MS * ledger.bytes_per_ms:
             return [PlayAudio(audio, size_bytes), SendMark(ledger.mark(now_ms))]
         return [PlayAudio(audio, size_bytes)]
-
-    def _grant(self) -> list[LineCommand]:
-        grant_bytes = self._pacer.grant()
-        return [] if grant_bytes is None else [HoldSound(grant_bytes)]
 
     def _wake_by(self, due_ms: int) -> None:
         self.deadline_ms = due_ms if self.deadline_ms is None else min(due_ms, self.deadline_ms)

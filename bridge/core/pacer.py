@@ -9,11 +9,11 @@ before a clear is written. A recorded sound has a shorter lead, so that cutting 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from .ledger import Span
+from .messages import HoldSound
 
 SLICE_MS: Final = 240
 """Of a recorded sound. Slices are multiples of 3 bytes, so that base64 text can be cut at a multiple of 4
@@ -108,9 +108,9 @@ class Pacer:
         self.held_bytes -= entry.cost_bytes
         return entry
 
-    def keep(self, wanted: Callable[[Entry], bool]) -> None:
-        """Drop all others."""
-        self.entries = deque(entry for entry in self.entries if wanted(entry))
+    def drop_unprotected(self) -> None:
+        """Of what waits only protected sounds are kept."""
+        self.entries = deque(entry for entry in self.entries if entry.span.protected)
         self.held_bytes = sum(entry.cost_bytes for entry in self.entries)
 
     def shed(self, limit_bytes: int) -> list[Entry]:
@@ -125,15 +125,15 @@ class Pacer:
         self.granted_bytes = limit_bytes
         return dropped
 
-    def grant(self) -> int | None:
+    def grant(self) -> list[HoldSound]:
         """How much memory to ask the shell for, if it is another amount than before: more as soon as it is
         needed, less when some can be spared.
         """
         wanted_bytes = max(-(-self.held_bytes // GRANT_BYTES), 1) * GRANT_BYTES
         if self.granted_bytes - GRANT_BYTES <= wanted_bytes <= self.granted_bytes:
-            return None
+            return []
         self.granted_bytes = wanted_bytes
-        return wanted_bytes
+        return [HoldSound(wanted_bytes)]
 
     def piece(self, entry: Entry, unplayed_ms: int) -> tuple[int, int]:
         """How many bytes of this entry go out next, and in how many ms they may; 0: now. `unplayed_ms` is

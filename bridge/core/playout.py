@@ -266,7 +266,6 @@ class Playout:
         `interrupt_response` is on; our cancel goes only to a response that is active, and once.
         """
         gate = self.gate
-        self._heard(self.line.played(now_ms))
         commands, cut = self.line.cut(now_ms)
         self._out += commands
         if self.ready and not self.debts.open:
@@ -301,7 +300,6 @@ class Playout:
         """
         gate = self.gate
         owed = self.owed.since_ms is not None or not gate.idle
-        self._heard(self.line.played(now_ms))
         cut: list[Span] = []
         if any(span.response_id for span in self.line.spans.values()):
             commands, cut = self.line.cut(now_ms)
@@ -321,7 +319,6 @@ class Playout:
         heard.
         """
         self.ready = False
-        self._heard(self.line.played(now_ms))
         _, cut = self.line.cut(now_ms)
         self._settle_cut(cut, now_ms, tell=False)
 
