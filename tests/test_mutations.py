@@ -156,7 +156,7 @@ MUTATIONS = [
     Mutation(
         "a goodbye is not taken back",
         "core.caller_turns",
-        "if call.phase is Phase.DRAINING and ours:",
+        "if call.ending[0] in (Reason.WE_HUNG_UP, Reason.TRANSFERRED):",
         "if False:",
         "goodbye-taken-back",
     ),

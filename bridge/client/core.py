@@ -99,7 +99,6 @@ class ModelCore:
     def settled(self) -> None:
         self.updates = max(0, self.updates - 1)
         self.playout.gate.held = self.updates > 0
-        self.playout.next_response()
 
     def ask(self, tag: str, wish: m.CreateResponse | None, body: dict[str, Any] | None, now_ms: int) -> None:
         """Ask for a response as soon as there may be one; `body` is the `response` in the vendor's words."""
@@ -110,7 +109,6 @@ class ModelCore:
             self.do(m.CreateResponse(tag, aside=True))
             return
         self.playout.gate.want(wish or m.CreateResponse(tag))
-        self.playout.next_response()
         self.act()
 
     def interrupt(self, now_ms: int, *, force: bool) -> None:
@@ -173,6 +171,7 @@ class ModelCore:
 
     def act(self) -> None:
         """Turn what the core has decided into frames and events."""
+        self.playout.next_response()
         actions = self.actions[:]
         self.actions.clear()
         self.out += self._written(actions)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from . import state
 from .debts import Debt, Kind
 from .messages import Phase
+from .playout import RETRY
 from .state import CallState
 
 UNANSWERED_MS = 3_000
@@ -48,7 +49,6 @@ def ask(call: CallState, now_ms: int) -> None:
     """
     playout = call.playout
     call.timers.pop("unanswered", None)
-    playout.next_response()
     if (playout.debts.open or playout.breaks_off) and not call.caller_speaking:
         state.owe(call, now_ms)
     if call.phase is not Phase.LIVE:
@@ -73,6 +73,21 @@ def ask(call: CallState, now_ms: int) -> None:
             playout.request(turn.tag, "", Kind.TURN)
     elif Kind.TOOLS in due:
         playout.request(due[Kind.TOOLS].tag, "", Kind.TOOLS)
+
+
+def send_request(call: CallState) -> None:
+    """Send the next request that waits, if it may go. While the caller speaks none does: their turn brings a
+    response of its own. One is wanted no more if what it was to pay has been paid: by a response that the
+    vendor began by itself, which this request met.
+    """
+    playout = call.playout
+    if call.caller_speaking:
+        return
+    if waiting := playout.gate.waiting:
+        wanted = {RETRY, *(debt.tag for debt in playout.debts.open.values())}
+        for tag in [tag for tag in waiting if tag not in wanted and tag not in playout.utterances]:
+            del waiting[tag]
+    playout.next_response()
 
 
 def watch(call: CallState, turn: Debt | None, now_ms: int) -> None:

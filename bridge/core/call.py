@@ -74,6 +74,7 @@ class Call(CallState):
         else:
             self.other_event(event, now_ms)
         answers.ask(self, now_ms)
+        answers.send_request(self)
         silence.settle(self, now_ms)
         if self.uninterruptible:
             caller_turns.reopen_caller_audio(self, now_ms)

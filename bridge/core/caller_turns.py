@@ -57,11 +57,11 @@ def speech_started(call: CallState, event: m.SpeechStarted, now_ms: int) -> None
     if now_ms < call.overheard_until_ms and not call.caller_audio.speaks(now_ms):
         overheard(call, event)
         return
-    call.playout.debts.cancel(Kind.RESUMED, reason="the caller spoke")
     call.timers["padding"] = now_ms + STALLED_MS
     call.out.append(m.CallerSpoke(True, event.item_id))
     if call.agent.backchannel_ms and not call.playout.line.quiet:
         call.timers["confirm"] = now_ms + call.agent.backchannel_ms
+        call.playout.debts.cancel(Kind.RESUMED, reason="the caller spoke")
         return
     confirmed(call, now_ms)
 
@@ -96,8 +96,9 @@ def confirmed(call: CallState, now_ms: int) -> None:
     """It is speech, and it is meant: what we say is cut. During a goodbye it takes the goodbye back."""
     supersede(call)
     call.playout.interrupt(now_ms, ours=bool(call.agent.backchannel_ms), by_caller=True)
-    ours = call.ending is not None and call.ending[0] in (Reason.WE_HUNG_UP, Reason.TRANSFERRED)
-    if call.phase is Phase.DRAINING and ours:
+    if call.ending is None:
+        return
+    if call.ending[0] in (Reason.WE_HUNG_UP, Reason.TRANSFERRED):
         call.phase, call.ending, call.said_goodbye = Phase.LIVE, None, False
         call.timers.pop("drain", None)
         call.timers.pop("generated", None)

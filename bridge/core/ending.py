@@ -185,6 +185,8 @@ def goodbye(call: CallState, why: str, now_ms: int) -> None:
     call.out.append(m.Noted("a limit was reached", why))
     wish = f"The call has to end now, because {why}. Say goodbye in one short sentence."
     call.playout.ask("goodbye", wish, Kind.GOODBYE, now_ms)
+    if not call.caller_speaking:
+        call.playout.next_response()  # before the intent is noted, as calls were recorded
     drain(call, Reason.LIMIT, why, "ended", now_ms)
     call.timers["generated"] = now_ms + call.config.limits.goodbye_ms // 2
 

@@ -62,7 +62,5 @@ def create_refused(call: CallState, tag: str, event: m.UpstreamFaulted, now_ms: 
     if retryable:
         responses.pause(call, event.code or event.kind, now_ms)
     playout.refused(tag, again=retryable)
-    if retryable:
-        playout.next_response()
-    elif owed and gate.idle:
+    if not retryable and owed and gate.idle:
         playout.ask("retry", "", Kind.RESUMED, now_ms)

@@ -84,7 +84,7 @@ def take_over(call: CallState, before: CallSnapshot) -> None:
     """The conversation as it was carried here, as if it had been had with a session that is gone."""
     conversation = call.playout.conversation
     if before.session is not None:
-        call.playout.config = before.session
+        call.playout.configure(before.session)
     for number, item in enumerate(before.items):
         key = f"carried/{number}"
         if item.arguments is None:

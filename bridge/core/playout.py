@@ -11,7 +11,7 @@ from .debts import RECITED, Debts, Kind
 from .filled_pauses import FilledPauses
 from .ledger import Ledger, Span
 from .line import Line
-from .messages import Action, AgentRules, AudioDelta, CallConfig, Sound
+from .messages import Action, AgentRules, AudioDelta, CallConfig, SessionConfig, Sound
 from .pending_answer import PendingAnswer
 from .response_gate import ResponseGate
 from .stats import BargeIn, Stats, keep
@@ -48,17 +48,16 @@ class Playout:
         """In the language of the agent in force."""
         self._pauses = FilledPauses(config.bytes_per_ms)
         self.caller_stopped_ms: int | None = None
-        self.config = config.session
-        """The session as it was last configured: what a restored one gets again."""
         self._config = config
+        self.configure(config.session)
         self._stats = stats
         self._out = out
         self.utterances = Utterances(out, self.conversation, config.bytes_per_ms)
 
-    @property
-    def agent(self) -> AgentRules:
-        """The rules of the agent in force."""
-        return self.config.agent or self._config.agent
+    def configure(self, session: SessionConfig) -> None:
+        """Put it in force: a restored session gets it again, and the call keeps to the rules of its agent."""
+        self.config = session
+        self.agent: AgentRules = session.agent or self._config.agent
 
     # --- the model's sound -------------------------------------------------------------------------------
 
@@ -373,16 +372,9 @@ class Playout:
         if self.config.tool_choice not in ("auto", "none") and kind not in (Kind.TURN, Kind.RESPOND):
             choice = "none" if kind in RECITED else "auto"
         self.gate.want(m.CreateResponse(tag, instructions, choice))
-        self.next_response()
 
     def next_response(self) -> None:
-        """Send the next response request, if one waits and may go. It is wanted no more if what it was to
-        pay has been paid: by a response that the vendor began by itself, which this request met.
-        """
-        if waiting := self.gate.waiting:
-            wanted = {RETRY, *(debt.tag for debt in self.debts.open.values())}
-            for tag in [tag for tag in waiting if tag not in wanted and tag not in self.utterances]:
-                del waiting[tag]
+        """Send the next response request, if one waits and may go: at the end of every event."""
         if self.ready and (create := self.gate.next(self.session.epoch)) is not None:
             self._out.append(create)
 
@@ -446,13 +438,10 @@ class Playout:
                     item.cut = True
                     self._out.append(m.DeleteItem(item.item_id, self.session.epoch))
         self._complete_utterances()
-        self.next_response()
 
     def refused(self, tag: str | None, again: bool) -> None:
         """Our response request was answered with an error."""
         self.gate.refused(tag, again)
-        if not again:
-            if tag is not None:
-                self.utterances.close(tag, cut=True)
-                self.debts.interrupted(None, {tag}, "refused")
-            self.next_response()
+        if not again and tag is not None:
+            self.utterances.close(tag, cut=True)
+            self.debts.interrupted(None, {tag}, "refused")

@@ -79,7 +79,6 @@ def restored(call: CallState, now_ms: int) -> None:
     tell_history(call, call.up.epoch)
     spoke = call.caller_audio.keeps_a_voice and not call.uninterruptible
     upstream_ready(call, now_ms)
-    call.playout.next_response()
     if spoke:
         call.timers["resume"] = now_ms + RESUME_MS
 

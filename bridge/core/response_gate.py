@@ -33,8 +33,6 @@ class ResponseGate:
     busy: bool = False
     """The vendor says that a response is active, and we do not know which: nothing is asked until one begins
     or ends."""
-    caller_speaks: bool = False
-    """Then nothing is asked: their turn brings a response of its own."""
     paused: bool = False
     waiting: OrderedDict[str, CreateResponse] = field(default_factory=OrderedDict)
     """By tag, the next one first. What waits already is not wanted twice."""
@@ -56,7 +54,7 @@ class ResponseGate:
 
     def next(self, epoch: int = 1) -> CreateResponse | None:
         """The create to send now, if any may be sent."""
-        if self.held or self.busy or self.paused or self.caller_speaks or not self.waiting:
+        if self.held or self.busy or self.paused or not self.waiting:
             return None
         if self.active is not None or self.asked is not None:
             return None

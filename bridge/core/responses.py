@@ -46,7 +46,7 @@ def reconfigure(call: CallState, event: m.Reconfigure, now_ms: int) -> None:
     stands ready to take over is told too; one that is not dialled yet begins with it.
     """
     config = event.config.after(call.playout.config)
-    call.playout.config = config
+    call.playout.configure(config)
     call.playout.phrases = event.phrases or call.playout.phrases
     call.keys.read(event)
     silence.set_timers(call, now_ms)
@@ -196,7 +196,6 @@ def pause(call: CallState, code: str, now_ms: int) -> None:
 def again(call: CallState, _now_ms: int) -> None:
     """The pause is over."""
     call.playout.gate.paused = False
-    call.playout.next_response()
 
 
 def check_limits(call: CallState, now_ms: int) -> None:
@@ -214,4 +213,3 @@ def check_limits(call: CallState, now_ms: int) -> None:
 def in_force(call: CallState) -> None:
     """A change of configuration is settled, one way or the other: responses may be asked for again."""
     call.playout.gate.held = False
-    call.playout.next_response()

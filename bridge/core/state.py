@@ -41,6 +41,7 @@ class CallState:
         self.drained_from_bytes = 0
         self.timers: dict[str, int] = {}
         self.greeting_cut = False  # by what may be a turn
+        self.caller_speaking = False  # the model has told us so, and not yet that they stopped
         self.spoke_over: str | None = None  # the response that was active when they began
         self.overheard_until_ms = 0
         self.turn = 0
@@ -62,15 +63,6 @@ class CallState:
     def agent(self) -> AgentRules:
         """The rules of the agent in force."""
         return self.playout.agent
-
-    @property
-    def caller_speaking(self) -> bool:
-        """Whether the model has told us that the caller speaks, and not yet that they stopped."""
-        return self.playout.gate.caller_speaks
-
-    @caller_speaking.setter
-    def caller_speaking(self, speaks: bool) -> None:
-        self.playout.gate.caller_speaks = speaks
 
     def set_timer(self, name: str, due_ms: int | None) -> None:
         if due_ms is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -33,7 +33,7 @@ def call() -> Iterator[ScriptedCall]:
     call.close()
 
 
-def ask(call: ScriptedCall, *answers: list[object]) -> tuple[list[str], int]:
+def ask(call: ScriptedCall, *answers: Sequence[object]) -> tuple[list[str], int]:
     """What the caller heard after their question, and how many responses we asked for."""
     for outputs in answers:
         call.model.answers(*outputs)  # type: ignore[arg-type]
