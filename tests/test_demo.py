@@ -182,7 +182,8 @@ def test_two_phones_call_a_server(tmp_path: Path) -> None:
             return results
 
     for code, out, err in asyncio.run(main()):
-        assert (code, err) == (0, "")
+        assert code == 0
+        assert "the caller hung up" in err or "heard" in err  # the story, while the report goes to stdout
         account = json.loads(out)
         assert (account["ended_by"], account["refused"], account["clears"]) == ("the caller", {}, 0)
         assert account["heard_ms"] > 1_520 + 780
@@ -239,7 +240,7 @@ def test_the_upstream_answers_the_vendor_s_own_client() -> None:
 def test_a_demo_with_a_file_of_the_user_s_own_told_to_a_person(demos: tuple[Run, Run]) -> None:
     code, out, err = demos[1].ended()
     assert (code, err) == (0, "")
-    lines = out.splitlines()
+    lines = [line.rstrip() for line in out.splitlines()]
     assert max(map(len, lines)) <= 80
     for told in (
         r" +[0-9.]+ s +answered: phone and model can hear each other",

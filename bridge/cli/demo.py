@@ -47,10 +47,10 @@ def demo(
     ] = False,
     no_open: Annotated[bool, typer.Option("--no-open", help="Only name the page; open no browser.")] = False,
 ) -> None:
-    """Place a call to a parrot, without any key; then talk to an agent in your browser.
+    """Place a call without any key, then talk to an agent.
 
-    The parrot greets, and answers with what it heard. At a terminal a page is served after the call, where
-    you speak with the agent of ./agent.py or of BRIDGE_AGENT, or with an example. Ctrl-C ends it.
+    A parrot answers the call: it greets, and answers with what it heard. At a terminal a page is served after
+    it, where you speak with the agent of ./agent.py or of BRIDGE_AGENT, or with an example. Ctrl-C ends it.
     """
     if once and serve:
         raise ConfigError("--once and --serve exclude each other")

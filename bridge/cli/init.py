@@ -29,9 +29,10 @@ def init(
         bool, typer.Option("--update", help="Only renew the copy of phonebridge in vendor/.")
     ] = False,
 ) -> None:
-    """Make a new agent's folder: agent.py, its test, .env, deploy files, CI workflow.
+    """Make a new agent's folder.
 
-    It can be deployed as it is: phonebridge itself is copied into vendor/. No file is overwritten.
+    With agent.py, its test, an example of .env, what Heroku, Fly and containers want, and a CI workflow. It
+    can be deployed as it is: phonebridge itself is copied into vendor/. No file is overwritten.
     """
     console = Console()
     if not update:
