@@ -16,11 +16,22 @@ from bridge.core.messages import Ended, Reason
 from bridge.server.call_control import CallControl
 from bridge.server.store import intents as intents_module
 from bridge.server.store import journal
-from bridge.server.store.intents import ENDED, HANDOVER, KEPT_CALLS, Intents, Next, Situation, Step, next_step
+from bridge.server.store.intents import (
+    ENDED,
+    HANDOVER,
+    KEPT_CALLS,
+    Intents,
+    Next,
+    Situation,
+    Step,
+    next_step,
+    returned_words,
+)
 
 CALL = "CA" + "1" * 32
 PLAIN = Situation(targets={"billing", "office"}, fallback="office")
 DRAINING = PLAIN._replace(draining=True)
+MUTE = PLAIN._replace(can_answer=False)
 
 
 class Clock:
@@ -64,9 +75,25 @@ def path(tmp_path: Path) -> Path:
         # how dialling went
         ("transfer:billing", PLAIN._replace(dial_status="completed"), Step(Next.HANG_UP)),
         ("transfer:billing", PLAIN._replace(dial_status="answered"), Step(Next.HANG_UP)),
-        ("transfer:billing", PLAIN._replace(dial_status="no-answer"), Step(Next.FALLBACK, "office")),
-        ("transfer:billing", PLAIN._replace(dial_status="busy", fallback=None), Step(Next.APOLOGISE)),
-        ("transfer:office", PLAIN._replace(dial_status="failed"), Step(Next.APOLOGISE)),
+        (
+            "transfer:billing",
+            PLAIN._replace(dial_status="no-answer"),
+            Step(Next.RETURN, "billing", "no_answer"),
+        ),
+        ("transfer:billing", PLAIN._replace(dial_status="busy"), Step(Next.RETURN, "billing", "busy")),
+        ("transfer:office", PLAIN._replace(dial_status="failed"), Step(Next.RETURN, "office", "failed")),
+        ("transfer:office", PLAIN._replace(dial_status="canceled"), Step(Next.RETURN, "office", "canceled")),
+        ("transfer:office", PLAIN._replace(dial_status="odd"), Step(Next.RETURN, "office", "failed")),
+        (None, PLAIN._replace(dial_status="busy"), Step(Next.RETURN, "", "busy")),
+        (ENDED, PLAIN._replace(dial_status="busy"), Step(Next.HANG_UP)),
+        ("returned:busy:billing", PLAIN, Step(Next.RETURN, "billing", "busy")),  # asked again
+        ("returned:busy:billing", PLAIN._replace(dial_status="busy"), Step(Next.RETURN, "billing", "busy")),
+        # and no model to come back to
+        ("transfer:billing", MUTE._replace(dial_status="busy"), Step(Next.FALLBACK, "office")),
+        ("transfer:office", MUTE._replace(dial_status="busy"), Step(Next.UNREACHED)),
+        ("transfer:billing", MUTE._replace(dial_status="busy", fallback=None), Step(Next.UNREACHED)),
+        ("transfer:billing", DRAINING._replace(dial_status="busy"), Step(Next.WAIT)),
+        ("returned:busy:billing", DRAINING, Step(Next.WAIT)),
         # nobody is on the line any more
         (None, PLAIN._replace(call_status="completed"), Step(Next.HANG_UP)),
         (HANDOVER, DRAINING._replace(call_status="canceled"), Step(Next.HANG_UP)),
@@ -134,8 +161,52 @@ def test_a_call_sent_to_the_fallback_is_sent_there_once() -> None:
     unable = PLAIN._replace(can_answer=False)
     assert intents.decide(CALL, unable) == Step(Next.FALLBACK, "office")
     assert intents.decide(CALL, PLAIN) == Step(Next.DIAL, "office")  # asked again: a retry
-    assert intents.decide(CALL, PLAIN._replace(dial_status="no-answer")) == Step(Next.APOLOGISE)
+    assert intents.decide(CALL, unable._replace(dial_status="no-answer")) == Step(Next.UNREACHED)
     assert intents.decide(CALL, PLAIN) == Step(Next.HANG_UP)
+
+
+def test_a_call_comes_back_from_a_transfer_however_often_the_carrier_asks(path: Path) -> None:
+    intents = Intents(path)
+    intents.began(CALL)
+    intents.note(CALL, "transfer:billing")
+    busy = PLAIN._replace(dial_status="busy")
+    assert [intents.decide(CALL, busy) for _ in range(8)] == [Step(Next.RETURN, "billing", "busy")] * 8
+    assert Intents(path).decide(CALL, PLAIN) == Step(Next.RETURN, "billing", "busy"), "another process"
+    assert returned_words("busy", intents.peek(CALL)) == "transfer to billing: the line is busy"
+    intents.began(CALL, 2)
+    assert intents.decide(CALL, PLAIN) == Step(Next.RESUME), "the stream is lost, and that is another matter"
+
+
+def test_a_call_that_was_sent_on_when_it_rang_does_not_come_back_to_a_model_that_it_never_had() -> None:
+    intents = Intents(None)
+    intents.note(CALL, "transfer:billing")
+    assert intents.decide(CALL, PLAIN._replace(dial_status="busy")) == Step(Next.FALLBACK, "office")
+    assert intents.decide(CALL, PLAIN._replace(dial_status="busy")) == Step(Next.UNREACHED)
+
+
+def test_a_call_comes_back_five_times_and_then_it_is_enough(path: Path) -> None:
+    steps = []
+    for stream in range(1, 8):
+        intents = Intents(path)  # in another process, each time
+        intents.began(CALL, stream)
+        intents.note(CALL, "transfer:office")
+        steps.append(intents.decide(CALL, PLAIN._replace(dial_status="no-answer")).then)
+    assert steps == [Next.RETURN] * 5 + [Next.UNREACHED] * 2
+
+
+@pytest.mark.parametrize(
+    ("outcome", "intent", "words"),
+    [
+        ("no_answer", "returned:no_answer:desk", "transfer to desk: nobody answered (30 s)"),
+        ("failed", "returned:failed:desk", "transfer to desk: the number could not be reached"),
+        ("canceled", "returned:canceled:desk", "transfer to desk: it was cancelled before anybody answered"),
+        ("busy", "returned:busy:", "transfer: the line is busy"),
+        ("what a stranger says", None, "transfer: the number could not be reached"),
+        ("busy", None, "transfer: the line is busy"),
+    ],
+)
+def test_what_the_model_is_told_of_it(outcome: str, intent: str | None, words: str) -> None:
+    assert returned_words(outcome, intent) == words
 
 
 def test_waits_are_counted_until_a_stream_begins() -> None:

@@ -304,8 +304,9 @@ class Session:
 
     async def transfer(self, name: str, *, wait: bool = True) -> bool:
         """Send the caller to the configured target of that name (BRIDGE_TRANSFERS) once everything said so
-        far was heard. Returns as `hang_up` does. Raises ValueError for a name that is not configured,
-        CallEnded.
+        far was heard. Returns as `hang_up` does. A call whose target is not reached comes back: as a new
+        session, with `fields["returned"]` saying why (`busy`, `no_answer`, `failed`, `canceled`); the model
+        tells the caller. Raises ValueError for a name that is not configured, CallEnded.
         """
         if name not in self.transfers:
             known = ", ".join(self.transfers) or "none; set BRIDGE_TRANSFERS"

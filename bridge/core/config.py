@@ -235,6 +235,9 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     resumed: bool = False
     """The caller heard that the call broke off: they are told so (phrase `restored`), and not greeted.
     Without `carried` nothing is known of what was said."""
+    returned: str = ""
+    """The caller comes back from a transfer: what came of it, as the model is told. They are told too, and
+    not greeted."""
     dial_attempts: int = 3
     dial_total_ms: int = 6_000
     session_ms: int = 3_000

@@ -24,6 +24,11 @@ CUT_OFF = (
     "caller was told that the line was interrupted and asked to go on; do not greet."
 )
 
+BACK = (
+    "The caller was sent on, nobody was reached there, and they are back with you. Tell them so in one short "
+    "sentence, by the reason above, and offer what you can do instead; do not greet."
+)
+
 
 # --- leaving
 
@@ -106,14 +111,18 @@ def go_on(call: CallState, now_ms: int) -> None:
     """The model of a call that is not at its beginning is there: it is told what was said, and asked for an
     answer if the caller waits for one.
     """
-    before = call.config.carried
-    if before is None:
+    before, returned = call.config.carried, call.config.returned
+    if returned:
+        recovery.tell_history(call, call.up.epoch, returned)
+    elif before is None:
         note = call.playout.conversation.new_id()
         call.out.append(m.CreateItem(note, "system", CUT_OFF, epoch=call.up.epoch))
     else:
         recovery.tell_history(call, call.up.epoch)
     recovery.upstream_ready(call, now_ms)
-    if before is not None and before.owed:
+    if returned:
+        call.playout.ask("returned", BACK, Kind.RESUMED, now_ms)
+    elif before is not None and before.owed:
         answers.owe_resumed(call, now_ms)
 
 

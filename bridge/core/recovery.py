@@ -83,13 +83,13 @@ def restored(call: CallState, now_ms: int) -> None:
         call.timers["resume"] = now_ms + RESUME_MS
 
 
-def tell_history(call: CallState, epoch: int) -> None:
+def tell_history(call: CallState, epoch: int, note: str = RESTORED) -> None:
     """The conversation, and what became of the line; unless it has not even been greeted yet."""
     call.out += call.playout.conversation.history(epoch)
     if responses.GREETING in call.playout.gate.waiting:
         return
-    note = call.playout.conversation.new_id()
-    call.out.append(m.CreateItem(note, "system", RESTORED, epoch=epoch))
+    item_id = call.playout.conversation.new_id()
+    call.out.append(m.CreateItem(item_id, "system", note, epoch=epoch))
 
 
 def upstream_ready(call: CallState, now_ms: int) -> None:

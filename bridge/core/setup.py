@@ -85,7 +85,7 @@ def begin(call: CallState, now_ms: int) -> None:
     call.limits.begin(now_ms, before.lasted_ms if before else 0)
     call.set_timer("limit", call.limits.goodbye_ms)
     call.out.append(m.CallBegan(before.session if before else None))
-    if call.config.resumed or (before and before.items):
+    if call.config.resumed or call.config.returned or (before and before.items):
         handover.go_on(call, now_ms)
         return
     greets = bool(call.config.greeting)

@@ -31,7 +31,7 @@ from bridge.ops.recent import Pace
 from bridge.runner import Recorder, Runner
 from bridge.server.call_control import HURRY_S, CallControl
 from bridge.server.store import EmbeddedStore, Store
-from bridge.server.store.intents import HANDOVER
+from bridge.server.store.intents import HANDOVER, TRANSFER, opens_a_stream, returned_words
 from bridge.server.verification import Verification
 from bridge.sockets.dial import Socket
 from bridge.sounds.phrases import Phrases
@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 RESUMED: Final = "resumed"
 """Among a call's fields: how the stream before this one came to its end, `handover` or `cut off`."""
+RETURNED: Final = "returned"
+"""The same, where the caller comes back from a transfer: what came of it, as in `no_answer`."""
 SILENT_S: Final = 1.0
 """A stream without a frame for this long is dead: the carrier sends fifty a second."""
 MOST_WAITED_S: Final = 2.0
@@ -218,7 +220,7 @@ class CallRegistry:
             if intents.peek(call_sid) is None:  # what is intended for a call that is ending stays so
                 intents.began(call_sid, stream)
             return entry.runner  # which takes the newer one
-        if entry is None and proven and intents.peek(call_sid) not in (None, HANDOVER):
+        if entry is None and proven and not opens_a_stream(intents.peek(call_sid)):
             self._forget_prepared(call_sid)
             return "ended"  # before its stream came, and `/after-stream` says so
         if entry is None and (refusal := self.refusal) is not None:
@@ -326,13 +328,13 @@ class CallRegistry:
         the first ring would greet, and knows nothing of what was said.
         """
         entry = self._living(call_sid)
-        if entry is not None and RESUMED in fields and not entry.claimed and not entry.resumed:
+        if entry is not None and _goes_on(fields) and not entry.claimed and not entry.resumed:
             self.let_go(call_sid)
 
     def _make(self, call_sid: str, fields: Mapping[str, str]) -> _Entry:
         making, services = self._making, self.services
         config = self._config(call_sid, fields)
-        entry = _Entry(call_sid, fields.get("AccountSid", ""), resumed=RESUMED in fields)
+        entry = _Entry(call_sid, fields.get("AccountSid", ""), resumed=_goes_on(fields))
         runner = entry.runner = Runner(
             Call(config),
             making.carrier(),
@@ -358,12 +360,15 @@ class CallRegistry:
         # So that calls which lose the model together do not all dial again at the same moment.
         seed = int.from_bytes(hashlib.blake2b(call_sid.encode(errors="replace"), digest_size=3).digest())
         config = msgspec.structs.replace(config, jitter_seed=seed, accepted_at_s=int(time.time()))
-        if RESUMED not in fields:
+        if not _goes_on(fields):
             return config
         carried = self.services.store.conversations.find(call_sid)
         if carried is not None and carried.session is not None:
             spoken = self._making.phrases(carried.session.language)
             config = msgspec.structs.replace(config, phrases=spoken)
+        if RETURNED in fields:
+            words = returned_words(fields[RETURNED], self.services.control.intents.peek(call_sid))
+            return msgspec.structs.replace(config, carried=carried, returned=words)
         cut_off = carried is None or fields[RESUMED] != HANDOVER
         return msgspec.structs.replace(config, carried=carried, resumed=cut_off)
 
@@ -384,7 +389,7 @@ class CallRegistry:
             case m.Ended() if ended:
                 entry.ended = True
                 services.control.ended(call_sid, action)
-                self._settle(entry)
+                self._settle(entry, action.reason)
                 services.health.money.spend(entry.runner.call.stats.cost_micro_usd)
         for observer in self.observers:
             observer.call_did(call_sid, action, now_ms)
@@ -407,14 +412,15 @@ class CallRegistry:
             runner = entry.runner
             self.services.store.conversations.keep(entry.call_sid, runner.call.carried(runner.now_ms()))
 
-    def _settle(self, entry: _Entry) -> None:
-        """The call is over here. What was said is needed only if it may go on elsewhere; of a call whose
-        stream never came here, another process knows.
+    def _settle(self, entry: _Entry, reason: m.Reason) -> None:
+        """The call is over here. What was said is needed only if it may go on elsewhere, or come back from a
+        transfer; of a call whose stream never came here, another process knows.
         """
         if entry.forgotten or not entry.claimed:
             return
         intent = self.services.control.intents.peek(entry.call_sid)
-        if intent is None:
+        sent_on = intent is not None and intent.startswith(TRANSFER)
+        if intent is None or (sent_on and reason is not m.Reason.CALLER_HUNG_UP):
             runner = entry.runner
             self.services.store.conversations.keep(entry.call_sid, runner.call.carried(runner.now_ms()))
         elif intent != HANDOVER:
@@ -432,6 +438,11 @@ class CallRegistry:
         for entry in self._entries.values():
             counts[entry.runner.call.phase] += 1
         return counts
+
+
+def _goes_on(fields: Mapping[str, str]) -> bool:
+    """Whether this is not the beginning of a call."""
+    return RESUMED in fields or RETURNED in fields
 
 
 class _Wishes:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from bridge.server.calls import CallRegistry
 from bridge.server.gates import StreamTokens
-from bridge.server.store.intents import HANDOVER, LIVE_STATUSES, OVER_STATUSES
+from bridge.server.store.intents import LIVE_STATUSES, OVER_STATUSES, opens_a_stream
 from bridge.server.stream_names import StreamNames
 
 
@@ -40,7 +40,7 @@ class Replays:
             return 1
         return (self._names.number(names[0], call_sid) if len(names) == 1 else None) or 0
 
-    async def fault(self, call_sid: str, stream: int, call_status: str) -> str | None:
+    async def fault(self, call_sid: str, stream: int, call_status: str, dial_status: str) -> str | None:
         """Why it is not the carrier that says that this stream is over, in words that may be logged; None
         when it is. Closes a stream that is dead. Takes two seconds at most.
         """
@@ -50,7 +50,8 @@ class Replays:
             return "a later stream of the call has begun"
         if not await self._exchange.stream_is_over(call_sid):
             return "the stream lives"
-        if self._intents.peek(call_sid) not in (None, HANDOVER) or call_status in OVER_STATUSES:
+        intent = self._intents.peek(call_sid)
+        if not opens_a_stream(intent, dial_status) or call_status in OVER_STATUSES:
             return None  # it opens no stream
         if call_status not in LIVE_STATUSES:
             return "it does not say how the call is"

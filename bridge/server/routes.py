@@ -27,7 +27,7 @@ from bridge.errors import SignatureError
 from bridge.ops.logs import Seldom
 from bridge.ops.recent import Recent
 from bridge.server import sids, twiml
-from bridge.server.calls import RESUMED, CallRegistry
+from bridge.server.calls import RESUMED, RETURNED, CallRegistry
 from bridge.server.gates import SPENT, PendingSockets, Signatures, StreamTokens
 from bridge.server.pages import Softphone
 from bridge.server.pending_stream import PendingStream
@@ -246,7 +246,8 @@ class Routes:
             stream = self.replays.asked_about(request.query_params.getlist(QUERY), call_sid)
         else:
             stream = max(1, self.intents.streams(call_sid))  # names die with the process
-        fault = await self.replays.fault(call_sid, stream, form.get("CallStatus", "")) if proven else None
+        statuses = form.get("CallStatus", ""), form.get("DialCallStatus", "")
+        fault = await self.replays.fault(call_sid, stream, *statuses) if proven else None
         if fault is not None:
             self.reject("replay", "the question after a stream", fault, call_sid)
             return _answer(twiml.hangup())
@@ -255,15 +256,16 @@ class Routes:
             fallback=self.settings.fallback,
             draining=self.registry.draining,
             can_answer=not self.registry.services.health.breaker.is_open,
-            call_status=form.get("CallStatus", ""),
-            dial_status=form.get("DialCallStatus", ""),
+            call_status=statuses[0],
+            dial_status=statuses[1],
             retried=proven and self.tokens.is_waiting(call_sid, stream + 1),
         )
         remembered = self.used.has(call_sid, stream) and not self.intents.has_begun(call_sid)
         before = HANDOVER if self.intents.peek(call_sid) == HANDOVER else CUT_OFF
         step, voice = self.intents.decide(call_sid, situation), self.voice(call_sid)
-        if step.then is Next.RESUME:
-            fields = {**form, RESUMED: before}
+        how = {RETURNED: step.outcome} if step.then is Next.RETURN else {RESUMED: before}
+        if step.then in (Next.RESUME, Next.RETURN):
+            fields = {**form, **how}
             if not proven:
                 await self.registry.ring(call_sid, fields)
             elif (gate := await self._rung(call_sid, fields, remembered=remembered)) == "unverified":
@@ -271,13 +273,16 @@ class Routes:
                 step = self.intents.decide(call_sid, situation._replace(can_answer=False))
             elif gate is not None:
                 return _answer(self._not_let_in(gate, request, form))
-        elif proven:
-            self.registry.let_go(call_sid)
+        else:
+            if proven:
+                self.registry.let_go(call_sid)
+            if step.then not in (Next.WAIT, Next.DIAL, Next.FALLBACK):
+                self.registry.services.store.conversations.forget(call_sid)
         logger.info("= after the stream: %s", step.then.value, extra={"call_sid": call_sid})
 
         def resume() -> str:
             token = self.tokens.mint(call_sid, form.get("AccountSid", ""), stream + 1)
-            return self._connect(request, call_sid, token, stream + 1, {RESUMED: before})
+            return self._connect(request, call_sid, token, stream + 1, how)
 
         again = self._action_url(request, call_sid, stream) if proven else self.links(request).after_stream
         document = twiml.after_stream(

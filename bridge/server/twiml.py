@@ -15,14 +15,13 @@ from urllib.parse import urlsplit
 
 from twilio.twiml.voice_response import Connect, Dial, Stream, VoiceResponse
 
-from bridge.server.store.intents import Next, Step
+from bridge.server.store.intents import RING_S, Next, Step
 from bridge.sockets.peers import is_loopback
 from bridge.sounds.phrases import Phrase, Phrases
 
 MEDIA_TYPE: Final = "text/xml"
 PARAMETER_CHARS: Final = 500
 """Twilio, "<Parameter>": name and value together stay under this."""
-RING_S: Final = 30
 MAX_REDIRECTS: Final = 8
 
 # XML 1.0 has no way to write these, not even escaped.
@@ -234,7 +233,7 @@ def after_stream(
             return hangup()
         case Next.DIAL:
             return dial(targets[step.target], after_url, voice=voice)
-        case Next.RESUME:
+        case Next.RESUME | Next.RETURN:
             return resume()
         case Next.WAIT:
             return wait(after_url, voice)
@@ -242,6 +241,8 @@ def after_stream(
             return no_upstream(targets[step.target], after_url, voice)
         case Next.APOLOGISE:
             return apology(voice)
+        case Next.UNREACHED:
+            return _said("unreached", voice)
     assert_never(step.then)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from bridge import sounds
 from bridge.agents.agent import Agent
+from bridge.agents.session import Session
 from bridge.agents.tools import hang_up, transfer
 from bridge.core import messages as m
-from bridge.doubles.agents import Scripted, Speech, ToolCall
+from bridge.doubles.agents import Asked, Output, Scripted, Speech, ToolCall
 from bridge.doubles.tones import marked
 from bridge.server import twilio_rest as carrier_rest
+from bridge.server.store import intents
 from bridge.simulators.phone import Kind
 from bridge.simulators.rest_api import BROKEN, NOT_FOUND, NOT_IN_PROGRESS, UNKNOWN_TOKEN, CarrierApi, Fault
 from tests.door.rig import DESK, NIGHT, TOKEN, door, kinds, run, until
@@ -107,15 +110,92 @@ def test_a_transfer_reaches_the_targets_leg(faults: list[Fault] | None) -> None:
     run(main())
 
 
-@pytest.mark.parametrize("with_api", [True, False])
-def test_a_target_that_does_not_answer_leads_to_the_fallback_and_an_apology(with_api: bool) -> None:
+SEND_ON = ToolCall("transfer", {"target": "front desk"})
+
+
+class SendsOn:
+    """Sends the caller on `times` times, and then says what it was told of it, and goodbye."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+        self.told: list[str] = []
+        self.remembers: list[str] = []
+
+    def answer(self, asked: Asked) -> list[Output]:
+        self.told += [item.text for item in asked.items if item.text.startswith("transfer")]
+        self.remembers += [item.text for item in asked.items if item.role == "assistant"]
+        self.left -= 1
+        if self.left >= 0:
+            return [Speech(marked(7, 200), "I put you through."), SEND_ON]
+        return [Speech(marked(8, 300), "Nobody is there."), ToolCall("hang_up")]
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "with_api"),
+    [
+        ("no-answer", "nobody answered (30 s)", True),
+        ("no-answer", "nobody answered (30 s)", False),
+        ("busy", "the line is busy", False),
+        ("failed", "the number could not be reached", False),
+        ("canceled", "it was cancelled before anybody answered", False),
+    ],
+)
+def test_a_target_that_is_not_reached_leads_back_to_the_model(
+    status: str, words: str, with_api: bool
+) -> None:
     async def main() -> None:
-        mind = Scripted([ToolCall("transfer", {"target": "front desk"})])
+        mind = SendsOn(1)
         async with door(mind, AGENT, with_api=with_api, fallback="night") as house:
+            call = await house.placed_call(targets={DESK: status})
+            dialled = [step.detail for step in call.steps if step.kind is Kind.DIALLED]
+            assert dialled == [f"{DESK}: {status}"]
+            assert mind.told == [f"transfer to front desk: {words}"]
+            assert mind.remembers == ["I put you through."]
+            sound = call.sound()[1]
+            assert (sound.count(7), sound.count(8)) == (1_600, 2_400), "both sentences, whole"
+            assert Kind.SAID not in kinds(call), "no apology"
+            conversations = house.service.services.store.conversations
+            assert conversations.find(call.handset.call_sid) is None, "what was said is kept no longer"
+
+    run(main())
+
+
+def test_a_call_that_always_comes_back_ends_at_the_fallback_and_then_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(intents, "MAX_RETURNS", 1)
+
+    async def main() -> None:
+        mind = SendsOn(99)
+        async with door(mind, AGENT, with_api=False, fallback="night") as house:
             call = await house.placed_call(targets={DESK: "no-answer", NIGHT: "busy"})
             dialled = [step.detail for step in call.steps if step.kind is Kind.DIALLED]
-            assert dialled == [f"{DESK}: no-answer", f"{NIGHT}: busy"]
+            assert dialled == [f"{DESK}: no-answer"] * 2 + [f"{NIGHT}: busy"]
             assert kinds(call)[-3:] == [Kind.ASKED, Kind.SAID, Kind.HUNG_UP]
+            assert sounds.text("unreached") in call.steps[-2].detail
+
+    run(main())
+
+
+def test_a_handler_is_told_how_its_call_came_back() -> None:
+    async def handler(session: Session) -> None:
+        if "returned" not in session.fields:
+            await session.transfer("front desk")
+        else:
+            await session.say(f"It is {session.fields['returned']}.")
+
+    async def main() -> None:
+        agent = Agent("Say goodbye.", handler=handler)
+        said: list[str] = []
+
+        class Reads:
+            def answer(self, asked: Asked) -> list[Output]:
+                said.append(str(asked.request.get("instructions")))
+                return [Speech(marked(9, 200), "So it is.")]
+
+        async with door(Reads(), agent, with_api=False) as house:
+            await house.placed_call(targets={DESK: "busy"})
+            assert [words for words in said if "It is busy." in words]
 
     run(main())
 

@@ -26,7 +26,13 @@ logger = logging.getLogger(__name__)
 ENDED: Final = "ended"
 HANDOVER: Final = "handover"
 TRANSFER: Final = "transfer:"
+RETURNED: Final = "returned:"
+"""With outcome and target: the call comes back from a transfer that was not answered."""
 
+RING_S: Final = 30
+"""How long a target is rung."""
+MAX_RETURNS: Final = 5
+"""Of one call, from transfers."""
 MAX_RESUMES: Final = 3
 RESUME_WINDOW_S: Final = 120
 MAX_WAITS: Final = 8
@@ -39,6 +45,13 @@ OVER_STATUSES: Final = frozenset({"completed", "busy", "failed", "no-answer", "c
 LIVE_STATUSES: Final = frozenset({"queued", "ringing", "in-progress"})
 # Twilio, "<Dial>": what DialCallStatus says of a conversation that took place.
 _TALKED: Final = frozenset({"completed", "answered"})
+_OUTCOMES: Final = {"busy": "busy", "no-answer": "no_answer", "canceled": "canceled"}
+_WORDS: Final = {
+    "busy": "the line is busy",
+    "no_answer": f"nobody answered ({RING_S} s)",
+    "canceled": "it was cancelled before anybody answered",
+    "failed": "the number could not be reached",
+}
 
 
 class Next(enum.Enum):
@@ -50,13 +63,18 @@ class Next(enum.Enum):
     WAIT = "ask again in a moment"
     FALLBACK = "say a word and dial the fallback"
     APOLOGISE = "apologise and hang up"
+    RETURN = "give the caller back to the agent"
+    UNREACHED = "say that nobody could be reached and hang up"
 
 
 class Step(NamedTuple):
-    """What to do next; `target` names a configured number, for DIAL and FALLBACK."""
+    """What to do next; `target` names a configured number, for DIAL and FALLBACK; `outcome` is what came of
+    calling it, for RETURN.
+    """
 
     then: Next
     target: str = ""
+    outcome: str = ""
 
 
 class Situation(NamedTuple):
@@ -74,26 +92,58 @@ class Situation(NamedTuple):
     retried: bool = False
 
 
-def next_step(intent: str | None, now: Situation, *, resumes: int = 0, waits: int = 0) -> Step:
-    """What follows when a stream, or a dialled target, is over. `resumes` are those of the last 120 s, and
-    `waits` those in a row.
+def opens_a_stream(intent: str | None, dial_status: str = "") -> bool:
+    """Whether a call of that intent goes on with the model."""
+    came_back = since_dialling(intent, dial_status)
+    return came_back in (None, HANDOVER) or came_back.startswith(RETURNED)
+
+
+def since_dialling(intent: str | None, dial_status: str) -> str | None:
+    """The intent, now that the carrier says how dialling a target went (nothing, if it dialled none)."""
+    if not dial_status or dial_status in _TALKED or intent == ENDED or (intent or "").startswith(RETURNED):
+        return intent
+    return f"{RETURNED}{_OUTCOMES.get(dial_status, 'failed')}:{(intent or '').removeprefix(TRANSFER)}"
+
+
+def returned_words(outcome: str, intent: str | None) -> str:
+    """What the model is told of a transfer that its call comes back from."""
+    back = intent is not None and intent.startswith(RETURNED)
+    target = (intent or "").removeprefix(RETURNED).partition(":")[2] if back else ""
+    to = f"transfer to {target}" if target else "transfer"
+    return f"{to}: {_WORDS.get(outcome, _WORDS['failed'])}"
+
+
+def next_step(
+    intent: str | None,
+    now: Situation,
+    *,
+    resumes: int = 0,
+    waits: int = 0,
+    returns: int = 0,
+    had_a_stream: bool = True,
+) -> Step:
+    """What follows when a stream, or a dialled target, is over. `resumes` are those of the last 120 s,
+    `waits` those in a row, `returns` how often the call has come back from a transfer, this time included.
+    A call that never `had_a_stream` cannot come back to one.
     """
-    sent_on = intent is not None and intent.startswith(TRANSFER)
-    target = intent.removeprefix(TRANSFER) if intent and sent_on else ""
+    intent = since_dialling(intent, now.dial_status)
+    kind, _, detail = (intent or "").partition(":")
+    sent_on, back = f"{kind}:" == TRANSFER, f"{kind}:" == RETURNED
+    outcome, _, target = detail.partition(":") if back else ("", "", detail)
     reachable = now.fallback is not None and now.fallback != target
-    helpless = Step(Next.FALLBACK, now.fallback or "") if reachable else Step(Next.APOLOGISE)
+    alone = Step(Next.UNREACHED if back else Next.APOLOGISE)
+    helpless = Step(Next.FALLBACK, now.fallback or "") if reachable else alone
     if now.call_status in OVER_STATUSES or intent == ENDED or now.dial_status in _TALKED:
         return Step(Next.HANG_UP)
-    if now.dial_status:  # busy, no answer, or a number that does not exist
-        return helpless
     if sent_on:
         return Step(Next.DIAL, target) if target in now.targets else helpless
-    if now.draining and waits < MAX_WAITS:
+    if now.draining and waits < MAX_WAITS and had_a_stream:
         return Step(Next.WAIT)
     too_often = intent is None and resumes >= MAX_RESUMES and not now.retried
-    if now.draining or not now.can_answer or too_often:
+    too_often |= back and returns > MAX_RETURNS
+    if now.draining or not now.can_answer or too_often or (back and not had_a_stream):
         return helpless
-    return Step(Next.RESUME)
+    return Step(Next.RETURN, target, outcome) if back else Step(Next.RESUME)
 
 
 @dataclass(slots=True)
@@ -103,6 +153,7 @@ class _Known:
     streams: int = 0
     resumed_s: list[float] = field(default_factory=list)
     waits: int = 0
+    returns: int = 0
 
 
 class Intents:
@@ -126,8 +177,9 @@ class Intents:
 
     def note(self, call_sid: str, intent: str) -> None:
         """Why this call's carrier leg is about to end."""
-        self._touch(call_sid).intent = intent
-        self._write(call_sid, {"intent": intent})
+        known = self._touch(call_sid)
+        known.intent = intent
+        self._write(call_sid, {"intent": intent, **({"returns": known.returns} if known.returns else {})})
 
     def began(self, call_sid: str, stream: int = 1) -> None:
         """The call's stream of that number is admitted: what was intended for the one before no longer
@@ -145,7 +197,7 @@ class Intents:
 
     def has_begun(self, call_sid: str) -> bool:
         """Whether a stream of this call was admitted, by us or before us, and the call was not ended."""
-        return self.streams(call_sid) > 0 and self.peek(call_sid) in (None, HANDOVER)
+        return self.streams(call_sid) > 0 and self.peek(call_sid) != ENDED
 
     def streams(self, call_sid: str) -> int:
         """The number of the last stream of this call that was admitted, 0 if none is known."""
@@ -161,13 +213,26 @@ class Intents:
         return 0 if known is None else sum(at_s > since_s for at_s in known.resumed_s)
 
     def decide(self, call_sid: str, now: Situation) -> Step:
-        """`next_step` for this call, noted: a resume is counted, and so is a wait; a call sent to the
-        fallback is transferred there; one that is over stays so.
+        """`next_step` for this call, noted: a resume is counted, and so are a wait and a way back from a
+        transfer; a call sent to the fallback is transferred there; one that is over stays so.
         """
-        self._catch_up()
-        known = self._calls.get(call_sid)
-        waits = known.waits if known else 0
-        step = next_step(self.peek(call_sid), now, resumes=self.resumes(call_sid), waits=waits)
+        intent = self.peek(call_sid)
+        before = self._calls.get(call_sid)
+        # A call that was sent on when it rang has an intent, and had no stream.
+        had_a_stream = before is None or before.streams > 0 or intent in (None, HANDOVER)
+        came_back = since_dialling(intent, now.dial_status)
+        if came_back is not None and came_back != intent and now.call_status not in OVER_STATUSES:
+            self._touch(call_sid).returns += 1
+            self.note(call_sid, came_back)
+        known = self._calls.get(call_sid) or _Known(0)
+        step = next_step(
+            came_back,
+            now,
+            resumes=self.resumes(call_sid),
+            waits=known.waits,
+            returns=known.returns,
+            had_a_stream=had_a_stream,
+        )
         match step.then:
             case Next.HANG_UP if now.call_status in OVER_STATUSES and self.peek(call_sid) != ENDED:
                 self.note(call_sid, ENDED)
@@ -179,7 +244,7 @@ class Intents:
                 self._touch(call_sid).waits += 1
             case Next.FALLBACK:
                 self.note(call_sid, TRANSFER + step.target)
-            case Next.APOLOGISE:
+            case Next.APOLOGISE | Next.UNREACHED:
                 self.note(call_sid, ENDED)
         return step
 
@@ -232,6 +297,8 @@ class Intents:
                 # Earlier versions had no numbers, and wrote None when a stream began.
                 stream = line.get("stream", 1 if known.intent is None else 0)
                 known.streams = max(known.streams, stream if isinstance(stream, int) else 1)
+                returns = line.get("returns", 0)
+                known.returns = max(known.returns, returns if isinstance(returns, int) else 0)
 
     def _lines(self) -> list[dict[str, Any]]:
         lines: list[dict[str, Any]] = []
@@ -239,6 +306,6 @@ class Intents:
             lines += [
                 {"at_ms": round(at_s * 1000), "call": call_sid, "resumed": True} for at_s in known.resumed_s
             ]
-            last = {"intent": known.intent, "stream": known.streams}
+            last = {"intent": known.intent, "stream": known.streams, "returns": known.returns}
             lines.append({"at_ms": round(known.at_s * 1000), "call": call_sid, **last})
         return lines
