@@ -16,24 +16,9 @@ from tests.test_demo import run
 pytestmark = pytest.mark.hostile
 
 ROOT = Path(__file__).resolve().parents[2]
-AGENT = '''
-from bridge import Agent, hang_up, tool
-
-
-@tool
-def opening_hours(day: str) -> str:
-    """Tell when we are open on a day."""
-    return f"On {day} from 9:00 to 17:30."
-
-
-@tool
-def book(day: str, time: str, people: int) -> dict:
-    """Book a table."""
-    return {"booking": "A7", "day": day, "time": time, "people": people}
-
-
-agent = Agent("You are the host.", greeting="Good day, the Olive Tree.", tools=[opening_hours, book, hang_up])
-'''
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+AGENT = README.partition("`desk.py`:\n\n```python\n")[2].partition("```")[0]
+"""The agent that README shows."""
 
 
 def rehearsed(folder: Path, agent: str, *phone: str, **settings: str) -> tuple[int, dict[str, Any], str, str]:
@@ -74,7 +59,7 @@ def test_words_reach_the_tools_of_a_new_agent_and_it_costs_nothing(tmp_path: Pat
     assert told(err) == [
         "heard “Good day, the Olive Tree. This is a rehearsal: a script answers, not a model.",
         "caller “are you open on sunday",
-        "heard “On sunday from nine o'clock to five thirty.",
+        "heard “On sunday we are open from nine o'clock to five thirty.",
         "caller “book a table for two on friday at seven thirty",
         "heard “Book: friday, 19:30, 2. Right?",
         "caller “yes",
