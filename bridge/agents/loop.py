@@ -190,7 +190,9 @@ class UserLoop:
     def close(self, timeout_s: float = 1.0) -> None:
         """Stops it and waits for the thread; a blocked one is left to end with the process."""
         self.stop()
-        if self._thread.is_alive():
+        if self._thread.ident is None:
+            self._loop.close()  # it was never started
+        elif self._thread.is_alive():
             self._thread.join(timeout_s)
         self._pool.close()
 

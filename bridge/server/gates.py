@@ -38,6 +38,7 @@ TOKEN_MAX_CHARS: Final = 480
 """Twilio, "<Stream>": name and value of a parameter together stay under 500 characters."""
 _CLOCK_SLACK_S: Final = 5
 _NONCES_REMEMBERED: Final = 10_000
+NO_TOKEN: Final = "no stream token; docs/ways-in.md has the ways to one"  # noqa: S105  words
 SPENT: Final = "spent"
 """What a call gets for a token that has had one: it opens nothing."""
 
@@ -239,7 +240,7 @@ class StreamTokens:
         been answered by the process that went away a moment ago.
         """
         if not token:
-            return "no stream token"
+            return NO_TOKEN
         if len(token) > TOKEN_MAX_CHARS or not token.isascii():
             return "a stream token that is not ours"
         try:

@@ -29,6 +29,8 @@ from bridge.ops.recent import Recent
 from bridge.server import sids, twiml
 from bridge.server.calls import RESUMED, RETURNED, CallRegistry
 from bridge.server.gates import SPENT, PendingSockets, Signatures, StreamTokens
+from bridge.server.own_streams import RESERVED, TOKEN, OwnStreams
+from bridge.server.own_tokens import OwnTokens
 from bridge.server.pages import Softphone
 from bridge.server.pending_stream import PendingStream
 from bridge.server.replays import Replays
@@ -50,7 +52,6 @@ from bridge.sockets.uvicorn import admitted, take_socket
 
 logger = logging.getLogger(__name__)
 
-TOKEN: Final = "token"  # noqa: S105  the parameter's name
 CUT_OFF: Final = "cut off"
 MOST_UNDER_WAY: Final = 3
 """Webhooks about one call that wait for something at the same time. The carrier sends the next one when it
@@ -84,6 +85,7 @@ class Routes:
         self.used = registry.services.store.used
         self.tokens = StreamTokens(settings.stream_token_secret(), used=self.used)
         self.names = StreamNames(settings.stream_token_secret())
+        self.own_streams = OwnStreams(settings, registry, self.peers, links=self.links, reject=self.reject)
         self.replays = Replays(self.tokens, self.names, registry)
         self.pending_sockets = PendingSockets()
         self._seldom = Seldom(logger)
@@ -382,6 +384,9 @@ class Routes:
         """The stream says which call it is; its token proves it."""
         call_sid, account_sid, token = started.call_id, started.account_id, started.parameters.get(TOKEN, "")
         proven, stream = not self.settings.insecure, 1
+        if OwnTokens.is_one(token):
+            await self._admit_own(token, started, arrival, socket)
+            return
         if proven:
             fault, gate = sids.start_fault(started, self.settings.twilio_account_sid), "start"
             if fault is None:
@@ -398,7 +403,47 @@ class Routes:
         if turned_away is not None:
             await self._turn_away(turned_away, socket, call_sid, account_sid)
             return
-        runner = self.registry.claim(call_sid, account_sid, started.parameters, stream=stream, proven=proven)
+        self._claim(started.parameters, stream, started, arrival, socket)
+
+    async def _admit_own(
+        self, token: str, started: m.Started, arrival: PendingStream, socket: CarrierSocket
+    ) -> None:
+        """A stream of TwiML that is not ours: no webhook came before it, so the call rings and begins now."""
+        call_sid, account_sid = started.call_id, started.account_id
+        proven = not self.settings.insecure
+        fault = sids.call_fault(started, self.settings.twilio_account_sid) if proven else None
+        if fault is not None:
+            self._close(socket, "start", fault, call_sid)
+            return
+        grant = self.own_streams.tokens.redeem(token, call_sid, account_sid)
+        if isinstance(grant, str):
+            self._close(socket, "token", grant, call_sid)
+            return
+        if self.registry.runner(call_sid) is None and (reason := self.registry.refusal) is not None:
+            self._close(socket, reason, reason, call_sid)
+            return
+        admitted(socket)
+        theirs = {name: value for name, value in started.parameters.items() if name not in RESERVED}
+        fields = {**theirs, **grant.parameters, "CallSid": call_sid, "AccountSid": account_sid}
+        found = await self._rung(call_sid, fields)
+        if isinstance(found, str):
+            self._close(socket, found, GATES[found], call_sid)
+        elif found is not None:
+            await self._turn_away(found, socket, call_sid, account_sid)
+        else:
+            self._claim(fields, self.intents.streams(call_sid) + 1, started, arrival, socket)
+
+    def _claim(
+        self,
+        fields: Mapping[str, str],
+        stream: int,
+        started: m.Started,
+        arrival: PendingStream,
+        socket: CarrierSocket,
+    ) -> None:
+        """The stream gets its call, if one may come in."""
+        call_sid, proven = started.call_id, not self.settings.insecure
+        runner = self.registry.claim(call_sid, started.account_id, fields, stream=stream, proven=proven)
         if isinstance(runner, str):
             self._close(socket, runner, runner, call_sid)
             return
@@ -428,6 +473,11 @@ class Routes:
             socket.close(1000)
         else:
             self._close(socket, "refused", "its resolver refuses the call", call_sid)
+
+    async def stream_tokens(self, request: Request) -> Response:
+        """A token for a stream of TwiML that is not ours, for a program that has a key."""
+        self.awake()
+        return await self.own_streams.post(request)
 
     # --- operators ---------------------------------------------------------------------------------------
 
@@ -475,6 +525,7 @@ def create_app(
             Route("/healthz", door.healthz),
             Route("/readyz", door.readyz),
             Route("/metrics", door.metrics),
+            *([Route("/stream-tokens", door.stream_tokens, methods=["POST"])] if settings.api_keys else []),
             *softphone.routes(),
         ]
     )

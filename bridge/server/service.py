@@ -130,7 +130,7 @@ class Service:
     def close(self) -> None:
         """Let go of everything, when no call is left. Waits a second at most, for user code."""
         self.services.health.close()
-        if self.services.users is not None and self._awake:
+        if self.services.users is not None:
             self.services.users.close()
         self.services.control.close()
         self.services.store.close()

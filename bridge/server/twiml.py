@@ -102,14 +102,15 @@ BUNDLED: Final = Voice.of(Phrases())
 def connect(
     *,
     stream_url: str,
-    action_url: str,
+    action_url: str | None,
     status_url: str,
     parameters: Mapping[str, str],
     say: str | None = None,
     voice: Voice = BUNDLED,
 ) -> str:
-    """The call's sound comes to `stream_url`; when the stream is over, `action_url` is asked what comes next.
-    A phrase named `say` is spoken before. Raises ValueError for what the carrier would refuse.
+    """The call's sound comes to `stream_url`; when the stream is over, `action_url` is asked what comes next,
+    or without one the TwiML behind it is carried out. A phrase named `say` is spoken before. Raises
+    ValueError for what the carrier would refuse.
     """
     parts = urlsplit(stream_url)
     if parts.scheme != "wss" and not (parts.scheme == "ws" and is_loopback(parts.hostname)):
@@ -127,7 +128,8 @@ def connect(
     response = VoiceResponse()
     if say is not None:
         _say(response, voice, say)
-    return str(response.append(Connect(action=action_url, method="POST").append(stream)))
+    connected = Connect() if action_url is None else Connect(action=action_url, method="POST")
+    return str(response.append(connected.append(stream)))
 
 
 def hangup() -> str:

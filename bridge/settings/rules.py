@@ -67,6 +67,10 @@ def between(settings: Settings, demo: bool) -> list[Mistake]:
 
 def _at_the_gates(settings: Settings) -> list[Mistake]:
     found: list[Mistake] = []
+    ours = {token.get_secret_value() for token in settings.twilio_auth_token}
+    if any(key.get_secret_value() in ours for key in settings.api_keys.values()):
+        cure = "make a key of its own: the carrier's token signs webhooks, and no program should have it"
+        found.append(Mistake("BRIDGE_API_KEYS", "holds the carrier's auth token", cure))
     if settings.insecure:
         return found
     if not settings.twilio_auth_token:

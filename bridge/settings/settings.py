@@ -109,6 +109,11 @@ class Settings(BaseSettings):
         None, validation_alias="BRIDGE_JOURNAL"
     )
 
+    # -- programs of the operator's
+    api_keys: Annotated[dict[str, SecretStr], NoDecode, _read(values.api_keys, {})] = Field(
+        {}, validation_alias="BRIDGE_API_KEYS"
+    )
+
     # -- the model
     openai_api_key: Annotated[SecretStr | None, _read(values.secret)] = Field(
         None, validation_alias="OPENAI_API_KEY"
@@ -272,6 +277,7 @@ class Settings(BaseSettings):
     def unspeakable(self) -> tuple[str, ...]:
         """Every secret and every phone number of the settings, so that logs can leave them out."""
         hidden = [*self.twilio_auth_token, *(key.secret for key in self.shared_keys.values())]
+        hidden += self.api_keys.values()
         if self.openai_api_key is not None:
             hidden.append(self.openai_api_key)
         return (*(one.get_secret_value() for one in hidden), *self.transfers.values())

@@ -24,6 +24,9 @@ from bridge.sounds.phrases import WAITING
 
 _Value = TypeVar("_Value")
 
+API_KEY_CHARS: Final = 16
+"""A key has at least so many characters."""
+
 ROUTES: Final = ("/incoming-call", "/media-stream", "/after-stream", "/stream-status")
 """The routes that a carrier calls, below PUBLIC_URL."""
 
@@ -173,6 +176,28 @@ def shared_keys(text: str) -> dict[str, SharedKey]:
         if colon and algorithm.upper() not in (HMAC_SHA1, HMAC_SHA256):
             raise Wrong(f"names an unknown algorithm for {key_id}", f"write {HMAC_SHA1} or {HMAC_SHA256}")
         found[key_id] = SharedKey(secret(value), algorithm.upper() or None)
+    return found
+
+
+def api_keys(text: str) -> dict[str, SecretStr]:
+    """`name=secret,…`: the keys of the operator's programs, by the names that logs tell."""
+    found: dict[str, SecretStr] = {}
+    for piece in _pieces(text):
+        name, equals, value = (part.strip() for part in piece.partition("="))
+        if not equals or not value:
+            raise Wrong(
+                "holds a piece that is not name=secret", "write ops=secret, with commas between several"
+            )
+        if not _TARGET.fullmatch(name):
+            raise Wrong("holds a name that is no name", "use at most 40 letters, digits, spaces and . _ -")
+        if name in found:
+            raise Wrong(f"names {name!r} twice", "give each key a name of its own")
+        if len(value) < API_KEY_CHARS:
+            cure = f"take at least {API_KEY_CHARS} random characters, as `openssl rand -hex 24` prints them"
+            raise Wrong(f"the key of {name!r} is too short to be a secret", cure)
+        found[name] = secret(value)
+    if len({key.get_secret_value() for key in found.values()}) < len(found):
+        raise Wrong("has the same key under two names", "give each program a key of its own")
     return found
 
 

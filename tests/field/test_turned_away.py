@@ -94,6 +94,7 @@ def bridge(
         upstream_url="ws://127.0.0.1:9",
         journal=None,
         verify_calls="off",
+        twilio_api_url="http://127.0.0.1:9",
         transfers=f"front desk={DESK},night={NIGHT}",
         **{**doors, **given},
     )

@@ -6,6 +6,9 @@ memory and in files of this machine, and is the one writer of them in its proces
 
 from __future__ import annotations
 
+import secrets
+import socket
+import uuid
 from pathlib import Path
 from typing import Protocol
 
@@ -52,8 +55,12 @@ class Snapshots(Protocol):
 
 
 class Store(Protocol):
-    """All of it. Lives on the loop of the calls; no method waits for a disk or a network."""
+    """All of it. Lives on the loop of the calls; no method waits for a disk or a network. `name` is the same
+    in all processes that share it, and in no other.
+    """
 
+    @property
+    def name(self) -> str: ...
     @property
     def intents(self) -> CallIntents: ...
     @property
@@ -70,6 +77,7 @@ class EmbeddedStore:
     """Memory, and files beside `journal`, which holds the intents; None for memory only."""
 
     def __init__(self, journal: Path | None) -> None:
+        self.name = secrets.token_hex(16) if journal is None else _place(journal)
         self.intents = Intents(journal)
         self.used = UsedCalls(None if journal is None else journal.parent / "used-calls")
         self.conversations = Conversations(None if journal is None else journal.parent / "conversations")
@@ -78,3 +86,8 @@ class EmbeddedStore:
         self.conversations.close()
         self.used.close()
         self.intents.close()
+
+
+def _place(journal: Path) -> str:
+    """Where the files are: the machine, and the folder on it."""
+    return f"{socket.gethostname()} {uuid.getnode():x} {journal.parent.resolve()}"

@@ -1,0 +1,189 @@
+"""`POST /stream-tokens`: an operator's program asks for a token, and writes it into TwiML of its own.
+
+    POST /stream-tokens
+    Authorization: Bearer <a key of BRIDGE_API_KEYS>
+    Content-Type: application/json
+
+    {"call_sid": "CA…", "account_sid": "AC…", "parameters": {"campaign": "42"}, "expires_in": 60}
+
+Every member may be left out. The answer has `url`, `token`, `expires_in`, and `twiml` that opens such a
+stream; a refusal has `error`, a sentence.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
+from starlette.responses import JSONResponse, Response
+
+from bridge.server import sids, twiml
+from bridge.server.api_keys import ApiKeys
+from bridge.server.calls import RESUMED, CallRegistry
+from bridge.server.own_tokens import LIFE_S, MOST_LIFE_S, Grant, OwnTokens, TooLong
+from bridge.server.stream_names import StreamNames
+from bridge.settings.settings import Settings
+from bridge.sockets.peers import Peers
+
+logger = logging.getLogger(__name__)
+
+TOKEN: Final = "token"  # noqa: S105  the parameter's name
+JSON: Final = "application/json"
+MOST_BYTES: Final = 4_096
+MOST_PARAMETERS: Final = 20
+RESERVED: Final = frozenset({TOKEN, RESUMED, "CallSid", "AccountSid"})
+"""Fields of a call that are not the operator's to give."""
+MEMBERS: Final = ("call_sid", "account_sid", "parameters", "expires_in")
+_NAME: Final = re.compile("[A-Za-z][A-Za-z0-9_.-]{0,63}")
+
+
+class Unfit(ValueError):
+    """A request that cannot be answered; the message says why, in words for its sender."""
+
+
+class OwnStreams:
+    """The endpoint, and the tokens that it gives. `links` are our routes as the carrier sees them; `reject`
+    counts and logs what is turned away.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: CallRegistry,
+        peers: Peers,
+        *,
+        links: Callable[[HTTPConnection], twiml.Links],
+        reject: Callable[[str, str, object], None],
+    ) -> None:
+        self.tokens = OwnTokens(settings.stream_token_secret(), registry.services.store)
+        self._settings = settings
+        self._registry = registry
+        self._peers = peers
+        self._keys = ApiKeys(settings.api_keys)
+        self._names = StreamNames(settings.stream_token_secret())
+        self._links = links
+        self._reject = reject
+
+    async def post(self, request: Request) -> Response:
+        """A token, or a sentence why there is none. The key is looked at before the body is read."""
+        if (fault := self._peers.fault(request)) is not None:
+            return self._refused(403, "peer", fault)
+        name = self._keys.owner(request.headers)
+        if name is None:
+            words = "a key of BRIDGE_API_KEYS is needed, as Authorization: Bearer"
+            return self._refused(401, "key", words, {"www-authenticate": "Bearer"})
+        wait_s = self._keys.wait_s(name)
+        if wait_s > 0:
+            words = f"too many requests with the key {name}"
+            return self._refused(429, "rate", words, {"retry-after": str(math.ceil(wait_s))})
+        try:
+            grant, life_s = _read(await _body(request), self._settings.twilio_account_sid)
+            reason = None if self._registry.waits_for(grant.call_sid) else self._registry.refusal
+            if reason is not None:
+                return self._refused(503, reason, f"no call may come in now: {reason}", {"retry-after": "5"})
+            token = self.tokens.mint(grant, life_s)
+        except (Unfit, ClientDisconnect) as error:
+            return self._refused(400, "form", str(error))
+        except TooLong as error:
+            words = (
+                f"the parameters do not fit into a token, {error}: write some as <Parameter>s of your TwiML"
+            )
+            return self._refused(400, "form", words)
+        logger.info("a stream token for the key %s", name, extra={"call_sid": grant.call_sid or None})
+        return _answer(200, self._told(request, grant, token, life_s))
+
+    def _told(self, request: Request, grant: Grant, token: str, life_s: int) -> dict[str, Any]:
+        links = self._links(request)
+        document = twiml.connect(
+            stream_url=links.media_stream,
+            action_url=self._action_url(links, grant.call_sid),
+            status_url=links.stream_status,
+            parameters={TOKEN: token},
+        )
+        return {"url": links.media_stream, "token": token, "expires_in": life_s, "twiml": document}
+
+    def _action_url(self, links: twiml.Links, call_sid: str) -> str | None:
+        """Where the carrier asks what comes after that stream. Its address names the call, so there is none
+        for a call that is not known yet: then the operator's TwiML goes on behind `<Connect>`.
+        """
+        if not call_sid:
+            return None
+        number = self._registry.services.control.intents.streams(call_sid) + 1
+        return self._names.action_url(links.after_stream, call_sid, number)
+
+    def _refused(
+        self, status: int, gate: str, words: str, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        self._reject(gate, "a request for a stream token", words)
+        return _answer(status, {"error": words}, headers)
+
+
+def _answer(status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    return JSONResponse(body, status, {"cache-control": "no-store", **(headers or {})})
+
+
+async def _body(request: Request) -> bytes:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
+        raise Unfit(f"the body has to be {JSON}")
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MOST_BYTES:
+            raise Unfit(f"the body has more than {MOST_BYTES} bytes")
+    return bytes(body)
+
+
+def _read(body: bytes, account_sid: str | None) -> tuple[Grant, int]:
+    """What is asked for: the grant, and for how many seconds. Raises Unfit."""
+    try:
+        asked = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Unfit("the body is not JSON") from None
+    if not isinstance(asked, dict):
+        raise Unfit("the body has to be a JSON object")
+    strangers = sorted(set(asked) - set(MEMBERS))
+    if strangers:
+        # Left out unseen, a misspelt call_sid would give a token for any call.
+        raise Unfit(f"{strangers[0][:50]!r} is unknown; there is {', '.join(MEMBERS)}")
+    call, account = asked.get("call_sid"), asked.get("account_sid")
+    if call is not None and not sids.is_call(call):
+        raise Unfit("call_sid has to be CA and 32 hexadecimal digits")
+    if account is not None and not sids.is_account(account):
+        raise Unfit("account_sid has to be AC and 32 hexadecimal digits")
+    if account is not None and account_sid not in (None, account):
+        raise Unfit("account_sid is another account than TWILIO_ACCOUNT_SID")
+    life_s = asked.get("expires_in", LIFE_S)
+    if type(life_s) is not int or not 1 <= life_s <= MOST_LIFE_S:
+        raise Unfit(f"expires_in has to be 1 to {MOST_LIFE_S} seconds")
+    return Grant(call or "", account or account_sid or "", _parameters(asked.get("parameters"))), life_s
+
+
+def _is_text(value: str) -> bool:
+    """JSON can write halves of surrogate pairs, which no text has."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _parameters(given: object) -> dict[str, str]:
+    if given is None:
+        return {}
+    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+        raise Unfit("parameters has to be an object of texts")
+    if len(given) > MOST_PARAMETERS:
+        raise Unfit(f"there are more than {MOST_PARAMETERS} parameters")
+    for name in given:
+        if not _NAME.fullmatch(name):
+            raise Unfit(f"{name[:50]!r} is no name of a parameter: letters, digits, _ . and -")
+        if not _is_text(given[name]):
+            raise Unfit(f"the parameter {name!r} holds half a surrogate pair")
+        if name in RESERVED:
+            raise Unfit(f"the parameter {name!r} is the bridge's own")
+    return given
