@@ -176,6 +176,33 @@ def test_the_backlog_is_still_the_configured_one_while_it_is_served(
         runner.run(main())
 
 
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_crowd_that_connects_is_accepted_in_a_few_turns_of_the_loop(
+    factory: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    """Else a caller behind them waits for as many turns as there are of them, and each turn serves one."""
+
+    async def main() -> None:
+        sock = service.listen("127.0.0.1", 0)
+        made = service.Service(load_settings(demo=True, env_file=None, insecure=True, upstream="embedded"))
+        async with service.serving(create_app(made.settings, made.registry), sock):
+            strangers = made.registry.services.health.strangers
+            with contextlib.ExitStack() as crowd:
+                for _ in range(100):
+                    crowd.enter_context(socket.create_connection(sock.getsockname()))
+                turns = 0
+                while len(strangers) < 100:
+                    turns += 1
+                    assert turns < 100 / 4
+                    await asyncio.sleep(0)
+            async with asyncio.timeout(2):
+                while strangers:  # noqa: ASYNC110  they leave by themselves
+                    await asyncio.sleep(0.01)
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main())
+
+
 # --- ends --------------------------------------------------------------------------------------------------
 # Without phrases, so that no apology is waited for.
 

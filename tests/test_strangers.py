@@ -6,11 +6,14 @@ import asyncio
 from typing import Any
 
 import pytest
+from starlette.websockets import WebSocket
 
 from bridge.ops.health import Health
 from bridge.sockets import strangers
 from bridge.sockets.http_protocol import BoundedHttpProtocol
 from bridge.sockets.strangers import FEW, HELD_BYTES, MOST, PER_ADDRESS, Strangers, internet_address
+from bridge.sockets.stream import Quota
+from bridge.sockets.uvicorn import take_socket
 from tests.agents.virtual_time import run
 from tests.http_wire import Site, Wire, settled, statuses
 from tests.test_http_protocol import GET, UPGRADE, head_of, post
@@ -321,5 +324,40 @@ def test_an_upgrade_is_a_stranger_s_until_its_call_is_admitted() -> None:
         await settled()
         assert statuses(wire.answered) == [403]
         assert len(site.strangers) == 0
+
+    run(main())
+
+
+def test_a_frame_that_is_not_whole_counts_as_a_request_does() -> None:
+    """Of hundreds that upgrade by an overheard signature and begin a message of 60,000 bytes."""
+    ended: list[str] = []
+
+    async def taken(scope: Any, receive: Any, send: Any) -> None:
+        websocket = WebSocket(scope, receive, send)
+        await websocket.accept()
+        socket = take_socket(websocket, stranger=True)
+        socket.start(lambda _frame: None, lambda _code, why: ended.append(why), Quota(200, 65_536, 50))
+        await socket.released()
+
+    async def main() -> None:
+        site = Site(taken)
+        frame = b"\x81\xfe" + (60_000).to_bytes(2, "big") + bytes(4) + b"a" * 59_000
+        wires = [site.connect() for _ in range(120)]
+        for wire in wires:
+            wire.says(UPGRADE + frame[:8_000])
+        for _ in range(240):
+            await settled()
+        for wire in wires:
+            wire.says(frame[8_000:])
+        await settled()
+        assert HELD_BYTES / 2 < site.strangers.held_bytes < 2 * HELD_BYTES
+        assert sum(b"too much of all that waits" in wire.answered for wire in wires) > 40
+        for wire in wires:
+            if wire.open:
+                wire.abort()
+        for _ in range(5):
+            await settled()
+        assert site.strangers.held_bytes == 0
+        assert len(ended) == 120
 
     run(main())

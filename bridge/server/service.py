@@ -49,6 +49,10 @@ HAND_OVER_S: Final = 12.0
 STOP_S: Final = 3.0
 HANDED_OVER_MS: Final = 500
 """Between the last moment for a turn boundary and the stop: for the close handshakes."""
+ACCEPTS_A_TURN: Final = 8
+"""libuv accepts one connection a listening socket in each turn of the loop. So that a caller does not wait
+for as many turns as strangers have connected before them, one address is listened on by several.
+"""
 RECEIVE_BUFFER_BYTES: Final = 64 * 1024
 """Of each connection to us, in the kernel: by itself it grows to megabytes, for each stranger. A call's is
 empty, and holds some seconds of sound where we stand still.
@@ -302,7 +306,8 @@ async def serving(app: Starlette, sock: socket.socket, backlog: int = BACKLOG) -
     )  # fmt: skip
     server = _Server(config)
     vars(server.server_state)["strangers"] = app.state.registry.services.health.strangers
-    task = asyncio.create_task(server.serve([sock]), name="uvicorn")
+    sockets = [sock, *(sock.dup() for _ in range(ACCEPTS_A_TURN - 1))]
+    task = asyncio.create_task(server.serve(sockets), name="uvicorn")
     try:
         while not server.started:
             if task.done():

@@ -154,6 +154,11 @@ class FrameCodec:
         return len(self._unread) - self._at
 
     @property
+    def kept_bytes(self) -> int:
+        """How much is kept of messages that are not whole, or not read yet."""
+        return self.unread_bytes + (0 if self._message is None else len(self._message))
+
+    @property
     def between_messages(self) -> bool:
         """Whether the next byte begins a message, and nothing is left to be read before it."""
         return self._at == len(self._unread) and self._message is None and not self.ended

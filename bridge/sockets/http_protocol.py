@@ -331,12 +331,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._stage = _Stage.QUEUED
         self._queued_head = head
         self._stranger.served()
-        is_page = head is not None and not self._is_upgrade and head.startswith((b"GET ", b"HEAD "))
-        lane = Lane.AGAIN if self._answered_one else Lane.PAGE if is_page else Lane.FORM
-        self._strangers.turns.join(self, lane)
+        self._strangers.turns.join(self, self._lane(head))
         if rest:
             self.data_received(rest)
         return None
+
+    def _lane(self, head: bytes | None) -> Lane:
+        if self._answered_one:
+            return Lane.AGAIN
+        if self._is_upgrade:
+            return Lane.UPGRADE
+        return Lane.PAGE if head is not None and head.startswith((b"GET ", b"HEAD ")) else Lane.FORM
 
     def on_turn(self) -> None:
         """For `RequestTurns`; so is `on_given_up`."""

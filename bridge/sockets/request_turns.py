@@ -4,9 +4,9 @@ A stranger may open hundreds of connections and send a whole request on each at 
 once, they would all run before the next frame of any call does.
 
 A caller's webhook looks like a stranger's until its signature is computed, so it can't be preferred. It can
-be kept apart from requests that are cheaper to send. So there are three lanes: pages; forms and upgrades; and
-requests that are not the first of their connection. A webhook's answer ends its connection, so a crowd of
-kept connections waits in a lane of its own, whatever it asks.
+be kept apart from requests that are cheaper to send, and from upgrades, which cost us more. So there are four
+lanes: pages; forms; upgrades; and requests that are not the first of their connection. A webhook's answer
+ends its connection, so a crowd of kept connections waits in a lane of its own, whatever it asks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ class Lane(enum.Enum):
     PAGE = enum.auto()
     """The first of its connection, without a body."""
     FORM = enum.auto()
-    """The first of its connection, with a body, or an upgrade to a websocket."""
+    """The first of its connection, with a body."""
+    UPGRADE = enum.auto()
+    """The first of its connection, to become a websocket."""
     AGAIN = enum.auto()
     """Not the first of its connection."""
 

@@ -291,6 +291,10 @@ class StreamSocket(FrameCodec, asyncio.Protocol):
             self._quota.begin_read()
         if not self._due:
             self._turn(len(data) >= _MOST_A_TURN_BYTES)
+        if self.stranger is not None and not self.stranger.hold(self.kept_bytes) and not self.ended:
+            self.stranger.hold(0)
+            self._fail(POLICY_VIOLATION, "too much of all that waits before it is let in")
+            self._end_by_peer()
 
     def _turn(self, pause: bool = False) -> None:
         """Reads and delivers what one turn of the loop may take, and sees to it that the rest gets another.

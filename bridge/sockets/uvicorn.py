@@ -125,7 +125,9 @@ class DirectProtocol(WebSocketsSansIOProtocol):
             if self._held is None:
                 self._held = bytearray()
             self._held += data
-            if len(self._held) > _MAX_HELD_BYTES:
+            if self.stranger is not None and not self.stranger.hold(len(self._held)):
+                self.transport.abort()
+            elif len(self._held) > _MAX_HELD_BYTES:
                 self.transport.pause_reading()
         else:
             super().data_received(data)

@@ -67,6 +67,8 @@ HELD = {  # said once, and the connection kept open
     "large heads": b"GET / HTTP/1.1\r\nX: " + b"a" * 16000,
     "trickling": b"GET / HT",
     "overheard upgrades": UP + b"X-Twilio-Signature: " + sys.argv[4].encode() + b"\r\n\r\n",
+    "most of a frame": UP + b"X-Twilio-Signature: " + sys.argv[4].encode() + b"\r\n\r\n"
+    + b"\x81\xfe" + (60000).to_bytes(2, "big") + bytes(4) + b"a" * 59000,
 }
 BURSTS = {  # said on 500 connections at the same moment, and again when all were answered
     "healthz at once": GET,
