@@ -81,7 +81,7 @@ async def main(url: str) -> None:
     await listener.until("turn_ended")
     await speak(model)
     await listener.until("turn_ended", 2)
-    await speak(model)  # the front desk's second turn: it calls its tool, and tells the result
+    await speak(model, 1_200)  # a long turn: the front desk calls its tool, and tells the result
     await listener.until("function_call")
     await listener.until("turn_ended", 4)
     turns = listener.got.count("turn_started")

@@ -1,6 +1,6 @@
 """Somebody else's client against our embedded server: `openai-agents`, in a Python of its own.
 
-Its pins are not ours, so it lives in a virtual environment that `scripts/independent-client` makes. Without
+Its pins are not ours, so it lives in a virtual environment that `scripts/independent/run.py` makes. Without
 one this is skipped, and says so.
 """
 
@@ -21,8 +21,7 @@ from bridge.doubles.realtime import RealtimeServer
 from bridge.simulators.servers import EmbeddedUpstream
 from tests.upstreams.published import client_event, server_event
 
-ROOT = Path(__file__).resolve().parents[2]
-PYTHON = Path(os.environ.get("AGENTS_PYTHON") or ROOT / ".venv-agents" / "bin" / "python")
+PYTHON = Path(os.environ.get("AGENTS_PYTHON") or "no Python")
 CLIENT = Path(__file__).with_name("agents_client.py")
 
 
@@ -59,11 +58,16 @@ async def conversation(server: Keeping) -> dict[str, Any]:
     return result
 
 
+def heard(sound: bytes) -> str:
+    """The client's long turn asks for the tool, its short ones do not."""
+    return "look something up" if len(sound) > 1_250 * 8 else "hello"
+
+
 @pytest.mark.independent
 def test_greeting_turn_tool_call_and_barge_in_without_one_error() -> None:
     if not PYTHON.exists():
-        pytest.skip("no .venv-agents here: scripts/independent-client makes it")
-    server = Keeping(FrontDesk(hear=lambda _sound: "look something up"), ServerOptions(latency_ms=20))
+        pytest.skip("AGENTS_PYTHON names none: scripts/independent/run.py makes one and runs this")
+    server = Keeping(FrontDesk(hear=heard), ServerOptions(latency_ms=20))
     result = asyncio.run(conversation(server))
     assert result["wrong"] == []
     got = result["got"]
