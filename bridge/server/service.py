@@ -49,7 +49,7 @@ HAND_OVER_S: Final = 12.0
 STOP_S: Final = 3.0
 HANDED_OVER_MS: Final = 500
 """Between the last moment for a turn boundary and the stop: for the close handshakes."""
-ACCEPTS_A_TURN: Final = 8
+ACCEPTS_A_TURN: Final = 16
 """libuv accepts one connection a listening socket in each turn of the loop. So that a caller does not wait
 for as many turns as strangers have connected before them, one address is listened on by several.
 """
