@@ -60,7 +60,7 @@ def ask(call: CallState, now_ms: int) -> None:
     due = {debt.kind: debt for debt in reversed(playout.debts.open.values()) if debt.due}
     turn, resumed = due.get(Kind.TURN), due.get(Kind.RESUMED)
     watch(call, turn, now_ms)
-    if call.caller_speaking or not playout.ready or not playout.gate.idle:
+    if hears(call) or not playout.ready or not playout.gate.idle:
         return
     if resumed is not None and (Kind.TOOLS in due or playout.conversation.tools.running):
         playout.debts.close(resumed, reason="a tool's result is answered")
@@ -81,13 +81,20 @@ def send_request(call: CallState) -> None:
     vendor began by itself, which this request met.
     """
     playout = call.playout
-    if call.caller_speaking:
+    if hears(call):
         return
     if waiting := playout.gate.waiting:
         wanted = {RETRY, *(debt.tag for debt in playout.debts.open.values())}
         for tag in [tag for tag in waiting if tag not in wanted and tag not in playout.utterances]:
             del waiting[tag]
     playout.next_response()
+
+
+def hears(call: CallState) -> bool:
+    """Whether the caller speaks, as far as the model knows; or a session that has taken over may still find a
+    turn in what they said before it was there.
+    """
+    return call.caller_speaking or "resume" in call.timers
 
 
 def watch(call: CallState, turn: Debt | None, now_ms: int) -> None:
@@ -99,12 +106,11 @@ def watch(call: CallState, turn: Debt | None, now_ms: int) -> None:
 
 
 def resume(call: CallState, debt: Debt, now_ms: int) -> None:
-    """The rest of what was broken off. After a loss the new session may first find a turn in what the caller
-    said; and what the caller has of the beginning is heard, and told to the model, before the rest.
+    """The rest of what was broken off. What the caller has of the beginning is heard, and told to the model,
+    before the rest.
     """
     if debt.key != CONTINUED:
-        if "resume" not in call.timers:
-            call.playout.request(debt.tag, "", Kind.RESUMED)
+        call.playout.request(debt.tag, "", Kind.RESUMED)
     elif now_ms < debt.not_before_ms:
         call.timers["unanswered"] = debt.not_before_ms
     elif call.playout.line.quiet:

@@ -42,7 +42,7 @@ def lose(call: CallState, why: str, now_ms: int) -> None:
     recovering = call.up.state is not Leg.READY
     call.up.state = Leg.CLOSED
     call.caller_audio.lose()
-    for timer in ("renew", "probe"):
+    for timer in ("renew", "probe", "resume"):
         call.timers.pop(timer, None)
     if recovering:
         dialling.dial_failed(call, m.DialFailed(call.up.epoch, code=why), now_ms)
@@ -52,9 +52,7 @@ def lose(call: CallState, why: str, now_ms: int) -> None:
         ending.cut_short(call, now_ms)
         return
     silent_ms = call.playout.owed.silent_ms if call.playout.owed.since_ms is not None else now_ms
-    if call.playout.lost(now_ms) or call.caller_speaking:
-        answers.owe_resumed(call, now_ms)
-    call.caller_speaking = False
+    let_go(call, now_ms)
     if not call.dialling.may_recover(now_ms):
         ending.fail(call, Reason.UPSTREAM_LOST, now_ms, why)
         return
@@ -67,6 +65,13 @@ def lose(call: CallState, why: str, now_ms: int) -> None:
     dialling.dial(call, now_ms)
 
 
+def let_go(call: CallState, now_ms: int) -> None:
+    """The session ends in the middle of something: what the caller is owed of it, the next one owes them."""
+    if call.playout.lost(now_ms) or call.caller_speaking:
+        answers.owe_resumed(call, now_ms)
+    call.caller_speaking = False
+
+
 def restored(call: CallState, now_ms: int) -> None:
     """A new session listens: it gets the conversation again, then what was kept, then a response if one
     was owed.
@@ -77,10 +82,10 @@ def restored(call: CallState, now_ms: int) -> None:
     call.playout.gate.lose()
     call.playout.conversation.retire(call.up.epoch)
     tell_history(call, call.up.epoch)
-    spoke = call.caller_audio.keeps_a_voice and not call.uninterruptible
-    upstream_ready(call, now_ms)
-    if spoke:
+    spoke = call.caller_audio.loud or call.caller_audio.keeps_a_voice
+    if spoke and not call.uninterruptible:
         call.timers["resume"] = now_ms + RESUME_MS
+    upstream_ready(call, now_ms)
 
 
 def tell_history(call: CallState, epoch: int, note: str = RESTORED) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import answers, dialling, recovery, silence, tool_calls
+from . import dialling, recovery, silence, tool_calls
 from . import messages as m
 from .messages import Event, Phase
 from .state import CallState
@@ -84,9 +84,7 @@ def renew_forced(call: CallState, now_ms: int) -> None:
     """The hour is nearly over: now, even if one side speaks."""
     if call.spare is not None and call.spare.state is Leg.READY:
         call.caller_audio.lose()
-        if call.playout.lost(now_ms) or call.caller_speaking:
-            answers.owe_resumed(call, now_ms)
-        call.caller_speaking = False
+        recovery.let_go(call, now_ms)
         swap(call, now_ms)
     elif call.up.state is Leg.READY:
         renew(call, now_ms)
