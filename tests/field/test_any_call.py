@@ -52,7 +52,7 @@ def answer(dice: random.Random) -> list[Any]:
             [tool_call("look_up", ms=100), tool_call("look_up", ms=dice.randrange(6_000))],
             [words, tool_call("look_up", ms=dice.randrange(3_000))],
             [tool_call("change", what="x" * dice.randrange(1, 9))],
-            [tool_call("transfer_to_support")],
+            [tool_call("hand_off_to_support")],
             [Speech(900, "One moment.", phase="commentary")],
             [Pause(dice.randrange(3_000)), words],
             [Failure("server_error")],
@@ -91,7 +91,7 @@ def play(seed: int) -> None:
         happens = dice.random()
         if happens < 0.55:
             call.caller.says("When do you open?", ms=dice.choice((60, 400, 1_200)))
-        elif happens < 0.60:
+        elif happens < 0.60 and call.rehearsal._sessions:
             call.model.is_lost()
         elif happens < 0.65:
             call.wish(m.Say(f"s{call.now_ms}", "Just a moment."))
