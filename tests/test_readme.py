@@ -1,4 +1,4 @@
-"""What the README says of settings and files is so. Its demo is compared where one is run: in test_demo."""
+"""What README and docs say of settings is so. Its demo is compared where one is run: in test_demo."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 from bridge.settings.settings import Settings
 from tests.calls import ROOT
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+SETTINGS = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
 IN_WORDS = {
     "BRIDGE_TWILIO_API_URL": "the vendor's",
     "BRIDGE_UPSTREAM_URL": "the vendor's",
@@ -27,7 +28,7 @@ IN_WORDS = {
 def rows() -> dict[str, str]:
     """Each setting of the table and what it says holds when it is not set."""
     found: dict[str, str] = {}
-    for line in README.splitlines():
+    for line in SETTINGS.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         names = re.findall(r"`([A-Z_]+)`", cells[0])
         if not line.startswith("| `") or not names:
@@ -62,19 +63,18 @@ def test_what_is_told_in_words_is_short_of_a_value() -> None:
     assert built_in == {"BRIDGE_INSTRUCTIONS", "BRIDGE_GREETING"}
 
 
-@pytest.mark.parametrize("path", re.findall(r"`((?:bridge|tests|scripts)/[\w./-]+)`", README))
+@pytest.mark.parametrize("path", re.findall(r"`((?:bridge|tests|scripts)/[\w./-]+)`", ARCHITECTURE))
 def test_the_files_it_names_exist(path: str) -> None:
     assert Path(ROOT, path).exists()
 
 
 def test_the_reading_order_is_five_short_files_with_a_barge_in() -> None:
-    section = README.partition("## Reading order")[2].partition("\n## ")[0]
+    section = ARCHITECTURE.partition("## Reading order")[2].partition("\n## ")[0]
     files = re.findall(r"^\d\. `([\w/.]+)`", section, re.MULTILINE)
     lengths = {file: len((ROOT / file).read_text(encoding="utf-8").splitlines()) for file in files}
     assert len(files) == 5
     assert max(lengths.values()) < 250, lengths
     assert "barge-in" in section
-    assert "docs/architecture.md" in section
     named = re.search(r"begins at `(\w+)` in `bridge/core/caller_turns.py`", section)
     assert named is not None
     assert f"def {named[1]}(" in (ROOT / "bridge/core/caller_turns.py").read_text(encoding="utf-8")

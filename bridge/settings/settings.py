@@ -317,7 +317,7 @@ def _mistake(detail: Mapping[str, Any]) -> Mistake:
             return Mistake(name, "is out of range", f"write a number {words} {limits[bound]}")
     if kind == "string_pattern_mismatch":
         return Mistake(name, "is no language tag", "write it like en or en-GB")
-    return Mistake(name, "is empty or of another kind", "see the settings table in the README")
+    return Mistake(name, "is empty or of another kind", "see docs/settings.md")
 
 
 def _remarks(settings: Settings, demo: bool, env_file: object) -> list[str]:
