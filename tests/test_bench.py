@@ -180,9 +180,9 @@ def test_figures_of_a_case() -> None:
     ]
     found = figures(CASE["one item"], measured)
     assert found["told"] == 2
-    assert found["error_ms"] == {"p50": 20, "p95": 30, "max": 30}
+    assert found["error_ms"] == {"p50": 20, "p95": 30, "p99": 30, "max": 30}
     assert found["claimed_too_much_ms"] == 30
-    assert found["stop_ms"] == {"p50": 5, "p95": 9, "max": 9}
+    assert found["stop_ms"] == {"p50": 5, "p95": 9, "p99": 9, "max": 9}
     assert found["otherwise"] == {"the reply was never heard": 1}
     assert len(found["each"]) == 3
     assert table([found], "x").row_count == 2

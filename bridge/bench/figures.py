@@ -39,13 +39,14 @@ def figures(case: Case, measured: Sequence[Measured]) -> dict[str, Any]:
 
 
 def spread(values: Sequence[int]) -> dict[str, int] | None:
-    """Median, 95th percentile (nearest rank) and maximum."""
+    """Median, 95th and 99th percentile (nearest rank) and maximum."""
     if not values:
         return None
     ordered = sorted(values)
     return {
         "p50": ordered[(len(ordered) - 1) // 2],
         "p95": ordered[-(-len(ordered) * 95 // 100) - 1],
+        "p99": ordered[-(-len(ordered) * 99 // 100) - 1],
         "max": ordered[-1],
     }
 
@@ -54,13 +55,13 @@ def table(found: Sequence[dict[str, Any]], title: str) -> Table:
     """All cases, a row each; what went otherwise stands below its case."""
     made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     made.add_column("case", no_wrap=True)
-    for name in ("calls", "told", "error p50", "p95", "max", "too much", "stop p50", "max"):
+    for name in ("calls", "told", "error p50", "p95", "max", "too much", "stop p50", "p99", "max"):
         made.add_column(name, justify="right")
     for row in found:
         error, stop = row["error_ms"] or {}, row["stop_ms"] or {}
         told = f"{row['told']}" if row["told"] == row["calls"] else f"[red]{row['told']}[/]"
         cells = [error.get("p50"), error.get("p95"), error.get("max"), row["claimed_too_much_ms"]]
-        cells += [stop.get("p50"), stop.get("max")]
+        cells += [stop.get("p50"), stop.get("p99"), stop.get("max")]
         made.add_row(row["case"], str(row["calls"]), told, *map(_ms, cells))
         for what, times in row["otherwise"].items():
             made.add_row(f"  [dim]{times} × {what}[/]")

@@ -1,7 +1,8 @@
 """A call that goes wrong, in virtual time: real core and adapters, doubles at both ends, and what was heard.
 
 Every sound has bytes of its own, so what the phone played can be read like a script: `story()` tells it in
-words, and `longest_silence_while_owed()` holds it against the promise of two seconds. Neither asks the core.
+words. `longest_silence_while_owed()` holds it against the promise of two seconds, by loudness: sound of full
+length that cannot be heard is silence. Neither asks the core.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Final, TypeAlias
 
 from bridge.carriers.twilio import Twilio
+from bridge.codecs.audible import is_audible_block
 from bridge.core import messages as m
 from bridge.doubles.agents import Asked, Output, Speech
 from bridge.doubles.faults import Fault
@@ -41,14 +43,27 @@ WORDS: Final = "alfa bravo charlie delta echo foxtrot golf hotel india juliett"
 MOST_SILENCE_MS: Final = 2_000
 NEVER: Final = ServerOptions(withhold=frozenset({"session.created", "conversation.created"}))
 """A server that takes the socket and says nothing."""
-SILENCE: Final = 0xFF
+_NUMBERS: Final = bytes(byte & 0x7F for byte in range(256))
+SILENCE: Final = 0x7F
+"""The number of silence, which is 0xFF or 0x7F on the wire."""
+BLOCK_MS: Final = 20
 _GO_ON: Final = PHRASE_BYTES["restored"]
 
 
+def voiced(number: int, ms: int) -> bytes:
+    """Sound that is known again and can be heard: byte `number` in turn with the one of the other sign."""
+    return bytes([number, number | 0x80]) * (4 * ms)
+
+
+def numbers(heard: bytes) -> bytes:
+    """The number of each millisecond of sound."""
+    return heard[::8].translate(_NUMBERS)
+
+
 def phrases(*without: str) -> dict[str, m.Sound]:
-    """Each spoken phrase as a sound of one byte value, with words."""
+    """Each spoken phrase as a sound with a number of its own, and words."""
     return {
-        name: m.Sound(b64encode(bytes([PHRASE_BYTES[name]]) * (8 * ms)).decode(), 8 * ms, f"({name})")
+        name: m.Sound(b64encode(voiced(PHRASE_BYTES[name], ms)).decode(), 8 * ms, f"({name})")
         for name, ms in LENGTHS_MS.items()
         if name not in without
     }
@@ -56,7 +71,7 @@ def phrases(*without: str) -> dict[str, m.Sound]:
 
 def answer(number: int, ms: int = 1_500, *, last: bool = True) -> Speech:
     """Ten words and a number, spread over `ms`; not `last` where the caller's answer is still to come."""
-    sound = bytes([number]) * (8 * ms - 8) + bytes([STOP if last else number]) * 8
+    sound = voiced(number, ms - 1) + voiced(STOP if last else number, 1)
     return Speech(sound, f"{number} {WORDS}")
 
 
@@ -217,7 +232,7 @@ class Rig(VirtualCall):
 
     def heard_ms(self, number: int) -> int:
         """How much the caller heard of that answer; its full stop not counted."""
-        return self.phone.heard.count(number) // 8
+        return numbers(self.phone.heard).count(number)
 
     @property
     def notes(self) -> list[str]:
@@ -278,7 +293,7 @@ class Rig(VirtualCall):
 def story(heard: bytes, agent: Clerk) -> list[str]:
     """What these sounds are, in order; one that was cut short says how much of it there is."""
     told: list[str] = []
-    for value, run in itertools.groupby(heard[::8].translate(None, bytes([SILENCE, STOP]))):
+    for value, run in itertools.groupby(numbers(heard).translate(None, bytes([SILENCE, STOP]))):
         ms = len(list(run))
         name = next((name for name, byte in PHRASE_BYTES.items() if byte == value), None)
         whole_ms = agent.whole_ms(value) - 1 if name is None else LENGTHS_MS[name]
@@ -291,14 +306,16 @@ def story(heard: bytes, agent: Clerk) -> list[str]:
 
 
 def longest_silence_while_owed(phone: Phone, config: m.CallConfig) -> int:
-    """Milliseconds: the longest that the caller heard nothing at all while they waited for us.
+    """Milliseconds, in whole blocks of 20: the longest that the caller heard nothing loud while they waited
+    for us.
 
     They wait from admission until the greeting was heard to its full stop (where there is one to be given),
     and from the end of anything they say until an answer was, whatever becomes of the model meanwhile: an
     answer that broke off in the middle has not been given. A call that has ended owes nothing, nor one whose
     caller was asked to go on.
     """
-    said, heard = (sound[::8] for sound in phone.recording())
+    said, heard = (numbers(sound) for sound in phone.recording())
+    audible = loud_ms(phone.recording()[1])
     longest = silent = 0
     before = config.carried or m.CallSnapshot()
     owed, talking = before.owed or config.resumed or (bool(config.greeting) and not before.items), False
@@ -308,8 +325,15 @@ def longest_silence_while_owed(phone: Phone, config: m.CallConfig) -> int:
             continue
         if talking:
             owed, talking = True, False
-        silent = silent + 1 if owed and ours == SILENCE else 0
-        longest = max(longest, silent)
+        silent = silent + 1 if owed and not audible[at_ms] else 0
+        longest = max(longest, -(-silent // BLOCK_MS) * BLOCK_MS)
         if ours == STOP or (ours == _GO_ON and heard[at_ms + 1 : at_ms + 2] != bytes([_GO_ON])):
             owed = False
     return longest
+
+
+def loud_ms(heard: bytes) -> list[bool]:
+    """Of each millisecond, whether the block of 20 that it belongs to can be heard."""
+    size_bytes = BLOCK_MS * 8
+    blocks = [is_audible_block(heard[at : at + size_bytes]) for at in range(0, len(heard), size_bytes)]
+    return [loud for loud in blocks for _ in range(BLOCK_MS)]
