@@ -11,8 +11,13 @@ from typing import Final
 
 BLOCK_BYTES: Final = 160
 LEAST_SAMPLES: Final = 8
+LEAST_LOUD_SAMPLES: Final = 4
+LEAST_OF_A_SIGN: Final = 2
 _QUIET: Final = bytes(range(0xEC, 0x100)) + bytes(range(0x6C, 0x80))
 """mu-law of magnitudes below 184, which is -45 dBFS."""
+_FAINT: Final = bytes(range(0xF8, 0x100)) + bytes(range(0x78, 0x80))
+"""mu-law of magnitudes below 58, which is -55 dBFS."""
+_SIGNS: Final = b"-" * 128 + b"+" * 128
 _LOUDNESS: Final = bytes(ord(".") if byte in _QUIET else ord("!") for byte in range(256))
 _ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _LETTERS: Final = bytes(
@@ -26,15 +31,26 @@ _GLANCE_SAMPLES: Final = 64
 """One sample in three is seen. So many loud ones of the glance's 256 leave a block that has its 8."""
 
 
+def is_loud_block(block: bytes) -> bool:
+    """Whether a block of at most 20 ms holds more than the noise of a quiet line: at least 4 samples above
+    -55 dBFS.
+    """
+    return len(block.translate(None, _FAINT)) >= LEAST_LOUD_SAMPLES
+
+
 def is_audible_block(block: bytes) -> bool:
-    """Whether a block of at most 20 ms can be heard."""
-    return block.translate(_LOUDNESS).count(b"!") >= LEAST_SAMPLES
+    """Whether a block of at most 20 ms can be heard: at least 8 samples above -45 dBFS, 2 of either sign. A
+    constant has one sign, and no ear hears it.
+    """
+    signs = block.translate(_SIGNS, _QUIET)
+    above = signs.count(b"+")
+    return len(signs) >= LEAST_SAMPLES and LEAST_OF_A_SIGN <= above <= len(signs) - LEAST_OF_A_SIGN
 
 
 def is_audible(audio: str) -> bool:
     """Whether any block of this base64 text can be heard; False for one that cannot be decoded. Speech is
     known by a glance at its beginning, and only quiet sound is decoded. Of less than a block
-    a share of it counts.
+    a share of it counts. The sign is not asked here: what is judged is a piece, as short as a sample.
     """
     glance = audio[:_GLANCE_CHARACTERS:4]
     if glance.isascii() and glance.encode().translate(_LETTERS).count(b"!") >= _GLANCE_SAMPLES:
