@@ -192,10 +192,11 @@ def test_figures_of_a_case() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "found"), [([], None), ([3], (3, 3, 3)), (range(1, 101), (50, 95, 100)), ([2, 1], (1, 2, 2))]
+    ("values", "found"),
+    [([], None), ([3], (3, 3, 3, 3)), (range(1, 101), (50, 95, 99, 100)), ([2, 1], (1, 2, 2, 2))],
 )
-def test_a_spread(values: Any, found: tuple[int, int, int] | None) -> None:
-    assert spread(list(values)) == (found and dict(zip(("p50", "p95", "max"), found, strict=True)))
+def test_a_spread(values: Any, found: tuple[int, ...] | None) -> None:
+    assert spread(list(values)) == (found and dict(zip(("p50", "p95", "p99", "max"), found, strict=True)))
 
 
 # --- the script ---------------------------------------------------------------------------------------------
