@@ -90,6 +90,7 @@ class Agent:
       agent it is. Without it, the model gets the keys pressed while no `digits()` waits (BRIDGE_DTMF).
     - `silence_ms`: a handler's input gets a `Silence` each time this has passed without a voice. `nudge_ms`:
       the model asks a silent caller whether they are there, `nudges` times, then says goodbye.
+      `wait_ms`: a caller who has waited for one answer so long goes to BRIDGE_FALLBACK, or the call ends.
     - `turn_audio`: turns carry their sound. `on_end(summary)` is called with the summary of each call.
     - `extra`: further fields of session.update in the vendor's words, except formats.
     - `tags`, `metadata`: your own. They appear in the session and in turns and are sent nowhere.
@@ -129,6 +130,7 @@ class Agent:
     silence_ms: int | None = None
     nudge_ms: int = 0
     nudges: int = 2
+    wait_ms: int = 60_000
     turn_audio: bool = False
     tags: Sequence[str] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -369,6 +371,7 @@ _CHECKS: Final[dict[str, Callable[[Any], str | None]]] = {
     "silence_ms": _silence,
     "nudge_ms": _counts(0),
     "nudges": _counts(0),
+    "wait_ms": _counts(0),
     "speed": _speed,
     "max_output_tokens": _tokens,
     "handler": _handler,

@@ -112,6 +112,7 @@ class AgentConfigs:
             reads_keys=any(one.reads_keys for one in (agent, *known.values())),
             nudge_ms=agent.nudge_ms or limits.nudge_ms,
             nudges=agent.nudges if agent.nudge_ms else limits.nudges,
+            wait_ms=agent.wait_ms,
         )
 
     def call(self, agent: Agent) -> CallConfig:
@@ -208,7 +209,7 @@ class AgentConfigs:
         if rules and declared:
             changes |= {
                 name: getattr(rules, name)
-                for name in ("silence_ms", "nudge_ms", "nudges")
+                for name in ("silence_ms", "nudge_ms", "nudges", "wait_ms")
                 if getattr(rules, name) != getattr(declared, name)
             }
             if rules.backchannel_ms != declared.backchannel_ms:

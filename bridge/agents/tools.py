@@ -79,8 +79,9 @@ class Tool(Generic[P, R]):
 
     def config(self, approval_ms: int = 0) -> ToolConfig:
         """The tool as the bridge's core gets it. `approval_ms` is the time a human has to approve a call."""
-        due_ms = self.deadline_ms + (approval_ms if self.needs_approval else 0)
-        return ToolConfig(self.name, self.filler, self.filler_after_ms, due_ms)
+        approval_ms = approval_ms if self.needs_approval else 0
+        due_ms = self.deadline_ms + approval_ms
+        return ToolConfig(self.name, self.filler, self.filler_after_ms, due_ms, approval_ms)
 
 
 AnyTool = Tool[Any, Any]
@@ -111,9 +112,11 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     a process of its own, as `examples/own_process.py` does.
 
     `deadline_ms` after which the model is told that it failed. `filler` names the phrase played when its
-    answer has been owed for `filler_after_ms`; None for none. With `needs_approval` the agent's `approve` is
-    asked first. With `respond=False` the model does not speak about the result. Raises ConfigError if the
-    model could not call it: no docstring, an argument without a hint, a type that JSON has no word for.
+    answer has been owed for `filler_after_ms`; then NAME_2 and NAME_3, ever more rarely, with a quiet sound
+    in between. "waiting" is that sound from the start, and words after 15 s; None is for nothing. With
+    `needs_approval` the agent's `approve` is asked first. With `respond=False` the model does not speak about
+    the result. Raises ConfigError if the model could not call it: no docstring, an argument without a hint, a
+    type that JSON has no word for.
     """
     if function is not None:
         return Tool(function, **options)

@@ -58,6 +58,8 @@ class ToolConfig(msgspec.Struct, frozen=True, gc=False):
     filler: str | None = "filler"
     filler_after_ms: int = 1_500
     deadline_ms: int = 10_000
+    approval_ms: int = 0
+    """Of `deadline_ms`: what a human has to approve it."""
 
 
 class AgentRules(msgspec.Struct, frozen=True, gc=False):
@@ -73,6 +75,8 @@ class AgentRules(msgspec.Struct, frozen=True, gc=False):
       and asks for responses. The vendor tells an end `silence_duration_ms` late, so this is more than that.
     - `running_words`: tell the session door each piece of the model's text as it comes (`TranscriptDelta`).
     - `reads_keys`: tools read the caller's keys, and the model is told of none.
+    - `wait_ms`: what a caller waits for one answer at most, a human's approval not included; then they are
+      sent to `CallConfig.fallback`, or the call ends. 0: as long as it takes.
     - `nudge_ms`: a silent caller is asked `nudges` times whether they are there, then the call ends; 0 never
       asks.
     """
@@ -85,6 +89,7 @@ class AgentRules(msgspec.Struct, frozen=True, gc=False):
     reads_keys: bool = False
     nudge_ms: int = 0
     nudges: int = 2
+    wait_ms: int = 60_000
 
 
 class SessionConfig(msgspec.Struct, frozen=True, gc=False):

@@ -191,6 +191,21 @@ def goodbye(call: CallState, why: str, now_ms: int) -> None:
     call.timers["generated"] = now_ms + call.config.limits.goodbye_ms // 2
 
 
+def waited_out(call: CallState, now_ms: int) -> None:
+    """The caller has waited for one answer as long as anybody shall: they are sent to a person, if there is
+    one, or the call ends, in words of the model's.
+    """
+    waited, fallback = f"they have waited for {call.agent.wait_ms // 1000} s", call.config.fallback
+    if not fallback:
+        goodbye(call, waited, now_ms)
+        return
+    call.out.append(m.Noted("a limit was reached", waited))
+    wish = "It takes too long. Tell the caller in one short sentence that you put them through to a person."
+    call.playout.ask(GOODBYE, wish, Kind.GOODBYE, now_ms)
+    drain(call, Reason.TRANSFERRED, fallback, f"transfer:{fallback}", now_ms)
+    call.timers["generated"] = now_ms + call.config.limits.goodbye_ms // 2
+
+
 def handler_failed(call: CallState, event: m.HandlerFailed, now_ms: int) -> None:
     call.playout.interrupt(now_ms, ours=True)
     call.playout.gate.waiting.clear()

@@ -80,6 +80,17 @@ class Line:
         self._pacer.queue(span, sound.audio, sound.size_bytes)
         return self.advance(now_ms)
 
+    def shorten(self, say_id: str) -> None:
+        """What has not gone out yet of this sound of ours is not played."""
+        span = self.spans.get((say_id, 0))
+        if span is None:
+            return
+        for entry in [entry for entry in self._pacer.entries if entry.span is span]:
+            span.received_bytes -= entry.left_bytes
+            self._pacer.entries.remove(entry)
+        if not span.received_bytes:
+            self.spans.end((say_id, 0))
+
     def reached(self, name: str, now_ms: int) -> tuple[list[LineCommand], list[Span]]:
         """A mark came back. Returns what may go out now, and the spans that were heard to their end."""
         ledger = self.ledger

@@ -8,7 +8,7 @@ that is dead they may speak as long as they like, and no turn would be reported.
 
 from __future__ import annotations
 
-from . import answers, ending, recovery, responses, state, tool_calls
+from . import answers, ending, fillers, recovery, responses, state, tool_calls
 from . import messages as m
 from .caller_audio import VOICE_MS
 from .debts import Kind
@@ -51,17 +51,36 @@ def owed_due(call: CallState, now_ms: int) -> None:
         ending.not_generated(call, now_ms)
     else:
         tool = call.playout.conversation.tools.first
-        name = "filler" if tool is None else tool_calls.tool_config(call, tool.name).filler
-        filler = call.playout.phrases.get(name or "")
+        config = None if tool is None else tool_calls.tool_config(call, tool.name)
         listens = call.agent.handler and call.playout.gate.idle and tool is None
+        most_ms = call.agent.wait_ms and call.agent.wait_ms + (config.approval_ms if config else 0)
+        if most_ms and call.ending is None and now_ms >= owed.since_ms + most_ms:
+            ending.waited_out(call, now_ms)
+            owed.go_on(now_ms)
         if listens and owed.fillers >= HANDLER_FILLERS:
             owed.stop()
             call.playout.debts.cancel(Kind.TURN, reason="the handler listens")
             return
-        if filler is not None:
-            owed.fillers += 1
-            call.playout.play(f"filler:{owed.fillers}", filler, now_ms, record=False)
+        fill(
+            call, (config.filler if config else fillers.WORDS) or "", now_ms, tool=bool(tool), listens=listens
+        )
+        return
     owed.sounding_until(now_ms + line.remaining_ms(now_ms))
+
+
+def fill(call: CallState, name: str, now_ms: int, *, tool: bool, listens: bool) -> None:
+    """Play what is due, and settle when the next is."""
+    owed, playout = call.playout.owed, call.playout
+    filler = fillers.due(owed, playout.phrases, name, now_ms, tool=tool, listens=listens)
+    if filler is not None:
+        playout.play(*filler, now_ms, record=False)
+    end_ms = now_ms + playout.line.remaining_ms(now_ms)
+    owed.sounding_until(end_ms)
+    if filler is not None and filler[0].startswith(fillers.WAITING):
+        playout.waiting = filler[0]
+        if call.ending is None:  # else the model has its time for a last word
+            again_ms = min(end_ms + fillers.REPEATED_MS, fillers.words_due_ms(owed, name))
+            owed.due_ms = min(owed.due_ms, max(again_ms, end_ms))
 
 
 def stalled(call: CallState, now_ms: int) -> bool:

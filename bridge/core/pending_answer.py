@@ -25,6 +25,13 @@ class PendingAnswer:
     silent_ms: int = 0
     due_ms: int = 0
     fillers: int = 0
+    """With words, in this wait."""
+    worded_ms: int = 0
+    """When the last of them began, or the wait."""
+    repeats: int = 0
+    """Of the quiet sound, in the call."""
+    waits: int = 0
+    """In which there were words, in the call."""
     way_ms: int = 0
     """To the caller and back, as far as it is known: what we send is heard later, and what we hear was said
     sooner."""
@@ -44,7 +51,7 @@ class PendingAnswer:
         """
         self.doubtful = doubtful and (self.since_ms is None or self.doubtful)
         if self.since_ms is None:
-            self.since_ms, self.fillers = now_ms, 0
+            self.since_ms, self.fillers, self.worded_ms = now_ms, 0, now_ms
             self.silent_ms = now_ms if silent_ms is None else min(now_ms, silent_ms)
             self._due(now_ms + (self.filler_ms if patience_ms is None else patience_ms))
 

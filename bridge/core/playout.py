@@ -47,6 +47,8 @@ class Playout:
         self.phrases = config.phrases
         """In the language of the agent in force."""
         self._pauses = FilledPauses(config.bytes_per_ms)
+        self.waiting = ""
+        """The last quiet sound that fills a wait, until the answer comes."""
         self.caller_stopped_ms: int | None = None
         self._config = config
         self.configure(config.session)
@@ -75,6 +77,9 @@ class Playout:
             self._send(self._fill(event, item, now_ms), item, now_ms)
             return
         self._pauses.audible()
+        if self.waiting:
+            self.line.shorten(self.waiting)
+            self.waiting = ""
         if stats.first_audio_ms is None:
             stats.first_audio_ms = now_ms
         if self.caller_stopped_ms is not None:
