@@ -30,8 +30,9 @@ DEFAULT_INSTRUCTIONS: Final = (
     "You are a friendly assistant on a phone call. Speak plainly and keep each answer to a sentence or two."
 )
 TWILIO_API: Final = "https://api.twilio.com"
-BACKLOG: Final = 256
-"""Behind this many a connection waits for a fraction of a second, also while others are made at full speed.
+BACKLOG: Final = 1_024
+"""Connections that may wait to be accepted. Sixteen are accepted in a turn of the loop, so the last of them
+waits for a fraction of a second. One more is dropped, and its kernel tries again a second later.
 """
 DEFAULT_GREETING: Final = "Hello, how can I help you?"
 
