@@ -73,6 +73,8 @@ class Call(CallState):
             self.early.append(event)
         else:
             self.other_event(event, now_ms)
+        if self.inaudible >= responses.FAILURES:
+            recovery.replace_inaudible(self, now_ms)
         answers.ask(self, now_ms)
         answers.send_request(self)
         silence.settle(self, now_ms)
@@ -82,8 +84,6 @@ class Call(CallState):
             renewal.swap_if_quiet(self, now_ms)
         if "handover" in self.timers:
             handover.leave_if_quiet(self, now_ms)
-        if self.inaudible >= responses.FAILURES:
-            recovery.replace_inaudible(self, now_ms)
         if self.ending is not None:
             ending.drained(self, *self.ending, now_ms)
         liveness.watch_echoes(self)
