@@ -22,7 +22,7 @@ side_by_side = -n 4 --dist loadfile --no-loadscope-reorder
 # compiled.
 pytest = PYTHONDONTWRITEBYTECODE= $(python) -m pytest
 
-.PHONY: help demo check test browser hostile long coverage lint types lock sbom audit clean FORCE
+.PHONY: help demo check test browser hostile long coverage lint types docs lock sbom audit clean FORCE
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 12
@@ -69,10 +69,14 @@ lock:  ## pin the dependencies anew (needs uv)
 	$(compile) pyproject.toml --group build -o requirements.txt $(ARGS)
 	$(compile) pyproject.toml --group build --extra test --extra lint -c requirements.txt -o requirements-dev.txt $(ARGS)
 	$(compile) pyproject.toml --extra demo --extra show -c requirements-dev.txt -o requirements-demo.txt $(ARGS)
+	$(compile) pyproject.toml --extra docs -c requirements-dev.txt -o requirements-docs.txt $(ARGS)
 	$(compile) --group supply -o requirements-supply.txt $(ARGS)
 
 sbom: $(VENV)/.ready-to-run $(VENV)-supply/.ready  ## write sbom.cdx.json: what the image is made of
 	@$(python) scripts/make_sbom.py $(VENV)-supply/bin/cyclonedx-py
+
+docs: $(VENV)-docs/.ready  ## the documents as a site, in build/site
+	@$(VENV)-docs/bin/python scripts/build_docs.py && echo "build/site/index.html"
 
 audit: $(VENV)/.ready-to-run $(VENV)-supply/.ready  ## ask which known vulnerabilities the locks have (needs the network)
 	@$(python) scripts/audit.py $(VENV)-supply/bin/pip-audit $(ARGS)
@@ -105,6 +109,12 @@ $(VENV)/.ready-to-run: $(VENV)/pyvenv.cfg requirements.txt requirements-demo.txt
 $(VENV)/.ready-to-test: $(VENV)/.ready-to-run requirements-dev.txt
 	@$(pip_install) --require-hashes -r requirements-dev.txt
 	@$(pytest) --collect-only -qq >/dev/null || true  # compiles once what each of the workers would
+	@touch $@
+
+$(VENV)-docs/.ready: $(VENV)/pyvenv.cfg requirements-docs.txt
+	@$(python) -m venv $(VENV)-docs
+	@$(VENV)-docs/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes \
+		-r requirements-docs.txt
 	@touch $@
 
 # What looks at the locks, apart from what they pin.

@@ -277,7 +277,7 @@ def listen(host: str, port: int, backlog: int = BACKLOG) -> socket.socket:
         sock = socket.create_server((host, port), backlog=backlog, reuse_port=False)
     except OSError as error:
         why = f"{host}:{port} cannot be listened on: {error.strerror or error}"
-        raise ConfigError(f"{why}; name another by PORT and HOST") from error
+        raise ConfigError(f"{why}; name another by --port and --host, or PORT and HOST") from error
     bound_kernel(sock, receive_buffer_bytes=RECEIVE_BUFFER_BYTES)
     sock.setblocking(False)
     return sock
