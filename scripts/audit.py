@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = ("requirements.txt", "requirements-demo.txt", "requirements-dev.txt", "requirements-supply.txt")
+KINDS = ("demo", "dev", "docs", "supply")
+LOCKS = ("requirements.txt", *(f"requirements-{kind}.txt" for kind in KINDS))
 KNOWN, UNASKED = 1, 3
 
 
