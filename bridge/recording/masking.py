@@ -30,7 +30,7 @@ _DIGIT: Final = re.compile(r"\d")
 _SID: Final = re.compile(r"\b(AC|CA|MZ)[0-9a-f]{32}\b")
 _MATTERS: Final = re.compile(
     r"(\bsession\.prompt\b|\bpmpt_|\balready has an active response\b|\bno active response\b"
-    r"|\btry again in [0-9.ms]{2,20})",
+    r"|\b(?:try again|retry) (?:in|after) [0-9.ms]{1,20}(?: ?(?:milli)?sec(?:ond)?s?\b)?)",
     re.IGNORECASE,
 )
 """What adapter and core read in the words of an error."""

@@ -65,8 +65,17 @@ class Dial(msgspec.Struct, frozen=True):
 _COMMENTARY: Final = "commentary"
 _MCP_LIST: Final = "mcp_list_tools"
 _AUDIO_DELTA: Final = "response.output_audio.delta"
-# OpenAI, as it says so: "Please try again in 2.5s", "in 20ms", "in 1m2.5s".
-_TRY_AGAIN: Final = re.compile(r"try again in (?:(\d{1,4})m)?(\d{1,6}(?:\.\d{1,6})?)(ms|s)\b", re.IGNORECASE)
+# OpenAI, as it says so: "Please try again in 2.5s", "in 20ms", "in 1m2.5s". Azure: "Please retry after 3
+# seconds".
+_TRY_AGAIN: Final = re.compile(
+    r"\b(?:try again|retry) (?:in|after) (?:(\d{1,4})m)?(\d{1,6}(?:\.\d{1,6})?)"
+    r" ?(ms|milliseconds?|s|sec|seconds?)\b",
+    re.IGNORECASE,
+)
+_RATE_LIMIT: Final = re.compile(r"rate_?limit|too_?many_?requests|throttled|\b429\b", re.IGNORECASE)
+"""In a code or a type."""
+_NEARLY_USED_UP: Final = 0.02
+"""Of a limit: a response takes more than what is left."""
 _BUSY: Final = "conversation_already_has_active_response"
 _SENTENCES: Final = {
     _BUSY: re.compile(r"\balready has an active response\b", re.IGNORECASE),
@@ -350,19 +359,19 @@ class Realtime:
         """How long the vendor asks us to wait: "Please try again in 2.5s.", else until the limit it told last
         is reset. 0 where it names no time.
         """
-        if "rate_limit" not in _text(fault.code) + _text(fault.type):
+        if not _RATE_LIMIT.search(f"{_text(fault.code)} {_text(fault.type)}"):
             return 0
         told = _TRY_AGAIN.search(_text(fault.message))
         if told is None:
             return self._reset_ms
         minutes, number, unit = told.groups()
-        seconds = float(number) / (1000 if unit == "ms" else 1) + 60 * int(minutes or 0)
+        seconds = float(number) / (1000 if unit.lower().startswith("m") else 1) + 60 * int(minutes or 0)
         return min(_MOST_RETRY_MS, ceil(1000 * seconds))
 
     def _rate_limits(self, event: wire.Event) -> None:
         # Only of use where a refusal does not say itself how long to wait.
         limits = wire.if_readable(wire.decode_limits, event.rate_limits) or []
-        used_up = (limit.reset_seconds or 0.0 for limit in limits if limit.remaining == 0)
+        used_up = (limit.reset_seconds or 0.0 for limit in limits if _used_up(limit))
         self._reset_ms = min(_MOST_RETRY_MS, ceil(1000 * max(0.0, *used_up, 0.0)))
 
     def _mcp(self, event: wire.Event) -> m.VendorNote:
@@ -512,6 +521,10 @@ def _reason(error: msgspec.Raw) -> str:
 
 def _tokens(count: int | None) -> int:
     return min(max(0, count or 0), _MOST_TOKENS)
+
+
+def _used_up(limit: wire.RateLimit) -> bool:
+    return limit.remaining is not None and limit.remaining <= _NEARLY_USED_UP * max(0.0, limit.limit or 0.0)
 
 
 def _says(usage: wire.Usage) -> bool:

@@ -118,6 +118,7 @@ class Usage(msgspec.Struct, gc=False):
 class RateLimit(msgspec.Struct, gc=False):
     """One limit: what is left of it, and when it is whole again."""
 
+    limit: float | None = None
     remaining: float | None = None
     reset_seconds: float | None = None
 

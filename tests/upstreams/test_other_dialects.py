@@ -105,6 +105,9 @@ def test_a_transcription_that_failed_says_why(model: Realtime) -> None:
         ("Rate limit reached on tokens per min. Please try again in 2.5s.", 2_500),
         ("Please try again in 20ms. Visit the page of limits.", 20),
         ("Please try again in 1m12s.", 72_000),
+        ("Please try again in 2 seconds.", 2_000),
+        ("Requests have exceeded the call rate limit. Please retry after 3 seconds.", 3_000),
+        ("Please retry after 250 milliseconds.", 250),
         ("Please try again in 999999s.", 86_400_000),
         ("Please try again in 99999999999999999999s.", 0),
         ("Please try again later.", 0),
@@ -121,6 +124,22 @@ def test_a_rate_limit_says_when(model: Realtime, words: str, retry_ms: int) -> N
 def test_other_errors_name_no_time(model: Realtime) -> None:
     error = {"type": "server_error", "code": "server_error", "message": "Please try again in 3s."}
     assert parsed(model, "error", error=error).retry_ms == 0
+
+
+@pytest.mark.parametrize("code", ["RateLimitReached", "too_many_requests", "429", 429, "TooManyRequests"])
+def test_a_rate_limit_has_many_names(model: Realtime, code: Any) -> None:
+    error = {"type": None, "code": code, "message": "Please retry after 2 seconds."}
+    assert parsed(model, "error", error=error).retry_ms == 2_000
+
+
+def test_a_limit_of_which_too_little_is_left_is_used_up(model: Realtime) -> None:
+    limits = [
+        {"name": "requests", "limit": 100, "remaining": 90, "reset_seconds": 60.0},
+        {"name": "tokens", "limit": 40_000, "remaining": 37, "reset_seconds": 4.5},
+    ]
+    parsed(model, "rate_limits.updated", rate_limits=limits)
+    error = {"type": "tokens", "code": "rate_limit_exceeded", "message": "Rate limit reached."}
+    assert parsed(model, "error", error=error).retry_ms == 4_500
 
 
 def test_where_the_refusal_names_no_time_the_limits_do(model: Realtime) -> None:
