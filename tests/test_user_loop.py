@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from bridge.agents.loop import CALL_SID, Late, SameLoop, UserLoop, run  # type: ignore[attr-defined]
+from bridge.agents.loop import CALL_SID, Late, SameLoop, UserLoop, _noted, run  # type: ignore[attr-defined]
 from bridge.agents.user_code import USER_CODE, UserCode
 from bridge.agents.watchdog import Watchdog
 from tests.long_form import some_of
@@ -417,3 +417,20 @@ def test_on_one_loop_for_virtual_time_nothing_needs_a_thread() -> None:
         return order
 
     assert asyncio.run(everything()) == ["posted", True, "awaited"]
+
+
+def test_an_answer_whose_loop_is_gone_ends_quietly_whichever_goes_first() -> None:
+    async def answer() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    loop = asyncio.new_event_loop()
+    for first in (0, 1):
+        waiting = answer()
+        noted = _noted(waiting, answer)
+        both: list[Any] = [waiting, noted]
+        loop.call_soon(noted.send, None)
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        both[first].close()
+        both[1 - first].close()
+    loop.close()

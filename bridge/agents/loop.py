@@ -299,6 +299,10 @@ def _noted(answer: Awaitable[Any], function: Callable[[], Any]) -> Generator[Any
         try:
             yield waits_for
             step = functools.partial(next, steps)
+        except GeneratorExit:  # its loop is gone, and perhaps the answer before it
+            if (close := getattr(steps, "close", None)) is not None:
+                close()
+            raise
         except BaseException as error:
             throw = getattr(steps, "throw", None)
             if throw is None:
