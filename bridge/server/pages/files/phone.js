@@ -58,6 +58,13 @@ function line(kind, who) {
   return words;
 }
 
+// Keys that follow each other stand in one line.
+function pressed(digit) {
+  const last = byId("captions").lastElementChild;
+  if (last?.classList.contains("keys")) last.lastElementChild.textContent += ` ${digit}`;
+  else line("you keys", "you").textContent = `pressed ${digit}`;
+}
+
 function tell(words) {
   byId("announce").textContent = words;
 }
@@ -109,6 +116,7 @@ const TOLD = {
   words: ({ item, text }) => {
     if (!items.has(item)) items.set(item, { span: line("agent", "agent"), text: "", before: call ? call.received : 0 });
     items.get(item).text += text;
+    if (call) state("live"); // after a model that was lost, too
     inPlay();
   },
   spoken: ({ item, generated, heard, heard_ms: heardMs, cut }) => {
@@ -393,6 +401,7 @@ function press(digit) {
   button.animate?.([{ opacity: 0.5 }, { opacity: 1 }], 200);
   if (!call) return;
   call.worker.postMessage({ digit });
+  pressed(digit);
   const gain = new GainNode(call.context, { gain: 0.08 });
   gain.connect(call.context.destination);
   for (const frequency of TONES[digit]) {
