@@ -217,6 +217,18 @@ def test_what_many_ask_at_once_is_answered_a_little_in_each_turn_of_the_loop(
             await settled()
         assert begun.count("/again") == 60
         assert "/gone" not in begun
+
+        begun.clear()
+        for _ in range(60):
+            site.connect().says(b"GET /asked?a=b HTTP/1.1\r\nHost: x\r\n\r\n")
+        site.connect().says(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        for _ in range(6):
+            await asyncio.sleep(0)
+        assert "/healthz" in begun
+        assert begun.count("/asked") < 6
+        for _ in range(6):
+            await settled()
+        assert begun.count("/asked") == 60
         assert [statuses(wire.answered) for wire in crowd] == [[204, 204]] * 60
 
     run(main())

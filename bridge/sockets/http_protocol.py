@@ -341,7 +341,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return Lane.AGAIN
         if self._is_upgrade:
             return Lane.UPGRADE
-        return Lane.PAGE if head is not None and head.startswith((b"GET ", b"HEAD ")) else Lane.FORM
+        # A webhook may be a GET, with its fields in the query.
+        is_page = head is not None and head.startswith((b"GET ", b"HEAD ")) and b"?" not in _first_line(head)
+        return Lane.PAGE if is_page else Lane.FORM
 
     def on_turn(self) -> None:
         """For `RequestTurns`; so is `on_given_up`."""
@@ -450,6 +452,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if rest:
             protocol.data_received(rest)
         return None
+
+
+def _first_line(head: bytes) -> bytes:
+    return head[: head.find(b"\n")]
 
 
 def _end_of_head(data: bytearray, start: int) -> int:

@@ -20,9 +20,9 @@ class Lane(enum.Enum):
     """What a request is like, as far as a stranger can't choose it for free."""
 
     PAGE = enum.auto()
-    """The first of its connection, without a body."""
+    """The first of its connection, without a body or a query."""
     FORM = enum.auto()
-    """The first of its connection, with a body."""
+    """The first of its connection, with a body or a query."""
     UPGRADE = enum.auto()
     """The first of its connection, to become a websocket."""
     AGAIN = enum.auto()
