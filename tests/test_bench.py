@@ -185,10 +185,10 @@ def test_figures_of_a_case() -> None:
     assert found["stop_ms"] == {"p50": 5, "p95": 9, "p99": 9, "max": 9}
     assert found["otherwise"] == {"the reply was never heard": 1}
     assert len(found["each"]) == 3
-    assert table([found], "x").row_count == 2
+    assert "the reply was never heard" in str(table([found], "x").caption)
     nothing = figures(CASE["one item"], [Measured("one item", "refused")])
     assert (nothing["error_ms"], nothing["claimed_too_much_ms"]) == (None, None)
-    assert table([nothing], "x").row_count == 2
+    assert table([nothing], "x").row_count == 1
 
 
 @pytest.mark.parametrize(

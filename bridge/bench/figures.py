@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from .barge_in import Measured
@@ -52,8 +53,16 @@ def spread(values: Sequence[int]) -> dict[str, int] | None:
 
 
 def table(found: Sequence[dict[str, Any]], title: str) -> Table:
-    """All cases, a row each; what went otherwise stands below its case."""
-    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    """All cases, a row each; what went otherwise stands below."""
+    otherwise: list[str] = []
+    made = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        caption_justify="left",
+    )
     made.add_column("case", no_wrap=True)
     for name in ("calls", "told", "error p50", "p95", "max", "too much", "stop p50", "p99", "max"):
         made.add_column(name, justify="right")
@@ -63,8 +72,8 @@ def table(found: Sequence[dict[str, Any]], title: str) -> Table:
         cells = [error.get("p50"), error.get("p95"), error.get("max"), row["claimed_too_much_ms"]]
         cells += [stop.get("p50"), stop.get("p99"), stop.get("max")]
         made.add_row(row["case"], str(row["calls"]), told, *map(_ms, cells))
-        for what, times in row["otherwise"].items():
-            made.add_row(f"  [dim]{times} × {what}[/]")
+        otherwise += [f"{row['case']}, {times} ×: {what}" for what, times in row["otherwise"].items()]
+    made.caption = escape("\n".join(otherwise))
     return made
 
 

@@ -58,11 +58,15 @@ class Client(NamedTuple):
 OPENAI_PYTHON: Final = Environment("openai-python", ("openai-agents>=0.24", "openai[realtime]>=3"))
 OPENAI_NODE: Final = Environment("openai-node", ("openai@^6", "ws@^8"), node=True)
 AGENTS_NODE: Final = Environment("openai-agents-node", ("@openai/agents-realtime@^0.20", "zod@^4"), node=True)
+LIVEKIT: Final = Environment(
+    "livekit-plugin", ("livekit-agents>=1.8", "livekit-plugins-openai>=1.8"), heavy=True
+)
 CLIENTS: Final = (
     Client("openai-python", "openai_python.py", OPENAI_PYTHON),
     Client("openai-agents-python", "openai_agents.py", OPENAI_PYTHON),
     Client("openai-node", "openai_node.mjs", OPENAI_NODE, tls=True),
     Client("openai-agents-node", "openai_agents_node.mjs", AGENTS_NODE),
+    Client("livekit-plugin", "livekit_plugin.py", LIVEKIT),
 )
 
 
