@@ -54,6 +54,9 @@ FLOORS: dict[str, int] = {
     "__main__": 10,
 }
 MOST_NAMES = 25  # directly under bridge/; a newcomer sees them all at once
+MOST_LINES = 500  # of a module
+LONGEST = 40  # lines of a function, but for these three
+LONGER = {"_process": "what the gate costs is calls", "phone": "options", "digits": "its text for users"}
 HIGHEST_PURE = 3  # up to here: no clock, no I/O, no chance, no task, no environment
 WITHOUT_FLOOR = "has no floor; give it one in FLOORS, in tests/test_floors.py"
 
@@ -271,6 +274,15 @@ def test_the_lowest_floors_load_no_loop_no_server_and_no_client() -> None:
 def test_the_check_catches(path: str, source: str, complaint: str) -> None:
     (found,) = violations(Path(path), source)
     assert complaint in found
+
+
+def test_files_and_functions_can_be_read_at_once() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        source, place = path.read_text(encoding="utf-8"), path.relative_to(PACKAGE)
+        assert len(source.splitlines()) <= MOST_LINES, place
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name not in LONGER:
+                assert (node.end_lineno or 0) - node.lineno < LONGEST, f"{node.name} in {place}"
 
 
 def test_importing_what_has_no_floor_yet_says_where_to_give_it_one(

@@ -13,6 +13,7 @@ from rich.console import Console
 from ..errors import ConfigError
 from . import bench_load
 from .bench_server import NotMeasured, our_server
+from .options import ModelPort, Server, Token
 
 app = typer.Typer(no_args_is_help=True, help="Measure a server that speaks Media Streams.")
 
@@ -22,26 +23,16 @@ def bench() -> None:
     """Measure a server that speaks Media Streams, this one or another."""
 
 
-app.command("load")(bench_load.load)
+app.command("load", help=bench_load.HELP)(bench_load.load)
 
 
 @app.command("barge-in")
 def barge_in(
-    url: Annotated[
-        str | None,
-        typer.Argument(
-            help="The server's webhook (http, https) or stream (ws, wss); default: this server, started here."
-        ),
-    ] = None,
+    url: Server = None,
     calls: Annotated[int, typer.Option(min=1, help="Calls of each case, at the same time.")] = 8,
     case: Annotated[list[str] | None, typer.Option(help="Only this case; may be given again.")] = None,
-    upstream_port: Annotated[
-        int,
-        typer.Option(help="Address of the scripted model, which the server under test has to dial."),
-    ] = 9_601,
-    token: Annotated[
-        str | None, typer.Option(help="Sign as the carrier, with this token.", envvar="TWILIO_AUTH_TOKEN")
-    ] = None,
+    upstream_port: ModelPort = 9_601,
+    token: Token = None,
     seed: Annotated[int, typer.Option(help="Seed of the moments of interruption.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="The figures as JSON, with each call.")] = False,
 ) -> None:

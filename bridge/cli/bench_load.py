@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from ..errors import ConfigError
 from .bench_server import NotMeasured
+from .options import ModelPort, Server, Token
 
 OUR_MOST = "100000"
 """Calls that our own server admits while it is measured: its limit is what is looked for."""
@@ -23,14 +24,31 @@ FIRST = 50
 MOST = 5_000
 """Where the search begins and ends."""
 
+HELP = """Measure how many calls a server holds, and at what delay.
+
+Each call is a phone that sends 50 frames a second, plays what it hears and echoes marks; behind the
+server a model greets, and every six seconds says three seconds of something. Each 20 ms of sound carries
+the time at which it left, so delays are those of the sound itself: [b]up[/] from the caller's frame to
+the model, [b]down[/] from the model's delta to the caller. The network's own delay is in them.
+
+A step is [b]held[/] if every call is there, each caller has heard the model, nothing was lost (or a
+second late), nothing came out of order or to another call, and 99 of 100 frames took less than
+--limit-ms. Without --calls their number doubles until it is not, and then goes between, until the limit
+is known to an eighth. A step that was not held is measured once more.
+
+Phones and models are processes of their own, one thread each; the column [b]bench[/] is the CPU of the
+busier one. Where they are late themselves or have no CPU left, or where other programs keep the machine
+busy, that is said: the figures are theirs then, not the server's. Give the bench two cores more than the
+server, or a machine of its own.
+
+Without URL our own server is started for it, with its default settings. Another one has to use the model
+of this bench, whose address is printed: with ours that is BRIDGE_INSECURE=1, BRIDGE_UPSTREAM=openai,
+OPENAI_API_KEY=any, BRIDGE_UPSTREAM_URL as printed, and BRIDGE_MAX_CALLS large enough.
+"""
+
 
 def load(  # noqa: PLR0913, PLR0917  an option each
-    url: Annotated[
-        str | None,
-        typer.Argument(
-            help="The server's webhook (http, https) or stream (ws, wss); default: this server, started here."
-        ),
-    ] = None,
+    url: Server = None,
     calls: Annotated[
         str | None,
         typer.Option(help="Steps, as in 10,50,100,200; default: from 50 upwards, until one fails."),
@@ -50,35 +68,11 @@ def load(  # noqa: PLR0913, PLR0917  an option each
     upstream_host: Annotated[
         str, typer.Option(help="Address of the model; 0.0.0.0 for a server on another machine.")
     ] = "127.0.0.1",
-    upstream_port: Annotated[
-        int, typer.Option(help="Port of the model, which the server under test has to dial.")
-    ] = 9_601,
-    token: Annotated[
-        str | None, typer.Option(help="Sign as the carrier, with this token.", envvar="TWILIO_AUTH_TOKEN")
-    ] = None,
+    upstream_port: ModelPort = 9_601,
+    token: Token = None,
     as_json: Annotated[bool, typer.Option("--json", help="All figures, as JSON.")] = False,
 ) -> None:
-    """Measure how many calls a server holds, and at what delay.
-
-    Each call is a phone that sends 50 frames a second, plays what it hears and echoes marks; behind the
-    server a model greets, and every six seconds says three seconds of something. Each 20 ms of sound carries
-    the time at which it left, so delays are those of the sound itself: [b]up[/] from the caller's frame to
-    the model, [b]down[/] from the model's delta to the caller. The network's own delay is in them.
-
-    A step is [b]held[/] if every call is there, each caller has heard the model, nothing was lost (or a
-    second late), nothing came out of order or to another call, and 99 of 100 frames took less than
-    --limit-ms. Without --calls their number doubles until it is not, and then goes between, until the limit
-    is known to an eighth. A step that was not held is measured once more.
-
-    Phones and models are processes of their own, one thread each; the column [b]bench[/] is the CPU of the
-    busier one. Where they are late themselves or have no CPU left, or where other programs keep the machine
-    busy, that is said: the figures are theirs then, not the server's. Give the bench two cores more than the
-    server, or a machine of its own.
-
-    Without URL our own server is started for it, with its default settings. Another one has to use the model
-    of this bench, whose address is printed: with ours that is BRIDGE_INSECURE=1, BRIDGE_UPSTREAM=openai,
-    OPENAI_API_KEY=any, BRIDGE_UPSTREAM_URL as printed, and BRIDGE_MAX_CALLS large enough.
-    """
+    """Measure how many calls a server holds, and at what delay."""
     wanted = None if calls is None else _numbers(calls)
     console = Console(stderr=as_json, highlight=False)
     plan = _Plan(wanted, limit_ms)

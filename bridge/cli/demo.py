@@ -17,6 +17,7 @@ from rich.text import Text
 from ..errors import ConfigError
 from .account import Account
 from .interrupt import EXIT, hanging_up
+from .options import ReportAsJson, StereoWav
 from .words import printable
 
 if TYPE_CHECKING:
@@ -30,17 +31,16 @@ EXAMPLE = "bridge.cli.new_agent.agent:agent"
 _STYLES = {"caller": "cyan", "model": "magenta", "bridge": "yellow", "": "dim"}
 
 
+_Audio = Annotated[
+    Path | None,
+    typer.Option(help="What the caller says after the greeting (WAV or .ulaw); default: bundled speech."),
+]
+
+
 def demo(
-    audio: Annotated[
-        Path | None,
-        typer.Option(help="What the caller says after the greeting (WAV or .ulaw); default: bundled speech."),
-    ] = None,
-    out: Annotated[
-        Path, typer.Option(help="Stereo WAV: left the caller, right what the caller heard.")
-    ] = Path("call.wav"),
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the report as JSON; the story goes to stderr.")
-    ] = False,
+    audio: _Audio = None,
+    out: StereoWav = Path("call.wav"),
+    as_json: ReportAsJson = False,
     once: Annotated[bool, typer.Option("--once", help="Only the call, also at a terminal.")] = False,
     serve: Annotated[
         bool, typer.Option("--serve", help="Serve the page to talk to an agent, also without a terminal.")

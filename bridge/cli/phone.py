@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from rich.markup import escape
 
 from ..codecs.caption import captioned
 from .interrupt import EXIT, hanging_up
+from .options import ReportAsJson, StereoWav, Token
 from .words import printable
 
 if TYPE_CHECKING:
@@ -24,40 +26,40 @@ _STYLES = {"caller": "cyan", "heard": "magenta", "": "dim"}
 KEYS = "0123456789*#"
 
 
+_Url = Annotated[
+    str, typer.Argument(help="An http(s) webhook (posted, its TwiML followed) or a ws(s) stream.")
+]
+_Audio = Annotated[
+    Path | None,
+    typer.Option(help="What the caller says at once: a WAV file or raw .ulaw; default: bundled speech."),
+]
+_Says = Annotated[
+    list[str] | None,
+    typer.Option(help="Words to say in a local voice, after each answer the next; several times."),
+]
+_Digits = Annotated[
+    str | None, typer.Option(help="Keys to press after that; a comma waits for the next answer: 1,905#.")
+]
+_PublicUrl = Annotated[
+    str | None, typer.Option(help="Base URL that the signature is made for.", envvar="PUBLIC_URL")
+]
+_Tail = Annotated[float, typer.Option(help="Hang up after this many seconds without a voice on either side.")]
+_Api = Annotated[
+    int | None, typer.Option(help="Port for the carrier's REST API, where BRIDGE_TWILIO_API_URL points.")
+]
+
+
 def phone(  # noqa: PLR0913, PLR0917  options of a command
-    url: Annotated[
-        str, typer.Argument(help="An http(s) webhook (posted, its TwiML followed) or a ws(s) stream.")
-    ],
-    audio: Annotated[
-        Path | None,
-        typer.Option(help="What the caller says at once: a WAV file or raw .ulaw; default: bundled speech."),
-    ] = None,
-    says: Annotated[
-        list[str] | None,
-        typer.Option(help="Words to say in a local voice, after each answer the next; several times."),
-    ] = None,
-    digits: Annotated[
-        str | None, typer.Option(help="Keys to press after that; a comma waits for the next answer: 1,905#.")
-    ] = None,
-    out: Annotated[
-        Path, typer.Option(help="Stereo WAV: left the caller, right what the caller heard.")
-    ] = Path("call.wav"),
-    token: Annotated[
-        str | None, typer.Option(help="Sign as the carrier, with this token.", envvar="TWILIO_AUTH_TOKEN")
-    ] = None,
-    public_url: Annotated[
-        str | None, typer.Option(help="Base URL that the signature is made for.", envvar="PUBLIC_URL")
-    ] = None,
-    tail: Annotated[
-        float, typer.Option(help="Hang up after this many seconds without a voice on either side.")
-    ] = 4.0,
-    api: Annotated[
-        int | None,
-        typer.Option(help="Port for the carrier's REST API, where BRIDGE_TWILIO_API_URL points."),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the report as JSON; the story goes to stderr.")
-    ] = False,
+    url: _Url,
+    audio: _Audio = None,
+    says: _Says = None,
+    digits: _Digits = None,
+    out: StereoWav = Path("call.wav"),
+    token: Token = None,
+    public_url: _PublicUrl = None,
+    tail: _Tail = 4.0,
+    api: _Api = None,
+    as_json: ReportAsJson = False,
 ) -> None:
     """Place one call, and record what the caller heard.
 
@@ -74,35 +76,41 @@ def phone(  # noqa: PLR0913, PLR0917  options of a command
     check_writable(out)
     handset = CarrierSimulator(speech, auth_token=token, public_url=public_url)
     console = Console(stderr=as_json)
-
-    def tell(at_ms: int, who: str, what: str) -> None:
-        told = f"{at_ms / 1000:6.2f} s  [{_STYLES[who]}]{who:<6}[/]  {escape(printable(what))}"
-        console.print(told, highlight=False, soft_wrap=True)
-
+    tell = partial(_tell, console)
     caller = Caller(len(speech) / 8_000, tail, turns, tell)
 
-    async def call() -> tuple[Placed, bool]:
-        with hanging_up(caller.leave) as interrupted:
-            if url.startswith(("ws://", "wss://")):
-                return await place(await handset.call(url), caller), interrupted.is_set()
-            return await follow(handset, url, caller, api, tell), interrupted.is_set()
-
-    (account, sound), interrupted = asyncio.run(call())
+    (account, sound), interrupted = asyncio.run(_call(handset, url, caller, api, tell))
     write_stereo(out, *sound)
     if as_json:
         print(json.dumps({**account, "wav": str(out)}))
     else:
-        console.print()
-        for name, value in account.items():
-            if name not in ("steps", "broken"):
-                told = escape(printable(str(value)))
-                console.print(f"{name.replace('_', ' '):>18}  {told}", highlight=False, soft_wrap=True)
-        console.print(f"{'wav':>18}  {escape(str(out))}", highlight=False, soft_wrap=True)
+        _print(account, out, console)
     if interrupted:
         raise typer.Exit(EXIT)
     if account["broken"]:
         Console(stderr=True).print(f"phonebridge: {account['broken']}", highlight=False, soft_wrap=True)
         raise typer.Exit(1)
+
+
+def _tell(console: Console, at_ms: int, who: str, what: str) -> None:
+    told = f"{at_ms / 1000:6.2f} s  [{_STYLES[who]}]{who:<6}[/]  {escape(printable(what))}"
+    console.print(told, highlight=False, soft_wrap=True)
+
+
+async def _call(handset: Any, url: str, caller: Caller, api: int | None, tell: Tell) -> tuple[Placed, bool]:
+    with hanging_up(caller.leave) as interrupted:
+        if url.startswith(("ws://", "wss://")):
+            return await place(await handset.call(url), caller), interrupted.is_set()
+        return await follow(handset, url, caller, api, tell), interrupted.is_set()
+
+
+def _print(account: dict[str, Any], out: Path, console: Console) -> None:
+    console.print()
+    for name, value in account.items():
+        if name not in ("steps", "broken"):
+            told = escape(printable(str(value)))
+            console.print(f"{name.replace('_', ' '):>18}  {told}", highlight=False, soft_wrap=True)
+    console.print(f"{'wav':>18}  {escape(str(out))}", highlight=False, soft_wrap=True)
 
 
 def _turns(says: list[str], digits: str) -> list[Spoken | Pressed]:

@@ -70,7 +70,6 @@ async def _serve(
 ) -> None:
     from bridge.ops import event_loop as loops
     from bridge.server import service
-    from bridge.sockets.peers import authority
     from bridge.upstreams import REHEARSALS
 
     async with contextlib.AsyncExitStack() as stack:
@@ -85,21 +84,9 @@ async def _serve(
 
         def ready() -> None:
             loops.settle()
-            for remark in settings.remarks:
-                logging.getLogger("bridge").warning("%s", remark)
-            console = Console(stderr=True)
-            if settings.insecure:
-                told = f"no signature and no token is asked for; {_who(settings)} answers"
-                warning = f"[bold white on red] BRIDGE_INSECURE [/] {told}"
-                console.print(warning, highlight=False, soft_wrap=True)
-            base = str(settings.public_url or f"http://{authority(*bound[:2])}").rstrip("/")
-            line = f"ready: listening on {bound[0]}:{bound[1]}, webhook {base}/incoming-call"
-            console.print(line, highlight=False, soft_wrap=True)
-            console.print(answered_by(settings, agent, where), highlight=False, soft_wrap=True)
-            if settings.insecure and not settings.twilio_auth_token:
-                console.print(f"[bold]talk to it: {base}/phone[/]", highlight=False, soft_wrap=True)
-                if opens:
-                    open_page(f"{base}/phone")
+            page = _tell_ready(settings, bound, answered_by(settings, agent, where))
+            if page is not None and opens:
+                open_page(page)
 
         users = serving.services.users
         if reloads and where is not None and users is not None:
@@ -108,6 +95,25 @@ async def _serve(
             watching = asyncio.create_task(keep_up(where, users, Path.cwd()))
             stack.callback(watching.cancel)
         await service.serve(serving, sock, ready)
+
+
+def _tell_ready(settings: Settings, bound: tuple[str, int], answered: str) -> str | None:
+    """Say on the terminal where it listens and who answers. Returns the page to talk to it, if any."""
+    from bridge.sockets.peers import authority
+
+    for remark in settings.remarks:
+        logging.getLogger("bridge").warning("%s", remark)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    if settings.insecure:
+        told = f"no signature and no token is asked for; {_who(settings)} answers"
+        console.print(f"[bold white on red] BRIDGE_INSECURE [/] {told}")
+    base = str(settings.public_url or f"http://{authority(*bound[:2])}").rstrip("/")
+    console.print(f"ready: listening on {bound[0]}:{bound[1]}, webhook {base}/incoming-call")
+    console.print(answered)
+    if not settings.insecure or settings.twilio_auth_token:
+        return None
+    console.print(f"[bold]talk to it: {base}/phone[/]")
+    return f"{base}/phone"
 
 
 def answered_by(settings: Settings, agent: Agent | None, where: str | None) -> str:

@@ -115,6 +115,14 @@ class ModelLink:
         transport = self._made({**self._where, **{k: v for k, v in given.items() if v is not None}})
         core, self._transport = self._new_core(options), transport
         await self._change(ConnectionState.CONNECTING)
+        await self._shake_hands(transport)
+        self._core = core
+        self._task = asyncio.get_running_loop().create_task(self._listen(core, transport), name="model")
+        await self._change(ConnectionState.CONNECTED)
+        core.configure(tree)
+        await self._drain()
+
+    async def _shake_hands(self, transport: RealtimeTransport) -> None:
         try:
             await transport.connect()
             error = getattr(transport, "last_error", None)
@@ -129,11 +137,6 @@ class ModelLink:
                 await self._emit(Failed(error, "connecting"))
             await self._change(ConnectionState.DISCONNECTED)
             raise
-        self._core = core
-        self._task = asyncio.get_running_loop().create_task(self._listen(core, transport), name="model")
-        await self._change(ConnectionState.CONNECTED)
-        core.configure(tree)
-        await self._drain()
 
     async def ensure_connected(self) -> None:
         """Connect, unless there is a connection."""

@@ -92,7 +92,10 @@ class Metrics:
         self._rejected = counter("rejects", "Turned away", "gate")
         self._unverified = counter("calls_unverified", "Let in without the carrier's word", "why")
         self._rendered = [Recent(partial(self._render, accept)) for accept in ("", _ACCEPT)]
-        # A series that begins at 0 shows its first event as an increase.
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """A series that begins at 0 shows its first event as an increase."""
         for reason in Reason:
             self._ended.labels(reason.name.lower())
         for gate in (*GATES, OTHER):

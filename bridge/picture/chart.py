@@ -171,6 +171,23 @@ _WHEEL: Final = "wheel![event.ctrlKey || event.metaKey || event.shiftKey]"
 _DRAG: Final = "[pointerdown, window:pointerup] > window:pointermove!"
 
 
+_AREA: Final = {
+    "type": "area",
+    "clip": True,
+    "fill": "var(--buffer)",
+    "line": {"color": "var(--buffer-line)", "strokeWidth": 1},
+}
+_LABEL: Final = {"type": "text", "align": "right", "dx": -2, "dy": -5, "fontSize": 10, "fill": "var(--faint)"}
+_SCALE: Final = [
+    {
+        "mark": {"type": "rule", "color": "var(--rule)", "strokeDash": [2, 3]},
+        "encoding": {"x2": {"value": "width"}},
+    },
+    {"mark": _LABEL, "encoding": {"text": {"field": "text"}, "x": {"value": "width"}}},
+]
+"""Lines to read the carrier's buffer by."""
+
+
 def _depth(story: Story, tops: dict[str, int]) -> list[dict[str, Any]]:
     """The carrier's buffer, as an area with its own scale and two lines to read it by."""
     top, height = tops[s.DEPTH], LANES[s.DEPTH]
@@ -186,42 +203,11 @@ def _depth(story: Story, tops: dict[str, int]) -> list[dict[str, Any]]:
         {"y": top + height - ms * scale, "text": f"{ms / 1000:g} s"}
         for ms in range(step, int(max(most, step)) + 1, step)
     ]
+    tooltip = {"value": "what the carrier has of us to play"}
+    sides = {"y": _y("top"), "y2": {"field": "base"}, "tooltip": tooltip}
     return [
-        {
-            "data": {"values": area},
-            "mark": {
-                "type": "area",
-                "clip": True,
-                "fill": "var(--buffer)",
-                "line": {"color": "var(--buffer-line)", "strokeWidth": 1},
-            },
-            "encoding": {
-                "y": _y("top"),
-                "y2": {"field": "base"},
-                "tooltip": {"value": "what the carrier has of us to play"},
-            },
-        },
-        {
-            "data": {"values": lines},
-            "encoding": {"y": _y("y"), "x": {"value": 0}},
-            "layer": [
-                {
-                    "mark": {"type": "rule", "color": "var(--rule)", "strokeDash": [2, 3]},
-                    "encoding": {"x2": {"value": "width"}},
-                },
-                {
-                    "mark": {
-                        "type": "text",
-                        "align": "right",
-                        "dx": -2,
-                        "dy": -5,
-                        "fontSize": 10,
-                        "fill": "var(--faint)",
-                    },
-                    "encoding": {"text": {"field": "text"}, "x": {"value": "width"}},
-                },
-            ],
-        },
+        {"data": {"values": area}, "mark": _AREA, "encoding": sides},
+        {"data": {"values": lines}, "encoding": {"y": _y("y"), "x": {"value": 0}}, "layer": _SCALE},
     ]
 
 

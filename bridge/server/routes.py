@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
@@ -238,6 +239,24 @@ class Routes:
             parameters={TOKEN: token, **more},
         )
 
+    def _reconnect(
+        self, request: Request, form: Mapping[str, str], stream: int, how: Mapping[str, str]
+    ) -> str:
+        call_sid = form["CallSid"]
+        token = self.tokens.mint(call_sid, form.get("AccountSid", ""), stream)
+        return self._connect(request, call_sid, token, stream, how)
+
+    def _situation(self, statuses: tuple[str, str], *, retried: bool) -> Situation:
+        return Situation(
+            targets=self.settings.transfers,
+            fallback=self.settings.fallback,
+            draining=self.registry.draining,
+            can_answer=not self.registry.services.health.breaker.is_open,
+            call_status=statuses[0],
+            dial_status=statuses[1],
+            retried=retried,
+        )
+
     async def after_stream(self, request: Request) -> Response:
         """The stream, or a dialled target, is over: what comes next was written down before."""
         form = await self._proven(request)
@@ -253,15 +272,7 @@ class Routes:
         if fault is not None:
             self.reject("replay", "the question after a stream", fault, call_sid)
             return _answer(twiml.hangup())
-        situation = Situation(
-            targets=self.settings.transfers,
-            fallback=self.settings.fallback,
-            draining=self.registry.draining,
-            can_answer=not self.registry.services.health.breaker.is_open,
-            call_status=statuses[0],
-            dial_status=statuses[1],
-            retried=proven and self.tokens.is_waiting(call_sid, stream + 1),
-        )
+        situation = self._situation(statuses, retried=proven and self.tokens.is_waiting(call_sid, stream + 1))
         remembered = self.used.has(call_sid, stream) and not self.intents.has_begun(call_sid)
         before = HANDOVER if self.intents.peek(call_sid) == HANDOVER else CUT_OFF
         step, voice = self.intents.decide(call_sid, situation), self.voice(call_sid)
@@ -282,19 +293,10 @@ class Routes:
                 self.registry.services.store.conversations.forget(call_sid)
         logger.info("= after the stream: %s", step.then.value, extra={"call_sid": call_sid})
 
-        def resume() -> str:
-            token = self.tokens.mint(call_sid, form.get("AccountSid", ""), stream + 1)
-            return self._connect(request, call_sid, token, stream + 1, how)
-
+        resume = partial(self._reconnect, request, form, stream + 1, how)
         again = self._action_url(request, call_sid, stream) if proven else self.links(request).after_stream
-        document = twiml.after_stream(
-            step,
-            resume=resume,
-            after_url=again,
-            targets=self.settings.transfers,
-            voice=voice,
-        )
-        return _answer(document)
+        targets = self.settings.transfers
+        return _answer(twiml.after_stream(step, resume=resume, after_url=again, targets=targets, voice=voice))
 
     async def stream_status(self, request: Request) -> Response:
         """What the carrier says of the stream from outside: the only word there is of a handshake that

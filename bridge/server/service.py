@@ -90,36 +90,35 @@ class Service:
         reports = Reports(metrics, _on_end(users), quiet=lambda: health.breaker.is_open)
         store = EmbeddedStore(settings.journal)
         intents = store.intents
-        rest, asked = (
-            _rest(settings, intents),
-            settings.verify_calls == "always" or settings.rest_url is not None,
-        )
+        rest = _rest(settings, intents)
         self.services = Services(
             store=store,
             control=CallControl(intents, rest, fallback=settings.fallback),
-            verification=Verification(
-                rest if asked and not settings.insecure else None, metrics, settings.verify_calls
-            ),
+            verification=_verification(settings, rest, metrics),
             health=health,
             metrics=metrics,
             users=users,
             tool_finished=reports.tool_finished,
         )
+        self.recordings = _recordings(settings)
+        making = self._factory(configs, upstream_url)
+        observers = (*observers, *([] if users is None else [users]), reports)
+        self.registry = CallRegistry(
+            making, max_calls=settings.max_calls, observers=observers, services=self.services
+        )
+
+    def _factory(self, configs: AgentConfigs, upstream_url: str | None) -> CallFactory:
         nobody = Agent()
         making = CallFactory(
             config=lambda _fields: configs.call(nobody),
             phrases=configs.phrases,
             carrier=Twilio,
-            vendor=_vendor(settings, upstream_url),
-            dial=_dialler(settings, self.services),
+            vendor=_vendor(self.settings, upstream_url),
+            dial=_dialler(self.settings, self.services),
         )
-        self.recordings = _recordings(settings)
         if self.recordings is not None:
             making.recorder = self.recordings.recorder
-        everybody: tuple[Observer, ...] = observers if users is None else (*observers, users)
-        self.registry = CallRegistry(
-            making, max_calls=settings.max_calls, observers=(*everybody, reports), services=self.services
-        )
+        return making
 
     def awake(self) -> None:
         """Start what needs the running loop: user code's own loop, and the watch over this one."""
@@ -221,6 +220,11 @@ def _rest(settings: Settings, intents: CallIntents) -> CarrierRest:
         return names.action_url(after_stream, call_sid, max(1, intents.streams(call_sid)))
 
     return CarrierRest(settings, action_url=action_url)
+
+
+def _verification(settings: Settings, rest: CarrierRest, metrics: Metrics) -> Verification:
+    asked = settings.verify_calls == "always" or settings.rest_url is not None
+    return Verification(rest if asked and not settings.insecure else None, metrics, settings.verify_calls)
 
 
 def _users(settings: Settings, agent: Agent, configs: AgentConfigs, metrics: Metrics) -> UserSide:

@@ -154,18 +154,24 @@ async def dial(
     options: dict[str, Any] = {"ssl": ssl or _default_tls()} if url.startswith("wss:") else {}
     if subprotocols:
         options["subprotocols"] = [Subprotocol(name) for name in subprotocols]
+    connecting = _Connect(
+        url,
+        additional_headers=headers,
+        create_connection=cast("type[ClientConnection]", partial(_Handshake, limits=limits)),
+        compression=None,
+        proxy=proxy,
+        open_timeout=open_timeout_s,
+        ping_interval=None,
+        logger=_quiet_log,
+        **options,
+    )
+    return (await _connected(connecting, open_timeout_s)).release()
+
+
+async def _connected(connecting: _Connect, open_timeout_s: float) -> _Handshake:
+    """The connection, or the one error of a dial whatever it was that failed."""
     try:
-        connection = await _Connect(
-            url,
-            additional_headers=headers,
-            create_connection=cast("type[ClientConnection]", partial(_Handshake, limits=limits)),
-            compression=None,
-            proxy=proxy,
-            open_timeout=open_timeout_s,
-            ping_interval=None,
-            logger=_quiet_log,
-            **options,
-        )
+        return cast("_Handshake", await connecting)
     except InvalidStatus as refusal:
         raise _refused(refusal.response) from refusal
     except InvalidProxy:
@@ -188,7 +194,6 @@ async def dial(
         # What the peer sends is read here by code that is not written for every peer.
         _log.exception("the answer to a handshake could not be read")
         raise DialError("bad_handshake", f"its answer raised {type(error).__name__}") from error
-    return cast("_Handshake", connection).release()
 
 
 @cache

@@ -87,13 +87,7 @@ def with_model(url: str, model: str) -> str:
     return urlunsplit(parts._replace(fragment=""))
 
 
-def session_tree(config: SessionConfig, again: bool) -> dict[str, Any]:
-    """The `session` of a session.update: what is set in `config`, in the vendor's words.
-
-    The model is not in it: the URL says it. One sent `again` names instructions, tools and limits that are
-    not set, too, or those of before would stay, and leaves out what may not be sent twice. Raises
-    ConfigError for an `extra` that would break the phone.
-    """
+def _hearing(config: SessionConfig) -> dict[str, Any]:
     detection = config.turn_detection
     turn_detection = None if detection is None else msgspec.to_builtins(detection)
     if turn_detection is not None and turn_detection.get("idle_timeout_ms", 0) is None:
@@ -105,13 +99,23 @@ def session_tree(config: SessionConfig, again: bool) -> dict[str, Any]:
         hearing["transcription"] = {"model": config.transcription}
         if config.language is not None:
             hearing["transcription"]["language"] = config.language
+    return hearing
+
+
+def session_tree(config: SessionConfig, again: bool) -> dict[str, Any]:
+    """The `session` of a session.update: what is set in `config`, in the vendor's words.
+
+    The model is not in it: the URL says it. One sent `again` names instructions, tools and limits that are
+    not set, too, or those of before would stay, and leaves out what may not be sent twice. Raises
+    ConfigError for an `extra` that would break the phone.
+    """
     playout: dict[str, Any] = {"format": dict(PHONE_FORMAT), "voice": _voice(config.voice)}
     if config.speed is not None:
         playout["speed"] = config.speed
     tree: dict[str, Any] = {
         "type": "realtime",
         "output_modalities": ["audio"],
-        "audio": {"input": hearing, "output": playout},
+        "audio": {"input": _hearing(config), "output": playout},
     }
     # API reference, session.update: "Only the fields that are present in the `session.update` are updated. To
     # clear a field like `instructions`, pass an empty string."

@@ -26,17 +26,13 @@ from . import client_events
 from . import server_events as wire
 from .client_events import client_event
 from .configuration import differences, formats_ok, in_force, turn_detection_does
+from .values import MAX_ID_CHARACTERS, counted, id_of, reason, required, says, text_of
 
 MAX_FRAME_CHARACTERS: Final = 8 * 1024 * 1024
 """Of a frame we accept; the socket has the same limit. Long deltas and sessions with many tools are large."""
 
 Value = TypeVar("Value")
-MAX_ID_CHARACTERS: Final = 512
-"""The most characters of an id or a name. Longer text is refused, for it would be kept, repeated and recorded
-for a whole call."""
-_MAX_TEXT_CHARACTERS: Final = 1_000
 _MAX_NOTE_BYTES: Final = 262_144
-_MOST_TOKENS: Final = 1_000_000_000
 _MOST_SECONDS: Final = 86_400.0
 """Of one transcription."""
 _REMEMBERED: Final = 256
@@ -156,7 +152,7 @@ class Realtime:
 
     def _session_created(self, event: wire.Event) -> m.SessionCreated:
         session = wire.decode_session(event.session)
-        return m.SessionCreated(self._epoch, _id(session.id, "session.id"), int(session.expires_at or 0))
+        return m.SessionCreated(self._epoch, id_of(session.id, "session.id"), int(session.expires_at or 0))
 
     def _session_updated(self, event: wire.Event) -> m.SessionUpdated | m.ProbeAnswered:
         session = in_force(wire.decode_tree(event.session))
@@ -177,29 +173,29 @@ class Realtime:
         )
 
     def _speech_started(self, event: wire.Event) -> m.SpeechStarted:
-        return m.SpeechStarted(_id(event.item_id, "item_id"), int(event.audio_start_ms or 0), self._epoch)
+        return m.SpeechStarted(id_of(event.item_id, "item_id"), int(event.audio_start_ms or 0), self._epoch)
 
     def _speech_stopped(self, event: wire.Event) -> m.SpeechStopped:
-        return m.SpeechStopped(_id(event.item_id, "item_id"), int(event.audio_end_ms or 0), self._epoch)
+        return m.SpeechStopped(id_of(event.item_id, "item_id"), int(event.audio_end_ms or 0), self._epoch)
 
     def _committed(self, event: wire.Event) -> m.TurnCommitted:
-        return m.TurnCommitted(_required(event.item_id, "item_id"), self._epoch)
+        return m.TurnCommitted(required(event.item_id, "item_id"), self._epoch)
 
     def _idled(self, event: wire.Event) -> m.CallerIdled:
-        return m.CallerIdled(_id(event.item_id, "item_id"), self._epoch)
+        return m.CallerIdled(id_of(event.item_id, "item_id"), self._epoch)
 
     def _item_added(self, event: wire.Event) -> m.ItemAdded:
         item = wire.decode_item(event.item)
-        item_id = _required(item.id, "item.id")
+        item_id = required(item.id, "item.id")
         content = wire.if_readable(wire.decode_content, item.content) or ()
         if item.type == _MCP_LIST:
-            _remember(self._labels, item_id, _text(item.server_label))
+            _remember(self._labels, item_id, text_of(item.server_label))
         return m.ItemAdded(
             item_id,
-            _text(item.type) or "message",
-            _text(item.role),
+            text_of(item.type) or "message",
+            text_of(item.role),
             "".join(part.text or part.transcript or "" for part in content),
-            _id(event.previous_item_id, "previous_item_id") or None,
+            id_of(event.previous_item_id, "previous_item_id") or None,
             self._whose.pop(item_id, ""),
             self._epoch,
             item.phase == _COMMENTARY,
@@ -208,11 +204,11 @@ class Realtime:
     def _output_item_added(self, event: wire.Event) -> m.ItemAdded | None:
         # conversation.item.added, which comes next, does not say which response makes the item.
         item = wire.decode_item(event.item)
-        item_id, response_id = _id(item.id, "item.id"), _id(event.response_id, "response_id")
+        item_id, response_id = id_of(item.id, "item.id"), id_of(event.response_id, "response_id")
         if item_id and response_id:
             _remember(self._whose, item_id, response_id)
             if item.phase == _COMMENTARY:  # and the next one may not say it
-                kind, role = _text(item.type), _text(item.role)
+                kind, role = text_of(item.type), text_of(item.role)
                 return m.ItemAdded(item_id, kind, role, "", None, response_id, self._epoch, True)
         return None
 
@@ -223,10 +219,10 @@ class Realtime:
         if item.type != "function_call":
             return self._item_done(event)
         return m.ToolCalled(
-            _required(event.response_id, "response_id"),
-            _required(item.id, "item.id"),
-            _required(item.call_id, "item.call_id"),
-            _required(item.name, "item.name"),
+            required(event.response_id, "response_id"),
+            required(item.id, "item.id"),
+            required(item.call_id, "item.call_id"),
+            required(item.name, "item.name"),
             item.arguments or "",
             item.status in (None, "completed"),
             self._epoch,
@@ -235,44 +231,44 @@ class Realtime:
     def _item_done(self, event: wire.Event) -> m.VendorNote | None:
         # An approval may be asked for in a response or outside of one, and is told twice when in one.
         item = wire.decode_item(event.item)
-        if item.type == _MCP_LIST and (why := _reason(item.error)):
-            item_id, label = _id(item.id, "item.id"), _text(item.server_label)
+        if item.type == _MCP_LIST and (why := reason(item.error)):
+            item_id, label = id_of(item.id, "item.id"), text_of(item.server_label)
             return m.VendorNote(
                 item.type, _body({"item_id": item_id}), item_id, self._epoch, f"{label}: {why}"
             )
         if item.type != "mcp_approval_request" or item.id in self._approvals:
             return None
-        _remember(self._approvals, _required(item.id, "item.id"), None)
+        _remember(self._approvals, required(item.id, "item.id"), None)
         if len(event.item) > _MAX_NOTE_BYTES:
             raise ValueError(f"with an item of more than {_MAX_NOTE_BYTES} bytes")
         return m.VendorNote(item.type, bytes(event.item).decode(), epoch=self._epoch)
 
     def _item_deleted(self, event: wire.Event) -> m.ItemGone:
-        return m.ItemGone(_required(event.item_id, "item_id"), self._epoch)
+        return m.ItemGone(required(event.item_id, "item_id"), self._epoch)
 
     def _transcribed(self, event: wire.Event) -> m.CallerTranscribed | None:
         # xAI tells `completed` again and again while the caller speaks, with status in_progress.
         if event.status == "in_progress":
             return None
-        item_id = _required(event.item_id, "item_id")
+        item_id = required(event.item_id, "item_id")
         usage = wire.if_readable(wire.decode_usage, event.usage)
         seconds = min(max(0.0, usage.seconds or 0.0), _MOST_SECONDS) if usage else 0.0
         tokens = None
         if usage and usage.input_tokens is not None:
             # What a transcription puts out is text, and it does not say so.
             usage.output_token_details = wire.Tokens(text_tokens=usage.output_tokens)
-            tokens = _counted(usage)
+            tokens = counted(usage)
         return m.CallerTranscribed(item_id, event.transcript or "", False, seconds, tokens, self._epoch)
 
     def _untranscribed(self, event: wire.Event) -> m.CallerTranscribed:
-        item_id = _required(event.item_id, "item_id")
-        return m.CallerTranscribed(item_id, "", failed=True, why=_reason(event.error), epoch=self._epoch)
+        item_id = required(event.item_id, "item_id")
+        return m.CallerTranscribed(item_id, "", failed=True, why=reason(event.error), epoch=self._epoch)
 
     def _response_started(self, event: wire.Event) -> m.ResponseStarted:
         response = wire.decode_response(event.response)
-        response_id = _required(response.id, "response.id")
+        response_id = required(response.id, "response.id")
         tagged = response.metadata.get("tag") if isinstance(response.metadata, dict) else None
-        tag = _id(tagged, "tag") if isinstance(tagged, str) else ""
+        tag = id_of(tagged, "tag") if isinstance(tagged, str) else ""
         if response.metadata is msgspec.UNSET:
             # OpenAI and Azure always have the field, null or not; xAI has none. There responses are told
             # apart by their order: one conversation has one active response, and the one that begins while
@@ -293,20 +289,20 @@ class Realtime:
     def _response_done(self, event: wire.Event) -> m.ResponseDone:
         # The last word on a response, and the next one waits for it: only the id can make it worthless.
         response = wire.decode_response(event.response)
-        response_id = _required(response.id, "response.id")
+        response_id = required(response.id, "response.id")
         self._whose = {item_id: whose for item_id, whose in self._whose.items() if whose != response_id}
         details = wire.if_readable(wire.decode_details, response.status_details) or wire.StatusDetails()
         error = details.error or wire.Fault()
-        why = _text(details.reason) or _text(error.code) or _text(error.type)
+        why = text_of(details.reason) or text_of(error.code) or text_of(error.type)
         # xAI tells usage beside the response, and `{}` in it. An empty one is unknown, not zero.
         told = (wire.if_readable(wire.decode_usage, raw) for raw in (response.usage, event.usage))
-        tokens = next((_counted(usage) for usage in told if usage is not None and _says(usage)), None)
-        status = _text(response.status) or "completed"
+        tokens = next((counted(usage) for usage in told if usage is not None and says(usage)), None)
+        status = text_of(response.status) or "completed"
         return m.ResponseDone(response_id, status, why, tokens, self._epoch, self._retry_ms(error))
 
     def _audio_delta(self, event: wire.Event) -> m.AudioDelta | None:
-        response_id = _required(event.response_id, "response_id")
-        item_id = _required(event.item_id, "item_id")
+        response_id = required(event.response_id, "response_id")
+        item_id = required(event.item_id, "item_id")
         audio = event.delta
         if audio is None:
             raise ValueError("without delta")
@@ -319,8 +315,8 @@ class Realtime:
         return m.AudioDelta(response_id, item_id, event.content_index or 0, audio, size, self._epoch)
 
     def _audio_done(self, event: wire.Event) -> m.AudioDone:
-        response_id = _required(event.response_id, "response_id")
-        item_id = _required(event.item_id, "item_id")
+        response_id = required(event.response_id, "response_id")
+        item_id = required(event.item_id, "item_id")
         return m.AudioDone(response_id, item_id, event.content_index or 0, self._epoch)
 
     def _spoken(self, event: wire.Event) -> m.TextDelta | None:
@@ -330,8 +326,8 @@ class Realtime:
         return self._words(event, spoken=False)
 
     def _words(self, event: wire.Event, *, spoken: bool) -> m.TextDelta | None:
-        response_id = _required(event.response_id, "response_id")
-        item_id = _required(event.item_id, "item_id")
+        response_id = required(event.response_id, "response_id")
+        item_id = required(event.item_id, "item_id")
         if event.delta is None:
             raise ValueError("without delta")
         if not event.delta:
@@ -340,8 +336,8 @@ class Realtime:
 
     def _fault(self, event: wire.Event) -> m.UpstreamFaulted | m.ProbeAnswered:
         fault = wire.decode_fault(event.error)
-        code, about = _text(fault.code), _text(fault.event_id)
-        message, param, kind = _text(fault.message), _text(fault.param), _text(fault.type)
+        code, about = text_of(fault.code), text_of(fault.event_id)
+        message, param, kind = text_of(fault.message), text_of(fault.param), text_of(fault.type)
         code = next(
             (known for known, says in _SENTENCES.items() if kind == known or says.search(message)), code
         )
@@ -359,9 +355,9 @@ class Realtime:
         """How long the vendor asks us to wait: "Please try again in 2.5s.", else until the limit it told last
         is reset. 0 where it names no time.
         """
-        if not _RATE_LIMIT.search(f"{_text(fault.code)} {_text(fault.type)}"):
+        if not _RATE_LIMIT.search(f"{text_of(fault.code)} {text_of(fault.type)}"):
             return 0
-        told = _TRY_AGAIN.search(_text(fault.message))
+        told = _TRY_AGAIN.search(text_of(fault.message))
         if told is None:
             return self._reset_ms
         minutes, number, unit = told.groups()
@@ -375,12 +371,12 @@ class Realtime:
         self._reset_ms = min(_MOST_RETRY_MS, ceil(1000 * max(0.0, *used_up, 0.0)))
 
     def _mcp(self, event: wire.Event) -> m.VendorNote:
-        item_id = _id(event.item_id, "item_id")
+        item_id = id_of(event.item_id, "item_id")
         why = ""
         if event.type.startswith(_MCP_LIST) and not event.type.endswith(".in_progress"):
             label = self._labels.pop(item_id, "")
             if event.type.endswith(".failed"):
-                why = f"{label or item_id}: {_reason(event.error) or 'no reason given'}"
+                why = f"{label or item_id}: {reason(event.error) or 'no reason given'}"
         return m.VendorNote(event.type, _body({"item_id": event.item_id}), item_id, self._epoch, why)
 
     def _conversation_created(self, _event: wire.Event) -> None:
@@ -490,60 +486,9 @@ def _remember(items: dict[str, Value], item_id: str, what: Value) -> None:
         del items[next(iter(items))]
 
 
-def _id(value: str | None, name: str) -> str:
-    if value and len(value) > MAX_ID_CHARACTERS:
-        raise ValueError(f"whose {name} has more than {MAX_ID_CHARACTERS} characters")
-    return value or ""
-
-
-def _required(value: str | None, name: str) -> str:
-    if not value:
-        raise ValueError(f"without {name}")
-    return _id(value, name)
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)[:_MAX_TEXT_CHARACTERS]
-
-
 def _body(tree: dict[str, Any]) -> str:
     return msgspec.json.encode(tree).decode()
 
 
-def _reason(error: msgspec.Raw) -> str:
-    """Code (or type) and message of an error, in any of the shapes that vendors give it. Empty for none."""
-    fault = wire.if_readable(wire.decode_fault, error)
-    if fault is None:
-        return _text(wire.if_readable(wire.decode_words, error))
-    parts = (_text(part) for part in (fault.code or fault.type, fault.message))
-    return ": ".join(part for part in parts if part)
-
-
-def _tokens(count: int | None) -> int:
-    return min(max(0, count or 0), _MOST_TOKENS)
-
-
 def _used_up(limit: wire.RateLimit) -> bool:
     return limit.remaining is not None and limit.remaining <= _NEARLY_USED_UP * max(0.0, limit.limit or 0.0)
-
-
-def _says(usage: wire.Usage) -> bool:
-    """Whether it tells anything."""
-    return usage != wire.Usage()
-
-
-def _counted(usage: wire.Usage) -> m.Usage:
-    """Tokens by kind; what a server leaves out is 0."""
-    tokens_in = usage.input_token_details or wire.Tokens()
-    cached = tokens_in.cached_tokens_details or wire.Tokens()
-    tokens_out = usage.output_token_details or wire.Tokens()
-    return m.Usage(
-        text_in=_tokens(tokens_in.text_tokens),
-        audio_in=_tokens(tokens_in.audio_tokens),
-        image_in=_tokens(tokens_in.image_tokens),
-        cached_text=_tokens(cached.text_tokens),
-        cached_audio=_tokens(cached.audio_tokens),
-        cached_image=_tokens(cached.image_tokens),
-        text_out=_tokens(tokens_out.text_tokens),
-        audio_out=_tokens(tokens_out.audio_tokens),
-    )

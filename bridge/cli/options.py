@@ -1,0 +1,25 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Server = Annotated[
+    str | None,
+    typer.Argument(
+        help="The server's webhook (http, https) or stream (ws, wss); default: this server, started here."
+    ),
+]
+ModelPort = Annotated[
+    int, typer.Option(help="Port of the bench's model, which the server under test has to dial.")
+]
+Token = Annotated[
+    str | None, typer.Option(help="Sign as the carrier, with this token.", envvar="TWILIO_AUTH_TOKEN")
+]
+StereoWav = Annotated[Path, typer.Option(help="Stereo WAV: left the caller, right what the caller heard.")]
+ReportAsJson = Annotated[
+    bool, typer.Option("--json", help="Print the report as JSON; the story goes to stderr.")
+]
