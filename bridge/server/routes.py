@@ -13,11 +13,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
@@ -26,10 +26,10 @@ from bridge.carriers.twilio import Twilio
 from bridge.core import messages as m
 from bridge.errors import SignatureError
 from bridge.ops.logs import Seldom
-from bridge.ops.recent import Recent
 from bridge.server import sids, twiml
 from bridge.server.calls import RESUMED, RETURNED, CallRegistry
 from bridge.server.gates import SPENT, PendingSockets, Signatures, StreamTokens
+from bridge.server.operators import OperatorRoutes
 from bridge.server.own_streams import RESERVED, TOKEN, OwnStreams
 from bridge.server.own_tokens import OwnTokens
 from bridge.server.pages import Softphone
@@ -48,7 +48,7 @@ from bridge.server.webhooks import (
 from bridge.settings.settings import Settings
 from bridge.sockets.asgi import AsgiSocket
 from bridge.sockets.dial import CarrierSocket
-from bridge.sockets.peers import LOOPBACK_ONLY, Peers, authority
+from bridge.sockets.peers import Peers, authority
 from bridge.sockets.uvicorn import admitted, take_socket
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,8 @@ MOST_UNDER_WAY: Final = 3
 """Webhooks about one call that wait for something at the same time. The carrier sends the next one when it
 has given up the one before; a captured one may be sent a thousand times.
 """
-NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+Fields: TypeAlias = Mapping[str, str]
+NOTHING: Final[Fields] = MappingProxyType({})
 GATES: Final = {
     "ended": "the carrier says that it is over",
     "account": "the carrier says that our account has no such call",
@@ -90,7 +91,6 @@ class Routes:
         self.replays = Replays(self.tokens, self.names, registry)
         self.pending_sockets = PendingSockets()
         self._seldom = Seldom(logger)
-        self._health_reasons = Recent(registry.services.health.reasons)
         self._under_way: Counter[str] = Counter()
         self.speech = settings.speech()
         self.intents = registry.services.control.intents
@@ -146,13 +146,13 @@ class Routes:
                 return _answer(self._not_let_in(turned_away, request, form))
         return _answer(self._connect(request, call_sid, token))
 
-    def _is_over(self, call_sid: str, form: Mapping[str, str]) -> bool:
+    def _is_over(self, call_sid: str, form: Fields) -> bool:
         if form.get("CallStatus") in OVER_STATUSES and self.intents.peek(call_sid) is None:
             self.intents.note(call_sid, ENDED)
         return self.intents.peek(call_sid) == ENDED
 
     async def _rung(
-        self, call_sid: str, fields: Mapping[str, str], *, remembered: bool = False
+        self, call_sid: str, fields: Fields, *, remembered: bool = False
     ) -> str | TurnedAway | None:
         """Dial the model, and ask the carrier meanwhile whether there is such a call. Why there is none, one
         of the gates, or why the resolver takes none; None if it may come in.
@@ -177,7 +177,7 @@ class Routes:
             self.used.use(call_sid)
         return gate or turned_away
 
-    def _not_let_in(self, why: str | TurnedAway, request: Request, form: Mapping[str, str]) -> str:
+    def _not_let_in(self, why: str | TurnedAway, request: Request, form: Fields) -> str:
         """What a call is answered that the carrier does not vouch for, or that its resolver turned away."""
         call_sid = form["CallSid"]
         match why:
@@ -194,19 +194,19 @@ class Routes:
                 return twiml.dial(self.settings.transfers[name], action_url, rings=True)
         return self._not_vouched_for(why, form)
 
-    def _not_vouched_for(self, gate: str, form: Mapping[str, str]) -> str:
+    def _not_vouched_for(self, gate: str, form: Fields) -> str:
         """What is answered where the carrier does not vouch for a call; mostly it is not heard."""
         self.reject(gate, "call", GATES[gate], form["CallSid"])
         return self._busy(form) if gate in ("unverified", "again") else twiml.hangup()
 
-    def _busy(self, form: Mapping[str, str], *, draining: bool = False) -> str:
+    def _busy(self, form: Fields, *, draining: bool = False) -> str:
         """No call may come in now: said, and billed, or not answered at all (BRIDGE_BUSY)."""
         if self.settings.busy == "reject" and form.get("CallStatus", "ringing") in RINGING:
             return twiml.reject("busy")
         voice = self.voice(form["CallSid"])
         return twiml.draining(voice=voice) if draining else twiml.busy(voice)
 
-    def _refusal(self, call_sid: str, request: Request, form: Mapping[str, str]) -> str | None:
+    def _refusal(self, call_sid: str, request: Request, form: Fields) -> str | None:
         """What a call hears that can't come in now; None if it can."""
         if self.registry.waits_for(call_sid):
             return None
@@ -229,7 +229,7 @@ class Routes:
         return self.names.action_url(self.links(request).after_stream, call_sid, stream)
 
     def _connect(
-        self, request: Request, call_sid: str, token: str, stream: int = 1, more: Mapping[str, str] = NOTHING
+        self, request: Request, call_sid: str, token: str, stream: int = 1, more: Fields = NOTHING
     ) -> str:
         links = self.links(request)
         return twiml.connect(
@@ -239,9 +239,7 @@ class Routes:
             parameters={TOKEN: token, **more},
         )
 
-    def _reconnect(
-        self, request: Request, form: Mapping[str, str], stream: int, how: Mapping[str, str]
-    ) -> str:
+    def _reconnect(self, request: Request, form: Fields, stream: int, how: Fields) -> str:
         call_sid = form["CallSid"]
         token = self.tokens.mint(call_sid, form.get("AccountSid", ""), stream)
         return self._connect(request, call_sid, token, stream, how)
@@ -313,11 +311,11 @@ class Routes:
             self.registry.tell(call_sid, m.Noted("stream-error", error))
         return Response(status_code=204)
 
-    async def _proven(self, request: Request) -> Mapping[str, str] | Response:
+    async def _proven(self, request: Request) -> Fields | Response:
         """The webhook's fields if it is the carrier's, else what it is answered."""
         self.awake()
         if (fault := self.peers.fault(request)) is not None:
-            return self._turned_away("webhook", fault)
+            return self.turned_away("webhook", fault)
         try:
             fields = await proven_fields(request, self.signatures, self.settings.twilio_account_sid)
         except SignatureError as error:
@@ -336,7 +334,8 @@ class Routes:
         # Other people's simulators have ids of their own, and theirs is not looked at further.
         return fields if fields.get("CallSid") else self._unreadable(NO_CALL)
 
-    def _turned_away(self, what: str, fault: str) -> Response:
+    def turned_away(self, what: str, fault: str) -> Response:
+        """The answer to a peer that may not ask this."""
         self.reject("peer", what, fault)
         return Response(f"{fault}\n", status_code=403)
 
@@ -436,12 +435,7 @@ class Routes:
             self._claim(fields, self.intents.streams(call_sid) + 1, started, arrival, socket)
 
     def _claim(
-        self,
-        fields: Mapping[str, str],
-        stream: int,
-        started: m.Started,
-        arrival: PendingStream,
-        socket: CarrierSocket,
+        self, fields: Fields, stream: int, started: m.Started, arrival: PendingStream, socket: CarrierSocket
     ) -> None:
         """The stream gets its call, if one may come in."""
         call_sid, proven = started.call_id, not self.settings.insecure
@@ -460,14 +454,12 @@ class Routes:
         why = f"refused: {fault}" if self.settings.insecure else f"refused: {gate}"
         socket.close(1008, why)
 
-    async def _turn_away(
-        self, why: TurnedAway, socket: CarrierSocket, call_sid: str, account_sid: str
-    ) -> None:
+    async def _turn_away(self, why: TurnedAway, socket: CarrierSocket, call_sid: str, account: str) -> None:
         """A stream has come for a call that its resolver does not take: only now was it asked."""
         sent_on = isinstance(why, Forward)
         reason = m.Reason.TRANSFERRED if sent_on else m.Reason.WE_HUNG_UP
         self.intents.note(call_sid, TRANSFER + why.name if isinstance(why, Forward) else ENDED)
-        asked = self.registry.services.control.before_close(call_sid, account_sid, m.Ended(reason))
+        asked = self.registry.services.control.before_close(call_sid, account, m.Ended(reason))
         if asked is not None:
             await asked
         if sent_on:
@@ -475,37 +467,6 @@ class Routes:
             socket.close(1000)
         else:
             self._close(socket, "refused", "its resolver refuses the call", call_sid)
-
-    async def stream_tokens(self, request: Request) -> Response:
-        """A token for a stream of TwiML that is not ours, for a program that has a key."""
-        self.awake()
-        return await self.own_streams.post(request)
-
-    # --- operators ---------------------------------------------------------------------------------------
-
-    async def healthz(self, _request: Request) -> Response:
-        """Whether the loop lives."""
-        self.awake()
-        alive = self.registry.services.health.alive
-        return JSONResponse({"alive": alive}, 200 if alive else 503)
-
-    async def readyz(self, request: Request) -> Response:
-        """Whether calls may come here from where this is asked, and why not."""
-        self.awake()
-        reasons = [*self.registry.own_reasons, *self._health_reasons.get()]
-        if self.registry.services.health.breaker.is_open:
-            reasons.append("upstream breaker")
-        if self.peers.local_fault(request) is not None:
-            reasons.append(LOOPBACK_ONLY)
-        return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
-
-    async def metrics(self, request: Request) -> Response:
-        """Prometheus' text."""
-        self.awake()
-        if (fault := self.peers.local_fault(request)) is not None:
-            return self._turned_away("metrics", fault)
-        text, content_type = self.registry.services.metrics.render(request.headers.get("accept", ""))
-        return Response(text, headers={"content-type": content_type})
 
 
 def _answer(document: str) -> Response:
@@ -517,6 +478,8 @@ def create_app(
 ) -> Starlette:
     """The application around the calls."""
     door = Routes(settings, registry, awake)
+    own_streams = door.own_streams if settings.api_keys else None
+    operators = OperatorRoutes(registry, door.peers, awake, door.turned_away, own_streams)
     softphone = Softphone(settings, registry, door.peers, awake)
     app = Starlette(
         routes=[
@@ -524,10 +487,7 @@ def create_app(
             WebSocketRoute("/media-stream", door.media_stream),
             Route("/after-stream", one_a_connection(door.after_stream), methods=["GET", "POST"]),
             Route("/stream-status", one_a_connection(door.stream_status), methods=["GET", "POST"]),
-            Route("/healthz", door.healthz),
-            Route("/readyz", door.readyz),
-            Route("/metrics", door.metrics),
-            *([Route("/stream-tokens", door.stream_tokens, methods=["POST"])] if settings.api_keys else []),
+            *operators.routes(),
             *softphone.routes(),
         ]
     )

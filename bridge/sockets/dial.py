@@ -15,8 +15,8 @@ import json
 import logging
 import math
 import ssl as tls
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache, partial
@@ -154,24 +154,26 @@ async def dial(
     options: dict[str, Any] = {"ssl": ssl or _default_tls()} if url.startswith("wss:") else {}
     if subprotocols:
         options["subprotocols"] = [Subprotocol(name) for name in subprotocols]
-    connecting = _Connect(
-        url,
-        additional_headers=headers,
-        create_connection=cast("type[ClientConnection]", partial(_Handshake, limits=limits)),
-        compression=None,
-        proxy=proxy,
-        open_timeout=open_timeout_s,
-        ping_interval=None,
-        logger=_quiet_log,
-        **options,
-    )
-    return (await _connected(connecting, open_timeout_s)).release()
+    with _one_error(open_timeout_s):
+        connection = await _Connect(
+            url,
+            additional_headers=headers,
+            create_connection=cast("type[ClientConnection]", partial(_Handshake, limits=limits)),
+            compression=None,
+            proxy=proxy,
+            open_timeout=open_timeout_s,
+            ping_interval=None,
+            logger=_quiet_log,
+            **options,
+        )
+    return cast("_Handshake", connection).release()
 
 
-async def _connected(connecting: _Connect, open_timeout_s: float) -> _Handshake:
-    """The connection, or the one error of a dial whatever it was that failed."""
+@contextmanager
+def _one_error(open_timeout_s: float) -> Iterator[None]:
+    """Whatever fails in a dial raises DialError."""
     try:
-        return cast("_Handshake", await connecting)
+        yield
     except InvalidStatus as refusal:
         raise _refused(refusal.response) from refusal
     except InvalidProxy:
