@@ -191,8 +191,8 @@ MUTATIONS = [
     Mutation(
         "the caller waits in silence",
         "core.liveness",
-        "filler is not None",
-        "filler is None",
+        "if filler is not None:",
+        "if filler is None:",
         "tool-filler",
     ),
     Mutation(
