@@ -91,7 +91,7 @@ STAYS: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
 """Fields that hold text and stay as they are."""
 GOES: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     Header: frozenset({"parameters", "carried"}),
-    m.CallConfig: frozenset({"greeting"}),
+    m.CallConfig: frozenset({"greeting", "returned"}),
     m.SessionConfig: frozenset({"instructions", "tools", "extra"}),
     m.SnapshotItem: frozenset({"text", "arguments", "output"}),
     m.Sound: frozenset({"audio", "text"}),
