@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from . import answers, ending, responses, silence, state
 from . import messages as m
-from .caller_audio import STALLED_MS
+from .caller_audio import STALLED_MS, VOICE_MS
 from .conversation import MOST_CHARACTERS
 from .debts import Kind
 from .messages import Event, Phase, Reason
@@ -164,6 +164,7 @@ def committed(call: CallState, event: m.TurnCommitted, now_ms: int) -> None:
     if event.item_id in call.given_up:
         return
     if call.playout.config.transcription is None:
+        greet_again(call, now_ms, wordless=None)
         call.out.append(m.Turn(event.item_id, ""))
     else:
         call.untranscribed.setdefault(event.item_id, now_ms + TRANSCRIPT_MS)
@@ -213,7 +214,7 @@ def transcribed(call: CallState, event: m.CallerTranscribed, now_ms: int) -> Non
     if event.item_id in call.given_up or item.told:
         return
     item.told = True
-    greet_again(call, event, now_ms)
+    greet_again(call, now_ms, wordless=None if event.failed else not event.text.strip())
     turn = m.Turn(event.item_id, item.text, event.seconds, event.usage)
     if event.item_id in call.untranscribed:
         call.held_turns[event.item_id] = turn
@@ -222,17 +223,20 @@ def transcribed(call: CallState, event: m.CallerTranscribed, now_ms: int) -> Non
         call.out.append(turn)
 
 
-def greet_again(call: CallState, event: m.CallerTranscribed, now_ms: int) -> None:
-    """It was a noise that cut the greeting, if no words are found in it. An answer to it is not wanted,
-    unless the caller hears it already.
+def greet_again(call: CallState, now_ms: int, *, wordless: bool | None) -> None:
+    """It was a noise that cut the greeting, if no words are found in it. Its answer is not wanted, unless
+    the caller hears it already. Where words were not looked for (None), our ear tells a noise; but it may be
+    wrong, and the answer stands.
     """
     cut, call.greeting_cut = call.greeting_cut, False
-    if not cut or event.text.strip() or event.failed or call.phase is not Phase.LIVE:
+    noise = 0 < call.caller_audio.voice_ms < VOICE_MS if wordless is None else wordless
+    if not cut or not noise or call.phase is not Phase.LIVE:
         return
     active = call.playout.gate.active
-    if active is not None and not call.playout.made_sound(active):
+    if wordless and active is not None and not call.playout.made_sound(active):
         call.playout.interrupt(now_ms, ours=True)
-    call.playout.debts.cancel(Kind.TURN, reason="there were no words in it")
+    if wordless:
+        call.playout.debts.cancel(Kind.TURN, reason="there were no words in it")
     responses.greet(call, now_ms)
 
 

@@ -7,6 +7,7 @@ What goes out has the size of what came. So the ledger's truth about the item do
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from collections.abc import Sequence
 
 from .messages import Sound
 
@@ -19,8 +20,9 @@ class FilledPauses:
     """One call's."""
 
     def __init__(self, bytes_per_ms: int) -> None:
-        self._filler: Sound | None = None
-        self._sound = b""
+        self._fillers: Sequence[Sound] = ()
+        self._sounds: list[bytes] = []
+        self._next = 0
         self._pause_bytes = PAUSE_MS * bytes_per_ms
         self._per_ms = bytes_per_ms
         self._quiet_bytes = 0
@@ -28,22 +30,23 @@ class FilledPauses:
 
     def audible(self) -> None:
         """Sound that can be heard goes out."""
-        self._quiet_bytes = self._at = 0
+        self._quiet_bytes = self._at = self._next = 0
 
     def begin(self, patience_ms: int) -> None:
         """Sound that cannot be heard is all there is so far: the filler is due in this many ms."""
-        self._at = 0
+        self._at = self._next = 0
         self._quiet_bytes = max(0, self._pause_bytes - max(0, patience_ms) * self._per_ms)
 
-    def fill(self, audio: str, size_bytes: int, filler: Sound | None) -> str:
-        """The base64 text that goes out in the place of inaudible `audio`, as long as that. Without a
-        `filler` (mu-law) it stays as it came.
+    def fill(self, audio: str, size_bytes: int, fillers: Sequence[Sound]) -> str:
+        """The base64 text that goes out in the place of inaudible `audio`, as long as that. Of the `fillers`
+        (mu-law) each is heard once, and the last one over again; without any it stays as it came.
         """
-        if (not self._at and self._quiet_bytes + size_bytes <= self._pause_bytes) or filler is None:
+        if (not self._at and self._quiet_bytes + size_bytes <= self._pause_bytes) or not fillers:
             self._quiet_bytes += size_bytes
             return audio
-        if filler is not self._filler:
-            self._filler, self._sound, self._at = filler, b64decode(filler.audio), 0
+        if fillers != self._fillers:
+            self._fillers, self._sounds = fillers, [b64decode(one.audio) for one in fillers]
+            self._at = self._next = 0
         filled = bytearray()
         while (left_bytes := size_bytes - len(filled)) > 0:
             if self._quiet_bytes < self._pause_bytes:
@@ -51,9 +54,11 @@ class FilledPauses:
                 filled += SILENT_SAMPLE * quiet_bytes
                 self._quiet_bytes += quiet_bytes
                 continue
-            piece = self._sound[self._at : self._at + left_bytes]
+            sound = self._sounds[min(self._next, len(self._sounds) - 1)]
+            piece = sound[self._at : self._at + left_bytes]
             filled += piece
             self._at += len(piece)
-            if self._at >= len(self._sound):
+            if self._at >= len(sound):
                 self._at = self._quiet_bytes = 0
+                self._next += 1
         return b64encode(filled).decode()

@@ -9,6 +9,7 @@ from . import messages as m
 from .conversation import Conversation, Item
 from .debts import RECITED, Debts, Kind
 from .filled_pauses import FilledPauses
+from .fillers import WAITING, WORDS
 from .ledger import Ledger, Span
 from .line import Line
 from .messages import Action, AgentRules, AudioDelta, CallConfig, SessionConfig, Sound
@@ -108,7 +109,8 @@ class Playout:
         pauses = self._pauses
         if item.received_bytes == event.size_bytes and self.owed.since_ms is not None:
             pauses.begin(self.owed.due_ms - now_ms - self.line.remaining_ms(now_ms))
-        audio = pauses.fill(event.audio, event.size_bytes, self.phrases.get("filler"))
+        fillers = [self.phrases[name] for name in (WORDS, WAITING) if name in self.phrases]
+        audio = pauses.fill(event.audio, event.size_bytes, fillers)
         if audio is event.audio:
             return event
         return AudioDelta(event.response_id, event.item_id, event.part, audio, event.size_bytes, event.epoch)

@@ -51,7 +51,7 @@ AGENTS = (
     ),
     m.SessionConfig(tools=(TOOL,), tool_choice="required", extra={"parallel_tool_calls": False}),
 )
-AGAIN = ("continued", "restored", "retry")
+AGAIN = ("continued", "greeting", "restored", "retry")
 """Keys of debts of which there may be several, one after the other."""
 MODEL = m.SessionConfig().model
 

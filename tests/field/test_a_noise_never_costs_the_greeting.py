@@ -87,6 +87,16 @@ def test_a_noise_after_it_says_it_no_second_time() -> None:
     call.close()
 
 
+@pytest.mark.parametrize(("ms", "said"), [(120, WELCOME), (900, ANSWER)])
+def test_without_transcription_our_own_ear_tells_a_noise_from_a_voice(ms: int, said: str) -> None:
+    call = greeted(slow(), transcription="off")
+    call.at(500)
+    call.caller.says("xxx", ms=ms)
+    call.at(20_000)
+    assert heard(call)[-1] == said
+    call.close()
+
+
 def test_a_noise_of_which_the_vendor_says_no_words_at_all() -> None:
     """It could not transcribe it: the turn may have been one, and its answer stands."""
     call = greeted(slow(transcribe=lambda _item: None))

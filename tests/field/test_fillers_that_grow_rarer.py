@@ -15,6 +15,7 @@ import pytest
 from bridge import Agent, sounds, tool
 from bridge.codecs.audible import is_audible_block
 from bridge.core import messages as m
+from bridge.core.filled_pauses import FilledPauses
 from bridge.sounds.phrases import Phrases
 from bridge.testing.call import begin
 from bridge.testing.scripted_call import ScriptedCall
@@ -159,3 +160,16 @@ def test_a_caller_who_speaks_meanwhile_is_answered() -> None:
     said = [spoken.heard for _, spoken in call.rehearsal.said if isinstance(spoken, m.Spoken)]
     assert said
     call.close()
+
+
+def test_silence_within_an_answer_is_filled_by_words_once_and_then_by_the_quiet_sound() -> None:
+    """The vendor sends twelve seconds of silence before its words: it is one answer, and the line is busy."""
+    pauses, fillers = FilledPauses(8), [Phrases().sounds("en")[name] for name in ("filler", "waiting")]
+    silent = b64encode(b"\xff" * 4_000).decode()
+    sent = b"".join(b64decode(pauses.fill(silent, 4_000, fillers)) for _ in range(24))
+    assert len(sent) == 24 * 4_000
+    assert sent.count(sounds.load("filler")) == 1
+    assert sent.count(sounds.waiting()) >= 4
+    pauses.audible()
+    sent = b"".join(b64decode(pauses.fill(silent, 4_000, fillers)) for _ in range(8))
+    assert sent.count(sounds.load("filler")) == 1, "another pause begins with words again"
