@@ -311,7 +311,7 @@ def test_what_is_refused_is_told_in_words() -> None:
         ({"parameters": {"a": secrets.token_urlsafe(400)}}, "do not fit into a token"),
         (b" " * (MOST_BYTES + 1), f"more than {MOST_BYTES} bytes"),
     ],
-    ids=lambda one: str(one)[:24],
+    ids=lambda one: str(one)[:22],
 )
 def test_a_body_that_cannot_be_is_refused_in_words(client: Bridge, body: Any, words: str) -> None:
     answer = client.asks(body)
