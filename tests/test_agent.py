@@ -731,3 +731,16 @@ def test_a_call_that_is_over_is_forgotten() -> None:
         return len(door.side._attached) + len(door.side._prepared)
 
     assert run(call()) == 0
+
+
+@pytest.mark.parametrize("where", ["desk.py:agent", "desk:agent", "./desk.py:agent"])
+def test_an_agent_is_named_by_module_or_by_file(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "desk.py").write_text(
+        "from bridge import Agent\nagent = Agent('x', name='by file')\n", encoding="utf-8"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "desk", raising=False)
+    assert load_agent(where).name == "by file"

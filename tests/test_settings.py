@@ -579,3 +579,35 @@ def test_a_phrase_needs_its_sound_and_its_words(
     if sound is not None:
         (tmp_path / "apology.ulaw").write_bytes(sound)
     assert mistakes(phrases=str(tmp_path)) == {"BRIDGE_PHRASES": what}
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("OPENAI_KEY", "OPENAI_API_KEY"),
+        ("OPENAI_API_TOKEN", "OPENAI_API_KEY"),
+        ("TWILIO_TOKEN", "TWILIO_AUTH_TOKEN"),
+        ("TWILIO_AUTHTOKEN", "TWILIO_AUTH_TOKEN"),
+        ("TWILIO_SID", "TWILIO_ACCOUNT_SID"),
+        ("PUBLIC_URI", "PUBLIC_URL"),
+    ],
+)
+def test_a_vendor_s_name_that_is_nearly_right_is_noticed(
+    written: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(written, "x")
+    remarks = load_settings(env_file=None, insecure=True).remarks
+    assert f"{written} is set and {meant} is not: is that what is meant?" in remarks
+
+
+@pytest.mark.parametrize(
+    "written", ["OPENAI_ORG_ID", "OPENAI_BASE_URL", "TWILIO_API_SECRET", "TWILIO_WORKSPACE_SID"]
+)
+def test_a_vendor_s_other_names_are_let_be(written: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(written, "x")
+    assert not [one for one in load_settings(env_file=None, insecure=True).remarks if written in one]
+
+
+def test_https_on_this_machine_is_no_public_url() -> None:
+    with pytest.raises(WrongSettings, match="is https on this machine"):
+        load_settings(env_file=None, public_url="https://localhost", twilio_auth_token="t" * 32)

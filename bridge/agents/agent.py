@@ -231,6 +231,8 @@ def load_agent(where: str) -> Agent:
     An async function is taken for a handler. Raises ConfigError that says what to do.
     """
     module_name, _, attribute = where.partition(":")
+    if module_name.endswith(".py"):  # a path, as an editor completes it
+        module_name = ".".join(Path(module_name).with_suffix("").parts)
     if not module_name or not attribute:
         raise ConfigError(f"an agent is named as module:attribute, as in my_agent:agent, not {where!r}")
     module = _imported(module_name)

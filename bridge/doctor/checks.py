@@ -20,7 +20,7 @@ from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.http.http_client import TwilioHttpClient
 from twilio.request_validator import SIGNATURE_HEADER, RequestValidator
 
-from bridge.agents.agent import Agent, load_agent
+from bridge.agents.agent import HERE, Agent, agent_here, load_agent, load_agent_here
 from bridge.agents.config import AgentConfigs
 from bridge.agents.mcp import FillingSocket
 from bridge.agents.prices import Prices
@@ -41,6 +41,8 @@ DESCRIPTORS_A_CALL: Final = 3
 SPARE_DESCRIPTORS: Final = 100
 NUMBERS_SHOWN: Final = 5
 REMARKED: Final = "change it, unless it is meant"
+UNREACHED: Final = ("timeout", "unreachable", "tls", "proxy")
+"""Codes of a `DialError` without an answer of the model's server."""
 
 
 class Check(NamedTuple):
@@ -111,13 +113,16 @@ class Doctor:
         settings = self.settings
         configs = AgentConfigs(settings.call_config(), settings.transfers, Prices.load(settings.prices))
         try:
-            agent = Agent() if settings.agent is None else load_agent(settings.agent)
+            if settings.agent is None:
+                where, agent = HERE, load_agent_here() or Agent()
+            else:
+                where, agent = settings.agent, load_agent(settings.agent)
             configs.check(agent, settings.upstream)
         except ConfigError as error:
             self._found("agent", str(error), "mend it where the agent is declared (BRIDGE_AGENT)")
             return configs, None
-        if settings.agent is not None:
-            self._ok("agent", f"{settings.agent} can be loaded, and suits {settings.upstream}")
+        if settings.agent is not None or agent_here() is not None:
+            self._ok("agent", f"{where} can be loaded, and suits {settings.upstream}")
         for remark in configs.remarks(agent, settings.upstream):
             self._found("agent", remark, "leave `prompt` out of the agent's `extra`")
         return configs, agent
@@ -134,7 +139,8 @@ class Doctor:
         try:
             socket: Socket = await dial(dialled.url, {**dialled.headers, **proof_for(settings, dialled.auth)})
         except DialError as error:
-            self._found("model", f"{settings.upstream} refuses us: {error}", _cure_of_dial(error))
+            verb = "cannot be reached" if error.code in UNREACHED else "refuses us"
+            self._found("model", f"{settings.upstream} {verb}: {error}", _cure_of_dial(error))
             return
         socket = FillingSocket(socket, configs.vault) if configs.vault else socket
         fault = await _configured(socket, adapter, configs.session(agent))

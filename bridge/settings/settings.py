@@ -337,6 +337,9 @@ def _remarks(settings: Settings, demo: bool, env_file: object) -> list[str]:
     return [*found, *_strangers(env_file)]
 
 
+_VENDORS: Final = ("OPENAI_", "TWILIO_", "PUBLIC_")
+
+
 def _strangers(env_file: object) -> list[str]:
     """Names that look like settings and are unknown: often the reason why another is not set."""
     found = []
@@ -347,4 +350,8 @@ def _strangers(env_file: object) -> list[str]:
     for stranger in sorted(name for name in written if name.startswith("BRIDGE_") and name not in names):
         close = difflib.get_close_matches(stranger, names, 1, 0.8)
         found.append(f"{stranger} is not a setting" + (f"; is it {close[0]}?" if close else ""))
+    for stranger in sorted(name for name in written - set(names) if name.startswith(_VENDORS)):
+        ours = [name for name in names if name.startswith(_VENDORS) and name not in written]
+        close = difflib.get_close_matches(stranger, ours, 1, 0.7)
+        found += [f"{stranger} is set and {one} is not: is that what is meant?" for one in close]
     return found

@@ -240,6 +240,11 @@ def public_url(text: str) -> str:
     local = is_loopback(host)
     if parts.scheme == "http" and not local:
         raise Wrong("begins with http://", "write https://: Twilio opens streams over TLS only")
+    if parts.scheme == "https" and local and parts.port is None:  # with one, a proxy of a test's is meant
+        raise Wrong(
+            "is https on this machine, where the carrier cannot come",
+            "write the address of the tunnel or proxy; to try without a carrier, BRIDGE_INSECURE=1 and none",
+        )
     _check_plain(parts)
     _check_public_host(host, local)
     return f"{parts.scheme}://{_netloc(parts, host, local)}{_base_path(parts.path)}"
