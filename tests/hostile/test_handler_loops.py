@@ -62,7 +62,7 @@ async def blocked_for_four_seconds(loops: str | None) -> tuple[list[float], list
         await asyncio.gather(*map(answered_s, phones))  # each has answered once, so that nothing is new
         await asyncio.sleep(0.5)
         await press(phones[0], "9")
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.2)
         others = [asyncio.create_task(answered_s(phone)) for phone in phones[1:]]
 
         async def comes() -> float:
@@ -97,7 +97,6 @@ def test_a_handler_that_blocks_is_felt_on_its_own_loop_only() -> None:
 
 def test_with_one_loop_all_of_them_wait_as_they_did() -> None:
     """What the figures above are held against."""
-    late_s, newer_s, _, log = asyncio.run(blocked_for_four_seconds("1"))
+    late_s, _, _, log = asyncio.run(blocked_for_four_seconds("1"))
     assert min(late_s) > 1
-    assert newer_s[0] > 1
     assert re.search(f"while ({CALLS - 1}|{CALLS}) other calls wait [(]", log)  # the newer one may be in it
