@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from ..core import messages as m
+from ..core.fillers import WAITING
 from ..core.stats import BargeIn
 from ..recording import replay
 from ..recording.difference import shown
@@ -309,6 +310,8 @@ class _Teller:
     def _sounded(self, heard: m.Heard) -> None:
         if not self.heard.is_ours(heard.say_id):
             return  # a wish that the model has spoken: it stands there as an item
+        if heard.say_id.startswith(f"{WAITING}:"):
+            return  # without words, and once a second
         words = self._phrase(heard.say_id) or heard.text or f"({heard.say_id})"
         line = Line(self._now.step.t_ms, "bridge", words, heard.text or words)
         line.cut_ms = heard.heard_ms if heard.cut else None
@@ -388,13 +391,14 @@ class _Teller:
             bar.detail = f"{self._sizes_ms.get(name, 0):,} ms generated\n{bar.detail}"
 
     def _phrase(self, say_id: str) -> str:
-        """The words of a recorded sound, if it is one of the phrases: by its name, or else by its length."""
+        """The words of a recorded sound, if it is one of the phrases: by its length, or else by its name, for
+        fillers have several phrases.
+        """
         phrases = self.story.header.config.phrases
-        named = phrases.get(say_id.partition(":")[0])
-        if named is not None:
-            return named.text
         size_bytes = self.heard.ours.get(say_id)
-        return next((phrase.text for phrase in phrases.values() if phrase.size_bytes == size_bytes), "")
+        long = [phrase.text for phrase in phrases.values() if phrase.size_bytes == size_bytes]
+        named = phrases.get(say_id.partition(":")[0])
+        return named.text if named is not None and (named.text in long or not long) else "".join(long[:1])
 
     # --- drawing -----------------------------------------------------------------------------------------
 
