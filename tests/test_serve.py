@@ -193,7 +193,7 @@ def test_a_crowd_that_connects_is_accepted_in_a_few_turns_of_the_loop(
                 turns = 0
                 while len(strangers) < 100:
                     turns += 1
-                    assert turns < 100 / 4
+                    assert turns < 100 / 3
                     await asyncio.sleep(0)
             async with asyncio.timeout(2):
                 while strangers:  # noqa: ASYNC110  they leave by themselves

@@ -38,6 +38,7 @@ from bridge.server.twiml import Links
 from bridge.server.verification import Verification
 from bridge.settings.settings import BACKLOG, Settings
 from bridge.sockets.dial import DialError, Socket, bound_kernel, dial
+from bridge.sockets.request_turns import A_TURN
 from bridge.sockets.strangers import Strangers
 from bridge.sockets.uvicorn import UVICORN_PROTOCOLS
 from bridge.upstreams import REHEARSALS, UPSTREAMS, Dial, Upstream
@@ -49,10 +50,6 @@ HAND_OVER_S: Final = 12.0
 STOP_S: Final = 3.0
 HANDED_OVER_MS: Final = 500
 """Between the last moment for a turn boundary and the stop: for the close handshakes."""
-ACCEPTS_A_TURN: Final = 16
-"""libuv accepts one connection a listening socket in each turn of the loop. So that a caller does not wait
-for as many turns as strangers have connected before them, one address is listened on by several.
-"""
 RECEIVE_BUFFER_BYTES: Final = 64 * 1024
 """Of each connection to us, in the kernel: by itself it grows to megabytes, for each stranger. A call's is
 empty, and holds some seconds of sound where we stand still.
@@ -310,7 +307,8 @@ async def serving(app: Starlette, sock: socket.socket, backlog: int = BACKLOG) -
     )  # fmt: skip
     server = _Server(config)
     vars(server.server_state)["strangers"] = app.state.registry.services.health.strangers
-    sockets = [sock, *(sock.dup() for _ in range(ACCEPTS_A_TURN - 1))]
+    # libuv accepts one connection a listening socket in each turn of the loop: so there are several of it.
+    sockets = [sock, *(sock.dup() for _ in range(A_TURN - 1))]
     task = asyncio.create_task(server.serve(sockets), name="uvicorn")
     try:
         while not server.started:

@@ -1,4 +1,4 @@
-"""Whose request is answered next: one of each lane in each turn of the event loop.
+"""Whose request is answered next: a few of each lane in each turn of the event loop.
 
 A stranger may open hundreds of connections and send a whole request on each at the same moment. Answered at
 once, they would all run before the next frame of any call does.
@@ -13,7 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from typing import Protocol
+from typing import Final, Protocol
+
+A_TURN: Final = 4
+"""Connections that are accepted in a turn of the loop, and requests of each lane that begin in it. With fewer
+accepted a caller waits for as many turns as strangers have connected before them; with more than begin, a
+crowd would push a caller's request out of its lane before its turn.
+"""
 
 
 class Lane(enum.Enum):
@@ -40,7 +46,7 @@ class Waiting(Protocol):
 
 
 class RequestTurns:
-    """The requests that wait, on one event loop. Begins at most one of each lane in a turn of the loop."""
+    """The requests that wait, on one event loop. At most `A_TURN` of each lane begin in a turn of the loop."""
 
     def __init__(self) -> None:
         self._lanes: dict[Lane, dict[Waiting, None]] = {lane: {} for lane in Lane}
@@ -69,9 +75,10 @@ class RequestTurns:
         return bool(lane)
 
     def _turn(self) -> None:
-        for lane in self._lanes.values():
-            if lane:
-                _first(lane).on_turn()
+        for _ in range(A_TURN):
+            for lane in self._lanes.values():
+                if lane:
+                    _first(lane).on_turn()
         self._armed = len(self) > 0
         if self._armed:
             asyncio.get_running_loop().call_soon(self._turn)
