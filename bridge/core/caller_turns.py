@@ -163,6 +163,11 @@ def committed(call: CallState, event: m.TurnCommitted, now_ms: int) -> None:
     call.playout.conversation.item(event.item_id).role = "user"
     if event.item_id in call.given_up:
         return
+    if untold(call):
+        call.turn += 1
+        state.owe(call, now_ms, silent_ms=now_ms - pause_ms(call))
+        answers.owe_turn(call, now_ms, began=False)
+    call.committed_turn = call.turn
     if call.playout.config.transcription is None:
         greet_again(call, now_ms, wordless=None)
         call.out.append(m.Turn(event.item_id, ""))
@@ -171,6 +176,16 @@ def committed(call: CallState, event: m.TurnCommitted, now_ms: int) -> None:
         if len(call.untranscribed) > MOST_UNTRANSCRIBED:
             give_up_transcript(call)
         tell_turns(call, now_ms)
+
+
+def untold(call: CallState) -> bool:
+    """Whether the item that is committed now is a turn of which the model told neither the beginning nor the
+    end, and which it does not answer yet. Without turn detection it is user code that commits.
+    """
+    playout, agent = call.playout, call.agent
+    told = call.turn != call.committed_turn or call.caller_speaking or playout.debts.of(Kind.TURN)
+    by_itself = playout.config.turn_detection is not None and not agent.backchannel_ms
+    return by_itself and not told and playout.gate.active is None and call.phase is Phase.LIVE
 
 
 def transcripts_late(call: CallState, now_ms: int) -> None:

@@ -44,7 +44,7 @@ class CallState:
         self.caller_speaking = False  # the model has told us so, and not yet that they stopped
         self.spoke_over: str | None = None  # the response that was active when they began
         self.overheard_until_ms = 0
-        self.turn = 0
+        self.turn = self.committed_turn = 0
         self.keys = Keys(config)
         self.digits = ""
         self.key_series = 0

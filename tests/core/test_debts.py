@@ -374,3 +374,33 @@ def test_one_that_met_a_response_of_which_nothing_is_heard_is_asked_for_again(li
     assert asks(call.at(2_100, m.ResponseDone("r2"))) == ["tool:call_1"]
     answers(call, 2_300, "r3", tag="tool:call_1")
     assert became(call) == {"tools:call_1": "r3"}
+
+
+def test_a_turn_of_which_nothing_is_told_but_its_commit_is_asked_for_and_then_the_session_replaced(
+    live_call: Any,
+) -> None:
+    call = live_call(media_gap_ms=10**9)
+    call.at(2_000, m.TurnCommitted("u1"))
+    assert asks(call.until(2_000 + UNANSWERED_MS)) == ["turn:1"]
+    assert m.DialUpstream(2) in call.until(10_000)
+
+
+def test_one_that_the_vendor_answers_by_itself_is_not_asked_for(live_call: Any) -> None:
+    call = live_call(media_gap_ms=10**9)
+    for number in (1, 2):
+        call.at(5_000 * number, m.TurnCommitted(f"u{number}"))
+        answers(call, 5_000 * number + 300, f"r{number}")
+        call.echo(5_000 * number + 600)
+    call.until(30_000)
+    assert asks(call.actions) == []
+    assert became(call) == {"turn:1": "r1", "turn:2": "r2"}
+
+
+def test_a_commit_after_the_words_that_belong_to_it_is_no_further_turn(live_call: Any) -> None:
+    call = live_call(media_gap_ms=10**9)
+    turn(call, 1_000)
+    answers(call, 1_200, "r1")
+    call.at(1_500, m.TurnCommitted("u1"))
+    call.echo(1_600)
+    call.until(20_000)
+    assert asks(call.actions) == []
