@@ -31,8 +31,8 @@ DEFAULT_INSTRUCTIONS: Final = (
 )
 TWILIO_API: Final = "https://api.twilio.com"
 BACKLOG: Final = 1_024
-"""Connections that may wait to be accepted. Four are in each turn of the loop, so the last of them waits for a
-fraction of a second. One more is dropped, and its kernel tries again a second later.
+"""Connections that may wait to be accepted. Four are in each turn of the loop, so the last of them waits for
+a fraction of a second. One more is dropped, and its kernel tries again a second later.
 """
 DEFAULT_GREETING: Final = "Hello, how can I help you?"
 

@@ -46,7 +46,7 @@ class Waiting(Protocol):
 
 
 class RequestTurns:
-    """The requests that wait, on one event loop. At most `A_TURN` of each lane begin in a turn of the loop."""
+    """The requests that wait, on one event loop. Of each lane at most `A_TURN` begin in a turn of it."""
 
     def __init__(self) -> None:
         self._lanes: dict[Lane, dict[Waiting, None]] = {lane: {} for lane in Lane}
