@@ -197,6 +197,9 @@ class Call(CallState):
         line = self.playout.line
         if line.deadline_ms is not None and now_ms >= line.deadline_ms:
             self.playout.settle(now_ms)
+        owed = self.playout.owed
+        if owed.since_ms is not None and owed.due_ms <= now_ms:
+            liveness.owed_due(self, now_ms)
         for timer in [name for name, due_ms in self.timers.items() if due_ms <= now_ms]:
             if self.timers.pop(timer, None) is not None:  # else the timer before it put an end to it
                 TIMERS[timer](self, now_ms)
@@ -205,15 +208,13 @@ class Call(CallState):
         if self.phase is Phase.ENDED:
             self.deadline_ms = None
             return
-        timers, playout = self.timers, self.playout
-        owed_ms = playout.owed.deadline_ms
-        if owed_ms is not None:
-            timers["owed"] = owed_ms
-        elif "owed" in timers:
-            del timers["owed"]
-        due_ms = min(timers.values(), default=None)
-        line_ms = playout.line.deadline_ms
-        self.deadline_ms = line_ms if due_ms is None else due_ms if line_ms is None else min(due_ms, line_ms)
+        line, owed = self.playout.line, self.playout.owed
+        due_ms = [*self.timers.values()]
+        if owed.since_ms is not None:
+            due_ms.append(owed.due_ms)
+        if line.deadline_ms is not None:
+            due_ms.append(line.deadline_ms)
+        self.deadline_ms = min(due_ms, default=None)
 
 
 TIMERS: dict[str, Callable[[Call, int], None]] = {
@@ -221,7 +222,6 @@ TIMERS: dict[str, Callable[[Call, int], None]] = {
     "media": ending.media_gap,
     "dial": dialling.dial,
     "session": dialling.session_stalled,
-    "owed": liveness.owed_due,
     "probe": liveness.no_sign_of_life,
     "unheard": liveness.unheard,
     "echo": liveness.echoes_late,

@@ -8,18 +8,59 @@ waits here until it was heard, so that a clear never has to spare a part of the 
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import TypeAlias
 
 from .ledger import Ledger, Span
 from .messages import AudioDelta, CarrierCommand, ClearPlayout, HoldSound, PlayAudio, SendMark, Sound
 from .pacer import FRAME_BYTES, STEP_BYTES, Entry, Pacer, text_bytes
-from .spans import Spans
 
 MARK_EVERY_MS = 100
 """Twilio names no limit on marks; one per 100 to 200 ms is plenty for the ledger (70 outstanding were seen
 without harm)."""
 
 LineCommand: TypeAlias = CarrierCommand | HoldSound
+Key: TypeAlias = tuple[str, int]
+
+
+class Spans(dict[Key, Span]):
+    """What is on its way to the caller's ear: by item id and part, in the order they began, and by response
+    without a look at the others, for how many there are is the model's choice. Changed by `begin` and `end`
+    only.
+    """
+
+    __slots__ = ("_by_response",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._by_response: dict[str, dict[Key, Span]] = {}
+
+    def begin(self, span: Span) -> Span:
+        """Something of it is on its way. Takes the place of one of the same key."""
+        key = span.item_id, span.part
+        self.end(key)
+        self[key] = span
+        self._by_response.setdefault(span.response_id, {})[key] = span
+        return span
+
+    def end(self, key: Key) -> None:
+        """It was heard, or cut. Nothing happens if it was ended before."""
+        span = self.pop(key, None)
+        if span is None:
+            return
+        siblings = self._by_response[span.response_id]
+        del siblings[key]
+        if not siblings:
+            del self._by_response[span.response_id]
+
+    def of(self, response_id: str) -> list[Span]:
+        """Those of that response; "" for our own sounds."""
+        return list(self._by_response.get(response_id, {}).values())
+
+    @property
+    def responses(self) -> Container[str]:
+        """The responses that have something on its way."""
+        return self._by_response.keys()
 
 
 class Line:

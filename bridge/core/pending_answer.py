@@ -71,11 +71,6 @@ class PendingAnswer:
         self.silent_ms = max(self.silent_ms, at_ms)
         self._due(self.silent_ms + self.filler_ms)
 
-    @property
-    def deadline_ms(self) -> int | None:
-        """When the next filler is due."""
-        return None if self.since_ms is None else self.due_ms
-
     def _due(self, due_ms: int) -> None:
         most_ms = MOST_SILENT_MS - max(0, self.way_ms - NEAR_MS)
         self.due_ms = min(due_ms, self.silent_ms + max(self.filler_ms, most_ms))
