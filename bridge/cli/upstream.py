@@ -22,7 +22,8 @@ async def embedded(
     """A rehearsal's server, while the block runs; gives its base URL. `answers`: embedded, which is the front
     desk, or parrot. With a certificate it speaks TLS.
     """
-    from bridge.simulators.rehearsal import Rehearsal, transcript
+    from bridge.simulators.ears import listening, speech_detector
+    from bridge.simulators.rehearsal import PARROT, Rehearsal, transcript
     from bridge.simulators.servers import EmbeddedUpstream
     from bridge.simulators.voice import Speaker, local_voice
 
@@ -34,14 +35,20 @@ async def embedded(
     speaker = Speaker(local_voice())
     mind = Rehearsal(Parrot(load_demo("greeting"), demo_text("greeting")), speaker, answers=answers)
 
-    def server() -> RealtimeServer:
-        return RealtimeServer(mind, ServerOptions(transcribe=transcript, created_at_s=int(time.time())))
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(speaker.close)
+        hears = answers != PARROT
+        process = await stack.enter_async_context(listening()) if hears else None
 
-    try:
-        async with EmbeddedUpstream(server, keep=False).serve(port, certificate=certificate) as url:
-            yield url
-    finally:
-        speaker.close()
+        def server() -> RealtimeServer:
+            ears = None if process is None else process.session()
+            detector = speech_detector() if hears else None
+            now_s = int(time.time())
+            options = ServerOptions(ears=ears, detector=detector, transcribe=transcript, created_at_s=now_s)
+            return RealtimeServer(mind, options)
+
+        upstream = EmbeddedUpstream(server, keep=False)
+        yield await stack.enter_async_context(upstream.serve(port, certificate=certificate))
 
 
 def upstream(

@@ -7,7 +7,7 @@ one agent can serve many sessions.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
@@ -75,7 +75,14 @@ class Failure:
     message: str = "The server had an error while processing your request. Sorry about that!"
 
 
-Output: TypeAlias = Speech | ToolCall | Pause | Incomplete | Failure
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Outputs that are decided while the response runs: None as long as they are not."""
+
+    decided: Callable[[], Sequence[Output] | None]
+
+
+Output: TypeAlias = "Speech | ToolCall | Pause | Later | Incomplete | Failure"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from base64 import b64encode
 from dataclasses import dataclass
 from typing import Any
 
+from .ears import Words
 from .faults import Fault
 from .formats import spoken
 
@@ -24,6 +25,8 @@ class Item:
     """How much of an assistant item has left, in the output format."""
     bytes_per_ms: int = 8
     truncated_ms: int | None = None
+    words: Words | None = None
+    """Of the caller's sound, where the server has ears."""
     previous_id: str | None = None
     """The item before it when it was added."""
 

@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from .ears import Ears, Words
 from .faults import Fault
 from .formats import Ear
 from .items import Conversation, Item
@@ -53,6 +54,8 @@ class Listener:
         self._buffer = InputBuffer(host.options.detector, host.options.min_speech_ms)
         self._caller_audio = Ear("")
         self._turn_id = ""
+        self._fed_bytes = 0
+        self._words: list[Words] = []
         self._untranscribed: list[Item] = []
         self._transcription_ms = itertools.cycle(host.options.transcription_ms)
         self.configure()
@@ -60,6 +63,8 @@ class Listener:
     def configure(self) -> None:
         """Take over what the session says now."""
         self._buffer.configure(self._host.session.turn_detection)
+        if self._host.options.ears is not None:
+            self._host.options.ears.configure(self._host.session.tree["tools"])
         name = self._host.session.input["format"]["type"]
         if name != self._caller_audio.name:
             self._caller_audio = Ear(name)
@@ -77,7 +82,22 @@ class Listener:
             sound = binascii.a2b_base64(audio, strict_mode=True)
         except ValueError:
             raise Fault("invalid_value", "Invalid 'audio': not base64.", "audio") from None
-        return len(sound), self._buffer.write(self._caller_audio.hear(sound))
+        heard = self._buffer.write(self._caller_audio.hear(sound))
+        if self._host.options.ears is not None:
+            self._listen(self._host.options.ears, heard)
+        return len(sound), heard
+
+    def _listen(self, ears: Ears, heard: list[Heard]) -> None:
+        """The ears get a turn as it is spoken, from its beginning on."""
+        for noticed in heard:
+            if isinstance(noticed, TurnStarted):
+                self._fed_bytes = 0
+            else:
+                ears.feed(noticed.sound[self._fed_bytes :])
+                self._words.append(ears.finish())
+        if self._buffer.speaking and (more := self._buffer.spoken(self._fed_bytes)):
+            ears.feed(more)
+            self._fed_bytes += len(more)
 
     def announce(self, started: TurnStarted) -> None:
         """`speech_started`."""
@@ -101,7 +121,11 @@ class Listener:
             raise Fault("input_audio_buffer_commit_empty", message)
         if not self._buffer.speaking:
             self._turn_id = self._host.new_id("item")
-        self._add(self._buffer.take(), now_ms)
+        sound, ears = self._buffer.take(), self._host.options.ears
+        if ears is not None:
+            ears.feed(sound)
+            self._words.append(ears.finish())
+        self._add(sound, now_ms)
 
     def idle(self, now_ms: int) -> None:
         """Neither side spoke for the idle timeout: `timeout_triggered`, and the silence becomes an item."""
@@ -119,6 +143,7 @@ class Listener:
         host = self._host
         content = [{"type": "input_audio", "transcript": None}]
         item = Item(self._turn_id, "message", {"role": "user", "content": content}, sound=sound)
+        item.words = self._words.pop(0) if self._words else None
         host.conversation.add(item)
         host.emit("input_audio_buffer.committed", item_id=item.id, previous_item_id=item.previous_id)
         host.emit("conversation.item.added", item=item.wire(), previous_item_id=item.previous_id)

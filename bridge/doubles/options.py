@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from .ears import Ears
 from .items import Item
 from .turns import SpeechDetector
 
@@ -58,6 +59,8 @@ class ServerOptions:
     detector: SpeechDetector | None = None
     """Decides what is speech, in place of the level. webrtcvad's keeps state: one object a session."""
     min_speech_ms: int = 40
+    ears: Ears | None = None
+    """Makes out the words of each turn, for an agent that answers words. One object a session."""
     transcribe: Callable[[Item], str | None] = said_so_long
     """The caller's words, None for `…transcription.failed`; asked only where transcription is configured."""
     transcription_ms: tuple[int, ...] = (300,)

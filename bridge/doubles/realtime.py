@@ -117,6 +117,8 @@ class RealtimeServer:
     def gone(self, now_ms: int) -> list[str]:
         """The client closed the socket, or it was cut: nothing more will happen. Returns []."""
         self.wake(now_ms)
+        if self.options.ears is not None and not self._over:
+            self.options.ears.close()
         self._over = True
         return []
 

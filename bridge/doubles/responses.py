@@ -7,11 +7,12 @@ cancelled output as well, and `response.done` always.
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, Protocol, assert_never
 
-from .agents import Failure, Incomplete, Output, Pause, Speech, ToolCall
+from .agents import Failure, Incomplete, Later, Output, Pause, Speech, ToolCall
 from .formats import BYTES_PER_MS, spoken
 from .items import Conversation, Item
 from .options import CancelReason, ServerOptions
@@ -135,10 +136,17 @@ class Response:
 
     def _play(self, outputs: Sequence[Output], at_ms: int) -> Iterator[int]:
         """Yields the times at which it wants to go on."""
-        for output in outputs:
-            match output:
+        left = deque(outputs)
+        while left:
+            match output := left.popleft():
                 case Pause():
                     at_ms += output.ms
+                case Later():
+                    yield at_ms
+                    while (decided := output.decided()) is None:
+                        at_ms += _POLL_MS
+                        yield at_ms
+                    left.extendleft(reversed(decided))
                 case Speech():
                     whole, at_ms = yield from self._speak(output, at_ms)
                     if not whole:

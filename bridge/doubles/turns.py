@@ -110,6 +110,10 @@ class InputBuffer:
             self._forget(excess)
         return heard
 
+    def spoken(self, from_byte: int) -> bytes:
+        """What is buffered, from there on."""
+        return bytes(self._sound[from_byte:])
+
     def take(self) -> bytes:
         """All that is buffered; the buffer is empty afterwards, and no turn is open."""
         sound = bytes(self._sound)

@@ -29,5 +29,6 @@ class Rehearsal:
 
 
 def transcript(item: Item) -> str | None:
-    """A caller's words where the sound carries them; else how long they spoke."""
-    return caption_of(item.sound) or said_so_long(item)
+    """A caller's words: those that the sound carries, or that were made out; else how long they spoke."""
+    heard = item.words.text() if item.words is not None else None
+    return caption_of(item.sound) or heard or said_so_long(item)

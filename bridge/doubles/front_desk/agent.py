@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from ..agents import Asked, Output, Speech, ToolCall
+from ..agents import Asked, Later, Output, Speech, ToolCall
 from ..items import Item
 from ..tones import murmur
 from ..wishes import SCRIPTED, answer_to, begins_call, said_exactly, wish_of
@@ -80,11 +80,22 @@ class FrontDesk:
         last = items[-1] if items else None
         if asked.caller is None and not _spoke(items):
             return self._exactly(opening_line(prompt) or _default_greeting(desk), greets=True, items=items)
-        state = self.state(desk, items if last is None or last.role != "user" else items[:-1])
         if last is None or last.role != "user":
-            return self._own(items, state.said or HELLO)  # a resumed session: say where we were
-        reaction, _ = desk.react(state, self._heard(last))
+            return self._own(items, self.state(desk, items).said or HELLO)  # resumed: say where we were
+        decided = self._reaction(desk, items)
+        return [Later(lambda: self._reaction(desk, items))] if decided is None else decided
+
+    def _reaction(self, desk: Desk, items: Sequence[Item]) -> list[Output] | None:
+        """The answer to the last turn; None while words are being made out."""
+        if any(self._listening(item) for item in items[-_MOST_TURNS:] if item.role == "user"):
+            return None
+        reaction, _ = desk.react(self.state(desk, items[:-1]), self._heard(items[-1]))
         return self._outputs(items, reaction)
+
+    def _listening(self, item: Item) -> bool:
+        """Whether the words of this turn are still being made out."""
+        waits = item.words is not None and item.words.text() is None
+        return waits and self._hear(item.sound) is None
 
     def _outputs(self, items: Sequence[Item], reaction: Reaction) -> list[Output]:
         spoken = self._own(items, reaction.text) if reaction.text else []
@@ -124,7 +135,12 @@ class FrontDesk:
         pressed = _KEYS.search(item.text)
         if pressed is not None:
             return Heard(keys=pressed[1].replace(" ", ""))
-        return Heard(self._hear(item.sound)) if item.sound else Heard(item.text)
+        if not item.sound:
+            return Heard(item.text)
+        words = self._hear(item.sound)
+        if words is None and item.words is not None:
+            words = item.words.text() or ""
+        return Heard(words)
 
 
 def desk_of(session: Mapping[str, Any], request: Mapping[str, Any]) -> Desk:

@@ -92,6 +92,12 @@ def alike(word: str) -> frozenset[str]:
     return frozenset({own}).union(*(row for row in _ROWS if own in row))
 
 
+def same_row(word: str) -> tuple[str, ...]:
+    """Words that mean the same as this one, as they are said."""
+    own = stem(word)
+    return tuple(other for row in _ALIKE if own in map(stem, row) for other in row)
+
+
 def telling(words: Iterable[str]) -> frozenset[str]:
     """Stems of the words that tell what is meant."""
     return frozenset(stem(word) for word in words if word not in NOT_TELLING)

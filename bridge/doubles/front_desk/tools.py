@@ -68,12 +68,16 @@ class DeskTool:
         telling_words = [word for word in words if word not in NOT_TELLING] or words
         return tuple(alike(word) for word in telling_words)
 
+    @property
+    def first_sentence(self) -> str:
+        """Of its description; of a hand-off all that is said of its target."""
+        text = _STOCK.sub("", self.description) if self.hands_off else self.description
+        return text if self.hands_off else re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0]
+
     @cached_property
     def _described(self) -> frozenset[str]:
         """The telling words of the first sentence of its description; of all of a hand-off's."""
-        text = _STOCK.sub("", self.description) if self.hands_off else self.description
-        sentence = text if self.hands_off else re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0]
-        return telling(words_of(sentence))
+        return telling(words_of(self.first_sentence))
 
     def score(self, words: Sequence[str]) -> float:
         """How well these words mean it."""
