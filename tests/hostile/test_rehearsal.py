@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.hostile
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-AGENT = README.partition("`desk.py`:\n\n```python\n")[2].partition("```")[0]
+AGENT = next(one for one in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "agent = Agent(" in one)
 """The agent that README shows."""
 
 

@@ -37,10 +37,10 @@ _FIXED: Final = """
 <wish> = i would like | i want | i need | please | can you | could you | give me;
 <to_do> = i would like to | i want to | i need to | can i | could i | may i | let me | i have to | please
     | can you | could you | i want to know;
-<verb> = make | check | change | move | get | have | find | look up | track;
+<verb> = make | check | change | move | find | look up | track;
 <small> = the | a | an | my | your | of | for | to | it | is | do you | does it | with | about;
 <det> = the | a | an | my | your;
-<lead> = (<ask> | <wish>) [<det>] | [<to_do>] <verb> [<det>] | <to_do> | /0.3/ <det>;
+<lead> = (<ask> | <wish>) [<det>] | [<to_do>] <verb> [<det>] | <to_do> | /0.3/ (the | my | your);
 <to> = [let me | can i | could i | i want to | i would like to | please] (talk to | speak to)
     | [please] (connect me to | transfer me to | put me through to);
 <again> = [please] repeat [that] | [please] say that again | pardon | once more;
