@@ -61,12 +61,14 @@ AGENTS_NODE: Final = Environment("openai-agents-node", ("@openai/agents-realtime
 LIVEKIT: Final = Environment(
     "livekit-plugin", ("livekit-agents>=1.8", "livekit-plugins-openai>=1.8"), heavy=True
 )
+PIPECAT: Final = Environment("pipecat", ("pipecat-ai[openai]>=1.14",), heavy=True)
 CLIENTS: Final = (
     Client("openai-python", "openai_python.py", OPENAI_PYTHON),
     Client("openai-agents-python", "openai_agents.py", OPENAI_PYTHON),
     Client("openai-node", "openai_node.mjs", OPENAI_NODE, tls=True),
     Client("openai-agents-node", "openai_agents_node.mjs", AGENTS_NODE),
     Client("livekit-plugin", "livekit_plugin.py", LIVEKIT),
+    Client("pipecat", "pipecat_service.py", PIPECAT),
 )
 
 
