@@ -156,7 +156,9 @@ CASTING = AgentConfigs(BASE)
 
 def test_what_an_agent_leaves_open_is_as_the_settings_say() -> None:
     config = CASTING.call(Agent())
-    assert config.session == msgspec.structs.replace(BASE.session, agent=m.AgentRules("agent"))
+    assert config.session == msgspec.structs.replace(
+        BASE.session, agent=m.AgentRules("agent", turn_bounds=m.TurnBounds())
+    )
     assert config.greeting == "Hello from settings."
 
 
@@ -174,7 +176,10 @@ def test_what_an_agent_says_goes_before_the_settings() -> None:
     assert (session.noise_reduction, session.speed, session.max_output_tokens) == ("near_field", 1.2, 500)
     assert session.tool_choice == "required"
     assert session.extra == {"truncation": "auto", "reasoning": {"effort": "low"}}
-    assert config.agent == m.AgentRules("agent", silence_ms=9_000, nudge_ms=20_000, nudges=1)
+    bounds = m.TurnBounds()
+    assert config.agent == m.AgentRules(
+        "agent", silence_ms=9_000, turn_bounds=bounds, nudge_ms=20_000, nudges=1
+    )
 
 
 def test_an_empty_greeting_is_none_and_a_handler_greets_for_itself() -> None:

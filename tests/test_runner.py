@@ -6,7 +6,7 @@ import asyncio
 import json
 import selectors
 from base64 import b64encode
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -620,14 +620,20 @@ APOLOGY = m.Sound(b64encode(b"\x22" * 8_000).decode(), 8_000, "Sorry.")
 
 def breaks(table: Table, at: type[m.Message]) -> None:
     """From here on the core raises when such an event comes."""
-    receive = table.call.receive
+    receive, caller_frame = table.call.receive, table.call.caller_frame
 
     def broken(event: m.Event, now_ms: int) -> list[m.Action]:
         if isinstance(event, at):
             raise ZeroDivisionError("a bug")
         return receive(event, now_ms)
 
+    def broken_frame(frame: m.CallerAudio, now_ms: int) -> str | Sequence[m.AppendAudio]:
+        if at is m.CallerAudio:
+            raise ZeroDivisionError("a bug")
+        return caller_frame(frame, now_ms)
+
     table.call.receive = broken  # type: ignore[method-assign]
+    table.call.caller_frame = broken_frame  # type: ignore[method-assign]
 
 
 def test_a_bug_in_the_core_ends_that_call_only_with_an_apology(caplog: pytest.LogCaptureFixture) -> None:

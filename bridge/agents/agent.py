@@ -88,6 +88,11 @@ class Agent:
       the call goes on with this agent as it is, unless BRIDGE_RESOLVER_FAILS says otherwise.
     - `reads_keys`: tools read all keys of the call (`Session.digits`), and the model gets none, whichever
       agent it is. Without it, the model gets the keys pressed while no `digits()` waits (BRIDGE_DTMF).
+    - A turn that the model does not end is ended here. `quiet_turn_ms`: after so much silence by our own ear,
+      None for as long as `turn_detection` may wait and a margin (1,500 for the default). `words_ms`: but not
+      sooner than this after words of that turn. `longest_turn_ms`: in any case. `wordless_ms`: sound that no
+      voice makes (hold music, a tone) is cleared after this and the caller is asked once whether they are
+      there; the next time they are on hold: nothing is said until words come, for `hold_ms`. 0: never.
     - `silence_ms`: a handler's input gets a `Silence` each time this has passed without a voice. `nudge_ms`:
       the model asks a silent caller whether they are there, `nudges` times, then says goodbye.
       `wait_ms`: a caller who has waited for one answer so long goes to BRIDGE_FALLBACK, or the call ends.
@@ -127,6 +132,11 @@ class Agent:
     resolver_ms: int = 2_000
     on_end: OnEnd | None = None
     reads_keys: bool = False
+    quiet_turn_ms: int | None = None
+    words_ms: int = 10_000
+    longest_turn_ms: int = 90_000
+    wordless_ms: int = 25_000
+    hold_ms: int = 600_000
     silence_ms: int | None = None
     nudge_ms: int = 0
     nudges: int = 2
@@ -371,6 +381,8 @@ _CHECKS: Final[dict[str, Callable[[Any], str | None]]] = {
     "backchannel_ms": _counts(0),
     "resolver_ms": _counts(1),
     "silence_ms": _silence,
+    "quiet_turn_ms": lambda value: None if value is None else _counts(0)(value),
+    **dict.fromkeys(("words_ms", "longest_turn_ms", "wordless_ms", "hold_ms"), _counts(0)),
     "nudge_ms": _counts(0),
     "nudges": _counts(0),
     "wait_ms": _counts(0),

@@ -23,8 +23,10 @@ from bridge.core.messages import (
     SessionConfig,
     Sound,
     ToolConfig,
+    TurnBounds,
     TurnDetection,
 )
+from bridge.core.open_turn import usual_quiet_ms
 from bridge.core.vendor_errors import PROMPT_OBJECTS
 from bridge.errors import ConfigError
 from bridge.sounds.phrases import Phrases
@@ -42,6 +44,13 @@ _PLAIN: Final = (
     "instructions", "noise_reduction", "speed", "tool_choice", "max_output_tokens", "extra",
 )  # fmt: skip
 """Fields of a session that are an agent's own, as they are."""
+_BOUNDS: Final = {
+    "words_ms": "words_ms",
+    "longest_turn_ms": "longest_ms",
+    "wordless_ms": "wordless_ms",
+    "hold_ms": "hold_ms",
+}
+"""An agent's fields, and those of `TurnBounds` that they become."""
 _CHOICES: Final = ("auto", "none", "required")
 _KINDS: Final = ("text", "audio", "image")
 _ANYWHERE: Final = "ws://127.0.0.1/v1/realtime"
@@ -110,6 +119,7 @@ class AgentConfigs:
             # Those of agents it may become, too: a response of this one may go on after a hand-off.
             running_words=any(one.guardrails for one in (agent, *known.values())),
             reads_keys=any(one.reads_keys for one in (agent, *known.values())),
+            turn_bounds=_turn_bounds(agent),
             nudge_ms=agent.nudge_ms or limits.nudge_ms,
             nudges=agent.nudges if agent.nudge_ms else limits.nudges,
             wait_ms=agent.wait_ms,
@@ -212,6 +222,7 @@ class AgentConfigs:
                 for name in ("silence_ms", "nudge_ms", "nudges", "wait_ms")
                 if getattr(rules, name) != getattr(declared, name)
             }
+            changes |= _changed_bounds(session, rules.turn_bounds, declared.turn_bounds)
             if rules.backchannel_ms != declared.backchannel_ms:
                 pause_ms = _pause_ms(session.turn_detection)
                 changes["backchannel_ms"] = max(0, rules.backchannel_ms - pause_ms)
@@ -276,6 +287,29 @@ def _confirm_ms(agent: Agent) -> int:
     if not agent.backchannel_ms:
         return 0
     return agent.backchannel_ms + _pause_ms(agent.turn_detection)
+
+
+def _turn_bounds(agent: Agent) -> TurnBounds:
+    quiet_ms = agent.quiet_turn_ms
+    if quiet_ms is None:
+        quiet_ms = usual_quiet_ms(_detection(agent))
+    return TurnBounds(quiet_ms, **{field: getattr(agent, name) for name, field in _BOUNDS.items()})
+
+
+def _changed_bounds(
+    session: SessionConfig, now: TurnBounds | None, declared: TurnBounds | None
+) -> dict[str, int]:
+    """Fields of the agent by which the bounds of its turns were changed."""
+    if now is None or declared is None:
+        return {}
+    changes = {
+        name: getattr(now, field)
+        for name, field in _BOUNDS.items()
+        if getattr(now, field) != getattr(declared, field)
+    }
+    if now.quiet_ms not in (declared.quiet_ms, usual_quiet_ms(session.turn_detection)):
+        changes["quiet_turn_ms"] = now.quiet_ms
+    return changes
 
 
 def _pause_ms(detection: object) -> int:

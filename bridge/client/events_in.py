@@ -53,7 +53,7 @@ def receive(core: ModelCore, frame: str, now_ms: int) -> None:
 def _upstream(core: ModelCore, message: m.UpstreamEvent | None, now_ms: int) -> None:
     playout = core.playout
     match message:
-        case None | m.SessionCreated() | m.CallerIdled() | m.ProbeAnswered():
+        case None | m.SessionCreated() | m.CallerIdled() | m.CallerWords() | m.ProbeAnswered():
             pass  # told elsewhere with more in it, or not asked for here
         case m.AudioDelta():
             _delta(core, message, now_ms)

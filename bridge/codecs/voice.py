@@ -1,42 +1,94 @@
-"""A glance at caller audio, to tell whether a frame may hold a voice."""
+"""Whether the caller's line is loud, quiet, or full of a sound that no voice makes: judged by glances at some
+of its frames.
+
+A frame is loud from 6 dB above the line's own noise on. The noise floor is learnt: it follows the level down
+at once and up by 0.4 dB a second, so that pauses between words keep it low and a noise that stays is noise
+after a while. Speech falls 10 dB below its mean in 17 % of glances or more, on a line 15 dB louder than its
+noise; hold music, hum and tones seldom do. Where they hardly ever do, the sound is steady.
+"""
 
 from __future__ import annotations
 
+from binascii import a2b_base64
 from typing import Final
 
-_ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_LOOKED_AT_CHARACTERS: Final = 216
-"""Of base64 text: a frame of 20 ms."""
-_LOUD, _QUIET, _FOREIGN = b"!.?"
+from .g711 import pcmu_to_pcm, rms
+
+GLANCE: Final = 4
+"""One in so many of the caller's frames is judged: each 80 ms. All constants below are for this pace."""
+
+_LOOKED_AT_CHARACTERS: Final = 108
+"""Of base64 text: 10 ms."""
+_LEAST_FLOOR: Final = 65 * 65
+"""-54 dBFS, as a square of 16-bit samples: sound below -48 is quiet on any line."""
+_MOST_FLOOR: Final = 654 * 654
+"""-34 dBFS: what is louder is no noise of a line, however long it lasts."""
+_LOUD_TIMES: Final = 4
+"""6 dB."""
+_FALL_SHIFT, _RISE_SHIFT, _MEAN_SHIFT = 2, 7, 6
+_DIP_TIMES: Final = 10
+"""10 dB."""
+_ALWAYS: Final = 4_096
+"""The share of dips when there is nothing else."""
+_STEADY, _NOT_STEADY = 410, 490
+"""A tenth; and a little more, so that one glance does not change it back."""
 
 
-def _loudness(letter: int) -> int:
-    """What the first character of four, the upper six bits of a byte, says of a sample. ITU-T G.711, mu-law:
-    the byte inverted is sign, three bits of exponent and four of mantissa; from the exponent 2 on a sample is
-    over 395. A quiet line stays below -50 dBFS, speech on it is about -20; 395 is -38.
+class VoiceDetector:
+    """One line's. `loud`: its sound may hold a voice. `steady`: for ten seconds it has been loud without the
+    pauses of a voice.
     """
-    sextet = _ALPHABET.find(chr(letter))
-    if sextet < 0:
-        return _FOREIGN
-    return _LOUD if (~sextet >> 2) & 7 >= 2 else _QUIET
+
+    __slots__ = ("_dips", "_floor", "_mean", "loud", "steady")
+
+    def __init__(self) -> None:
+        self.loud = self.steady = False
+        self._floor = 0
+        self._mean = 0
+        self._dips = _ALWAYS
+
+    def update(self, audio: str) -> bool | None:
+        """Judge a frame, base64 text of mu-law. Returns whether `loud` or `steady` has changed; None for what
+        is not base64, as far as it is looked at.
+        """
+        power = _power(audio)
+        if power is None:
+            return None
+        noise, floor = min(max(power, _LEAST_FLOOR), _MOST_FLOOR), self._floor
+        if not floor:
+            floor = noise
+        elif noise < floor:
+            floor -= (floor - noise) >> _FALL_SHIFT
+        else:
+            floor = min(noise, floor + (floor >> _RISE_SHIFT))
+        self._floor = floor
+        loud = power >= _LOUD_TIMES * floor
+        self._mean += (power - self._mean) >> _MEAN_SHIFT
+        if loud and power * _DIP_TIMES >= self._mean:
+            self._dips -= self._dips >> _MEAN_SHIFT
+        else:
+            self._dips += (_ALWAYS - self._dips) >> _MEAN_SHIFT
+        steady = self._dips < (_NOT_STEADY if self.steady else _STEADY)
+        if loud is self.loud and steady is self.steady:
+            return False
+        self.loud, self.steady = loud, steady
+        return True
+
+    def judge(self, audio: str) -> bool | None:
+        """The same of a frame between two glances, of which nothing is learnt: only `loud` may change."""
+        power = _power(audio)
+        if power is None:
+            return None
+        before, self.loud = self.loud, power >= _LOUD_TIMES * (self._floor or _LEAST_FLOOR)
+        return self.loud is not before
 
 
-_LOUDNESS: Final = bytes(map(_loudness, range(256)))
-
-
-def glance(audio: str) -> bool | None:
-    """Whether a frame may hold a voice: a quarter of its samples are above -38 dBFS. One in six is looked at,
-    for this is asked all the time. None for what is not base64, as far as it is looked at.
-    """
-    seen = audio[:_LOOKED_AT_CHARACTERS:8]
-    if len(audio) & 3 or not seen.isascii():
+def _power(audio: str) -> int | None:
+    """The mean square of its first samples as 16 bits, None for what is not base64."""
+    if len(audio) & 3:
         return None
-    found = seen.encode().translate(_LOUDNESS)
-    if _FOREIGN in found:
+    try:
+        level = rms(pcmu_to_pcm(a2b_base64(audio[:_LOOKED_AT_CHARACTERS], strict_mode=True)))
+    except ValueError:
         return None
-    return 4 * found.count(_LOUD) >= len(found) > 0
-
-
-def is_loud(audio: str) -> bool:
-    """Whether a frame may hold a voice, as `glance` tells. False for what is not base64."""
-    return glance(audio) is True
+    return level * level

@@ -20,15 +20,16 @@ CONTINUED = "continued"
 GO_ON = "Your last message was cut off. Say the rest of it, from where it was cut off; do not begin it again."
 
 
-def owe_turn(call: CallState, now_ms: int, *, began: bool) -> None:
+def owe_turn(call: CallState, now_ms: int, *, began: bool) -> Debt:
     """The caller has ended a turn. Some vendors begin the response before they tell us so: with `began` (we
     were told when the caller began to speak) one that is new since then answers this turn.
     """
     debt = call.playout.debts.owe(f"turn:{call.turn}", Kind.TURN, now_ms)
-    debt.not_before_ms = now_ms + UNANSWERED_MS if call.up.responds else now_ms
+    debt.not_before_ms = debt.not_before_ms or now_ms + (UNANSWERED_MS if call.up.responds else 0)
     active = call.playout.gate.active
     if began and active is not None and active != call.spoke_over:
         debt.payer = active
+    return debt
 
 
 def owe_resumed(call: CallState, now_ms: int) -> None:

@@ -28,6 +28,7 @@ from . import (
     setup,
     silence,
     tool_calls,
+    turn_bounds,
 )
 from . import messages as m
 from .messages import Action, AppendAudio, AudioDelta, CallConfig, CallerAudio, Event, Phase, Reason
@@ -75,6 +76,7 @@ class Call(CallState):
             self.other_event(event, now_ms)
         if self.inaudible >= responses.FAILURES:
             recovery.replace_inaudible(self, now_ms)
+        turn_bounds.settle(self, now_ms)
         answers.ask(self, now_ms)
         answers.send_request(self)
         silence.settle(self, now_ms)
@@ -101,6 +103,9 @@ class Call(CallState):
 
     def _upstream_event(self, event: Event, epoch: int, now_ms: int) -> None:
         if epoch == self.up.epoch and self.up.state is not Leg.CLOSED:
+            if type(event) is m.CallerWords:
+                caller_turns.transcribing(self, event, now_ms)
+                return
             if "probe" in self.timers:
                 liveness.answered(self)
             if type(event) is not m.ProbeAnswered:
@@ -108,7 +113,7 @@ class Call(CallState):
             if not self.admitted and type(event) not in BEFORE_ADMISSION:
                 return  # a stranger's model gets no answer
             if type(event) is AudioDelta:
-                if self.playout.caller_stopped_ms is not None:
+                if self.playout.caller_stopped_ms is not None and self.open_turn.commit_ms is None:
                     self.caller_audio.answered()
                 self.playout.delta(event, now_ms)
             else:
@@ -236,6 +241,7 @@ TIMERS: dict[str, Callable[[Call, int], None]] = {
     "limit": lambda call, now_ms: ending.goodbye(call, "it has lasted as long as it may", now_ms),
     "again": responses.again,
     "resume": answers.look_again,
+    "turn": answers.look_again,
     "unanswered": liveness.unanswered,
     "spare": renewal.spare_failed,
     "renew": renewal.renew,

@@ -60,6 +60,7 @@ class CallerAudioBuffer:
         "_most_bytes",
         "_mute_wished",
         "_sounds_loud",
+        "_steady_ended_ms",
         "_too_many_bytes",
         "_voice_ended_ms",
         "_voice_ms",
@@ -69,6 +70,7 @@ class CallerAudioBuffer:
         "loud",
         "muted",
         "open",
+        "steady",
     )
 
     def __init__(self, config: CallConfig) -> None:
@@ -86,6 +88,9 @@ class CallerAudioBuffer:
         self.loud = False
         """Whether the frames that come now may hold a voice, and it is one to be heard."""
         self._sounds_loud = False
+        self.steady = False
+        self._steady_ended_ms = -PAUSE_MS
+        """Whether they have been loud for long as no voice is."""
         self._loud_from_ms = 0
         self._voice_ms = 0
         self._voice_ended_ms = -PAUSE_MS
@@ -126,9 +131,11 @@ class CallerAudioBuffer:
 
     # --- a voice, as far as one can tell
 
-    def voice(self, loud: bool, now_ms: int) -> None:
+    def voice(self, loud: bool, now_ms: int, *, steady: bool = False) -> None:
         """From here on frames may hold a voice, or do not."""
-        self._sounds_loud = loud
+        if self.steady and not steady:
+            self._steady_ended_ms = now_ms
+        self._sounds_loud, self.steady = loud, steady
         self._heed(loud and not self.muted, now_ms)
 
     def mute(self, on: bool, now_ms: int) -> None:
@@ -165,6 +172,12 @@ class CallerAudioBuffer:
     def voice_ended_ms(self) -> int:
         """When it was last heard."""
         return self.last_ms if self.loud else self._voice_ended_ms
+
+    @property
+    def voiced(self) -> bool:
+        """Whether the last utterance was a voice, as far as one can tell."""
+        heard = self.voice_ms >= VOICE_MS and self.voice_ended_ms > self._steady_ended_ms
+        return heard and not self.steady
 
     def speaks(self, now_ms: int) -> bool:
         """Whether the caller seems to be in the middle of saying something."""

@@ -10,6 +10,7 @@ from .caller_audio import STALLED_MS, VOICE_MS
 from .conversation import MOST_CHARACTERS
 from .debts import Kind
 from .messages import Event, Phase, Reason
+from .open_turn import HANGOVER_MS, Ear, has_words
 from .state import CallState
 
 TRANSCRIPT_MS = 8_000
@@ -46,7 +47,34 @@ def reopen_caller_audio(call: CallState, now_ms: int) -> None:
     call.overheard_until_ms = now_ms + OVERHEARD_MS
 
 
+def ear(call: CallState) -> Ear:
+    """What our own ear hears of the caller."""
+    caller_audio = call.caller_audio
+    listens_ms = max(call.up.ready_ms, call.overheard_until_ms - OVERHEARD_MS)
+    return Ear(caller_audio.voice_ended_ms, caller_audio.steady, listens_ms)
+
+
+def quiet(call: CallState, now_ms: int) -> bool:
+    """Our ear, which is trusted in this call, does not hear the caller."""
+    trusted = call.agent.turn_bounds is not None
+    return trusted and now_ms - call.caller_audio.voice_ended_ms >= HANGOVER_MS
+
+
+def unheard(call: CallState, now_ms: int) -> bool:
+    """It takes more than the model's word that the caller speaks to take an answer back that is owed, where
+    our ear has heard nothing since; or to cut our question, where it hears the sound that we ask about.
+    """
+    if call.open_turn.clears and call.caller_audio.steady:
+        return True
+    turns = [debt for debt in call.playout.debts.of(Kind.TURN) if debt.due]
+    return bool(turns) and quiet(call, now_ms) and call.caller_audio.voice_ended_ms < turns[0].since_ms
+
+
 def speech_started(call: CallState, event: m.SpeechStarted, now_ms: int) -> None:
+    turn, caller_audio = call.open_turn, call.caller_audio
+    if turn.overruled_ms is not None and turn.since_ms is None and quiet(call, now_ms):
+        return
+    turn.began(event.item_id, call.up.epoch, caller_audio.voice_ended_ms, now_ms)
     call.playout.caller_stopped_ms = None
     call.caller_speaking = True
     call.spoke_over = call.playout.gate.active
@@ -56,6 +84,9 @@ def speech_started(call: CallState, event: m.SpeechStarted, now_ms: int) -> None
         return
     if now_ms < call.overheard_until_ms and not call.caller_audio.speaks(now_ms):
         overheard(call, event)
+        return
+    if unheard(call, now_ms):
+        call.out.append(m.CallerSpoke(True, event.item_id))
         return
     call.timers["padding"] = now_ms + STALLED_MS
     call.out.append(m.CallerSpoke(True, event.item_id))
@@ -108,15 +139,34 @@ def confirmed(call: CallState, now_ms: int) -> None:
 
 
 def speech_stopped(call: CallState, event: m.SpeechStopped, now_ms: int) -> None:
+    turn = call.open_turn
+    if turn.overruled_ms is not None and turn.since_ms is None:
+        return  # we have ended this turn already
+    turn.stopped()
     began, call.caller_speaking = call.caller_speaking, False
     call.timers.pop("padding", None)
     call.out.append(m.CallerSpoke(False, event.item_id))
     if call.timers.pop("confirm", None) is not None:
         return  # a backchannel ("mm-hmm"): we go on speaking, and no answer is owed
+    owe_answer(call, now_ms, now_ms - pause_ms(call), began=began)
+    if call.playout.config.transcription is None:
+        voice(call, now_ms)
+
+
+def owe_answer(call: CallState, now_ms: int, silent_ms: int, *, began: bool, asked: bool = False) -> None:
+    """The caller's turn is over. The vendor answers it by itself, or is `asked` to at once."""
     call.playout.caller_stopped_ms = last_word_ms(call, now_ms)
     call.stats.turns += 1
-    state.owe(call, now_ms, silent_ms=now_ms - pause_ms(call))
-    answers.owe_turn(call, now_ms, began=began)
+    state.owe(call, now_ms, silent_ms=silent_ms)
+    debt = answers.owe_turn(call, now_ms, began=began)
+    if asked:
+        debt.not_before_ms = now_ms
+
+
+def voice(call: CallState, now_ms: int) -> None:
+    """Where no words are to be had, a voice stands for them."""
+    if call.caller_audio.voiced:
+        call.open_turn.worded(now_ms)
 
 
 def last_word_ms(call: CallState, now_ms: int) -> int:
@@ -161,6 +211,7 @@ def commit(call: CallState) -> None:
 
 def committed(call: CallState, event: m.TurnCommitted, now_ms: int) -> None:
     call.playout.conversation.item(event.item_id).role = "user"
+    call.open_turn.taken()
     if event.item_id in call.given_up:
         return
     if untold(call):
@@ -222,6 +273,10 @@ def transcribed(call: CallState, event: m.CallerTranscribed, now_ms: int) -> Non
         call.untranscribed_why = event.why
         call.out.append(m.Noted("no transcript", event.why))
     item = call.playout.conversation.item(event.item_id)
+    if has_words(event.text):
+        call.open_turn.worded(now_ms, own=item.role != "user")
+    elif event.failed:
+        voice(call, now_ms)
     item.role, item.text = "user", event.text[:MOST_CHARACTERS]
     if event.text and not call.caller_speaking:
         call.caller_audio.answered()
@@ -253,6 +308,13 @@ def greet_again(call: CallState, now_ms: int, *, wordless: bool | None) -> None:
     if wordless:
         call.playout.debts.cancel(Kind.TURN, reason="there were no words in it")
     responses.greet(call, now_ms)
+
+
+def transcribing(call: CallState, event: m.CallerWords, now_ms: int) -> None:
+    """Words of a turn before its transcript is whole; some vendors send them while it is open."""
+    if has_words(event.text):
+        known = call.playout.conversation.items.get(event.item_id)
+        call.open_turn.worded(now_ms, own=known is None or known.role != "user")
 
 
 def pad(call: CallState, now_ms: int) -> None:

@@ -62,6 +62,23 @@ class ToolConfig(msgspec.Struct, frozen=True, gc=False):
     """Of `deadline_ms`: what a human has to approve it."""
 
 
+class TurnBounds(msgspec.Struct, frozen=True, gc=False):
+    """How long a turn may stay open that the model does not end. Each 0: for ever.
+
+    - `quiet_ms`: after so much silence in our own ear the turn is committed and answered.
+    - `words_ms`: but not sooner than this after the last words that came of the turn.
+    - `longest_ms`: whatever we hear, a turn is committed and answered after this.
+    - `wordless_ms`: after so long a sound without words that is no voice's, it is cleared.
+    - `hold_ms`: how long the caller may be on hold.
+    """
+
+    quiet_ms: int = 1_500
+    words_ms: int = 10_000
+    longest_ms: int = 90_000
+    wordless_ms: int = 25_000
+    hold_ms: int = 600_000
+
+
 class AgentRules(msgspec.Struct, frozen=True, gc=False):
     """How the core treats the caller while this agent is in force; the model does not see it.
 
@@ -77,6 +94,8 @@ class AgentRules(msgspec.Struct, frozen=True, gc=False):
     - `reads_keys`: tools read the caller's keys, and the model is told of none.
     - `wait_ms`: what a caller waits for one answer at most, a human's approval not included; then they are
       sent to `CallConfig.fallback`, or the call ends. 0: as long as it takes.
+    - `turn_bounds`: when a turn ends that the model does not end; None, as in recordings from before they
+      were: never.
     - `nudge_ms`: a silent caller is asked `nudges` times whether they are there, then the call ends; 0 never
       asks.
     """
@@ -87,6 +106,7 @@ class AgentRules(msgspec.Struct, frozen=True, gc=False):
     backchannel_ms: int = 0
     running_words: bool = False
     reads_keys: bool = False
+    turn_bounds: TurnBounds | None = None
     nudge_ms: int = 0
     nudges: int = 2
     wait_ms: int = 60_000
@@ -217,7 +237,8 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     silence_ms: int | None = None
     backchannel_ms: int = 0
     running_words: bool = False
-    """These four hold where `session.agent` is missing; see `AgentRules`."""
+    turn_bounds: TurnBounds | None = None
+    """These five hold where `session.agent` is missing; see `AgentRules`."""
     disclosure: str = ""
     """The phrase that is played first and cannot be cut; caller audio goes upstream only after it."""
     fallback: str = ""
@@ -275,6 +296,7 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
             silence_ms=self.silence_ms,
             backchannel_ms=self.backchannel_ms,
             running_words=self.running_words,
+            turn_bounds=self.turn_bounds,
             nudge_ms=self.limits.nudge_ms,
             nudges=self.limits.nudges,
         )

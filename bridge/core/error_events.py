@@ -10,7 +10,7 @@ from .responses import FAILURES
 from .state import CallState
 from .stats import count
 from .upstream_leg import REFUSED, Leg
-from .vendor_errors import Verdict, in_words, names_prompt, verdict
+from .vendor_errors import COMMIT_EMPTY, Verdict, in_words, names_prompt, verdict
 
 
 def faulted(call: CallState, event: m.UpstreamFaulted, now_ms: int) -> None:
@@ -20,6 +20,8 @@ def faulted(call: CallState, event: m.UpstreamFaulted, now_ms: int) -> None:
     about, _, subject = event.about.partition(":")
     what, detail = verdict(event), f"{event.code} {event.param} {event.message}"
     prompt = names_prompt(event)
+    if about == "commit" or code == COMMIT_EMPTY:
+        call.open_turn.acknowledged()
     if what is Verdict.FATAL:
         call.out.append(m.Noted(REFUSED, event.code or event.kind))
     if (about == "configure" or prompt) and call.up.state is Leg.CONFIGURING:

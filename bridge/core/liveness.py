@@ -8,7 +8,7 @@ that is dead they may speak as long as they like, and no turn would be reported.
 
 from __future__ import annotations
 
-from . import answers, ending, fillers, recovery, responses, state, tool_calls
+from . import answers, caller_turns, ending, fillers, recovery, responses, state, tool_calls
 from . import messages as m
 from .caller_audio import VOICE_MS
 from .debts import Kind
@@ -44,7 +44,7 @@ def owed_due(call: CallState, now_ms: int) -> None:
         return
     if call.ending is None and stalled(call, now_ms):
         return
-    told = call.caller_speaking and not owed.doubtful
+    told = call.caller_speaking and not owed.doubtful and not caller_turns.quiet(call, now_ms)
     if not line.over(now_ms) or told or call.caller_audio.speaks(now_ms):
         pass  # the caller hears something, or speaks
     elif ending.leaving(call):
@@ -149,7 +149,7 @@ def no_sign_of_life(call: CallState, now_ms: int) -> None:
 
 def voice(call: CallState, event: m.CallerVoice, now_ms: int) -> None:
     """The caller has begun to say something, or stopped."""
-    call.caller_audio.voice(event.loud, now_ms)
+    call.caller_audio.voice(event.loud, now_ms, steady=event.steady)
     if call.caller_audio.loud:
         call.timers["unheard"] = now_ms + UNHEARD_MS
 

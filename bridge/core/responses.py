@@ -114,9 +114,10 @@ def broke_off(call: CallState, event: m.ResponseDone) -> bool:
 
 def answer_broken_off(call: CallState, event: m.ResponseDone, now_ms: int) -> None:
     """Of what was sent to the caller the model says the rest; of what was not heard at all it is asked
-    again. Where the vendor took a noise for speech, the turn that it heard may follow, and be answered.
+    again. Where the vendor took a noise for speech, the turn that it heard may follow, and be answered; where
+    we have overruled it, none will.
     """
-    playout, noise = call.playout, event.why == "turn_detected"
+    playout, noise = call.playout, event.why == "turn_detected" and call.open_turn.overruled_ms is None
     if playout.made_sound(event.response_id):
         call.failures += event.status == "failed"
         if not noise:

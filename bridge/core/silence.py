@@ -53,6 +53,8 @@ def idle(call: CallState) -> bool:
     playout = call.playout
     if not playout.line.quiet or not playout.gate.idle or call.caller_speaking:
         return False
+    if call.open_turn.since_ms is not None or call.open_turn.hold_ms is not None:
+        return False  # the line makes a sound
     return playout.owed.since_ms is None and call.ending is None and call.phase is Phase.LIVE
 
 

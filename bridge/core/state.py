@@ -8,6 +8,7 @@ from .caller_audio import CallerAudioBuffer
 from .keys import Keys
 from .limits import LimitWatch
 from .messages import Action, AgentRules, CallConfig, Event, Phase, Reason, Turn
+from .open_turn import OpenTurn
 from .playout import Playout
 from .stats import Stats
 from .upstream_leg import Dialling, UpstreamSession
@@ -45,6 +46,7 @@ class CallState:
         self.spoke_over: str | None = None  # the response that was active when they began
         self.overheard_until_ms = 0
         self.turn = self.committed_turn = 0
+        self.open_turn = OpenTurn()
         self.keys = Keys(config)
         self.digits = ""
         self.key_series = 0

@@ -23,6 +23,7 @@ class Verdict(enum.Enum):
     FATAL = "the account, the model or we ourselves are wrong: no session will be any better"
 
 
+COMMIT_EMPTY = "input_audio_buffer_commit_empty"
 _CODES: dict[str, Verdict] = {
     **dict.fromkeys(
         (
@@ -32,7 +33,7 @@ _CODES: dict[str, Verdict] = {
             "item_retrieve_invalid_item_id",
             "item_not_found",
             "unsupported_content_type",
-            "input_audio_buffer_commit_empty",
+            COMMIT_EMPTY,
         ),
         Verdict.BENIGN,
     ),

@@ -13,11 +13,11 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final, TypeAlias, get_args
+from typing import Any, TypeAlias, get_args
 
 from bridge.carriers import NOT_BASE64, Carrier
 from bridge.codecs.audible import is_audible
-from bridge.codecs.voice import glance
+from bridge.codecs.voice import GLANCE, VoiceDetector
 from bridge.core import messages as m
 from bridge.core.call import Call
 from bridge.core.messages import AppendAudio, AudioDelta, CallerAudio
@@ -32,9 +32,6 @@ from .recorder import Recorder
 from .upstream_legs import UpstreamLeg, UpstreamLegs
 
 logger = logging.getLogger(__name__)
-
-GLANCE: Final = 4
-"""Loudness is checked on every 4th of the caller's frames: each 80 ms."""
 
 _Parse: TypeAlias = Callable[[str | bytes], m.Event | None]
 _Fed: TypeAlias = tuple[str, _Parse | None, int, Any]
@@ -89,7 +86,7 @@ class Runner:
         self._timer: asyncio.TimerHandle | None = None
         self._armed_ms: int | None = None
         self._over = False
-        self._loud = False
+        self._voice = VoiceDetector()
         self._audible = True
         self._gate_s = self._heard_s = self._born_s
         self._parting: asyncio.Task[None] | None = None
@@ -165,12 +162,16 @@ class Runner:
             event = self._parse(frame)
         except Exception as error:  # noqa: BLE001  as in _unreadable
             event = self._unreadable("carrier", self._carrier.stream, error)
-        if type(event) is not CallerAudio or not (
-            self._caller_audio.frames % GLANCE or glance(event.audio) is self._loud
-        ):
+        if type(event) is not CallerAudio:
             self._heard_s = self._gate_s
             self._process("carrier", lambda _frame: event, self._carrier.stream, frame)
             return
+        if not self._caller_audio.frames % GLANCE:
+            told = self._glance(event)
+            if told is not None:
+                self.feed(told)
+                if self._over or type(told) is m.FrameRefused:
+                    return
         try:
             now_ms = self.now_ms()
             if self.tap is not None:
@@ -209,9 +210,14 @@ class Runner:
                     except Exception as error:  # noqa: BLE001  as in _unreadable
                         event = self._unreadable(door, epoch, error)
                     if type(event) is CallerAudio:
-                        event = self._glance(event, now_ms)
-                        if type(event) is not CallerAudio:
-                            parse = None  # an input of its own, in the place of the frame
+                        told = None if self._caller_audio.frames % GLANCE else self._glance(event)
+                        if isinstance(told, m.FrameRefused):
+                            parse, event = None, told  # an input of its own, in the place of the frame
+                        else:
+                            if told is not None:
+                                self._feed_voice(told, now_ms)
+                            if self.tap is not None:
+                                self.tap(event)
                     elif type(event) is AudioDelta and is_audible(event.audio) is not self._audible:
                         self._audible = not self._audible
                         self._feed_voice(m.ModelVoice(self._audible), now_ms)
@@ -255,18 +261,12 @@ class Runner:
                 socket.close(INTERNAL_ERROR)
         return m.FrameRefused(door, why_refused(error))
 
-    def _glance(self, frame: m.CallerAudio, now_ms: int) -> m.CallerAudio | m.FrameRefused:
-        """What a frame of the caller's turns out to be. A change of its loudness is fed before it."""
-        if not self._caller_audio.frames % GLANCE:
-            loud = glance(frame.audio)
-            if loud is None:
-                return m.FrameRefused("carrier", NOT_BASE64)
-            if loud is not self._loud:
-                self._loud = loud
-                self._feed_voice(m.CallerVoice(loud), now_ms)
-        if self.tap is not None:
-            self.tap(frame)
-        return frame
+    def _glance(self, frame: m.CallerAudio) -> m.CallerVoice | m.FrameRefused | None:
+        """What the call is told before this frame of the caller's, or in its place."""
+        changed = self._voice.update(frame.audio)
+        if changed is None:
+            return m.FrameRefused("carrier", NOT_BASE64)
+        return m.CallerVoice(self._voice.loud, self._voice.steady) if changed else None
 
     def _feed_voice(self, voice: m.CallerVoice | m.ModelVoice, now_ms: int) -> None:
         """One side's sound turned loud or quiet: an input of its own, before the frame that shows it."""

@@ -27,7 +27,8 @@ def usual_config(**fields: Any) -> m.CallConfig:
     `CallConfig` go before.
     """
     session = m.SessionConfig(transcription=TRANSCRIPTION)
-    return m.CallConfig(**{"session": session, "phrases": Phrases().sounds("en"), **fields})
+    given = {"session": session, "phrases": Phrases().sounds("en"), "turn_bounds": m.TurnBounds(), **fields}
+    return m.CallConfig(**given)
 
 
 def tool_call(name: str, /, **arguments: Any) -> ToolCall:

@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 from bridge.carriers import NOT_BASE64, Carrier
 from bridge.carriers.twilio import Twilio
 from bridge.codecs.audible import is_audible
-from bridge.codecs.voice import glance
+from bridge.codecs.voice import GLANCE, VoiceDetector
 from bridge.core import messages as m
 from bridge.core.call import Call
 from bridge.doubles.phone import Phone
@@ -91,7 +91,7 @@ class VirtualCall:
         self._dials: list[tuple[int, int]] = []
         self._pending: deque[_Fed] = deque()
         self._feeding = False
-        self._loud = False
+        self._voice = VoiceDetector()
         self._audible = True
         self._planned: list[tuple[int, Callable[[], None]]] = []
 
@@ -194,12 +194,13 @@ class VirtualCall:
             event = parse(frame)
         except (CarrierError, UpstreamError) as error:
             event = m.FrameRefused(door, str(error))
-        loud = glance(event.audio) if isinstance(event, m.CallerAudio) else self._loud
-        if loud is None:
-            return self._told(m.FrameRefused(door, NOT_BASE64))
-        if loud is not self._loud:
-            self._loud = loud
-            for action in self.call.receive(self._told(m.CallerVoice(self._loud)), self.now_ms):
+        if isinstance(event, m.CallerAudio):
+            voice, between = self._voice, self.call.caller_audio.frames % GLANCE
+            changed = voice.judge(event.audio) if between else voice.update(event.audio)
+            if changed is None:
+                return self._told(m.FrameRefused(door, NOT_BASE64))
+            told = m.CallerVoice(voice.loud, voice.steady)
+            for action in self.call.receive(self._told(told), self.now_ms) if changed else []:
                 self._perform(action)
         elif isinstance(event, m.AudioDelta) and is_audible(event.audio) is not self._audible:
             self._audible = not self._audible

@@ -260,6 +260,12 @@ class Realtime:
             tokens = counted(usage)
         return m.CallerTranscribed(item_id, event.transcript or "", False, seconds, tokens, self._epoch)
 
+    def _transcribing(self, event: wire.Event) -> m.CallerWords:
+        # xAI tells all words so far as `.updated`.
+        return m.CallerWords(
+            _id(event.item_id, "item_id"), event.delta or event.transcript or "", self._epoch
+        )
+
     def _untranscribed(self, event: wire.Event) -> m.CallerTranscribed:
         item_id = required(event.item_id, "item_id")
         return m.CallerTranscribed(item_id, "", failed=True, why=reason(event.error), epoch=self._epoch)
@@ -397,6 +403,8 @@ class Realtime:
         "conversation.item.added": _item_added,
         "conversation.item.done": _item_done,
         "conversation.item.deleted": _item_deleted,
+        "conversation.item.input_audio_transcription.delta": _transcribing,
+        "conversation.item.input_audio_transcription.updated": _transcribing,
         "conversation.item.input_audio_transcription.completed": _transcribed,
         "conversation.item.input_audio_transcription.failed": _untranscribed,
         "response.created": _response_started,

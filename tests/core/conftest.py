@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
-from bridge.codecs.voice import is_loud
+from bridge.codecs.voice import VoiceDetector
 from bridge.core import messages as m
 from bridge.core.call import Call
 from bridge.core.conversation import Item
@@ -68,7 +68,7 @@ class LiveCall:
     now_ms: int = 0
     said: list[tuple[int, m.Action]] = field(default_factory=list)
     echoed: int = 0
-    loud: bool = False
+    voice: VoiceDetector = field(default_factory=VoiceDetector)
 
     @property
     def line(self) -> Line:
@@ -107,9 +107,10 @@ class LiveCall:
 
     def _feed(self, event: m.Event) -> list[m.Action]:
         actions: list[m.Action] = []
-        if isinstance(event, m.CallerAudio) and is_loud(event.audio) is not self.loud:
-            self.loud = not self.loud  # told by the gate, as the runner does
-            actions += self.call.receive(m.CallerVoice(self.loud), self.now_ms)
+        voice = self.voice
+        if isinstance(event, m.CallerAudio) and voice.update(event.audio):
+            # Told by the gate, as the runner does.
+            actions += self.call.receive(m.CallerVoice(voice.loud, voice.steady), self.now_ms)
         actions += self.call.receive(event, self.now_ms)
         self.said += [(self.now_ms, action) for action in actions]
         return actions

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bridge.codecs.voice import is_loud
+from bridge.codecs.voice import VoiceDetector
 from bridge.core import messages as m
 from bridge.core.caller_audio import FORGET_MS, PAUSE_MS, VOICE_MS, silence
 from bridge.core.liveness import UNHEARD_MS
@@ -239,7 +239,9 @@ def test_a_question_to_a_session_that_is_over_ends_with_it(live_call: Any) -> No
     [(LOUD, True), (silence(160), False), ("", False), ("AAA", False), ("µ-law", False), ("AAAA", True)],
 )
 def test_loud_is_what_may_be_a_voice(audio: str, loud: bool) -> None:
-    assert is_loud(audio) is loud
+    voice = VoiceDetector()
+    voice.update(audio)
+    assert voice.loud is loud
 
 
 def test_a_turn_that_the_model_does_not_notice_makes_us_ask_whether_it_lives(live_call: Any) -> None:

@@ -361,7 +361,7 @@ def test_a_snapshot_says_which_agent_is_in_force() -> None:
     restored = msgspec.json.decode(msgspec.json.encode(carried), type=m.CallSnapshot)
     assert restored == carried
     assert restored.session is not None
-    assert restored.session.agent == m.AgentRules("B", silence_ms=5_000)
+    assert restored.session.agent == m.AgentRules("B", silence_ms=5_000, turn_bounds=m.TurnBounds())
     call.close()
 
 

@@ -39,6 +39,7 @@ from ..config import (
     SnapshotItem,
     Sound,
     ToolConfig,
+    TurnBounds,
     TurnDetection,
 )
 from .base import (
@@ -122,6 +123,7 @@ from .upstream import (
     AudioDone,
     CallerIdled,
     CallerTranscribed,
+    CallerWords,
     CancelResponse,
     CommitAudio,
     ConfigureSession,
@@ -169,6 +171,7 @@ __all__ = [
     "CallerSpoke",
     "CallerTranscribed",
     "CallerVoice",
+    "CallerWords",
     "CancelResponse",
     "CarrierClosed",
     "CarrierCommand",
@@ -256,6 +259,7 @@ __all__ = [
     "Transfer",
     "TruncateItem",
     "Turn",
+    "TurnBounds",
     "TurnCommitted",
     "TurnDetection",
     "UpstreamClosed",

@@ -51,12 +51,14 @@ class UpstreamClosed(Message, frozen=True, gc=False):
     epoch: int = 1
 
 
-class CallerVoice(Message, frozen=True, gc=False):
+class CallerVoice(Message, frozen=True, gc=False, omit_defaults=True):
     """From the caller's next frame on their sound is `loud` enough to hold a voice, or no longer so. The gate
-    glances at the sound; the core never does.
+    glances at the sound; the core never does. `steady`: it has been loud for long in a way that no voice is,
+    as hold music, hum and tones are.
     """
 
     loud: bool
+    steady: bool = False
 
 
 class ModelVoice(Message, frozen=True, gc=False):

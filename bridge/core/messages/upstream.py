@@ -62,6 +62,14 @@ class TurnCommitted(Message, frozen=True, gc=False):
     epoch: int = 1
 
 
+class CallerWords(Message, frozen=True, gc=False):
+    """A piece of what the caller says or said in a turn, before its transcript is whole."""
+
+    item_id: str
+    text: str
+    epoch: int = 1
+
+
 class CallerIdled(Message, frozen=True, gc=False):
     """The vendor's own idle timer fired; it answers by itself."""
 
@@ -211,6 +219,7 @@ UpstreamEvent: TypeAlias = (
     | SpeechStopped
     | TurnCommitted
     | CallerIdled
+    | CallerWords
     | ItemAdded
     | ItemGone
     | CallerTranscribed
