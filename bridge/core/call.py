@@ -102,10 +102,9 @@ class Call(CallState):
         return () if self.phase is Phase.ENDED else self.caller_audio.add(frame, now_ms)
 
     def _upstream_event(self, event: Event, epoch: int, now_ms: int) -> None:
-        if epoch == self.up.epoch and self.up.state is not Leg.CLOSED:
-            if type(event) is m.CallerWords:
-                caller_turns.transcribing(self, event, now_ms)
-                return
+        if type(event) is m.CallerWords:
+            caller_turns.transcribing(self, event, now_ms)
+        elif epoch == self.up.epoch and self.up.state is not Leg.CLOSED:
             if "probe" in self.timers:
                 liveness.answered(self)
             if type(event) is not m.ProbeAnswered:
@@ -186,9 +185,7 @@ class Call(CallState):
     # fmt: on
 
     def carried(self, now_ms: int) -> m.CallSnapshot:
-        """What another process needs to go on with this call, as it is now: for a journal that survives a
-        crash.
-        """
+        """What another process needs to go on with this call, as it is now: for a journal."""
         return handover.carried(self, now_ms)
 
     # --- silence, limits and the clock -------------------------------------------------------------------

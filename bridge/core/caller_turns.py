@@ -312,7 +312,7 @@ def greet_again(call: CallState, now_ms: int, *, wordless: bool | None) -> None:
 
 def transcribing(call: CallState, event: m.CallerWords, now_ms: int) -> None:
     """Words of a turn before its transcript is whole; some vendors send them while it is open."""
-    if has_words(event.text):
+    if event.epoch == call.up.epoch and has_words(event.text):
         known = call.playout.conversation.items.get(event.item_id)
         call.open_turn.worded(now_ms, own=known is None or known.role != "user")
 

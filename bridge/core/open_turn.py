@@ -87,12 +87,6 @@ class OpenTurn:
     hold_ms: int | None = None
     """Since when the caller is on hold: elsewhere, with a line that makes sounds."""
 
-    @property
-    def watched(self) -> bool:
-        """Whether a turn is open, or the end of one not settled between us and the model."""
-        times = (self.since_ms, self.overruled_ms, self.commit_ms, self.hold_ms)
-        return any(at_ms is not None for at_ms in times)
-
     def began(self, item_id: str, epoch: int, ended_ms: int, now_ms: int) -> None:
         """The model takes the caller to be speaking; our ear heard them last at `ended_ms`."""
         if self.since_ms is None or not self.believed:

@@ -32,49 +32,53 @@ def settle(call: CallState, now_ms: int) -> None:
     turn = call.open_turn
     if turn.epoch != call.up.epoch or call.up.state is not Leg.READY:
         turn.lost(call.up.epoch)
-    watched = turn.watched or call.playout.debts.open
-    if (
-        not watched
-        or call.agent.turn_bounds is None
-        or call.phase is not Phase.LIVE
-        or not call.playout.ready
-    ):
-        call.timers.pop("turn", None)
+    call.timers.pop("turn", None)
+    if call.agent.turn_bounds is None or call.phase is not Phase.LIVE or not call.playout.ready:
         return
-    hear_again(call, now_ms)
-    dues = [hold(call, now_ms), acknowledge(call, now_ms), end(call, now_ms), take(call, now_ms)]
-    call.set_timer("turn", min((due_ms for due_ms in dues if due_ms is not None), default=None))
+    if turn.overruled_ms is not None and turn.since_ms is None:
+        hear_again(call, now_ms)
+    if turn.hold_ms is not None:
+        hold(call, now_ms)
+    if turn.commit_ms is not None:
+        acknowledge(call, now_ms)
+    if turn.since_ms is not None:
+        end(call, now_ms)
+    elif not turn.committed and call.playout.debts.open:
+        take(call, now_ms)
+
+
+def look_again(call: CallState, due_ms: int) -> None:
+    """At that time, if nothing else comes before."""
+    call.timers["turn"] = min(due_ms, call.timers.get("turn", due_ms))
 
 
 def hear_again(call: CallState, now_ms: int) -> None:
     """We have ended a turn, and the model has not noticed that the caller speaks again."""
     turn, caller_audio = call.open_turn, call.caller_audio
-    if turn.overruled_ms is None or turn.since_ms is not None or caller_audio.voice_ms < VOICE_MS:
-        return
-    if caller_audio.voice_ended_ms > turn.overruled_ms:
+    if caller_audio.voice_ms >= VOICE_MS and caller_audio.voice_ended_ms > (turn.overruled_ms or 0):
         turn.heard_again(now_ms)
 
 
-def end(call: CallState, now_ms: int) -> int | None:
-    """End the open turn if one of its bounds is reached. Returns when to look again."""
+def end(call: CallState, now_ms: int) -> None:
+    """End the open turn if one of its bounds is reached."""
     turn, bounds = call.open_turn, call.agent.turn_bounds
     found = None if bounds is None else turn.due(bounds, caller_turns.ear(call))
     if found is None:
-        return None
+        return
     due_ms, bound = found
     if now_ms < due_ms:
-        return due_ms
-    if "confirm" in call.timers:
+        look_again(call, due_ms)
+        return
+    if call.timers.pop("confirm", None) is not None:
         caller_turns.confirmed(call, now_ms)
-        call.timers.pop("confirm", None)
     if bound is Bound.WORDLESS:
         clear(call, now_ms)
+        end(call, now_ms)
     elif turn.believed:
         end_and_ask(call, bound, now_ms)
     else:
         turn.stopped()
         turn.overruled_ms = now_ms
-    return end(call, now_ms)
 
 
 def end_and_ask(call: CallState, bound: Bound, now_ms: int) -> None:
@@ -119,13 +123,11 @@ def clear(call: CallState, now_ms: int) -> None:
         call.playout.ask(f"sound:{now_ms}", WISH, Kind.NUDGE, now_ms)
 
 
-def hold(call: CallState, now_ms: int) -> int | None:
-    """While the caller is on hold nothing is owed to them, and what the model says by itself is cut. Returns
-    when that is over at the latest.
-    """
+def hold(call: CallState, now_ms: int) -> None:
+    """While the caller is on hold nothing is owed to them, and what the model says by itself is cut."""
     turn, bounds, playout = call.open_turn, call.agent.turn_bounds, call.playout
     if turn.hold_ms is None or bounds is None:
-        return None
+        return
     until_ms = turn.hold_ms + bounds.hold_ms
     worded = turn.words_ms >= turn.hold_ms
     if worded or now_ms >= until_ms:
@@ -134,13 +136,13 @@ def hold(call: CallState, now_ms: int) -> int | None:
         if worded and not call.caller_speaking and turn.committed:
             state.owe(call, now_ms)
             answers.owe_turn(call, now_ms, began=False).not_before_ms = now_ms
-        return None
+        return
+    look_again(call, until_ms)
     playout.debts.cancel(Kind.TURN, Kind.RESUMED, Kind.NUDGE, reason="on hold")
     active = playout.gate.active
     unasked = active is not None and playout.gate.tags.get(active, "") not in playout.utterances
     if unasked and active not in playout.gate.muted:
         playout.interrupt(now_ms, ours=True)
-    return until_ms
 
 
 # --- the turn as an item of the conversation
@@ -153,42 +155,38 @@ def commit(call: CallState, now_ms: int) -> None:
     call.open_turn.epoch = call.up.epoch
 
 
-def take(call: CallState, now_ms: int) -> int | None:
+def take(call: CallState, now_ms: int) -> None:
     """The model said that the caller stopped, and does not make the turn an item: it is told to, before it is
-    asked to answer. Returns when.
+    asked to answer.
     """
-    if call.open_turn.committed or call.open_turn.since_ms is not None:
-        return None
     turn = next((debt for debt in call.playout.debts.of(Kind.TURN) if debt.due), None)
     if turn is None or turn.asked:
-        return None
+        return
     due_ms = turn.since_ms + TAKEN_MS
     if now_ms < due_ms:
-        return due_ms
+        look_again(call, due_ms)
+        return
     call.out.append(m.Noted(NOTE, "not_committed: the model ended a turn and did not take it"))
     commit(call, now_ms)
     call.open_turn.overruled_ms = turn.not_before_ms = now_ms
-    return None
 
 
-def acknowledge(call: CallState, now_ms: int) -> int | None:
+def acknowledge(call: CallState, now_ms: int) -> None:
     """A session that does not take the caller's turn has not heard them, whatever it answers: the next one
-    shall. Returns when it is late.
+    shall.
     """
     turn = call.open_turn
-    if turn.commit_ms is None:
-        return None
-    due_ms = turn.commit_ms + COMMIT_MS
+    due_ms = (turn.commit_ms or 0) + COMMIT_MS
     if now_ms < due_ms:
-        return due_ms
+        look_again(call, due_ms)
+        return
     if not call.playout.line.quiet or call.playout.gate.active is not None:
-        return None  # what it says is heard to its end
+        return  # what it says is heard to its end
     turn.commit_ms = None
     turn.untaken += 1
     if turn.untaken >= SESSIONS:
         ending.fail(call, Reason.UPSTREAM_LOST, now_ms, UNTAKEN)
-        return None
+        return
     answers.owe_resumed(call, now_ms)
     state.owe(call, now_ms, silent_ms=call.limits.silent_from_ms)
     recovery.give_up(call, UNTAKEN, now_ms)
-    return None

@@ -6,10 +6,14 @@ import functools
 import math
 import random
 import struct
+import warnings
 from itertools import pairwise
 
 from bridge import sounds
-from bridge.codecs.g711 import audioop
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # deprecated in 3.11 and 3.12, a package since 3.13
+    import audioop
 
 HZ = 8_000
 UNIFORM_DBFS = -4.77

@@ -373,7 +373,7 @@ def test_a_caller_who_speaks_to_nobody_is_answered_when_there_is_somebody(live_c
 
 def appended(call: LiveCall, epoch: int) -> list[str]:
     sent = only(m.AppendAudio, call.actions)
-    return ["loud" if is_loud(append.audio) else "quiet" for append in sent if append.epoch == epoch]
+    return ["loud" if append.audio == LOUD else "quiet" for append in sent if append.epoch == epoch]
 
 
 def another_session(call: LiveCall, now_ms: int, *before: m.Event) -> None:

@@ -62,7 +62,7 @@ def asked_ms(call: Any) -> list[int]:
     return [at for at, one in call.said if isinstance(one, m.CreateResponse)]
 
 
-# --- quiet ----------------------------------------------------------------------------------------------------
+# --- quiet --------------------------------------------------------------------------------------------------
 
 
 def test_it_is_committed_and_asked_for_when_our_ear_has_been_quiet_for_long_enough(call: Any) -> None:
@@ -157,21 +157,14 @@ def test_the_caller_who_speaks_again_is_believed_again(call: Any) -> None:
 
 def test_a_model_that_notices_nothing_more_is_told_each_time(call: Any) -> None:
     says(call, 1_000, 2_000)
-    call.until(3_500)
-    call.at(3_600, COMMITTED)
-    for turn, begins_ms in enumerate((10_000, 20_000), 2):
+    for turn, begins_ms in enumerate((4_000, 14_000, 24_000), 1):
         call.until(begins_ms)
-        call.speaks(begins_ms, m.TurnCommitted(f"u{turn}"))
-        call.speaks(
-            begins_ms,
-            m.ResponseStarted(f"r{turn}", f"turn:{turn - 1}"),
-            delta(f"A{turn}", 100, response=f"r{turn}"),
-        )
-        call.speaks(begins_ms, m.ResponseDone(f"r{turn}"))
-        hears(call, begins_ms + 500)
-        hears(call, begins_ms + 1_000, loud=False)
+        call.speaks(begins_ms, m.TurnCommitted(f"u{turn}"), m.ResponseStarted(f"r{turn}", f"turn:{turn}"))
+        call.speaks(begins_ms, delta(f"A{turn}", 100, response=f"r{turn}"), m.ResponseDone(f"r{turn}"))
+        hears(call, begins_ms + 7_500)
+        hears(call, begins_ms + 8_000, loud=False)
     call.until(25_000)
-    assert [at for at in at_ms(call, COMMIT) if at > 5_000] == [12_500, 22_500]
+    assert at_ms(call, COMMIT) == [3_500, 13_500, 23_500]
 
 
 @pytest.mark.parametrize("kind", [m.UpstreamClosed(1006), m.HangUp("done"), m.Stopped()])
@@ -191,7 +184,7 @@ def test_a_backchannel_that_does_not_end_is_speech(live_call: Any) -> None:
     assert len(only(m.CommitAudio, call.actions)) == 1
 
 
-# --- 90 seconds -----------------------------------------------------------------------------------------------
+# --- 90 seconds ---------------------------------------------------------------------------------------------
 
 
 def test_a_voice_is_let_speak_for_90_seconds(call: Any) -> None:
@@ -204,7 +197,7 @@ def test_a_voice_is_let_speak_for_90_seconds(call: Any) -> None:
     assert codes(call) == ["turn without end: longest_turn"]
 
 
-# --- the turn as an item --------------------------------------------------------------------------------------
+# --- the turn as an item ------------------------------------------------------------------------------------
 
 
 def test_a_turn_that_is_not_taken_is_committed_by_us(call: Any) -> None:
@@ -263,7 +256,7 @@ def test_the_second_that_does_not_ends_the_call(call: Any) -> None:
     assert [end.reason for end in ended] == [m.Reason.UPSTREAM_LOST]
 
 
-# --- sound without words --------------------------------------------------------------------------------------
+# --- sound without words ------------------------------------------------------------------------------------
 
 
 def plays_music(call: Any, from_ms: int, to_ms: int) -> None:

@@ -7,12 +7,13 @@ from then on.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from bridge import Agent
-from bridge.codecs.g711 import pcmu_to_pcm, rms
+from bridge.codecs.g711 import rms
 from bridge.core import messages as m
 from bridge.doubles.options import ServerOptions
 from bridge.testing.call import begin
@@ -22,6 +23,9 @@ from tests.field.test_sound_not_bytes import longest_silence_ms
 LOW_MS, AUTO_MS, HIGH_MS = 9_500, 5_500, 3_500
 BEGINS_MS = 2_000
 HISS = noise(60, -62)
+IN_FULL = pytest.mark.hostile
+"""A minute of call and more: `make hostile` plays them. `tests/core/test_turn_bounds.py` has the same bounds
+without sound."""
 GLANCES_MS = 160
 """An edge of loudness is known a glance late, and a wake-up may be due at the next frame."""
 
@@ -64,7 +68,7 @@ def committed_ms(call: Any) -> list[int]:
     return [at_ms for at_ms, _ in log(call, m.CommitAudio)]
 
 
-# --- our ear is quiet -----------------------------------------------------------------------------------------
+# --- our ear is quiet ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("line", ["hiss", "street", "zero", "other zero"])
@@ -110,6 +114,7 @@ def test_the_vendor_has_as_long_as_it_may_wait_on_purpose(detection: dict[str, A
     call.close()
 
 
+@IN_FULL
 def test_a_vendor_that_ends_its_turns_never_meets_a_bound() -> None:
     call = begin(Agent("Answer.", greeting=""))
     said = voice(4.0) + HISS[:16_000]
@@ -121,6 +126,7 @@ def test_a_vendor_that_ends_its_turns_never_meets_a_bound() -> None:
     call.close()
 
 
+@IN_FULL
 def test_what_the_caller_says_next_is_heard_though_the_model_is_stuck_for_good() -> None:
     """It has told us once that speech began, and tells nothing more."""
     events = frozenset({"input_audio_buffer.speech_stopped"})
@@ -164,31 +170,33 @@ def test_a_flicker_is_one_turn() -> None:
     call.close()
 
 
-# --- our ear hears a voice ------------------------------------------------------------------------------------
+# --- our ear hears a voice ----------------------------------------------------------------------------------
 
-VOICES = {
-    "80 s without a stop": voice(80),
-    "on a street": mixed(voice(80), noise(80, -36)),
-    "a television": mixed(louder(voice(80), -14), louder(music(80), -26)),
-    "a dog": dog(80),
+VOICES: dict[str, Callable[[], bytes]] = {
+    "80 s without a stop": lambda: voice(80),
+    "on a street": lambda: mixed(voice(80), noise(80, -36)),
+    "a television": lambda: mixed(louder(voice(80), -14), music(80, -50)),
+    "a dog": lambda: dog(80),
 }
 
 
+@IN_FULL
 @pytest.mark.parametrize("sound", VOICES)
 def test_no_bound_acts_while_our_ear_hears_a_voice(sound: str) -> None:
     before = noise(10, -36) if sound == "on a street" else HISS[:80_000]
     after = noise(4, -36) if sound == "on a street" else HISS[:32_000]
     call = begin(Agent("Answer.", greeting=""), model=ServerOptions(delta_bytes=(1_600,), detector=Stuck()))
-    call.caller.says(before + VOICES[sound] + after)
+    call.caller.says(before + VOICES[sound]() + after)
     call.at(90_000)
     assert log(call, m.CommitAudio, m.ForgetAudio, m.CreateResponse) == []
     call.wait(2_000)
     assert len(committed_ms(call)) == 1
-    item = call.model.items[list(call.model.items)[0]]
+    item = next(iter(call.model.items.values()))
     assert item.audio_ms > 80_000, "nothing of it is lost"
     call.close()
 
 
+@IN_FULL
 def test_after_90_seconds_a_voice_is_answered_all_the_same() -> None:
     call = stuck(voice(100))
     call.at(BEGINS_MS + 95_000)
@@ -198,6 +206,7 @@ def test_after_90_seconds_a_voice_is_answered_all_the_same() -> None:
     call.close()
 
 
+@IN_FULL
 def test_words_hold_a_turn_open_that_our_ear_does_not_hear() -> None:
     call = stuck(voice(0.6))
     for at_ms in (3_000, 6_000, 12_000):
@@ -210,9 +219,10 @@ def test_words_hold_a_turn_open_that_our_ear_does_not_hear() -> None:
     call.close()
 
 
-# --- sound without words --------------------------------------------------------------------------------------
+# --- sound without words ------------------------------------------------------------------------------------
 
 
+@IN_FULL
 @pytest.mark.parametrize("sound", ["music", "a tone", "a tone in words that are none"])
 def test_sound_without_words_is_cleared_and_asked_about_once(sound: str) -> None:
     call = stuck(music(60) if sound == "music" else b"\x10\x90" * 240_000)
@@ -242,6 +252,7 @@ def on_hold(**options: Any) -> Any:
     return call
 
 
+@IN_FULL
 def test_the_second_time_the_caller_is_on_hold_and_nothing_is_said() -> None:
     call = on_hold()
     said = len(log(call, m.PlayAudio))
@@ -251,6 +262,7 @@ def test_the_second_time_the_caller_is_on_hold_and_nothing_is_said() -> None:
     call.close()
 
 
+@IN_FULL
 def test_a_caller_on_hold_is_not_nudged_out_of_the_call() -> None:
     agent = Agent("Answer.", greeting="", nudge_ms=3_000, nudges=1)
     call = on_hold(agent=agent)
@@ -260,6 +272,7 @@ def test_a_caller_on_hold_is_not_nudged_out_of_the_call() -> None:
     call.close()
 
 
+@IN_FULL
 def test_words_end_it_and_are_answered() -> None:
     call = stuck(music(68) + HISS[:80_000] + voice(1.0), words="[Music]")
     call.words.append("Hello, are you there?")
@@ -272,6 +285,7 @@ def test_words_end_it_and_are_answered() -> None:
     call.close()
 
 
+@IN_FULL
 def test_without_a_transcription_a_voice_ends_it() -> None:
     agent = Agent("Answer.", greeting="", transcription="off")
     call = stuck(music(68) + HISS[:80_000] + voice(1.0), agent)
@@ -281,6 +295,7 @@ def test_without_a_transcription_a_voice_ends_it() -> None:
     call.close()
 
 
+@IN_FULL
 def test_it_ends_by_itself() -> None:
     agent = Agent("Answer.", greeting="", hold_ms=20_000)
     call = on_hold(agent=agent)
@@ -289,9 +304,10 @@ def test_it_ends_by_itself() -> None:
     call.close()
 
 
-# --- fields of the agent --------------------------------------------------------------------------------------
+# --- fields of the agent ------------------------------------------------------------------------------------
 
 
+@IN_FULL
 def test_each_bound_is_a_field_of_the_agent() -> None:
     agent = Agent("Answer.", greeting="", quiet_turn_ms=600, wordless_ms=12_000)
     call = stuck(voice(1.0), agent)
@@ -310,6 +326,7 @@ def test_each_bound_is_a_field_of_the_agent() -> None:
     call.close()
 
 
+@IN_FULL
 def test_a_bound_of_0_never_acts() -> None:
     call = stuck(
         voice(1.0) + music(60),
