@@ -15,7 +15,9 @@ import pytest
 from bridge import Agent
 from bridge.codecs.g711 import rms
 from bridge.core import messages as m
+from bridge.doubles.agents import Speech
 from bridge.doubles.options import ServerOptions
+from bridge.doubles.tones import murmur
 from bridge.testing.call import begin
 from tests.codecs.lines import dog, louder, mixed, music, noise, voice
 from tests.field.test_sound_not_bytes import longest_silence_ms
@@ -52,7 +54,7 @@ def stuck(sound: bytes, agent: Agent | None = None, *, words: str = "Hello?", **
 
 def plan(call: Any) -> None:
     for _ in range(9):
-        call.model.answers("Let me see.")
+        call.model.answers(Speech(murmur("Let me see."), "Let me see."))
 
 
 def log(call: Any, *kinds: type[Any]) -> list[tuple[int, Any]]:
