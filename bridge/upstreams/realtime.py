@@ -261,10 +261,8 @@ class Realtime:
         return m.CallerTranscribed(item_id, event.transcript or "", False, seconds, tokens, self._epoch)
 
     def _transcribing(self, event: wire.Event) -> m.CallerWords:
-        # xAI tells all words so far as `.updated`.
-        return m.CallerWords(
-            _id(event.item_id, "item_id"), event.delta or event.transcript or "", self._epoch
-        )
+        words = event.delta or event.transcript or ""  # xAI tells all words so far, as `.updated`
+        return m.CallerWords(id_of(event.item_id, "item_id"), words, self._epoch)
 
     def _untranscribed(self, event: wire.Event) -> m.CallerTranscribed:
         item_id = required(event.item_id, "item_id")
