@@ -235,8 +235,9 @@ def untold(call: CallState) -> bool:
     """
     playout, agent = call.playout, call.agent
     told = call.turn != call.committed_turn or call.caller_speaking or playout.debts.of(Kind.TURN)
+    ended = call.open_turn.overruled_ms is not None  # by us, and the model told of it later
     by_itself = playout.config.turn_detection is not None and not agent.backchannel_ms
-    return by_itself and not told and playout.gate.active is None and call.phase is Phase.LIVE
+    return by_itself and not told and not ended and playout.gate.active is None and call.phase is Phase.LIVE
 
 
 def transcripts_late(call: CallState, now_ms: int) -> None:
