@@ -22,6 +22,7 @@ from bridge.core.stats import Stats
 from bridge.server.calls import CallRegistry
 from bridge.settings.settings import Settings
 from bridge.sockets.peers import Peers
+from bridge.upstreams import REHEARSALS
 
 from .captions import Captions
 from .sign_in import SignIn
@@ -194,6 +195,6 @@ class Softphone:
         """Who answers a call from this page, in a few words."""
         settings, agent = self._settings, self._agent()
         name = settings.agent or ("no agent" if agent is None else agent.name)
-        scripted = settings.upstream in ("embedded", "parrot")
+        scripted = settings.upstream in REHEARSALS
         model = "a rehearsal without a key" if scripted else f"{settings.upstream}, {settings.model}"
         return f"{name} · {model}"
