@@ -136,6 +136,7 @@ MISTAKES = {
     "demo --audio notes[/x].txt": "notes[/x].txt can't be read as sound: file does not start with RIFF",
     "demo --out nowhere/call.wav": "nowhere/call.wav can't be written: there is no folder nowhere",
     "phone voice.example.com --audio a.ulaw --out b.wav": "voice.example.com cannot be called",
+    "phone http://127.0.0.1:9/ --digits 12x": "12x cannot be pressed: x is no key of a phone",
     "serve --port 1 --host 192.0.2.1": "192.0.2.1:1 cannot be listened on",
 }
 
