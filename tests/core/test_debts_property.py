@@ -32,6 +32,7 @@ def test_each_debt_is_paid_once_or_named_unpaid_whatever_happens() -> None:
 
 @pytest.mark.hostile
 @pytest.mark.long
+@pytest.mark.timeout(1_200)
 def test_ten_thousand_calls_more() -> None:
     first = random.randrange(2**32)
     print(f"seeds from {first}")  # noqa: T201  to play one again

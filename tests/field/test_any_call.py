@@ -127,6 +127,7 @@ def test_what_holds_of_any_call_holds_of_these() -> None:
 
 @pytest.mark.hostile
 @pytest.mark.long
+@pytest.mark.timeout(1_200)
 def test_two_hundred_more() -> None:
     first = random.randrange(2**32)
     print(f"seeds from {first}")  # noqa: T201  to play one again
