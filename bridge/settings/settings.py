@@ -30,7 +30,7 @@ DEFAULT_INSTRUCTIONS: Final = (
     "You are a friendly assistant on a phone call. Speak plainly and keep each answer to a sentence or two."
 )
 TWILIO_API: Final = "https://api.twilio.com"
-BACKLOG: Final = 1_024
+BACKLOG: Final = 512
 """Connections that may wait to be accepted. Four are in each turn of the loop, so the last of them waits for
 a fraction of a second. One more is dropped, and its kernel tries again a second later.
 """
