@@ -129,7 +129,7 @@ def answered_by(settings: Settings, agent: Agent | None, where: str | None) -> s
 
 
 def _who(settings: Settings) -> str:
-    names = {"embedded": "the front desk, a script", "parrot": "the parrot"}
+    names = {"embedded": "the scripted front desk", "parrot": "the parrot"}
     return names.get(settings.upstream, settings.model)
 
 

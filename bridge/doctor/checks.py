@@ -130,7 +130,7 @@ class Doctor:
     async def _model(self, configs: AgentConfigs, agent: Agent) -> None:
         settings = self.settings
         if settings.upstream in REHEARSALS and settings.upstream_url is None:
-            answers = "a parrot" if settings.upstream == "parrot" else "the front desk, a script"
+            answers = "a parrot" if settings.upstream == "parrot" else "the scripted front desk"
             self._ok("model", f"none, this is a rehearsal: {answers} answers and costs nothing")
             return
         adapter = UPSTREAMS[settings.upstream](1, settings.upstream_url)
