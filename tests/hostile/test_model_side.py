@@ -119,6 +119,16 @@ async def cancelled(session: Session, why: str) -> None:
     await session.done(response_id, "cancelled", status_details={"type": "cancelled", "reason": why})
 
 
+async def speech(session: Session, *kinds: str) -> None:
+    """The caller has spoken, and the model tells no more of it than that, over and over."""
+    for number in range(20):
+        for kind in kinds:
+            await session.tell(f"input_audio_buffer.speech_{kind}", item_id=f"user_{number}")
+            await asyncio.sleep(0.12)
+        await session.tell("rate_limits.updated", rate_limits=[])
+        await asyncio.sleep(0.05)
+
+
 def scenes(most: int = 20_000) -> dict[str, Callable[[Session], Awaitable[None]]]:
     """What a model does when the caller has spoken, by name; floods are up to `most` events long."""
     half = most // 2
@@ -133,6 +143,9 @@ def scenes(most: int = 20_000) -> dict[str, Callable[[Session], Awaitable[None]]
         "rate limits": lambda session: flood(session, most, limits),
         "ids of a megabyte": lambda session: flood(session, 5, long_id),
         "a response cancelled over a noise": lambda session: cancelled(session, "turn_detected"),
+        "speech that does not stop": speech,
+        "speech that stops, and no turn": lambda session: speech(session, "stopped"),
+        "speech in a flicker": lambda session: speech(session, "started", "stopped"),
         "refused frames": lambda session: flood(
             session, half, lambda number: {"type": "response.done", "response": [number]}
         ),
