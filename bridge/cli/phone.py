@@ -78,7 +78,6 @@ def phone(  # noqa: PLR0913, PLR0917  options of a command
     console = Console(stderr=as_json)
     tell = partial(_tell, console)
     caller = Caller(len(speech) / 8_000, tail, turns, tell)
-
     (account, sound), interrupted = asyncio.run(_call(handset, url, caller, api, tell))
     write_stereo(out, *sound)
     if as_json:
