@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import bridge.testing
+from bridge import Agent, tool
 from bridge.core import messages as m
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import PhoneOptions
@@ -142,7 +145,7 @@ def test_what_user_code_leaves_behind_is_an_error(pytester: pytest.Pytester) -> 
     result.stdout.fnmatch_lines(["*ZeroDivisionError*"])
 
 
-def test_a_failure_shows_what_was_decided_and_the_line_of_the_test(pytester: pytest.Pytester) -> None:
+def test_a_failure_shows_the_story_of_the_call_and_the_line_of_the_test(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         test_shop="""
         def test_cut(calls):
@@ -159,10 +162,14 @@ def test_a_failure_shows_what_was_decided_and_the_line_of_the_test(pytester: pyt
         [
             '>       expect.truncated("item_1", 620)',
             "*expected item_1 truncated to 620 ms",
-            "*what was decided, in ms:",
-            "*700  TruncateItem(item_id='item_1', part=0, heard_ms=700*",
+            "*the call, in ms:",
+            "* 0          answered: phone and model can hear each other",
+            "* 700  caller  begins to speak",
+            "* 700  bridge  tells the model that 700 ms of item_1 were heard",
+            "* 700  model   “One two three four.” cut off after 0.70 s, after “One” (item_1)",
         ]
     )
+    result.stdout.no_fnmatch_line("*TruncateItem*")
     result.stdout.no_fnmatch_line("*def truncated*")
 
 
@@ -181,6 +188,118 @@ def test_a_sound_is_found_next_to_the_test(pytester: pytest.Pytester) -> None:
     """
     )
     run(pytester).assert_outcomes(passed=1)
+
+
+STORY = """
+       0          answered: phone and model can hear each other
+    1040  caller  begins to speak
+    1902  caller  has stopped
+    2102  model   calls the tool book(day='friday')
+    2202  caller  said “Book a table.”
+    5102  tool    answers “booked for friday”
+    5102  bridge  asks for an answer
+    6122  model   “It is booked.” heard to the end, 0.78 s (item_3)
+    7000  caller  presses 5
+"""
+
+
+def diner() -> Agent:
+    @tool(filler=None, deadline_ms=8_000)
+    def book(day: str) -> str:
+        """Book a table."""
+        return f"booked for {day}"
+
+    return Agent(tools=[book], greeting="")
+
+
+def test_the_story_of_a_call(calls: Callable[..., ScriptedCall]) -> None:
+    """A newcomer's own order: the caller speaks, the model calls a tool, and the tool takes its time."""
+    caller, model, at, expect = calls(diner(), tool_ms={"book": 3_000}, digits="event")
+    at(1_000)
+    caller.says("Book a table.", ms=400)
+    model.calls("book", day="friday")
+    model.answers("It is booked.")
+    at(5_000)
+    expect.tool_called("book", day="friday")
+    with pytest.raises(pytest.fail.Exception, match="expected a tool's result"):
+        expect.tool_answered("booked for friday")
+    at(7_000)
+    caller.presses("5")
+    expect.tool_answered("booked for friday").heard_text("It is booked.").pressed("5")
+    with pytest.raises(pytest.fail.Exception) as failed:
+        expect.barge_ins(1)
+    told = str(failed.value).partition("the call, in ms:\n")[2]
+    assert told.splitlines() == STORY.strip("\n").splitlines()
+
+
+def test_a_tool_that_takes_longer_than_it_may_is_given_up(calls: Callable[..., ScriptedCall]) -> None:
+    caller, model, at, expect = calls(diner(), tool_ms={"book": 9_000})
+    caller.says("Book a table.", ms=400)
+    model.calls("book", day="friday")
+    model.answers("That did not work.")
+    at(15_000)
+    expect.tool_answered("It took too long").heard_text("That did not work.")
+
+
+def test_a_tool_that_there_is_not_takes_no_time() -> None:
+    with pytest.raises(ValueError, match="tool_ms: there is no tool 'bok'; there is book"):
+        begin(diner(), tool_ms={"bok": 3_000})
+
+
+def test_a_model_that_calls_or_fails_while_nobody_speaks_does_it_now(
+    calls: Callable[..., ScriptedCall],
+) -> None:
+    _, model, at, expect = calls(diner())
+    at(1_000)
+    model.calls("book", day="monday")
+    expect.tool_called("book", day="monday")
+
+
+def test_a_call_of_a_tool_answers_the_turn_that_still_counts_as_speech(
+    calls: Callable[..., ScriptedCall],
+) -> None:
+    """The caller is silent, but the model still waits for more: its answer is yet to come."""
+    caller, model, at, expect = calls(diner())
+    caller.says("Book a table.", ms=400)
+    at(600)
+    model.calls("book", day="friday")
+    at(700)
+    with pytest.raises(pytest.fail.Exception):
+        expect.tool_called("book")
+    at(2_000)
+    expect.tool_called("book", day="friday").barge_ins(0)
+
+
+def test_heard_text_says_what_it_compares_and_what_was_heard() -> None:
+    _, model, at, expect = begin()
+    model.speaks("We are open from nine to five.", ms=2_000)
+    with pytest.raises(pytest.fail.Exception, match=r"nothing yet \(let more time pass"):
+        expect.heard_text("We are open from nine to five.")
+    at(3_000)
+    expect.heard_text("We are open from nine to five.").heard_text_contains("nine to five", "item_1")
+    with pytest.raises(pytest.fail.Exception) as failed:
+        expect.heard_text("nine to five", "item_1")
+    assert str(failed.value).startswith(
+        "expected 'nine to five' to be all that was heard of item_1, word for word\n"
+        "heard:\n"
+        "  item_1: 'We are open from nine to five.'\n"
+        "it is part of one: `heard_text_contains` asks for a part\n"
+    )
+    with pytest.raises(pytest.fail.Exception, match="expected 'ten' in what was heard of an item\nheard:"):
+        expect.heard_text_contains("ten")
+
+
+def test_a_script_without_an_answer_left_says_so(calls: Callable[..., ScriptedCall]) -> None:
+    """The agent is not at fault, and does not look like it."""
+    caller, model, at, expect = calls(diner())
+    caller.says("Book a table.", ms=400)
+    model.calls("book", day="friday")
+    at(4_000)
+    with pytest.raises(pytest.fail.Exception) as failed:
+        expect.heard_text("It is booked.")
+    told = str(failed.value)
+    cure = 'the script of the model has no answer left to a tool\'s result: plan one with model.answers("…")'
+    assert re.search(rf"\nmind: at (\d+) ms {re.escape(cure)}\n(.*\n)* +\1  script  {re.escape(cure)}", told)
 
 
 # --- calls that were recorded -------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 from ..core import messages as m
 from ..core.stats import Stats
 from ..doubles.playout import BYTES_PER_MS, Cleared
+from ..ops.story import told
 
 
 class Account:
@@ -33,27 +34,17 @@ class Account:
 
     def call_did(self, _call_sid: str, action: m.Action, now_ms: int, /) -> None:
         match action:
-            case m.CallBegan():
-                self._tell(now_ms, "", "answered: phone and model can hear each other")
-            case m.CallerSpoke(speaking=True):
-                self._tell(now_ms, "caller", "begins to speak")
-            case m.CallerSpoke():
-                self._tell(now_ms, "caller", "has stopped")
             case m.ClearPlayout():
                 self._cuts.append((self._played_ms, []))
                 self._played_ms = 0
             case m.Cut() if self._cuts:
                 self._cuts[-1][1].append(action)
-            case m.Spoken(cut=False, generated=words, heard_ms=heard_ms):
+            case m.Spoken(cut=False, heard_ms=heard_ms) | m.Heard(cut=False, heard_ms=heard_ms):
                 self._played_ms += heard_ms
-                self._tell(now_ms, "model", f"{_quoted(words)}heard to the end, {_seconds(heard_ms)}")
-            case m.Spoken(generated=words, heard_ms=heard_ms):
-                self._tell(now_ms, "model", f"{_quoted(words)}cut off after {_seconds(heard_ms)}")
-            case m.Heard(cut=False, heard_ms=heard_ms, text=words):
-                self._played_ms += heard_ms
-                self._tell(now_ms, "bridge", f"{_quoted(words)}heard to the end, {_seconds(heard_ms)}")
-            case m.Noted(what=what, detail=detail):
-                self._tell(now_ms, "bridge", f"{what}: {detail}")
+        # The end is told with its time, and a parrot's transcripts are no words.
+        line = None if isinstance(action, m.Ended | m.Turn) else told(action)
+        if line is not None:
+            self._tell(now_ms, *line)
 
     def call_ended(self, _call_sid: str, ended: m.Ended, stats: Stats, /) -> None:
         self.ended, self.stats = ended, stats
@@ -89,11 +80,3 @@ class Account:
                 unheard_ms = sum(lost_ms[cut.item_id][1] for cut in cuts if cut.item_id in lost_ms)
                 found.append({**one, "truncated_ms": cuts[0].heard_ms, "unheard_ms": unheard_ms})
         return found
-
-
-def _seconds(ms: int) -> str:
-    return f"{ms / 1000:.2f} s"
-
-
-def _quoted(words: str) -> str:
-    return f"“{words}” " if words else ""

@@ -205,6 +205,11 @@ class Phone:
 
     # --- what it knows --------------------------------------------------------------------------------------
 
+    @property
+    def speaking(self) -> bool:
+        """Whether the caller has not yet said all that they were given to say."""
+        return self._spoken_bytes < len(self._speech)
+
     def playing(self, now_ms: int) -> bool:
         """Whether the caller hears us at this moment."""
         return self._playout.queued_bytes(now_ms) > 0

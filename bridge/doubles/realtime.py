@@ -162,6 +162,11 @@ class RealtimeServer:
         return self.conversation.deleted
 
     @property
+    def hears_a_turn(self) -> bool:
+        """Whether the caller is in the middle of a turn."""
+        return self._listener.speaking
+
+    @property
     def active(self) -> Response | None:
         """The response that is being made in the conversation, or None."""
         return next((response for response in self._responses if response.in_conversation), None)

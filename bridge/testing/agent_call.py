@@ -8,16 +8,21 @@ involved: sync tools are called in place.
 from __future__ import annotations
 
 import asyncio
+import copy
+import inspect
 import math
 import selectors
 from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
-from bridge.agents.agent import Agent
+from bridge.agents.agent import Agent, roster
 from bridge.agents.calls import UserSide
 from bridge.agents.config import AgentConfigs
 from bridge.agents.loop import SameLoop
+from bridge.agents.tools import AnyTool
 from bridge.ops.logs import summary
 
 from ..core import messages as m
@@ -89,18 +94,53 @@ class _Way:
         self._call.rehearsal.feed(event)
 
 
+@dataclass(frozen=True, slots=True)
+class TimedTools(AgentConfigs):
+    """Tools take as many milliseconds of the call as `tool_ms` says, on top of what they wait for."""
+
+    _: KW_ONLY
+    tool_ms: Mapping[str, int] = field(default_factory=dict)
+
+    def tools(self, agent: Agent, known: Mapping[str, Agent] = MappingProxyType({})) -> dict[str, AnyTool]:
+        tools = AgentConfigs.tools(self, agent, known)
+        return {name: _taking(one, self.tool_ms.get(name, 0)) for name, one in tools.items()}
+
+    def call(self, agent: Agent) -> m.CallConfig:
+        """As ever. Raises ValueError for a name in `tool_ms` that no tool of these agents has."""
+        everybody = roster(agent)
+        known = {name for one in everybody.values() for name in self.tools(one, everybody)}
+        for name in sorted(self.tool_ms.keys() - known):
+            raise ValueError(
+                f"tool_ms: there is no tool {name!r}; there is {', '.join(sorted(known)) or 'none'}"
+            )
+        return AgentConfigs.call(self, agent)
+
+
+def _taking(tool: AnyTool, ms: int) -> AnyTool:
+    if not ms:
+        return tool
+    slow = copy.copy(tool)
+
+    async def function(*args: Any, **given: Any) -> Any:
+        await asyncio.sleep(ms / 1000)
+        result = tool.function(*args, **given)
+        return await result if inspect.isawaitable(result) else result
+
+    slow.function = function
+    return slow
+
+
 class AgentCall(ScriptedCall):
     """A call that an agent answers."""
 
     def __init__(
         self,
         agent: Agent,
-        base: m.CallConfig,
+        configs: AgentConfigs,
         phone: Phone,
         options: ServerOptions,
         *,
         fields: Mapping[str, str],
-        transfers: Sequence[str],
         folders: Sequence[Path],
         dial_ms: int,
     ) -> None:
@@ -110,7 +150,7 @@ class AgentCall(ScriptedCall):
         self.loop.set_exception_handler(lambda _loop, context: self._escaped.append(context))
         self.side: UserSide
         try:
-            config = self.loop.complete(self._prepare(agent, AgentConfigs(base, transfers), fields))
+            config = self.loop.complete(self._prepare(agent, configs, fields))
         except BaseException:
             self.loop.close()
             raise

@@ -16,7 +16,7 @@ from ..doubles.agents import ToolCall
 from ..doubles.options import ServerOptions
 from ..doubles.phone import Phone, PhoneOptions
 from ..sounds.phrases import Phrases
-from .agent_call import AgentCall
+from .agent_call import AgentCall, TimedTools
 from .scripted_call import ScriptedCall
 
 TRANSCRIPTION: Final = "gpt-4o-mini-transcribe"
@@ -47,6 +47,7 @@ def begin(  # noqa: PLR0913  the keywords of a fixture
     folders: Sequence[Path] = (),
     ring: bool = False,
     dial_ms: int = 0,
+    tool_ms: Mapping[str, int] | None = None,
     **fields: Any,
 ) -> ScriptedCall:
     """A call that has just begun, both legs up, at 0 ms. `agent` answers it, if there is one.
@@ -55,7 +56,8 @@ def begin(  # noqa: PLR0913  the keywords of a fixture
     answers 200 ms after it was asked. `parameters` are those of the stream, and what an agent's resolver
     sees; `transfers` the targets an agent knows. `config` and `fields` of it (`greeting=…`, `disclosure=…`)
     take the place of `usual_config`. With `ring` the model is dialled while the phone rings, a second before;
-    dialling takes `dial_ms`.
+    dialling takes `dial_ms`. `tool_ms` says how long tools take, by name: `{"book": 3_000}`; others take no
+    time but what they wait for. Raises ValueError for the name of a tool that there is not.
     """
     base = config if config is not None else usual_config()
     options = model or ServerOptions(delta_bytes=(1600,))
@@ -65,9 +67,8 @@ def begin(  # noqa: PLR0913  the keywords of a fixture
     if agent is None:
         call = ScriptedCall(base, handset, options, folders=folders, dial_ms=dial_ms)
     else:
-        call = AgentCall(
-            agent, base, handset, options, folders=folders, dial_ms=dial_ms, fields=given, transfers=transfers
-        )
+        configs = TimedTools(base, transfers, tool_ms=tool_ms or {})
+        call = AgentCall(agent, configs, handset, options, folders=folders, dial_ms=dial_ms, fields=given)
     if ring:
         call.rehearsal.feed(m.Ringing())
         call.at(1_000)

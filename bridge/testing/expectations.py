@@ -1,14 +1,15 @@
-"""What a test expects of a call. Each method passes silently or fails with all that was decided so far."""
+"""What a test expects of a call. Each method passes silently or fails with the story of the call so far."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 import pytest
 
 from ..core import messages as m
+from ..ops.story import Told, quoted, told
 from ..recording.walking import Walk
 
 Log = list[tuple[int, m.Action]]
@@ -17,8 +18,9 @@ Log = list[tuple[int, m.Action]]
 __tracebackhide__ = True  # pytest shows the line of the test, not ours
 
 _Kind = TypeVar("_Kind", bound=m.Message)
-_SOUND: Final = (m.PlayAudio, m.SendMark, m.AppendAudio)
-_SHOWN_CHARACTERS: Final = 160
+Aside = tuple[int, str]
+"""What is to be said of the script itself, with its time in ms."""
+_SCRIPT: Final = "script"
 
 
 def actions_of(lines: Iterable[str]) -> Log:
@@ -32,10 +34,14 @@ class Expect:
     """
 
     def __init__(
-        self, log: Callable[[], Log], truth: Callable[[], dict[str, tuple[int, int]]] | None = None
+        self,
+        log: Callable[[], Log],
+        truth: Callable[[], dict[str, tuple[int, int]]] | None = None,
+        asides: Callable[[], Sequence[Aside]] = tuple,
     ) -> None:
         self._log = log
         self._truth = truth
+        self._asides = asides
 
     # --- what the caller heard, and what the model was told of it ----------------------------------------
 
@@ -56,11 +62,20 @@ class Expect:
         return self._check(bool(heard) and not heard[-1].cut, f"{item_id} heard to its end")
 
     def heard_text(self, text: str, item_id: str = "") -> Expect:
-        """These are the words the caller heard of that item, or of any."""
-        spoken = [one for one in self._all(m.Spoken) if item_id in ("", one.item_id)]
-        played = [] if item_id else self._all(m.Heard)
-        heard = [one.heard for one in spoken] + [one.text for one in played]
-        return self._check(text in heard, f"heard {text!r}{item_id and f' of {item_id}'}")
+        """These are all the words the caller heard of that item, or of one of them: an item ends when it was
+        heard to its end or was cut.
+        """
+        heard = self._heard(item_id)
+        wanted = f"{text!r} to be all that was heard of {item_id or 'an item'}, word for word"
+        part = any(text in words for _, words in heard)
+        cure = "\nit is part of one: `heard_text_contains` asks for a part" if part else ""
+        return self._check(text in [words for _, words in heard], wanted, f"{_listed(heard)}{cure}")
+
+    def heard_text_contains(self, text: str, item_id: str = "") -> Expect:
+        """The words the caller heard of that item, or of one of them, hold this text."""
+        heard = self._heard(item_id)
+        wanted = f"{text!r} in what was heard of {item_id or 'an item'}"
+        return self._check(any(text in words for _, words in heard), wanted, _listed(heard))
 
     def played(self, name: str) -> Expect:
         """The caller heard some of this sound: a phrase by its name (`filler`), a `play` by its id."""
@@ -162,30 +177,71 @@ class Expect:
     def _all(self, kind: type[_Kind]) -> list[_Kind]:
         return [action for _, action in self._log() if isinstance(action, kind)]
 
+    def _heard(self, item_id: str) -> list[tuple[str, str]]:
+        """Each item or sound that has ended, with the words the caller heard of it."""
+        spoken = [(one.item_id, one.heard) for one in self._all(m.Spoken) if item_id in ("", one.item_id)]
+        played = [] if item_id else self._all(m.Heard)
+        return spoken + [(one.say_id, one.text) for one in played if one.heard_ms]
+
     def _count(self, kind: type[m.Message], times: int, what: str) -> Expect:
         count = len(self._all(kind))
         return self._check(count == times, f"{what} {times} times, not {count}")
 
     def _check(self, holds: bool, expected: str, details: object = None) -> Expect:
         if not holds:
-            happened = "\n".join(account(self._log())) or "  nothing"
-            details = f"\n{details}" if details else ""
-            pytest.fail(f"expected {expected}{details}\nwhat was decided, in ms:\n{happened}")
+            asides = self._asides()
+            lines = [f"expected {expected}"]
+            lines += [str(details)] if details else []
+            lines += [f"mind: at {asides[0][0]} ms {asides[0][1]}"] if asides else []
+            pytest.fail("\n".join([*lines, *_story(self._log(), asides)]))
         return self
 
 
-def account(log: Log) -> list[str]:
-    """What was decided, a line each; of sound only that it began."""
-    lines: list[str] = []
-    sounding = False
-    for at_ms, action in log:
-        if isinstance(action, _SOUND):
-            if isinstance(action, m.PlayAudio) and not sounding:
-                sounding = True
-                lines.append(f"{at_ms:>8}  (sound goes to the caller)")
-            continue
-        sounding = sounding and not isinstance(action, m.ClearPlayout | m.Spoken)
-        words = str(action)
-        cut = len(words) > _SHOWN_CHARACTERS
-        lines.append(f"{at_ms:>8}  {words[:_SHOWN_CHARACTERS]}{'…' if cut else ''}")
-    return lines
+def account(log: Log, asides: Sequence[Aside] = ()) -> list[str]:
+    """The story of a call, a line each with its time in ms: who spoke, what was heard or cut, tools."""
+    lines = [(at_ms, line) for at_ms, action in log if (line := _line(action)) is not None]
+    lines += [(at_ms, Told(_SCRIPT, words)) for at_ms, words in asides]
+    lines.sort(key=lambda line: line[0])  # stable: what happened at the same time keeps its order
+    return [f"{at_ms:>8}  {who:<6}  {what}".rstrip() for at_ms, (who, what) in lines]
+
+
+def _line(action: m.Action) -> Told | None:
+    line = told(action) or _wired(action)
+    if line is not None and isinstance(action, m.Spoken):
+        return Told(line.who, f"{line.what} ({action.item_id})")
+    return line
+
+
+def _story(log: Log, asides: Sequence[Aside]) -> list[str]:
+    return ["the call, in ms:", *(account(log, asides) or ["  nothing happened yet"])]
+
+
+def _listed(heard: list[tuple[str, str]]) -> str:
+    if not heard:
+        return "heard to an end: nothing yet (let more time pass; what still sounds is not counted)"
+    return "\n".join(["heard:", *(f"  {name}: {words!r}" for name, words in heard if words)])
+
+
+def _wired(action: m.Action) -> Told | None:
+    """What model and carrier were told because of it, as far as tests ask for it."""
+    match action:
+        case m.TruncateItem(item_id=item_id, heard_ms=heard_ms):
+            return Told("bridge", f"tells the model that {heard_ms} ms of {item_id} were heard")
+        case m.DeleteItem(item_id=item_id):
+            return Told("bridge", f"tells the model to forget {item_id}: nothing of it was heard")
+        case m.ClearPlayout():
+            return Told("bridge", "empties the carrier's buffer")
+        case m.CancelResponse():
+            return Told("bridge", "cancels the response")
+        case m.CreateItem(output=output) if output is not None:
+            return Told("tool", f"answers {quoted(output)}")
+        case m.CreateItem(text=text) if text:
+            return Told("bridge", f"tells the model {quoted(text)}")
+        case m.CreateResponse(instructions=wish):
+            return Told("bridge", f"asks for an answer{f' {quoted(wish)}' if wish else ''}")
+        case m.ConfigureSession(epoch=epoch, again=False) if epoch > 1:
+            return Told("bridge", f"has session {epoch} with the model")
+        case m.ResponseEnded(status=status, why=why) if status != "completed":
+            return Told("model", f"ends its response: {status}{f' ({why})' if why else ''}")
+        case _:
+            return None

@@ -12,7 +12,7 @@ import math
 import re
 from base64 import b64decode
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +27,7 @@ from ..doubles.phone import Phone
 from ..doubles.realtime import RealtimeServer
 from ..doubles.tones import LETTER_MS, marked, tone
 from ..recording import Header, Recorder
-from .expectations import Expect
+from .expectations import Aside, Expect
 
 UPSTREAM: Final = "openai"
 _FRAME_MS: Final = 20
@@ -35,14 +35,19 @@ _NOTICED_FRAMES: Final = 2
 """Of speech, until the model's server takes it for speech (`ServerOptions.min_speech_ms`)."""
 _WISH: Final = re.compile(r'\b[Ss]ay(?: exactly this and nothing else)?: "(.*)"\s*\Z', re.DOTALL)
 _GOODBYE: Final = "Say goodbye"
+_NO_ANSWER: Final = "the script of the model has no answer left"
+_PLAN: Final = 'plan one with model.answers("…")'
 
 
 class Mind:
     """What the model says: what is put into its mouth now, what it is asked to say, what was planned."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], int]) -> None:
         self.now: list[Output] | None = None
         self.planned: deque[list[Output]] = deque()
+        self.silences: list[Aside] = []
+        """Where an answer was owed and the script had none."""
+        self._clock = clock
         self._speeches = 0
 
     def answer(self, asked: Asked) -> list[Output]:
@@ -55,12 +60,23 @@ class Mind:
             return [self.speech(wish[1])]
         if self.planned:
             return self.planned.popleft()
-        return [self.speech("Goodbye.")] if _GOODBYE in instructions else []
+        if _GOODBYE in instructions:
+            return [self.speech("Goodbye.")]
+        if asked.reason != "idle":
+            self.silences.append((self._clock(), f"{_NO_ANSWER} {_owed(asked)}: {_PLAN}"))
+        return []
 
     def speech(self, words: str, ms: int | None = None) -> Speech:
         """Sound of one byte that no other speech of this call has: so what was heard of it can be counted."""
         self._speeches += 1
         return Speech(marked(self._speeches, len(words) * LETTER_MS if ms is None else ms), words)
+
+
+def _owed(asked: Asked) -> str:
+    """What the model was to answer."""
+    if asked.reason == "turn":
+        return "to the caller's turn"
+    return "to a tool's result" if asked.tool_output is not None else "when it is asked for one"
 
 
 class Caller:
@@ -125,12 +141,12 @@ class Model:
         self._says_now([self._mind.speech(words, ms)], speed)
 
     def calls(self, tool: str, /, **arguments: Any) -> None:
-        """Call a tool now."""
-        self._says_now([ToolCall(tool, arguments)])
+        """Call a tool: while the caller speaks as the answer to that turn, else now."""
+        self._answers_or_says([ToolCall(tool, arguments)])
 
     def fails(self, code: str | None = "server_error") -> None:
-        """Begin a response now that fails."""
-        self._says_now([Failure(code)])
+        """Fail: while the caller speaks where that turn is to be answered, else in a response of now."""
+        self._answers_or_says([Failure(code)])
 
     def answers(self, *outputs: str | Output) -> None:
         """Plan the answer to the next turn. Outputs are words or `bridge.testing.tool_call(…)`."""
@@ -165,6 +181,12 @@ class Model:
             raise LookupError("the model has not been dialled yet")
         return self._call.rehearsal.server
 
+    def _answers_or_says(self, outputs: list[Output]) -> None:
+        if self._call.phone.speaking or self.server.hears_a_turn:
+            self._mind.planned.append(outputs)
+        else:
+            self._says_now(outputs)
+
     def _says_now(self, outputs: list[Output], speed: float = math.inf) -> None:
         server = self.server
         if server.active is not None:
@@ -188,7 +210,7 @@ class ScriptedCall:
         folders: Sequence[Path] = (),
         dial_ms: int = 0,
     ) -> None:
-        mind = Mind()
+        mind = Mind(lambda: self.now_ms)
         self.words: list[str] = []
         """What the caller's next turns will be transcribed as."""
         options = dataclasses.replace(options, transcribe=self._transcript)
@@ -196,7 +218,7 @@ class ScriptedCall:
         self.phone = phone
         self.caller = Caller(self)
         self.model = Model(self, mind, options)
-        self.expect = Expect(lambda: self.rehearsal.said, self.truth)
+        self.expect = Expect(lambda: self.rehearsal.said, self.truth, lambda: mind.silences)
         self.lines: list[str] = []
         """The recording of this call."""
         self._folders = folders

@@ -1,0 +1,94 @@
+"""A call told in lines for people: who spoke, what was heard or cut, tools, keys, notes, the end.
+
+`told` says it of one action. A failed test, `phonebridge demo` and a server at a terminal tell a call in the
+same words.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Final, NamedTuple
+
+from bridge.core import messages as m
+
+MOST_CHARACTERS: Final = 160
+"""Of something quoted."""
+
+
+class Told(NamedTuple):
+    """One line: `who` is caller, model, bridge, tool, or "" for the call itself."""
+
+    who: str
+    what: str
+
+
+def told(action: m.Action, *, words: bool = True) -> Told | None:
+    """One action as a line; None for what no listener would tell. Without `words` nothing that was said,
+    pressed or given to a tool is in it.
+    """
+    match action:
+        case m.CallBegan():
+            return Told("", "answered: phone and model can hear each other")
+        case m.CallerSpoke(speaking=True):
+            return Told("caller", "begins to speak")
+        case m.CallerSpoke():
+            return Told("caller", "has stopped")
+        case m.Turn(text=text) if text and words:
+            return Told("caller", f"said {quoted(text)}")
+        case m.Spoken():
+            return Told("model", _heard(action, words=words))
+        case m.Heard():
+            return Told("bridge", _played(action, words=words))
+        case m.DigitHeard(digit=digit):
+            return Told("caller", f"presses {digit if words else 'a key'}")
+        case m.ToolWanted(name=name, arguments=arguments):
+            return Told("model", f"calls the tool {name}({_arguments(arguments) if words else '…'})")
+        case m.HangUpCancelled():
+            return Told("caller", "speaks during the goodbye: the call goes on")
+        case m.NoteIntent(intent=intent) if intent.startswith("transfer:"):
+            return Told("bridge", f"the call goes to {intent.partition(':')[2]} next")
+        case m.Noted(what=what, detail=detail):
+            return Told("bridge", f"{what}: {detail}" if detail else what)
+        case m.Ended(reason=reason, detail=detail):
+            return Told("", f"over: {reason.value}{f' ({detail})' if detail else ''}")
+        case _:
+            return None
+
+
+def quoted(text: str) -> str:
+    """In quotes, in one line and not longer than a line may be."""
+    line = " ".join(text.split())
+    return f"“{line[:MOST_CHARACTERS]}{'…' if len(line) > MOST_CHARACTERS else ''}”"
+
+
+def _seconds(ms: int) -> str:
+    return f"{ms / 1000:.2f} s"
+
+
+def _heard(item: m.Spoken, *, words: bool) -> str:
+    """What became of something the model said. What was not heard is told too: it is what the model must not
+    think it has said.
+    """
+    generated = f"{quoted(item.generated)} " if words and item.generated else ""
+    if not item.cut:
+        return f"{generated}heard to the end, {_seconds(item.heard_ms)}"
+    if not item.heard_ms:
+        return f"{generated}not heard at all"
+    heard = f", after {quoted(item.heard)}" if words and item.heard else ""
+    return f"{generated}cut off after {_seconds(item.heard_ms)}{heard}"
+
+
+def _played(sound: m.Heard, *, words: bool) -> str:
+    what = f"{quoted(sound.text)} " if words and sound.text else f"{sound.say_id.partition(':')[0]} "
+    return f"{what}{'cut off after' if sound.cut else 'heard to the end,'} {_seconds(sound.heard_ms)}"
+
+
+def _arguments(arguments: str) -> str:
+    """As they would be written in Python; as they came where they are no object."""
+    try:
+        given = json.loads(arguments or "{}")
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        return arguments[:MOST_CHARACTERS]
+    return ", ".join(f"{name}={value!r}" for name, value in given.items())[:MOST_CHARACTERS]
