@@ -16,6 +16,7 @@ from rich.console import Console
 
 if TYPE_CHECKING:
     from bridge.agents.agent import Agent
+    from bridge.server.calls import Observer
     from bridge.settings.settings import Settings
 
 
@@ -60,13 +61,31 @@ def run(
 
     written = logs.configure(settings.log_level, hidden=settings.unspeakable())
     try:
-        loops.run(_serve(settings, agent, where, reloads=reloads, opens=opens))
+        observers = _onlooker(settings) if written.readable else ()
+        loops.run(_serve(settings, agent, where, reloads=reloads, opens=opens, observers=observers))
     finally:
         written.close()
 
 
+def _onlooker(settings: Settings) -> tuple[Observer, ...]:
+    """At a terminal each call is told as it goes: with its words where no carrier is let in, and so no
+    stranger calls. What the story says need not be logged in fields as well.
+    """
+    from bridge.ops.story import Story
+
+    if settings.log_level == "info":
+        logging.getLogger("bridge.call").setLevel(logging.WARNING)
+    return (Story(words=settings.insecure),)
+
+
 async def _serve(
-    settings: Settings, agent: Agent | None, where: str | None, *, reloads: bool, opens: bool
+    settings: Settings,
+    agent: Agent | None,
+    where: str | None,
+    *,
+    reloads: bool,
+    opens: bool,
+    observers: tuple[Observer, ...],
 ) -> None:
     from bridge.ops import event_loop as loops
     from bridge.server import service
@@ -78,7 +97,7 @@ async def _serve(
             from .upstream import embedded
 
             upstream_url = await stack.enter_async_context(embedded(answers=settings.upstream))
-        serving = service.Service(settings, agent, upstream_url=upstream_url)
+        serving = service.Service(settings, agent, upstream_url=upstream_url, observers=observers)
         sock = service.listen(settings.host, settings.port, settings.backlog)
         bound = sock.getsockname()
 

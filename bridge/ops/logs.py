@@ -120,6 +120,7 @@ class Logs(logging.Handler):
     ) -> None:
         super().__init__()
         self.dropped = 0
+        self.readable = readable
         self._stream = stream
         self._form = (lambda line, again: _readable(line, again, colours)) if readable else _json
         self._mask = Mask(hidden)

@@ -7,9 +7,13 @@ same words.
 from __future__ import annotations
 
 import json
+import logging
 from typing import Final, NamedTuple
 
 from bridge.core import messages as m
+from bridge.core.stats import Stats
+
+logger = logging.getLogger("bridge.story")
 
 MOST_CHARACTERS: Final = 160
 """Of something quoted."""
@@ -55,6 +59,30 @@ def told(action: m.Action, *, words: bool = True) -> Told | None:
             return None
 
 
+class Story:
+    """An `Observer` that logs every call line by line, for a terminal. `words` as in `told`."""
+
+    def __init__(self, *, words: bool) -> None:
+        self._words = words
+
+    def call_began(self, call_sid: str, /) -> None:
+        self._tell(call_sid, 0, "", "a call comes in")
+
+    def call_did(self, call_sid: str, action: m.Action, now_ms: int, /) -> None:
+        # Notes are warnings, which are logged anyway; the end comes with its counts.
+        line = None if isinstance(action, m.Noted | m.Ended) else told(action, words=self._words)
+        if line is not None:
+            self._tell(call_sid, now_ms, *line)
+
+    def call_ended(self, call_sid: str, ended: m.Ended, stats: Stats, /) -> None:
+        line = told(ended)
+        if line is not None:
+            self._tell(call_sid, stats.ended_ms or 0, "", f"{line.what}{_counts(stats)}")
+
+    def _tell(self, call_sid: str, now_ms: int, who: str, what: str) -> None:
+        logger.info("%s", f"{now_ms / 1000:7.2f} s  {who:<6}  {what}", extra={"call_sid": call_sid})
+
+
 def quoted(text: str) -> str:
     """In quotes, in one line and not longer than a line may be."""
     line = " ".join(text.split())
@@ -92,3 +120,15 @@ def _arguments(arguments: str) -> str:
     if not isinstance(given, dict):
         return arguments[:MOST_CHARACTERS]
     return ", ".join(f"{name}={value!r}" for name, value in given.items())[:MOST_CHARACTERS]
+
+
+def _counts(stats: Stats) -> str:
+    """Turns, how soon they were answered, barge-ins, tools and cost, as far as there were any."""
+    latencies = sorted(stats.turn_latencies_ms)
+    answered = f", answered in {latencies[(len(latencies) - 1) // 2]} ms" if latencies else ""
+    cost = f"${stats.cost_micro_usd / 1_000_000:.4f}" if stats.cost_micro_usd else ""
+    counted = [(stats.turns, "turn"), (len(stats.interruptions_ms), "barge-in"), (stats.tools, "tool call")]
+    told_counts = [f"{count} {what}{'s' if count > 1 else ''}" for count, what in counted if count]
+    if told_counts:
+        told_counts[0] += answered
+    return "".join(f"; {one}" for one in [*told_counts, *filter(None, [cost])])
