@@ -203,6 +203,58 @@ def test_what_a_bug_raises_is_minimized_too() -> None:
     assert difference.got == "ZeroDivisionError raised: a bug"
 
 
+def altered(name: str, how: str, number: int) -> list[str]:
+    """The recording with one of its outputs twice, left out, or exchanged with the next but two."""
+    lines = recording(name)
+    outputs = [at for at, line in enumerate(lines) if line.startswith('{"to":')]
+    at = outputs[number]
+    if how == "twice":
+        return [*lines[:at], lines[at], *lines[at:]]
+    if how == "left out":
+        return [*lines[:at], *lines[at + 1 :]]
+    other = outputs[(number + 3) % len(outputs)]
+    lines[at], lines[other] = lines[other], lines[at]
+    return lines
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "number", "strict"),
+    [
+        ("starved-line", "twice", 5, False),
+        ("starved-line", "twice", 12, False),
+        ("silent-caller", "twice", 4, True),  # it is expected twice, and comes once
+        ("silent-caller", "left out", 13, True),  # others like it were expected before
+        ("responses-that-fail", "exchanged", 27, True),
+        ("starved-line", "left out", 8, True),  # what comes after the difference cannot be read
+        ("transfer-after-the-last-word", "exchanged", 8, False),
+    ],
+)
+def test_every_difference_is_minimized(
+    name: str, how: str, number: int, strict: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.recording.editing.MOST_REPLAYED", 200)
+    lines = altered(name, how, number)
+    whole = replayed(lines, strict=strict).difference
+    assert whole is not None
+    small = minimized(lines, strict=strict)
+    assert small is not None
+    still = replayed(small, strict=strict).difference
+    assert still is not None
+    assert (still.expected, still.got) == (whole.expected, whole.got)
+
+
+def test_where_nothing_can_be_left_out_it_is_said_why(bad: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recording that does not differ any more when it is written anew."""
+    fresh = recording("barge-in-two-items")
+    monkeypatch.setattr("bridge.recording.editing.written", lambda _header, _steps: fresh)
+    monkeypatch.setattr("bridge.recording.editing._up_to", lambda *_: fresh)
+    result = run(bad, "--minimize")
+    assert result.exit_code != 0
+    told = " ".join(f"{result.output} {result.exception}".split())
+    assert "depends on how the recording is written" in told
+    assert "nothing differs" not in told
+
+
 def test_nothing_is_minimized_where_nothing_differs() -> None:
     assert minimized(recording("barge-in-two-items")) is None
     assert "nothing to minimize" in run(FOLDER / "carrier-lost.call.jsonl", "--minimize").stdout

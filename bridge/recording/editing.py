@@ -7,11 +7,13 @@ except where a difference is what the recording is kept for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Final
 
 import msgspec
 
 from bridge.core import messages as m
+from bridge.errors import ConfigError
 
 from .difference import output_in_words
 from .header import Header
@@ -74,11 +76,11 @@ def minimized(
 ) -> list[str] | None:
     """The shortest recording found that still differs as this one does: the same is expected and the same is
     got, as the first difference. It ends with what is expected, so that it replays once that follows again.
-    None if the recording does not differ.
+    None if the recording does not differ. Raises ConfigError, with the reason, where nothing can be left out.
 
     Delta debugging: pieces are left out, ever smaller ones, as long as the difference stays, until
     `MOST_REPLAYED` steps were replayed for it. `progress` is told how many steps are left. Raises ConfigError
-    for what is no recording.
+    for what is no recording as well.
     """
     whole = replay(lines, strict=strict, parts=parts)
     if whole.difference is None:
@@ -93,9 +95,12 @@ def minimized(
         found = replay(_up_to(header, steps, wanted[0]), strict=strict, parts=parts).difference
         return found is not None and (found.expected, found.got) == wanted
 
-    steps = list(Recording(lines).steps())[: whole.steps]
+    steps = list(islice(Recording(lines).steps(), whole.steps))  # what comes after it need not be readable
     if not differs(steps):
-        return None  # it depends on how the recording is written, and not only on what happened
+        raise ConfigError(
+            "nothing can be left out: the difference depends on how the recording is written, not only on "
+            "what happened"
+        )
     for quiet in (_is_sound, _is_wake_up):  # most of any call, and seldom what matters
         fewer = [step for step in steps if not quiet(step)]
         if len(fewer) < len(steps) and differs(fewer):
@@ -112,7 +117,8 @@ def _up_to(header: Header, steps: list[Step], expected: str | None) -> list[str]
         return written(header, steps)
     *before, last = steps
     found = [number for number, output in enumerate(last.outputs, 1) if output_in_words(output) == expected]
-    outputs = last.outputs[: found[0]] if found else last.outputs
+    # The last of them: the same may be expected more than once, and differ only there.
+    outputs = last.outputs[: found[-1]] if found else last.outputs
     lines = written(header, [*before, msgspec.structs.replace(last, outputs=outputs)])
     return lines[:-1]
 
