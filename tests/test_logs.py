@@ -20,7 +20,7 @@ from bridge.core import messages as m
 from bridge.core.messages import Reason, Usage
 from bridge.core.stats import BargeIn, Stats
 from bridge.ops import logs
-from bridge.ops.logs import REPEAT_S, Logs, Seldom, call_logger, configure, note, summary
+from bridge.ops.logs import REPEAT_S, Logs, Seldom, configure, note, summary
 from bridge.ops.metrics import Metrics
 from bridge.ops.redaction import Mask
 from bridge.ops.reports import Reports
@@ -67,7 +67,7 @@ def text(ours: logging.Logger, say: Callable[[logging.Logger], None], **how: Any
 
 
 def test_a_line_is_a_json_object_with_the_call_it_is_about(ours: logging.Logger) -> None:
-    (line,) = lines(ours, lambda log: call_logger(log, CALL).warning("upstream lost: %s", "1006"))
+    (line,) = lines(ours, lambda log: log.warning("upstream lost: %s", "1006", extra={"call_sid": CALL}))
     at = line.pop("at")
     assert line == {
         "level": "warning",

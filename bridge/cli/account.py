@@ -25,7 +25,6 @@ class Account:
         self._played_ms = 0
         self._cuts: list[tuple[int, list[m.Cut]]] = []
         """Of each clear: what had been heard to its end since the clear before it, and what it cut."""
-        self._spoke_ms = 0
 
     # --- as an observer ----------------------------------------------------------------------------------
 

@@ -11,12 +11,9 @@ from typing import Final
 
 BLOCK_BYTES: Final = 160
 LEAST_SAMPLES: Final = 8
-LEAST_LOUD_SAMPLES: Final = 4
 LEAST_OF_A_SIGN: Final = 2
 _QUIET: Final = bytes(range(0xEC, 0x100)) + bytes(range(0x6C, 0x80))
 """mu-law of magnitudes below 184, which is -45 dBFS."""
-_FAINT: Final = bytes(range(0xF8, 0x100)) + bytes(range(0x78, 0x80))
-"""mu-law of magnitudes below 58, which is -55 dBFS."""
 _SIGNS: Final = b"-" * 128 + b"+" * 128
 _LOUDNESS: Final = bytes(ord(".") if byte in _QUIET else ord("!") for byte in range(256))
 _ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -29,13 +26,6 @@ _GLANCE_CHARACTERS: Final = 1_024
 """Of a delta, looked at without decoding: 96 ms."""
 _GLANCE_SAMPLES: Final = 64
 """One sample in three is seen. So many loud ones of the glance's 256 leave a block that has its 8."""
-
-
-def is_loud_block(block: bytes) -> bool:
-    """Whether a block of at most 20 ms holds more than the noise of a quiet line: at least 4 samples above
-    -55 dBFS.
-    """
-    return len(block.translate(None, _FAINT)) >= LEAST_LOUD_SAMPLES
 
 
 def is_audible_block(block: bytes) -> bool:

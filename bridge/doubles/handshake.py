@@ -59,11 +59,6 @@ def beta_refusal() -> Refusal:
     return _refusal("beta_api_shape_disabled", message, 4000)
 
 
-def key_refusal() -> Refusal:
-    """What a well-formed key that is wrong gets."""
-    return _refusal("invalid_api_key", "Incorrect API key provided.", 3000)
-
-
 def _refusal(code: str, message: str, close_code: int) -> Refusal:
     fault = Fault(code, message)
     frame = json.dumps({"type": "error", "event_id": "event_1", "error": fault.body(None)})

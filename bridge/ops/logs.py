@@ -5,9 +5,9 @@ a slow disk or a full pipe. The same line again within ten seconds is counted, n
 the same kind, where a peer decides how many there are (`Seldom`). Secrets, tokens and phone numbers are taken
 out of everything at the last moment, from any source.
 
-Any logger of the standard library will do. What belongs to a call is logged with ``extra={"call_sid": …}``,
-or with `call_logger`, and what user code logs belongs to its call anyway; further fields go in as
-``extra={"fields": {…}}``, or with `note`.
+Any logger of the standard library will do. What belongs to a call is logged with ``extra={"call_sid": …}``;
+what user code logs belongs to its call anyway. Further fields go in as ``extra={"fields": {…}}``, or with
+`note`.
 """
 
 from __future__ import annotations
@@ -264,11 +264,6 @@ def configure(
     logging.getLogger("bridge").setLevel(level.upper())
     atexit.register(logs.close)
     return logs
-
-
-def call_logger(logger: logging.Logger, call_sid: str) -> logging.LoggerAdapter[logging.Logger]:
-    """A logger whose every line belongs to this call."""
-    return logging.LoggerAdapter(logger, {"call_sid": call_sid})
 
 
 def note(

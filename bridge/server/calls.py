@@ -22,7 +22,6 @@ from bridge.agents.turned_away import TurnedAway
 from bridge.carriers import Carrier
 from bridge.core import messages as m
 from bridge.core.call import Call
-from bridge.core.messages import Phase
 from bridge.core.stats import Stats
 from bridge.core.upstream_leg import REFUSED
 from bridge.ops.health import Health
@@ -431,13 +430,6 @@ class CallRegistry:
             del self._entries[entry.call_sid]
         if not self._entries:
             self._empty.set()
-
-    def phases(self) -> dict[Phase, int]:
-        """How many calls are in which phase."""
-        counts = dict.fromkeys(Phase, 0)
-        for entry in self._entries.values():
-            counts[entry.runner.call.phase] += 1
-        return counts
 
 
 def _goes_on(fields: Mapping[str, str]) -> bool:

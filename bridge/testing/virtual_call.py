@@ -46,7 +46,6 @@ class _Session:
 
     adapter: Upstream
     server: RealtimeServer
-    born_ms: int
 
 
 _Parse = Callable[[str | bytes], m.Event | None]
@@ -289,5 +288,5 @@ class VirtualCall:
             self.feed(m.DialFailed(epoch, code="unreachable"))
             return
         self.servers.append(server)
-        self._sessions[epoch] = _Session(self._new_upstream(epoch), server, self.now_ms)
+        self._sessions[epoch] = _Session(self._new_upstream(epoch), server)
         self.from_server(server.open(self.now_ms), epoch)

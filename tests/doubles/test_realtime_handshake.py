@@ -13,7 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from bridge.doubles.agents import Parrot
-from bridge.doubles.handshake import beta_refusal, key_refusal, refusal
+from bridge.doubles.handshake import beta_refusal, refusal
 from bridge.doubles.realtime import RealtimeServer
 from bridge.errors import ConfigError
 from bridge.simulators.certificates import Certificate, self_signed
@@ -57,12 +57,6 @@ def test_refused_in_an_event_and_then_a_close(
 )
 def test_let_in(query: dict[str, str], headers: dict[str, str]) -> None:
     assert refusal(query, headers) is None
-
-
-def test_a_wrong_key_is_refused_with_a_code_of_its_own() -> None:
-    refused = key_refusal()
-    assert json.loads(refused.frames[0])["error"]["code"] == "invalid_api_key"
-    assert refused[1:] == (3000, "invalid_request_error.invalid_api_key")
 
 
 def over_a_socket(rest: str, **options: Any) -> tuple[list[Any], tuple[int, str] | None]:
