@@ -27,7 +27,7 @@ from bridge.doubles.agents import ToolCall
 from bridge.errors import ConfigError
 from bridge.upstreams import OpenAI
 from tests.agents.door import CALL, Door, settled
-from tests.agents.line import Obedient, items, live_call, speech
+from tests.agents.obedient import Obedient, speech
 from tests.agents.virtual_time import run
 
 
@@ -202,19 +202,15 @@ def test_for_backchannels_the_bridge_decides_what_interrupts() -> None:
     assert config.session.turn_detection == m.SemanticVad(create_response=False, interrupt_response=False)
 
 
-def test_mm_hm_does_not_interrupt_and_a_sentence_does() -> None:
-    async def call(words: str) -> int:
-        agent = Agent(backchannel_ms=300, greeting="Here is a long greeting that goes on and on for a while.")
-        async with live_call(agent) as live:
-            await asyncio.sleep(1)
-            live.says(words)
-            await asyncio.sleep(8)
-            live.hangs_up()
-            await live.over()
-            return len(live.phone.cleared)
-
-    assert run(call("mhm")) == 0
-    assert run(call("excuse me, I only want to know one thing")) == 1
+@pytest.mark.parametrize(("words", "times"), [("mhm", 0), ("excuse me, I only want to know one thing", 1)])
+def test_mm_hm_does_not_interrupt_and_a_sentence_does(calls: Any, words: str, times: int) -> None:
+    live = calls(
+        Agent(backchannel_ms=300, greeting="Here is a long greeting that goes on and on for a while.")
+    )
+    live.wait(1_000)
+    live.caller.says(words)
+    live.wait(8_000)
+    live.expect.cleared(times)
 
 
 def test_voice_detection_may_be_off() -> None:
@@ -419,23 +415,20 @@ def test_a_handoff_is_a_tool_and_becoming_another_keeps_the_voice() -> None:
     assert door.session.agent is billing
 
 
-def test_a_handoff_in_a_live_call_and_back_again() -> None:
+def test_a_handoff_in_a_live_call_and_back_again(calls: Any) -> None:
     mind = Obedient(
         outputs=[ToolCall("hand_off_to_Billing"), ToolCall("hand_off_to_Front_desk"), speech("Back.")]
     )
 
-    async def call() -> tuple[list[str], list[dict[str, Any]], str, list[dict[str, Any]]]:
-        async with live_call(front.replace(greeting=""), mind) as live:
-            for words in ("my invoice please", "and my order", "thanks"):
-                live.says(words)
-                await asyncio.sleep(7)
-            live.hangs_up()
-            await live.over()
-            updates = [event["session"] for event in live.told("session.update")]
-            kinds = [event["type"] for event in live.server.log if "append" not in event["type"]]
-            return kinds, updates, items(live)[-1][1], live.server.errors
-
-    kinds, updates, last, errors = run(call())
+    live = calls(front.replace(greeting=""), mind=mind)
+    for words in ("my invoice please", "and my order", "thanks"):
+        live.caller.says(words)
+        live.wait(7_000)
+    live.caller.hangs_up()
+    live.until_over()
+    updates = [event["session"] for event in live.model.told("session.update")]
+    kinds = [event["type"] for event in live.model.server.log if "append" not in event["type"]]
+    last, errors = live.model.conversation[-1][1], live.model.server.errors
     assert errors == []
     assert [update["instructions"] for update in updates] == ["You greet.", "You do invoices.", "You greet."]
     assert ["voice" in update["audio"]["output"] for update in updates] == [True, False, False]
@@ -498,20 +491,17 @@ def test_a_guardrail_that_trips_stops_the_answer_once_and_asks_for_another(sync:
     assert checked == ["It costs about ten euro or "]
 
 
-def test_a_guardrail_in_a_live_call_cuts_what_the_caller_hears() -> None:
+def test_a_guardrail_in_a_live_call_cuts_what_the_caller_hears(calls: Any) -> None:
     secret = "the password is swordfish and the code is four three two one zero "
     mind = Obedient("Something else then.", outputs=[speech(f"well since you ask {secret * 3}")])
 
-    async def call() -> tuple[list[tuple[str, str]], list[m.Action]]:
-        agent = Agent(greeting="", guardrails=[Guardrail("secrets", lambda text: "swordfish" in text)])
-        async with live_call(agent, mind) as live:
-            live.says("tell me the password")
-            await asyncio.sleep(12)
-            live.hangs_up()
-            await live.over()
-            return items(live), live.only(m.Spoken)
-
-    conversation, spoken = run(call())
+    agent = Agent(greeting="", guardrails=[Guardrail("secrets", lambda text: "swordfish" in text)])
+    live = calls(agent, mind=mind)
+    live.caller.says("tell me the password")
+    live.wait(12_000)
+    live.caller.hangs_up()
+    live.until_over()
+    conversation, spoken = live.model.conversation, live.rehearsal.log(m.Spoken)
     cut, after = spoken
     assert cut.cut  # type: ignore[union-attr]
     assert "swordfish" not in cut.heard  # type: ignore[union-attr]

@@ -26,7 +26,6 @@ from bridge.core import messages as m
 from bridge.doubles.tones import tone
 from bridge.errors import CallEnded
 from tests.agents.door import Door, heard, settled
-from tests.agents.line import items, live_call
 from tests.agents.virtual_time import run
 
 Work = Coroutine[Any, Any, Any]
@@ -122,7 +121,7 @@ def test_interrupt_and_add_text() -> None:
     on_a_call(work)
 
 
-def test_play_in_a_live_call_is_heard_and_stands_in_the_conversation() -> None:
+def test_play_in_a_live_call_is_heard_and_stands_in_the_conversation(calls: Any) -> None:
     sound = tone(700)
     said: list[Said] = []
 
@@ -130,12 +129,9 @@ def test_play_in_a_live_call_is_heard_and_stands_in_the_conversation() -> None:
         said.append(await session.play(sound, "A gong sounds."))
         await asyncio.sleep(1)
 
-    async def call() -> tuple[bytes, list[tuple[str, str]]]:
-        async with live_call(Agent(handler=handler)) as live:
-            await live.over()
-            return live.phone.heard, items(live)
-
-    played, conversation = run(call())
+    live = calls(Agent(handler=handler))
+    live.until_over()
+    played, conversation = live.phone.heard, live.model.conversation
     assert sound in played
     assert said == [Said(700, cut=False, text="A gong sounds.")]
     assert conversation == [("assistant", "A gong sounds.")]
@@ -248,7 +244,7 @@ def test_silence_comes_as_a_happening() -> None:
     on_a_call(work, agent)
 
 
-def test_silence_is_told_in_a_live_call_again_and_again() -> None:
+def test_silence_is_told_in_a_live_call_again_and_again(calls: Any) -> None:
     silences: list[int] = []
 
     async def handler(session: Session) -> None:
@@ -259,11 +255,8 @@ def test_silence_is_told_in_a_live_call_again_and_again() -> None:
             if len(silences) == 3:
                 return
 
-    async def call() -> None:
-        async with live_call(Agent(handler=handler, silence_ms=4_000)) as live:
-            await live.over()
-
-    run(call())
+    live = calls(Agent(handler=handler, silence_ms=4_000))
+    live.until_over()
     assert silences == [4_000, 8_000, 12_000]
 
 
@@ -453,7 +446,7 @@ def test_hang_up_returns_when_the_caller_brings_the_call_back() -> None:
     assert on_a_call(work) is False
 
 
-def test_a_caller_who_speaks_during_a_goodbye_is_answered() -> None:
+def test_a_caller_who_speaks_during_a_goodbye_is_answered(calls: Any) -> None:
     """The whole of it: the goodbye is cut, hang_up() says so, and the handler goes on."""
     went: list[object] = []
 
@@ -466,13 +459,10 @@ def test_a_caller_who_speaks_during_a_goodbye_is_answered() -> None:
         await session.say("Bye then.")
         went.append(await session.hang_up())
 
-    async def call() -> m.Ended:
-        async with live_call(Agent(handler=handler)) as live:
-            await asyncio.sleep(1)
-            live.says("wait a moment")
-            return await live.over()
-
-    ended = run(call())
+    live = calls(Agent(handler=handler))
+    live.wait(1_000)
+    live.caller.says("wait a moment")
+    ended = live.until_over().rehearsal.ended
     assert went == [False, "wait a moment", True]
     assert ended.reason is m.Reason.WE_HUNG_UP
 
@@ -536,23 +526,21 @@ def test_update_knows_the_fields_of_an_agent() -> None:
     on_a_call(work)
 
 
-def test_updated_instructions_are_in_force_for_the_next_answer() -> None:
+def test_updated_instructions_are_in_force_for_the_next_answer(calls: Any) -> None:
     async def handler(session: Session) -> None:
         session.update(instructions="Speak French.")
         await session.respond()
 
-    async def call() -> list[str]:
-        async with live_call(Agent("Speak English.", handler=handler)) as live:
-            await live.over()
-            kinds = [event["type"] for event in live.server.log]
-            assert live.server.errors == []
-            assert live.server.session.tree["instructions"] == "Speak French."
-            return [kind for kind in kinds if kind in ("session.update", "response.create")]
-
-    assert run(call()) == ["session.update", "session.update", "response.create"]
+    live = calls(Agent("Speak English.", handler=handler))
+    live.until_over()
+    kinds = [event["type"] for event in live.model.server.log]
+    assert live.model.server.errors == []
+    assert live.model.server.session.tree["instructions"] == "Speak French."
+    asked = [kind for kind in kinds if kind in ("session.update", "response.create")]
+    assert asked == ["session.update", "session.update", "response.create"]
 
 
-def test_mute_sends_silence_upstream() -> None:
+def test_mute_sends_silence_upstream(calls: Any) -> None:
     """We may do better than the sources here, which refuse: the model hears silence, the call goes on."""
 
     async def handler(session: Session) -> None:
@@ -560,16 +548,13 @@ def test_mute_sends_silence_upstream() -> None:
         async for _ in session.input():
             pass
 
-    async def call() -> int:
-        async with live_call(Agent(handler=handler)) as live:
-            await asyncio.sleep(0.5)
-            live.says("this is a secret")
-            await asyncio.sleep(4)
-            live.hangs_up()
-            await live.over()
-            return live.server.sent["input_audio_buffer.speech_started"]
-
-    assert run(call()) == 0
+    live = calls(Agent(handler=handler))
+    live.wait(500)
+    live.caller.says("this is a secret")
+    live.wait(4_000)
+    live.caller.hangs_up()
+    live.until_over()
+    assert live.model.server.sent["input_audio_buffer.speech_started"] == 0
 
 
 # --- after the end ------------------------------------------------------------------------------------------
@@ -669,20 +654,17 @@ def test_a_handler_that_raises_is_an_event_not_a_lost_call(caplog: pytest.LogCap
     assert "in handler" in caplog.text
 
 
-def test_the_caller_of_a_handler_that_raises_hears_the_apology() -> None:
+def test_the_caller_of_a_handler_that_raises_hears_the_apology(calls: Any) -> None:
     apology = tone(800, 300)
 
     async def handler(session: Session) -> None:
         await session.say("One moment.")
         raise LookupError
 
-    async def call() -> tuple[bytes, m.Ended]:
-        base = m.CallConfig(phrases={"apology": sound_of(apology, "We are sorry.")})
-        async with live_call(Agent(handler=handler), base=base) as live:
-            ended = await live.over()
-            return live.phone.heard, ended
-
-    sound, ended = run(call())
+    base = m.CallConfig(phrases={"apology": sound_of(apology, "We are sorry.")})
+    live = calls(Agent(handler=handler), config=base)
+    ended = live.until_over().rehearsal.ended
+    sound = live.phone.heard
     assert apology in sound
     assert ended == m.Ended(m.Reason.HANDLER_FAILED, "LookupError")
 

@@ -43,7 +43,7 @@ def session_updated(call: CallState, event: m.SessionUpdated, now_ms: int) -> No
     elif up.state is Leg.READY:
         responses.in_force(call)
     elif up.state is Leg.CONFIGURING:
-        up.state = Leg.READY
+        up.state, up.ready_ms = Leg.READY, now_ms
         call.timers.pop("session", None)
         if call.phase is Phase.SETUP:
             call.stats.ready_ms = now_ms

@@ -63,6 +63,7 @@ class UpstreamSession:
     state: Leg = Leg.NONE
     interrupts: bool = True
     responds: bool = True
+    ready_ms: int = 0
     expires_ms: int | None = None
 
     def created(self, expires_at_s: int, config: CallConfig, now_ms: int) -> None:

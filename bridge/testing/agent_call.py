@@ -12,9 +12,8 @@ import copy
 import inspect
 import math
 import selectors
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -141,8 +140,7 @@ class AgentCall(ScriptedCall):
         options: ServerOptions,
         *,
         fields: Mapping[str, str],
-        folders: Sequence[Path],
-        dial_ms: int,
+        **scripted: Any,
     ) -> None:
         self.loop = CallLoop()
         self._sid = phone.frames.call_sid
@@ -156,7 +154,7 @@ class AgentCall(ScriptedCall):
             raise
         # Whatever time a resolver took, it took while the phone rang.
         self._rang_ms = self.loop.now_ms
-        super().__init__(config, phone, options, folders=folders, dial_ms=dial_ms)
+        super().__init__(config, phone, options, **scripted)
         self.rehearsal.beside = self
         way = _Way(self)
         self._later(self.side.attach, self._sid, way, fields)

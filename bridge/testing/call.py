@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from ..core import messages as m
+from ..doubles.agents import Agent as Mind
 from ..doubles.agents import ToolCall
 from ..doubles.options import ServerOptions
 from ..doubles.phone import Phone, PhoneOptions
@@ -48,27 +49,29 @@ def begin(  # noqa: PLR0913  the keywords of a fixture
     ring: bool = False,
     dial_ms: int = 0,
     tool_ms: Mapping[str, int] | None = None,
+    mind: Mind | None = None,
+    recording: Mapping[str, bool] | None = None,
     **fields: Any,
 ) -> ScriptedCall:
     """A call that has just begun, both legs up, at 0 ms. `agent` answers it, if there is one.
 
-    `phone` and `model` say how the doubles differ from ideal ones; the phone's own delays are 0, and a model
-    answers 200 ms after it was asked. `parameters` are those of the stream, and what an agent's resolver
-    sees; `transfers` the targets an agent knows. `config` and `fields` of it (`greeting=…`, `disclosure=…`)
-    take the place of `usual_config`. With `ring` the model is dialled while the phone rings, a second before;
-    dialling takes `dial_ms`. `tool_ms` says how long tools take, by name: `{"book": 3_000}`; others take no
-    time but what they wait for. Raises ValueError for the name of a tool that there is not.
+    `phone` and `model` say how the doubles differ from ideal ones; the phone has no delays, a model answers
+    200 ms after it was asked. `parameters` are those of the stream, and what a resolver sees; `transfers` the
+    targets an agent knows. `config` and `fields` of it (`greeting=…`) take the place of `usual_config`. With
+    `ring` the model is dialled while the phone rings, a second before; dialling takes `dial_ms`. `tool_ms`
+    says how long tools take beyond what they wait for: `{"book": 3_000}`; ValueError for an unknown name.
+    `mind` is a model that answers by itself. `recording` says what else is recorded: `sound`, `keys`.
     """
-    base = config if config is not None else usual_config()
     options = model or ServerOptions(delta_bytes=(1600,))
-    base = msgspec.structs.replace(base, **{"accepted_at_s": options.created_at_s, **fields})
-    given = dict(parameters or {})
-    handset = Phone(parameters=given, options=phone or PhoneOptions())
+    changed = {"accepted_at_s": options.created_at_s, **fields}
+    base = msgspec.structs.replace(config or usual_config(), **changed)
+    handset = Phone(parameters=dict(parameters or {}), options=phone or PhoneOptions())
+    how: dict[str, Any] = {"folders": folders, "dial_ms": dial_ms, "mind": mind, "recording": recording}
     if agent is None:
-        call = ScriptedCall(base, handset, options, folders=folders, dial_ms=dial_ms)
+        call = ScriptedCall(base, handset, options, **how)
     else:
         configs = TimedTools(base, transfers, tool_ms=tool_ms or {})
-        call = AgentCall(agent, configs, handset, options, folders=folders, dial_ms=dial_ms, fields=given)
+        call = AgentCall(agent, configs, handset, options, fields=parameters or {}, **how)
     if ring:
         call.rehearsal.feed(m.Ringing())
         call.at(1_000)

@@ -20,7 +20,7 @@ from bridge.agents.clips import sound_of
 from bridge.testing.virtual_call import VirtualCall
 
 from ..core import messages as m
-from ..doubles.agents import Asked, Failure, Output, Speech, ToolCall
+from ..doubles.agents import Agent, Asked, Failure, Output, Speech, ToolCall
 from ..doubles.items import Item
 from ..doubles.options import ServerOptions
 from ..doubles.phone import Phone
@@ -40,9 +40,12 @@ _PLAN: Final = 'plan one with model.answers("…")'
 
 
 class Mind:
-    """What the model says: what is put into its mouth now, what it is asked to say, what was planned."""
+    """What the model says: what is put into its mouth now, what it is asked to say, what was planned. Another
+    mind answers all but the first by itself.
+    """
 
-    def __init__(self, clock: Callable[[], int]) -> None:
+    def __init__(self, clock: Callable[[], int], other: Agent | None = None) -> None:
+        self._other = other
         self.now: list[Output] | None = None
         self.planned: deque[list[Output]] = deque()
         self.silences: list[Aside] = []
@@ -50,10 +53,12 @@ class Mind:
         self._clock = clock
         self._speeches = 0
 
-    def answer(self, asked: Asked) -> list[Output]:
+    def answer(self, asked: Asked) -> Sequence[Output]:
         said, self.now = self.now, None
         if said is not None:
             return said
+        if self._other is not None:
+            return self._other.answer(asked)
         instructions = str(asked.request.get("instructions") or "")
         wish = _WISH.search(instructions)
         if wish is not None:
@@ -169,10 +174,19 @@ class Model:
         """Lose the socket of the model's session."""
         self._call.rehearsal.lose_model(code)
 
+    def told(self, kind: str) -> list[dict[str, Any]]:
+        """The client events of this type that the newest session received, oldest first."""
+        return [event for event in self.server.log if event["type"] == kind]
+
     @property
     def items(self) -> Mapping[str, Item]:
         """The items of the model's conversation, by item id."""
         return self.server.items
+
+    @property
+    def conversation(self) -> list[tuple[str, str]]:
+        """The items in words: role (or type) and text (or arguments, or output) of each, in order."""
+        return [(item.role or item.type, item.text) for item in self.items.values()]
 
     @property
     def server(self) -> RealtimeServer:
@@ -209,26 +223,29 @@ class ScriptedCall:
         *,
         folders: Sequence[Path] = (),
         dial_ms: int = 0,
+        mind: Agent | None = None,
+        recording: Mapping[str, bool] | None = None,
     ) -> None:
-        mind = Mind(lambda: self.now_ms)
+        scripted = Mind(lambda: self.now_ms, mind)
         self.words: list[str] = []
         """What the caller's next turns will be transcribed as."""
         options = dataclasses.replace(options, transcribe=self._transcript)
         self.config = config
         self.phone = phone
         self.caller = Caller(self)
-        self.model = Model(self, mind, options)
-        self.expect = Expect(lambda: self.rehearsal.said, self.truth, lambda: mind.silences)
+        self.model = Model(self, scripted, options)
+        self.expect = Expect(lambda: self.rehearsal.said, self.truth, lambda: scripted.silences)
         self.lines: list[str] = []
         """The recording of this call."""
         self._folders = folders
-        self._mind = mind
+        self._mind = scripted
+        header = Header(carrier="twilio", upstream=UPSTREAM, config=config)
         self.rehearsal = VirtualCall(
             config,
             phone,
-            lambda: RealtimeServer(mind, self.model.options) if self.model.reachable else None,
+            lambda: RealtimeServer(scripted, self.model.options) if self.model.reachable else None,
             dial_ms=dial_ms,
-            recorder=Recorder(self.lines.append, Header(carrier="twilio", upstream=UPSTREAM, config=config)),
+            recorder=Recorder(self.lines.append, header, **(recording or {})),
             observe=self._observe,
         )
 
@@ -253,6 +270,23 @@ class ScriptedCall:
     def wait(self, ms: int) -> ScriptedCall:
         """Let so much time pass."""
         return self.at(self.now_ms + ms)
+
+    def until(self, condition: Callable[[], object], within_ms: int = 60_000) -> ScriptedCall:
+        """Let time pass, 10 ms at a time, until the condition holds. Raises TimeoutError if that takes more
+        than `within_ms`.
+        """
+        latest_ms = self.now_ms + within_ms
+        while not condition():
+            if self.now_ms >= latest_ms:
+                raise TimeoutError(f"not within {within_ms} ms")
+            self.wait(10)
+        return self
+
+    def until_over(self, within_ms: int = 120_000) -> ScriptedCall:
+        """Let time pass until the call has ended. Raises TimeoutError if it does not within `within_ms`."""
+        if self.rehearsal.run(self.now_ms + within_ms) is None:
+            raise TimeoutError(f"the call goes on after {within_ms} ms")
+        return self.wait(0)
 
     # --- doing -------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -10,48 +11,40 @@ from bridge.agents.agent import Agent
 from bridge.agents.inputs import Digit, Happening, Turn
 from bridge.agents.session import Session
 from bridge.errors import CallEnded
-from tests.agents.line import live_call
-from tests.agents.virtual_time import run
 
 
-def test_af_01_a_handler_awaits_input_and_gets_what_the_caller_said() -> None:
+def test_af_01_a_handler_awaits_input_and_gets_what_the_caller_said(calls: Any) -> None:
     turns: list[Turn] = []
 
     async def handler(session: Session) -> None:
         turns.append(await session.input())
         turns.append(await session.input())
 
-    async def call() -> None:
-        async with live_call(Agent(handler=handler)) as live:
-            live.says("I would like a pizza")
-            await asyncio.sleep(4)
-            live.says("with olives")
-            await live.over()
-
-    run(call())
+    live = calls(Agent(handler=handler))
+    live.caller.says("I would like a pizza")
+    live.wait(4_000)
+    live.caller.says("with olives")
+    live.until_over()
     assert [turn.text for turn in turns] == ["I would like a pizza", "with olives"]
     assert all(type(turn) is Turn for turn in turns)
     assert turns[0].item_id != turns[1].item_id
 
 
-def test_af_01_input_can_be_iterated_over_until_the_call_ends() -> None:
+def test_af_01_input_can_be_iterated_over_until_the_call_ends(calls: Any) -> None:
     happened: list[Happening] = []
 
     async def handler(session: Session) -> None:
         happened.extend([happening async for happening in session.input()])
         happened.append(Turn("after the end"))
 
-    async def call() -> None:
-        async with live_call(Agent(handler=handler)) as live:
-            live.says("hello")
-            await asyncio.sleep(2)
-            live.presses("5")
-            await asyncio.sleep(1)
-            live.hangs_up()
-            await live.over()
-            await asyncio.sleep(0.1)
-
-    run(call())
+    live = calls(Agent(handler=handler))
+    live.caller.says("hello")
+    live.wait(2_000)
+    live.caller.presses("5")
+    live.wait(1_000)
+    live.caller.hangs_up()
+    live.until_over()
+    live.wait(100)
     said, pressed, after = happened
     assert isinstance(said, Turn)
     assert said.text == "hello"
@@ -59,7 +52,7 @@ def test_af_01_input_can_be_iterated_over_until_the_call_ends() -> None:
     assert after == Turn("after the end")
 
 
-def test_af_01_awaiting_input_after_the_call_says_how_it_ended() -> None:
+def test_af_01_awaiting_input_after_the_call_says_how_it_ended(calls: Any) -> None:
     raised: list[CallEnded] = []
 
     async def handler(session: Session) -> None:
@@ -69,49 +62,40 @@ def test_af_01_awaiting_input_after_the_call_says_how_it_ended() -> None:
             raised.append(ended)
             raise
 
-    async def call() -> None:
-        async with live_call(Agent(handler=handler)) as live:
-            live.hangs_up()
-            await live.over()
-            await asyncio.sleep(0.1)
-
-    run(call())
+    live = calls(Agent(handler=handler))
+    live.caller.hangs_up()
+    live.until_over()
+    live.wait(100)
     assert [str(error) for error in raised] == ["the call is over: the caller hung up (ended by caller)"]
 
 
-def test_af_01_turns_that_came_before_they_were_asked_for_wait() -> None:
+def test_af_01_turns_that_came_before_they_were_asked_for_wait(calls: Any) -> None:
     turns: list[str] = []
 
     async def handler(session: Session) -> None:
         await asyncio.sleep(10)
         turns.append((await session.input()).text)
 
-    async def call() -> None:
-        async with live_call(Agent(handler=handler)) as live:
-            live.says("early")
-            await live.over()
-
-    run(call())
+    live = calls(Agent(handler=handler))
+    live.caller.says("early")
+    live.until_over()
     assert turns == ["early"]
 
 
-def test_af_01_without_transcription_there_are_turns_all_the_same() -> None:
+def test_af_01_without_transcription_there_are_turns_all_the_same(calls: Any) -> None:
     turns: list[Turn] = []
 
     async def handler(session: Session) -> None:
         turns.append(await session.input())
 
-    async def call() -> None:
-        async with live_call(Agent(handler=handler, transcription="off", turn_audio=True)) as live:
-            live.says("hello")
-            await live.over()
-
-    run(call())
+    live = calls(Agent(handler=handler, transcription="off", turn_audio=True))
+    live.caller.says("hello")
+    live.until_over()
     assert [turn.text for turn in turns] == [""]
 
 
 @pytest.mark.parametrize("transport", ["awaited", "iterated"])
-def test_af_01_both_ways_may_be_mixed(transport: str) -> None:
+def test_af_01_both_ways_may_be_mixed(calls: Any, transport: str) -> None:
     texts: list[str] = []
 
     async def handler(session: Session) -> None:
@@ -121,12 +105,9 @@ def test_af_01_both_ways_may_be_mixed(transport: str) -> None:
             assert isinstance(turn, Turn)
             texts.append(turn.text)
 
-    async def call() -> None:
-        async with live_call(Agent(handler=handler)) as live:
-            live.says("one")
-            await asyncio.sleep(3)
-            live.says("two")
-            await live.over()
-
-    run(call())
+    live = calls(Agent(handler=handler))
+    live.caller.says("one")
+    live.wait(3_000)
+    live.caller.says("two")
+    live.until_over()
     assert texts == ["one", "two"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from typing import Any
 
 import pytest
 
@@ -11,8 +11,6 @@ from bridge.agents.config import AgentConfigs
 from bridge.core import messages as m
 from bridge.errors import ConfigError
 from bridge.upstreams import REHEARSALS, UPSTREAMS
-from tests.agents.line import live_call
-from tests.agents.virtual_time import run
 
 PAIRS = [(provider, transport) for provider, transports in TRANSPORTS.items() for transport in transports]
 
@@ -26,15 +24,12 @@ def test_af_03_every_pair_in_the_matrix_has_a_session_to_dial(provider: str, tra
     assert dialled.url.startswith("wss://voice.example.com/")
 
 
-def test_af_03_openai_over_websocket_is_a_working_session() -> None:
-    async def call() -> tuple[int, list[str]]:
-        async with live_call(Agent(provider="openai", transport="websocket", greeting="Good day.")) as live:
-            await asyncio.sleep(3)
-            live.hangs_up()
-            await live.over()
-            return live.heard_ms(), [item.text for item in live.server.items.values()]
-
-    heard_ms, said = run(call())
+def test_af_03_openai_over_websocket_is_a_working_session(calls: Any) -> None:
+    live = calls(Agent(provider="openai", transport="websocket", greeting="Good day."))
+    live.wait(3_000)
+    live.caller.hangs_up()
+    live.until_over()
+    heard_ms, said = live.caller.heard_ms, [item.text for item in live.model.server.items.values()]
     assert said
     assert heard_ms > 0
 

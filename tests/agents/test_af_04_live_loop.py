@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+from typing import Any
 
 from bridge.agents.agent import Agent
 from bridge.agents.inputs import Digit, Turn
 from bridge.agents.session import Session
 from bridge.doubles.tones import murmur
-from tests.agents.line import items, live_call
-from tests.agents.virtual_time import run
+from tests.agents.obedient import Obedient
 
 
 async def echo(session: Session) -> None:
@@ -25,19 +24,16 @@ async def echo(session: Session) -> None:
                 await session.say(f"Key {digit}")
 
 
-def test_af_04_the_loop_goes_round_until_the_handler_hangs_up() -> None:
-    async def call() -> tuple[bytes, list[tuple[str, str]], str]:
-        async with live_call(Agent(handler=echo)) as live:
-            await asyncio.sleep(1.5)
-            live.says("pizza")
-            await asyncio.sleep(4)
-            live.presses("7")
-            await asyncio.sleep(3)
-            live.says("goodbye")
-            ended = await live.over()
-            return live.phone.heard, items(live), ended.reason.value
-
-    sound, conversation, reason = run(call())
+def test_af_04_the_loop_goes_round_until_the_handler_hangs_up(calls: Any) -> None:
+    live = calls(Agent(handler=echo), mind=Obedient())
+    live.wait(1_500)
+    live.caller.says("pizza")
+    live.wait(4_000)
+    live.caller.presses("7")
+    live.wait(3_000)
+    live.caller.says("goodbye")
+    ended = live.until_over().rehearsal.ended
+    sound, conversation, reason = live.phone.heard, live.model.conversation, ended.reason.value
     heard_at = [sound.find(murmur(words)) for words in ("Hello.", "You said pizza", "Key 7", "Bye.")]
     assert -1 not in heard_at
     assert heard_at == sorted(heard_at)
@@ -52,59 +48,49 @@ def test_af_04_the_loop_goes_round_until_the_handler_hangs_up() -> None:
     assert reason == "we hung up"
 
 
-def test_af_04_with_a_handler_the_model_never_answers_by_itself() -> None:
+def test_af_04_with_a_handler_the_model_never_answers_by_itself(calls: Any) -> None:
     async def silent(session: Session) -> None:
         async for _ in session.input():
             pass
 
-    async def call() -> tuple[int, int]:
-        async with live_call(Agent(handler=silent)) as live:
-            live.says("is anybody there?")
-            await asyncio.sleep(6)
-            live.hangs_up()
-            await live.over()
-            return live.server.sent["response.created"], live.heard_ms()
-
-    assert run(call()) == (0, 0)
+    live = calls(Agent(handler=silent), phrases={})
+    live.caller.says("is anybody there?")
+    live.wait(6_000)
+    live.caller.hangs_up()
+    live.until_over()
+    assert (live.model.server.sent["response.created"], live.caller.heard_ms) == (0, 0)
 
 
-def test_af_04_respond_lets_the_model_answer() -> None:
+def test_af_04_respond_lets_the_model_answer(calls: Any) -> None:
     texts: list[str] = []
 
     async def handler(session: Session) -> None:
         await session.input()
         texts.append((await session.respond()).text)
 
-    async def call() -> None:
-        async with live_call(Agent(handler=handler)) as live:
-            live.says("what do you think?")
-            await live.over()
-
-    run(call())
+    live = calls(Agent(handler=handler))
+    live.model.answers("I see.")
+    live.caller.says("what do you think?")
+    live.until_over()
     assert texts == ["I see."]
 
 
-def test_af_04_without_a_handler_the_model_answers() -> None:
-    async def call() -> list[tuple[str, str]]:
-        async with live_call(Agent(greeting="")) as live:
-            live.says("good day")
-            await asyncio.sleep(4)
-            live.hangs_up()
-            await live.over()
-            return items(live)
-
-    assert run(call()) == [("user", "good day"), ("assistant", "I see.")]
+def test_af_04_without_a_handler_the_model_answers(calls: Any) -> None:
+    live = calls(Agent(greeting=""))
+    live.model.answers("I see.")
+    live.caller.says("good day")
+    live.wait(4_000)
+    live.caller.hangs_up()
+    live.until_over()
+    assert live.model.conversation == [("user", "good day"), ("assistant", "I see.")]
 
 
-def test_af_04_a_handler_that_returns_has_said_all_it_has_to_say() -> None:
+def test_af_04_a_handler_that_returns_has_said_all_it_has_to_say(calls: Any) -> None:
     async def brief(session: Session) -> None:
         await session.say("We are closed.")
 
-    async def call() -> tuple[str, bytes]:
-        async with live_call(Agent(handler=brief)) as live:
-            ended = await live.over()
-            return ended.detail, live.phone.heard
-
-    detail, sound = run(call())
+    live = calls(Agent(handler=brief), mind=Obedient())
+    ended = live.until_over().rehearsal.ended
+    detail, sound = ended.detail, live.phone.heard
     assert detail == "the handler returned"
     assert murmur("We are closed.") in sound

@@ -13,8 +13,7 @@ from bridge.agents.inputs import Turn
 from bridge.agents.session import Session
 from bridge.agents.tools import tool
 from bridge.doubles.agents import ToolCall
-from tests.agents.line import Obedient, configured, items, live_call
-from tests.agents.virtual_time import run
+from tests.agents.obedient import Obedient
 
 
 @tool
@@ -34,7 +33,7 @@ def price(item: str, *, count: int = 1) -> dict[str, Any]:
     return {"item": item, "cents": 250 * count}
 
 
-def test_af_05_a_handler_calls_tools_by_name_and_by_themselves_while_the_caller_talks() -> None:
+def test_af_05_a_handler_calls_tools_by_name_and_by_themselves_while_the_caller_talks(calls: Any) -> None:
     results: list[object] = []
 
     async def handler(session: Session) -> None:
@@ -44,17 +43,14 @@ def test_af_05_a_handler_calls_tools_by_name_and_by_themselves_while_the_caller_
                 results.append(await session.call(price, item="bun", count=2))
                 await session.say(str(results[-2]))
 
-    async def call() -> list[tuple[str, str]]:
-        async with live_call(Agent(handler=handler, tools=[lookup, price])) as live:
-            live.says("where is my order?")
-            await asyncio.sleep(6)
-            live.says("thank you")
-            await asyncio.sleep(3)
-            live.hangs_up()
-            await live.over()
-            return items(live)
-
-    conversation = run(call())
+    live = calls(Agent(handler=handler, tools=[lookup, price]))
+    live.caller.says("where is my order?")
+    live.wait(6_000)
+    live.caller.says("thank you")
+    live.wait(3_000)
+    live.caller.hangs_up()
+    live.until_over()
+    conversation = live.model.conversation
     assert results[:2] == ["order 7 is on its way", {"item": "bun", "cents": 500}]
     assert conversation[:3] == [
         ("user", "where is my order?"),
@@ -63,7 +59,7 @@ def test_af_05_a_handler_calls_tools_by_name_and_by_themselves_while_the_caller_
     ]
 
 
-def test_af_05_what_a_tool_raises_reaches_the_handler_that_called_it() -> None:
+def test_af_05_what_a_tool_raises_reaches_the_handler_that_called_it(calls: Any) -> None:
     raised: list[BaseException] = []
 
     @tool
@@ -83,29 +79,23 @@ def test_af_05_what_a_tool_raises_reaches_the_handler_that_called_it() -> None:
             except Exception as error:  # noqa: BLE001  that is what is looked at
                 raised.append(error)
 
-    async def call() -> None:
-        async with live_call(Agent(handler=handler, tools=[broken, slow, lookup])) as live:
-            await live.over()
-
-    run(call())
+    live = calls(Agent(handler=handler, tools=[broken, slow, lookup]))
+    live.until_over()
     assert [type(error).__name__ for error in raised] == [
         "LookupError", "TimeoutError", "ValueError", "WrongArguments",
     ]  # fmt: skip
     assert "there is broken, slow, lookup" in str(raised[2])
 
 
-def test_af_05_the_model_calls_the_same_tool_and_tells_its_result() -> None:
+def test_af_05_the_model_calls_the_same_tool_and_tells_its_result(calls: Any) -> None:
     mind = Obedient(outputs=[ToolCall("lookup", {"number": 7})])
 
-    async def call() -> tuple[list[tuple[str, str]], dict[str, Any]]:
-        async with live_call(Agent(tools=[lookup], greeting=""), mind) as live:
-            live.says("where is my order?")
-            await asyncio.sleep(6)
-            live.hangs_up()
-            await live.over()
-            return items(live), configured(live)
-
-    conversation, session = run(call())
+    live = calls(Agent(tools=[lookup], greeting=""), mind=mind)
+    live.caller.says("where is my order?")
+    live.wait(6_000)
+    live.caller.hangs_up()
+    live.until_over()
+    conversation, session = live.model.conversation, live.model.told("session.update")[-1]["session"]
     assert conversation == [
         ("user", "where is my order?"),
         ("function_call", '{"number": 7}'),
@@ -130,7 +120,7 @@ def test_af_05_the_model_calls_the_same_tool_and_tells_its_result() -> None:
 
 
 @pytest.mark.parametrize("sync", [True, False])
-def test_af_05_a_tool_may_ask_for_the_session(sync: bool) -> None:
+def test_af_05_a_tool_may_ask_for_the_session(calls: Any, sync: bool) -> None:
     seen: list[tuple[str, str]] = []
 
     @tool
@@ -148,13 +138,10 @@ def test_af_05_a_tool_may_ask_for_the_session(sync: bool) -> None:
     chosen = who_sync if sync else who_async
     mind = Obedient(outputs=[ToolCall(chosen.name)])
 
-    async def call() -> None:
-        agent = Agent(tools=[chosen], greeting="")
-        async with live_call(agent, mind, fields={"From": "+15550001111"}) as live:
-            live.says("do you know me?")
-            await asyncio.sleep(4)
-            live.hangs_up()
-            await live.over()
-
-    run(call())
+    agent = Agent(tools=[chosen], greeting="")
+    live = calls(agent, mind=mind, parameters={"From": "+15550001111"})
+    live.caller.says("do you know me?")
+    live.wait(4_000)
+    live.caller.hangs_up()
+    live.until_over()
     assert [number for number, _ in seen] == ["+15550001111"]

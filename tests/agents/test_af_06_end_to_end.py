@@ -29,7 +29,7 @@ from bridge.simulators.servers import EmbeddedUpstream
 from bridge.sockets.dial import Socket, dial
 from bridge.upstreams import Dial
 from bridge.upstreams.openai import embedded
-from tests.agents.line import Obedient
+from tests.agents.obedient import Obedient
 
 TOKEN = "invented-for-this-test"
 WORDS = "You rang?"

@@ -4,7 +4,7 @@ tools, tags, metadata; with the handler below it.
 
 from __future__ import annotations
 
-import asyncio
+from typing import Any
 
 import pytest
 
@@ -13,8 +13,7 @@ from bridge.agents.session import Session
 from bridge.agents.tools import tool
 from bridge.core import messages as m
 from bridge.errors import ConfigError
-from tests.agents.line import configured, live_call
-from tests.agents.virtual_time import run
+from bridge.testing.call import TRANSCRIPTION
 
 
 @tool
@@ -51,16 +50,12 @@ def test_af_07_a_decorated_handler_is_the_agent() -> None:
     assert front_desk.tags == ("hotel",)
 
 
-def test_af_07_what_is_declared_is_what_the_model_is_configured_with() -> None:
-    async def call() -> dict[str, object]:
-        seen.clear()
-        async with live_call(front_desk) as live:
-            session = configured(live)
-            live.hangs_up()
-            await live.over()
-            return session
-
-    session = run(call())
+def test_af_07_what_is_declared_is_what_the_model_is_configured_with(calls: Any) -> None:
+    seen.clear()
+    live = calls(front_desk)
+    session = live.model.told("session.update")[-1]["session"]
+    live.caller.hangs_up()
+    live.until_over()
     assert session["instructions"] == "Be brief."
     assert session["output_modalities"] == ["audio"]
     assert session["audio"] == {
@@ -72,7 +67,7 @@ def test_af_07_what_is_declared_is_what_the_model_is_configured_with() -> None:
                 "create_response": False,  # the handler answers
                 "interrupt_response": True,
             },
-            "transcription": {"model": "gpt-transcribe"},
+            "transcription": {"model": TRANSCRIPTION},
         },
         "output": {"format": {"type": "audio/pcmu"}, "voice": "cedar"},
     }
@@ -90,32 +85,25 @@ def test_af_07_defaults_are_a_phone_call() -> None:
     assert (agent.tools, agent.tags, dict(agent.metadata)) == ((), (), {})
 
 
-def test_af_07_audio_brings_its_text_with_it() -> None:
+def test_af_07_audio_brings_its_text_with_it(calls: Any) -> None:
     """Modalities audio and text: the vendor gives either, and with audio always the transcript."""
     texts: list[str] = []
 
     async def handler(session: Session) -> None:
         texts.append((await session.say("Both.")).text)
 
-    async def call() -> int:
-        async with live_call(Agent(handler=handler, modalities=["audio", "text"])) as live:
-            await live.over()
-            return live.heard_ms()
-
-    assert run(call()) == 60 * len("Both.")
+    live = calls(Agent(handler=handler, modalities=["audio", "text"]))
+    live.until_over()
+    assert live.caller.heard_ms == 60 * len("Both.")
     assert texts == ["Both."]
 
 
-def test_af_07_one_declaration_serves_many_calls() -> None:
-    async def call() -> int:
-        seen.clear()
-        async with live_call(front_desk) as one, live_call(front_desk) as other:
-            one.hangs_up()
-            other.hangs_up()
-            await asyncio.sleep(0.1)
-        return len({id(session) for session in seen})
-
-    assert run(call()) == 2
+def test_af_07_one_declaration_serves_many_calls(calls: Any) -> None:
+    seen.clear()
+    for call in (calls(front_desk), calls(front_desk)):
+        call.caller.hangs_up()
+        call.wait(100)
+    assert len({id(session) for session in seen}) == 2
 
 
 def test_af_07_a_phone_has_no_use_for_text_alone() -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from typing import Any
 
 from bridge.agents.agent import Agent
 from bridge.agents.inputs import Said
 from bridge.agents.session import Session
 from bridge.core import messages as m
 from tests.agents.door import Door, heard, settled
-from tests.agents.line import SID, live_call
 from tests.agents.virtual_time import run
 
 
-def test_af_09_which_call_and_whose() -> None:
+def test_af_09_which_call_and_whose(calls: Any) -> None:
     facts: list[object] = []
 
     async def handler(session: Session) -> None:
@@ -22,12 +22,9 @@ def test_af_09_which_call_and_whose() -> None:
 
     agent = Agent(handler=handler)
 
-    async def call() -> None:
-        async with live_call(agent, fields={"From": "+15550001111"}) as live:
-            await live.over()
-
-    run(call())
-    assert facts == [SID, agent, "+15550001111", None]
+    live = calls(agent, parameters={"From": "+15550001111"})
+    live.until_over()
+    assert facts == [live.phone.frames.call_sid, agent, "+15550001111", None]
 
 
 def test_af_09_the_outbox_holds_what_was_said_as_events_and_what_of_it_was_heard() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bridge.agents.agent import Agent
@@ -11,7 +13,6 @@ from bridge.agents.loop import SameLoop
 from bridge.agents.session import Session
 from bridge.core import messages as m
 from bridge.errors import ConfigError
-from tests.agents.line import live_call
 from tests.agents.virtual_time import run
 
 
@@ -51,17 +52,14 @@ def test_af_11_the_start_fails_not_the_first_call() -> None:
     run(start())
 
 
-def test_af_11_input_of_an_explicit_pair_raises_nothing() -> None:
+def test_af_11_input_of_an_explicit_pair_raises_nothing(calls: Any) -> None:
     texts: list[str] = []
 
     async def handler(session: Session) -> None:
         texts.append((await session.input()).text)
 
-    async def call() -> None:
-        agent = Agent(provider="openai", transport="websocket", handler=handler)
-        async with live_call(agent) as live:
-            live.says("it works")
-            await live.over()
-
-    run(call())
+    agent = Agent(provider="openai", transport="websocket", handler=handler)
+    live = calls(agent)
+    live.caller.says("it works")
+    live.until_over()
     assert texts == ["it works"]

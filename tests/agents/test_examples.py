@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import inspect
 from pathlib import Path
@@ -19,7 +18,7 @@ from bridge.doubles.tones import murmur
 from bridge.server.service import create_app
 from bridge.settings.settings import load_settings
 from tests.agents.door import Door, heard, settled
-from tests.agents.line import Obedient, configured, items, live_call, speech
+from tests.agents.obedient import Obedient, speech
 from tests.agents.virtual_time import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +44,7 @@ def test_there_are_eight_and_each_fits_a_screen() -> None:
     assert max(lines.values()) < 60
 
 
-def test_twenty_lines_are_enough_for_an_agent_with_a_tool_that_answers_a_call() -> None:
+def test_twenty_lines_are_enough_for_an_agent_with_a_tool_that_answers_a_call(calls: Any) -> None:
     program = '''
 from bridge import Agent, tool
 
@@ -63,16 +62,13 @@ agent = Agent("You answer the phone of a bakery.", greeting="Good day!", tools=[
     exec(compile(program, "my_agent.py", "exec", dont_inherit=True), names)  # a user's file
     mind = Obedient(outputs=[ToolCall("opening_hours", {"day": "Monday"})])
 
-    async def call() -> list[tuple[str, str]]:
-        async with live_call(names["agent"], mind) as live:
-            await asyncio.sleep(2)
-            live.says("when are you open on Monday?")
-            await asyncio.sleep(6)
-            live.hangs_up()
-            await live.over()
-            return items(live)
-
-    assert run(call()) == [
+    live = calls(names["agent"], mind=mind)
+    live.wait(2_000)
+    live.caller.says("when are you open on Monday?")
+    live.wait(6_000)
+    live.caller.hangs_up()
+    live.until_over()
+    assert live.model.conversation == [
         ("assistant", "Good day!"),
         ("user", "when are you open on Monday?"),
         ("function_call", '{"day": "Monday"}'),
@@ -81,22 +77,19 @@ agent = Agent("You answer the phone of a bakery.", greeting="Good day!", tools=[
     ]
 
 
-def test_prompt() -> None:
+def test_prompt(calls: Any) -> None:
     agent = example("prompt").agent
 
-    async def call() -> tuple[bytes, dict[str, Any]]:
-        async with live_call(agent) as live:
-            await asyncio.sleep(6)
-            live.hangs_up()
-            await live.over()
-            return live.phone.heard, configured(live)
-
-    sound, session = run(call())
+    live = calls(agent, mind=Obedient())
+    live.wait(6_000)
+    live.caller.hangs_up()
+    live.until_over()
+    sound, session = live.phone.heard, live.model.told("session.update")[-1]["session"]
     assert murmur("Good day, this is the bakery. What can I do for you?") in sound
     assert session["instructions"].startswith("You answer the phone of a small bakery.")
 
 
-def test_tools() -> None:
+def test_tools(calls: Any) -> None:
     module = example("tools")
     mind = Obedient(
         outputs=[
@@ -106,15 +99,12 @@ def test_tools() -> None:
         ]
     )
 
-    async def call() -> tuple[list[tuple[str, str]], m.Ended, bytes]:
-        async with live_call(module.agent.replace(greeting=""), mind) as live:
-            for words in ("is seventeen ready?", "and ninety nine?", "thanks, bye"):
-                live.says(words)
-                await asyncio.sleep(8)
-            ended = await live.over()
-            return items(live), ended, live.phone.heard
-
-    conversation, ended, sound = run(call())
+    live = calls(module.agent.replace(greeting=""), mind=mind)
+    for words in ("is seventeen ready?", "and ninety nine?", "thanks, bye"):
+        live.caller.says(words)
+        live.wait(8_000)
+    ended = live.until_over().rehearsal.ended
+    conversation, sound = live.model.conversation, live.phone.heard
     outputs = [text for kind, text in conversation if kind == "function_call_output"]
     assert outputs[:2] == [
         "in the oven", '{"error": "There is no order 99. Ask for the number again."}',
@@ -134,19 +124,16 @@ def test_own_process(monkeypatch: pytest.MonkeyPatch) -> None:
             module.find_orders(pattern)
 
 
-def test_handler() -> None:
-    async def call() -> tuple[list[tuple[str, str]], m.Ended]:
-        async with live_call(example("handler").agent) as live:
-            await asyncio.sleep(4)
-            live.says("Ann")
-            await asyncio.sleep(5)
-            live.says("please call me back")
-            await asyncio.sleep(8)
-            live.says("goodbye")
-            ended = await live.over()
-            return items(live), ended
-
-    conversation, ended = run(call())
+def test_handler(calls: Any) -> None:
+    live = calls(example("handler").agent)
+    live.wait(4_000)
+    live.caller.says("Ann")
+    live.wait(5_000)
+    live.caller.says("please call me back")
+    live.wait(8_000)
+    live.caller.says("goodbye")
+    ended = live.until_over().rehearsal.ended
+    conversation = live.model.conversation
     assert [text for role, text in conversation if role == "assistant"] == [
         "Nobody is in at the moment. Who is calling, please?",
         "Thank you, Ann. What shall I pass on?",
@@ -177,36 +164,30 @@ def test_handler_when_the_caller_is_silent_or_speaks_too_soon() -> None:
     assert wishes == [m.HangUp()]
 
 
-def test_menu() -> None:
-    async def call() -> tuple[list[str], m.Ended]:
-        async with live_call(example("menu").agent) as live:
-            await asyncio.sleep(6)
-            live.presses("2")
-            await asyncio.sleep(5)
-            for key in "17#":
-                live.presses(key)
-                await asyncio.sleep(0.5)
-            await asyncio.sleep(8)
-            live.presses("9")
-            ended = await live.over()
-            return [text for role, text in items(live) if role == "assistant"], ended
-
-    said, ended = run(call())
+def test_menu(calls: Any) -> None:
+    live = calls(example("menu").agent)
+    live.wait(6_000)
+    live.caller.presses("2")
+    live.wait(5_000)
+    for key in "17#":
+        live.caller.presses(key)
+        live.wait(500)
+    live.wait(8_000)
+    live.caller.presses("9")
+    ended = live.until_over().rehearsal.ended
+    said = [text for role, text in live.model.conversation if role == "assistant"]
     assert said[1:3] == ["Enter the number of your order, then the pound key.", "Order 1 7 is in the oven."]
     assert said[-1] == "Goodbye."
     assert ended.reason is m.Reason.WE_HUNG_UP
 
 
-def test_menu_when_nobody_presses_anything_lets_the_model_ask() -> None:
-    async def call() -> list[str]:
-        async with live_call(example("menu").agent, Obedient("What can I do for you?")) as live:
-            await live.over()
-            return [text for role, text in items(live) if role == "assistant"]
-
-    assert run(call()).count("What can I do for you?") == 3
+def test_menu_when_nobody_presses_anything_lets_the_model_ask(calls: Any) -> None:
+    live = calls(example("menu").agent, mind=Obedient("What can I do for you?"))
+    live.until_over()
+    assert live.model.conversation.count(("assistant", "What can I do for you?")) == 3
 
 
-def test_handoff() -> None:
+def test_handoff(calls: Any) -> None:
     agent = example("handoff").agent
     mind = Obedient(
         outputs=[
@@ -216,18 +197,15 @@ def test_handoff() -> None:
         ]
     )
 
-    async def call() -> tuple[list[tuple[str, str]], list[str], m.Ended]:
-        fields = {"From": "+15550001111"}
-        async with live_call(agent, mind, transfers=("owner",), fields=fields) as live:
-            await asyncio.sleep(3)
-            for words in ("my invoice please", "what do I owe?", "let me talk to somebody"):
-                live.says(words)
-                await asyncio.sleep(8)
-            ended = await live.over()
-            updates = [event["session"]["instructions"] for event in live.told("session.update")]
-            return items(live), updates, ended
-
-    conversation, updates, ended = run(call())
+    fields = {"From": "+15550001111"}
+    live = calls(agent, mind=mind, transfers=("owner",), parameters=fields)
+    live.wait(3_000)
+    for words in ("my invoice please", "what do I owe?", "let me talk to somebody"):
+        live.caller.says(words)
+        live.wait(8_000)
+    ended = live.until_over().rehearsal.ended
+    updates = [event["session"]["instructions"] for event in live.model.told("session.update")]
+    conversation = live.model.conversation
     assert conversation[0] == ("assistant", "Hello Ann, how are you?")
     assert ("function_call_output", "Ann owes nothing.") in conversation
     assert [update.split(".")[0] for update in updates] == [

@@ -19,35 +19,29 @@ from bridge.agents.tools import tool
 from bridge.core import messages as m
 from bridge.doubles.agents import ToolCall
 from bridge.picture import tell
-from bridge.recording import Header, Recorder, Recording, replay
+from bridge.recording import Recording, replay
 from bridge.recording.masking import masked
-from tests.agents.line import LiveCall, Obedient, live_call
-from tests.agents.virtual_time import run
+from bridge.testing import ScriptedCall, begin
+from tests.agents.obedient import Obedient
 from tests.long_form import some_of
 
 CARD = "4111222233334444"
 
 
 def recorded(
-    agent: Agent, script: Callable[[LiveCall], Any], mind: Any = None, *, rule: str = "event", **kept: bool
+    agent: Agent,
+    script: Callable[[ScriptedCall], Any],
+    mind: Any = None,
+    *,
+    rule: str = "event",
+    **recording: bool,
 ) -> list[str]:
     """The recording of a call in which the caller does this."""
-    lines: list[str] = []
-
-    def recorder(config: m.CallConfig) -> Recorder:
-        header = Header(carrier="twilio", upstream="embedded", config=config)
-        return Recorder(lines.append, header, kept.get("sound", False), keys=kept.get("keys", False))
-
-    async def call() -> None:
-        session = m.SessionConfig(transcription="gpt-transcribe")
-        base = m.CallConfig(session=session, digits=rule)
-        async with live_call(agent, mind, base=base, recorder=recorder) as live:
-            await script(live)
-            live.hangs_up()
-            await live.over()
-
-    run(call())
-    return lines
+    live = begin(agent, mind=mind or Obedient(), digits=rule, phrases={}, recording=recording)
+    live.wait(500)
+    script(live)
+    live.close()
+    return live.lines
 
 
 def replays(lines: list[str]) -> None:
@@ -59,10 +53,10 @@ def replays(lines: list[str]) -> None:
     replay(masked(lines), strict=True).check()
 
 
-async def press(live: LiveCall, keys: str) -> None:
+def press(live: ScriptedCall, keys: str) -> None:
     for key in keys:
-        live.presses(key)
-        await asyncio.sleep(0.1)
+        live.caller.presses(key)
+        live.wait(100)
 
 
 def keys_in(lines: list[str]) -> str:
@@ -87,12 +81,12 @@ def test_what_a_handler_reads_is_recorded_as_a_key_and_no_more(rule: str, early:
         read.append(await session.digits(max=16))
         await session.input()
 
-    async def script(live: LiveCall) -> None:
-        await press(live, f"{CARD}#"[:early])
-        await asyncio.sleep(4 - early / 10)
-        await press(live, f"{CARD}#"[early:])
-        await asyncio.sleep(4)
-        assert live.told("conversation.item.create") == []
+    def script(live: ScriptedCall) -> None:
+        press(live, f"{CARD}#"[:early])
+        live.wait(4_000 - early * 100)
+        press(live, f"{CARD}#"[early:])
+        live.wait(4_000)
+        assert live.model.told("conversation.item.create") == []
 
     lines = recorded(Agent(handler=handler), script, rule=rule)
     assert read == [CARD]
@@ -134,16 +128,18 @@ def test_keys_that_a_tool_waits_for_are_no_words(rule: str) -> None:
         read.append(await session.digits(max=4, timeout_ms=20_000, secret=True))
         return "asked"
 
-    async def script(live: LiveCall) -> None:
-        live.says("My card, please.")
-        await live.until(lambda: live.only(m.ToolWanted))
-        await asyncio.sleep(1)
-        await press(live, "1234")
-        await asyncio.sleep(3)
-        words = [item for item in live.told("conversation.item.create") if item["item"]["type"] == "message"]
+    def script(live: ScriptedCall) -> None:
+        live.caller.says("My card, please.")
+        live.until(lambda: live.rehearsal.log(m.ToolWanted))
+        live.wait(1_000)
+        press(live, "1234")
+        live.wait(3_000)
+        words = [
+            item for item in live.model.told("conversation.item.create") if item["item"]["type"] == "message"
+        ]
         assert words == []
-        await press(live, "56")
-        await asyncio.sleep(4)
+        press(live, "56")
+        live.wait(4_000)
 
     mind = Obedient(outputs=[ToolCall("ask_pin", {})])
     lines = recorded(Agent(tools=[ask_pin]), script, mind, rule=rule)
@@ -174,13 +170,13 @@ def test_a_key_that_is_typed_ahead_of_a_tool_has_one_reader(
         read.append(await session.digits(max=4, timeout_ms=3_000, secret=True))
         return "asked"
 
-    async def script(live: LiveCall) -> None:
-        live.says("My card, please.")
-        await live.until(lambda: live.only(m.ToolWanted))
-        await press(live, "71")
-        await asyncio.sleep(ahead_s)
-        await press(live, "93")
-        await asyncio.sleep(8)
+    def script(live: ScriptedCall) -> None:
+        live.caller.says("My card, please.")
+        live.until(lambda: live.rehearsal.log(m.ToolWanted))
+        press(live, "71")
+        live.wait(int(1000 * ahead_s))
+        press(live, "93")
+        live.wait(8_000)
 
     mind = Obedient(outputs=[ToolCall("ask_pin", {})])
     lines = recorded(Agent(tools=[ask_pin], reads_keys=declared), script, mind, rule=rule)
@@ -195,10 +191,10 @@ def test_a_key_that_is_typed_ahead_of_a_tool_has_one_reader(
 def test_one_agent_of_several_that_reads_keys_reads_them_all() -> None:
     desk = Agent(name="desk", description="Takes cards.", reads_keys=True)
 
-    async def script(live: LiveCall) -> None:
-        await press(live, "42")
-        await asyncio.sleep(4)
-        assert live.told("conversation.item.create") == []
+    def script(live: ScriptedCall) -> None:
+        press(live, "42")
+        live.wait(4_000)
+        assert live.model.told("conversation.item.create") == []
 
     lines = recorded(Agent(handoffs=[desk]), script, rule="interrupt")
     assert keys_in(lines) == "••"
@@ -224,16 +220,16 @@ def test_while_a_secret_is_read_the_caller_is_heard_by_nobody(sound: bool) -> No
         reading.append(loop.time())
         await listening
 
-    async def script(live: LiveCall) -> None:
-        await asyncio.sleep(3.2)
-        live.says("four one one one, two two two two")
-        await asyncio.sleep(3)
-        spoke.append(len(live.only(m.CallerSpoke)))
-        live.presses("4")
-        await asyncio.sleep(0.3)
-        live.says("and that is all of it")
-        await asyncio.sleep(3)
-        spoke.append(len(live.only(m.CallerSpoke)))
+    def script(live: ScriptedCall) -> None:
+        live.wait(3_200)
+        live.caller.says("four one one one, two two two two")
+        live.wait(3_000)
+        spoke.append(len(live.rehearsal.log(m.CallerSpoke)))
+        live.caller.presses("4")
+        live.wait(300)
+        live.caller.says("and that is all of it")
+        live.wait(3_000)
+        spoke.append(len(live.rehearsal.log(m.CallerSpoke)))
 
     spoke: list[int] = []
     lines = recorded(Agent(handler=handler), script, sound=sound)
@@ -265,7 +261,7 @@ def test_two_who_read_at_once_are_as_secret_as_the_stricter_one() -> None:
         events = [line["event"] for line in map(json.loads, lines[1:]) if "event" in line]
         return [(one["on"], one["secret"], one["clear"]) for one in events if one["is"] == "ReadKeys"]
 
-    lines = recorded(Agent(handler=handler), lambda _live: asyncio.sleep(12))
+    lines = recorded(Agent(handler=handler), lambda live: live.wait(12_000))
     assert told(lines)[:2] == [(True, False, True), (True, True, False)]
     assert told(lines)[-1] == (False, False, False)
     replays(lines)
@@ -280,6 +276,6 @@ def test_who_stops_waiting_leaves_the_keys_to_the_model() -> None:
             pass
         await session.input()
 
-    lines = recorded(Agent(handler=handler), lambda _live: asyncio.sleep(4))
+    lines = recorded(Agent(handler=handler), lambda live: live.wait(4_000))
     *_, last = [line["event"] for line in map(json.loads, lines[1:]) if "ReadKeys" in str(line)]
     assert last == {"is": "ReadKeys", "on": False, "secret": False, "clear": False}

@@ -13,9 +13,8 @@ from bridge.core import messages as m
 from bridge.doubles.agents import Speech
 from bridge.doubles.front_desk.agent import REHEARSAL, FrontDesk
 from bridge.doubles.tones import tone
-from tests.agents.line import LiveCall, items, live_call
+from bridge.testing import ScriptedCall, begin
 from tests.agents.test_examples import example
-from tests.agents.virtual_time import run
 
 
 def desk() -> FrontDesk:
@@ -23,34 +22,29 @@ def desk() -> FrontDesk:
     return FrontDesk(lambda text: Speech(tone(20 * len(text)), text), caption_of)
 
 
-async def talk(live: LiveCall, *turns: str, wait_s: float = 6) -> None:
+def talk(live: ScriptedCall, *turns: str, wait_ms: int = 6_000) -> None:
     """Each turn is spoken when the answer to the one before must be over; `keys 905#` are pressed."""
-    await asyncio.sleep(wait_s)
+    live.wait(wait_ms)
     for turn in turns:
         if turn.startswith("keys "):
-            for key in turn.removeprefix("keys "):
-                live.presses(key)
+            live.caller.presses(turn.removeprefix("keys "))
         else:
-            live.words.append(turn)
-            live._phone.send(live.phone.say(captioned(tone(2_000), turn), live.now_ms))
-        await asyncio.sleep(wait_s)
+            live.caller.says(captioned(tone(2_000), turn), words=turn)
+        live.wait(wait_ms)
 
 
 def rehearsed(
-    agent: Agent, *turns: str, transfers: tuple[str, ...] = (), wait_s: float = 6
+    agent: Agent, *turns: str, transfers: tuple[str, ...] = (), wait_ms: int = 6_000
 ) -> tuple[list[str], m.Ended]:
     """What the caller heard and which tools were called, in order; and how the call ended."""
 
-    async def call() -> tuple[list[str], m.Ended]:
-        base = m.CallConfig(session=m.SessionConfig(transcription="gpt-transcribe"), digits="interrupt")
-        async with live_call(agent, desk(), base=base, transfers=transfers) as live:
-            await talk(live, *turns, wait_s=wait_s)
-            live.hangs_up()
-            ended = await live.over()
-            told = [text for role, text in items(live) if role in ("assistant", "function_call")]
-            return [text for text in told if text], ended
-
-    return run(call())
+    live = begin(agent, mind=desk(), transfers=transfers, digits="interrupt", phrases={})
+    talk(live, *turns, wait_ms=wait_ms)
+    live.close()
+    ended = live.rehearsal.ended
+    assert ended is not None
+    told = [text for role, text in live.model.conversation if role in ("assistant", "function_call")]
+    return [text for text in told if text], ended
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +107,7 @@ def test_hand_off_and_transfer() -> None:
 
 def test_a_handler_is_obeyed_to_the_word() -> None:
     said, ended = rehearsed(
-        example("handler").agent, "Ann", "please call me back", "keys 0", "goodbye", wait_s=8
+        example("handler").agent, "Ann", "please call me back", "keys 0", "goodbye", wait_ms=8_000
     )
     assert said == [
         "Nobody is in at the moment. Who is calling, please?",
@@ -127,27 +121,24 @@ def test_a_handler_is_obeyed_to_the_word() -> None:
 
 
 def test_a_menu_by_keys() -> None:
-    said, ended = rehearsed(example("menu").agent, "keys 2", "keys 17#", "keys 9", wait_s=5)
+    said, ended = rehearsed(example("menu").agent, "keys 2", "keys 17#", "keys 9", wait_ms=5_000)
     assert said[1:3] == ["Enter the number of your order, then the pound key.", "Order 1 7 is in the oven."]
     assert said[-1] == "Goodbye."
     assert ended.reason is m.Reason.WE_HUNG_UP
 
 
 def test_keys_reach_the_tools_of_an_agent_without_a_handler(tools: ModuleType) -> None:
-    said, _ = rehearsed(tools.agent.replace(greeting="Hello."), "keys 1", "keys 18#", wait_s=8)
+    said, _ = rehearsed(tools.agent.replace(greeting="Hello."), "keys 1", "keys 18#", wait_ms=8_000)
     assert said[2:] == ["Which number, please?", '{"number": 18}', "ready"]
 
 
 def test_a_caller_who_speaks_over_an_answer_is_answered_and_the_question_stays_open(
     tools: ModuleType,
 ) -> None:
-    async def call() -> list[str]:
-        async with live_call(tools.agent.replace(greeting="Hello."), desk()) as live:
-            await talk(live, "how far is my order", wait_s=3.6)
-            live._phone.send(live.phone.say(captioned(tone(1_500), "number seventeen"), live.now_ms))
-            await asyncio.sleep(6)
-            live.hangs_up()
-            await live.over()
-            return [text for _, text in items(live)]
-
-    assert run(call())[-3:] == ['{"number": 17}', "in the oven", "in the oven"]
+    live = begin(tools.agent.replace(greeting="Hello."), mind=desk(), phrases={})
+    talk(live, "how far is my order", wait_ms=3_600)
+    live.caller.says(captioned(tone(1_500), "number seventeen"))
+    live.wait(6_000)
+    live.close()
+    said = [text for _, text in live.model.conversation]
+    assert said[-3:] == ['{"number": 17}', "in the oven", "in the oven"]

@@ -14,8 +14,8 @@ from bridge.agents.tools import AnyTool, tool
 from bridge.core import messages as m
 from bridge.doubles.agents import ToolCall
 from bridge.doubles.tones import tone
-from tests.agents.line import LiveCall, Obedient, items, live_call
-from tests.agents.virtual_time import run
+from bridge.testing import ScriptedCall, begin
+from tests.agents.obedient import Obedient
 
 FILLER = tone(600, 250)
 BASE = m.CallConfig(
@@ -45,7 +45,7 @@ async def silent() -> str:
     return "found"
 
 
-def longest_silence_ms(live: LiveCall, from_ms: int, until_ms: int) -> int:
+def longest_silence_ms(live: ScriptedCall, from_ms: int, until_ms: int) -> int:
     """Between those two moments, of what the caller heard."""
     at_ms, longest_ms = from_ms, 0
     for span in live.phone.heard_spans:
@@ -62,21 +62,17 @@ def told_by(called: AnyTool) -> tuple[list[tuple[str, str]], int, int]:
     owed, and how often the caller heard the filler."""
     mind = Obedient(outputs=[ToolCall(called.name)])
 
-    async def call() -> tuple[list[tuple[str, str]], int, int]:
-        async with live_call(Agent(tools=[called], greeting=""), mind, base=BASE) as live:
-            live.says("look it up please")
-            await live.until(lambda: [spoke.speaking for spoke in live.only(m.CallerSpoke)][-1:] == [False])
-            stopped_ms = live.now_ms
-            await live.until(lambda: items(live)[-1][0] == "assistant", within_s=60)
-            answered_ms = live.now_ms + ONE_ANSWER_MS // 4
-            await asyncio.sleep(6)
-            silence_ms = longest_silence_ms(live, stopped_ms, answered_ms)
-            fillers = live.phone.heard.count(FILLER)
-            live.hangs_up()
-            await live.over()
-            return items(live), silence_ms, fillers
-
-    return run(call())
+    live = begin(Agent(tools=[called], greeting=""), config=BASE, mind=mind)
+    live.caller.says("look it up please")
+    live.until(lambda: [spoke.speaking for spoke in live.rehearsal.log(m.CallerSpoke)][-1:] == [False])
+    stopped_ms = live.now_ms
+    live.until(lambda: live.model.conversation[-1][0] == "assistant")
+    answered_ms = live.now_ms + ONE_ANSWER_MS // 4
+    live.wait(6_000)
+    silence_ms = longest_silence_ms(live, stopped_ms, answered_ms)
+    fillers = live.phone.heard.count(FILLER)
+    live.close()
+    return live.model.conversation, silence_ms, fillers
 
 
 def test_a_tool_that_sleeps_for_30_s_is_covered_and_given_up(caplog: pytest.LogCaptureFixture) -> None:

@@ -32,7 +32,6 @@ from bridge.errors import AlreadyConnected, ConfigError, NotConnected
 from bridge.simulators.servers import EmbeddedUpstream
 from bridge.sockets.dial import DialError, Socket
 from bridge.sockets.transport import MemoryTransport, WebSocketTransport
-from tests.agents.line import pair
 from tests.checklist.stage import (
     PHONE,
     SERVER,
@@ -46,6 +45,7 @@ from tests.checklist.stage import (
     started,
 )
 from tests.loops import Run, run, until
+from tests.memory_sockets import pair
 
 __all__ = ["run"]
 

@@ -15,9 +15,9 @@ from bridge.client.events import Audio, ConnectionState, Failed, ItemUpdated, Mo
 from bridge.client.model import RealtimeModel
 from bridge.errors import AlreadyConnected, ConfigError, ConnectionLost
 from bridge.sockets.dial import Socket
-from tests.agents.line import pair
 from tests.checklist.stage import PHONE, Stage, delta, play, settled, started
 from tests.loops import Run, run, until
+from tests.memory_sockets import pair
 
 __all__ = ["run"]
 

@@ -22,9 +22,9 @@ from bridge.errors import AlreadyConnected, ConfigError, ConnectionLost, NotConn
 from bridge.simulators.servers import EmbeddedUpstream
 from bridge.sockets.dial import DialError, Socket, dial
 from bridge.sockets.transport import Key, MemoryTransport, RealtimeTransport, WebSocketTransport
-from tests.agents.line import MemorySocket, pair
 from tests.checklist.stage import Stage, audio_done, delta, done, error, play, settled, speech, started
 from tests.loops import Run, run
+from tests.memory_sockets import MemorySocket, pair
 
 __all__ = ["run"]
 

@@ -1,0 +1,57 @@
+"""Sockets in memory, in pairs."""
+
+from __future__ import annotations
+
+import asyncio
+
+from bridge.sockets.dial import OnClose, OnFrame
+from bridge.sockets.frames import Message
+
+
+class MemorySocket:
+    """One end of a pair. Frames arrive in the loop's next round, in order."""
+
+    def __init__(self) -> None:
+        self.outbox_bytes = 0
+        self.gave_up = False
+        self.other: MemorySocket = self
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[Message] = []
+        self._on_frame: OnFrame | None = None
+        self._on_close: OnClose | None = None
+        self._closed = False
+
+    def start(self, on_frame: OnFrame, on_close: OnClose) -> None:
+        self._on_frame, self._on_close = on_frame, on_close
+        for frame in self._waiting:
+            self._loop.call_soon(self._deliver, frame)
+        self._waiting.clear()
+
+    def send(self, frame: Message, *more: Message) -> None:
+        if not self._closed:
+            for one in (frame, *more):
+                self._loop.call_soon(self.other._deliver, one)
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        for end in (self, self.other):
+            self._loop.call_soon(end._end, code, reason)
+
+    def _deliver(self, frame: Message) -> None:
+        if self._closed:
+            return
+        if self._on_frame is None:
+            self._waiting.append(frame)
+        else:
+            self._on_frame(frame)
+
+    def _end(self, code: int, reason: str) -> None:
+        if not self._closed:
+            self._closed = True
+            if self._on_close is not None:
+                self._on_close(code, reason)
+
+
+def pair() -> tuple[MemorySocket, MemorySocket]:
+    one, other = MemorySocket(), MemorySocket()
+    one.other, other.other = other, one
+    return one, other
