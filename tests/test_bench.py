@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 import json
 import time
 from typing import Any
 
 import pytest
+from rich.console import Console
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
@@ -189,6 +191,19 @@ def test_figures_of_a_case() -> None:
     nothing = figures(CASE["one item"], [Measured("one item", "refused")])
     assert (nothing["error_ms"], nothing["claimed_too_much_ms"]) == (None, None)
     assert table([nothing], "x").row_count == 1
+
+
+def test_the_table_fits_a_terminal() -> None:
+    """Also with the longest name and figures of ten seconds."""
+    found = [figures(case, [Measured(case.name, "told", 10_000, 12_345)] * 100) for case in CASE.values()]
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(table(found, "what the model was told, against what the caller heard"))
+    told = console.export_text()
+    assert max(len(line.rstrip()) for line in told.splitlines()) <= 80
+    assert told.count("10,000") == 4 * len(found)
+    assert told.count("12,345") == 3 * len(found)
+    names = " ".join(line[:10].strip() for line in told.splitlines()[4:])
+    assert all(case.name in " ".join(names.split()) for case in CASE.values())
 
 
 @pytest.mark.parametrize(

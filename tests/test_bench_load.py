@@ -5,6 +5,7 @@ tell a bad server.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
 import os
@@ -15,6 +16,8 @@ from socket import create_server
 from typing import Any
 
 import pytest
+from rich.console import Console
+from rich.table import Table
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
@@ -208,6 +211,25 @@ def test_what_all_steps_say() -> None:
     assert table([(ten, held), (late, ours), (step(server_cpu=None, down=Way()), held)], "x").row_count == 3
 
 
+@pytest.mark.parametrize("columns", [80, 60])
+def test_the_table_fits_a_terminal(columns: int) -> None:
+    """Also with the largest figures: nothing is cut off, and every figure is there."""
+    slow = Way(p50_ms=1_234.5, p99_ms=12_345.6)
+    large = step(calls=1_000, live=1_000, server_cpu=1.234, up=slow, down=slow, callers=Generator(1.0, 99.0))
+    told = rendered(
+        table([(large, judged(large, 20))], "delay of the sound, by the number of calls"), columns
+    )
+    if columns == 80:
+        assert all(part in told for part in ("1,234.5", "12,345.6", "123%", "1,000"))
+    assert max(map(len, told.splitlines())) <= columns
+
+
+def rendered(made: Table, columns: int) -> str:
+    console = Console(width=columns, file=io.StringIO(), record=True)
+    console.print(made)
+    return "\n".join(line.rstrip() for line in console.export_text().splitlines())
+
+
 # --- a server that loses sound ------------------------------------------------------------------------------
 
 
@@ -306,7 +328,7 @@ def test_our_own_server_loses_nothing() -> None:
 def test_the_table_names_the_steps() -> None:
     result = CliRunner().invoke(cli.app, ["bench", "load", "--calls", "1", "--seconds", "0.5"])
     assert result.exit_code == 0, result.output
-    assert "up p50" in result.stdout
+    assert "(ms)" in result.stdout
     assert "1 calls" in result.stdout
 
 

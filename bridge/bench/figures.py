@@ -56,16 +56,28 @@ def table(found: Sequence[dict[str, Any]], title: str) -> Table:
     """All cases, a row each; what went otherwise stands below."""
     otherwise: list[str] = []
     made = Table(
-        title=title,
+        title=f"{title} (ms)",
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
+        padding=(0, 1, 0, 0),
         caption_justify="left",
     )
-    made.add_column("case", no_wrap=True)
-    for name in ("calls", "told", "error p50", "p95", "max", "too much", "stop p50", "p99", "max"):
-        made.add_column(name, justify="right")
+    made.add_column("\ncase", min_width=9, overflow="fold")
+    # 80 columns are enough: the unit is in the title, and the name of a spread stands above its first figure.
+    for name in (
+        "\ncalls",
+        "\ntold",
+        "error\np50",
+        "\np95",
+        "\nmax",
+        "too\nmuch",
+        "stop\np50",
+        "\np99",
+        "\nmax",
+    ):
+        made.add_column(name, justify="right", no_wrap=True)
     for row in found:
         error, stop = row["error_ms"] or {}, row["stop_ms"] or {}
         told = f"{row['told']}" if row["told"] == row["calls"] else f"[red]{row['told']}[/]"
@@ -78,4 +90,4 @@ def table(found: Sequence[dict[str, Any]], title: str) -> Table:
 
 
 def _ms(value: int | None) -> str:
-    return "–" if value is None else f"{value:,} ms"
+    return "–" if value is None else f"{value:,}"

@@ -12,10 +12,17 @@ from .steps import Step, Verdict
 
 def table(steps: Sequence[tuple[Step, Verdict]], title: str) -> Table:
     """A row each."""
-    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("calls", "server", "up p50", "p99", "down p50", "p99", "lost", "bench"):
+    made = Table(
+        title=f"{title} (ms)",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    for name in ("\ncalls", "\nserver", "up\np50", "\np99", "down\np50", "\np99", "\nlost", "\nbench"):
         made.add_column(name, justify="right", no_wrap=True)
-    made.add_column("")
+    made.add_column("", min_width=9, overflow="fold")
     for step, verdict in steps:
         colour = "green" if verdict.held else "red"
         made.add_row(
@@ -30,4 +37,4 @@ def table(steps: Sequence[tuple[Step, Verdict]], title: str) -> Table:
 
 
 def _ms(ms: float | None) -> str:
-    return "–" if ms is None else f"{ms:.1f} ms"
+    return "–" if ms is None else f"{ms:,.1f}"

@@ -59,7 +59,7 @@ def barge_in(
     from ..bench.figures import table
 
     title = "what the model was told, against what the caller heard"
-    Console(highlight=False, width=max(100, console.width)).print(table(found, title))
+    Console(highlight=False).print(table(found, title))
 
 
 async def _barge_in(

@@ -78,7 +78,7 @@ def load(  # noqa: PLR0913, PLR0917  an option each
     plan = _Plan(wanted, limit_ms)
     model = (upstream_host, upstream_port if url is not None else 0, speed)
     asyncio.run(_load(url, plan, seconds, model, token, console))
-    _report(plan, as_json, console)
+    _report(plan, as_json)
 
 
 class _Plan:
@@ -148,7 +148,7 @@ async def _load(
                     return
 
 
-def _report(plan: _Plan, as_json: bool, console: Console) -> None:
+def _report(plan: _Plan, as_json: bool) -> None:
     from ..bench.load_table import table
     from ..bench.steps import as_figures, concluded
 
@@ -161,9 +161,9 @@ def _report(plan: _Plan, as_json: bool, console: Console) -> None:
         figures = [as_figures(step, verdict) for step, verdict in steps]
         print(json.dumps({"steps": figures, "conclusion": concluded(steps)}))
         return
-    wide = Console(highlight=False, width=max(100, console.width))
-    wide.print(table(steps, "delay of the sound, by the number of calls"))
-    wide.print(concluded(steps))
+    out = Console(highlight=False)
+    out.print(table(steps, "delay of the sound, by the number of calls"))
+    out.print(concluded(steps))
 
 
 def _numbers(text: str) -> list[int]:
