@@ -44,13 +44,13 @@ test: $(VENV)/.ready-to-test  ## run the tests
 attacks = $(pytest) -n 0 tests
 
 browser: $(VENV)/.ready-to-test  ## the pages in a real browser; needs chromium
-	@$(pytest) -n 0 tests -m browser $(ARGS)
+	@$(pytest) -n 0 tests -m "browser and not long" $(ARGS)
 
 hostile: $(VENV)/.ready-to-test  ## attack a server in a process of its own; some minutes
 	@$(attacks) -m "hostile and not long" $(ARGS)
 
-long: $(VENV)/.ready-to-test  ## every attack, in full
-	@$(attacks) -m hostile $(ARGS)
+long: $(VENV)/.ready-to-test  ## every attack and every page, in full
+	@$(attacks) -m "hostile or browser" $(ARGS)
 
 coverage: $(VENV)/.ready-to-test  ## run the tests and say which lines they missed
 	@$(python) -m coverage run -m pytest $(ARGS)

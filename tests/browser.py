@@ -15,7 +15,6 @@ from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 from websockets.sync.client import connect
 
@@ -32,19 +31,15 @@ def chromium() -> str | None:
     return shutil.which("chromium")
 
 
-class Page:
-    """One tab. `requests` are the URLs that it asked for, `complaints` what it wrote to the console."""
+class Connection:
+    """One end of the protocol: commands and their answers. Events that come meanwhile are noted."""
 
     def __init__(self, socket: Any) -> None:
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
         self._socket = socket
         self._count = 0
-        for domain in ("Page", "Runtime", "Network", "Log"):
-            self.command(f"{domain}.enable")
 
     def command(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Its answer; events that come before it are noted."""
+        """Its answer."""
         self._count += 1
         self._socket.send(json.dumps({"id": self._count, "method": method, "params": parameters}))
         while True:
@@ -54,6 +49,23 @@ class Page:
                 result: dict[str, Any] = message["result"]
                 return result
             self._event(message["method"], message["params"])
+
+    def _event(self, method: str, parameters: dict[str, Any]) -> None:
+        """The browser's own are of no interest."""
+
+
+class Page(Connection):
+    """One tab. `requests` are the URLs that it asked for, `complaints` what it wrote to the console,
+    `dialogs` how many it opened.
+    """
+
+    def __init__(self, socket: Any) -> None:
+        super().__init__(socket)
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self.dialogs = 0
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            self.command(f"{domain}.enable")
 
     def _event(self, method: str, parameters: dict[str, Any]) -> None:
         if method == "Network.requestWillBeSent":
@@ -66,6 +78,8 @@ class Page:
             self.complaints.append(" ".join(str(one.get("value")) for one in parameters["args"]))
         elif method == "Log.entryAdded":
             self.complaints.append(parameters["entry"]["text"])
+        elif method == "Page.javascriptDialogOpening":
+            self.dialogs += 1
 
     def before_each_page(self, script: str) -> None:
         """Run in every page to come, before any script of its own."""
@@ -127,9 +141,34 @@ class Page:
         return b64decode(self.command("Page.captureScreenshot", format="png")["data"])
 
 
+class Browser(Connection):
+    """Chromium while it runs."""
+
+    def __init__(self, socket: Any, port: int) -> None:
+        super().__init__(socket)
+        self._port = port
+
+    @contextlib.contextmanager
+    def tab(self, *, microphone: str = "") -> Iterator[Page]:
+        """A tab with cookies, storage and permissions of its own. `microphone` is "granted" or "denied"."""
+        context = self.command("Target.createBrowserContext")["browserContextId"]
+        if microphone:
+            permission = {"name": "microphone"}
+            self.command(
+                "Browser.setPermission", permission=permission, setting=microphone, browserContextId=context
+            )
+        target = self.command("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
+        url = f"ws://127.0.0.1:{self._port}/devtools/page/{target}"
+        try:
+            with connect(url, max_size=None, proxy=None) as socket:
+                yield Page(socket)
+        finally:
+            self.command("Target.disposeBrowserContext", browserContextId=context)
+
+
 @contextlib.contextmanager
-def browser(*flags: str) -> Iterator[Page]:
-    """A browser of its own, with nothing in it but one empty tab."""
+def running(*flags: str) -> Iterator[Browser]:
+    """A browser of its own, which has no tab yet."""
     path = chromium()
     assert path is not None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
@@ -139,19 +178,25 @@ def browser(*flags: str) -> Iterator[Page]:
             stderr=subprocess.DEVNULL,
         )
         try:
-            with connect(_tab(Path(profile, "DevToolsActivePort")), max_size=None, proxy=None) as socket:
-                yield Page(socket)
+            port, path = _listening(Path(profile, "DevToolsActivePort"))
+            with connect(f"ws://127.0.0.1:{port}{path}", max_size=None, proxy=None) as socket:
+                yield Browser(socket, int(port))
         finally:
             process.terminate()
             process.wait(PATIENCE_S)
 
 
-def _tab(port_file: Path) -> str:
-    """The address of the first tab; the file is written when the browser listens."""
+@contextlib.contextmanager
+def browser(*flags: str) -> Iterator[Page]:
+    """One tab in a browser of its own."""
+    with running(*flags) as chrome, chrome.tab() as page:
+        yield page
+
+
+def _listening(port_file: Path) -> tuple[str, str]:
+    """Its port and its path; the file is written when the browser listens."""
     due_s = time.monotonic() + PATIENCE_S
-    while not (port_file.is_file() and (lines := port_file.read_text().splitlines())):
+    while not (port_file.is_file() and len(lines := port_file.read_text().splitlines()) > 1):
         assert time.monotonic() < due_s, "the browser did not start"
         time.sleep(0.02)
-    with urlopen(f"http://127.0.0.1:{lines[0]}/json/list") as answer:
-        tabs = json.load(answer)
-    return str(next(tab for tab in tabs if tab["type"] == "page")["webSocketDebuggerUrl"])
+    return lines[0], lines[1]

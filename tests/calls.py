@@ -291,9 +291,10 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def served(**environment: str) -> AsyncIterator[Served]:
+async def served(folder: Path | None = None, /, **environment: str) -> AsyncIterator[Served]:
     """`python -m bridge serve` on a free port, with these settings and no others, while the block runs. It is
-    at the end of the URL that signatures are made for, unless the settings say that there are none.
+    at the end of the URL that signatures are made for, unless the settings say that there are none. It runs
+    in `folder`, else where there is no agent.
     """
     port = "0"
     if "BRIDGE_INSECURE" not in environment:
@@ -301,7 +302,7 @@ async def served(**environment: str) -> AsyncIterator[Served]:
             port = str(free.getsockname()[1])
         proof = {"PUBLIC_URL": f"http://127.0.0.1:{port}", "TWILIO_AUTH_TOKEN": TOKEN}
         environment = {"HOST": "127.0.0.1", **proof, **environment}
-    process = await command("serve", "--port", port, **environment)
+    process = await command("serve", "--port", port, folder=folder, **environment)
     said: list[str] = []
     logged: list[str] = []
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -328,12 +329,14 @@ async def served(**environment: str) -> AsyncIterator[Served]:
         await listening
 
 
-async def command(*arguments: str, **environment: str) -> asyncio.subprocess.Process:
-    """`python -m bridge …`, with these settings and no others, in a folder without `.env`."""
+async def command(
+    *arguments: str, folder: Path | None = None, **environment: str
+) -> asyncio.subprocess.Process:
+    """`python -m bridge …`, with these settings and no others, in this folder or one without `.env`."""
     return await asyncio.create_subprocess_exec(
         *COMMAND,
         *arguments,
-        cwd=tempfile.gettempdir(),
+        cwd=folder or tempfile.gettempdir(),
         env=only(**environment),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -13,7 +13,7 @@ import threading
 import time
 import wave
 from array import array
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ class Line:
     socket: WebSocket
     came: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     started: threading.Event = field(default_factory=threading.Event)
+    late_s: list[float] = field(default_factory=list)
 
     def of(self, event: str) -> list[tuple[float, dict[str, Any]]]:
         return [(at_s, message) for at_s, message in list(self.came) if message["event"] == event]
@@ -71,6 +72,16 @@ class Line:
 
     async def play(self, sound: bytes) -> None:
         await self._send("media", media={"payload": base64.b64encode(sound).decode()})
+
+    async def pace(self, frames: Iterable[bytes]) -> None:
+        """Play them one by one, 20 ms each, as a model does that speaks no faster than it is heard. What this
+        side is late, on a busy machine, is kept in `late_s`.
+        """
+        begun_s = time.monotonic()
+        for number, frame in enumerate(frames):
+            self.late_s.append(time.monotonic() - begun_s - number * 0.02)
+            await self.play(frame)
+            await asyncio.sleep(max(0.0, begun_s + (number + 1) * 0.02 - time.monotonic()))
 
     async def mark(self, name: str) -> None:
         await self._send("mark", mark={"name": name})

@@ -320,11 +320,11 @@ function begin(context, input, answer) {
     if (data.spurtAt !== undefined) {
       if (call.loudAt > call.spurtAt) call.feltMs = Math.round((data.spurtAt - call.loudAt) * 1000);
       call.spurtAt = data.spurtAt;
-      figures();
     } else if (data.cleared === undefined) {
       meter("agent", data.peak);
       lanes.agent.push({ at: performance.now(), peak: data.peak });
       Object.assign(call, { played: data.played, received: data.received, underruns: data.underruns });
+      figures();
       inPlay();
     }
   };
