@@ -74,6 +74,7 @@ class Call(CallState):
             self.early.append(event)
         else:
             self.other_event(event, now_ms)
+        responses.settle(self, now_ms)
         if self.inaudible >= responses.FAILURES:
             recovery.replace_inaudible(self, now_ms)
         turn_bounds.settle(self, now_ms)
@@ -237,6 +238,7 @@ TIMERS: dict[str, Callable[[Call, int], None]] = {
     "handover": handover.leave,
     "limit": lambda call, now_ms: ending.goodbye(call, "it has lasted as long as it may", now_ms),
     "again": responses.again,
+    "inaudible": answers.look_again,
     "resume": answers.look_again,
     "turn": answers.look_again,
     "unanswered": liveness.unanswered,

@@ -20,6 +20,8 @@ REMEMBERED = HISTORY + 40
 ones is asked for again."""
 MOST_CHARACTERS = 32_768
 """Of one item's words, the first that are kept: half an hour of speech."""
+LEAST_LETTERS = 4
+"""Of words without any sound, before they count as an answer that could not be heard."""
 
 
 @dataclass(slots=True)
@@ -49,6 +51,11 @@ class Item:
     def audible(self) -> bool:
         """Whether some of its sound can be heard."""
         return self.audible_bytes > 0
+
+    @property
+    def worded(self) -> bool:
+        """Whether there are words that should be heard."""
+        return self.spoken and sum(map(str.isalpha, self.said())) >= LEAST_LETTERS
 
     def generated(self, words: str) -> None:
         """The model has generated more words for it."""

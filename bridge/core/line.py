@@ -57,6 +57,10 @@ class Spans(dict[Key, Span]):
         """Those of that response; "" for our own sounds."""
         return list(self._by_response.get(response_id, {}).values())
 
+    def only(self, response_id: str) -> bool:
+        """Whether something of that response is on its way, and nothing else."""
+        return self._by_response.keys() == {response_id}
+
     @property
     def responses(self) -> Container[str]:
         """The responses that have something on its way."""

@@ -71,6 +71,13 @@ class PendingAnswer:
         self.silent_ms = max(self.silent_ms, at_ms)
         self._due(self.silent_ms + self.filler_ms)
 
+    def taken_back(self, now_ms: int) -> None:
+        """What they were to hear cannot be heard: if their silence was to begin after it, something is due
+        now.
+        """
+        if self.silent_ms > now_ms:
+            self.silent_ms = self.due_ms = now_ms
+
     def _due(self, due_ms: int) -> None:
         most_ms = MOST_SILENT_MS - max(0, self.way_ms - NEAR_MS)
         self.due_ms = min(due_ms, self.silent_ms + max(self.filler_ms, most_ms))

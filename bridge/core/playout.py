@@ -23,8 +23,6 @@ RETRY = "retry"
 """Asks once more for what the vendor began by itself."""
 LEAST_MS = 10
 """Of audible sound, before it counts as an answer: less is a click."""
-LEAST_LETTERS = 4
-"""Of words without any sound, before they count as an answer that could not be heard."""
 
 
 class Playout:
@@ -121,18 +119,45 @@ class Playout:
         """
         found = False
         items = self.conversation.of(response_id)
-        if response_id in self.gate.asides or any(item.audible for item in items):
+        if response_id in self.gate.asides or any(self.can_be_heard(item) for item in items):
             return found
         for item in items:
             if item.kind != "message" or item.cut:
                 continue
-            worded = item.spoken and sum(map(str.isalpha, item.said())) >= LEAST_LETTERS
-            if item.received_bytes or worded:
+            if item.received_bytes or item.worded:
                 found = item.cut = True
                 self._out.append(m.DeleteItem(item.item_id, self.session.epoch))
                 if item.received_bytes:
                     self._out.append(m.Spoken(item.item_id, item.said(), "", 0, cut=True))
         return found
+
+    def can_be_heard(self, item: Item) -> bool:
+        """Whether there is more than a click of sound in it."""
+        return item.audible_bytes >= LEAST_MS * self._config.bytes_per_ms
+
+    def inaudible(self, now_ms: int) -> tuple[str, int]:
+        """The response being made whose words the caller should hear now, and cannot so far; with how much of
+        it was played, in ms. ("", 0) where there is none.
+        """
+        span = next(iter(self.line.spans.values()), None)
+        active = self.gate.active
+        if span is None or not active or span.response_id != active or active in self.gate.muted:
+            return "", 0
+        item = self.conversation.item(span.item_id)
+        if self.can_be_heard(item) or item.cut or not item.worded or not self.line.spans.only(active):
+            return "", 0
+        return active, self.line.ledger.heard_bytes(span, now_ms) // self._config.bytes_per_ms
+
+    def clear_inaudible(self, response_id: str, now_ms: int) -> None:
+        """What the caller was to hear of that response is taken off the line, so that the answer need not
+        wait for its end.
+        """
+        if not self.line.spans.only(response_id):
+            return  # the caller hears something else
+        commands, cut = self.line.cut(now_ms)
+        self._out += commands
+        self._stats.heard_bytes += sum(span.heard_bytes for span in cut)
+        self.owed.taken_back(now_ms)
 
     def item_finished(self, item_id: str, part: int, now_ms: int) -> None:
         """No more sound of this item part will come."""
@@ -392,6 +417,11 @@ class Playout:
             self._cancel(event.response_id)
         elif not event.aside:
             self.debts.began(event.response_id, event.tag, handler=self.agent.handler)
+
+    def cancel(self, response_id: str) -> None:
+        """No more of this response is wanted."""
+        self.gate.mute(response_id)
+        self._cancel(response_id)
 
     def _cancel(self, response_id: str) -> None:
         if self.gate.cancelled != response_id:

@@ -20,6 +20,8 @@ FAILURES = 2
 """Responses that may fail in a row: the first is asked for again."""
 MOST_WAIT_MS = 10_000
 """That a vendor may ask us to wait for one answer, in all; fillers cover it."""
+INAUDIBLE_MS = 800
+"""Of words that were played and could not be heard, before they are asked for again."""
 AGAIN_MS = 1_000
 """Before a vendor that could not just now is asked again."""
 
@@ -84,10 +86,8 @@ def response_done(call: CallState, event: m.ResponseDone, now_ms: int) -> None:
     call.stats.add_usage(event.usage)
     if event.status in ("failed", "incomplete"):
         call.out.append(m.Noted(f"response {event.status}", event.why))
-    inaudible = not muted and event.status == "completed" and call.playout.delete_inaudible(event.response_id)
-    if inaudible:
-        call.inaudible += 1
-        call.out.append(m.Noted("inaudible", f"nothing of {event.response_id} could be heard"))
+    whole = event.status in ("completed", "incomplete")
+    inaudible = not muted and whole and note_inaudible(call, event.response_id)
     if not muted and broke_off(call, event):
         answer_broken_off(call, event, now_ms)
     elif not muted and (event.status == "failed" or came_to_nothing(call, event, tag, inaudible)):
@@ -98,7 +98,34 @@ def response_done(call: CallState, event: m.ResponseDone, now_ms: int) -> None:
     elif event.status == "completed":
         call.failures = call.waited_ms = 0
     call.playout.response_done(event, now_ms)
+    if inaudible:
+        call.playout.clear_inaudible(event.response_id, now_ms)
     check_limits(call, now_ms)
+
+
+def note_inaudible(call: CallState, response_id: str) -> bool:
+    """Nothing of that response could be heard: it is deleted. Returns False where that is not so."""
+    if not call.playout.delete_inaudible(response_id):
+        return False
+    call.inaudible += 1
+    call.out.append(m.Noted("inaudible", f"nothing of {response_id} could be heard"))
+    return True
+
+
+def settle(call: CallState, now_ms: int) -> None:
+    """Words that cannot be heard are not waited for to their end: the model is asked again when so much of
+    them was played.
+    """
+    response_id, played_ms = call.playout.inaudible(now_ms)
+    call.set_timer("inaudible", now_ms + INAUDIBLE_MS - played_ms if response_id else None)
+    if not response_id or played_ms < INAUDIBLE_MS or not note_inaudible(call, response_id):
+        return
+    if call.inaudible < FAILURES:
+        call.playout.retry(response_id, inaudible=True)
+    call.playout.clear_inaudible(response_id, now_ms)
+    call.playout.cancel(response_id)
+    if ending.leaving(call):
+        ending.not_generated(call, now_ms)
 
 
 def broke_off(call: CallState, event: m.ResponseDone) -> bool:
@@ -144,7 +171,7 @@ def came_to_nothing(call: CallState, event: m.ResponseDone, tag: str, inaudible:
         for item in playout.conversation.of(event.response_id)
     )
     waits = inaudible or playout.owed.since_ms is not None
-    return not made and waits and (tag == GREETING or tag not in playout.utterances)
+    return not made and waits and (inaudible or tag == GREETING or tag not in playout.utterances)
 
 
 def once_more(call: CallState, event: m.ResponseDone, now_ms: int, inaudible: bool) -> bool:

@@ -43,7 +43,7 @@ def noted(call: Any) -> list[str]:
 def test_an_answer_that_cannot_be_heard_is_deleted_and_asked_for_again(sample: bytes) -> None:
     call = begun()
     call.model.answers(Speech((sample * 32_000)[:32_000], "From nine to five."))
-    call.model.answers("We open at nine.")
+    call.model.answers(Speech(tone(1_000), "We open at nine."))
     call.at(12_000)
     assert noted(call) == ["inaudible"]
     said = [action for _, action in call.rehearsal.said]
