@@ -74,9 +74,7 @@ class Call(CallState):
             self.early.append(event)
         else:
             self.other_event(event, now_ms)
-        responses.settle(self, now_ms)
-        if self.inaudible >= responses.FAILURES:
-            recovery.replace_inaudible(self, now_ms)
+        recovery.settle(self, now_ms)
         turn_bounds.settle(self, now_ms)
         answers.ask(self, now_ms)
         answers.send_request(self)

@@ -107,10 +107,11 @@ def upstream_ready(call: CallState, now_ms: int) -> None:
         call.other_event(wish, now_ms)
 
 
-def replace_inaudible(call: CallState, now_ms: int) -> None:
-    """The model could not be heard, was asked again, and could not be heard: another session may do
-    better.
-    """
+def settle(call: CallState, now_ms: int) -> None:
+    """The model cannot be heard, is asked again, and cannot be heard: another session may do better."""
+    responses.settle(call, now_ms)
+    if call.inaudible < responses.FAILURES:
+        return
     call.inaudible = 1
     if call.up.state is Leg.READY and call.ending is None:
         answers.owe_resumed(call, now_ms)

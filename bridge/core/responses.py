@@ -177,7 +177,7 @@ def came_to_nothing(call: CallState, event: m.ResponseDone, tag: str, inaudible:
 def once_more(call: CallState, event: m.ResponseDone, now_ms: int, inaudible: bool) -> bool:
     """The response is asked for again, once. Returns whether the call goes on: it does not if the second one
     failed too; if it was silent, the caller is asked to go on. Where the model could not be heard for the
-    second time in a call, the session itself is replaced (`recovery.replace_inaudible`).
+    second time in a call, the session itself is replaced (`recovery.settle`).
     """
     playout = call.playout
     if call.inaudible >= FAILURES:
