@@ -142,6 +142,62 @@ def test_an_agent_that_is_not_there_says_where_was_looked(here: Path) -> None:
             load_agent(wrong)
 
 
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        (
+            "from bridge import Agent, tool\n\n@tool\ndef book(): ...\n",
+            "line 3 (@tool): tool book: without a doc",
+        ),
+        ("from bridge import Agent\nAgent(promt='x')\n", "'promt'; did you mean instructions?"),
+        (
+            "from bridge import Agent\nAgent(greting='x')\n",
+            "line 2 (Agent(greting='x')): importing mine raised Type",
+        ),
+        ("from bridge import Agent\nAgent(zzz=1)\n", "'zzz'; help(bridge.Agent) lists them"),
+        (
+            "from bridge import Agnet\n",
+            "line 1 (from bridge import Agnet): importing mine raised ImportError: ",
+        ),
+        ("x = 1\nprint('a'\n", "line 2: importing mine raised SyntaxError: '(' was never closed"),
+        ("x = 1\nyy = xx\n", "line 2 (yy = xx): importing mine raised NameError: name 'xx' is not defined."),
+        ("import json\n\njson.loads('{')\n", "line 3 (json.loads('{')): importing mine raised json."),
+        (
+            "from bridge import Agent\nAgent(speed=7)\n",
+            "line 2 (Agent(speed=7)): agent agent: speed is a number",
+        ),
+        (
+            "import no_such_library\n",
+            "line 1 (import no_such_library): mine needs the module 'no_such_library'",
+        ),
+        (
+            "import sys\nsys.exit(3)\n",
+            "line 2 (sys.exit(3)): importing mine ends the process: what shall run only",
+        ),
+    ],
+)
+def test_a_mistake_in_an_agent_s_file_names_file_line_and_cure(here: Path, source: str, told: str) -> None:
+    (here / "mine.py").write_text(source, encoding="utf-8")
+    with pytest.raises(ConfigError) as mistake:
+        load_agent("mine:agent")
+    assert str(mistake.value).startswith("mine.py, line ")
+    assert told in str(mistake.value)
+
+
+def test_a_mistake_in_a_module_of_the_agent_s_is_told_there(here: Path) -> None:
+    (here / "parts").mkdir()
+    (here / "parts" / "menu.py").write_text(
+        "PRICES = {}\n\n\ndef price():\n    return PRICES['soup']\n", "utf-8"
+    )
+    (here / "mine.py").write_text("from parts.menu import price\n\nprice()\n", "utf-8")
+    with pytest.raises(ConfigError) as mistake:
+        load_agent("mine:agent")
+    place = str(Path("parts") / "menu.py")
+    assert str(mistake.value).startswith(
+        f"{place}, line 5 (return PRICES['soup']): importing mine raised KeyError"
+    )
+
+
 # --- what a call is configured with -------------------------------------------------------------------------
 
 BASE = m.CallConfig(

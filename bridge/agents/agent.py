@@ -9,9 +9,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
-import importlib
 import inspect
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
@@ -19,6 +17,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from bridge.agents.guardrails import Guardrail
+from bridge.agents.importing import imported
 from bridge.agents.loop import is_async
 from bridge.agents.mcp import McpServer
 from bridge.agents.session import Session
@@ -294,18 +293,7 @@ def load_agent_here() -> Agent | None:
 
 
 def _imported(name: str) -> Any:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        missing = error.name or ""
-        if name == missing or name.startswith(f"{missing}."):
-            raise ConfigError(f"there is no module {missing!r}, neither installed nor in {here}") from error
-        raise ConfigError(f"{name} needs the module {missing!r}, which is not installed") from error
-    except Exception as error:  # user code, and this is the start: say whose fault it is
-        raise ConfigError(f"importing {name} raised {type(error).__name__}: {error}") from error
+    return imported(name, [one.name for one in dataclasses.fields(Agent)])
 
 
 def _text(value: Any) -> str | None:
