@@ -14,6 +14,8 @@ from .state import CallState
 
 UNANSWERED_MS = 3_000
 """After a turn that the vendor was to answer by itself, and has not begun to: it is asked, once."""
+UNENDED_MS = 3_000
+"""After a response was cut: its `response.done` is due within moments, and what is owed waits for it."""
 NOISE_MS = 1_000
 """After the vendor took something for speech and cut its response: the turn that it heard is due by then."""
 CONTINUED = "continued"
@@ -48,8 +50,12 @@ def ask(call: CallState, now_ms: int) -> None:
     """The caller waits as long as something is owed. Ask for the answer that is due, unless it comes by
     itself; while the caller speaks nothing is asked.
     """
-    playout = call.playout
+    playout, gate = call.playout, call.playout.gate
     call.timers.pop("unanswered", None)
+    if gate.active not in gate.muted:
+        call.cut_ms = None
+    elif call.cut_ms is None:
+        call.cut_ms = now_ms
     if (playout.debts.open or playout.breaks_off) and not call.caller_speaking:
         state.owe(call, now_ms)
     if call.phase is not Phase.LIVE:
@@ -99,11 +105,11 @@ def hears(call: CallState) -> bool:
 
 
 def watch(call: CallState, turn: Debt | None, now_ms: int) -> None:
-    """Look again when the vendor has had its time to answer the turn."""
-    if turn is None or call.agent.handler:
-        return
-    times = (turn.not_before_ms, turn.since_ms + call.config.stalled_ms)
-    call.set_timer("unanswered", next((due_ms for due_ms in times if due_ms > now_ms), None))
+    """Look again when the vendor has had its time: to end what was cut, or to answer the turn."""
+    times = [] if call.cut_ms is None else [call.cut_ms + UNENDED_MS]
+    if turn is not None and not call.agent.handler:
+        times += (turn.not_before_ms, turn.since_ms + call.config.stalled_ms)
+    call.set_timer("unanswered", min((due_ms for due_ms in times if due_ms > now_ms), default=None))
 
 
 def resume(call: CallState, debt: Debt, now_ms: int) -> None:

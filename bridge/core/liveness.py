@@ -52,7 +52,8 @@ def owed_due(call: CallState, now_ms: int) -> None:
     else:
         tool = call.playout.conversation.tools.first
         config = None if tool is None else tool_calls.tool_config(call, tool.name)
-        listens = call.agent.handler and call.playout.gate.idle and tool is None
+        knows = call.agent.handler and not call.untranscribed
+        listens = knows and call.playout.gate.idle and tool is None
         most_ms = call.agent.wait_ms and call.agent.wait_ms + (config.approval_ms if config else 0)
         if most_ms and call.ending is None and now_ms >= owed.since_ms + most_ms:
             ending.waited_out(call, now_ms)
@@ -61,9 +62,10 @@ def owed_due(call: CallState, now_ms: int) -> None:
             owed.stop()
             call.playout.debts.cancel(Kind.TURN, reason="the handler listens")
             return
-        fill(
-            call, (config.filler if config else fillers.WORDS) or "", now_ms, tool=bool(tool), listens=listens
-        )
+        # A tool may be quiet about its own result, and not about a turn that came after its call.
+        own = None if call.playout.debts.of(Kind.TURN) else config
+        name = fillers.WORDS if own is None else own.filler or ""
+        fill(call, name, now_ms, tool=own is not None, listens=listens)
         return
     owed.sounding_until(now_ms + line.remaining_ms(now_ms))
 
@@ -111,8 +113,11 @@ def stalled(call: CallState, now_ms: int) -> bool:
 
 def unanswered(call: CallState, now_ms: int) -> None:
     """The vendor has had its time to answer the caller's turn: it is asked for (by `answers`), or this
-    session never will.
+    session never will. A response that was cut and has not ended by now has lost its end.
     """
+    cut = call.playout.gate.active
+    if cut is not None and call.cut_ms is not None and now_ms >= call.cut_ms + answers.UNENDED_MS:
+        responses.response_done(call, m.ResponseDone(cut, "cancelled", epoch=call.up.epoch), now_ms)
     turn = next((debt for debt in call.playout.debts.of(Kind.TURN) if debt.due), None)
     gate, silent = call.playout.gate, call.up.state is Leg.READY and not call.caller_speaking
     if turn is None or not silent or gate.active is not None or gate.paused or gate.held:

@@ -119,7 +119,7 @@ class Playout:
         """
         found = False
         items = self.conversation.of(response_id)
-        if response_id in self.gate.asides or any(self.can_be_heard(item) for item in items):
+        if response_id in self.gate.asides or self.audible_in(response_id):
             return found
         for item in items:
             if item.kind != "message" or item.cut:
@@ -134,6 +134,10 @@ class Playout:
     def can_be_heard(self, item: Item) -> bool:
         """Whether there is more than a click of sound in it."""
         return item.audible_bytes >= LEAST_MS * self._config.bytes_per_ms
+
+    def audible_in(self, response_id: str) -> bool:
+        """Whether there is in any item of that response."""
+        return any(self.can_be_heard(item) for item in self.conversation.of(response_id))
 
     def inaudible(self, now_ms: int) -> tuple[str, int]:
         """The response being made whose words the caller should hear now, and cannot so far; with how much of

@@ -95,7 +95,7 @@ def response_done(call: CallState, event: m.ResponseDone, now_ms: int) -> None:
             ending.not_generated(call, now_ms)
         elif not once_more(call, event, now_ms, inaudible):
             return
-    elif event.status == "completed":
+    elif event.status == "completed" or (muted and call.playout.audible_in(event.response_id)):
         call.failures = call.waited_ms = 0
     call.playout.response_done(event, now_ms)
     if inaudible:

@@ -44,6 +44,7 @@ class CallState:
         self.greeting_cut = False  # by what may be a turn
         self.caller_speaking = False  # the model has told us so, and not yet that they stopped
         self.spoke_over: str | None = None  # the response that was active when they began
+        self.cut_ms: int | None = None  # when the active response was cut, whose end is still to come
         self.overheard_until_ms = 0
         self.turn = self.committed_turn = 0
         self.open_turn = OpenTurn()
@@ -53,8 +54,7 @@ class CallState:
         self.untranscribed: OrderedDict[str, int] = OrderedDict()  # when each is given up, the oldest first
         self.held_turns: dict[str, Turn] = {}  # their words have come, those of a turn before have not
         self.given_up: OrderedDict[str, None] = OrderedDict()
-        self.failures = 0
-        self.waited_ms = 0
+        self.failures = self.waited_ms = 0
         self.untranscribed_why = ""
         self.inaudible = 0
         self.upstream_ms = 0
