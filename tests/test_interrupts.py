@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import json
 import os
 import signal
 import subprocess
+import sys
+import threading
 import time
 import urllib.request
 import wave
 from pathlib import Path
 
 import pytest
+from websockets.sync.server import ServerConnection, serve
 
-from tests.calls import COMMAND, only
+from bridge.cli.interrupt import Interrupt, hanging_up
+from tests.calls import COMMAND, ROOT, only
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of the platforms we deploy to")
 
@@ -89,3 +96,83 @@ def test_a_phone_hangs_up(tmp_path: Path) -> None:
 def test_a_bench_says_nothing_more(tmp_path: Path) -> None:
     bench = begun("bench", "load", "--calls", "4", "--seconds", "10", folder=tmp_path)
     interrupted(bench)
+
+
+# --- around the end of a call -------------------------------------------------------------------------------
+
+
+def test_no_ctrl_c_is_lost_while_a_loop_ends() -> None:
+    """Sent at any moment of a loop's last milliseconds, it is known: the loop never comes to it."""
+    known = 0
+    for number in range(200):
+        with hanging_up() as interrupt:
+            asyncio.run(_ends_while_interrupted(interrupt, at=number % 4))
+        known += interrupt.came
+    assert known == 200
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+async def _ends_while_interrupted(interrupt: Interrupt, at: int) -> None:
+    interrupt.calls(lambda: None)
+    for step in range(4):
+        if step == at:
+            os.kill(os.getpid(), signal.SIGINT)
+        if step < 3:
+            await asyncio.sleep(0)
+
+
+def test_a_call_that_begins_after_it_is_left_at_once() -> None:
+    left: list[bool] = []
+
+    async def call(interrupt: Interrupt) -> None:
+        interrupt.calls(lambda: left.append(True))
+
+    with hanging_up() as interrupt:
+        os.kill(os.getpid(), signal.SIGINT)
+        asyncio.run(call(interrupt))
+    assert left == [True]
+    with pytest.raises(SystemExit) as ended:
+        signal.raise_signal(signal.SIGINT)
+    assert ended.value.code == 130
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def brief_call(connection: ServerConnection) -> None:
+    """A bridge that says something for 0.2 s and closes the stream at 0.4 s."""
+    sid = next(json.loads(frame)["streamSid"] for frame in connection if '"start"' in frame)
+    sound = base64.b64encode(bytes([0x20]) * 1_600).decode()
+    connection.send(json.dumps({"event": "media", "streamSid": sid, "media": {"payload": sound}}))
+    time.sleep(0.4)
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("count", [20, pytest.param(500, marks=pytest.mark.long)])
+def test_ctrl_c_around_the_end_of_a_call_is_never_lost(count: int, tmp_path: Path) -> None:
+    """Wherever it comes: 130, no traceback, and what was heard in a whole file, or there was no call yet."""
+    with serve(brief_call, "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"ws://127.0.0.1:{server.socket.getsockname()[1]}/media-stream"
+        script = ROOT / "tests" / "hostile" / "interrupted_phones.py"
+        arguments = [sys.executable, str(script), url, str(tmp_path), str(count), "1"]
+        run = subprocess.run(
+            arguments, env=only(PYTHONPATH=str(ROOT)), capture_output=True, text=True, check=True
+        )
+    phones = [json.loads(line) for line in run.stdout.splitlines()]
+    assert len(phones) == count
+    written = 0
+    for phone in phones:
+        folder = Path(phone["folder"])
+        told = (folder / "told.txt").read_text(encoding="utf-8")
+        assert "Traceback" not in told, told
+        assert "Exception ignored" not in told, told
+        if phone["code"] == 0:  # it was over before
+            assert phone["ended_s"] < phone["sent_s"] + 0.005, phone
+        else:
+            assert phone["code"] in (130, -signal.SIGINT), phone
+        if (folder / "call.wav").exists():
+            written += 1
+            with wave.open(str(folder / "call.wav")) as sound:
+                assert sound.getnframes() == (folder / "call.wav").stat().st_size // 4 - 11
+        else:
+            assert "caller" not in told, told
+    assert count // 4 < written <= count

@@ -12,7 +12,7 @@ from rich.markup import escape
 from .. import __version__
 from ..errors import BridgeError, ConfigError
 from . import bench, demo, doctor, init, phone, replay, serve, show, upstream
-from .interrupt import end_quietly
+from .interrupt import EXIT, end_at_once, end_quietly
 from .words import printable_lines
 
 app = typer.Typer(
@@ -61,6 +61,10 @@ def main() -> None:
     except BridgeError as error:
         _complain(error)
         sys.exit(1)
+    except KeyboardInterrupt:  # between two handlers, while a loop is closed
+        sys.exit(EXIT)
+    finally:
+        end_at_once()
 
 
 def _complain(error: BridgeError) -> None:

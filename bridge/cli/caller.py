@@ -56,13 +56,14 @@ class Caller:
         """When something of the other side was heard last."""
         self._told_bytes = 0
         self._quiet = True
-        self._leaves = False
+        self.leaves = False
+        """Whether it is to hang up at once."""
 
     def look(self, simulation: Any) -> bool:
         """Do what is due; whether it is time to hang up."""
         phone: Phone = simulation.machine
         now_ms = int(simulation.now_ms())
-        if self._leaves:
+        if self.leaves:
             return True
         if phone.playing(now_ms):
             self._heard_ms, self._quiet = now_ms, False
@@ -79,7 +80,7 @@ class Caller:
 
     def leave(self) -> None:
         """Hang up as soon as looked at."""
-        self._leaves = True
+        self.leaves = True
 
     def told(self, simulation: Any) -> None:
         """Tell what was heard since the last time."""

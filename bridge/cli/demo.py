@@ -16,7 +16,7 @@ from rich.text import Text
 
 from ..errors import ConfigError
 from .account import Account
-from .interrupt import EXIT, hanging_up
+from .interrupt import EXIT, Interrupt, hanging_up
 from .options import ReportAsJson, StereoWav
 from .words import printable
 
@@ -65,12 +65,13 @@ def demo(
     )
 
     story = Account(lambda at_ms, who, what: _tell(console, at_ms, who, what))
-    account, sound, interrupted = asyncio.run(_call(speech, story))
-    write_stereo(out, *sound)
-    _print(console, account, out)
-    if as_json:
-        print(json.dumps({**account, "wav": str(out)}))
-    if interrupted:
+    with hanging_up() as interrupt:
+        account, sound = asyncio.run(_call(speech, story, interrupt))
+        write_stereo(out, *sound)
+        _print(console, account, out)
+        if as_json:
+            print(json.dumps({**account, "wav": str(out)}))
+    if interrupt.came:
         raise typer.Exit(EXIT)
     if account["first_audio_after_ms"] is None:
         raise typer.Exit(1)
@@ -113,7 +114,9 @@ def _free_port() -> int:
     return usual
 
 
-async def _call(speech: bytes, story: Account) -> tuple[dict[str, Any], tuple[bytes, bytes], bool]:
+async def _call(
+    speech: bytes, story: Account, interrupt: Interrupt
+) -> tuple[dict[str, Any], tuple[bytes, bytes]]:
     from bridge.server import routes as app
     from bridge.server import service
     from bridge.settings.settings import load_settings
@@ -139,11 +142,11 @@ async def _call(speech: bytes, story: Account) -> tuple[dict[str, Any], tuple[by
             handset = CarrierSimulator(speech, auth_token=TOKEN)
             simulation = await handset.call(f"{base}/incoming-call")
             caller = Caller(len(speech) / 8_000, TAIL_S)
-            with hanging_up(caller.leave) as interrupted:
-                heard, sound = await place(simulation, caller)
+            interrupt.calls(caller.leave)
+            heard, sound = await place(simulation, caller)
             await registry.shut_down()
     phone = cast("Phone", simulation.machine)
-    return {**story.told(phone.cleared), "phone": heard}, sound, interrupted.is_set()
+    return {**story.told(phone.cleared), "phone": heard}, sound
 
 
 def _tell(console: Console, at_ms: int, who: str, what: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -22,27 +23,58 @@ def end_quietly() -> None:
         signal.signal(signal.SIGINT, _end)
 
 
-@contextlib.contextmanager
-def hanging_up(leave: Callable[[], None]) -> Iterator[asyncio.Event]:
-    """While it is open, the first Ctrl-C calls `leave` and sets the event; a second one ends the process.
-    Wants a running loop; where that takes no signals, Ctrl-C ends the process at once.
+def end_at_once() -> None:
+    """All is done and said: from now on Ctrl-C ends this process as it would end any other. An exception has
+    nobody left to go to, and would be printed.
     """
-    loop, asked = asyncio.get_running_loop(), asyncio.Event()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # there is no reader
+            stream.flush()
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    def first() -> None:
-        loop.remove_signal_handler(signal.SIGINT)
-        end_quietly()
-        asked.set()
-        leave()
 
+class Interrupt:
+    """Whether Ctrl-C was pressed. Known at once, and not when a loop comes to it: a loop that is ending would
+    forget it.
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+        self._leave: Callable[[], None] = lambda: None
+
+    def calls(self, leave: Callable[[], None]) -> None:
+        """On the running loop, once it comes; now, if it came before."""
+        loop = asyncio.get_running_loop()
+
+        def soon() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the call is over anyway
+                loop.call_soon_threadsafe(leave)
+
+        self._leave = soon
+        if self.came:
+            leave()
+
+    def __call__(self, _number: int, _frame: object) -> None:
+        """As the handler of the signal: the first one is noted, the second one ends the process."""
+        if self.came:
+            raise SystemExit(EXIT)
+        self.came = True
+        self._leave()
+
+
+@contextlib.contextmanager
+def hanging_up() -> Iterator[Interrupt]:
+    """While it is open, the first Ctrl-C only asks for the end, so that a call is hung up and what was heard
+    is written; a second one ends the process. Outside of the main thread nothing comes.
+    """
+    interrupt = Interrupt()
     try:
-        loop.add_signal_handler(signal.SIGINT, first)
-    except (NotImplementedError, RuntimeError, ValueError):
-        yield asked
+        signal.signal(signal.SIGINT, interrupt)
+    except ValueError:
+        yield interrupt
         return
     try:
-        yield asked
+        yield interrupt
     finally:
-        if not asked.is_set():
-            loop.remove_signal_handler(signal.SIGINT)
-            end_quietly()
+        end_quietly()

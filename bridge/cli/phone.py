@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..codecs.caption import captioned
-from .interrupt import EXIT, hanging_up
+from .interrupt import EXIT, Interrupt, hanging_up
 from .options import ReportAsJson, StereoWav, Token
 from .words import printable
 
@@ -78,13 +78,14 @@ def phone(  # noqa: PLR0913, PLR0917  options of a command
     console = Console(stderr=as_json)
     tell = partial(_tell, console)
     caller = Caller(len(speech) / 8_000, tail, turns, tell)
-    (account, sound), interrupted = asyncio.run(_call(handset, url, caller, api, tell))
-    write_stereo(out, *sound)
-    if as_json:
-        print(json.dumps({**account, "wav": str(out)}))
-    else:
-        _print(account, out, console)
-    if interrupted:
+    with hanging_up() as interrupt:
+        account, sound = asyncio.run(_call(handset, url, caller, api, tell, interrupt))
+        write_stereo(out, *sound)
+        if as_json:
+            print(json.dumps({**account, "wav": str(out)}))
+        else:
+            _print(account, out, console)
+    if interrupt.came:
         raise typer.Exit(EXIT)
     if account["broken"]:
         Console(stderr=True).print(f"phonebridge: {account['broken']}", highlight=False, soft_wrap=True)
@@ -96,11 +97,13 @@ def _tell(console: Console, at_ms: int, who: str, what: str) -> None:
     console.print(told, highlight=False, soft_wrap=True)
 
 
-async def _call(handset: Any, url: str, caller: Caller, api: int | None, tell: Tell) -> tuple[Placed, bool]:
-    with hanging_up(caller.leave) as interrupted:
-        if url.startswith(("ws://", "wss://")):
-            return await place(await handset.call(url), caller), interrupted.is_set()
-        return await follow(handset, url, caller, api, tell), interrupted.is_set()
+async def _call(
+    handset: Any, url: str, caller: Caller, api: int | None, tell: Tell, interrupt: Interrupt
+) -> Placed:
+    interrupt.calls(caller.leave)
+    if url.startswith(("ws://", "wss://")):
+        return await place(await handset.call(url), caller)
+    return await follow(handset, url, caller, api, tell)
 
 
 def _print(account: dict[str, Any], out: Path, console: Console) -> None:
@@ -185,6 +188,9 @@ async def _until_over(call: Any, placing: asyncio.Task[Any], caller: Caller, tel
         if not call.streaming.is_set():
             if call.streams:
                 caller.told(call.streams[-1][1])
+            if caller.leaves:
+                call.hang_up()
+                await placing
         elif caller.look(call.streams[-1][1]):
             call.hang_up()
             await placing
