@@ -1,15 +1,20 @@
-"""What all tests share: the order of files where there are several workers, and servers that stop when they
-are asked to.
+"""What all tests share: the order of files where there are several workers, what runs an async test, and
+servers that stop when they are asked to.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+
+from tests.loops import run
+
+__all__ = ["run"]
 
 HASTE: Final = 10
 LONG: Final = (
@@ -47,6 +52,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         here = Path(__file__).resolve().parent
         rank = {(here / name).resolve(strict=True): number for number, name in enumerate(LONG)}
         items.sort(key=lambda item: rank.get(item.path.resolve(), len(LONG)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """An async test runs on the loops of its fixture `run`, or with what its file says, or with asyncio."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    said = pyfuncitem.get_closest_marker("runs_with")
+    run: Any = pyfuncitem.funcargs.get("run") or (said.kwargs["function"] if said else asyncio.run)
+    run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}))
+    return True
 
 
 def pytest_collection_finish() -> None:

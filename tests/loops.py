@@ -14,6 +14,8 @@ import uvloop
 from bridge.sockets.frames import Message
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
+both_loops = pytest.mark.usefixtures("run")
+"""An async test runs once on either loop."""
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])

@@ -59,23 +59,20 @@ FLOODS: dict[str, Callable[[FrameCodec], bytes]] = {
 
 @pytest.mark.parametrize("whole", [True, False], ids=["in one write", "in pieces"])
 @pytest.mark.parametrize("flood", FLOODS)
-def test_a_flood_before_the_start_ends_at_once(flood: str, whole: bool) -> None:
-    async def main() -> None:
-        bench, arrival = arrived()
-        stream = FLOODS[flood](bench.peer)
-        pings = 0
-        for at in range(0, len(stream), len(stream) if whole else 1_000):
-            bench.socket.data_received(stream[at : at + (len(stream) if whole else 1_000)])
-            pings += bench.transport.drain().count(b"\x8a")
-            await asyncio.sleep(0)
-        why = await arrival.started()
-        assert why == "" if flood == "close frames" else "let in" in str(why) or "no start" in str(why)
-        bench.socket.close(1008)
-        await until(lambda: not bench.socket.unread_bytes)
-        assert pings <= 201
-        bench.drop()
-
-    asyncio.run(main())
+async def test_a_flood_before_the_start_ends_at_once(flood: str, whole: bool) -> None:
+    bench, arrival = arrived()
+    stream = FLOODS[flood](bench.peer)
+    pings = 0
+    for at in range(0, len(stream), len(stream) if whole else 1_000):
+        bench.socket.data_received(stream[at : at + (len(stream) if whole else 1_000)])
+        pings += bench.transport.drain().count(b"\x8a")
+        await asyncio.sleep(0)
+    why = await arrival.started()
+    assert why == "" if flood == "close frames" else "let in" in str(why) or "no start" in str(why)
+    bench.socket.close(1008)
+    await until(lambda: not bench.socket.unread_bytes)
+    assert pings <= 201
+    bench.drop()
 
 
 @on_loop

@@ -413,23 +413,20 @@ def test_what_cannot_be_asked(api: Api) -> None:
     assert api.asked == []
 
 
-def test_a_goodbye_does_not_wait_behind_questions(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_goodbye_does_not_wait_behind_questions(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """The threads that ask are others than those that end calls."""
     monkeypatch.setattr(carrier_rest, "_ASKING_THREADS", 1)
     asked = threading.Event()
 
-    async def main() -> None:
-        rest = CarrierRest(settings(api))
-        monkeypatch.setattr(rest, "_fetch", lambda *_: asked.wait(5))
-        questions = [asyncio.create_task(rest.standing(CALL, ACCOUNT)) for _ in range(20)]
-        await asyncio.sleep(0)
-        assert await rest.hang_up(CALL) is Outcome.DONE
-        asked.set()
-        for question in questions:
-            question.cancel()
-        rest.close()
-
-    asyncio.run(main())
+    rest = CarrierRest(settings(api))
+    monkeypatch.setattr(rest, "_fetch", lambda *_: asked.wait(5))
+    questions = [asyncio.create_task(rest.standing(CALL, ACCOUNT)) for _ in range(20)]
+    await asyncio.sleep(0)
+    assert await rest.hang_up(CALL) is Outcome.DONE
+    asked.set()
+    for question in questions:
+        question.cancel()
+    rest.close()
 
 
 # --- a peer that is not the carrier's API, or a very bad one

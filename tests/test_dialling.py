@@ -24,9 +24,7 @@ from websockets.utils import accept_key
 
 from bridge.sockets.dial import DialError, _Handshake, _refused, dial
 from bridge.sockets.frames import FrameCodec
-from tests.loops import Census, Owner, Run, run, until
-
-__all__ = ["run"]
+from tests.loops import Census, Owner, Run, both_loops, until
 
 
 @asynccontextmanager
@@ -48,68 +46,62 @@ async def nothing(connection: ServerConnection) -> None:
     await connection.wait_closed()
 
 
-def test_a_call_to_a_server_of_another_make(run: Run) -> None:
-    async def main() -> None:
-        seen: list[Request | None] = []
+@both_loops
+async def test_a_call_to_a_server_of_another_make() -> None:
+    seen: list[Request | None] = []
 
-        async def handler(connection: ServerConnection) -> None:
-            seen.append(connection.request)
-            await echo(connection)
+    async def handler(connection: ServerConnection) -> None:
+        seen.append(connection.request)
+        await echo(connection)
 
-        async with upstream(handler) as url:
-            socket_ = await dial(url, {"Authorization": "Bearer invented"})
-            owner = Owner()
-            socket_.start(owner.frame, owner.closed)
-            words = ["short", "µ" * 300, "x" * 100_000, b"\x00\xff"]
-            for word in words:
-                socket_.send(word)  # type: ignore[arg-type]
-            await until(lambda: len(owner.heard) == len(words))
-            assert owner.heard == words
-            socket_.close(1000, "enough")
-            await socket_.released()
-            assert owner.ends == [(1000, "enough")]
-        [request] = seen
-        assert request is not None
-        assert request.path == "/v1/realtime?model=m"
-        assert request.headers["Authorization"] == "Bearer invented"
-        assert "Sec-WebSocket-Extensions" not in request.headers
-
-    run(main())
+    async with upstream(handler) as url:
+        socket_ = await dial(url, {"Authorization": "Bearer invented"})
+        owner = Owner()
+        socket_.start(owner.frame, owner.closed)
+        words = ["short", "µ" * 300, "x" * 100_000, b"\x00\xff"]
+        for word in words:
+            socket_.send(word)  # type: ignore[arg-type]
+        await until(lambda: len(owner.heard) == len(words))
+        assert owner.heard == words
+        socket_.close(1000, "enough")
+        await socket_.released()
+        assert owner.ends == [(1000, "enough")]
+    [request] = seen
+    assert request is not None
+    assert request.path == "/v1/realtime?model=m"
+    assert request.headers["Authorization"] == "Bearer invented"
+    assert "Sec-WebSocket-Extensions" not in request.headers
 
 
-def test_the_other_side_closes(run: Run) -> None:
-    async def main() -> None:
-        async def handler(connection: ServerConnection) -> None:
-            await connection.send("session.created")
-            await connection.close(4001, "session too old")
+@both_loops
+async def test_the_other_side_closes() -> None:
+    async def handler(connection: ServerConnection) -> None:
+        await connection.send("session.created")
+        await connection.close(4001, "session too old")
 
-        async with upstream(handler) as url:
-            socket_ = await dial(url, {})
-            await asyncio.sleep(0.02)
-            owner = Owner()
-            socket_.start(owner.frame, owner.closed)
-            assert owner.heard == ["session.created"]
-            assert owner.ends == [(4001, "session too old")]
-            await socket_.released()
-
-    run(main())
+    async with upstream(handler) as url:
+        socket_ = await dial(url, {})
+        await asyncio.sleep(0.02)
+        owner = Owner()
+        socket_.start(owner.frame, owner.closed)
+        assert owner.heard == ["session.created"]
+        assert owner.ends == [(4001, "session too old")]
+        await socket_.released()
 
 
-def test_nothing_of_the_library_is_left_behind_a_handshake(run: Run) -> None:
-    async def main() -> None:
-        async with await raw_server(lambda head: [accepted(head)]) as server:
-            census = Census("_Connect", "_Handshake", "ClientProtocol", "Assembler")
-            gc.disable()
-            try:
-                socket_ = await dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", {})
-                assert census.new() == []
-            finally:
-                gc.enable()
-            assert len(asyncio.all_tasks()) == 2  # this one, and the server's
-            socket_.close()
-            await socket_.released()
-
-    run(main())
+@both_loops
+async def test_nothing_of_the_library_is_left_behind_a_handshake() -> None:
+    async with await raw_server(lambda head: [accepted(head)]) as server:
+        census = Census("_Connect", "_Handshake", "ClientProtocol", "Assembler")
+        gc.disable()
+        try:
+            socket_ = await dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", {})
+            assert census.new() == []
+        finally:
+            gc.enable()
+        assert len(asyncio.all_tasks()) == 2  # this one, and the server's
+        socket_.close()
+        await socket_.released()
 
 
 async def raw_server(answer: Callable[[bytes], list[bytes]]) -> asyncio.Server:
@@ -139,8 +131,9 @@ def accepted(head: bytes) -> bytes:
     )
 
 
+@both_loops
 @pytest.mark.parametrize("cut", [0, 1, 7, 90, 126, 127, 128, 129, 130, 131, 132, 140, 200])
-def test_frames_in_one_segment_with_the_answer_are_not_lost(run: Run, cut: int) -> None:
+async def test_frames_in_one_segment_with_the_answer_are_not_lost(cut: int) -> None:
     codec = FrameCodec(server=True, max_size_bytes=1 << 20)
     frames = codec.encode("session.created") + codec.encode("session.updated")
 
@@ -148,77 +141,68 @@ def test_frames_in_one_segment_with_the_answer_are_not_lost(run: Run, cut: int) 
         stream = accepted(head) + frames
         return [stream[:cut], stream[cut:]] if cut else [stream]
 
-    async def main() -> None:
-        async with await raw_server(answer) as server:
-            port = server.sockets[0].getsockname()[1]
-            socket_ = await dial(f"ws://127.0.0.1:{port}/", {})
-            owner = Owner()
-            socket_.start(owner.frame, owner.closed)
-            await until(lambda: len(owner.heard) == 2)
-            assert owner.heard == ["session.created", "session.updated"]
-            socket_.close()
-            await socket_.released()
-
-    run(main())
+    async with await raw_server(answer) as server:
+        port = server.sockets[0].getsockname()[1]
+        socket_ = await dial(f"ws://127.0.0.1:{port}/", {})
+        owner = Owner()
+        socket_.start(owner.frame, owner.closed)
+        await until(lambda: len(owner.heard) == 2)
+        assert owner.heard == ["session.created", "session.updated"]
+        socket_.close()
+        await socket_.released()
 
 
-def test_a_frame_of_which_only_half_comes_with_the_answer(run: Run) -> None:
+@both_loops
+async def test_a_frame_of_which_only_half_comes_with_the_answer() -> None:
     codec = FrameCodec(server=True, max_size_bytes=1 << 20)
     frame = codec.encode("x" * 300)
 
-    async def main() -> None:
-        async with await raw_server(lambda head: [accepted(head) + frame[:100], frame[100:]]) as server:
-            socket_ = await dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", {})
-            owner = Owner()
-            socket_.start(owner.frame, owner.closed)
-            await until(lambda: owner.heard == ["x" * 300])
-            socket_.close()
-            await socket_.released()
-            assert owner.ends == [(1006, "the peer left without a close frame")]
-
-    run(main())
+    async with await raw_server(lambda head: [accepted(head) + frame[:100], frame[100:]]) as server:
+        socket_ = await dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", {})
+        owner = Owner()
+        socket_.start(owner.frame, owner.closed)
+        await until(lambda: owner.heard == ["x" * 300])
+        socket_.close()
+        await socket_.released()
+        assert owner.ends == [(1006, "the peer left without a close frame")]
 
 
-def test_a_server_that_vanishes(run: Run) -> None:
-    async def main() -> None:
-        async def handler(connection: ServerConnection) -> None:
-            connection.transport.abort()
+@both_loops
+async def test_a_server_that_vanishes() -> None:
+    async def handler(connection: ServerConnection) -> None:
+        connection.transport.abort()
 
-        async with upstream(handler) as url:
-            socket_ = await dial(url, {})
-            owner = Owner()
-            socket_.start(owner.frame, owner.closed)
-            await socket_.released()
-            [(code, reason)] = owner.ends
-            assert code == 1006
-            assert reason
-
-    run(main())
+    async with upstream(handler) as url:
+        socket_ = await dial(url, {})
+        owner = Owner()
+        socket_.start(owner.frame, owner.closed)
+        await socket_.released()
+        [(code, reason)] = owner.ends
+        assert code == 1006
+        assert reason
 
 
-def test_a_server_that_stops_reading_costs_a_bounded_outbox(run: Run) -> None:
-    async def main() -> None:
-        async def deaf(connection: ServerConnection) -> None:
-            connection.transport.pause_reading()
-            await asyncio.sleep(0.2)
-            connection.transport.abort()
+@both_loops
+async def test_a_server_that_stops_reading_costs_a_bounded_outbox() -> None:
+    async def deaf(connection: ServerConnection) -> None:
+        connection.transport.pause_reading()
+        await asyncio.sleep(0.2)
+        connection.transport.abort()
 
-        async with upstream(deaf) as url:
-            socket_ = await dial(url, {})
-            owner = Owner()
-            socket_.start(owner.frame, owner.closed)
-            most = 0
-            for _ in range(2000):
-                socket_.send("x" * 10_000)
-                most = max(most, socket_.outbox_bytes)
-                await asyncio.sleep(0)
-                if owner.ends:
-                    break
-            assert owner.ends == [(1006, "outbox full")]
-            assert most <= 1 << 20
-            await socket_.released()
-
-    run(main())
+    async with upstream(deaf) as url:
+        socket_ = await dial(url, {})
+        owner = Owner()
+        socket_.start(owner.frame, owner.closed)
+        most = 0
+        for _ in range(2000):
+            socket_.send("x" * 10_000)
+            most = max(most, socket_.outbox_bytes)
+            await asyncio.sleep(0)
+            if owner.ends:
+                break
+        assert owner.ends == [(1006, "outbox full")]
+        assert most <= 1 << 20
+        await socket_.released()
 
 
 # --- dialling in vain
@@ -232,6 +216,7 @@ async def failure(url: str, **options: Any) -> DialError:
     return caught.value
 
 
+@both_loops
 @pytest.mark.parametrize(
     ("status", "headers", "body", "expected"),
     [
@@ -257,54 +242,44 @@ async def failure(url: str, **options: Any) -> DialError:
         (200, {}, None, ("refused", "OK", 200, None)),
     ],
 )
-def test_an_answer_that_is_no_101(
-    run: Run, status: int, headers: dict[str, str], body: Any, expected: tuple[str, str, int, float | None]
+async def test_an_answer_that_is_no_101(
+    status: int, headers: dict[str, str], body: Any, expected: tuple[str, str, int, float | None]
 ) -> None:
-    async def main() -> None:
-        def refuse(connection: ServerConnection, _request: Request) -> Response:
-            response = connection.respond(status, json.dumps(body))
-            for name, value in headers.items():
-                response.headers[name] = value
-            return response
+    def refuse(connection: ServerConnection, _request: Request) -> Response:
+        response = connection.respond(status, json.dumps(body))
+        for name, value in headers.items():
+            response.headers[name] = value
+        return response
 
-        async with upstream(nothing, process_request=refuse) as url:
-            error = await failure(url)
-            assert (error.code, error.reason, error.status, error.retry_after_s) == expected
-
-    run(main())
+    async with upstream(nothing, process_request=refuse) as url:
+        error = await failure(url)
+        assert (error.code, error.reason, error.status, error.retry_after_s) == expected
 
 
-def test_wrong_credentials(run: Run) -> None:
-    async def main() -> None:
-        async with upstream(nothing, process_request=basic_auth(credentials=("a", "b"))) as url:
-            error = await failure(url)
-            assert error.status == 401
-            assert str(error) == "Unauthorized (HTTP 401, refused)"
-
-    run(main())
+@both_loops
+async def test_wrong_credentials() -> None:
+    async with upstream(nothing, process_request=basic_auth(credentials=("a", "b"))) as url:
+        error = await failure(url)
+        assert error.status == 401
+        assert str(error) == "Unauthorized (HTTP 401, refused)"
 
 
-def test_nobody_listens(run: Run) -> None:
-    async def main() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = taken.getsockname()[1]
-        error = await failure(f"ws://127.0.0.1:{port}/")
-        assert (error.code, error.status) == ("unreachable", None)
-
-    run(main())
+@both_loops
+async def test_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    error = await failure(f"ws://127.0.0.1:{port}/")
+    assert (error.code, error.status) == ("unreachable", None)
 
 
-def test_a_server_that_accepts_and_says_nothing(run: Run) -> None:
-    async def main() -> None:
-        async with await raw_server(lambda _head: []) as server:
-            error = await failure(
-                f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", open_timeout_s=0.05
-            )
-            assert (error.code, error.reason) == ("timeout", "no websocket within 0.05 s")
-
-    run(main())
+@both_loops
+async def test_a_server_that_accepts_and_says_nothing() -> None:
+    async with await raw_server(lambda _head: []) as server:
+        error = await failure(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", open_timeout_s=0.05)
+        assert (error.code, error.reason) == ("timeout", "no websocket within 0.05 s")
 
 
+@both_loops
 @pytest.mark.parametrize(
     "answer",
     [
@@ -312,13 +287,10 @@ def test_a_server_that_accepts_and_says_nothing(run: Run) -> None:
         b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
     ],
 )
-def test_an_answer_that_is_no_handshake(run: Run, answer: bytes) -> None:
-    async def main() -> None:
-        async with await raw_server(lambda _head: [answer]) as server:
-            error = await failure(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
-            assert (error.code, error.status) == ("bad_handshake", None)
-
-    run(main())
+async def test_an_answer_that_is_no_handshake(answer: bytes) -> None:
+    async with await raw_server(lambda _head: [answer]) as server:
+        error = await failure(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        assert (error.code, error.status) == ("bad_handshake", None)
 
 
 BEFORE_IT_WAS_ASKED = {
@@ -373,7 +345,8 @@ def test_a_peer_that_speaks_before_it_was_asked(
     assert caplog.records == []
 
 
-def test_a_peer_that_closes_before_it_was_asked(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@both_loops
+async def test_a_peer_that_closes_before_it_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     connected = _Handshake.connection_made
 
     def connected_to_nobody(self: _Handshake, transport: asyncio.BaseTransport) -> None:
@@ -382,14 +355,9 @@ def test_a_peer_that_closes_before_it_was_asked(run: Run, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(_Handshake, "connection_made", connected_to_nobody)
 
-    async def main() -> None:
-        async with await asyncio.start_server(
-            lambda _reader, writer: writer.close(), "127.0.0.1", 0
-        ) as server:
-            error = await failure(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
-            assert (error.code, error.status) == ("bad_handshake", None)
-
-    run(main())
+    async with await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0) as server:
+        error = await failure(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        assert (error.code, error.status) == ("bad_handshake", None)
 
 
 def test_a_page_without_end_is_not_read_to_its_end(run: Run) -> None:
@@ -470,83 +438,73 @@ def test_a_refusal_that_is_made_to_break_its_reader(
     assert (refusal.code, refusal.retry_after_s) == expected
 
 
+@both_loops
 @pytest.mark.parametrize("where", ["http://[::1", "wss://", "nonsense://x", "//[", "\x00"])
-def test_a_redirect_to_no_address_is_a_refusal_and_not_a_wrong_setting(run: Run, where: str) -> None:
-    async def main() -> None:
-        answer = f"HTTP/1.1 302 Found\r\nLocation: {where}\r\nContent-Length: 0\r\n\r\n"
-        async with await raw_server(lambda _head: [answer.encode()]) as server:
-            error = await failure(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
-            assert error.code != "bad_url"
-
-    run(main())
+async def test_a_redirect_to_no_address_is_a_refusal_and_not_a_wrong_setting(where: str) -> None:
+    answer = f"HTTP/1.1 302 Found\r\nLocation: {where}\r\nContent-Length: 0\r\n\r\n"
+    async with await raw_server(lambda _head: [answer.encode()]) as server:
+        error = await failure(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        assert error.code != "bad_url"
 
 
+@both_loops
 @pytest.mark.parametrize("url", ["http://127.0.0.1/", "nonsense", "ws://", "ws://127.0.0.1:99999/"])
-def test_an_address_that_is_none(run: Run, url: str) -> None:
-    async def main() -> None:
-        assert (await failure(url)).code in ("bad_url", "unreachable")
-
-    run(main())
+async def test_an_address_that_is_none(url: str) -> None:
+    assert (await failure(url)).code in ("bad_url", "unreachable")
 
 
+@both_loops
 @pytest.mark.parametrize(("redirects", "dials", "reached"), [(1, 2, True), (2, 2, False), (99, 2, False)])
-def test_one_redirect_is_followed(run: Run, redirects: int, dials: int, reached: bool) -> None:
+async def test_one_redirect_is_followed(redirects: int, dials: int, reached: bool) -> None:
     """Its target may be the same address again; a call would dial ten times for each of its attempts."""
 
-    async def main() -> None:
-        asked: list[str] = []
+    asked: list[str] = []
 
-        def redirect(connection: ServerConnection, request: Request) -> Response | None:
-            asked.append(request.path)
-            if len(asked) > redirects:
-                return None
+    def redirect(connection: ServerConnection, request: Request) -> Response | None:
+        asked.append(request.path)
+        if len(asked) > redirects:
+            return None
+        response = connection.respond(302, "")
+        response.headers["Location"] = "/there"
+        return response
+
+    async with upstream(nothing, process_request=redirect) as url:
+        if reached:
+            (await dial(url, {})).close()
+        else:
+            assert (await failure(url)).status == 302
+    assert len(asked) == dials
+
+
+@both_loops
+async def test_a_redirect_does_not_carry_our_headers_to_another_origin() -> None:
+    called: list[str] = []
+
+    async def stranger(connection: ServerConnection) -> None:
+        called.append("here")
+        await nothing(connection)
+
+    async with upstream(stranger) as elsewhere:
+
+        def redirect(connection: ServerConnection, _request: Request) -> Response:
             response = connection.respond(302, "")
-            response.headers["Location"] = "/there"
+            response.headers["Location"] = elsewhere
             return response
 
         async with upstream(nothing, process_request=redirect) as url:
-            if reached:
-                (await dial(url, {})).close()
-            else:
-                assert (await failure(url)).status == 302
-        assert len(asked) == dials
-
-    run(main())
+            assert (await failure(url)).status == 302
+    assert called == []
 
 
-def test_a_redirect_does_not_carry_our_headers_to_another_origin(run: Run) -> None:
-    async def main() -> None:
-        called: list[str] = []
-
-        async def stranger(connection: ServerConnection) -> None:
-            called.append("here")
-            await nothing(connection)
-
-        async with upstream(stranger) as elsewhere:
-
-            def redirect(connection: ServerConnection, _request: Request) -> Response:
-                response = connection.respond(302, "")
-                response.headers["Location"] = elsewhere
-                return response
-
-            async with upstream(nothing, process_request=redirect) as url:
-                assert (await failure(url)).status == 302
-        assert called == []
-
-    run(main())
-
-
-def test_a_dial_that_is_cancelled_leaves_nothing(run: Run) -> None:
-    async def main() -> None:
-        async with await raw_server(lambda _head: []) as server:
-            task = asyncio.create_task(dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", {}))
-            await asyncio.sleep(0.02)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            await asyncio.sleep(0.02)
-
-    run(main())
+@both_loops
+async def test_a_dial_that_is_cancelled_leaves_nothing() -> None:
+    async with await raw_server(lambda _head: []) as server:
+        task = asyncio.create_task(dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", {}))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.sleep(0.02)
 
 
 # --- TLS and proxies
@@ -599,92 +557,82 @@ async def connect_proxy(seen: list[bytes]) -> AsyncIterator[str]:
         await asyncio.sleep(0.02)
 
 
+@both_loops
 @pytest.mark.parametrize("proxied", [False, True])
 @pytest.mark.parametrize("secure", [False, True])
-def test_the_same_call_over_tls_and_through_a_proxy(
-    run: Run, request: pytest.FixtureRequest, secure: bool, proxied: bool
+async def test_the_same_call_over_tls_and_through_a_proxy(
+    request: pytest.FixtureRequest, secure: bool, proxied: bool
 ) -> None:
     certificate: Path | None = request.getfixturevalue("certificate") if secure else None
     trust = ssl.create_default_context(cafile=str(certificate)) if certificate else None
 
-    async def main() -> None:
-        seen: list[bytes] = []
-        options = {"ssl": server_tls(certificate)} if certificate else {}
-        async with upstream(echo, **options) as url, connect_proxy(seen) as proxy:
-            socket_ = await dial(url, {}, ssl=trust, proxy=proxy if proxied else None)
-            owner = Owner()
-            socket_.start(owner.frame, owner.closed)
-            socket_.send("over")
-            socket_.send("x" * 200_000)
-            await until(lambda: len(owner.heard) == 2)
-            socket_.close(1000, "and out")
-            await socket_.released()
-            assert owner.ends == [(1000, "and out")]
-        assert len(seen) == proxied
-
-    run(main())
+    seen: list[bytes] = []
+    options = {"ssl": server_tls(certificate)} if certificate else {}
+    async with upstream(echo, **options) as url, connect_proxy(seen) as proxy:
+        socket_ = await dial(url, {}, ssl=trust, proxy=proxy if proxied else None)
+        owner = Owner()
+        socket_.start(owner.frame, owner.closed)
+        socket_.send("over")
+        socket_.send("x" * 200_000)
+        await until(lambda: len(owner.heard) == 2)
+        socket_.close(1000, "and out")
+        await socket_.released()
+        assert owner.ends == [(1000, "and out")]
+    assert len(seen) == proxied
 
 
-def test_a_certificate_nobody_vouches_for(run: Run, certificate: Path) -> None:
-    async def main() -> None:
-        async with upstream(nothing, ssl=server_tls(certificate)) as url:
-            assert (await failure(url)).code == "tls"
-
-    run(main())
+@both_loops
+async def test_a_certificate_nobody_vouches_for(certificate: Path) -> None:
+    async with upstream(nothing, ssl=server_tls(certificate)) as url:
+        assert (await failure(url)).code == "tls"
 
 
-def test_a_peer_that_vanishes_over_tls_is_freed_in_time(run: Run, certificate: Path) -> None:
+@both_loops
+async def test_a_peer_that_vanishes_over_tls_is_freed_in_time(certificate: Path) -> None:
     trust = ssl.create_default_context(cafile=str(certificate))
 
-    async def main() -> None:
-        async def deaf(connection: ServerConnection) -> None:
-            connection.transport.pause_reading()
-            await freed.wait()
-            connection.transport.abort()
+    async def deaf(connection: ServerConnection) -> None:
+        connection.transport.pause_reading()
+        await freed.wait()
+        connection.transport.abort()
 
-        freed = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        async with upstream(deaf, ssl=server_tls(certificate)) as url:
-            socket_ = await dial(url, {}, ssl=trust)
-            owner = Owner()
-            socket_.start(owner.frame, owner.closed)
-            for _ in range(9):
-                socket_.send("x" * 100_000)
-            began = loop.time()
-            socket_.close()
-            await socket_.released()
-            assert owner.ends == [(1006, "the close handshake timed out")]
-            assert 0.4 < loop.time() - began < 1.0
-            freed.set()
-
-    run(main())
+    freed = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    async with upstream(deaf, ssl=server_tls(certificate)) as url:
+        socket_ = await dial(url, {}, ssl=trust)
+        owner = Owner()
+        socket_.start(owner.frame, owner.closed)
+        for _ in range(9):
+            socket_.send("x" * 100_000)
+        began = loop.time()
+        socket_.close()
+        await socket_.released()
+        assert owner.ends == [(1006, "the close handshake timed out")]
+        assert 0.4 < loop.time() - began < 1.0
+        freed.set()
 
 
-def test_a_proxy_that_refuses(run: Run) -> None:
-    async def main() -> None:
-        async with await raw_server(lambda _head: [b"HTTP/1.1 407 Who Are You\r\n\r\n"]) as server:
-            proxy = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            assert (await failure("ws://127.0.0.1:9/", proxy=proxy)).code == "proxy"
-        error = await failure("ws://127.0.0.1:9/", proxy="gopher://user:invented-secret@127.0.0.1")
-        assert error.code == "proxy"
-
-    run(main())
+@both_loops
+async def test_a_proxy_that_refuses() -> None:
+    async with await raw_server(lambda _head: [b"HTTP/1.1 407 Who Are You\r\n\r\n"]) as server:
+        proxy = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        assert (await failure("ws://127.0.0.1:9/", proxy=proxy)).code == "proxy"
+    error = await failure("ws://127.0.0.1:9/", proxy="gopher://user:invented-secret@127.0.0.1")
+    assert error.code == "proxy"
 
 
-def test_messages_survive_their_slicing_by_the_network(run: Run) -> None:
+@both_loops
+async def test_messages_survive_their_slicing_by_the_network() -> None:
     codec = FrameCodec(server=True, max_size_bytes=1 << 20)
     words = ["a" * size for size in (1, 125, 126, 300, 70_000)]
     stream = b"".join(codec.encode(word) for word in words)
     pieces = [stream[at : at + 9000] for at in range(0, len(stream), 9000)]
 
-    async def main() -> None:
-        async with await raw_server(lambda head: [accepted(head), *pieces]) as server:
-            socket_ = await dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", {})
-            owner = Owner()
-            socket_.start(owner.frame, owner.closed)
-            await until(lambda: len(owner.heard) == len(words))
-            assert owner.heard == words
-            socket_.close()
-            await socket_.released()
-
-    run(main())
+    async with await raw_server(lambda head: [accepted(head), *pieces]) as server:
+        socket_ = await dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", {})
+        owner = Owner()
+        socket_.start(owner.frame, owner.closed)
+        await until(lambda: len(owner.heard) == len(words))
+        assert owner.heard == words
+        socket_.close()
+        await socket_.released()

@@ -26,9 +26,7 @@ from bridge.sockets.dial import bound_kernel
 from bridge.sockets.frames import FrameCodec, Message
 from bridge.sockets.stream import CARRIER_LIMITS, Limits, StreamSocket
 from bridge.sockets.uvicorn import EXTENSION, UVICORN_PROTOCOLS, DirectProtocol, take_socket
-from tests.loops import Census, Run, run, until
-
-__all__ = ["run"]
+from tests.loops import Census, Run, both_loops, until
 
 Endpoint = Callable[[WebSocket], Awaitable[None]]
 Leg = StreamSocket | AsgiSocket
@@ -100,49 +98,45 @@ class Calls:
 # --- the same on both paths
 
 
-def test_a_call_and_the_caller_hangs_up(run: Run, protocols: dict[str, Any]) -> None:
-    async def main() -> None:
-        calls = Calls()
-        async with serving(calls.endpoint, protocols) as (server, port):
-            async with phone(port) as caller:
-                for word in ("one", "µ" * 300, b"\x02", "x" * 60_000):
-                    await caller.send(word)
-                    assert await caller.recv() == word
-                [leg] = calls.legs
-                assert isinstance(leg, StreamSocket if protocols is UVICORN_PROTOCOLS else AsgiSocket)
-                assert leg.outbox_bytes == 0
-                await caller.send(iter(["in ", "fragments"]))
-                assert await caller.recv() == "in fragments"
-                await (await caller.ping())
-                await caller.close(1001, "gone home")
-            await until(lambda: calls.ends != [])
-            assert calls.ends == [(1001, "gone home")]
-            leg.send("into the void")
-            leg.close()
-            await leg.released()
-            await until(lambda: not server.server_state.tasks)
-            assert not server.server_state.connections
-            assert calls.ends == [(1001, "gone home")]
-
-    run(main())
+@both_loops
+async def test_a_call_and_the_caller_hangs_up(protocols: dict[str, Any]) -> None:
+    calls = Calls()
+    async with serving(calls.endpoint, protocols) as (server, port):
+        async with phone(port) as caller:
+            for word in ("one", "µ" * 300, b"\x02", "x" * 60_000):
+                await caller.send(word)
+                assert await caller.recv() == word
+            [leg] = calls.legs
+            assert isinstance(leg, StreamSocket if protocols is UVICORN_PROTOCOLS else AsgiSocket)
+            assert leg.outbox_bytes == 0
+            await caller.send(iter(["in ", "fragments"]))
+            assert await caller.recv() == "in fragments"
+            await (await caller.ping())
+            await caller.close(1001, "gone home")
+        await until(lambda: calls.ends != [])
+        assert calls.ends == [(1001, "gone home")]
+        leg.send("into the void")
+        leg.close()
+        await leg.released()
+        await until(lambda: not server.server_state.tasks)
+        assert not server.server_state.connections
+        assert calls.ends == [(1001, "gone home")]
 
 
-def test_we_hang_up(run: Run, protocols: dict[str, Any]) -> None:
-    async def main() -> None:
-        calls = Calls()
-        async with serving(calls.endpoint, protocols) as (_, port), phone(port) as caller:
-            await caller.send("hello")
-            await caller.send("hang up")
-            await caller.send("one more")
-            assert await caller.recv() == "hello"
-            with pytest.raises(ConnectionClosedOK) as closed:
-                await caller.recv()
-            assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1000, "as you wish")  # type: ignore[union-attr]
-            await until(lambda: calls.ends != [])
-            assert calls.ends == [(1000, "as you wish")]
-            assert calls.heard == ["hello", "hang up"]
-
-    run(main())
+@both_loops
+async def test_we_hang_up(protocols: dict[str, Any]) -> None:
+    calls = Calls()
+    async with serving(calls.endpoint, protocols) as (_, port), phone(port) as caller:
+        await caller.send("hello")
+        await caller.send("hang up")
+        await caller.send("one more")
+        assert await caller.recv() == "hello"
+        with pytest.raises(ConnectionClosedOK) as closed:
+            await caller.recv()
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1000, "as you wish")  # type: ignore[union-attr]
+        await until(lambda: calls.ends != [])
+        assert calls.ends == [(1000, "as you wish")]
+        assert calls.heard == ["hello", "hang up"]
 
 
 def test_an_owner_that_raises(run: Run, protocols: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
@@ -167,95 +161,85 @@ def test_an_owner_that_raises(run: Run, protocols: dict[str, Any], caplog: pytes
     ]
 
 
-def test_a_megabyte_in_one_frame_is_refused(run: Run, protocols: dict[str, Any]) -> None:
-    async def main() -> None:
-        calls = Calls()
-        async with serving(calls.endpoint, protocols) as (_, port), phone(port) as caller:
-            with contextlib.suppress(ConnectionClosed):
-                await caller.send("x" * 1_000_000)
-            with pytest.raises(ConnectionClosedError) as closed:
-                await caller.recv()
-            assert closed.value.rcvd.code == 1009  # type: ignore[union-attr]
-            await until(lambda: calls.ends != [])
-            [(code, _)] = calls.ends
-            assert code == 1009
-            assert calls.heard == []
-
-    run(main())
+@both_loops
+async def test_a_megabyte_in_one_frame_is_refused(protocols: dict[str, Any]) -> None:
+    calls = Calls()
+    async with serving(calls.endpoint, protocols) as (_, port), phone(port) as caller:
+        with contextlib.suppress(ConnectionClosed):
+            await caller.send("x" * 1_000_000)
+        with pytest.raises(ConnectionClosedError) as closed:
+            await caller.recv()
+        assert closed.value.rcvd.code == 1009  # type: ignore[union-attr]
+        await until(lambda: calls.ends != [])
+        [(code, _)] = calls.ends
+        assert code == 1009
+        assert calls.heard == []
 
 
-def test_a_caller_that_vanishes(run: Run, protocols: dict[str, Any]) -> None:
-    async def main() -> None:
-        calls = Calls()
-        async with serving(calls.endpoint, protocols) as (server, port):
-            async with phone(port) as caller:
-                await until(lambda: calls.legs != [])
-                caller.transport.abort()
-            await until(lambda: calls.ends != [])
-            [(code, _)] = calls.ends
-            assert code in (1005, 1006)  # what uvicorn calls it over ASGI is its own affair
-            await calls.legs[0].released()
-            await until(lambda: not server.server_state.tasks)
-
-    run(main())
-
-
-def test_a_caller_that_never_reads(run: Run, protocols: dict[str, Any]) -> None:
-    async def main() -> None:
-        calls = Calls()
-        async with serving(calls.endpoint, protocols) as (server, port):
-            caller = await phone(port)
-            caller.transport.pause_reading()
+@both_loops
+async def test_a_caller_that_vanishes(protocols: dict[str, Any]) -> None:
+    calls = Calls()
+    async with serving(calls.endpoint, protocols) as (server, port):
+        async with phone(port) as caller:
             await until(lambda: calls.legs != [])
-            [leg] = calls.legs
-            most = 0
-            while not calls.ends:
-                leg.send("x" * 20_000)
-                most = max(most, leg.outbox_bytes)
-                await asyncio.sleep(0)
-            assert calls.ends == [(1006, "outbox full")]
-            assert 500_000 < most <= 1 << 20
-            assert leg.outbox_bytes == 0
-            await leg.released()
-            await until(lambda: not server.server_state.tasks)
             caller.transport.abort()
-            await caller.wait_closed()
-
-    run(main())
-
-
-def test_a_caller_that_is_dead_when_we_hang_up(run: Run, protocols: dict[str, Any]) -> None:
-    async def main() -> None:
-        calls = Calls(limits=replace(CARRIER_LIMITS, close_timeout_s=0.1))
-        async with serving(calls.endpoint, protocols) as (_, port):
-            caller = await phone(port)
-            caller.transport.pause_reading()
-            await until(lambda: calls.legs != [])
-            [leg] = calls.legs
-            for _ in range(50):
-                leg.send("x" * 20_000)
-            began = asyncio.get_running_loop().time()
-            leg.close()
-            await leg.released()
-            assert 0.05 < asyncio.get_running_loop().time() - began < 0.5
-            assert calls.ends == [(1006, "the close handshake timed out")]
-            caller.transport.abort()
-            await caller.wait_closed()
-
-    run(main())
+        await until(lambda: calls.ends != [])
+        [(code, _)] = calls.ends
+        assert code in (1005, 1006)  # what uvicorn calls it over ASGI is its own affair
+        await calls.legs[0].released()
+        await until(lambda: not server.server_state.tasks)
 
 
-def test_frames_sent_right_behind_the_handshake_wait_for_the_endpoint(
-    run: Run, protocols: dict[str, Any]
+@both_loops
+async def test_a_caller_that_never_reads(protocols: dict[str, Any]) -> None:
+    calls = Calls()
+    async with serving(calls.endpoint, protocols) as (server, port):
+        caller = await phone(port)
+        caller.transport.pause_reading()
+        await until(lambda: calls.legs != [])
+        [leg] = calls.legs
+        most = 0
+        while not calls.ends:
+            leg.send("x" * 20_000)
+            most = max(most, leg.outbox_bytes)
+            await asyncio.sleep(0)
+        assert calls.ends == [(1006, "outbox full")]
+        assert 500_000 < most <= 1 << 20
+        assert leg.outbox_bytes == 0
+        await leg.released()
+        await until(lambda: not server.server_state.tasks)
+        caller.transport.abort()
+        await caller.wait_closed()
+
+
+@both_loops
+async def test_a_caller_that_is_dead_when_we_hang_up(protocols: dict[str, Any]) -> None:
+    calls = Calls(limits=replace(CARRIER_LIMITS, close_timeout_s=0.1))
+    async with serving(calls.endpoint, protocols) as (_, port):
+        caller = await phone(port)
+        caller.transport.pause_reading()
+        await until(lambda: calls.legs != [])
+        [leg] = calls.legs
+        for _ in range(50):
+            leg.send("x" * 20_000)
+        began = asyncio.get_running_loop().time()
+        leg.close()
+        await leg.released()
+        assert 0.05 < asyncio.get_running_loop().time() - began < 0.5
+        assert calls.ends == [(1006, "the close handshake timed out")]
+        caller.transport.abort()
+        await caller.wait_closed()
+
+
+@both_loops
+async def test_frames_sent_right_behind_the_handshake_wait_for_the_endpoint(
+    protocols: dict[str, Any],
 ) -> None:
-    async def main() -> None:
-        calls = Calls(late=0.05)
-        async with serving(calls.endpoint, protocols) as (_, port), phone(port) as caller:
-            await caller.send("connected")
-            await caller.send("start")
-            assert [await caller.recv(), await caller.recv()] == ["connected", "start"]
-
-    run(main())
+    calls = Calls(late=0.05)
+    async with serving(calls.endpoint, protocols) as (_, port), phone(port) as caller:
+        await caller.send("connected")
+        await caller.send("start")
+        assert [await caller.recv(), await caller.recv()] == ["connected", "start"]
 
 
 # --- the test client
@@ -314,40 +298,37 @@ async def by_hand(port: int, *segments: bytes, expect: list[Message]) -> None:
     await writer.wait_closed()
 
 
-def test_frames_in_one_segment_with_the_request_are_not_lost(run: Run) -> None:
+@both_loops
+async def test_frames_in_one_segment_with_the_request_are_not_lost() -> None:
     codec = FrameCodec(server=False, max_size_bytes=1 << 20)
     frames = codec.encode("connected") + codec.encode("start" * 50)
     words: list[Message] = ["connected", "start" * 50]
     half = len(UPGRADE) // 2
 
-    async def main() -> None:
-        calls = Calls()
-        async with serving(calls.endpoint) as (_, port):
-            await by_hand(port, UPGRADE + frames, expect=words)
-            await by_hand(port, UPGRADE + frames[:7], frames[7:], expect=words)
-            await by_hand(port, UPGRADE, frames, expect=words)
-            await by_hand(port, UPGRADE[:half], UPGRADE[half:] + frames[:50], frames[50:], expect=words)
-            await by_hand(port, UPGRADE[:-1], UPGRADE[-1:] + frames[:1], frames[1:], expect=words)
-            await until(lambda: len(calls.ends) == 5)
-            assert calls.ends == [(1000, "")] * 5
-
-    run(main())
+    calls = Calls()
+    async with serving(calls.endpoint) as (_, port):
+        await by_hand(port, UPGRADE + frames, expect=words)
+        await by_hand(port, UPGRADE + frames[:7], frames[7:], expect=words)
+        await by_hand(port, UPGRADE, frames, expect=words)
+        await by_hand(port, UPGRADE[:half], UPGRADE[half:] + frames[:50], frames[50:], expect=words)
+        await by_hand(port, UPGRADE[:-1], UPGRADE[-1:] + frames[:1], frames[1:], expect=words)
+        await until(lambda: len(calls.ends) == 5)
+        assert calls.ends == [(1000, "")] * 5
 
 
-def test_a_peer_that_floods_before_it_is_accepted_is_made_to_wait_and_loses_nothing(run: Run) -> None:
+@both_loops
+async def test_a_peer_that_floods_before_it_is_accepted_is_made_to_wait_and_loses_nothing() -> None:
     codec = FrameCodec(server=False, max_size_bytes=1 << 20)
     words: list[Message] = [f"{n}" * 5000 for n in range(10, 100)]
     stream = b"".join(codec.encode(word) for word in words)
 
-    async def main() -> None:
-        calls = Calls(late=0.1)
-        async with serving(calls.endpoint) as (_, port):
-            await by_hand(port, UPGRADE, stream, expect=words)
-
-    run(main())
+    calls = Calls(late=0.1)
+    async with serving(calls.endpoint) as (_, port):
+        await by_hand(port, UPGRADE, stream, expect=words)
 
 
-def test_the_hand_over_leaves_nothing_behind(run: Run) -> None:
+@both_loops
+async def test_the_hand_over_leaves_nothing_behind() -> None:
     made: list[weakref.ref[Any]] = []
 
     class Watched(DirectProtocol):
@@ -355,82 +336,73 @@ def test_the_hand_over_leaves_nothing_behind(run: Run) -> None:
             super().__init__(*args, **kwargs)
             made.append(weakref.ref(self))
 
-    async def main() -> None:
-        calls = Calls(stay=False)
-        http = UVICORN_PROTOCOLS["http"]
-        async with serving(calls.endpoint, {"ws": Watched, "http": http}) as (server, port):
-            before = asyncio.all_tasks()
-            census = Census("ServerProtocol", http.__name__, "HttpRequestParser", "WebSocket")
-            gc.disable()
-            try:
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.write(UPGRADE)
-                await reader.readuntil(b"\r\n\r\n")
-                await until(lambda: calls.legs != [])
-                await until(lambda: asyncio.all_tasks() == before)
-                [protocol] = made
-                assert protocol() is None
-                assert census.new() == []
-            finally:
-                gc.enable()
-            assert not server.server_state.tasks
-            assert not server.server_state.connections
-            # The endpoint has returned; the call goes on all the same.
-            codec = FrameCodec(server=False, max_size_bytes=1 << 20)
-            writer.write(codec.encode("still here"))
-            assert codec.receive(await reader.read(100)) == ["still here"]
-            writer.close()
-            await writer.wait_closed()
-            await calls.legs[0].released()
-            assert calls.ends == [(1006, "the peer left without a close frame")]
-
-    run(main())
-
-
-def test_a_socket_that_stays_leaves_nothing_of_the_library_either(run: Run) -> None:
-    async def main() -> None:
-        calls = Calls()
-        census = Census("ServerProtocol", "HttpRequestParser")
-        async with serving(calls.endpoint) as (server, port), phone(port) as caller:
-            await caller.send("hello")
-            await caller.recv()
-            assert census.new() == []
-            assert not server.server_state.connections
-            assert len(server.server_state.tasks) == 1  # the endpoint, which wants to stay
-
-    run(main())
-
-
-def test_a_shutdown_leaves_a_taken_socket_to_its_owner(run: Run) -> None:
-    async def main() -> None:
-        calls = Calls(stay=False)
-        async with serving(calls.endpoint) as (server, port):
-            caller = await phone(port)
+    calls = Calls(stay=False)
+    http = UVICORN_PROTOCOLS["http"]
+    async with serving(calls.endpoint, {"ws": Watched, "http": http}) as (server, port):
+        before = asyncio.all_tasks()
+        census = Census("ServerProtocol", http.__name__, "HttpRequestParser", "WebSocket")
+        gc.disable()
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(UPGRADE)
+            await reader.readuntil(b"\r\n\r\n")
             await until(lambda: calls.legs != [])
-            shutdown = asyncio.create_task(server.shutdown())
-            await asyncio.sleep(0.15)  # it has told every connection of its own to close
-            await caller.send("the server is going")
-            assert await caller.recv() == "the server is going"
-            calls.legs[0].close(1001)
-            await caller.wait_closed()
-            await shutdown  # since Python 3.12 it waits for us, if the loop is asyncio's
-            assert calls.ends == [(1001, "")]
+            await until(lambda: asyncio.all_tasks() == before)
+            [protocol] = made
+            assert protocol() is None
+            assert census.new() == []
+        finally:
+            gc.enable()
+        assert not server.server_state.tasks
+        assert not server.server_state.connections
+        # The endpoint has returned; the call goes on all the same.
+        codec = FrameCodec(server=False, max_size_bytes=1 << 20)
+        writer.write(codec.encode("still here"))
+        assert codec.receive(await reader.read(100)) == ["still here"]
+        writer.close()
+        await writer.wait_closed()
+        await calls.legs[0].released()
+        assert calls.ends == [(1006, "the peer left without a close frame")]
 
-    run(main())
+
+@both_loops
+async def test_a_socket_that_stays_leaves_nothing_of_the_library_either() -> None:
+    calls = Calls()
+    census = Census("ServerProtocol", "HttpRequestParser")
+    async with serving(calls.endpoint) as (server, port), phone(port) as caller:
+        await caller.send("hello")
+        await caller.recv()
+        assert census.new() == []
+        assert not server.server_state.connections
+        assert len(server.server_state.tasks) == 1  # the endpoint, which wants to stay
 
 
-def test_an_endpoint_that_returns_without_starting_its_socket(run: Run) -> None:
-    async def main() -> None:
-        async def forgetful(websocket: WebSocket) -> None:
-            await websocket.accept()
-            take_socket(websocket)
+@both_loops
+async def test_a_shutdown_leaves_a_taken_socket_to_its_owner() -> None:
+    calls = Calls(stay=False)
+    async with serving(calls.endpoint) as (server, port):
+        caller = await phone(port)
+        await until(lambda: calls.legs != [])
+        shutdown = asyncio.create_task(server.shutdown())
+        await asyncio.sleep(0.15)  # it has told every connection of its own to close
+        await caller.send("the server is going")
+        assert await caller.recv() == "the server is going"
+        calls.legs[0].close(1001)
+        await caller.wait_closed()
+        await shutdown  # since Python 3.12 it waits for us, if the loop is asyncio's
+        assert calls.ends == [(1001, "")]
 
-        async with serving(forgetful) as (_, port), phone(port) as caller:
-            with pytest.raises(ConnectionClosedError) as closed:
-                await caller.recv()
-            assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1011, "no answer")  # type: ignore[union-attr]
 
-    run(main())
+@both_loops
+async def test_an_endpoint_that_returns_without_starting_its_socket() -> None:
+    async def forgetful(websocket: WebSocket) -> None:
+        await websocket.accept()
+        take_socket(websocket)
+
+    async with serving(forgetful) as (_, port), phone(port) as caller:
+        with pytest.raises(ConnectionClosedError) as closed:
+            await caller.recv()
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1011, "no answer")  # type: ignore[union-attr]
 
 
 def test_an_endpoint_that_raises_after_the_hand_over_does_not_end_the_call(
@@ -451,28 +423,26 @@ def test_an_endpoint_that_raises_after_the_hand_over_does_not_end_the_call(
     assert "Exception in ASGI application\n" in [record.message for record in caplog.records]
 
 
-def test_the_websocket_is_of_no_use_after_the_hand_over(run: Run) -> None:
-    async def main() -> None:
-        seen: list[str] = []
+@both_loops
+async def test_the_websocket_is_of_no_use_after_the_hand_over() -> None:
+    seen: list[str] = []
 
-        async def greedy(websocket: WebSocket) -> None:
-            await websocket.accept()
-            leg = take_socket(websocket)
-            leg.start(lambda _frame: None, lambda _code, _reason: None)
-            assert EXTENSION not in websocket.scope["extensions"]
-            with pytest.raises(WebSocketDisconnect):
-                await websocket.send_text("over the other way")
-            seen.append((await websocket.receive())["type"])
-            await leg.released()
+    async def greedy(websocket: WebSocket) -> None:
+        await websocket.accept()
+        leg = take_socket(websocket)
+        leg.start(lambda _frame: None, lambda _code, _reason: None)
+        assert EXTENSION not in websocket.scope["extensions"]
+        with pytest.raises(WebSocketDisconnect):
+            await websocket.send_text("over the other way")
+        seen.append((await websocket.receive())["type"])
+        await leg.released()
 
-        async with serving(greedy) as (_, port):
-            async with phone(port) as caller:
-                with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(0.02):
-                        await caller.recv()
-            await until(lambda: seen == ["websocket.disconnect"])
-
-    run(main())
+    async with serving(greedy) as (_, port):
+        async with phone(port) as caller:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.02):
+                    await caller.recv()
+        await until(lambda: seen == ["websocket.disconnect"])
 
 
 def test_the_servers_own_limit_is_the_sockets_limit(run: Run) -> None:
@@ -486,148 +456,133 @@ def test_the_servers_own_limit_is_the_sockets_limit(run: Run) -> None:
     assert CARRIER_LIMITS.max_size_bytes == 64 * 1024
 
 
-def test_compression_that_was_agreed_on_means_plain_asgi(run: Run) -> None:
-    async def main() -> None:
-        calls = Calls()
-        async with (
-            serving(calls.endpoint, ws_per_message_deflate=True) as (_, port),
-            connect(f"ws://127.0.0.1:{port}/media-stream") as caller,
-        ):
-            await caller.send("hello" * 100)
-            assert await caller.recv() == "hello" * 100
-            assert isinstance(calls.legs[0], AsgiSocket)
-
-    run(main())
+@both_loops
+async def test_compression_that_was_agreed_on_means_plain_asgi() -> None:
+    calls = Calls()
+    async with (
+        serving(calls.endpoint, ws_per_message_deflate=True) as (_, port),
+        connect(f"ws://127.0.0.1:{port}/media-stream") as caller,
+    ):
+        await caller.send("hello" * 100)
+        assert await caller.recv() == "hello" * 100
+        assert isinstance(calls.legs[0], AsgiSocket)
 
 
 # --- an application's other websockets, on the same server
 
 
-def test_an_endpoint_that_never_heard_of_us(run: Run) -> None:
-    async def main() -> None:
-        async def ordinary(websocket: WebSocket) -> None:
-            await websocket.accept(subprotocol="chat")
-            await asyncio.sleep(0.02)
-            with contextlib.suppress(WebSocketDisconnect):
-                while True:
-                    await websocket.send_text((await websocket.receive_text()).upper())
+@both_loops
+async def test_an_endpoint_that_never_heard_of_us() -> None:
+    async def ordinary(websocket: WebSocket) -> None:
+        await websocket.accept(subprotocol="chat")
+        await asyncio.sleep(0.02)
+        with contextlib.suppress(WebSocketDisconnect):
+            while True:
+                await websocket.send_text((await websocket.receive_text()).upper())
 
-        async with serving(ordinary) as (server, port):
-            async with phone(port, subprotocols=["chat"]) as caller:
-                assert caller.subprotocol == "chat"
-                for word in ("one", "two", "three"):
-                    await caller.send(word)
-                assert [await caller.recv() for _ in range(3)] == ["ONE", "TWO", "THREE"]
-                await (await caller.ping())
-            await until(lambda: not server.server_state.tasks)
-            assert not server.server_state.connections
-
-    run(main())
+    async with serving(ordinary) as (server, port):
+        async with phone(port, subprotocols=["chat"]) as caller:
+            assert caller.subprotocol == "chat"
+            for word in ("one", "two", "three"):
+                await caller.send(word)
+            assert [await caller.recv() for _ in range(3)] == ["ONE", "TWO", "THREE"]
+            await (await caller.ping())
+        await until(lambda: not server.server_state.tasks)
+        assert not server.server_state.connections
 
 
-def test_an_endpoint_that_waits_for_a_frame_before_it_accepts(run: Run) -> None:
-    async def main() -> None:
-        legs: list[Leg] = []
+@both_loops
+async def test_an_endpoint_that_waits_for_a_frame_before_it_accepts() -> None:
+    legs: list[Leg] = []
 
-        async def eager(websocket: WebSocket) -> None:
-            await websocket.receive()
-            first = asyncio.create_task(websocket.receive())
-            await asyncio.sleep(0)
-            await websocket.accept()
-            await websocket.send_text((await first)["text"])
-            legs.append(take_socket(websocket))
-            legs[0].start(legs[0].send, lambda _code, _reason: None)
-            await legs[0].released()
+    async def eager(websocket: WebSocket) -> None:
+        await websocket.receive()
+        first = asyncio.create_task(websocket.receive())
+        await asyncio.sleep(0)
+        await websocket.accept()
+        await websocket.send_text((await first)["text"])
+        legs.append(take_socket(websocket))
+        legs[0].start(legs[0].send, lambda _code, _reason: None)
+        await legs[0].released()
 
-        async with serving(eager) as (_, port), phone(port) as caller:
-            await caller.send("one")
-            assert await caller.recv() == "one"
-            await caller.send("two")
-            assert await caller.recv() == "two"
-            assert isinstance(legs[0], AsgiSocket)
-
-    run(main())
+    async with serving(eager) as (_, port), phone(port) as caller:
+        await caller.send("one")
+        assert await caller.recv() == "one"
+        await caller.send("two")
+        assert await caller.recv() == "two"
+        assert isinstance(legs[0], AsgiSocket)
 
 
-def test_an_endpoint_that_only_speaks_still_has_a_living_peer(run: Run) -> None:
-    async def main() -> None:
-        async def monologue(websocket: WebSocket) -> None:
-            await websocket.accept()
-            await asyncio.sleep(0.15)
-            await websocket.send_text("well")
-            await websocket.close(1000)
+@both_loops
+async def test_an_endpoint_that_only_speaks_still_has_a_living_peer() -> None:
+    async def monologue(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await asyncio.sleep(0.15)
+        await websocket.send_text("well")
+        await websocket.close(1000)
 
-        options = {"ws_ping_interval": 0.02, "ws_ping_timeout": 0.05}
-        async with serving(monologue, **options) as (_, port), phone(port) as caller:  # type: ignore[arg-type]
-            assert await caller.recv() == "well"
-
-    run(main())
+    options = {"ws_ping_interval": 0.02, "ws_ping_timeout": 0.05}
+    async with serving(monologue, **options) as (_, port), phone(port) as caller:  # type: ignore[arg-type]
+        assert await caller.recv() == "well"
 
 
-def test_a_refusal_before_accepting(run: Run) -> None:
-    async def main() -> None:
-        async def closed_door(websocket: WebSocket) -> None:
-            await websocket.close()
+@both_loops
+async def test_a_refusal_before_accepting() -> None:
+    async def closed_door(websocket: WebSocket) -> None:
+        await websocket.close()
 
-        async with serving(closed_door) as (server, port):
-            with pytest.raises(InvalidStatus) as refused:
-                await phone(port)
-            assert refused.value.response.status_code == 403
-            await until(lambda: not server.server_state.connections)
-
-    run(main())
+    async with serving(closed_door) as (server, port):
+        with pytest.raises(InvalidStatus) as refused:
+            await phone(port)
+        assert refused.value.response.status_code == 403
+        await until(lambda: not server.server_state.connections)
 
 
-def test_a_caller_that_hangs_up_before_it_is_accepted(run: Run) -> None:
-    async def main() -> None:
-        calls = Calls()
+@both_loops
+async def test_a_caller_that_hangs_up_before_it_is_accepted() -> None:
+    calls = Calls()
 
-        async def slow(websocket: WebSocket) -> None:
-            await asyncio.sleep(0.05)
-            await calls.endpoint(websocket)
+    async def slow(websocket: WebSocket) -> None:
+        await asyncio.sleep(0.05)
+        await calls.endpoint(websocket)
 
-        async with serving(slow) as (server, port):
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(UPGRADE)
-            await asyncio.sleep(0.01)
-            writer.transport.abort()
-            await asyncio.sleep(0.06)
-            await until(lambda: not server.server_state.tasks)
-            assert not server.server_state.connections
-
-    run(main())
+    async with serving(slow) as (server, port):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(UPGRADE)
+        await asyncio.sleep(0.01)
+        writer.transport.abort()
+        await asyncio.sleep(0.06)
+        await until(lambda: not server.server_state.tasks)
+        assert not server.server_state.connections
 
 
-def test_a_caller_that_hangs_up_between_accepting_and_taking(run: Run) -> None:
-    async def main() -> None:
-        calls = Calls(late=0.05)
-        async with serving(calls.endpoint) as (server, port):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(UPGRADE)
-            await reader.readuntil(b"\r\n\r\n")
-            writer.transport.abort()
-            await until(lambda: calls.ends != [])
-            await until(lambda: not server.server_state.tasks)
-            assert not server.server_state.connections
-
-    run(main())
+@both_loops
+async def test_a_caller_that_hangs_up_between_accepting_and_taking() -> None:
+    calls = Calls(late=0.05)
+    async with serving(calls.endpoint) as (server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(UPGRADE)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.abort()
+        await until(lambda: calls.ends != [])
+        await until(lambda: not server.server_state.tasks)
+        assert not server.server_state.connections
 
 
-def test_a_server_without_our_protocol_gets_plain_sockets(run: Run) -> None:
-    async def main() -> None:
-        calls = Calls()
-        async with serving(calls.endpoint, {"ws": "websockets-sansio", "http": "h11"}) as (_, port):
-            async with phone(port) as caller:
-                await caller.send("hello")
-                assert await caller.recv() == "hello"
-            assert isinstance(calls.legs[0], AsgiSocket)
-
-    run(main())
+@both_loops
+async def test_a_server_without_our_protocol_gets_plain_sockets() -> None:
+    calls = Calls()
+    async with serving(calls.endpoint, {"ws": "websockets-sansio", "http": "h11"}) as (_, port):
+        async with phone(port) as caller:
+            await caller.send("hello")
+            assert await caller.recv() == "hello"
+        assert isinstance(calls.legs[0], AsgiSocket)
 
 
 # --- what is refused, over real sockets
 
 
+@both_loops
 @pytest.mark.parametrize(
     ("said", "status"),
     [
@@ -636,31 +591,26 @@ def test_a_server_without_our_protocol_gets_plain_sockets(run: Run) -> None:
     ],
     ids=lambda given: str(given) if isinstance(given, int) else "",
 )
-def test_a_refusal_reaches_a_peer_that_is_still_sending(run: Run, said: bytes, status: int) -> None:
+async def test_a_refusal_reaches_a_peer_that_is_still_sending(said: bytes, status: int) -> None:
     """Closing over unread bytes resets a connection, and an answer on its way may be lost with it."""
 
-    async def main() -> None:
-        async with serving(Calls().endpoint) as (_, port):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(said)
-            assert (await reader.readline()).split()[1] == str(status).encode()
-            writer.transport.abort()
-
-    run(main())
+    async with serving(Calls().endpoint) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(said)
+        assert (await reader.readline()).split()[1] == str(status).encode()
+        writer.transport.abort()
 
 
-def test_a_connection_that_is_kept_is_used_again_and_a_half_closed_one_answered(run: Run) -> None:
-    async def main() -> None:
-        async with serving(Calls().endpoint) as (server, port):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            for number in range(3):
-                writer.write(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
-                if number == 2:
-                    writer.write_eof()
-                assert b" 404 " in await reader.readline()
-                await reader.readuntil(b"Not Found")
-            assert await reader.read() == b""
-            writer.close()
-            await until(lambda: not server.server_state.connections)
-
-    run(main())
+@both_loops
+async def test_a_connection_that_is_kept_is_used_again_and_a_half_closed_one_answered() -> None:
+    async with serving(Calls().endpoint) as (server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for number in range(3):
+            writer.write(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
+            if number == 2:
+                writer.write_eof()
+            assert b" 404 " in await reader.readline()
+            await reader.readuntil(b"Not Found")
+        assert await reader.read() == b""
+        writer.close()
+        await until(lambda: not server.server_state.connections)

@@ -24,6 +24,8 @@ from bridge.sockets.http_protocol import (
 from tests.agents.virtual_time import run
 from tests.http_wire import Site, settled, statuses
 
+pytestmark = pytest.mark.runs_with(function=run)
+
 GET = b"GET /there?is=more HTTP/1.1\r\nHost: x\r\n\r\n"
 UPGRADE = (
     b"GET /media-stream HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -116,259 +118,217 @@ HEADS: dict[str, tuple[bytes, list[int]]] = {
 
 
 @pytest.mark.parametrize("sent", HEADS)
-def test_what_is_sent_and_what_is_answered(sent: str) -> None:
+async def test_what_is_sent_and_what_is_answered(sent: str) -> None:
     """The same in one piece and in many; nothing is left of it, and nothing escapes."""
     data, expected = HEADS[sent]
 
-    async def main() -> None:
-        site = Site()
-        for size in (len(data), 1_460, len(data) // 5, *([1] if len(data) < 1_000 else [])):
-            wire = site.connect()
-            for start in range(0, len(data), size):
-                wire.says(data[start : start + size])
-                await settled()
-            assert statuses(wire.answered) == expected
-            if expected[-1] >= 400:
-                assert b"connection: close" in wire.answered.lower()
-                assert wire.wrote_eof or not wire.open
-                await asyncio.sleep(LINGER_S + 2)
-                assert not wire.open
-            else:
-                wire.abort()
-                await settled()
-            assert len(site.strangers) == 0
-            assert site.state.connections == set()
-            assert site.state.tasks == set()
-
-    run(main())
+    site = Site()
+    for size in (len(data), 1_460, len(data) // 5, *([1] if len(data) < 1_000 else [])):
+        wire = site.connect()
+        for start in range(0, len(data), size):
+            wire.says(data[start : start + size])
+            await settled()
+        assert statuses(wire.answered) == expected
+        if expected[-1] >= 400:
+            assert b"connection: close" in wire.answered.lower()
+            assert wire.wrote_eof or not wire.open
+            await asyncio.sleep(LINGER_S + 2)
+            assert not wire.open
+        else:
+            wire.abort()
+            await settled()
+        assert len(site.strangers) == 0
+        assert site.state.connections == set()
+        assert site.state.tasks == set()
 
 
-def test_one_behind_another_is_kept_up_to_a_head_s_size() -> None:
+async def test_one_behind_another_is_kept_up_to_a_head_s_size() -> None:
     """More is dropped, and the connection ends with the answer: no request is answered twice or halfway."""
 
-    async def main() -> None:
-        few, many = HEAD_BYTES // len(GET), HEAD_BYTES // len(GET) + 2
-        for count, answers in ((few, few), (many, 1)):
-            wire = Site().connect()
-            wire.says(GET * count)
-            await asyncio.sleep(1)
-            assert statuses(wire.answered) == [200] * answers
-            assert wire.open is (count == few)
-
-    run(main())
+    few, many = HEAD_BYTES // len(GET), HEAD_BYTES // len(GET) + 2
+    for count, answers in ((few, few), (many, 1)):
+        wire = Site().connect()
+        wire.says(GET * count)
+        await asyncio.sleep(1)
+        assert statuses(wire.answered) == [200] * answers
+        assert wire.open is (count == few)
 
 
-def test_empty_lines_begin_no_request() -> None:
-    async def main() -> None:
-        site = Site()
-        assert statuses(await site.answer(b"\r\n" * 20_000)) == [400]
-        wire = site.connect()
-        for _ in range(int(HEAD_S) + 2):
-            wire.says(b"\r\n")
-            await asyncio.sleep(1)
-        assert not wire.open
-
-    run(main())
+async def test_empty_lines_begin_no_request() -> None:
+    site = Site()
+    assert statuses(await site.answer(b"\r\n" * 20_000)) == [400]
+    wire = site.connect()
+    for _ in range(int(HEAD_S) + 2):
+        wire.says(b"\r\n")
+        await asyncio.sleep(1)
+    assert not wire.open
 
 
-def test_the_application_sees_whole_requests_only() -> None:
-    async def main() -> None:
-        site = Site()
-        wire = site.connect()
-        body = post(b"CallSid=CA1")
-        for byte in body[:-1]:
-            wire.says(bytes([byte]))
-            await settled()
-        assert (site.asked, site.state.tasks) == ([], set())
-        wire.says(body[-1:])
+async def test_the_application_sees_whole_requests_only() -> None:
+    site = Site()
+    wire = site.connect()
+    body = post(b"CallSid=CA1")
+    for byte in body[:-1]:
+        wire.says(bytes([byte]))
         await settled()
-        [(scope, got)] = site.asked
-        assert (got, scope["path"], scope["method"]) == (b"CallSid=CA1", "/hook", "POST")
-        assert not wire.open
-
-    run(main())
-
-
-def test_a_trailer_is_no_header() -> None:
-    async def main() -> None:
-        site = Site()
-        await site.answer(chunked(b"abc", end=b"0\r\nX-Twilio-Signature: later\r\n\r\n"))
-        [(scope, got)] = site.asked
-        assert got == b"abc"
-        assert [name for name, _ in scope["headers"]] == [b"host", b"transfer-encoding"]
-
-    run(main())
+    assert (site.asked, site.state.tasks) == ([], set())
+    wire.says(body[-1:])
+    await settled()
+    [(scope, got)] = site.asked
+    assert (got, scope["path"], scope["method"]) == (b"CallSid=CA1", "/hook", "POST")
+    assert not wire.open
 
 
-def test_who_asks_before_sending_a_body_is_told_to_go_on_unless_it_is_too_large() -> None:
+async def test_a_trailer_is_no_header() -> None:
+    site = Site()
+    await site.answer(chunked(b"abc", end=b"0\r\nX-Twilio-Signature: later\r\n\r\n"))
+    [(scope, got)] = site.asked
+    assert got == b"abc"
+    assert [name for name, _ in scope["headers"]] == [b"host", b"transfer-encoding"]
+
+
+async def test_who_asks_before_sending_a_body_is_told_to_go_on_unless_it_is_too_large() -> None:
     expect = b"Expect: 100-continue"
 
-    async def main() -> None:
-        site = Site()
-        wire = site.connect()
-        wire.says(post(b"", expect, length=3))
-        await settled()
-        assert wire.answered == b"HTTP/1.1 100 Continue\r\n\r\n"
-        wire.says(b"abc")
-        await settled()
-        assert statuses(wire.answered) == [100, 200]
-        assert statuses(await site.answer(post(b"abc", expect))) == [200]
-        assert statuses(await site.answer(post(b"", expect, length=BODY_BYTES + 1))) == [413]
-
-    run(main())
+    site = Site()
+    wire = site.connect()
+    wire.says(post(b"", expect, length=3))
+    await settled()
+    assert wire.answered == b"HTTP/1.1 100 Continue\r\n\r\n"
+    wire.says(b"abc")
+    await settled()
+    assert statuses(wire.answered) == [100, 200]
+    assert statuses(await site.answer(post(b"abc", expect))) == [200]
+    assert statuses(await site.answer(post(b"", expect, length=BODY_BYTES + 1))) == [413]
 
 
 @pytest.mark.parametrize("seconds", [HEAD_S - 1, HEAD_S + 2])
 @pytest.mark.parametrize("sent", [b"", b"POST /hook HT", GET[:-2], UPGRADE[:-20]])
-def test_a_head_has_ten_seconds(sent: bytes, seconds: float) -> None:
+async def test_a_head_has_ten_seconds(sent: bytes, seconds: float) -> None:
     """From the connection on, however steadily it trickles."""
 
-    async def main() -> None:
-        wire = Site().connect()
-        for second in range(int(seconds)):
-            wire.says(sent[second : second + 1] if second < len(sent) - 1 else b"")
-            await asyncio.sleep(1)
-        in_time = seconds < HEAD_S
-        assert wire.open is in_time or wire.wrote_eof
-        assert statuses(wire.answered) == ([408] if sent and not in_time else [])
-        if not in_time:
-            await asyncio.sleep(LINGER_S + 2)
-            assert not wire.open
-
-    run(main())
-
-
-def test_a_body_has_fifteen() -> None:
-    async def main() -> None:
-        site = Site()
-        wire = site.connect()
-        await asyncio.sleep(5)
-        wire.says(post(b"", length=900))
-        for _ in range(9):
-            await asyncio.sleep(1)
-            wire.says(b"a")
-        assert wire.answered == b""
-        await asyncio.sleep(2.5)
-        assert statuses(wire.answered) == [408]
-        await asyncio.sleep(LINGER_S + 1)
+    wire = Site().connect()
+    for second in range(int(seconds)):
+        wire.says(sent[second : second + 1] if second < len(sent) - 1 else b"")
+        await asyncio.sleep(1)
+    in_time = seconds < HEAD_S
+    assert wire.open is in_time or wire.wrote_eof
+    assert statuses(wire.answered) == ([408] if sent and not in_time else [])
+    if not in_time:
+        await asyncio.sleep(LINGER_S + 2)
         assert not wire.open
-        assert site.asked == []
-
-    run(main())
 
 
-def test_a_connection_is_kept_for_95_seconds_longer_than_any_router_keeps_it() -> None:
-    async def main() -> None:
-        wire = Site().connect()
-        for _ in range(2):
-            wire.says(GET)
-            await asyncio.sleep(IDLE_S - 1)
-        assert statuses(wire.answered) == [200, 200]
-        assert wire.open
-        await asyncio.sleep(2.5)
-        assert not wire.open
-        assert statuses(wire.answered) == [200, 200]
+async def test_a_body_has_fifteen() -> None:
+    site = Site()
+    wire = site.connect()
+    await asyncio.sleep(5)
+    wire.says(post(b"", length=900))
+    for _ in range(9):
+        await asyncio.sleep(1)
+        wire.says(b"a")
+    assert wire.answered == b""
+    await asyncio.sleep(2.5)
+    assert statuses(wire.answered) == [408]
+    await asyncio.sleep(LINGER_S + 1)
+    assert not wire.open
+    assert site.asked == []
 
-    run(main())
 
-
-def test_the_next_request_of_a_kept_connection_has_ten_seconds_again() -> None:
-    async def main() -> None:
-        site = Site()
-        wire = site.connect()
+async def test_a_connection_is_kept_for_95_seconds_longer_than_any_router_keeps_it() -> None:
+    wire = Site().connect()
+    for _ in range(2):
         wire.says(GET)
-        await asyncio.sleep(60)
-        wire.says(GET[:10])
-        await asyncio.sleep(8)
-        wire.says(GET[10:])
-        await settled()
-        assert statuses(wire.answered) == [200, 200]
-        wire.says(GET[:10])
-        await asyncio.sleep(HEAD_S + 1.5)
-        assert statuses(wire.answered) == [200, 200, 408]
-
-    run(main())
+        await asyncio.sleep(IDLE_S - 1)
+    assert statuses(wire.answered) == [200, 200]
+    assert wire.open
+    await asyncio.sleep(2.5)
+    assert not wire.open
+    assert statuses(wire.answered) == [200, 200]
 
 
-def test_what_nobody_reads_is_given_up() -> None:
+async def test_the_next_request_of_a_kept_connection_has_ten_seconds_again() -> None:
+    site = Site()
+    wire = site.connect()
+    wire.says(GET)
+    await asyncio.sleep(60)
+    wire.says(GET[:10])
+    await asyncio.sleep(8)
+    wire.says(GET[10:])
+    await settled()
+    assert statuses(wire.answered) == [200, 200]
+    wire.says(GET[:10])
+    await asyncio.sleep(HEAD_S + 1.5)
+    assert statuses(wire.answered) == [200, 200, 408]
+
+
+async def test_what_nobody_reads_is_given_up() -> None:
     """An answer that is not taken, when it is the last one and when others wait behind it."""
 
-    async def main() -> None:
-        site = Site()
-        last = site.connect()
-        last.stuck = True
-        last.says(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
-        behind = site.connect()
-        behind.says(GET)
-        await settled()
-        behind.protocol.pause_writing()
-        behind.says(GET)
-        await settled()
-        assert len(site.strangers) == 2
-        await asyncio.sleep(UNREAD_S + 2)
-        assert (last.aborted, behind.aborted) == (True, True)
-        await settled()
-        assert site.state.tasks == set()
-
-    run(main())
+    site = Site()
+    last = site.connect()
+    last.stuck = True
+    last.says(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+    behind = site.connect()
+    behind.says(GET)
+    await settled()
+    behind.protocol.pause_writing()
+    behind.says(GET)
+    await settled()
+    assert len(site.strangers) == 2
+    await asyncio.sleep(UNREAD_S + 2)
+    assert (last.aborted, behind.aborted) == (True, True)
+    await settled()
+    assert site.state.tasks == set()
 
 
-def test_a_peer_that_has_said_all_and_still_reads_is_answered() -> None:
-    async def main() -> None:
-        site = Site()
-        wire = site.connect()
-        wire.says(GET)
-        assert wire.protocol.eof_received()
-        await settled()
-        assert statuses(wire.answered) == [200]
-        assert not wire.open
-        assert not site.connect().protocol.eof_received()
-
-    run(main())
+async def test_a_peer_that_has_said_all_and_still_reads_is_answered() -> None:
+    site = Site()
+    wire = site.connect()
+    wire.says(GET)
+    assert wire.protocol.eof_received()
+    await settled()
+    assert statuses(wire.answered) == [200]
+    assert not wire.open
+    assert not site.connect().protocol.eof_received()
 
 
-def test_an_answer_is_not_lost_over_what_comes_behind_it() -> None:
+async def test_an_answer_is_not_lost_over_what_comes_behind_it() -> None:
     """What comes behind a refusal is read for a while; then it is not even read."""
 
-    async def main() -> None:
-        wire = Site().connect()
-        wire.says(b"GET /" + b"a" * 20_000)
-        assert statuses(wire.answered) == [414]
-        assert wire.open
-        wire.says(b"a" * 50_000)
-        assert wire.reading
-        wire.says(b"a" * 50_000)
-        assert not wire.reading
-        await asyncio.sleep(LINGER_S + 1.5)
-        assert wire.aborted
-
-    run(main())
+    wire = Site().connect()
+    wire.says(b"GET /" + b"a" * 20_000)
+    assert statuses(wire.answered) == [414]
+    assert wire.open
+    wire.says(b"a" * 50_000)
+    assert wire.reading
+    wire.says(b"a" * 50_000)
+    assert not wire.reading
+    await asyncio.sleep(LINGER_S + 1.5)
+    assert wire.aborted
 
 
-def test_a_shutdown_waits_for_answers_and_for_nothing_else() -> None:
-    async def main() -> None:
-        gate = asyncio.Event()
+async def test_a_shutdown_waits_for_answers_and_for_nothing_else() -> None:
+    gate = asyncio.Event()
 
-        async def slow(_scope: Any, receive: Any, send: Any) -> None:
-            await receive()
-            await gate.wait()
-            await send({"type": "http.response.start", "status": 204, "headers": []})
-            await send({"type": "http.response.body"})
+    async def slow(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await gate.wait()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
 
-        site = Site(slow)
-        wires = [site.connect() for _ in range(4)]
-        for wire, said in zip(wires, (b"", GET[:10], post(b"", length=3), GET), strict=True):
-            wire.says(said)
-        for connection in list(site.state.connections):
-            connection.shutdown()
-        await settled()
-        assert [wire.open for wire in wires] == [False, False, False, True]
-        gate.set()
-        await settled()
-        assert statuses(wires[-1].answered) == [204]
-        assert not wires[-1].open
-
-    run(main())
+    site = Site(slow)
+    wires = [site.connect() for _ in range(4)]
+    for wire, said in zip(wires, (b"", GET[:10], post(b"", length=3), GET), strict=True):
+        wire.says(said)
+    for connection in list(site.state.connections):
+        connection.shutdown()
+    await settled()
+    assert [wire.open for wire in wires] == [False, False, False, True]
+    gate.set()
+    await settled()
+    assert statuses(wires[-1].answered) == [204]
+    assert not wires[-1].open
 
 
 def test_whatever_a_parser_does_the_loop_goes_on(
@@ -404,55 +364,49 @@ def test_refusals_are_told_once_in_ten_seconds(caplog: pytest.LogCaptureFixture)
     ]
 
 
-def test_nothing_is_left_of_a_connection_without_the_collector() -> None:
+async def test_nothing_is_left_of_a_connection_without_the_collector() -> None:
     """However it ends: what waits for the garbage collector is memory that a stranger fills."""
     kinds = (BoundedHttpProtocol.__name__, "RequestResponseCycle", "HttpRequestParser", "Stranger")
 
     def alive() -> int:
         return sum(type(thing).__name__ in kinds for thing in gc.get_objects())
 
-    async def main() -> None:
-        site = Site()
-        ways = [
-            b"",
-            GET,
-            GET[:10],
-            post(b"", length=9),
-            post(b"abc"),
-            chunked(b"a", end=b"x"),
-            HEADS["ssh"][0],
-        ]
-        for number in range(2):
-            gc.collect()
-            gc.disable()
-            before = alive()
-            for way in ways:
-                await site.answer(way)
-            site.asked.clear()
-            await settled()
-            if number:  # the first time makes what is kept for ever
-                assert alive() == before
-            gc.enable()
-
-    run(main())
+    site = Site()
+    ways = [
+        b"",
+        GET,
+        GET[:10],
+        post(b"", length=9),
+        post(b"abc"),
+        chunked(b"a", end=b"x"),
+        HEADS["ssh"][0],
+    ]
+    for number in range(2):
+        gc.collect()
+        gc.disable()
+        before = alive()
+        for way in ways:
+            await site.answer(way)
+        site.asked.clear()
+        await settled()
+        if number:  # the first time makes what is kept for ever
+            assert alive() == before
+        gc.enable()
 
 
-def test_random_cuts_change_nothing() -> None:
+async def test_random_cuts_change_nothing() -> None:
     chance = random.Random(13)
     data = GET + b"HEAD / HTTP/1.1\r\n\r\n" + GET + chunked(b"abc", b"defg" * 100)
 
-    async def main() -> None:
-        for _ in range(100):
-            site = Site()
-            cuts = sorted(chance.sample(range(1, len(data)), 6))
-            pieces = [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
-            wire = site.connect()
-            for piece in pieces:
-                wire.says(piece)
-                if chance.random() < 0.5:
-                    await settled()
-            await settled()
-            assert statuses(wire.answered) == [200] * 4
-            assert [body for _, body in site.asked] == [b"", b"", b"", b"abc" + b"defg" * 100]
-
-    run(main())
+    for _ in range(100):
+        site = Site()
+        cuts = sorted(chance.sample(range(1, len(data)), 6))
+        pieces = [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+        wire = site.connect()
+        for piece in pieces:
+            wire.says(piece)
+            if chance.random() < 0.5:
+                await settled()
+        await settled()
+        assert statuses(wire.answered) == [200] * 4
+        assert [body for _, body in site.asked] == [b"", b"", b"", b"abc" + b"defg" * 100]

@@ -307,20 +307,17 @@ def test_where_calls_are_signed_nobody_is_asked_where_they_come_from() -> None:
         assert server.asked(path, headers=far, peer=None, host=None)[0] == 200
 
 
-def test_the_embedded_model_is_no_other_site_s() -> None:
+async def test_the_embedded_model_is_no_other_site_s() -> None:
     """Any client may come, a page of this machine too."""
 
-    async def main() -> None:
-        upstream = EmbeddedUpstream(lambda: RealtimeServer(Parrot(b"")))
-        async with upstream.serve() as url:
-            for origin in ("https://evil.example", "null", "http://[", "http://localhost.evil.example"):
-                with pytest.raises(DialError, match="403"):
-                    await dial(url, {"Origin": origin})
-            for origin in ("http://localhost:3000", "http://127.0.0.1", "http://[::1]:8080"):
-                (await dial(url, {"Origin": origin})).close()
-            (await dial(url, {})).close()
-
-    asyncio.run(main())
+    upstream = EmbeddedUpstream(lambda: RealtimeServer(Parrot(b"")))
+    async with upstream.serve() as url:
+        for origin in ("https://evil.example", "null", "http://[", "http://localhost.evil.example"):
+            with pytest.raises(DialError, match="403"):
+                await dial(url, {"Origin": origin})
+        for origin in ("http://localhost:3000", "http://127.0.0.1", "http://[::1]:8080"):
+            (await dial(url, {"Origin": origin})).close()
+        (await dial(url, {})).close()
 
 
 # --- and who answers ---------------------------------------------------------------------------------------

@@ -40,10 +40,8 @@ from tests.calls import (
     served,
     within,
 )
-from tests.loops import Run, run
+from tests.loops import Run, both_loops
 from tests.upstreams.published import client_event
-
-__all__ = ["run"]
 
 ONCE = pytest.mark.parametrize("run", ["asyncio"], indirect=True)
 """For what runs in a process of its own, with its own loop."""
@@ -104,45 +102,41 @@ def test_a_barge_in_in_the_middle(run: Run, all_sent: bool) -> None:
     assert sorted(errors_ms)[1] <= 20
 
 
+@both_loops
 @ON_UVLOOP
-def test_a_parrot_greets_and_answers(run: Run) -> None:
+async def test_a_parrot_greets_and_answers() -> None:
     words = tone(400, 500)
     greeting = marked(9, 200)
 
-    async def main() -> None:
-        async with bridge(Parrot(greeting), server={"speed": 50}) as house:
-            call = await house.call(silence(400) + words)
-            phone = phone_of(call)
-            await within(5, lambda: has_heard(call, words))
-            hang_up(call)
-            assert phone.heard.count(9) == len(greeting)  # so loud is nothing else here
-            assert phone.heard.index(9) < phone.recording()[0].index(words)
-            assert phone.cleared == []
-            assert len(house.upstream.sessions) == 1
-            await within(1, lambda: house.reason(call) is m.Reason.CALLER_HUNG_UP)
-
-    run(main())
+    async with bridge(Parrot(greeting), server={"speed": 50}) as house:
+        call = await house.call(silence(400) + words)
+        phone = phone_of(call)
+        await within(5, lambda: has_heard(call, words))
+        hang_up(call)
+        assert phone.heard.count(9) == len(greeting)  # so loud is nothing else here
+        assert phone.heard.index(9) < phone.recording()[0].index(words)
+        assert phone.cleared == []
+        assert len(house.upstream.sessions) == 1
+        await within(1, lambda: house.reason(call) is m.Reason.CALLER_HUNG_UP)
 
 
-def test_small_writes_do_not_wait_for_each_other(run: Run) -> None:
+@both_loops
+async def test_small_writes_do_not_wait_for_each_other() -> None:
     """Else a `clear` behind a piece of sound leaves when the caller's next frame has come, 20 ms late."""
 
-    async def main() -> None:
-        async with bridge(Parrot(marked(1, 100))) as house:
-            call = await house.call()
-            await within(2, lambda: phone_of(call).heard.count(1))
-            runner = house.registry.runner(phone_of(call).call_sid)
-            assert runner is not None
-            legs = [runner._carrier.socket, *(leg.socket for leg in runner._upstreams.legs.values())]
-            assert len(legs) == 2
-            for leg in legs:
-                assert isinstance(leg, StreamSocket)
-                kernel = leg._transport.get_extra_info("socket")
-                assert kernel.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-            hang_up(call)
-            await call.closed
-
-    run(main())
+    async with bridge(Parrot(marked(1, 100))) as house:
+        call = await house.call()
+        await within(2, lambda: phone_of(call).heard.count(1))
+        runner = house.registry.runner(phone_of(call).call_sid)
+        assert runner is not None
+        legs = [runner._carrier.socket, *(leg.socket for leg in runner._upstreams.legs.values())]
+        assert len(legs) == 2
+        for leg in legs:
+            assert isinstance(leg, StreamSocket)
+            kernel = leg._transport.get_extra_info("socket")
+            assert kernel.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        hang_up(call)
+        await call.closed
 
 
 def test_the_backlog_is_the_configured_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,148 +201,134 @@ def test_a_crowd_that_connects_is_accepted_in_a_few_turns_of_the_loop(
 # Without phrases, so that no apology is waited for.
 
 
-def test_the_caller_hangs_up(run: Run) -> None:
-    async def main() -> None:
-        async with bridge(Parrot(marked(1, 5_000))) as house:
-            before = asyncio.all_tasks()
-            call = await house.call()
-            await within(2, lambda: phone_of(call).heard.count(1))
-            hang_up(call)
-            await within(1, lambda: house.gone(call) and asyncio.all_tasks() <= before)
-            assert house.reason(call) is m.Reason.CALLER_HUNG_UP
-            assert call.closed.result()[0] == house.upstream.sessions[0].closed.result()[0] == 1000
-
-    run(main())
+@both_loops
+async def test_the_caller_hangs_up() -> None:
+    async with bridge(Parrot(marked(1, 5_000))) as house:
+        before = asyncio.all_tasks()
+        call = await house.call()
+        await within(2, lambda: phone_of(call).heard.count(1))
+        hang_up(call)
+        await within(1, lambda: house.gone(call) and asyncio.all_tasks() <= before)
+        assert house.reason(call) is m.Reason.CALLER_HUNG_UP
+        assert call.closed.result()[0] == house.upstream.sessions[0].closed.result()[0] == 1000
 
 
+@both_loops
 @pytest.mark.parametrize(
     ("code", "config"),
     [(1011, {"dial_attempts": 1}), (1006, {"dial_attempts": 1}), (3000, {})],
     ids=["fault", "cut", "key withdrawn"],
 )
-def test_the_model_is_gone_for_good(run: Run, code: int, config: dict[str, Any]) -> None:
+async def test_the_model_is_gone_for_good(code: int, config: dict[str, Any]) -> None:
     """Its socket closes and none can be had any more; or it says that there will be none. That is an error in
     the log, for the next callers will meet it too.
     """
 
-    async def main() -> None:
-        async with bridge(Parrot(marked(1, 5_000)), config=config, errors=code == 3000) as house:
-            before = asyncio.all_tasks()
-            call = await house.call()
-            await within(2, lambda: phone_of(call).heard.count(1))
-            house.lose_model(code)
-            await within(1, lambda: house.gone(call) and asyncio.all_tasks() <= before)
-            lost = m.Reason.UPSTREAM_REFUSED if code == 3000 else m.Reason.UPSTREAM_LOST
-            assert house.reason(call) is lost
-            assert call.closed.result()[0] == 1000
-
-    run(main())
+    async with bridge(Parrot(marked(1, 5_000)), config=config, errors=code == 3000) as house:
+        before = asyncio.all_tasks()
+        call = await house.call()
+        await within(2, lambda: phone_of(call).heard.count(1))
+        house.lose_model(code)
+        await within(1, lambda: house.gone(call) and asyncio.all_tasks() <= before)
+        lost = m.Reason.UPSTREAM_REFUSED if code == 3000 else m.Reason.UPSTREAM_LOST
+        assert house.reason(call) is lost
+        assert call.closed.result()[0] == 1000
 
 
-def test_the_model_cannot_be_reached_at_all(run: Run) -> None:
+@both_loops
+async def test_the_model_cannot_be_reached_at_all() -> None:
     """Nobody has anything to say to this caller, but the call is answered, and ends."""
 
-    async def main() -> None:
-        async with bridge(Parrot(b""), config={"dial_attempts": 1}) as house:
-            house.upstream.shut()
-            before = asyncio.all_tasks()
-            call = await house.call()
-            await within(1, lambda: house.gone(call) and asyncio.all_tasks() <= before)
-            assert house.reason(call) is m.Reason.UPSTREAM_UNREACHABLE
-
-    run(main())
+    async with bridge(Parrot(b""), config={"dial_attempts": 1}) as house:
+        house.upstream.shut()
+        before = asyncio.all_tasks()
+        call = await house.call()
+        await within(1, lambda: house.gone(call) and asyncio.all_tasks() <= before)
+        assert house.reason(call) is m.Reason.UPSTREAM_UNREACHABLE
 
 
+@both_loops
 @ON_UVLOOP
-def test_the_model_is_gone_for_good_and_the_caller_is_told(run: Run) -> None:
+async def test_the_model_is_gone_for_good_and_the_caller_is_told() -> None:
     """With a phrase for it the call ends when that was heard."""
     sorry = marked(7, 400)
     apology = m.Sound(b64encode(sorry).decode(), len(sorry), "Sorry.")
 
-    async def main() -> None:
-        config = {"dial_attempts": 1, "phrases": {"apology": apology}}
-        async with bridge(Parrot(marked(1, 5_000)), config=config) as house:
-            call = await house.call()
-            await within(2, lambda: phone_of(call).heard.count(1))
-            house.lose_model(1011)
-            await within(1 + 0.4, lambda: house.gone(call))
-            heard = phone_of(call).heard
-            assert heard.count(7) == len(sorry)
-            assert heard.rindex(1) < heard.index(7)
-            assert house.reason(call) is m.Reason.UPSTREAM_LOST
-
-    run(main())
+    config = {"dial_attempts": 1, "phrases": {"apology": apology}}
+    async with bridge(Parrot(marked(1, 5_000)), config=config) as house:
+        call = await house.call()
+        await within(2, lambda: phone_of(call).heard.count(1))
+        house.lose_model(1011)
+        await within(1 + 0.4, lambda: house.gone(call))
+        heard = phone_of(call).heard
+        assert heard.count(7) == len(sorry)
+        assert heard.rindex(1) < heard.index(7)
+        assert house.reason(call) is m.Reason.UPSTREAM_LOST
 
 
+@both_loops
 @ONCE
-def test_sighup_ends_no_call_and_ctrl_c_does(run: Run) -> None:
+async def test_sighup_ends_no_call_and_ctrl_c_does() -> None:
     """A real `phonebridge serve`, with a call on it; phone and model are here."""
 
-    async def main() -> None:
-        upstream = EmbeddedUpstream(lambda: KeepingServer(Parrot(marked(1, 5_000))))
-        async with upstream.serve() as url:
-            asked = {"BRIDGE_INSECURE": "1", "BRIDGE_UPSTREAM": "openai", "BRIDGE_UPSTREAM_URL": url}
-            async with served(**asked) as bridge:
-                call = await CarrierSimulator(make=KeepingPhone).call(f"{bridge.base}/incoming-call")
-                await within(3, lambda: phone_of(call).heard.count(1))
-                bridge.process.send_signal(signal.SIGHUP)
-                await within(1, lambda: any("SIGHUP" in line for line in bridge.logged))
-                heard = phone_of(call).heard.count(1)
-                await within(1, lambda: phone_of(call).heard.count(1) > heard)
-                bridge.process.send_signal(signal.SIGINT)
-                legs = [call, *upstream.sessions]
-                await within(1, lambda: all(leg.closed.done() for leg in legs))
-                assert await bridge.ended(1) == 0
-                assert [leg.closed.result()[0] for leg in legs] == [1000, 1000]
-            assert not any("Traceback" in line or "never" in line for line in bridge.said), bridge.said
-
-    run(main())
+    upstream = EmbeddedUpstream(lambda: KeepingServer(Parrot(marked(1, 5_000))))
+    async with upstream.serve() as url:
+        asked = {"BRIDGE_INSECURE": "1", "BRIDGE_UPSTREAM": "openai", "BRIDGE_UPSTREAM_URL": url}
+        async with served(**asked) as bridge:
+            call = await CarrierSimulator(make=KeepingPhone).call(f"{bridge.base}/incoming-call")
+            await within(3, lambda: phone_of(call).heard.count(1))
+            bridge.process.send_signal(signal.SIGHUP)
+            await within(1, lambda: any("SIGHUP" in line for line in bridge.logged))
+            heard = phone_of(call).heard.count(1)
+            await within(1, lambda: phone_of(call).heard.count(1) > heard)
+            bridge.process.send_signal(signal.SIGINT)
+            legs = [call, *upstream.sessions]
+            await within(1, lambda: all(leg.closed.done() for leg in legs))
+            assert await bridge.ended(1) == 0
+            assert [leg.closed.result()[0] for leg in legs] == [1000, 1000]
+        assert not any("Traceback" in line or "never" in line for line in bridge.said), bridge.said
 
 
+@both_loops
 @ONCE
-def test_sigterm_lets_the_call_go_on_and_takes_no_other(run: Run) -> None:
-    async def main() -> None:
-        upstream = EmbeddedUpstream(lambda: KeepingServer(Parrot(marked(1, 5_000))))
-        async with upstream.serve() as url:
-            asked = {"BRIDGE_INSECURE": "1", "BRIDGE_UPSTREAM": "openai", "BRIDGE_UPSTREAM_URL": url}
-            async with served(**asked) as bridge:
-                call = await CarrierSimulator(make=KeepingPhone).call(f"{bridge.base}/incoming-call")
-                await within(3, lambda: phone_of(call).heard.count(1))
-                bridge.process.send_signal(signal.SIGTERM)
-                second = CarrierSimulator(call_sid=f"CA{2:032x}")
-                async with asyncio.timeout(2):
-                    while True:  # until the signal has arrived
-                        document = await second.webhook(f"{bridge.base}/incoming-call", {})
-                        if document.find("./Connect/Stream") is None:
-                            break
-                stranger = await second.open(f"ws{bridge.base.removeprefix('http')}/media-stream", {})
-                assert (await stranger.closed)[0] == 1008
-                assert bridge.process.returncode is None
-                heard = phone_of(call).heard.count(1)
-                await within(1, lambda: phone_of(call).heard.count(1) > heard)
-                hang_up(call)
-                assert await bridge.ended(1.5) == 0
-
-    run(main())
+async def test_sigterm_lets_the_call_go_on_and_takes_no_other() -> None:
+    upstream = EmbeddedUpstream(lambda: KeepingServer(Parrot(marked(1, 5_000))))
+    async with upstream.serve() as url:
+        asked = {"BRIDGE_INSECURE": "1", "BRIDGE_UPSTREAM": "openai", "BRIDGE_UPSTREAM_URL": url}
+        async with served(**asked) as bridge:
+            call = await CarrierSimulator(make=KeepingPhone).call(f"{bridge.base}/incoming-call")
+            await within(3, lambda: phone_of(call).heard.count(1))
+            bridge.process.send_signal(signal.SIGTERM)
+            second = CarrierSimulator(call_sid=f"CA{2:032x}")
+            async with asyncio.timeout(2):
+                while True:  # until the signal has arrived
+                    document = await second.webhook(f"{bridge.base}/incoming-call", {})
+                    if document.find("./Connect/Stream") is None:
+                        break
+            stranger = await second.open(f"ws{bridge.base.removeprefix('http')}/media-stream", {})
+            assert (await stranger.closed)[0] == 1008
+            assert bridge.process.returncode is None
+            heard = phone_of(call).heard.count(1)
+            await within(1, lambda: phone_of(call).heard.count(1) > heard)
+            hang_up(call)
+            assert await bridge.ended(1.5) == 0
 
 
+@both_loops
 @ONCE
-def test_ctrl_c_while_calls_may_go_on(run: Run) -> None:
-    async def main() -> None:
-        upstream = EmbeddedUpstream(lambda: KeepingServer(Parrot(marked(1, 5_000))))
-        async with upstream.serve() as url:
-            asked = {"BRIDGE_INSECURE": "1", "BRIDGE_UPSTREAM": "openai", "BRIDGE_UPSTREAM_URL": url}
-            async with served(**asked) as bridge:
-                call = await CarrierSimulator(make=KeepingPhone).call(f"{bridge.base}/incoming-call")
-                await within(3, lambda: phone_of(call).heard.count(1))
-                bridge.process.send_signal(signal.SIGTERM)
-                await within(2, lambda: any("1 calls are left" in line for line in bridge.logged))
-                assert not call.closed.done()
-                bridge.process.send_signal(signal.SIGINT)
-                await within(1, call.closed.done)
-                assert await bridge.ended(1) == 0
-
-    run(main())
+async def test_ctrl_c_while_calls_may_go_on() -> None:
+    upstream = EmbeddedUpstream(lambda: KeepingServer(Parrot(marked(1, 5_000))))
+    async with upstream.serve() as url:
+        asked = {"BRIDGE_INSECURE": "1", "BRIDGE_UPSTREAM": "openai", "BRIDGE_UPSTREAM_URL": url}
+        async with served(**asked) as bridge:
+            call = await CarrierSimulator(make=KeepingPhone).call(f"{bridge.base}/incoming-call")
+            await within(3, lambda: phone_of(call).heard.count(1))
+            bridge.process.send_signal(signal.SIGTERM)
+            await within(2, lambda: any("1 calls are left" in line for line in bridge.logged))
+            assert not call.closed.done()
+            bridge.process.send_signal(signal.SIGINT)
+            await within(1, call.closed.done)
+            assert await bridge.ended(1) == 0
 
 
 # --- bad input ---------------------------------------------------------------------------------------------
@@ -451,20 +431,18 @@ def counted(frames: dict[str, tuple[str | bytes, str]]) -> dict[str, int]:
     return {kind: 3 * times for kind, times in Counter(kind for _, kind in frames.values()).items()}
 
 
+@both_loops
 @ON_UVLOOP
-def test_a_frame_of_a_megabyte_ends_that_call_only(run: Run) -> None:
-    async def main() -> None:
-        async with beside_another() as house, rude(house) as connection:
-            carrier = Rude(connection)
-            await carrier.start()
-            await carrier.hears()
-            await connection.send(carrier.frames.media(b"\x10" * 750_000, 100))
-            assert await carrier.closed() == 1009
-            await within(1, lambda: house.registry.runner(carrier.frames.call_sid) is None)
-            ended = house.log.ended[carrier.frames.call_sid][0]
-            assert ended == m.Ended(m.Reason.CARRIER_GIVEN_UP, "message over 65536 bytes")
-
-    run(main())
+async def test_a_frame_of_a_megabyte_ends_that_call_only() -> None:
+    async with beside_another() as house, rude(house) as connection:
+        carrier = Rude(connection)
+        await carrier.start()
+        await carrier.hears()
+        await connection.send(carrier.frames.media(b"\x10" * 750_000, 100))
+        assert await carrier.closed() == 1009
+        await within(1, lambda: house.registry.runner(carrier.frames.call_sid) is None)
+        ended = house.log.ended[carrier.frames.call_sid][0]
+        assert ended == m.Ended(m.Reason.CARRIER_GIVEN_UP, "message over 65536 bytes")
 
 
 @ON_UVLOOP
@@ -501,54 +479,48 @@ def test_sound_before_the_start(run: Run, caplog: pytest.LogCaptureFixture) -> N
     )
 
 
+@both_loops
 @ON_UVLOOP
 @pytest.mark.parametrize("account", [{}, {"accountSid": None}, {"accountSid": ""}])
-def test_a_simulator_need_not_know_an_account(run: Run, account: dict[str, Any]) -> None:
-    async def main() -> None:
-        async with beside_another() as house, rude(house) as connection:
-            carrier = Rude(connection)
-            start = json.loads(carrier.frames.start({}))
-            del start["start"]["accountSid"]
-            start["start"] |= account
-            await connection.send(json.dumps(start))
-            await carrier.hears()
-            await connection.send(carrier.frames.stop())
-            assert await carrier.closed() == 1000
-
-    run(main())
+async def test_a_simulator_need_not_know_an_account(account: dict[str, Any]) -> None:
+    async with beside_another() as house, rude(house) as connection:
+        carrier = Rude(connection)
+        start = json.loads(carrier.frames.start({}))
+        del start["start"]["accountSid"]
+        start["start"] |= account
+        await connection.send(json.dumps(start))
+        await carrier.hears()
+        await connection.send(carrier.frames.stop())
+        assert await carrier.closed() == 1000
 
 
+@both_loops
 @ON_UVLOOP
-def test_a_second_stream_of_the_same_call_is_turned_away(run: Run) -> None:
-    async def main() -> None:
-        async with beside_another() as house, rude(house) as first, rude(house) as second:
-            carrier = Rude(first)
-            await carrier.start()
-            await carrier.hears()
-            again = Rude(second)
-            await again.start()
-            assert await again.closed() == 1008
-            assert second.close_reason == "refused: duplicate"
-            await carrier.hears()
-            await first.send(carrier.frames.stop())
-            assert await carrier.closed() == 1000
-
-    run(main())
+async def test_a_second_stream_of_the_same_call_is_turned_away() -> None:
+    async with beside_another() as house, rude(house) as first, rude(house) as second:
+        carrier = Rude(first)
+        await carrier.start()
+        await carrier.hears()
+        again = Rude(second)
+        await again.start()
+        assert await again.closed() == 1008
+        assert second.close_reason == "refused: duplicate"
+        await carrier.hears()
+        await first.send(carrier.frames.stop())
+        assert await carrier.closed() == 1000
 
 
+@both_loops
 @ON_UVLOOP
-def test_a_carrier_that_vanishes(run: Run) -> None:
-    async def main() -> None:
-        async with beside_another() as house, rude(house) as connection:
-            carrier = Rude(connection)
-            await carrier.start()
-            await carrier.hears()
-            connection.transport.abort()
-            await within(1, lambda: house.registry.runner(carrier.frames.call_sid) is None)
-            assert house.log.ended[carrier.frames.call_sid][0].reason is m.Reason.CARRIER_LOST
-            assert house.upstream.sessions[1].closed.result()[0] == 1000
-
-    run(main())
+async def test_a_carrier_that_vanishes() -> None:
+    async with beside_another() as house, rude(house) as connection:
+        carrier = Rude(connection)
+        await carrier.start()
+        await carrier.hears()
+        connection.transport.abort()
+        await within(1, lambda: house.registry.runner(carrier.frames.call_sid) is None)
+        assert house.log.ended[carrier.frames.call_sid][0].reason is m.Reason.CARRIER_LOST
+        assert house.upstream.sessions[1].closed.result()[0] == 1000
 
 
 REFUSED_OF_THE_MODEL: dict[str, tuple[str | bytes, str]] = {

@@ -370,29 +370,26 @@ async def test_pings_without_end_are_answered_in_a_few_writes() -> None:
 
 
 @pytest.mark.parametrize("kind", ["ping", "pong", "ping of 125 bytes"])
-def test_control_frames_without_end_close_the_leg_and_say_why(kind: str) -> None:
+async def test_control_frames_without_end_close_the_leg_and_say_why(kind: str) -> None:
     payload = b"x" * 125 if "125" in kind else b""
 
-    async def main() -> None:
-        bench = Bench(limits=UPSTREAM_LIMITS)
-        flood = bench.peer._frame(0xA if kind == "pong" else 0x9, payload) * 201
-        for second in range(5):
-            assert bench.owner.ends == [], second
-            bench.comes("sound")
-            bench.socket.data_received(flood)
-            for _ in range(5):
-                await asyncio.sleep(0)
-            bench.transport.drain()
-            bench.socket.on_second()
-        why = "over 200 control frames a second for 5 s"
-        assert bench.owner.ends == [(1008, why)]
-        assert bench.owner.heard == ["sound"] * 5
-        assert bench.went() == []
-        assert (bench.peer.close_code, bench.peer.close_reason) == (1008, why)
-        assert bench.socket.gave_up
-        bench.drop()
-
-    asyncio.run(main())
+    bench = Bench(limits=UPSTREAM_LIMITS)
+    flood = bench.peer._frame(0xA if kind == "pong" else 0x9, payload) * 201
+    for second in range(5):
+        assert bench.owner.ends == [], second
+        bench.comes("sound")
+        bench.socket.data_received(flood)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        bench.transport.drain()
+        bench.socket.on_second()
+    why = "over 200 control frames a second for 5 s"
+    assert bench.owner.ends == [(1008, why)]
+    assert bench.owner.heard == ["sound"] * 5
+    assert bench.went() == []
+    assert (bench.peer.close_code, bench.peer.close_reason) == (1008, why)
+    assert bench.socket.gave_up
+    bench.drop()
 
 
 @on_loop
@@ -439,27 +436,24 @@ def pieces(opcode: int, number: int, payload: bytes = b"") -> bytes:
     ],
     ids=["in one read", "in five"],
 )
-def test_frames_of_every_kind_are_counted_until_the_peer_is_let_in(
+async def test_frames_of_every_kind_are_counted_until_the_peer_is_let_in(
     opcode: int, reads: list[int], why: str
 ) -> None:
-    async def main() -> None:
-        bench = Bench(started=False)
-        bench.socket.start(bench.owner.frame, bench.owner.closed, Quota(200, 65_536, 50))
-        stream = pieces(opcode, sum(reads))
-        each = len(stream) // sum(reads)
-        for number in reads[:-1]:
-            bench.socket.data_received(stream[: number * each])
-            stream = stream[number * each :]
-            bench.went()
-            assert bench.owner.ends == []
-        bench.socket.data_received(stream)
-        assert bench.owner.ends == [(1008, why)]
-        assert bench.went() == []
-        assert bench.peer.close_code == 1008
-        assert bench.socket.gave_up
-        bench.drop()
-
-    asyncio.run(main())
+    bench = Bench(started=False)
+    bench.socket.start(bench.owner.frame, bench.owner.closed, Quota(200, 65_536, 50))
+    stream = pieces(opcode, sum(reads))
+    each = len(stream) // sum(reads)
+    for number in reads[:-1]:
+        bench.socket.data_received(stream[: number * each])
+        stream = stream[number * each :]
+        bench.went()
+        assert bench.owner.ends == []
+    bench.socket.data_received(stream)
+    assert bench.owner.ends == [(1008, why)]
+    assert bench.went() == []
+    assert bench.peer.close_code == 1008
+    assert bench.socket.gave_up
+    bench.drop()
 
 
 @on_loop
@@ -549,24 +543,21 @@ async def test_the_peer_closes_a_client_answers_and_waits_for_the_server_but_not
 
 
 @pytest.mark.parametrize("server", [True, False])
-def test_we_close_and_the_peer_answers(server: bool) -> None:
-    async def main() -> None:
-        bench = Bench(server=server)
-        bench.socket.send("goodbye")
-        bench.socket.close(1000, "over")
-        bench.socket.close(1011, "a second time is no matter")
-        assert bench.went() == ["goodbye"]
-        assert (bench.peer.close_code, bench.peer.close_reason) == (1000, "over")
-        bench.comes("a frame that was on its way")
-        assert bench.owner.ends == []
-        bench.socket.data_received(bench.peer.farewell)
-        assert bench.owner.ends == [(1000, "over")]
-        assert bench.owner.heard == []
-        assert bench.transport.calls == (["close"] if server else [])
-        bench.drop()
-        assert len(bench.owner.ends) == 1
-
-    asyncio.run(main())
+async def test_we_close_and_the_peer_answers(server: bool) -> None:
+    bench = Bench(server=server)
+    bench.socket.send("goodbye")
+    bench.socket.close(1000, "over")
+    bench.socket.close(1011, "a second time is no matter")
+    assert bench.went() == ["goodbye"]
+    assert (bench.peer.close_code, bench.peer.close_reason) == (1000, "over")
+    bench.comes("a frame that was on its way")
+    assert bench.owner.ends == []
+    bench.socket.data_received(bench.peer.farewell)
+    assert bench.owner.ends == [(1000, "over")]
+    assert bench.owner.heard == []
+    assert bench.transport.calls == (["close"] if server else [])
+    bench.drop()
+    assert len(bench.owner.ends) == 1
 
 
 @on_loop
@@ -616,16 +607,13 @@ async def test_a_message_too_big_is_refused_and_the_rest_of_it_ignored() -> None
 
 
 @pytest.mark.parametrize("code", [1005, 1006, 1015, 999])
-def test_a_code_that_cannot_be_sent_is_the_owners_mistake(code: int) -> None:
-    async def main() -> None:
-        bench = Bench()
-        with pytest.raises(ValueError):
-            bench.socket.close(code)
-        bench.socket.send("still open")
-        assert bench.went() == ["still open"]
-        bench.drop()
-
-    asyncio.run(main())
+async def test_a_code_that_cannot_be_sent_is_the_owners_mistake(code: int) -> None:
+    bench = Bench()
+    with pytest.raises(ValueError):
+        bench.socket.close(code)
+    bench.socket.send("still open")
+    assert bench.went() == ["still open"]
+    bench.drop()
 
 
 # --- owners that misbehave

@@ -19,6 +19,8 @@ from tests.agents.virtual_time import run
 from tests.http_wire import Site, Wire, settled, statuses
 from tests.test_http_protocol import GET, UPGRADE, head_of, post
 
+pytestmark = pytest.mark.runs_with(function=run)
+
 HERE, ELSEWHERE, THERE = "127.0.0.1", "8.8.8.8", "2606:4700:1::1"
 
 
@@ -53,113 +55,101 @@ def test_whose_connection_it_is(host: str, address: str | None) -> None:
 @pytest.mark.parametrize(
     ("limit", "room"), [(256, 64), (1_024, 256), (1 << 20, MOST), (None, MOST), (8, FEW)]
 )
-def test_a_quarter_of_the_descriptors_the_oldest_goes_first(
+async def test_a_quarter_of_the_descriptors_the_oldest_goes_first(
     monkeypatch: pytest.MonkeyPatch, limit: int | None, room: int
 ) -> None:
     limited(monkeypatch, limit)
 
-    async def main() -> None:
-        site = Site()
-        wires = [site.connect() for _ in range(room + 10)]
-        assert [wire.open for wire in wires] == [False] * 10 + [True] * room
-        real = site.connect()
-        real.says(GET)
-        await settled()
-        assert statuses(real.answered) == [200]
-        assert len(site.strangers) == room
-
-    run(main())
+    site = Site()
+    wires = [site.connect() for _ in range(room + 10)]
+    assert [wire.open for wire in wires] == [False] * 10 + [True] * room
+    real = site.connect()
+    real.says(GET)
+    await settled()
+    assert statuses(real.answered) == [200]
+    assert len(site.strangers) == room
 
 
-def test_twenty_of_one_address_where_addresses_are_known() -> None:
-    async def main() -> None:
-        site = Site()
-        other = site.connect(THERE)
-        wires = [site.connect(ELSEWHERE) for _ in range(PER_ADDRESS + 5)]
-        proxied = [site.connect(HERE) for _ in range(PER_ADDRESS + 5)]
-        assert [wire.open for wire in wires] == [False] * 5 + [True] * PER_ADDRESS
-        assert other.open
-        assert all(wire.open for wire in proxied)
-        for wire in wires[5:]:
-            wire.says(GET)  # a finished request is none of the twenty, and neither is its connection
-        await settled()
-        more = [site.connect(ELSEWHERE) for _ in range(PER_ADDRESS)]
-        assert all(wire.open for wire in wires[5:] + more)
-        wires[5].says(GET[:5])
-        assert [wire.open for wire in (wires[5], *more)] == [True, False] + [True] * (PER_ADDRESS - 1)
-        for wire in (other, *wires, *proxied, *more):
-            wire.abort()
-        await settled()
-        assert site.strangers._by_address == {}
-
-    run(main())
+async def test_twenty_of_one_address_where_addresses_are_known() -> None:
+    site = Site()
+    other = site.connect(THERE)
+    wires = [site.connect(ELSEWHERE) for _ in range(PER_ADDRESS + 5)]
+    proxied = [site.connect(HERE) for _ in range(PER_ADDRESS + 5)]
+    assert [wire.open for wire in wires] == [False] * 5 + [True] * PER_ADDRESS
+    assert other.open
+    assert all(wire.open for wire in proxied)
+    for wire in wires[5:]:
+        wire.says(GET)  # a finished request is none of the twenty, and neither is its connection
+    await settled()
+    more = [site.connect(ELSEWHERE) for _ in range(PER_ADDRESS)]
+    assert all(wire.open for wire in wires[5:] + more)
+    wires[5].says(GET[:5])
+    assert [wire.open for wire in (wires[5], *more)] == [True, False] + [True] * (PER_ADDRESS - 1)
+    for wire in (other, *wires, *proxied, *more):
+        wire.abort()
+    await settled()
+    assert site.strangers._by_address == {}
 
 
-def test_half_requests_cost_no_router_its_connections_and_idle_ones_cost_nobody_a_request(
+async def test_half_requests_cost_no_router_its_connections_and_idle_ones_cost_nobody_a_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     limited(monkeypatch, 256)
 
-    async def main() -> None:
-        site = Site()
-        router = [site.connect() for _ in range(20)]
-        for wire in router:
-            wire.says(GET)
+    site = Site()
+    router = [site.connect() for _ in range(20)]
+    for wire in router:
+        wire.says(GET)
+    await settled()
+    for _ in range(200):
+        site.connect().says(GET[:9])
+    assert all(wire.open for wire in router)
+
+    site = Site()
+    slow = [site.connect() for _ in range(20)]
+    for wire in slow:
+        wire.says(GET[:9])
+    for _ in range(200):
+        site.connect().says(GET)
         await settled()
-        for _ in range(200):
-            site.connect().says(GET[:9])
-        assert all(wire.open for wire in router)
-
-        site = Site()
-        slow = [site.connect() for _ in range(20)]
-        for wire in slow:
-            wire.says(GET[:9])
-        for _ in range(200):
-            site.connect().says(GET)
-            await settled()
-        assert all(wire.open for wire in slow)
-
-    run(main())
+    assert all(wire.open for wire in slow)
 
 
-def test_who_is_being_answered_stays_up_to_as_many_again(
+async def test_who_is_being_answered_stays_up_to_as_many_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     limited(monkeypatch, 256)
 
-    async def main() -> None:
-        gate = asyncio.Event()
+    gate = asyncio.Event()
 
-        async def slow(_scope: Any, receive: Any, send: Any) -> None:
-            await receive()
-            await gate.wait()
-            await send({"type": "http.response.start", "status": 204, "headers": []})
-            await send({"type": "http.response.body"})
+    async def slow(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await gate.wait()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
 
-        site = Site(slow)
-        asking = []
-        for _ in range(70):
-            asking.append(site.connect())
-            asking[-1].says(GET)
-        idle = [site.connect() for _ in range(100)]
-        for _ in range(10):
-            await settled()
-        late = site.connect()
-        late.says(GET)
+    site = Site(slow)
+    asking = []
+    for _ in range(70):
+        asking.append(site.connect())
+        asking[-1].says(GET)
+    idle = [site.connect() for _ in range(100)]
+    for _ in range(10):
         await settled()
-        gate.set()
-        await settled()
-        # As many as may wait, else they would be without end. Of those that wait for their turn the oldest
-        # go; when all are being answered the newcomer goes.
-        served = [statuses(wire.answered) for wire in asking]
-        assert served == [[503]] * 6 + [[204]] * 64
-        assert statuses(late.answered) == [503]
-        assert sum(wire.open for wire in [*idle, *asking, late]) == 64
+    late = site.connect()
+    late.says(GET)
+    await settled()
+    gate.set()
+    await settled()
+    # As many as may wait, else they would be without end. Of those that wait for their turn the oldest
+    # go; when all are being answered the newcomer goes.
+    served = [statuses(wire.answered) for wire in asking]
+    assert served == [[503]] * 6 + [[204]] * 64
+    assert statuses(late.answered) == [503]
+    assert sum(wire.open for wire in [*idle, *asking, late]) == 64
 
-    run(main())
 
-
-def test_what_many_ask_at_once_is_answered_a_little_in_each_turn_of_the_loop(
+async def test_what_many_ask_at_once_is_answered_a_little_in_each_turn_of_the_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """So the frames of calls come between; and each kind of request waits behind its own kind only."""
@@ -170,69 +160,66 @@ def test_what_many_ask_at_once_is_answered_a_little_in_each_turn_of_the_loop(
         read.append(head)
         parse(self, head, rest)
 
-    async def main() -> None:
-        begun: list[str] = []
+    begun: list[str] = []
 
-        async def app(scope: Any, receive: Any, send: Any) -> None:
-            begun.append(scope["path"])
-            await receive()
-            await send({"type": "http.response.start", "status": 204, "headers": []})
-            await send({"type": "http.response.body"})
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        begun.append(scope["path"])
+        await receive()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
 
-        site = Site(app)
-        crowd = [site.connect() for _ in range(60)]
-        for number, wire in enumerate(crowd):
-            wire.says(b"GET /first/%d HTTP/1.1\r\nHost: x\r\n\r\n" % number)
-        most = 0
-        while len(begun) < 60:
-            before = len(begun)
-            await asyncio.sleep(0)
-            most = max(most, len(begun) - before)
-        assert most == A_TURN
-        await settled()
-
-        # Reading a head is part of it: it may have 16 KiB and a hundred lines.
-        monkeypatch.setattr(BoundedHttpProtocol, "_parse_head", parsed)
-        wires = [site.connect() for _ in range(20)]
-        for wire in wires:
-            wire.says(GET)
-        assert read == []
+    site = Site(app)
+    crowd = [site.connect() for _ in range(60)]
+    for number, wire in enumerate(crowd):
+        wire.says(b"GET /first/%d HTTP/1.1\r\nHost: x\r\n\r\n" % number)
+    most = 0
+    while len(begun) < 60:
+        before = len(begun)
         await asyncio.sleep(0)
-        assert len(read) == A_TURN
-        for _ in range(3):
-            await settled()
-        assert len(read) == 20
+        most = max(most, len(begun) - before)
+    assert most == A_TURN
+    await settled()
 
-        begun.clear()
-        gone = site.connect()
-        gone.says(b"GET /gone HTTP/1.1\r\nHost: x\r\n\r\n")
-        for wire in crowd:
-            wire.says(b"GET /again HTTP/1.1\r\nHost: x\r\n\r\n")
-        for target in (b"GET /healthz", b"POST /incoming-call"):
-            site.connect().says(target + b" HTTP/1.1\r\nHost: x\r\n\r\n")
-        gone.abort()
+    # Reading a head is part of it: it may have 16 KiB and a hundred lines.
+    monkeypatch.setattr(BoundedHttpProtocol, "_parse_head", parsed)
+    wires = [site.connect() for _ in range(20)]
+    for wire in wires:
+        wire.says(GET)
+    assert read == []
+    await asyncio.sleep(0)
+    assert len(read) == A_TURN
+    for _ in range(3):
         await settled()
-        assert {"/healthz", "/incoming-call"} < set(begun)
-        assert begun.count("/again") < 15 * A_TURN
-        for _ in range(6):
-            await settled()
-        assert begun.count("/again") == 60
-        assert "/gone" not in begun
+    assert len(read) == 20
 
-        begun.clear()
-        for _ in range(60):
-            site.connect().says(b"GET /asked?a=b HTTP/1.1\r\nHost: x\r\n\r\n")
-        site.connect().says(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        for _ in range(6):
-            await asyncio.sleep(0)
-        assert "/healthz" in begun
-        assert begun.count("/asked") < 6 * A_TURN
-        for _ in range(6):
-            await settled()
-        assert begun.count("/asked") == 60
-        assert [statuses(wire.answered) for wire in crowd] == [[204, 204]] * 60
+    begun.clear()
+    gone = site.connect()
+    gone.says(b"GET /gone HTTP/1.1\r\nHost: x\r\n\r\n")
+    for wire in crowd:
+        wire.says(b"GET /again HTTP/1.1\r\nHost: x\r\n\r\n")
+    for target in (b"GET /healthz", b"POST /incoming-call"):
+        site.connect().says(target + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+    gone.abort()
+    await settled()
+    assert {"/healthz", "/incoming-call"} < set(begun)
+    assert begun.count("/again") < 15 * A_TURN
+    for _ in range(6):
+        await settled()
+    assert begun.count("/again") == 60
+    assert "/gone" not in begun
 
-    run(main())
+    begun.clear()
+    for _ in range(60):
+        site.connect().says(b"GET /asked?a=b HTTP/1.1\r\nHost: x\r\n\r\n")
+    site.connect().says(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    for _ in range(6):
+        await asyncio.sleep(0)
+    assert "/healthz" in begun
+    assert begun.count("/asked") < 6 * A_TURN
+    for _ in range(6):
+        await settled()
+    assert begun.count("/asked") == 60
+    assert [statuses(wire.answered) for wire in crowd] == [[204, 204]] * 60
 
 
 FORM = b"a=b&" * 15_000
@@ -248,40 +235,37 @@ CROWDS = {
 
 
 @pytest.mark.parametrize("crowd", CROWDS)
-def test_what_all_unanswered_requests_amount_to_is_bounded(crowd: str) -> None:
+async def test_what_all_unanswered_requests_amount_to_is_bounded(crowd: str) -> None:
     """Four mebibytes, and beyond it eight KiB each: that is room for any carrier's webhook."""
 
-    async def main() -> None:
-        gate = asyncio.Event()
+    gate = asyncio.Event()
 
-        async def slow(_scope: Any, receive: Any, send: Any) -> None:
-            await gate.wait()
-            await receive()
-            await send({"type": "http.response.start", "status": 204, "headers": []})
-            await send({"type": "http.response.body"})
+    async def slow(_scope: Any, receive: Any, send: Any) -> None:
+        await gate.wait()
+        await receive()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
 
-        site = Site(slow)
-        wires = [site.connect() for _ in range(500)]
-        for wire in wires:
-            for start in range(0, len(CROWDS[crowd]), 16_000):
-                wire.says(CROWDS[crowd][start : start + 16_000])
+    site = Site(slow)
+    wires = [site.connect() for _ in range(500)]
+    for wire in wires:
+        for start in range(0, len(CROWDS[crowd]), 16_000):
+            wire.says(CROWDS[crowd][start : start + 16_000])
+    await settled()
+    kept_bytes = sum(wire.protocol._held_bytes() for wire in wires if wire.protocol is not None)
+    assert kept_bytes <= site.strangers.held_bytes  # heads that were parsed count until the next read
+    assert HELD_BYTES / 2 < kept_bytes < 2 * HELD_BYTES
+    assert any(statuses(wire.answered) == [503] for wire in wires) or b"GET" in CROWDS[crowd]
+    caller = site.connect()
+    caller.says(post(b"a=b&" * 1_500))
+    gate.set()
+    for _ in range(30):
         await settled()
-        kept_bytes = sum(wire.protocol._held_bytes() for wire in wires if wire.protocol is not None)
-        assert kept_bytes <= site.strangers.held_bytes  # heads that were parsed count until the next read
-        assert HELD_BYTES / 2 < kept_bytes < 2 * HELD_BYTES
-        assert any(statuses(wire.answered) == [503] for wire in wires) or b"GET" in CROWDS[crowd]
-        caller = site.connect()
-        caller.says(post(b"a=b&" * 1_500))
-        gate.set()
-        for _ in range(30):
-            await settled()
-        assert statuses(caller.answered) == [204]
-        for wire in wires:
-            wire.abort()
-        await settled()
-        assert site.strangers.held_bytes == 0
-
-    run(main())
+    assert statuses(caller.answered) == [204]
+    for wire in wires:
+        wire.abort()
+    await settled()
+    assert site.strangers.held_bytes == 0
 
 
 def test_calls_take_back_what_strangers_hold(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,29 +303,26 @@ def test_calls_take_back_what_strangers_hold(monkeypatch: pytest.MonkeyPatch) ->
     run(main())
 
 
-def test_an_upgrade_is_a_stranger_s_until_its_call_is_admitted() -> None:
-    async def main() -> None:
-        gate = asyncio.Event()
+async def test_an_upgrade_is_a_stranger_s_until_its_call_is_admitted() -> None:
+    gate = asyncio.Event()
 
-        async def undecided(_scope: Any, receive: Any, send: Any) -> None:
-            await receive()
-            await gate.wait()
-            await send({"type": "websocket.close"})
+    async def undecided(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await gate.wait()
+        await send({"type": "websocket.close"})
 
-        site = Site(undecided)
-        wire = site.connect()
-        wire.says(UPGRADE)
-        await settled()
-        assert len(site.strangers) == 1
-        gate.set()
-        await settled()
-        assert statuses(wire.answered) == [403]
-        assert len(site.strangers) == 0
-
-    run(main())
+    site = Site(undecided)
+    wire = site.connect()
+    wire.says(UPGRADE)
+    await settled()
+    assert len(site.strangers) == 1
+    gate.set()
+    await settled()
+    assert statuses(wire.answered) == [403]
+    assert len(site.strangers) == 0
 
 
-def test_a_frame_that_is_not_whole_counts_as_a_request_does() -> None:
+async def test_a_frame_that_is_not_whole_counts_as_a_request_does() -> None:
     """Of hundreds that upgrade by an overheard signature and begin a message of 60,000 bytes."""
     ended: list[str] = []
 
@@ -352,25 +333,22 @@ def test_a_frame_that_is_not_whole_counts_as_a_request_does() -> None:
         socket.start(lambda _frame: None, lambda _code, why: ended.append(why), Quota(200, 65_536, 50))
         await socket.released()
 
-    async def main() -> None:
-        site = Site(taken)
-        frame = b"\x81\xfe" + (60_000).to_bytes(2, "big") + bytes(4) + b"a" * 59_000
-        wires = [site.connect() for _ in range(120)]
-        for wire in wires:
-            wire.says(UPGRADE + frame[:8_000])
-        for _ in range(240):
-            await settled()
-        for wire in wires:
-            wire.says(frame[8_000:])
+    site = Site(taken)
+    frame = b"\x81\xfe" + (60_000).to_bytes(2, "big") + bytes(4) + b"a" * 59_000
+    wires = [site.connect() for _ in range(120)]
+    for wire in wires:
+        wire.says(UPGRADE + frame[:8_000])
+    for _ in range(240):
         await settled()
-        assert HELD_BYTES / 2 < site.strangers.held_bytes < 2 * HELD_BYTES
-        assert sum(b"too much of all that waits" in wire.answered for wire in wires) > 40
-        for wire in wires:
-            if wire.open:
-                wire.abort()
-        for _ in range(5):
-            await settled()
-        assert site.strangers.held_bytes == 0
-        assert len(ended) == 120
-
-    run(main())
+    for wire in wires:
+        wire.says(frame[8_000:])
+    await settled()
+    assert HELD_BYTES / 2 < site.strangers.held_bytes < 2 * HELD_BYTES
+    assert sum(b"too much of all that waits" in wire.answered for wire in wires) > 40
+    for wire in wires:
+        if wire.open:
+            wire.abort()
+    for _ in range(5):
+        await settled()
+    assert site.strangers.held_bytes == 0
+    assert len(ended) == 120

@@ -44,27 +44,24 @@ async def told(process: asyncio.subprocess.Process, seconds: float) -> dict[str,
 
 
 @pytest.mark.load
-def test_each_caller_hears_its_own_call() -> None:
-    async def main() -> None:
-        async with load("models") as models:
-            url = (await told(models, 20))["url"]
-            async with load("bridge", url) as bridge:
-                webhook = f"{(await told(bridge, 20))['base']}/incoming-call"
-                async with load("phones", webhook, str(CALLS)) as phones:
-                    account = await told(phones, 90)
-                sys.stdout.write(f"{account}\n")
-                assert account["closed"] == CALLS
-                assert account["foreign"] == []
-                assert account["refused"] == 0
-                # All of them, where nothing else runs. But a phone that was stopped for a second in the
-                # middle of a word has made two turns of it, and interrupted the answer to the first; and a
-                # bridge that was stopped as long hears nothing of a model and tries another.
-                if account["late_ms"] < STOPPED_MS:
-                    assert account["alive_at_once"] >= CALLS * 9 // 10
-                    assert account["whole"] >= CALLS // 2
-                bridge.terminate()
-                after = await told(bridge, 5)
-                assert after["left"] == 0
-                assert after["ended"]["the caller hung up"] == account["alive_at_once"]
-
-    asyncio.run(main())
+async def test_each_caller_hears_its_own_call() -> None:
+    async with load("models") as models:
+        url = (await told(models, 20))["url"]
+        async with load("bridge", url) as bridge:
+            webhook = f"{(await told(bridge, 20))['base']}/incoming-call"
+            async with load("phones", webhook, str(CALLS)) as phones:
+                account = await told(phones, 90)
+            sys.stdout.write(f"{account}\n")
+            assert account["closed"] == CALLS
+            assert account["foreign"] == []
+            assert account["refused"] == 0
+            # All of them, where nothing else runs. But a phone that was stopped for a second in the
+            # middle of a word has made two turns of it, and interrupted the answer to the first; and a
+            # bridge that was stopped as long hears nothing of a model and tries another.
+            if account["late_ms"] < STOPPED_MS:
+                assert account["alive_at_once"] >= CALLS * 9 // 10
+                assert account["whole"] >= CALLS // 2
+            bridge.terminate()
+            after = await told(bridge, 5)
+            assert after["left"] == 0
+            assert after["ended"]["the caller hung up"] == account["alive_at_once"]

@@ -44,30 +44,26 @@ from tests.checklist.stage import (
     speech,
     started,
 )
-from tests.loops import Run, run, until
+from tests.loops import both_loops, until
 from tests.memory_sockets import pair
-
-__all__ = ["run"]
 
 
 def truncated(stage: Stage) -> list[tuple[str, int]]:
     return [(event["item_id"], event["audio_end_ms"]) for event in stage.sent("conversation.item.truncate")]
 
 
-def test_js_01_it_is_used_alone_with_an_address_and_no_key(run: Run) -> None:
-    async def story() -> None:
-        upstream = EmbeddedUpstream(lambda: RealtimeServer(Parrot(), ServerOptions(latency_ms=0)))
-        async with upstream.serve() as url:
-            model = RealtimeModel(url=url, headers={})
-            heard: list[ModelEvent] = []
-            model.add_listener(heard.append)
-            await model.connect()
-            await model.respond()
-            await until(lambda: any(isinstance(event, m.ResponseDone) for event in heard))
-            await model.close()
-        assert sum(len(event.sound) for event in heard if isinstance(event, Audio)) > 0
-
-    run(story())
+@both_loops
+async def test_js_01_it_is_used_alone_with_an_address_and_no_key() -> None:
+    upstream = EmbeddedUpstream(lambda: RealtimeServer(Parrot(), ServerOptions(latency_ms=0)))
+    async with upstream.serve() as url:
+        model = RealtimeModel(url=url, headers={})
+        heard: list[ModelEvent] = []
+        model.add_listener(heard.append)
+        await model.connect()
+        await model.respond()
+        await until(lambda: any(isinstance(event, m.ResponseDone) for event in heard))
+        await model.close()
+    assert sum(len(event.sound) for event in heard if isinstance(event, Audio)) > 0
 
 
 def test_js_02_the_state_is_known_and_each_change_is_told() -> None:
@@ -172,7 +168,8 @@ def test_js_05_without_a_key_it_is_refused_and_an_ephemeral_one_will_do(
     play(story())
 
 
-def test_js_06_a_key_goes_by_header_or_if_ephemeral_by_subprotocol_and_beta_is_never_spoken(run: Run) -> None:
+@both_loops
+async def test_js_06_a_key_goes_by_header_or_if_ephemeral_by_subprotocol_and_beta_is_never_spoken() -> None:
     requests: list[str] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -181,30 +178,27 @@ def test_js_06_a_key_goes_by_header_or_if_ephemeral_by_subprotocol_and_beta_is_n
         await writer.drain()
         writer.close()
 
-    async def story() -> None:
-        requests.clear()
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/realtime"
-        for key, browser in (("sk-1", False), ("ek_1", True), ("sk-2", True)):
-            transport = WebSocketTransport(url=url, api_key=key, key_in_subprotocol=browser)
-            await transport.connect()
-            assert isinstance(transport.last_error, DialError)
-        assert getattr(transport.last_error, "code", "") == "bad_key"  # never a standing key in a subprotocol
-        header, subprotocol = requests
-        assert "Authorization: Bearer sk-1" in header
-        assert "Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.ek_1" in subprotocol
-        assert "authorization" not in subprotocol.lower()
-        assert "beta" not in "".join(requests).lower()
-        server.close()
-        await server.wait_closed()
-        upstream = EmbeddedUpstream(lambda: RealtimeServer(Parrot(), ServerOptions()))
-        async with upstream.serve() as url:
-            transport = WebSocketTransport(url=url, api_key="ek_1", key_in_subprotocol=True)
-            await transport.connect()  # the server picks `realtime`
-            assert transport.connected
-            await transport.close()
-
-    run(story())
+    requests.clear()
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/realtime"
+    for key, browser in (("sk-1", False), ("ek_1", True), ("sk-2", True)):
+        transport = WebSocketTransport(url=url, api_key=key, key_in_subprotocol=browser)
+        await transport.connect()
+        assert isinstance(transport.last_error, DialError)
+    assert getattr(transport.last_error, "code", "") == "bad_key"  # never a standing key in a subprotocol
+    header, subprotocol = requests
+    assert "Authorization: Bearer sk-1" in header
+    assert "Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.ek_1" in subprotocol
+    assert "authorization" not in subprotocol.lower()
+    assert "beta" not in "".join(requests).lower()
+    server.close()
+    await server.wait_closed()
+    upstream = EmbeddedUpstream(lambda: RealtimeServer(Parrot(), ServerOptions()))
+    async with upstream.serve() as url:
+        transport = WebSocketTransport(url=url, api_key="ek_1", key_in_subprotocol=True)
+        await transport.connect()  # the server picks `realtime`
+        assert transport.connected
+        await transport.close()
 
 
 def test_js_07_a_handshake_that_fails_is_told_and_raised() -> None:

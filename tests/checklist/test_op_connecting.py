@@ -16,10 +16,8 @@ from bridge.client.model import RealtimeModel
 from bridge.errors import AlreadyConnected, ConfigError, ConnectionLost
 from bridge.sockets.dial import Socket
 from tests.checklist.stage import PHONE, Stage, delta, play, settled, started
-from tests.loops import Run, run, until
+from tests.loops import both_loops, until
 from tests.memory_sockets import pair
-
-__all__ = ["run"]
 
 
 async def asked(client: RealtimeModel, /, **given: Any) -> tuple[str, Mapping[str, str]]:
@@ -100,35 +98,33 @@ def test_op_04_headers_are_used_as_they_are_and_a_key_must_come_from_somewhere(
     play(story())
 
 
-def test_op_05_it_says_who_it_is_listens_before_it_asks_and_takes_large_frames(run: Run) -> None:
-    async def story() -> None:
-        _, headers = await asked(RealtimeModel(api_key="k"))
-        assert headers["User-Agent"].startswith("phonebridge")
-        got: list[dict[str, Any]] = []
+@both_loops
+async def test_op_05_it_says_who_it_is_listens_before_it_asks_and_takes_large_frames() -> None:
+    _, headers = await asked(RealtimeModel(api_key="k"))
+    assert headers["User-Agent"].startswith("phonebridge")
+    got: list[dict[str, Any]] = []
 
-        async def large(socket: ServerConnection) -> None:
-            got.append(json.loads(await socket.recv()))
-            session = {"type": "realtime", "instructions": "Be brief. " * 500_000}
-            await socket.send(json.dumps({"type": "session.updated", "session": session}))
-            await socket.wait_closed()
+    async def large(socket: ServerConnection) -> None:
+        got.append(json.loads(await socket.recv()))
+        session = {"type": "realtime", "instructions": "Be brief. " * 500_000}
+        await socket.send(json.dumps({"type": "session.updated", "session": session}))
+        await socket.wait_closed()
 
-        async with serve(large, "127.0.0.1", 0) as server:
-            port = server.sockets[0].getsockname()[1]
-            model = RealtimeModel(url=f"ws://127.0.0.1:{port}", headers={})
-            events: list[ModelEvent] = []
-            model.add_listener(events.append)
-            await model.connect()
-            assert model._task is not None
-            await until(lambda: model.session is not None)
-            assert model.session is not None
-            assert len(model.session["instructions"]) == 5_000_000
-            await model.close()
-        (update,) = got
-        assert update["type"] == "session.update"
-        playout = {"voice": "marin", "format": {"type": "audio/pcm", "rate": 24_000}}
-        assert update["session"]["audio"]["output"] == playout
-
-    run(story())
+    async with serve(large, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        model = RealtimeModel(url=f"ws://127.0.0.1:{port}", headers={})
+        events: list[ModelEvent] = []
+        model.add_listener(events.append)
+        await model.connect()
+        assert model._task is not None
+        await until(lambda: model.session is not None)
+        assert model.session is not None
+        assert len(model.session["instructions"]) == 5_000_000
+        await model.close()
+    (update,) = got
+    assert update["type"] == "session.update"
+    playout = {"voice": "marin", "format": {"type": "audio/pcm", "rate": 24_000}}
+    assert update["session"]["audio"]["output"] == playout
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,8 @@ from bridge.errors import ConfigError, ConnectionLost, NotConnected
 from bridge.simulators.servers import EmbeddedUpstream
 from bridge.sockets.dial import DialError, Limits
 from tests.checklist.stage import Stage, audio_done, called, delta, done, error, play, settled, started
-from tests.loops import Run, run, until
+from tests.loops import both_loops, until
 from tests.upstreams.published import client_event
-
-__all__ = ["run"]
 
 
 @tool
@@ -240,19 +238,17 @@ def test_op_35_a_batch_of_calls_is_answered_by_one_response() -> None:
     play(story())
 
 
-def test_op_35_the_sockets_limits_are_ones_own(run: Run) -> None:
-    async def story() -> None:
-        upstream = EmbeddedUpstream(lambda: RealtimeServer(Scripted([]), ServerOptions()))
-        async with upstream.serve() as url:
-            tight = Limits(max_size_bytes=100, close_timeout_s=0.2)
-            model = RealtimeModel(url=url, headers={}, transport_options={"limits": tight})
-            with pytest.raises(ConnectionLost, match="over 100 bytes"):
-                await model.connect()
-        model = RealtimeModel(url="ws://127.0.0.1:9", headers={}, transport_options={"open_timeout_s": 0.001})
-        with pytest.raises(DialError):
+@both_loops
+async def test_op_35_the_sockets_limits_are_ones_own() -> None:
+    upstream = EmbeddedUpstream(lambda: RealtimeServer(Scripted([]), ServerOptions()))
+    async with upstream.serve() as url:
+        tight = Limits(max_size_bytes=100, close_timeout_s=0.2)
+        model = RealtimeModel(url=url, headers={}, transport_options={"limits": tight})
+        with pytest.raises(ConnectionLost, match="over 100 bytes"):
             await model.connect()
-
-    run(story())
+    model = RealtimeModel(url="ws://127.0.0.1:9", headers={}, transport_options={"open_timeout_s": 0.001})
+    with pytest.raises(DialError):
+        await model.connect()
 
 
 def test_op_35_usage_comes_with_the_end_of_a_response() -> None:
@@ -313,34 +309,32 @@ def test_op_35_the_end_of_the_stream_is_an_event() -> None:
     play(story())
 
 
-def test_op_35_a_whole_turn_over_sockets_every_frame_published(run: Run) -> None:
-    async def story() -> None:
-        script = Scripted(
-            [[Speech(400, "One moment."), ToolCall("weather", {"town": "Rome"})], Speech(400, "Sunny.")]
-        )
-        upstream = EmbeddedUpstream(lambda: RealtimeServer(script, ServerOptions(latency_ms=0)))
-        events: list[ModelEvent] = []
-        async with upstream.serve() as url:
-            options = SessionOptions(tools=[weather], input_format="g711_ulaw", output_format="g711_ulaw")
-            model = RealtimeModel(url=url, headers={}, options=options)
-            model.add_listener(events.append)
+@both_loops
+async def test_op_35_a_whole_turn_over_sockets_every_frame_published() -> None:
+    script = Scripted(
+        [[Speech(400, "One moment."), ToolCall("weather", {"town": "Rome"})], Speech(400, "Sunny.")]
+    )
+    upstream = EmbeddedUpstream(lambda: RealtimeServer(script, ServerOptions(latency_ms=0)))
+    events: list[ModelEvent] = []
+    async with upstream.serve() as url:
+        options = SessionOptions(tools=[weather], input_format="g711_ulaw", output_format="g711_ulaw")
+        model = RealtimeModel(url=url, headers={}, options=options)
+        model.add_listener(events.append)
 
-            async def answer(event: ModelEvent) -> None:
-                if isinstance(event, m.ToolCalled):
-                    await model.send_tool_output(event.call_id, weather(**json.loads(event.arguments)))
+        async def answer(event: ModelEvent) -> None:
+            if isinstance(event, m.ToolCalled):
+                await model.send_tool_output(event.call_id, weather(**json.loads(event.arguments)))
 
-            model.add_listener(answer)
-            await model.connect()
-            await model.send_text("What is the weather in Rome?")
-            await until(lambda: sum(isinstance(event, m.ResponseDone) for event in events) == 2)
-            await model.close()
-        machine = upstream.sessions[0].machine
-        assert isinstance(machine, RealtimeServer)
-        assert machine.errors == []
-        assert [item.type for item in machine.items.values()] == [
-            "message", "message", "function_call", "function_call_output", "message",
-        ]  # fmt: skip
-        for event in machine.log:
-            client_event(json.dumps(event))
-
-    run(story())
+        model.add_listener(answer)
+        await model.connect()
+        await model.send_text("What is the weather in Rome?")
+        await until(lambda: sum(isinstance(event, m.ResponseDone) for event in events) == 2)
+        await model.close()
+    machine = upstream.sessions[0].machine
+    assert isinstance(machine, RealtimeServer)
+    assert machine.errors == []
+    assert [item.type for item in machine.items.values()] == [
+        "message", "message", "function_call", "function_call_output", "message",
+    ]  # fmt: skip
+    for event in machine.log:
+        client_event(json.dumps(event))

@@ -23,10 +23,8 @@ from bridge.simulators.servers import EmbeddedUpstream
 from bridge.sockets.dial import DialError, Socket, dial
 from bridge.sockets.transport import Key, MemoryTransport, RealtimeTransport, WebSocketTransport
 from tests.checklist.stage import Stage, audio_done, delta, done, error, play, settled, speech, started
-from tests.loops import Run, run
+from tests.loops import both_loops
 from tests.memory_sockets import MemorySocket, pair
-
-__all__ = ["run"]
 
 
 def embedded(**options: Any) -> EmbeddedUpstream:
@@ -88,26 +86,24 @@ async def _ready() -> Socket:
     return pair()[0]
 
 
-def test_sq_03_failed_handshake_ends_events(run: Run) -> None:
-    async def story() -> None:
-        body = json.dumps({"error": {"code": "invalid_api_key", "message": "no"}}).encode()
-        server, url, _ = await refusing("401 Unauthorized", body)
-        transport = WebSocketTransport(url=url, api_key="sk-invented")
-        await transport.connect()
-        assert [frame async for frame in transport.events()] == []
-        assert isinstance(transport.last_error, DialError)
-        assert (transport.last_error.status, transport.last_error.code) == (401, "invalid_api_key")
-        with pytest.raises(NotConnected):
-            await transport.send("{}")
-        await transport.close()
-        server.close()
-        await server.wait_closed()
-        nobody = WebSocketTransport(url=url)
-        await nobody.connect()
-        assert isinstance(nobody.last_error, DialError)
-        assert (nobody.last_error.status, nobody.last_error.code) == (None, "unreachable")
-
-    run(story())
+@both_loops
+async def test_sq_03_failed_handshake_ends_events() -> None:
+    body = json.dumps({"error": {"code": "invalid_api_key", "message": "no"}}).encode()
+    server, url, _ = await refusing("401 Unauthorized", body)
+    transport = WebSocketTransport(url=url, api_key="sk-invented")
+    await transport.connect()
+    assert [frame async for frame in transport.events()] == []
+    assert isinstance(transport.last_error, DialError)
+    assert (transport.last_error.status, transport.last_error.code) == (401, "invalid_api_key")
+    with pytest.raises(NotConnected):
+        await transport.send("{}")
+    await transport.close()
+    server.close()
+    await server.wait_closed()
+    nobody = WebSocketTransport(url=url)
+    await nobody.connect()
+    assert isinstance(nobody.last_error, DialError)
+    assert (nobody.last_error.status, nobody.last_error.code) == (None, "unreachable")
 
 
 def test_sq_04_the_defaults_are_the_vendors_address_and_the_model_of_today() -> None:
@@ -161,111 +157,101 @@ def test_sq_06_a_key_that_cannot_be_had_ends_events_and_says_nothing_of_it() -> 
     play(story())
 
 
-def test_sq_07_address_proxy_and_connector_are_ones_own(run: Run) -> None:
-    async def story() -> None:
-        proxy, url, heads = await refusing("502 Bad Gateway")
-        host = url.split("/")[2]
-        proxied = WebSocketTransport(url="ws://127.0.0.1:9/v1", proxy=f"http://{host}")
-        await proxied.connect()
-        assert heads[0].startswith("CONNECT 127.0.0.1:9 ")
-        assert isinstance(proxied.last_error, DialError)
-        assert proxied.last_error.code == "proxy"
-        proxy.close()
-        await proxy.wait_closed()
-        url, headers = await asked_with(url="wss://a.example/openai?deployment=d", headers={"api-key": "k"})
-        assert (url, headers) == (
-            "wss://a.example/openai?deployment=d&model=gpt-realtime-2.1",
-            {"api-key": "k"},
-        )
-
-    run(story())
+@both_loops
+async def test_sq_07_address_proxy_and_connector_are_ones_own() -> None:
+    proxy, url, heads = await refusing("502 Bad Gateway")
+    host = url.split("/")[2]
+    proxied = WebSocketTransport(url="ws://127.0.0.1:9/v1", proxy=f"http://{host}")
+    await proxied.connect()
+    assert heads[0].startswith("CONNECT 127.0.0.1:9 ")
+    assert isinstance(proxied.last_error, DialError)
+    assert proxied.last_error.code == "proxy"
+    proxy.close()
+    await proxy.wait_closed()
+    url, headers = await asked_with(url="wss://a.example/openai?deployment=d", headers={"api-key": "k"})
+    assert (url, headers) == (
+        "wss://a.example/openai?deployment=d&model=gpt-realtime-2.1",
+        {"api-key": "k"},
+    )
 
 
-def test_sq_08_one_object_is_one_connection(run: Run) -> None:
-    async def story() -> None:
-        upstream = embedded()
-        async with upstream.serve() as url:
-            one = WebSocketTransport(url=url)
+@both_loops
+async def test_sq_08_one_object_is_one_connection() -> None:
+    upstream = embedded()
+    async with upstream.serve() as url:
+        one = WebSocketTransport(url=url)
+        await one.connect()
+        await one.close()
+        with pytest.raises(AlreadyConnected):
             await one.connect()
-            await one.close()
-            with pytest.raises(AlreadyConnected):
-                await one.connect()
-            again = WebSocketTransport(url=url)
-            await again.connect()
-            assert "session.created" in await anext(again.events())
-            await again.close()
-        assert len(upstream.sessions) == 2
-
-    run(story())
+        again = WebSocketTransport(url=url)
+        await again.connect()
+        assert "session.created" in await anext(again.events())
+        await again.close()
+    assert len(upstream.sessions) == 2
 
 
-def test_sq_09_every_frame_in_order_and_none_lost_before_anybody_reads(run: Run) -> None:
-    async def story() -> None:
-        upstream = embedded()
-        async with upstream.serve() as url:
-            transport = WebSocketTransport(url=url)
-            await transport.connect()
-            for number in range(50):
-                await transport.send(json.dumps({"type": "nonsense", "event_id": str(number)}))
-            await asyncio.sleep(0.1)  # nobody reads yet
-            events = transport.events()
-            got = [json.loads(await anext(events)) for _ in range(52)]
-            assert [event["type"] for event in got[:2]] == ["session.created", "conversation.created"]
-            assert [event["error"]["event_id"] for event in got[2:]] == [str(number) for number in range(50)]
-            await transport.send(json.dumps({"type": "response.create"}))
-            assert json.loads(await anext(events))["type"] == "response.created"
-            await transport.close()
-
-    run(story())
-
-
-@pytest.mark.parametrize("code", [1000, 1011, 1006])
-def test_sq_10_a_socket_that_ends_ends_the_stream(code: int, run: Run) -> None:
-    async def story() -> None:
-        upstream = embedded(drops=(Drop("conversation.created", 1, code, "bye"),))
-        async with upstream.serve() as url:
-            transport = WebSocketTransport(url=url)
-            await transport.connect()
-            assert len([frame async for frame in transport.events()]) == 2
-            assert (transport.last_error is None) == (code == 1000)
-
-    run(story())
-
-
-def test_sq_10_closing_ends_the_stream_of_whoever_reads(run: Run) -> None:
-    async def story() -> None:
-        upstream = embedded()
-        async with upstream.serve() as url:
-            transport = WebSocketTransport(url=url)
-            await transport.connect()
-            reading = asyncio.create_task(_all(transport))
-            await asyncio.sleep(0.05)
-            await transport.close()
-            await transport.close()
-            assert len(await reading) == 2
-            assert transport.last_error is None
-
-    run(story())
-
-
-def test_sq_10_a_connect_that_is_given_up_leaves_nothing(run: Run) -> None:
-    async def story() -> None:
-        async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.read()
-            writer.close()
-
-        silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
-        url = f"ws://127.0.0.1:{silent.sockets[0].getsockname()[1]}/"
+@both_loops
+async def test_sq_09_every_frame_in_order_and_none_lost_before_anybody_reads() -> None:
+    upstream = embedded()
+    async with upstream.serve() as url:
         transport = WebSocketTransport(url=url)
-        connecting = asyncio.create_task(transport.connect())
+        await transport.connect()
+        for number in range(50):
+            await transport.send(json.dumps({"type": "nonsense", "event_id": str(number)}))
+        await asyncio.sleep(0.1)  # nobody reads yet
+        events = transport.events()
+        got = [json.loads(await anext(events)) for _ in range(52)]
+        assert [event["type"] for event in got[:2]] == ["session.created", "conversation.created"]
+        assert [event["error"]["event_id"] for event in got[2:]] == [str(number) for number in range(50)]
+        await transport.send(json.dumps({"type": "response.create"}))
+        assert json.loads(await anext(events))["type"] == "response.created"
+        await transport.close()
+
+
+@both_loops
+@pytest.mark.parametrize("code", [1000, 1011, 1006])
+async def test_sq_10_a_socket_that_ends_ends_the_stream(
+    code: int,
+) -> None:
+    upstream = embedded(drops=(Drop("conversation.created", 1, code, "bye"),))
+    async with upstream.serve() as url:
+        transport = WebSocketTransport(url=url)
+        await transport.connect()
+        assert len([frame async for frame in transport.events()]) == 2
+        assert (transport.last_error is None) == (code == 1000)
+
+
+@both_loops
+async def test_sq_10_closing_ends_the_stream_of_whoever_reads() -> None:
+    upstream = embedded()
+    async with upstream.serve() as url:
+        transport = WebSocketTransport(url=url)
+        await transport.connect()
+        reading = asyncio.create_task(_all(transport))
         await asyncio.sleep(0.05)
         await transport.close()
-        await connecting
-        assert [frame async for frame in transport.events()] == []
-        silent.close()
-        await silent.wait_closed()
+        await transport.close()
+        assert len(await reading) == 2
+        assert transport.last_error is None
 
-    run(story())
+
+@both_loops
+async def test_sq_10_a_connect_that_is_given_up_leaves_nothing() -> None:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    url = f"ws://127.0.0.1:{silent.sockets[0].getsockname()[1]}/"
+    transport = WebSocketTransport(url=url)
+    connecting = asyncio.create_task(transport.connect())
+    await asyncio.sleep(0.05)
+    await transport.close()
+    await connecting
+    assert [frame async for frame in transport.events()] == []
+    silent.close()
+    await silent.wait_closed()
 
 
 async def _all(transport: RealtimeTransport) -> list[str]:
@@ -434,13 +420,11 @@ def test_sq_14_a_transport_that_is_lost_is_told() -> None:
     play(story())
 
 
-def test_sq_07_the_dialler_of_the_calls_is_the_default(run: Run) -> None:
-    async def story() -> None:
-        upstream = embedded()
-        async with upstream.serve() as url:
-            transport = WebSocketTransport(url=url, connector=dial)
-            await transport.connect()
-            assert transport.connected
-            await transport.close()
-
-    run(story())
+@both_loops
+async def test_sq_07_the_dialler_of_the_calls_is_the_default() -> None:
+    upstream = embedded()
+    async with upstream.serve() as url:
+        transport = WebSocketTransport(url=url, connector=dial)
+        await transport.connect()
+        assert transport.connected
+        await transport.close()

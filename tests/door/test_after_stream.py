@@ -21,6 +21,8 @@ from bridge.sounds import load
 from tests.door.rig import DESK, Door, door, kinds, run, until
 from tests.door.test_strangers import SID, Stranger, signed, webhook_token
 
+pytestmark = pytest.mark.runs_with(function=run)
+
 FIRST = marked(1, 600)
 SECOND = marked(2, 600)
 AGENT = Agent("Answer.", greeting="Hello.")
@@ -46,29 +48,26 @@ def items(house: Door, session: int) -> list[tuple[str, str]]:
     return found
 
 
-def test_a_stream_that_is_lost_is_opened_again_and_the_conversation_goes_on() -> None:
-    async def main() -> None:
-        mind = Parrot(FIRST, "Hello, who is there?")
-        async with door(mind, AGENT, server={"transcribe": lambda _item: "It is me"}) as house:
-            call = house.dial(house.caller(silence(1_200) + tone(400) + silence(3_000)))
-            await until(lambda: call.streaming.is_set() and FIRST in call.phone.heard)
-            await until(lambda: any(isinstance(one, m.Turn) for one in did(house, call)))
-            await asyncio.sleep(0.6)
-            lose(call)
-            await until(lambda: len(call.streams) == 2)
-            await until(lambda: load("restored")[: 500 * 8] in call.phone.heard)
-            told = items(house, 1)
-            assert ("user", "It is me") in told
-            assert ("assistant", "Hello, who is there?") in told
-            call.hang_up()
-            await until(lambda: call.over)
-            assert kinds(call) == [
-                Kind.ASKED, Kind.STREAM, Kind.STREAM_OVER, Kind.ASKED, Kind.STREAM, Kind.STREAM_OVER,
-                Kind.CALLER_LEFT,
-            ]  # fmt: skip
-            assert FIRST not in call.phone.heard, "nobody is greeted twice"
-
-    run(main())
+async def test_a_stream_that_is_lost_is_opened_again_and_the_conversation_goes_on() -> None:
+    mind = Parrot(FIRST, "Hello, who is there?")
+    async with door(mind, AGENT, server={"transcribe": lambda _item: "It is me"}) as house:
+        call = house.dial(house.caller(silence(1_200) + tone(400) + silence(3_000)))
+        await until(lambda: call.streaming.is_set() and FIRST in call.phone.heard)
+        await until(lambda: any(isinstance(one, m.Turn) for one in did(house, call)))
+        await asyncio.sleep(0.6)
+        lose(call)
+        await until(lambda: len(call.streams) == 2)
+        await until(lambda: load("restored")[: 500 * 8] in call.phone.heard)
+        told = items(house, 1)
+        assert ("user", "It is me") in told
+        assert ("assistant", "Hello, who is there?") in told
+        call.hang_up()
+        await until(lambda: call.over)
+        assert kinds(call) == [
+            Kind.ASKED, Kind.STREAM, Kind.STREAM_OVER, Kind.ASKED, Kind.STREAM, Kind.STREAM_OVER,
+            Kind.CALLER_LEFT,
+        ]  # fmt: skip
+        assert FIRST not in call.phone.heard, "nobody is greeted twice"
 
 
 def did(house: Door, call: PhoneCall) -> list[m.Action]:
@@ -76,43 +75,37 @@ def did(house: Door, call: PhoneCall) -> list[m.Action]:
 
 
 @pytest.mark.parametrize("fallback", [None, "front desk"])
-def test_after_three_of_those_the_call_is_given_up(fallback: str | None) -> None:
-    async def main() -> None:
-        async with door(Parrot(FIRST), AGENT, fallback=fallback) as house:
-            call = house.dial(house.caller())
-            for number in range(4):
-                await until(lambda number=number: len(call.streams) == number + 1 and call.streaming.is_set())
-                await until(lambda: call.phone.received_bytes)
-                lose(call)
-            await until(lambda: call.over)
-            assert len(call.streams) == 4
-            assert call.reached == ([DESK] if fallback else [])
-            assert Kind.SAID in kinds(call)[-4:]
-            assert kinds(call)[-1] is Kind.HUNG_UP
-
-    run(main())
+async def test_after_three_of_those_the_call_is_given_up(fallback: str | None) -> None:
+    async with door(Parrot(FIRST), AGENT, fallback=fallback) as house:
+        call = house.dial(house.caller())
+        for number in range(4):
+            await until(lambda number=number: len(call.streams) == number + 1 and call.streaming.is_set())
+            await until(lambda: call.phone.received_bytes)
+            lose(call)
+        await until(lambda: call.over)
+        assert len(call.streams) == 4
+        assert call.reached == ([DESK] if fallback else [])
+        assert Kind.SAID in kinds(call)[-4:]
+        assert kinds(call)[-1] is Kind.HUNG_UP
 
 
-def test_a_call_that_is_handed_over_goes_on_as_if_nothing_had_been() -> None:
+async def test_a_call_that_is_handed_over_goes_on_as_if_nothing_had_been() -> None:
     """No phrase, no greeting: the caller hears nothing of it."""
 
-    async def main() -> None:
-        async with door(Parrot(FIRST, "Hello, who is there?"), AGENT) as house:
-            call = house.dial(house.caller(silence(1_000) + tone(400) + silence(5_000)))
-            await until(lambda: call.streaming.is_set() and FIRST in call.phone.heard)
-            house.service.registry.hand_over(3_000)
-            await until(lambda: len(call.streams) == 2)
-            await until(lambda: len(house.servers()) == 2 and items(house, 1))
-            assert ("assistant", "Hello, who is there?") in items(house, 1)
-            await asyncio.sleep(0.5)
-            call.hang_up()
-            await until(lambda: call.over)
-            assert load("restored") not in call.phone.heard
-            assert FIRST not in call.phone.heard
-            ended, _ = house.log.ended[call.handset.call_sid]
-            assert ended.reason is m.Reason.CALLER_HUNG_UP
-
-    run(main())
+    async with door(Parrot(FIRST, "Hello, who is there?"), AGENT) as house:
+        call = house.dial(house.caller(silence(1_000) + tone(400) + silence(5_000)))
+        await until(lambda: call.streaming.is_set() and FIRST in call.phone.heard)
+        house.service.registry.hand_over(3_000)
+        await until(lambda: len(call.streams) == 2)
+        await until(lambda: len(house.servers()) == 2 and items(house, 1))
+        assert ("assistant", "Hello, who is there?") in items(house, 1)
+        await asyncio.sleep(0.5)
+        call.hang_up()
+        await until(lambda: call.over)
+        assert load("restored") not in call.phone.heard
+        assert FIRST not in call.phone.heard
+        ended, _ = house.log.ended[call.handset.call_sid]
+        assert ended.reason is m.Reason.CALLER_HUNG_UP
 
 
 @pytest.mark.parametrize(
@@ -124,73 +117,64 @@ def test_a_call_that_is_handed_over_goes_on_as_if_nothing_had_been() -> None:
         (None, "./Connect/Stream/Parameter[@value='cut off']"),
     ],
 )
-def test_whoever_runs_after_a_crash_answers_as_the_one_before(
+async def test_whoever_runs_after_a_crash_answers_as_the_one_before(
     intent: str | None, answer: str, tmp_path: Path
 ) -> None:
     """Nothing is closed or written out at the end: what was noted is in the journal at once."""
 
-    async def main() -> None:
-        journal = tmp_path / "intents.jsonl"
-        async with door(Parrot(FIRST), AGENT, journal=journal) as before:
-            await webhook_token(before)
-            before.service.services.control.intents.began(SID)
-            if intent is not None:
-                before.service.services.control.note(SID, intent)
-            crashed = journal.read_bytes()
-        journal.write_bytes(crashed)
-        async with door(Parrot(FIRST), AGENT, journal=journal) as after:
-            fields = {"CallStatus": "in-progress"}
-            document = await after.handset(call_sid=SID).webhook(f"{after.base}/after-stream", fields)
-            assert document.find(answer) is not None
-
-    run(main())
+    journal = tmp_path / "intents.jsonl"
+    async with door(Parrot(FIRST), AGENT, journal=journal) as before:
+        await webhook_token(before)
+        before.service.services.control.intents.began(SID)
+        if intent is not None:
+            before.service.services.control.note(SID, intent)
+        crashed = journal.read_bytes()
+    journal.write_bytes(crashed)
+    async with door(Parrot(FIRST), AGENT, journal=journal) as after:
+        fields = {"CallStatus": "in-progress"}
+        document = await after.handset(call_sid=SID).webhook(f"{after.base}/after-stream", fields)
+        assert document.find(answer) is not None
 
 
 @pytest.mark.parametrize("began", [True, False])
-def test_a_webhook_that_is_replayed_after_a_crash_opens_no_second_session(
+async def test_a_webhook_that_is_replayed_after_a_crash_opens_no_second_session(
     began: bool, tmp_path: Path
 ) -> None:
     """The next process has given out no token for this call, and still knows that there was a stream. A call
     that only rang before the crash has its stream yet to come.
     """
 
-    async def main() -> None:
-        journal = tmp_path / "intents.jsonl"
-        async with door(Parrot(FIRST), AGENT, journal=journal) as before:
-            await webhook_token(before)
-            if began:
-                before.service.services.control.intents.began(SID)
-            crashed = journal.read_bytes()
-        journal.write_bytes(crashed)
-        async with door(Parrot(FIRST), AGENT, journal=journal) as after:
-            token = await webhook_token(after)
-            stranger = Stranger(await dial(after.stream, signed(after.stream)))
-            stranger.start({"token": token})
-            if began:
-                assert await stranger.closed == (1008, "refused: token")
-                assert after.upstream.sessions == []
-            else:
-                await until(lambda: stranger.got)
-                stranger.socket.close()
-
-    run(main())
+    journal = tmp_path / "intents.jsonl"
+    async with door(Parrot(FIRST), AGENT, journal=journal) as before:
+        await webhook_token(before)
+        if began:
+            before.service.services.control.intents.began(SID)
+        crashed = journal.read_bytes()
+    journal.write_bytes(crashed)
+    async with door(Parrot(FIRST), AGENT, journal=journal) as after:
+        token = await webhook_token(after)
+        stranger = Stranger(await dial(after.stream, signed(after.stream)))
+        stranger.start({"token": token})
+        if began:
+            assert await stranger.closed == (1008, "refused: token")
+            assert after.upstream.sessions == []
+        else:
+            await until(lambda: stranger.got)
+            stranger.socket.close()
 
 
-def test_a_draining_process_lets_the_carrier_ask_again_elsewhere() -> None:
+async def test_a_draining_process_lets_the_carrier_ask_again_elsewhere() -> None:
     """Pause and redirect, not a second stream here; eight times at most, then an apology."""
 
-    async def main() -> None:
-        async with door(Parrot(FIRST), AGENT) as house:
-            call = house.dial(house.caller())
-            await until(lambda: call.streaming.is_set() and call.phone.received_bytes)
-            house.service.registry.draining = True
-            house.service.registry.hand_over(0)
-            await until(lambda: call.over, 20)
-            assert len(call.streams) == 1
-            assert kinds(call).count(Kind.PAUSE) == 8
-            assert kinds(call)[-2:] == [Kind.SAID, Kind.HUNG_UP]
-
-    run(main())
+    async with door(Parrot(FIRST), AGENT) as house:
+        call = house.dial(house.caller())
+        await until(lambda: call.streaming.is_set() and call.phone.received_bytes)
+        house.service.registry.draining = True
+        house.service.registry.hand_over(0)
+        await until(lambda: call.over, 20)
+        assert len(call.streams) == 1
+        assert kinds(call).count(Kind.PAUSE) == 8
+        assert kinds(call)[-2:] == [Kind.SAID, Kind.HUNG_UP]
 
 
 def test_the_newer_stream_of_a_call_counts(tmp_path: Path) -> None:

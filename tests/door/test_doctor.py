@@ -38,6 +38,8 @@ from bridge.sockets.dial import DialError
 from tests.calls import ROOT
 from tests.door.rig import ACCOUNT, TOKEN, Door, door, run
 
+pytestmark = pytest.mark.runs_with(function=run)
+
 OTHER_TOKEN = "another-token-of-thirty-two-xxxx"
 
 
@@ -59,44 +61,38 @@ def wrong(checks: list[Check]) -> dict[str, tuple[str, str]]:
     return {check.name: (check.what, check.cure) for check in checks if not check.ok}
 
 
-def test_nothing_is_wrong() -> None:
-    async def main() -> None:
-        async with door(Parrot()) as house:
-            ours = house.base.replace("://", "://user:invented@")
-            webhook = f"{ours}/incoming-call?lang=de#rc=2&rp=ct,5xx"  # which is ours all the same
-            house.api.numbers = [{"voice_url": webhook, "phone_number": "+15550001234"}]
-            checks = await checks_of(house)
-            assert wrong(checks) == {}
-            assert [check.name for check in checks] == [
-                "settings", "carrier", "number", "model", "public url", "signature", "stream",
-            ]  # fmt: skip
-            said = " ".join(check.what for check in checks)
-            assert "…34" in said
-            assert "+1555" not in said
-            [session] = house.servers()
-            assert [json.loads(frame)["type"] for frame in session.got] == ["session.update"]
-            assert house.log.did == {}
-
-    run(main())
+async def test_nothing_is_wrong() -> None:
+    async with door(Parrot()) as house:
+        ours = house.base.replace("://", "://user:invented@")
+        webhook = f"{ours}/incoming-call?lang=de#rc=2&rp=ct,5xx"  # which is ours all the same
+        house.api.numbers = [{"voice_url": webhook, "phone_number": "+15550001234"}]
+        checks = await checks_of(house)
+        assert wrong(checks) == {}
+        assert [check.name for check in checks] == [
+            "settings", "carrier", "number", "model", "public url", "signature", "stream",
+        ]  # fmt: skip
+        said = " ".join(check.what for check in checks)
+        assert "…34" in said
+        assert "+1555" not in said
+        [session] = house.servers()
+        assert [json.loads(frame)["type"] for frame in session.got] == ["session.update"]
+        assert house.log.did == {}
 
 
-def test_it_says_what_the_readme_says_that_it_says() -> None:
+async def test_it_says_what_the_readme_says_that_it_says() -> None:
     """With the first mistake that everybody makes: the number has not been told yet."""
     shown = (ROOT / "README.md").read_text(encoding="utf-8").partition("```text\n✓ settings")[2]
 
-    async def main() -> None:
-        async with door(Parrot()) as house:
-            nowhere = "https://demo.twilio.com/welcome/voice/"
-            house.api.numbers = [{"voice_url": nowhere, "phone_number": "+15550001234"}]
-            output = StringIO()
-            cli.show(await checks_of(house), Console(file=output))
-            said = output.getvalue()
-            for plain in (house.base, house.stream.removesuffix("/media-stream")):
-                secure = f"{plain.partition('://')[0]}s://voice.example.com"
-                said = said.replace(plain, secure)
-            assert said == f"✓ settings{shown.partition('```')[0]}"
-
-    run(main())
+    async with door(Parrot()) as house:
+        nowhere = "https://demo.twilio.com/welcome/voice/"
+        house.api.numbers = [{"voice_url": nowhere, "phone_number": "+15550001234"}]
+        output = StringIO()
+        cli.show(await checks_of(house), Console(file=output))
+        said = output.getvalue()
+        for plain in (house.base, house.stream.removesuffix("/media-stream")):
+            secure = f"{plain.partition('://')[0]}s://voice.example.com"
+            said = said.replace(plain, secure)
+        assert said == f"✓ settings{shown.partition('```')[0]}"
 
 
 # --- mistakes in the settings ------------------------------------------------------------------------------
@@ -132,18 +128,15 @@ def test_a_mistake_in_the_settings(mistake: str) -> None:
 # --- mistakes in the world ---------------------------------------------------------------------------------
 
 
-def test_a_stale_token_at_the_carrier() -> None:
-    async def main() -> None:
-        async with door(Parrot(), api=CarrierApi((OTHER_TOKEN,))) as house:
-            found = wrong(await checks_of(house))
-            assert list(found) == ["carrier"]
-            assert "refuses TWILIO_AUTH_TOKEN" in found["carrier"][0]
-            assert "stale" in found["carrier"][1]
-            both = wrong(await checks_of(house, twilio_auth_token=f"{OTHER_TOKEN},{TOKEN}"))
-            assert "the second one" in both["carrier"][0]
-            assert "one of the two tokens" in both["signature"][0]
-
-    run(main())
+async def test_a_stale_token_at_the_carrier() -> None:
+    async with door(Parrot(), api=CarrierApi((OTHER_TOKEN,))) as house:
+        found = wrong(await checks_of(house))
+        assert list(found) == ["carrier"]
+        assert "refuses TWILIO_AUTH_TOKEN" in found["carrier"][0]
+        assert "stale" in found["carrier"][1]
+        both = wrong(await checks_of(house, twilio_auth_token=f"{OTHER_TOKEN},{TOKEN}"))
+        assert "the second one" in both["carrier"][0]
+        assert "one of the two tokens" in both["signature"][0]
 
 
 @pytest.mark.parametrize(
@@ -165,31 +158,25 @@ def test_a_stale_token_at_the_carrier() -> None:
     ],
     ids=["elsewhere", "nowhere", "nonsense", "a port", "application", "trunk", "no number"],
 )
-def test_a_webhook_that_leads_elsewhere(number: dict[str, str] | None, words: str) -> None:
-    async def main() -> None:
-        async with door(Parrot()) as house:
-            here = {"voice_url": f"{house.base}/incoming-call"}
-            house.api.numbers = [] if number is None else [{**here, **number}]
-            found = wrong(await checks_of(house))
-            assert list(found) == ["number"]
-            assert words in found["number"][0]
-            assert "key=x" not in found["number"][0]
-            assert number is None or f"{house.base}/incoming-call" in found["number"][1]
-
-    run(main())
+async def test_a_webhook_that_leads_elsewhere(number: dict[str, str] | None, words: str) -> None:
+    async with door(Parrot()) as house:
+        here = {"voice_url": f"{house.base}/incoming-call"}
+        house.api.numbers = [] if number is None else [{**here, **number}]
+        found = wrong(await checks_of(house))
+        assert list(found) == ["number"]
+        assert words in found["number"][0]
+        assert "key=x" not in found["number"][0]
+        assert number is None or f"{house.base}/incoming-call" in found["number"][1]
 
 
-def test_an_account_that_is_suspended_and_one_that_is_not_named() -> None:
-    async def main() -> None:
-        async with door(Parrot()) as house:
-            house.api.status = "suspended"
-            assert "suspended" in wrong(await checks_of(house))["carrier"][0]
-            unnamed = wrong(await checks_of(house, twilio_account_sid=None))
-            assert "TWILIO_ACCOUNT_SID is not set" in unnamed["carrier"][0]
-            nobody = wrong(await checks_of(house, twilio_api_url="http://127.0.0.1:9"))
-            assert "cannot be asked" in nobody["carrier"][0]
-
-    run(main())
+async def test_an_account_that_is_suspended_and_one_that_is_not_named() -> None:
+    async with door(Parrot()) as house:
+        house.api.status = "suspended"
+        assert "suspended" in wrong(await checks_of(house))["carrier"][0]
+        unnamed = wrong(await checks_of(house, twilio_account_sid=None))
+        assert "TWILIO_ACCOUNT_SID is not set" in unnamed["carrier"][0]
+        nobody = wrong(await checks_of(house, twilio_api_url="http://127.0.0.1:9"))
+        assert "cannot be asked" in nobody["carrier"][0]
 
 
 async def working(house: Door, **given: Any) -> dict[str, tuple[str, str]]:
@@ -198,7 +185,9 @@ async def working(house: Door, **given: Any) -> dict[str, tuple[str, str]]:
     return wrong(await checks_of(house, **given))
 
 
-def test_a_beta_field_in_the_agents_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_beta_field_in_the_agents_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One such field, and the vendor refuses all of it."""
     (tmp_path / "receptionist.py").write_text(
         "from bridge import Agent\n"
@@ -208,31 +197,25 @@ def test_a_beta_field_in_the_agents_configuration(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    async def main() -> None:
-        async with door(Parrot()) as house:
-            found = await working(house, agent="receptionist:old")
-            assert list(found) == ["agent"]
-            assert "input_audio_format" in found["agent"][0]
-            assert "audio.input.format" in found["agent"][0]
-            assert "is a int" in (await working(house, agent="receptionist:missing"))["agent"][0]
-            assert "no module" in (await working(house, agent="nobody:agent"))["agent"][0]
-
-    run(main())
+    async with door(Parrot()) as house:
+        found = await working(house, agent="receptionist:old")
+        assert list(found) == ["agent"]
+        assert "input_audio_format" in found["agent"][0]
+        assert "audio.input.format" in found["agent"][0]
+        assert "is a int" in (await working(house, agent="receptionist:missing"))["agent"][0]
+        assert "no module" in (await working(house, agent="nobody:agent"))["agent"][0]
 
 
-def test_a_field_that_only_the_model_refuses() -> None:
-    async def main() -> None:
-        server = {"refuse": {"session.update": "unknown_parameter"}}
-        async with door(Parrot(), server=server) as house:
-            found = await working(house)
-            assert list(found) == ["model"]
-            assert "our configuration is refused: unknown_parameter" in found["model"][0]
-            assert "`extra`" in found["model"][1]
-
-    run(main())
+async def test_a_field_that_only_the_model_refuses() -> None:
+    server = {"refuse": {"session.update": "unknown_parameter"}}
+    async with door(Parrot(), server=server) as house:
+        found = await working(house)
+        assert list(found) == ["model"]
+        assert "our configuration is refused: unknown_parameter" in found["model"][0]
+        assert "`extra`" in found["model"][1]
 
 
-def test_a_model_that_is_shut_down_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_model_that_is_shut_down_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the vendor's API, of every model that the agents use; by the announcement where it says nothing."""
     (tmp_path / "desk.py").write_text(
         "from bridge import Agent\n"
@@ -254,29 +237,24 @@ def test_a_model_that_is_shut_down_soon(tmp_path: Path, monkeypatch: pytest.Monk
         date = (today + dt.timedelta(days=days[model])).isoformat()
         return JSONResponse({"id": model, "object": "model", "shutdown_date": date})
 
-    async def main() -> None:
-        async with door(Parrot()) as house:
-            vendor = house.upstream.app()
-            vendor.router.routes.append(Route("/v1/models/{model}", models))
-            async with in_between(vendor) as url:
-                there = f"ws{url.removeprefix('http')}/v1/realtime"
-                checks = await checks_of(house, upstream_url=there, agent="desk:agent")
-                said = [
-                    (check.what, check.cure) for check in checks if check.name == "model" and not check.ok
-                ]
-                assert [what.partition(" ")[0] for what, _ in said] == ["soon", *_whisper_soon(today)]
-                assert "in 60 days" in said[0][0]
-                assert "BRIDGE_MODEL" in said[0][1]
-                assert asked == [
-                    (one, "Bearer sk-invented") for one in ("soon", "later", "asked-of", "whisper-1")
-                ]
-            found = await working(house, model="gpt-realtime")
-            assert "2027-01-20" in found["model"][0]
-            found = await working(house, agent="desk:old")
-            assert list(found) == ["agent"]
-            assert "2026-11-30" in found["agent"][0]
-
-    run(main())
+    async with door(Parrot()) as house:
+        vendor = house.upstream.app()
+        vendor.router.routes.append(Route("/v1/models/{model}", models))
+        async with in_between(vendor) as url:
+            there = f"ws{url.removeprefix('http')}/v1/realtime"
+            checks = await checks_of(house, upstream_url=there, agent="desk:agent")
+            said = [(check.what, check.cure) for check in checks if check.name == "model" and not check.ok]
+            assert [what.partition(" ")[0] for what, _ in said] == ["soon", *_whisper_soon(today)]
+            assert "in 60 days" in said[0][0]
+            assert "BRIDGE_MODEL" in said[0][1]
+            assert asked == [
+                (one, "Bearer sk-invented") for one in ("soon", "later", "asked-of", "whisper-1")
+            ]
+        found = await working(house, model="gpt-realtime")
+        assert "2027-01-20" in found["model"][0]
+        found = await working(house, agent="desk:old")
+        assert list(found) == ["agent"]
+        assert "2026-11-30" in found["agent"][0]
 
 
 def _whisper_soon(today: dt.date) -> list[str]:
@@ -294,7 +272,9 @@ def _whisper_soon(today: dt.date) -> list[str]:
     ],
     ids=lambda value: getattr(value, "code", ""),
 )
-def test_a_model_that_is_not_to_be_had(error: DialError, cure: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_model_that_is_not_to_be_had(
+    error: DialError, cure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reached = doctor.dial  # type: ignore[attr-defined]
 
     async def refuse(url: str, headers: Any) -> Any:
@@ -304,28 +284,22 @@ def test_a_model_that_is_not_to_be_had(error: DialError, cure: str, monkeypatch:
 
     monkeypatch.setattr(doctor, "dial", refuse)
 
-    async def main() -> None:
-        async with door(Parrot()) as house:
-            found = await working(house)
-            assert list(found) == ["model"]
-            assert cure in found["model"][1]
-
-    run(main())
+    async with door(Parrot()) as house:
+        found = await working(house)
+        assert list(found) == ["model"]
+        assert cure in found["model"][1]
 
 
-def test_nobody_listens_there() -> None:
-    async def main() -> None:
-        async with door(Parrot()) as house:
-            found = await working(house, public_url="http://127.0.0.1:9")
-            assert list(found) == ["public url"]
-            assert "nothing listens" in found["public url"][0]
-            assert "phonebridge serve" in found["public url"][1]
-            plain = house.base.replace("http://", "https://")
-            found = await working(house, public_url=plain)
-            assert "no TLS there" in found["public url"][0]
-            assert "TLS" in found["public url"][1]
-
-    run(main())
+async def test_nobody_listens_there() -> None:
+    async with door(Parrot()) as house:
+        found = await working(house, public_url="http://127.0.0.1:9")
+        assert list(found) == ["public url"]
+        assert "nothing listens" in found["public url"][0]
+        assert "phonebridge serve" in found["public url"][1]
+        plain = house.base.replace("http://", "https://")
+        found = await working(house, public_url=plain)
+        assert "no TLS there" in found["public url"][0]
+        assert "TLS" in found["public url"][1]
 
 
 # --- what may stand between --------------------------------------------------------------------------------
@@ -337,15 +311,12 @@ async def in_between(app: Starlette) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-def test_another_service_answers_there() -> None:
-    async def main() -> None:
-        page = Starlette(routes=[Route("/{path:path}", lambda _request: PlainTextResponse("Welcome!"))])
-        async with door(Parrot()) as house, in_between(page) as url:
-            found = await working(house, public_url=url)
-            assert list(found) == ["public url"]
-            assert "not by a phonebridge" in found["public url"][0]
-
-    run(main())
+async def test_another_service_answers_there() -> None:
+    page = Starlette(routes=[Route("/{path:path}", lambda _request: PlainTextResponse("Welcome!"))])
+    async with door(Parrot()) as house, in_between(page) as url:
+        found = await working(house, public_url=url)
+        assert list(found) == ["public url"]
+        assert "not by a phonebridge" in found["public url"][0]
 
 
 @contextlib.asynccontextmanager
@@ -365,112 +336,91 @@ async def server_behind(change: Any, **given: Any) -> AsyncIterator[str]:
             await asyncio.to_thread(made.close)
 
 
-def test_a_proxy_that_lets_no_websocket_through() -> None:
+async def test_a_proxy_that_lets_no_websocket_through() -> None:
     async def refuse(websocket: WebSocket) -> None:
         await websocket.close()
 
-    async def main() -> None:
-        def change(app: Starlette) -> list[Any]:
-            return [WebSocketRoute("/media-stream", refuse), Mount("/", app=app)]
+    def change(app: Starlette) -> list[Any]:
+        return [WebSocketRoute("/media-stream", refuse), Mount("/", app=app)]
 
-        async with door(Parrot()) as house, server_behind(change) as url:
-            found = await working(house, public_url=url)
-            assert list(found) == ["stream"]
-            assert "Upgrade" in found["stream"][1]
-
-    run(main())
+    async with door(Parrot()) as house, server_behind(change) as url:
+        found = await working(house, public_url=url)
+        assert list(found) == ["stream"]
+        assert "Upgrade" in found["stream"][1]
 
 
-def test_a_proxy_that_rewrites_what_was_signed() -> None:
+async def test_a_proxy_that_rewrites_what_was_signed() -> None:
     """A query of its own, for instance."""
 
-    async def main() -> None:
-        def change(app: Starlette) -> list[Any]:
-            async def tampering(scope: Any, receive: Any, send: Any) -> None:
-                await app({**scope, "query_string": b"via=proxy"}, receive, send)
+    def change(app: Starlette) -> list[Any]:
+        async def tampering(scope: Any, receive: Any, send: Any) -> None:
+            await app({**scope, "query_string": b"via=proxy"}, receive, send)
 
-            return [Mount("/", app=tampering)]
+        return [Mount("/", app=tampering)]
 
-        async with door(Parrot()) as house, server_behind(change) as url:
+    async with door(Parrot()) as house, server_behind(change) as url:
+        found = await working(house, public_url=url)
+        assert list(found) == ["signature"]
+        assert "answered with 403" in found["signature"][0]
+        assert "the proxy" in found["signature"][1]
+
+
+async def test_a_server_that_was_started_with_another_token_or_with_none() -> None:
+    async with door(Parrot()) as house:
+        async with server_behind(lambda app: [Mount("/", app=app)], twilio_auth_token=OTHER_TOKEN) as url:
             found = await working(house, public_url=url)
             assert list(found) == ["signature"]
-            assert "answered with 403" in found["signature"][0]
-            assert "the proxy" in found["signature"][1]
-
-    run(main())
-
-
-def test_a_server_that_was_started_with_another_token_or_with_none() -> None:
-    async def main() -> None:
-        async with door(Parrot()) as house:
-            async with server_behind(lambda app: [Mount("/", app=app)], twilio_auth_token=OTHER_TOKEN) as url:
-                found = await working(house, public_url=url)
-                assert list(found) == ["signature"]
-                assert "this TWILIO_AUTH_TOKEN" in found["signature"][1]
-            async with server_behind(lambda app: [Mount("/", app=app)], insecure=True) as url:
-                found = await working(house, public_url=url)
-                assert "without a signature are let in" in found["signature"][0]
-                assert "BRIDGE_INSECURE" in found["signature"][1]
-
-    run(main())
-
-
-def test_an_insecure_server_behind_a_tunnel() -> None:
-    async def main() -> None:
-        def tunnel(app: Starlette) -> list[Any]:
-            async def relayed(scope: Any, receive: Any, send: Any) -> None:
-                told = (b"x-forwarded-for", b"203.0.113.9")
-                await app({**scope, "headers": [*scope["headers"], told]}, receive, send)
-
-            return [Mount("/", app=relayed)]
-
-        async with door(Parrot()) as house, server_behind(tunnel, insecure=True) as url:
+            assert "this TWILIO_AUTH_TOKEN" in found["signature"][1]
+        async with server_behind(lambda app: [Mount("/", app=app)], insecure=True) as url:
             found = await working(house, public_url=url)
-            assert list(found) == ["signature"]
-            assert "its own machine only" in found["signature"][0]
+            assert "without a signature are let in" in found["signature"][0]
             assert "BRIDGE_INSECURE" in found["signature"][1]
 
-    run(main())
+
+async def test_an_insecure_server_behind_a_tunnel() -> None:
+    def tunnel(app: Starlette) -> list[Any]:
+        async def relayed(scope: Any, receive: Any, send: Any) -> None:
+            told = (b"x-forwarded-for", b"203.0.113.9")
+            await app({**scope, "headers": [*scope["headers"], told]}, receive, send)
+
+        return [Mount("/", app=relayed)]
+
+    async with door(Parrot()) as house, server_behind(tunnel, insecure=True) as url:
+        found = await working(house, public_url=url)
+        assert list(found) == ["signature"]
+        assert "its own machine only" in found["signature"][0]
+        assert "BRIDGE_INSECURE" in found["signature"][1]
 
 
-def test_a_server_that_takes_no_calls_now() -> None:
-    async def main() -> None:
-        async with door(Parrot()) as house:
-            house.service.registry.draining = True
-            found = await working(house)
-            assert list(found) == ["readiness"]
-            assert "draining" in found["readiness"][0]
-
-    run(main())
+async def test_a_server_that_takes_no_calls_now() -> None:
+    async with door(Parrot()) as house:
+        house.service.registry.draining = True
+        found = await working(house)
+        assert list(found) == ["readiness"]
+        assert "draining" in found["readiness"][0]
 
 
 # --- this machine ------------------------------------------------------------------------------------------
 
 
-def test_folders_and_descriptors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_folders_and_descriptors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.os, "access", lambda path, _mode: "locked" not in str(path))  # type: ignore[attr-defined]
     monkeypatch.setattr(doctor, "_descriptors", lambda: 256)
     locked = tmp_path / "locked"
     locked.mkdir()
 
-    async def main() -> None:
-        async with door(Parrot()) as house:
-            found = await working(house, recordings=locked / "calls", journal=locked / "intents.jsonl")
-            assert sorted(found) == ["BRIDGE_JOURNAL", "BRIDGE_RECORDINGS", "open files"]
-            assert "ulimit -n 700" in found["open files"][1]
-
-    run(main())
+    async with door(Parrot()) as house:
+        found = await working(house, recordings=locked / "calls", journal=locked / "intents.jsonl")
+        assert sorted(found) == ["BRIDGE_JOURNAL", "BRIDGE_RECORDINGS", "open files"]
+        assert "ulimit -n 700" in found["open files"][1]
 
 
-def test_a_setting_that_is_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_setting_that_is_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BRIDGE_MAXCALLS", "5")
 
-    async def main() -> None:
-        async with door(Parrot()) as house:
-            found = await working(house)
-            assert "BRIDGE_MAX_CALLS" in found["settings"][0]
-
-    run(main())
+    async with door(Parrot()) as house:
+        found = await working(house)
+        assert "BRIDGE_MAX_CALLS" in found["settings"][0]
 
 
 def test_a_misspelt_name_is_found_where_another_is_missing_for_it() -> None:

@@ -15,6 +15,8 @@ from bridge.settings.settings import load_settings
 from bridge.simulators.phone import Kind
 from tests.door.rig import DESK, NIGHT, door, run, until
 
+pytestmark = pytest.mark.runs_with(function=run)
+
 AGENT = Agent("You are helpful.", tools=[hang_up, transfer], greeting="Hello.")
 
 WISHES: list[object] = [
@@ -37,32 +39,29 @@ WISHES: list[object] = [
 ]
 
 
-def test_a_model_that_asks_for_forbidden_numbers_places_no_call() -> None:
+async def test_a_model_that_asks_for_forbidden_numbers_places_no_call() -> None:
     """Sixteen attempts, then tools that there are not; each is answered with an error, nobody is dialled."""
     calls = [ToolCall("transfer", json.dumps(wish)) for wish in WISHES]
     calls += [ToolCall("transfer", "not JSON"), ToolCall("transfer", '"+15559009999"')]
     calls += [ToolCall(name, {"to": "+15559009999"}) for name in ("dial", "place_call", "transfer_call")]
     replies = [[call] for call in calls]
 
-    async def main() -> None:
-        async with door(Scripted([*replies, Speech(200, "I give up.")]), AGENT) as house:
-            call = house.dial(house.caller())
-            await until(lambda: house.servers() and len(house.servers()[0].usage) > len(calls), 15)
-            outputs = [
-                json.loads(frame)["item"]["output"]
-                for frame in house.servers()[0].got
-                if '"function_call_output"' in frame
-            ]
-            assert len(outputs) == len(calls)
-            assert all("error" in output for output in outputs)
-            assert not any(isinstance(action, m.NoteIntent) for action in _did(house, call))
-            call.hang_up()
-            await until(lambda: call.over)
-            assert call.reached == []
-            assert house.api.asked == []
-            assert Kind.DIALLED not in [step.kind for step in call.steps]
-
-    run(main())
+    async with door(Scripted([*replies, Speech(200, "I give up.")]), AGENT) as house:
+        call = house.dial(house.caller())
+        await until(lambda: house.servers() and len(house.servers()[0].usage) > len(calls), 15)
+        outputs = [
+            json.loads(frame)["item"]["output"]
+            for frame in house.servers()[0].got
+            if '"function_call_output"' in frame
+        ]
+        assert len(outputs) == len(calls)
+        assert all("error" in output for output in outputs)
+        assert not any(isinstance(action, m.NoteIntent) for action in _did(house, call))
+        call.hang_up()
+        await until(lambda: call.over)
+        assert call.reached == []
+        assert house.api.asked == []
+        assert Kind.DIALLED not in [step.kind for step in call.steps]
 
 
 def _did(house, call):  # type: ignore[no-untyped-def]
@@ -71,22 +70,19 @@ def _did(house, call):  # type: ignore[no-untyped-def]
 
 @pytest.mark.parametrize("with_api", [True, False])
 @pytest.mark.parametrize("name", ["+15559009999", "evil", "night,front desk", ""])
-def test_even_the_core_can_only_name_targets(name: str, with_api: bool) -> None:
+async def test_even_the_core_can_only_name_targets(name: str, with_api: bool) -> None:
     """What if somebody got a name past the tool: REST knows no such target, and neither does the TwiML."""
 
-    async def main() -> None:
-        async with door(Scripted([Speech(100, "Hello.")]), AGENT, with_api=with_api) as house:
-            call = house.dial(house.caller())
-            await until(lambda: call.streaming.is_set() and call.phone.played_bytes)
-            runner = house.service.registry.runner(call.handset.call_sid)
-            assert runner is not None
-            runner.feed(m.Transfer(name))
-            await until(lambda: call.over)
-            assert call.reached == []
-            assert all("Twiml" not in form for _, form in house.api.asked)
-            assert [step.kind for step in call.steps][-2:] == [Kind.SAID, Kind.HUNG_UP]
-
-    run(main())
+    async with door(Scripted([Speech(100, "Hello.")]), AGENT, with_api=with_api) as house:
+        call = house.dial(house.caller())
+        await until(lambda: call.streaming.is_set() and call.phone.played_bytes)
+        runner = house.service.registry.runner(call.handset.call_sid)
+        assert runner is not None
+        runner.feed(m.Transfer(name))
+        await until(lambda: call.over)
+        assert call.reached == []
+        assert all("Twiml" not in form for _, form in house.api.asked)
+        assert [step.kind for step in call.steps][-2:] == [Kind.SAID, Kind.HUNG_UP]
 
 
 @pytest.mark.parametrize(
@@ -102,13 +98,10 @@ def test_numbers_that_are_never_called_cannot_be_configured(number: str) -> None
         load_settings(demo=True, env_file=None, insecure=True, transfers=f"desk={number}")
 
 
-def test_the_targets_that_are_configured_are_called() -> None:
+async def test_the_targets_that_are_configured_are_called() -> None:
     """So that the tests above fail for the right reason."""
 
-    async def main() -> None:
-        for name, number in (("front desk", DESK), ("night", NIGHT)):
-            async with door(Scripted([ToolCall("transfer", {"target": name})]), AGENT) as house:
-                call = await house.placed_call()
-                assert call.reached == [number]
-
-    run(main())
+    for name, number in (("front desk", DESK), ("night", NIGHT)):
+        async with door(Scripted([ToolCall("transfer", {"target": name})]), AGENT) as house:
+            call = await house.placed_call()
+            assert call.reached == [number]

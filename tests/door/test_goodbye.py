@@ -17,6 +17,8 @@ from bridge.simulators.phone import Kind
 from bridge.simulators.rest_api import BROKEN, NOT_FOUND, NOT_IN_PROGRESS, UNKNOWN_TOKEN, CarrierApi, Fault
 from tests.door.rig import DESK, NIGHT, TOKEN, door, kinds, run, until
 
+pytestmark = pytest.mark.runs_with(function=run)
+
 LAST_WORD = marked(9, 400)
 GOODBYE = Scripted([[Speech(LAST_WORD, "Goodbye!"), ToolCall("hang_up")]])
 AGENT = Agent("Say goodbye.", tools=[hang_up, transfer], greeting="Hello.")
@@ -43,71 +45,59 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["done", "500 once", "500 for ever", "401", "slow", "404", "not in progress"],
 )
-def test_a_goodbye_ends_the_call(faults: list[Fault], requests: int, lived_through: list[Kind]) -> None:
+async def test_a_goodbye_ends_the_call(faults: list[Fault], requests: int, lived_through: list[Kind]) -> None:
     """Two tokens are configured, as while they are rotated: on a 401 the other one is tried."""
 
-    async def main() -> None:
-        tokens = f"{TOKEN},the-other-token-of-thirty-two-xx"
-        async with door(GOODBYE, AGENT, twilio_auth_token=tokens) as house:
-            house.api.tokens = None
-            house.api.faults = list(faults)
-            slow = any(fault.delay_s for fault in faults)
-            house.service.services.control.before_close_s = (
-                0.6 if slow else 5.0
-            )  # the first request loads its library
-            call = await house.placed_call()
-            assert kinds(call) == lived_through
-            assert call.sound()[1].count(9) == len(LAST_WORD), "every millisecond of it was heard"
-            assert len(house.api.asked) == requests
-            assert all(form == {"Status": "completed"} for _, form in house.api.asked)
-            assert len(house.upstream.sessions) == 1, "a goodbye never becomes a resumed call"
-            ended, _ = house.log.ended[call.handset.call_sid]
-            assert ended.reason is m.Reason.WE_HUNG_UP
-
-    run(main())
+    tokens = f"{TOKEN},the-other-token-of-thirty-two-xx"
+    async with door(GOODBYE, AGENT, twilio_auth_token=tokens) as house:
+        house.api.tokens = None
+        house.api.faults = list(faults)
+        slow = any(fault.delay_s for fault in faults)
+        house.service.services.control.before_close_s = (
+            0.6 if slow else 5.0
+        )  # the first request loads its library
+        call = await house.placed_call()
+        assert kinds(call) == lived_through
+        assert call.sound()[1].count(9) == len(LAST_WORD), "every millisecond of it was heard"
+        assert len(house.api.asked) == requests
+        assert all(form == {"Status": "completed"} for _, form in house.api.asked)
+        assert len(house.upstream.sessions) == 1, "a goodbye never becomes a resumed call"
+        ended, _ = house.log.ended[call.handset.call_sid]
+        assert ended.reason is m.Reason.WE_HUNG_UP
 
 
-def test_the_other_token_ends_it_by_rest() -> None:
-    async def main() -> None:
-        new = "the-new-token-of-thirty-two-xxxx"
-        async with door(GOODBYE, AGENT, api=CarrierApi((new,)), twilio_auth_token=f"{TOKEN},{new}") as house:
-            call = await house.placed_call()
-            assert kinds(call) == BY_REST
-            assert len(house.api.asked) == 2
-
-    run(main())
+async def test_the_other_token_ends_it_by_rest() -> None:
+    new = "the-new-token-of-thirty-two-xxxx"
+    async with door(GOODBYE, AGENT, api=CarrierApi((new,)), twilio_auth_token=f"{TOKEN},{new}") as house:
+        call = await house.placed_call()
+        assert kinds(call) == BY_REST
+        assert len(house.api.asked) == 2
 
 
-def test_without_credentials_it_ends_by_intent() -> None:
-    async def main() -> None:
-        async with door(GOODBYE, AGENT, with_api=False) as house:
-            call = await house.placed_call()
-            assert kinds(call) == BY_INTENT
-            assert call.sound()[1].count(9) == len(LAST_WORD), "every millisecond of it was heard"
-            assert house.api.asked == []
-
-    run(main())
+async def test_without_credentials_it_ends_by_intent() -> None:
+    async with door(GOODBYE, AGENT, with_api=False) as house:
+        call = await house.placed_call()
+        assert kinds(call) == BY_INTENT
+        assert call.sound()[1].count(9) == len(LAST_WORD), "every millisecond of it was heard"
+        assert house.api.asked == []
 
 
 SENT_ON = [Kind.ASKED, Kind.STREAM, Kind.STREAM_OVER]
 
 
 @pytest.mark.parametrize("faults", [[], [BROKEN] * 9, None], ids=["by REST", "by intent", "no credentials"])
-def test_a_transfer_reaches_the_targets_leg(faults: list[Fault] | None) -> None:
-    async def main() -> None:
-        words = marked(9, 300)
-        mind = Scripted([[Speech(words, "One moment."), ToolCall("transfer", {"target": "front desk"})]])
-        async with door(mind, AGENT, with_api=faults is not None) as house:
-            house.api.faults = list(faults or [])
-            call = await house.placed_call()
-            assert call.reached == [DESK]
-            assert call.sound()[1].count(9) == len(words)
-            way = [Kind.SENT_ON_BY_REST] if faults == [] else [Kind.ASKED]
-            assert kinds(call) == [*SENT_ON, *way, Kind.DIALLED, Kind.ASKED, Kind.HUNG_UP]
-            ended, _ = house.log.ended[call.handset.call_sid]
-            assert ended.reason is m.Reason.TRANSFERRED
-
-    run(main())
+async def test_a_transfer_reaches_the_targets_leg(faults: list[Fault] | None) -> None:
+    words = marked(9, 300)
+    mind = Scripted([[Speech(words, "One moment."), ToolCall("transfer", {"target": "front desk"})]])
+    async with door(mind, AGENT, with_api=faults is not None) as house:
+        house.api.faults = list(faults or [])
+        call = await house.placed_call()
+        assert call.reached == [DESK]
+        assert call.sound()[1].count(9) == len(words)
+        way = [Kind.SENT_ON_BY_REST] if faults == [] else [Kind.ASKED]
+        assert kinds(call) == [*SENT_ON, *way, Kind.DIALLED, Kind.ASKED, Kind.HUNG_UP]
+        ended, _ = house.log.ended[call.handset.call_sid]
+        assert ended.reason is m.Reason.TRANSFERRED
 
 
 SEND_ON = ToolCall("transfer", {"target": "front desk"})
@@ -140,79 +130,67 @@ class SendsOn:
         ("canceled", "it was cancelled before anybody answered", False),
     ],
 )
-def test_a_target_that_is_not_reached_leads_back_to_the_model(
+async def test_a_target_that_is_not_reached_leads_back_to_the_model(
     status: str, words: str, with_api: bool
 ) -> None:
-    async def main() -> None:
-        mind = SendsOn(1)
-        async with door(mind, AGENT, with_api=with_api, fallback="night") as house:
-            call = await house.placed_call(targets={DESK: status})
-            dialled = [step.detail for step in call.steps if step.kind is Kind.DIALLED]
-            assert dialled == [f"{DESK}: {status}"]
-            assert mind.told == [f"transfer to front desk: {words}"]
-            assert mind.remembers == ["I put you through."]
-            sound = call.sound()[1]
-            assert (sound.count(7), sound.count(8)) == (1_600, 2_400), "both sentences, whole"
-            assert Kind.SAID not in kinds(call), "no apology"
-            conversations = house.service.services.store.conversations
-            assert conversations.find(call.handset.call_sid) is None, "what was said is kept no longer"
-
-    run(main())
+    mind = SendsOn(1)
+    async with door(mind, AGENT, with_api=with_api, fallback="night") as house:
+        call = await house.placed_call(targets={DESK: status})
+        dialled = [step.detail for step in call.steps if step.kind is Kind.DIALLED]
+        assert dialled == [f"{DESK}: {status}"]
+        assert mind.told == [f"transfer to front desk: {words}"]
+        assert mind.remembers == ["I put you through."]
+        sound = call.sound()[1]
+        assert (sound.count(7), sound.count(8)) == (1_600, 2_400), "both sentences, whole"
+        assert Kind.SAID not in kinds(call), "no apology"
+        conversations = house.service.services.store.conversations
+        assert conversations.find(call.handset.call_sid) is None, "what was said is kept no longer"
 
 
-def test_a_call_that_always_comes_back_ends_at_the_fallback_and_then_in_words(
+async def test_a_call_that_always_comes_back_ends_at_the_fallback_and_then_in_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(intents, "MAX_RETURNS", 1)
 
-    async def main() -> None:
-        mind = SendsOn(99)
-        async with door(mind, AGENT, with_api=False, fallback="night") as house:
-            call = await house.placed_call(targets={DESK: "no-answer", NIGHT: "busy"})
-            dialled = [step.detail for step in call.steps if step.kind is Kind.DIALLED]
-            assert dialled == [f"{DESK}: no-answer"] * 2 + [f"{NIGHT}: busy"]
-            assert kinds(call)[-3:] == [Kind.ASKED, Kind.SAID, Kind.HUNG_UP]
-            assert sounds.text("unreached") in call.steps[-2].detail
-
-    run(main())
+    mind = SendsOn(99)
+    async with door(mind, AGENT, with_api=False, fallback="night") as house:
+        call = await house.placed_call(targets={DESK: "no-answer", NIGHT: "busy"})
+        dialled = [step.detail for step in call.steps if step.kind is Kind.DIALLED]
+        assert dialled == [f"{DESK}: no-answer"] * 2 + [f"{NIGHT}: busy"]
+        assert kinds(call)[-3:] == [Kind.ASKED, Kind.SAID, Kind.HUNG_UP]
+        assert sounds.text("unreached") in call.steps[-2].detail
 
 
-def test_a_handler_is_told_how_its_call_came_back() -> None:
+async def test_a_handler_is_told_how_its_call_came_back() -> None:
     async def handler(session: Session) -> None:
         if "returned" not in session.fields:
             await session.transfer("front desk")
         else:
             await session.say(f"It is {session.fields['returned']}.")
 
-    async def main() -> None:
-        agent = Agent("Say goodbye.", handler=handler)
-        said: list[str] = []
+    agent = Agent("Say goodbye.", handler=handler)
+    said: list[str] = []
 
-        class Reads:
-            def answer(self, asked: Asked) -> list[Output]:
-                said.append(str(asked.request.get("instructions")))
-                return [Speech(marked(9, 200), "So it is.")]
+    class Reads:
+        def answer(self, asked: Asked) -> list[Output]:
+            said.append(str(asked.request.get("instructions")))
+            return [Speech(marked(9, 200), "So it is.")]
 
-        async with door(Reads(), agent, with_api=False) as house:
-            await house.placed_call(targets={DESK: "busy"})
-            assert [words for words in said if "It is busy." in words]
-
-    run(main())
+    async with door(Reads(), agent, with_api=False) as house:
+        await house.placed_call(targets={DESK: "busy"})
+        assert [words for words in said if "It is busy." in words]
 
 
-def test_a_caller_who_hangs_up_first_is_not_called_after() -> None:
+async def test_a_caller_who_hangs_up_first_is_not_called_after() -> None:
     """They leave while our last word plays: no request about a call that is over, nobody is dialled."""
 
-    async def main() -> None:
-        mind = Scripted([[Speech(marked(9, 4_000), "A long goodbye"), ToolCall("hang_up")]])
-        async with door(mind, AGENT) as house:
-            call = house.dial(house.caller())
-            await until(lambda: m.NoteIntent("ended") in house.log.did.get(call.handset.call_sid, []))
-            call.hang_up()
-            await until(lambda: call.over)
-            assert kinds(call) == [Kind.ASKED, Kind.STREAM, Kind.STREAM_OVER, Kind.CALLER_LEFT]
-            assert house.api.asked == []
-            ended, _ = house.log.ended[call.handset.call_sid]
-            assert ended.reason is m.Reason.CALLER_HUNG_UP
-
-    run(main())
+    mind = Scripted([[Speech(marked(9, 4_000), "A long goodbye"), ToolCall("hang_up")]])
+    async with door(mind, AGENT) as house:
+        call = house.dial(house.caller())
+        await until(lambda: m.NoteIntent("ended") in house.log.did.get(call.handset.call_sid, []))
+        call.hang_up()
+        await until(lambda: call.over)
+        assert kinds(call) == [Kind.ASKED, Kind.STREAM, Kind.STREAM_OVER, Kind.CALLER_LEFT]
+        assert house.api.asked == []
+        ended, _ = house.log.ended[call.handset.call_sid]
+        assert ended.reason is m.Reason.CALLER_HUNG_UP

@@ -25,6 +25,8 @@ from bridge.simulators.rest_api import BROKEN
 from bridge.sockets.dial import DialError, dial
 from tests.door.rig import ACCOUNT, DESK, NIGHT, TOKEN, TRANSFERS, door, run, until
 
+pytestmark = pytest.mark.runs_with(function=run)
+
 KEY = "sk-planted-0123456789abcdefghijklmnop"
 SECOND_TOKEN = "planted-second-token-0123456789ab"
 SHARED = "planted-shared-secret-0123456789"
@@ -176,23 +178,20 @@ async def _strangers(house) -> list[str]:  # type: ignore[no-untyped-def]
     return answers
 
 
-def test_twiml_holds_no_secret_but_the_stream_token() -> None:
+async def test_twiml_holds_no_secret_but_the_stream_token() -> None:
     """And digits only where somebody is dialled."""
 
-    async def main() -> None:
-        async with door(
-            Scripted([Speech(100, "x")]), AGENT, with_api=False, twilio_auth_token=f"{TOKEN},{SECOND_TOKEN}"
-        ) as house:
-            sid = f"CA{1:032x}"
-            form = {"CallSid": sid, "AccountSid": ACCOUNT, "From": CALLER, "CallStatus": "in-progress"}
-            for intent, allowed in (("", ()), ("ended", ()), ("transfer:front desk", ("a target",))):
-                house.service.services.control.note(sid, intent)
-                for route in ("/incoming-call", "/after-stream"):
-                    url = house.base + route
-                    signature = RequestValidator(TOKEN).compute_signature(url, form)
-                    async with httpx2.AsyncClient(trust_env=False, verify=False) as client:
-                        answer = await client.post(url, data=form, headers={"X-Twilio-Signature": signature})
-                    assert answer.status_code == 200
-                    assert found(answer.text, *allowed) == []
-
-    run(main())
+    async with door(
+        Scripted([Speech(100, "x")]), AGENT, with_api=False, twilio_auth_token=f"{TOKEN},{SECOND_TOKEN}"
+    ) as house:
+        sid = f"CA{1:032x}"
+        form = {"CallSid": sid, "AccountSid": ACCOUNT, "From": CALLER, "CallStatus": "in-progress"}
+        for intent, allowed in (("", ()), ("ended", ()), ("transfer:front desk", ("a target",))):
+            house.service.services.control.note(sid, intent)
+            for route in ("/incoming-call", "/after-stream"):
+                url = house.base + route
+                signature = RequestValidator(TOKEN).compute_signature(url, form)
+                async with httpx2.AsyncClient(trust_env=False, verify=False) as client:
+                    answer = await client.post(url, data=form, headers={"X-Twilio-Signature": signature})
+                assert answer.status_code == 200
+                assert found(answer.text, *allowed) == []

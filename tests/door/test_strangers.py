@@ -24,6 +24,8 @@ from bridge.simulators.phone import Kind
 from bridge.sockets.dial import DialError, StreamSocket, dial
 from tests.door.rig import ACCOUNT, TOKEN, Door, door, kinds, run, until
 
+pytestmark = pytest.mark.runs_with(function=run)
+
 SID = f"CA{5:032x}"
 
 MOST_OF_A_STRANGER = {"session.update"}
@@ -76,25 +78,22 @@ async def webhook_token(house: Door, call_sid: str = SID) -> str:
 # --- at the stream -----------------------------------------------------------------------------------------
 
 
-def test_without_our_signature_there_is_no_socket() -> None:
+async def test_without_our_signature_there_is_no_socket() -> None:
     elsewhere = "wss://voice.example.com/media-stream"
 
-    async def main() -> None:
-        async with door(Parrot()) as house:
-            for headers in (
-                {},
-                {"X-Twilio-Signature": ""},
-                {"X-Twilio-Signature": "nonsense"},
-                signed(elsewhere),
-                signed(house.stream, "a-token-of-somebody-else"),
-                {**signed(house.stream), "X-Twilio-Webhooks-Signature-Settings": "key=x,algorithm=HMAC_SHA1"},
-            ):
-                with pytest.raises(DialError) as refused:
-                    await dial(house.stream, headers)
-                assert refused.value.status == 403
-            assert conversation(house) == []
-
-    run(main())
+    async with door(Parrot()) as house:
+        for headers in (
+            {},
+            {"X-Twilio-Signature": ""},
+            {"X-Twilio-Signature": "nonsense"},
+            signed(elsewhere),
+            signed(house.stream, "a-token-of-somebody-else"),
+            {**signed(house.stream), "X-Twilio-Webhooks-Signature-Settings": "key=x,algorithm=HMAC_SHA1"},
+        ):
+            with pytest.raises(DialError) as refused:
+                await dial(house.stream, headers)
+            assert refused.value.status == 403
+        assert conversation(house) == []
 
 
 Proof = Callable[[Door, str], Any]
@@ -139,7 +138,7 @@ PROOFS: dict[str, Proof] = {
 }
 
 
-def test_the_right_signature_without_the_right_token() -> None:
+async def test_the_right_signature_without_the_right_token() -> None:
     """The signature of a fixed URL is the same for every call: whoever saw one once can show it again."""
 
     async def comes(house: Door, number: int, proof: Proof) -> tuple[int, list[str]]:
@@ -151,87 +150,72 @@ def test_the_right_signature_without_the_right_token() -> None:
         code, _ = await stranger.closed
         return code, stranger.got
 
-    async def main() -> None:
-        async with door(Parrot()) as house:
-            all_of_them = [comes(house, number, proof) for number, proof in enumerate(PROOFS.values())]
-            found = await asyncio.gather(*all_of_them)
-            assert dict(zip(PROOFS, found, strict=True)) == dict.fromkeys(PROOFS, (1008, []))
-            assert all(m.CallBegan() not in did for did in house.log.did.values())
-            assert conversation(house) == []
-            assert used(house) == 0
-            text = house.service.services.metrics.render()[0].decode()
-            assert f'phonebridge_rejects_total{{gate="token"}} {len(PROOFS)}.0' in text
-
-    run(main())
+    async with door(Parrot()) as house:
+        all_of_them = [comes(house, number, proof) for number, proof in enumerate(PROOFS.values())]
+        found = await asyncio.gather(*all_of_them)
+        assert dict(zip(PROOFS, found, strict=True)) == dict.fromkeys(PROOFS, (1008, []))
+        assert all(m.CallBegan() not in did for did in house.log.did.values())
+        assert conversation(house) == []
+        assert used(house) == 0
+        text = house.service.services.metrics.render()[0].decode()
+        assert f'phonebridge_rejects_total{{gate="token"}} {len(PROOFS)}.0' in text
 
 
-def test_a_token_is_good_once() -> None:
+async def test_a_token_is_good_once() -> None:
     """The first stream is a call; the second one, with all that the first had, is closed, and the call stays
     with the first.
     """
 
-    async def main() -> None:
-        async with door(Parrot()) as house:
-            token = await webhook_token(house)
-            first = Stranger(await dial(house.stream, signed(house.stream)))
-            first.start({"token": token})
-            await until(lambda: first.got)
-            second = Stranger(await dial(house.stream, signed(house.stream)))
-            second.start({"token": token})
-            code, _ = await second.closed
-            assert code == 1008
-            assert second.got == []
-            assert not first.closed.done()
-            assert len(house.upstream.sessions) == 1
-            first.socket.close()
-            await first.closed
-
-    run(main())
+    async with door(Parrot()) as house:
+        token = await webhook_token(house)
+        first = Stranger(await dial(house.stream, signed(house.stream)))
+        first.start({"token": token})
+        await until(lambda: first.got)
+        second = Stranger(await dial(house.stream, signed(house.stream)))
+        second.start({"token": token})
+        code, _ = await second.closed
+        assert code == 1008
+        assert second.got == []
+        assert not first.closed.done()
+        assert len(house.upstream.sessions) == 1
+        first.socket.close()
+        await first.closed
 
 
 @pytest.mark.parametrize("frames", [0, 3], ids=["says nothing", "never says start"])
-def test_who_does_not_start_is_closed(frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_does_not_start_is_closed(frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrival, "START_S", 0.2)
 
-    async def main() -> None:
-        async with door(Parrot()) as house:
-            stranger = Stranger(await dial(house.stream, signed(house.stream)))
-            for _ in range(frames):
-                stranger.socket.send(stranger.frames.media(b"\x10" * 160, 100))
-            assert (await stranger.closed)[0] == 1008
-            assert house.upstream.sessions == []
-
-    run(main())
+    async with door(Parrot()) as house:
+        stranger = Stranger(await dial(house.stream, signed(house.stream)))
+        for _ in range(frames):
+            stranger.socket.send(stranger.frames.media(b"\x10" * 160, 100))
+        assert (await stranger.closed)[0] == 1008
+        assert house.upstream.sessions == []
 
 
-def test_a_message_of_a_stranger_is_at_most_64_kib() -> None:
-    async def main() -> None:
-        async with door(Parrot()) as house:
-            stranger = Stranger(await dial(house.stream, signed(house.stream)))
-            stranger.socket.send("x" * 70_000)
-            assert (await stranger.closed)[0] == 1009
-
-    run(main())
+async def test_a_message_of_a_stranger_is_at_most_64_kib() -> None:
+    async with door(Parrot()) as house:
+        stranger = Stranger(await dial(house.stream, signed(house.stream)))
+        stranger.socket.send("x" * 70_000)
+        assert (await stranger.closed)[0] == 1009
 
 
-def test_where_nobody_signs_few_may_wait() -> None:
+async def test_where_nobody_signs_few_may_wait() -> None:
     """Ten from one address; whoever is turned away may come again when one has left."""
 
-    async def main() -> None:
-        async with door(Parrot(), insecure=True) as house:
-            waiting = [Stranger(await dial(house.stream, {})) for _ in range(10)]
-            with pytest.raises(DialError):
-                await dial(house.stream, {})
-            waiting[0].socket.close()
-            await waiting[0].closed
-            await asyncio.sleep(0.05)
-            last = Stranger(await dial(house.stream, {}))
-            last.start(None)
-            await until(lambda: last.got)
-            for stranger in (*waiting[1:], last):
-                stranger.socket.close()
-
-    run(main())
+    async with door(Parrot(), insecure=True) as house:
+        waiting = [Stranger(await dial(house.stream, {})) for _ in range(10)]
+        with pytest.raises(DialError):
+            await dial(house.stream, {})
+        waiting[0].socket.close()
+        await waiting[0].closed
+        await asyncio.sleep(0.05)
+        last = Stranger(await dial(house.stream, {}))
+        last.start(None)
+        await until(lambda: last.got)
+        for stranger in (*waiting[1:], last):
+            stranger.socket.close()
 
 
 # --- at the webhook ----------------------------------------------------------------------------------------
@@ -254,28 +238,25 @@ ROUTES = ["/incoming-call", "/after-stream", "/stream-status"]
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_every_webhook_wants_its_signature(route: str) -> None:
+async def test_every_webhook_wants_its_signature(route: str) -> None:
     """Also with a blank field, which is signed like any other; each field is tampered with in turn."""
 
-    async def main() -> None:
-        async with door(Parrot()) as house:
-            url = house.base + route
-            signature = RequestValidator(TOKEN).compute_signature(url, FORM)
-            proof = {"X-Twilio-Signature": signature}
-            assert await _posted(url, FORM, {}) == 403
-            assert await _posted(url, FORM, {"X-Twilio-Signature": "nonsense"}) == 403
-            assert await _posted(url, FORM, {"X-Twilio-Signature": signed(url)["X-Twilio-Signature"]}) == 403
-            for name, value in FORM.items():
-                without = {key: kept for key, kept in FORM.items() if key != name}
-                assert await _posted(url, {**FORM, name: f"{value}x"}, proof) == 403
-                assert await _posted(url, without, proof) == 403
-            assert await _posted(url, {**FORM, "Extra": ""}, proof) == 403
-            assert await _posted(f"{url}?a=b", FORM, proof) == 403
-            assert await _posted(f"{url}/", FORM, proof) == 404
-            assert house.upstream.sessions == []
-            assert await _posted(url, FORM, proof) in (200, 204)
-
-    run(main())
+    async with door(Parrot()) as house:
+        url = house.base + route
+        signature = RequestValidator(TOKEN).compute_signature(url, FORM)
+        proof = {"X-Twilio-Signature": signature}
+        assert await _posted(url, FORM, {}) == 403
+        assert await _posted(url, FORM, {"X-Twilio-Signature": "nonsense"}) == 403
+        assert await _posted(url, FORM, {"X-Twilio-Signature": signed(url)["X-Twilio-Signature"]}) == 403
+        for name, value in FORM.items():
+            without = {key: kept for key, kept in FORM.items() if key != name}
+            assert await _posted(url, {**FORM, name: f"{value}x"}, proof) == 403
+            assert await _posted(url, without, proof) == 403
+        assert await _posted(url, {**FORM, "Extra": ""}, proof) == 403
+        assert await _posted(f"{url}?a=b", FORM, proof) == 403
+        assert await _posted(f"{url}/", FORM, proof) == 404
+        assert house.upstream.sessions == []
+        assert await _posted(url, FORM, proof) in (200, 204)
 
 
 def test_unsigned_webhooks_without_end_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
@@ -301,51 +282,42 @@ def test_unsigned_webhooks_without_end_are_one_line(caplog: pytest.LogCaptureFix
     ],
     ids=lambda headers: next(iter(headers)),
 )
-def test_spoofed_headers_change_nothing(headers: dict[str, str]) -> None:
+async def test_spoofed_headers_change_nothing(headers: dict[str, str]) -> None:
     """Neither whether the signature holds nor one letter of the answer."""
 
-    async def main() -> None:
-        async with door(Parrot()) as house, httpx2.AsyncClient(trust_env=False, verify=False) as client:
-            proof = {"X-Twilio-Signature": RequestValidator(TOKEN).compute_signature(house.webhook, FORM)}
-            plain = await client.post(house.webhook, data=FORM, headers=proof)
-            spoofed = await client.post(house.webhook, data=FORM, headers={**proof, **headers})
-            assert (spoofed.status_code, spoofed.text) == (200, plain.text)
-            assert "evil" not in spoofed.text
-            for scheme, host in (("https", "evil.example.com"), ("http", "evil.example.com")):
-                theirs = RequestValidator(TOKEN).compute_signature(f"{scheme}://{host}/incoming-call", FORM)
-                refused = await client.post(
-                    house.webhook, data=FORM, headers={"X-Twilio-Signature": theirs, **headers}
-                )
-                assert refused.status_code == 403
-
-    run(main())
+    async with door(Parrot()) as house, httpx2.AsyncClient(trust_env=False, verify=False) as client:
+        proof = {"X-Twilio-Signature": RequestValidator(TOKEN).compute_signature(house.webhook, FORM)}
+        plain = await client.post(house.webhook, data=FORM, headers=proof)
+        spoofed = await client.post(house.webhook, data=FORM, headers={**proof, **headers})
+        assert (spoofed.status_code, spoofed.text) == (200, plain.text)
+        assert "evil" not in spoofed.text
+        for scheme, host in (("https", "evil.example.com"), ("http", "evil.example.com")):
+            theirs = RequestValidator(TOKEN).compute_signature(f"{scheme}://{host}/incoming-call", FORM)
+            refused = await client.post(
+                house.webhook, data=FORM, headers={"X-Twilio-Signature": theirs, **headers}
+            )
+            assert refused.status_code == 403
 
 
-def test_nobody_is_sent_to_the_host_that_they_name() -> None:
+async def test_nobody_is_sent_to_the_host_that_they_name() -> None:
     """A slash too many is not found, here and where we are mounted; a redirect would name their host."""
 
-    async def main() -> None:
-        async with door(Parrot()) as house, httpx2.AsyncClient(trust_env=False, verify=False) as client:
-            for route in (*ROUTES, "/readyz"):
-                for method in ("GET", "POST"):
-                    answer = await client.request(
-                        method, f"{house.base}{route}/", headers={"Host": "evil.example.com"}
-                    )
-                    assert (answer.status_code, answer.headers.get("location")) == (404, None)
-
-    run(main())
+    async with door(Parrot()) as house, httpx2.AsyncClient(trust_env=False, verify=False) as client:
+        for route in (*ROUTES, "/readyz"):
+            for method in ("GET", "POST"):
+                answer = await client.request(
+                    method, f"{house.base}{route}/", headers={"Host": "evil.example.com"}
+                )
+                assert (answer.status_code, answer.headers.get("location")) == (404, None)
 
 
-def test_a_signature_is_over_the_path_byte_for_byte() -> None:
+async def test_a_signature_is_over_the_path_byte_for_byte() -> None:
     """A path that is only equal when it is decoded was not signed."""
 
-    async def main() -> None:
-        async with door(Parrot()) as house, httpx2.AsyncClient(trust_env=False, verify=False) as client:
-            proof = {"X-Twilio-Signature": RequestValidator(TOKEN).compute_signature(house.webhook, FORM)}
-            written_otherwise = house.webhook.replace("incoming-call", "incoming%2Dcall")
-            assert (await client.post(written_otherwise, data=FORM, headers=proof)).status_code == 403
-
-    run(main())
+    async with door(Parrot()) as house, httpx2.AsyncClient(trust_env=False, verify=False) as client:
+        proof = {"X-Twilio-Signature": RequestValidator(TOKEN).compute_signature(house.webhook, FORM)}
+        written_otherwise = house.webhook.replace("incoming-call", "incoming%2Dcall")
+        assert (await client.post(written_otherwise, data=FORM, headers=proof)).status_code == 403
 
 
 @pytest.mark.parametrize(
@@ -371,20 +343,17 @@ def test_a_signature_is_over_the_path_byte_for_byte() -> None:
         "empty",
     ],
 )
-def test_what_is_no_webhook_is_never_our_fault(content: bytes, kind: str, status: int) -> None:
-    async def main() -> None:
-        async with door(Parrot()) as house, httpx2.AsyncClient(trust_env=False, verify=False) as client:
-            for route in ROUTES:
-                headers = {"Content-Type": kind, "X-Twilio-Signature": "AAAA"}
-                answer = await client.post(house.base + route, content=content, headers=headers)
-                assert answer.status_code == status
-            answer = await client.post(house.webhook, content=_endless(), headers={"Content-Type": "x/y"})
-            assert answer.status_code == 413
-
-    run(main())
+async def test_what_is_no_webhook_is_never_our_fault(content: bytes, kind: str, status: int) -> None:
+    async with door(Parrot()) as house, httpx2.AsyncClient(trust_env=False, verify=False) as client:
+        for route in ROUTES:
+            headers = {"Content-Type": kind, "X-Twilio-Signature": "AAAA"}
+            answer = await client.post(house.base + route, content=content, headers=headers)
+            assert answer.status_code == status
+        answer = await client.post(house.webhook, content=_endless(), headers={"Content-Type": "x/y"})
+        assert answer.status_code == 413
 
 
-def test_a_query_longer_than_any_webhook_s_is_refused_before_its_signature_is_looked_at(
+async def test_a_query_longer_than_any_webhook_s_is_refused_before_its_signature_is_looked_at(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A GET webhook has all its fields there, with the caller's SIP headers; that is a few KiB."""
@@ -400,49 +369,40 @@ def test_a_query_longer_than_any_webhook_s_is_refused_before_its_signature_is_lo
     refused = ("stream=a&" * 1_600, "a=" + "b" * 9_000, "a&" * 200)
     served = (urllib.parse.urlencode({**FORM, **headers}), "a=" + "b" * 8_000, "a&" * 199)
 
-    async def main() -> None:
-        async with door(Parrot()) as house, httpx2.AsyncClient(trust_env=False, verify=False) as client:
-            for route in ROUTES:
-                for query in refused:
-                    for method in ("GET", "POST"):
-                        answer = await client.request(method, f"{house.base}{route}?{query}")
-                        assert answer.status_code == 414
-                        assert answer.headers["connection"] == "close"
-            assert checked == []
-            for query in served:
-                assert (await client.get(f"{house.webhook}?{query}")).status_code == 403
-            assert len(checked) == len(served)
-
-    run(main())
+    async with door(Parrot()) as house, httpx2.AsyncClient(trust_env=False, verify=False) as client:
+        for route in ROUTES:
+            for query in refused:
+                for method in ("GET", "POST"):
+                    answer = await client.request(method, f"{house.base}{route}?{query}")
+                    assert answer.status_code == 414
+                    assert answer.headers["connection"] == "close"
+        assert checked == []
+        for query in served:
+            assert (await client.get(f"{house.webhook}?{query}")).status_code == 403
+        assert len(checked) == len(served)
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_an_answer_to_a_webhook_ends_its_connection_and_a_page_s_does_not(route: str) -> None:
-    async def main() -> None:
-        async with door(Parrot()) as house, httpx2.AsyncClient(trust_env=False, verify=False) as client:
-            url = house.base + route
-            proof = {"X-Twilio-Signature": RequestValidator(TOKEN).compute_signature(url, FORM)}
-            for headers in (proof, {}, {"X-Twilio-Signature": "nonsense"}):
-                answer = await client.post(url, data=FORM, headers=headers)
-                assert answer.headers.get("connection") == "close", answer.status_code
-            assert (await client.get(url)).headers.get("connection") == "close"
-            for page in ("/healthz", "/readyz", "/metrics"):
-                assert (await client.get(house.base + page)).headers.get("connection") is None
-
-    run(main())
+async def test_an_answer_to_a_webhook_ends_its_connection_and_a_page_s_does_not(route: str) -> None:
+    async with door(Parrot()) as house, httpx2.AsyncClient(trust_env=False, verify=False) as client:
+        url = house.base + route
+        proof = {"X-Twilio-Signature": RequestValidator(TOKEN).compute_signature(url, FORM)}
+        for headers in (proof, {}, {"X-Twilio-Signature": "nonsense"}):
+            answer = await client.post(url, data=FORM, headers=headers)
+            assert answer.headers.get("connection") == "close", answer.status_code
+        assert (await client.get(url)).headers.get("connection") == "close"
+        for page in ("/healthz", "/readyz", "/metrics"):
+            assert (await client.get(house.base + page)).headers.get("connection") is None
 
 
-def test_a_connection_that_proves_nothing_is_counted() -> None:
-    async def main() -> None:
-        async with door(Parrot()) as house:
-            reader, writer = await asyncio.open_connection(*house.base.removeprefix("http://").split(":"))
-            writer.write(b"\x16\x03\x01\x02\x00\x01\x00")
-            assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
-            writer.close()
-            text = house.service.services.metrics.render()[0].decode()
-            assert 'phonebridge_rejects_total{gate="connection"} 1.0' in text
-
-    run(main())
+async def test_a_connection_that_proves_nothing_is_counted() -> None:
+    async with door(Parrot()) as house:
+        reader, writer = await asyncio.open_connection(*house.base.removeprefix("http://").split(":"))
+        writer.write(b"\x16\x03\x01\x02\x00\x01\x00")
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+        writer.close()
+        text = house.service.services.metrics.render()[0].decode()
+        assert 'phonebridge_rejects_total{gate="connection"} 1.0' in text
 
 
 async def _endless() -> Any:
@@ -451,54 +411,48 @@ async def _endless() -> Any:
         yield b"a" * 1_000
 
 
-def test_one_webhook_replayed_gives_no_second_session() -> None:
+async def test_one_webhook_replayed_gives_no_second_session() -> None:
     """While the call goes on, and when it is over: the same answer, signed by the carrier, opens nothing."""
 
-    async def main() -> None:
-        async with door(Parrot()) as house, httpx2.AsyncClient(trust_env=False, verify=False) as client:
-            call = house.dial(house.caller())
-            await until(lambda: call.streaming.is_set() and call.phone.played_bytes)
-            form = {"CallSid": call.handset.call_sid, "AccountSid": ACCOUNT, "CallStatus": "ringing"}
-            proof = {"X-Twilio-Signature": RequestValidator(TOKEN).compute_signature(house.webhook, form)}
-            for after in (False, True):
-                if after:
-                    call.hang_up()
-                    await until(lambda: call.over and house.log.ended)
-                replayed = await client.post(house.webhook, data=form, headers=proof)
-                assert replayed.status_code == 200
-                if after:
-                    assert "<Hangup" in replayed.text
-                    continue
-                token = replayed.text.partition('value="')[2].partition('"')[0]
-                stranger = Stranger(await dial(house.stream, signed(house.stream)), call.handset.call_sid)
-                stranger.start({"token": token})
-                assert (await stranger.closed)[0] == 1008
-                assert not call.over
-            assert len(house.upstream.sessions) == 1
-            assert kinds(call)[-1] is Kind.CALLER_LEFT
-
-    run(main())
+    async with door(Parrot()) as house, httpx2.AsyncClient(trust_env=False, verify=False) as client:
+        call = house.dial(house.caller())
+        await until(lambda: call.streaming.is_set() and call.phone.played_bytes)
+        form = {"CallSid": call.handset.call_sid, "AccountSid": ACCOUNT, "CallStatus": "ringing"}
+        proof = {"X-Twilio-Signature": RequestValidator(TOKEN).compute_signature(house.webhook, form)}
+        for after in (False, True):
+            if after:
+                call.hang_up()
+                await until(lambda: call.over and house.log.ended)
+            replayed = await client.post(house.webhook, data=form, headers=proof)
+            assert replayed.status_code == 200
+            if after:
+                assert "<Hangup" in replayed.text
+                continue
+            token = replayed.text.partition('value="')[2].partition('"')[0]
+            stranger = Stranger(await dial(house.stream, signed(house.stream)), call.handset.call_sid)
+            stranger.start({"token": token})
+            assert (await stranger.closed)[0] == 1008
+            assert not call.over
+        assert len(house.upstream.sessions) == 1
+        assert kinds(call)[-1] is Kind.CALLER_LEFT
 
 
-def test_a_webhook_that_was_refused_is_not_let_in_when_it_is_replayed_later() -> None:
+async def test_a_webhook_that_was_refused_is_not_let_in_when_it_is_replayed_later() -> None:
     """All lines were taken, and the caller was told so. A minute is left for the carrier's own retry."""
 
-    async def main() -> None:
-        async with door(Parrot(), max_calls=1, verify_calls="off") as house:
-            call = house.dial(house.caller())
-            await until(call.streaming.is_set)
-            assert kinds(await house.placed_call(call_sid=SID)) == [Kind.ASKED, Kind.SAID, Kind.HUNG_UP]
-            call.hang_up()
-            await until(lambda: len(house.service.registry) == 0)
-            used = house.service.services.store.used
-            assert isinstance(used, UsedCalls)
-            assert not used.has(SID)
-            used._now = lambda: time.time() + 61
-            assert used.has(SID)
-            assert await webhook_token(house) == "spent"
-            assert len(house.upstream.sessions) == 1
-
-    run(main())
+    async with door(Parrot(), max_calls=1, verify_calls="off") as house:
+        call = house.dial(house.caller())
+        await until(call.streaming.is_set)
+        assert kinds(await house.placed_call(call_sid=SID)) == [Kind.ASKED, Kind.SAID, Kind.HUNG_UP]
+        call.hang_up()
+        await until(lambda: len(house.service.registry) == 0)
+        used = house.service.services.store.used
+        assert isinstance(used, UsedCalls)
+        assert not used.has(SID)
+        used._now = lambda: time.time() + 61
+        assert used.has(SID)
+        assert await webhook_token(house) == "spent"
+        assert len(house.upstream.sessions) == 1
 
 
 LETTERED = f"CA{15:032x}"
@@ -523,7 +477,7 @@ PARENT = f"CA{14:032x}"
     ],
     ids=["the next field too", "a letter more", "a letter less", "in another's value", "the parent's"],
 )
-def test_a_signed_webhook_that_is_cut_in_other_places_names_no_new_call(
+async def test_a_signed_webhook_that_is_cut_in_other_places_names_no_new_call(
     cut: dict[str, str], route: str
 ) -> None:
     """Nothing is signed between names and values: these have the signature of the call that they were."""
@@ -531,93 +485,75 @@ def test_a_signed_webhook_that_is_cut_in_other_places_names_no_new_call(
     if cut.get("CallSid") == PARENT:
         form["ParentCallSid"] = PARENT
 
-    async def main() -> None:
-        async with door(Parrot()) as house:
-            url, validator = house.base + route, RequestValidator(TOKEN)
-            proof = {"X-Twilio-Signature": validator.compute_signature(url, form)}
-            assert validator.validate(url, cut, proof["X-Twilio-Signature"])
-            assert await _posted(url, cut, proof) == 400
-            assert house.upstream.sessions == []
-            assert await _posted(url, form, proof) in (200, 204)
-
-    run(main())
+    async with door(Parrot()) as house:
+        url, validator = house.base + route, RequestValidator(TOKEN)
+        proof = {"X-Twilio-Signature": validator.compute_signature(url, form)}
+        assert validator.validate(url, cut, proof["X-Twilio-Signature"])
+        assert await _posted(url, cut, proof) == 400
+        assert house.upstream.sessions == []
+        assert await _posted(url, form, proof) in (200, 204)
 
 
-def test_the_name_of_a_stream_is_not_cut_off_the_question_after_it() -> None:
+async def test_the_name_of_a_stream_is_not_cut_off_the_question_after_it() -> None:
     """An empty name sorts first, right behind the URL: the query in its value has the same signature."""
 
-    async def main() -> None:
-        async with door(Parrot()) as house:
-            document = await house.handset(call_sid=SID).webhook(house.webhook, {})
-            connect = document.find("Connect")
-            assert connect is not None
-            url = connect.attrib["action"]
-            route, _, query = url.partition("?")
-            validator, form = RequestValidator(TOKEN), {**FORM, "CallStatus": "in-progress"}
-            proof = {"X-Twilio-Signature": validator.compute_signature(url, form)}
-            cut = {"": f"?{query}", **form}
-            assert validator.validate(route, cut, proof["X-Twilio-Signature"])
-            assert await _posted(route, cut, proof) == 400
-            assert await _posted(url, form, proof) == 200
-
-    run(main())
+    async with door(Parrot()) as house:
+        document = await house.handset(call_sid=SID).webhook(house.webhook, {})
+        connect = document.find("Connect")
+        assert connect is not None
+        url = connect.attrib["action"]
+        route, _, query = url.partition("?")
+        validator, form = RequestValidator(TOKEN), {**FORM, "CallStatus": "in-progress"}
+        proof = {"X-Twilio-Signature": validator.compute_signature(url, form)}
+        cut = {"": f"?{query}", **form}
+        assert validator.validate(route, cut, proof["X-Twilio-Signature"])
+        assert await _posted(route, cut, proof) == 400
+        assert await _posted(url, form, proof) == 200
 
 
-def test_a_retried_webhook_rings_once_and_gets_the_same_token() -> None:
-    async def main() -> None:
-        async with door(Parrot()) as house:
-            tokens = await asyncio.gather(*(webhook_token(house) for _ in range(3)))
-            assert len(set(tokens)) == 1
-            await until(lambda: house.upstream.sessions)
-            assert len(house.upstream.sessions) == 1
-
-    run(main())
+async def test_a_retried_webhook_rings_once_and_gets_the_same_token() -> None:
+    async with door(Parrot()) as house:
+        tokens = await asyncio.gather(*(webhook_token(house) for _ in range(3)))
+        assert len(set(tokens)) == 1
+        await until(lambda: house.upstream.sessions)
+        assert len(house.upstream.sessions) == 1
 
 
-def test_the_upgrade_is_signed_with_or_without_a_slash() -> None:
+async def test_the_upgrade_is_signed_with_or_without_a_slash() -> None:
     """Twilio, "Security", notes: if it does not match, append a slash."""
 
-    async def main() -> None:
-        async with door(Parrot()) as house:
-            for url in (house.stream, f"{house.stream}/"):
-                socket = await dial(house.stream, signed(url))
-                stranger = Stranger(socket)
-                stranger.socket.close()
-                await stranger.closed
-            https = house.stream.replace("ws://", "http://")
-            with pytest.raises(DialError):
-                await dial(house.stream, signed(https))
-            with pytest.raises(DialError):
-                await dial(f"{house.stream}?token=1", signed(f"{house.stream}?token=1"))
-
-    run(main())
+    async with door(Parrot()) as house:
+        for url in (house.stream, f"{house.stream}/"):
+            socket = await dial(house.stream, signed(url))
+            stranger = Stranger(socket)
+            stranger.socket.close()
+            await stranger.closed
+        https = house.stream.replace("ws://", "http://")
+        with pytest.raises(DialError):
+            await dial(house.stream, signed(https))
+        with pytest.raises(DialError):
+            await dial(f"{house.stream}?token=1", signed(f"{house.stream}?token=1"))
 
 
-def test_a_webhook_may_be_a_get_with_everything_in_its_query() -> None:
-    async def main() -> None:
-        async with door(Parrot()) as house, httpx2.AsyncClient(trust_env=False, verify=False) as client:
-            url = f"{house.webhook}?{urllib.parse.urlencode(FORM)}"
-            house.knows(SID)
-            answer = await client.get(url, headers=signed(url))
-            assert answer.status_code == 200
-            assert "<Stream" in answer.text
-            assert (await client.get(f"{url}x", headers=signed(url))).status_code == 403
-
-    run(main())
+async def test_a_webhook_may_be_a_get_with_everything_in_its_query() -> None:
+    async with door(Parrot()) as house, httpx2.AsyncClient(trust_env=False, verify=False) as client:
+        url = f"{house.webhook}?{urllib.parse.urlencode(FORM)}"
+        house.knows(SID)
+        answer = await client.get(url, headers=signed(url))
+        assert answer.status_code == 200
+        assert "<Stream" in answer.text
+        assert (await client.get(f"{url}x", headers=signed(url))).status_code == 403
 
 
-def test_other_peoples_simulators_may_come_in_where_we_say_so() -> None:
+async def test_other_peoples_simulators_may_come_in_where_we_say_so() -> None:
     """No signature, no token, ids of their own, twice the same: under BRIDGE_INSECURE."""
 
-    async def main() -> None:
-        async with door(Parrot(), insecure=True) as house:
-            for _ in range(2):
-                handset = CarrierSimulator(call_sid="CAxxx", account_sid="ACxxx")
-                simulation = await handset.call(house.stream)
-                phone: Any = simulation.machine
-                await until(lambda phone=phone: phone.received_bytes)
-                simulation.send(phone.hang_up(simulation.now_ms()))
-                await simulation.closed
-                await until(lambda: len(house.service.registry) == 0)
-
-    run(main())
+    async with door(Parrot(), insecure=True) as house:
+        for _ in range(2):
+            handset = CarrierSimulator(call_sid="CAxxx", account_sid="ACxxx")
+            simulation = await handset.call(house.stream)
+            phone: Any = simulation.machine
+            await until(lambda phone=phone: phone.received_bytes)
+            simulation.send(phone.hang_up(simulation.now_ms()))
+            await simulation.closed
+            await until(lambda: len(house.service.registry) == 0)

@@ -125,29 +125,26 @@ async def hears_it_whole(listener: Listener, sound: bytes) -> None:
 
 @pytest.mark.parametrize("seconds", [24, pytest.param(FULL_S, marks=pytest.mark.long)])
 @pytest.mark.timeout(FULL_S + 90)
-def test_all_of_it_arrives_though_the_phone_does_not_read_for_four_seconds(seconds: int) -> None:
+async def test_all_of_it_arrives_though_the_phone_does_not_read_for_four_seconds(seconds: int) -> None:
     sound = story(seconds)
 
-    async def main() -> None:
-        model = Model()
-        model.on_turn = telling(model, sound, WAYS)
-        async with model, bridge(model) as served:
-            listeners = [await Listener.dial(served) for _ in WAYS]
-            rss_mb = served.rss_mb
-            async with asyncio.TaskGroup() as listening:
-                for listener in listeners:
-                    listening.create_task(hears_it_whole(listener, sound))
-            assert served.peak_mb - rss_mb < 60
+    model = Model()
+    model.on_turn = telling(model, sound, WAYS)
+    async with model, bridge(model) as served:
+        listeners = [await Listener.dial(served) for _ in WAYS]
+        rss_mb = served.rss_mb
+        async with asyncio.TaskGroup() as listening:
             for listener in listeners:
-                await listener.phone.hang_up()
-            await served.until_log("call.summary")
-            await asyncio.sleep(0.5)
-            assert await served.replays() == ""
-        summaries = served.events('"call.summary"')
-        assert [summary["ended"] for summary in summaries] == ["the caller hung up"] * len(WAYS)
-        assert "outbox full" not in served.log
-
-    asyncio.run(main())
+                listening.create_task(hears_it_whole(listener, sound))
+        assert served.peak_mb - rss_mb < 60
+        for listener in listeners:
+            await listener.phone.hang_up()
+        await served.until_log("call.summary")
+        await asyncio.sleep(0.5)
+        assert await served.replays() == ""
+    summaries = served.events('"call.summary"')
+    assert [summary["ended"] for summary in summaries] == ["the caller hung up"] * len(WAYS)
+    assert "outbox full" not in served.log
 
 
 async def interrupts(listener: Listener, session: Session, sound: bytes, after_s: float) -> None:
@@ -180,21 +177,18 @@ async def interrupts(listener: Listener, session: Session, sound: bytes, after_s
     "after_s", [(1.5, 5.0, 10.0), pytest.param((30.0, 150.0, 290.0), marks=pytest.mark.long)], ids=str
 )
 @pytest.mark.timeout(FULL_S + 90)
-def test_a_word_of_the_callers_ends_it_at_any_moment(after_s: tuple[float, ...]) -> None:
+async def test_a_word_of_the_callers_ends_it_at_any_moment(after_s: tuple[float, ...]) -> None:
     sound = story(FULL_S)
 
-    async def main() -> None:
-        model = Model()
-        model.on_turn = telling(model, sound, WAYS)
-        async with model, bridge(model) as served:
-            listeners = [await Listener.dial(served) for _ in WAYS]
-            async with asyncio.TaskGroup() as listening:
-                for listener, session, moment_s in zip(listeners, model.sessions, after_s, strict=True):
-                    listening.create_task(interrupts(listener, session, sound, moment_s))
-            for listener in listeners:
-                await listener.phone.hang_up()
-            await served.until_log("call.summary")
-            await asyncio.sleep(0.5)
-            assert await served.replays() == ""
-
-    asyncio.run(main())
+    model = Model()
+    model.on_turn = telling(model, sound, WAYS)
+    async with model, bridge(model) as served:
+        listeners = [await Listener.dial(served) for _ in WAYS]
+        async with asyncio.TaskGroup() as listening:
+            for listener, session, moment_s in zip(listeners, model.sessions, after_s, strict=True):
+                listening.create_task(interrupts(listener, session, sound, moment_s))
+        for listener in listeners:
+            await listener.phone.hang_up()
+        await served.until_log("call.summary")
+        await asyncio.sleep(0.5)
+        assert await served.replays() == ""

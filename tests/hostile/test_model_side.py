@@ -217,32 +217,29 @@ def test_whatever_a_model_sends_its_caller_is_answered_and_nobody_else_hears_of_
     asyncio.run(play(*list(scenes().values())[half::2]))
 
 
-def test_a_little_of_each_flood_of_a_model_s() -> None:
+async def test_a_little_of_each_flood_of_a_model_s() -> None:
     """Shorter ones, four calls at a time: each is answered, and the loop stands still for none of them."""
 
-    async def main() -> None:
-        model = Model()
-        brief = list(scenes(4_000).items())
-        async with model, bridge(model, files={"mine.py": AGENT}, BRIDGE_AGENT="mine:agent") as served:
-            other = await Phone(served).dial()
-            await silence_s(served, model, garbage, 1.5)  # what it costs once
-            rss_mb = served.rss_mb
-            for start in range(0, len(brief), 4):
-                names, some = zip(*brief[start : start + 4], strict=True)
-                before = await late_beats(served)
-                longest_s = await at_once(served, model, some)
-                assert max(longest_s) <= MOST_SILENCE_S, (names, longest_s)
-                assert await late_beats(served) - before == 0, names
-                assert other.closed_s is None, names
-            await other.hang_up()
-            await asyncio.sleep(1.0)
-            assert served.rss_mb - rss_mb <= 40
-            assert "rule of ours" not in served.log
-            assert "Traceback" not in served.log
-            assert len(served.log) < 100_000
-            assert await served.replays() == ""
-
-    asyncio.run(main())
+    model = Model()
+    brief = list(scenes(4_000).items())
+    async with model, bridge(model, files={"mine.py": AGENT}, BRIDGE_AGENT="mine:agent") as served:
+        other = await Phone(served).dial()
+        await silence_s(served, model, garbage, 1.5)  # what it costs once
+        rss_mb = served.rss_mb
+        for start in range(0, len(brief), 4):
+            names, some = zip(*brief[start : start + 4], strict=True)
+            before = await late_beats(served)
+            longest_s = await at_once(served, model, some)
+            assert max(longest_s) <= MOST_SILENCE_S, (names, longest_s)
+            assert await late_beats(served) - before == 0, names
+            assert other.closed_s is None, names
+        await other.hang_up()
+        await asyncio.sleep(1.0)
+        assert served.rss_mb - rss_mb <= 40
+        assert "rule of ours" not in served.log
+        assert "Traceback" not in served.log
+        assert len(served.log) < 100_000
+        assert await served.replays() == ""
 
 
 async def at_once(
@@ -316,11 +313,8 @@ async def apologised_s(stack: contextlib.AsyncExitStack, early: bool, answer: by
     return call()
 
 
-def test_what_answers_instead_of_the_model_is_a_refused_dial_and_ends_in_words() -> None:
-    async def main() -> None:
-        async with contextlib.AsyncExitStack() as stack:
-            calls = await asyncio.gather(*(apologised_s(stack, *answer) for answer in ANSWERS.values()))
-            lasted_s = dict(zip(ANSWERS, await asyncio.gather(*calls), strict=True))
-            assert max(lasted_s.values()) < 9, lasted_s
-
-    asyncio.run(main())
+async def test_what_answers_instead_of_the_model_is_a_refused_dial_and_ends_in_words() -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        calls = await asyncio.gather(*(apologised_s(stack, *answer) for answer in ANSWERS.values()))
+        lasted_s = dict(zip(ANSWERS, await asyncio.gather(*calls), strict=True))
+        assert max(lasted_s.values()) < 9, lasted_s

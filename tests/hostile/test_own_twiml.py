@@ -46,62 +46,54 @@ async def opens(served: Bridge, sid: str, **parameters: str) -> Phone:
     return phone
 
 
-def test_a_stream_of_own_twiml_is_served_once(tmp_path: Path) -> None:
-    async def run() -> None:
-        how = {"files": {"mine.py": AGENT}, "folder": tmp_path, "BRIDGE_AGENT": "mine:agent"}
-        settings = {**how, "BRIDGE_API_KEYS": f"shop={KEY}", "BRIDGE_GREETING": "Hello."}
-        sid, other = call_sid(), call_sid()
-        async with Model() as model:
-            async with bridge(model, **settings) as served:  # type: ignore[arg-type]
-                assert (await asks(served, {}, "x" * 29))[0] == 401
-                phone = await opens(served, sid, campaign="42")
-                assert phone.close_code == 1008
+async def test_a_stream_of_own_twiml_is_served_once(tmp_path: Path) -> None:
+    how = {"files": {"mine.py": AGENT}, "folder": tmp_path, "BRIDGE_AGENT": "mine:agent"}
+    settings = {**how, "BRIDGE_API_KEYS": f"shop={KEY}", "BRIDGE_GREETING": "Hello."}
+    sid, other = call_sid(), call_sid()
+    async with Model() as model:
+        async with bridge(model, **settings) as served:  # type: ignore[arg-type]
+            assert (await asks(served, {}, "x" * 29))[0] == 401
+            phone = await opens(served, sid, campaign="42")
+            assert phone.close_code == 1008
 
-                asked = {"call_sid": sid, "account_sid": ACCOUNT, "parameters": {"campaign": "42"}}
-                status, told = await asks(served, asked)
-                assert status == 200
-                foreign = await opens(served, other, token=told["token"])
-                assert foreign.close_code == 1008
-                phone = await opens(served, sid, token=told["token"])
-                assert phone.closed_s is None
-                assert phone.heard
-                assert "Campaign 42." in json.dumps(model.events)
-                again = await opens(served, sid, token=told["token"])
-                assert again.close_code == 1008
-                assert phone.closed_s is None  # the call that was there goes on
-                await phone.hang_up()
+            asked = {"call_sid": sid, "account_sid": ACCOUNT, "parameters": {"campaign": "42"}}
+            status, told = await asks(served, asked)
+            assert status == 200
+            foreign = await opens(served, other, token=told["token"])
+            assert foreign.close_code == 1008
+            phone = await opens(served, sid, token=told["token"])
+            assert phone.closed_s is None
+            assert phone.heard
+            assert "Campaign 42." in json.dumps(model.events)
+            again = await opens(served, sid, token=told["token"])
+            assert again.close_code == 1008
+            assert phone.closed_s is None  # the call that was there goes on
+            await phone.hang_up()
 
-                _, told = await asks(served, {"parameters": {"campaign": "over"}})
-                refused = await opens(served, other, token=told["token"])
-                assert refused.close_code == 1008
-                sessions = len(model.sessions)
-                _, unused = await asks(served, {"parameters": {"campaign": "43"}})
-                _, spent = await asks(served, {"parameters": {"campaign": "44"}})
-                phone = await opens(served, call_sid(), token=spent["token"])
-                assert phone.closed_s is None
-                await phone.hang_up()
-                assert KEY not in served.log
-            async with bridge(model, **settings) as served:  # type: ignore[arg-type]
-                again = await opens(served, call_sid(), token=spent["token"])
-                assert again.close_code == 1008
-                phone = await opens(served, call_sid(), token=unused["token"])
-                assert phone.closed_s is None
-                await phone.hang_up()
-            assert len(model.sessions) == sessions + 2
-
-    asyncio.run(run())
+            _, told = await asks(served, {"parameters": {"campaign": "over"}})
+            refused = await opens(served, other, token=told["token"])
+            assert refused.close_code == 1008
+            sessions = len(model.sessions)
+            _, unused = await asks(served, {"parameters": {"campaign": "43"}})
+            _, spent = await asks(served, {"parameters": {"campaign": "44"}})
+            phone = await opens(served, call_sid(), token=spent["token"])
+            assert phone.closed_s is None
+            await phone.hang_up()
+            assert KEY not in served.log
+        async with bridge(model, **settings) as served:  # type: ignore[arg-type]
+            again = await opens(served, call_sid(), token=spent["token"])
+            assert again.close_code == 1008
+            phone = await opens(served, call_sid(), token=unused["token"])
+            assert phone.closed_s is None
+            await phone.hang_up()
+        assert len(model.sessions) == sessions + 2
 
 
-def test_a_crowd_with_one_token_gets_one_stream() -> None:
-    async def run() -> None:
-        async with Model() as model, bridge(model, BRIDGE_API_KEYS=f"shop={KEY}") as served:
-            _, told = await asks(served, {})
-            phones = await asyncio.gather(
-                *(opens(served, call_sid(), token=told["token"]) for _ in range(20))
-            )
-            assert [phone.close_code for phone in phones].count(1008) == 19
-            assert len(model.sessions) == 1
-            for phone in phones:
-                await phone.hang_up()
-
-    asyncio.run(run())
+async def test_a_crowd_with_one_token_gets_one_stream() -> None:
+    async with Model() as model, bridge(model, BRIDGE_API_KEYS=f"shop={KEY}") as served:
+        _, told = await asks(served, {})
+        phones = await asyncio.gather(*(opens(served, call_sid(), token=told["token"]) for _ in range(20)))
+        assert [phone.close_code for phone in phones].count(1008) == 19
+        assert len(model.sessions) == 1
+        for phone in phones:
+            await phone.hang_up()

@@ -53,29 +53,26 @@ def speaker(words: str, *, escaped: bool) -> Any:
 
 
 @pytest.mark.parametrize("words", [RAW, ESCAPED], ids=["raw", "escaped"])
-def test_odd_words_replay_and_are_shown_without_a_script_of_theirs(words: str) -> None:
-    async def main() -> None:
-        model = Model(on_turn=speaker(words, escaped=words is ESCAPED))
-        async with model, bridge(model) as served:
-            phone = await Phone(served).dial()
-            await asyncio.sleep(1.5)
-            await phone.talk(0.6)
-            await asyncio.sleep(1.2)
-            await phone.talk(0.5)
-            await asyncio.sleep(0.8)
-            await phone.hang_up()
-            await served.until_log("call.summary")
-            await asyncio.sleep(0.5)
-            (file,) = served.recordings()
-            assert await served.replays() == ""
-            page = served.folder / "call.html"
-            code, said = await command("show", str(file), "--out", str(page))
-            assert (code, "\x1b[2J" in said) == (0, False), said
-            drawn = page.read_text()
-            assert "<script>alert" not in drawn
-            assert "<img src=x" not in drawn
-
-    asyncio.run(main())
+async def test_odd_words_replay_and_are_shown_without_a_script_of_theirs(words: str) -> None:
+    model = Model(on_turn=speaker(words, escaped=words is ESCAPED))
+    async with model, bridge(model) as served:
+        phone = await Phone(served).dial()
+        await asyncio.sleep(1.5)
+        await phone.talk(0.6)
+        await asyncio.sleep(1.2)
+        await phone.talk(0.5)
+        await asyncio.sleep(0.8)
+        await phone.hang_up()
+        await served.until_log("call.summary")
+        await asyncio.sleep(0.5)
+        (file,) = served.recordings()
+        assert await served.replays() == ""
+        page = served.folder / "call.html"
+        code, said = await command("show", str(file), "--out", str(page))
+        assert (code, "\x1b[2J" in said) == (0, False), said
+        drawn = page.read_text()
+        assert "<script>alert" not in drawn
+        assert "<img src=x" not in drawn
 
 
 AGENT = """
@@ -90,35 +87,32 @@ agent = Agent("You are a test.", handler=handler)
 
 
 @pytest.mark.parametrize("rule", [None, "event", "text"])
-def test_a_card_number_lies_nowhere(rule: str | None) -> None:
+async def test_a_card_number_lies_nowhere(rule: str | None) -> None:
     """Neither the keys that came while the handler was still asking, nor those it waited for."""
 
-    async def main() -> None:
-        settings = {"BRIDGE_AGENT": "card:agent", "BRIDGE_DTMF": rule, "BRIDGE_LOG_LEVEL": "debug"}
-        async with Model() as model, bridge(model, files={"card.py": AGENT % CARD}, **settings) as served:  # type: ignore[arg-type]
-            phone = await Phone(served).dial()
-            await asyncio.sleep(0.5)
-            for key in f"{CARD}#":
-                pressed = {"track": "inbound_track", "digit": key}
-                await phone.tell({"event": "dtmf", "streamSid": phone.stream_sid, "dtmf": pressed})
-                await asyncio.sleep(0.15)
-            await asyncio.sleep(2)
-            metrics = (await served.get("/metrics"))[1]
-            await phone.hang_up()
-            await served.until_log("call.summary")
-            await asyncio.sleep(0.5)
-            told = json.dumps(model.events)
-            assert "Thank you." in told
-            assert "on the keypad" not in told
-            (file,) = served.recordings()
-            lines = map(json.loads, file.read_text().splitlines())
-            keys = [line.get("frame", {}).get("dtmf", {}).get("digit", "") for line in lines]
-            assert "".join(keys) == "•" * 17
-            for text in (served.log, told, metrics, *kept(served.folder)):
-                assert CARD not in text
-            assert await served.replays() == ""
-
-    asyncio.run(main())
+    settings = {"BRIDGE_AGENT": "card:agent", "BRIDGE_DTMF": rule, "BRIDGE_LOG_LEVEL": "debug"}
+    async with Model() as model, bridge(model, files={"card.py": AGENT % CARD}, **settings) as served:  # type: ignore[arg-type]
+        phone = await Phone(served).dial()
+        await asyncio.sleep(0.5)
+        for key in f"{CARD}#":
+            pressed = {"track": "inbound_track", "digit": key}
+            await phone.tell({"event": "dtmf", "streamSid": phone.stream_sid, "dtmf": pressed})
+            await asyncio.sleep(0.15)
+        await asyncio.sleep(2)
+        metrics = (await served.get("/metrics"))[1]
+        await phone.hang_up()
+        await served.until_log("call.summary")
+        await asyncio.sleep(0.5)
+        told = json.dumps(model.events)
+        assert "Thank you." in told
+        assert "on the keypad" not in told
+        (file,) = served.recordings()
+        lines = map(json.loads, file.read_text().splitlines())
+        keys = [line.get("frame", {}).get("dtmf", {}).get("digit", "") for line in lines]
+        assert "".join(keys) == "•" * 17
+        for text in (served.log, told, metrics, *kept(served.folder)):
+            assert CARD not in text
+        assert await served.replays() == ""
 
 
 def kept(folder: Path) -> list[str]:

@@ -12,6 +12,8 @@ from bridge.simulators.carrier import CarrierSimulator, WebhookFailed
 from tests.processes.balancer import Balancer
 from tests.processes.rig import run
 
+pytestmark = pytest.mark.runs_with(function=run)
+
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\nConnection: close\r\n\r\n<Response/>"
 
 
@@ -33,43 +35,34 @@ async def server(*answers: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
         yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}", asked
 
 
-def test_a_server_that_takes_no_connection_is_passed_over() -> None:
-    async def main() -> None:
-        async with server() as (gone, _):
-            pass
-        async with server(ANSWER, ANSWER) as (here, asked), Balancer().serve() as balancer:
-            balancer.put(gone, here)
-            for _ in range(2):
-                assert (
-                    await CarrierSimulator().webhook(f"{balancer.base}/incoming-call", {})
-                ).tag == "Response"
-            assert len(asked) == 2
-
-    run(main())
+async def test_a_server_that_takes_no_connection_is_passed_over() -> None:
+    async with server() as (gone, _):
+        pass
+    async with server(ANSWER, ANSWER) as (here, asked), Balancer().serve() as balancer:
+        balancer.put(gone, here)
+        for _ in range(2):
+            assert (await CarrierSimulator().webhook(f"{balancer.base}/incoming-call", {})).tag == "Response"
+        assert len(asked) == 2
 
 
-def test_what_was_sent_to_a_server_that_says_nothing_the_phone_sends_once_more() -> None:
-    async def main() -> None:
-        async with (
-            server() as (dying, lost),
-            server(ANSWER) as (here, asked),
-            Balancer().serve() as balancer,
-        ):
-            balancer.put(dying, here)
-            assert (await CarrierSimulator().webhook(f"{balancer.base}/after-stream", {})).tag == "Response"
-            assert (len(lost), len(asked)) == (1, 1), "each saw it once: the balancer sends nothing twice"
-
-    run(main())
+async def test_what_was_sent_to_a_server_that_says_nothing_the_phone_sends_once_more() -> None:
+    async with (
+        server() as (dying, lost),
+        server(ANSWER) as (here, asked),
+        Balancer().serve() as balancer,
+    ):
+        balancer.put(dying, here)
+        assert (await CarrierSimulator().webhook(f"{balancer.base}/after-stream", {})).tag == "Response"
+        assert (len(lost), len(asked)) == (1, 1), "each saw it once: the balancer sends nothing twice"
 
 
 @pytest.mark.parametrize(
     "answers", [(), (b"HTTP/1.1 503 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",)]
 )
-def test_neither_twice_in_vain_nor_an_answer_that_says_no_is_asked_about_again(answers: tuple[bytes]) -> None:
-    async def main() -> None:
-        async with server(*answers) as (here, asked):
-            with pytest.raises(WebhookFailed):
-                await CarrierSimulator().webhook(f"{here}/after-stream", {})
-            assert len(asked) == 2 - len(answers)
-
-    run(main())
+async def test_neither_twice_in_vain_nor_an_answer_that_says_no_is_asked_about_again(
+    answers: tuple[bytes],
+) -> None:
+    async with server(*answers) as (here, asked):
+        with pytest.raises(WebhookFailed):
+            await CarrierSimulator().webhook(f"{here}/after-stream", {})
+        assert len(asked) == 2 - len(answers)

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from bridge.simulators.phone import Kind
 from tests.calls import KeepingServer
 from tests.processes.rig import (
@@ -25,50 +27,49 @@ from tests.processes.rig import (
     until,
 )
 
+pytestmark = pytest.mark.runs_with(function=run)
+
 CALLS = 20
 AGAIN_S = 3.0
 TURNS = ("assistant", "user", "assistant")
 """The greeting, what the caller said, and the answer."""
 
 
-def test_kill_9_of_one_of_two(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+async def test_kill_9_of_one_of_two(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     """Whoever was on it speaks with the other one, which knows what was said, and says what happened."""
 
-    async def main() -> None:
-        async with site(Clerk(), tmp_path) as here:
-            one, other = await asyncio.gather(here.server(), here.server())
-            # Webhooks and streams go where they happen to: half of the calls ring at one and are had by the
-            # other.
-            here.balancer.put(one.base, other.base)
-            calls = [here.dial(silence(600) + WORDS) for _ in range(CALLS)]
-            await until(lambda: all(c.streams and answer(1) in phone(c).heard for c in calls), 15, "answers")
-            await asyncio.sleep(0.5)  # the answer's mark comes back, and a thread writes the journal
-            sessions = len(here.upstream.sessions)
+    async with site(Clerk(), tmp_path) as here:
+        one, other = await asyncio.gather(here.server(), here.server())
+        # Webhooks and streams go where they happen to: half of the calls ring at one and are had by the
+        # other.
+        here.balancer.put(one.base, other.base)
+        calls = [here.dial(silence(600) + WORDS) for _ in range(CALLS)]
+        await until(lambda: all(c.streams and answer(1) in phone(c).heard for c in calls), 15, "answers")
+        await asyncio.sleep(0.5)  # the answer's mark comes back, and a thread writes the journal
+        sessions = len(here.upstream.sessions)
 
-            killed_s = time.monotonic()
-            one.process.kill()
-            await until(lambda: any(len(c.streams) == 2 for c in calls), 5, "a second stream")
-            await asyncio.sleep(0.3)
-            cut = [call for call in calls if Kind.STREAM_OVER in lived_through(call)]
-            assert 0 < len(cut) < CALLS, "both had calls"
-            await until(lambda: all(first_sound_s(call, 1) for call in cut), 10, "all of them heard again")
-            gaps_s = [(first_sound_s(call, 1) or 0) - killed_s for call in cut]
-            record_property("gaps_s", [round(gap_s, 2) for gap_s in gaps_s])
-            assert max(gaps_s) < AGAIN_S, gaps_s
+        killed_s = time.monotonic()
+        one.process.kill()
+        await until(lambda: any(len(c.streams) == 2 for c in calls), 5, "a second stream")
+        await asyncio.sleep(0.3)
+        cut = [call for call in calls if Kind.STREAM_OVER in lived_through(call)]
+        assert 0 < len(cut) < CALLS, "both had calls"
+        await until(lambda: all(first_sound_s(call, 1) for call in cut), 10, "all of them heard again")
+        gaps_s = [(first_sound_s(call, 1) or 0) - killed_s for call in cut]
+        record_property("gaps_s", [round(gap_s, 2) for gap_s in gaps_s])
+        assert max(gaps_s) < AGAIN_S, gaps_s
 
-            await until(lambda: all(says(call, "restored", 1, 10_000) for call in cut), 10, "why")
-            speak(cut)
-            await until(lambda: all(answer(2) in phone(c).heard for c in cut), 15, "the call goes on")
-            told = [what_it_was_told(session.machine) for session in here.upstream.sessions[sessions:]]
-            assert [[who for who, _ in words[:3]] for words in told] == [list(TURNS)] * len(cut)
-            assert [words[2][1] for words in told] == ["That is turn 1."] * len(cut)
-            assert [len(call.streams) for call in calls] == [2 if call in cut else 1 for call in calls]
-            assert not any(call.over for call in calls)
-            await here.hung_up()
-            other.process.terminate()
-            assert await other.ended(10) == 0
-
-    run(main())
+        await until(lambda: all(says(call, "restored", 1, 10_000) for call in cut), 10, "why")
+        speak(cut)
+        await until(lambda: all(answer(2) in phone(c).heard for c in cut), 15, "the call goes on")
+        told = [what_it_was_told(session.machine) for session in here.upstream.sessions[sessions:]]
+        assert [[who for who, _ in words[:3]] for words in told] == [list(TURNS)] * len(cut)
+        assert [words[2][1] for words in told] == ["That is turn 1."] * len(cut)
+        assert [len(call.streams) for call in calls] == [2 if call in cut else 1 for call in calls]
+        assert not any(call.over for call in calls)
+        await here.hung_up()
+        other.process.terminate()
+        assert await other.ended(10) == 0
 
 
 def what_it_was_told(server: object) -> list[tuple[str, str]]:

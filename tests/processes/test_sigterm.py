@@ -11,6 +11,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from bridge.core.messages import SnapshotItem
 from bridge.doubles.agents import Asked, Output, Speech
 from bridge.doubles.tones import marked
@@ -33,6 +35,8 @@ from tests.processes.rig import (
     speak,
     until,
 )
+
+pytestmark = pytest.mark.runs_with(function=run)
 
 CALLS = 20
 DRAIN_S = int(os.environ.get("TEST_DRAIN_SECONDS", "14"))
@@ -67,57 +71,56 @@ def test_calls_have_half_of_25_seconds_to_end_and_nine_more_to_reach_the_end_of_
     virtual_time.run(main())
 
 
-def test_nobody_is_lost_in_a_deploy(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
-    async def main() -> None:
-        async with site(Clerk(), tmp_path) as here:
-            settings = {
-                "BRIDGE_DRAIN_SECONDS": str(DRAIN_S),
-                "BRIDGE_RECORDINGS": str(tmp_path / "recordings"),
-                "BRIDGE_INSTRUCTIONS": "Count.",
-            }
-            old, new = await asyncio.gather(here.server(**settings), here.server(**settings))
-            here.balancer.put(old.base)
-            calls = [here.dial(silence(600) + WORDS) for _ in range(CALLS)]
-            await until(lambda: all(c.streams and answer(1) in phone(c).heard for c in calls), 20, "answers")
-            await asyncio.sleep(0.3)
+async def test_nobody_is_lost_in_a_deploy(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    async with site(Clerk(), tmp_path) as here:
+        settings = {
+            "BRIDGE_DRAIN_SECONDS": str(DRAIN_S),
+            "BRIDGE_RECORDINGS": str(tmp_path / "recordings"),
+            "BRIDGE_INSTRUCTIONS": "Count.",
+        }
+        old, new = await asyncio.gather(here.server(**settings), here.server(**settings))
+        here.balancer.put(old.base)
+        calls = [here.dial(silence(600) + WORDS) for _ in range(CALLS)]
+        await until(lambda: all(c.streams and answer(1) in phone(c).heard for c in calls), 20, "answers")
+        await asyncio.sleep(0.3)
 
-            told_s = time.monotonic()
-            old.process.send_signal(signal.SIGTERM)
-            await until(lambda: any("SIGTERM" in line for line in old.logged), 2, "the signal")
-            assert await asyncio.to_thread(status, f"{old.base}/readyz") == 503
-            assert await asyncio.to_thread(status, f"{old.base}/healthz") == 200
-            late = await here.handset().webhook(f"{old.base}/incoming-call", {"CallStatus": "ringing"})
-            assert [verb.tag for verb in late] == ["Say", "Hangup"]
-            resumed = await here.handset().webhook(f"{old.base}/after-stream", {"CallStatus": "in-progress"})
-            assert [verb.tag for verb in resumed] == ["Say", "Pause", "Redirect"]
-            next_step = resumed.findtext("Redirect") or ""
-            assert next_step.startswith(f"{here.balancer.base}/after-stream?stream=")
-            old.process.send_signal(signal.SIGTERM)
-            here.balancer.put(new.base)  # it has seen /readyz
-            done, going_on = calls[0], calls[1:]
-            done.hang_up()
-            await until(lambda: done.over, 2, "the one that ends by itself")
-            assert all(len(call.streams) == 1 for call in calls)
+        told_s = time.monotonic()
+        old.process.send_signal(signal.SIGTERM)
+        await until(lambda: any("SIGTERM" in line for line in old.logged), 2, "the signal")
+        assert await asyncio.to_thread(status, f"{old.base}/readyz") == 503
+        assert await asyncio.to_thread(status, f"{old.base}/healthz") == 200
+        late = await here.handset().webhook(f"{old.base}/incoming-call", {"CallStatus": "ringing"})
+        assert [verb.tag for verb in late] == ["Say", "Hangup"]
+        resumed = await here.handset().webhook(f"{old.base}/after-stream", {"CallStatus": "in-progress"})
+        assert [verb.tag for verb in resumed] == ["Say", "Pause", "Redirect"]
+        next_step = resumed.findtext("Redirect") or ""
+        assert next_step.startswith(f"{here.balancer.base}/after-stream?stream=")
+        old.process.send_signal(signal.SIGTERM)
+        here.balancer.put(new.base)  # it has seen /readyz
+        done, going_on = calls[0], calls[1:]
+        done.hang_up()
+        await until(lambda: done.over, 2, "the one that ends by itself")
+        assert all(len(call.streams) == 1 for call in calls)
 
-            handed = "the others are handed over"
-            await until(lambda: all(len(c.streams) == 2 for c in going_on), DRAIN_S - 2, handed)
-            assert await old.ended(5) == 0
-            record_property("ended_after_s", round(time.monotonic() - told_s, 2))
-            speak(going_on)
-            await until(lambda: all(answer(2) in phone(c).heard for c in going_on), 12, "they go on")
-            assert not any(call.over for call in going_on)
-            assert not any(says(call, "restored", 1) for call in going_on), "nobody was cut off"
-            assert all(answer(0) not in phone(call).heard for call in going_on), "nobody is greeted again"
-            assert all(lived_through(call) == HANDED_OVER for call in going_on)
-            gaps_ms = [call.streams[1][0] - over_ms(call) for call in going_on]
-            record_property("without_a_stream_ms", sorted(gaps_ms))
-            assert max(gaps_ms) < 2_000
-            await here.hung_up()
-            new.process.terminate()
-            assert await new.ended(10) == 0
-        both_replay(tmp_path / "recordings", len(calls), len(going_on))
-
-    run(main())
+        handed = "the others are handed over"
+        await until(lambda: all(len(c.streams) == 2 for c in going_on), DRAIN_S - 2, handed)
+        assert await old.ended(5) == 0
+        record_property("ended_after_s", round(time.monotonic() - told_s, 2))
+        speak(going_on)
+        await until(lambda: all(answer(2) in phone(c).heard for c in going_on), 12, "they go on")
+        assert not any(call.over for call in going_on)
+        assert not any(says(call, "restored", 1) for call in going_on), "nobody was cut off"
+        assert all(answer(0) not in phone(call).heard for call in going_on), "nobody is greeted again"
+        assert all(lived_through(call) == HANDED_OVER for call in going_on)
+        gaps_ms = [call.streams[1][0] - over_ms(call) for call in going_on]
+        record_property("without_a_stream_ms", sorted(gaps_ms))
+        assert max(gaps_ms) < 2_000
+        await here.hung_up()
+        new.process.terminate()
+        assert await new.ended(10) == 0
+    both_replay(tmp_path / "recordings", len(calls), len(going_on))
 
 
 HANDED_OVER = [Kind.ASKED, Kind.STREAM, Kind.STREAM_OVER, Kind.ASKED, Kind.STREAM]
@@ -162,20 +165,17 @@ class Storyteller:
         return [Speech(marked(9, 60_000), "Once upon a time.")]
 
 
-def test_a_call_without_a_turn_boundary_is_handed_over_in_time_all_the_same(tmp_path: Path) -> None:
+async def test_a_call_without_a_turn_boundary_is_handed_over_in_time_all_the_same(tmp_path: Path) -> None:
     """In the middle of a story; the next process is told how much of it was heard, and goes on with it."""
 
-    async def main() -> None:
-        async with site(Storyteller(), tmp_path) as here:
-            old, new = await asyncio.gather(here.server(BRIDGE_DRAIN_SECONDS="3"), here.server())
-            here.balancer.put(old.base)
-            calls = [here.dial() for _ in range(3)]
-            await until(lambda: all(c.streams and phone(c).heard.count(9) for c in calls), 10, "the story")
-            here.balancer.put(new.base)
-            old.process.send_signal(signal.SIGTERM)
-            await until(lambda: all(len(c.streams) == 2 for c in calls), 5, "handed over")
-            assert await old.ended(5) == 0
-            await until(lambda: all(first_sound_s(c, 1) for c in calls), 5, "and the story goes on")
-            assert not any(says(call, "restored", 1) for call in calls)
-
-    run(main())
+    async with site(Storyteller(), tmp_path) as here:
+        old, new = await asyncio.gather(here.server(BRIDGE_DRAIN_SECONDS="3"), here.server())
+        here.balancer.put(old.base)
+        calls = [here.dial() for _ in range(3)]
+        await until(lambda: all(c.streams and phone(c).heard.count(9) for c in calls), 10, "the story")
+        here.balancer.put(new.base)
+        old.process.send_signal(signal.SIGTERM)
+        await until(lambda: all(len(c.streams) == 2 for c in calls), 5, "handed over")
+        assert await old.ended(5) == 0
+        await until(lambda: all(first_sound_s(c, 1) for c in calls), 5, "and the story goes on")
+        assert not any(says(call, "restored", 1) for call in calls)

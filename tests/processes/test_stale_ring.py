@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bridge.core import messages as m
 from bridge.doubles.agents import Parrot
 from bridge.doubles.tones import marked
 from bridge.server.store import Snapshots
 from tests.door.rig import Door, door, run, until
+
+pytestmark = pytest.mark.runs_with(function=run)
 
 SAID = m.CallSnapshot((m.SnapshotItem("user", "Count!"), m.SnapshotItem("assistant", "One two")))
 
@@ -29,28 +33,22 @@ async def rings_here_and_goes_on_here(house: Door) -> None:
     await until(lambda: not len(house.service.registry))
 
 
-def test_it_is_not_the_one_that_waits_since_the_first_ring() -> None:
+async def test_it_is_not_the_one_that_waits_since_the_first_ring() -> None:
     """That one would greet, and knows nothing of what was said."""
 
-    async def main() -> None:
-        async with door(Parrot(marked(9, 200))) as house:
-            await rings_here_and_goes_on_here(house)
-            first, second = house.servers()
-            assert "Begin the call now" not in "".join(first.got + second.got)
-            await until(house.upstream.sessions[0].closed.done)
-
-    run(main())
+    async with door(Parrot(marked(9, 200))) as house:
+        await rings_here_and_goes_on_here(house)
+        first, second = house.servers()
+        assert "Begin the call now" not in "".join(first.got + second.got)
+        await until(house.upstream.sessions[0].closed.done)
 
 
-def test_a_call_that_only_rang_here_leaves_alone_what_is_known_of_it() -> None:
-    async def main() -> None:
-        async with door(Parrot(marked(9, 200))) as house:
-            handset = house.handset()
-            await handset.webhook(house.webhook, {"CallStatus": "ringing"})
-            known: Snapshots = house.service.services.store.conversations
-            known.keep(handset.call_sid, SAID)
-            await house.service.registry.shut_down()
-            assert known.find(handset.call_sid) == SAID
-            assert house.service.services.control.intents.peek(handset.call_sid) is None
-
-    run(main())
+async def test_a_call_that_only_rang_here_leaves_alone_what_is_known_of_it() -> None:
+    async with door(Parrot(marked(9, 200))) as house:
+        handset = house.handset()
+        await handset.webhook(house.webhook, {"CallStatus": "ringing"})
+        known: Snapshots = house.service.services.store.conversations
+        known.keep(handset.call_sid, SAID)
+        await house.service.registry.shut_down()
+        assert known.find(handset.call_sid) == SAID
+        assert house.service.services.control.intents.peek(handset.call_sid) is None
