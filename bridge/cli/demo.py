@@ -60,9 +60,8 @@ def demo(
     speech = GREETED + read_speech(audio) if audio else load_demo("caller")
     check_writable(out)
     console = Console(stderr=as_json)
-    console.print(
-        f"A call to a parrot, which repeats what it hears: {len(speech) / 8_000 + TAIL_S:.0f} s or more."
-    )
+    seconds = len(speech) / 8_000 + TAIL_S
+    console.print(f"A call to a parrot, which repeats what it hears: {seconds:.0f} s or more.")
 
     story = Account(lambda at_ms, who, what: _tell(console, at_ms, who, what))
     with hanging_up() as interrupt:
