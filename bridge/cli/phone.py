@@ -87,8 +87,13 @@ def phone(  # noqa: PLR0913, PLR0917  options of a command
             _print(account, out, console)
     if interrupt.came:
         raise typer.Exit(EXIT)
-    if account["broken"]:
-        Console(stderr=True).print(f"phonebridge: {account['broken']}", highlight=False, soft_wrap=True)
+    _complain(account["broken"])
+
+
+def _complain(broken: str) -> None:
+    """Ends with 1 if something was wrong with the call."""
+    if broken:
+        Console(stderr=True).print(f"phonebridge: {broken}", highlight=False, soft_wrap=True)
         raise typer.Exit(1)
 
 
