@@ -25,7 +25,9 @@ def written() -> set[str]:
     for folder in ("checklist", "agents"):
         for path in (ROOT / "tests" / folder).glob("test_*.py"):
             tree = ast.parse(path.read_text(encoding="utf-8"))
-            names |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+            names |= {
+                node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            }
     return {name for name in names if re.match(r"test_(sq|af|op|js)_\d\d_", name)}
 
 
