@@ -24,6 +24,7 @@ FLAGS = (
     "--disable-dev-shm-usage", "--remote-debugging-port=0",
 )  # fmt: skip
 PATIENCE_S = 30
+KEYS = {"Enter": (13, "\r"), " ": (32, " "), "Tab": (9, "")}
 
 
 def chromium() -> str | None:
@@ -85,8 +86,8 @@ class Page(Connection):
         """Run in every page to come, before any script of its own."""
         self.command("Page.addScriptToEvaluateOnNewDocument", source=script)
 
-    def look(self, *, width: int = 1280, height: int = 1000, dark: bool = False) -> None:
-        """How large the window is, and what colours its user likes."""
+    def look(self, *, width: int = 1280, height: int = 1000, dark: bool = False, still: bool = False) -> None:
+        """How large the window is, what colours its user likes, and whether they want it `still`."""
         self.command(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -95,7 +96,8 @@ class Page(Connection):
             mobile=False,
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.command("Emulation.setEmulatedMedia", features=[scheme])
+        motion = {"name": "prefers-reduced-motion", "value": "reduce" if still else ""}
+        self.command("Emulation.setEmulatedMedia", features=[scheme, motion])
 
     def open(self, file: Path) -> None:
         """Returns when the page says that it is drawn."""
@@ -136,6 +138,13 @@ class Page(Connection):
             self.command(
                 "Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1
             )
+
+    def press(self, key: str, *, shift: bool = False) -> None:
+        """A key of the keyboard, by the name that scripts know it by."""
+        code, text = KEYS.get(key, (ord(key.upper()) if len(key) == 1 else 0, key if len(key) == 1 else ""))
+        stroke = {"key": key, "windowsVirtualKeyCode": code, "modifiers": 8 if shift else 0}
+        self.command("Input.dispatchKeyEvent", type="keyDown", text=text, **stroke)
+        self.command("Input.dispatchKeyEvent", type="keyUp", **stroke)
 
     def screenshot(self) -> bytes:
         return b64decode(self.command("Page.captureScreenshot", format="png")["data"])

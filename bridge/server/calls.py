@@ -126,6 +126,8 @@ class CallRegistry:
         self.max_calls = max_calls
         self.observers = observers
         self.services = services or _alone()
+        self.running_words: Callable[[str], bool] = lambda _call_sid: False
+        """Which new calls tell their observers each piece of the model's words as it comes."""
         self.draining = False
         self._making = making
         self._entries: dict[str, _Entry] = {}
@@ -359,6 +361,10 @@ class CallRegistry:
         # So that calls which lose the model together do not all dial again at the same moment.
         seed = int.from_bytes(hashlib.blake2b(call_sid.encode(errors="replace"), digest_size=3).digest())
         config = msgspec.structs.replace(config, jitter_seed=seed, accepted_at_s=int(time.time()))
+        if self.running_words(call_sid):
+            rules = msgspec.structs.replace(config.agent, running_words=True)
+            session = msgspec.structs.replace(config.session, agent=rules)
+            config = msgspec.structs.replace(config, session=session)
         if not _goes_on(fields):
             return config
         carried = self.services.store.conversations.find(call_sid)

@@ -13,7 +13,7 @@ import threading
 import time
 import wave
 from array import array
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from bridge.server.pages.static import page
 
 RATE_HZ = 8_000
 MICROPHONE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+SESSION: Mapping[str, Any] = {"call": "CA1", "account": "AC1", "stream": "MZ1", "parameters": {}, "tools": []}
 SILENCE = b"\xff" * 160
 
 
@@ -97,10 +98,22 @@ Script = Callable[[Line], Awaitable[None]]
 
 
 class Switchboard:
-    """Serves the page and takes its calls. `line` is the last one."""
+    """Serves the pages and takes calls of theirs. `line` is the last one. `tells` is what the page is told of
+    its call, and `session` what it is answered when it wants to place one.
+    """
 
-    def __init__(self, script: Script | None = None) -> None:
+    def __init__(
+        self,
+        script: Script | None = None,
+        *,
+        tells: Iterable[dict[str, Any]] = (),
+        answered_by: str = "olive:agent · a rehearsal without a key",
+        session: Mapping[str, Any] = SESSION,
+    ) -> None:
         self.script = script
+        self.tells = list(tells)
+        self.answered_by = answered_by
+        self.session = session
         self.line: Line | None = None
         self.taken = threading.Event()
         self.base = ""
@@ -109,6 +122,7 @@ class Switchboard:
     def open(self) -> Iterator[Switchboard]:
         app = Starlette(
             routes=[
+                Route("/", self._front),
                 Route("/phone", self._phone),
                 Route("/phone/session", self._session, methods=["POST"]),
                 Route("/phone/{name}", self._file),
@@ -129,18 +143,23 @@ class Switchboard:
             server.should_exit = True
             thread.join(10)
 
+    async def _front(self, _request: Request) -> Response:
+        return page("front.html", {"answered_by": self.answered_by})
+
     async def _phone(self, _request: Request) -> Response:
-        return page("phone.html", {"answered_by": "a test"})
+        return page("phone.html", {"answered_by": self.answered_by})
 
     async def _file(self, request: Request) -> Response:
         return page(request.path_params["name"])
 
     async def _session(self, _request: Request) -> Response:
-        return JSONResponse({"call": "CA1", "account": "AC1", "stream": "MZ1", "parameters": {}, "tools": []})
+        return JSONResponse(self.session, 503 if "busy" in self.session else 200)
 
     async def _events(self, socket: WebSocket) -> None:
         await socket.accept()
         with contextlib.suppress(WebSocketDisconnect):
+            for event in self.tells:
+                await socket.send_text(json.dumps(event))
             await socket.receive_text()
 
     async def _stream(self, socket: WebSocket) -> None:

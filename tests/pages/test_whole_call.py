@@ -63,6 +63,7 @@ CAPTIONS = """
 Array.from(document.querySelectorAll("#captions p"), line => ({
   who: line.querySelector("b")?.textContent,
   text: line.querySelector("span")?.textContent,
+  aside: line.querySelector(".latency")?.textContent ?? "",
   struck: Array.from(line.querySelectorAll("s"), one => one.textContent).join(""),
 }))
 """
@@ -155,7 +156,11 @@ def talk(base: str, wav: Path) -> Talk:
         page.click("#call")
         due_s = time.monotonic() + MOST_S
         while page.value("document.body.dataset.state") not in ("ended", "error"):
-            assert time.monotonic() < due_s, page.value(CAPTIONS)
+            assert time.monotonic() < due_s, (
+                page.value("document.getElementById('state').textContent"),
+                page.value(CAPTIONS),
+                page.complaints,
+            )
             time.sleep(0.1)
         return Talk(
             page.value(CAPTIONS),
@@ -167,21 +172,36 @@ def talk(base: str, wav: Path) -> Talk:
         )
 
 
-def call(wav: Path, folder: Path) -> Talk:
-    async def main() -> Talk:
-        async with served(folder, BRIDGE_INSECURE="1", BRIDGE_DISCLOSURE="0") as bridge:
-            return await asyncio.to_thread(talk, bridge.base, wav)
+async def call(folder: Path, turns: dict[float, str]) -> Talk:
+    """A call of these turns with the agent in that folder, on a server and in a browser of its own."""
+    wav = script(folder / "microphone.wav", turns, 40)
+    async with served(folder, BRIDGE_INSECURE="1", BRIDGE_DISCLOSURE="0") as bridge:
+        return await asyncio.to_thread(talk, bridge.base, wav)
 
-    return asyncio.run(main())
 
-
-def test_a_spoken_question_is_answered_aloud_cut_and_ended(tmp_path: Path) -> None:
-    (tmp_path / "agent.py").write_text(AGENT, encoding="utf-8")
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Talk, Talk]:
+    """Both calls, at the same time: the first one's folder, and what there is to know of either."""
+    ours, theirs = tmp_path_factory.mktemp("olive"), tmp_path_factory.mktemp("made")
+    (ours / "agent.py").write_text(AGENT, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "bridge", "init", "bakery"], cwd=theirs, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
     turns = {6.8: "are_you_open_on_sunday", 10.3: "what_time_do_you_open_on_saturday", 16.8: "goodbye"}
-    found = call(script(tmp_path / "microphone.wav", turns, 40), tmp_path)
+    questions = {7.6: "what_time_do_you_open_on_saturday", 12.6: "goodbye"}
 
+    async def both() -> tuple[Talk, Talk]:
+        return await asyncio.gather(call(ours, turns), call(theirs / "bakery", questions))
+
+    first, second = asyncio.run(both())
+    return ours, first, second
+
+
+def test_a_spoken_question_is_answered_aloud_cut_and_ended(calls: tuple[Path, Talk, Talk]) -> None:
+    folder, found, _ = calls
     assert [words.split()[-1] for words in found.said("you")] == ["sunday", "saturday", "goodbye"]
-    assert [json.loads(line) for line in (tmp_path / "called.jsonl").read_text().splitlines()] == [
+    assert [json.loads(line) for line in (folder / "called.jsonl").read_text().splitlines()] == [
         "sunday",
         "saturday",
     ]
@@ -202,7 +222,10 @@ def test_a_spoken_question_is_answered_aloud_cut_and_ended(tmp_path: Path) -> No
     assert second[1] - interrupted[0] <= 0.25
     began_ms = found.when("caller", speaking=True)[1]
     assert found.agent.wall_ms_of(second[1]) - began_ms <= 150
+    # Words are there while they are spoken, not only when they were.
+    assert found.when("words")[0] < found.when("spoken")[0] - 500
     [struck] = [line["struck"] for line in found.captions if line["struck"]]
+    assert sum("answered after" in line["aside"] for line in found.captions) == 3
     assert struck.startswith("not heard: ")
     assert struck.endswith("to five thirty.")
 
@@ -210,13 +233,8 @@ def test_a_spoken_question_is_answered_aloud_cut_and_ended(tmp_path: Path) -> No
     assert found.complaints == []
 
 
-def test_so_does_an_agent_as_init_makes_it(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "bridge", "init", "bakery"], cwd=tmp_path, capture_output=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    turns = {7.6: "what_time_do_you_open_on_saturday", 12.6: "goodbye"}
-    found = call(script(tmp_path / "microphone.wav", turns, 40), tmp_path / "bakery")
+def test_so_does_an_agent_as_init_makes_it(calls: tuple[Path, Talk, Talk]) -> None:
+    _, _, found = calls
     assert found.said("tool")[0] == 'opening_hours({"day": "saturday"})'
     greeting, answer = "Good day, this is the bakery.", "Eight to twelve."
     first, second, last = found.agent.spurts(gap_s=0.6)

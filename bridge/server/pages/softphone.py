@@ -55,6 +55,7 @@ class Softphone:
         self.served = settings.insecure and not settings.twilio_auth_token
         if self.served:
             registry.observers = (*registry.observers, self._captions)
+            registry.running_words = self._captions.is_watched
 
     def routes(self) -> list[BaseRoute]:
         """Without the softphone, its paths are unknown like any other."""

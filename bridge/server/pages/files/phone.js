@@ -4,6 +4,7 @@
 const byId = (id) => document.getElementById(id);
 const LOUD_DB = -40;
 const LANES_S = 20;
+const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 const TONES = {
   1: [697, 1209], 2: [697, 1336], 3: [697, 1477], 4: [770, 1209], 5: [770, 1336], 6: [770, 1477],
   7: [852, 1209], 8: [852, 1336], 9: [852, 1477], "*": [941, 1209], 0: [941, 1336], "#": [941, 1477],
@@ -42,16 +43,15 @@ function card(words, action, run) {
 // --- captions ------------------------------------------------------------------------------------------------------
 
 const items = new Map(); // of the agent's items that are not finished: their line
+let answeredAfter = "";
 
 function line(kind, who) {
   const log = byId("captions");
   log.querySelector(".empty")?.remove();
   const paragraph = document.createElement("p");
   paragraph.className = kind;
-  const name = document.createElement("b");
-  name.textContent = who;
-  const words = document.createElement("span");
-  paragraph.append(name, words);
+  const words = piece("span", "");
+  paragraph.append(piece("b", "", who), words);
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
   log.append(paragraph);
   if (atEnd) log.scrollTop = log.scrollHeight; // not while somebody reads above
@@ -69,29 +69,34 @@ function tell(words) {
   byId("announce").textContent = words;
 }
 
+function piece(kind, className, ...content) {
+  const element = document.createElement(kind);
+  if (className) element.className = className;
+  element.append(...content);
+  return element;
+}
+
 function heardAndNot(span, heard, unheard, cutAfterMs) {
   const parts = [];
-  if (heard) {
-    const text = document.createElement("span");
-    text.className = "heard";
-    text.textContent = heard;
-    parts.push(text);
-  }
-  if (unheard) {
-    const struck = document.createElement("s");
-    const hidden = document.createElement("span");
-    hidden.className = "visually-hidden";
-    hidden.textContent = "not heard: ";
-    struck.append(hidden, unheard);
-    parts.push(struck);
-  }
+  if (heard) parts.push(piece("span", "heard", heard));
+  if (unheard.trim()) parts.push(heard ? " " : "", piece("s", "", piece("span", "visually-hidden", "not heard: "), unheard.trim()));
   if (cutAfterMs !== undefined) {
-    const cut = document.createElement("span");
-    cut.className = "cut";
-    cut.textContent = `cut after ${(cutAfterMs / 1000).toFixed(2)} s; ${unheard ? "struck words were not heard" : "all words were heard"}`;
-    parts.push(cut);
+    const rest = unheard.trim() ? "struck words were not heard" : "all words were heard";
+    parts.push(piece("span", "aside", `cut after ${(cutAfterMs / 1000).toFixed(2)} s; ${rest}`));
   }
   span.replaceChildren(...parts);
+}
+
+// How long the caller waited stands under the answer: the one that is spoken, or else the next.
+function agentLine() {
+  const span = line("agent", "agent");
+  if (answeredAfter) under(span, answeredAfter);
+  answeredAfter = "";
+  return span;
+}
+
+function under(span, words) {
+  span.after(piece("span", "aside latency", words));
 }
 
 function inPlay() {
@@ -100,10 +105,7 @@ function inPlay() {
     const share = sound > 0 ? Math.min(1, Math.max(0, (call.played - item.before) / sound)) : 0;
     let at = Math.round(item.text.length * share);
     while (at > 0 && at < item.text.length && item.text[at - 1] !== " ") at--;
-    const coming = document.createElement("span");
-    coming.className = "coming";
-    coming.textContent = item.text.slice(at);
-    item.span.replaceChildren(item.text.slice(0, at), coming);
+    item.span.replaceChildren(item.text.slice(0, at), piece("span", "coming", item.text.slice(at)));
   }
 }
 
@@ -114,20 +116,20 @@ const TOLD = {
     tell(`You: ${text}`);
   },
   words: ({ item, text }) => {
-    if (!items.has(item)) items.set(item, { span: line("agent", "agent"), text: "", before: call ? call.received : 0 });
+    if (!items.has(item)) items.set(item, { span: agentLine(), text: "", before: call ? call.received : 0 });
     items.get(item).text += text;
     if (call) state("live"); // after a model that was lost, too
     inPlay();
   },
   spoken: ({ item, generated, heard, heard_ms: heardMs, cut }) => {
-    const span = items.get(item)?.span ?? line("agent", "agent");
+    const span = items.get(item)?.span ?? agentLine();
     items.delete(item);
     const unheard = cut ? generated.slice(generated.startsWith(heard) ? heard.length : 0) : "";
     heardAndNot(span, cut ? heard : generated || heard, unheard, cut ? heardMs : undefined);
     if (heard) tell(`Agent: ${heard}`);
   },
   phrase: ({ heard }) => {
-    line("agent", "agent").textContent = heard;
+    agentLine().textContent = heard;
     tell(`Agent: ${heard}`);
   },
   tool: ({ name, arguments: given }) => {
@@ -141,12 +143,20 @@ const TOLD = {
     if (/lost|redial|dial/.test(what) && call) state("lost");
   },
   answered: ({ after_ms: afterMs }) => {
-    if (call) call.bridgeMs = afterMs;
-    if (call) state("live");
+    const words = `answered after ${afterMs} ms`;
+    const spoken = [...items.values()].pop();
+    if (spoken) under(spoken.span, words);
+    else answeredAfter = words;
+    if (!call) return;
+    call.bridgeMs = afterMs;
+    state("live");
     figures();
   },
   ended: (event) => {
-    const barges = event.barge_ins ? `, interrupted ${event.barge_ins} times` : "";
+    for (const { span, text } of items.values()) heardAndNot(span, "", text);
+    items.clear();
+    const times = event.barge_ins === 1 ? "once" : `${event.barge_ins} times`;
+    const barges = event.barge_ins ? `, interrupted ${times}` : "";
     const turns = event.turns === 1 ? "1 turn" : `${event.turns} turns`;
     line("note", "bridge").textContent = `ended: ${event.why}; ${turns}${barges}`;
     state("ended", `Ended: ${event.why}`);
@@ -195,12 +205,16 @@ function clock() {
 
 const lanes = { you: [], agent: [] };
 
+let drawnAt = 0;
+
 function drawLanes() {
+  if (performance.now() - drawnAt < (STILL.matches ? 1000 : 0)) return;
+  drawnAt = performance.now();
   const canvas = byId("lanes");
   const width = (canvas.width = canvas.clientWidth * devicePixelRatio);
   const height = (canvas.height = 64 * devicePixelRatio);
   const context = canvas.getContext("2d");
-  const now = performance.now();
+  const now = drawnAt;
   const styles = getComputedStyle(document.documentElement);
   for (const [row, name] of ["you", "agent"].entries()) {
     context.fillStyle = styles.getPropertyValue(name === "you" ? "--caller" : "--link");
@@ -291,6 +305,7 @@ async function place(withMicrophone) {
 
 function begin(context, input, answer) {
   items.clear();
+  answeredAfter = "";
   byId("captions").replaceChildren();
   byId("latency").textContent = "–";
   const capture = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
@@ -398,7 +413,7 @@ function mute() {
 
 function press(digit) {
   const button = document.querySelector(`[data-key="${CSS.escape(digit)}"]`);
-  button.animate?.([{ opacity: 0.5 }, { opacity: 1 }], 200);
+  if (!STILL.matches) button.animate?.([{ opacity: 0.5 }, { opacity: 1 }], 200);
   if (!call) return;
   call.worker.postMessage({ digit });
   pressed(digit);
@@ -426,7 +441,6 @@ async function breakIt(element) {
 
 // --- the page ------------------------------------------------------------------------------------------------------
 
-byId("keys").open = matchMedia("(min-width: 820px)").matches; // else captions come before the pad
 byId("call").onclick = () => (call ? hangUp() : place(true));
 byId("mute").onclick = mute;
 document.querySelectorAll("[data-key]").forEach((button) => (button.onclick = () => press(button.dataset.key)));
