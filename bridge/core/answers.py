@@ -56,12 +56,13 @@ def ask(call: CallState, now_ms: int) -> None:
         call.cut_ms = None
     elif call.cut_ms is None:
         call.cut_ms = now_ms
-    if (playout.debts.open or playout.breaks_off) and not call.caller_speaking:
+    awaits_words = call.agent.handler and bool(call.untranscribed)  # an answer to a turn before pays none
+    if (playout.debts.open or playout.breaks_off or awaits_words) and not call.caller_speaking:
         state.owe(call, now_ms)
     if call.phase is not Phase.LIVE:
         return
     if not playout.debts.open:
-        if playout.gate.idle and not playout.owed.doubtful:
+        if playout.gate.idle and not playout.owed.doubtful and not awaits_words:
             playout.owed.stop()
         return
     due = {debt.kind: debt for debt in reversed(playout.debts.open.values()) if debt.due}

@@ -136,6 +136,26 @@ def test_a_handler_that_waits_for_the_words_is_covered_until_it_has_them(transcr
     assert longest_silence_ms(call, 1_400, asked_ms + 500) <= MOST_SILENT_MS
 
 
+def test_the_answer_to_the_turn_before_does_not_end_the_wait_for_the_words_of_the_next() -> None:
+    async def answers(session: Session) -> None:
+        async for happening in session.input():
+            if isinstance(happening, Turn):
+                await session.respond()
+
+    options = ServerOptions(delta_bytes=(1_600,), transcription_ms=(6_000, 7_900))
+    call = begin(Agent(handler=answers), model=options)
+    call.model.answers(answer())
+    call.model.answers(answer("And on Sunday at ten."))
+    call.at(1_000)
+    call.caller.says("When do you open?", ms=400)
+    call.at(4_000)
+    call.caller.says("And on Sunday?", ms=400)
+    call.at(16_000).close()
+    first_ms, second_ms = times(call, m.CreateResponse)
+    assert second_ms > first_ms + 4_000
+    assert longest_silence_ms(call, first_ms, second_ms + 500) <= MOST_SILENT_MS
+
+
 # --- failures in a row
 
 
