@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import selectors
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import pytest
@@ -27,6 +26,7 @@ from bridge.sockets.held import HeldSound
 from bridge.sockets.stream import OnClose, OnFrame
 from bridge.upstreams import Dial, OpenAI
 from bridge.upstreams.realtime import Realtime
+from tests.agents.virtual_time import VirtualLoop, run
 
 CALL, ACCOUNT, STREAM = f"CA{1:032x}", f"AC{1:032x}", f"MZ{1:032x}"
 LOUD, QUIET = b"\x10" * 160, b"\xff" * 160
@@ -35,39 +35,18 @@ LOUD, QUIET = b"\x10" * 160, b"\xff" * 160
 # --- time --------------------------------------------------------------------------------------------------
 
 
-class Clock(selectors.SelectSelector):
-    """Whoever waits for time to pass has waited."""
-
-    now_s = 1_000.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        assert timeout is not None, "everybody waits for something that never comes"
-        self.now_s += max(0.0, timeout)
-        return super().select(0)
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self.clock = Clock()
-        super().__init__(self.clock)
-
-    def time(self) -> float:
-        return self.clock.now_s
-
-
-def in_virtual_time(work: Callable[[], Awaitable[None]]) -> None:
+def in_virtual_time(work: Coroutine[Any, Any, None]) -> None:
     """Runs that to its end; nothing may escape into the loop, and no task be left on it."""
-    escaped: list[dict[str, Any]] = []
 
     async def main() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: escaped.append(context))
-        await work()
+        await work
         await asyncio.sleep(0.001)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(main())
-    assert escaped == []
+    run(main())
+
+
+pytestmark = pytest.mark.runs_with(function=in_virtual_time)
 
 
 # --- sockets -----------------------------------------------------------------------------------------------
@@ -239,49 +218,43 @@ class Table:
 # --- one after the other -----------------------------------------------------------------------------------
 
 
-def test_a_write_that_calls_back_before_it_returns() -> None:
+async def test_a_write_that_calls_back_before_it_returns() -> None:
     """The echo comes from within the send of its mark: the delta that is being fed is finished first."""
 
-    async def main() -> None:
-        table = Table()
-        await table.live()
+    table = Table()
+    await table.live()
 
-        def echo(frame: Message) -> None:
-            event = json.loads(frame)
-            if event["event"] == "mark":
-                table.carrier.says(table.frames.mark(event["mark"]["name"]))
+    def echo(frame: Message) -> None:
+        event = json.loads(frame)
+        if event["event"] == "mark":
+            table.carrier.says(table.frames.mark(event["mark"]["name"]))
 
-        table.carrier.answer = echo
-        table.speaks(500)
-        order = [what for _, what, _ in table.notes.all if "er 0" in what or "came" in what][-4:]
-        assert order == ["came upstream 1", "went carrier 0", "went carrier 0", "came carrier 0"]
-        assert table.call.playout.line.ledger.claimed == 500 * 8
-        table.carrier.says(table.frames.stop())
-        await table.runner.closed
-
-    in_virtual_time(main)
+    table.carrier.answer = echo
+    table.speaks(500)
+    order = [what for _, what, _ in table.notes.all if "er 0" in what or "came" in what][-4:]
+    assert order == ["came upstream 1", "went carrier 0", "went carrier 0", "came carrier 0"]
+    assert table.call.playout.line.ledger.claimed == 500 * 8
+    table.carrier.says(table.frames.stop())
+    await table.runner.closed
 
 
-def test_a_piece_of_sound_and_its_mark_leave_in_one_write() -> None:
+async def test_a_piece_of_sound_and_its_mark_leave_in_one_write() -> None:
     """One segment instead of two; and sound without a mark behind it does not wait for the next one."""
 
-    async def main() -> None:
-        table = Table()
-        await table.live()
-        table.carrier.writes.clear()
-        for _ in range(5):
-            table.speaks(50)
-        kinds = [event["event"] for event in table.carrier.events][-6:]
-        assert kinds.count("media") + kinds.count("mark") == 6
-        assert sum(table.carrier.writes) == len(table.carrier.of("media")) + kinds.count("mark")
-        assert len(table.carrier.writes) == len(table.carrier.of("media")) == 5
-        table.carrier.says(table.frames.stop())
-        await table.runner.closed
-
-    in_virtual_time(main)
+    table = Table()
+    await table.live()
+    table.carrier.writes.clear()
+    for _ in range(5):
+        table.speaks(50)
+    kinds = [event["event"] for event in table.carrier.events][-6:]
+    assert kinds.count("media") + kinds.count("mark") == 6
+    assert sum(table.carrier.writes) == len(table.carrier.of("media")) + kinds.count("mark")
+    assert len(table.carrier.writes) == len(table.carrier.of("media")) == 5
+    table.carrier.says(table.frames.stop())
+    await table.runner.closed
 
 
-def test_sound_that_waits_for_its_mark_leaves_before_the_socket_closes() -> None:
+async def test_sound_that_waits_for_its_mark_leaves_before_the_socket_closes() -> None:
     class Script:
         config = m.CallConfig()
         caller_audio = CallerAudioBuffer(config)
@@ -291,46 +264,40 @@ def test_sound_that_waits_for_its_mark_leaves_before_the_socket_closes() -> None
             last = [m.PlayAudio("AAAA", 3), m.CloseCarrier(), m.Ended(m.Reason.WE_HUNG_UP)]
             return last if isinstance(event, m.Stopped) else []  # type: ignore[return-value]
 
-    async def main() -> None:
-        table = Table(Script())
-        table.start()
-        closed_before: list[bool] = []
-        table.carrier.answer = lambda _frame: closed_before.append(bool(table.carrier.codes))
-        table.carrier.says(table.frames.stop())
-        assert [event["event"] for event in table.carrier.events] == ["media"]
-        assert closed_before == [False]
-        await table.runner.closed
-        assert table.carrier.codes == [1000]
-
-    in_virtual_time(main)
+    table = Table(Script())
+    table.start()
+    closed_before: list[bool] = []
+    table.carrier.answer = lambda _frame: closed_before.append(bool(table.carrier.codes))
+    table.carrier.says(table.frames.stop())
+    assert [event["event"] for event in table.carrier.events] == ["media"]
+    assert closed_before == [False]
+    await table.runner.closed
+    assert table.carrier.codes == [1000]
 
 
-def test_sound_that_is_garbage_is_noticed_and_replays() -> None:
+async def test_sound_that_is_garbage_is_noticed_and_replays() -> None:
     """A frame that stands letter by letter is not read to its last letter; each 80 ms one is looked at."""
 
-    async def main() -> None:
-        header = Header(config=m.CallConfig(), carrier="twilio", upstream="openai")
-        lines: list[str] = []
-        table = Table(recorder=Recorder(lines.append, header))
-        heard: list[m.CallerAudio] = []
-        table.runner.tap = heard.append
-        await table.live()
-        table.hears(QUIET, 100)
-        garbage = table.frames.media(LOUD, 120).replace("EBAQ", "!*!*")
-        for _ in range(12):
-            table.carrier.says(garbage)
-        refused = table.call.stats.frames_refused
-        assert refused == {"carrier: media whose payload is not base64": 9}, "all but the three before a look"
-        table.hears(LOUD, 140)
-        assert len(heard) == 1 + 3 + 1
-        assert len(table.models[0].of("input_audio_buffer.append")) == 1 + 3 + 1
-        table.carrier.says(table.frames.stop())
-        await table.runner.closed
-        replayed = replay(lines)
-        assert replayed.ended
-        assert replayed.difference is None
-
-    in_virtual_time(main)
+    header = Header(config=m.CallConfig(), carrier="twilio", upstream="openai")
+    lines: list[str] = []
+    table = Table(recorder=Recorder(lines.append, header))
+    heard: list[m.CallerAudio] = []
+    table.runner.tap = heard.append
+    await table.live()
+    table.hears(QUIET, 100)
+    garbage = table.frames.media(LOUD, 120).replace("EBAQ", "!*!*")
+    for _ in range(12):
+        table.carrier.says(garbage)
+    refused = table.call.stats.frames_refused
+    assert refused == {"carrier: media whose payload is not base64": 9}, "all but the three before a look"
+    table.hears(LOUD, 140)
+    assert len(heard) == 1 + 3 + 1
+    assert len(table.models[0].of("input_audio_buffer.append")) == 1 + 3 + 1
+    table.carrier.says(table.frames.stop())
+    await table.runner.closed
+    replayed = replay(lines)
+    assert replayed.ended
+    assert replayed.difference is None
 
 
 class Thorough(Runner):
@@ -379,166 +346,145 @@ def test_the_fast_way_of_a_frame_does_what_the_gate_does(script: list[tuple[str,
         async def main(kind: type[Runner] = kind) -> None:
             outcomes.append(await play(kind))
 
-        in_virtual_time(main)
+        in_virtual_time(main())
     assert outcomes[0] == outcomes[1]
 
 
-def test_a_frame_is_read_when_its_turn_has_come() -> None:
+async def test_a_frame_is_read_when_its_turn_has_come() -> None:
     """Adapters remember what they read, and a replay reads in the order of the recording."""
 
-    async def main() -> None:
-        read: list[str] = []
+    read: list[str] = []
 
-        class Script:
-            config = m.CallConfig()
-            caller_audio = CallerAudioBuffer(config)
-            deadline_ms = None
+    class Script:
+        config = m.CallConfig()
+        caller_audio = CallerAudioBuffer(config)
+        deadline_ms = None
 
-            def receive(self, event: m.Event, _now_ms: int) -> list[m.Action]:
-                read.append(type(event).__name__)
-                marks: list[m.Action] = [m.SendMark("1"), m.SendMark("2")]
-                return marks if isinstance(event, m.Started) else []
+        def receive(self, event: m.Event, _now_ms: int) -> list[m.Action]:
+            read.append(type(event).__name__)
+            marks: list[m.Action] = [m.SendMark("1"), m.SendMark("2")]
+            return marks if isinstance(event, m.Started) else []
 
-        class Reading(Twilio):
-            def parse(self, frame: Message) -> Any:
-                read.append("read")
-                return super().parse(frame)
+    class Reading(Twilio):
+        def parse(self, frame: Message) -> Any:
+            read.append("read")
+            return super().parse(frame)
 
-        table = Table(Script())
-        table.runner._carrier.adapter = Reading()
-        table.carrier.answer = lambda _frame: table.carrier.says(table.frames.mark("1"))
-        table.runner.attach(table.carrier, [])
-        table.carrier.says(table.frames.start({}))
-        assert read == ["read", "Started", "read", "MarkReached", "read", "MarkReached"]
-
-    in_virtual_time(main)
+    table = Table(Script())
+    table.runner._carrier.adapter = Reading()
+    table.carrier.answer = lambda _frame: table.carrier.says(table.frames.mark("1"))
+    table.runner.attach(table.carrier, [])
+    table.carrier.says(table.frames.start({}))
+    assert read == ["read", "Started", "read", "MarkReached", "read", "MarkReached"]
 
 
-def test_frames_that_mean_nothing_are_recorded_too() -> None:
-    async def main() -> None:
-        table = Table()
-        await table.live()
-        table.model("rate_limits.updated", rate_limits=[])
-        table.carrier.says('{"event":"weather"}')
-        assert [json.loads(frame) for frame in table.notes.of("came")[-2:]] == [
-            {"type": "rate_limits.updated", "event_id": "event_1", "rate_limits": []},
-            {"event": "weather"},
-        ]
-        table.carrier.says(table.frames.stop())
-        await table.runner.closed
-
-    in_virtual_time(main)
+async def test_frames_that_mean_nothing_are_recorded_too() -> None:
+    table = Table()
+    await table.live()
+    table.model("rate_limits.updated", rate_limits=[])
+    table.carrier.says('{"event":"weather"}')
+    assert [json.loads(frame) for frame in table.notes.of("came")[-2:]] == [
+        {"type": "rate_limits.updated", "event_id": "event_1", "rate_limits": []},
+        {"event": "weather"},
+    ]
+    table.carrier.says(table.frames.stop())
+    await table.runner.closed
 
 
 # --- time is an input --------------------------------------------------------------------------------------
 
 
-def test_wake_ups_are_recorded_as_inputs_at_their_time() -> None:
-    async def main() -> None:
-        table = Table(unclaimed_ms=1_500)
-        table.runner.feed(m.Ringing())
-        await table.runner.closed
-        wakes = [(now_ms, thing) for now_ms, _, thing in table.notes.all if thing == m.WakeUp()]
-        assert wakes[-1] == (1_500, m.WakeUp())
-        assert table.notes.all[0] == (0, "happened", m.Ringing())
-        assert table.notes.of("decided")[-1] == table.ended[0] == m.Ended(m.Reason.UNCLAIMED)
-        assert table.notes.closed == 1
-
-    in_virtual_time(main)
+async def test_wake_ups_are_recorded_as_inputs_at_their_time() -> None:
+    table = Table(unclaimed_ms=1_500)
+    table.runner.feed(m.Ringing())
+    await table.runner.closed
+    wakes = [(now_ms, thing) for now_ms, _, thing in table.notes.all if thing == m.WakeUp()]
+    assert wakes[-1] == (1_500, m.WakeUp())
+    assert table.notes.all[0] == (0, "happened", m.Ringing())
+    assert table.notes.of("decided")[-1] == table.ended[0] == m.Ended(m.Reason.UNCLAIMED)
+    assert table.notes.closed == 1
 
 
-def test_the_clock_never_runs_backwards_and_never_short_of_a_deadline() -> None:
-    async def main() -> None:
-        times: list[int] = []
+async def test_the_clock_never_runs_backwards_and_never_short_of_a_deadline() -> None:
+    times: list[int] = []
 
-        class Script:
-            config = m.CallConfig()
-            caller_audio = CallerAudioBuffer(config)
-            deadline_ms: int | None = 333
+    class Script:
+        config = m.CallConfig()
+        caller_audio = CallerAudioBuffer(config)
+        deadline_ms: int | None = 333
 
-            def receive(self, event: m.Event, now_ms: int) -> list[m.Action]:
-                times.append(now_ms)
-                self.deadline_ms = None if isinstance(event, m.WakeUp) else 333
-                return []
+        def receive(self, event: m.Event, now_ms: int) -> list[m.Action]:
+            times.append(now_ms)
+            self.deadline_ms = None if isinstance(event, m.WakeUp) else 333
+            return []
 
-        table = Table(Script())
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, VirtualLoop)
-        table.runner.feed(m.Ringing())
-        await asyncio.sleep(0.2)
-        table.runner.feed(m.Admitted())
-        loop.clock.now_s -= 0.1
-        table.runner.feed(m.Admitted())
-        loop.clock.now_s += 0.1
-        # Loops may fire a touch early: uvloop rounds to milliseconds.
-        early = table.runner._timer
-        assert early is not None
-        loop.clock.now_s += 0.1325
-        early._run()
-        early.cancel()
-        assert times == [0, 200, 200, 333]
-
-    in_virtual_time(main)
+    table = Table(Script())
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    table.runner.feed(m.Ringing())
+    await asyncio.sleep(0.2)
+    table.runner.feed(m.Admitted())
+    loop.now_s -= 0.1
+    table.runner.feed(m.Admitted())
+    loop.now_s += 0.1
+    # Loops may fire a touch early: uvloop rounds to milliseconds.
+    early = table.runner._timer
+    assert early is not None
+    loop.now_s += 0.1325
+    early._run()
+    early.cancel()
+    assert times == [0, 200, 200, 333]
 
 
 # --- sessions have numbers ---------------------------------------------------------------------------------
 
 
-def test_what_is_said_to_a_session_that_is_over_goes_nowhere() -> None:
+async def test_what_is_said_to_a_session_that_is_over_goes_nowhere() -> None:
     """A lost session is followed by another; each hears its own, and the recording says which."""
 
-    async def main() -> None:
-        table = Table()
-        await table.live()
-        table.hears(QUIET)
-        assert len(table.models[0].of("input_audio_buffer.append")) == 1
-        table.models[0].ends(1011, "gone")
-        await asyncio.sleep(0.001)
-        assert len(table.models) == 2
-        table.hears(QUIET, at_ms=120)
-        assert len(table.models[0].of("input_audio_buffer.append")) == 1
-        table.configure()
-        table.hears(QUIET, at_ms=140)
-        assert len(table.models[1].of("input_audio_buffer.append")) == 2  # what was kept, and this one
-        table.speaks(50, "item_9", number=0)  # a word of the dead
-        assert table.carrier.of("media") == []
-        epochs = {what for _, what, _ in table.notes.all if "upstream" in what}
-        assert epochs == {"came upstream 1", "went upstream 1", "came upstream 2", "went upstream 2"}
-        table.carrier.says(table.frames.stop())
-        await table.runner.closed
-        assert [model.codes for model in table.models] == [[], [1000]]
-
-    in_virtual_time(main)
+    table = Table()
+    await table.live()
+    table.hears(QUIET)
+    assert len(table.models[0].of("input_audio_buffer.append")) == 1
+    table.models[0].ends(1011, "gone")
+    await asyncio.sleep(0.001)
+    assert len(table.models) == 2
+    table.hears(QUIET, at_ms=120)
+    assert len(table.models[0].of("input_audio_buffer.append")) == 1
+    table.configure()
+    table.hears(QUIET, at_ms=140)
+    assert len(table.models[1].of("input_audio_buffer.append")) == 2  # what was kept, and this one
+    table.speaks(50, "item_9", number=0)  # a word of the dead
+    assert table.carrier.of("media") == []
+    epochs = {what for _, what, _ in table.notes.all if "upstream" in what}
+    assert epochs == {"came upstream 1", "went upstream 1", "came upstream 2", "went upstream 2"}
+    table.carrier.says(table.frames.stop())
+    await table.runner.closed
+    assert [model.codes for model in table.models] == [[], [1000]]
 
 
-def test_a_session_that_is_still_being_dialled_when_the_caller_leaves() -> None:
-    async def main() -> None:
-        table = Table()
-        table.dial_s = 2.0
-        table.start()
-        await asyncio.sleep(0.5)
-        table.carrier.says(table.frames.stop())
-        await table.runner.closed
-        assert (table.models, len(table.dialled)) == ([], 1)
-
-    in_virtual_time(main)
+async def test_a_session_that_is_still_being_dialled_when_the_caller_leaves() -> None:
+    table = Table()
+    table.dial_s = 2.0
+    table.start()
+    await asyncio.sleep(0.5)
+    table.carrier.says(table.frames.stop())
+    await table.runner.closed
+    assert (table.models, len(table.dialled)) == ([], 1)
 
 
-def test_what_the_caller_says_while_the_model_is_dialled_is_kept() -> None:
-    async def main() -> None:
-        table = Table()
-        table.dial_s = 1.0
-        table.start()
-        for number in range(10):
-            table.hears(bytes([number]) * 160, at_ms=100 + 20 * number)
-        await asyncio.sleep(1.001)
-        table.configure()
-        sent = [event["audio"] for event in table.models[0].of("input_audio_buffer.append")]
-        assert sent == [b64encode(bytes([number]) * 160).decode() for number in range(10)]
-        table.carrier.says(table.frames.stop())
-        await table.runner.closed
-
-    in_virtual_time(main)
+async def test_what_the_caller_says_while_the_model_is_dialled_is_kept() -> None:
+    table = Table()
+    table.dial_s = 1.0
+    table.start()
+    for number in range(10):
+        table.hears(bytes([number]) * 160, at_ms=100 + 20 * number)
+    await asyncio.sleep(1.001)
+    table.configure()
+    sent = [event["audio"] for event in table.models[0].of("input_audio_buffer.append")]
+    assert sent == [b64encode(bytes([number]) * 160).decode() for number in range(10)]
+    table.carrier.says(table.frames.stop())
+    await table.runner.closed
 
 
 def test_a_refused_dial_is_tried_again_and_one_that_breaks_ends_the_call(
@@ -554,7 +500,7 @@ def test_a_refused_dial_is_tried_again_and_one_that_breaks_ends_the_call(
         assert table.ended == [m.Ended(m.Reason.BROKEN, "OverflowError('a bug')")]
         assert table.carrier.codes == [1011]
 
-    in_virtual_time(main)
+    in_virtual_time(main())
     assert len(caplog.records) == 1
 
 
@@ -591,7 +537,7 @@ def test_a_frame_that_breaks_its_reader_costs_the_upstream_session_and_not_the_c
         table.carrier.says(table.frames.stop())
         await table.runner.closed
 
-    in_virtual_time(main)
+    in_virtual_time(main())
     assert [record.exc_info is not None for record in caplog.records] == [True]
 
 
@@ -609,7 +555,7 @@ def test_a_frame_that_breaks_its_reader_costs_the_carrier_its_stream(
         assert [ended.reason for ended in table.ended] == [m.Reason.CARRIER_LOST]
         assert table.carrier.codes == [1011]
 
-    in_virtual_time(main)
+    in_virtual_time(main())
     assert [record.exc_info is not None for record in caplog.records] == [True]
 
 
@@ -661,146 +607,125 @@ def test_a_bug_in_the_core_ends_that_call_only_with_an_apology(caplog: pytest.Lo
         other.carrier.says(other.frames.stop())
         await other.runner.closed
 
-    in_virtual_time(main)
+    in_virtual_time(main())
     assert len(caplog.records) == 1
 
 
-def test_a_stream_that_we_gave_up_ends_the_call_and_says_why() -> None:
+async def test_a_stream_that_we_gave_up_ends_the_call_and_says_why() -> None:
     """Its socket had an outbox that is full, or no reader for ten seconds."""
 
-    async def main() -> None:
-        table = Table()
-        await table.live()
-        table.carrier.gave_up = True
-        table.carrier.ends(1006, "outbox full")
-        await table.runner.closed
-        noted = m.Noted("the carrier was given up", "outbox full")
-        assert noted in [action for _, action in table.told]
-        assert table.ended == [m.Ended(m.Reason.CARRIER_GIVEN_UP, "outbox full")]
-
-    in_virtual_time(main)
+    table = Table()
+    await table.live()
+    table.carrier.gave_up = True
+    table.carrier.ends(1006, "outbox full")
+    await table.runner.closed
+    noted = m.Noted("the carrier was given up", "outbox full")
+    assert noted in [action for _, action in table.told]
+    assert table.ended == [m.Ended(m.Reason.CARRIER_GIVEN_UP, "outbox full")]
 
 
 @pytest.mark.parametrize("at", [m.Started, m.CallerAudio, m.WakeUp, m.AudioDelta, m.CarrierClosed])
-def test_wherever_it_breaks_both_sockets_are_closed(at: type[m.Message]) -> None:
-    async def main() -> None:
-        table = Table(media_gap_ms=400)
-        breaks(table, at)
-        table.start()
-        await asyncio.sleep(0.001)
-        if table.models and not table.ended:
-            table.configure()
-            table.hears()
-            table.speaks(20)
-        if at is m.CarrierClosed:
-            table.carrier.ends(1006, "")
-        await asyncio.wait_for(table.runner.closed, 5)
-        assert [ended.reason for ended in table.ended] == [m.Reason.BROKEN]
-        assert all(model.codes == [1000] for model in table.models)
-
-    in_virtual_time(main)
+async def test_wherever_it_breaks_both_sockets_are_closed(at: type[m.Message]) -> None:
+    table = Table(media_gap_ms=400)
+    breaks(table, at)
+    table.start()
+    await asyncio.sleep(0.001)
+    if table.models and not table.ended:
+        table.configure()
+        table.hears()
+        table.speaks(20)
+    if at is m.CarrierClosed:
+        table.carrier.ends(1006, "")
+    await asyncio.wait_for(table.runner.closed, 5)
+    assert [ended.reason for ended in table.ended] == [m.Reason.BROKEN]
+    assert all(model.codes == [1000] for model in table.models)
 
 
-def test_a_shut_down_does_not_wait_for_the_apology() -> None:
-    async def main() -> None:
-        table = Table(phrases={"apology": APOLOGY})
-        await table.live()
-        breaks(table, m.DigitPressed)
-        table.carrier.says(table.frames.dtmf("5"))
-        assert table.carrier.codes == []
-        table.runner.feed(m.ShutDown())
-        assert table.carrier.codes == [1011]
-        await table.runner.closed
-        await asyncio.sleep(2)
-
-    in_virtual_time(main)
+async def test_a_shut_down_does_not_wait_for_the_apology() -> None:
+    table = Table(phrases={"apology": APOLOGY})
+    await table.live()
+    breaks(table, m.DigitPressed)
+    table.carrier.says(table.frames.dtmf("5"))
+    assert table.carrier.codes == []
+    table.runner.feed(m.ShutDown())
+    assert table.carrier.codes == [1011]
+    await table.runner.closed
+    await asyncio.sleep(2)
 
 
-def test_an_observer_that_raises_ends_the_call_too() -> None:
+async def test_an_observer_that_raises_ends_the_call_too() -> None:
     """At the end itself, too: nobody would close the caller's socket otherwise."""
 
-    async def main() -> None:
-        table = Table()
-        await table.live()
+    table = Table()
+    await table.live()
 
-        def raises(_action: m.Action, _now_ms: int) -> None:
-            raise ZeroDivisionError
+    def raises(_action: m.Action, _now_ms: int) -> None:
+        raise ZeroDivisionError
 
-        table.runner._observe = raises
-        table.carrier.says(table.frames.stop())
-        await asyncio.wait_for(table.runner.closed, 5)
-        assert table.carrier.codes
-        assert table.models[0].codes == [1000]
-
-    in_virtual_time(main)
+    table.runner._observe = raises
+    table.carrier.says(table.frames.stop())
+    await asyncio.wait_for(table.runner.closed, 5)
+    assert table.carrier.codes
+    assert table.models[0].codes == [1000]
 
 
 # --- an upstream that does not take what it is sent --------------------------------------------------------
 
 
-def test_a_slow_upstream_loses_the_oldest_sound_and_it_is_counted() -> None:
-    async def main() -> None:
-        table = Table()
-        await table.live()
-        model = table.models[0]
-        table.hears(bytes([1]) * 160, at_ms=100)
-        model.outbox_bytes = OUTBOX_BYTES + 1
-        for number in range(2, 42):  # 800 ms
-            table.hears(bytes([number]) * 160, at_ms=80 + 20 * number)
-        assert len(model.of("input_audio_buffer.append")) == 1
-        assert table.call.stats.frames_dropped == 40 - BACKLOG_MS // 20
-        assert len(table.notes.of("dropped upstream 1")) == 15
-        model.outbox_bytes = 0
-        table.hears(bytes([42]) * 160, at_ms=920)
-        sent = [event["audio"] for event in model.of("input_audio_buffer.append")]
-        expected = [1, *range(17, 43)]
-        assert sent == [b64encode(bytes([number]) * 160).decode() for number in expected]
-        # Each that had to wait was noted as a decision first, and once more when it left or was thrown away.
-        waited = [thing for thing in table.notes.of("decided") if isinstance(thing, m.AppendAudio)]
-        assert len(waited) == 41
-        assert len(table.notes.of("dropped")) + len(table.notes.of("went upstream 1")) >= 41
-        assert m.FramesDropped(1) in table.notes.of("happened")
-        table.carrier.says(table.frames.stop())
-        await table.runner.closed
-
-    in_virtual_time(main)
+async def test_a_slow_upstream_loses_the_oldest_sound_and_it_is_counted() -> None:
+    table = Table()
+    await table.live()
+    model = table.models[0]
+    table.hears(bytes([1]) * 160, at_ms=100)
+    model.outbox_bytes = OUTBOX_BYTES + 1
+    for number in range(2, 42):  # 800 ms
+        table.hears(bytes([number]) * 160, at_ms=80 + 20 * number)
+    assert len(model.of("input_audio_buffer.append")) == 1
+    assert table.call.stats.frames_dropped == 40 - BACKLOG_MS // 20
+    assert len(table.notes.of("dropped upstream 1")) == 15
+    model.outbox_bytes = 0
+    table.hears(bytes([42]) * 160, at_ms=920)
+    sent = [event["audio"] for event in model.of("input_audio_buffer.append")]
+    expected = [1, *range(17, 43)]
+    assert sent == [b64encode(bytes([number]) * 160).decode() for number in expected]
+    # Each that had to wait was noted as a decision first, and once more when it left or was thrown away.
+    waited = [thing for thing in table.notes.of("decided") if isinstance(thing, m.AppendAudio)]
+    assert len(waited) == 41
+    assert len(table.notes.of("dropped")) + len(table.notes.of("went upstream 1")) >= 41
+    assert m.FramesDropped(1) in table.notes.of("happened")
+    table.carrier.says(table.frames.stop())
+    await table.runner.closed
 
 
-def test_what_a_write_calls_back_with_waits_until_all_that_was_kept_is_sent() -> None:
-    async def main() -> None:
-        table = Table()
-        await table.live()
-        model = table.models[0]
-        model.outbox_bytes = OUTBOX_BYTES + 1
-        for number in range(3):
-            table.hears(at_ms=100 + 20 * number)
-        model.outbox_bytes = 0
-        model.answer = lambda _frame: table.model("input_audio_buffer.cleared")
-        table.notes.all.clear()
-        table.hears(at_ms=160)
-        legs = [what for _, what, _ in table.notes.all if what.endswith("upstream 1")]
-        assert legs == ["went upstream 1"] * 4 + ["came upstream 1"] * 4
-        table.carrier.says(table.frames.stop())
-        await table.runner.closed
-
-    in_virtual_time(main)
+async def test_what_a_write_calls_back_with_waits_until_all_that_was_kept_is_sent() -> None:
+    table = Table()
+    await table.live()
+    model = table.models[0]
+    model.outbox_bytes = OUTBOX_BYTES + 1
+    for number in range(3):
+        table.hears(at_ms=100 + 20 * number)
+    model.outbox_bytes = 0
+    model.answer = lambda _frame: table.model("input_audio_buffer.cleared")
+    table.notes.all.clear()
+    table.hears(at_ms=160)
+    legs = [what for _, what, _ in table.notes.all if what.endswith("upstream 1")]
+    assert legs == ["went upstream 1"] * 4 + ["came upstream 1"] * 4
+    table.carrier.says(table.frames.stop())
+    await table.runner.closed
 
 
-def test_an_outbox_that_empties_in_between_lets_all_of_it_go() -> None:
-    async def main() -> None:
-        table = Table()
-        await table.live()
-        model = table.models[0]
-        for number in range(60):
-            model.outbox_bytes = OUTBOX_BYTES + 1 if number % 20 < 15 else 0
-            table.hears(bytes([number]) * 160, at_ms=100 + 20 * number)
-        sent = [event["audio"] for event in model.of("input_audio_buffer.append")]
-        assert sent == [b64encode(bytes([number]) * 160).decode() for number in range(60)]
-        assert table.call.stats.frames_dropped == 0
-        table.carrier.says(table.frames.stop())
-        await table.runner.closed
-
-    in_virtual_time(main)
+async def test_an_outbox_that_empties_in_between_lets_all_of_it_go() -> None:
+    table = Table()
+    await table.live()
+    model = table.models[0]
+    for number in range(60):
+        model.outbox_bytes = OUTBOX_BYTES + 1 if number % 20 < 15 else 0
+        table.hears(bytes([number]) * 160, at_ms=100 + 20 * number)
+    sent = [event["audio"] for event in model.of("input_audio_buffer.append")]
+    assert sent == [b64encode(bytes([number]) * 160).decode() for number in range(60)]
+    assert table.call.stats.frames_dropped == 0
+    table.carrier.says(table.frames.stop())
+    await table.runner.closed
 
 
 # --- a carrier that does not take what it is sent ----------------------------------------------------------
@@ -823,95 +748,83 @@ LONG: dict[str, Any] = {"probe_ms": 0, "media_gap_ms": 10**9, "unplayed_ms": 10*
 
 
 @pytest.mark.parametrize("delta_ms", [20, 480, 3_000, 60_000])
-def test_an_outbox_that_fills_holds_sound_back_until_it_has_room(delta_ms: int) -> None:
-    async def main() -> None:
-        table = Table(**LONG, playout_lead_ms=10_000)
-        table.carrier = carrier = SlowSocket()
-        await table.live()
-        carrier.stuck = True
-        for _ in range(60_000 // delta_ms):
-            table.speaks(delta_ms)
-        await asyncio.sleep(1)
-        assert OUTBOX_BYTES < carrier.most_bytes <= 65_536
-        assert table.notes.of("happened").count(m.OutboxFull(True)) == 1
-        before = len(carrier.sent)
-        await asyncio.sleep(5)
-        assert len(carrier.sent) == before
-        carrier.stuck, carrier.outbox_bytes = False, 0
-        await asyncio.sleep(LOOK_S * 2)
-        assert table.notes.of("happened").count(m.OutboxFull(False)) == 1
-        assert len(carrier.sent) > before
-        await asyncio.sleep(70)
-        assert carrier.sound_ms == 60_000
-        table.carrier.says(table.frames.stop())
-        await table.runner.closed
-
-    in_virtual_time(main)
+async def test_an_outbox_that_fills_holds_sound_back_until_it_has_room(delta_ms: int) -> None:
+    table = Table(**LONG, playout_lead_ms=10_000)
+    table.carrier = carrier = SlowSocket()
+    await table.live()
+    carrier.stuck = True
+    for _ in range(60_000 // delta_ms):
+        table.speaks(delta_ms)
+    await asyncio.sleep(1)
+    assert OUTBOX_BYTES < carrier.most_bytes <= 65_536
+    assert table.notes.of("happened").count(m.OutboxFull(True)) == 1
+    before = len(carrier.sent)
+    await asyncio.sleep(5)
+    assert len(carrier.sent) == before
+    carrier.stuck, carrier.outbox_bytes = False, 0
+    await asyncio.sleep(LOOK_S * 2)
+    assert table.notes.of("happened").count(m.OutboxFull(False)) == 1
+    assert len(carrier.sent) > before
+    await asyncio.sleep(70)
+    assert carrier.sound_ms == 60_000
+    table.carrier.says(table.frames.stop())
+    await table.runner.closed
 
 
-def test_a_newer_stream_has_an_outbox_of_its_own() -> None:
-    async def main() -> None:
-        table = Table(**LONG)
-        table.carrier = slow = SlowSocket()
-        await table.live()
-        slow.stuck = True
-        for _ in range(40):
-            table.speaks(1_000)
-        assert m.OutboxFull(True) in table.notes.of("happened")
-        newer = SlowSocket()
-        other = CarrierFrames(CALL, ACCOUNT, f"MZ{2:032x}")
-        table.runner.attach(newer, [other.start({})])
-        table.model("response.created", response={"id": "resp_2", "status": "in_progress", "output": []})
-        ids = {"response_id": "resp_2", "item_id": "item_2", "output_index": 0, "content_index": 0}
-        table.model("response.output_audio.delta", **ids, delta=b64encode(b"\x02" * 8_000).decode())  # type: ignore[arg-type]
-        assert newer.sound_ms == 1_000
-        newer.says(other.stop())
-        await table.runner.closed
-
-    in_virtual_time(main)
+async def test_a_newer_stream_has_an_outbox_of_its_own() -> None:
+    table = Table(**LONG)
+    table.carrier = slow = SlowSocket()
+    await table.live()
+    slow.stuck = True
+    for _ in range(40):
+        table.speaks(1_000)
+    assert m.OutboxFull(True) in table.notes.of("happened")
+    newer = SlowSocket()
+    other = CarrierFrames(CALL, ACCOUNT, f"MZ{2:032x}")
+    table.runner.attach(newer, [other.start({})])
+    table.model("response.created", response={"id": "resp_2", "status": "in_progress", "output": []})
+    ids = {"response_id": "resp_2", "item_id": "item_2", "output_index": 0, "content_index": 0}
+    table.model("response.output_audio.delta", **ids, delta=b64encode(b"\x02" * 8_000).decode())  # type: ignore[arg-type]
+    assert newer.sound_ms == 1_000
+    newer.says(other.stop())
+    await table.runner.closed
 
 
-def test_a_call_that_ends_while_its_outbox_is_full_leaves_nobody_looking() -> None:
-    async def main() -> None:
-        table = Table(**LONG)
-        table.carrier = slow = SlowSocket()
-        await table.live()
-        slow.stuck = True
-        for _ in range(40):
-            table.speaks(1_000)
-        table.carrier.says(table.frames.stop())
-        await table.runner.closed
-        await asyncio.sleep(1)
-        assert table.notes.of("happened").count(m.OutboxFull(False)) == 0
-
-    in_virtual_time(main)
+async def test_a_call_that_ends_while_its_outbox_is_full_leaves_nobody_looking() -> None:
+    table = Table(**LONG)
+    table.carrier = slow = SlowSocket()
+    await table.live()
+    slow.stuck = True
+    for _ in range(40):
+        table.speaks(1_000)
+    table.carrier.says(table.frames.stop())
+    await table.runner.closed
+    await asyncio.sleep(1)
+    assert table.notes.of("happened").count(m.OutboxFull(False)) == 0
 
 
-def test_calls_share_the_memory_for_sound_that_waits() -> None:
+async def test_calls_share_the_memory_for_sound_that_waits() -> None:
     """Two calls and room for one long answer: the second one's counts as cut where the room ended."""
 
-    async def main() -> None:
-        held = HeldSound(process_bytes=16 * GRANT_BYTES)
-        tables = [Table(held=held, **LONG) for _ in range(2)]
-        for table in tables:
-            await table.live()
-            for _ in range(300):
-                table.speaks(1_000)
-            assert held.granted_bytes <= 16 * GRANT_BYTES
-        first, second = tables
-        assert first.notes.of("happened").count(m.HoldRefused(GRANT_BYTES)) == 0
-        [refused] = [event for event in second.notes.of("happened") if isinstance(event, m.HoldRefused)]
-        assert refused.limit_bytes == 16 * GRANT_BYTES - 13 * GRANT_BYTES
-        noted = [action.what for _, action in second.told if isinstance(action, m.Noted)]
-        assert noted.count("an answer was cut") == 1
-        await asyncio.sleep(100)
-        assert second.carrier.sound_ms < 80_000 < first.carrier.sound_ms
-        for table in tables:
-            table.carrier.says(table.frames.stop())
-            await table.runner.closed
-        assert held.granted_bytes == 0
-
-    in_virtual_time(main)
+    held = HeldSound(process_bytes=16 * GRANT_BYTES)
+    tables = [Table(held=held, **LONG) for _ in range(2)]
+    for table in tables:
+        await table.live()
+        for _ in range(300):
+            table.speaks(1_000)
+        assert held.granted_bytes <= 16 * GRANT_BYTES
+    first, second = tables
+    assert first.notes.of("happened").count(m.HoldRefused(GRANT_BYTES)) == 0
+    [refused] = [event for event in second.notes.of("happened") if isinstance(event, m.HoldRefused)]
+    assert refused.limit_bytes == 16 * GRANT_BYTES - 13 * GRANT_BYTES
+    noted = [action.what for _, action in second.told if isinstance(action, m.Noted)]
+    assert noted.count("an answer was cut") == 1
+    await asyncio.sleep(100)
+    assert second.carrier.sound_ms < 80_000 < first.carrier.sound_ms
+    for table in tables:
+        table.carrier.says(table.frames.stop())
+        await table.runner.closed
+    assert held.granted_bytes == 0
 
 
 @pytest.mark.parametrize("sound", [True, False])
@@ -945,7 +858,7 @@ def test_a_long_answer_replays_exactly_whatever_the_network_did(sound: bool) -> 
         carrier.says(table.frames.stop())
         await table.runner.closed
 
-    in_virtual_time(main)
+    in_virtual_time(main())
     recorded = "\n".join(lines)
     for what in ("OutboxFull", "HoldSound", "HoldRefused", "an answer was cut", '"clear"', "truncate"):
         assert what in recorded

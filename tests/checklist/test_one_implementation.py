@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import pytest
+
 from bridge.client.playback import PlaybackTracker, ToldLedger
 from bridge.core.conversation import Conversation
 from bridge.core.ledger import Ledger
@@ -14,28 +16,27 @@ from bridge.core.response_gate import ResponseGate
 from bridge.upstreams.realtime import Realtime
 from tests.checklist.stage import Stage, play
 
+pytestmark = pytest.mark.runs_with(function=play)
+
 BRIDGE = Path(__file__).resolve().parents[2] / "bridge"
 
 
-def test_a_client_stands_on_the_objects_of_the_calls() -> None:
-    async def story() -> None:
-        for playback in ("clock", "marks", PlaybackTracker()):
-            stage = Stage(playback=playback)
-            await stage.begin()
-            core = stage.model._core
-            assert core is not None
-            parts = (
-                core.playout,
-                core.playout.gate,
-                core.playout.conversation,
-                core.playout.line,
-                core.adapter,
-            )
-            assert [type(part) for part in parts] == [Playout, ResponseGate, Conversation, Line, Realtime]
-            assert type(core.ledger) is (Ledger if isinstance(playback, str) else ToldLedger)
-            await stage.model.close()
-
-    play(story())
+async def test_a_client_stands_on_the_objects_of_the_calls() -> None:
+    for playback in ("clock", "marks", PlaybackTracker()):
+        stage = Stage(playback=playback)
+        await stage.begin()
+        core = stage.model._core
+        assert core is not None
+        parts = (
+            core.playout,
+            core.playout.gate,
+            core.playout.conversation,
+            core.playout.line,
+            core.adapter,
+        )
+        assert [type(part) for part in parts] == [Playout, ResponseGate, Conversation, Line, Realtime]
+        assert type(core.ledger) is (Ledger if isinstance(playback, str) else ToldLedger)
+        await stage.model.close()
 
 
 def test_a_players_word_takes_the_place_of_the_clock_and_of_nothing_else() -> None:

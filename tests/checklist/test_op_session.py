@@ -26,6 +26,8 @@ from tests.checklist.stage import Stage, audio_done, called, delta, done, error,
 from tests.loops import both_loops, until
 from tests.upstreams.published import client_event
 
+pytestmark = pytest.mark.runs_with(function=play)
+
 
 @tool
 def weather(town: str) -> str:
@@ -108,20 +110,17 @@ def test_op_32_what_is_not_set_is_not_sent_and_none_is_said() -> None:
     assert nothing == {"type": "realtime", "audio": {"input": heard}}
 
 
-def test_op_32_defaults_are_asked_for_at_the_start() -> None:
-    async def story() -> None:
-        stage = Stage(options=SessionOptions(voice="cedar"))
-        await stage.model.connect()
-        (first, *_) = stage.sent("session.update")
-        pcm = {"type": "audio/pcm", "rate": 24_000}
-        assert first["session"] == {
-            "type": "realtime",
-            "output_modalities": ["audio"],
-            "audio": {"output": {"voice": "cedar", "format": pcm}, "input": {"format": pcm}},
-        }
-        await stage.model.close()
-
-    play(story())
+async def test_op_32_defaults_are_asked_for_at_the_start() -> None:
+    stage = Stage(options=SessionOptions(voice="cedar"))
+    await stage.model.connect()
+    (first, *_) = stage.sent("session.update")
+    pcm = {"type": "audio/pcm", "rate": 24_000}
+    assert first["session"] == {
+        "type": "realtime",
+        "output_modalities": ["audio"],
+        "audio": {"output": {"voice": "cedar", "format": pcm}, "input": {"format": pcm}},
+    }
+    await stage.model.close()
 
 
 def test_op_33_only_functions_are_tools_and_handoffs_become_some() -> None:
@@ -136,106 +135,88 @@ def test_op_33_only_functions_are_tools_and_handoffs_become_some() -> None:
     assert "Sells." in tools[1]["description"]
 
 
-def test_op_34_closing_leaves_nothing_and_may_be_done_again() -> None:
-    async def story() -> None:
-        stage = Stage()
-        await stage.model.close()
-        await stage.begin()
-        task = stage.model._task
-        await stage.model.close()
-        await stage.model.close()
-        assert task is not None
-        assert task.done()
-        assert (stage.model._task, stage.model._transport, stage.model._core) == (None, None, None)
-        assert not stage.transport.connected
-        with pytest.raises(NotConnected):
-            await stage.model.respond()
-
-    play(story())
-
-
-def test_op_35_responses_are_asked_for_one_after_another() -> None:
-    async def story() -> None:
-        stage = Stage()
-        await stage.begin()
-        model = stage.model
-        await model.respond("First.")
-        await model.send_raw({"type": "response.create", "response": {"instructions": "Second."}})
-        await model.respond("Third.")
-        asked = stage.sent("response.create")
-        assert [event["response"]["instructions"] for event in asked] == ["First."]
-        await stage.server(started(tag="ask:1"), done())
-        asked = stage.sent("response.create")
-        assert [event["response"]["instructions"] for event in asked] == ["First.", "Second."]
-        assert asked[1]["response"]["metadata"] == {"tag": "ask:2"}
-        # One that the server began by itself came in between: ours waits, and is asked for again.
-        await stage.server(started("r2"), error("conversation_already_has_active_response", "create:ask:2"))
-        assert len(stage.sent("response.create")) == 2
-        await stage.server(done("r2"))
-        asked = stage.sent("response.create")
-        assert [event["response"]["metadata"]["tag"] for event in asked] == ["ask:1", "ask:2", "ask:2"]
-
-    play(story())
-
-
-def test_op_35_a_response_waits_for_the_session_that_was_asked_for() -> None:
-    async def story() -> None:
-        stage = Stage()
-        await stage.begin()
-        stage.updates = False
-        await stage.model.update_session(SessionOptions(instructions="You sell."))
+async def test_op_34_closing_leaves_nothing_and_may_be_done_again() -> None:
+    stage = Stage()
+    await stage.model.close()
+    await stage.begin()
+    task = stage.model._task
+    await stage.model.close()
+    await stage.model.close()
+    assert task is not None
+    assert task.done()
+    assert (stage.model._task, stage.model._transport, stage.model._core) == (None, None, None)
+    assert not stage.transport.connected
+    with pytest.raises(NotConnected):
         await stage.model.respond()
-        assert stage.sent("response.create") == []
-        await stage.server(stage._frame({"type": "session.updated"}))
-        assert len(stage.sent("response.create")) == 1
-
-    play(story())
 
 
-def test_op_35_a_refused_request_lets_the_next_one_go() -> None:
-    async def story() -> None:
-        stage = Stage()
-        await stage.begin()
-        await stage.model.respond()
-        await stage.model.respond()
-        await stage.server(error("invalid_value", "create:ask:1"))
-        assert [event["response"]["metadata"]["tag"] for event in stage.sent("response.create")] == [
-            "ask:1",
-            "ask:2",
-        ]
-
-    play(story())
-
-
-def test_op_35_an_aside_runs_beside() -> None:
-    async def story() -> None:
-        stage = Stage()
-        await stage.begin()
-        await stage.server(started())
-        await stage.model.send_raw(
-            {"type": "response.create", "response": {"conversation": "none", "metadata": {"mine": "1"}}}
-        )
-        (aside,) = stage.sent("response.create")
-        assert aside["response"] == {"conversation": "none", "metadata": {"mine": "1", "tag": "ask:1"}}
-        await stage.model.respond()
-        assert len(stage.sent("response.create")) == 1
-        await stage.server(done())
-        assert len(stage.sent("response.create")) == 2
-
-    play(story())
+async def test_op_35_responses_are_asked_for_one_after_another() -> None:
+    stage = Stage()
+    await stage.begin()
+    model = stage.model
+    await model.respond("First.")
+    await model.send_raw({"type": "response.create", "response": {"instructions": "Second."}})
+    await model.respond("Third.")
+    asked = stage.sent("response.create")
+    assert [event["response"]["instructions"] for event in asked] == ["First."]
+    await stage.server(started(tag="ask:1"), done())
+    asked = stage.sent("response.create")
+    assert [event["response"]["instructions"] for event in asked] == ["First.", "Second."]
+    assert asked[1]["response"]["metadata"] == {"tag": "ask:2"}
+    # One that the server began by itself came in between: ours waits, and is asked for again.
+    await stage.server(started("r2"), error("conversation_already_has_active_response", "create:ask:2"))
+    assert len(stage.sent("response.create")) == 2
+    await stage.server(done("r2"))
+    asked = stage.sent("response.create")
+    assert [event["response"]["metadata"]["tag"] for event in asked] == ["ask:1", "ask:2", "ask:2"]
 
 
-def test_op_35_a_batch_of_calls_is_answered_by_one_response() -> None:
-    async def story() -> None:
-        stage = Stage()
-        await stage.begin()
-        await stage.server(started(), called("c1", "f1"), called("c2", "f2"), done())
-        await stage.model.send_tool_output("c2", "2")
-        assert stage.sent("response.create") == []
-        await stage.model.send_tool_output("c1", "1")
-        assert len(stage.sent("response.create")) == 1
+async def test_op_35_a_response_waits_for_the_session_that_was_asked_for() -> None:
+    stage = Stage()
+    await stage.begin()
+    stage.updates = False
+    await stage.model.update_session(SessionOptions(instructions="You sell."))
+    await stage.model.respond()
+    assert stage.sent("response.create") == []
+    await stage.server(stage._frame({"type": "session.updated"}))
+    assert len(stage.sent("response.create")) == 1
 
-    play(story())
+
+async def test_op_35_a_refused_request_lets_the_next_one_go() -> None:
+    stage = Stage()
+    await stage.begin()
+    await stage.model.respond()
+    await stage.model.respond()
+    await stage.server(error("invalid_value", "create:ask:1"))
+    assert [event["response"]["metadata"]["tag"] for event in stage.sent("response.create")] == [
+        "ask:1",
+        "ask:2",
+    ]
+
+
+async def test_op_35_an_aside_runs_beside() -> None:
+    stage = Stage()
+    await stage.begin()
+    await stage.server(started())
+    await stage.model.send_raw(
+        {"type": "response.create", "response": {"conversation": "none", "metadata": {"mine": "1"}}}
+    )
+    (aside,) = stage.sent("response.create")
+    assert aside["response"] == {"conversation": "none", "metadata": {"mine": "1", "tag": "ask:1"}}
+    await stage.model.respond()
+    assert len(stage.sent("response.create")) == 1
+    await stage.server(done())
+    assert len(stage.sent("response.create")) == 2
+
+
+async def test_op_35_a_batch_of_calls_is_answered_by_one_response() -> None:
+    stage = Stage()
+    await stage.begin()
+    await stage.server(started(), called("c1", "f1"), called("c2", "f2"), done())
+    await stage.model.send_tool_output("c2", "2")
+    assert stage.sent("response.create") == []
+    await stage.model.send_tool_output("c1", "1")
+    assert len(stage.sent("response.create")) == 1
 
 
 @both_loops
@@ -251,62 +232,50 @@ async def test_op_35_the_sockets_limits_are_ones_own() -> None:
         await model.connect()
 
 
-def test_op_35_usage_comes_with_the_end_of_a_response() -> None:
-    async def story() -> None:
-        stage = Stage()
-        await stage.begin()
-        tokens = {"input_token_details": {"text_tokens": 7}, "output_token_details": {"audio_tokens": 9}}
-        await stage.server(started(), done(usage=tokens))
-        assert stage.told(m.ResponseDone)[0].usage == m.Usage(text_in=7, audio_out=9)
-
-    play(story())
+async def test_op_35_usage_comes_with_the_end_of_a_response() -> None:
+    stage = Stage()
+    await stage.begin()
+    tokens = {"input_token_details": {"text_tokens": 7}, "output_token_details": {"audio_tokens": 9}}
+    await stage.server(started(), done(usage=tokens))
+    assert stage.told(m.ResponseDone)[0].usage == m.Usage(text_in=7, audio_out=9)
 
 
-def test_op_35_no_truncation_beyond_what_came_and_every_item_is_settled() -> None:
-    async def story() -> None:
-        stage = Stage()
-        await stage.begin()
-        await stage.server(started(), delta(200), audio_done(), delta(200, "i2"), delta(200, "i3"))
-        stage.now_ms = 250
-        await stage.model.interrupt()
-        assert [
-            (event["item_id"], event["audio_end_ms"]) for event in stage.sent("conversation.item.truncate")
-        ] == [("i2", 50)]
-        assert [event["item_id"] for event in stage.sent("conversation.item.delete")] == ["i3"]
-        assert [event.item_id for event in stage.told(AudioInterrupted)] == ["i2"]
-        await stage.server(done(status="cancelled"), started("r2"), delta(100, "i4", "r2"))
-        stage.now_ms = 5_000
-        await stage.model.interrupt()  # more was to come: what came was heard
-        assert stage.sent("conversation.item.truncate")[-1]["audio_end_ms"] == 100
-
-    play(story())
+async def test_op_35_no_truncation_beyond_what_came_and_every_item_is_settled() -> None:
+    stage = Stage()
+    await stage.begin()
+    await stage.server(started(), delta(200), audio_done(), delta(200, "i2"), delta(200, "i3"))
+    stage.now_ms = 250
+    await stage.model.interrupt()
+    assert [
+        (event["item_id"], event["audio_end_ms"]) for event in stage.sent("conversation.item.truncate")
+    ] == [("i2", 50)]
+    assert [event["item_id"] for event in stage.sent("conversation.item.delete")] == ["i3"]
+    assert [event.item_id for event in stage.told(AudioInterrupted)] == ["i2"]
+    await stage.server(done(status="cancelled"), started("r2"), delta(100, "i4", "r2"))
+    stage.now_ms = 5_000
+    await stage.model.interrupt()  # more was to come: what came was heard
+    assert stage.sent("conversation.item.truncate")[-1]["audio_end_ms"] == 100
 
 
-def test_op_35_an_approval_is_asked_for_and_answered() -> None:
-    async def story() -> None:
-        stage = Stage()
-        await stage.begin()
-        item = {"id": "a1", "type": "mcp_approval_request", "name": "pay", "arguments": "{}"}
-        await stage.server({"type": "conversation.item.done", "item": item})
-        (note,) = stage.told(m.VendorNote)
-        assert note.kind == "mcp_approval_request"
-        await stage.model.approve("a1", approve=False, reason="too much")
-        (answer,) = stage.sent("conversation.item.create")
-        client_event(json.dumps(answer))
-        assert answer["item"]["approve"] is False
-
-    play(story())
+async def test_op_35_an_approval_is_asked_for_and_answered() -> None:
+    stage = Stage()
+    await stage.begin()
+    item = {"id": "a1", "type": "mcp_approval_request", "name": "pay", "arguments": "{}"}
+    await stage.server({"type": "conversation.item.done", "item": item})
+    (note,) = stage.told(m.VendorNote)
+    assert note.kind == "mcp_approval_request"
+    await stage.model.approve("a1", approve=False, reason="too much")
+    (answer,) = stage.sent("conversation.item.create")
+    client_event(json.dumps(answer))
+    assert answer["item"]["approve"] is False
 
 
-def test_op_35_the_end_of_the_stream_is_an_event() -> None:
-    async def story() -> None:
-        stage = Stage()
-        await stage.begin()
-        stage.transport.finish()
-        await settled()
-        assert stage.told(ConnectionChanged) == [ConnectionChanged(ConnectionState.DISCONNECTED)]
-
-    play(story())
+async def test_op_35_the_end_of_the_stream_is_an_event() -> None:
+    stage = Stage()
+    await stage.begin()
+    stage.transport.finish()
+    await settled()
+    assert stage.told(ConnectionChanged) == [ConnectionChanged(ConnectionState.DISCONNECTED)]
 
 
 @both_loops

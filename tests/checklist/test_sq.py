@@ -26,6 +26,8 @@ from tests.checklist.stage import Stage, audio_done, delta, done, error, play, s
 from tests.loops import both_loops
 from tests.memory_sockets import MemorySocket, pair
 
+pytestmark = pytest.mark.runs_with(function=play)
+
 
 def embedded(**options: Any) -> EmbeddedUpstream:
     return EmbeddedUpstream(lambda: RealtimeServer(Parrot(), ServerOptions(latency_ms=0, **options)))
@@ -65,21 +67,18 @@ def test_sq_01_the_protocol_has_four_methods_and_frames_are_text() -> None:
     assert all(inspect.isasyncgen(one.events()) for one in frames)
 
 
-def test_sq_02_errors_compare_by_equality() -> None:
-    async def story() -> None:
-        for one in (MemoryTransport(), WebSocketTransport(connector=lambda *_: _ready())):
-            with pytest.raises(NotConnected) as before:
-                await one.send("{}")
+async def test_sq_02_errors_compare_by_equality() -> None:
+    for one in (MemoryTransport(), WebSocketTransport(connector=lambda *_: _ready())):
+        with pytest.raises(NotConnected) as before:
+            await one.send("{}")
+        await one.connect()
+        with pytest.raises(AlreadyConnected) as twice:
             await one.connect()
-            with pytest.raises(AlreadyConnected) as twice:
-                await one.connect()
-            await one.close()
-            with pytest.raises(NotConnected) as after:
-                await one.send("{}")
-            assert before.value == after.value == NotConnected() != twice.value == AlreadyConnected()
-            assert len({NotConnected(), NotConnected(), AlreadyConnected()}) == 2
-
-    play(story())
+        await one.close()
+        with pytest.raises(NotConnected) as after:
+            await one.send("{}")
+        assert before.value == after.value == NotConnected() != twice.value == AlreadyConnected()
+        assert len({NotConnected(), NotConnected(), AlreadyConnected()}) == 2
 
 
 async def _ready() -> Socket:
@@ -142,19 +141,16 @@ def test_sq_06_the_key_is_a_header_and_others_are_merged_with_it() -> None:
         WebSocketTransport(url="ws://a.example/v1", api_key="sk-invented")
 
 
-def test_sq_06_a_key_that_cannot_be_had_ends_events_and_says_nothing_of_it() -> None:
+async def test_sq_06_a_key_that_cannot_be_had_ends_events_and_says_nothing_of_it() -> None:
     def broken() -> str:
         raise KeyError("sk-secret")
 
-    async def story() -> None:
-        transport = WebSocketTransport(api_key=broken)
-        await transport.connect()
-        assert [frame async for frame in transport.events()] == []
-        assert isinstance(transport.last_error, DialError)
-        assert transport.last_error.code == "bad_key"
-        assert "secret" not in str(transport.last_error)
-
-    play(story())
+    transport = WebSocketTransport(api_key=broken)
+    await transport.connect()
+    assert [frame async for frame in transport.events()] == []
+    assert isinstance(transport.last_error, DialError)
+    assert transport.last_error.code == "bad_key"
+    assert "secret" not in str(transport.last_error)
 
 
 @both_loops
@@ -258,7 +254,7 @@ async def _all(transport: RealtimeTransport) -> list[str]:
     return [frame async for frame in transport.events()]
 
 
-def test_sq_11_a_transport_of_ones_own_carries_a_model() -> None:
+async def test_sq_11_a_transport_of_ones_own_carries_a_model() -> None:
     class Mine:
         def __init__(self) -> None:
             self.sent: list[str] = []
@@ -273,15 +269,12 @@ def test_sq_11_a_transport_of_ones_own_carries_a_model() -> None:
 
         async def close(self) -> None: ...
 
-    async def story() -> None:
-        mine = Mine()
-        model = RealtimeModel(transport=lambda: mine)
-        await model.connect()
-        assert json.loads(mine.sent[0])["type"] == "session.update"
-        await settled()
-        assert model.state.value == "disconnected"  # its events are over
-
-    play(story())
+    mine = Mine()
+    model = RealtimeModel(transport=lambda: mine)
+    await model.connect()
+    assert json.loads(mine.sent[0])["type"] == "session.update"
+    await settled()
+    assert model.state.value == "disconnected"  # its events are over
 
 
 def test_sq_11_an_agent_takes_a_transport() -> None:
@@ -291,69 +284,60 @@ def test_sq_11_an_agent_takes_a_transport() -> None:
         Agent("Hello.", transport="pigeon")
 
 
-def test_sq_12_data_frames_are_text_and_the_end_has_a_reason() -> None:
-    async def story() -> None:
-        ours, theirs = pair()
+async def test_sq_12_data_frames_are_text_and_the_end_has_a_reason() -> None:
+    ours, theirs = pair()
 
-        async def connector(_url: str, _headers: Mapping[str, str]) -> MemorySocket:
-            return ours
+    async def connector(_url: str, _headers: Mapping[str, str]) -> MemorySocket:
+        return ours
 
-        transport = WebSocketTransport(connector=connector)
-        await transport.connect()
-        theirs.send('{"n":"µ"}'.encode())
-        theirs.send(b"\xff{")
-        theirs.close(4000, "invalid_request_error.beta_api_shape_disabled")
-        assert [frame async for frame in transport.events()] == ['{"n":"µ"}', "\N{REPLACEMENT CHARACTER}{"]
-        assert transport.last_error == ConnectionLost(4000, "invalid_request_error.beta_api_shape_disabled")
-
-    play(story())
+    transport = WebSocketTransport(connector=connector)
+    await transport.connect()
+    theirs.send('{"n":"µ"}'.encode())
+    theirs.send(b"\xff{")
+    theirs.close(4000, "invalid_request_error.beta_api_shape_disabled")
+    assert [frame async for frame in transport.events()] == ['{"n":"µ"}', "\N{REPLACEMENT CHARACTER}{"]
+    assert transport.last_error == ConnectionLost(4000, "invalid_request_error.beta_api_shape_disabled")
 
 
-def test_sq_13_a_session_starts_speaks_is_interrupted_and_stops() -> None:
-    async def story() -> None:
-        stage = Stage()
-        model = stage.model
-        assert model.phase is Phase.IDLE
-        await stage.begin()
-        await model.send_audio(b"\xff" * 160)
-        await model.send_text("Good day.", text_only=True)
-        assert model.phase is Phase.THINKING
-        kinds = [event["type"] for event in stage.sent()]
-        assert kinds == ["input_audio_buffer.append", "conversation.item.create", "response.create"]
-        assert stage.sent()[2]["response"]["output_modalities"] == ["text"]
-        stage.now_ms = 100
-        await stage.server(started(tag="ask:1"))
-        stage.now_ms = 150
-        await stage.server(delta(1_000))
-        assert model.phase is Phase.SPEAKING
-        stage.now_ms = 400
-        await model.interrupt()
-        assert stage.sent("conversation.item.truncate")[0]["audio_end_ms"] == 250
-        await stage.server(done(status="cancelled"))
-        (trace,) = stage.told(ResponseTraced)
-        assert (trace.asked_ms, trace.started_ms, trace.first_audio_ms, trace.ended_ms) == (0, 100, 150, 400)
-        await stage.server(speech())
-        assert model.phase is Phase.LISTENING
-        await model.close()
-        assert model.phase is Phase.IDLE
-
-    play(story())
+async def test_sq_13_a_session_starts_speaks_is_interrupted_and_stops() -> None:
+    stage = Stage()
+    model = stage.model
+    assert model.phase is Phase.IDLE
+    await stage.begin()
+    await model.send_audio(b"\xff" * 160)
+    await model.send_text("Good day.", text_only=True)
+    assert model.phase is Phase.THINKING
+    kinds = [event["type"] for event in stage.sent()]
+    assert kinds == ["input_audio_buffer.append", "conversation.item.create", "response.create"]
+    assert stage.sent()[2]["response"]["output_modalities"] == ["text"]
+    stage.now_ms = 100
+    await stage.server(started(tag="ask:1"))
+    stage.now_ms = 150
+    await stage.server(delta(1_000))
+    assert model.phase is Phase.SPEAKING
+    stage.now_ms = 400
+    await model.interrupt()
+    assert stage.sent("conversation.item.truncate")[0]["audio_end_ms"] == 250
+    await stage.server(done(status="cancelled"))
+    (trace,) = stage.told(ResponseTraced)
+    assert (trace.asked_ms, trace.started_ms, trace.first_audio_ms, trace.ended_ms) == (0, 100, 150, 400)
+    await stage.server(speech())
+    assert model.phase is Phase.LISTENING
+    await model.close()
+    assert model.phase is Phase.IDLE
 
 
-def test_sq_13_history_is_restored_as_text() -> None:
-    async def story() -> None:
-        stage = Stage()
-        await stage.begin()
-        await stage.model.restore([("user", "Hello."), ("assistant", "Good day.")])
-        items = [event["item"] for event in stage.sent("conversation.item.create")]
-        assert [(item["role"], item["content"][0]["type"]) for item in items] == [
-            ("user", "input_text"),
-            ("assistant", "output_text"),
-        ]
-        assert stage.model.history() == [("user", "Hello."), ("assistant", "Good day.")]
-        assert stage.sent("response.create") == []
-
-    play(story())
+async def test_sq_13_history_is_restored_as_text() -> None:
+    stage = Stage()
+    await stage.begin()
+    await stage.model.restore([("user", "Hello."), ("assistant", "Good day.")])
+    items = [event["item"] for event in stage.sent("conversation.item.create")]
+    assert [(item["role"], item["content"][0]["type"]) for item in items] == [
+        ("user", "input_text"),
+        ("assistant", "output_text"),
+    ]
+    assert stage.model.history() == [("user", "Hello."), ("assistant", "Good day.")]
+    assert stage.sent("response.create") == []
 
 
 def test_sq_13_overrides_are_merged_deeply() -> None:
@@ -365,59 +349,50 @@ def test_sq_13_overrides_are_merged_deeply() -> None:
     }
 
 
-def test_sq_14_each_item_is_truncated_to_what_was_heard_of_it_and_never_more() -> None:
-    async def story() -> None:
-        stage = Stage()
-        await stage.begin()
-        # A burst: both items arrive at once, and the second is heard only after the first.
-        await stage.server(started(), delta(300), audio_done(), delta(803, "i2"))
-        stage.now_ms = 700
-        await stage.server(speech())
-        assert stage.sent("conversation.item.truncate") == [
-            {
-                "type": "conversation.item.truncate",
-                "item_id": "i2",
-                "content_index": 0,
-                "audio_end_ms": 400,
-            }
-        ]
-        stage.transport.sent.clear()
-        await stage.server(done(status="cancelled"), started("r2"), delta(100, "i3", "r2"))
-        stage.now_ms = 100_000
-        await stage.model.interrupt()
-        for event in stage.sent("conversation.item.truncate"):
-            assert event["audio_end_ms"] <= 100
-
-    play(story())
+async def test_sq_14_each_item_is_truncated_to_what_was_heard_of_it_and_never_more() -> None:
+    stage = Stage()
+    await stage.begin()
+    # A burst: both items arrive at once, and the second is heard only after the first.
+    await stage.server(started(), delta(300), audio_done(), delta(803, "i2"))
+    stage.now_ms = 700
+    await stage.server(speech())
+    assert stage.sent("conversation.item.truncate") == [
+        {
+            "type": "conversation.item.truncate",
+            "item_id": "i2",
+            "content_index": 0,
+            "audio_end_ms": 400,
+        }
+    ]
+    stage.transport.sent.clear()
+    await stage.server(done(status="cancelled"), started("r2"), delta(100, "i3", "r2"))
+    stage.now_ms = 100_000
+    await stage.model.interrupt()
+    for event in stage.sent("conversation.item.truncate"):
+        assert event["audio_end_ms"] <= 100
 
 
-def test_sq_14_a_lost_race_is_no_fault_and_a_late_failure_ends_nobody_elses_response() -> None:
-    async def story() -> None:
-        stage = Stage()
-        await stage.begin()
-        await stage.server(started("r2"), done("r1", "failed"))
-        assert stage.model.responding
-        assert stage.told(m.ResponseDone) == []
-        await stage.server(error("response_cancel_not_active", "cancel:r1"))
-        assert stage.told(m.UpstreamFaulted) == []
-        assert stage.told(m.Noted) != []
-
-    play(story())
+async def test_sq_14_a_lost_race_is_no_fault_and_a_late_failure_ends_nobody_elses_response() -> None:
+    stage = Stage()
+    await stage.begin()
+    await stage.server(started("r2"), done("r1", "failed"))
+    assert stage.model.responding
+    assert stage.told(m.ResponseDone) == []
+    await stage.server(error("response_cancel_not_active", "cancel:r1"))
+    assert stage.told(m.UpstreamFaulted) == []
+    assert stage.told(m.Noted) != []
 
 
-def test_sq_14_a_transport_that_is_lost_is_told() -> None:
-    async def story() -> None:
-        stage = Stage()
-        await stage.begin()
-        stage.transport.finish(ConnectionLost(1006, "reset"))
-        await settled()
-        (failed,) = stage.told(Failed)
-        assert failed.error == ConnectionLost(1006, "reset")
-        assert stage.model.state.value == "disconnected"
-        with pytest.raises(NotConnected):
-            await stage.model.send_text("Is anybody there?")
-
-    play(story())
+async def test_sq_14_a_transport_that_is_lost_is_told() -> None:
+    stage = Stage()
+    await stage.begin()
+    stage.transport.finish(ConnectionLost(1006, "reset"))
+    await settled()
+    (failed,) = stage.told(Failed)
+    assert failed.error == ConnectionLost(1006, "reset")
+    assert stage.model.state.value == "disconnected"
+    with pytest.raises(NotConnected):
+        await stage.model.send_text("Is anybody there?")
 
 
 @both_loops
