@@ -109,8 +109,15 @@ def watch(call: CallState, turn: Debt | None, now_ms: int) -> None:
     """Look again when the vendor has had its time: to end what was cut, or to answer the turn."""
     times = [] if call.cut_ms is None else [call.cut_ms + UNENDED_MS]
     if turn is not None and not call.agent.handler:
-        times += (turn.not_before_ms, turn.since_ms + call.config.stalled_ms)
+        times += (turn.not_before_ms, give_up_ms(call, turn))
     call.set_timer("unanswered", min((due_ms for due_ms in times if due_ms > now_ms), default=None))
+
+
+def give_up_ms(call: CallState, turn: Debt) -> int:
+    """When a session that has not begun to answer the turn never will. Where the vendor said when to ask for
+    it, it has the time after that.
+    """
+    return max(turn.since_ms, turn.not_before_ms - UNANSWERED_MS) + call.config.stalled_ms
 
 
 def resume(call: CallState, debt: Debt, now_ms: int) -> None:

@@ -210,7 +210,8 @@ def commit(call: CallState) -> None:
 
 
 def committed(call: CallState, event: m.TurnCommitted, now_ms: int) -> None:
-    call.playout.conversation.item(event.item_id).role = "user"
+    item = call.playout.conversation.item(event.item_id)
+    item.role = "user"
     call.open_turn.taken()
     if event.item_id in call.given_up:
         return
@@ -222,7 +223,7 @@ def committed(call: CallState, event: m.TurnCommitted, now_ms: int) -> None:
     if call.playout.config.transcription is None:
         greet_again(call, now_ms, wordless=None)
         call.out.append(m.Turn(event.item_id, ""))
-    else:
+    elif not item.told:  # else some vendors transcribe a turn that is open
         call.untranscribed.setdefault(event.item_id, now_ms + TRANSCRIPT_MS)
         if len(call.untranscribed) > MOST_UNTRANSCRIBED:
             give_up_transcript(call)

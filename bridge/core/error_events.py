@@ -44,6 +44,8 @@ def faulted(call: CallState, event: m.UpstreamFaulted, now_ms: int) -> None:
         create_refused(call, subject, event, now_ms)
     elif what is not Verdict.BENIGN and about not in ("truncate", "delete", "cancel"):
         call.out.append(m.Noted("upstream error", detail))
+        if not about and event.retry_ms and call.playout.gate.idle:
+            responses.wait(call, event.retry_ms, now_ms)  # the vendor was to answer the turn by itself
 
 
 def create_refused(call: CallState, tag: str, event: m.UpstreamFaulted, now_ms: int) -> None:

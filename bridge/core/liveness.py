@@ -97,6 +97,8 @@ def stalled(call: CallState, now_ms: int) -> bool:
         return False
     if call.agent.handler and call.playout.gate.idle:
         return False  # the handler thinks, and has asked the model for nothing
+    if call.playout.gate.paused:
+        return False  # it is not asked yet
     silent_ms = now_ms - max(owed.since_ms, call.upstream_ms)
     active = call.playout.gate.active
     thinks = active is not None
@@ -122,7 +124,7 @@ def unanswered(call: CallState, now_ms: int) -> None:
     gate, silent = call.playout.gate, call.up.state is Leg.READY and not call.caller_speaking
     if turn is None or not silent or gate.active is not None or gate.paused or gate.held:
         return
-    if now_ms >= turn.since_ms + call.config.stalled_ms:
+    if now_ms >= answers.give_up_ms(call, turn):
         recovery.give_up(call, "it has not begun to answer", now_ms)
 
 

@@ -210,6 +210,8 @@ def wait(call: CallState, retry_ms: int, now_ms: int) -> bool:
         return False
     call.waited_ms += retry_ms
     call.playout.gate.paused = True
+    for turn in call.playout.debts.of(Kind.TURN):
+        turn.not_before_ms = now_ms + retry_ms
     call.timers["again"] = now_ms + retry_ms
     return True
 
@@ -221,9 +223,11 @@ def pause(call: CallState, code: str, now_ms: int) -> None:
         call.timers["again"] = now_ms + AGAIN_MS
 
 
-def again(call: CallState, _now_ms: int) -> None:
-    """The pause is over."""
+def again(call: CallState, now_ms: int) -> None:
+    """The pause is over: the model has its time from here on."""
     call.playout.gate.paused = False
+    if call.playout.owed.since_ms is not None:
+        call.playout.owed.go_on(now_ms)
 
 
 def check_limits(call: CallState, now_ms: int) -> None:

@@ -13,6 +13,9 @@ import pytest
 
 from bridge import Agent
 from bridge.core import messages as m
+from bridge.doubles.agents import Speech
+from bridge.doubles.options import ServerOptions
+from bridge.doubles.tones import tone
 from bridge.testing.call import begin
 from bridge.testing.scripted_call import ScriptedCall
 
@@ -52,3 +55,39 @@ def test_longer_than_a_caller_waits_is_a_failure_like_any_other(call: ScriptedCa
     refuse(call, 102, "Please try again in 44s.")
     call.at(15_000)
     assert call.rehearsal.ended is not None
+
+
+class Deaf:
+    """A vendor's voice detection that is left to the test."""
+
+    def is_speech(self, buf: bytes, sample_rate: int) -> bool:  # noqa: ARG002
+        return False
+
+
+@pytest.mark.parametrize(("words", "wait_ms"), [("in 2.5s", 2_500), ("in 6.946s", 6_946), ("in 9.5s", 9_500)])
+def test_a_turn_that_the_vendor_refuses_to_answer_is_asked_for_when_it_said_so(
+    words: str, wait_ms: int
+) -> None:
+    """It was to answer by itself, and there is an error instead of a response; then it takes 1.5 s."""
+    call = begin(model=ServerOptions(detector=Deaf()))
+    call.model.answers(Speech(tone(1_000), "We open at nine."))
+    call.at(1_000)
+    call.caller.says("When do you open?", ms=400)
+    call.at(1_050)
+    call.model.sends("input_audio_buffer.speech_started", item_id="turn_1", audio_start_ms=900)
+    call.at(2_000)
+    call.model.sends("input_audio_buffer.speech_stopped", item_id="turn_1", audio_end_ms=1_900)
+    call.model.sends("input_audio_buffer.committed", item_id="turn_1", previous_item_id=None)
+    call.at(2_100)
+    error = {"type": "tokens", "code": "rate_limit_exceeded", "message": f"Please try again {words}."}
+    call.model.sends("error", error=error)
+    call.at(2_200 + wait_ms - 150)
+    call.model.behaves(latency_ms=1_500)
+    call.at(2_100 + wait_ms + 5_000)
+    (at_ms,) = asked_ms(call)
+    assert 2_100 + wait_ms <= at_ms <= 2_100 + wait_ms + 600
+    assert [action.heard for _, action in call.rehearsal.said if isinstance(action, m.Spoken)] == [
+        "We open at nine."
+    ]
+    assert len(call.rehearsal.servers) == 1
+    call.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bridge import Agent, Session
+import pytest
+
+from bridge import Agent, Session, Turn
 from bridge.doubles.options import ServerOptions
 from bridge.testing.call import begin
 
@@ -37,3 +39,27 @@ def test_turns_that_are_transcribed_in_order_wait_for_nothing() -> None:
     got = turns(100, 100)
     assert got == sorted(got)
     assert len(got) == 2
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_words_that_come_before_their_turn_is_committed_are_told_once(times: int) -> None:
+    """Some vendors transcribe while the turn is open, and some tell the whole words again afterwards."""
+    told: list[tuple[str, str]] = []
+
+    async def handler(session: Session) -> None:
+        while isinstance(turn := await session.input(), Turn):
+            told.append((turn.item_id, turn.text))
+
+    call = begin(Agent(handler=handler))
+    words = {"item_id": "turn_1", "content_index": 0, "transcript": "When do you open?"}
+    call.at(1_000)
+    call.model.sends("input_audio_buffer.speech_started", item_id="turn_1", audio_start_ms=900)
+    call.at(1_800)
+    call.model.sends("conversation.item.input_audio_transcription.completed", **words)
+    call.at(2_000)
+    call.model.sends("input_audio_buffer.speech_stopped", item_id="turn_1", audio_end_ms=1_900)
+    call.model.sends("input_audio_buffer.committed", item_id="turn_1", previous_item_id=None)
+    for _ in range(times - 1):
+        call.model.sends("conversation.item.input_audio_transcription.completed", **words)
+    call.at(14_000).close()
+    assert told == [("turn_1", "When do you open?")]
