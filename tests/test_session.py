@@ -20,7 +20,6 @@ from bridge.agents.inputs import Digit, Said, Silence, Turn
 from bridge.agents.loop import CALL_SID  # type: ignore[attr-defined]
 from bridge.agents.queues import Feed
 from bridge.agents.session import Session
-from bridge.codecs import PCMU
 from bridge.codecs.g711 import pcm_to_pcma, pcm_to_pcmu, pcmu_to_pcm
 from bridge.core import messages as m
 from bridge.doubles.tones import tone
@@ -189,8 +188,7 @@ def test_other_formats_and_rates_are_converted() -> None:
     assert len(alaw) == len(SOUND)
     for hz in (16_000, 24_000):
         samples = b"".join(PCM[i : i + 2] * (hz // 8_000) for i in range(0, len(PCM), 2))
-        converted = raw(sound_of(wav(samples, hz)))
-        assert 0 <= len(converted) - len(SOUND) <= 2 * PCMU.bytes_per_ms  # the filter's own length at the end
+        assert len(raw(sound_of(wav(samples, hz)))) == len(SOUND)
 
 
 def test_a_file_by_its_path(tmp_path: Path) -> None:
@@ -208,10 +206,10 @@ def test_a_file_by_its_path(tmp_path: Path) -> None:
         (wav(b""), "there is no sound in it"),
         (b"RIFF\0\0\0\0WAVE", "without format or sound"),
         (b"RIFF\0\0\0\0AVI " + wav(PCM)[12:], "without format or sound"),
-        (wav(PCM, 44_100), "8, 16 or 24 kHz is wanted, not at 44100 Hz"),
-        (wav(PCM, bits=24), "not WAV format 1 of 24 bits"),
-        (wav(PCM, kind=85, bits=16), "not WAV format 85"),
-        (wav(SOUND, 16_000, kind=7, bits=8), "not at 16000 Hz"),
+        (wav(PCM, kind=85, bits=16), "its sound is compressed \\(MP3\\): convert it first"),
+        (wav(PCM, kind=4_711, bits=16), "its sound is compressed \\(format 4711\\)"),
+        (wav(PCM, 10), "a rate of 10 Hz is none of sound"),
+        (wav(PCM, bits=40), "1 channels of 40 bits cannot be read"),
     ],
 )
 def test_what_cannot_be_played_says_what_is_wanted(given: bytes, complaint: str) -> None:

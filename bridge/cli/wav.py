@@ -1,4 +1,4 @@
-"""WAV files in and out: the command line's only sound format."""
+"""Files of sound in and out, with the complaints of a command line."""
 
 from __future__ import annotations
 
@@ -8,39 +8,29 @@ from pathlib import Path
 
 import numpy as np
 
-from ..codecs.g711 import pcm_to_pcmu, pcmu_to_pcm
+from ..codecs.g711 import pcmu_to_pcm
+from ..codecs.wav import pcmu_of
 from ..errors import ConfigError
 
 HZ = 8_000
 
 
 def read_speech(path: Path) -> bytes:
-    """A WAV file (16-bit PCM, any rate, first channel) or a raw `.ulaw` file as µ-law, 8 000 Hz.
-
-    Rates other than 8 kHz are converted by straight-line interpolation after averaging: good enough to be
-    understood, and this is not the path of a live call. Raises `ConfigError` for a file that can't be read.
+    """A WAV file (any that is not compressed, its first channel) or a raw `.ulaw` file as µ-law, 8 000 Hz.
+    Raises `ConfigError` for a file that can't be read.
     """
     try:
-        if path.suffix == ".ulaw":
-            return path.read_bytes()
-        with wave.open(str(path)) as source:
-            if source.getsampwidth() != 2:
-                raise ConfigError(f"{path}: 16-bit PCM is wanted, not {source.getsampwidth() * 8}-bit")
-            sound = source.readframes(source.getnframes())
-            whole = sound[: len(sound) // 2 * 2]  # a file that was cut off may end within a sample
-            samples = np.frombuffer(whole, "<i2").astype(np.float64)
-            samples = samples[:: source.getnchannels()] if source.getnchannels() > 1 else samples
-            hz = source.getframerate()
+        raw = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path} can't be read: {error.strerror}") from error
-    except (EOFError, wave.Error) as error:
-        raise ConfigError(f"{path} can't be read as sound: {str(error) or 'it is empty'}") from error
-    if hz != HZ:
-        width = max(1, hz // HZ)
-        smooth = np.convolve(samples, np.ones(width) / width, "same")
-        at = np.arange(int(len(samples) * HZ / hz)) * (hz / HZ)
-        samples = np.interp(at, np.arange(len(samples)), smooth)
-    return pcm_to_pcmu(np.clip(samples, -32_768, 32_767).astype("<i2").tobytes())
+    if path.suffix == ".ulaw":
+        return raw
+    if not raw:
+        raise ConfigError(f"{path} can't be read as sound: it is empty")
+    try:
+        return pcmu_of(raw)
+    except ValueError as error:
+        raise ConfigError(f"{path} can't be read as sound: {error}") from error
 
 
 def check_writable(path: Path) -> None:
