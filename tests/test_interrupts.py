@@ -137,6 +137,25 @@ def test_a_call_that_begins_after_it_is_left_at_once() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+SWALLOWED = """
+import ctypes, signal, sys, time
+from bridge.cli.interrupt import Again, end_quietly
+end_quietly()
+sys.unraisablehook = Again(sys.unraisablehook)
+callback = ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGINT))
+callback()
+time.sleep(5)
+print("it was lost")
+"""
+
+
+def test_one_that_comes_where_no_exception_can_leave_comes_again() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", SWALLOWED], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (130, "", "")
+
+
 def brief_call(connection: ServerConnection) -> None:
     """A bridge that says something for 0.2 s and closes the stream at 0.4 s."""
     sid = next(json.loads(frame)["streamSid"] for frame in connection if '"start"' in frame)
@@ -146,18 +165,23 @@ def brief_call(connection: ServerConnection) -> None:
 
 
 @pytest.mark.hostile
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("count", [20, pytest.param(500, marks=pytest.mark.long)])
 def test_ctrl_c_around_the_end_of_a_call_is_never_lost(count: int, tmp_path: Path) -> None:
     """Wherever it comes: 130, no traceback, and what was heard in a whole file, or there was no call yet."""
     with serve(brief_call, "127.0.0.1", 0) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"ws://127.0.0.1:{server.socket.getsockname()[1]}/media-stream"
-        script = ROOT / "tests" / "hostile" / "interrupted_phones.py"
-        arguments = [sys.executable, str(script), url, str(tmp_path), str(count), "1"]
-        run = subprocess.run(
-            arguments, env=only(PYTHONPATH=str(ROOT)), capture_output=True, text=True, check=True
-        )
-    phones = [json.loads(line) for line in run.stdout.splitlines()]
+        script = str(ROOT / "tests" / "hostile" / "interrupted_phones.py")
+        runs = []
+        for seed in range(4):
+            folder = tmp_path / str(seed)
+            folder.mkdir()
+            command = [sys.executable, script, url, str(folder), str(count // 4), str(seed)]
+            environment = only(PYTHONPATH=str(ROOT))
+            runs.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
+        lines = [line for run in runs for line in run.communicate()[0].splitlines()]
+    phones = [json.loads(line) for line in lines]
     assert len(phones) == count
     written = 0
     for phone in phones:

@@ -12,7 +12,7 @@ from rich.markup import escape
 from .. import __version__
 from ..errors import BridgeError, ConfigError
 from . import bench, demo, doctor, init, phone, replay, serve, show, upstream
-from .interrupt import EXIT, end_at_once, end_quietly
+from .interrupt import EXIT, Again, end_at_once, end_quietly
 from .words import printable_lines
 
 app = typer.Typer(
@@ -53,6 +53,8 @@ app.add_typer(bench.app, name="bench")
 def main() -> None:
     """Run the command line. A user's mistake is reported in one line, without a traceback."""
     end_quietly()
+    if not isinstance(sys.unraisablehook, Again):
+        sys.unraisablehook = Again(sys.unraisablehook)
     try:
         app()
     except ConfigError as error:

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Final
 
 EXIT: Final = 130
 """128 and the signal's number, as shells have it."""
+_SOON_S: Final = 0.005
 
 
 def _end(_number: int, _frame: object) -> None:
@@ -21,6 +23,21 @@ def end_quietly() -> None:
     """From now on Ctrl-C ends this process without a traceback; what has to be cleaned up is."""
     with contextlib.suppress(ValueError):  # not the main thread
         signal.signal(signal.SIGINT, _end)
+
+
+class Again:
+    """Ctrl-C while code runs that no exception can leave, a callback of C or `__del__`, comes again when
+    that is over. Python would print it and go on. For `sys.unraisablehook`.
+    """
+
+    def __init__(self, otherwise: Callable[[sys.UnraisableHookArgs], object]) -> None:
+        self._otherwise = otherwise
+
+    def __call__(self, unraisable: sys.UnraisableHookArgs, /) -> None:
+        if isinstance(unraisable.exc_value, SystemExit) and unraisable.exc_value.code == EXIT:
+            threading.Timer(_SOON_S, signal.raise_signal, (signal.SIGINT,)).start()
+        else:
+            self._otherwise(unraisable)
 
 
 def end_at_once() -> None:
