@@ -29,8 +29,6 @@ LONG: Final = (
     "test_bench_load.py",
     "processes/test_sigterm.py",
     "test_recordings.py",
-    # keeps both cores busy
-    "test_two_hundred.py",
     # mostly waiting
     "door/test_doctor.py",
     "door/test_goodbye.py",

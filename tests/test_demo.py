@@ -21,8 +21,10 @@ import pytest
 from openai import AsyncOpenAI
 from typer.testing import CliRunner
 
+from bridge.cli import _complain as complain
 from bridge.cli import app
 from bridge.codecs.g711 import pcm_to_pcmu, pcmu_to_pcm
+from bridge.errors import ConfigError
 from bridge.sounds import demo_text, load_demo
 from tests.calls import COMMAND, ROOT, command, only, served
 
@@ -137,20 +139,36 @@ MISTAKES = {
     "demo --out nowhere/call.wav": "nowhere/call.wav can't be written: there is no folder nowhere",
     "phone voice.example.com --audio a.ulaw --out b.wav": "voice.example.com cannot be called",
     "phone http://127.0.0.1:9/ --digits 12x": "12x cannot be pressed: x is no key of a phone",
-    "serve --port 1 --host 192.0.2.1": "192.0.2.1:1 cannot be listened on",
 }
 
 
-@pytest.mark.parametrize("arguments", MISTAKES)
-def test_wrong_use_is_one_readable_line(arguments: str, tmp_path: Path) -> None:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
     (tmp_path / "a.ulaw").write_bytes(b"\xff" * 160)
     (tmp_path / "notes[").mkdir()
     (tmp_path / "notes[" / "x].txt").write_text("buy milk")
-    code, out, err = run(*arguments.split(), folder=tmp_path, **ANYBODY).ended()
-    assert (code, out) == (2, "")
-    [line] = err.splitlines()
+    return tmp_path
+
+
+@pytest.mark.parametrize("arguments", MISTAKES)
+def test_wrong_use_is_one_readable_line(
+    arguments: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    mistake = CliRunner().invoke(app, arguments.split()).exception
+    assert isinstance(mistake, ConfigError)
+    complain(mistake)
+    [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("phonebridge: ")
     assert MISTAKES[arguments] in line
+
+
+def test_wrong_use_exits_with_2(folder: Path) -> None:
+    arguments = ("serve", "--port", "1", "--host", "192.0.2.1")
+    code, out, err = run(*arguments, folder=folder, **ANYBODY).ended()
+    assert (code, out) == (2, "")
+    [line] = err.splitlines()
+    assert line.startswith("phonebridge: 192.0.2.1:1 cannot be listened on")
 
 
 def test_a_server_that_is_not_there_is_a_failure_in_one_line(tmp_path: Path) -> None:

@@ -516,11 +516,12 @@ class Chaos:
                 gate.happens(now_ms, m.CarrierClosed(1006, text))
 
 
-@settings(
-    max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow], report_multiple_bugs=False
+CHAOS = settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow], report_multiple_bugs=False
 )
-@given(STEPS, st.booleans())
-def test_any_call_replays(steps: list[tuple[str, int, bytes, str, int]], sound: bool) -> None:
+
+
+def check_replay(steps: list[tuple[str, int, bytes, str, int]], sound: bool) -> None:
     chaos = Chaos(sound)
     for step in steps:
         chaos.step(*step)
@@ -535,3 +536,9 @@ def test_any_call_replays(steps: list[tuple[str, int, bytes, str, int]], sound: 
         outputs = [output for step in Recording(lines).steps() for output in step.outputs]
         frames = [output.frame for output in outputs if output.frame is not None and not output.dropped]
         assert frames == [frame for _, _, frame in chaos.gate.sent]
+
+
+test_any_call_replays = CHAOS(given(STEPS, st.booleans())(check_replay))
+test_a_thousand_calls_replay = pytest.mark.hostile(
+    settings(CHAOS, max_examples=1_000)(given(STEPS, st.booleans())(check_replay))
+)

@@ -43,7 +43,7 @@ async def told(process: asyncio.subprocess.Process, seconds: float) -> dict[str,
         return said
 
 
-@pytest.mark.load
+@pytest.mark.hostile
 async def test_each_caller_hears_its_own_call() -> None:
     async with load("models") as models:
         url = (await told(models, 20))["url"]
