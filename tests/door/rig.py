@@ -13,12 +13,9 @@ from typing import Any
 import uvloop
 
 from bridge.agents.agent import Agent
-from bridge.core import messages as m
-from bridge.core.stats import Stats
 from bridge.doubles.agents import Agent as Mind
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import PhoneOptions
-from bridge.doubles.realtime import RealtimeServer
 from bridge.server import service
 from bridge.server.routes import create_app
 from bridge.settings.settings import Settings, load_settings
@@ -26,9 +23,8 @@ from bridge.simulators.carrier import CarrierSimulator
 from bridge.simulators.phone import Kind, PhoneCall
 from bridge.simulators.rest_api import CarrierApi
 from bridge.simulators.servers import EmbeddedUpstream
+from tests.calls import ACCOUNT, TOKEN, KeepingServer, Log
 
-TOKEN = "an-invented-token-of-thirty-two-"
-ACCOUNT = f"AC{7:032x}"
 DESK, NIGHT = "+15550004444", "+15550005555"
 TRANSFERS = f"front desk={DESK},night={NIGHT}"
 
@@ -41,35 +37,6 @@ def run(work: Coroutine[Any, Any, None]) -> None:
             await work
 
     uvloop.run(main())
-
-
-class Log:
-    """An observer that remembers what every call did, and how it ended."""
-
-    def __init__(self) -> None:
-        self.did: dict[str, list[m.Action]] = {}
-        self.ended: dict[str, tuple[m.Ended, Stats]] = {}
-
-    def call_began(self, call_sid: str, /) -> None:
-        self.did[call_sid] = []
-
-    def call_did(self, call_sid: str, action: m.Action, _now_ms: int, /) -> None:
-        self.did[call_sid].append(action)
-
-    def call_ended(self, call_sid: str, ended: m.Ended, stats: Stats, /) -> None:
-        self.ended[call_sid] = (ended, stats)
-
-
-class KeepingServer(RealtimeServer):
-    """A Realtime server that keeps every frame it was sent."""
-
-    def __init__(self, mind: Mind, options: ServerOptions) -> None:
-        super().__init__(mind, options)
-        self.got: list[str] = []
-
-    def receive(self, frame: str | bytes, now_ms: int) -> list[str]:
-        self.got.append(str(frame))
-        return super().receive(frame, now_ms)
 
 
 @dataclass

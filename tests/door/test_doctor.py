@@ -35,8 +35,8 @@ from bridge.settings.settings import load_settings
 from bridge.simulators.rest_api import CarrierApi
 from bridge.simulators.servers import serve_app
 from bridge.sockets.dial import DialError
-from tests.calls import ROOT
-from tests.door.rig import ACCOUNT, TOKEN, Door, door, run
+from tests.calls import ACCOUNT, ROOT, TOKEN
+from tests.door.rig import Door, door, run
 
 pytestmark = pytest.mark.runs_with(function=run)
 

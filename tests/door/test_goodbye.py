@@ -15,7 +15,8 @@ from bridge.server import twilio_rest as carrier_rest
 from bridge.server.store import intents
 from bridge.simulators.phone import Kind
 from bridge.simulators.rest_api import BROKEN, NOT_FOUND, NOT_IN_PROGRESS, UNKNOWN_TOKEN, CarrierApi, Fault
-from tests.door.rig import DESK, NIGHT, TOKEN, door, kinds, run, until
+from tests.calls import TOKEN
+from tests.door.rig import DESK, NIGHT, door, kinds, run, until
 
 pytestmark = pytest.mark.runs_with(function=run)
 

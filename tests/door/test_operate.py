@@ -31,7 +31,8 @@ from bridge.simulators.phone import Kind, PhoneCall
 from bridge.simulators.servers import EmbeddedUpstream, serve_app
 from bridge.sockets.dial import DialError
 from bridge.sounds import text
-from tests.door.rig import DESK, TOKEN, Door, door, kinds, run, until
+from tests.calls import TOKEN
+from tests.door.rig import DESK, Door, door, kinds, run, until
 
 pytestmark = pytest.mark.runs_with(function=run)
 

@@ -23,7 +23,8 @@ from bridge.doubles.tones import tone
 from bridge.ops import logs
 from bridge.simulators.rest_api import BROKEN
 from bridge.sockets.dial import DialError, dial
-from tests.door.rig import ACCOUNT, DESK, NIGHT, TOKEN, TRANSFERS, door, run, until
+from tests.calls import ACCOUNT, TOKEN
+from tests.door.rig import DESK, NIGHT, TRANSFERS, door, run, until
 
 pytestmark = pytest.mark.runs_with(function=run)
 

@@ -22,7 +22,8 @@ from bridge.server.store.used_calls import UsedCalls
 from bridge.simulators.carrier import CarrierSimulator
 from bridge.simulators.phone import Kind
 from bridge.sockets.dial import DialError, StreamSocket, dial
-from tests.door.rig import ACCOUNT, TOKEN, Door, door, kinds, run, until
+from tests.calls import ACCOUNT, TOKEN
+from tests.door.rig import Door, door, kinds, run, until
 
 pytestmark = pytest.mark.runs_with(function=run)
 
