@@ -12,7 +12,6 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable
-from math import ceil
 from typing import Any, ClassVar, Final, TypeAlias, TypeVar, assert_never
 
 import msgspec
@@ -26,6 +25,7 @@ from . import client_events
 from . import server_events as wire
 from .client_events import client_event
 from .configuration import differences, formats_ok, in_force, turn_detection_does
+from .retry_after import RetryAfter
 from .values import MAX_ID_CHARACTERS, counted, id_of, reason, required, says, text_of
 
 MAX_FRAME_CHARACTERS: Final = 8 * 1024 * 1024
@@ -61,24 +61,12 @@ class Dial(msgspec.Struct, frozen=True):
 _COMMENTARY: Final = "commentary"
 _MCP_LIST: Final = "mcp_list_tools"
 _AUDIO_DELTA: Final = "response.output_audio.delta"
-# OpenAI, as it says so: "Please try again in 2.5s", "in 20ms", "in 1m2.5s". Azure: "Please retry after 3
-# seconds".
-_TRY_AGAIN: Final = re.compile(
-    r"\b(?:try again|retry) (?:in|after) (?:(\d{1,4})m)?(\d{1,6}(?:\.\d{1,6})?)"
-    r" ?(ms|milliseconds?|s|sec|seconds?)\b",
-    re.IGNORECASE,
-)
-_RATE_LIMIT: Final = re.compile(r"rate_?limit|too_?many_?requests|throttled|\b429\b", re.IGNORECASE)
-"""In a code or a type."""
-_NEARLY_USED_UP: Final = 0.02
-"""Of a limit: a response takes more than what is left."""
 _BUSY: Final = "conversation_already_has_active_response"
 _SENTENCES: Final = {
     _BUSY: re.compile(r"\balready has an active response\b", re.IGNORECASE),
     "response_cancel_not_active": re.compile(r"\bno active response\b", re.IGNORECASE),
 }
 """Errors that older and other servers send without their code, by what they say."""
-_MOST_RETRY_MS: Final = 86_400_000
 
 
 class Realtime:
@@ -93,9 +81,10 @@ class Realtime:
         "_epoch",
         "_labels",
         "_names_conversations",
-        "_reset_ms",
+        "_retry_after",
         "_tree",
         "_whose",
+        "_worded",
     )
 
     def __init__(self, session_tree: SessionTree, epoch: int = 1) -> None:
@@ -109,7 +98,8 @@ class Realtime:
         self._approvals: dict[str, None] = {}  # asked for, and told
         self._labels: dict[str, str] = {}  # of MCP servers whose tools are being listed, by item
         self._names_conversations = False
-        self._reset_ms = 0  # until the limit that is used up, as told last
+        self._worded: dict[str, None] = {}  # items whose words came
+        self._retry_after = RetryAfter()
 
     # --- what comes in -----------------------------------------------------------------------------------
 
@@ -212,10 +202,15 @@ class Realtime:
                 return m.ItemAdded(item_id, kind, role, "", None, response_id, self._epoch, True)
         return None
 
-    def _output_item_done(self, event: wire.Event) -> m.ToolCalled | m.VendorNote | None:
+    def _output_item_done(self, event: wire.Event) -> m.ToolCalled | m.VendorNote | m.TextDelta | None:
         # A function call is also told by response.function_call_arguments.done, and again in response.done.
         # This one knows whether it is whole: "incomplete" was cut off in the middle of its arguments.
         item = wire.decode_item(event.item)
+        if item.type == "message":
+            content = wire.if_readable(wire.decode_content, item.content) or ()
+            words = "".join(part.transcript or part.text or "" for part in content)
+            spoken = any(part.transcript for part in content)
+            return self._all_words(required(item.id, "item.id"), event.response_id, words, spoken=spoken)
         if item.type != "function_call":
             return self._item_done(event)
         return m.ToolCalled(
@@ -302,7 +297,7 @@ class Realtime:
         told = (wire.if_readable(wire.decode_usage, raw) for raw in (response.usage, event.usage))
         tokens = next((counted(usage) for usage in told if usage is not None and says(usage)), None)
         status = text_of(response.status) or "completed"
-        return m.ResponseDone(response_id, status, why, tokens, self._epoch, self._retry_ms(error))
+        return m.ResponseDone(response_id, status, why, tokens, self._epoch, self._retry_after.of(error))
 
     def _audio_delta(self, event: wire.Event) -> m.AudioDelta | None:
         response_id = required(event.response_id, "response_id")
@@ -336,7 +331,21 @@ class Realtime:
             raise ValueError("without delta")
         if not event.delta:
             return None
+        _remember(self._worded, item_id, None)
         return m.TextDelta(response_id, item_id, event.content_index or 0, event.delta, spoken, self._epoch)
+
+    def _all_spoken(self, event: wire.Event) -> m.TextDelta | None:
+        words = event.transcript or ""
+        return self._all_words(required(event.item_id, "item_id"), event.response_id, words, spoken=True)
+
+    def _all_words(
+        self, item_id: str, response_id: str | None, words: str, *, spoken: bool
+    ) -> m.TextDelta | None:
+        """The words of an item as a whole: of use where no delta had them."""
+        if not words or item_id in self._worded:
+            return None
+        _remember(self._worded, item_id, None)
+        return m.TextDelta(required(response_id, "response_id"), item_id, 0, words, spoken, self._epoch)
 
     def _fault(self, event: wire.Event) -> m.UpstreamFaulted | m.ProbeAnswered:
         fault = wire.decode_fault(event.error)
@@ -353,26 +362,10 @@ class Realtime:
             self._asked.pop(about.removeprefix("create:"), None)
         if about.startswith("probe:"):
             return m.ProbeAnswered(self._epoch)
-        return m.UpstreamFaulted(code, message, about, param, kind, self._epoch, self._retry_ms(fault))
-
-    def _retry_ms(self, fault: wire.Fault) -> int:
-        """How long the vendor asks us to wait: "Please try again in 2.5s.", else until the limit it told last
-        is reset. 0 where it names no time.
-        """
-        if not _RATE_LIMIT.search(f"{text_of(fault.code)} {text_of(fault.type)}"):
-            return 0
-        told = _TRY_AGAIN.search(text_of(fault.message))
-        if told is None:
-            return self._reset_ms
-        minutes, number, unit = told.groups()
-        seconds = float(number) / (1000 if unit.lower().startswith("m") else 1) + 60 * int(minutes or 0)
-        return min(_MOST_RETRY_MS, ceil(1000 * seconds))
+        return m.UpstreamFaulted(code, message, about, param, kind, self._epoch, self._retry_after.of(fault))
 
     def _rate_limits(self, event: wire.Event) -> None:
-        # Only of use where a refusal does not say itself how long to wait.
-        limits = wire.if_readable(wire.decode_limits, event.rate_limits) or []
-        used_up = (limit.reset_seconds or 0.0 for limit in limits if _used_up(limit))
-        self._reset_ms = min(_MOST_RETRY_MS, ceil(1000 * max(0.0, *used_up, 0.0)))
+        self._retry_after.limits(event.rate_limits)
 
     def _mcp(self, event: wire.Event) -> m.VendorNote:
         item_id = id_of(event.item_id, "item_id")
@@ -390,6 +383,7 @@ class Realtime:
         _AUDIO_DELTA: _audio_delta,
         "response.output_audio.done": _audio_done,
         "response.output_audio_transcript.delta": _spoken,
+        "response.output_audio_transcript.done": _all_spoken,
         "response.output_text.delta": _written,
         "session.created": _session_created,
         "session.updated": _session_updated,
@@ -426,6 +420,7 @@ class Realtime:
         "response.audio.delta": _audio_delta,
         "response.audio.done": _audio_done,
         "response.audio_transcript.delta": _spoken,
+        "response.audio_transcript.done": _all_spoken,
         "response.text.delta": _written,
         "conversation.item.created": _item_added,
     }
@@ -494,7 +489,3 @@ def _remember(items: dict[str, Value], item_id: str, what: Value) -> None:
 
 def _body(tree: dict[str, Any]) -> str:
     return msgspec.json.encode(tree).decode()
-
-
-def _used_up(limit: wire.RateLimit) -> bool:
-    return limit.remaining is not None and limit.remaining <= _NEARLY_USED_UP * max(0.0, limit.limit or 0.0)

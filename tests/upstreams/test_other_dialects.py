@@ -238,3 +238,51 @@ def test_a_code_may_stand_in_the_type(model: Realtime) -> None:
 @pytest.mark.parametrize("message", ["The model is not active.", "There is an active responsibility.", ""])
 def test_another_sentence_stays_what_it_is(model: Realtime, message: str) -> None:
     assert parsed(model, "error", error={"type": "server_error", "message": message}).code == ""
+
+
+# --- the words of an item
+
+
+ITEM = {"id": "item_1", "type": "message", "role": "assistant", "status": "completed"}
+PLACE = {"response_id": "resp_1", "item_id": "item_1", "output_index": 0, "content_index": 0}
+SAID = m.TextDelta("resp_1", "item_1", 0, "We open at nine.")
+
+
+def words_of(model: Realtime, *kinds: str) -> list[Any]:
+    """What is read of an item whose words come in events of these kinds."""
+    content = [{"type": "output_audio", "transcript": SAID.text}]
+    told: dict[str, dict[str, Any]] = {
+        "response.output_audio_transcript.delta": {**PLACE, "delta": SAID.text},
+        "response.output_audio_transcript.done": {**PLACE, "transcript": SAID.text},
+        "response.audio_transcript.done": {**PLACE, "transcript": SAID.text},
+        "response.output_item.done": {"response_id": "resp_1", "item": {**ITEM, "content": content}},
+    }
+    return [event for kind in kinds if (event := parsed(model, kind, **told[kind])) is not None]
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ("response.output_audio_transcript.done",),
+        ("response.audio_transcript.done",),
+        ("response.output_item.done",),
+        ("response.output_audio_transcript.done", "response.output_item.done"),
+        ("response.output_audio_transcript.delta", "response.output_audio_transcript.done"),
+        ("response.output_audio_transcript.delta", "response.output_item.done", "response.output_item.done"),
+    ],
+)
+def test_words_are_read_once_wherever_they_are(model: Realtime, kinds: tuple[str, ...]) -> None:
+    assert words_of(model, *kinds) == [SAID]
+
+
+def test_no_words_are_none(model: Realtime) -> None:
+    assert parsed(model, "response.output_audio_transcript.done", **PLACE, transcript="") is None
+    assert parsed(model, "response.output_audio_transcript.done", **PLACE) is None
+    assert parsed(model, "response.output_item.done", response_id="resp_1", item=ITEM) is None
+    assert words_of(model, "response.output_item.done") == [SAID]
+
+
+def test_written_words_of_an_item_are_not_spoken(model: Realtime) -> None:
+    item = {**ITEM, "content": [{"type": "output_text", "text": "Nine."}]}
+    said = parsed(model, "response.output_item.done", response_id="resp_1", item=item)
+    assert said == m.TextDelta("resp_1", "item_1", 0, "Nine.", spoken=False)
