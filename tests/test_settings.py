@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -513,14 +514,31 @@ def test_callers_are_told_what_they_speak_with_unless_it_is_turned_off() -> None
     assert real(disclosure="off").call_config().disclosure == ""
 
 
-def test_an_announcement_needs_its_phrase(tmp_path: Path) -> None:
+def test_an_announcement_is_bundled_and_may_be_ones_own(tmp_path: Path) -> None:
     wanted: dict[str, Any] = {"record_audio": True, "recordings": "calls", "consent": "announce"}
-    assert mistakes(**wanted) == {"BRIDGE_CONSENT": "is announce, and there is no phrase `consent`"}
+    config = real(**wanted, language="de").call_config()
+    assert config.disclosure == "consent"
+    assert config.phrases["consent"].text == sounds.text("consent", "de")
     (tmp_path / "consent.ulaw").write_bytes(b"\x7f" * 160)
     (tmp_path / "texts.json").write_text('{"consent": "You speak with a machine, and the call is recorded."}')
     config = real(**wanted, phrases=str(tmp_path)).call_config()
-    assert config.disclosure == "consent"
+    assert config.phrases["consent"].text.startswith("You speak with a machine")
     assert real(**{**wanted, "consent": "handled"}).call_config().disclosure == "disclosure"
+
+
+def test_a_phrase_of_ones_own_may_be_a_wav_file(tmp_path: Path) -> None:
+    (tmp_path / "texts.json").write_text('{"apology": "Oh."}')
+    head = struct.pack("<4sIHHIIHH", b"fmt ", 16, 7, 1, 8_000, 8_000, 1, 8)
+    sound = head + struct.pack("<4sI", b"data", 170) + bytes([0x20]) * 170
+    (tmp_path / "apology.wav").write_bytes(b"RIFF" + struct.pack("<I", 4 + len(sound)) + b"WAVE" + sound)
+    apology = real(phrases=str(tmp_path)).call_config().phrases["apology"]
+    assert base64.b64decode(apology.audio) == bytes([0x20]) * 170 + b"\xff" * 150, "in whole frames"
+    (tmp_path / "apology.ulaw").write_bytes(b"\x7f" * 160)
+    assert mistakes(phrases=str(tmp_path)) == {"BRIDGE_PHRASES": "has a .wav and a .ulaw of: apology"}
+    (tmp_path / "apology.ulaw").unlink()
+    (tmp_path / "apology.wav").write_bytes(b"ID3 is no wave")
+    (told,) = mistakes(phrases=str(tmp_path)).values()
+    assert told.startswith("has apology.wav, which cannot be played: file does not start with RIFF")
 
 
 def test_phrases_of_ones_own_take_the_place_of_the_bundled_ones(tmp_path: Path) -> None:
@@ -543,12 +561,12 @@ def test_phrases_of_ones_own_are_for_their_language(tmp_path: Path) -> None:
     assert speech.sounds("sv")["apology"].text == sounds.text("apology")
 
 
-def test_an_announcement_is_heard_in_any_language_where_there_is_one_only(tmp_path: Path) -> None:
-    (tmp_path / "consent.ulaw").write_bytes(b"\x7f" * 160)
-    (tmp_path / "texts.json").write_text('{"consent": "We record."}', encoding="utf-8")
+def test_a_phrase_is_heard_in_any_language_where_there_is_one_only(tmp_path: Path) -> None:
+    (tmp_path / "closed.ulaw").write_bytes(b"\x7f" * 160)
+    (tmp_path / "texts.json").write_text('{"closed": "We are closed."}', encoding="utf-8")
     speech = real(phrases=str(tmp_path)).speech()
-    assert speech.sounds("it")["consent"].text == "We record."
-    remark = "there are no phrases consent in 'it', so callers hear those in 'en'"
+    assert speech.sounds("it")["closed"].text == "We are closed."
+    remark = "there are no phrases closed in 'it', so callers hear those in 'en'"
     assert speech.remarks("it") == [f"{remark}; BRIDGE_PHRASES takes your own"]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from bridge import sounds
 from bridge.agents.prices import Prices
 from bridge.errors import ConfigError
 from bridge.settings.values import Wrong
@@ -113,9 +112,6 @@ def _on_the_way_out(settings: Settings) -> list[Mistake]:
         found.append(Mistake("BRIDGE_RESOLVER_FAILS", "is fallback, and BRIDGE_FALLBACK is not set", cure))
     if settings.record_audio and settings.recordings is None:
         found.append(Mistake("BRIDGE_RECORD_AUDIO", "is on without BRIDGE_RECORDINGS", "name a folder there"))
-    if settings.spoken_first() == "consent" and not _has_phrase(settings, "consent"):
-        cure = "add it to BRIDGE_PHRASES (who speaks, and that the call is recorded); or say `handled`"
-        found.append(Mistake("BRIDGE_CONSENT", "is announce, and there is no phrase `consent`", cure))
     if settings.record_audio and settings.consent is None:
         cure = "say `announce`, and callers are told; or `handled`, if you tell them by other means"
         found.append(Mistake("BRIDGE_CONSENT", "is not set, and sound is recorded", cure))
@@ -130,11 +126,3 @@ def _on_the_way_out(settings: Settings) -> list[Mistake]:
         except Wrong as wrong:
             found.append(Mistake("BRIDGE_PHRASES", wrong.what, wrong.cure))
     return found
-
-
-def _has_phrase(settings: Settings, name: str) -> bool:
-    try:
-        own = settings.phrase_words().values()
-        return name in sounds.phrase_names() or any(name in words for words in own)
-    except Wrong:
-        return False

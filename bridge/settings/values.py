@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from twilio.request_validator import HMAC_SHA1, HMAC_SHA256
 
 from bridge.sockets.peers import is_loopback
-from bridge.sounds.phrases import WAITING
+from bridge.sounds.phrases import SUFFIXES, WAITING, own_sound
 
 _Value = TypeVar("_Value")
 
@@ -111,10 +111,19 @@ def _words(folder: Path) -> dict[str, str]:
         isinstance(text, str) and (text or name == WAITING) for name, text in words.items()
     ):
         raise Wrong("has no texts.json that says the words of each phrase", "see `phonebridge phrases`")
-    silent = set(words) ^ {path.stem for path in folder.glob("*.ulaw") if path.stat().st_size}
+    there = [path for path in folder.iterdir() if path.suffix in SUFFIXES and path.stat().st_size]
+    names = [path.stem for path in there]
+    silent = set(words) ^ set(names)
     if silent or not words:
         missing = ", ".join(sorted(silent)) or "all of them"
         raise Wrong(f"has either no words or no sound for: {missing}", "each needs both")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise Wrong(f"has a .wav and a .ulaw of: {', '.join(twice)}", "leave one of them")
+    for path in there:
+        try:
+            own_sound(folder, path.stem)
+        except ValueError as error:
+            raise Wrong(f"has {path.name}, which cannot be played: {error}", "take another file") from None
     return words
 
 

@@ -10,9 +10,13 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
 
 from bridge import sounds
+from bridge.codecs.wav import pcmu_of
 from bridge.core.messages import Sound
 
 ENGLISH: Final = "en"
+SUFFIXES: Final = (".ulaw", ".wav")
+FRAME_BYTES: Final = 160
+SILENCE: Final = b"\xff"
 WAITING: Final = "waiting"
 """A quiet sound without words, the same in every language."""
 
@@ -77,10 +81,16 @@ def _bundled(language: str) -> Mapping[str, Phrase]:
 def _own(folder: Path, language: str, words: Mapping[str, str]) -> dict[str, Phrase]:
     below = folder / language
     place = below if (below / "texts.json").is_file() else folder
-    return {
-        name: Phrase(_sound((place / f"{name}.ulaw").read_bytes(), text), language)
-        for name, text in words.items()
-    }
+    return {name: Phrase(_sound(own_sound(place, name), text), language) for name, text in words.items()}
+
+
+def own_sound(folder: Path, name: str) -> bytes:
+    """The sound of an operator's own phrase, as whole frames of µ-law. Raises ValueError for a WAV file that
+    cannot be played, OSError for none at all.
+    """
+    wav = folder / f"{name}.wav"
+    sound = pcmu_of(wav.read_bytes()) if wav.is_file() else (folder / f"{name}.ulaw").read_bytes()
+    return sound + SILENCE * (-len(sound) % FRAME_BYTES)
 
 
 def _sound(raw: bytes, text: str) -> Sound:

@@ -17,6 +17,7 @@ from pathlib import Path
 import bridge.simulators.carrier
 import bridge.simulators.phone  # noqa: F401  so that no fork has to
 from bridge import cli
+from bridge.cli.interrupt import end_quietly
 
 
 def phone(url: str, folder: Path, quiet: Path, report: int) -> None:
@@ -24,10 +25,12 @@ def phone(url: str, folder: Path, quiet: Path, report: int) -> None:
     for stream in (1, 2):
         os.dup2(os.open(folder / "told.txt", os.O_CREAT | os.O_WRONLY | os.O_APPEND), stream)
     sys.argv = ["phonebridge", "phone", url, "--audio", str(quiet), "--out", str(folder / "call.wav")]
-    code = 0
+    code = 1
+    end_quietly()
     try:
         os.write(report, f"{time.monotonic()} ".encode())
         cli.main()
+        code = 0
     except SystemExit as ended:
         code = int(ended.code or 0)
     finally:
