@@ -49,10 +49,12 @@ def part(tree: Any, *path: str) -> Any:
     return tree
 
 
-def formats_ok(session: dict[str, Any]) -> bool:
-    """Whether µ-law is in force both ways. Of a server that does not say, it is not known to be."""
-    audio = [format_name(part(session, "audio", half, "format")) for half in ("input", "output")]
-    return audio == ["audio/pcmu", "audio/pcmu"]
+def formats_ok(session: dict[str, Any], before: bool = False) -> bool:
+    """Whether µ-law is in force both ways. Of a server that does not say, it is as it was `before`: some tell
+    only what an update has changed.
+    """
+    told = (format_name(part(session, "audio", half, "format")) for half in ("input", "output"))
+    return all(before if name is None else name == "audio/pcmu" for name in told)
 
 
 def turn_detection_does(name: str, session: dict[str, Any], asked: dict[str, Any] | None) -> bool:

@@ -79,6 +79,7 @@ class Realtime:
         "_configured",
         "_count",
         "_epoch",
+        "_formats_ok",
         "_labels",
         "_names_conversations",
         "_retry_after",
@@ -98,6 +99,7 @@ class Realtime:
         self._approvals: dict[str, None] = {}  # asked for, and told
         self._labels: dict[str, str] = {}  # of MCP servers whose tools are being listed, by item
         self._names_conversations = False
+        self._formats_ok = False
         self._worded: dict[str, None] = {}  # items whose words came
         self._retry_after = RetryAfter()
 
@@ -154,9 +156,10 @@ class Realtime:
                 return m.ProbeAnswered(self._epoch)
             self._configured = tree
         asked = self._configured
+        self._formats_ok = formats_ok(session, self._formats_ok)
         return m.SessionUpdated(
             self._epoch,
-            formats_ok(session),
+            self._formats_ok,
             turn_detection_does("interrupt_response", session, asked),
             turn_detection_does("create_response", session, asked),
             () if asked is None else tuple(differences(asked, session)),

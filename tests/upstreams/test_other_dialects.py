@@ -286,3 +286,29 @@ def test_written_words_of_an_item_are_not_spoken(model: Realtime) -> None:
     item = {**ITEM, "content": [{"type": "output_text", "text": "Nine."}]}
     said = parsed(model, "response.output_item.done", response_id="resp_1", item=item)
     assert said == m.TextDelta("resp_1", "item_1", 0, "Nine.", spoken=False)
+
+
+# --- the session in force
+
+
+PHONE = {"input": {"format": {"type": "audio/pcmu"}}, "output": {"format": {"type": "audio/pcmu"}}}
+WIDE = {"input": {"format": {"type": "audio/pcmu"}}, "output": {"format": {"type": "audio/pcm"}}}
+
+
+@pytest.mark.parametrize(
+    ("told", "ok"),
+    [
+        ([{}], False),
+        ([{"audio": {}}], False),
+        ([{"audio": PHONE}], True),
+        ([{"audio": PHONE}, {"instructions": "Be brief."}], True),
+        ([{"audio": PHONE}, {"audio": {"output": {"speed": 1.2}}}], True),
+        ([{"audio": PHONE}, {}, {"audio": WIDE}], False),
+        ([{"audio": WIDE}, {}], False),
+    ],
+)
+def test_an_update_that_tells_no_formats_has_not_changed_them(
+    model: Realtime, told: list[dict[str, Any]], ok: bool
+) -> None:
+    """Some servers answer an update with what it changed."""
+    assert [parsed(model, "session.updated", session=session).formats_ok for session in told][-1] is ok
