@@ -33,17 +33,17 @@ the model, [b]down[/] from the model's delta to the caller. The network's own de
 
 A step is [b]held[/] if every call is there, each caller has heard the model, nothing was lost (or a
 second late), nothing came out of order or to another call, and 99 of 100 frames took less than
---limit-ms. Without --calls their number doubles until it is not, and then goes between, until the limit
-is known to an eighth. A step that was not held is measured once more.
+--limit-ms. Without --calls the number of calls doubles until a step is not held; then the limit is
+narrowed down to an eighth. A step that was not held is measured once more.
 
-Phones and models are processes of their own, one thread each; the column [b]bench[/] is the CPU of the
-busier one. Where they are late themselves or have no CPU left, or where other programs keep the machine
-busy, that is said: the figures are theirs then, not the server's. Give the bench two cores more than the
-server, or a machine of its own.
+Phones and models run in processes of their own, one thread each; the column [b]bench[/] is the CPU of the
+busier one. The bench says so when these are late or have no CPU left, or when other programs keep the
+machine busy: the figures are then not the server's. Give the bench two cores more than the server, or a
+machine of its own.
 
-Without URL our own server is started for it, with its default settings. Another one has to use the model
-of this bench, whose address is printed: with ours that is BRIDGE_INSECURE=1, BRIDGE_UPSTREAM=openai,
-OPENAI_API_KEY=any, BRIDGE_UPSTREAM_URL as printed, and BRIDGE_MAX_CALLS large enough.
+Without a URL the bench starts a server of this package, with its default settings. Any other server has
+to use the model of this bench, whose address is printed: for a phonebridge set BRIDGE_INSECURE=1,
+BRIDGE_UPSTREAM=openai, OPENAI_API_KEY=any, BRIDGE_UPSTREAM_URL as printed, and a large BRIDGE_MAX_CALLS.
 """
 
 

@@ -41,9 +41,9 @@ def demo(
     audio: _Audio = None,
     out: StereoWav = Path("call.wav"),
     as_json: ReportAsJson = False,
-    once: Annotated[bool, typer.Option("--once", help="Only the call, also at a terminal.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Place the call and end, even at a terminal.")] = False,
     serve: Annotated[
-        bool, typer.Option("--serve", help="Serve the page to talk to an agent, also without a terminal.")
+        bool, typer.Option("--serve", help="Serve the page to talk to an agent, even without a terminal.")
     ] = False,
     no_open: Annotated[bool, typer.Option("--no-open", help="Only name the page; open no browser.")] = False,
 ) -> None:

@@ -35,7 +35,7 @@ _Audio = Annotated[
 ]
 _Says = Annotated[
     list[str] | None,
-    typer.Option(help="Words to say in a local voice, after each answer the next; several times."),
+    typer.Option(help="Words to say in a local voice; may be given again, once for each answer."),
 ]
 _Digits = Annotated[
     str | None, typer.Option(help="Keys to press after that; a comma waits for the next answer: 1,905#.")
@@ -63,7 +63,7 @@ def phone(  # noqa: PLR0913, PLR0917  options of a command
 ) -> None:
     """Place one call, and record what the caller heard.
 
-    In real time; its TwiML is followed to the end. Exits with 1 when the call broke or nothing was heard.
+    The call runs in real time, its TwiML to the end. Exits with 1 when it broke or nothing was heard.
     """
     from bridge.simulators.carrier import CarrierSimulator
 
