@@ -208,7 +208,7 @@ def test_a_file_by_its_path(tmp_path: Path) -> None:
         (b"RIFF\0\0\0\0AVI " + wav(PCM)[12:], "without format or sound"),
         (wav(PCM, kind=85, bits=16), "its sound is compressed \\(MP3\\): convert it first"),
         (wav(PCM, kind=4_711, bits=16), "its sound is compressed \\(format 4711\\)"),
-        (wav(PCM, 10), "a rate of 10 Hz is none of sound"),
+        (wav(PCM, 10), "10 Hz is no sample rate of sound"),
         (wav(PCM, bits=40), "1 channels of 40 bits cannot be read"),
     ],
 )

@@ -63,7 +63,7 @@ class Agent:
     - `provider`: openai or embedded; None for BRIDGE_UPSTREAM's. `transport`: websocket, or a function that
       gets the `Dial` (URL with the model, no key) and returns the `RealtimeTransport` of one session. A call
       with a second session calls it again.
-    - `instructions`: blank ones are sent as a sentence of ours, or the vendor's own persona would answer.
+    - `instructions`: in place of blank ones a sentence is sent, or the vendor's own persona would answer.
     - `greeting`: the model's first sentence; "" for no greeting. With a handler the default is no greeting.
       With `greeting_interruptible=False` the caller's voice does not stop it; what they say is heard when it
       is over. A noise in which there are no words never costs the greeting.
@@ -94,7 +94,7 @@ class Agent:
       there; the next time they are on hold: nothing is said until words come, for `hold_ms`. 0: never.
     - `silence_ms`: a handler's input gets a `Silence` each time this has passed without a voice. `nudge_ms`:
       the model asks a silent caller whether they are there, `nudges` times, then says goodbye.
-      `wait_ms`: a caller who has waited for one answer so long goes to BRIDGE_FALLBACK, or the call ends.
+      `wait_ms`: a caller who has waited this long for one answer goes to BRIDGE_FALLBACK, or the call ends.
     - `turn_audio`: turns carry their sound. `on_end(summary)` is called with the summary of each call.
     - `extra`: further fields of session.update in the vendor's words, except formats.
     - `tags`, `metadata`: your own. They appear in the session and in turns and are sent nowhere.

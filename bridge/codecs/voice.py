@@ -15,7 +15,7 @@ from typing import Final
 from .g711 import pcmu_to_pcm, rms
 
 GLANCE: Final = 4
-"""One in so many of the caller's frames is judged: each 80 ms. All constants below are for this pace."""
+"""One of every four frames of the caller is judged: each 80 ms. All constants below are for this pace."""
 
 _LOOKED_AT_CHARACTERS: Final = 108
 """Of base64 text: 10 ms."""

@@ -108,7 +108,7 @@ def _format(head: bytes, order: str) -> _Format:
     if not channels or width not in wanted:
         raise ValueError(f"{channels} channels of {bits} bits cannot be read: {_CURE}")
     if not 1_000 <= hz <= MOST_HZ:
-        raise ValueError(f"a rate of {hz} Hz is none of sound: {_CURE}")
+        raise ValueError(f"{hz} Hz is no sample rate of sound: {_CURE}")
     return _Format(kind, channels, hz, width, order)
 
 

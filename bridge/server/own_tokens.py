@@ -1,4 +1,4 @@
-"""Stream tokens for TwiML that is not ours: made for whoever has an API key, good for one stream, once.
+"""Stream tokens for TwiML that is not ours: made for holders of an API key, good for one stream, once.
 
 The signature of a stream's upgrade is the same for all calls, so it admits none. Our own TwiML carries a
 token of the call whose webhook was proven (`gates.py`); the operator's TwiML carries one of these. Such a

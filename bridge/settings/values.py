@@ -25,7 +25,7 @@ from bridge.sounds.phrases import SUFFIXES, WAITING, own_sound
 _Value = TypeVar("_Value")
 
 API_KEY_CHARS: Final = 16
-"""A key has at least so many characters."""
+"""The fewest characters a key has."""
 
 ROUTES: Final = ("/incoming-call", "/media-stream", "/after-stream", "/stream-status")
 """The routes that a carrier calls, below PUBLIC_URL."""

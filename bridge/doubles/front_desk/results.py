@@ -30,7 +30,7 @@ def failed(output: str) -> bool:
 
 
 def parsed(output: str) -> Any:
-    """The JSON of an output; an output that is none is a string."""
+    """The JSON of an output; any other output is a string."""
     try:
         return json.loads(output)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A page of ours is known by a signed cookie, which another site's page can neither read nor send."""
+"""A page of this server is known by a signed cookie, which another site's page can neither read nor send."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ class SignIn:
         try:
             found = self._signer.unsign(connection.cookies.get(COOKIE, ""), max_age=LASTS_S)
         except BadSignature:
-            return "it comes from no page of ours; open /phone again"
-        return None if found == self._page.encode() else "it comes from another page of ours"
+            return "it does not come from this server's page; open /phone again"
+        return None if found == self._page.encode() else "it comes from another page of this server"

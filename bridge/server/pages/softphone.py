@@ -155,12 +155,12 @@ class Softphone:
     # --- inside ------------------------------------------------------------------------------------------
 
     async def _refused(self, request: Request) -> Response | None:
-        """What a request that no page of ours sent is answered; None for one of ours."""
+        """The refusal of a request that no page of this server sent; None for one that did."""
         fault = self._peers.fault(request) or self._sign_in.fault(request)
         if fault is None and "origin" not in request.headers:
             fault = "a browser says in Origin which page it comes from"
         if fault is None and request.headers.get("content-type", "").partition(";")[0].strip() != JSON:
-            fault = f"a page of ours sends {JSON}"
+            fault = f"the page sends {JSON}"
         return None if fault is None else self._answer({"error": fault}, 403)
 
     async def _body(self, request: Request) -> dict[str, Any]:

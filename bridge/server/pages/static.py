@@ -1,4 +1,4 @@
-"""Pages and scripts of ours as they lie in `files/`, under a policy that lets nothing else run.
+"""Pages and scripts as they lie in `files/`, under a policy that lets nothing else run.
 
 W3C, "Content Security Policy Level 3"; WHATWG HTML, "Cross-Origin-Opener-Policy".
 """
@@ -44,7 +44,7 @@ def _contents() -> dict[str, bytes]:
 
 
 def page(name: str, fill: dict[str, str] | None = None) -> Response:
-    """A file of ours by its name; 404 for any other name. Each `{{word}}` of `fill` is replaced by its text,
+    """A file by its name; 404 for any other name. Each `{{word}}` of `fill` is replaced by its text,
     escaped for HTML.
     """
     found = _contents().get(name)
