@@ -25,7 +25,6 @@ LONG: Final = (
     "test_demo.py",
     "test_serve.py",
     "test_bench.py",
-    "processes/test_kill.py",
     "test_bench_load.py",
     "processes/test_sigterm.py",
     "test_recordings.py",

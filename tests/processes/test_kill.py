@@ -27,7 +27,7 @@ from tests.processes.rig import (
     until,
 )
 
-pytestmark = pytest.mark.runs_with(function=run)
+pytestmark = [pytest.mark.hostile, pytest.mark.runs_with(function=run)]
 
 CALLS = 20
 AGAIN_S = 3.0

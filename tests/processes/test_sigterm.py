@@ -71,6 +71,7 @@ def test_calls_have_half_of_25_seconds_to_end_and_nine_more_to_reach_the_end_of_
     virtual_time.run(main())
 
 
+@pytest.mark.hostile
 async def test_nobody_is_lost_in_a_deploy(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
