@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -17,17 +18,22 @@ from bridge.errors import ConfigError
 logger = logging.getLogger("bridge.user")
 
 LOOK_S: Final = 0.5
+OURS: Final = __name__.partition(".")[0]
 
 
 def _own_modules(folder: Path) -> dict[str, ModuleType]:
-    """The modules that were imported from this folder, those of environments in it aside."""
+    """The modules that were imported from this folder, but not those of environments in it, nor phonebridge
+    itself: in a clone of it the folder holds both, and an agent made by a second copy of it fits no first.
+    """
+    inside = f"{folder}{os.sep}"
     found = {}
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if file is not None and name != "__main__" and folder in Path(file).parents:
-            inside = Path(file).relative_to(folder).parts
-            if not any(part.startswith(".") or part == "site-packages" for part in inside):
-                found[name] = module
+        if file is None or not file.startswith(inside) or name.partition(".")[0] in {"__main__", OURS}:
+            continue
+        parts = Path(file.removeprefix(inside)).parts
+        if not any(part.startswith(".") or part == "site-packages" for part in parts):
+            found[name] = module
     return found
 
 
