@@ -28,7 +28,7 @@ help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 12
 
 demo: $(VENV)/.ready-to-run  ## place a call to a parrot, without any key, and write what the caller heard
-	@$(python) -m bridge demo $(ARGS)
+	@trap : INT; $(python) -m bridge demo $(ARGS) || exit $$(($$? % 130))  # 130 is Ctrl-C, no mistake
 
 # Quick and without a socket: what to run before each commit.
 pure = tests/carriers tests/codecs tests/core tests/doubles tests/test_architecture.py tests/test_exports.py \

@@ -114,7 +114,7 @@ async def _call(
 def _print(account: dict[str, Any], out: Path, console: Console) -> None:
     console.print()
     for name, value in account.items():
-        if name not in ("steps", "broken"):
+        if name not in ("steps", "broken") and value != {}:
             told = escape(printable(str(value)))
             console.print(f"{name.replace('_', ' '):>18}  {told}", highlight=False, soft_wrap=True)
     console.print(f"{'wav':>18}  {escape(str(out))}", highlight=False, soft_wrap=True)
