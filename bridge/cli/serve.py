@@ -140,11 +140,18 @@ def answered_by(settings: Settings, agent: Agent | None, where: str | None) -> s
     from bridge.upstreams import REHEARSALS
 
     costs = " (rehearsal, no key)" if settings.upstream in REHEARSALS else ""
-    told = [where or "no agent of your own", f"by {_who(settings)}{costs}"]
+    told = [where or _no_agent(), f"by {_who(settings)}{costs}"]
     tools = [] if agent is None else [tool.name for tool in agent.functions()]
     if tools:
         told.insert(1, f"tools {', '.join(tools)}")
     return f"answered by: {' · '.join(told)}"
+
+
+def _no_agent() -> str:
+    """With the reason, where there is a file that one would be looked for in."""
+    if Path("agent.py").is_file():
+        return "no agent of your own (agent.py here sets no `agent`; --agent agent:NAME takes another name)"
+    return "no agent of your own"
 
 
 def _who(settings: Settings) -> str:

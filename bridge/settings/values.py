@@ -252,7 +252,8 @@ def public_url(text: str) -> str:
     if parts.scheme == "https" and local and parts.port is None:  # with one, a proxy of a test's is meant
         raise Wrong(
             "is https on this machine, where the carrier cannot come",
-            "write the address of the tunnel or proxy; to try without a carrier, BRIDGE_INSECURE=1 and none",
+            "write the address of the tunnel or proxy; to try without a carrier, BRIDGE_INSECURE=1 and no "
+            "PUBLIC_URL",
         )
     _check_plain(parts)
     _check_public_host(host, local)
