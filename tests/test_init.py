@@ -15,7 +15,9 @@ import pytest
 
 from bridge.agents.agent import HERE, agent_here, load_agent_here
 from bridge.cli import init as command
+from bridge.cli.serve import answered_by
 from bridge.errors import ConfigError
+from bridge.settings.settings import load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -173,6 +175,21 @@ def test_a_module_level_agent_is_looked_for(
 def test_without_a_file_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert load_agent_here() is None
+    assert answered_by(
+        load_settings(demo=True, env_file=None, insecure=True, upstream="embedded"), None, None
+    ).startswith("answered by: no agent of your own · by ")
+
+
+@pytest.mark.parametrize("source", ["host = 5\n", "agent = 5\n"])
+def test_a_file_without_an_agent_of_that_name_is_told(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "agent.py").write_text(source, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    told = answered_by(
+        load_settings(demo=True, env_file=None, insecure=True, upstream="embedded"), None, None
+    )
+    assert "agent.py here sets no Agent named `agent`; for another name, --agent agent:NAME" in told
 
 
 def test_the_list_of_templates_is_the_list_of_files(made: Path) -> None:

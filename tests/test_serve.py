@@ -22,6 +22,7 @@ from bridge.core import messages as m
 from bridge.doubles.agents import Parrot, Scripted, Speech
 from bridge.doubles.carrier_frames import CarrierFrames
 from bridge.doubles.tones import marked, tone
+from bridge.errors import ConfigError
 from bridge.server import service
 from bridge.server.routes import create_app
 from bridge.settings.settings import load_settings
@@ -151,6 +152,17 @@ def test_the_backlog_is_the_configured_one(monkeypatch: pytest.MonkeyPatch) -> N
     service.listen("127.0.0.1", 0).close()
     service.listen("127.0.0.1", 0, 7).close()
     assert asked == [512, 7]
+
+
+def test_a_port_that_is_taken_is_named_once() -> None:
+    with service.listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError) as told:
+            service.listen("127.0.0.1", port)
+    assert str(told.value) == (
+        f"127.0.0.1:{port} cannot be listened on: Address already in use; "
+        "name another by --port and --host, or PORT and HOST"
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="where the kernel tells")

@@ -22,8 +22,8 @@ OURS: Final = __name__.partition(".")[0]
 
 
 def _own_modules(folder: Path) -> dict[str, ModuleType]:
-    """The modules that were imported from this folder, but not those of environments in it, nor phonebridge
-    itself: in a clone of it the folder holds both, and an agent made by a second copy of it fits no first.
+    """The modules that were imported from this folder, without those of environments in it and without
+    phonebridge. A clone holds phonebridge too: loaded again, its `Agent` would be a second class.
     """
     inside = f"{folder}{os.sep}"
     found = {}

@@ -148,9 +148,10 @@ def answered_by(settings: Settings, agent: Agent | None, where: str | None) -> s
 
 
 def _no_agent() -> str:
-    """With the reason, where there is a file that one would be looked for in."""
+    """Says why, if there is an agent.py."""
     if Path("agent.py").is_file():
-        return "no agent of your own (agent.py here sets no `agent`; --agent agent:NAME takes another name)"
+        why = "agent.py here sets no Agent named `agent`; for another name, --agent agent:NAME"
+        return f"no agent of your own ({why})"
     return "no agent of your own"
 
 

@@ -277,9 +277,8 @@ def listen(host: str, port: int, backlog: int = BACKLOG) -> socket.socket:
     try:
         sock = socket.create_server((host, port), backlog=backlog, reuse_port=False)
     except OSError as error:
-        reason = (error.strerror or str(error)).partition(" (while ")[
-            0
-        ]  # create_server names the address again
+        # create_server names the address too: "… (while attempting to bind on address …)"
+        reason = (error.strerror or str(error)).partition(" (while ")[0]
         why = f"{host}:{port} cannot be listened on: {reason}"
         raise ConfigError(f"{why}; name another by --port and --host, or PORT and HOST") from error
     bound_kernel(sock, receive_buffer_bytes=RECEIVE_BUFFER_BYTES)
