@@ -86,8 +86,8 @@ def test_frames_come_fifty_a_second_of_160_bytes(chrome: Browser, seconds: int, 
     assert set(np.diff(stamps)) == {20}
     underruns = re.search(r"underruns (\d+)", footer)
     assert underruns is not None
-    too_late = sum(late_s > 0.04 for late_s in np.diff(line.late_s))  # this side's, on a busy machine
-    assert int(underruns[1]) <= too_late
+    if seconds == 60:
+        assert int(underruns[1]) == 0
 
 
 def test_a_page_that_hangs_costs_no_frame(chrome: Browser) -> None:

@@ -4,6 +4,7 @@
 const byId = (id) => document.getElementById(id);
 const LOUD_DB = -40;
 const LANES_S = 20;
+const ABNORMAL = 1006; // RFC 6455, 7.4.1: no close frame came
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 const TONES = {
   1: [697, 1209], 2: [697, 1336], 3: [697, 1477], 4: [770, 1209], 5: [770, 1336], 6: [770, 1477],
@@ -23,6 +24,7 @@ const STATES = {
   lost: "Model lost, dialling again", ended: "Ended", error: "Cannot call", busy: "Busy",
 };
 
+let why = ""; // the last call ended, as the bridge says it
 let call = null; // of the call that goes on: its context, nodes, worker and figures
 
 function state(name, words) {
@@ -52,10 +54,16 @@ function line(kind, who) {
   paragraph.className = kind;
   const words = piece("span", "");
   paragraph.append(piece("b", "", who), words);
-  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
   log.append(paragraph);
-  if (atEnd) log.scrollTop = log.scrollHeight; // not while somebody reads above
   return words;
+}
+
+// Scrolls to the end after a change, unless somebody reads above.
+function atEnd(change) {
+  const log = byId("captions");
+  const wasThere = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+  change();
+  if (wasThere) log.scrollTop = log.scrollHeight;
 }
 
 // Keys that follow each other stand in one line.
@@ -137,6 +145,7 @@ const TOLD = {
   },
   transfer: ({ to }) => {
     line("note", "bridge").textContent = `would now dial ${to}; a browser's call ends here`;
+    if (call) call.transferredTo = to;
   },
   noted: ({ what, detail }) => {
     line("note", "bridge").textContent = detail ? `${what}: ${detail}` : what;
@@ -159,7 +168,8 @@ const TOLD = {
     const barges = event.barge_ins ? `, interrupted ${times}` : "";
     const turns = event.turns === 1 ? "1 turn" : `${event.turns} turns`;
     line("note", "bridge").textContent = `ended: ${event.why}; ${turns}${barges}`;
-    state("ended", `Ended: ${event.why}`);
+    why = call?.transferredTo ? `Transferred to ${call.transferredTo}` : `Ended: ${event.why}`;
+    state("ended", why);
   },
 };
 
@@ -170,7 +180,7 @@ function follow(callSid) {
   const socket = new WebSocket(url);
   socket.onmessage = ({ data }) => {
     const event = JSON.parse(data);
-    TOLD[event.kind]?.(event);
+    atEnd(() => TOLD[event.kind]?.(event));
   };
   return socket;
 }
@@ -305,7 +315,7 @@ async function place(withMicrophone) {
 
 function begin(context, input, answer) {
   items.clear();
-  answeredAfter = "";
+  answeredAfter = why = "";
   byId("captions").replaceChildren();
   byId("latency").textContent = "–";
   const capture = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
@@ -383,13 +393,15 @@ function ended(code) {
   context.close();
   lock?.release();
   const everStarted = call.startedAt !== undefined;
+  const lost = everStarted && !why && !call.hungUp && code === ABNORMAL;
   call = null;
   meter("you", 0);
   meter("agent", 0);
-  if (document.body.dataset.state !== "ended") state("ended");
-  if (!everStarted) {
-    state("error");
-    card(`The call was not taken (${code}).`, "Try again", () => place(true));
+  state("ended", why || "Ended");
+  if (!everStarted || lost) {
+    state("error", lost ? "Connection lost" : undefined);
+    const words = lost ? "The server is gone in the middle of the call. Is it still running?" : `The call was not taken (${code}).`;
+    card(words, "Call again", () => place(true));
   }
   const button = byId("call");
   button.textContent = "Call again";
@@ -400,6 +412,7 @@ function ended(code) {
 }
 
 function hangUp() {
+  call.hungUp = true;
   const { call: sid, account } = call.answer;
   call.worker.postMessage({ hangUp: true, call: sid, account });
 }
@@ -416,7 +429,7 @@ function press(digit) {
   if (!STILL.matches) button.animate?.([{ opacity: 0.5 }, { opacity: 1 }], 200);
   if (!call) return;
   call.worker.postMessage({ digit });
-  pressed(digit);
+  atEnd(() => pressed(digit));
   const gain = new GainNode(call.context, { gain: 0.08 });
   gain.connect(call.context.destination);
   for (const frequency of TONES[digit]) {
