@@ -167,6 +167,7 @@ class Settings(BaseSettings):
 
     _remarks: tuple[str, ...] = PrivateAttr(())
     _local: bool = PrivateAttr(False)
+    _chosen: bool = PrivateAttr(False)
     _made_up_secret: bytes = PrivateAttr(default_factory=lambda: secrets.token_bytes(32))
 
     def __init__(self, *, demo: bool = False, **given: Any) -> None:
@@ -198,7 +199,13 @@ class Settings(BaseSettings):
         if self.insecure:
             self.public_url = None  # stream URLs are made from the bound address
             self.host = self.host if is_loopback(self.host) else "127.0.0.1"
+        self._chosen = bool(self.upstream)
         self.upstream = self.upstream or default_upstream(self, demo)
+
+    @property
+    def upstream_chosen(self) -> bool:
+        """Whether BRIDGE_UPSTREAM was set."""
+        return self._chosen
 
     @property
     def remarks(self) -> tuple[str, ...]:

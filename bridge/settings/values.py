@@ -110,7 +110,10 @@ def _words(folder: Path) -> dict[str, str]:
     if not isinstance(words, dict) or not all(
         isinstance(text, str) and (text or name == WAITING) for name, text in words.items()
     ):
-        raise Wrong("has no texts.json that says the words of each phrase", "see `phonebridge phrases`")
+        raise Wrong(
+            "has no texts.json that says the words of each phrase",
+            "see docs/guides/phrases.md, or `phonebridge phrases make`",
+        )
     there = [path for path in folder.iterdir() if path.suffix in SUFFIXES and path.stat().st_size]
     names = [path.stem for path in there]
     silent = set(words) ^ set(names)
