@@ -47,14 +47,26 @@ def init(
         target.parent.mkdir(parents=True, exist_ok=True)
         text = template.read_text(encoding="utf-8").replace("{{wheel}}", wheel)
         target.write_text(text, encoding="utf-8")
-    where = "" if directory == Path() else f"cd {directory} && "
-    console.print(
-        f"[bold]{directory / 'agent.py'}[/] is your agent. Talk to it in the browser:", highlight=False
+    _tell_next(console, directory)
+
+
+def _tell_next(console: Console, directory: Path) -> None:
+    """The commands from here to a call. The folder has an environment of its own, as where it is deployed."""
+    enter = [] if directory == Path() else [f"  cd {directory}"]
+    environment = (
+        'python3 -m venv .venv && .venv/bin/pip install -r requirements.txt "phonebridge[demo]" pytest'
     )
-    console.print(f"  {where}BRIDGE_INSECURE=1 phonebridge serve --reload", highlight=False, soft_wrap=True)
-    console.print("and test it:", highlight=False)
-    console.print(f"  {where}pytest", highlight=False, soft_wrap=True)
-    console.print("README.md there says how it comes to a phone number.", highlight=False)
+    for told in (
+        f"{directory / 'agent.py'} is your agent. Make its environment, once:",
+        *enter,
+        f"  {environment}",
+        "talk to it in the browser:",
+        "  BRIDGE_INSECURE=1 .venv/bin/phonebridge serve --reload",
+        "and test it:",
+        "  .venv/bin/pytest",
+        "README.md there says how it comes to a phone number.",
+    ):
+        console.print(told, highlight=False, markup=False, soft_wrap=True)
 
 
 def _templates() -> list[Path]:
