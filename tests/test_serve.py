@@ -27,12 +27,13 @@ from bridge.server import service
 from bridge.server.routes import create_app
 from bridge.settings.settings import load_settings
 from bridge.simulators.carrier import CarrierSimulator
-from bridge.simulators.servers import EmbeddedUpstream
+from bridge.simulators.servers import EmbeddedUpstream, Simulation
 from bridge.sockets.stream import StreamSocket
 from tests.calls import (
     House,
     KeepingPhone,
     KeepingServer,
+    Served,
     bridge,
     carrier_message,
     hang_up,
@@ -278,69 +279,64 @@ async def test_the_model_is_gone_for_good_and_the_caller_is_told() -> None:
         assert house.reason(call) is m.Reason.UPSTREAM_LOST
 
 
-@both_loops
-@ONCE
-async def test_sighup_ends_no_call_and_ctrl_c_does() -> None:
-    """A real `phonebridge serve`, with a call on it; phone and model are here."""
-
+@contextlib.asynccontextmanager
+async def served_call() -> AsyncIterator[tuple[Served, Simulation, list[Simulation]]]:
+    """A real `phonebridge serve`, with a call on it that hears the greeting; phone and model are here."""
     upstream = EmbeddedUpstream(lambda: KeepingServer(Parrot(marked(1, 5_000))))
     async with upstream.serve() as url:
         asked = {"BRIDGE_INSECURE": "1", "BRIDGE_UPSTREAM": "openai", "BRIDGE_UPSTREAM_URL": url}
         async with served(**asked) as bridge:
             call = await CarrierSimulator(make=KeepingPhone).call(f"{bridge.base}/incoming-call")
             await within(3, lambda: phone_of(call).heard.count(1))
-            bridge.process.send_signal(signal.SIGHUP)
-            await within(1, lambda: any("SIGHUP" in line for line in bridge.logged))
-            heard = phone_of(call).heard.count(1)
-            await within(1, lambda: phone_of(call).heard.count(1) > heard)
-            bridge.process.send_signal(signal.SIGINT)
-            legs = [call, *upstream.sessions]
-            await within(1, lambda: all(leg.closed.done() for leg in legs))
-            assert await bridge.ended(1) == 0
-            assert [leg.closed.result()[0] for leg in legs] == [1000, 1000]
-        assert not any("Traceback" in line or "never" in line for line in bridge.said), bridge.said
+            yield bridge, call, upstream.sessions
+
+
+@both_loops
+@ONCE
+async def test_sighup_ends_no_call_and_ctrl_c_does() -> None:
+    async with served_call() as (bridge, call, sessions):
+        bridge.process.send_signal(signal.SIGHUP)
+        await within(1, lambda: any("SIGHUP" in line for line in bridge.logged))
+        heard = phone_of(call).heard.count(1)
+        await within(1, lambda: phone_of(call).heard.count(1) > heard)
+        bridge.process.send_signal(signal.SIGINT)
+        legs = [call, *sessions]
+        await within(1, lambda: all(leg.closed.done() for leg in legs))
+        assert await bridge.ended(1) == 0
+        assert [leg.closed.result()[0] for leg in legs] == [1000, 1000]
+    assert not any("Traceback" in line or "never" in line for line in bridge.said), bridge.said
 
 
 @both_loops
 @ONCE
 async def test_sigterm_lets_the_call_go_on_and_takes_no_other() -> None:
-    upstream = EmbeddedUpstream(lambda: KeepingServer(Parrot(marked(1, 5_000))))
-    async with upstream.serve() as url:
-        asked = {"BRIDGE_INSECURE": "1", "BRIDGE_UPSTREAM": "openai", "BRIDGE_UPSTREAM_URL": url}
-        async with served(**asked) as bridge:
-            call = await CarrierSimulator(make=KeepingPhone).call(f"{bridge.base}/incoming-call")
-            await within(3, lambda: phone_of(call).heard.count(1))
-            bridge.process.send_signal(signal.SIGTERM)
-            second = CarrierSimulator(call_sid=f"CA{2:032x}")
-            async with asyncio.timeout(2):
-                while True:  # until the signal has arrived
-                    document = await second.webhook(f"{bridge.base}/incoming-call", {})
-                    if document.find("./Connect/Stream") is None:
-                        break
-            stranger = await second.open(f"ws{bridge.base.removeprefix('http')}/media-stream", {})
-            assert (await stranger.closed)[0] == 1008
-            assert bridge.process.returncode is None
-            heard = phone_of(call).heard.count(1)
-            await within(1, lambda: phone_of(call).heard.count(1) > heard)
-            hang_up(call)
-            assert await bridge.ended(1.5) == 0
+    async with served_call() as (bridge, call, _):
+        bridge.process.send_signal(signal.SIGTERM)
+        second = CarrierSimulator(call_sid=f"CA{2:032x}")
+        async with asyncio.timeout(2):
+            while True:  # until the signal has arrived
+                document = await second.webhook(f"{bridge.base}/incoming-call", {})
+                if document.find("./Connect/Stream") is None:
+                    break
+        stranger = await second.open(f"ws{bridge.base.removeprefix('http')}/media-stream", {})
+        assert (await stranger.closed)[0] == 1008
+        assert bridge.process.returncode is None
+        heard = phone_of(call).heard.count(1)
+        await within(1, lambda: phone_of(call).heard.count(1) > heard)
+        hang_up(call)
+        assert await bridge.ended(1.5) == 0
 
 
 @both_loops
 @ONCE
 async def test_ctrl_c_while_calls_may_go_on() -> None:
-    upstream = EmbeddedUpstream(lambda: KeepingServer(Parrot(marked(1, 5_000))))
-    async with upstream.serve() as url:
-        asked = {"BRIDGE_INSECURE": "1", "BRIDGE_UPSTREAM": "openai", "BRIDGE_UPSTREAM_URL": url}
-        async with served(**asked) as bridge:
-            call = await CarrierSimulator(make=KeepingPhone).call(f"{bridge.base}/incoming-call")
-            await within(3, lambda: phone_of(call).heard.count(1))
-            bridge.process.send_signal(signal.SIGTERM)
-            await within(2, lambda: any("1 calls are left" in line for line in bridge.logged))
-            assert not call.closed.done()
-            bridge.process.send_signal(signal.SIGINT)
-            await within(1, call.closed.done)
-            assert await bridge.ended(1) == 0
+    async with served_call() as (bridge, call, _):
+        bridge.process.send_signal(signal.SIGTERM)
+        await within(2, lambda: any("1 calls are left" in line for line in bridge.logged))
+        assert not call.closed.done()
+        bridge.process.send_signal(signal.SIGINT)
+        await within(1, call.closed.done)
+        assert await bridge.ended(1) == 0
 
 
 # --- bad input ---------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bridge.agents.clips import sound_of
+from bridge.codecs.audible import is_audible_block
 from bridge.testing.virtual_call import VirtualCall
 
 from ..core import messages as m
@@ -127,6 +128,19 @@ class Caller:
         """How much sound the caller has heard, in all."""
         self._call.settle()
         return self._call.phone.played_bytes // 8
+
+    def longest_silence_ms(self, since_ms: int, until_ms: int) -> int:
+        """The longest time between those moments in which the caller heard nothing, by loudness, in steps of
+        20 ms.
+        """
+        self._call.settle()
+        heard, silent_ms, most_ms = self._call.phone.heard, 0, 0
+        for at_ms in range(since_ms, until_ms, _FRAME_MS):
+            block = heard[at_ms * 8 : (at_ms + _FRAME_MS) * 8]
+            whole = len(block) == _FRAME_MS * 8
+            silent_ms = 0 if whole and is_audible_block(block) else silent_ms + _FRAME_MS
+            most_ms = max(most_ms, silent_ms)
+        return most_ms
 
 
 class Model:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from bridge import Agent, Session, Turn, tool
-from bridge.codecs.audible import is_audible_block
 from bridge.core import messages as m
 from bridge.doubles.agents import Failure, Speech
 from bridge.doubles.options import ServerOptions
@@ -26,16 +25,6 @@ def answer(words: str = "We open at nine.", ms: int = 1_000) -> Speech:
 
 def times(call: Any, kind: type[Any], what: str = "") -> list[int]:
     return [at for at, action in call.rehearsal.said if type(action) is kind and what in str(action)]
-
-
-def longest_silence_ms(call: Any, since_ms: int, until_ms: int) -> int:
-    """Of what the caller heard, by loudness."""
-    heard, silent_ms, most_ms = call.phone.heard, 0, 0
-    for at_ms in range(since_ms, until_ms, 20):
-        block = heard[at_ms * 8 : at_ms * 8 + 160]
-        silent_ms = 0 if len(block) == 160 and is_audible_block(block) else silent_ms + 20
-        most_ms = max(most_ms, silent_ms)
-    return most_ms
 
 
 # --- a response whose end is lost
@@ -76,7 +65,7 @@ def test_a_response_that_was_cut_and_never_ends_keeps_no_turn_waiting(sound_ms: 
     assert 2_900 + 2_000 <= asked_ms <= 2_900 + 3_200
     assert times(call, m.Spoken, "heard='We open at nine.'")
     assert len(call.rehearsal.servers) == 1
-    assert longest_silence_ms(call, 2_400, asked_ms + 300) <= MOST_SILENT_MS
+    assert call.caller.longest_silence_ms(2_400, asked_ms + 300) <= MOST_SILENT_MS
 
 
 # --- a tool that is quiet, and a caller who is not
@@ -107,7 +96,7 @@ def test_a_tool_without_a_filler_does_not_keep_a_new_turn_in_silence(after_ms: i
     call.caller.says("Hello?", ms=400)
     call.at(14_000).close()
     stopped_ms = times(call, m.CallerSpoke, "speaking=False")[1]
-    assert longest_silence_ms(call, stopped_ms - 500, stopped_ms + 3_400) <= MOST_SILENT_MS
+    assert call.caller.longest_silence_ms(stopped_ms - 500, stopped_ms + 3_400) <= MOST_SILENT_MS
 
 
 def test_a_tool_without_a_filler_stays_quiet_where_nothing_else_is_owed() -> None:
@@ -133,7 +122,7 @@ def test_a_handler_that_waits_for_the_words_is_covered_until_it_has_them(transcr
     call.caller.says("When do you open?", ms=400)
     call.at(14_000).close()
     asked_ms = times(call, m.CreateResponse)[0]
-    assert longest_silence_ms(call, 1_400, asked_ms + 500) <= MOST_SILENT_MS
+    assert call.caller.longest_silence_ms(1_400, asked_ms + 500) <= MOST_SILENT_MS
 
 
 def test_the_answer_to_the_turn_before_does_not_end_the_wait_for_the_words_of_the_next() -> None:
@@ -153,7 +142,7 @@ def test_the_answer_to_the_turn_before_does_not_end_the_wait_for_the_words_of_th
     call.at(16_000).close()
     first_ms, second_ms = times(call, m.CreateResponse)
     assert second_ms > first_ms + 4_000
-    assert longest_silence_ms(call, first_ms, second_ms + 500) <= MOST_SILENT_MS
+    assert call.caller.longest_silence_ms(first_ms, second_ms + 500) <= MOST_SILENT_MS
 
 
 # --- failures in a row

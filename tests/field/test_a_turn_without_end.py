@@ -20,7 +20,6 @@ from bridge.doubles.options import ServerOptions
 from bridge.doubles.tones import murmur
 from bridge.testing.call import begin
 from tests.codecs.lines import dog, louder, mixed, music, noise, voice
-from tests.field.test_sound_not_bytes import longest_silence_ms
 
 LOW_MS, AUTO_MS, HIGH_MS = 9_500, 5_500, 3_500
 BEGINS_MS = 2_000
@@ -92,7 +91,7 @@ def test_a_turn_that_the_model_does_not_end_is_answered(line: str) -> None:
     assert committed_ms(call) == [asked_ms]
     assert 1_250 <= asked_ms - BEGINS_MS - 1_500 <= 1_500 + GLANCES_MS
     assert notes(call) == ["turn without end: quiet_ear"]
-    assert longest_silence_ms(call, BEGINS_MS + 1_500, call.now_ms) <= 2_000
+    assert call.caller.longest_silence_ms(BEGINS_MS + 1_500, call.now_ms) <= 2_000
     assert [spoken.heard for _, spoken in log(call, m.Spoken)]
     call.close()
 
@@ -168,7 +167,7 @@ def test_a_flicker_is_one_turn() -> None:
     asks = log(call, m.CreateResponse)
     assert len(asks) == 1
     assert log(call, m.Cut) == []
-    assert longest_silence_ms(call, BEGINS_MS + 800, asks[0][0] + 1_000) <= 2_000
+    assert call.caller.longest_silence_ms(BEGINS_MS + 800, asks[0][0] + 1_000) <= 2_000
     call.close()
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from bridge import Agent, Session, Turn
-from bridge.codecs.audible import is_audible_block
 from bridge.core import messages as m
 from bridge.doubles.agents import Speech
 from bridge.doubles.options import ServerOptions
@@ -33,16 +32,6 @@ def times(call: Any, kind: type[Any], what: str = "") -> list[int]:
     return [at for at, action in call.rehearsal.said if type(action) is kind and what in str(action)]
 
 
-def longest_silence_ms(call: Any, since_ms: int, until_ms: int) -> int:
-    """Of what the caller heard, by loudness."""
-    heard, silent_ms, most_ms = call.phone.heard, 0, 0
-    for at_ms in range(since_ms, until_ms, 20):
-        block = heard[at_ms * 8 : at_ms * 8 + 160]
-        silent_ms = 0 if len(block) == 160 and is_audible_block(block) else silent_ms + 20
-        most_ms = max(most_ms, silent_ms)
-    return most_ms
-
-
 @pytest.mark.parametrize(("sound", "length_ms"), [(QUIET, 2_000), (QUIET, 6_000), (SILENT, 20_000)])
 def test_the_alarm_comes_when_800_ms_were_played(sound: bytes, length_ms: int) -> None:
     call = begun()
@@ -51,7 +40,7 @@ def test_the_alarm_comes_when_800_ms_were_played(sound: bytes, length_ms: int) -
     call.at(9_000)
     played_ms, alarm_ms = times(call, m.PlayAudio)[0], times(call, m.Noted, "inaudible")[0]
     assert 800 <= alarm_ms - played_ms <= 820
-    assert longest_silence_ms(call, 1_400, alarm_ms + 1_000) <= MOST_SILENT_MS
+    assert call.caller.longest_silence_ms(1_400, alarm_ms + 1_000) <= MOST_SILENT_MS
     said = [action for _, action in call.rehearsal.said if isinstance(action, m.Spoken)]
     assert [spoken.heard for spoken in said] == ["", "We open at nine."]
     assert times(call, m.Spoken)[1] <= alarm_ms + 3_500
@@ -104,7 +93,7 @@ def test_the_second_time_another_session_answers() -> None:
     call.model.answers("We open at nine.")
     call.at(15_000)
     assert len(call.rehearsal.servers) == 2
-    assert longest_silence_ms(call, 1_400, 7_000) <= MOST_SILENT_MS
+    assert call.caller.longest_silence_ms(1_400, 7_000) <= MOST_SILENT_MS
     assert times(call, m.Spoken, "'We open at nine.'")
 
 

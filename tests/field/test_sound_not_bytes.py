@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from bridge.codecs.audible import is_audible_block
 from bridge.core import messages as m
 from bridge.doubles.agents import Speech
 from bridge.doubles.options import ServerOptions
@@ -23,16 +22,6 @@ def begun(**options: Any) -> Any:
     call.at(1_000)
     call.caller.says("When do you open?", ms=400)
     return call
-
-
-def longest_silence_ms(call: Any, since_ms: int, until_ms: int) -> int:
-    """Of what the caller heard, by loudness."""
-    heard, silent_ms, most_ms = call.phone.heard, 0, 0
-    for at_ms in range(since_ms, until_ms, 20):
-        block = heard[at_ms * 8 : at_ms * 8 + 160]
-        silent_ms = 0 if len(block) == 160 and is_audible_block(block) else silent_ms + 20
-        most_ms = max(most_ms, silent_ms)
-    return most_ms
 
 
 def noted(call: Any) -> list[str]:
@@ -52,7 +41,7 @@ def test_an_answer_that_cannot_be_heard_is_deleted_and_asked_for_again(sample: b
     assert delete < asks[-1]
     heard = [action.heard for action in said if isinstance(action, m.Spoken)]
     assert heard == ["", "We open at nine."]
-    assert longest_silence_ms(call, 1_400, 6_000) <= MOST_SILENT_MS
+    assert call.caller.longest_silence_ms(1_400, 6_000) <= MOST_SILENT_MS
 
 
 @pytest.mark.parametrize("silent_ms", [2_500, 6_000])
@@ -61,7 +50,7 @@ def test_silence_within_an_answer_is_filled(silent_ms: int) -> None:
     call.model.answers(Speech(tone(500) + SILENCE * (8 * silent_ms) + tone(1_000), "From nine, till five."))
     call.at(3_000 + silent_ms)
     assert noted(call) == []
-    assert longest_silence_ms(call, 1_400, 2_900 + silent_ms) <= MOST_SILENT_MS
+    assert call.caller.longest_silence_ms(1_400, 2_900 + silent_ms) <= MOST_SILENT_MS
 
 
 def test_a_pause_between_sentences_goes_out_as_it_came() -> None:
@@ -96,7 +85,7 @@ def test_a_second_time_another_session_answers() -> None:
     call.at(15_000)
     assert noted(call)[:3] == ["inaudible", "inaudible", "the model was lost"]
     assert len(call.rehearsal.servers) == 2
-    assert longest_silence_ms(call, 1_400, 7_000) <= MOST_SILENT_MS
+    assert call.caller.longest_silence_ms(1_400, 7_000) <= MOST_SILENT_MS
 
 
 @pytest.mark.parametrize("delta_bytes", [160, 800, 4_000])
