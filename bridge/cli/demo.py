@@ -135,7 +135,7 @@ async def _call(
         env_file=None,
         disclosure=False,
     )
-    async with embedded(answers="parrot") as upstream_url:
+    async with embedded(settings) as upstream_url:
         registry = service.make_registry(settings, upstream_url=upstream_url, observers=(story,))
         async with service.serving(app.create_app(settings, registry), sock):
             handset = CarrierSimulator(speech, auth_token=TOKEN)

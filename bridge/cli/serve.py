@@ -96,7 +96,7 @@ async def _serve(
         if settings.upstream in REHEARSALS and settings.upstream_url is None:
             from .upstream import embedded
 
-            upstream_url = await stack.enter_async_context(embedded(answers=settings.upstream))
+            upstream_url = await stack.enter_async_context(embedded(settings))
         serving = service.Service(settings, agent, upstream_url=upstream_url, observers=observers)
         sock = service.listen(settings.host, settings.port, settings.backlog)
         bound = sock.getsockname()

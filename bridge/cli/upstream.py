@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,42 +11,25 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from bridge.settings.settings import Settings
     from bridge.simulators.certificates import Certificate
 
 
 @contextlib.asynccontextmanager
 async def embedded(
-    port: int = 0, *, answers: str = "embedded", certificate: Certificate | None = None
+    settings: Settings, port: int = 0, *, certificate: Certificate | None = None
 ) -> AsyncIterator[str]:
-    """A rehearsal's server, while the block runs; gives its base URL. `answers`: embedded, which is the front
-    desk, or parrot. With a certificate it speaks TLS.
+    """A rehearsal's server, while the block runs; gives its base URL. With a certificate it speaks TLS.
+    Raises ConfigError for ears or a voice that were named and cannot be had.
     """
-    from bridge.simulators.ears import listening, speech_detector
-    from bridge.simulators.rehearsal import PARROT, Rehearsal, transcript
+    from bridge.simulators.rehearsal import rehearsing
     from bridge.simulators.servers import EmbeddedUpstream
-    from bridge.simulators.voice import Speaker, local_voice
-
-    from ..doubles.agents import Parrot
-    from ..doubles.options import ServerOptions
-    from ..doubles.realtime import RealtimeServer
-    from ..sounds import demo_text, load_demo
-
-    speaker = Speaker(local_voice())
-    mind = Rehearsal(Parrot(load_demo("greeting"), demo_text("greeting")), speaker, answers=answers)
 
     async with contextlib.AsyncExitStack() as stack:
-        stack.callback(speaker.close)
-        hears = answers != PARROT
-        process = await stack.enter_async_context(listening()) if hears else None
-
-        def server() -> RealtimeServer:
-            ears = None if process is None else process.session()
-            detector = speech_detector() if hears else None
-            now_s = int(time.time())
-            options = ServerOptions(ears=ears, detector=detector, transcribe=transcript, created_at_s=now_s)
-            return RealtimeServer(mind, options)
-
-        upstream = EmbeddedUpstream(server, keep=False)
+        rehearsal = rehearsing(
+            settings.upstream, ears=settings.ears, voice=settings.voice_file, turns=settings.turns
+        )
+        upstream = EmbeddedUpstream(await stack.enter_async_context(rehearsal), keep=False)
         yield await stack.enter_async_context(upstream.serve(port, certificate=certificate))
 
 
@@ -72,11 +54,13 @@ def upstream(
 
 
 async def _upstream(port: int, tls: bool) -> None:
+    from bridge.settings.settings import load_settings
     from bridge.simulators.certificates import self_signed
 
+    settings = load_settings(insecure=True, upstream="embedded")
     console = Console(highlight=False, soft_wrap=True)
     with self_signed() if tls else contextlib.nullcontext() as certificate:
-        async with embedded(port, certificate=certificate) as url:
+        async with embedded(settings, port, certificate=certificate) as url:
             if certificate is not None:
                 path = certificate.certificate
                 console.print(f"trust: SSL_CERT_FILE={path} (Python), NODE_EXTRA_CA_CERTS={path} (Node)")

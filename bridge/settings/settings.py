@@ -142,6 +142,11 @@ class Settings(BaseSettings):
         5_000, validation_alias="BRIDGE_PLAYOUT_LEAD_MS"
     )
 
+    # -- a rehearsal
+    ears: Word = Field("desk", validation_alias="BRIDGE_EARS")
+    voice_file: Word = Field("espeak", validation_alias="BRIDGE_VOICE_FILE")
+    turns: Literal["energy", "webrtc"] | None = Field(None, validation_alias="BRIDGE_TURNS")
+
     # -- limits
     max_calls: Positive = Field(200, validation_alias="BRIDGE_MAX_CALLS")
     max_call_seconds: Positive = Field(3600, validation_alias="BRIDGE_MAX_CALL_SECONDS")

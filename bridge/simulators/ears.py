@@ -1,32 +1,38 @@
-"""Ears without a model: pocketsphinx (extra `demo`) in a process of its own, one for all calls."""
+"""Ears without a model: a recogniser in processes of its own, one for each session that is listened to."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import importlib.util
-import itertools
 import logging
 import os
+import socket
 import sys
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import msgspec
 
+from bridge.errors import ConfigError
+
+from .recognisers import DESK, OFF
+
+Turns: TypeAlias = Literal["energy", "webrtc"]
 MOST_A_CORE: Final = 4
 """Sessions that can be listened to for each core; further ones have keys only."""
 MOST_WAITING_BYTES: Final = 1 << 20
-"""Of sound that the process has not taken yet: more is left out."""
+"""Of sound that a session's process has not taken yet: more is left out."""
 _encode = msgspec.json.Encoder().encode
 _log = logging.getLogger("bridge.ears")
 
 
 @dataclass(slots=True, eq=False)
 class HeardWords:
-    """`Words` that come from the process."""
+    """`Words` that come from a process."""
 
     said: str | None = None
 
@@ -34,120 +40,188 @@ class HeardWords:
         return self.said
 
 
-class SessionEars:
-    """`Ears` of one session."""
+class SessionEars(asyncio.Protocol):
+    """`Ears` of one session: the near end of its process' socket. When that closes, turns have no words."""
 
-    def __init__(self, process: EarsProcess, number: int) -> None:
-        self._process = process
-        self._number = number
+    def __init__(self, unknown: set[str], over: Callable[[SessionEars], None]) -> None:
         self._tools: Sequence[Mapping[str, Any]] | None = None
+        self._transport: asyncio.WriteTransport | None = None
+        self._early = bytearray()
+        """What was sent before there was a transport."""
+        self._waiting: deque[HeardWords] = deque()
+        self._line = b""
+        self._closed = False
+        self._unknown = unknown
+        self._over = over
 
     def configure(self, tools: Sequence[Mapping[str, Any]]) -> None:
-        """A grammar of these tools; nothing if it is in use."""
+        """These tools, for the next turn; nothing if they are in use."""
         if tools != self._tools:
             self._tools = tools
-            self._process.send({"do": "tools", "session": self._number, "tools": list(tools)})
+            self._send({"do": "tools", "tools": list(tools)})
 
     def feed(self, pcmu: bytes) -> None:
         """More of the turn."""
-        sound = b64encode(pcmu).decode()
-        self._process.send({"do": "feed", "session": self._number, "pcmu": sound}, droppable=True)
+        waiting = len(self._early)
+        if self._transport is not None:
+            waiting += self._transport.get_write_buffer_size()
+        if waiting <= MOST_WAITING_BYTES:
+            self._send({"do": "feed", "pcmu": b64encode(pcmu).decode()})
 
     def finish(self) -> HeardWords:
         """The turn is over."""
-        return self._process.finish(self._number)
+        words = HeardWords("" if self._closed else None)
+        if not self._closed:
+            self._waiting.append(words)
+            self._send({"do": "finish"})
+        return words
 
     def close(self) -> None:
         """The session is over."""
-        self._process.forget(self._number)
+        if self._transport is not None:
+            self._transport.close()
+        self._end()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.WriteTransport", transport)
+        if self._closed:
+            transport.close()
+            return
+        self._transport.write(bytes(self._early))
+        self._early.clear()
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self._line = (self._line + data).split(b"\n")
+        for line in lines:
+            told = msgspec.json.decode(line)
+            if "text" in told:
+                self._waiting.popleft().said = told["text"]
+                continue
+            for word in set(told["unknown"]) - self._unknown:
+                self._unknown.add(word)
+                _log.info("%r cannot be heard: no one knows how it is pronounced; keys reach it", word)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._end()
+
+    def _send(self, order: dict[str, Any]) -> None:
+        line = _encode(order) + b"\n"
+        if self._closed:
+            return
+        if self._transport is None:
+            self._early += line
+        else:
+            self._transport.write(line)
+
+    def _end(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        for words in self._waiting:
+            words.said = ""
+        self._waiting.clear()
+        self._over(self)
 
 
 class EarsProcess:
-    """The process, while it lives. When it ends, all turns have no words."""
+    """What forks into the sessions' processes. When it ends, sessions that have begun go on."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, control: socket.socket) -> None:
         self._process = process
-        self._numbers = itertools.count(1)
-        self._turns = itertools.count(1)
-        self._sessions: set[int] = set()
-        self._waiting: dict[int, HeardWords] = {}
-        self.alive = True
+        self._control = control
+        self._sessions: set[SessionEars] = set()
+        self._unknown: set[str] = set()
+        self._connecting: set[asyncio.Task[Any]] = set()
 
     def session(self) -> SessionEars | None:
         """Ears for one more session; None where the machine is busy with others, or the process is gone."""
-        if not self.alive or len(self._sessions) >= MOST_A_CORE * (os.cpu_count() or 1):
+        if self._process.returncode is not None or len(self._sessions) >= MOST_A_CORE * (os.cpu_count() or 1):
             return None
-        number = next(self._numbers)
-        self._sessions.add(number)
-        return SessionEars(self, number)
+        ours, its = socket.socketpair()
+        with its:
+            try:
+                socket.send_fds(self._control, [b"s"], [its.fileno()])
+            except OSError:
+                ours.close()
+                return None
+        ours.setblocking(False)
+        session = SessionEars(self._unknown, self._sessions.discard)
+        self._sessions.add(session)
+        loop = asyncio.get_running_loop()
+        connecting = loop.create_task(loop.create_unix_connection(lambda: session, sock=ours), name="ears")
+        self._connecting.add(connecting)
+        connecting.add_done_callback(self._connecting.discard)
+        return session
 
-    def send(self, order: dict[str, Any], *, droppable: bool = False) -> None:
-        """Tell the process. Returns at once."""
-        pipe = self._process.stdin
-        if not self.alive or pipe is None or pipe.is_closing():
-            return
-        if droppable and pipe.transport.get_write_buffer_size() > MOST_WAITING_BYTES:
-            return
-        pipe.write(_encode(order) + b"\n")
+    def close(self) -> None:
+        """End all sessions."""
+        for session in list(self._sessions):
+            session.close()
 
-    def finish(self, session: int) -> HeardWords:
-        """The words of the session's turn, when they come."""
-        words = HeardWords(None if self.alive else "")
-        turn = next(self._turns)
-        if self.alive:
-            self._waiting[turn] = words
-            self.send({"do": "finish", "session": session, "turn": turn})
-        return words
-
-    def forget(self, session: int) -> None:
-        """The session is over."""
-        self._sessions.discard(session)
-        self.send({"do": "bye", "session": session})
-
-    async def read(self) -> None:
-        """What the process hears, until it ends."""
+    async def begin(self) -> None:
+        """Wait until it hears, and log what does. Raises ConfigError where it cannot."""
         out = self._process.stdout
-        while out is not None and (line := await out.readline()):
-            told = msgspec.json.decode(line)
-            words = self._waiting.pop(told["turn"], None)
-            if words is not None:
-                words.said = told["text"]
-        self.alive = False
-        for words in self._waiting.values():
-            words.said = ""
-        self._waiting.clear()
+        line = await out.readline() if out is not None else b""
+        told = msgspec.json.decode(line) if line else {"wrong": "the recogniser ended at its start"}
+        if "wrong" in told:
+            raise ConfigError(told["wrong"])
+        _log.info("ears: %(name)s, %(mb)d MB, %(ms)d ms a turn", told)
 
 
 @contextlib.asynccontextmanager
-async def listening() -> AsyncIterator[EarsProcess | None]:
-    """The process, while the block runs; None where pocketsphinx is not installed."""
-    if importlib.util.find_spec("pocketsphinx") is None:
+async def listening(choice: str = DESK) -> AsyncIterator[EarsProcess | None]:
+    """The ears of BRIDGE_EARS, while the block runs. None for `off`; and for `desk`, the default, where
+    pocketsphinx is not installed. Raises ConfigError where ears that were named by path cannot be had.
+    """
+    if choice == OFF:
+        yield None
+        return
+    if not hasattr(os, "fork") or (choice == DESK and importlib.util.find_spec("pocketsphinx") is None):
         _log.info("no pocketsphinx here: callers are understood by keys only")
         yield None
         return
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bridge.simulators.ears_worker",
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,
-    )  # fmt: skip
-    ears = EarsProcess(process)
-    reading = asyncio.create_task(ears.read(), name="ears")
-    try:
-        yield ears
-    finally:
-        ears.alive = False
-        if process.stdin is not None:
-            process.stdin.close()
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        await process.wait()
-        await reading
+    control, its = socket.socketpair()
+    with control:
+        with its:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "bridge.simulators.ears_worker", choice,
+                stdin=its.fileno(), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+                start_new_session=True,
+            )  # fmt: skip
+        control.setblocking(False)
+        ears = EarsProcess(process, control)
+        beginning = asyncio.create_task(ears.begin(), name="ears")
+        try:
+            if choice == DESK:  # it may take its time, and may fail
+                beginning.add_done_callback(_log_failure)
+            else:
+                await beginning
+            yield ears
+        finally:
+            beginning.cancel()
+            ears.close()
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+            await process.wait()
 
 
-def speech_detector() -> Any:
-    """One session's voice detection: webrtcvad at its strictest. None, for the level, without it."""
-    if importlib.util.find_spec("webrtcvad") is None:
+def _log_failure(beginning: asyncio.Task[None]) -> None:
+    if not beginning.cancelled() and (error := beginning.exception()) is not None:
+        _log.warning("no ears: %s", error)
+
+
+def speech_detector(choice: Turns | None = None) -> Any:
+    """One session's voice detection, of BRIDGE_TURNS: webrtcvad at its strictest, if it is installed. None
+    for the level. Raises ConfigError for a webrtcvad that was named and is not there.
+    """
+    if choice == "energy":
         return None
+    if importlib.util.find_spec("webrtcvad") is None:
+        if choice is None:
+            return None
+        raise ConfigError(
+            "BRIDGE_TURNS is webrtc, and webrtcvad is not installed: pip install webrtcvad-wheels"
+        )
     import webrtcvad  # noqa: PLC0415  of the extra
 
     return webrtcvad.Vad(3)

@@ -1,94 +1,99 @@
-"""The process that listens for all calls: `python -m bridge.simulators.ears_worker`.
+"""The process that hears for all calls: `python -m bridge.simulators.ears_worker ENGINE`.
 
 A recogniser keeps the interpreter's lock while it decodes, so it runs apart from the loop that carries audio.
-Lines of JSON come in (`tools`, `feed`, `finish`, `bye`, each with its session); a line goes out for each
-finished turn. pocketsphinx: https://cmusphinx.github.io/wiki/
+It is made once; each session is a fork of it, so that no session waits for another's: neither for its
+sentences, nor while a grammar is compiled, nor when its engine crashes. The model is shared, as pages.
+
+Standard input is a socket that brings a socket for each new session. There lines of JSON come in (`tools`,
+`feed`, `finish`); for each finished turn a line with its `text` goes out. The first line on standard output
+says what hears, or what is `wrong`.
 """
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import sys
+import time
 from base64 import b64decode
-from typing import Any, Final, cast
+from typing import Any
 
 import msgspec
 
 from bridge.codecs.g711 import pcmu_to_pcm
 from bridge.codecs.resample import Resampler
-from bridge.doubles.front_desk.grammar import grammar
 from bridge.doubles.front_desk.tools import tools_of
+from bridge.errors import ConfigError
 
-HZ: Final = 16_000
-_SEARCH: Final = "desk"
-
-
-class Listener:
-    """One session's recogniser. It lives as long as the session: its running mean adapts to the line."""
-
-    def __init__(self, engine: Any) -> None:
-        model = f"{engine.get_model_path()}/en-us"
-        # Without the second pass over the whole utterance (bestpath) the words are there 20 ms after the end.
-        config = engine.Config(
-            hmm=f"{model}/en-us", dict=f"{model}/cmudict-en-us.dict", lm=None, bestpath=False,
-            wip=0.2, samprate=HZ, loglevel="FATAL",
-        )  # fmt: skip
-        self._decoder = engine.Decoder(config)
-        self._heard = Resampler(8_000, HZ)
-        self._listens = self._has_grammar = False
-
-    def tools(self, tools: list[dict[str, Any]]) -> None:
-        """A grammar of these tools, for the next turn."""
-        self._end()
-        text = grammar(tools_of(tools), lambda word: self._decoder.lookup_word(word) is not None)
-        self._decoder.add_jsgf_string(_SEARCH, text)
-        self._decoder.activate_search(_SEARCH)
-        self._has_grammar = True
-
-    def feed(self, pcmu: bytes) -> None:
-        if not self._has_grammar:
-            return
-        if not self._listens:
-            self._decoder.start_utt()
-            self._listens = True
-        self._decoder.process_raw(self._heard.resample(pcmu_to_pcm(pcmu)), no_search=False, full_utt=False)
-
-    def finish(self) -> str:
-        """The words of the turn, "" for none."""
-        if not self._end():
-            return ""
-        found = self._decoder.hyp()
-        return cast("str", found.hypstr) if found is not None else ""
-
-    def _end(self) -> bool:
-        listened, self._listens = self._listens, False
-        if listened:
-            self._heard.reset()
-            self._decoder.end_utt()
-        return listened
+from .recognisers import HZ, Recogniser, recogniser
 
 
 def main() -> None:
-    """Until the other side closes the pipe."""
-    import pocketsphinx  # noqa: PLC0415  only this process needs it
+    """Until the other side closes the socket."""
+    try:
+        engine = recogniser(sys.argv[1])
+    except ConfigError as error:
+        _tell({"wrong": str(error)})
+        return
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # sessions end by themselves
+    sessions = socket.socket(fileno=0)
+    if os.fork() == 0:
+        _alone(lambda: _tell(_measured(engine)))
+    while True:
+        _, descriptors, _, _ = socket.recv_fds(sessions, 1, 1)
+        if not descriptors:
+            return
+        with socket.socket(fileno=descriptors[0]) as one:
+            if os.fork() == 0:
+                sessions.close()
+                os.dup2(2, 1)  # the other side waits until all who could write there are gone
+                _alone(lambda: serve(engine, one))
 
-    listeners: dict[int, Listener] = {}
-    for line in sys.stdin.buffer:
-        order = msgspec.json.decode(line)
-        session = order["session"]
-        match order["do"]:
-            case "tools":
-                if session not in listeners:
-                    listeners[session] = Listener(pocketsphinx)
-                listeners[session].tools(order["tools"])
-            case "feed" if session in listeners:
-                listeners[session].feed(b64decode(order["pcmu"]))
-            case "finish" if session in listeners:
-                text = listeners[session].finish()
-                told = {"session": session, "turn": order["turn"], "text": text}
-                sys.stdout.buffer.write(msgspec.json.encode(told) + b"\n")
-                sys.stdout.buffer.flush()
-            case "bye":
-                listeners.pop(session, None)
+
+def serve(engine: Recogniser, session: socket.socket) -> None:
+    """One session, until its socket is closed."""
+    heard = Resampler(8_000, HZ)
+    with session.makefile("rwb") as lines:
+        for line in lines:
+            order = msgspec.json.decode(line)
+            answer: dict[str, Any] = {}
+            match order["do"]:
+                case "tools":
+                    answer = {"unknown": engine.start(tools_of(order["tools"]))}
+                case "feed":
+                    engine.feed(heard.resample(pcmu_to_pcm(b64decode(order["pcmu"]))))
+                case "finish":
+                    heard.reset()
+                    answer = {"text": engine.finish()}
+            if answer:
+                lines.write(msgspec.json.encode(answer) + b"\n")
+                lines.flush()
+
+
+def _measured(engine: Recogniser) -> dict[str, Any]:
+    """The engine in figures, after a second without words."""
+    engine.start([])
+    began_s = time.monotonic()
+    engine.feed(bytes(2 * HZ))
+    engine.finish()
+    took_ms = round((time.monotonic() - began_s) * 1000)
+    return {"name": engine.name, "mb": round(engine.size_bytes / 1e6), "ms": took_ms}
+
+
+def _tell(what: dict[str, Any]) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(what) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _alone(work: Any) -> None:
+    """What a fork does. It never returns to what its parent was doing."""
+    code = 1
+    try:
+        work()
+        code = 0
+    finally:
+        os._exit(code)
 
 
 if __name__ == "__main__":

@@ -8,24 +8,18 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-import math
+from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar, Final
 
-import numpy as np
+from .speech_sound import pcmu_of
 
-from bridge.codecs.g711 import pcm_to_pcmu
-from bridge.codecs.whole_sound import at_rate
-
-HZ: Final = 8_000
-LEVEL: Final = 32_768 * 10 ** (-20 / 20)
-"""What speech is raised or lowered to: a root mean square of -20 dBFS, where peaks allow it."""
 WORDS_A_MINUTE: Final = 155
-_PEAK: Final = 30_000.0
 _SYNCHRONOUS: Final = 2  # AUDIO_OUTPUT_SYNCHRONOUS: returns when all sound has been given to the callback
 _CHARACTERS: Final = 1  # POS_CHARACTER
 _UTF8: Final = 1  # espeakCHARS_UTF8
 _RATE: Final = 1  # espeakRATE
+_IPA: Final = 2  # espeakPHONEMES_IPA
 _OK: Final = 0
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
@@ -52,12 +46,13 @@ class EspeakVoice:
         with self._lock:
             self._library.choose(self._voice)
             pcm = self._library.spoken(sentence.replace("\0", ""))
-        samples = at_rate(np.frombuffer(pcm, "<i2").astype(np.float64), self._library.hz, HZ)
-        loudness = math.sqrt(float(np.mean(samples**2))) if len(samples) else 0.0
-        if loudness < 1:
-            return b""
-        gain = min(LEVEL / loudness, _PEAK / float(np.max(np.abs(samples))))
-        return pcm_to_pcmu((samples * gain).astype("<i2").tobytes())
+        return pcmu_of(pcm, self._library.hz)
+
+    def phonemes(self, word: str) -> str:
+        """How the voice would say it, in IPA."""
+        with self._lock:
+            self._library.choose(self._voice)
+            return self._library.phonemes(word.replace("\0", ""))
 
 
 class _Engine:
@@ -66,22 +61,34 @@ class _Engine:
     def __init__(self) -> None:
         loader: Any = importlib.import_module("espeakng_loader")
         self._library = ctypes.CDLL(str(loader.get_library_path()))
-        path = str(loader.get_data_path()).encode()
-        self.hz = int(self._library.espeak_Initialize(_SYNCHRONOUS, 0, path, 0))
+        self._data = Path(str(loader.get_data_path()))
+        self.hz = int(self._library.espeak_Initialize(_SYNCHRONOUS, 0, str(self._data).encode(), 0))
         if self.hz <= 0:
             raise RuntimeError("espeak-ng cannot be initialised")
         self._spoken = bytearray()
         self._callback = _Callback(self._take)  # kept: the library calls it later
         self._library.espeak_SetSynthCallback(self._callback)
         self._library.espeak_SetParameter(_RATE, WORDS_A_MINUTE, 0)
+        self._to_phonemes = self._library.espeak_TextToPhonemes
+        self._to_phonemes.restype = ctypes.c_char_p
         self._chosen = ""
 
     def choose(self, voice: str) -> None:
         if voice == self._chosen:
             return
-        if self._library.espeak_SetVoiceByName(voice.encode()) != _OK:
+        language, variant, name = voice.partition("+")
+        wanted = (voice, f"{self._file_of(language)}{variant}{name}")
+        if all(self._library.espeak_SetVoiceByName(one.encode()) != _OK for one in wanted):
             raise RuntimeError(f"espeak-ng has no voice {voice!r}")
         self._chosen = voice
+
+    def _file_of(self, language: str) -> str:
+        """The file of a language. The library finds voices by file and by full name only."""
+        for path in sorted(self._data.glob("lang/*/*")):
+            lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+            if any(line.split()[:2] == ["language", language.lower()] for line in lines):
+                return path.name
+        return language
 
     def spoken(self, text: str) -> bytes:
         """The text as 16-bit samples at `hz`."""
@@ -92,6 +99,12 @@ class _Engine:
         if code != _OK:
             raise RuntimeError(f"espeak-ng cannot say this: {code}")
         return bytes(self._spoken)
+
+    def phonemes(self, text: str) -> str:
+        """The text in IPA."""
+        raw = ctypes.c_char_p(text.encode(errors="replace"))
+        said: bytes | None = self._to_phonemes(ctypes.byref(raw), _UTF8, _IPA)
+        return (said or b"").decode(errors="replace").strip()
 
     def _take(self, samples: Any, count: int, _events: Any) -> int:
         if samples and count > 0:

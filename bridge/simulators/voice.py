@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol
 
 from bridge.codecs.caption import MOST_BYTES, captioned
 from bridge.doubles.agents import Speech
 from bridge.doubles.tones import murmur
+from bridge.errors import ConfigError
 
 FRAME_BYTES: Final = 160
+ESPEAK: Final = "espeak"
 MOST_KEPT: Final = 200
 """Sentences that are kept, so that a greeting is made once."""
 _ENDS: Final = re.compile(r"(?<=[.!?…])\s+")
@@ -43,7 +47,7 @@ class Tones:
     name = "tones"
 
     def pcmu(self, sentence: str) -> bytes:
-        return murmur(sentence)
+        return murmur(sentence) if sentence else b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +106,36 @@ class Speaker:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def local_voice() -> Voice:
-    """The best voice that is installed: espeak-ng (extra `demo`), else tones."""
+def local_voice(choice: str = ESPEAK) -> Voice:
+    """The voice of BRIDGE_VOICE_FILE: `espeak`, or tones where espeak-ng (extra `demo`) is not installed;
+    `espeak:en-gb+f3`; the path of a Piper voice, `voice.onnx`. Raises ConfigError where the voice that was
+    named cannot be had.
+    """
     from .espeak import EspeakVoice  # noqa: PLC0415  loads a library
+    from .piper import PiperVoice  # noqa: PLC0415  the same
 
+    engine, _, name = choice.partition(":")
+    if engine != ESPEAK:
+        if not choice.endswith(".onnx"):
+            raise ConfigError(
+                f"BRIDGE_VOICE_FILE is {choice}: write espeak, espeak:VOICE or a path/voice.onnx"
+            )
+        return PiperVoice(Path(choice).expanduser())
     try:
-        return EspeakVoice()
+        return EspeakVoice(name or "en-us")
     except (ImportError, OSError, RuntimeError) as error:
+        if name:
+            cure = "pip install espeakng-loader" if isinstance(error, ImportError) else "name another"
+            raise ConfigError(f"BRIDGE_VOICE_FILE is {choice}, and {error}: {cure}") from error
         _log.info("no espeak-ng here (%s): tones instead", error)
         return Tones()
+
+
+def tell_of(voice: Voice, choice: str) -> None:
+    """One line for the log: the voice, its size, how long a sentence takes. Makes one to find out."""
+    began_s = time.monotonic()
+    voice.pcmu("Hello, what can I do for you?")
+    took_ms = (time.monotonic() - began_s) * 1000
+    path = Path(choice).expanduser()
+    size = f", {path.stat().st_size / 1e6:.0f} MB" if path.is_file() else ""
+    _log.info("voice: %s%s, %.0f ms a sentence", voice.name, size, took_ms)
