@@ -43,9 +43,12 @@ class EspeakVoice:
 
     def pcmu(self, sentence: str) -> bytes:
         """One sentence. A NUL would end it, so it is left out."""
+        words = sentence.replace("\0", "").strip()
+        if not words:
+            return b""
         with self._lock:
             self._library.choose(self._voice)
-            pcm = self._library.spoken(sentence.replace("\0", ""))
+            pcm = self._library.spoken(words)
         return pcmu_of(pcm, self._library.hz)
 
     def phonemes(self, word: str) -> str:
