@@ -202,6 +202,14 @@ class Debts:
         """Whether calls of that response are still to be answered."""
         return any(debt.made_by == response_id for debt in self.open.values())
 
+    def waits_for(self, response_id: str) -> bool:
+        """Whether something is owed that this response may still pay: not what it has called tools for."""
+        calls = self.made_calls(response_id)
+        return any(
+            debt.made_by != response_id and not (calls and debt.payer == response_id)
+            for debt in self.open.values()
+        )
+
     def runs(self, call_id: str) -> bool:
         """Whether that call's result is awaited."""
         return any(call_id in debt.running for debt in self.open.values())

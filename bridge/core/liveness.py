@@ -101,11 +101,12 @@ def stalled(call: CallState, now_ms: int) -> bool:
         return False  # it is not asked yet
     silent_ms = now_ms - max(owed.since_ms, call.upstream_ms)
     active = call.playout.gate.active
-    thinks = active is not None
-    if active is not None and call.playout.gate.loses_ends and call.playout.all_said(active):
-        responses.response_done(call, m.ResponseDone(active, epoch=call.up.epoch), now_ms)
-        return not call.playout.debts.open  # this one's end was lost as well: nothing is awaited
-    if silent_ms >= call.config.stalled_ms * (THINKING if thinks else 1):
+    if active is not None and call.playout.all_said(active):
+        late = silent_ms >= call.config.stalled_ms and not call.playout.debts.waits_for(active)
+        if late or call.playout.gate.loses_ends:
+            responses.response_done(call, m.ResponseDone(active, epoch=call.up.epoch), now_ms)
+            return not call.playout.debts.open  # its end was lost: nothing is awaited
+    if silent_ms >= call.config.stalled_ms * (THINKING if active else 1):
         recovery.give_up(call, "it owes an answer and says nothing", now_ms)
         return True
     if silent_ms >= QUIET_MS:

@@ -68,6 +68,37 @@ def test_a_response_that_was_cut_and_never_ends_keeps_no_turn_waiting(sound_ms: 
     assert call.caller.longest_silence_ms(2_400, asked_ms + 300) <= MOST_SILENT_MS
 
 
+@pytest.mark.parametrize("calls", [False, True])
+def test_an_answer_that_was_heard_whole_and_never_ends_is_over_after_eight_seconds(calls: bool) -> None:
+    """Its items have ended, and `response.done` is lost. Nothing more is to come."""
+    call = begin(model=ServerOptions(delta_bytes=(1_600,), withhold=frozenset({"response.done"})))
+    call.model.answers(answer(), *([tool_call("note")] if calls else []))
+    call.at(1_000)
+    call.caller.says("When do you open?", ms=400)
+    if calls:
+        wanted = call.at(3_000).rehearsal.log(m.ToolWanted)[0]
+        call.wish(m.ToolFinished(wanted.call_id, "noted", respond=False))
+    call.at(40_000)
+    assert len(call.rehearsal.servers) == 1
+    (spoken_ms,) = times(call, m.Spoken)
+    assert times(call, m.Heard)[-1] <= spoken_ms + 11_000
+    assert call.rehearsal.call.playout.owed.since_ms is None
+
+
+def test_the_result_of_a_tool_is_answered_though_the_response_that_called_it_never_ends() -> None:
+    call = begin(model=ServerOptions(delta_bytes=(1_600,), withhold=frozenset({"response.done"})))
+    call.model.answers(tool_call("look_up"))
+    call.model.answers(answer())
+    call.at(1_000)
+    call.caller.says("When do you open?", ms=400)
+    wanted = call.at(3_000).rehearsal.log(m.ToolWanted)[0]
+    call.wish(m.ToolFinished(wanted.call_id, "nine"))
+    call.at(16_000)
+    assert len(call.rehearsal.servers) == 1
+    assert times(call, m.CreateResponse)[0] <= 13_000
+    assert times(call, m.Spoken, "We open at nine.")
+
+
 # --- a tool that is quiet, and a caller who is not
 
 
