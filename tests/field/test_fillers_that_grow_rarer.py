@@ -13,7 +13,6 @@ from itertools import pairwise
 import pytest
 
 from bridge import Agent, sounds, tool
-from bridge.codecs.audible import is_audible_block
 from bridge.core import messages as m
 from bridge.core.filled_pauses import FilledPauses
 from bridge.sounds.phrases import Phrases
@@ -49,19 +48,6 @@ def heard(call: ScriptedCall, kind: str) -> list[tuple[int, str]]:
     return [(at, TEXTS.get(a.heard_ms * 8, a.say_id)) for at, a in said if a.say_id.startswith(kind)]
 
 
-def longest_silence_ms(call: ScriptedCall, from_ms: int, to_ms: int) -> int:
-    """By what can be heard of the sound that went out, played one piece after the other."""
-    free_ms, loud = 0, [from_ms]
-    for at_ms, action in call.rehearsal.said:
-        if isinstance(action, m.PlayAudio):
-            sound, free_ms = b64decode(action.audio), max(free_ms, at_ms)
-            blocks = range(0, len(sound), 160)
-            loud += [free_ms + at // 8 for at in blocks if is_audible_block(sound[at : at + 160])]
-            free_ms += len(sound) // 8
-    inside = sorted(at for at in loud if from_ms <= at <= to_ms)
-    return max(later - sooner for sooner, later in pairwise([*inside, to_ms]))
-
-
 def test_words_grow_rarer_and_vary_and_there_is_no_silence() -> None:
     call = waits(slow(30))
     words = heard(call, "filler")
@@ -69,7 +55,7 @@ def test_words_grow_rarer_and_vary_and_there_is_no_silence() -> None:
     began = [at - len(sounds.load(name)) // 8 for at, name in words]
     gaps = [later - sooner for sooner, later in pairwise(began)]
     assert all(0 <= gap - due <= 400 for gap, due in zip(gaps, [7_000, 10_000], strict=True)), gaps
-    assert longest_silence_ms(call, 1_000, 31_000) < 1_900
+    assert call.caller.longest_silence_ms(1_000, 31_000) < 1_900
     assert [spoken.heard for _, spoken in call.rehearsal.said if isinstance(spoken, m.Spoken)] == [
         "Nine to five."
     ]
@@ -92,7 +78,7 @@ def test_a_quiet_loop_has_words_after_15_s_and_pays_no_debt() -> None:
     began = [at - len(sounds.load(name)) // 8 for at, name in heard(call, "filler")]
     assert all(0 <= at - due <= 400 for at, due in zip(began, [16_000, 31_100], strict=True)), began
     assert len(heard(call, "waiting")) > 20
-    assert longest_silence_ms(call, 1_000, 41_000) < 1_900
+    assert call.caller.longest_silence_ms(1_000, 41_000) < 1_900
     [answer] = [spoken.heard for _, spoken in call.rehearsal.said if isinstance(spoken, m.Spoken)]
     assert answer == "Nine to five."
     call.close()
