@@ -142,6 +142,20 @@ MISTAKES = {
 }
 
 
+def test_a_call_that_was_turned_away_leaves_the_wav_of_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def turned_away(*_: object) -> tuple[dict[str, object], tuple[bytes, bytes]]:
+        return {"seconds": 3.6, "heard_ms": 0, "broken": "nothing was heard"}, (b"", b"")
+
+    monkeypatch.setattr("bridge.cli.phone._call", turned_away)
+    (tmp_path / "call.wav").write_bytes(b"the call before")
+    out = ["--out", str(tmp_path / "call.wav")]
+    done = CliRunner().invoke(app, ["phone", "http://127.0.0.1:9/", *out, "--json"])
+    assert (done.exit_code, json.loads(done.stdout)["wav"]) == (1, None)
+    assert (tmp_path / "call.wav").read_bytes() == b"the call before"
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "a.ulaw").write_bytes(b"\xff" * 160)

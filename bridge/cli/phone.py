@@ -80,11 +80,13 @@ def phone(  # noqa: PLR0913, PLR0917  options of a command
     caller = Caller(len(speech) / 8_000, tail, turns, tell)
     with hanging_up() as interrupt:
         account, sound = asyncio.run(_call(handset, url, caller, api, tell, interrupt))
-        write_stereo(out, *sound)
+        wav = out if any(sound) else None  # a call that was turned away overwrites no other's
+        if wav is not None:
+            write_stereo(wav, *sound)
         if as_json:
-            print(json.dumps({**account, "wav": str(out)}))
+            print(json.dumps({**account, "wav": wav and str(wav)}))
         else:
-            _print(account, out, console)
+            _print(account, wav, console)
     if interrupt.came:
         raise typer.Exit(EXIT)
     _complain(account["broken"])
@@ -111,13 +113,14 @@ async def _call(
     return await follow(handset, url, caller, api, tell)
 
 
-def _print(account: dict[str, Any], out: Path, console: Console) -> None:
+def _print(account: dict[str, Any], wav: Path | None, console: Console) -> None:
     console.print()
     for name, value in account.items():
         if name not in ("steps", "broken") and value != {}:
             told = escape(printable(str(value)))
             console.print(f"{name.replace('_', ' '):>18}  {told}", highlight=False, soft_wrap=True)
-    console.print(f"{'wav':>18}  {escape(str(out))}", highlight=False, soft_wrap=True)
+    if wav is not None:
+        console.print(f"{'wav':>18}  {escape(str(wav))}", highlight=False, soft_wrap=True)
 
 
 def _turns(says: list[str], digits: str) -> list[Spoken | Pressed]:
