@@ -14,8 +14,12 @@ import sys
 import time
 from pathlib import Path
 
+import bridge.cli.caller
+import bridge.cli.wav
 import bridge.simulators.carrier
-import bridge.simulators.phone  # noqa: F401  so that no fork has to
+import bridge.simulators.phone
+import bridge.simulators.voice
+import bridge.sounds  # noqa: F401  so that no fork has to
 from bridge import cli
 from bridge.cli.interrupt import end_quietly
 
@@ -68,13 +72,25 @@ def interrupted(url: str, folder: Path, quiet: Path, after_s: float) -> dict[str
     }
 
 
+def undisturbed_s(url: str, folder: Path, quiet: Path) -> float:
+    """How long a phone takes that nothing interrupts."""
+    child, report = begin(url, folder, quiet)
+    began_s = float(os.read(report, 64))
+    os.waitpid(child, 0)
+    ended = os.read(report, 64).split()
+    os.close(report)
+    return float(ended[-1]) - began_s
+
+
 def main() -> None:
     url, folder, count, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     chance = random.Random(seed)
     quiet = folder / "quiet.ulaw"
     quiet.write_bytes(b"\xff" * 800)
+    usual_s = max(undisturbed_s(url, folder / f"calm{number}", quiet) for number in range(3))
     for number in range(count):
-        told = interrupted(url, folder / str(number), quiet, chance.uniform(0, 1.0))
+        after_s = max(0.0, usual_s + chance.uniform(-0.8, 0.2))
+        told = interrupted(url, folder / str(number), quiet, after_s)
         sys.stdout.write(f"{json.dumps(told)}\n")
         sys.stdout.flush()
 
