@@ -192,7 +192,7 @@ def test_a_machine_without_a_voice_names_both_ways_to_one(monkeypatch: pytest.Mo
     monkeypatch.setattr("bridge.simulators.espeak.EspeakVoice", none)
     result = CliRunner().invoke(app, ["phrases", "make", "own"])
     assert isinstance(result.exception, ConfigError)
-    assert "install the extra `demo`, or set OPENAI_API_KEY" in str(result.exception)
+    assert "pip install espeakng-loader, or set OPENAI_API_KEY" in str(result.exception)
 
 
 def test_the_list_has_every_phrase_with_its_words() -> None:

@@ -304,5 +304,5 @@ def test_what_is_no_recording_and_a_library_that_is_not_there_are_one_line(
     with pytest.raises(ConfigError, match="no recording"):
         tell(["{}"])
     monkeypatch.setitem(sys.modules, "vl_convert", None)
-    with pytest.raises(ConfigError, match=r"pip install 'phonebridge\[show\]'"):
+    with pytest.raises(ConfigError, match=r"pip install vl-convert-python"):
         page(tell(recording("greeting-heard")), "x")

@@ -114,10 +114,8 @@ def local_pcmu(language: str) -> tuple[str, Callable[[str], bytes]]:
     try:
         voice = EspeakVoice(_LOCAL.get(language, language))
     except (ImportError, OSError, RuntimeError) as error:
-        raise ConfigError(
-            f"there is no voice for {language!r} on this machine ({error}): install the extra `demo`, or set "
-            "OPENAI_API_KEY for the model's voice"
-        ) from error
+        cure = "pip install espeakng-loader, or set OPENAI_API_KEY for the model's voice"
+        raise ConfigError(f"there is no voice for {language!r} on this machine ({error}): {cure}") from error
     return voice.name, lambda words: trimmed(voice.pcmu(words))
 
 

@@ -23,7 +23,7 @@ def show(
 ) -> None:
     """Draw a recorded call as a picture.
 
-    Who said what, what the caller heard of it, and what the model was told. Needs the extra `show`.
+    Who said what, what the caller heard of it, and what the model was told. Needs vl-convert-python.
     """
     from ..picture import page, tell
     from ..picture.page import facts, summary

@@ -14,7 +14,7 @@ from ..recording.printable import printable_json, printable_lines
 from .chart import ZOOM, clock, specification
 from .lanes import Cut, Line, Story
 
-MISSING: Final = "drawing a call needs vl-convert-python: pip install 'phonebridge[show]'"
+MISSING: Final = "drawing a call needs vl-convert-python: pip install vl-convert-python"
 
 
 def shown(text: str) -> str:
