@@ -669,6 +669,26 @@ async def test_an_observer_that_raises_ends_the_call_too() -> None:
     assert table.models[0].codes == [1000]
 
 
+async def test_what_a_stalled_model_says_comes_later_in_its_order() -> None:
+    table = Table()
+    await table.live()
+    table.model("response.created", response={"id": "resp_1"})
+    table.runner.stall_upstream(500)
+    table.runner.stall_upstream(9_000)  # it is stalled already
+    table.speaks(100)
+    table.speaks(60)
+    await asyncio.sleep(0.4)
+    assert table.carrier.sound_ms == 0
+    await asyncio.sleep(0.11)
+    assert table.carrier.sound_ms == 160
+    made = [one for one in table.notes.of("happened") if isinstance(one, m.BrokenOnPurpose)]
+    assert made == [m.BrokenOnPurpose("the model is stalled for 500 ms")]
+    told = [action for _, action in table.told if isinstance(action, m.Noted)]
+    assert m.Noted("broken on purpose", "the model is stalled for 500 ms") in told
+    table.carrier.says(table.frames.stop())
+    await table.runner.closed
+
+
 # --- an upstream that does not take what it is sent --------------------------------------------------------
 
 

@@ -2,9 +2,8 @@
 
 This is the switchboard. What the caller hears of us lives in `playout` (with `line` and `ledger` below it),
 their own sound in `caller_audio`, the model's session in `upstream_leg`; here the two legs, the wishes of the
-handler and the clock meet. Nothing in this file waits, asks the clock or knows a socket: the runner says what
-time it is, and `deadline_ms` says when the call wants to be woken. A `WakeUp` is an input like any frame, so
-a recording of inputs replays exactly.
+handler and the clock meet. Nothing in this file waits, asks the clock or knows a socket: `deadline_ms` says
+when to wake the call. A `WakeUp` is an input like any frame, so a recording of inputs replays exactly.
 
 Seen from outside a call goes SETUP -> LIVE (perhaps recovering) -> DRAINING -> ENDED. Inside there is one
 small state per leg and at most one reason to end; a caller who speaks during a goodbye takes the reason back.
@@ -177,6 +176,7 @@ class Call(CallState):
             case m.CallerVoice(): liveness.voice(self, event, now_ms)
             case m.ModelVoice(): playout.audible = event.audible
             case m.FramesDropped(): self.stats.frames_dropped += event.frames
+            case m.BrokenOnPurpose(): self.out.append(m.Noted("broken on purpose", event.what))
             case m.OutboxFull(): playout.outbox(event.full, now_ms)
             case m.HoldRefused(): playout.hold_refused(event.limit_bytes, now_ms)
             case m.ShutDown(): ending.shut_down(self, now_ms)

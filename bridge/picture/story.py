@@ -153,6 +153,7 @@ class _Teller:
             case m.FrameRefused(): self._point(TROUBLE, "error", f"{event.leg}'s frame refused", event.why)
             case m.FramesDropped():
                 self._point(TROUBLE, "error", f"{event.frames} frames of the caller's dropped")
+            case m.BrokenOnPurpose(): self._point(TROUBLE, "note", "broken on purpose", event.what)
             case m.HangUp(): self._point(TROUBLE, "note", "the handler hangs up", event.why)
             case m.Transfer(): self._point(TROUBLE, "note", f"the handler transfers to {event.name}")
             case m.Interrupt(): self._point(CUTS, "interrupt", "the handler interrupts", rows=4)

@@ -89,6 +89,7 @@ class Runner:
         self._voice = VoiceDetector()
         self._audible = True
         self._gate_s = self._heard_s = self._born_s
+        self._stalled: list[tuple[UpstreamLeg, str | bytes]] | None = None
         self._parting: asyncio.Task[None] | None = None
 
     @property
@@ -127,9 +128,22 @@ class Runner:
 
     def lose_upstream(self) -> None:
         """Close the model's socket as if it were lost, to see what follows. Nothing without one."""
+        self.feed(m.BrokenOnPurpose("the model's connection is cut"))
         for leg in list(self._upstreams.legs.values()):
             if leg.socket is not None:
                 leg.socket.close()
+
+    def stall_upstream(self, for_ms: int) -> None:
+        """Keep what the model sends for so long, then take it at once. Nothing while it is kept already."""
+        if self._stalled is None and not self._over:
+            self.feed(m.BrokenOnPurpose(f"the model is stalled for {for_ms} ms"))
+            self._stalled = []
+            self._loop.call_later(for_ms / 1000, self._go_on)
+
+    def _go_on(self) -> None:
+        stalled, self._stalled = self._stalled, None
+        for leg, frame in stalled or ():
+            self.process_upstream(leg, frame)
 
     def _carrier_closed(self, code: int, reason: str) -> None:
         carrier = self._carrier
@@ -243,6 +257,9 @@ class Runner:
 
     def process_upstream(self, leg: UpstreamLeg, frame: str | bytes) -> None:
         """A frame of an upstream session came."""
+        if self._stalled is not None:
+            self._stalled.append((leg, frame))
+            return
         self._process("upstream", leg.adapter.parse, leg.epoch, frame)
 
     def _unreadable(self, door: str, epoch: int, error: Exception) -> m.FrameRefused:

@@ -48,6 +48,8 @@ MOST_WAITED_S: Final = 2.0
 """For frames that were on their way when the carrier said that their stream is over."""
 _LOOK_S: Final = 0.05
 MOST_TOLD: Final = 16
+WITHHELD: Final = '{"error": "The tool could not be reached."}'
+"""What the model reads instead of a result that is withheld."""
 MAX_WAITING: Final = 50
 """Calls that may wait, dialled, for a carrier that has not opened its stream yet."""
 
@@ -108,6 +110,7 @@ class _Entry:
     resumed: bool = False
     settling: asyncio.Task[bool] | None = None
     told: set[m.Noted] = field(default_factory=set)
+    withholds_results: bool = False
     forgotten: bool = False
     """It rang here and was had elsewhere: what becomes of it here says nothing about the call."""
 
@@ -290,6 +293,13 @@ class CallRegistry:
             entry.told.add(event)
             self._did(entry, event, entry.runner.now_ms())
 
+    def withhold_results(self, call_sid: str) -> None:
+        """From now on every tool of this call fails, for the model, to hear what follows. Idempotent."""
+        entry = self._living(call_sid)
+        if entry is not None and not entry.withholds_results:
+            entry.withholds_results = True
+            entry.runner.feed(m.BrokenOnPurpose("results of tools are withheld"))
+
     # --- calls end ---------------------------------------------------------------------------------------
 
     async def drained(self, timeout_s: float) -> bool:
@@ -461,4 +471,6 @@ class _Wishes:
     def feed(self, event: m.Event) -> None:
         if isinstance(event, m.ToolFinished):
             self._tool_finished(self._entry.call_sid, event.call_id)
+            if self._entry.withholds_results:
+                event = msgspec.structs.replace(event, output=WITHHELD)
         self._entry.runner.feed(event)

@@ -72,6 +72,7 @@ WISHES: Final = st.sampled_from([
     m.Reconfigure(m.SessionConfig(instructions="Be kind.")),
     m.SendRaw('{"type":"input_audio_buffer.clear"}'),
     m.FramesDropped(2),
+    m.BrokenOnPurpose("results of tools are withheld"),
 ])  # fmt: skip
 ENDS: Final = st.sampled_from([
     *[None] * 40, "stop", 1000, 1006, m.HangUp("enough"), m.Transfer("front desk"), m.HandOver(3_000),

@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from bridge.doubles.front_desk.results import FAILED
 
 from ..browser import Browser, Page, chromium, running
 from ..calls import Served, served
@@ -18,6 +23,23 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(chromium() is None, reason="there is no chromium here"),
 ]
+AGENT = """
+from bridge import Agent, tool
+
+
+@tool
+def stock() -> str:
+    \"\"\"Tell what is left.\"\"\"
+    return "Three loaves are left."
+
+
+agent = Agent("You are the baker.", greeting="Good day.", tools=[stock])
+"""
+NOTES = {
+    "tools": "results of tools are withheld",
+    "stall": "the model is stalled for 5000 ms",
+    "drop": "the model's connection is cut",
+}
 PLAIN = "plain.example"
 
 
@@ -147,3 +169,42 @@ def test_a_model_that_is_lost_is_said_to_be_and_then_is_back(chrome: Browser) ->
         assert words(page, "state") == "Model lost, dialling again"
         page.value("TOLD.words({item: '1', text: 'I am back.'})")
         assert page.value("document.body.dataset.state") == "live"
+
+
+def test_faults_of_the_model_are_made_noted_and_recorded(chrome: Browser, tmp_path: Path) -> None:
+    def watch(bridge: Served) -> None:
+        with chrome.tab(microphone="denied") as page:
+            page.visit(f"{bridge.base}/phone")
+            page.click("#call")
+            card(page, "error")
+            page.click("#card-action")
+            until(page, "live")
+            page.click("#faults summary")
+            page.click("[data-fault=tools]")
+            page.until("document.getElementById('captions').textContent.includes('rehearsal')")
+            page.press("1")
+            page.until(f"document.getElementById('captions').textContent.includes({FAILED!r})")
+            for fault, note in NOTES.items():
+                page.click(f"[data-fault={fault}]")
+                page.until(f"document.getElementById('captions').textContent.includes({note!r})")
+            assert words(page, "fault-note").startswith("The model's connection is cut.")
+            page.click("#call")
+            until(page, "ended")
+            assert page.complaints == []
+
+    async def main() -> None:
+        settings = {"BRIDGE_INSECURE": "1", "BRIDGE_DISCLOSURE": "0", "BRIDGE_RECORDINGS": str(tmp_path)}
+        async with served(tmp_path, **settings) as bridge:
+            await asyncio.to_thread(watch, bridge)
+            bridge.process.terminate()
+            await bridge.ended(5)
+
+    (tmp_path / "agent.py").write_text(AGENT, encoding="utf-8")
+    asyncio.run(main())
+    [path] = tmp_path.glob("*.call.jsonl")
+    recording = path.read_text(encoding="utf-8")
+    for note in NOTES.values():
+        assert recording.count(f'"is":"BrokenOnPurpose","what":"{note}"') == 1
+    replay = [sys.executable, "-m", "bridge", "replay", str(path)]
+    done = subprocess.run(replay, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

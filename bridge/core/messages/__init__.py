@@ -94,6 +94,7 @@ from .session import (
 )
 from .shell import (
     Admitted,
+    BrokenOnPurpose,
     CallerVoice,
     CarrierClosed,
     CarrierGivenUp,
@@ -162,6 +163,7 @@ __all__ = [
     "AppendAudio",
     "AudioDelta",
     "AudioDone",
+    "BrokenOnPurpose",
     "CallBegan",
     "CallConfig",
     "CallSnapshot",

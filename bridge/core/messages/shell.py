@@ -87,6 +87,12 @@ class HoldRefused(Message, frozen=True, gc=False):
     limit_bytes: int
 
 
+class BrokenOnPurpose(Message, frozen=True, gc=False):
+    """An engineer has made a fault, to hear what follows; `what` it is, in a sentence."""
+
+    what: str
+
+
 class WakeUp(Message, frozen=True, gc=False):
     """`Call.deadline_ms` has come."""
 
@@ -116,6 +122,7 @@ ShellEvent: TypeAlias = (
     | FramesDropped
     | OutboxFull
     | HoldRefused
+    | BrokenOnPurpose
     | CallerVoice
     | ModelVoice
     | WakeUp

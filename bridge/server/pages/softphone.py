@@ -31,6 +31,7 @@ from .static import HEADERS, page
 ACCOUNT_SID: Final = "AC" + "0" * 32
 FROM, TO = "client:softphone", "client:phonebridge"
 MOST_BYTES: Final = 4_096
+STALL_MS: Final = 5_000
 JSON: Final = "application/json"
 WORDS: Final = {
     "full": "All lines are busy.",
@@ -126,15 +127,25 @@ class Softphone:
         )
 
     async def fault(self, request: Request) -> Response:
-        """Break something on purpose: `{"call": …, "fault": "drop"}` cuts the model's connection off."""
+        """Break something on purpose: `{"call": …, "fault": …}` with `drop` cuts the model's connection off,
+        `stall` keeps for 5 s what it sends, and `tools` withholds results from it.
+        """
         if (refused := await self._refused(request)) is not None:
             return refused
         wanted = await self._body(request)
         call_sid = str(wanted.get("call", ""))
         runner = self._registry.runner(call_sid) if self._captions.is_watched(call_sid) else None
-        if runner is None or wanted.get("fault") != "drop":
-            return self._answer({"error": "no such call or fault"}, 404)
-        runner.lose_upstream()
+        if runner is None:
+            return self._answer({"error": "no such call"}, 404)
+        match wanted.get("fault"):
+            case "drop":
+                runner.lose_upstream()
+            case "stall":
+                runner.stall_upstream(STALL_MS)
+            case "tools":
+                self._registry.withhold_results(call_sid)
+            case _:
+                return self._answer({"error": "no such fault"}, 404)
         return self._answer({})
 
     async def events(self, websocket: WebSocket) -> None:

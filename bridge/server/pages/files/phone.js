@@ -12,6 +12,8 @@ const TONES = {
 };
 const FAULTS = {
   drop: "The model's connection is cut. The bridge dials it again; you hear a filler at the latest after 2 s.",
+  stall: "What the model sends is kept for 5 s. You hear a filler, and then all of it.",
+  tools: "Tools run, but the model reads that they failed, until the call ends.",
   close: "The carrier's socket is closed. The call is over for this page.",
   silence: "No frames for 3 s. The call goes on.",
   marks: "Marks are kept back: the bridge must count by its own clock.",
@@ -149,7 +151,7 @@ const TOLD = {
   },
   noted: ({ what, detail }) => {
     line("note", "bridge").textContent = detail ? `${what}: ${detail}` : what;
-    if (/lost|redial|dial/.test(what) && call) state("lost");
+    if (what === "the model was lost" && call) state("lost");
   },
   answered: ({ after_ms: afterMs }) => {
     const words = `answered after ${afterMs} ms`;
@@ -444,7 +446,7 @@ async function breakIt(element) {
   const fault = element.dataset.fault;
   byId("fault-note").textContent = call ? FAULTS[fault] : "Place a call first.";
   if (!call) return;
-  if (fault === "drop") await post("phone/faults", { call: call.answer.call, fault });
+  if (["drop", "stall", "tools"].includes(fault)) await post("phone/faults", { call: call.answer.call, fault });
   else if (fault === "marks") {
     const on = element.getAttribute("aria-pressed") !== "true";
     element.setAttribute("aria-pressed", String(on));
