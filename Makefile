@@ -71,6 +71,7 @@ lock:  ## pin the dependencies anew (needs uv)
 	$(compile) pyproject.toml --extra demo --extra show -c requirements-dev.txt -o requirements-demo.txt $(ARGS)
 	$(compile) pyproject.toml --extra docs -c requirements-dev.txt -o requirements-docs.txt $(ARGS)
 	$(compile) --group supply -o requirements-supply.txt $(ARGS)
+	$(compile) scripts/engines.in -c requirements-dev.txt -o scripts/engines.txt $(ARGS)
 
 sbom: $(VENV)/.ready-to-run $(VENV)-supply/.ready  ## write sbom.cdx.json: what the image is made of
 	@$(python) scripts/make_sbom.py $(VENV)-supply/bin/cyclonedx-py

@@ -1,9 +1,10 @@
 """Every engine that a rehearsal can hear or speak with keeps the same contract. Those that are not installed
-are skipped; scripts/engines/run.py has each in an environment of its own.
+are skipped; scripts/engines.py has each in an environment of its own.
 """
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
 import struct
@@ -14,6 +15,7 @@ import pytest
 from bridge.codecs.level import level_dbfs
 from bridge.doubles.front_desk.tools import tools_of
 from bridge.errors import ConfigError
+from bridge.simulators.ears import listening
 from bridge.simulators.pronunciation import arpabet, pronounced
 from bridge.simulators.recognisers import DeskRecogniser, Recogniser, recogniser
 from bridge.simulators.voice import Sentences, Speaker, Tones, Voice, local_voice, tell_of
@@ -26,9 +28,10 @@ def without_weights(path: Path) -> Path:
     """A model of whisper.cpp as its loader reads it (ggml-org/whisper.cpp, "whisper_model_load"): sizes,
     filters and words, and no tensors, which it takes for an empty model to test with.
     """
-    sizes = (51_864, 1_500, 384, 6, 4, 448, 384, 6, 4, 80, 1)
+    sizes = (51_864, 1_500, 64, 1, 4, 448, 64, 1, 4, 80, 1)
     filters = struct.pack("<ii", 80, 201) + bytes(4 * 80 * 201)
-    words = struct.pack("<i", 50_256) + b"".join(struct.pack("<i", 1) + b"a" for _ in range(50_256))
+    named = [chr(number) if 32 <= number < 127 else f"<{number}>" for number in range(50_256)]
+    words = struct.pack("<i", 50_256) + b"".join(struct.pack("<i", len(one)) + one.encode() for one in named)
     path.write_bytes(struct.pack("<I11i", 0x67676D6C, *sizes) + filters + words)
     return path
 
@@ -113,7 +116,7 @@ def test_a_voice_that_cannot_be_had_is_refused(
     ("choice", "why"),
     [
         ("nowhere/ggml-tiny.bin", "there is no file"), ("model.bin", "write desk, off or"),
-        ("ggml-wrong.bin", "is no model of whisper.cpp"), ("ggml-short.bin", "is no model of whisper.cpp"),
+        ("ggml-wrong.bin", "is no model of whisper.cpp"),
     ],
 )  # fmt: skip
 def test_ears_that_cannot_be_had_are_refused(
@@ -122,11 +125,21 @@ def test_ears_that_cannot_be_had_are_refused(
     monkeypatch.chdir(tmp_path)
     Path("model.bin").write_bytes(b"x")
     Path("ggml-wrong.bin").write_bytes(b"nothing")
-    Path("ggml-short.bin").write_bytes(b"lmgg" + bytes(8))
-    if choice == "ggml-short.bin":
-        pytest.importorskip("pywhispercpp", reason="pywhispercpp is not installed")
     with pytest.raises(ConfigError, match=why):
         recogniser(choice)
+
+
+def test_a_model_that_ends_its_loader_is_refused_too_and_the_bridge_goes_on(tmp_path: Path) -> None:
+    pytest.importorskip("pywhispercpp", reason="pywhispercpp is not installed")
+    torn = tmp_path / "ggml-torn.bin"
+    torn.write_bytes(b"lmgg" + bytes(8))
+
+    async def main() -> None:
+        with pytest.raises(ConfigError, match=r"ggml-torn.bin, and its recogniser ended while it was loaded"):
+            async with listening(str(torn)):
+                pass
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize(

@@ -158,11 +158,12 @@ class EarsProcess:
         for session in list(self._sessions):
             session.close()
 
-    async def begin(self) -> None:
+    async def begin(self, choice: str) -> None:
         """Wait until it hears, and log what does. Raises ConfigError where it cannot."""
         out = self._process.stdout
         line = await out.readline() if out is not None else b""
-        told = msgspec.json.decode(line) if line else {"wrong": "the recogniser ended at its start"}
+        ended = f"BRIDGE_EARS is {choice}, and its recogniser ended while it was loaded"
+        told = msgspec.json.decode(line) if line else {"wrong": ended}
         if "wrong" in told:
             raise ConfigError(told["wrong"])
         _log.info("ears: %(name)s, %(mb)d MB, %(ms)d ms a turn", told)
@@ -190,7 +191,7 @@ async def listening(choice: str = DESK) -> AsyncIterator[EarsProcess | None]:
             )  # fmt: skip
         control.setblocking(False)
         ears = EarsProcess(process, control)
-        beginning = asyncio.create_task(ears.begin(), name="ears")
+        beginning = asyncio.create_task(ears.begin(choice), name="ears")
         try:
             if choice == DESK:  # it may take its time, and may fail
                 beginning.add_done_callback(_log_failure)
