@@ -4,14 +4,13 @@ What the model answers is written down beforehand; phone and model are simulated
 """
 
 from agent import agent
-from bridge.testing import tool_call
 
 
 def test_it_knows_when_it_is_open(calls):
     caller, model, at, expect = calls(agent)
     at(5_000)
     caller.says("When are you open on Saturday?")
-    model.answers(tool_call("opening_hours", day="saturday"))
+    model.calls("opening_hours", day="saturday")
     model.answers("On Saturdays from eight to twelve.")
     at(12_000)
     expect.tool_called("opening_hours", day="saturday").tool_answered("eight to twelve")
@@ -22,7 +21,7 @@ def test_it_asks_again_for_an_order_that_there_is_not(calls):
     caller, model, at, expect = calls(agent)
     at(5_000)
     caller.says("Where is my order ninety-nine?")
-    model.answers(tool_call("order_status", order_number="99"))
+    model.calls("order_status", order_number="99")
     model.answers("I cannot find it. Which number is it, please?")
     at(12_000)
     expect.tool_answered("Ask for the number again")
