@@ -54,6 +54,14 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalRequest:
+    """A tool of an MCP server waits for the client's approval."""
+
+    server_label: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """A pause: the model thinks."""
 
@@ -82,7 +90,7 @@ class Later:
     decided: Callable[[], Sequence[Output] | None]
 
 
-Output: TypeAlias = "Speech | ToolCall | Pause | Later | Incomplete | Failure"
+Output: TypeAlias = "Speech | ToolCall | ApprovalRequest | Pause | Later | Incomplete | Failure"
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,8 @@ class Item:
 
     def wire(self) -> dict[str, Any]:
         """The item without its sound, as all other events carry it."""
+        if self.type == "mcp_approval_request":  # the one kind that has neither object nor status
+            return {"id": self.id, "type": self.type, **self.fields}
         return {
             "id": self.id,
             "object": "realtime.item",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, Protocol, assert_never
 
-from .agents import Failure, Incomplete, Later, Output, Pause, Speech, ToolCall
+from .agents import ApprovalRequest, Failure, Incomplete, Later, Output, Pause, Speech, ToolCall
 from .formats import BYTES_PER_MS, spoken
 from .items import Conversation, Item
 from .options import CancelReason, ServerOptions
@@ -154,6 +154,9 @@ class Response:
                         return
                 case ToolCall():
                     at_ms = yield from self._call(output, at_ms)
+                case ApprovalRequest():
+                    yield at_ms
+                    self._ask(output)
                 case Incomplete():
                     yield at_ms
                     self._finish("incomplete", {"reason": output.reason} if output.reason else None, at_ms)
@@ -236,6 +239,13 @@ class Response:
         self._close(calling, "completed")
         return at_ms + call.ms
 
+    def _ask(self, asked: ApprovalRequest) -> None:
+        """An item that is whole at once."""
+        fields = {"server_label": asked.server_label, "name": asked.name, "arguments": "{}"}
+        self._open(Item(self.host.new_id("mcpr"), "mcp_approval_request", fields))
+        self._end_before()
+        self._tell_done(self.output[-1], len(self.output) - 1)
+
     def _cancel(self, reason: CancelReason, now_ms: int) -> Iterator[int]:
         options = self.host.options
         for number in range(options.late_deltas):
@@ -274,13 +284,16 @@ class Response:
             emit("conversation.item.added", previous_item_id=item.previous_id, item=item.wire())
 
     def _close(self, part: Utterance | Writing | Calling, status: str) -> None:
-        item, emit = part.item, self.host.emit
-        item.status = status
+        part.item.status = status
         part.close()
         self._part = None
+        self._tell_done(part.item, part.output_index)
+
+    def _tell_done(self, item: Item, output_index: int) -> None:
+        emit = self.host.emit
         if item.id in self.host.conversation.items:
             emit("conversation.item.done", previous_item_id=item.previous_id, item=item.wire())
-        where = {"response_id": self.id, "output_index": part.output_index}
+        where = {"response_id": self.id, "output_index": output_index}
         emit("response.output_item.done", **where, item=item.wire())
 
     def _end_before(self) -> None:

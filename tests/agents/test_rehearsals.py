@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from bridge import Agent, ToolError
+from bridge import Agent, Approval, McpServer, Session, ToolError
 from bridge.codecs.caption import caption_of, captioned
 from bridge.core import messages as m
 from bridge.doubles.agents import Speech
@@ -130,6 +130,21 @@ def test_a_menu_by_keys() -> None:
 def test_keys_reach_the_tools_of_an_agent_without_a_handler(tools: ModuleType) -> None:
     said, _ = rehearsed(tools.agent.replace(greeting="Hello."), "keys 1", "keys 18#", wait_ms=8_000)
     assert said[2:] == ["Which number, please?", '{"number": 18}', "ready"]
+
+
+def test_a_human_is_asked_before_a_server_s_tool_is_used() -> None:
+    asked: list[tuple[str, str]] = []
+
+    def approve(_session: Session, approval: Approval) -> bool:
+        asked.append((approval.server, approval.name))
+        return True
+
+    weather = McpServer(label="weather", url="https://tools.example.com", allowed_tools=["today"])
+    said, _ = rehearsed(
+        Agent("Help.", greeting="Hello.", tools=[weather], approve=approve), "how is the weather today"
+    )
+    assert said[2] == "I would ask the server weather now; here there is none."
+    assert asked == [("weather", "today")]
 
 
 def test_a_caller_who_speaks_over_an_answer_is_answered_and_the_question_stays_open(

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from ..agents import Asked, Later, Output, Speech, ToolCall
+from ..agents import ApprovalRequest, Asked, Later, Output, Speech, ToolCall
 from ..items import Item
 from ..tones import murmur
 from ..wishes import SCRIPTED, answer_to, begins_call, said_exactly, wish_of
-from .dialogue import HELLO, Call, Desk, Heard, Question, Reaction, State
+from .dialogue import HELLO, AskApproval, Call, Desk, Heard, Question, Reaction, State
 from .facts import opening_line
 from .results import FAILED, aloud, failed
 from .tools import DeskTool, named, tools_of
@@ -101,6 +101,8 @@ class FrontDesk:
         spoken = self._own(items, reaction.text) if reaction.text else []
         if isinstance(reaction, Call):
             return [*spoken, ToolCall(reaction.name, dict(reaction.arguments))]
+        if isinstance(reaction, AskApproval):
+            return [*spoken, ApprovalRequest(reaction.server, reaction.tool)]
         return spoken
 
     def _result(self, items: Sequence[Item], output: Item) -> str:

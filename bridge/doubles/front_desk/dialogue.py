@@ -83,7 +83,16 @@ class Call:
     text: str = ""
 
 
-Reaction: TypeAlias = Reply | Call
+@dataclass(frozen=True, slots=True)
+class AskApproval:
+    """A sentence, and the tool of an MCP server that a human has to approve."""
+
+    server: str
+    tool: str
+    text: str
+
+
+Reaction: TypeAlias = Reply | Call | AskApproval
 
 
 class Desk:
@@ -171,7 +180,10 @@ class Desk:
     def _start(self, tool: DeskTool, words: Sequence[str], raw: str) -> tuple[Reaction, State]:
         """Begin with a tool: everything that these words hold for it is taken."""
         if tool.kind == "mcp":
-            return Reply(f"I would ask the server {tool.spoken} now; here there is none."), State()
+            text = f"I would ask the server {tool.spoken} now; here there is none."
+            return (
+                AskApproval(tool.name, tool.asks_first, text) if tool.asks_first else Reply(text)
+            ), State()
         return self._go_on(tool, _taken(tool, {}, words, raw))
 
     def _go_on(self, tool: DeskTool, arguments: dict[str, Any]) -> tuple[Reaction, State]:

@@ -38,6 +38,8 @@ class DeskTool:
     kind: Literal["function", "mcp"]
     description: str
     parameters: tuple[Parameter, ...]
+    asks_first: str = ""
+    """The tool of an MCP server that a human has to approve, empty for none."""
 
     @cached_property
     def spoken(self) -> str:
@@ -108,9 +110,19 @@ def tools_of(tools: Sequence[Mapping[str, Any]], choice: object = "auto") -> tup
             found.append(_function(tool))
         elif tool.get("type") == "mcp":
             label = str(tool.get("server_label") or "tools")
-            found.append(DeskTool(label, "mcp", str(tool.get("server_description") or ""), ()))
+            asks_first = "" if tool.get("require_approval") == "never" else _first_of(tool, label)
+            found.append(
+                DeskTool(label, "mcp", str(tool.get("server_description") or ""), (), asks_first=asks_first)
+            )
     chosen = choice.get("name") if isinstance(choice, Mapping) else None
     return tuple(one for one in found if chosen is None or one.name == chosen)
+
+
+def _first_of(tool: Mapping[str, Any], label: str) -> str:
+    """The name of one of the server's tools, as far as the session tells; else the server's."""
+    allowed = tool.get("allowed_tools")
+    names = allowed.get("tool_names") if isinstance(allowed, Mapping) else allowed
+    return str(names[0]) if isinstance(names, Sequence) and names else label
 
 
 def _function(tool: Mapping[str, Any]) -> DeskTool:

@@ -54,7 +54,7 @@ class Session:
 def line(item: dict[str, Any]) -> str:
     if item["type"] == "function_call":
         return f"{item['name']}({', '.join(f'{k}={v!r}' for k, v in json.loads(item['arguments']).items())})"
-    return str(item["content"][0]["transcript"])
+    return f"approve {item['name']}?" if "name" in item else str(item["content"][0]["transcript"])
 
 
 def test_it_greets_as_the_agent_greets_and_says_once_that_it_is_a_rehearsal() -> None:
@@ -241,11 +241,33 @@ def test_a_voice_with_ears_is_answered_as_its_words() -> None:
     assert session.news() == ["price(service='haircut')"]
 
 
-def test_a_tool_of_a_server_is_told_of_and_not_called() -> None:
-    weather = {"type": "mcp", "server_label": "weather", "server_url": "https://tools.example.com"}
-    session = Session([weather])
+WEATHER = {"type": "mcp", "server_label": "weather", "server_url": "https://tools.example.com"}
+
+
+@pytest.mark.parametrize(
+    ("more", "name"),
+    [
+        ({}, "weather"), ({"require_approval": "always", "allowed_tools": ["today", "week"]}, "today"),
+        ({"allowed_tools": {"tool_names": ["week"]}}, "week"), ({"require_approval": "never"}, ""),
+    ],
+)  # fmt: skip
+def test_a_tool_of_a_server_is_told_of_and_waits_for_approval_where_that_is_demanded(
+    more: dict[str, Any], name: str
+) -> None:
+    session = Session([{**WEATHER, **more}])
     session.asks(instructions=HELLO)
-    assert session.says("how is the weather") == ["I would ask the server weather now; here there is none."]
+    said = ["I would ask the server weather now; here there is none.", f"approve {name}?"]
+    assert session.says("how is the weather") == said[: 1 + bool(name)]
+    asked = [item for item in session.client.server.items.values() if item.type == "mcp_approval_request"]
+    for item in asked:
+        told = session.client.of("conversation.item.done")[-1]["item"]
+        assert told == {
+            "id": item.id, "type": "mcp_approval_request", "server_label": "weather", "name": name,
+            "arguments": "{}",
+        }  # fmt: skip
+        answer = {"type": "mcp_approval_response", "approval_request_id": item.id, "approve": True}
+        session.client.now("conversation.item.create", item=answer)
+        assert session.client.server.errors == []
 
 
 def test_the_same_conversation_gets_the_same_answers() -> None:
