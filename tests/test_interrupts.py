@@ -13,6 +13,7 @@ import threading
 import time
 import urllib.request
 import wave
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from tests.calls import COMMAND, ROOT, only
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of the platforms we deploy to")
 
 START_S = 20
+STARTED: list[subprocess.Popen[str]] = []
 
 
 def begun(*arguments: str, folder: Path, until: str = "", **environment: str) -> subprocess.Popen[str]:
@@ -36,6 +38,7 @@ def begun(*arguments: str, folder: Path, until: str = "", **environment: str) ->
         stderr=subprocess.STDOUT,
         text=True,
     )
+    STARTED.append(process)
     if not until:
         time.sleep(1)
         return process
@@ -61,6 +64,17 @@ def test_a_demo_keeps_what_was_heard_so_far(tmp_path: Path) -> None:
     assert "the caller hung up" in interrupted(demo)
     with wave.open(str(tmp_path / "call.wav")) as sound:
         assert sound.getnframes() > 8_000
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """A test that fails leaves no server behind."""
+    yield
+    for process in STARTED:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    STARTED.clear()
 
 
 def test_a_demo_that_serves_its_page(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ LEAST_BEATS: Final = 20
 SHED_S: Final = 0.05
 """At this lag (95th percentile) those who are on the line begin to hear it: new calls go elsewhere."""
 DEAD_S: Final = 5.0
+LATE: Final = "loop lag"
+"""The reason for it."""
 BLOCKED_MS: Final = 200
 BREAKER_S: Final = 30.0
 DESCRIPTORS: Final = 0.8
@@ -190,7 +192,7 @@ class Health:
     def reasons(self) -> list[str]:
         found = [] if self.model else ["no model"]
         if self.lag is not None and self.lag.sheds:
-            found.append("loop lag")
+            found.append(LATE)
         used = descriptors_used()
         if used - self.strangers.share > DESCRIPTORS:
             found.append("descriptors")

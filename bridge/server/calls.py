@@ -24,7 +24,7 @@ from bridge.core import messages as m
 from bridge.core.call import Call
 from bridge.core.stats import Stats
 from bridge.core.upstream_leg import REFUSED
-from bridge.ops.health import Health
+from bridge.ops.health import LATE, Health
 from bridge.ops.metrics import Metrics
 from bridge.ops.recent import Pace
 from bridge.runner import Recorder, Runner
@@ -157,8 +157,11 @@ class CallRegistry:
 
     @property
     def refusal(self) -> str | None:
-        """The first of the reasons; None when a call may come in."""
-        return next(iter(self.reasons), None)
+        """The first of the reasons; None when a call may come in. A loop that is late turns no caller away
+        while nobody else is on the line: there is nobody to protect.
+        """
+        alone = not any(entry.claimed for entry in self._entries.values())
+        return next((reason for reason in self.reasons if reason != LATE or not alone), None)
 
     # --- calls come in -----------------------------------------------------------------------------------
 

@@ -68,4 +68,4 @@ def test_the_same_in_a_process_of_its_own_stops_nobody() -> None:
     wait_s, log, _ = asyncio.run(stood_still_s(Model(calls_the_tool), example))
     assert wait_s < 0.4
     assert "no thread of this process ran" not in log
-    assert "find_orders" not in log, "it ended in time, in words to the model"
+    assert "user code at work" not in log, "it ended in time, in words to the model"
