@@ -52,8 +52,7 @@ def owed_due(call: CallState, now_ms: int) -> None:
     else:
         tool = call.playout.conversation.tools.first
         config = None if tool is None else tool_calls.tool_config(call, tool.name)
-        knows = call.agent.handler and not call.untranscribed
-        listens = knows and call.playout.gate.idle and tool is None
+        listens = tool is None and may_listen(call)
         most_ms = call.agent.wait_ms and call.agent.wait_ms + (config.approval_ms if config else 0)
         if most_ms and call.ending is None and now_ms >= owed.since_ms + most_ms:
             ending.waited_out(call, now_ms)
@@ -68,6 +67,14 @@ def owed_due(call: CallState, now_ms: int) -> None:
         fill(call, name, now_ms, tool=own is not None, listens=listens)
         return
     owed.sounding_until(now_ms + line.remaining_ms(now_ms))
+
+
+def may_listen(call: CallState) -> bool:
+    """Whether a handler that says nothing may mean to: it knows what the caller said, and has asked for
+    nothing.
+    """
+    asked = any(debt.kind is not Kind.TURN for debt in call.playout.debts.open.values())
+    return call.agent.handler and not call.untranscribed and call.playout.gate.idle and not asked
 
 
 def fill(call: CallState, name: str, now_ms: int, *, tool: bool, listens: bool) -> None:

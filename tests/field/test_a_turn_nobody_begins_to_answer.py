@@ -99,6 +99,32 @@ def test_the_result_of_a_tool_is_answered_though_the_response_that_called_it_nev
     assert times(call, m.Spoken, "We open at nine.")
 
 
+@pytest.mark.parametrize("takes_ms", [300, 700, 1_100])
+def test_a_handler_whose_response_never_ends_is_not_taken_for_one_that_listens(takes_ms: int) -> None:
+    @tool
+    async def look_up() -> str:
+        """Look it up."""
+        await asyncio.sleep(takes_ms / 1_000)
+        return "nine"
+
+    async def answers(session: Session) -> None:
+        async for happening in session.input():
+            if isinstance(happening, Turn):
+                await session.respond()
+
+    options = ServerOptions(delta_bytes=(1_600,), withhold=frozenset({"response.done"}))
+    call = begin(Agent(handler=answers, tools=[look_up]), model=options)
+    call.model.answers(tool_call("look_up"))
+    call.model.answers(answer())
+    call.at(1_000)
+    call.caller.says("When do you open?", ms=400)
+    call.at(5_000)
+    call.model.behaves(latency_ms=3_000)
+    call.at(20_000).close()
+    heard_ms = times(call, m.Spoken, "We open at nine.")[0]
+    assert call.caller.longest_silence_ms(1_400, heard_ms) <= MOST_SILENT_MS
+
+
 # --- a tool that is quiet, and a caller who is not
 
 
