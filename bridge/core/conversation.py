@@ -82,6 +82,8 @@ class Item:
         text is spread evenly over the sound. `more` is what was heard beyond `heard_bytes` of what plays now.
         """
         said = self.said()
+        if self.spoken and not self.received_bytes:
+            return ""  # its sound has not begun, or never will
         heard_bytes = self.heard_bytes + sum(more.get(part, 0) for part in self.parts.values())
         if heard_bytes >= self.received_bytes:
             return said

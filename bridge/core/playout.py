@@ -125,7 +125,7 @@ class Playout:
             if item.kind != "message" or item.cut:
                 continue
             if item.received_bytes or item.worded:
-                found = item.cut = True
+                found = item.cut = item.gone = True
                 self._out.append(m.DeleteItem(item.item_id, self.session.epoch))
                 if item.received_bytes:
                     self._out.append(m.Spoken(item.item_id, item.said(), "", 0, cut=True))

@@ -129,3 +129,29 @@ def test_a_handlers_words_are_asked_for_again(
     call.at(9_000).close()
     assert [(said.text, said.heard_ms, said.cut) for said in heard] == [("We open at nine.", 960, False)]
     assert len(times(call, m.Noted, "inaudible")) == 1
+
+
+@pytest.mark.parametrize("ms", [600, 3_000])
+def test_what_could_not_be_heard_is_not_told_to_the_next_session(ms: int) -> None:
+    call = begun()
+    for _ in range(2):
+        call.model.answers(Speech(SILENT * ms, "From nine to five."))
+    call.model.answers("We open at nine.")
+    call.at(15_000)
+    assert len(call.rehearsal.servers) == 2
+    told = [action.text for _, action in call.rehearsal.said if isinstance(action, m.CreateItem)]
+    assert "When do you open?" in told
+    assert not [text for text in told if "From" in text]
+
+
+def test_words_whose_sound_had_not_begun_are_not_told_to_the_next_session() -> None:
+    """The transcript may run ahead of the sound; then the session is lost."""
+    call = begun(words_ahead_ms=60_000)
+    call.at(2_000)
+    place = {"response_id": "resp_lost", "item_id": "item_lost", "output_index": 0, "content_index": 0}
+    call.model.sends("response.created", response={"id": "resp_lost", "status": "in_progress", "output": []})
+    call.model.sends("response.output_audio_transcript.delta", **place, delta="From nine to five.")
+    call.model.is_lost()
+    call.at(4_000)
+    told = [action.text for _, action in call.rehearsal.said if isinstance(action, m.CreateItem)]
+    assert not [text for text in told if "five" in text]
