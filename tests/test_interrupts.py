@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -149,6 +150,20 @@ def test_a_call_that_begins_after_it_is_left_at_once() -> None:
         signal.raise_signal(signal.SIGINT)
     assert ended.value.code == 130
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_a_second_one_waits_for_nothing(tmp_path: Path) -> None:
+    """A webhook that never answers holds a thread for as long as a carrier waits."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/incoming-call"
+        phone = begun("phone", url, "--digits", "1", folder=tmp_path)
+        connection, _ = server.accept()
+        with connection:
+            phone.send_signal(signal.SIGINT)
+            time.sleep(0.2)
+            began_s = time.monotonic()
+            interrupted(phone)
+            assert time.monotonic() - began_s < 5
 
 
 SWALLOWED = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -73,9 +74,11 @@ class Interrupt:
             leave()
 
     def __call__(self, _number: int, _frame: object) -> None:
-        """As the handler of the signal: the first one is noted, the second one ends the process."""
+        """As the handler of the signal: the first one is noted, the second one ends the process at once. An
+        exception would wait for the threads of the loop, and one of them may be what hangs.
+        """
         if self.came:
-            raise SystemExit(EXIT)
+            os._exit(EXIT)
         self.came = True
         self._leave()
 

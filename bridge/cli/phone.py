@@ -69,7 +69,7 @@ def phone(  # noqa: PLR0913, PLR0917  options of a command
 
     from ..sounds import load_demo
     from .caller import Caller
-    from .wav import check_writable, read_speech, write_stereo
+    from .wav import check_writable, read_speech
 
     turns = _turns(says or [], digits or "")
     speech = read_speech(audio) if audio is not None else b"" if turns else load_demo("caller")
@@ -80,9 +80,7 @@ def phone(  # noqa: PLR0913, PLR0917  options of a command
     caller = Caller(len(speech) / 8_000, tail, turns, tell)
     with hanging_up() as interrupt:
         account, sound = asyncio.run(_call(handset, url, caller, api, tell, interrupt))
-        wav = out if any(sound) else None  # a call that was turned away overwrites no other's
-        if wav is not None:
-            write_stereo(wav, *sound)
+        wav = _kept(out, *sound)
         if as_json:
             print(json.dumps({**account, "wav": wav and str(wav)}))
         else:
@@ -90,6 +88,16 @@ def phone(  # noqa: PLR0913, PLR0917  options of a command
     if interrupt.came:
         raise typer.Exit(EXIT)
     _complain(account["broken"])
+
+
+def _kept(out: Path, left: bytes, right: bytes) -> Path | None:
+    """Where the sound is now; None without any: a call that was turned away overwrites no other's."""
+    from .wav import write_stereo
+
+    if not left and not right:
+        return None
+    write_stereo(out, left, right)
+    return out
 
 
 def _complain(broken: str) -> None:
