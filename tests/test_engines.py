@@ -15,9 +15,10 @@ import pytest
 from bridge.codecs.level import level_dbfs
 from bridge.doubles.front_desk.tools import tools_of
 from bridge.errors import ConfigError
-from bridge.simulators.ears import listening
+from bridge.simulators.ears import listening, speech_detector
 from bridge.simulators.pronunciation import arpabet, pronounced
 from bridge.simulators.recognisers import DeskRecogniser, Recogniser, recogniser
+from bridge.simulators.rehearsal import rehearsing
 from bridge.simulators.voice import Sentences, Speaker, Tones, Voice, local_voice, tell_of
 from tests.doubles.front_desk.restaurant import TOOLS, function
 
@@ -180,6 +181,25 @@ def test_a_word_that_the_dictionary_lacks_is_heard_and_one_without_a_sound_is_to
         == []
     )
     assert engine._decoder.lookup_word("margherita") == pronounced("margherita")
+
+
+@pytest.mark.parametrize(("answers", "latency_ms"), [("embedded", 0), ("parrot", 200)])
+def test_a_front_desk_answers_without_a_model_s_pause_and_by_what_was_chosen(
+    answers: str, latency_ms: int
+) -> None:
+    async def main() -> None:
+        async with rehearsing(answers, ears="off", turns="energy") as server:
+            options = server().options
+            assert (options.latency_ms, options.ears, options.detector) == (latency_ms, None, None)
+
+    asyncio.run(main())
+
+
+def test_webrtcvad_is_refused_where_it_was_named_and_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    assert speech_detector() is speech_detector("energy") is None
+    with pytest.raises(ConfigError, match="pip install webrtcvad-wheels"):
+        speech_detector("webrtc")
 
 
 @pytest.mark.skipif(
