@@ -169,7 +169,7 @@ class Browser(Connection):
         target = self.command("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
         url = f"ws://127.0.0.1:{self._port}/devtools/page/{target}"
         try:
-            with connect(url, max_size=None, proxy=None) as socket:
+            with connect(url, max_size=None, proxy=None, ping_interval=None) as socket:
                 yield Page(socket)
         finally:
             self.command("Target.disposeBrowserContext", browserContextId=context)
@@ -188,7 +188,9 @@ def running(*flags: str) -> Iterator[Browser]:
         )
         try:
             port, path = _listening(Path(profile, "DevToolsActivePort"))
-            with connect(f"ws://127.0.0.1:{port}{path}", max_size=None, proxy=None) as socket:
+            with connect(
+                f"ws://127.0.0.1:{port}{path}", max_size=None, proxy=None, ping_interval=None
+            ) as socket:
                 yield Browser(socket, int(port))
         finally:
             process.terminate()
