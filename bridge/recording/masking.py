@@ -78,6 +78,7 @@ STAYS: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     m.ToolCalled: frozenset({"response_id", "item_id", "call_id", "name"}),
     m.ResponseDone: frozenset({"response_id", "status"}),
     m.UpstreamFaulted: frozenset({"about"}),
+    m.BrokenOnPurpose: frozenset({"what"}),
     m.VendorNote: frozenset({"kind", "item_id"}),
     m.Play: frozenset({"say_id"}),
     m.Say: frozenset({"say_id"}),
