@@ -160,7 +160,7 @@ def test_an_agent_that_is_not_there_says_where_was_looked(here: Path) -> None:
             "line 1 (from bridge import Agnet): importing mine raised ImportError: ",
         ),
         ("x = 1\nprint('a'\n", "line 2: importing mine raised SyntaxError: '(' was never closed"),
-        ("x = 1\nyy = xx\n", "line 2 (yy = xx): importing mine raised NameError: name 'xx' is not defined."),
+        ("x = 1\nyy = xx\n", "line 2 (yy = xx): importing mine raised NameError: name 'xx' is not defined"),
         ("import json\n\njson.loads('{')\n", "line 3 (json.loads('{')): importing mine raised json."),
         (
             "from bridge import Agent\nAgent(speed=7)\n",
