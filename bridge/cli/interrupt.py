@@ -42,8 +42,8 @@ class Again:
 
 
 def end_at_once() -> None:
-    """All is done and said: from now on Ctrl-C ends this process as it would end any other. An exception has
-    nobody left to go to, and would be printed.
+    """All is done and said: from now on Ctrl-C ends this process as it would end any other. No code is left
+    that could take an exception, so it would be printed.
     """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):  # there is no reader

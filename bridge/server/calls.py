@@ -158,7 +158,7 @@ class CallRegistry:
     @property
     def refusal(self) -> str | None:
         """The first of the reasons; None when a call may come in. A loop that is late turns no caller away
-        while nobody else is on the line: there is nobody to protect.
+        while no other call is on the line that could suffer from it.
         """
         alone = not any(entry.claimed for entry in self._entries.values())
         return next((reason for reason in self.reasons if reason != LATE or not alone), None)

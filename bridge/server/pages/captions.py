@@ -17,6 +17,8 @@ from bridge.server.store.intents import TRANSFER
 
 MOST_WATCHED: Final = 32
 MOST_EVENTS: Final = 5_000
+MOST_SPOKEN: Final = 10_000
+"""Characters, to know a `say` again whose words were told already."""
 
 Event = dict[str, Any]
 
@@ -83,7 +85,7 @@ class Captions:
             watched.answered = len(stats.turn_latencies_ms)
             watched.add({"at_ms": now_ms, "kind": "answered", "after_ms": stats.turn_latencies_ms[-1]})
         if isinstance(action, m.Spoken):
-            watched.spoken += action.heard
+            watched.spoken = (watched.spoken + action.heard)[-MOST_SPOKEN:]
         if isinstance(action, m.Heard) and watched.spoken.endswith(action.text):
             return  # a `say` of the model's, whose item was told already
         event = _told(action)

@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from bridge.agents.agent import Agent
+from bridge.agents.turned_away import Forward, Refuse, TurnedAway
 from bridge.core.stats import Stats
 from bridge.server.calls import CallRegistry
 from bridge.settings.settings import Settings
@@ -115,14 +116,13 @@ class Softphone:
         self._captions.watch(call_sid)
         turned_away = await registry.ring(call_sid, fields)
         if turned_away is not None:
-            return self._answer({"busy": f"The agent's resolver turned the call away: {turned_away}."}, 503)
+            return self._answer({"busy": _words_of(turned_away)}, 503)
         return self._answer(
             {
                 "call": call_sid,
                 "account": ACCOUNT_SID,
                 "stream": f"MZ{secrets.token_hex(16)}",
                 "parameters": {},
-                "tools": self._tools(),
             }
         )
 
@@ -199,10 +199,6 @@ class Softphone:
         users = self._registry.services.users
         return None if users is None else users.agent
 
-    def _tools(self) -> list[str]:
-        agent = self._agent()
-        return [] if agent is None else [tool.name for tool in agent.functions()]
-
     def _answered_by(self) -> str:
         """Who answers a call from this page, in a few words."""
         settings, agent = self._settings, self._agent()
@@ -210,3 +206,14 @@ class Softphone:
         scripted = settings.upstream in REHEARSALS
         model = "a rehearsal without a key" if scripted else f"{settings.upstream}, {settings.model}"
         return f"{name} · {model}"
+
+
+def _words_of(turned_away: TurnedAway) -> str:
+    """What the agent's resolver answered, as the page says it."""
+    match turned_away:
+        case Forward(name=name):
+            return f"The resolver would send this call on to {name}; a browser's call ends here."
+        case Refuse(say=str(words)):
+            return f"The resolver refuses this call, with the words: {words}"
+        case Refuse(reason=reason):
+            return f"The resolver refuses this call: {reason}."
