@@ -22,6 +22,12 @@ side_by_side = -n 4 --dist loadfile --no-loadscope-reorder
 # compiled.
 pytest = PYTHONDONTWRITEBYTECODE= $(python) -m pytest
 
+define docs_extra
+import tomllib
+print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")
+endef
+export docs_extra
+
 .PHONY: help demo check test browser hostile long coverage lint types docs lock sbom audit clean FORCE
 
 help:  ## this list
@@ -69,7 +75,8 @@ lock:  ## pin the dependencies anew (needs uv)
 	$(compile) pyproject.toml --group build -o requirements.txt $(ARGS)
 	$(compile) pyproject.toml --group build --extra test --extra lint -c requirements.txt -o requirements-dev.txt $(ARGS)
 	$(compile) pyproject.toml --extra demo --extra show -c requirements-dev.txt -o requirements-demo.txt $(ARGS)
-	$(compile) pyproject.toml --extra docs -c requirements-dev.txt -o requirements-docs.txt $(ARGS)
+	@# Only what the extra names: the site needs nothing that runs with us.
+	$(python) -c "$$docs_extra" | $(compile) - -c requirements-dev.txt -o requirements-docs.txt $(ARGS)
 	$(compile) --group supply -o requirements-supply.txt $(ARGS)
 	$(compile) scripts/engines.in -c requirements-dev.txt -o scripts/engines.txt $(ARGS)
 
