@@ -30,9 +30,10 @@ _T = TypeVar("_T")
 
 
 class Wait:
-    """One request that is waited for. May be used from any thread."""
+    """One request that is waited for, with `headers` of its own. May be used from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self.headers = headers
         self._lock = threading.Lock()
         self._twin: socket.socket | None = None
         self._over = False
@@ -143,7 +144,9 @@ class RestHttp(TwilioHttpClient):  # type: ignore[misc]  # it ships no types
     ) -> Response:
         """As the SDK's. Raises `requests.ConnectionError` for an answer of more than `MOST_BYTES`."""
         # Unpacked, a small body may be a very large one.
-        plain = {**(headers or {}), "Accept-Encoding": "identity"}
+        wait = _WAIT.get()
+        own = {} if wait is None else wait.headers
+        plain = {**(headers or {}), **own, "Accept-Encoding": "identity"}
         session, asked = self.session, Request(method, url, plain, None, data, params, auth)
         prepared = session.prepare_request(asked)
         found = session.merge_environment_settings(url, {}, True, None, None)

@@ -1,7 +1,8 @@
-"""Ending a call, sending it on, and asking how it is, by the carrier's REST API: never the only way.
+"""Placing a call, ending it, sending it on, and asking how it is, by the carrier's REST API.
 
-Names go in, no digits come out: which number a name means stands in the settings. What cannot be done within
-a few seconds is reported as failed, and then the intent, noted before, does it when the stream is closed.
+For a call that has begun it is never the only way. Names go in, no digits come out: which number a name means
+stands in the settings. What cannot be done within a few seconds is reported as failed, and then the intent,
+noted before, does it when the stream is closed.
 
 https://www.twilio.com/docs/voice/api/call-resource#update-a-call-resource and #fetch-a-call-resource
 """
@@ -16,14 +17,19 @@ import re
 import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import WeakValueDictionary
 
-from requests import RequestException
+from requests import ConnectionError as NotConnected
+from requests import ConnectTimeout, RequestException
 from twilio.base.exceptions import TwilioException
+from urllib3.exceptions import NewConnectionError
 
 from bridge.ops.logs import Seldom
-from bridge.server import twiml
+from bridge.server import new_calls, twiml
+from bridge.server.new_calls import Ambiguous, Created, ListedCall, NewCall, Placed
 from bridge.server.rest_http import RestHttp, Wait
 from bridge.server.store.intents import OVER_STATUSES
 from bridge.settings.settings import TWILIO_API, Settings
@@ -44,6 +50,13 @@ ASK_S: Final = 1.0
 """For asking how a call is, everything included: its phone rings on meanwhile."""
 ASK_AGAIN_S: Final = 0.3
 _ASKING_THREADS: Final = 8
+CREATE_S: Final = 4.0
+"""For placing a call, everything included. Nobody waits on a line meanwhile."""
+LIST_S: Final = 4.0
+MOST_LISTED: Final = 50
+_PLACING_THREADS: Final = 4
+_REPEAT: Final = "I-Twilio-Idempotency-Token"
+"""Not documented, and sent by others: what it does is unknown, so nothing leans on it."""
 
 _NOBODY: Final = f"AC{0:032x}"
 # The SDK pastes it into a path.
@@ -84,13 +97,14 @@ class Standing(enum.Enum):
 
 class _Answer(NamedTuple):
     """Status and the vendor's code, 0 for no answer at all; and the call, where it was asked for. `fault` is
-    what came out of an answer that is not the API's.
+    what came out of an answer that is not the API's. `unsent` says that no connection could be made.
     """
 
     status: int
     code: int
     call: Any = None
     fault: Exception | None = None
+    unsent: bool = False
 
 
 class CarrierRest:
@@ -114,13 +128,14 @@ class CarrierRest:
         self._chance = chance
         self._base = settings.rest_url
         self._tokens = [token.get_secret_value() for token in settings.twilio_auth_token]
-        self._clients: dict[tuple[str, str], Client] = {}
+        self._clients: dict[tuple[str, str, float], Client] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._given_up: set[Wait] = set()
         self._seldom = Seldom(logger)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="carrier-rest")
         # Of their own: a goodbye does not wait behind questions without an answer.
         self._askers = ThreadPoolExecutor(_ASKING_THREADS, thread_name_prefix="carrier-ask")
+        self._placers = ThreadPoolExecutor(_PLACING_THREADS, thread_name_prefix="carrier-place")
         if self.available:  # imports for half a second: not during a call
             self._client(self._account_sid or _NOBODY, self._tokens[0])
 
@@ -134,6 +149,77 @@ class CarrierRest:
         None.
         """
         return await self._update(call_sid, account_sid, {"status": "completed"})
+
+    async def cancel(self, call_sid: str, account_sid: str | None = None) -> Outcome:
+        """End a call that is queued or rings; one that was answered goes on. Never raises.
+
+        Twilio, "Update a Call resource": "canceled" does not "affect calls already in progress".
+        """
+        return await self._update(call_sid, account_sid, {"status": "canceled"})
+
+    async def create_call(self, wanted: NewCall, account_sid: str | None = None) -> Created:
+        """Ask for a call, once: nothing here repeats a request that may have been answered. Returns within
+        `CREATE_S`, never raises.
+        """
+        account = account_sid or self._account_sid
+        if not self.available or account is None or not _SID.fullmatch(account):
+            return new_calls.NO_CREDENTIALS
+        headers = {_REPEAT: wanted.ref} if wanted.ref else {}
+        try:
+            async with asyncio.timeout(CREATE_S):
+                answer = await self._with_each_token(self._placers, headers, self._create, account, wanted)
+        except TimeoutError:
+            return Ambiguous(f"no answer within {CREATE_S:.0f} s")
+        if not isinstance(created := _created(answer), Placed):
+            logger.warning("a call was not placed: %s", _words(created))
+        return created
+
+    async def list_calls(
+        self, to: str, from_: str, since: datetime, account_sid: str | None = None
+    ) -> tuple[ListedCall, ...] | None:
+        """The calls between these numbers that were asked for at `since` or later, as far as the carrier
+        knows by now: "eventually consistent". None if it cannot be asked. Never raises.
+        """
+        account = account_sid or self._account_sid
+        if not self.available or account is None or not _SID.fullmatch(account):
+            return None
+        try:
+            async with asyncio.timeout(LIST_S):
+                answer = await self._with_each_token(self._askers, {}, self._list, account, to, from_)
+        except TimeoutError:
+            return None
+        if not 200 <= answer.status < 300:
+            return None
+        found = [ListedCall(one.sid, str(one.status), one.date_created) for one in answer.call]
+        return tuple(one for one in found if one.created is None or one.created >= since)
+
+    async def _with_each_token(
+        self,
+        pool: ThreadPoolExecutor,
+        headers: Mapping[str, str],
+        request: Callable[..., _Answer],
+        *args: object,
+    ) -> _Answer:
+        """The answer to that request, with the next token where one is turned away."""
+        answer = _Answer(0, 0, unsent=True)
+        for token in list(self._tokens):
+            answer = await self._on_thread(pool, request, *args, token, headers=headers)
+            if answer.status != 401:
+                self._prefer(token)
+                break
+        return answer
+
+    def _create(self, account: str, wanted: NewCall, token: str) -> _Answer:
+        """One request, on a thread."""
+        client = self._client(self._account_sid or account, token, CREATE_S)
+        calls = client.api.v2010.accounts(account).calls
+        return _answered(lambda: calls.create(**wanted.parameters()))
+
+    def _list(self, account: str, to: str, from_: str, token: str) -> _Answer:
+        """One question, on a thread. Not by the calls' start: those in the carrier's queue have none."""
+        client = self._client(self._account_sid or account, token, CREATE_S)
+        calls = client.api.v2010.accounts(account).calls
+        return _answered(lambda: calls.list(to=to, from_=from_, limit=MOST_LISTED))
 
     async def transfer(self, call_sid: str, name: str, account_sid: str | None = None) -> Outcome:
         """Send the caller to a configured target, which ends the stream. Never raises."""
@@ -170,10 +256,14 @@ class CarrierRest:
         return answer
 
     async def _on_thread(
-        self, pool: ThreadPoolExecutor, request: Callable[..., _Answer], *args: object
+        self,
+        pool: ThreadPoolExecutor,
+        request: Callable[..., _Answer],
+        *args: object,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> _Answer:
         """The answer to that request. Once it is not awaited any more, its thread is free in a moment."""
-        wait, loop = Wait(), asyncio.get_running_loop()
+        wait, loop = Wait(headers), asyncio.get_running_loop()
         try:
             answer = await loop.run_in_executor(pool, wait.run, request, *args)
         except asyncio.CancelledError:
@@ -202,6 +292,7 @@ class CarrierRest:
             self._give_up(wait)
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._askers.shutdown(wait=False, cancel_futures=True)
+        self._placers.shutdown(wait=False, cancel_futures=True)
         for client in self._clients.values():
             client.http_client.session.close()
 
@@ -254,13 +345,14 @@ class CarrierRest:
         calls = client.api.v2010.accounts(account).calls(call_sid)
         return _answered(lambda: calls.update(**wanted))
 
-    def _client(self, username: str, token: str) -> Client:
-        client = self._clients.get((username, token))
+    def _client(self, username: str, token: str, request_s: float | None = None) -> Client:
+        request_s = request_s or REQUEST_S
+        client = self._clients.get((username, token, request_s))
         if client is None:
             # Not at the top of the file: 27 MB, and only for those who have credentials.
             from twilio.rest import Client  # noqa: PLC0415
 
-            http = RestHttp(REQUEST_S, _SILENT)
+            http = RestHttp(request_s, _SILENT)
             ours = self._base != TWILIO_API
             # The vendor's host follows TWILIO_REGION and TWILIO_EDGE; ours is no host of the vendor's, and no
             # proxy has to know of it.
@@ -269,7 +361,7 @@ class CarrierRest:
             client = Client(username, token, http_client=http, environment=environment)
             client.api.base_url = self._base
             client.api.v2010.accounts(username).calls(username)
-            self._clients[username, token] = client
+            self._clients[username, token, request_s] = client
         return client
 
 
@@ -280,11 +372,41 @@ def _answered(request: Callable[[], Any]) -> _Answer:
     except TwilioException as error:
         status, code = getattr(error, "status", 0), getattr(error, "code", 0)
         return _Answer(status if isinstance(status, int) else 500, code if isinstance(code, int) else 0)
-    except RequestException:
-        return _Answer(0, 0)
+    except RequestException as error:
+        return _Answer(0, 0, unsent=_is_unsent(error))
     except Exception as error:  # noqa: BLE001  bytes of a peer's: nested too deeply, no JSON, another shape
         return _Answer(500, 0, fault=error)
     return _Answer(200, 0, call)
+
+
+def _is_unsent(error: RequestException) -> bool:
+    """Whether no connection came about, so that nothing can have been asked."""
+    if isinstance(error, ConnectTimeout):
+        return True
+    cause = error.args[0] if isinstance(error, NotConnected) and error.args else None
+    return isinstance(getattr(cause, "reason", None), NewConnectionError)
+
+
+def _created(answer: _Answer) -> Created:
+    if 200 <= answer.status < 300:
+        sid, queue_ms = answer.call.sid, str(answer.call.queue_time or "0")
+        if not isinstance(sid, str) or not _SID.fullmatch(sid):
+            return Ambiguous("an answer without the call's id")
+        return Placed(sid, int(queue_ms) if queue_ms.isdecimal() else 0)
+    if answer.unsent:
+        return new_calls.NOT_REACHED
+    if 400 <= answer.status < 500 and answer.status != 408:
+        return new_calls.refusal(answer.status, answer.code)
+    return Ambiguous(f"HTTP {answer.status}" if answer.status else "the connection broke")
+
+
+def _words(created: Created) -> str:
+    match created:
+        case Ambiguous(why):
+            return f"nobody knows, {why}"
+        case new_calls.Refused(status, code, meaning, advice):
+            return f"{meaning} (HTTP {status}, code {code}): {advice.value}"
+    return "it was"
 
 
 def _standing(answer: _Answer, account_sid: str) -> Standing:
