@@ -53,11 +53,17 @@ if TYPE_CHECKING:
         CallerSpoke,
         CallerTranscribed,
         Cut,
+        DetourEnded,
+        DetourKind,
+        DetourMoved,
+        DetourResult,
+        DetourState,
         DigitHeard,
         Ended,
         HangUpCancelled,
         Heard,
         ItemGone,
+        LegStep,
         Noted,
         Reason,
         ResponseDone,
@@ -71,6 +77,7 @@ if TYPE_CHECKING:
         ToolCalled,
         ToolWanted,
         TranscriptDelta,
+        TransferOutcome,
         TurnCommitted,
         UpstreamFaulted,
         Usage,
@@ -124,10 +131,11 @@ _PLACES: Final = {  # each place and its names
     "codecs": "AudioFormat",
     "core.config": "SemanticVad ServerVad",
     "core.messages": (
-        "AudioDone CallBegan CallerSilent CallerSpoke CallerTranscribed Cut DigitHeard Ended "
-        "HangUpCancelled Heard ItemGone Noted Reason ResponseDone ResponseEnded ResponseStarted "
-        "SessionEvent SpeechStarted SpeechStopped Spoken TextDelta ToolCalled ToolWanted TranscriptDelta "
-        "TurnCommitted UpstreamFaulted Usage VendorNote"
+        "AudioDone CallBegan CallerSilent CallerSpoke CallerTranscribed Cut DetourEnded DetourKind "
+        "DetourMoved DetourResult DetourState DigitHeard Ended HangUpCancelled Heard ItemGone LegStep Noted "
+        "Reason ResponseDone ResponseEnded ResponseStarted SessionEvent SpeechStarted SpeechStopped Spoken "
+        "TextDelta ToolCalled ToolWanted TranscriptDelta TransferOutcome TurnCommitted UpstreamFaulted Usage "
+        "VendorNote"
     ),
     "errors": (
         "AlreadyConnected BridgeError BrokenInvariant CallEnded CarrierError ConfigError ConnectionLost "
@@ -170,6 +178,11 @@ __all__ = [
     "ConnectionState",
     "Cost",
     "Cut",
+    "DetourEnded",
+    "DetourKind",
+    "DetourMoved",
+    "DetourResult",
+    "DetourState",
     "Dial",
     "DialError",
     "Digit",
@@ -187,6 +200,7 @@ __all__ = [
     "Item",
     "ItemGone",
     "ItemUpdated",
+    "LegStep",
     "Limits",
     "MakeTransport",
     "MarkWanted",
@@ -232,6 +246,7 @@ __all__ = [
     "ToolWanted",
     "Tracker",
     "TranscriptDelta",
+    "TransferOutcome",
     "Turn",
     "TurnCommitted",
     "UpstreamError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 from base64 import b64encode
 from pathlib import Path
@@ -56,6 +57,8 @@ def planted(hint: Any) -> Any:
         return {"x": SECRET, "deeper": [{"name": {"description": SECRET}}]}
     if hint in (int, float, bool):
         return hint(1)
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return list(hint)[-1]
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         return filled(hint)
     if origin is dict:

@@ -8,6 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from ..config import SessionConfig, Sound
 from .base import Message, Reason
+from .detour import DetourNotice, DetourWish
 from .upstream import Usage, VendorNote
 
 
@@ -139,6 +140,7 @@ SessionCommand: TypeAlias = (
     | CommitTurn
     | ClearTurn
     | HandlerFailed
+    | DetourWish
 )
 
 
@@ -280,4 +282,5 @@ SessionEvent: TypeAlias = (
     | ResponseEnded
     | CallerSilent
     | HangUpCancelled
+    | DetourNotice
 )

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from ..config import CallSnapshot
 from .base import Message
+from .detour import DetourCommand, DetourEvent
 
 
 class Ringing(Message, frozen=True, gc=False):
@@ -128,6 +129,7 @@ ShellEvent: TypeAlias = (
     | WakeUp
     | ShutDown
     | HandOver
+    | DetourEvent
 )
 
 
@@ -163,4 +165,6 @@ class HoldSound(Message, frozen=True, gc=False):
     size_bytes: int
 
 
-ShellCommand: TypeAlias = DialUpstream | CloseUpstream | CloseCarrier | NoteIntent | HandedOver | HoldSound
+ShellCommand: TypeAlias = (
+    DialUpstream | CloseUpstream | CloseCarrier | NoteIntent | HandedOver | HoldSound | DetourCommand
+)
