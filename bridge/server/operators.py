@@ -4,8 +4,6 @@ tokens for streams of their own TwiML.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -13,26 +11,16 @@ from starlette.routing import Route
 from bridge.ops.recent import Recent
 from bridge.server.calls import CallRegistry
 from bridge.server.own_streams import OwnStreams
-from bridge.sockets.peers import LOOPBACK_ONLY, Peers
+from bridge.server.proof import Proof
+from bridge.sockets.peers import LOOPBACK_ONLY
 
 
 class OperatorRoutes:
-    """`turned_away` makes the answer to a peer that may not see the figures. `own_streams` is None where no
-    program has a key.
-    """
+    """`own_streams` is None where no program has a key."""
 
-    def __init__(
-        self,
-        registry: CallRegistry,
-        peers: Peers,
-        awake: Callable[[], None],
-        turned_away: Callable[[str, str], Response],
-        own_streams: OwnStreams | None,
-    ) -> None:
+    def __init__(self, registry: CallRegistry, proof: Proof, own_streams: OwnStreams | None) -> None:
         self.registry = registry
-        self.peers = peers
-        self.awake = awake
-        self._turned_away = turned_away
+        self.proof = proof
         self._own_streams = own_streams
         self._health_reasons = Recent(registry.services.health.reasons)
 
@@ -49,31 +37,31 @@ class OperatorRoutes:
 
     async def healthz(self, _request: Request) -> Response:
         """Whether the loop lives."""
-        self.awake()
+        self.proof.awake()
         alive = self.registry.services.health.alive
         return JSONResponse({"alive": alive}, 200 if alive else 503)
 
     async def readyz(self, request: Request) -> Response:
         """Whether calls may come here from where this is asked, and why not."""
-        self.awake()
+        self.proof.awake()
         reasons = [*self.registry.own_reasons, *self._health_reasons.get()]
         if self.registry.services.health.breaker.is_open:
             reasons.append("upstream breaker")
-        if self.peers.local_fault(request) is not None:
+        if self.proof.peers.local_fault(request) is not None:
             reasons.append(LOOPBACK_ONLY)
         return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
     async def metrics(self, request: Request) -> Response:
         """Prometheus' text."""
-        self.awake()
-        if (fault := self.peers.local_fault(request)) is not None:
-            return self._turned_away("metrics", fault)
+        self.proof.awake()
+        if (fault := self.proof.peers.local_fault(request)) is not None:
+            return self.proof.turned_away("metrics", fault)
         text, content_type = self.registry.services.metrics.render(request.headers.get("accept", ""))
         return Response(text, headers={"content-type": content_type})
 
     async def stream_tokens(self, request: Request) -> Response:
         """A token for a stream of TwiML that is not ours, for a program that has a key."""
-        self.awake()
+        self.proof.awake()
         return (
             Response(status_code=404) if self._own_streams is None else await self._own_streams.post(request)
         )

@@ -16,19 +16,19 @@ import json
 import logging
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
-from starlette.requests import ClientDisconnect, HTTPConnection, Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from bridge.server import sids, twiml
 from bridge.server.api_keys import ApiKeys
 from bridge.server.calls import RESUMED, CallRegistry
 from bridge.server.own_tokens import LIFE_S, MOST_LIFE_S, Grant, OwnTokens, TooLong
+from bridge.server.proof import Proof
 from bridge.server.stream_names import StreamNames
 from bridge.settings.settings import Settings
-from bridge.sockets.peers import Peers
 
 logger = logging.getLogger(__name__)
 
@@ -47,31 +47,19 @@ class Unfit(ValueError):
 
 
 class OwnStreams:
-    """The endpoint, and the tokens that it gives. `links` are our routes as the carrier sees them; `reject`
-    counts and logs what is turned away.
-    """
+    """The endpoint, and the tokens that it gives."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        registry: CallRegistry,
-        peers: Peers,
-        *,
-        links: Callable[[HTTPConnection], twiml.Links],
-        reject: Callable[[str, str, object], None],
-    ) -> None:
+    def __init__(self, settings: Settings, registry: CallRegistry, proof: Proof) -> None:
         self.tokens = OwnTokens(settings.stream_token_secret(), registry.services.store)
         self._settings = settings
         self._registry = registry
-        self._peers = peers
+        self._proof = proof
         self._keys = ApiKeys(settings.api_keys)
         self._names = StreamNames(settings.stream_token_secret())
-        self._links = links
-        self._reject = reject
 
     async def post(self, request: Request) -> Response:
         """A token, or a sentence why there is none. The key is looked at before the body is read."""
-        if (fault := self._peers.fault(request)) is not None:
+        if (fault := self._proof.peers.fault(request)) is not None:
             return self._refused(403, "peer", fault)
         name = self._keys.owner(request.headers)
         if name is None:
@@ -98,7 +86,7 @@ class OwnStreams:
         return _answer(200, self._told(request, grant, token, life_s))
 
     def _told(self, request: Request, grant: Grant, token: str, life_s: int) -> dict[str, Any]:
-        links = self._links(request)
+        links = self._proof.links(request)
         document = twiml.connect(
             stream_url=links.media_stream,
             action_url=self._action_url(links, grant.call_sid),
@@ -119,7 +107,7 @@ class OwnStreams:
     def _refused(
         self, status: int, gate: str, words: str, headers: Mapping[str, str] | None = None
     ) -> Response:
-        self._reject(gate, "a request for a stream token", words)
+        self._proof.reject(gate, "a request for a stream token", words)
         return _answer(status, {"error": words}, headers)
 
 

@@ -29,8 +29,9 @@ _NO_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ff
 
 
 class Links(NamedTuple):
-    """Our routes as the carrier calls them."""
+    """Our routes as the carrier calls them. `base` is what they are below."""
 
+    base: str
     incoming_call: str
     media_stream: str
     after_stream: str
@@ -40,6 +41,7 @@ class Links(NamedTuple):
     def below(cls, base: str) -> Links:
         """Under a base URL (`https://voice.example.com`), without a slash at its end."""
         return cls(
+            base,
             f"{base}/incoming-call",
             f"ws{base.removeprefix('http')}/media-stream",
             f"{base}/after-stream",
