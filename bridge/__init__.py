@@ -47,7 +47,10 @@ if TYPE_CHECKING:
     from .codecs import AudioFormat
     from .core.config import SemanticVad, ServerVad
     from .core.messages import (
+        Answered,
+        AnswerKind,
         AudioDone,
+        Beep,
         CallBegan,
         CallerSilent,
         CallerSpoke,
@@ -64,6 +67,8 @@ if TYPE_CHECKING:
         Heard,
         ItemGone,
         LegStep,
+        MachineFound,
+        MessageLeft,
         Noted,
         Reason,
         ResponseDone,
@@ -131,11 +136,11 @@ _PLACES: Final = {  # each place and its names
     "codecs": "AudioFormat",
     "core.config": "SemanticVad ServerVad",
     "core.messages": (
-        "AudioDone CallBegan CallerSilent CallerSpoke CallerTranscribed Cut DetourEnded DetourKind "
-        "DetourMoved DetourResult DetourState DigitHeard Ended HangUpCancelled Heard ItemGone LegStep Noted "
-        "Reason ResponseDone ResponseEnded ResponseStarted SessionEvent SpeechStarted SpeechStopped Spoken "
-        "TextDelta ToolCalled ToolWanted TranscriptDelta TransferOutcome TurnCommitted UpstreamFaulted Usage "
-        "VendorNote"
+        "AnswerKind Answered AudioDone Beep CallBegan CallerSilent CallerSpoke CallerTranscribed Cut "
+        "DetourEnded DetourKind DetourMoved DetourResult DetourState DigitHeard Ended HangUpCancelled "
+        "Heard ItemGone LegStep MachineFound MessageLeft Noted Reason ResponseDone ResponseEnded "
+        "ResponseStarted SessionEvent SpeechStarted SpeechStopped Spoken TextDelta ToolCalled ToolWanted "
+        "TranscriptDelta TransferOutcome TurnCommitted UpstreamFaulted Usage VendorNote"
     ),
     "errors": (
         "AlreadyConnected BridgeError BrokenInvariant CallEnded CarrierError ConfigError ConnectionLost "
@@ -158,11 +163,14 @@ __all__ = [
     "UVICORN_PROTOCOLS",
     "Agent",
     "AlreadyConnected",
+    "AnswerKind",
+    "Answered",
     "Approval",
     "Audio",
     "AudioDone",
     "AudioFormat",
     "AudioInterrupted",
+    "Beep",
     "BridgeError",
     "BrokenInvariant",
     "CallBegan",
@@ -202,10 +210,12 @@ __all__ = [
     "ItemUpdated",
     "LegStep",
     "Limits",
+    "MachineFound",
     "MakeTransport",
     "MarkWanted",
     "McpServer",
     "MemoryTransport",
+    "MessageLeft",
     "ModelEvent",
     "NotConnected",
     "Noted",

@@ -212,6 +212,24 @@ class Limits(msgspec.Struct, frozen=True, gc=False):
     nudges: int = 2
 
 
+class AnswerRules(msgspec.Struct, frozen=True, gc=False):
+    """How a call that we placed begins: until it is known who has answered, and if it is a machine.
+
+    - `on_machine`: hang_up, voicemail (leave `message`), ask (user code is told `MachineFound` and decides),
+      or talk: it is never asked who has answered.
+    - `message`: the sound for a mailbox. One without sound is made by the model of its `text`.
+    - `screening`: what an assistant is told that asks who calls and why; "": the model finds words.
+    - `speak_first`: the greeting does not wait for a voice.
+    - `greet_after_ms`: somebody who picks up and says nothing is greeted after this.
+    """
+
+    on_machine: str = "hang_up"
+    message: Sound | None = None
+    screening: str = ""
+    speak_first: bool = False
+    greet_after_ms: int = 1_800
+
+
 class CallConfig(msgspec.Struct, frozen=True, gc=False):
     """Everything a call needs to know before it begins; stands in the recording's header, so it holds no
     secret.
@@ -264,6 +282,8 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     returned: str = ""
     """The caller comes back from a transfer: what came of it, as the model is told. They are told too, and
     not greeted."""
+    outbound: AnswerRules | None = None
+    """We placed this call. None: the caller did."""
     dial_attempts: int = 3
     dial_total_ms: int = 6_000
     session_ms: int = 3_000

@@ -57,6 +57,9 @@ STAYS: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
         }
     ),
     m.AgentRules: frozenset({"name"}),
+    m.AnswerRules: frozenset({"on_machine"}),
+    m.MachineVerdict: frozenset({"answered_by"}),
+    m.DecideMachine: frozenset({"action"}),
     m.SemanticVad: frozenset({"eagerness"}),
     m.ToolConfig: frozenset({"name", "filler"}),
     m.SnapshotItem: frozenset({"role", "call_id", "name"}),
@@ -101,6 +104,7 @@ GOES: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     Header: frozenset({"parameters", "carried"}),
     m.CallConfig: frozenset({"greeting", "returned"}),
     m.SessionConfig: frozenset({"instructions", "tools", "extra"}),
+    m.AnswerRules: frozenset({"screening"}),
     m.SnapshotItem: frozenset({"text", "arguments", "output"}),
     m.Sound: frozenset({"audio", "text"}),
     m.Started: frozenset({"parameters"}),

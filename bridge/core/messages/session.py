@@ -7,6 +7,7 @@ from typing import TypeAlias
 from msgspec import UNSET, UnsetType
 
 from ..config import SessionConfig, Sound
+from .answered import AnswerCommand, AnswerNotice
 from .base import Message, Reason
 from .detour import DetourNotice, DetourWish
 from .upstream import Usage, VendorNote
@@ -141,6 +142,7 @@ SessionCommand: TypeAlias = (
     | ClearTurn
     | HandlerFailed
     | DetourWish
+    | AnswerCommand
 )
 
 
@@ -283,4 +285,5 @@ SessionEvent: TypeAlias = (
     | CallerSilent
     | HangUpCancelled
     | DetourNotice
+    | AnswerNotice
 )

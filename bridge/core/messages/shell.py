@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from ..config import CallSnapshot
+from .answered import AnswerEvent
 from .base import Message
 from .detour import DetourCommand, DetourEvent
 
@@ -130,6 +131,7 @@ ShellEvent: TypeAlias = (
     | ShutDown
     | HandOver
     | DetourEvent
+    | AnswerEvent
 )
 
 
