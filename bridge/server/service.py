@@ -37,12 +37,13 @@ from bridge.server.twilio_rest import CarrierRest
 from bridge.server.twiml import Links
 from bridge.server.verification import Verification
 from bridge.settings.settings import BACKLOG, Settings
-from bridge.sockets.dial import DialError, Socket, bound_kernel, dial
+from bridge.sockets.dial import DialError, Socket, dial
+from bridge.sockets.limits import bound_kernel
 from bridge.sockets.request_turns import A_TURN
 from bridge.sockets.strangers import Strangers
 from bridge.sockets.uvicorn import UVICORN_PROTOCOLS
 from bridge.upstreams import REHEARSALS, UPSTREAMS, Dial, Upstream
-from bridge.upstreams.realtime import Auth
+from bridge.upstreams.dial import Auth
 
 logger = logging.getLogger(__name__)
 

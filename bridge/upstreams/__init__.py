@@ -11,8 +11,8 @@ from typing import Final, Protocol
 
 from bridge.core.messages import SessionConfig, UpstreamCommand, UpstreamEvent
 
+from .dial import Dial
 from .openai import OpenAI, embedded
-from .realtime import Dial
 
 
 class Upstream(Protocol):

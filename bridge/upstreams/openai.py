@@ -17,7 +17,8 @@ from bridge.errors import ConfigError
 
 from .client_events import client_event
 from .configuration import PHONE_FORMAT
-from .realtime import Auth, Dial, Realtime
+from .dial import Auth, Dial
+from .realtime import Realtime
 
 URL: Final = "wss://api.openai.com/v1/realtime"
 

@@ -4,62 +4,41 @@ https://developers.openai.com/api/docs/guides/realtime-conversations and the API
 events" and "Realtime server events". GA names are spoken; the older spellings of six events are understood.
 
 A delta of the model's sound is decoded once, into typed fields: its base64 stays text. Rare events keep their
-inner objects undecoded, and are read a second time when we want them.
+inner objects undecoded, and are read a second time when we want them. Both directions are one module, over
+400 lines, because what was asked decides how an answer is read.
 """
 
 from __future__ import annotations
 
-import enum
 import re
 from collections.abc import Callable
-from typing import Any, ClassVar, Final, TypeAlias, TypeVar, assert_never
-
-import msgspec
+from typing import Any, ClassVar, Final, TypeAlias, assert_never
 
 from bridge.codecs import clean_size_bytes
 from bridge.core import messages as m
 from bridge.core.messages import AppendAudio
 from bridge.errors import UpstreamError
 
-from . import client_events
+from . import client_events, mcp_notes
 from . import server_events as wire
+from .asked_responses import AskedResponses
 from .client_events import client_event
 from .configuration import differences, formats_ok, in_force, turn_detection_does
+from .mcp_notes import McpNotes
+from .remembered import remember
 from .retry_after import RetryAfter
 from .values import MAX_ID_CHARACTERS, counted, id_of, reason, required, says, text_of
 
 MAX_FRAME_CHARACTERS: Final = 8 * 1024 * 1024
 """Of a frame we accept; the socket has the same limit. Long deltas and sessions with many tools are large."""
 
-Value = TypeVar("Value")
-_MAX_NOTE_BYTES: Final = 262_144
 _MOST_SECONDS: Final = 86_400.0
 """Of one transcription."""
-_REMEMBERED: Final = 256
-"""Items of which the next word is awaited. How many there are is the server's choice."""
 
 SessionTree: TypeAlias = Callable[[m.SessionConfig, bool], dict[str, Any]]
 """How a vendor spells a configuration; the second argument says that it is not the session's first."""
 
-
-class Auth(enum.Enum):
-    """How a vendor wants to be shown the key."""
-
-    BEARER = "Authorization: Bearer"
-    API_KEY = "api-key"
-    NONE = "none"
-
-
-class Dial(msgspec.Struct, frozen=True):
-    """Where a session is to be had, without the key: this may be logged and recorded."""
-
-    url: str
-    headers: dict[str, str] = {}
-    auth: Auth = Auth.BEARER
-
-
 _COMMENTARY: Final = "commentary"
-_MCP_LIST: Final = "mcp_list_tools"
 _AUDIO_DELTA: Final = "response.output_audio.delta"
 _BUSY: Final = "conversation_already_has_active_response"
 _SENTENCES: Final = {
@@ -73,15 +52,13 @@ class Realtime:
     """Both directions of one upstream session. It remembers what it asked for and has no answer to yet."""
 
     __slots__ = (
-        "_approvals",
         "_asked",
         "_awaited",
         "_configured",
         "_count",
         "_epoch",
         "_formats_ok",
-        "_labels",
-        "_names_conversations",
+        "_mcp",
         "_retry_after",
         "_tree",
         "_whose",
@@ -94,11 +71,9 @@ class Realtime:
         self._count = 0
         self._configured: dict[str, Any] | None = None  # the tree whose answer came last
         self._awaited: dict[str, dict[str, Any]] = {}  # trees whose answer has not come, by event id
-        self._asked: dict[str, bool] = {}  # tags of responses that have not begun; true for an aside
+        self._asked = AskedResponses()
         self._whose: dict[str, str] = {}  # items being made, and the response that makes them
-        self._approvals: dict[str, None] = {}  # asked for, and told
-        self._labels: dict[str, str] = {}  # of MCP servers whose tools are being listed, by item
-        self._names_conversations = False
+        self._mcp = McpNotes(epoch)
         self._formats_ok = False
         self._worded: dict[str, None] = {}  # items whose words came
         self._retry_after = RetryAfter()
@@ -181,8 +156,7 @@ class Realtime:
         item = wire.decode_item(event.item)
         item_id = required(item.id, "item.id")
         content = wire.if_readable(wire.decode_content, item.content) or ()
-        if item.type == _MCP_LIST:
-            _remember(self._labels, item_id, text_of(item.server_label))
+        self._mcp.item_added(item_id, item)
         return m.ItemAdded(
             item_id,
             text_of(item.type) or "message",
@@ -199,7 +173,7 @@ class Realtime:
         item = wire.decode_item(event.item)
         item_id, response_id = id_of(item.id, "item.id"), id_of(event.response_id, "response_id")
         if item_id and response_id:
-            _remember(self._whose, item_id, response_id)
+            remember(self._whose, item_id, response_id)
             if item.phase == _COMMENTARY:  # and the next one may not say it
                 kind, role = text_of(item.type), text_of(item.role)
                 return m.ItemAdded(item_id, kind, role, "", None, response_id, self._epoch, True)
@@ -215,7 +189,7 @@ class Realtime:
             spoken = any(part.transcript for part in content)
             return self._all_words(required(item.id, "item.id"), event.response_id, words, spoken=spoken)
         if item.type != "function_call":
-            return self._item_done(event)
+            return self._mcp.item_done(event.item)
         return m.ToolCalled(
             required(event.response_id, "response_id"),
             required(item.id, "item.id"),
@@ -227,19 +201,7 @@ class Realtime:
         )
 
     def _item_done(self, event: wire.Event) -> m.VendorNote | None:
-        # An approval may be asked for in a response or outside of one, and is told twice when in one.
-        item = wire.decode_item(event.item)
-        if item.type == _MCP_LIST and (why := reason(item.error)):
-            item_id, label = id_of(item.id, "item.id"), text_of(item.server_label)
-            return m.VendorNote(
-                item.type, _body({"item_id": item_id}), item_id, self._epoch, f"{label}: {why}"
-            )
-        if item.type != "mcp_approval_request" or item.id in self._approvals:
-            return None
-        _remember(self._approvals, required(item.id, "item.id"), None)
-        if len(event.item) > _MAX_NOTE_BYTES:
-            raise ValueError(f"with an item of more than {_MAX_NOTE_BYTES} bytes")
-        return m.VendorNote(item.type, bytes(event.item).decode(), epoch=self._epoch)
+        return self._mcp.item_done(event.item)
 
     def _item_deleted(self, event: wire.Event) -> m.ItemGone:
         return m.ItemGone(required(event.item_id, "item_id"), self._epoch)
@@ -269,23 +231,7 @@ class Realtime:
     def _response_started(self, event: wire.Event) -> m.ResponseStarted:
         response = wire.decode_response(event.response)
         response_id = required(response.id, "response.id")
-        tagged = response.metadata.get("tag") if isinstance(response.metadata, dict) else None
-        tag = id_of(tagged, "tag") if isinstance(tagged, str) else ""
-        if response.metadata is msgspec.UNSET:
-            # OpenAI and Azure always have the field, null or not; xAI has none. There responses are told
-            # apart by their order: one conversation has one active response, and the one that begins while
-            # we have asked for one is ours.
-            tag = next((asked for asked, beside in self._asked.items() if not beside), "")
-        conversation_id = response.conversation_id
-        self._names_conversations |= isinstance(conversation_id, str)
-        aside = self._asked.pop(tag, None)
-        if aside is None:
-            # Not ours. API reference, response.conversation_id: null for one outside of the conversation. But
-            # some servers never name a conversation: there, a response must be marked as well.
-            marked = self._names_conversations or (
-                response.metadata is not msgspec.UNSET and bool(response.metadata)
-            )
-            aside = conversation_id is None and marked
+        tag, aside = self._asked.begun(response)
         return m.ResponseStarted(response_id, tag, aside, self._epoch)
 
     def _response_done(self, event: wire.Event) -> m.ResponseDone:
@@ -334,7 +280,7 @@ class Realtime:
             raise ValueError("without delta")
         if not event.delta:
             return None
-        _remember(self._worded, item_id, None)
+        remember(self._worded, item_id, None)
         return m.TextDelta(response_id, item_id, event.content_index or 0, event.delta, spoken, self._epoch)
 
     def _all_spoken(self, event: wire.Event) -> m.TextDelta | None:
@@ -347,7 +293,7 @@ class Realtime:
         """The words of an item as a whole: of use where no delta had them."""
         if not words or item_id in self._worded:
             return None
-        _remember(self._worded, item_id, None)
+        remember(self._worded, item_id, None)
         return m.TextDelta(required(response_id, "response_id"), item_id, 0, words, spoken, self._epoch)
 
     def _fault(self, event: wire.Event) -> m.UpstreamFaulted | m.ProbeAnswered:
@@ -359,10 +305,10 @@ class Realtime:
         )
         # Older servers do not echo the event id here. Only one create at a time can have met a response.
         if not about and code == _BUSY:
-            about = next((f"create:{tag}" for tag, aside in self._asked.items() if not aside), "")
+            about = f"create:{first}" if (first := self._asked.first()) else ""
         self._awaited.pop(about, None)
         if about.startswith("create:"):
-            self._asked.pop(about.removeprefix("create:"), None)
+            self._asked.refused(about.removeprefix("create:"))
         if about.startswith("probe:"):
             return m.ProbeAnswered(self._epoch)
         return m.UpstreamFaulted(code, message, about, param, kind, self._epoch, self._retry_after.of(fault))
@@ -370,17 +316,11 @@ class Realtime:
     def _rate_limits(self, event: wire.Event) -> None:
         self._retry_after.limits(event.rate_limits)
 
-    def _mcp(self, event: wire.Event) -> m.VendorNote:
-        item_id = id_of(event.item_id, "item_id")
-        why = ""
-        if event.type.startswith(_MCP_LIST) and not event.type.endswith(".in_progress"):
-            label = self._labels.pop(item_id, "")
-            if event.type.endswith(".failed"):
-                why = f"{label or item_id}: {reason(event.error) or 'no reason given'}"
-        return m.VendorNote(event.type, _body({"item_id": event.item_id}), item_id, self._epoch, why)
+    def _mcp_note(self, event: wire.Event) -> m.VendorNote:
+        return self._mcp.note(event)
 
     def _conversation_created(self, _event: wire.Event) -> None:
-        self._names_conversations = True
+        self._asked.conversation_named()
 
     _readers: ClassVar[dict[str, Callable[[Realtime, wire.Event], m.UpstreamEvent | None]]] = {
         _AUDIO_DELTA: _audio_delta,
@@ -408,17 +348,7 @@ class Realtime:
         "response.done": _response_done,
         "error": _fault,
         "rate_limits.updated": _rate_limits,
-        **dict.fromkeys(
-            (
-                "mcp_list_tools.in_progress",
-                "mcp_list_tools.completed",
-                "mcp_list_tools.failed",
-                "response.mcp_call.in_progress",
-                "response.mcp_call.completed",
-                "response.mcp_call.failed",
-            ),
-            _mcp,
-        ),
+        **dict.fromkeys(mcp_notes.EVENTS, _mcp_note),
         # As they were spelled before GA.
         "response.audio.delta": _audio_delta,
         "response.audio.done": _audio_done,
@@ -478,17 +408,7 @@ class Realtime:
         return client_event("session.update", event_id, session=tree)
 
     def _create(self, command: m.CreateResponse) -> str:
-        self._asked[command.tag] = command.aside
+        self._asked.ask(command.tag, aside=command.aside)
         return client_event(
             "response.create", f"create:{command.tag}", response=client_events.response(command)
         )
-
-
-def _remember(items: dict[str, Value], item_id: str, what: Value) -> None:
-    items[item_id] = what
-    if len(items) > _REMEMBERED:
-        del items[next(iter(items))]
-
-
-def _body(tree: dict[str, Any]) -> str:
-    return msgspec.json.encode(tree).decode()

@@ -31,7 +31,7 @@ from bridge.core.messages import (
 )
 from bridge.errors import ConfigError
 from bridge.upstreams import UPSTREAMS, OpenAI, Upstream
-from bridge.upstreams.realtime import Auth
+from bridge.upstreams.dial import Auth
 from tests.upstreams import published
 from tests.upstreams.wire_frames import frame
 
