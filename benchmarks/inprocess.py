@@ -12,7 +12,8 @@ from bridge.carriers import Twilio
 from bridge.core.call import Call
 from bridge.runner import Recorder, Runner
 from bridge.sockets.frames import FrameCodec
-from bridge.sockets.stream import CARRIER_LIMITS, UPSTREAM_LIMITS, StreamSocket
+from bridge.sockets.limits import CARRIER_LIMITS, UPSTREAM_LIMITS
+from bridge.sockets.stream import StreamSocket
 from bridge.upstreams import Dial, OpenAI
 
 from .scripted import CONFIG, Input

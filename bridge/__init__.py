@@ -107,7 +107,7 @@ if TYPE_CHECKING:
     from .server.service import create_app
     from .settings.settings import Settings, load_settings
     from .sockets.dial import DialError, Socket, dial
-    from .sockets.stream import Limits
+    from .sockets.limits import Limits
     from .sockets.transport import MemoryTransport, RealtimeTransport, WebSocketTransport
     from .sockets.uvicorn import UVICORN_PROTOCOLS
     from .upstreams import Dial
@@ -149,7 +149,7 @@ _PLACES: Final = {  # each place and its names
     "server.service": "create_app",
     "settings.settings": "Settings load_settings",
     "sockets.dial": "DialError Socket dial",
-    "sockets.stream": "Limits",
+    "sockets.limits": "Limits",
     "sockets.transport": "MemoryTransport RealtimeTransport WebSocketTransport",
     "sockets.uvicorn": "UVICORN_PROTOCOLS",
     "upstreams": "Dial",

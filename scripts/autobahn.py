@@ -39,7 +39,8 @@ from starlette.websockets import WebSocket
 from bridge.ops import event_loop as loops
 from bridge.simulators.servers import serve_app
 from bridge.sockets.dial import dial
-from bridge.sockets.stream import CARRIER_LIMITS, UPSTREAM_LIMITS, Limits, StreamSocket
+from bridge.sockets.limits import CARRIER_LIMITS, UPSTREAM_LIMITS, Limits
+from bridge.sockets.stream import StreamSocket
 from bridge.sockets.uvicorn import take_socket
 
 ROOT = Path(__file__).resolve().parent.parent

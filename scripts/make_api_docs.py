@@ -52,7 +52,7 @@ CHAPTERS: dict[str, tuple[str, dict[str, str]]] = {
             "agents/transport_socket": "MakeTransport",
             "upstreams/realtime": "Dial",
             "sockets/dial": "Socket DialError dial",
-            "sockets/stream": "Limits",
+            "sockets/limits": "Limits",
         },
     ),
     "A client without a phone": (

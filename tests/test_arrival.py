@@ -11,7 +11,7 @@ from bridge.core import messages as m
 from bridge.doubles.carrier_frames import CarrierFrames
 from bridge.server.pending_stream import PendingStream
 from bridge.sockets.frames import FrameCodec
-from bridge.sockets.stream import CARRIER_LIMITS
+from bridge.sockets.limits import CARRIER_LIMITS
 from tests.loops import until
 from tests.test_sockets import Bench, no_time_passes, on_loop, pieces
 

@@ -13,7 +13,7 @@ from starlette.websockets import WebSocket
 
 from bridge.sockets.asgi import AsgiSocket
 from bridge.sockets.keepalive import running_tick
-from bridge.sockets.stream import CARRIER_LIMITS, Quota
+from bridge.sockets.limits import CARRIER_LIMITS, Quota
 from tests.loops import Owner, until
 
 Sender = Callable[[dict[str, Any]], Awaitable[None]]

@@ -22,9 +22,9 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK, InvalidStatus
 
 from bridge.sockets.asgi import AsgiSocket
-from bridge.sockets.dial import bound_kernel
 from bridge.sockets.frames import FrameCodec, Message
-from bridge.sockets.stream import CARRIER_LIMITS, Limits, StreamSocket
+from bridge.sockets.limits import CARRIER_LIMITS, Limits, bound_kernel
+from bridge.sockets.stream import StreamSocket
 from bridge.sockets.uvicorn import EXTENSION, UVICORN_PROTOCOLS, DirectProtocol, take_socket
 from tests.loops import Census, Run, both_loops, until
 

@@ -13,14 +13,13 @@ import pytest
 from bridge.sockets.http_protocol import (
     BODY_BYTES,
     CHUNKS,
-    HEAD_BYTES,
     HEAD_S,
-    HEADER_LINES,
     IDLE_S,
     LINGER_S,
     UNREAD_S,
     BoundedHttpProtocol,
 )
+from bridge.sockets.request_head import HEAD_BYTES, HEADER_LINES
 from tests.agents.virtual_time import run
 from tests.http_wire import Site, settled, statuses
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from bridge.server.service import listen
 from bridge.sockets import stream as streams
-from bridge.sockets.dial import Limits, Quota, StreamSocket, bound_kernel
+from bridge.sockets.dial import StreamSocket
 from bridge.sockets.frames import FrameCodec, Message
 from bridge.sockets.keepalive import running_tick
-from bridge.sockets.stream import UPSTREAM_LIMITS
+from bridge.sockets.limits import UPSTREAM_LIMITS, Limits, Quota, bound_kernel
 from tests.loops import Owner, until
 
 TIGHT = Limits(max_size_bytes=4096, close_timeout_s=0.05, max_outbox_bytes=1000)

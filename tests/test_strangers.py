@@ -11,9 +11,9 @@ from starlette.websockets import WebSocket
 from bridge.ops.health import Health
 from bridge.sockets import strangers
 from bridge.sockets.http_protocol import BoundedHttpProtocol
+from bridge.sockets.limits import Quota
 from bridge.sockets.request_turns import A_TURN
 from bridge.sockets.strangers import FEW, HELD_BYTES, MOST, PER_ADDRESS, Strangers, internet_address
-from bridge.sockets.stream import Quota
 from bridge.sockets.uvicorn import take_socket
 from tests.agents.virtual_time import run
 from tests.http_wire import Site, Wire, settled, statuses

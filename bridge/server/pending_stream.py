@@ -10,7 +10,8 @@ from bridge.carriers.twilio import Twilio
 from bridge.core import messages as m
 from bridge.errors import CarrierError
 from bridge.sockets.asgi import AsgiSocket
-from bridge.sockets.stream import Quota, StreamSocket
+from bridge.sockets.limits import Quota
+from bridge.sockets.stream import StreamSocket
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,8 @@ from bridge.sockets.frames import (
     is_valid_close_code,
 )
 from bridge.sockets.keepalive import running_tick
-from bridge.sockets.stream import CARRIER_LIMITS, TURN_FRAMES, TURN_S, Limits, OnClose, OnFrame, Quota
+from bridge.sockets.limits import CARRIER_LIMITS, Limits, Quota
+from bridge.sockets.stream import TURN_FRAMES, TURN_S, OnClose, OnFrame
 
 _log = logging.getLogger(__name__)
 

@@ -40,31 +40,18 @@ from websockets.typing import Subprotocol
 from bridge.errors import BridgeError, BrokenInvariant, elide
 from bridge.sockets.asgi import AsgiSocket
 from bridge.sockets.frames import Message
-from bridge.sockets.stream import (
-    CARRIER_LIMITS,
-    UPSTREAM_LIMITS,
-    Limits,
-    OnClose,
-    OnFrame,
-    Quota,
-    StreamSocket,
-    bound_kernel,
-)
+from bridge.sockets.limits import UPSTREAM_LIMITS, Limits, bound_kernel
+from bridge.sockets.stream import OnClose, OnFrame, StreamSocket
 
 __all__ = [
-    "CARRIER_LIMITS",
-    "UPSTREAM_LIMITS",
     "AsgiSocket",
     "CarrierSocket",
     "DialError",
-    "Limits",
     "Message",
     "OnClose",
     "OnFrame",
-    "Quota",
     "Socket",
     "StreamSocket",
-    "bound_kernel",
     "dial",
 ]
 

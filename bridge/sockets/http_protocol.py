@@ -5,8 +5,9 @@ KiB. It is parsed when its turn comes (`request_turns.py`), in one piece; the ap
 its body is whole, at most 64 KiB. So an unfinished request costs some bytes and no task, whatever it is made
 of and however slowly it comes.
 
-With `direct.py` this is what knows uvicorn's insides (as of 0.54); `tests/test_http_protocol.py` notices when
-they move.
+With `uvicorn.py` this is what knows uvicorn's insides (as of 0.54); `tests/test_http_protocol.py` notices
+when they move. It has over 400 lines because transport, parser and application call one object in uvicorn's
+design.
 """
 
 from __future__ import annotations
@@ -22,14 +23,12 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from bridge.sockets.request_head import HEAD_BYTES, RequestHead
 from bridge.sockets.request_turns import Lane
 from bridge.sockets.strangers import Stranger, Strangers
 
 logger = logging.getLogger(__name__)
 
-HEAD_BYTES: Final = 16 * 1024
-"""Of a request's line and headers together."""
-HEADER_LINES: Final = 100
 BODY_BYTES: Final = 64 * 1024
 """Twilio's forms have a kilobyte or two, and a caller's name and city do not make them sixty."""
 CHUNKS: Final = 1_000
@@ -47,7 +46,6 @@ LINGER_S: Final = 1.0
 """From a refusal to the end of the connection, if the peer does not end it."""
 UPGRADE_S: Final = 30.0
 """From an upgrade to an admitted call. Its own deadlines are shorter; user code may stand between."""
-_BLANK_BYTES: Final = 4
 _DROPPED_BYTES: Final = 64 * 1024
 """What comes behind a refusal is read and dropped, so that the answer gets through; not more than this."""
 
@@ -80,8 +78,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._strangers = strangers_at(self.server_state)
         self._stage = _Stage.HEAD
         self._began_s = 0.0
-        self._head = bytearray()
-        self._lines = 0
+        self._head = RequestHead()
         self._early = bytearray()  # what has come behind a request that waits or is being answered
         self._queued_head: bytes | None = None
         self._is_upgrade = False
@@ -163,32 +160,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _read_head(self, data: bytes) -> None:
         if not self._head:
-            # RFC 9112, 2.2: a server should ignore an empty line that comes before a request.
-            data, blank_bytes = data.lstrip(b"\r\n"), len(data)
-            blank_bytes -= len(data)
-            if blank_bytes > _BLANK_BYTES or not (not data or b"A" <= data[:1] <= b"Z"):
-                return self._refuse(HTTPStatus.BAD_REQUEST)  # TLS, SSH, anything: no method begins so
-            if not data:
+            begun = self._head.begin(data)
+            if isinstance(begun, HTTPStatus):
+                return self._refuse(begun)
+            if not begun:
                 return None
+            data = begun
             if self._stranger_is_idle():
                 self._began_s = self.loop.time()
                 self._stranger.unfinished(HEAD_S)
-        known_bytes = len(self._head)
-        self._head += data
-        end = _end_of_head(self._head, max(0, known_bytes - 2))
-        head_bytes = end or len(self._head)
-        self._lines += self._head.count(b"\n", known_bytes, head_bytes)
-        if head_bytes > HEAD_BYTES:
-            long_line = b"\n" not in self._head[:HEAD_BYTES]
-            return self._refuse(
-                HTTPStatus.REQUEST_URI_TOO_LONG if long_line else HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-            )
-        if self._lines > HEADER_LINES + 2:  # the request's line, and the empty one
-            return self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-        if end:
-            head, rest = bytes(self._head[:head_bytes]), bytes(self._head[head_bytes:])
-            self._head = bytearray()
-            self._lines = 0
+        whole = self._head.add(data)
+        if isinstance(whole, HTTPStatus):
+            return self._refuse(whole)
+        if whole is not None:
+            head, rest = whole
             self._is_upgrade = b"\r\nupgrade:" in head.lower()
             self._queue(head, rest)
         return None
@@ -404,7 +389,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Say why, and close when the peer has had time to read it."""
         self._stage = _Stage.OVER
         self._strangers.turns.leave(self)
-        self._head, self._early, self._queued_head = bytearray(), bytearray(), None
+        self._head.clear()
+        self._early, self._queued_head = bytearray(), None
         if self.cycle is not None:
             self.cycle.body = bytearray()
         self._stranger.hold(0)
@@ -456,13 +442,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
 def _first_line(head: bytes) -> bytes:
     return head[: head.find(b"\n")]
-
-
-def _end_of_head(data: bytearray, start: int) -> int:
-    """Where its blank line ends; 0 without one. Searching two texts is faster than a pattern."""
-    with_return = data.find(b"\n\r\n", start) + 3
-    bare = data.find(b"\n\n", start, with_return if with_return > 2 else len(data)) + 2
-    return bare if bare > 1 else with_return if with_return > 2 else 0
 
 
 def answer_of(status: HTTPStatus) -> bytes:

@@ -19,7 +19,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from bridge.core.messages import SessionConfig
 from bridge.errors import AlreadyConnected, BridgeError, ConfigError, ConnectionLost, NotConnected
-from bridge.sockets.dial import UPSTREAM_LIMITS, DialError, Limits, Message, Socket, dial
+from bridge.sockets.dial import DialError, Message, Socket, dial
+from bridge.sockets.limits import UPSTREAM_LIMITS, Limits
 from bridge.upstreams.openai import URL, with_model
 
 Key: TypeAlias = "str | Callable[[], str | Awaitable[str]] | Awaitable[str] | None"

@@ -30,8 +30,9 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from bridge.sockets.asgi import AsgiSocket
 from bridge.sockets.frames import INTERNAL_ERROR, NO_STATUS
+from bridge.sockets.limits import CARRIER_LIMITS, Limits
 from bridge.sockets.strangers import Stranger
-from bridge.sockets.stream import CARRIER_LIMITS, Limits, StreamSocket
+from bridge.sockets.stream import StreamSocket
 
 EXTENSION: Final = "phonebridge.socket"
 """Our entry in the ASGI scope's ``extensions``."""

@@ -21,7 +21,8 @@ from bridge.doubles.options import ServerOptions
 from bridge.doubles.realtime import RealtimeServer
 from bridge.errors import ConfigError, ConnectionLost, NotConnected
 from bridge.simulators.servers import EmbeddedUpstream
-from bridge.sockets.dial import DialError, Limits
+from bridge.sockets.dial import DialError
+from bridge.sockets.limits import Limits
 from tests.checklist.stage import Stage, audio_done, called, delta, done, error, play, settled, started
 from tests.loops import both_loops, until
 from tests.upstreams.published import client_event

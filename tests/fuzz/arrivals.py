@@ -25,7 +25,8 @@ from bridge.doubles.carrier_frames import CarrierFrames
 from bridge.server.pending_stream import START_S, PendingStream
 from bridge.sockets.frames import Message
 from bridge.sockets.keepalive import running_tick
-from bridge.sockets.stream import CARRIER_LIMITS, StreamSocket
+from bridge.sockets.limits import CARRIER_LIMITS
+from bridge.sockets.stream import StreamSocket
 from tests.agents.virtual_time import run
 
 _CARRIER = CarrierFrames(f"CA{7:032x}", f"AC{7:032x}", f"MZ{7:032x}")

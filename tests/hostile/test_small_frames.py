@@ -16,7 +16,8 @@ from typing import Any, Self
 
 import pytest
 
-from bridge.sockets.stream import UPSTREAM_LIMITS, StreamSocket
+from bridge.sockets.limits import UPSTREAM_LIMITS
+from bridge.sockets.stream import StreamSocket
 
 from . import kit
 from .test_http import lags, worst_lag_s
