@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from .agents.agent import Agent, Approval, load_agent
+    from .agents.caller_input import Input
     from .agents.guardrails import Guardrail
     from .agents.inputs import Digit, Outgoing, Said, Silence, Turn
     from .agents.mcp import McpServer
     from .agents.prices import Cost
     from .agents.queues import Feed
-    from .agents.session import Input, Session
+    from .agents.session import Session
     from .agents.tools import Tool, ToolError, hand_off_to, hang_up, tool, transfer
     from .agents.transport_socket import MakeTransport
     from .agents.turn_detection import turn_detection
@@ -116,12 +117,13 @@ __version__: Final = "0.1.0"  # as in pyproject.toml: tests/test_exports.py comp
 
 _PLACES: Final = {  # each place and its names
     "agents.agent": "Agent Approval load_agent",
+    "agents.caller_input": "Input",
     "agents.guardrails": "Guardrail",
     "agents.inputs": "Digit Outgoing Said Silence Turn",
     "agents.mcp": "McpServer",
     "agents.prices": "Cost",
     "agents.queues": "Feed",
-    "agents.session": "Input Session",
+    "agents.session": "Session",
     "agents.tools": "Tool ToolError hand_off_to hang_up tool transfer",
     "agents.transport_socket": "MakeTransport",
     "agents.turn_detection": "turn_detection",

@@ -19,7 +19,8 @@ CHAPTERS: dict[str, tuple[str, dict[str, str]]] = {
         "An `Agent` answers calls; `phonebridge serve --agent module:attribute` or `create_app` serve it.",
         {
             "agents/agent": "Agent Approval load_agent",
-            "agents/session": "Session Input",
+            "agents/session": "Session",
+            "agents/caller_input": "Input",
             "agents/inputs": "Turn Digit Silence Said Outgoing",
             "agents/queues": "Feed",
             "agents/prices": "Cost",
@@ -50,7 +51,7 @@ CHAPTERS: dict[str, tuple[str, dict[str, str]]] = {
         {
             "sockets/transport": "RealtimeTransport WebSocketTransport MemoryTransport",
             "agents/transport_socket": "MakeTransport",
-            "upstreams/realtime": "Dial",
+            "upstreams/dial": "Dial",
             "sockets/dial": "Socket DialError dial",
             "sockets/limits": "Limits",
         },

@@ -7,7 +7,8 @@ from typing import Any
 
 from bridge.carriers.twilio import Twilio
 from bridge.core import messages as m
-from bridge.server.calls import CallFactory, CallRegistry
+from bridge.server.calls import CallRegistry
+from bridge.server.services import CallFactory
 from bridge.upstreams.openai import OpenAI
 from tests.agents.virtual_time import run
 

@@ -10,12 +10,13 @@ import asyncio
 import json
 from base64 import b64decode
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Collection, Generator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from bridge.agents.caller_input import Input
 from bridge.agents.clips import sound_of
 from bridge.agents.inputs import ENDED_BY, Digit, Happening, Outgoing, Said, Silence, Turn
 from bridge.agents.prices import Bill, Cost
@@ -40,31 +41,6 @@ class Bridge(Protocol):
     def roster(self) -> Mapping[str, Agent]: ...
     def tap(self) -> None: ...
     async def call(self, tool: object, arguments: Mapping[str, Any]) -> Any: ...
-
-
-class Input(AsyncIterator[Happening], Awaitable[Turn]):
-    """What the caller does, either way: `async for happening in session.input()` gives turns, digits and
-    silences in order until the call is over; `turn = await session.input()` the next turn.
-
-    Awaited it leaves digits where they are, for `Session.digits` or a later iteration, and raises CallEnded
-    when the call is over and no turn is left.
-    """
-
-    def __init__(self, session: Session, feed: Feed[Happening]) -> None:
-        self._session = session
-        self._feed = feed
-
-    async def __anext__(self) -> Happening:
-        return await anext(self._feed)
-
-    def __await__(self) -> Generator[Any, None, Turn]:
-        return self._turn().__await__()
-
-    async def _turn(self) -> Turn:
-        while (turn := self._feed.take_one(Turn)) is None:
-            self._session.check()
-            await self._feed.changed()
-        return turn
 
 
 class Session:
@@ -153,7 +129,7 @@ class Session:
 
         Everything since the call began waits here until it is taken, at most 1,000 entries.
         """
-        return Input(self, self._input)
+        return Input(self._input, self.check)
 
     async def digits(
         self,

@@ -16,7 +16,7 @@ from rich.console import Console
 
 if TYPE_CHECKING:
     from bridge.agents.agent import Agent
-    from bridge.server.calls import Observer
+    from bridge.server.services import Observer
     from bridge.settings.settings import Settings
 
 

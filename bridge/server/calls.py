@@ -11,30 +11,22 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
-from bridge.agents.calls import UserSide
 from bridge.agents.turned_away import TurnedAway
-from bridge.carriers import Carrier
 from bridge.core import messages as m
 from bridge.core.call import Call
-from bridge.core.stats import Stats
 from bridge.core.upstream_leg import REFUSED
-from bridge.ops.health import LATE, Health
-from bridge.ops.metrics import Metrics
+from bridge.ops.health import LATE
 from bridge.ops.recent import Pace
-from bridge.runner import Recorder, Runner
-from bridge.server.call_control import HURRY_S, CallControl
-from bridge.server.store import EmbeddedStore, Store
+from bridge.runner import Runner
+from bridge.server.call_control import HURRY_S
+from bridge.server.services import CallFactory, Observer, Services, alone
 from bridge.server.store.intents import HANDOVER, TRANSFER, opens_a_stream, returned_words
-from bridge.server.verification import Verification
-from bridge.sockets.dial import Socket
-from bridge.sounds.phrases import Phrases
-from bridge.upstreams import Dial, Upstream
 
 logger = logging.getLogger(__name__)
 
@@ -52,50 +44,6 @@ WITHHELD: Final = '{"error": "The tool could not be reached."}'
 """What the model reads instead of a result that is withheld."""
 MAX_WAITING: Final = 50
 """Calls that may wait, dialled, for a carrier that has not opened its stream yet."""
-
-
-class Observer(Protocol):
-    """An observer of calls: logs, metrics, the intent journal, the programmer's side.
-
-    All are told synchronously on the loop that carries the audio, so none may block.
-    """
-
-    def call_began(self, call_sid: str, /) -> None: ...
-    def call_did(self, call_sid: str, action: m.Action, now_ms: int, /) -> None: ...
-    def call_ended(self, call_sid: str, ended: m.Ended, stats: Stats, /) -> None: ...
-
-
-@dataclass(slots=True)
-class CallFactory:
-    """How a call is made: its configuration from the webhook's fields, the phrases of a language, its
-    adapters, the way to the model, its recorder.
-    """
-
-    config: Callable[[Mapping[str, str]], m.CallConfig]
-    carrier: Callable[[], Carrier]
-    vendor: Callable[[int], Upstream]
-    dial: Callable[[Dial], Awaitable[Socket]]
-    recorder: Callable[[str, m.CallConfig], Recorder | None] = lambda _call_sid, _config: None
-    phrases: Callable[[str | None], dict[str, m.Sound]] = field(default_factory=lambda: Phrases().sounds)
-
-
-@dataclass(slots=True)
-class Services:
-    """What all calls of the process share. `tool_finished(call_sid, call_id)` is told of tools' results."""
-
-    store: Store
-    control: CallControl
-    health: Health = field(default_factory=Health)
-    metrics: Metrics = field(default_factory=Metrics)
-    verification: Verification = field(default_factory=lambda: Verification(None, Metrics()))
-    users: UserSide | None = None
-    tool_finished: Callable[[str, str], None] = lambda _call_sid, _call_id: None
-
-
-def _alone() -> Services:
-    """Those of a process that shares nothing."""
-    store = EmbeddedStore(None)
-    return Services(store=store, control=CallControl(store.intents))
 
 
 @dataclass(slots=True, eq=False)
@@ -128,7 +76,7 @@ class CallRegistry:
     ) -> None:
         self.max_calls = max_calls
         self.observers = observers
-        self.services = services or _alone()
+        self.services = services or alone()
         self.running_words: Callable[[str], bool] = lambda _call_sid: False
         """Which new calls tell their observers each piece of the model's words as it comes."""
         self.draining = False

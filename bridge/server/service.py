@@ -29,8 +29,9 @@ from bridge.ops.metrics import Metrics
 from bridge.ops.recordings import Recordings
 from bridge.ops.reports import Reports
 from bridge.server.call_control import CallControl
-from bridge.server.calls import CallFactory, CallRegistry, Observer, Services
+from bridge.server.calls import CallRegistry
 from bridge.server.routes import create_app as routes
+from bridge.server.services import CallFactory, Observer, Services
 from bridge.server.store import CallIntents, EmbeddedStore
 from bridge.server.stream_names import StreamNames
 from bridge.server.twilio_rest import CarrierRest

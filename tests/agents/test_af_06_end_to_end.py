@@ -21,8 +21,9 @@ from bridge.doubles.phone import Phone
 from bridge.doubles.realtime import RealtimeServer
 from bridge.doubles.tones import murmur, tone
 from bridge.server import service
-from bridge.server.calls import CallFactory, CallRegistry
+from bridge.server.calls import CallRegistry
 from bridge.server.routes import create_app
+from bridge.server.services import CallFactory
 from bridge.settings.settings import load_settings
 from bridge.simulators.carrier import CarrierSimulator
 from bridge.simulators.servers import EmbeddedUpstream
