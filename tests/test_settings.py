@@ -16,6 +16,7 @@ from bridge.core.messages import Sound
 from bridge.errors import ConfigError
 from bridge.settings.rules import WrongSettings
 from bridge.settings.settings import Settings, load_settings
+from bridge.settings.targets import Target
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 KEY = "sk-test-0123456789"
@@ -401,8 +402,15 @@ def test_targets_by_name() -> None:
         ("office=+1555000111", "the number of 'office' is not E.164"),
         ("office=+1911", "the number of 'office' is not E.164"),
         ("office=+0555000111", "the number of 'office' is not E.164"),
-        ("office=+15550001111;ext=2", "the number of 'office' is not E.164"),
-        ("office=sip:desk@example.com", "the number of 'office' is not E.164"),
+        ("office=+15550001111;ext=", "the extension of 'office' is not made of keys"),
+        ("office=+15550001111;ext=12 3", "the extension of 'office' is not made of keys"),
+        ("office=+15550001111;ext=" + "1" * 33, "the extension of 'office' is not made of keys"),
+        ("office=+19005550111;ext=2", "the number of 'office' is a premium number"),
+        ("office=sip:desk", "the address of 'office' is no SIP address"),
+        ("office=sip:desk:word@example.com", "the address of 'office' is no SIP address"),
+        ("office=sip:desk@example.com?X-Evil=1", "the address of 'office' is no SIP address"),
+        ("office=sip:desk@example.com;a=<b>", "the address of 'office' is no SIP address"),
+        ("office=client:desk", "the number of 'office' is not E.164"),
         ("office=+1\N{ARABIC-INDIC DIGIT FIVE}550001111", "the number of 'office' is not E.164"),
         ("office=+19005550111", "the number of 'office' is a premium number"),
         ("office=+12129765555", "the number of 'office' is a premium number"),
@@ -419,6 +427,26 @@ def test_targets_by_name() -> None:
 )
 def test_a_target_that_calls_may_not_be_sent_to(given: str, what: str) -> None:
     assert mistakes(transfers=given) == {"BRIDGE_TRANSFERS": what}
+
+
+def test_a_target_may_be_a_number_with_an_extension_or_a_sip_address() -> None:
+    settings = real(
+        transfers="desk=+1 555 000 1111;ext=wW204#,pbx=SIP:queue.5@PBX.example.com:5061;transport=tls",
+        sip_logins="pbx.example.com=trunk:pass:word",
+    )
+    assert settings.target("desk") == Target("+15550001111", "ww204#")
+    pbx = settings.target("pbx")
+    assert (pbx.address, pbx.sip) == ("sip:queue.5@PBX.example.com:5061;transport=tls", True)
+    assert pbx.login is not None
+    assert (pbx.login.user, pbx.login.password.get_secret_value()) == ("trunk", "pass:word")
+    assert "pass:word" not in repr(settings)
+    assert {"+15550001111", "pass:word", pbx.address} <= set(settings.unspeakable())
+    assert "ww204#" not in settings.unspeakable(), "keys would make holes in every log"
+
+
+@pytest.mark.parametrize("given", ["pbx.example.com", "pbx.example.com=trunk", "=a:b", "sip:a@b=c:d"])
+def test_a_login_names_its_host(given: str) -> None:
+    assert set(mistakes(sip_logins=given)) == {"BRIDGE_SIP_LOGINS"}
 
 
 def test_the_fallback_is_one_of_the_targets() -> None:

@@ -6,15 +6,18 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from bridge import sounds
 from bridge.server import twiml
 from bridge.server.store.intents import Next, Step
 from bridge.server.twiml import Links, Spoken, Voice
+from bridge.settings.targets import SipLogin, Target
 from bridge.sounds.phrases import Phrases
 
 LINKS = Links.below("https://voice.example.com/phone")
 NUMBER = "+15550001111"
+DESK = Target(NUMBER)
 
 Verb = tuple[str, dict[str, str], str]
 
@@ -128,7 +131,7 @@ def test_a_draining_process_is_busy_when_nobody_else_comes() -> None:
 
 
 def test_without_a_model_the_call_goes_to_the_fallback() -> None:
-    assert verbs(twiml.no_upstream(NUMBER, LINKS.after_stream)) == [
+    assert verbs(twiml.no_upstream(DESK, LINKS.after_stream)) == [
         said("filler"),
         ("Dial", {"action": LINKS.after_stream, "method": "POST", "timeout": "30"}, ""),
         ("Number", {}, NUMBER),
@@ -178,14 +181,32 @@ def test_after_the_stream(step: Step, answer: list[Verb]) -> None:
         step,
         resume=lambda: pytest.fail("nothing resumes"),
         after_url=LINKS.after_stream,
-        targets={"billing": NUMBER},
+        target={"billing": DESK}.__getitem__,
     )
     assert verbs(document) == answer
 
 
 def test_a_resumed_call_gets_its_stream_again() -> None:
-    document = twiml.after_stream(Step(Next.RESUME), resume=connect, after_url=LINKS.after_stream, targets={})
+    known: dict[str, Target] = {}
+    document = twiml.after_stream(
+        Step(Next.RESUME), resume=connect, after_url=LINKS.after_stream, target=known.__getitem__
+    )
     assert document == connect()
+
+
+@pytest.mark.parametrize(
+    ("target", "noun"),
+    [
+        (Target(NUMBER, "ww204"), ("Number", {"sendDigits": "ww204"}, NUMBER)),
+        (Target("sip:desk@pbx.example.com"), ("Sip", {}, "sip:desk@pbx.example.com")),
+        (
+            Target("sip:desk@pbx.example.com", login=SipLogin("trunk", SecretStr("pass&word"))),
+            ("Sip", {"username": "trunk", "password": "pass&word"}, "sip:desk@pbx.example.com"),
+        ),
+    ],
+)
+def test_a_target_may_have_an_extension_or_be_a_sip_address(target: Target, noun: Verb) -> None:
+    assert verbs(twiml.dial(target))[-1] == noun
 
 
 # -- in other words

@@ -97,7 +97,7 @@ class Admission:
                 logger.info("= its resolver sends it to %s", name, extra={"call_sid": call_sid})
                 self.intents.note(call_sid, TRANSFER + name)
                 action_url = self.action_url(request, call_sid, 1)
-                return twiml.dial(self.settings.transfers[name], action_url, rings=True)
+                return twiml.dial(self.settings.target(name), action_url, rings=True)
         self.proof.reject(why, "call", GATES[why], call_sid)
         return self.busy(form) if why in ("unverified", "again") else twiml.hangup()
 

@@ -69,8 +69,8 @@ class AfterStream:
         resume = partial(self._reconnect, request, form, stream + 1, how)
         unnamed = admission.proof.links(request).after_stream
         again = admission.action_url(request, call_sid, stream) if proven else unnamed
-        targets = self._settings.transfers
-        return answer(twiml.after_stream(step, resume=resume, after_url=again, targets=targets, voice=voice))
+        target = self._settings.target
+        return answer(twiml.after_stream(step, resume=resume, after_url=again, target=target, voice=voice))
 
     async def status(self, _request: Request, form: Fields) -> Response:
         """What the carrier says of the stream from outside: the only word there is of a handshake that

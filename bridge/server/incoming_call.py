@@ -67,5 +67,5 @@ class IncomingCall:
                 return twiml.apology(voice)
             self._intents.note(call_sid, TRANSFER + fallback)
             action_url = self._admission.action_url(request, call_sid, 1)
-            return twiml.no_upstream(self._settings.transfers[fallback], action_url, voice)
+            return twiml.no_upstream(self._settings.target(fallback), action_url, voice)
         return None

@@ -122,7 +122,7 @@ class CarrierRest:
         action_url: Callable[[str], str] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._transfers: Mapping[str, str] = settings.transfers
+        self._settings = settings
         self._account_sid = settings.twilio_account_sid
         self._action_url = action_url
         self._chance = chance
@@ -223,11 +223,10 @@ class CarrierRest:
 
     async def transfer(self, call_sid: str, name: str, account_sid: str | None = None) -> Outcome:
         """Send the caller to a configured target, which ends the stream. Never raises."""
-        number = self._transfers.get(name)
-        if number is None:
+        if name not in self._settings.transfers:
             return Outcome.UNKNOWN_TARGET
         action_url = None if self._action_url is None else self._action_url(call_sid)
-        document = twiml.dial(number, action_url)
+        document = twiml.dial(self._settings.target(name), action_url)
         return await self._update(call_sid, account_sid, {"twiml": document})
 
     async def standing(self, call_sid: str, account_sid: str) -> Standing:

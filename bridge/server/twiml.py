@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from twilio.twiml.voice_response import Connect, Dial, Stream, VoiceResponse
 
 from bridge.server.store.intents import RING_S, Next, Step
+from bridge.settings.targets import Target
 from bridge.sockets.peers import is_loopback
 from bridge.sounds.phrases import Phrase, Phrases
 
@@ -182,20 +183,20 @@ def draining(redirect_url: str | None = None, redirects: int = 0, voice: Voice =
     return str(response)
 
 
-def no_upstream(number: str | None, action_url: str | None = None, voice: Voice = BUNDLED) -> str:
+def no_upstream(target: Target | None, action_url: str | None = None, voice: Voice = BUNDLED) -> str:
     """No model can answer: the call goes to the fallback, or ends with an apology."""
-    return apology(voice) if number is None else dial(number, action_url, say="filler", voice=voice)
+    return apology(voice) if target is None else dial(target, action_url, say="filler", voice=voice)
 
 
 def dial(
-    number: str,
+    target: Target,
     action_url: str | None = None,
     *,
     say: str | None = None,
     rings: bool = False,
     voice: Voice = BUNDLED,
 ) -> str:
-    """Send the caller to a configured number. `action_url` is asked afterwards, with how it went. With
+    """Send the caller to a configured target. `action_url` is asked afterwards, with how it went. With
     `rings` a call that is not answered yet rings on until the target answers.
     """
     response = VoiceResponse()
@@ -208,8 +209,19 @@ def dial(
         timeout=RING_S,
         answer_on_bridge=True if rings else None,
     )
-    dialled.number(number)
+    add_target(dialled, target)
     return str(response.append(dialled))
+
+
+def add_target(dialled: Dial, target: Target, **callbacks: str) -> None:
+    """The noun of a `<Dial>` for that target, with `callbacks` in the SDK's words."""
+    if not target.sip:
+        dialled.number(target.address, send_digits=target.keys or None, **callbacks)
+    elif target.login is None:
+        dialled.sip(target.address, **callbacks)
+    else:
+        password = target.login.password.get_secret_value()
+        dialled.sip(target.address, username=target.login.user, password=password, **callbacks)
 
 
 def wait(redirect_url: str, voice: Voice = BUNDLED) -> str:
@@ -226,23 +238,23 @@ def after_stream(
     *,
     resume: Callable[[], str],
     after_url: str,
-    targets: Mapping[str, str],
+    target: Callable[[str], Target],
     voice: Voice = BUNDLED,
 ) -> str:
     """The answer to `/after-stream`. `resume` makes the document that opens the stream again, `after_url` is
-    that same route, `targets` are the configured numbers by name.
+    that same route, `target` finds a configured target by its name.
     """
     match step.then:
         case Next.HANG_UP:
             return hangup()
         case Next.DIAL:
-            return dial(targets[step.target], after_url, voice=voice)
+            return dial(target(step.target), after_url, voice=voice)
         case Next.RESUME | Next.RETURN:
             return resume()
         case Next.WAIT:
             return wait(after_url, voice)
         case Next.FALLBACK:
-            return no_upstream(targets[step.target], after_url, voice)
+            return no_upstream(target(step.target), after_url, voice)
         case Next.APOLOGISE:
             return apology(voice)
         case Next.UNREACHED:

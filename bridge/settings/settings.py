@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from bridge.core.messages import CallConfig, Limits, SessionConfig
 from bridge.settings import values
 from bridge.settings.rules import LEANS_ON, Mistake, WrongSettings, between, default_upstream
+from bridge.settings.targets import SipLogin, Target
 from bridge.settings.values import SharedKey, Wrong
 from bridge.sockets.peers import is_loopback
 from bridge.sounds.phrases import ENGLISH, Phrases
@@ -96,6 +97,9 @@ class Settings(BaseSettings):
     # Numbers are no secrets, but they have no business in a log either.
     transfers: Annotated[dict[str, str], NoDecode, _read(values.transfers, {})] = Field(
         {}, validation_alias="BRIDGE_TRANSFERS", repr=False
+    )
+    sip_logins: Annotated[dict[str, SipLogin], NoDecode, _read(values.sip_logins, {})] = Field(
+        {}, validation_alias="BRIDGE_SIP_LOGINS", repr=False
     )
     fallback: str | None = Field(None, validation_alias="BRIDGE_FALLBACK")
     busy: Literal["say", "reject"] = Field("say", validation_alias="BRIDGE_BUSY")
@@ -287,13 +291,24 @@ class Settings(BaseSettings):
         purpose = b"phonebridge stream token"
         return tuple(hmac.digest(token, purpose, "sha256") for token in tokens) or (self._made_up_secret,)
 
+    def target(self, name: str) -> Target:
+        """The target of that name, with what proves us to its host. Raises KeyError for an unknown one."""
+        return self.dialled(self.transfers[name])
+
+    def dialled(self, text: str) -> Target:
+        """The same for a target that another table names, read as those of `transfers` are."""
+        target = Target.of(text)
+        return target._replace(login=self.sip_logins.get(target.host))
+
     def unspeakable(self) -> tuple[str, ...]:
         """Every secret and every phone number of the settings, so that logs can leave them out."""
         hidden = [*self.twilio_auth_token, *(key.secret for key in self.shared_keys.values())]
         hidden += self.api_keys.values()
         if self.openai_api_key is not None:
             hidden.append(self.openai_api_key)
-        return (*(one.get_secret_value() for one in hidden), *self.transfers.values())
+        hidden += [login.password for login in self.sip_logins.values()]
+        targets = {part for text in self.transfers.values() for part in (text, Target.of(text).address)}
+        return (*(one.get_secret_value() for one in hidden), *targets)
 
 
 def load_settings(*, demo: bool = False, env_file: str | Path | None = ".env", **overrides: Any) -> Settings:

@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import SecretStr
 from twilio.request_validator import HMAC_SHA1, HMAC_SHA256
 
+from bridge.settings.targets import EXTENSION, SipLogin, extension_keys, is_sip, sip_address
 from bridge.sockets.peers import is_loopback
 from bridge.sounds.phrases import SUFFIXES, WAITING, own_sound
 
@@ -214,18 +215,51 @@ def api_keys(text: str) -> dict[str, SecretStr]:
 
 
 def transfers(text: str) -> dict[str, str]:
-    """`name=+1555…,…`: E.164 numbers by the name that a call may be sent to."""
+    """`name=+1555…,…`: where a call may be sent, by name. See `targets.py` for the three kinds."""
     found: dict[str, str] = {}
     for piece in _pieces(text):
         name, equals, number = (part.strip() for part in piece.partition("="))
         if not equals or not number:
-            raise Wrong("holds a piece that is not name=number", "write billing=+1555…, with commas between")
+            cure = "write billing=+1555… or desk=sip:…, with commas between several"
+            raise Wrong("holds a piece that is not name=number", cure)
         if not _TARGET.fullmatch(name):
             raise Wrong("holds a name that is no name", "use at most 40 letters, digits, spaces and . _ -")
         if name in found:
-            raise Wrong(f"names {name!r} twice", "give each number a name of its own")
-        found[name] = _number(name, number)
+            raise Wrong(f"names {name!r} twice", "give each target a name of its own")
+        found[name] = _target(name, number)
     return found
+
+
+def sip_logins(text: str) -> dict[str, SipLogin]:
+    """`host=user:password,…`: what proves us to the SIP hosts that calls are sent to."""
+    found: dict[str, SipLogin] = {}
+    for piece in _pieces(text):
+        host, equals, login = (part.strip() for part in piece.partition("="))
+        user, colon, password = login.partition(":")
+        if not (equals and colon and user and password):
+            cure = "write pbx.example.com=user:password, with commas between several"
+            raise Wrong("holds a piece that is not host=user:password", cure)
+        if not _HOST.fullmatch(host.lower()):
+            raise Wrong("holds a host that is no name", "write it as in the targets' addresses")
+        found[host.lower()] = SipLogin(user, secret(password))
+    return found
+
+
+def _target(name: str, text: str) -> str:
+    """One target, as settings keep it. The address itself never gets into a message: messages are logged."""
+    if is_sip(text):
+        address = sip_address(text)
+        if address is None:
+            raise Wrong(f"the address of {name!r} is no SIP address", "write sip:user@host, without password")
+        return address
+    number, extension, keys = text.partition(EXTENSION)
+    plain, pressed = _number(name, number), extension_keys(keys)
+    if not extension:
+        return plain
+    if pressed is None:
+        cure = "write ;ext= and up to 32 of 0-9 * # A-D, with w for half a second's wait"
+        raise Wrong(f"the extension of {name!r} is not made of keys", cure)
+    return f"{plain}{EXTENSION}{pressed}"
 
 
 def _number(name: str, number: str) -> str:
