@@ -42,7 +42,7 @@ def test_the_files_stand_where_they_stood(tmp_path: Path) -> None:
     fill(store)
     store.close()
     names = {str(path.relative_to(tmp_path)).partition("/")[0] for path in tmp_path.rglob("*")}
-    assert names == {"intents.jsonl", "used-calls", "conversations"}
+    assert names == {"intents.jsonl", "detours.jsonl", "used-calls", "conversations"}
 
 
 def test_without_a_journal_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

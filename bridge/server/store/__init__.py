@@ -1,6 +1,7 @@
-"""What the processes of one service share: intents of calls, streams that were used, what was said.
+"""What the processes of one service share: intents of calls, their detours, streams that were used, what was
+said.
 
-`Store` is the seam: the server knows these three and not where they are kept. `EmbeddedStore` keeps them in
+`Store` is the seam: the server knows these four and not where they are kept. `EmbeddedStore` keeps them in
 memory and in files of this machine, and is the one writer of them in its process.
 """
 
@@ -10,15 +11,16 @@ import secrets
 import socket
 import uuid
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from bridge.core.messages import CallSnapshot
 
+from .detours import DetourJournal, DetourRecord
 from .intents import Intents, Situation, Step
 from .snapshots import Conversations
 from .used_calls import UsedCalls
 
-__all__ = ["CallIntents", "EmbeddedStore", "Snapshots", "Store", "UsedStreams"]
+__all__ = ["CallIntents", "Detours", "EmbeddedStore", "Snapshots", "Store", "UsedStreams"]
 
 
 class CallIntents(Protocol):
@@ -45,6 +47,16 @@ class UsedStreams(Protocol):
     def close(self) -> None: ...
 
 
+class Detours(Protocol):
+    """The detours of calls, by their ids. A record only moves forward: its first `result` stays."""
+
+    def begin(self, record: DetourRecord) -> None: ...
+    def find(self, detour_id: str) -> DetourRecord | None: ...
+    def of_call(self, call_sid: str) -> DetourRecord | None: ...
+    def change(self, detour_id: str, **changes: Any) -> DetourRecord | None: ...
+    def close(self) -> None: ...
+
+
 class Snapshots(Protocol):
     """The latest conversation of each call that is not over."""
 
@@ -64,6 +76,8 @@ class Store(Protocol):
     @property
     def intents(self) -> CallIntents: ...
     @property
+    def detours(self) -> Detours: ...
+    @property
     def used(self) -> UsedStreams: ...
     @property
     def conversations(self) -> Snapshots: ...
@@ -79,12 +93,14 @@ class EmbeddedStore:
     def __init__(self, journal: Path | None) -> None:
         self.name = secrets.token_hex(16) if journal is None else _place(journal)
         self.intents = Intents(journal)
+        self.detours = DetourJournal(None if journal is None else journal.parent / "detours.jsonl")
         self.used = UsedCalls(None if journal is None else journal.parent / "used-calls")
         self.conversations = Conversations(None if journal is None else journal.parent / "conversations")
 
     def close(self) -> None:
         self.conversations.close()
         self.used.close()
+        self.detours.close()
         self.intents.close()
 
 

@@ -1,4 +1,4 @@
-"""The journal of intents: lines of JSON that outlive the process, not the machine.
+"""Journals of intents and detours: lines of JSON that outlive the process, not the machine.
 
 Appended to at once and without fsync. Several processes of one machine may share it: each reads what the
 others have written.
@@ -29,11 +29,12 @@ MOST_A_TURN: Final = 1_000
 
 class Journal:
     """Lines of JSON in a file that only its owner may read. What cannot be written is kept, and tried again
-    with the next line; the log says when that begins and when it is over.
+    with the next line; the log says when that begins and when it is over, and of what (`kept`).
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kept: str = "intents") -> None:
         self.lines = 0
+        self._kept = kept
         self._by = os.urandom(6).hex()  # in our lines, to know them from those of others
         self._read_bytes = 0
         self._path = path
@@ -92,7 +93,7 @@ class Journal:
             self._write(list(itertools.islice(self._unwritten, MOST_A_TURN)))
             if self._failed and not self._unwritten:
                 self._failed = False
-                logger.info("intents are kept in the journal again")
+                logger.info("%s are kept in the journal again", self._kept)
 
     def _write(self, lines: list[bytes]) -> None:
         if self._file is None:
@@ -163,7 +164,8 @@ class Journal:
 
     def _tell(self, error: OSError) -> None:
         if not self._failed:
-            logger.warning("intents are in memory only, the journal cannot be kept: %s", error)
+            what = "%s are in memory only, the journal cannot be kept: %s"
+            logger.warning(what, self._kept, error)
         self._failed = True
 
 
