@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .agents.tools import Tool, ToolError, hand_off_to, hang_up, tool, transfer
     from .agents.transport_socket import MakeTransport
     from .agents.turn_detection import turn_detection
-    from .agents.turned_away import Forward, Refuse
+    from .agents.turned_away import Forward, Refuse, Voicemail
     from .client.config import SessionOptions, audio_format
     from .client.events import (
         Audio,
@@ -127,7 +127,7 @@ _PLACES: Final = {  # each place and its names
     "agents.tools": "Tool ToolError hand_off_to hang_up tool transfer",
     "agents.transport_socket": "MakeTransport",
     "agents.turn_detection": "turn_detection",
-    "agents.turned_away": "Forward Refuse",
+    "agents.turned_away": "Forward Refuse Voicemail",
     "client.config": "SessionOptions audio_format",
     "client.events": (
         "Audio AudioInterrupted ConnectionChanged ConnectionState Failed Idled Item ItemUpdated "
@@ -265,6 +265,7 @@ __all__ = [
     "UpstreamFaulted",
     "Usage",
     "VendorNote",
+    "Voicemail",
     "WebSocketTransport",
     "__version__",
     "audio_format",

@@ -25,7 +25,7 @@ from bridge.agents.tool_names import hand_off_names
 from bridge.agents.tools import AnyTool, Tool
 from bridge.agents.transport_socket import MakeTransport
 from bridge.agents.turn_detection import turn_detection
-from bridge.agents.turned_away import Forward, Refuse
+from bridge.agents.turned_away import TurnedAway
 from bridge.core.messages import ServerVad, TurnDetection
 from bridge.errors import ConfigError
 from bridge.upstreams import UPSTREAMS
@@ -48,7 +48,7 @@ class Approval:
 
 Fields: TypeAlias = Mapping[str, str]
 Handler: TypeAlias = Callable[[Session], Awaitable[None]]
-Resolved: TypeAlias = "Agent | Mapping[str, Any] | Refuse | Forward | None"
+Resolved: TypeAlias = "Agent | Mapping[str, Any] | TurnedAway | None"
 Resolver: TypeAlias = Callable[[Fields], "Resolved | Awaitable[Resolved]"]
 Approve: TypeAlias = Callable[[Session, Approval], "bool | Awaitable[bool]"]
 OnEnd: TypeAlias = Callable[[Mapping[str, Any]], "object | Awaitable[object]"]
@@ -83,8 +83,8 @@ class Agent:
       delays the calls there. Async clients belong to a loop, so make them in the call, or one for each loop.
     - `resolver(fields)`: called while the phone rings, async or not, with the webhook's fields (From, To and
       custom parameters). It returns another agent, a mapping of fields to change for this call, or None; or
-      `Refuse` or `Forward`, and then no model is dialled. If it raises or takes longer than `resolver_ms`,
-      the call goes on with this agent as it is, unless BRIDGE_RESOLVER_FAILS says otherwise.
+      `Refuse`, `Forward` or `Voicemail`, and then no model is dialled. If it raises or takes longer than
+      `resolver_ms`, the call goes on with this agent as it is, unless BRIDGE_RESOLVER_FAILS says otherwise.
     - `reads_keys`: tools read all keys of the call (`Session.digits`), and the model gets none, whichever
       agent it is. Without it, the model gets the keys pressed while no `digits()` waits (BRIDGE_DTMF).
     - A turn that the model does not end is ended here. `quiet_turn_ms`: after so much silence by our own ear,
@@ -96,6 +96,8 @@ class Agent:
       the model asks a silent caller whether they are there, `nudges` times, then says goodbye.
       `wait_ms`: a caller who has waited this long for one answer goes to BRIDGE_FALLBACK, or the call ends.
     - `turn_audio`: turns carry their sound. `on_end(summary)` is called with the summary of each call.
+    - `on_voicemail(message)` is called with each message that a caller has left in a `Voicemail` box: `from`,
+      `to`, `call_sid`, `account_sid`, `recording_sid`, `recording_url`, and `seconds`.
     - `extra`: further fields of session.update in the vendor's words, except formats.
     - `tags`, `metadata`: your own. They appear in the session and in turns and are sent nowhere.
 
@@ -130,6 +132,7 @@ class Agent:
     resolver: Resolver | None = None
     resolver_ms: int = 2_000
     on_end: OnEnd | None = None
+    on_voicemail: OnEnd | None = None
     reads_keys: bool = False
     quiet_turn_ms: int | None = None
     words_ms: int = 10_000
@@ -377,7 +380,7 @@ _CHECKS: Final[dict[str, Callable[[Any], str | None]]] = {
     "speed": _speed,
     "max_output_tokens": _tokens,
     "handler": _handler,
-    **dict.fromkeys(("approve", "resolver", "on_end"), _callable),
+    **dict.fromkeys(("approve", "resolver", "on_end", "on_voicemail"), _callable),
     **dict.fromkeys(("reads_keys", "greeting_interruptible"), _yes_or_no),
     "handoffs": _of((Agent, str), "a list of agents and names"),
     "guardrails": _of(Guardrail, "a list of Guardrail"),

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from bridge.agents import hooks
 from bridge.agents.agent import Agent, Approval, Approve, Handler, roster
 from bridge.agents.config import AgentConfigs
 from bridge.agents.guardrails import Watched
@@ -34,7 +35,6 @@ GRACE_S: Final = 5.0
 """How long a handler may take to finish after its call is over."""
 CHECK_MS: Final = 5_000
 """How long a guardrail's check may take before it counts as passed."""
-ON_END_MS: Final = 10_000
 MOST_WATCHED: Final = 64
 """Responses under guardrails whose end has not come."""
 MOST_APPROVALS: Final = 32
@@ -157,7 +157,7 @@ class UserCall:
         """The call is over and summed up: `on_end`."""
         on_end = self.session.agent.on_end or self._root.on_end
         if on_end is not None:
-            self._start(self._on_end(functools.partial(on_end, summary)), "on_end")
+            self._start(hooks.tell(self._loop, "on_end", functools.partial(on_end, summary)), "on_end")
 
     def _start(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         loop = asyncio.get_running_loop()
@@ -165,14 +165,6 @@ class UserCall:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    async def _on_end(self, hook: Callable[[], Any]) -> None:
-        try:
-            await run(self._loop, hook, ON_END_MS)
-        except Late as error:
-            logger.error("on_end: %s; it is at:\n%s", error, error.where)  # noqa: TRY400
-        except Exception as error:  # noqa: BLE001  user code
-            log_failure("on_end", error)
 
     def _go_on(self, carried: m.SessionConfig) -> None:
         """The call began in another process, and this was in force there. An agent that is not known here

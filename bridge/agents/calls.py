@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Protocol, get_args
 
+from bridge.agents import hooks
 from bridge.agents.agent import Agent, roster
 from bridge.agents.call import UserCall
 from bridge.agents.config import AgentConfigs
@@ -25,7 +26,7 @@ from bridge.agents.mcp import FillingSocket
 from bridge.agents.prices import Bill
 from bridge.agents.tool_runner import log_failure
 from bridge.agents.transport_socket import carry
-from bridge.agents.turned_away import Forward, Refuse, TurnedAway
+from bridge.agents.turned_away import Forward, Refuse, TurnedAway, Voicemail
 from bridge.agents.user_code import CALL_SID
 from bridge.core import messages as m
 from bridge.core.stats import Stats
@@ -289,7 +290,7 @@ class UserSide:
         """What a resolver returned, mappings as an agent. Raises ConfigError or TypeError for what cannot
         work.
         """
-        if resolved is None or isinstance(resolved, Refuse):
+        if resolved is None or isinstance(resolved, Refuse | Voicemail):
             return resolved
         if isinstance(resolved, Forward):
             if resolved.name not in self.configs.transfers:
@@ -300,7 +301,9 @@ class UserSide:
             resolved = self.agent.replace(**resolved)
         if not isinstance(resolved, Agent):
             kind = type(resolved).__name__
-            raise ConfigError(f"a resolver returns an Agent, a mapping, Refuse, Forward or None, not {kind}")
+            raise ConfigError(
+                f"a resolver returns an Agent, a mapping, Refuse, Forward, Voicemail or None, not {kind}"
+            )
         self.configs.check(resolved, self._upstream)
         self.remark(resolved)
         return resolved
@@ -353,6 +356,13 @@ class UserSide:
     def _forget(self, call_sid: str, attachment: Attachment | None) -> None:
         if self._attached.get(call_sid) is attachment:
             self._attached.pop(call_sid, None)
+
+    def message_left(self, call_sid: str, message: Mapping[str, Any]) -> None:
+        """A caller has left a message: the agent's `on_voicemail` is told."""
+        hook = self.agent.on_voicemail
+        if hook is not None:
+            loop = self.loops.place(call_sid)
+            loop.post(hooks.start, loop, "on_voicemail", functools.partial(hook, message))
 
     def summarise(self, call_sid: str, summary: Mapping[str, Any]) -> None:
         """The call is summed up: its agent's `on_end` is told."""

@@ -22,12 +22,12 @@ from bridge.ops.recent import Recent
 GATES: Final = (
     "signature", "token", "start", "lobby", "duplicate", "full", "draining", "upstream", "form", "ended",
     "loop lag", "descriptors", "money", "replay", "account", "unverified", "again", "no model", "peer",
-    "connection", "refused", "key", "rate",
+    "connection", "refused", "key", "rate", "voicemail",
 )  # fmt: skip
 """Where something is turned away: a request or stream without a proof, too many at the door, a second stream
 of the same call, no room, no model, a request that cannot be read, a call that is over already, another
 machine or a page of another site, a connection that proved nothing, a call that its resolver refused,
-a program without a key, or one that asks too often.
+a program without a key, or one that asks too often, a call that got a voicemail box.
 """
 OTHER: Final = "other"
 UNVERIFIED: Final = ("no_credentials", "not_allowed", "too_many", "faulty", "no_answer")

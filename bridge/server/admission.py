@@ -12,7 +12,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bridge.agents.turned_away import Forward, Refuse, TurnedAway
+from bridge.agents.turned_away import Forward, Refuse, TurnedAway, Voicemail
 from bridge.server import twiml
 from bridge.server.calls import CallRegistry
 from bridge.server.gates import StreamTokens
@@ -98,6 +98,9 @@ class Admission:
                 self.intents.note(call_sid, TRANSFER + name)
                 action_url = self.action_url(request, call_sid, 1)
                 return twiml.dial(self.settings.target(name), action_url, rings=True)
+            case Voicemail():
+                self.proof.reject("voicemail", "call", "it gets a voicemail box", call_sid)
+                return twiml.voicemail(why, self.proof.links(request).voicemail, self.voice(call_sid))
         self.proof.reject(why, "call", GATES[why], call_sid)
         return self.busy(form) if why in ("unverified", "again") else twiml.hangup()
 

@@ -79,6 +79,15 @@ class CallControl:
             return self._in_time(call_sid, rest.transfer(call_sid, name, account_sid or None))
         return None
 
+    def follow(self, call_sid: str, account_sid: str, document: str) -> Awaitable[Outcome | None] | None:
+        """What to await so that the call follows that TwiML in the place of its stream; None where only the
+        end of the stream can end it.
+        """
+        rest = self._rest
+        if rest is None or not rest.available:
+            return None
+        return self._in_time(call_sid, rest.follow(call_sid, document, account_sid or None))
+
     async def _in_time(self, call_sid: str, asking: Awaitable[Outcome]) -> Outcome | None:
         try:
             async with asyncio.timeout(self.before_close_s):

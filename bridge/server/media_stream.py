@@ -9,11 +9,11 @@ import logging
 
 from starlette.websockets import WebSocket
 
-from bridge.agents.turned_away import Forward, TurnedAway
+from bridge.agents.turned_away import Forward, Refuse, TurnedAway, Voicemail
 from bridge.carriers.twilio import Twilio
 from bridge.core import messages as m
 from bridge.errors import SignatureError
-from bridge.server import sids
+from bridge.server import sids, twiml
 from bridge.server.admission import GATES, Admission
 from bridge.server.gates import PendingSockets
 from bridge.server.own_streams import RESERVED, TOKEN
@@ -71,18 +71,20 @@ class MediaStream:
             if place is not None:
                 place.leave()
         if isinstance(started, m.Started):
-            await self._admit(started, arrival, socket)
+            await self._admit(started, arrival, socket, self._proof.links(websocket))
         elif started:
             self._close(socket, "start", started)
         if isinstance(socket, AsgiSocket):  # else the connection is ours: nothing of the request need stay
             await socket.released()
 
-    async def _admit(self, started: m.Started, arrival: PendingStream, socket: CarrierSocket) -> None:
+    async def _admit(
+        self, started: m.Started, arrival: PendingStream, socket: CarrierSocket, links: twiml.Links
+    ) -> None:
         """The stream says which call it is; its token proves it."""
         call_sid, account_sid, token = started.call_id, started.account_id, started.parameters.get(TOKEN, "")
         tokens, stream = self._admission.tokens, 1
         if OwnTokens.is_one(token):
-            await self._admit_own(token, started, arrival, socket)
+            await self._admit_own(token, started, arrival, socket, links)
             return
         if self._admission.proven:
             fault, gate = sids.start_fault(started, self._account_sid), "start"
@@ -98,12 +100,17 @@ class MediaStream:
         admitted(socket)  # an agent may take its time to be resolved
         turned_away = await self._registry.prepare(call_sid, started.parameters)
         if turned_away is not None:
-            await self._turn_away(turned_away, socket, call_sid, account_sid)
+            await self._turn_away(turned_away, socket, started, links)
             return
         self._claim(started.parameters, stream, started, arrival, socket)
 
     async def _admit_own(
-        self, token: str, started: m.Started, arrival: PendingStream, socket: CarrierSocket
+        self,
+        token: str,
+        started: m.Started,
+        arrival: PendingStream,
+        socket: CarrierSocket,
+        links: twiml.Links,
     ) -> None:
         """A stream of TwiML that is not ours: no webhook came before it, so the call rings and begins now."""
         call_sid, account_sid = started.call_id, started.account_id
@@ -125,7 +132,7 @@ class MediaStream:
         if isinstance(found, str):
             self._close(socket, found, GATES[found], call_sid)
         elif found is not None:
-            await self._turn_away(found, socket, call_sid, account_sid)
+            await self._turn_away(found, socket, started, links)
         else:
             stream = self._admission.intents.streams(call_sid) + 1
             self._claim(fields, stream, started, arrival, socket)
@@ -150,17 +157,25 @@ class MediaStream:
         why = f"refused: {gate}" if self._admission.proven else f"refused: {fault}"
         socket.close(1008, why)
 
-    async def _turn_away(self, why: TurnedAway, socket: CarrierSocket, call_sid: str, account: str) -> None:
+    async def _turn_away(
+        self, why: TurnedAway, socket: CarrierSocket, started: m.Started, links: twiml.Links
+    ) -> None:
         """A stream has come for a call that its resolver does not take: only now was it asked."""
-        sent_on = isinstance(why, Forward)
-        reason = m.Reason.TRANSFERRED if sent_on else m.Reason.WE_HUNG_UP
-        intent = TRANSFER + why.name if isinstance(why, Forward) else ENDED
-        self._admission.intents.note(call_sid, intent)
-        asked = self._registry.services.control.before_close(call_sid, account, m.Ended(reason))
+        call_sid, account_sid = started.call_id, started.account_id
+        control = self._registry.services.control
+        if isinstance(why, Forward):
+            self._admission.intents.note(call_sid, TRANSFER + why.name)
+            asked = control.before_close(call_sid, account_sid, m.Ended(m.Reason.TRANSFERRED))
+        else:
+            self._admission.intents.note(call_sid, ENDED)
+            asked = control.before_close(call_sid, account_sid, m.Ended(m.Reason.WE_HUNG_UP))
+        if isinstance(why, Voicemail):
+            box = twiml.voicemail(why, links.voicemail, self._admission.voice(call_sid))
+            asked = control.follow(call_sid, account_sid, box)
         if asked is not None:
             await asked
-        if sent_on:
+        if isinstance(why, Refuse):
+            self._close(socket, "refused", "its resolver refuses the call", call_sid)
+        else:
             logger.info("= its resolver sends it on", extra={"call_sid": call_sid})
             socket.close(1000)
-        else:
-            self._close(socket, "refused", "its resolver refuses the call", call_sid)

@@ -18,6 +18,7 @@ from bridge.server.operators import OperatorRoutes
 from bridge.server.own_streams import OwnStreams
 from bridge.server.pages import Softphone
 from bridge.server.proof import Proof
+from bridge.server.voicemail import VoicemailBox
 from bridge.settings.settings import Settings
 
 
@@ -36,6 +37,7 @@ def create_app(
             WebSocketRoute("/media-stream", MediaStream(admission, own_streams.tokens).connect),
             proof.webhook("/after-stream", after_stream.webhook),
             proof.webhook("/stream-status", after_stream.status),
+            proof.webhook("/voicemail", VoicemailBox(admission).webhook),
             *operators.routes(),
             *Softphone(settings, registry, proof.peers, awake).routes(),
         ]

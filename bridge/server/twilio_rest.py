@@ -229,6 +229,10 @@ class CarrierRest:
         document = twiml.dial(self._settings.target(name), action_url)
         return await self._update(call_sid, account_sid, {"twiml": document})
 
+    async def follow(self, call_sid: str, document: str, account_sid: str | None = None) -> Outcome:
+        """Let the call follow that TwiML, which ends its stream. Never raises."""
+        return await self._update(call_sid, account_sid, {"twiml": document})
+
     async def standing(self, call_sid: str, account_sid: str) -> Standing:
         """How a call of that account is. Returns within `ASK_S`, never raises."""
         if not self.available:

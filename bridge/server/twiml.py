@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from twilio.twiml.voice_response import Connect, Dial, Stream, VoiceResponse
 
+from bridge.agents.turned_away import Voicemail
 from bridge.server.store.intents import RING_S, Next, Step
 from bridge.settings.targets import Target
 from bridge.sockets.peers import is_loopback
@@ -37,6 +38,7 @@ class Links(NamedTuple):
     media_stream: str
     after_stream: str
     stream_status: str
+    voicemail: str
 
     @classmethod
     def below(cls, base: str) -> Links:
@@ -47,6 +49,7 @@ class Links(NamedTuple):
             f"ws{base.removeprefix('http')}/media-stream",
             f"{base}/after-stream",
             f"{base}/stream-status",
+            f"{base}/voicemail",
         )
 
 
@@ -156,6 +159,28 @@ def farewell(words: str, voice: Voice = BUNDLED) -> str:
     """The call is answered, these words are said in the voice of its phrases, and it ends."""
     response = VoiceResponse()
     _say_words(response, voice.words["busy"]._replace(text=words))
+    response.hangup()
+    return str(response)
+
+
+def voicemail(box: Voicemail, url: str, voice: Voice = BUNDLED) -> str:
+    """The caller hears the prompt and a beep, and is recorded. `url` is asked what follows, and told where
+    the recording is.
+    """
+    response = VoiceResponse()
+    if box.is_sound:
+        response.play(box.prompt)
+    else:
+        _say_words(response, voice.words["busy"]._replace(text=box.prompt))
+    # Twilio, "<Record>": without `action` this same document is asked for again, and the caller recorded
+    # again; and where nothing was said, the verb behind it is carried out instead.
+    response.record(
+        action=url,
+        method="POST",
+        max_length=box.max_s,
+        recording_status_callback=url,
+        recording_status_callback_method="POST",
+    )
     response.hangup()
     return str(response)
 

@@ -173,9 +173,12 @@ class _Reading:
     def _path(self, name: str) -> Path:
         return self._folder / values.expanded(name)
 
-    def _agent(self, given: Agent | str | None, where: str) -> Agent | None:
-        if not isinstance(given, str):
+    def _agent(self, given: object, where: str) -> Agent | None:
+        if given is None or isinstance(given, Agent):
             return given
+        if not isinstance(given, str):
+            self._found(where, "is no agent", "name it as module:attribute, or pass an Agent in Python")
+            return None
         if given not in self._agents:
             self._agents[given] = self._tried(where, lambda: load_agent(given))
         return self._agents[given]

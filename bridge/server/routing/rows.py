@@ -79,7 +79,7 @@ class Row(Shape):
 
     to: Text
     account: Text | None = None
-    agent: Agent | Text | None = None
+    agent: Any = None
     language: Language | None = None
     transfers: dict[str, str] | str | None = None
     fallback: Text | None = None
