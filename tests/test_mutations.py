@@ -44,8 +44,8 @@ MUTATIONS = [
     Mutation(
         "a mark that a clear flushed is counted",
         "core.ledger",
-        "        self._marks.clear()\n        self._late.close_period()",
-        "        self._late.close_period()",
+        "        self._marks.clear()\n        self.acked",
+        "        self.acked",
         "echoes-of-a-clear-meet-the-next-answer",
     ),
     Mutation(
@@ -121,7 +121,7 @@ MUTATIONS = [
     Mutation(
         "an item that was heard to its end is truncated too",
         "core.playout",
-        "            if span.whole:",
+        "            if span.over and not span.short:",
         "            if False:",
         "spoke-right-after-the-last-word",
     ),

@@ -66,6 +66,8 @@ def unheard(call: CallState, now_ms: int) -> bool:
     """
     if call.open_turn.clears and call.caller_audio.steady:
         return True
+    if not call.playout.debts.open:
+        return False
     turns = [debt for debt in call.playout.debts.of(Kind.TURN) if debt.due]
     return bool(turns) and quiet(call, now_ms) and call.caller_audio.voice_ended_ms < turns[0].since_ms
 
@@ -101,8 +103,9 @@ def resumed(call: CallState, event: m.SpeechStarted) -> None:
     """The new session hears what the caller said before it was there: the caller does not speak now, so
     nothing is cut, and who waits waits on.
     """
-    supersede(call)
-    call.playout.drop_waiting()
+    call.turn += 1
+    call.playout.debts.superseded()
+    call.greeting_cut |= responses.GREETING in call.playout.drop_waiting()
     call.out.append(m.CallerSpoke(True, event.item_id))
 
 
@@ -114,19 +117,15 @@ def overheard(call: CallState, event: m.SpeechStarted) -> None:
     call.out.append(m.CallerSpoke(True, event.item_id))
 
 
-def supersede(call: CallState) -> None:
-    """A turn of the caller's takes the place of what is owed. If no words are found in it, a greeting that it
-    cost is owed again.
+def confirmed(call: CallState, now_ms: int) -> None:
+    """It is speech, and it is meant: what we say is cut, and this turn takes the place of what is owed. If no
+    words are found in it, a greeting that it cost is owed again. During a goodbye it takes the goodbye back.
     """
     call.turn += 1
-    call.greeting_cut |= call.playout.saying(responses.GREETING)
-    call.playout.debts.superseded()
-
-
-def confirmed(call: CallState, now_ms: int) -> None:
-    """It is speech, and it is meant: what we say is cut. During a goodbye it takes the goodbye back."""
-    supersede(call)
-    call.playout.interrupt(now_ms, ours=bool(call.agent.backchannel_ms), by_caller=True)
+    if call.playout.debts.open:
+        call.playout.debts.superseded()
+    cut = call.playout.interrupt(now_ms, ours=bool(call.agent.backchannel_ms), by_caller=True)
+    call.greeting_cut |= responses.GREETING in cut
     if call.ending is None:
         return
     if call.ending[0] in (Reason.WE_HUNG_UP, Reason.TRANSFERRED):

@@ -84,7 +84,7 @@ class Item:
         said = self.said()
         if self.spoken and not self.received_bytes:
             return ""  # its sound has not begun, or never will
-        heard_bytes = self.heard_bytes + sum(more.get(part, 0) for part in self.parts.values())
+        heard_bytes = sum(part.heard_bytes + more.get(part, 0) for part in self.parts.values())
         if heard_bytes >= self.received_bytes:
             return said
         characters = len(said) * heard_bytes // self.received_bytes

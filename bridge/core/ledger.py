@@ -56,11 +56,6 @@ class Span:
         """It was heard to its end."""
         return self.done and self.heard_bytes >= self.received_bytes
 
-    @property
-    def whole(self) -> bool:
-        """It was heard to its end, and nothing of it was dropped."""
-        return self.over and not self.short
-
 
 @dataclass(slots=True, eq=False)
 class _Run:
@@ -204,7 +199,6 @@ class Ledger:
         self._runs.clear()
         self._assumed.clear()
         self._marks.clear()
-        self._late.close_period()
         self.acked = self.marked = self.sent
         self._anchor_ms, self._anchor_bytes = now_ms, self.sent
 
@@ -225,9 +219,12 @@ class Ledger:
         played_ms = now_ms - self._anchor_ms - late.shift_ms
         position = self._anchor_bytes + int(played_ms * self.bytes_per_ms)
         if self._marks and self.marks:
+            mark, marked_ms = next(iter(self._marks.values()))
+            behind_ms = played_ms - (mark - self._anchor_bytes) / self.bytes_per_ms
+            overdue_ms = min(behind_ms, now_ms - marked_ms - late.shift_ms)
             patience_ms = FIRST_ECHO_MS if late.known_ms is None else late.known_ms + STALL_MS
-            if now_ms - self._first_due() > patience_ms and not self._mute(now_ms):
-                position = min(position, next(iter(self._marks.values()))[0])
+            if overdue_ms > patience_ms and not self._mute(now_ms):
+                position = min(position, mark)
         return max(self.acked, min(position, self.sent))
 
     @property
@@ -252,7 +249,10 @@ class Ledger:
     @property
     def echo_due_ms(self) -> int | None:
         """When the next echo could come at the soonest; None where none is awaited."""
-        return int(self._first_due()) if self._marks and self.marks else None
+        if not self._marks or not self.marks:
+            return None
+        position, marked_ms = next(iter(self._marks.values()))
+        return int(max(self._due_ms(position), marked_ms) + self._late.shift_ms)
 
     @property
     def lateness_ms(self) -> int:
@@ -286,10 +286,6 @@ class Ledger:
         echo that is overdue does not mean that the line stands still.
         """
         return not self.echoed and now_ms - self._probes.get("probe1", now_ms) > FIRST_ECHO_MS
-
-    def _first_due(self) -> float:
-        position, marked_ms = next(iter(self._marks.values()))
-        return max(self._due_ms(position), marked_ms) + self._late.shift_ms
 
     # How it learns
 

@@ -212,9 +212,9 @@ class Line:
 
     def cut(self, now_ms: int) -> tuple[list[LineCommand], list[Span]]:
         """The caller shall hear no more of this, protected sound excepted: one that was begun plays on, and
-        plays alone. Returns the clear, if the carrier
-        may have something left to play, and the spans that were on their way, in the order they began: what
-        was heard of them is final. One that is `whole` was played to its end, and only its echo is missing.
+        plays alone. Returns the clear, if the carrier may have something left to play, and the spans that
+        were on their way, in the order they began: what was heard of them is final. One that is `over` was
+        played to its end, and only its echo is missing.
         """
         cut: list[Span] = []
         entries = self._pacer.entries
@@ -227,9 +227,12 @@ class Line:
             self.spans.end(key)
             span.heard_bytes = min(span.heard_bytes, span.received_bytes)
             cut.append(span)
-        self._pacer.drop_unprotected()
         out: list[LineCommand] = [ClearPlayout()] if clear else []
-        return out + self.advance(now_ms), cut
+        if entries:
+            self._pacer.drop_unprotected()
+            return out + self.advance(now_ms), cut
+        self.deadline_ms = None  # nothing waits, and nothing is left at the carrier
+        return out, cut
 
     def remaining_ms(self, now_ms: int) -> int:
         """Sound that waits here or at the carrier."""

@@ -15,7 +15,7 @@ from .line import Line
 from .messages import Action, AgentRules, AudioDelta, CallConfig, SessionConfig, Sound
 from .pending_answer import PendingAnswer
 from .response_gate import ResponseGate
-from .stats import BargeIn, Stats, keep
+from .stats import MOST_KEPT, BargeIn, Stats
 from .upstream_leg import UpstreamSession
 from .utterances import Utterances
 
@@ -83,7 +83,8 @@ class Playout:
             stats.first_audio_ms = now_ms
         if self.caller_stopped_ms is not None:
             heard_from_ms = now_ms + self.line.remaining_ms(now_ms)
-            keep(stats.turn_latencies_ms, heard_from_ms - self.caller_stopped_ms)
+            if len(stats.turn_latencies_ms) < MOST_KEPT:
+                stats.turn_latencies_ms.append(heard_from_ms - self.caller_stopped_ms)
             self.caller_stopped_ms = None
         if response_id not in (gate.active, self._sounding):  # we were not told that it began
             tag = "" if gate.asked is None else gate.asked.tag
@@ -275,14 +276,6 @@ class Playout:
         items = self.conversation.of(response_id)
         return bool(items) and all(item.audible or item.call_id for item in items)
 
-    def saying(self, tag: str) -> bool:
-        """Whether what was asked for by that tag is asked for, generated or heard."""
-        gate = self.gate
-        if tag in gate.waiting or (gate.asked is not None and gate.asked.tag == tag):
-            return True
-        tagged = (one for one, its in gate.tags.items() if its == tag and one not in gate.muted)
-        return any(map(self.concerns, tagged))
-
     def concerns(self, response_id: str) -> bool:
         """Whether this response is being generated, queued or heard."""
         return response_id in self.line.spans.responses or self.gate.active == response_id
@@ -292,32 +285,31 @@ class Playout:
 
     # --- the caller speaks over it -----------------------------------------------------------------------
 
-    def interrupt(self, now_ms: int, ours: bool, *, by_caller: bool = False) -> None:
+    def interrupt(self, now_ms: int, ours: bool, *, by_caller: bool = False) -> set[str]:
         """The caller shall not hear the rest of this: clear, cancel if the vendor does not, tell the model
-        what was heard.
+        what was heard. Returns the tags of what was cut or dropped; "" stands for what was not asked for.
 
         Realtime conversations guide, "Interruption and truncation": on a websocket the client stops playback
         and sends `conversation.item.truncate`. The server cancels by itself on speech where
         `interrupt_response` is on; our cancel goes only to a response that is active, and once.
         """
         gate = self.gate
+        active = gate.active
         commands, cut = self.line.cut(now_ms)
         self._out += commands
-        if self.ready and not self.debts.open:
+        if self.owed.since_ms is not None and self.ready and not self.debts.open:
             self.owed.stop()  # else the caller still waits for an answer
-        if not cut and gate.idle:
-            return
-        dropped = self.drop_waiting()
+        dropped = self.drop_waiting() if gate.waiting or gate.asked else []
         if not by_caller:
-            self.debts.interrupted(gate.active, dropped)
-        for span in cut:
-            if span.response_id and not span.whole:
-                gate.mute(span.response_id)
-        if gate.active is not None:
-            gate.mute(gate.active)
+            self.debts.interrupted(active, dropped)
+        responses = {active, *(span.response_id for span in cut)} - gate.muted.keys()
+        if active is not None:
+            gate.mute(active)
             if ours or not (self.session.interrupts and self._config.auto_cancels):
-                self._cancel(gate.active)
-        self._settle_cut(cut, now_ms, tell=True)
+                self._cancel(active)
+        if cut or active:
+            self._settle_cut(cut, now_ms, tell=True)
+        return {gate.tags.get(response_id or "", "") for response_id in responses}.union(dropped)
 
     def drop_waiting(self) -> list[str]:
         """What was asked for and has not begun is out of date. Returns its tags."""
@@ -366,16 +358,21 @@ class Playout:
             self.item_finished(span.item_id, span.part, now_ms)
 
     def _settle_cut(self, spans: list[Span], now_ms: int, tell: bool) -> None:
-        """One truncate or delete per item cut, ever; nothing for what was heard to its end."""
+        """One truncate or delete per item cut, ever; nothing for what was heard to its end. What still comes
+        of their responses is not for the caller.
+        """
         cuts: list[Action] = []
         per_ms = self._config.bytes_per_ms
+        cut = {self.gate.active}
         for span in spans:
-            if span.whole:
+            if span.over and not span.short:
                 self._heard_whole(span)
                 continue
             if not span.response_id:
                 self._sounded(span, cut=True)
                 continue
+            cut.add(span.response_id)
+            self.gate.mute(span.response_id)
             self._stats.heard_bytes += span.heard_bytes
             item = self.conversation.item(span.item_id)
             if item.cut:
@@ -383,13 +380,14 @@ class Playout:
             if span.received_bytes < per_ms and not span.short:
                 del item.parts[span.part]  # no sound to speak of; what still comes will be unheard
                 continue
-            if tell:
+            if tell and len(self._stats.barge_ins) < MOST_KEPT:
                 heard_ms, received_ms = span.heard_bytes // per_ms, span.received_bytes // per_ms
-                keep(self._stats.barge_ins, BargeIn(now_ms, span.item_id, heard_ms, received_ms))
+                self._stats.barge_ins.append(BargeIn(now_ms, span.item_id, heard_ms, received_ms))
             cuts += self._cut(item, span, tell=tell)
         self._out += cuts
-        self.utterances.cut({span.response_id for span in spans if not span.whole} | {self.gate.active})
-        self._complete_utterances()
+        if self.utterances.open:
+            self.utterances.cut(cut)
+            self._complete_utterances()
 
     # --- whose turn it is --------------------------------------------------------------------------------
 

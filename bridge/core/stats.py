@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import msgspec
 
 from .messages import CallerTranscribed, Usage
 
-Value = TypeVar("Value")
 MOST_KINDS = 32
 MOST_KEPT = 10_000
+"""Of what happens now and then; after so many in one call the rest says nothing new."""
 OTHERS = "others"
 
 
@@ -23,12 +22,6 @@ def count(kinds: dict[str, int], kind: str) -> int:
         kind = OTHERS
     kinds[kind] = kinds.get(kind, 0) + 1
     return kinds[kind]
-
-
-def keep(values: list[Value], value: Value) -> None:
-    """One more of what happens now and then; after ten thousand in one call the rest says nothing new."""
-    if len(values) < MOST_KEPT:
-        values.append(value)
 
 
 class BargeIn(msgspec.Struct, gc=False):
