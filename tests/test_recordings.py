@@ -21,8 +21,10 @@ from bridge.doubles.agents import Scripted, Speech
 from bridge.doubles.tones import tone
 from bridge.errors import ConfigError
 from bridge.ops import recordings
-from bridge.ops.recordings import FLUSH_LINES, Recordings, purge
+from bridge.ops.recordings import FLUSH_LINES, Recordings
+from bridge.ops.retention import purge, purge_sound
 from bridge.recording import Recorder, Recording, describe, replay
+from bridge.testing.call import begin as virtual_call
 from tests.calls import bridge, hang_up, phone_of, within
 from tests.gate import Gate
 from tests.loops import Run, run
@@ -304,6 +306,31 @@ def test_old_recordings_are_purged_and_nothing_else(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == kept
     assert not any(path.exists() for path in gone)
     assert purge(tmp_path / "nowhere", 30, now) == 0
+
+
+def test_old_sound_goes_before_the_rest_of_a_recording(tmp_path: Path) -> None:
+    call = virtual_call(recording={"sound": True})
+    call.model.speaks("Hello.", 1_000)
+    call.wait(1_500)
+    call.caller.hangs_up()
+    call.wait(50)
+    now = datetime.now(UTC)
+    for name in ("old", "kept", "new"):
+        path = tmp_path / f"{name}.call.jsonl"
+        path.write_text("\n".join([*call.lines, ""]))
+        age_s = 3 * 86_400 if name != "new" else 0
+        os.utime(path, (now.timestamp() - age_s, now.timestamp() - age_s))
+    (tmp_path / "kept.hold").touch()
+    written_ns = (tmp_path / "old.call.jsonl").stat().st_mtime_ns
+    assert purge_sound(tmp_path, 2, now) == 1
+    old, kept = ((tmp_path / f"{name}.call.jsonl").read_text() for name in ("old", "kept"))
+    assert len(old) < len(kept) / 2
+    assert replay(old.splitlines()).difference is None
+    assert (tmp_path / "old.call.jsonl").stat().st_mtime_ns == written_ns  # its days count on
+    assert purge_sound(tmp_path, 2, now) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "kept.call.jsonl", "kept.hold", "new.call.jsonl", "old.call.jsonl"
+    ]  # fmt: skip
 
 
 def test_the_thread_purges_when_it_begins(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from ..errors import ConfigError
 from .recordings import read_recording, reading, write_recording
 from .words import printable, printable_lines
 
-SUFFIX = ".call.jsonl"
 _SPAN = re.compile(r"(\d*\.?\d*):(\d*\.?\d*)")
 
 
@@ -172,6 +171,8 @@ def _another(file: Path, lines: list[str], how: _How, console: Console, *, same:
     if made is None:
         console.print("         nothing differs, so there is nothing to minimize")
         return None
+    from ..recording import SUFFIX
+
     out = how.out or file.with_name(f"{file.name.removesuffix(SUFFIX)}.{name}{SUFFIX}")
     write_recording(out, made)
     console.print(f"[cyan]{name:<8}[/] {_shown(out)}: {len(made)} of {len(lines)} lines")

@@ -7,12 +7,14 @@ import wave
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..codecs.g711 import pcmu_to_pcm
 from ..codecs.wav import pcmu_of
 from ..errors import ConfigError
 
 HZ = 8_000
+NO_OGG = "ogg needs soundfile: pip install soundfile (the extra `export`); wav needs nothing"
 
 
 def read_speech(path: Path) -> bytes:
@@ -43,11 +45,24 @@ def check_writable(path: Path) -> None:
 
 def write_stereo(path: Path, left: bytes, right: bytes) -> None:
     """Two µ-law tracks of equal length as one stereo WAV: left the caller, right what the caller heard."""
-    both = np.empty(2 * len(left), "<i2")
-    both[0::2] = np.frombuffer(pcmu_to_pcm(left), "<i2")
-    both[1::2] = np.frombuffer(pcmu_to_pcm(right), "<i2")
     with wave.open(str(path), "wb") as sink:
         sink.setnchannels(2)
         sink.setsampwidth(2)
         sink.setframerate(HZ)
-        sink.writeframes(both.tobytes())
+        sink.writeframes(_stereo(left, right).tobytes())
+
+
+def write_ogg(path: Path, left: bytes, right: bytes) -> None:
+    """The same as Ogg Opus, an eighth of the size. Raises `ConfigError` where `soundfile` is not
+    installed.
+    """
+    try:
+        import soundfile
+    except (ImportError, OSError) as error:  # OSError: without its library
+        raise ConfigError(NO_OGG) from error
+    soundfile.write(path, _stereo(left, right), HZ, format="OGG", subtype="OPUS")
+
+
+def _stereo(left: bytes, right: bytes) -> NDArray[np.int16]:
+    tracks = (np.frombuffer(pcmu_to_pcm(track), "<i2") for track in (left, right))
+    return np.stack(list(tracks), axis=1)

@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,11 +27,12 @@ from typing import Final, NamedTuple
 
 from bridge.core.messages import CallConfig
 from bridge.errors import ConfigError
-from bridge.recording import Header, Recorder
+from bridge.recording import SUFFIX, Header, Recorder
+
+from .retention import purge, purge_sound
 
 logger = logging.getLogger(__name__)
 
-SUFFIX: Final = ".call.jsonl"
 FLUSH_LINES: Final = 64
 FLUSH_CHARACTERS: Final = 32 * 1024
 FLUSH_S: Final = 2.0
@@ -159,8 +160,8 @@ class Recordings:
     """The folder of recordings of this process: `recorder` makes one for each call.
 
     Raises ConfigError when the folder cannot be made. `sound`, and the `keys` that a handler reads, are
-    written down only where they are set; `days` is how long files are kept. `close` at the end of the
-    process; its calls should have ended by then.
+    written down only where they are set; `days` is how long files are kept, `audio_days` how long
+    the sound in them. `close` at the end of the process; its calls should have ended by then.
     """
 
     def __init__(
@@ -172,6 +173,7 @@ class Recordings:
         sound: bool = False,
         keys: bool = False,
         days: int | None = None,
+        audio_days: int | None = None,
     ) -> None:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -183,6 +185,7 @@ class Recordings:
         self._sound = sound
         self._keys = keys
         self._days = days
+        self._audio_days = audio_days
         self._files: set[_File] = set()
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -246,9 +249,9 @@ class Recordings:
         purged_s: float | None = None
         while True:
             now_s = time.monotonic()
-            if self._days is not None and (purged_s is None or now_s - purged_s >= PURGE_EVERY_S):
+            if purged_s is None or now_s - purged_s >= PURGE_EVERY_S:
                 purged_s = now_s
-                purge(self.folder, self._days, datetime.now(UTC))
+                self._age(datetime.now(UTC))
             try:
                 job = self._queue.get(timeout=PURGE_EVERY_S)
             except queue.Empty:
@@ -258,6 +261,12 @@ class Recordings:
             self._write(job)
             with self._lock:
                 self._waiting -= len(job.text)
+
+    def _age(self, now: datetime) -> None:
+        if self._days is not None:
+            purge(self.folder, self._days, now)
+        if self._audio_days is not None:
+            purge_sound(self.folder, self._audio_days, now)
 
     def _write(self, job: _Job) -> None:
         file = job.file
@@ -294,23 +303,6 @@ class Recordings:
         with suppress(OSError):  # no room even for that: it ends after its last whole line
             file.writing.write(_truncated(why))
         file.writing.close()
-
-
-def purge(folder: Path, days: int, now: datetime) -> int:
-    """Delete the recordings in this folder that were last written this many days ago. Returns how many."""
-    oldest_s = (now - timedelta(days=days)).timestamp()
-    gone = 0
-    paths: list[Path] = []
-    with suppress(OSError):
-        paths = list(folder.glob(f"*{SUFFIX}"))
-    for path in paths:
-        with suppress(OSError):  # another process was faster, or owns it
-            if path.stat().st_mtime < oldest_s:
-                path.unlink()
-                gone += 1
-    if gone:
-        logger.info("%d recordings older than %d days deleted", gone, days)
-    return gone
 
 
 def _truncated(why: str) -> str:

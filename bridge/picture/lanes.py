@@ -65,7 +65,9 @@ class Point:
 
 @dataclass(slots=True)
 class Line:
-    """One line of the conversation: who said what, and how much of it was heard."""
+    """One line of the conversation: who said what, and how much of it was heard; `end_ms` is when the sound
+    of it ended, as far as that is known.
+    """
 
     at_ms: float
     who: str
@@ -73,6 +75,7 @@ class Line:
     heard: str | None = None
     cut_ms: int | None = None
     latency_ms: int | None = None
+    end_ms: float | None = None
 
 
 @dataclass(slots=True)

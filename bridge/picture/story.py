@@ -298,7 +298,9 @@ class _Teller:
         if bar is not None:
             bar.title = bar.words = f"“{turn.text}”" if turn.text else "(no transcript)"
         at_ms = self._now.step.t_ms if bar is None else bar.start_ms
-        self.story.talk.append(Line(at_ms, "caller", turn.text or "(no transcript)"))
+        line = Line(at_ms, "caller", turn.text or "(no transcript)")
+        line.end_ms = self._now.step.t_ms if bar is None else bar.end_ms
+        self.story.talk.append(line)
 
     def _spoken(self, spoken: m.Spoken) -> None:
         line = Line(self._now.step.t_ms, "model", f"({spoken.item_id}, without a transcript)")
@@ -377,6 +379,7 @@ class _Teller:
                 if line.cut_ms is not None and line.heard:
                     bar.words = f"“{line.heard}…"
                 line.at_ms = min(line.at_ms, part.start_ms)
+                line.end_ms = part.end_ms
                 began[name] = line
         story.points = self._thinned()
         story.depth = self.heard.thinned(story.end_ms / MOST_TICKS)

@@ -8,7 +8,7 @@ them with what followed then. Read `lines` first (the format), then `recorder`, 
 from __future__ import annotations
 
 from .difference import Difference, Playout, describe
-from .header import FORMAT, Header, mask, mask_parameters
+from .header import FORMAT, SUFFIX, Header, mask, mask_parameters
 from .recorder import Recorder
 from .replaying import Replay, replay
 from .stage import Parts
@@ -16,6 +16,7 @@ from .steps import Output, Recording, Step
 
 __all__ = [
     "FORMAT",
+    "SUFFIX",
     "Difference",
     "Header",
     "Output",

@@ -16,6 +16,8 @@ from .bounds import plausible, possible
 from .json_text import UNREADABLE, encoded
 from .sound import MAX_BYTES, expand_text
 
+SUFFIX: Final = ".call.jsonl"
+"""Of the names of recordings."""
 FORMAT: Final = 1
 """Number of the format that is written. A recording of another one is refused, never guessed at."""
 

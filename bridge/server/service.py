@@ -260,6 +260,7 @@ def _recordings(settings: Settings) -> Recordings | None:
         sound=settings.record_audio,
         keys=settings.record_keys,
         days=settings.recording_days,
+        audio_days=settings.audio_days,
     )
 
 

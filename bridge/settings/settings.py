@@ -167,6 +167,7 @@ class Settings(BaseSettings):
     record_audio: bool = Field(False, validation_alias="BRIDGE_RECORD_AUDIO")
     record_keys: bool = Field(False, validation_alias="BRIDGE_RECORD_KEYS")
     recording_days: Positive = Field(30, validation_alias="BRIDGE_RECORDING_DAYS")
+    audio_days: Positive | None = Field(None, validation_alias="BRIDGE_AUDIO_DAYS")
     phrases: Annotated[Path | None, _read(values.folder)] = Field(None, validation_alias="BRIDGE_PHRASES")
     disclosure: bool = Field(True, validation_alias="BRIDGE_DISCLOSURE")
     consent: Literal["announce", "handled"] | None = Field(None, validation_alias="BRIDGE_CONSENT")

@@ -1,0 +1,147 @@
+"""`phonebridge recordings`: listing, exporting and deleting calls of a folder."""
+
+from __future__ import annotations
+
+import json
+import re
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from bridge.cli import app
+from bridge.codecs.g711 import pcmu_to_pcm
+from bridge.testing.call import begin
+from bridge.testing.scripted_call import ScriptedCall
+
+CALL = f"CA{1:032x}"
+NAME = "20261129T140000Z-00000001"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    made = tmp_path / "calls"
+    made.mkdir()
+    monkeypatch.setenv("BRIDGE_RECORDINGS", str(made))
+    return made
+
+
+def a_call(folder: Path, name: str = NAME, *, sound: bool = True) -> ScriptedCall:
+    """An answer that the caller cuts off after a second, and one that they hear out."""
+    call = begin(recording={"sound": sound}).at(500)
+    call.model.speaks("We are open <from> nine to five & longer on Sundays.", 6_000)
+    call.wait(1_000)
+    call.caller.interrupts(words="Only on Sundays?")
+    call.model.answers("On Sundays we are closed.")
+    call.wait(6_000)
+    call.caller.hangs_up()
+    call.wait(50)
+    (folder / f"{name}.call.jsonl").write_text("\n".join([*call.lines, ""]))
+    return call
+
+
+def run(*arguments: str, status: int = 0) -> Result:
+    result = CliRunner().invoke(app, ["recordings", *arguments])
+    assert result.exit_code == status, result.output
+    return result
+
+
+def test_a_folder_is_listed(folder: Path) -> None:
+    a_call(folder)
+    a_call(folder, "20261129T150000Z-00000001", sound=False)
+    (folder / "torn.call.jsonl").write_text("{")
+    first, second = json.loads(run("ls", "--json").stdout)
+    assert (first["name"], first["call_sid"], first["sound"]) == (NAME, CALL, True)
+    assert first["end"] == "the caller hung up"
+    assert 7_400 < first["duration_ms"] < 7_700
+    assert second["sound"] is False
+    assert NAME in run("ls").stdout
+
+
+@pytest.mark.parametrize("by", [CALL, NAME, "00000001", f"calls/{NAME}.call.jsonl"])
+def test_a_wav_has_both_channels_as_the_phone_had_them(folder: Path, by: str) -> None:
+    call = a_call(folder)
+    run("export", by, "--as", "wav", "--out", "out.wav")
+    with wave.open("out.wav") as file:
+        assert (file.getnchannels(), file.getframerate()) == (2, 8_000)
+        both = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
+    heard = np.frombuffer(pcmu_to_pcm(call.phone.heard), "<i2")
+    size = min(len(heard), len(both))
+    assert np.count_nonzero(heard) > 8_000
+    assert np.array_equal(both[:size, 1], heard[:size])
+
+
+def test_captions_have_the_words_that_were_heard(folder: Path) -> None:
+    a_call(folder)
+    run("export", NAME, "--as", "vtt")
+    captions = Path(f"{NAME}.vtt").read_text()
+    assert captions.startswith("WEBVTT\n\n")
+    assert "<v Agent>We are" in captions
+    assert "&lt;from&gt;" not in captions  # cut off before
+    assert "Sundays." not in captions
+    assert "<v Caller>Only on Sundays?" in captions
+    assert "<v Agent>On Sundays we are closed." in captions
+    times = re.findall(r"(\d\d:\d\d:\d\d\.\d{3}) --> (\d\d:\d\d:\d\d\.\d{3})", captions)
+    assert len(times) == 3
+    assert all(start < end for start, end in times)
+
+
+def test_long_captions_are_divided_at_words(folder: Path) -> None:
+    call = begin(recording={"sound": False}).at(500)
+    words = " ".join(f"word{number}" for number in range(60))
+    call.model.speaks(words, 20_000)
+    call.wait(21_000)
+    call.caller.hangs_up()
+    call.wait(50)
+    (folder / "long.call.jsonl").write_text("\n".join([*call.lines, ""]))
+    run("export", "long", "--as", "vtt")
+    said = re.findall("<v Agent>(.*)", Path("long.vtt").read_text())
+    assert len(said) == 3
+    assert " ".join(said) == words
+
+
+def test_json_has_what_was_generated_and_not_heard(folder: Path) -> None:
+    a_call(folder)
+    run("export", CALL, "--as", "json", "--out", "call.json")
+    told = json.loads(Path("call.json").read_text())
+    cut, asked, answer = told["transcript"]
+    assert cut["generated"].startswith(cut["text"])
+    assert (cut["who"], cut["cut_ms"]) == ("model", 1_000)
+    assert asked["text"] == "Only on Sundays?"
+    assert "generated" not in answer
+    assert told["barge_ins"][0]["items"][0]["error_ms"] == 0
+
+
+def test_sound_that_was_not_recorded_is_not_made_up(folder: Path) -> None:
+    a_call(folder, sound=False)
+    result = CliRunner().invoke(app, ["recordings", "export", CALL])
+    assert "BRIDGE_RECORD_AUDIO=1" in str(result.exception)
+    assert not Path(f"{NAME}.wav").exists()
+
+
+def test_one_call_is_deleted_and_no_other(folder: Path) -> None:
+    a_call(folder)
+    other = "20261129T150000Z-10000001"
+    a_call(folder, other)
+    text = (folder / f"{other}.call.jsonl").read_text().replace(CALL, f"CA{'2' * 32}")
+    (folder / f"{other}.call.jsonl").write_text(text)
+    run("delete", "--call", CALL, "--yes")
+    assert [path.name for path in folder.glob("*.call.jsonl")] == [f"{other}.call.jsonl"]
+    assert all(CALL not in path.read_text() for path in folder.iterdir())
+    assert len(json.loads((folder / "deletions.jsonl").read_text())["call_sha256"]) == 64
+
+
+def test_a_held_recording_stays_and_the_command_fails(folder: Path) -> None:
+    a_call(folder)
+    (folder / f"{NAME}.hold").touch()
+    assert "1 left" in run("delete", "--call", CALL, "--yes", status=1).output
+    assert (folder / f"{NAME}.call.jsonl").exists()
+
+
+def test_a_call_that_is_not_there_is_said(folder: Path) -> None:
+    a_call(folder)
+    result = CliRunner().invoke(app, ["recordings", "export", f"CA{'9' * 32}"])
+    assert "recordings ls" in str(result.exception)
