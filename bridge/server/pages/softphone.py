@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from bridge.agents.agent import Agent
-from bridge.agents.turned_away import Forward, Refuse, TurnedAway
+from bridge.agents.turned_away import Forward, Refuse, TurnedAway, Voicemail
 from bridge.core.stats import Stats
 from bridge.server.calls import CallRegistry
 from bridge.settings.settings import Settings
@@ -217,3 +217,5 @@ def _words_of(turned_away: TurnedAway) -> str:
             return f"The resolver refuses this call, with the words: {words}"
         case Refuse(reason=reason):
             return f"The resolver refuses this call: {reason}."
+        case Voicemail():
+            return "The resolver would take a message; a browser's call ends here."
