@@ -19,6 +19,7 @@ UNENDED_MS = 3_000
 NOISE_MS = 1_000
 """After the vendor took something for speech and cut its response: the turn that it heard is due by then."""
 CONTINUED = "continued"
+RETURNED = "returned"
 GO_ON = "Your last message was cut off. Say the rest of it, from where it was cut off; do not begin it again."
 
 
@@ -70,7 +71,7 @@ def ask(call: CallState, now_ms: int) -> None:
     watch(call, turn, now_ms)
     if hears(call) or not playout.ready or not playout.gate.idle:
         return
-    if resumed is not None and (Kind.TOOLS in due or playout.conversation.tools.running):
+    if resumed is not None and (Kind.TOOLS in due or tools_answer(call, resumed)):
         playout.debts.close(resumed, reason="a tool's result is answered")
     elif resumed is not None:
         resume(call, resumed, now_ms)
@@ -81,6 +82,11 @@ def ask(call: CallState, now_ms: int) -> None:
             playout.request(turn.tag, "", Kind.TURN)
     elif Kind.TOOLS in due:
         playout.request(due[Kind.TOOLS].tag, "", Kind.TOOLS)
+
+
+def tools_answer(call: CallState, resumed: Debt) -> bool:
+    """Whether a tool that runs will say what is owed. What became of the caller's detour is said at once."""
+    return bool(call.playout.conversation.tools.running) and resumed.key != RETURNED
 
 
 def send_request(call: CallState) -> None:
@@ -124,10 +130,10 @@ def resume(call: CallState, debt: Debt, now_ms: int) -> None:
     """The rest of what was broken off. What the caller has of the beginning is heard, and told to the model,
     before the rest.
     """
-    if debt.key != CONTINUED:
-        call.playout.request(debt.tag, "", Kind.RESUMED)
-    elif now_ms < debt.not_before_ms:
+    if now_ms < debt.not_before_ms:
         call.timers["unanswered"] = debt.not_before_ms
+    elif debt.key != CONTINUED:
+        call.playout.request(debt.tag, "", Kind.RESUMED)
     elif call.playout.line.quiet:
         call.playout.request(debt.tag, GO_ON, Kind.RESUMED)
 

@@ -11,10 +11,11 @@ small state per leg and at most one reason to end; a caller who speaks during a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from . import (
     answers,
+    away,
     caller_turns,
     dialling,
     ending,
@@ -28,6 +29,7 @@ from . import (
     silence,
     tool_calls,
     turn_bounds,
+    wakes,
 )
 from . import messages as m
 from .messages import Action, AppendAudio, AudioDelta, CallConfig, CallerAudio, Event, Phase, Reason
@@ -69,28 +71,42 @@ class Call(CallState):
         epoch = getattr(event, "epoch", 0)
         if epoch:
             self._upstream_event(event, epoch, now_ms)
-        elif isinstance(event, FOR_THE_MODEL) and not self.playout.ready:
+        elif self._waits(event):
             self.early.append(event)
         else:
             self.other_event(event, now_ms)
-        recovery.settle(self, now_ms)
-        turn_bounds.settle(self, now_ms)
-        answers.ask(self, now_ms)
-        answers.send_request(self)
-        silence.settle(self, now_ms)
-        if self.uninterruptible:
-            caller_turns.reopen_caller_audio(self, now_ms)
+        detours = self.detours
+        if self.phase is not Phase.AWAY:
+            recovery.settle(self, now_ms)
+            turn_bounds.settle(self, now_ms)
+            if detours.under_way is not None:
+                away.move_if_calm(self, now_ms)
+            answers.ask(self, now_ms)
+            answers.send_request(self)
+            silence.settle(self, now_ms)
+            if self.uninterruptible:
+                caller_turns.reopen_caller_audio(self, now_ms)
         if self.spare is not None:
             renewal.swap_if_quiet(self, now_ms)
         if "handover" in self.timers:
             handover.leave_if_quiet(self, now_ms)
         if self.ending is not None:
             ending.drained(self, *self.ending, now_ms)
+        if detours.under_way is not None:
+            away.settle(self, now_ms)
         liveness.watch_echoes(self)
-        self._set_deadline()
+        self.deadline_ms = wakes.next_ms(self)
         out = self.out[:]
         self.out.clear()
         return out
+
+    def _waits(self, event: Event) -> bool:
+        """Whether it is a wish that needs a model which listens, or a caller who hears it, and there is
+        none.
+        """
+        if isinstance(event, FOR_THE_MODEL) and not self.playout.ready:
+            return True
+        return self.phase is Phase.AWAY and isinstance(event, away.LATER)
 
     def caller_frame(self, frame: CallerAudio, now_ms: int) -> str | Sequence[AppendAudio]:
         """A frame of the caller's sound, fifty times a second: upstream as it is, or kept until a session
@@ -109,6 +125,8 @@ class Call(CallState):
                 self.upstream_ms = now_ms
             if not self.admitted and type(event) not in BEFORE_ADMISSION:
                 return  # a stranger's model gets no answer
+            if self.phase is Phase.AWAY and away.unheard(self, event):
+                return
             if type(event) is AudioDelta:
                 if self.playout.caller_stopped_ms is not None and self.open_turn.commit_ms is None:
                     self.caller_audio.answered()
@@ -160,7 +178,7 @@ class Call(CallState):
             case m.Interrupt(): responses.interrupted_by_us(self, event, now_ms)
             case m.HangUp(): ending.drain(self, Reason.WE_HUNG_UP, event.why, "ended", now_ms)
             case m.Transfer(): ending.transfer(self, event.name, now_ms)
-            case m.ToolFinished(): tool_calls.tool_finished(self, event)
+            case m.ToolFinished(): away.tool_finished(self, event, now_ms)
             case m.Reconfigure(): responses.reconfigure(self, event, now_ms)
             case m.SendRaw(): self.out.append(m.SendVendorEvent(event.body, up.epoch))
             case m.CommitTurn(): caller_turns.commit(self)
@@ -171,7 +189,7 @@ class Call(CallState):
             # the shell
             case m.Ringing(): setup.ringing(self, now_ms)
             case m.Admitted(): setup.admit(self, now_ms)
-            case m.WakeUp(): self._wake(now_ms)
+            case m.WakeUp(): wakes.wake(self, now_ms)
             case m.FrameRefused(): self._refused(event)
             case m.CallerVoice(): liveness.voice(self, event, now_ms)
             case m.ModelVoice(): playout.audible = event.audible
@@ -179,71 +197,16 @@ class Call(CallState):
             case m.BrokenOnPurpose(): self.out.append(m.Noted("broken on purpose", event.what))
             case m.OutboxFull(): playout.outbox(event.full, now_ms)
             case m.HoldRefused(): playout.hold_refused(event.limit_bytes, now_ms)
-            case m.ShutDown(): ending.shut_down(self, now_ms)
+            case m.ShutDown(): handover.shut_down(self, now_ms)
             case m.HandOver(): handover.hand_over(self, event, now_ms)
+            case _: away.receive(self, event, now_ms)
     # fmt: on
 
     def carried(self, now_ms: int) -> m.CallSnapshot:
         """What another process needs to go on with this call, as it is now: for a journal."""
         return handover.carried(self, now_ms)
 
-    # --- silence, limits and the clock -------------------------------------------------------------------
-
     def _refused(self, event: m.FrameRefused) -> None:
         """By kind, without how each frame looked: else a peer's nonsense would fill log and memory."""
         if count(self.stats.frames_refused, f"{event.leg}: {event.why.partition(':')[0]}") == 1:
             self.out.append(m.Noted("frame refused", f"{event.leg}: {event.why}"))
-
-    def _wake(self, now_ms: int) -> None:
-        line = self.playout.line
-        if line.deadline_ms is not None and now_ms >= line.deadline_ms:
-            self.playout.settle(now_ms)
-        owed = self.playout.owed
-        if owed.since_ms is not None and owed.due_ms <= now_ms:
-            liveness.owed_due(self, now_ms)
-        for timer in [name for name, due_ms in self.timers.items() if due_ms <= now_ms]:
-            if self.timers.pop(timer, None) is not None:  # else the timer before it put an end to it
-                TIMERS[timer](self, now_ms)
-
-    def _set_deadline(self) -> None:
-        if self.phase is Phase.ENDED:
-            self.deadline_ms = None
-            return
-        line, owed = self.playout.line, self.playout.owed
-        due_ms = [*self.timers.values()]
-        if owed.since_ms is not None:
-            due_ms.append(owed.due_ms)
-        if line.deadline_ms is not None:
-            due_ms.append(line.deadline_ms)
-        self.deadline_ms = min(due_ms, default=None)
-
-
-TIMERS: dict[str, Callable[[Call, int], None]] = {
-    "unclaimed": lambda call, now_ms: ending.end(call, Reason.UNCLAIMED, now_ms),
-    "media": ending.media_gap,
-    "dial": dialling.dial,
-    "session": dialling.session_stalled,
-    "probe": liveness.no_sign_of_life,
-    "unheard": liveness.unheard,
-    "echo": liveness.echoes_late,
-    "tool": tool_calls.tools_late,
-    "silence": silence.still_silent,
-    "nudge": silence.nudge,
-    "padding": caller_turns.pad,
-    "confirm": caller_turns.confirmed,
-    "digits": caller_turns.digits_done,
-    "transcript": caller_turns.transcripts_late,
-    "handover": handover.leave,
-    "limit": lambda call, now_ms: ending.goodbye(call, "it has lasted as long as it may", now_ms),
-    "again": responses.again,
-    "inaudible": answers.look_again,
-    "resume": answers.look_again,
-    "turn": answers.look_again,
-    "unanswered": liveness.unanswered,
-    "spare": renewal.spare_failed,
-    "renew": renewal.renew,
-    "renew_forced": renewal.renew_forced,
-    "generated": ending.not_generated,
-    "drain": ending.drain_due,
-}
-"""What each timer does when it is due."""

@@ -33,7 +33,7 @@ def open_caller_audio(call: CallState) -> None:
     """The model may hear the caller, unless something is being said that it must not be interrupted
     by.
     """
-    if call.playout.ready and not call.uninterruptible:
+    if call.playout.ready and not call.uninterruptible and call.phase is not Phase.AWAY:
         call.out += call.caller_audio.flush(call.up.epoch)
 
 
@@ -126,13 +126,14 @@ def confirmed(call: CallState, now_ms: int) -> None:
         call.playout.debts.superseded()
     cut = call.playout.interrupt(now_ms, ours=bool(call.agent.backchannel_ms), by_caller=True)
     call.greeting_cut |= responses.GREETING in cut
-    if call.ending is None:
+    if call.ending is None or call.detours.deaf:
         return
     if call.ending[0] in (Reason.WE_HUNG_UP, Reason.TRANSFERRED):
         call.phase, call.ending, call.said_goodbye = Phase.LIVE, None, False
         call.timers.pop("drain", None)
         call.timers.pop("generated", None)
-        call.out += (m.NoteIntent(""), m.HangUpCancelled())
+        if not call.detours.draining:
+            call.out += (m.NoteIntent(""), m.HangUpCancelled())
     else:
         ending.say_goodbye(call, now_ms)
 

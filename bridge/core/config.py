@@ -195,6 +195,12 @@ class CallSnapshot(msgspec.Struct, frozen=True, gc=False):
     lasted_ms: int = 0
     cost_micro_usd: int = 0
     tools: int = 0
+    detours: int = 0
+    """How many the call has had."""
+    away: str = ""
+    """The detour it is in, as the model is told of it: `transfer to billing`."""
+    ring_s: int = 0
+    """How long its target rings."""
 
 
 class Limits(msgspec.Struct, frozen=True, gc=False):
@@ -301,6 +307,10 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     """Age at which a session is replaced in a quiet moment, and at any, where the vendor does not say when it
     ends it."""
     renew_again_ms: int = 60_000
+    detour_keep_ms: int = 120_000
+    """How long the model's session is kept while the caller is away."""
+    detour_let_go_ms: int = 15_000
+    """The same, after a target has accepted them."""
 
     @property
     def agent(self) -> AgentRules:

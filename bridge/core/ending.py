@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import messages as m
 from .debts import Kind
-from .messages import Phase, Reason
+from .messages import Phase, Reason, TransferOutcome
 from .state import CallState
 from .upstream_leg import Leg
 
@@ -26,6 +26,8 @@ def fail(call: CallState, reason: Reason, now_ms: int, detail: str) -> None:
     call.out.append(m.Noted("the model is out", f"{reason.value}: {detail}"))
     for timer in ("dial", "session", "resume", "again"):
         call.timers.pop(timer, None)
+    if call.phase is Phase.AWAY:
+        return  # dialled anew when the caller is back
     if call.ending is not None:
         cut_short(call, now_ms)
         return
@@ -69,13 +71,14 @@ def leaving(call: CallState) -> bool:
 
 
 def drain(call: CallState, reason: Reason, detail: str, intent: str, now_ms: int) -> None:
-    """End when the last word was heard."""
+    """End when the last word was heard. `intent` is "" for a detour, which notes its own when it leaves."""
     if call.ending is not None:
         return
     call.ending = (reason, detail)
     call.phase = Phase.DRAINING
     call.timers["generated"] = now_ms + GENERATING_MS
-    call.out.append(m.NoteIntent(intent))
+    if intent:
+        call.out.append(m.NoteIntent(intent))
 
 
 def transfer(call: CallState, name: str, now_ms: int) -> None:
@@ -100,7 +103,7 @@ def drained(call: CallState, reason: Reason, detail: str, now_ms: int) -> None:
         call.playout.play(GOODBYE, goodbye, now_ms)
         set_drain(call, now_ms)
     elif line.quiet:
-        end(call, reason, now_ms, detail)
+        last_word_heard(call, reason, now_ms, detail)
     elif "drain" not in call.timers:
         call.timers.pop("generated", None)
         set_drain(call, now_ms)
@@ -143,7 +146,27 @@ def set_drain(call: CallState, now_ms: int) -> None:
 
 def drain_over(call: CallState, now_ms: int) -> None:
     if call.ending is not None:
-        end(call, call.ending[0], now_ms, call.ending[1])
+        last_word_heard(call, call.ending[0], now_ms, call.ending[1])
+
+
+def last_word_heard(call: CallState, reason: Reason, now_ms: int, detail: str) -> None:
+    """The call ends, or only leaves its stream for a while."""
+    if call.detours.under_way is not None and call.detours.draining:
+        call.detours.under_way.drained = True
+    else:
+        end(call, reason, now_ms, detail)
+
+
+def close_detour(call: CallState, reason: Reason) -> None:
+    """What comes of the detour under way when the call ends. One that the caller is on goes on elsewhere."""
+    if reason is Reason.HANDED_OVER and call.phase is Phase.AWAY:
+        return
+    outcome = TransferOutcome.CANCELED
+    if reason is Reason.CALLER_HUNG_UP:
+        outcome = TransferOutcome.CALLER_LEFT
+    elif reason in (Reason.CARRIER_LOST, Reason.CARRIER_GIVEN_UP, Reason.NO_MEDIA):
+        outcome = TransferOutcome.LOST
+    call.out += call.detours.close(outcome)
 
 
 def shut_down(call: CallState, now_ms: int) -> None:
@@ -158,6 +181,7 @@ def end(call: CallState, reason: Reason, now_ms: int, detail: str = "") -> None:
         reason is not Reason.HANDED_OVER
     ):  # then another process goes on with the call, and with what it was saying
         call.playout.over(now_ms)
+    close_detour(call, reason)
     call.phase = Phase.ENDED
     call.timers.clear()
     call.playout.line.deadline_ms = None

@@ -40,13 +40,17 @@ def hand_over(call: CallState, event: m.HandOver, now_ms: int) -> None:
 
 def leave_if_quiet(call: CallState, now_ms: int) -> None:
     """Hand over if the turn is over: then it is not noticed."""
-    if call.phase is Phase.LIVE and renewal.quiet(call, now_ms):
+    if call.phase in (Phase.LIVE, Phase.AWAY) and renewal.quiet(call, now_ms):
         leave(call, now_ms)
 
 
 def leave(call: CallState, now_ms: int) -> None:
     """Now, even if one side speaks. Without a farewell: the call goes on."""
-    if call.ending is not None:
+    if call.phase is Phase.AWAY:  # the intent says already where the caller is
+        call.out.append(m.HandedOver(carried(call, now_ms)))
+        ending.end(call, Reason.HANDED_OVER, now_ms)
+        return
+    if call.ending is not None and not call.detours.draining:
         ending.drain_over(call, now_ms)
         return
     owed = call.playout.owed.since_ms is not None or call.caller_speaking
@@ -63,6 +67,7 @@ def carried(call: CallState, now_ms: int) -> CallSnapshot:
     record = playout.conversation.record(playout.line.ledger.unacknowledged(now_ms))
     began_ms = call.limits.began_ms
     heard = config.disclosure not in call.uninterruptible
+    its = call.detours.under_way
     disclosed = call.admitted and config.disclosure in playout.phrases and heard
     return CallSnapshot(
         items=tuple(_carried(entry) for _, entry in record),
@@ -72,6 +77,9 @@ def carried(call: CallState, now_ms: int) -> CallSnapshot:
         lasted_ms=0 if began_ms is None else now_ms - began_ms,
         cost_micro_usd=before.cost_micro_usd + stats.cost_micro_usd,
         tools=before.tools + stats.tools,
+        detours=call.detours.begun,
+        away="" if its is None or call.phase is not Phase.AWAY else its.about,
+        ring_s=0 if its is None or call.phase is not Phase.AWAY else its.wish.ring_s,
     )
 
 
@@ -80,6 +88,14 @@ def _carried(entry: tuple[str, str] | ToolCall) -> SnapshotItem:
         output = UNKNOWN if entry.output is None else entry.output
         return SnapshotItem(call_id=entry.call_id, name=entry.name, arguments=entry.arguments, output=output)
     return SnapshotItem(*entry)
+
+
+def shut_down(call: CallState, now_ms: int) -> None:
+    """The process goes at once. A caller who is away is not cut off: another process may have them back."""
+    if call.phase is Phase.AWAY:
+        leave(call, now_ms)
+    else:
+        ending.shut_down(call, now_ms)
 
 
 # --- going on

@@ -52,6 +52,10 @@ def lose(call: CallState, why: str, now_ms: int) -> None:
         ending.cut_short(call, now_ms)
         return
     silent_ms = call.playout.owed.silent_ms if call.playout.owed.since_ms is not None else now_ms
+    if call.phase is Phase.AWAY:
+        call.detours.parked = True
+        call.playout.lost(now_ms)
+        return
     let_go(call, now_ms)
     if not call.dialling.may_recover(now_ms):
         ending.fail(call, Reason.UPSTREAM_LOST, now_ms, why)
@@ -81,7 +85,8 @@ def restored(call: CallState, now_ms: int) -> None:
         call.lost_ms = None
     call.playout.gate.lose()
     call.playout.conversation.retire(call.up.epoch)
-    tell_history(call, call.up.epoch)
+    silent, call.detours.parked = call.detours.parked or call.phase is Phase.AWAY, False
+    tell_history(call, call.up.epoch, "" if silent else RESTORED)
     spoke = call.caller_audio.loud or call.caller_audio.keeps_a_voice
     if spoke and not call.uninterruptible:
         call.timers["resume"] = now_ms + RESUME_MS
@@ -91,7 +96,7 @@ def restored(call: CallState, now_ms: int) -> None:
 def tell_history(call: CallState, epoch: int, note: str = RESTORED) -> None:
     """The conversation, and what became of the line; unless it has not even been greeted yet."""
     call.out += call.playout.conversation.history(epoch)
-    if responses.GREETING in call.playout.gate.waiting:
+    if responses.GREETING in call.playout.gate.waiting or not note:
         return
     item_id = call.playout.conversation.new_id()
     call.out.append(m.CreateItem(item_id, "system", note, epoch=epoch))
@@ -101,6 +106,8 @@ def upstream_ready(call: CallState, now_ms: int) -> None:
     """The session takes what it is sent: kept audio, then the wishes that waited."""
     call.playout.ready = True
     call.timers["renew"], call.timers["renew_forced"] = call.up.renewals_ms(call.config, now_ms)
+    if call.phase is Phase.AWAY:
+        return
     caller_turns.open_caller_audio(call)
     early, call.early = call.early, []
     for wish in early:

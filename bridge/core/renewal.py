@@ -14,7 +14,7 @@ FORCED_AGAIN_MS = 1_000
 
 
 def renew(call: CallState, now_ms: int) -> None:
-    if call.phase is Phase.LIVE and call.spare is None and call.up.state is Leg.READY:
+    if call.phase in (Phase.LIVE, Phase.AWAY) and call.spare is None and call.up.state is Leg.READY:
         call.spare = UpstreamSession(dialling.next_epoch(call), Leg.DIALLING)
         call.timers["spare"] = now_ms + call.config.session_ms
         call.out.append(m.DialUpstream(call.spare.epoch))
@@ -70,6 +70,8 @@ def renewal_failed(call: CallState, now_ms: int, *, again: bool = True) -> None:
 
 def quiet(call: CallState, now_ms: int) -> bool:
     """A moment without speech, keys or anything awaited, in which a swap is not noticed."""
+    if call.phase is Phase.AWAY:
+        return True
     busy = call.playout.conversation.tools.running or call.digits or call.caller_audio.speaks(now_ms)
     return silence.idle(call) and not busy
 
@@ -94,7 +96,7 @@ def renew_forced(call: CallState, now_ms: int) -> None:
 def swap(call: CallState, now_ms: int) -> None:
     """The caller's next frame goes to the new session; the old one is closed."""
     spare = call.spare
-    if spare is None or spare.state is not Leg.READY or call.phase is not Phase.LIVE:
+    if spare is None or spare.state is not Leg.READY or call.phase not in (Phase.LIVE, Phase.AWAY):
         return
     for timer in ("session", "dial", "spare"):  # of a session that was being dialled in place of a lost one
         call.timers.pop(timer, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import dialling, ending, handover, recovery, responses, state
+from . import away, dialling, ending, handover, recovery, responses, state
 from . import messages as m
 from .messages import Phase, Reason
 from .responses import GREETING
@@ -21,7 +21,9 @@ def ringing(call: CallState, now_ms: int) -> None:
 def started(call: CallState, event: m.Started, now_ms: int) -> None:
     before, call.stream_id = call.stream_id, event.stream_id
     if before is not None:
-        if before != event.stream_id:
+        if before != event.stream_id and call.phase is Phase.AWAY:
+            away.back(call, event, now_ms)
+        elif before != event.stream_id:
             handover.newer_stream(call, now_ms)
         return
     call.timers.pop("unclaimed", None)

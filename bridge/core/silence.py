@@ -61,7 +61,7 @@ def idle(call: CallState) -> bool:
 def nudge(call: CallState, now_ms: int) -> None:
     """The caller has been silent for long: asked once or twice whether they are there, then goodbye."""
     playout = call.playout
-    if not idle(call):
+    if not idle(call) or call.detours.under_way is not None:
         return
     call.limits.nudges += 1
     if call.limits.nudges > call.agent.nudges:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from .caller_audio import CallerAudioBuffer
+from .detours import Detours
 from .keys import Keys
 from .limits import LimitWatch
 from .messages import Action, AgentRules, CallConfig, Event, Phase, Reason, Turn
@@ -32,6 +33,7 @@ class CallState:
         self.playout = Playout(config, self.stats, self.out)
         self.caller_audio = CallerAudioBuffer(config)
         self.limits = LimitWatch(config.limits)
+        self.detours = Detours(config)
         self.dialling = Dialling(config)
         self.stream_id: str | None = None
         self.admitted = False
@@ -54,9 +56,8 @@ class CallState:
         self.untranscribed: OrderedDict[str, int] = OrderedDict()  # when each is given up, the oldest first
         self.held_turns: dict[str, Turn] = {}  # their words have come, those of a turn before have not
         self.given_up: OrderedDict[str, None] = OrderedDict()
-        self.failures = self.waited_ms = 0
+        self.failures = self.waited_ms = self.inaudible = 0
         self.untranscribed_why = ""
-        self.inaudible = 0
         self.upstream_ms = 0
         self.lost_ms: int | None = None
         self.differs: set[str] = set()
@@ -87,6 +88,10 @@ def owe(
     *,
     doubtful: bool = False,
 ) -> None:
-    """The caller waits for us from now on, and has heard nothing since `silent_ms`."""
+    """The caller waits for us from now on, and has heard nothing since `silent_ms`. While they are away, or
+    about to leave, they do not.
+    """
+    if call.phase is Phase.AWAY or call.detours.draining:
+        return
     call.playout.owed.way_ms = call.playout.line.ledger.lateness_ms
     call.playout.owed.start(now_ms, patience_ms, silent_ms, doubtful=doubtful)

@@ -30,11 +30,13 @@ class Toolbox:
     How many run at once is the model's choice, up to a limit of the user's: no method looks at all of them.
     """
 
-    __slots__ = ("_due", "_same", "_twins", "calls", "running")
+    __slots__ = ("_due", "_same", "_twins", "calls", "deferred", "running")
 
     def __init__(self) -> None:
         self.calls: dict[str, ToolCall] = {}
         self.running: dict[str, ToolCall] = {}
+        self.deferred: dict[str, ToolCall] = {}
+        """Those whose result comes when a detour is over: nobody waits for it."""
         self._same: dict[tuple[str, str], dict[int, dict[str, ToolCall]]] = {}
         """The running ones by name and arguments, and by session."""
         self._twins: dict[str, list[ToolCall]] = {}
@@ -49,7 +51,7 @@ class Toolbox:
     @property
     def deadline_ms(self) -> int | None:
         """When the first of the running calls is overdue."""
-        while self._due and self._due[0][2].output is not None:
+        while self._due and self._due[0][2].call_id not in self.running:
             heapq.heappop(self._due)
         return self._due[0][0] if self._due else None
 
@@ -80,13 +82,19 @@ class Toolbox:
         """The call, and its twins with it, has until then."""
         heapq.heappush(self._due, (due_ms, len(self.calls), call))
 
+    def defer(self, call_id: str) -> None:
+        """Its result may take as long as it likes. Nothing for a call that does not run."""
+        call = self.running.pop(call_id, None)
+        if call is not None:
+            self.deferred[call_id] = call
+
     def twins(self, call_id: str) -> list[ToolCall]:
         """Calls that wait for the result of this one."""
         return self._twins.pop(call_id, [])
 
     def finished(self, call_id: str, output: str) -> ToolCall | None:
         """A result came. None for a call that is unknown or answered already."""
-        call = self.running.pop(call_id, None)
+        call = self.running.pop(call_id, None) or self.deferred.pop(call_id, None)
         if call is None:
             return None
         call.output = output

@@ -43,6 +43,7 @@ _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 STAYS: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     Header: frozenset({"carrier", "upstream", "at", "versions"}),
+    m.CallSnapshot: frozenset({"away"}),
     m.CallConfig: frozenset({"phrases", "disclosure", "fallback", "digits", "prices"}),
     m.SessionConfig: frozenset(
         {
@@ -89,7 +90,7 @@ STAYS: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     m.AddText: frozenset({"role"}),
     m.Interrupt: frozenset({"response_id"}),
     m.Transfer: frozenset({"name"}),
-    m.Detour: frozenset({"detour_id", "name"}),
+    m.Detour: frozenset({"detour_id", "name", "call_id"}),
     m.EndDetour: frozenset({"detour_id"}),
     m.LegState: frozenset({"detour_id"}),
     m.WentAway: frozenset({"detour_id"}),

@@ -17,6 +17,7 @@ class Phase(enum.Enum):
     SETUP = "setup"
     LIVE = "live"
     DRAINING = "draining"
+    AWAY = "away"
     ENDED = "ended"
 
 

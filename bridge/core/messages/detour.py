@@ -141,7 +141,7 @@ class Detour(Message, frozen=True, gc=False, omit_defaults=True):
     `name`: the target's, by settings; of a hold, its music; "" for keys. `brief`: what the target hears of
     the caller. `accept`: the key by which the target accepts, "" for none. `ring_s`: how long it rings.
     `min_talk_s`: a shorter talk counts as `DROPPED`. `quiet`: the model says nothing before, for user code
-    has.
+    has. `call_id`: the model's tool call that wished it, whose result comes when it is over.
     """
 
     detour_id: str
@@ -154,6 +154,7 @@ class Detour(Message, frozen=True, gc=False, omit_defaults=True):
     after: Afterwards = Afterwards.HANG_UP
     min_talk_s: int = 10
     quiet: bool = False
+    call_id: str = ""
 
 
 class EndDetour(Message, frozen=True, gc=False, omit_defaults=True):
