@@ -57,11 +57,12 @@ Created: TypeAlias = Placed | Refused | Ambiguous
 
 
 class ListedCall(NamedTuple):
-    """A call as the carrier lists it."""
+    """A call as the carrier tells of it."""
 
     sid: str
     status: str
-    created: datetime | None
+    created: datetime | None = None
+    talk_s: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

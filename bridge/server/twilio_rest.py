@@ -190,8 +190,24 @@ class CarrierRest:
             return None
         if not 200 <= answer.status < 300:
             return None
-        found = [ListedCall(one.sid, str(one.status), one.date_created) for one in answer.call]
+        found = [_listed(one) for one in answer.call]
         return tuple(one for one in found if one.created is None or one.created >= since)
+
+    async def look_up(self, call_sid: str, account_sid: str | None = None) -> ListedCall | None:
+        """How a call is, or how it ended, with status "" where the account has no such call. None if the
+        carrier cannot be asked. Never raises.
+        """
+        account = account_sid or self._account_sid or ""
+        if not self.available or not _SID.fullmatch(account) or not _SID.fullmatch(call_sid):
+            return None
+        try:
+            async with asyncio.timeout(LIST_S):
+                answer = await self._ask(call_sid, account)
+        except TimeoutError:
+            return None
+        if answer.status == 404:
+            return ListedCall(call_sid, "")
+        return _listed(answer.call) if 200 <= answer.status < 300 else None
 
     async def _with_each_token(
         self,
@@ -401,6 +417,13 @@ def _created(answer: _Answer) -> Created:
     if 400 <= answer.status < 500 and answer.status != 408:
         return new_calls.refusal(answer.status, answer.code)
     return Ambiguous(f"HTTP {answer.status}" if answer.status else "the connection broke")
+
+
+def _listed(call: Any) -> ListedCall:
+    talk_s = str(call.duration or "0")
+    return ListedCall(
+        str(call.sid), str(call.status), call.date_created, int(talk_s) if talk_s.isdecimal() else 0
+    )
 
 
 def _words(created: Created) -> str:

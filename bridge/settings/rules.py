@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ LEANS_ON: Final = {
     "BRIDGE_FALLBACK": {"BRIDGE_TRANSFERS"},
     "BRIDGE_RESOLVER_FAILS": {"BRIDGE_FALLBACK", "BRIDGE_TRANSFERS"},
     "BRIDGE_RECORD_AUDIO": {"BRIDGE_RECORDINGS"},
+    "BRIDGE_OUTBOUND": {"BRIDGE_CALL_FROM", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN"},
 }
 
 
@@ -61,7 +63,12 @@ def default_upstream(settings: Settings, demo: bool) -> str:
 
 def between(settings: Settings, demo: bool) -> list[Mistake]:
     """What only shows when settings are seen together."""
-    return [*_at_the_gates(settings), *_upstream(settings, demo), *_on_the_way_out(settings)]
+    return [
+        *_at_the_gates(settings),
+        *_upstream(settings, demo),
+        *_on_the_way_out(settings),
+        *_calls_out(settings),
+    ]
 
 
 def _at_the_gates(settings: Settings) -> list[Mistake]:
@@ -125,4 +132,23 @@ def _on_the_way_out(settings: Settings) -> list[Mistake]:
             settings.phrase_words()
         except Wrong as wrong:
             found.append(Mistake("BRIDGE_PHRASES", wrong.what, wrong.cure))
+    return found
+
+
+def _calls_out(settings: Settings) -> list[Mistake]:
+    if not settings.outbound:
+        return []
+    name, found = "BRIDGE_OUTBOUND", []
+    if settings.insecure:
+        cure = "leave that out: callbacks have to be signed. To try it here, PUBLIC_URL=http://127.0.0.1:5050"
+        found.append(Mistake(name, "is on under BRIDGE_INSECURE", cure))
+    if find_spec("phonenumbers") is None:
+        cure = "install it with `pip install phonenumbers`: it knows countries and their time"
+        found.append(Mistake(name, "needs the package phonenumbers (the extra `outbound`)", cure))
+    if not settings.call_from:
+        cure = "set it to a number of your account, +1555…"
+        found.append(Mistake(name, "is on, and BRIDGE_CALL_FROM names no number to call from", cure))
+    if settings.twilio_account_sid is None or not settings.twilio_auth_token:
+        cure = "calls are placed by the carrier's API, with both"
+        found.append(Mistake(name, "is on without TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN", cure))
     return found

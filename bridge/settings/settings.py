@@ -22,7 +22,7 @@ from bridge.core.messages import CallConfig, Limits, SessionConfig
 from bridge.settings import values
 from bridge.settings.rules import LEANS_ON, Mistake, WrongSettings, between, default_upstream
 from bridge.settings.targets import SipLogin, Target
-from bridge.settings.values import SharedKey, Wrong
+from bridge.settings.values import CallHours, SharedKey, Wrong
 from bridge.sockets.peers import is_loopback
 from bridge.sounds.phrases import ENGLISH, Phrases
 from bridge.upstreams import REHEARSALS
@@ -119,6 +119,29 @@ class Settings(BaseSettings):
         {}, validation_alias="BRIDGE_API_KEYS"
     )
 
+    # -- calls out
+    outbound: bool = Field(False, validation_alias="BRIDGE_OUTBOUND")
+    call_from: Annotated[tuple[str, ...], NoDecode, _read(values.numbers, ())] = Field(
+        (), validation_alias="BRIDGE_CALL_FROM", repr=False
+    )
+    call_countries: Annotated[frozenset[str], NoDecode, _read(values.countries, frozenset())] = Field(
+        frozenset(), validation_alias="BRIDGE_CALL_COUNTRIES"
+    )
+    call_hours: Annotated[CallHours, NoDecode, _read(values.call_hours, CallHours())] = Field(
+        CallHours(), validation_alias="BRIDGE_CALL_HOURS"
+    )
+    do_not_call: Annotated[Path | None, _read(values.expanded)] = Field(
+        None, validation_alias="BRIDGE_DO_NOT_CALL"
+    )
+    call_attempts: Positive = Field(3, validation_alias="BRIDGE_CALL_ATTEMPTS")
+    calls_a_second: Annotated[float, Field(gt=0, le=30)] = Field(
+        1.0, validation_alias="BRIDGE_CALLS_A_SECOND"
+    )
+    calls_out: Positive = Field(20, validation_alias="BRIDGE_CALLS_OUT")
+    key_calls_a_day: Positive = Field(500, validation_alias="BRIDGE_KEY_CALLS_A_DAY")
+    key_calls: Positive = Field(20, validation_alias="BRIDGE_KEY_CALLS")
+    key_day_cost: Money | None = Field(None, validation_alias="BRIDGE_KEY_DAY_COST")
+
     # -- the model
     openai_api_key: Annotated[SecretStr | None, _read(values.secret)] = Field(
         None, validation_alias="OPENAI_API_KEY"
@@ -206,6 +229,8 @@ class Settings(BaseSettings):
         self._local = demo or self.insecure or is_loopback(urlsplit(self.public_url or "").hostname)
         if not self._local and "journal" not in self.model_fields_set:
             self.journal = values.default_journal()
+        if self.do_not_call is None and self.journal is not None:
+            self.do_not_call = self.journal.parent / "do-not-call.txt"
         if self.insecure:
             self.public_url = None  # stream URLs are made from the bound address
             self.host = self.host if is_loopback(self.host) else "127.0.0.1"
@@ -309,7 +334,7 @@ class Settings(BaseSettings):
             hidden.append(self.openai_api_key)
         hidden += [login.password for login in self.sip_logins.values()]
         targets = {part for text in self.transfers.values() for part in (text, Target.of(text).address)}
-        return (*(one.get_secret_value() for one in hidden), *targets)
+        return (*(one.get_secret_value() for one in hidden), *targets, *self.call_from)
 
 
 def load_settings(*, demo: bool = False, env_file: str | Path | None = ".env", **overrides: Any) -> Settings:

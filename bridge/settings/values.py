@@ -28,7 +28,10 @@ _Value = TypeVar("_Value")
 API_KEY_CHARS: Final = 16
 """The fewest characters a key has."""
 
-ROUTES: Final = ("/incoming-call", "/media-stream", "/after-stream", "/stream-status")
+ROUTES: Final = (
+    "/incoming-call", "/media-stream", "/after-stream", "/stream-status", "/outbound-call", "/call-status",
+    "/amd",
+)  # fmt: skip
 """The routes that a carrier calls, below PUBLIC_URL."""
 
 # No country's plan allows more than fifteen digits or a zero in front; seven is the shortest in use.
@@ -264,14 +267,68 @@ def _target(name: str, text: str) -> str:
 
 def _number(name: str, number: str) -> str:
     """The number itself never gets into a message: messages are logged."""
+    plain = plain_number(number)
+    if plain is None:
+        raise Wrong(f"the number of {name!r} is not E.164", "write + and country code, then digits only")
+    if kind := costly(plain):
+        raise Wrong(f"the number of {name!r} is a {kind} number", "calls are not sent there; take another")
+    return plain
+
+
+def plain_number(number: str) -> str | None:
+    """An E.164 number without the blanks, brackets, dots and dashes that people write; None if it is none."""
     plain = re.sub(r"[ ().-]", "", number)
     if not _E164.fullmatch(plain) or (plain.startswith("+1") and not _NANP.fullmatch(plain)):
-        raise Wrong(f"the number of {name!r} is not E.164", "write + and country code, then digits only")
-    if plain.startswith(_SATELLITE):
-        raise Wrong(f"the number of {name!r} is a satellite number", "calls are not sent there; take another")
-    if _PREMIUM.match(plain):
-        raise Wrong(f"the number of {name!r} is a premium number", "calls are not sent there; take another")
+        return None
     return plain
+
+
+def costly(number: str) -> str | None:
+    """`satellite` or `premium`, where an E.164 number is known as one; else None."""
+    if number.startswith(_SATELLITE):
+        return "satellite"
+    return "premium" if _PREMIUM.match(number) else None
+
+
+def numbers(text: str) -> tuple[str, ...]:
+    """`+1555…,…`: the numbers that calls are placed from, the usual one first."""
+    return tuple(dict.fromkeys(_number(f"place {at}", piece) for at, piece in enumerate(_pieces(text), 1)))
+
+
+def countries(text: str) -> frozenset[str]:
+    """`US,CA`: ISO 3166 codes of two letters."""
+    found = {piece.strip().upper() for piece in _pieces(text)}
+    for code in sorted(found):
+        if not re.fullmatch("[A-Z]{2}", code):
+            raise Wrong("holds a piece that is no country", "write codes of two letters, as in US,CA")
+    return frozenset(found)
+
+
+class CallHours(NamedTuple):
+    """From when until when calls may be placed: minutes since midnight, where the called number is."""
+
+    from_min: int = 9 * 60
+    to_min: int = 20 * 60
+
+    @property
+    def always(self) -> bool:
+        """Whether the clock there does not matter."""
+        return self.to_min - self.from_min >= 24 * 60
+
+    def __str__(self) -> str:
+        return "-".join(f"{minute // 60:02}:{minute % 60:02}" for minute in self)
+
+
+def call_hours(text: str) -> CallHours:
+    """`09:00-20:00`, or `off` for the whole day."""
+    if text.strip().lower() == "off":
+        return CallHours(0, 24 * 60)
+    found = re.fullmatch(r"(\d{1,2}):(\d{2})\s*[-–]\s*(\d{1,2}):(\d{2})", text.strip())
+    from_h, from_m, to_h, to_m = (int(piece) for piece in found.groups()) if found else (0, 0, 0, 60)
+    hours = CallHours(from_h * 60 + from_m, to_h * 60 + to_m)
+    if max(from_m, to_m) > 59 or not 0 <= hours.from_min < hours.to_min <= 24 * 60:
+        raise Wrong("is no time of day", "write it like 09:00-20:00, within one day; or off")
+    return hours
 
 
 def public_url(text: str) -> str:

@@ -1,7 +1,7 @@
 """What the processes of one service share: intents of calls, their detours, streams that were used, what was
-said.
+said, and calls out.
 
-`Store` is the seam: the server knows these four and not where they are kept. `EmbeddedStore` keeps them in
+`Store` is the seam: the server knows these and not where they are kept. `EmbeddedStore` keeps them in
 memory and in files of this machine, and is the one writer of them in its process.
 """
 
@@ -10,17 +10,20 @@ from __future__ import annotations
 import secrets
 import socket
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 from bridge.core.messages import CallSnapshot
 
+from ..outbound.record import Record
 from .detours import DetourJournal, DetourRecord
 from .intents import Intents, Situation, Step
+from .outbound import OutboundRecords
 from .snapshots import Conversations
 from .used_calls import UsedCalls
 
-__all__ = ["CallIntents", "Detours", "EmbeddedStore", "Snapshots", "Store", "UsedStreams"]
+__all__ = ["CallIntents", "CallsOut", "Detours", "EmbeddedStore", "Snapshots", "Store", "UsedStreams"]
 
 
 class CallIntents(Protocol):
@@ -66,6 +69,23 @@ class Snapshots(Protocol):
     def close(self) -> None: ...
 
 
+class CallsOut(Protocol):
+    """What is known of each call that we place, by its ref: 128 random bits, in the URLs that the carrier
+    asks. Kept for a day. `me` is this process; `inherited` are those of processes that have gone.
+    """
+
+    @property
+    def me(self) -> str: ...
+    def put(self, record: Record) -> None: ...
+    async def durable(self) -> None: ...
+    def get(self, ref: str) -> Record | None: ...
+    def of_call(self, call_sid: str) -> Record | None: ...
+    def of_key(self, key: str, idem: str) -> Record | None: ...
+    def of_day(self) -> Iterator[Record]: ...
+    def inherited(self) -> list[Record]: ...
+    def close(self) -> None: ...
+
+
 class Store(Protocol):
     """All of it. Lives on the loop of the calls; no method waits for a disk or a network. `name` is the same
     in all processes that share it, and in no other.
@@ -81,6 +101,8 @@ class Store(Protocol):
     def used(self) -> UsedStreams: ...
     @property
     def conversations(self) -> Snapshots: ...
+    @property
+    def calls_out(self) -> CallsOut: ...
     def close(self) -> None:
         """Write what waits, two seconds long at most, and let go of the files; they stay for the next
         process.
@@ -96,8 +118,10 @@ class EmbeddedStore:
         self.detours = DetourJournal(None if journal is None else journal.parent / "detours.jsonl")
         self.used = UsedCalls(None if journal is None else journal.parent / "used-calls")
         self.conversations = Conversations(None if journal is None else journal.parent / "conversations")
+        self.calls_out = OutboundRecords(None if journal is None else journal.parent / "calls-out.jsonl")
 
     def close(self) -> None:
+        self.calls_out.close()
         self.conversations.close()
         self.used.close()
         self.detours.close()

@@ -110,6 +110,22 @@ class Journal:
         if end_bytes - len(raw) == self._read_bytes:
             self._read_bytes = end_bytes  # no other process has written meanwhile
 
+    def sync(self) -> bool:
+        """Wait for the disk, on any thread. False where not all lines so far are in the file."""
+        file = self._file
+        if file is None or self._unwritten:
+            return False
+        try:
+            os.fsync(file)
+        except OSError:
+            return False
+        return True
+
+    @property
+    def by(self) -> str:
+        """What this process writes into its lines."""
+        return self._by
+
     def rewrite(self, lines: list[dict[str, Any]]) -> None:
         """Only these lines from now on. A crash or a full disk meanwhile leaves the file as it was."""
         if self._file is None:
