@@ -12,19 +12,18 @@ stream; a refusal has `error`, a sentence.
 
 from __future__ import annotations
 
-import json
 import logging
-import math
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from bridge.server import sids, twiml
 from bridge.server.api_keys import ApiKeys
 from bridge.server.calls import RESUMED, CallRegistry
+from bridge.server.json_requests import Unfit, json_object, texts
+from bridge.server.keyed import Keyed, answer
 from bridge.server.own_tokens import LIFE_S, MOST_LIFE_S, Grant, OwnTokens, TooLong
 from bridge.server.proof import Proof
 from bridge.server.stream_names import StreamNames
@@ -33,17 +32,11 @@ from bridge.settings.settings import Settings
 logger = logging.getLogger(__name__)
 
 TOKEN: Final = "token"  # noqa: S105  the parameter's name
-JSON: Final = "application/json"
 MOST_BYTES: Final = 4_096
 MOST_PARAMETERS: Final = 20
 RESERVED: Final = frozenset({TOKEN, RESUMED, "CallSid", "AccountSid"})
 """Fields of a call that are not the operator's to give."""
 MEMBERS: Final = ("call_sid", "account_sid", "parameters", "expires_in")
-_NAME: Final = re.compile("[A-Za-z][A-Za-z0-9_.-]{0,63}")
-
-
-class Unfit(ValueError):
-    """A request that cannot be answered; the message says why, in words for its sender."""
 
 
 class OwnStreams:
@@ -54,36 +47,31 @@ class OwnStreams:
         self._settings = settings
         self._registry = registry
         self._proof = proof
-        self._keys = ApiKeys(settings.api_keys)
+        self._keyed = Keyed(ApiKeys(settings.api_keys), proof, "a request for a stream token")
         self._names = StreamNames(settings.stream_token_secret())
 
     async def post(self, request: Request) -> Response:
         """A token, or a sentence why there is none. The key is looked at before the body is read."""
-        if (fault := self._proof.peers.fault(request)) is not None:
-            return self._refused(403, "peer", fault)
-        name = self._keys.owner(request.headers)
-        if name is None:
-            words = "a key of BRIDGE_API_KEYS is needed, as Authorization: Bearer"
-            return self._refused(401, "key", words, {"www-authenticate": "Bearer"})
-        wait_s = self._keys.wait_s(name)
-        if wait_s > 0:
-            words = f"too many requests with the key {name}"
-            return self._refused(429, "rate", words, {"retry-after": str(math.ceil(wait_s))})
+        name, refused = self._keyed.owner(request), self._keyed.refused
+        if isinstance(name, Response):
+            return name
         try:
-            grant, life_s = _read(await _body(request), self._settings.twilio_account_sid)
+            grant, life_s = _read(
+                await json_object(request, MEMBERS, MOST_BYTES), self._settings.twilio_account_sid
+            )
             reason = None if self._registry.waits_for(grant.call_sid) else self._registry.refusal
             if reason is not None:
-                return self._refused(503, reason, f"no call may come in now: {reason}", {"retry-after": "5"})
+                return refused(503, reason, f"no call may come in now: {reason}", wait_s=5)
             token = self.tokens.mint(grant, life_s)
         except (Unfit, ClientDisconnect) as error:
-            return self._refused(400, "form", str(error))
+            return refused(400, "form", str(error))
         except TooLong as error:
             words = (
                 f"the parameters do not fit into a token, {error}: write some as <Parameter>s of your TwiML"
             )
-            return self._refused(400, "form", words)
+            return refused(400, "form", words)
         logger.info("a stream token for the key %s", name, extra={"call_sid": grant.call_sid or None})
-        return _answer(200, self._told(request, grant, token, life_s))
+        return answer(200, self._told(request, grant, token, life_s))
 
     def _told(self, request: Request, grant: Grant, token: str, life_s: int) -> dict[str, Any]:
         links = self._proof.links(request)
@@ -104,40 +92,9 @@ class OwnStreams:
         number = self._registry.services.control.intents.streams(call_sid) + 1
         return self._names.action_url(links.after_stream, call_sid, number)
 
-    def _refused(
-        self, status: int, gate: str, words: str, headers: Mapping[str, str] | None = None
-    ) -> Response:
-        self._proof.reject(gate, "a request for a stream token", words)
-        return _answer(status, {"error": words}, headers)
 
-
-def _answer(status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
-    return JSONResponse(body, status, {"cache-control": "no-store", **(headers or {})})
-
-
-async def _body(request: Request) -> bytes:
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
-        raise Unfit(f"the body has to be {JSON}")
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MOST_BYTES:
-            raise Unfit(f"the body has more than {MOST_BYTES} bytes")
-    return bytes(body)
-
-
-def _read(body: bytes, account_sid: str | None) -> tuple[Grant, int]:
+def _read(asked: Mapping[str, Any], account_sid: str | None) -> tuple[Grant, int]:
     """What is asked for: the grant, and for how many seconds. Raises Unfit."""
-    try:
-        asked = json.loads(body)
-    except (ValueError, RecursionError):
-        raise Unfit("the body is not JSON") from None
-    if not isinstance(asked, dict):
-        raise Unfit("the body has to be a JSON object")
-    strangers = sorted(set(asked) - set(MEMBERS))
-    if strangers:
-        # Left out unseen, a misspelt call_sid would give a token for any call.
-        raise Unfit(f"{strangers[0][:50]!r} is unknown; there is {', '.join(MEMBERS)}")
     call, account = asked.get("call_sid"), asked.get("account_sid")
     if call is not None and not sids.is_call(call):
         raise Unfit("call_sid has to be CA and 32 hexadecimal digits")
@@ -151,27 +108,9 @@ def _read(body: bytes, account_sid: str | None) -> tuple[Grant, int]:
     return Grant(call or "", account or account_sid or "", _parameters(asked.get("parameters"))), life_s
 
 
-def _is_text(value: str) -> bool:
-    """JSON can write halves of surrogate pairs, which no text has."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _parameters(given: object) -> dict[str, str]:
-    if given is None:
-        return {}
-    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
-        raise Unfit("parameters has to be an object of texts")
-    if len(given) > MOST_PARAMETERS:
-        raise Unfit(f"there are more than {MOST_PARAMETERS} parameters")
-    for name in given:
-        if not _NAME.fullmatch(name):
-            raise Unfit(f"{name[:50]!r} is no name of a parameter: letters, digits, _ . and -")
-        if not _is_text(given[name]):
-            raise Unfit(f"the parameter {name!r} holds half a surrogate pair")
+    found = texts(given, "parameters", MOST_PARAMETERS)
+    for name in found:
         if name in RESERVED:
             raise Unfit(f"the parameter {name!r} is the bridge's own")
-    return given
+    return found

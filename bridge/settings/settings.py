@@ -19,10 +19,11 @@ from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, ValidationE
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bridge.core.messages import CallConfig, Limits, SessionConfig
-from bridge.settings import values
+from bridge.settings import calling, values
+from bridge.settings.calling import CallHours
 from bridge.settings.rules import LEANS_ON, Mistake, WrongSettings, between, default_upstream
 from bridge.settings.targets import SipLogin, Target
-from bridge.settings.values import CallHours, SharedKey, Wrong
+from bridge.settings.values import SharedKey, Wrong
 from bridge.sockets.peers import is_loopback
 from bridge.sounds.phrases import ENGLISH, Phrases
 from bridge.upstreams import REHEARSALS
@@ -124,10 +125,10 @@ class Settings(BaseSettings):
     call_from: Annotated[tuple[str, ...], NoDecode, _read(values.numbers, ())] = Field(
         (), validation_alias="BRIDGE_CALL_FROM", repr=False
     )
-    call_countries: Annotated[frozenset[str], NoDecode, _read(values.countries, frozenset())] = Field(
+    call_countries: Annotated[frozenset[str], NoDecode, _read(calling.countries, frozenset())] = Field(
         frozenset(), validation_alias="BRIDGE_CALL_COUNTRIES"
     )
-    call_hours: Annotated[CallHours, NoDecode, _read(values.call_hours, CallHours())] = Field(
+    call_hours: Annotated[CallHours, NoDecode, _read(calling.call_hours, CallHours())] = Field(
         CallHours(), validation_alias="BRIDGE_CALL_HOURS"
     )
     do_not_call: Annotated[Path | None, _read(values.expanded)] = Field(

@@ -184,7 +184,7 @@ def auth_tokens(text: str) -> tuple[SecretStr, ...]:
 def shared_keys(text: str) -> dict[str, SharedKey]:
     """`id=secret,…`, or `id:HMAC_SHA256=secret` where one algorithm only is to be accepted."""
     found: dict[str, SharedKey] = {}
-    for piece in _pieces(text):
+    for piece in pieces(text):
         name, equals, value = piece.partition("=")
         key_id, colon, algorithm = (part.strip() for part in name.partition(":"))
         if not equals or not key_id or not value.strip():
@@ -198,7 +198,7 @@ def shared_keys(text: str) -> dict[str, SharedKey]:
 def api_keys(text: str) -> dict[str, SecretStr]:
     """`name=secret,…`: the keys of the operator's programs, by the names that logs tell."""
     found: dict[str, SecretStr] = {}
-    for piece in _pieces(text):
+    for piece in pieces(text):
         name, equals, value = (part.strip() for part in piece.partition("="))
         if not equals or not value:
             raise Wrong(
@@ -220,7 +220,7 @@ def api_keys(text: str) -> dict[str, SecretStr]:
 def transfers(text: str) -> dict[str, str]:
     """`name=+1555…,…`: where a call may be sent, by name. See `targets.py` for the three kinds."""
     found: dict[str, str] = {}
-    for piece in _pieces(text):
+    for piece in pieces(text):
         name, equals, number = (part.strip() for part in piece.partition("="))
         if not equals or not number:
             cure = "write billing=+1555… or desk=sip:…, with commas between several"
@@ -236,7 +236,7 @@ def transfers(text: str) -> dict[str, str]:
 def sip_logins(text: str) -> dict[str, SipLogin]:
     """`host=user:password,…`: what proves us to the SIP hosts that calls are sent to."""
     found: dict[str, SipLogin] = {}
-    for piece in _pieces(text):
+    for piece in pieces(text):
         host, equals, login = (part.strip() for part in piece.partition("="))
         user, colon, password = login.partition(":")
         if not (equals and colon and user and password):
@@ -292,43 +292,7 @@ def costly(number: str) -> str | None:
 
 def numbers(text: str) -> tuple[str, ...]:
     """`+1555…,…`: the numbers that calls are placed from, the usual one first."""
-    return tuple(dict.fromkeys(_number(f"place {at}", piece) for at, piece in enumerate(_pieces(text), 1)))
-
-
-def countries(text: str) -> frozenset[str]:
-    """`US,CA`: ISO 3166 codes of two letters."""
-    found = {piece.strip().upper() for piece in _pieces(text)}
-    for code in sorted(found):
-        if not re.fullmatch("[A-Z]{2}", code):
-            raise Wrong("holds a piece that is no country", "write codes of two letters, as in US,CA")
-    return frozenset(found)
-
-
-class CallHours(NamedTuple):
-    """From when until when calls may be placed: minutes since midnight, where the called number is."""
-
-    from_min: int = 9 * 60
-    to_min: int = 20 * 60
-
-    @property
-    def always(self) -> bool:
-        """Whether the clock there does not matter."""
-        return self.to_min - self.from_min >= 24 * 60
-
-    def __str__(self) -> str:
-        return "-".join(f"{minute // 60:02}:{minute % 60:02}" for minute in self)
-
-
-def call_hours(text: str) -> CallHours:
-    """`09:00-20:00`, or `off` for the whole day."""
-    if text.strip().lower() == "off":
-        return CallHours(0, 24 * 60)
-    found = re.fullmatch(r"(\d{1,2}):(\d{2})\s*[-–]\s*(\d{1,2}):(\d{2})", text.strip())
-    from_h, from_m, to_h, to_m = (int(piece) for piece in found.groups()) if found else (0, 0, 0, 60)
-    hours = CallHours(from_h * 60 + from_m, to_h * 60 + to_m)
-    if max(from_m, to_m) > 59 or not 0 <= hours.from_min < hours.to_min <= 24 * 60:
-        raise Wrong("is no time of day", "write it like 09:00-20:00, within one day; or off")
-    return hours
+    return tuple(dict.fromkeys(_number(f"place {at}", piece) for at, piece in enumerate(pieces(text), 1)))
 
 
 def public_url(text: str) -> str:
@@ -429,5 +393,6 @@ def _check_plain(parts: SplitResult, *, query: bool = False) -> None:
         raise Wrong("has a query or a fragment", "leave off everything from the ? or # on")
 
 
-def _pieces(text: str) -> Iterable[str]:
+def pieces(text: str) -> Iterable[str]:
+    """What stands between commas, without what is empty."""
     return [piece for piece in text.split(",") if piece.strip()]

@@ -175,8 +175,8 @@ class OutboundCalls:
     # --- the carrier's word ------------------------------------------------------------------------------
 
     def bind(self, ref: str, call_sid: str, account_sid: str) -> Record | None:
-        """This call of the carrier's came with that ref. The record, or None for a call that should not be:
-        of a ref that is unknown, or that has another call or is done without one. That one is ended.
+        """A call of the carrier's came with that ref. Its record, or None for a call that should not be: the
+        ref is unknown, has another call, or was given up. That one is ended.
         """
         record = self.store.get(ref)
         if record is not None and record.call_sid == call_sid:

@@ -41,6 +41,7 @@ LOOKS: Final = 20
 TIME_LIMIT_EXTRA_S: Final = 30
 INHERIT_S: Final = 5.0
 READY_S: Final = 1.0
+POLL_S: Final = 2.0
 
 
 class Placing:
@@ -206,8 +207,9 @@ class Placing:
     async def _turn(self) -> None:
         """Wait until a call may be placed: not while this process is full or drains, or all calls fail."""
         while True:
-            while self._calls.full() is not None:
+            if self._calls.full() is not None:
                 await asyncio.sleep(READY_S)
+                continue
             if (paused_s := self.breaker.wait_s(self._now())) > 0:
                 await asyncio.sleep(paused_s)
                 continue
@@ -291,12 +293,12 @@ class Placing:
 
     async def _until(self, ref: str, true: Callable[[Record], bool], within_s: float) -> bool:
         """Whether that becomes true of the call within this time."""
-        changed = self._changed[ref]
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(within_s):
-                while not true(self._record(ref)):
-                    changed.clear()
-                    await changed.wait()
+        changed, until_s = self._changed[ref], self._now() + within_s
+        while not true(self._record(ref)) and (left_s := until_s - self._now()) > 0:
+            changed.clear()
+            with contextlib.suppress(TimeoutError):
+                # Another process may have been told.
+                await asyncio.wait_for(changed.wait(), min(left_s, POLL_S))
         return true(self._record(ref))
 
     def _record(self, ref: str) -> Record:

@@ -34,15 +34,12 @@ class OutboundRecords:
         self._records: dict[str, Record] = {}  # the oldest first
         self._by_sid: dict[str, str] = {}
         self._by_key: dict[tuple[str, str], str] = {}
+        self._path = path
         self._journal = None if path is None else Journal(path, "calls out")
         self._owners: Owners | None = None
-        if path is not None and self._journal is not None:
+        if self._journal is not None and path is not None and path.exists():
             self._remember(self._journal.read())
             self._compact(2 * len(self._records) + 100)
-            try:
-                self._owners = Owners(path.parent / "owners", self._journal.by)
-            except OSError as error:
-                logger.warning("calls out of a process that is killed are not gone on with: %s", error)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -56,6 +53,7 @@ class OutboundRecords:
         """Keep what is known of it now. In the file when this returns, though not yet on the disk."""
         self._keep(record)
         if self._journal is not None:
+            self._answer_for()
             self._journal.append(_line(record))
             self._compact(8 * MOST)
 
@@ -90,6 +88,7 @@ class OutboundRecords:
         self._catch_up()
         mine: list[Record] = []
         for record in [one for one in self._records.values() if not one.done and one.owner != self.me]:
+            self._answer_for()
             if self._owners is not None:
                 self._owners.inherit(record.owner, lambda ref=record.ref: self._take_over(ref, mine))  # type: ignore[misc]
         return mine
@@ -100,6 +99,15 @@ class OutboundRecords:
             self._owners.close()
         if self._journal is not None:
             self._journal.close()
+
+    def _answer_for(self) -> None:
+        """From now on this process goes on with what it has begun."""
+        if self._owners is None and self._path is not None:
+            try:
+                self._owners = Owners(self._path.parent / "owners", self.me)
+            except OSError as error:
+                self._path = None  # said once
+                logger.warning("calls out of a process that is killed are not gone on with: %s", error)
 
     def _take_over(self, ref: str, mine: list[Record]) -> None:
         self._catch_up()  # another process may have been here before

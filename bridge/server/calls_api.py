@@ -1,0 +1,129 @@
+"""`POST /calls`: an operator's program asks for a call.
+
+    POST /calls
+    Authorization: Bearer <a key of BRIDGE_API_KEYS>
+    Idempotency-Key: <a name of this request, new for each call>
+    Content-Type: application/json
+
+    {"to": "+1555…", "consent": "order form, 2026-11-02", "agent": "", "context": {"name": "Ann"}}
+
+202 with `id` and `state`, before the carrier was asked; `GET /calls/{id}` says what became of it, and
+`POST /calls/{id}/cancel` takes it back. A refusal has `error`, a sentence, and `rule`, its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from bridge.server.json_requests import Unfit, json_object, text, texts
+from bridge.server.keyed import Keyed, answer
+from bridge.server.outbound.calls import OutboundCalls, TurnedDown, Wanted
+from bridge.server.outbound.record import Record
+from bridge.server.outbound.rules import MOST_CONSENT
+
+MEMBERS: Final = ("to", "from", "agent", "context", "consent", "ring_s")
+MOST_BYTES: Final = 8_192
+MOST_CONTEXT: Final = 20
+MOST_NUMBER: Final = 40
+RING_S: Final = (5, 120)
+_IDEM: Final = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+class CallsApi:
+    """The routes. `transcript` gives the words of a call that was had here."""
+
+    def __init__(
+        self,
+        calls: OutboundCalls,
+        keyed: Keyed,
+        transcript: Callable[[str], list[dict[str, str]]] = lambda _ref: [],
+    ) -> None:
+        self._calls = calls
+        self._keyed = keyed
+        self._transcript = transcript
+
+    def routes(self) -> list[Route]:
+        """Their paths."""
+        return [
+            Route("/calls", self.post, methods=["POST"]),
+            Route("/calls/{ref}", self.get, methods=["GET"]),
+            Route("/calls/{ref}/cancel", self.cancel, methods=["POST"]),
+        ]
+
+    async def post(self, request: Request) -> Response:
+        """A call is asked for. The key is looked at before the body is read."""
+        key, refused = self._keyed.owner(request), self._keyed.refused
+        if isinstance(key, Response):
+            return key
+        given = request.headers.getlist("idempotency-key")
+        if len(given) != 1 or not _IDEM.fullmatch(given[0]):
+            words = "an Idempotency-Key is needed, 1 to 255 characters without blanks: a client that gets no "
+            return refused(400, "form", f"{words}answer asks again, and nobody should be called twice")
+        try:
+            asked = await json_object(request, MEMBERS, MOST_BYTES)
+            wanted, digest = read(asked), _digest(asked)
+            accepted = await self._calls.accept(wanted, key=key, idem=given[0], digest=digest)
+        except (Unfit, ClientDisconnect) as error:
+            return refused(400, "form", str(error))
+        except TurnedDown as down:
+            return refused(down.status, "call_rule", down.words, wait_s=down.wait_s, rule=down.rule)
+        if accepted.replayed:
+            return answer(200, self._told(accepted.record), {"idempotent-replayed": "true"})
+        return answer(202, accepted.record.told())
+
+    async def get(self, request: Request) -> Response:
+        """What became of a call. Each key knows of its own only."""
+        record = self._own(request)
+        return record if isinstance(record, Response) else answer(200, self._told(record))
+
+    async def cancel(self, request: Request) -> Response:
+        """A call is taken back. Idempotent; a call that is over stays as it is."""
+        record = self._own(request)
+        if isinstance(record, Response):
+            return record
+        after = await self._calls.cancel(record.ref)
+        return answer(200, self._told(after or record))
+
+    def _own(self, request: Request) -> Record | Response:
+        key = self._keyed.owner(request)
+        if isinstance(key, Response):
+            return key
+        record = self._calls.store.get(request.path_params["ref"])
+        if record is None or record.key != key:
+            return answer(404, {"error": "there is no such call, or it is more than a day old"})
+        return record
+
+    def _told(self, record: Record) -> dict[str, Any]:
+        words = self._transcript(record.ref) if record.done else []
+        return record.told() | ({"transcript": words} if words else {})
+
+
+def read(asked: Mapping[str, Any]) -> Wanted:
+    """The call that an object asks for. Raises Unfit."""
+    ring_s = asked.get("ring_s", 30)
+    if type(ring_s) is not int or not RING_S[0] <= ring_s <= RING_S[1]:
+        raise Unfit(f"ring_s has to be {RING_S[0]} to {RING_S[1]} seconds")
+    to = text(asked.get("to"), "to", MOST_NUMBER)
+    if not to:
+        raise Unfit("to has to be the number to call")
+    return Wanted(
+        to=to,
+        from_=text(asked.get("from"), "from", MOST_NUMBER),
+        agent=text(asked.get("agent"), "agent", 100),
+        context=texts(asked.get("context"), "context", MOST_CONTEXT),
+        consent=text(asked.get("consent"), "consent", MOST_CONSENT),
+        ring_s=ring_s,
+    )
+
+
+def _digest(asked: Mapping[str, Any]) -> str:
+    """The same for the same request, however its members stand."""
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
