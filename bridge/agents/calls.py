@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol, get_args
 from bridge.agents import hooks
 from bridge.agents.agent import Agent, roster
 from bridge.agents.call import UserCall
+from bridge.agents.calling_out import AgentsOut, is_placed, told
 from bridge.agents.config import AgentConfigs
 from bridge.agents.loop import Late, OwnedLoop, UserLoop, run
 from bridge.agents.loops import CallLoop, UserLoops, cross
@@ -165,6 +166,7 @@ class UserSide:
         self.agent = agent
         self.configs = configs
         self.loops = UserLoops(loops or (UserLoop(),), self._loops_of_calls)
+        self.out = AgentsOut()
         self._upstream = upstream
         self._resolver_fails = resolver_fails
         self._prepared: dict[str, Prepared] = {}
@@ -216,7 +218,12 @@ class UserSide:
         away now.
         """
         prepared, found = self._declared(call_sid), None
-        if self.agent.resolver is not None:
+        if is_placed(fields):
+            agent = self.out.agent(self.agent, fields)
+            if agent is None:
+                return Refuse()
+            prepared.agent = agent
+        if prepared.agent.resolver is not None:
             found = await self._resolved(prepared, dict(fields))
         if isinstance(found, Agent):
             prepared.agent = found
@@ -224,8 +231,17 @@ class UserSide:
             if not goes_on:
                 return found
             logger.info("the call goes on, whatever its resolver says now", extra={"call_sid": call_sid})
+        prepared.agent = told(prepared.agent, fields, self.configs.base.session.instructions)
         self._keep(call_sid, prepared)
         return self.configs.call(prepared.agent)
+
+    def knows(self, name: str) -> bool:
+        """Whether calls out can be placed with an agent of that name; "" is the service's own."""
+        return self.out.knows(self.agent, name)
+
+    def answer_rules(self, _call_sid: str) -> m.AnswerRules:
+        """How a call that we placed begins."""
+        return m.AnswerRules()
 
     def is_prepared(self, call_sid: str) -> bool:
         """Whether its agent was resolved, and waits for `attach`."""
@@ -260,13 +276,13 @@ class UserSide:
 
         async def resolve() -> None:
             CALL_SID.set(call_loop.call_sid)
-            cross(audio_loop, settle, await self._resolve(fields, call_loop))
+            cross(audio_loop, settle, await self._resolve(prepared.agent, fields, call_loop))
 
         begun: list[asyncio.Task[None]] = []
         self._resolving.add(call_loop)
         call_loop.post(lambda: begun.append(asyncio.get_running_loop().create_task(resolve())))
         try:
-            return await asyncio.wait_for(answer, self.agent.resolver_ms / 1000 + RESOLVE_GRACE_S)
+            return await asyncio.wait_for(answer, prepared.agent.resolver_ms / 1000 + RESOLVE_GRACE_S)
         except TimeoutError:
             logger.error("no word of the resolver: something blocks the user loop")  # noqa: TRY400
             prepared.loop = self.loops.place(call_loop.call_sid)  # on the old one it would wait on
@@ -274,19 +290,21 @@ class UserSide:
         finally:
             self._resolving.discard(call_loop)
 
-    async def _resolve(self, fields: Mapping[str, str], loop: CallLoop) -> Agent | TurnedAway | None:
+    async def _resolve(
+        self, agent: Agent, fields: Mapping[str, str], loop: CallLoop
+    ) -> Agent | TurnedAway | None:
         """On the call's user loop. Never raises."""
-        resolver = self.agent.resolver or (lambda _fields: None)
+        resolver = agent.resolver or (lambda _fields: None)
         try:
-            answer = await run(loop, functools.partial(resolver, fields), self.agent.resolver_ms)
-            return self._changed(answer)
+            answer = await run(loop, functools.partial(resolver, fields), agent.resolver_ms)
+            return self._changed(agent, answer)
         except Late as error:
             logger.error("the resolver: %s; it is at:\n%s", error, error.where)  # noqa: TRY400
         except Exception as error:  # noqa: BLE001  user code
             log_failure("the resolver", error)
         return self._resolver_fails
 
-    def _changed(self, resolved: object) -> Agent | TurnedAway | None:
+    def _changed(self, agent: Agent, resolved: object) -> Agent | TurnedAway | None:
         """What a resolver returned, mappings as an agent. Raises ConfigError or TypeError for what cannot
         work.
         """
@@ -298,7 +316,7 @@ class UserSide:
                 raise ConfigError(f"Forward names no target of BRIDGE_TRANSFERS; there is: {have}")
             return resolved
         if isinstance(resolved, Mapping):
-            resolved = self.agent.replace(**resolved)
+            resolved = agent.replace(**resolved)
         if not isinstance(resolved, Agent):
             kind = type(resolved).__name__
             raise ConfigError(

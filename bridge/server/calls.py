@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from bridge.agents.calling_out import is_placed
 from bridge.agents.turned_away import TurnedAway
 from bridge.core import messages as m
 from bridge.core.call import Call
@@ -42,6 +43,8 @@ _LOOK_S: Final = 0.05
 MOST_TOLD: Final = 16
 WITHHELD: Final = '{"error": "The tool could not be reached."}'
 """What the model reads instead of a result that is withheld."""
+PLACED_MS: Final = 75_000
+"""How long the model of a call that we placed waits for the answer: phones ring for a minute."""
 MAX_WAITING: Final = 50
 """Calls that may wait, dialled, for a carrier that has not opened its stream yet."""
 
@@ -56,6 +59,7 @@ class _Entry:
     dirty: bool = False
     keeping: Pace = field(default_factory=lambda: Pace(asyncio.get_running_loop().time))
     resumed: bool = False
+    placed: bool = False
     settling: asyncio.Task[bool] | None = None
     told: set[m.Noted] = field(default_factory=set)
     withholds_results: bool = False
@@ -123,16 +127,18 @@ class CallRegistry:
         finds the call waiting already. Returns what the resolver says instead of an agent, and then nothing
         is dialled.
         """
+        fields = self._known(call_sid, fields)
         self._let_go_of_stale(call_sid, fields)
         if self._living(call_sid) is not None:
             return None
         turned_away = await self._resolve(call_sid, fields)
         if turned_away is not None:
             return turned_away
-        waiting = sum(not entry.claimed for entry in self._entries.values())
+        placed = is_placed(fields)  # these ring for long, and are paced by who places them
+        waiting = sum(not entry.claimed and not entry.placed for entry in self._entries.values())
         if self._living(call_sid) is not None:  # the same webhook has come again meanwhile
             self._forget_prepared(call_sid)
-        elif waiting < MAX_WAITING:
+        elif placed or waiting < MAX_WAITING:
             self._make(call_sid, fields).runner.feed(m.Ringing())
         return None
 
@@ -141,7 +147,12 @@ class CallRegistry:
         users = self.services.users
         if users is None or self._living(call_sid) is not None or users.is_prepared(call_sid):
             return None
-        return await self._resolve(call_sid, fields)
+        return await self._resolve(call_sid, self._known(call_sid, fields))
+
+    def _known(self, call_sid: str, fields: Mapping[str, str]) -> Mapping[str, str]:
+        """The fields, with what we know ourselves of a call that we placed."""
+        outbound = self.services.outbound
+        return fields if outbound is None else {**fields, **outbound.fields(call_sid)}
 
     async def _resolve(self, call_sid: str, fields: Mapping[str, str]) -> TurnedAway | None:
         users = self.services.users
@@ -167,6 +178,7 @@ class CallRegistry:
         of `metrics`, if none may come in now, or if the call has a stream already; of two that are `proven`
         the newer is right. `stream` is its number in the call.
         """
+        fields = self._known(call_sid, fields)
         self._let_go_of_stale(call_sid, fields)
         entry, intents = self._living(call_sid), self.services.control.intents
         if entry is not None and entry.claimed:
@@ -297,6 +309,7 @@ class CallRegistry:
         making, services = self._making, self.services
         config = self._config(call_sid, fields)
         entry = _Entry(call_sid, fields.get("AccountSid", ""), resumed=_goes_on(fields))
+        entry.placed = is_placed(fields)
         runner = entry.runner = Runner(
             Call(config),
             making.carrier(),
@@ -323,9 +336,12 @@ class CallRegistry:
         seed = int.from_bytes(hashlib.blake2b(call_sid.encode(errors="replace"), digest_size=3).digest())
         config = msgspec.structs.replace(config, jitter_seed=seed, accepted_at_s=int(time.time()))
         if self.running_words(call_sid):
-            rules = msgspec.structs.replace(config.agent, running_words=True)
-            session = msgspec.structs.replace(config.session, agent=rules)
+            spoken_rules = msgspec.structs.replace(config.agent, running_words=True)
+            session = msgspec.structs.replace(config.session, agent=spoken_rules)
             config = msgspec.structs.replace(config, session=session)
+        if is_placed(fields):
+            rules = m.AnswerRules() if users is None else users.answer_rules(call_sid)
+            config = msgspec.structs.replace(config, outbound=rules, unclaimed_ms=PLACED_MS)
         if not _goes_on(fields):
             return config
         carried = self.services.store.conversations.find(call_sid)

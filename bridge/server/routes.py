@@ -7,19 +7,33 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from starlette.applications import Starlette
-from starlette.routing import WebSocketRoute
+from starlette.routing import Route, WebSocketRoute
 
 from bridge.server.admission import Admission
 from bridge.server.after_stream import AfterStream
+from bridge.server.api_keys import ApiKeys
 from bridge.server.calls import CallRegistry
+from bridge.server.calls_api import CallsApi
 from bridge.server.incoming_call import IncomingCall
+from bridge.server.keyed import Keyed
 from bridge.server.media_stream import MediaStream
 from bridge.server.operators import OperatorRoutes
+from bridge.server.outbound.service import Outbound
+from bridge.server.outbound_routes import OutboundWebhooks
 from bridge.server.own_streams import OwnStreams
 from bridge.server.pages import Softphone
 from bridge.server.proof import Proof
 from bridge.server.voicemail import VoicemailBox
 from bridge.settings.settings import Settings
+
+
+def outbound_routes(settings: Settings, admission: Admission, outbound: Outbound) -> list[Route]:
+    """Of calls that we place: the carrier's callbacks, and what programs ask where they have keys."""
+    callbacks = OutboundWebhooks(admission, outbound.calls).routes()
+    if not settings.api_keys:
+        return callbacks
+    keyed = Keyed(ApiKeys(settings.api_keys), admission.proof, "a request about a call")
+    return [*callbacks, *CallsApi(outbound.calls, keyed, outbound.transcript).routes()]
 
 
 def create_app(
@@ -31,6 +45,7 @@ def create_app(
     after_stream = AfterStream(admission)
     own_streams = OwnStreams(settings, registry, proof)
     operators = OperatorRoutes(registry, proof, own_streams if settings.api_keys else None)
+    outbound = registry.services.outbound
     app = Starlette(
         routes=[
             proof.webhook("/incoming-call", IncomingCall(admission).webhook),
@@ -39,6 +54,7 @@ def create_app(
             proof.webhook("/stream-status", after_stream.status),
             proof.webhook("/voicemail", VoicemailBox(admission).webhook),
             *operators.routes(),
+            *([] if outbound is None else outbound_routes(settings, admission, outbound)),
             *Softphone(settings, registry, proof.peers, awake).routes(),
         ]
     )

@@ -16,6 +16,7 @@ from typing import Any, Final, assert_never
 import uvicorn
 from starlette.applications import Starlette
 
+from bridge.agents import calling_out
 from bridge.agents.agent import Agent, load_agent
 from bridge.agents.calls import UserSide
 from bridge.agents.config import AgentConfigs
@@ -30,6 +31,8 @@ from bridge.ops.recordings import Recordings
 from bridge.ops.reports import Reports
 from bridge.server.call_control import CallControl
 from bridge.server.calls import CallRegistry
+from bridge.server.outbound.do_not_call import DoNotCall
+from bridge.server.outbound.service import Outbound
 from bridge.server.routes import create_app as routes
 from bridge.server.services import CallFactory, Observer, Services
 from bridge.server.store import CallIntents, EmbeddedStore
@@ -79,37 +82,39 @@ class Service:
         self.settings = settings
         self._watched = watched
         self._awake = False
-        rehearses = settings.upstream in REHEARSALS
-        prices = Prices.free() if rehearses else Prices.load(settings.prices)
+        prices = Prices.free() if settings.upstream in REHEARSALS else Prices.load(settings.prices)
         configs = AgentConfigs(settings.call_config(), settings.transfers, prices, settings.speech())
-        metrics, model = Metrics(), has_model(settings, upstream_url)
+        metrics = Metrics()
         users = None if agent is None else _users(settings, agent, configs, metrics)
-        strangers = Strangers(refused=lambda: metrics.rejected("connection"))
-        health = Health(money=_day_money(settings), model=model, strangers=strangers)
+        health = _health(settings, metrics, has_model(settings, upstream_url))
         reports = Reports(metrics, _on_end(users), quiet=lambda: health.breaker.is_open)
         store = EmbeddedStore(settings.journal)
-        intents = store.intents
-        rest = _rest(settings, intents)
+        rest = _rest(settings, store.intents)
+        self.do_not_call = DoNotCall(settings.do_not_call)
+        outbound = Outbound(settings, rest, store, metrics, self.do_not_call) if settings.outbound else None
         self.services = Services(
             store=store,
-            control=CallControl(intents, rest, fallback=settings.fallback),
+            control=CallControl(store.intents, rest, fallback=settings.fallback),
             verification=_verification(settings, rest, metrics),
             health=health,
             metrics=metrics,
             users=users,
+            outbound=outbound,
             tool_finished=reports.tool_finished,
         )
         self.recordings = _recordings(settings)
         making = self._factory(configs, upstream_url)
-        observers = (*observers, *([] if users is None else [users]), reports)
+        told = (*observers, *(one for one in (users, outbound) if one is not None), reports)
         self.registry = CallRegistry(
-            making, max_calls=settings.max_calls, observers=observers, services=self.services
+            making, max_calls=settings.max_calls, observers=told, services=self.services
         )
+        if outbound is not None:
+            outbound.belongs_to(users, lambda: self.registry.refusal)
 
     def _factory(self, configs: AgentConfigs, upstream_url: str | None) -> CallFactory:
         nobody = Agent()
         making = CallFactory(
-            config=lambda _fields: configs.call(nobody),
+            config=lambda fields: configs.call(calling_out.told(nobody, fields, self.settings.instructions)),
             phrases=configs.phrases,
             carrier=Twilio,
             vendor=_vendor(self.settings, upstream_url),
@@ -126,12 +131,16 @@ class Service:
         self._awake = True
         if self.services.users is not None:
             self.services.users.start()
+        if self.services.outbound is not None:
+            self.services.outbound.start()
         if self._watched:
             self.services.health.watch(self.services.metrics.loop_lag)
 
     def close(self) -> None:
         """Let go of everything, when no call is left. Waits a second at most, for user code."""
         self.services.health.close()
+        if self.services.outbound is not None:
+            self.services.outbound.close()
         if self.services.users is not None:
             self.services.users.close()
         self.services.control.close()
@@ -262,6 +271,11 @@ def _recordings(settings: Settings) -> Recordings | None:
         days=settings.recording_days,
         audio_days=settings.audio_days,
     )
+
+
+def _health(settings: Settings, metrics: Metrics, model: bool) -> Health:
+    strangers = Strangers(refused=lambda: metrics.rejected("connection"))
+    return Health(money=_day_money(settings), model=model, strangers=strangers)
 
 
 def _day_money(settings: Settings) -> DayMoney:

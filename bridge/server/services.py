@@ -16,6 +16,7 @@ from bridge.ops.health import Health
 from bridge.ops.metrics import Metrics
 from bridge.runner import Recorder
 from bridge.server.call_control import CallControl
+from bridge.server.outbound.service import Outbound
 from bridge.server.store import EmbeddedStore, Store
 from bridge.server.verification import Verification
 from bridge.sockets.dial import Socket
@@ -50,7 +51,9 @@ class CallFactory:
 
 @dataclass(slots=True)
 class Services:
-    """What all calls of the process share. `tool_finished(call_sid, call_id)` is told of tools' results."""
+    """What all calls of the process share. `tool_finished(call_sid, call_id)` is told of tools' results.
+    `outbound` is None where calls out are off.
+    """
 
     store: Store
     control: CallControl
@@ -58,6 +61,7 @@ class Services:
     metrics: Metrics = field(default_factory=Metrics)
     verification: Verification = field(default_factory=lambda: Verification(None, Metrics()))
     users: UserSide | None = None
+    outbound: Outbound | None = None
     tool_finished: Callable[[str, str], None] = lambda _call_sid, _call_id: None
 
 

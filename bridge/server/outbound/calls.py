@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from bridge.agents.calling_out import CONTEXT
 from bridge.ops.metrics import Metrics
 from bridge.server.outbound.progress import moved
 from bridge.server.outbound.record import Outcome, Record, State, new_ref
@@ -29,8 +30,6 @@ MOST_OPEN: Final = 1_000
 """Calls that may wait or be under way, of all who ask."""
 MOST_ENDED: Final = 1_000
 """CallSids that were ended here, and need not be again."""
-CONTEXT: Final = "context."
-"""Before the name of each field of a call that its placer gave."""
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):

@@ -78,6 +78,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sip_code: int = 0
     stir: str = ""
     answered_by: str = ""
+    message: str = ""
+    """`left` or `partial`, where one was left with a machine."""
     talk_s: int = 0
     cost_micro_usd: int = 0
     canceled: bool = False
@@ -113,6 +115,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             "call_sid": self.call_sid,
             "reason": self.reason,
             "answered_by": self.answered_by,
+            "message": self.message,
             "sip_code": self.sip_code,
             "stir": self.stir,
             "ring_ms": self.ring_ms,
