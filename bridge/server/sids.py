@@ -27,7 +27,7 @@ _REQUIRED: Final = {"CallSid": _CALL, "AccountSid": _ACCOUNT}
 _OPTIONAL: Final = {"ParentCallSid": _CALL, "DialCallSid": _CALL, "StreamSid": _STREAM}
 _CHARS: Final = 34
 
-_STATUSES: Final = OVER_STATUSES | LIVE_STATUSES | {"answered"}
+_STATUSES: Final = OVER_STATUSES | LIVE_STATUSES | {"answered", "initiated"}
 _EVENTS: Final = frozenset({"stream-started", "stream-stopped", "stream-error"})
 _WORDS: Final = _STATUSES | _EVENTS
 
