@@ -13,6 +13,8 @@ from tests.calls import ROOT
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 SETTINGS = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
 IN_WORDS = {
+    "BRIDGE_CALL_COUNTRIES": "that of `BRIDGE_CALL_FROM`",
+    "BRIDGE_DO_NOT_CALL": "a file beside `BRIDGE_JOURNAL`",
     "BRIDGE_TWILIO_API_URL": "the vendor's",
     "BRIDGE_UPSTREAM_URL": "the vendor's",
     "BRIDGE_UPSTREAM": "`openai`; `embedded` if insecure",
