@@ -327,14 +327,18 @@ class Phone:
 
     def _send_media(self, at_ms: int, out: list[str]) -> None:
         if at_ms >= self._held_until_ms:
-            sound = self._speech[self._spoken_bytes : self._spoken_bytes + FRAME_BYTES]
-            self._spoken_bytes += len(sound)
-            sound = sound.ljust(FRAME_BYTES, SILENCE) if sound else SILENT_FRAME
+            sound = self._next_sound(at_ms).ljust(FRAME_BYTES, SILENCE) or SILENT_FRAME
             if self.options.keep_sound:
                 self._keep(sound)
             out.append(self.frames.media(sound, at_ms - (self.started_ms or 0)))
         self._frame_index += 1
         self._set_media_due()
+
+    def _next_sound(self, at_ms: int) -> bytes:  # noqa: ARG002  a person hears first what came by then
+        """What the caller says in the next frame, at most 20 ms; less when they have less to say."""
+        sound = self._speech[self._spoken_bytes : self._spoken_bytes + FRAME_BYTES]
+        self._spoken_bytes += len(sound)
+        return sound
 
     def _keep(self, sound: bytes) -> None:
         """A frame holds the 20 ms before it is sent."""

@@ -143,3 +143,9 @@ class Playout:
             return b""
         size_bytes = (now_ms - self.origin_ms) * BYTES_PER_MS
         return bytes(self._timeline[:size_bytes]).ljust(size_bytes, SILENCE)
+
+    def heard_between(self, start_ms: int, end_ms: int) -> bytes:
+        """The same from one moment to another, 8 bytes a ms."""
+        start, end = (max(0, at_ms - self.origin_ms) * BYTES_PER_MS for at_ms in (start_ms, end_ms))
+        heard = b"" if self._timeline is None else bytes(self._timeline[start:end])
+        return heard.ljust(end - start, SILENCE)

@@ -43,6 +43,9 @@ class CarrierSimulator:
     account_sid: str = f"AC{1:032x}"
     caller: str = "+15550001111"
     called: str = "+15550002222"
+    direction: str = "inbound"
+    parent_call_sid: str | None = None
+    """The leg that dialled this one."""
     auth_token: str | None = None
     public_url: str | None = None
     """The base that the signature is made for, when it is not the address that is dialled (a proxy in
@@ -93,22 +96,37 @@ class CarrierSimulator:
         )
         return await connect_phone(url, phone, self.stream_headers(url))
 
-    async def webhook(self, url: str, fields: dict[str, str]) -> ET.Element:
-        """Post a signed form; returns the TwiML. Raises `WebhookFailed` for anything else."""
-        body = await self.post(url, fields)
+    async def webhook(self, url: str, fields: dict[str, str], method: str = "POST") -> ET.Element:
+        """Send a signed form; returns the TwiML. Raises `WebhookFailed` for anything else."""
+        body = await self.post(url, fields, method)
         try:
             return ET.fromstring(body)  # noqa: S314  our own simulator reads the server under test
         except ET.ParseError as error:
             raise WebhookFailed(f"{url} answered with something that is no TwiML: {error}") from error
 
-    async def post(self, url: str, fields: dict[str, str]) -> bytes:
-        """Post a signed form; returns whatever came. Raises `WebhookFailed` if that was no success."""
-        form = {
-            "CallSid": self.call_sid, "AccountSid": self.account_sid, "From": self.caller, "To": self.called,
-            "Direction": "inbound", "ApiVersion": "2010-04-01", **fields,
-        }  # fmt: skip
+    async def post(self, url: str, fields: dict[str, str], method: str = "POST") -> bytes:
+        """Send a signed form, by GET in the query; returns whatever came. Raises `WebhookFailed` if that was
+        no success.
+        """
+        return await self.send(url, {**self.form(), **fields}, method)
+
+    async def send(self, url: str, form: dict[str, str], method: str = "POST") -> bytes:
+        """The same of a form that is whole."""
+        if method == "GET":
+            # Twilio, "Security": of a GET "the full URL, including its query parameters" is signed.
+            url = f"{url}{'&' if '?' in url else '?'}{urllib.parse.urlencode(form)}"
+            return await asyncio.to_thread(_post, url, None, self._signature(self._public(url, "http"), {}))
         headers = self._signature(self._public(url, "http"), form)
         return await asyncio.to_thread(_post, url, form, headers)
+
+    def form(self) -> dict[str, str]:
+        """What every request about this call says of it."""
+        parent = {} if self.parent_call_sid is None else {"ParentCallSid": self.parent_call_sid}
+        return {
+            "CallSid": self.call_sid, "AccountSid": self.account_sid, "ApiVersion": "2010-04-01",
+            "From": self.caller, "Caller": self.caller, "To": self.called, "Called": self.called,
+            "Direction": self.direction, **parent,
+        }  # fmt: skip
 
     def _signature(self, url: str, form: dict[str, str]) -> dict[str, str]:
         if self.auth_token is None:
@@ -124,7 +142,7 @@ class CarrierSimulator:
         return f"{scheme}{base.scheme.removeprefix('http')}://{base.netloc}{parts.path}{query}"
 
 
-def _post(url: str, form: dict[str, str], headers: dict[str, str]) -> bytes:
+def _post(url: str, form: dict[str, str] | None, headers: dict[str, str]) -> bytes:
     # A proxy of the environment would look for this machine's loopback on its own.
     proxies = urllib.request.ProxyHandler({} if is_loopback(urllib.parse.urlsplit(url).hostname) else None)
     opener = urllib.request.build_opener(proxies)
@@ -133,7 +151,8 @@ def _post(url: str, form: dict[str, str], headers: dict[str, str]) -> bytes:
     # handshake would not have come about either.
     for last in (False, True):
         try:
-            request = urllib.request.Request(url, urllib.parse.urlencode(form).encode(), headers)  # noqa: S310
+            content = None if form is None else urllib.parse.urlencode(form).encode()
+            request = urllib.request.Request(url, content, headers)  # noqa: S310
             with opener.open(request, timeout=WEBHOOK_S) as answer:
                 return bytes(answer.read())
         except urllib.error.HTTPError as error:

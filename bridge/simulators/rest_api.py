@@ -1,8 +1,18 @@
 """The carrier's REST API, simulated on loopback: what `BRIDGE_TWILIO_API_URL` points at in tests and trials.
 
 It updates the calls that were put into `calls`: they are completed, or follow new TwiML, as the real ones
-would. It says how they are, and how those in `statuses` are. And it tells of its account and of `numbers`,
-for users' webhooks.
+would. It places calls to the phones that it was given, and tells who asks of calls, of its account and of
+`numbers`. For tests of servers that call:
+
+    api = CarrierApi((TOKEN,), pace=0.01)
+    phone = api.phone("+15550003333", "human", answers_after_ms=2_000)
+    async with api.serve() as url:          # BRIDGE_TWILIO_API_URL
+        …                                   # the server posts to Calls.json
+        await phone.answered()
+        phone.say(speech)
+        phone.heard                         # µ-law; see `phones` for all that a phone does
+        api.network.requests                # what the carrier asked the server, in order
+        api.network.deliveries.lost.add("ringing")
 
 https://www.twilio.com/docs/voice/api/call-resource#update-a-call-resource and #fetch-a-call-resource
 """
@@ -13,43 +23,70 @@ import asyncio
 import base64
 import binascii
 import contextlib
+import secrets
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator
 from typing import Any, Final, NamedTuple
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qs, parse_qsl
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from bridge.simulators.phone import Kind, Order, PhoneCall
-from bridge.simulators.servers import serve_app
+from bridge.doubles.call_resource import (
+    UPDATE,
+    PageQuery,
+    call_json,
+    error_json,
+    page_json,
+    refused_create,
+)
+
+from .call_facts import facts_of, listed
+from .carrier import CarrierSimulator
+from .leg import FINAL, Kind, Leg, Order
+from .network import Network
+from .phone import PhoneCall
+from .phones import SecondPhone
+from .placing import Placement, live, subscription
+from .servers import serve_app
+from .verbs import VERBS
 
 ACCOUNT: Final = "/2010-04-01/Accounts/{account}"
+NO_PHONE: Final = "invalid"
+"""What a number is that has no phone."""
 
 
 class Fault(NamedTuple):
-    """An unusual answer: `status` 0 answers as usual, after `delay_s`."""
+    """An unusual answer: `status` 0 answers as usual, after `delay_s`. `lost` is an answer that never comes,
+    of a request that was done.
+    """
 
     status: int = 0
     code: int = 0
     delay_s: float = 0.0
+    message: str = ""
+    lost: bool = False
 
 
 NOT_FOUND: Final = Fault(404, 20404)
 NOT_IN_PROGRESS: Final = Fault(400, 21220)
 UNKNOWN_TOKEN: Final = Fault(401, 20003)
 BROKEN: Final = Fault(500, 20500)
+TOO_MANY: Final = Fault(429, 20429)
+LOST: Final = Fault(lost=True)
 
 
 class CarrierApi:
     """The API of one account. `tokens` are those it takes, None for any. To an update `faults` are answered
-    first, one a request, then `always` if there is one; to a question about a call, `doubts` and `doubt`.
+    first, one a request, then `always` if there is one; to a question about a call, `doubts` and `doubt`; to
+    a request for a call, `refusals`.
     """
 
-    def __init__(self, tokens: tuple[str, ...] | None = None) -> None:
+    def __init__(self, tokens: tuple[str, ...] | None = None, *, pace: float = 1.0, seed: int = 0) -> None:
         self.tokens = tokens
+        self.network = Network(VERBS, pace=pace, seed=seed)
         self.calls: dict[str, PhoneCall] = {}
         self.faults: list[Fault] = []
         self.always: Fault | None = None
@@ -61,6 +98,11 @@ class CarrierApi:
         self.doubt: Fault | None = None
         self.told: list[str] = []
         """The call's id of each question about one."""
+        self.placed: list[dict[str, list[str]]] = []
+        """Each request for a call that came."""
+        self.refusals: list[Fault] = []
+        self.refused_numbers: dict[str, int] = {}
+        """Numbers that are not called, with the vendor's error code: 21211, 21215, …"""
         self.url = ""
         self.status = "active"
         self.numbers: list[dict[str, Any]] = []
@@ -73,45 +115,124 @@ class CarrierApi:
             routes=[
                 Route(f"{ACCOUNT}.json", self._account),
                 Route(f"{ACCOUNT}/IncomingPhoneNumbers.json", self._numbers),
+                Route(f"{ACCOUNT}/Calls.json", self._create, methods=["POST"]),
+                Route(f"{ACCOUNT}/Calls.json", self._list, methods=["GET"]),
                 Route(f"{ACCOUNT}/Calls/{{call}}.json", self._update, methods=["POST"]),
                 Route(f"{ACCOUNT}/Calls/{{call}}.json", self._call, methods=["GET"]),
             ]
         )
         async with serve_app(app, port) as server:
             self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            yield self.url
+            try:
+                yield self.url
+            finally:
+                await self.network.close()
 
     def add(self, call: PhoneCall) -> PhoneCall:
-        """The call can be reached from now on."""
+        """The call can be reached from now on, and can reach `phone`s; the network is as quick as it is."""
+        self.network.clock.pace = min(self.network.clock.pace, call.pace)
+        call.network = self.network
         self.calls[call.handset.call_sid] = call
         return call
 
-    async def _update(self, request: Request) -> JSONResponse:
+    def phone(self, number: str, as_: str = "human", **given: Any) -> SecondPhone:
+        """A phone that rings when that number is dialled, by REST or by `<Dial>`: `phones.SecondPhone`."""
+        return self.network.phone(number, as_, **given)
+
+    def leg(self, call_sid: str) -> Leg | None:
+        """A call that this API knows."""
+        return self.calls.get(call_sid) or self.network.legs.get(call_sid)
+
+    # --- calls ----------------------------------------------------------------------------------------------
+
+    async def _create(self, request: Request) -> Response:
+        form = parse_qs((await request.body()).decode(), keep_blank_values=True)
+        self.placed.append(form)
+        fault = self.refusals.pop(0) if self.refusals else Fault()
+        await asyncio.sleep(fault.delay_s)
+        if not fault.status and not self._is_known(request):
+            fault = UNKNOWN_TOKEN
+        if fault.status:
+            return _failed(fault)
+        if (refused := refused_create(form)) is not None:
+            return _failed(Fault(400, refused.code, message=refused.message))
+        if (code := self.refused_numbers.get(form["To"][-1])) is not None:
+            return _failed(Fault(400, code))
+        leg = self._place(request, form)
+        if fault.lost:
+            return _Cut()
+        return JSONResponse(call_json(facts_of(leg)), 201)
+
+    def _place(self, request: Request, form: dict[str, list[str]]) -> Leg:
+        account = request.path_params["account"]
+        _, token = _credentials(request.headers.get("authorization", ""))
+        handset = CarrierSimulator(
+            call_sid=f"CA{secrets.token_hex(16)}", account_sid=account, caller=form["From"][-1],
+            called=form["To"][-1], auth_token=self.tokens[0] if self.tokens else token,
+            public_url=self.network.public_url, direction="outbound-api",
+        )  # fmt: skip
+        leg = Leg(handset, self.network, callbacks=[*subscription(form)])
+        self.network.add(leg)
+        leg.queue_ms = self.network.queue_ms(account)
+        number = handset.called.partition("?")[0]
+        phone = self.network.phones.get(number) or SecondPhone(number, NO_PHONE)
+        self.network.keep(live(self.network, leg, phone, Placement.of(form), leg.queue_ms))
+        return leg
+
+    async def _list(self, request: Request) -> JSONResponse:
+        account = request.path_params["account"]
+        legs = [leg for leg in self.network.legs.values() if leg.handset.account_sid == account]
+        found = listed(map(facts_of, reversed(legs)), request.query_params)
+        uri = f"{ACCOUNT.format(account=account)}/Calls.json"
+        return self._told(
+            request, page_json("calls", [*map(call_json, found)], uri, PageQuery.of(request.query_params))
+        )
+
+    async def _update(self, request: Request) -> Response:
         call_sid = request.path_params["call"]
         form = dict(parse_qsl((await request.body()).decode(), keep_blank_values=True))
         self.asked.append((call_sid, form))
         fault = self.faults.pop(0) if self.faults else self.always or Fault()
         await asyncio.sleep(fault.delay_s)
+        lost = fault.lost
         if not fault.status:
             fault = self._done(request, call_sid, form)
+        if lost:
+            return _Cut()
         if fault.status:
             return _failed(fault)
-        return JSONResponse({"sid": call_sid, "account_sid": request.path_params["account"]})
+        leg = self.leg(call_sid)
+        return JSONResponse({} if leg is None else call_json(facts_of(leg)))
 
     async def _call(self, request: Request) -> JSONResponse:
         call_sid = request.path_params["call"]
         self.told.append(call_sid)
         doubt = self.doubts.pop(0) if self.doubts else self.doubt or Fault()
         await asyncio.sleep(doubt.delay_s)
-        status, call = self.statuses.get(call_sid), self.calls.get(call_sid)
-        if status is None and call is not None:
-            status = "completed" if call.over else "in-progress"
         if not doubt.status and not self._is_known(request):
             doubt = UNKNOWN_TOKEN
-        if doubt.status or status is None:
-            return _failed(doubt if doubt.status else NOT_FOUND)
-        account = request.path_params["account"]
-        return JSONResponse({"sid": call_sid, "account_sid": account, "status": status})
+        if doubt.status:
+            return _failed(doubt)
+        status, leg = self.statuses.get(call_sid), self.leg(call_sid)
+        if status is not None:
+            account = request.path_params["account"]
+            return JSONResponse({"sid": call_sid, "account_sid": account, "status": status})
+        return _failed(NOT_FOUND) if leg is None else JSONResponse(call_json(facts_of(leg)))
+
+    def _done(self, request: Request, call_sid: str, form: dict[str, str]) -> Fault:
+        """Do as asked; what is wrong with it, if something is."""
+        if not self._is_known(request):
+            return UNKNOWN_TOKEN
+        leg = self.leg(call_sid)
+        if leg is None:
+            return NOT_FOUND
+        if leg.over:
+            return NOT_IN_PROGRESS
+        if unknown := sorted(set(form) - UPDATE):
+            return Fault(400, 20001, message=f"Unknown parameters: {', '.join(unknown)}")
+        return _ordered(leg, form)
+
+    # --- the account ----------------------------------------------------------------------------------------
 
     async def _account(self, request: Request) -> JSONResponse:
         account = request.path_params["account"]
@@ -134,28 +255,42 @@ class CarrierApi:
         account, token = _credentials(request.headers.get("authorization", ""))
         return account == request.path_params["account"] and not (self.tokens and token not in self.tokens)
 
-    def _done(self, request: Request, call_sid: str, form: dict[str, str]) -> Fault:
-        """Do as asked; what is wrong with it, if something is."""
-        if not self._is_known(request):
-            return UNKNOWN_TOKEN
-        call = self.calls.get(call_sid)
-        if call is None:
-            return NOT_FOUND
-        if call.over:
+
+def _ordered(leg: Leg, form: dict[str, str]) -> Fault:
+    """What an update does to a call that is not over."""
+    answered = leg.answered_ms is not None
+    match form:
+        case {"Status": "completed"}:
+            leg.order(Order(Kind.ENDED_BY_REST))
+        case {"Status": "canceled"} if not answered:
+            leg.order(Order(Kind.ENDED_BY_REST))
+        case {"Status": _}:
             return NOT_IN_PROGRESS
-        if form.get("Status") == "completed":
-            call.order(Order(Kind.ENDED_BY_REST))
-        elif "Twiml" in form:
-            document = ET.fromstring(form["Twiml"])  # noqa: S314  from the server under test, on loopback
-            call.order(Order(Kind.SENT_ON_BY_REST, document))
-        else:
+        case {"Url": url}:
+            if not answered and leg.handset.direction != "inbound":
+                return NOT_IN_PROGRESS
+            leg.order(Order(Kind.SENT_ON_BY_REST, url=url, method=form.get("Method", "POST")))
+        case {"Twiml": twiml}:
+            try:
+                document = ET.fromstring(twiml)  # noqa: S314  from the server under test, on loopback
+            except ET.ParseError as error:
+                return Fault(400, 12100, message=str(error))
+            leg.order(Order(Kind.SENT_ON_BY_REST, document))
+        case _:
             return Fault(400, 21218)
-        return Fault()
+    return Fault()
+
+
+class _Cut(Response):
+    """An answer of which nothing arrives: the connection is cut."""
+
+    def __init__(self) -> None:
+        super().__init__(b"", 200, {"Content-Length": "2"})
 
 
 def _failed(fault: Fault) -> JSONResponse:
-    told = f"the simulated API answers {fault.status}"
-    return JSONResponse({"code": fault.code, "message": told, "status": fault.status}, fault.status)
+    told = fault.message or f"the simulated API answers {fault.status}"
+    return JSONResponse(error_json(fault.status, fault.code, told), fault.status)
 
 
 def _credentials(header: str) -> tuple[str, str]:
@@ -165,3 +300,7 @@ def _credentials(header: str) -> tuple[str, str]:
     except (binascii.Error, UnicodeDecodeError):
         return "", ""
     return user, password
+
+
+__all__ = ["BROKEN", "FINAL", "LOST", "NOT_FOUND", "NOT_IN_PROGRESS", "TOO_MANY", "UNKNOWN_TOKEN"]
+__all__ += ["CarrierApi", "Fault"]

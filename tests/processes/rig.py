@@ -140,7 +140,7 @@ def first_sound_s(call: PhoneCall, number: int) -> float | None:
         return None
     at_ms, _ = call.streams[number]
     spans = phone(call, number).heard_spans
-    return call._began_s + (at_ms + spans[0].at_ms) / 1000 if spans else None
+    return call.began_s + (at_ms + spans[0].at_ms) / 1000 if spans else None
 
 
 def says(call: PhoneCall, phrase: str, number: int, ms: int = 400) -> bool:

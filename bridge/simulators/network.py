@@ -1,0 +1,204 @@
+"""The simulated telephone network: legs, phones, rooms, and the time that they share.
+
+Every delay comes from one seed. `CarrierApi` is its REST half; a `PhoneCall` that was not added to one has a
+network of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import time
+import urllib.parse
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, NamedTuple
+
+from bridge.doubles.people.words import spoken
+
+from .carrier import CarrierSimulator, WebhookFailed
+from .clock import Clock
+from .leg import Kind, Leg, Order, Verb
+from .phones import Refusal, SecondPhone
+from .status_callbacks import Deliveries, Letter, Postman
+
+
+class Request(NamedTuple):
+    """A request to the server: when, about which leg, where, and its form without the ids."""
+
+    at_ms: int
+    call_sid: str
+    url: str
+    fields: Mapping[str, str]
+
+
+_TALKED: Final = frozenset({"completed", "answered"})
+_SIP_CODES: Final = {"busy": 486, "no-answer": 487, "failed": 404, "canceled": 487}
+_LEFT_BY: Final = {Kind.CALLER_LEFT, Kind.ENDED_BY_REST}
+
+
+class Network:
+    """`pace` is how long a simulated second takes; streams are real time whatever it is."""
+
+    def __init__(
+        self, verbs: Mapping[str, Verb], *, pace: float = 1.0, seed: int = 0, talk_s: float = 1.0
+    ) -> None:
+        self.verbs = verbs
+        self.clock = Clock(pace)
+        self.rng = random.Random(seed)  # noqa: S311  delays, no secrets
+        self.legs: dict[str, Leg] = {}
+        self.phones: dict[str, SecondPhone] = {}
+        self.talk_s = talk_s
+        """How long those talk who are dialled and have no phone here."""
+        self.requests: list[Request] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.deliveries = Deliveries()
+        self.postman = Postman()
+        self.public_url: str | None = None
+        """What the server's URLs begin with, where that is not the address that is dialled."""
+        self.dialled_url = ""
+        self.speak: Callable[[str], bytes] = spoken
+        """Makes the sound of `<Say>`."""
+        self.calls_per_s: float | None = None
+        """How many calls of an account leave the queue in a second; None for all of them at once."""
+        self._turns_ms: dict[str, int] = {}
+        self.seam_ms = 0
+        """How long a call is between two streams; 730 has been seen."""
+        self.tells_bridged = True
+        """Whether a `<Dial>`'s action gets DialBridged: reports differ."""
+        self.asks_connect_on_redirect = False
+        """Whether a `<Connect>`'s action is asked when REST sends the call elsewhere: unknown."""
+        self.asks_dial_when_caller_leaves = True
+        """The same for a `<Dial>` whose caller hangs up."""
+        self.clock.move = self._move
+        self.clock.busy = lambda: any(leg.on_line for leg in self.legs.values())
+
+    def add(self, leg: Leg) -> Leg:
+        """The leg exists from now on."""
+        leg.network = self
+        leg.began_ms, leg.began_s = self.clock.now_ms, time.monotonic()
+        self.legs[leg.sid] = leg
+        return leg
+
+    def phone(self, number: str, as_: str = "human", **given: object) -> SecondPhone:
+        """A phone that rings when the number is dialled; see `SecondPhone`. Instead of an older one."""
+        phone = SecondPhone(number, as_, **given)  # type: ignore[arg-type]  # as SecondPhone's fields
+        self.phones[number] = phone
+        return phone
+
+    def queue_ms(self, account_sid: str) -> int:
+        """How long the account's next call waits for its turn, at `calls_per_s`."""
+        if self.calls_per_s is None:
+            return 0
+        now_ms = self.clock.now_ms
+        turn_ms = max(now_ms, self._turns_ms.get(account_sid, 0))
+        self._turns_ms[account_sid] = turn_ms + int(1000 / self.calls_per_s)
+        return turn_ms - now_ms
+
+    def leg_to(self, called: str, like: Leg, *, caller: str) -> Leg:
+        """A leg that another one dials."""
+        handset = CarrierSimulator(
+            call_sid=f"CA{secrets.token_hex(16)}", account_sid=like.handset.account_sid, caller=caller,
+            called=called, auth_token=like.handset.auth_token, public_url=like.handset.public_url,
+            direction="outbound-dial", parent_call_sid=like.sid,
+        )  # fmt: skip
+        return self.add(Leg(handset, self))
+
+    def phone_for(self, leg: Leg, number: str) -> SecondPhone:
+        """The phone that a leg dials. Where there is none somebody picks up and talks for `talk_s`, unless
+        the leg's `targets` know better.
+        """
+        phone = self.phones.get(number)
+        if phone is not None:
+            return phone
+        status = leg.targets.get(number, "completed")
+        if status in _TALKED:
+            talk_ms = int(self.talk_s * 1000)
+            return SecondPhone(
+                number, "silent", answers_after_ms=0, rings_after_ms=0, hangs_up_after_ms=talk_ms
+            )
+        return SecondPhone(number, rings_after_ms=0, ends_as=Refusal(status, _SIP_CODES.get(status, 503)))
+
+    def go_on(self, leg: Leg, order: Order, at: str) -> None:
+        """A leg that REST has sent elsewhere follows its own documents from here on."""
+        self.keep(self._gone_on(leg, order, at))
+
+    @staticmethod
+    async def _gone_on(leg: Leg, order: Order, at: str) -> None:
+        try:
+            document = await leg.obey(order, at)
+        except WebhookFailed as error:
+            leg.note(Kind.FAILED, str(error))
+            leg.finish("completed")
+        else:
+            await leg.run(document)
+
+    def keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Work that goes on beside everything else."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def close(self) -> None:
+        """Every leg ends, and nothing goes on."""
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    def asks(self, verb: str, kind: Kind) -> bool:
+        """Whether a verb's action is asked although the leg has left the verb."""
+        if kind in _LEFT_BY and verb == "Dial":
+            return self.asks_dial_when_caller_leaves and kind is Kind.CALLER_LEFT
+        if verb == "Connect":
+            return kind is Kind.CALLER_LEFT or (
+                self.asks_connect_on_redirect and kind is Kind.SENT_ON_BY_REST
+            )
+        return kind is not Kind.ENDED_BY_REST
+
+    def asked(self, leg: Leg, url: str, fields: Mapping[str, str]) -> None:
+        """Note a request."""
+        self.requests.append(Request(self.clock.now_ms, leg.sid, url, fields))
+
+    def deliver(
+        self,
+        leg: Leg,
+        url: str,
+        form: Mapping[str, str],
+        *,
+        method: str = "POST",
+        event: str = "",
+        bare: bool = False,
+    ) -> None:
+        """Send a callback, as `deliveries` wishes."""
+        for late_ms in self.deliveries.arrivals_ms(event, self.rng):
+            self.postman.send(Letter(leg, url, form, method, bare), late_ms)
+
+    def voice(self, words: str) -> bytes:
+        """The sound of `<Say>`."""
+        return self.speak(words)
+
+    def reach(self, url: str) -> str:
+        """Where a URL that the server made from its public name is: at the address that was dialled."""
+        parts = urllib.parse.urlsplit(url)
+        if self.public_url is None or urllib.parse.urlsplit(self.public_url).netloc != parts.netloc:
+            return url
+        dialled = urllib.parse.urlsplit(self.dialled_url)
+        plain = "ws" if parts.scheme in ("ws", "wss") else "http"
+        scheme = f"{plain}s" if dialled.scheme in ("https", "wss") else plain
+        return parts._replace(scheme=scheme, netloc=dialled.netloc).geturl()
+
+    def _move(self) -> bool:
+        """Everybody on the line hears what all others said in the 20 ms before."""
+        legs = [leg for leg in self.legs.values() if leg.on_line]
+        heard = [leg.hears() for leg in legs]
+        acted = [leg.exchange(sound) for leg, sound in zip(legs, heard, strict=True)]
+        return any(acted)
+
+
+def network_of(leg: Leg) -> Network:
+    """The network of a leg."""
+    if not isinstance(leg.network, Network):
+        raise TypeError("a leg of another network")
+    return leg.network
