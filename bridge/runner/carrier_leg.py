@@ -66,6 +66,15 @@ class CarrierLeg:
             _abandon(self.socket)
             self.open = False
 
+    def leave(self) -> None:
+        """Send what waits, then close the socket on purpose: the call goes on without one, and what still
+        comes of this one is ignored.
+        """
+        self.flush()
+        if self.socket is not None:
+            _abandon(self.socket)
+            self.open = False
+
     def close(self) -> None:
         """Send what waits, then start the close handshake. Idempotent."""
         self.flush()

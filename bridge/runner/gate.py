@@ -120,6 +120,11 @@ class Runner:
         carrier.check_outbox()  # the newer stream has one of its own
         socket.start(self._on_caller_frame, self._carrier_closed)
 
+    @property
+    def away(self) -> bool:
+        """Whether the call has left its stream on purpose, and may come back."""
+        return self.call.phase is m.Phase.AWAY
+
     def part_with_carrier(self) -> None:
         """Close the carrier's socket, which is dead, and let the call go on: a newer stream of it is on its
         way. If none comes, the call ends as one without media.
@@ -331,6 +336,9 @@ class Runner:
             case m.HoldSound():
                 if (limit_bytes := self._held.ask(self, action.size_bytes)) < action.size_bytes:
                     self.feed(m.HoldRefused(limit_bytes))
+            case m.LeaveStream():
+                self._carrier.leave()
+                self._observe(action, now_ms)
             case m.CloseCarrier():
                 self._carrier.close_code = action.code  # `Ended` is next, and says what comes before
             case m.Ended():

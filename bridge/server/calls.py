@@ -27,7 +27,7 @@ from bridge.ops.recent import Pace
 from bridge.runner import Runner
 from bridge.server.call_control import HURRY_S
 from bridge.server.services import CallFactory, Observer, Services, alone
-from bridge.server.store.intents import HANDOVER, TRANSFER, opens_a_stream, returned_words
+from bridge.server.store.intents import DETOUR, HANDOVER, TRANSFER, opens_a_stream, returned_words
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +45,8 @@ WITHHELD: Final = '{"error": "The tool could not be reached."}'
 """What the model reads instead of a result that is withheld."""
 PLACED_MS: Final = 75_000
 """How long the model of a call that we placed waits for the answer: phones ring for a minute."""
+MOST_AWAY: Final = 4
+"""Times the calls that may be here, with those that are on a detour and so cost neither sound nor a model."""
 MAX_WAITING: Final = 50
 """Calls that may wait, dialled, for a carrier that has not opened its stream yet."""
 
@@ -103,7 +105,8 @@ class CallRegistry:
     def own_reasons(self) -> list[str]:
         """`draining` and `full`, if they are true."""
         found = ["draining"] if self.draining else []
-        if len(self._entries) >= self.max_calls:
+        here = sum(not entry.runner.away for entry in self._entries.values())
+        if here >= self.max_calls or len(self._entries) >= MOST_AWAY * self.max_calls:
             found.append("full")
         return found
 
@@ -182,9 +185,9 @@ class CallRegistry:
         self._let_go_of_stale(call_sid, fields)
         entry, intents = self._living(call_sid), self.services.control.intents
         if entry is not None and entry.claimed:
-            if not proven:
+            if not proven and not entry.runner.away:
                 return "duplicate"
-            if intents.peek(call_sid) is None:  # what is intended for a call that is ending stays so
+            if entry.runner.away or intents.peek(call_sid) is None:
                 intents.began(call_sid, stream)
             return entry.runner  # which takes the newer one
         if entry is None and proven and not opens_a_stream(intents.peek(call_sid)):
@@ -204,7 +207,7 @@ class CallRegistry:
         silent; one that has is closed, and its call waits for the next.
         """
         entry = self._living(call_sid)
-        if entry is None or not entry.claimed:
+        if entry is None or not entry.claimed or entry.runner.away:
             return True
         if entry.settling is None or entry.settling.done():
             entry.settling = asyncio.create_task(self._settled(entry), name="settling")
@@ -224,6 +227,8 @@ class CallRegistry:
     def let_go(self, call_sid: str) -> None:
         """No stream of this call is to come any more: end what waits for one here."""
         entry = self._living(call_sid)
+        if entry is not None and entry.runner.away:
+            return  # its detour says what comes
         if entry is not None and entry.claimed:
             entry.runner.feed(m.CarrierClosed(1006, "another stream was not to come"))
         elif entry is not None:
@@ -364,7 +369,7 @@ class CallRegistry:
                 services.health.breaker.refused(action.detail)
             case m.HandedOver() if entry.claimed:
                 services.store.conversations.keep(call_sid, action.carried)
-            case m.Turn() | m.Spoken():
+            case m.Turn() | m.Spoken() | m.LeaveStream() | m.DetourEnded():
                 self._dirty(entry)
             case m.ClearPlayout():
                 services.metrics.barge_in_stopped(entry.runner.since_gate_s)
@@ -401,6 +406,8 @@ class CallRegistry:
         if entry.forgotten or not entry.claimed:
             return
         intent = self.services.control.intents.peek(entry.call_sid)
+        if intent is not None and intent.startswith(DETOUR) and reason is not m.Reason.CALLER_HUNG_UP:
+            return  # kept when it left its stream, and with it where it is
         sent_on = intent is not None and intent.startswith(TRANSFER)
         if intent is None or (sent_on and reason is not m.Reason.CALLER_HUNG_UP):
             runner = entry.runner
@@ -426,6 +433,7 @@ class _Wishes:
     def __init__(self, entry: _Entry, services: Services) -> None:
         self._entry = entry
         self._tool_finished = services.tool_finished
+        self._keep_keys = services.keep_keys
 
     @property
     def tap(self) -> Callable[[m.CallerAudio], None] | None:
@@ -434,6 +442,9 @@ class _Wishes:
     @tap.setter
     def tap(self, tap: Callable[[m.CallerAudio], None] | None) -> None:
         self._entry.runner.tap = tap
+
+    def keep_keys(self, detour_id: str, keys: str) -> None:
+        self._keep_keys(detour_id, keys)
 
     def feed(self, event: m.Event) -> None:
         if isinstance(event, m.ToolFinished):

@@ -51,8 +51,9 @@ class CallFactory:
 
 @dataclass(slots=True)
 class Services:
-    """What all calls of the process share. `tool_finished(call_sid, call_id)` is told of tools' results.
-    `outbound` is None where calls out are off.
+    """What all calls of the process share. `tool_finished(call_sid, call_id)` is told of tools' results,
+    `keep_keys(detour_id, keys)` which keys a detour is to press: the core does not know them. `outbound` is
+    None where calls out are off.
     """
 
     store: Store
@@ -63,6 +64,7 @@ class Services:
     users: UserSide | None = None
     outbound: Outbound | None = None
     tool_finished: Callable[[str, str], None] = lambda _call_sid, _call_id: None
+    keep_keys: Callable[[str, str], None] = lambda _detour_id, _keys: None
 
 
 def alone() -> Services:

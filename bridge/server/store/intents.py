@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 ENDED: Final = "ended"
 HANDOVER: Final = "handover"
 TRANSFER: Final = "transfer:"
+DETOUR: Final = "detour:"
+"""With the detour's id: the call leaves its stream and is to come back to the same session."""
 RETURNED: Final = "returned:"
 """With outcome and target: the call comes back from a transfer that was not answered."""
 
@@ -95,7 +97,7 @@ class Situation(NamedTuple):
 def opens_a_stream(intent: str | None, dial_status: str = "") -> bool:
     """Whether a call of that intent goes on with the model."""
     came_back = since_dialling(intent, dial_status)
-    return came_back in (None, HANDOVER) or came_back.startswith(RETURNED)
+    return came_back in (None, HANDOVER) or came_back.startswith((RETURNED, DETOUR))
 
 
 def since_dialling(intent: str | None, dial_status: str) -> str | None:
