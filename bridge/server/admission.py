@@ -123,15 +123,24 @@ class Admission:
         return self.names.action_url(self.proof.links(request).after_stream, call_sid, stream)
 
     def connect(
-        self, request: Request, call_sid: str, token: str, stream: int = 1, more: Fields | None = None
+        self,
+        request: Request,
+        call_sid: str,
+        token: str,
+        stream: int = 1,
+        more: Fields | None = None,
+        keys: str = "",
     ) -> str:
-        """TwiML that opens that stream of the call, with `more` among its parameters."""
+        """TwiML that opens that stream of the call, with `more` among its parameters. Before that, `keys` are
+        pressed on the line.
+        """
         links = self.proof.links(request)
         return twiml.connect(
             stream_url=links.media_stream,
             action_url=self.action_url(request, call_sid, stream),
             status_url=links.stream_status,
             parameters={TOKEN: token, **(more or {})},
+            keys=keys,
         )
 
 

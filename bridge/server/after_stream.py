@@ -13,6 +13,7 @@ from bridge.core import messages as m
 from bridge.server import twiml
 from bridge.server.admission import GATES, Admission, answer
 from bridge.server.calls import RESUMED, RETURNED
+from bridge.server.detour_return import DetourReturn
 from bridge.server.proof import Fields
 from bridge.server.store.intents import HANDOVER, Next, Situation
 from bridge.server.stream_names import QUERY
@@ -25,8 +26,9 @@ CUT_OFF: Final = "cut off"
 class AfterStream:
     """`/after-stream` and `/stream-status`, once their request is proven."""
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Admission, detours: DetourReturn) -> None:
         self._admission = admission
+        self._detours = detours
         self._settings = admission.settings
         self._registry = admission.registry
         self._intents = admission.intents
@@ -44,6 +46,15 @@ class AfterStream:
         if fault is not None:
             admission.proof.reject("replay", "the question after a stream", fault, call_sid)
             return answer(twiml.hangup())
+        if (detour := self._detours.under_way(call_sid)) is not None:
+            return await self._detours.leaves(request, form, detour)
+        return await self._goes_on(request, form, stream, statuses)
+
+    async def _goes_on(
+        self, request: Request, form: Fields, stream: int, statuses: tuple[str, str]
+    ) -> Response:
+        """The call's next step by its intent, for a question that was not asked before."""
+        admission, call_sid, proven = self._admission, form["CallSid"], self._admission.proven
         retried = proven and admission.tokens.is_waiting(call_sid, stream + 1)
         situation = self._situation(statuses, retried=retried)
         remembered = admission.used.has(call_sid, stream) and not self._intents.has_begun(call_sid)

@@ -41,7 +41,7 @@ class CallControl:
     ) -> None:
         self.intents: CallIntents = Intents(None) if intents is None else intents  # an empty one is one, too
         self.before_close_s = PART_S
-        self._rest = rest
+        self.rest = rest
         self._fallback = fallback
 
     def note(self, call_sid: str, intent: str) -> None:
@@ -69,7 +69,7 @@ class CallControl:
         self, call_sid: str, account_sid: str, ended: m.Ended
     ) -> Awaitable[Outcome | None] | None:
         """What to await before the carrier's socket is closed: REST, a moment long. None for nothing."""
-        rest, intent = self._rest, self.intents.peek(call_sid)
+        rest, intent = self.rest, self.intents.peek(call_sid)
         if rest is None or not rest.available or intent is None or ended.reason in _CARRIER_ENDED_IT:
             return None
         if intent == ENDED:
@@ -83,7 +83,7 @@ class CallControl:
         """What to await so that the call follows that TwiML in the place of its stream; None where only the
         end of the stream can end it.
         """
-        rest = self._rest
+        rest = self.rest
         if rest is None or not rest.available:
             return None
         return self._in_time(call_sid, rest.follow(call_sid, document, account_sid or None))
@@ -98,5 +98,5 @@ class CallControl:
 
     def close(self) -> None:
         """Let go of threads; the store has what is intended."""
-        if self._rest is not None:
-            self._rest.close()
+        if self.rest is not None:
+            self.rest.close()

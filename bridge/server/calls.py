@@ -55,6 +55,7 @@ MAX_WAITING: Final = 50
 class _Entry:
     call_sid: str
     account_sid: str
+    fields: Mapping[str, str]
     runner: Runner = field(init=False)
     claimed: bool = False
     ended: bool = False
@@ -254,6 +255,18 @@ class CallRegistry:
         entry = self._entries.get(call_sid)
         return entry.runner if entry else None
 
+    def fields(self, call_sid: str) -> Mapping[str, str]:
+        """What the webhook said of a call that lives here; nothing of others."""
+        entry = self._living(call_sid)
+        return {} if entry is None else {**entry.fields, "AccountSid": entry.account_sid}
+
+    def feed(self, call_sid: str, event: m.Event) -> bool:
+        """Give an event of the shell's to a call, and return whether it lives here."""
+        entry = self._living(call_sid)
+        if entry is not None:
+            entry.runner.feed(event)
+        return entry is not None
+
     def tell(self, call_sid: str, event: m.Noted) -> None:
         """Something about a call that came another way than by its legs. The same again means nothing."""
         entry = self._living(call_sid)
@@ -313,7 +326,7 @@ class CallRegistry:
     def _make(self, call_sid: str, fields: Mapping[str, str]) -> _Entry:
         making, services = self._making, self.services
         config = self._config(call_sid, fields)
-        entry = _Entry(call_sid, fields.get("AccountSid", ""), resumed=_goes_on(fields))
+        entry = _Entry(call_sid, fields.get("AccountSid", ""), dict(fields), resumed=_goes_on(fields))
         entry.placed = is_placed(fields)
         runner = entry.runner = Runner(
             Call(config),

@@ -9,11 +9,15 @@ from collections.abc import Callable
 from starlette.applications import Starlette
 from starlette.routing import Route, WebSocketRoute
 
+from bridge.server import hold_sound
 from bridge.server.admission import Admission
 from bridge.server.after_stream import AfterStream
 from bridge.server.api_keys import ApiKeys
 from bridge.server.calls import CallRegistry
 from bridge.server.calls_api import CallsApi
+from bridge.server.detour_control import DetourControl
+from bridge.server.detour_return import DetourReturn
+from bridge.server.detour_routes import DetourRoutes
 from bridge.server.incoming_call import IncomingCall
 from bridge.server.keyed import Keyed
 from bridge.server.media_stream import MediaStream
@@ -42,7 +46,9 @@ def create_app(
     """The application around the calls."""
     proof = Proof(settings, registry.services.metrics, awake)
     admission = Admission(settings, registry, proof)
-    after_stream = AfterStream(admission)
+    detours = DetourControl(settings, registry)
+    way = DetourReturn(admission, detours)
+    after_stream = AfterStream(admission, way)
     own_streams = OwnStreams(settings, registry, proof)
     operators = OperatorRoutes(registry, proof, own_streams if settings.api_keys else None)
     outbound = registry.services.outbound
@@ -53,6 +59,8 @@ def create_app(
             proof.webhook("/after-stream", after_stream.webhook),
             proof.webhook("/stream-status", after_stream.status),
             proof.webhook("/voicemail", VoicemailBox(admission).webhook),
+            *DetourRoutes(admission, detours, way).routes(),
+            hold_sound.route(),
             *operators.routes(),
             *([] if outbound is None else outbound_routes(settings, admission, outbound)),
             *Softphone(settings, registry, proof.peers, awake).routes(),

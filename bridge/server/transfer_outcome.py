@@ -53,7 +53,7 @@ def of_dial(record: DetourRecord, fields: Mapping[str, str], now_ms: int) -> Det
 
 def of_leg(record: DetourRecord, now_ms: int) -> DetourResult:
     """What became of a leg that we placed and that is over before the caller was moved to it."""
-    if record.leg_status in _PICKED_UP:
+    if record.answered_at_ms or record.leg_status in _PICKED_UP:
         # It was answered: what it accepted, it has left again.
         outcome = Outcome.DROPPED if record.accepted else unaccepted(record)
     else:
@@ -73,13 +73,13 @@ def of_refusal(code: int, why: str) -> DetourResult:
     return DetourResult(outcome, raw={"error": f"{code} {why}" if code else why})
 
 
-def of_queue(record: DetourRecord, fields: Mapping[str, str]) -> DetourResult:
+def of_queue(fields: Mapping[str, str]) -> DetourResult:
     """What `<Enqueue action>` says of a caller who was on hold."""
     said = fields.get("QueueResult", "")
     outcome = _QUEUE.get(said, Outcome.FAILED)
     if fields.get("CallStatus") in OVER_STATUSES:
         outcome = Outcome.CALLER_LEFT
-    return DetourResult(outcome, raw={"QueueResult": said}, accepted=record.accepted)
+    return DetourResult(outcome, raw={"QueueResult": said})
 
 
 def of_status(status: str, sip_code: int = 0) -> Outcome:

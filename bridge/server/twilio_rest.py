@@ -157,6 +157,10 @@ class CarrierRest:
         """
         return await self._update(call_sid, account_sid, {"status": "canceled"})
 
+    async def redirect(self, call_sid: str, document_url: str, account_sid: str | None = None) -> Outcome:
+        """Let the call go on with the TwiML that is answered there. Never raises."""
+        return await self._update(call_sid, account_sid, {"url": document_url, "method": "POST"})
+
     async def create_call(self, wanted: NewCall, account_sid: str | None = None) -> Created:
         """Ask for a call, once: nothing here repeats a request that may have been answered. Returns within
         `CREATE_S`, never raises.

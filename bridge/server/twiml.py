@@ -112,11 +112,12 @@ def connect(
     status_url: str,
     parameters: Mapping[str, str],
     say: str | None = None,
+    keys: str = "",
     voice: Voice = BUNDLED,
 ) -> str:
     """The call's sound comes to `stream_url`; when the stream is over, `action_url` is asked what comes next,
-    or without one the TwiML behind it is carried out. A phrase named `say` is spoken before. Raises
-    ValueError for what the carrier would refuse.
+    or without one the TwiML behind it is carried out. A phrase named `say` is spoken before, or `keys` are
+    pressed. Raises ValueError for what the carrier would refuse.
     """
     parts = urlsplit(stream_url)
     if parts.scheme != "wss" and not (parts.scheme == "ws" and is_loopback(parts.hostname)):
@@ -134,6 +135,8 @@ def connect(
     response = VoiceResponse()
     if say is not None:
         _say(response, voice, say)
+    if keys:
+        response.play(digits=keys)
     connected = Connect() if action_url is None else Connect(action=action_url, method="POST")
     return str(response.append(connected.append(stream)))
 
@@ -299,4 +302,9 @@ def _say(response: VoiceResponse, voice: Voice, phrase: str) -> None:
 
 
 def _say_words(response: VoiceResponse, spoken: Spoken) -> None:
-    response.say(_NO_XML.sub(" ", spoken.text), voice=spoken.voice, language=spoken.language)
+    response.say(speakable(spoken.text), voice=spoken.voice, language=spoken.language)
+
+
+def speakable(text: str) -> str:
+    """The text with blanks for what XML cannot hold."""
+    return _NO_XML.sub(" ", text)

@@ -163,6 +163,6 @@ def test_a_leg_that_was_not_placed(code: int, outcome: Outcome) -> None:
     ],
 )
 def test_a_caller_on_hold(said: str, outcome: Outcome) -> None:
-    assert of_queue(record(), {"QueueResult": said, "CallStatus": "in-progress"}).outcome is outcome
-    over = of_queue(record(), {"QueueResult": said, "CallStatus": "completed"})
+    assert of_queue({"QueueResult": said, "CallStatus": "in-progress"}).outcome is outcome
+    over = of_queue({"QueueResult": said, "CallStatus": "completed"})
     assert over.outcome is Outcome.CALLER_LEFT

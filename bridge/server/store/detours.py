@@ -18,8 +18,6 @@ import msgspec
 from bridge.core import messages as m
 from bridge.server.store.journal import Journal
 
-DETOUR: Final = "detour:"
-"""With the detour's id: the intent of a call that leaves its stream for one."""
 KEPT_S: Final = 24 * 3600
 KEPT: Final = 4_096
 
@@ -28,10 +26,11 @@ class DetourRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """One detour of one call. Moments are milliseconds of the wall clock, 0 for what has not been yet.
 
     `name` is the target's, by settings; `stream` the number of the stream that the call leaves; `own_number`
-    the number that was called, or that we called from. Leg B is the call to the target: `asked_at_ms` is when
-    it was asked for a key, `key` what was pressed ("" for none, None for no word yet). `room_at_ms` is when
-    it waited in the room of a warm transfer, `joined_at_ms` when the caller joined it there, `left_at_ms`
-    when it left.
+    the number that was called, or that we called from. `away` says that the carrier has the detour's
+    document, `wanted_back` that a caller on hold is to come. Leg B is the call to the target: `asked_at_ms`
+    is when it was asked for a key, `key` what was pressed ("" for none, None for no word yet). `room_at_ms`
+    is when it waited in the room of a warm transfer, `joined_at_ms` when the caller joined it there,
+    `left_at_ms` when one of them left.
     """
 
     detour_id: str
@@ -50,6 +49,7 @@ class DetourRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     own_number: str = ""
     caller: str = ""
     left_stream: bool = False
+    away: bool = False
     cancelled: str = ""
     wanted_back: bool = False
     leg_sid: str = ""

@@ -1,0 +1,29 @@
+"""Whose number is whose in a webhook's fields.
+
+Twilio, "<Dial>", "callerId": a number that the call came to, or that the account owns. The caller's own
+number may be withheld, or of a network that another one does not take, so it is never shown to a target.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+_E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
+
+
+def own_number(fields: Mapping[str, str]) -> str:
+    """Ours: the one that was called, or that we called from; "" where it is none, as in a SIP address."""
+    ours = fields.get("From" if _is_outbound(fields) else "To", "")
+    return ours if _E164.fullmatch(ours) else ""
+
+
+def person(fields: Mapping[str, str]) -> str:
+    """That of the person on the line; "" where it is withheld, or none."""
+    theirs = fields.get("To" if _is_outbound(fields) else "From", "")
+    return theirs if _E164.fullmatch(theirs) else ""
+
+
+def _is_outbound(fields: Mapping[str, str]) -> bool:
+    return fields.get("Direction", "").startswith("outbound")
