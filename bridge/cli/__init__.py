@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from .. import __version__
 from ..errors import BridgeError, ConfigError
-from . import bench, demo, doctor, init, phone, phrases, recorded, replay, serve, show, upstream
+from . import bench, demo, doctor, init, notices, phone, phrases, recorded, replay, serve, show, upstream
 from .interrupt import EXIT, Again, end_at_once, end_quietly
 from .words import printable_lines
 
@@ -50,6 +50,7 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(bench.app, name="bench")
 app.add_typer(phrases.app, name="phrases")
 app.add_typer(recorded.app, name="recordings")
+app.add_typer(notices.app, name="notices")
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -23,3 +24,10 @@ StereoWav = Annotated[Path, typer.Option(help="Stereo WAV: left the caller, righ
 ReportAsJson = Annotated[
     bool, typer.Option("--json", help="Print the report as JSON; the story goes to stderr.")
 ]
+
+
+def configured(name: str) -> str | None:
+    """A setting as `serve` reads it, the environment before `.env`; None where it is not set."""
+    from dotenv import dotenv_values
+
+    return os.environ.get(name) or dotenv_values(".env").get(name) or None

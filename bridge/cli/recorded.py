@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..errors import ConfigError
+from .options import configured
 from .recordings import read_recording, reading, write_whole
 from .words import printable
 
@@ -179,11 +179,8 @@ def _place(folder: Path | None) -> Path:
 
 
 def _configured() -> Path | None:
-    """BRIDGE_RECORDINGS, as `serve` reads it: the environment, then `.env`."""
-    from dotenv import dotenv_values
-
-    value = os.environ.get("BRIDGE_RECORDINGS") or dotenv_values(".env").get("BRIDGE_RECORDINGS")
-    return Path(value) if value else None
+    folder = configured("BRIDGE_RECORDINGS")
+    return Path(folder) if folder else None
 
 
 def _one(call: str, folder: Path | None) -> Recorded:

@@ -34,6 +34,8 @@ a rule forbids, and a second call of one request.
 OTHER: Final = "other"
 UNVERIFIED: Final = ("no_credentials", "not_allowed", "too_many", "faulty", "no_answer")
 """Why the carrier could not be asked about a call."""
+NOTICES: Final = ("delivered", "failed", "dropped", "given_up")
+"""What became of a notice: an attempt that failed is made again, until the notice is given up."""
 DROPPED: Final = ("late", "refused", "cut")
 """Why a frame was thrown away: it waited too long for the model, broke its protocol, or belongs to an answer
 that the caller had interrupted.
@@ -66,7 +68,10 @@ class Metrics:
         def histogram(name: str, what: str, buckets: tuple[float, ...]) -> Histogram:
             return Histogram(f"phonebridge_{name}_seconds", what, buckets=buckets, registry=registry)
 
-        self._active = Gauge("phonebridge_calls_active", "Calls in progress", registry=registry)
+        def gauge(name: str, what: str) -> Gauge:
+            return Gauge(f"phonebridge_{name}", what, registry=registry)
+
+        self._active = gauge("calls_active", "Calls in progress")
         self._ended = counter("calls", "Calls that have ended, by end cause", "reason")
         self._set_up = histogram("set_up", "From the stream's start until both hear each other", _SET_UP_S)
         self._first_audio = histogram("first_audio", "From the stream's start to our first sound", _SET_UP_S)
@@ -82,15 +87,11 @@ class Metrics:
         self._blocked = histogram(
             "handler_loop_blocked", "How long user code kept its loop to itself", _STOOD_S
         )
-        self._stuck = Gauge(
-            "phonebridge_handler_loops_stuck", "Loops of user code that do not answer now", registry=registry
-        )
-        self._waiting = Gauge(
-            "phonebridge_calls_waiting",
-            "Calls whose loop of user code does not answer now",
-            registry=registry,
-        )
+        self._stuck = gauge("handler_loops_stuck", "Loops of user code that do not answer now")
+        self._waiting = gauge("calls_waiting", "Calls whose loop of user code does not answer now")
         self._lag = histogram("loop_lag", "How late the event loop ran a timer", _LAG_S)
+        self._notices = counter("notices", "Attempts to tell another system of a call", "outcome")
+        self._notices_waiting = gauge("notices_waiting", "Notices that have not arrived")
         self._rejected = counter("rejects", "Turned away", "gate")
         self._unverified = counter("calls_unverified", "Let in without the carrier's word", "why")
         self._rendered = [Recent(partial(self._render, accept)) for accept in ("", _ACCEPT)]
@@ -102,6 +103,8 @@ class Metrics:
             self._ended.labels(reason.name.lower())
         for gate in (*GATES, OTHER):
             self._rejected.labels(gate)
+        for outcome in NOTICES:
+            self._notices.labels(outcome)
         for why in UNVERIFIED:
             self._unverified.labels(why)
         for kind in Usage.__struct_fields__:
@@ -161,6 +164,14 @@ class Metrics:
         """Where a scrape finds how many loops of user code do not answer, and how many calls are on them."""
         self._stuck.set_function(stuck)
         self._waiting.set_function(waiting)
+
+    def noticed(self, outcome: str) -> None:
+        """Another system was told of a call, or was not; `outcome` is one of `NOTICES`."""
+        self._notices.labels(outcome if outcome in NOTICES else OTHER).inc()
+
+    def watch_notices(self, waiting: Callable[[], int]) -> None:
+        """Where a scrape finds how many notices have not arrived."""
+        self._notices_waiting.set_function(waiting)
 
     def rejected(self, gate: str) -> None:
         """Something was turned away at one of `GATES`; an unknown gate counts as other."""

@@ -53,10 +53,21 @@ _NOT_PLAIN: Final = re.compile(r"[^A-Za-z0-9]")
 class _File:
     """The sink of one recording. Called on the loop of the call; all else is the thread's."""
 
-    __slots__ = ("_characters", "_lines", "_put", "_since_s", "closed", "name", "stopped", "writing")
+    __slots__ = (
+        "_characters",
+        "_lines",
+        "_put",
+        "_since_s",
+        "call_sid",
+        "closed",
+        "name",
+        "stopped",
+        "writing",
+    )
 
-    def __init__(self, name: str, put: Callable[[_File, str], None]) -> None:
+    def __init__(self, name: str, put: Callable[[_File, str], None], call_sid: str) -> None:
         self.name = name
+        self.call_sid = call_sid
         self.stopped = False
         """No more lines are taken: the recording has ended, one way or the other."""
         self.closed = False
@@ -129,6 +140,10 @@ class _Writing:
         self._whole_bytes = 0
 
     @property
+    def name(self) -> str:
+        return self._path.name
+
+    @property
     def empty(self) -> bool:
         """Nothing has been written whole."""
         return self._whole_bytes == 0
@@ -161,7 +176,8 @@ class Recordings:
 
     Raises ConfigError when the folder cannot be made. `sound`, and the `keys` that a handler reads, are
     written down only where they are set; `days` is how long files are kept, `audio_days` how long
-    the sound in them. `close` at the end of the process; its calls should have ended by then.
+    the sound in them. `on_whole(call_sid, name)` is told on the thread of each file that has its end.
+    `close` at the end of the process; its calls should have ended by then.
     """
 
     def __init__(
@@ -174,6 +190,7 @@ class Recordings:
         keys: bool = False,
         days: int | None = None,
         audio_days: int | None = None,
+        on_whole: Callable[[str, str], None] = lambda _call_sid, _name: None,
     ) -> None:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -186,6 +203,7 @@ class Recordings:
         self._keys = keys
         self._days = days
         self._audio_days = audio_days
+        self._on_whole = on_whole
         self._files: set[_File] = set()
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -204,7 +222,7 @@ class Recordings:
             self._thread = thread
         now = datetime.now(UTC)
         tail = _NOT_PLAIN.sub("", call_sid)[-8:] or "call"
-        file = _File(f"{now:%Y%m%dT%H%M%SZ}-{tail}", self._put)
+        file = _File(f"{now:%Y%m%dT%H%M%SZ}-{tail}", self._put, call_sid)
         with self._lock:
             self._files.add(file)
         header = Header(
@@ -288,6 +306,7 @@ class Recordings:
         if not job.text:
             file.closed = True
             file.writing.close()
+            self._on_whole(file.call_sid, file.writing.name)
 
     def _lose(self, file: _File, why: str) -> None:
         """A recording can't go on."""

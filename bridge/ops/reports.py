@@ -27,13 +27,14 @@ class Reports:
     def __init__(
         self,
         metrics: Metrics,
-        on_end: OnEnd | None = None,
-        *,
+        *on_end: OnEnd,
+        on_tool: Callable[[str, str], None] = lambda _call_sid, _call_id: None,
         quiet: Callable[[], bool] = lambda: False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._metrics = metrics
         self._on_end = on_end
+        self._on_tool = on_tool
         self._quiet = quiet
         self._now = now
         self._wanted: dict[str, dict[str, float]] = {}
@@ -64,6 +65,7 @@ class Reports:
 
     def tool_finished(self, call_sid: str, call_id: str) -> None:
         """A tool that the model had called came back with a result."""
+        self._on_tool(call_sid, call_id)
         since_s = self._wanted.get(call_sid, {}).pop(call_id, None)
         if since_s is not None:
             self._metrics.tool_finished(self._now() - since_s)
@@ -73,5 +75,5 @@ class Reports:
         self._metrics.call_ended(ended.reason, stats)
         fields = logs.summary(ended.reason, stats, detail=ended.detail)
         logs.note(logger, logging.INFO, "call.summary", call_sid, **fields)
-        if self._on_end is not None:
-            self._on_end(call_sid, {"call_sid": call_sid, **fields})
+        for on_end in self._on_end:
+            on_end(call_sid, {"call_sid": call_sid, **fields})

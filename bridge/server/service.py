@@ -10,8 +10,8 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Final, assert_never
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final, assert_never
 
 import uvicorn
 from starlette.applications import Starlette
@@ -27,10 +27,12 @@ from bridge.carriers.twilio import Twilio
 from bridge.errors import ConfigError
 from bridge.ops.health import DayMoney, Health
 from bridge.ops.metrics import Metrics
+from bridge.ops.notices import CallNotices
 from bridge.ops.recordings import Recordings
 from bridge.ops.reports import Reports
 from bridge.server.call_control import CallControl
 from bridge.server.calls import CallRegistry
+from bridge.server.notices import notices
 from bridge.server.outbound.do_not_call import DoNotCall
 from bridge.server.outbound.service import Outbound
 from bridge.server.routes import create_app as routes
@@ -82,12 +84,14 @@ class Service:
         self.settings = settings
         self._watched = watched
         self._awake = False
-        prices = Prices.free() if settings.upstream in REHEARSALS else Prices.load(settings.prices)
-        configs = AgentConfigs(settings.call_config(), settings.transfers, prices, settings.speech())
+        configs = AgentConfigs(
+            settings.call_config(), settings.transfers, _prices(settings), settings.speech()
+        )
         metrics = Metrics()
         users = None if agent is None else _users(settings, agent, configs, metrics)
         health = _health(settings, metrics, has_model(settings, upstream_url))
-        reports = Reports(metrics, _on_end(users), quiet=lambda: health.breaker.is_open)
+        self.outbox, others = notices(settings, metrics)
+        reports = _reports(metrics, users, others, health)
         store = EmbeddedStore(settings.journal)
         rest = _rest(settings, store.intents)
         self.do_not_call = DoNotCall(settings.do_not_call)
@@ -102,9 +106,9 @@ class Service:
             outbound=outbound,
             tool_finished=reports.tool_finished,
         )
-        self.recordings = _recordings(settings)
+        self.recordings = _recordings(settings, others.recorded)
         making = self._factory(configs, upstream_url)
-        told = (*observers, *(one for one in (users, outbound) if one is not None), reports)
+        told = (*observers, *(one for one in (users, outbound) if one is not None), others, reports)
         self.registry = CallRegistry(
             making, max_calls=settings.max_calls, observers=told, services=self.services
         )
@@ -133,6 +137,7 @@ class Service:
             self.services.users.start()
         if self.services.outbound is not None:
             self.services.outbound.start()
+        self.outbox.start()
         if self._watched:
             self.services.health.watch(self.services.metrics.loop_lag)
 
@@ -147,6 +152,7 @@ class Service:
         self.services.store.close()
         if self.recordings is not None:
             self.recordings.close()
+        self.outbox.close()
 
 
 def make_registry(
@@ -259,7 +265,16 @@ def _resolver_fails(settings: Settings) -> TurnedAway | None:
     assert_never(settings.resolver_fails)
 
 
-def _recordings(settings: Settings) -> Recordings | None:
+def _prices(settings: Settings) -> Prices:
+    return Prices.free() if settings.upstream in REHEARSALS else Prices.load(settings.prices)
+
+
+def _reports(metrics: Metrics, users: UserSide | None, others: CallNotices, health: Health) -> Reports:
+    on_end = [others.ended] if users is None else [users.summarise, others.ended]
+    return Reports(metrics, *on_end, on_tool=others.tool_finished, quiet=lambda: health.breaker.is_open)
+
+
+def _recordings(settings: Settings, on_whole: Callable[[str, str], None]) -> Recordings | None:
     if settings.recordings is None:
         return None
     return Recordings(
@@ -270,6 +285,7 @@ def _recordings(settings: Settings) -> Recordings | None:
         keys=settings.record_keys,
         days=settings.recording_days,
         audio_days=settings.audio_days,
+        on_whole=on_whole,
     )
 
 
@@ -281,10 +297,6 @@ def _health(settings: Settings, metrics: Metrics, model: bool) -> Health:
 def _day_money(settings: Settings) -> DayMoney:
     limit = settings.max_day_cost
     return DayMoney(None if limit is None else max(1, round(limit * 1_000_000)))
-
-
-def _on_end(users: UserSide | None) -> Callable[[str, Mapping[str, Any]], None] | None:
-    return None if users is None else users.summarise
 
 
 def listen(host: str, port: int, backlog: int = BACKLOG) -> socket.socket:

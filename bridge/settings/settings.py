@@ -15,11 +15,11 @@ from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, PrivateAttr, SecretBytes, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bridge.core.messages import CallConfig, Limits, SessionConfig
-from bridge.settings import calling, values
+from bridge.settings import calling, notice_values, values
 from bridge.settings.calling import CallHours
 from bridge.settings.rules import LEANS_ON, Mistake, WrongSettings, between, default_upstream
 from bridge.settings.targets import SipLogin, Target
@@ -142,6 +142,18 @@ class Settings(BaseSettings):
     key_calls_a_day: Positive = Field(500, validation_alias="BRIDGE_KEY_CALLS_A_DAY")
     key_calls: Positive = Field(20, validation_alias="BRIDGE_KEY_CALLS")
     key_day_cost: Money | None = Field(None, validation_alias="BRIDGE_KEY_DAY_COST")
+
+    # -- systems that are told
+    notices: Annotated[tuple[SecretStr, ...], NoDecode, _read(notice_values.addresses, ())] = Field(
+        (), validation_alias="BRIDGE_NOTICES"
+    )
+    notices_secret: Annotated[tuple[SecretBytes, ...], NoDecode, _read(notice_values.keys, ())] = Field(
+        (), validation_alias="BRIDGE_NOTICES_SECRET"
+    )
+    notices_private: bool = Field(False, validation_alias="BRIDGE_NOTICES_PRIVATE")
+    notices_about: Annotated[tuple[str, ...], NoDecode, _read(notice_values.kinds, ())] = Field(
+        (), validation_alias="BRIDGE_NOTICES_ABOUT"
+    )
 
     # -- the model
     openai_api_key: Annotated[SecretStr | None, _read(values.secret)] = Field(

@@ -1,0 +1,65 @@
+"""`phonebridge notices`: what other systems were to be told and have not taken."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ..errors import ConfigError
+from .options import configured
+
+app = typer.Typer(no_args_is_help=True, help="See and repeat notices that did not arrive.")
+
+_Folder = Annotated[
+    Path | None, typer.Option("--dir", help="The folder; default: notices, beside BRIDGE_JOURNAL.")
+]
+
+
+@app.callback()
+def notices() -> None:
+    """See and repeat notices that did not arrive.
+
+    `serve` tells the addresses of BRIDGE_NOTICES of calls. A notice that is not taken is tried again for a
+    day and a half, and then laid aside; so is one whose address answered 410.
+    """
+
+
+@app.command("ls")
+def ls(
+    folder: _Folder = None, as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False
+) -> None:
+    """How many notices wait, and how many were given up."""
+    from ..ops.notices.spool import given_up, on_their_way
+
+    place = _place(folder)
+    found = {"waiting": len(on_their_way(place)), "given_up": len(given_up(place))}
+    if as_json:
+        print(json.dumps(found))
+        return
+    words = f"{found['waiting']} on their way, {found['given_up']} given up"
+    cure = "; `phonebridge notices retry` takes those up again" if found["given_up"] else ""
+    Console(highlight=False, soft_wrap=True).print(words + cure)
+
+
+@app.command("retry")
+def retry(folder: _Folder = None) -> None:
+    """Take up again what was given up: the next start of `serve` delivers it."""
+    from ..ops.notices.spool import given_up, take_up
+
+    taken = take_up(given_up(_place(folder)))
+    then = "; they leave when `serve` starts again" if taken else ""
+    Console(highlight=False, soft_wrap=True).print(f"{taken} taken up{then}")
+
+
+def _place(folder: Path | None) -> Path:
+    from ..settings.values import default_journal
+
+    journal = configured("BRIDGE_JOURNAL")
+    place = folder or (Path(journal).expanduser() if journal else default_journal()).with_name("notices")
+    if folder is not None and not folder.is_dir():
+        raise ConfigError(f"{folder} is no folder")
+    return place

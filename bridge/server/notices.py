@@ -1,0 +1,25 @@
+"""Other systems are told of calls, as the settings say: an outbox, and the observer that fills it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bridge.ops.metrics import Metrics
+from bridge.ops.notices import ALWAYS, CallNotices, Outbox
+from bridge.ops.notices.delivery import Address
+from bridge.settings.settings import Settings
+
+FOLDER: Final = "notices"
+"""Beside the journal: notices wait there until they have arrived."""
+
+
+def notices(settings: Settings, metrics: Metrics) -> tuple[Outbox, CallNotices]:
+    """For BRIDGE_NOTICES; without an address of it nothing is told, and nothing kept."""
+    keys = [key.get_secret_value() for key in settings.notices_secret]
+    urls = [url.get_secret_value() for url in settings.notices]
+    addresses = [Address(url, keys, settings.notices_private) for url in urls]
+    folder = None if settings.journal is None else settings.journal.with_name(FOLDER)
+    outbox = Outbox(addresses, folder, metrics.noticed)
+    metrics.watch_notices(lambda: outbox.waiting)
+    kinds = frozenset({*ALWAYS, *settings.notices_about}) if addresses else frozenset[str]()
+    return outbox, CallNotices(outbox.put, kinds)
