@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from bridge.carriers import Twilio
 from bridge.core import messages as m
 from bridge.core.call import Call
+from bridge.core.callee import Callee
 from bridge.core.caller_audio import CallerAudioBuffer
 from bridge.core.pacer import GRANT_BYTES
 from bridge.doubles.carrier_frames import CarrierFrames
@@ -258,6 +259,7 @@ async def test_sound_that_waits_for_its_mark_leaves_before_the_socket_closes() -
     class Script:
         config = m.CallConfig()
         caller_audio = CallerAudioBuffer(config)
+        callee = Callee(config)
         deadline_ms = None
 
         def receive(self, event: m.Event, _now_ms: int) -> list[m.Action]:
@@ -358,6 +360,7 @@ async def test_a_frame_is_read_when_its_turn_has_come() -> None:
     class Script:
         config = m.CallConfig()
         caller_audio = CallerAudioBuffer(config)
+        callee = Callee(config)
         deadline_ms = None
 
         def receive(self, event: m.Event, _now_ms: int) -> list[m.Action]:
@@ -411,6 +414,7 @@ async def test_the_clock_never_runs_backwards_and_never_short_of_a_deadline() ->
     class Script:
         config = m.CallConfig()
         caller_audio = CallerAudioBuffer(config)
+        callee = Callee(config)
         deadline_ms: int | None = 333
 
         def receive(self, event: m.Event, now_ms: int) -> list[m.Action]:

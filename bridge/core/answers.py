@@ -57,6 +57,9 @@ def ask(call: CallState, now_ms: int) -> None:
         call.cut_ms = None
     elif call.cut_ms is None:
         call.cut_ms = now_ms
+    if call.callee.unanswered:
+        playout.owed.stop()
+        return
     awaits_words = call.agent.handler and bool(call.untranscribed)  # an answer to a turn before pays none
     if (playout.debts.open or playout.breaks_off or awaits_words) and not call.caller_speaking:
         state.owe(call, now_ms)
@@ -95,7 +98,7 @@ def send_request(call: CallState) -> None:
     vendor began by itself, which this request met.
     """
     playout = call.playout
-    if hears(call):
+    if hears(call) or call.callee.silent:
         return
     if waiting := playout.gate.waiting:
         wanted = {RETRY, *(debt.tag for debt in playout.debts.open.values())}

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from . import (
+    answer_evidence,
+    answered_by,
     answers,
     away,
     caller_turns,
@@ -33,6 +35,7 @@ from . import (
 )
 from . import messages as m
 from .messages import Action, AppendAudio, AudioDelta, CallConfig, CallerAudio, Event, Phase, Reason
+from .messages.answered import AnswerEvidence
 from .state import CallState
 from .stats import count
 from .upstream_leg import Leg
@@ -79,6 +82,7 @@ class Call(CallState):
         if self.phase is not Phase.AWAY:
             recovery.settle(self, now_ms)
             turn_bounds.settle(self, now_ms)
+            answered_by.settle(self, now_ms)
             if detours.under_way is not None:
                 away.move_if_calm(self, now_ms)
             answers.ask(self, now_ms)
@@ -171,7 +175,7 @@ class Call(CallState):
             case m.CarrierClosed(): ending.end(self, Reason.CARRIER_LOST, now_ms, f"{event.code}, no stop")
             case m.CarrierGivenUp(): ending.given_up(self, event, now_ms)
             # session door
-            case m.Play(): playout.play(event.say_id, event.sound, now_ms, protected=event.protected)
+            case m.Play(): responses.play(self, event, now_ms)
             case m.Say(): responses.say(self, event, now_ms)
             case m.Respond(): responses.respond(self, event, now_ms)
             case m.AddText(): responses.add_text(self, event.role, event.text)
@@ -191,6 +195,7 @@ class Call(CallState):
             case m.Admitted(): setup.admit(self, now_ms)
             case m.WakeUp(): wakes.wake(self, now_ms)
             case m.FrameRefused(): self._refused(event)
+            case AnswerEvidence(): answer_evidence.learn(self, event, now_ms)
             case m.CallerVoice(): liveness.voice(self, event, now_ms)
             case m.ModelVoice(): playout.audible = event.audible
             case m.FramesDropped(): self.stats.frames_dropped += event.frames

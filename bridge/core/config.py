@@ -223,14 +223,14 @@ class AnswerRules(msgspec.Struct, frozen=True, gc=False):
 
     - `on_machine`: hang_up, voicemail (leave `message`), ask (user code is told `MachineFound` and decides),
       or talk: it is never asked who has answered.
-    - `message`: the sound for a mailbox. One without sound is made by the model of its `text`.
+    - `message`: what a mailbox is told, made by the model; unless it is recorded: as the phrase `voicemail`.
     - `screening`: what an assistant is told that asks who calls and why; "": the model finds words.
     - `speak_first`: the greeting does not wait for a voice.
     - `greet_after_ms`: somebody who picks up and says nothing is greeted after this.
     """
 
     on_machine: str = "hang_up"
-    message: Sound | None = None
+    message: str = ""
     screening: str = ""
     speak_first: bool = False
     greet_after_ms: int = 1_800

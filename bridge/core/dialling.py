@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import ending
+from . import ending, state
 from . import messages as m
 from .messages import Phase, Reason
 from .state import CallState
@@ -55,4 +55,4 @@ def session_created(call: CallState, session: UpstreamSession, event: m.SessionC
     if session.state is Leg.DIALLING:
         session.state = Leg.CONFIGURING
         session.created(event.expires_at_s, call.config, now_ms)
-        call.out.append(m.ConfigureSession(call.playout.config, epoch=session.epoch))
+        call.out.append(m.ConfigureSession(state.asked_of(call, call.playout.config), epoch=session.epoch))

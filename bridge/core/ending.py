@@ -32,6 +32,9 @@ def fail(call: CallState, reason: Reason, now_ms: int, detail: str) -> None:
         cut_short(call, now_ms)
         return
     apology = call.playout.phrases.get("apology")
+    if call.callee.unanswered:
+        drain(call, reason, detail, "ended", now_ms)  # nobody listens, or a message is played
+        return
     if not call.admitted or apology is None:
         end(call, reason, now_ms, detail)
         return
@@ -181,6 +184,8 @@ def end(call: CallState, reason: Reason, now_ms: int, detail: str = "") -> None:
         reason is not Reason.HANDED_OVER
     ):  # then another process goes on with the call, and with what it was saying
         call.playout.over(now_ms)
+        call.out += call.callee.ended(call.out)
+        call.stats.message = call.callee.outcome
     close_detour(call, reason)
     call.phase = Phase.ENDED
     call.timers.clear()
@@ -207,6 +212,9 @@ def goodbye(call: CallState, why: str, now_ms: int) -> None:
     if call.ending is not None or call.phase is not Phase.LIVE:
         return
     call.out.append(m.Noted("a limit was reached", why))
+    if call.callee.unanswered:
+        drain(call, Reason.LIMIT, why, "ended", now_ms)
+        return
     wish = f"The call has to end now, because {why}. Say goodbye in one short sentence."
     call.playout.ask("goodbye", wish, Kind.GOODBYE, now_ms)
     if not call.caller_speaking:

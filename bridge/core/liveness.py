@@ -165,6 +165,7 @@ def no_sign_of_life(call: CallState, now_ms: int) -> None:
 def voice(call: CallState, event: m.CallerVoice, now_ms: int) -> None:
     """The caller has begun to say something, or stopped."""
     call.caller_audio.voice(event.loud, now_ms, steady=event.steady)
+    call.callee.speech.voice(event.loud and not event.steady, now_ms)
     if call.caller_audio.loud:
         call.timers["unheard"] = now_ms + UNHEARD_MS
 

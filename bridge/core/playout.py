@@ -12,6 +12,7 @@ from .filled_pauses import FilledPauses
 from .fillers import WAITING, WORDS
 from .ledger import Ledger, Span
 from .line import Line
+from .mailbox_message import MailboxMessage
 from .messages import Action, AgentRules, AudioDelta, CallConfig, SessionConfig, Sound
 from .pending_answer import PendingAnswer
 from .response_gate import ResponseGate
@@ -48,6 +49,8 @@ class Playout:
         self._pauses = FilledPauses(config.bytes_per_ms)
         self.waiting = ""
         """The last quiet sound that fills a wait, until the answer comes."""
+        self.message = MailboxMessage(config)
+        """Of the responses outside of the conversation it takes the one that makes it."""
         self.caller_stopped_ms: int | None = None
         self._config = config
         self.configure(config.session)
@@ -71,6 +74,7 @@ class Playout:
         item.audible_bytes += size_bytes if self.audible else 0
         if item.cut or response_id in gate.muted or response_id in gate.asides or not self.ready:
             stats.late_bytes += size_bytes
+            self.message.delta(event)
             return
         if not self.audible:
             self._send(self._fill(event, item, now_ms), item, now_ms)
@@ -417,7 +421,9 @@ class Playout:
         self.utterances.started(event.tag, event.response_id)
         if self.gate.started(event):
             self._cancel(event.response_id)
-        elif not event.aside:
+        elif event.aside:
+            self.message.began(event.response_id, event.tag)
+        else:
             self.debts.began(event.response_id, event.tag, handler=self.agent.handler)
 
     def cancel(self, response_id: str) -> None:
@@ -458,6 +464,7 @@ class Playout:
         again.
         """
         aside = event.response_id in self.gate.asides
+        self.message.done(event.response_id, event.status)
         self.gate.done(event)
         self.debts.ended(event.response_id, self.gate.waiting)
         interrupted = self.gate.muted.get(event.response_id) is False

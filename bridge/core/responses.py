@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import answers, ending, silence
+from . import answers, ending, silence, state
 from . import messages as m
 from .debts import Kind
 from .limits import cost_micro_usd
@@ -55,12 +55,41 @@ def reconfigure(call: CallState, event: m.Reconfigure, now_ms: int) -> None:
     call.playout.gate.held = call.playout.ready
     for session in (call.up, call.spare):
         if session is not None and session.state in (Leg.CONFIGURING, Leg.READY):
-            call.out.append(m.ConfigureSession(config, True, session.epoch))
+            call.out.append(m.ConfigureSession(state.asked_of(call, config), True, session.epoch))
+
+
+def disclose(call: CallState, now_ms: int) -> None:
+    """The disclosure needs no model, so it does not wait for one. Played once, and not to somebody who has
+    heard it in another process.
+    """
+    name = call.config.disclosure
+    disclosure = call.playout.phrases.get(name)
+    if disclosure is None or call.disclosed or (call.config.carried and call.config.carried.disclosed):
+        return
+    call.disclosed = True
+    call.uninterruptible.add(name)
+    call.playout.play(name, disclosure, now_ms, protected=True)
+
+
+def protect_greeting(call: CallState) -> None:
+    """The caller's voice shall not stop it, if it is declared so."""
+    if not call.config.greeting_interruptible:
+        call.playout.utterances.asked(GREETING)
+        call.uninterruptible.add(GREETING)
+        call.caller_audio.close()
 
 
 def greet(call: CallState, now_ms: int) -> None:
     wish = f'Begin the call now. Say: "{call.config.greeting}"'
     call.playout.ask(GREETING, wish, Kind.GREETING, now_ms)
+
+
+def play(call: CallState, event: m.Play, now_ms: int) -> None:
+    """At once, or when it is known that somebody listens."""
+    if call.callee.silent:
+        call.callee.kept.append(event)
+        return
+    call.playout.play(event.say_id, event.sound, now_ms, protected=event.protected)
 
 
 def say(call: CallState, event: m.Say, now_ms: int) -> None:

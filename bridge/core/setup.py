@@ -5,7 +5,6 @@ from __future__ import annotations
 from . import away, dialling, ending, handover, recovery, responses, state
 from . import messages as m
 from .messages import Phase, Reason
-from .responses import GREETING
 from .state import CallState
 from .upstream_leg import Leg
 
@@ -55,16 +54,14 @@ def session_updated(call: CallState, event: m.SessionUpdated, now_ms: int) -> No
 
 
 def admit(call: CallState, now_ms: int) -> None:
-    """Only the carrier gets here. The disclosure needs no model, so it does not wait for one."""
+    """Only the carrier gets here."""
     if call.admitted:
         return
     call.admitted = True
     probe(call, now_ms)
-    state.owe(call, now_ms, call.config.filler_dial_ms)
-    disclosure = call.playout.phrases.get(call.config.disclosure)
-    if disclosure is not None and not (call.config.carried and call.config.carried.disclosed):
-        call.uninterruptible.add(call.config.disclosure)
-        call.playout.play(call.config.disclosure, disclosure, now_ms, protected=True)
+    if not call.callee.unanswered:
+        state.owe(call, now_ms, call.config.filler_dial_ms)
+        responses.disclose(call, now_ms)
     handover.welcome_back(call, now_ms)
     begin(call, now_ms)
 
@@ -90,11 +87,9 @@ def begin(call: CallState, now_ms: int) -> None:
     if call.config.resumed or call.config.returned or (before and before.items):
         handover.go_on(call, now_ms)
         return
-    greets = bool(call.config.greeting)
-    if greets and not call.config.greeting_interruptible:
-        call.playout.utterances.asked(GREETING)
-        call.uninterruptible.add(GREETING)
-        call.caller_audio.close()
+    greets = bool(call.config.greeting) and not call.callee.unanswered
+    if greets:
+        responses.protect_greeting(call)
     recovery.upstream_ready(call, now_ms)
     if greets:
         responses.greet(call, now_ms)

@@ -51,7 +51,7 @@ def still_silent(call: CallState, now_ms: int) -> None:
 def idle(call: CallState) -> bool:
     """Neither side speaks or is about to."""
     playout = call.playout
-    if not playout.line.quiet or not playout.gate.idle or call.caller_speaking:
+    if not playout.line.quiet or not playout.gate.idle or call.caller_speaking or call.callee.unanswered:
         return False
     if call.open_turn.since_ms is not None or call.open_turn.hold_ms is not None:
         return False  # the line makes a sound

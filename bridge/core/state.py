@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+import msgspec
+
+from .callee import Callee
 from .caller_audio import CallerAudioBuffer
 from .detours import Detours
 from .keys import Keys
 from .limits import LimitWatch
-from .messages import Action, AgentRules, CallConfig, Event, Phase, Reason, Turn
+from .messages import Action, AgentRules, CallConfig, Event, Phase, Reason, SessionConfig, Turn
 from .open_turn import OpenTurn
 from .playout import Playout
 from .stats import Stats
@@ -32,6 +35,8 @@ class CallState:
         self.out: list[Action] = []
         self.playout = Playout(config, self.stats, self.out)
         self.caller_audio = CallerAudioBuffer(config)
+        self.callee = Callee(config)
+        self.playout.message = self.callee.message
         self.limits = LimitWatch(config.limits)
         self.detours = Detours(config)
         self.dialling = Dialling(config)
@@ -40,7 +45,7 @@ class CallState:
         self.uninterruptible: set[str] = set()
         self.early: list[Event] = []
         self.ending: tuple[Reason, str] | None = None
-        self.said_goodbye = False  # by the phrase
+        self.disclosed = self.said_goodbye = False  # by their phrases
         self.drained_from_bytes = 0
         self.timers: dict[str, int] = {}
         self.greeting_cut = False  # by what may be a turn
@@ -56,9 +61,8 @@ class CallState:
         self.untranscribed: OrderedDict[str, int] = OrderedDict()  # when each is given up, the oldest first
         self.held_turns: dict[str, Turn] = {}  # their words have come, those of a turn before have not
         self.given_up: OrderedDict[str, None] = OrderedDict()
-        self.failures = self.waited_ms = self.inaudible = 0
+        self.failures = self.waited_ms = self.inaudible = self.upstream_ms = 0
         self.untranscribed_why = ""
-        self.upstream_ms = 0
         self.lost_ms: int | None = None
         self.differs: set[str] = set()
 
@@ -78,6 +82,17 @@ class CallState:
         come back in by this.
         """
         raise NotImplementedError
+
+
+def asked_of(call: CallState, config: SessionConfig) -> SessionConfig:
+    """What is asked of a session so that this configuration is in force. In a call that we placed the core
+    asks for every answer: who has spoken is a question, and the vendor does not ask it.
+    """
+    detection = config.turn_detection
+    if detection is None or not call.callee.open or not detection.create_response:
+        return config
+    detection = msgspec.structs.replace(detection, create_response=False)
+    return msgspec.structs.replace(config, turn_detection=detection)
 
 
 def owe(

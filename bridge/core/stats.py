@@ -66,6 +66,10 @@ class Stats:
     gaps_ms: list[int] = field(default_factory=list)
     """Per recovery: from the loss of the model's session until the next one listened."""
     transcribed_s: float = 0.0
+    answered_by: str = ""
+    """In a call that we placed, by the names of `AnswerKind`."""
+    message: str = ""
+    """What became of one for a mailbox: voicemail_left or message_partial; or the call ended `screened`."""
     cost_micro_usd: int = 0
 
     @property

@@ -111,7 +111,7 @@ def clear(call: CallState, now_ms: int) -> None:
     over(call)
     call.out.append(m.ForgetAudio(call.up.epoch))
     turn.cleared(now_ms)
-    if turn.hold_ms is not None:
+    if turn.hold_ms is not None or call.callee.unanswered:
         return
     call.out.append(m.Noted(NOTE, f"{Bound.WORDLESS.value}: sound without words was cleared"))
     if turn.clears > 1:

@@ -45,6 +45,8 @@ def next_ms(call: CallState) -> int | None:
         due_ms.append(owed.due_ms)
     if line.deadline_ms is not None:
         due_ms.append(line.deadline_ms)
+    if call.callee.due_ms is not None:
+        due_ms.append(call.callee.due_ms)
     if detours.under_way is not None and (detour_ms := detours.deadline_ms) is not None:
         due_ms.append(detour_ms)
     return min(due_ms, default=None)

@@ -105,7 +105,7 @@ GOES: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     Header: frozenset({"parameters", "carried"}),
     m.CallConfig: frozenset({"greeting", "returned"}),
     m.SessionConfig: frozenset({"instructions", "tools", "extra"}),
-    m.AnswerRules: frozenset({"screening"}),
+    m.AnswerRules: frozenset({"message", "screening"}),
     m.SnapshotItem: frozenset({"text", "arguments", "output"}),
     m.Sound: frozenset({"audio", "text"}),
     m.Started: frozenset({"parameters"}),

@@ -6,9 +6,10 @@ sides of a call, `recorder.py` says what a recording is told.
 
 from __future__ import annotations
 
+from .callee_ear import CalleeEar
 from .carrier_leg import LOOK_S, OUTBOX_BYTES
 from .gate import Runner
 from .recorder import Recorder
 from .upstream_legs import BACKLOG_MS
 
-__all__ = ["BACKLOG_MS", "LOOK_S", "OUTBOX_BYTES", "Recorder", "Runner"]
+__all__ = ["BACKLOG_MS", "LOOK_S", "OUTBOX_BYTES", "CalleeEar", "Recorder", "Runner"]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeAlias, get_args
 
 from bridge.carriers import NOT_BASE64, Carrier
@@ -27,6 +27,7 @@ from bridge.sockets.frames import INTERNAL_ERROR
 from bridge.sockets.held import HELD_SOUND, HeldSound
 from bridge.upstreams import Dial, Upstream
 
+from .callee_ear import CalleeEar
 from .carrier_leg import CarrierLeg
 from .recorder import Recorder
 from .upstream_legs import UpstreamLeg, UpstreamLegs
@@ -87,6 +88,8 @@ class Runner:
         self._armed_ms: int | None = None
         self._over = False
         self._voice = VoiceDetector()
+        self._ear = CalleeEar() if call.callee.open else None
+        self._look_each = GLANCE if self._ear is None else 1
         self._audible = True
         self._gate_s = self._heard_s = self._born_s
         self._stalled: list[tuple[UpstreamLeg, str | bytes]] | None = None
@@ -185,9 +188,8 @@ class Runner:
             self._heard_s = self._gate_s
             self._process("carrier", lambda _frame: event, self._carrier.stream, frame)
             return
-        if not self._caller_audio.frames % GLANCE:
-            told = self._glance(event)
-            if told is not None:
+        if not self._caller_audio.frames % self._look_each:
+            for told in self._glance(event):
                 self.feed(told)
                 if self._over or type(told) is m.FrameRefused:
                     return
@@ -229,17 +231,19 @@ class Runner:
                     except Exception as error:  # noqa: BLE001  as in _unreadable
                         event = self._unreadable(door, epoch, error)
                     if type(event) is CallerAudio:
-                        told = None if self._caller_audio.frames % GLANCE else self._glance(event)
-                        if isinstance(told, m.FrameRefused):
-                            parse, event = None, told  # an input of its own, in the place of the frame
+                        glanced = () if self._caller_audio.frames % self._look_each else self._glance(event)
+                        if glanced and type(glanced[0]) is m.FrameRefused:
+                            parse, event = None, glanced[0]  # an input of its own, in the frame's place
                         else:
-                            if told is not None:
-                                self._feed_voice(told, now_ms)
+                            for told in glanced:
+                                self._feed_judged(told, now_ms)
                             if self.tap is not None:
                                 self.tap(event)
                     elif type(event) is AudioDelta and is_audible(event.audio) is not self._audible:
                         self._audible = not self._audible
-                        self._feed_voice(m.ModelVoice(self._audible), now_ms)
+                        self._feed_judged(m.ModelVoice(self._audible), now_ms)
+                    elif self._ear is not None and (words := self._ear.read(event)) is not None:
+                        self._feed_judged(words, now_ms)
                 if recorder is not None:
                     if parse is None:
                         recorder.happened(now_ms, event)
@@ -283,18 +287,27 @@ class Runner:
                 socket.close(INTERNAL_ERROR)
         return m.FrameRefused(door, why_refused(error))
 
-    def _glance(self, frame: m.CallerAudio) -> m.CallerVoice | m.FrameRefused | None:
-        """What the call is told before this frame of the caller's, or in its place."""
-        changed = self._voice.update(frame.audio)
+    def _glance(self, frame: m.CallerAudio) -> Sequence[m.Event]:
+        """What the call is told before this frame of the caller's, or in its place. As long as it is a
+        question who has answered, each frame is looked at.
+        """
+        between = self._caller_audio.frames % GLANCE
+        changed = self._voice.judge(frame.audio) if between else self._voice.update(frame.audio)
         if changed is None:
-            return m.FrameRefused("carrier", NOT_BASE64)
-        return m.CallerVoice(self._voice.loud, self._voice.steady) if changed else None
+            return (m.FrameRefused("carrier", NOT_BASE64),)
+        voice = (m.CallerVoice(self._voice.loud, self._voice.steady),) if changed else ()
+        if self._ear is None:
+            return voice
+        if not self.call.callee.open:
+            self._ear, self._look_each = None, GLANCE
+            return voice
+        return [*voice, *self._ear.hear(frame.audio)]
 
-    def _feed_voice(self, voice: m.CallerVoice | m.ModelVoice, now_ms: int) -> None:
-        """One side's sound turned loud or quiet: an input of its own, before the frame that shows it."""
+    def _feed_judged(self, judged: m.Event, now_ms: int) -> None:
+        """What was found in a frame: an input of its own, before the frame that shows it."""
         if self._recorder is not None:
-            self._recorder.happened(now_ms, voice)
-        for action in self.call.receive(voice, now_ms):
+            self._recorder.happened(now_ms, judged)
+        for action in self.call.receive(judged, now_ms):
             _EXECUTE.get(type(action), _execute)(self, action, now_ms)
         self._carrier.flush()
 

@@ -22,7 +22,7 @@ from bridge.core.call import Call
 from bridge.doubles.phone import Phone
 from bridge.doubles.realtime import RealtimeServer
 from bridge.errors import CarrierError, UpstreamError
-from bridge.runner import Recorder
+from bridge.runner import CalleeEar, Recorder
 from bridge.upstreams import Upstream
 from bridge.upstreams.openai import OpenAI
 
@@ -91,6 +91,7 @@ class VirtualCall:
         self._pending: deque[_Fed] = deque()
         self._feeding = False
         self._voice = VoiceDetector()
+        self._ear = CalleeEar()
         self._audible = True
         self._planned: list[tuple[int, Callable[[], None]]] = []
 
@@ -198,16 +199,24 @@ class VirtualCall:
             changed = voice.judge(event.audio) if between else voice.update(event.audio)
             if changed is None:
                 return self._told(m.FrameRefused(door, NOT_BASE64))
-            told = m.CallerVoice(voice.loud, voice.steady)
-            for action in self.call.receive(self._told(told), self.now_ms) if changed else []:
-                self._perform(action)
+            judged: list[m.Event] = [m.CallerVoice(voice.loud, voice.steady)] if changed else []
+            if self.call.callee.open:
+                judged += self._ear.hear(event.audio)
+            self._judged(judged)
         elif isinstance(event, m.AudioDelta) and is_audible(event.audio) is not self._audible:
             self._audible = not self._audible
-            for action in self.call.receive(self._told(m.ModelVoice(self._audible)), self.now_ms):
-                self._perform(action)
+            self._judged([m.ModelVoice(self._audible)])
+        elif self.call.callee.open and (words := self._ear.read(event)) is not None:
+            self._judged([words])
         if self._recorder is not None:
             self._recorder.came(self.now_ms, door, frame, epoch)
         return event
+
+    def _judged(self, found: list[m.Event]) -> None:
+        """What was found in a frame: inputs of their own, before the frame."""
+        for event in found:
+            for action in self.call.receive(self._told(event), self.now_ms):
+                self._perform(action)
 
     def _told(self, event: m.Event) -> m.Event:
         if self._recorder is not None:

@@ -27,7 +27,11 @@ class AnswerKind(enum.Enum):
     UNKNOWN = "unknown"
 
 
-class MachineVerdict(Message, frozen=True, gc=False):
+class AnswerEvidence(Message, frozen=True, gc=False):
+    """Base of all that comes in about who has answered."""
+
+
+class MachineVerdict(AnswerEvidence, frozen=True, gc=False):
     """The carrier's own detection, once a call and often late. `answered_by` is the vendor's word: Twilio,
     "AnsweredBy": human, machine_start, machine_end_beep, machine_end_silence, machine_end_other, fax,
     unknown. `duration_ms` is how long it took.
@@ -37,7 +41,7 @@ class MachineVerdict(Message, frozen=True, gc=False):
     duration_ms: int = 0
 
 
-class CallerTone(Message, frozen=True, gc=False):
+class CallerTone(AnswerEvidence, frozen=True, gc=False):
     """A single tone on the line. Told when it has begun (`over` false), and once more when `quiet_ms` of
     silence have followed its end. `duration_ms` is how long it has sounded. Told only while it is a question
     who has answered.
@@ -49,7 +53,7 @@ class CallerTone(Message, frozen=True, gc=False):
     quiet_ms: int = 0
 
 
-class AnswerWords(Message, frozen=True, gc=False):
+class AnswerWords(AnswerEvidence, frozen=True, gc=False):
     """Words on the line tell who has answered; told only while that is a question. `sure`: they are what only
     that kind says, as "leave a message after the tone"; not sure are "you have reached" or "not available".
     """
@@ -58,13 +62,13 @@ class AnswerWords(Message, frozen=True, gc=False):
     sure: bool = True
 
 
-class ReportAnswer(Message, frozen=True, gc=False):
+class ReportAnswer(AnswerEvidence, frozen=True, gc=False):
     """The model, or a handler, says who has answered."""
 
     kind: AnswerKind
 
 
-class DecideMachine(Message, frozen=True, gc=False):
+class DecideMachine(AnswerEvidence, frozen=True, gc=False):
     """The answer to `MachineFound`: hang_up, voicemail or talk."""
 
     action: str

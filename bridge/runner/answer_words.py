@@ -1,0 +1,156 @@
+"""The words of somebody who has answered, read for one thing: is it a person, or which machine.
+
+A few phrases that machines say and people do not, in the languages of the bundled phrases. It is no
+understanding: what is not found here is left to the ear, the tone, the carrier and the model. Everywhere an
+offer ("may I take a message?") or a question ("how can I help?") is a person's, whatever else is in it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from bridge.core.messages import AnswerKind
+
+_SCREENING: Final = (
+    # en: Pixel, iOS 26, carriers
+    r"\bname and (?:the |your )?(?:reason|purpose)|\breason (?:for|of) (?:your |the |this )?call",
+    r"\bwhy (?:you are|youre) calling|\bwhos calling and (?:why|what)",
+    r"\bcall (?:is being |may be )?screen(?:ed|ing)",
+    r"\bsee if (?:this person|they|he|she|the person) (?:is|are) available|\bscreening service",
+    # de, fr, es, it, pt, nl, pl
+    r"\bname[n]? und (?:den )?grund|\bgrund (?:ihres|deines|des) anruf",
+    r"\bnom et (?:la |le )?(?:raison|motif)|\b(?:raison|motif|objet) de (?:votre|ton|l)? ?appel",
+    r"\bnombre y (?:el |la )?(?:motivo|razon)|\bmotivo de (?:su|tu|la) llamada",
+    r"\bnome e (?:il |o )?motivo|\bmotivo (?:della|da sua|da) (?:chiamata|ligacao)",
+    r"\bnaam en (?:de )?reden|\breden van (?:uw|je) (?:oproep|telefoontje|gesprek)",
+    r"\bimie i powod|\bpowod rozmowy",
+    r"姓名和来电|来电(?:原因|目的)|お名前とご用件",
+)
+_HOLD: Final = (
+    r"\b(?:stay|remain) on the line|\bplease hold\b|\b(?:trying to )?connect(?:ing)? you\b|\bone moment",
+)
+_OFFERS: Final = (
+    r"\b(?:how|what) (?:can|may|could) (?:i|we) (?:help|do)|\b(?:can|may|could) (?:i|we) help",
+    r"\b(?:can|may|shall|could) i (?:take|ask|get|tell)|\bwould (?:you|u) like (?:me )?to",
+    r"\bdo you want (?:me )?to",
+    r"\bwho (?:is|am|are) (?:this|calling|i|you)|\bwhos (?:this|there|calling)|\bwhat is this about",
+    r"\b(?:wie|womit) kann ich|\bkann ich (?:ihnen|dir|etwas|was)|\bwas kann ich",
+    r"\bwer (?:ist|spricht) (?:da|dort)",
+    r"\b(?:puis|peux) ?je|\bque puis|\bqui est a l ?appareil|\bc est de la part",
+    r"\ben que (?:le |te )?puedo|\b(?:puedo|podria) ayudar|\bquien (?:es|habla)|\bde parte de quien",
+    r"\b(?:come|in cosa) posso|\bposso aiut|\bchi (?:parla|e)\b",
+    r"\b(?:em que|como) posso|\bposso ajudar|\bquem (?:fala|e)\b",
+    r"\b(?:waar|hoe|waarmee) kan ik|\bkan ik (?:u|je) helpen|\bmet wie spreek",
+    r"\bw czym (?:moge|mogę)|\bczy moge pomoc|\bkto mowi",
+    r"ご用件は何|どちら様|请问(?:您是|你是|哪位)|有什么可以帮",
+)
+_UNAVAILABLE: Final = (
+    r"\b(?:mail ?box|voice ?mail)(?: \w+){0,4} (?:is|s) (?:currently )?full|\bmail ?box is full",
+    r"\b(?:has not|hasnt|have not|not) (?:yet )?(?:been )?set ?up",
+    r"\b(?:not|cannot|cant|unable to) accept(?:ing)? (?:any )?(?:new |more )?messages",
+    r"\b(?:not|no longer) in service|\bhas been disconnected|\bcannot be completed as dialed",
+    r"\bnumber is not valid",
+    r"\b(?:mailbox|anrufbeantworter|sprachbox)(?: \w+){0,3} (?:ist )?voll",
+    r"\bkein anschluss unter dieser nummer",
+    r"\b(?:rufnummer|nummer)(?: \w+){0,3} nicht vergeben",
+    r"\b(?:messagerie|boite vocale)(?: \w+){0,4} (?:est )?pleine",
+    r"\bn ?est (?:pas|plus) (?:en service|attribue)",
+    r"\bbuzon(?: \w+){0,4} (?:esta )?lleno|\bno (?:existe|esta en servicio)",
+    r"\bcasella(?: \w+){0,3} (?:e )?piena|\bnumero(?: \w+){0,3} inesistente",
+    r"\bcaixa postal(?: \w+){0,3} (?:esta )?cheia|\bnumero(?: \w+){0,3} nao existe",
+    r"\bvoicemail(?: \w+){0,3} (?:is )?vol\b|\bnummer(?: \w+){0,3} niet in gebruik",
+    r"\bskrzynka(?: \w+){0,3} (?:jest )?pelna|\bnie ma takiego numeru",
+    r"使われておりません|空号|号码不存在|信箱已满",
+)
+_VOICEMAIL: Final = (
+    r"\bleave (?:\w+ ){0,6}?(?:message|name|number)|\bafter the (?:tone|beep|signal)",
+    r"\bat the (?:tone|beep)",
+    r"\brecord (?:\w+ ){0,3}?message|\bvoice ?mail\b|\bmail ?box of\b|\bfinished recording",
+    r"\b(?:automatic|automated) voice message|\banswering machine|\bget back to you as soon",
+    r"\bnach dem (?:signalton|piep|ton|pfeifton)|\bhinterlassen sie|\bnachricht (?:zu )?hinterlassen",
+    r"\banrufbeantworter|\bmailbox (?:von|der)|\bsprach(?:box|nachricht)|\bhinterlass(?:t|e)? (?:mir|uns)",
+    r"\bapres le (?:bip|signal|signale)|\blaiss(?:ez|er|e) (?:\w+ ){0,3}?message",
+    r"\bmessagerie vocale|\brepondeur",
+    r"\b(?:despues|tras) (?:de )?(?:la |oir )?(?:el )?(?:senal|tono|bip)",
+    r"\bdej(?:e|a|ar) (?:\w+ ){0,3}?mensaje",
+    r"\bbuzon de voz|\bcontestador",
+    r"\bdopo (?:il )?(?:segnale|bip)|\blasci(?:a|ate|are) (?:\w+ ){0,3}?messaggio|\bsegreteria telefonica",
+    r"\b(?:apos|depois) (?:d?o )?(?:sinal|bip)|\bdeix(?:e|ar|a) (?:\w+ ){0,3}?(?:mensagem|recado)",
+    r"\bcaixa postal|\bcorreio de voz",
+    r"\bna de (?:toon|piep|pieptoon)|\b(?:bericht|boodschap)(?: \w+){0,3} (?:achter|in)|\bantwoordapparaat",
+    r"\bpo (?:usłyszeniu )?(?:sygnale|uslyszeniu sygnalu)|\bzostaw(?:ic)? (?:\w+ ){0,3}?wiadomosc",
+    r"\bpoczta glosowa",
+    r"発信音の後|留守番電話|伝言を|メッセージをお|请(?:在|於)?(?:提示音|滴声|哔声|嘟声)|语音(?:信箱|留言)|请留言",
+)
+_MENU: Final = (
+    r"\bpress (?:the )?(?:\d|one|two|three|four|five|six|seven|eight|nine|zero|star|pound|hash)\b",
+    r"\bfor \w+(?: \w+){0,4} (?:press|dial|say)\b|\bmain menu|\bmenu options|\bfollowing options",
+    r"\bextension (?:number )?now",
+    r"\bdrucken sie(?: bitte)?(?: die)? (?:\d|eins|zwei|drei|vier|null)|\bwahlen sie die",
+    r"\b(?:tapez|appuyez sur|composez)(?: le)? (?:\d|un|deux|trois)",
+    r"\b(?:pulse|marque|presione)(?: el)? (?:\d|uno|dos|tres)",
+    r"\b(?:prema|premere|digiti)(?: il)? (?:\d|uno|due|tre)",
+    r"\b(?:digite|pressione|tecle) (?:\d|um|dois|tres)|\btoets (?:\d|een|twee|drie)",
+    r"\b(?:wybierz|nacisnij) (?:\d|jeden|dwa|trzy)",
+    r"番を押|請按|请按",
+)
+_SPEAKS: Final = (
+    r"\w+ speaking$|^(?:this is )?(?:he|she|speaking)$",
+    r"\bam apparat$|\bal aparato$|\ba l ?appareil$|\bspreekt (?:u|je) mee$",
+)
+_MAYBE: Final = (
+    r"\byou(?: have|ve)? reached|\b(?:not|isnt|arent|un) ?available|\bcant come to the phone",
+    r"\bcannot come to",
+    r"\b(?:unable|not able) to (?:take|answer|come)",
+    r"\b(?:cant|cannot) (?:take|answer|get to) (?:your|the|my)",
+    r"\bwe are (?:currently )?closed|\boffice hours",
+    r"\b(?:nicht|derzeit nicht) (?:erreichbar|zu erreichen|verfugbar)",
+    r"\b(?:pas|n ?est pas) (?:disponible|joignable)|\bno (?:esta |se encuentra )?disponible",
+    r"\bnon (?:e )?(?:disponibile|raggiungibile)",
+    r"\bnao (?:esta )?disponivel|\bniet (?:bereikbaar|beschikbaar|aanwezig)",
+    r"\bnie (?:moge|jest) (?:teraz )?(?:odebrac|dostepn)",
+    r"出ることができません|无法接听|暂时无法接通",
+)
+_GREETINGS: Final = (
+    "hello hi hey yes yeah yep hallo ja nein ciao pronto si dica allo oui bonjour hola diga digame bueno alo "
+    "sim ola tak slucham halo hoi goedemorgen moshi もしもし はい 喂 你好 您好"
+)
+_HELLO: Final = frozenset(_GREETINGS.split())
+_MOST_WORDS: Final = 3
+"""Of a first word, as in "hello, who's there?"."""
+_LATIN: Final = str.maketrans("äöüßáàâãéèêëíìîïóòôõúùûçñąćęłńśźżœ", "aousaaaaeeeeiiiioooouuucnacelnszzo")
+
+
+def _any(*tables: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(one for table in tables for one in table))
+
+
+_TIERS: Final = (
+    (_any(_SCREENING), AnswerKind.SCREENING, True),
+    (_any(_OFFERS), AnswerKind.HUMAN, True),
+    (_any(_UNAVAILABLE), AnswerKind.UNAVAILABLE, True),
+    (_any(_VOICEMAIL), AnswerKind.VOICEMAIL, True),
+    (_any(_MENU), AnswerKind.IVR, True),
+    (_any(_SPEAKS), AnswerKind.HUMAN, True),
+    (_any(_MAYBE), AnswerKind.VOICEMAIL, False),
+    (_any(_HOLD), AnswerKind.SCREENING, False),
+)
+
+
+def plain(text: str) -> str:
+    """Small letters without accents, and a space for all that is no letter; an apostrophe for nothing."""
+    text = text.casefold().replace("'", "").replace("’", "").translate(_LATIN)
+    return " ".join("".join(one if one.isalnum() else " " for one in text).split())
+
+
+def who_says(text: str) -> tuple[AnswerKind, bool] | None:
+    """Who speaks like this, and whether that is sure; None where the words do not tell."""
+    said = plain(text)
+    for pattern, kind, sure in _TIERS:
+        if pattern.search(said):
+            return kind, sure
+    words = said.split()
+    if words and len(words) <= _MOST_WORDS and not _HELLO.isdisjoint(words):
+        return AnswerKind.HUMAN, True
+    return None
