@@ -171,9 +171,7 @@ class Call(CallState):
             case m.MarkReached(): playout.mark_reached(event.name, now_ms)
             case m.Started(): setup.started(self, event, now_ms)
             case m.DigitPressed(): caller_turns.digit(self, event.digit, now_ms)
-            case m.Stopped(): ending.end(self, Reason.CALLER_HUNG_UP, now_ms)
-            case m.CarrierClosed(): ending.end(self, Reason.CARRIER_LOST, now_ms, f"{event.code}, no stop")
-            case m.CarrierGivenUp(): ending.given_up(self, event, now_ms)
+            case m.Stopped() | m.CarrierClosed() | m.CarrierGivenUp(): ending.carrier_left(self, event, now_ms)
             # session door
             case m.Play(): responses.play(self, event, now_ms)
             case m.Say(): responses.say(self, event, now_ms)

@@ -199,6 +199,19 @@ def end(call: CallState, reason: Reason, now_ms: int, detail: str = "") -> None:
     call.out += (m.CloseCarrier(), m.Ended(reason, detail))
 
 
+def carrier_left(
+    call: CallState, event: m.Stopped | m.CarrierClosed | m.CarrierGivenUp, now_ms: int
+) -> None:
+    """The carrier's stream is over: the caller hung up, or it was lost, or we gave it up."""
+    match event:
+        case m.Stopped():
+            end(call, Reason.CALLER_HUNG_UP, now_ms)
+        case m.CarrierClosed():
+            end(call, Reason.CARRIER_LOST, now_ms, f"{event.code}, no stop")
+        case m.CarrierGivenUp():
+            given_up(call, event, now_ms)
+
+
 def given_up(call: CallState, event: m.CarrierGivenUp, now_ms: int) -> None:
     """No word reaches the caller any more. They may still be there: the carrier asks what comes next."""
     call.out.append(m.Noted("the carrier was given up", event.reason))
