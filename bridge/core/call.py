@@ -171,7 +171,7 @@ class Call(CallState):
             case m.MarkReached(): playout.mark_reached(event.name, now_ms)
             case m.Started(): setup.started(self, event, now_ms)
             case m.DigitPressed(): caller_turns.digit(self, event.digit, now_ms)
-            case m.Stopped() | m.CarrierClosed() | m.CarrierGivenUp(): ending.carrier_left(self, event, now_ms)
+            case m.Stopped() | m.CarrierClosed() | m.CarrierGivenUp(): ending.left(self, event, now_ms)
             # session door
             case m.Play(): responses.play(self, event, now_ms)
             case m.Say(): responses.say(self, event, now_ms)

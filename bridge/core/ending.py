@@ -199,9 +199,7 @@ def end(call: CallState, reason: Reason, now_ms: int, detail: str = "") -> None:
     call.out += (m.CloseCarrier(), m.Ended(reason, detail))
 
 
-def carrier_left(
-    call: CallState, event: m.Stopped | m.CarrierClosed | m.CarrierGivenUp, now_ms: int
-) -> None:
+def left(call: CallState, event: m.Stopped | m.CarrierClosed | m.CarrierGivenUp, now_ms: int) -> None:
     """The carrier's stream is over: the caller hung up, or it was lost, or we gave it up."""
     match event:
         case m.Stopped():
