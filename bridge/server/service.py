@@ -84,10 +84,7 @@ class Service:
         self.settings = settings
         self._watched = watched
         self._awake = False
-        configs = AgentConfigs(
-            settings.call_config(), settings.transfers, _prices(settings), settings.speech()
-        )
-        metrics = Metrics()
+        configs, metrics = _configs(settings), Metrics()
         users = None if agent is None else _users(settings, agent, configs, metrics)
         health = _health(settings, metrics, has_model(settings, upstream_url))
         self.outbox, others = notices(settings, metrics)
@@ -265,8 +262,9 @@ def _resolver_fails(settings: Settings) -> TurnedAway | None:
     assert_never(settings.resolver_fails)
 
 
-def _prices(settings: Settings) -> Prices:
-    return Prices.free() if settings.upstream in REHEARSALS else Prices.load(settings.prices)
+def _configs(settings: Settings) -> AgentConfigs:
+    prices = Prices.free() if settings.upstream in REHEARSALS else Prices.load(settings.prices)
+    return AgentConfigs(settings.call_config(), settings.transfers, prices, settings.speech())
 
 
 def _reports(metrics: Metrics, users: UserSide | None, others: CallNotices, health: Health) -> Reports:
