@@ -56,7 +56,7 @@ def fields(form: dict[str, str]) -> list[tuple[str, str]]:
     return list(form.items())
 
 
-def refused(check: Callable[[], None]) -> str:
+def refused(check: Callable[[], object]) -> str:
     with pytest.raises(SignatureError) as caught:
         check()
     return str(caught.value)

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, Protocol, get_args
+from typing import Any, Final, NamedTuple, Protocol, get_args
 
 from bridge.agents import hooks
 from bridge.agents.agent import Agent, roster
@@ -58,12 +58,20 @@ class Runner(Protocol):
     def feed(self, event: m.Event) -> None: ...
 
 
+class Answerer(NamedTuple):
+    """An agent that answers a call before any resolver is asked, and how it becomes a configuration there."""
+
+    agent: Agent
+    configs: AgentConfigs
+
+
 @dataclass(slots=True)
 class Prepared:
-    """A call that may come: which agent answers it, and on which loop."""
+    """A call that may come: which agent answers it, with which configurations, and on which loop."""
 
     agent: Agent
     loop: CallLoop
+    configs: AgentConfigs
 
 
 class Attachment:
@@ -78,7 +86,7 @@ class Attachment:
         self._call: UserCall | None = None
         self._waiting: deque[m.SessionEvent] = deque()
         self._secret = False
-        self.loop.post(self._make, side, call_sid, prepared.agent, dict(fields))
+        self.loop.post(self._make, side, call_sid, prepared, dict(fields))
 
     def tell(self, event: m.SessionEvent) -> None:
         """The core has said this. Returns at once."""
@@ -92,8 +100,8 @@ class Attachment:
 
     # --- on the user loop --------------------------------------------------------------------------------
 
-    def _make(self, side: UserSide, call_sid: str, agent: Agent, fields: Mapping[str, str]) -> None:
-        configs = side.configs
+    def _make(self, side: UserSide, call_sid: str, prepared: Prepared, fields: Mapping[str, str]) -> None:
+        agent, configs = prepared.agent, prepared.configs
         config = configs.session(agent, roster(agent))
         bill = Bill(configs.prices, config.model, config.transcription, dt.datetime.now(dt.UTC).date())
         self._call = UserCall(
@@ -104,7 +112,7 @@ class Attachment:
             configs=configs,
             loop=self.loop,
             bill=bill,
-            vet=side.vet,
+            vet=functools.partial(side.vet, configs),
         )
 
     def _take(self) -> None:
@@ -150,6 +158,7 @@ class UserSide:
     For each call: `await prepare(call_sid, fields)` while the phone rings (its resolver runs), `config` for
     the configuration, `attach` once there is a runner. `loops` are those of user code, one by default. A
     call whose resolver fails is answered by the agent as it was declared, or turned away by `resolver_fails`.
+    `routed(call_sid, agent)` is what answers a call to its number, given the agent that answers by default.
     Raises ConfigError, at once, for an agent that cannot work with this upstream.
     """
 
@@ -161,6 +170,7 @@ class UserSide:
         upstream: str,
         loops: Sequence[OwnedLoop] = (),
         resolver_fails: TurnedAway | None = None,
+        routed: Callable[[str, Agent], Answerer] | None = None,
     ) -> None:
         configs.check(agent, upstream)
         self.agent = agent
@@ -169,6 +179,7 @@ class UserSide:
         self.out = AgentsOut()
         self._upstream = upstream
         self._resolver_fails = resolver_fails
+        self._routed = routed or (lambda _call_sid, usual: Answerer(usual, configs))
         self._prepared: dict[str, Prepared] = {}
         self._resolving: set[CallLoop] = set()
         self._attached: dict[str, Attachment] = {}
@@ -189,11 +200,11 @@ class UserSide:
                 self._remarked.add(remark)
                 logger.warning("%s", remark)
 
-    def vet(self, agent: Agent, known: Mapping[str, Agent]) -> None:
+    def vet(self, configs: AgentConfigs, agent: Agent, known: Mapping[str, Agent]) -> None:
         """An agent that a call is handed to, or that was changed in it. Raises ConfigError for what cannot
         work.
         """
-        self.configs.check_one(agent, known, self._upstream)
+        configs.check_one(agent, known, self._upstream)
         self.remark(agent, known)
 
     def start(self) -> None:
@@ -231,9 +242,9 @@ class UserSide:
             if not goes_on:
                 return found
             logger.info("the call goes on, whatever its resolver says now", extra={"call_sid": call_sid})
-        prepared.agent = told(prepared.agent, fields, self.configs.base.session.instructions)
+        prepared.agent = told(prepared.agent, fields, prepared.configs.base.session.instructions)
         self._keep(call_sid, prepared)
-        return self.configs.call(prepared.agent)
+        return prepared.configs.call(prepared.agent)
 
     def knows(self, name: str) -> bool:
         """Whether calls out can be placed with an agent of that name; "" is the service's own."""
@@ -253,12 +264,17 @@ class UserSide:
 
     def config(self, call_sid: str) -> m.CallConfig:
         """The configuration of a call that was prepared, or of any call by this agent."""
-        prepared = self._prepared.get(call_sid)
-        return self.configs.call(self.agent if prepared is None else prepared.agent)
+        prepared = self._prepared.get(call_sid) or self._routed(call_sid, self.agent)
+        return prepared.configs.call(prepared.agent)
+
+    def language(self, call_sid: str) -> str | None:
+        """The language of the agent that answers that call, before its resolver is asked."""
+        return self._routed(call_sid, self.agent).agent.language
 
     def _declared(self, call_sid: str) -> Prepared:
         """How a call begins that no resolver was asked about."""
-        return Prepared(self.agent, self.loops.place(call_sid))
+        agent, configs = self._routed(call_sid, self.agent)
+        return Prepared(agent, self.loops.place(call_sid), configs)
 
     def _keep(self, call_sid: str, prepared: Prepared) -> Prepared:
         self._prepared[call_sid] = prepared
@@ -268,6 +284,7 @@ class UserSide:
 
     async def _resolved(self, prepared: Prepared, fields: Mapping[str, str]) -> Agent | TurnedAway | None:
         audio_loop, call_loop = asyncio.get_running_loop(), prepared.loop
+        declared = Answerer(prepared.agent, prepared.configs)
         answer: asyncio.Future[Agent | TurnedAway | None] = audio_loop.create_future()
 
         def settle(found: Agent | TurnedAway | None) -> None:
@@ -276,13 +293,13 @@ class UserSide:
 
         async def resolve() -> None:
             CALL_SID.set(call_loop.call_sid)
-            cross(audio_loop, settle, await self._resolve(prepared.agent, fields, call_loop))
+            cross(audio_loop, settle, await self._resolve(declared, fields, call_loop))
 
         begun: list[asyncio.Task[None]] = []
         self._resolving.add(call_loop)
         call_loop.post(lambda: begun.append(asyncio.get_running_loop().create_task(resolve())))
         try:
-            return await asyncio.wait_for(answer, prepared.agent.resolver_ms / 1000 + RESOLVE_GRACE_S)
+            return await asyncio.wait_for(answer, declared.agent.resolver_ms / 1000 + RESOLVE_GRACE_S)
         except TimeoutError:
             logger.error("no word of the resolver: something blocks the user loop")  # noqa: TRY400
             prepared.loop = self.loops.place(call_loop.call_sid)  # on the old one it would wait on
@@ -291,38 +308,38 @@ class UserSide:
             self._resolving.discard(call_loop)
 
     async def _resolve(
-        self, agent: Agent, fields: Mapping[str, str], loop: CallLoop
+        self, declared: Answerer, fields: Mapping[str, str], loop: CallLoop
     ) -> Agent | TurnedAway | None:
         """On the call's user loop. Never raises."""
-        resolver = agent.resolver or (lambda _fields: None)
+        resolver = declared.agent.resolver or (lambda _fields: None)
         try:
-            answer = await run(loop, functools.partial(resolver, fields), agent.resolver_ms)
-            return self._changed(agent, answer)
+            answer = await run(loop, functools.partial(resolver, fields), declared.agent.resolver_ms)
+            return self._changed(declared, answer)
         except Late as error:
             logger.error("the resolver: %s; it is at:\n%s", error, error.where)  # noqa: TRY400
         except Exception as error:  # noqa: BLE001  user code
             log_failure("the resolver", error)
         return self._resolver_fails
 
-    def _changed(self, agent: Agent, resolved: object) -> Agent | TurnedAway | None:
+    def _changed(self, declared: Answerer, resolved: object) -> Agent | TurnedAway | None:
         """What a resolver returned, mappings as an agent. Raises ConfigError or TypeError for what cannot
         work.
         """
         if resolved is None or isinstance(resolved, Refuse | Voicemail):
             return resolved
         if isinstance(resolved, Forward):
-            if resolved.name not in self.configs.transfers:
-                have = ", ".join(self.configs.transfers) or "none is configured"
+            if resolved.name not in declared.configs.transfers:
+                have = ", ".join(declared.configs.transfers) or "none is configured"
                 raise ConfigError(f"Forward names no target of BRIDGE_TRANSFERS; there is: {have}")
             return resolved
         if isinstance(resolved, Mapping):
-            resolved = agent.replace(**resolved)
+            resolved = declared.agent.replace(**resolved)
         if not isinstance(resolved, Agent):
             kind = type(resolved).__name__
             raise ConfigError(
                 f"a resolver returns an Agent, a mapping, Refuse, Forward, Voicemail or None, not {kind}"
             )
-        self.configs.check(resolved, self._upstream)
+        declared.configs.check(resolved, self._upstream)
         self.remark(resolved)
         return resolved
 
@@ -377,7 +394,7 @@ class UserSide:
 
     def message_left(self, call_sid: str, message: Mapping[str, Any]) -> None:
         """A caller has left a message: the agent's `on_voicemail` is told."""
-        hook = self.agent.on_voicemail
+        hook = self._routed(call_sid, self.agent).agent.on_voicemail
         if hook is not None:
             loop = self.loops.place(call_sid)
             loop.post(hooks.start, loop, "on_voicemail", functools.partial(hook, message))

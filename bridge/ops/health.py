@@ -156,8 +156,12 @@ class DayMoney:
         self._spent += micro_usd
 
     @property
+    def today_micro_usd(self) -> int:
+        return self._spent if self._day == self._today() else 0
+
+    @property
     def is_spent(self) -> bool:
-        return self._limit is not None and self._day == self._today() and self._spent >= self._limit
+        return self._limit is not None and self.today_micro_usd >= self._limit
 
 
 class Health:

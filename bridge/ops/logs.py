@@ -123,12 +123,18 @@ class Logs(logging.Handler):
         self.readable = readable
         self._stream = stream
         self._form = (lambda line, again: _readable(line, again, colours)) if readable else _json
-        self._mask = Mask(hidden)
+        self._hidden = set(hidden)
+        self._mask = Mask(self._hidden)
         self._now = now
         self._seen: dict[tuple[object, ...], _Seen] = {}  # oldest first
         self._queue: queue.Queue[_Line | None] = queue.Queue(QUEUE_LINES)
         self._thread = threading.Thread(target=self._run, name="logs", daemon=True)
         self._thread.start()
+
+    def hide(self, words: Iterable[str]) -> None:
+        """Leave these out too. May be called from any thread."""
+        self._hidden |= set(words)
+        self._mask = Mask(self._hidden)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -233,6 +239,13 @@ class Logs(logging.Handler):
             self._stream.flush()
         except (OSError, ValueError):
             return
+
+
+def hide(words: Iterable[str]) -> None:
+    """From now on these go nowhere either, in whatever form the process was given them later."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, Logs):
+            handler.hide(words)
 
 
 def configure(

@@ -22,14 +22,16 @@ from bridge.ops.recent import Recent
 GATES: Final = (
     "signature", "token", "start", "lobby", "duplicate", "full", "draining", "upstream", "form", "ended",
     "loop lag", "descriptors", "money", "replay", "account", "unverified", "again", "no model", "peer",
-    "connection", "refused", "key", "rate", "voicemail",
-    "call_rule", "duplicate_call",
+    "connection", "refused", "key", "rate", "voicemail", "route", "blocked", "closed", "number full",
+    "number money", "account full", "account money", "caller rate", "number rate", "call_rule",
+    "duplicate_call",
 )  # fmt: skip
 """Where something is turned away: a request or stream without a proof, too many at the door, a second stream
 of the same call, no room, no model, a request that cannot be read, a call that is over already, another
 machine or a page of another site, a connection that proved nothing, a call that its resolver refused,
-a program without a key, or one that asks too often, a call that got a voicemail box, a call out that
-a rule forbids, and a second call of one request.
+a program without a key, or one that asks too often, a call that got a voicemail box; an account that speaks
+of another's call or number, and the rules of a number: block list, hours, room, money, calls a minute; a call
+out that a rule forbids, and a second call of one request.
 """
 OTHER: Final = "other"
 UNVERIFIED: Final = ("no_credentials", "not_allowed", "too_many", "faulty", "no_answer")

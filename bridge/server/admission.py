@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from typing import Final
+from typing import Final, assert_never
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,9 +19,12 @@ from bridge.server.gates import StreamTokens
 from bridge.server.own_streams import TOKEN
 from bridge.server.proof import Fields, Proof
 from bridge.server.replays import Replays
+from bridge.server.routing.router import Ruled
+from bridge.server.routing.table import Route
 from bridge.server.store.intents import ENDED, TRANSFER
 from bridge.server.stream_names import StreamNames
 from bridge.settings.settings import Settings
+from bridge.settings.targets import Target
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +52,7 @@ class Admission:
         self.registry = registry
         self.proof = proof
         self.proven = not settings.insecure
+        self.router = registry.services.router
         self.intents = registry.services.control.intents
         self.used = registry.services.store.used
         self.tokens = StreamTokens(settings.stream_token_secret(), used=self.used)
@@ -86,23 +90,47 @@ class Admission:
     def refusal(self, why: str | TurnedAway, request: Request, form: Fields) -> str:
         """What a call is answered that the carrier does not vouch for, or that its resolver turned away."""
         call_sid = form["CallSid"]
+        if isinstance(why, str):
+            self.proof.reject(why, "call", GATES[why], call_sid)
+            return self.busy(form) if why in ("unverified", "again") else twiml.hangup()
         match why:
             case Refuse(say=None, reason=reason):
                 self.proof.reject("refused", "call", f"its resolver says: {reason}", call_sid)
-                return twiml.reject(reason)
-            case Refuse(say=words):
+            case Refuse():
                 self.proof.reject("refused", "call", "its resolver has a word for it", call_sid)
-                return twiml.farewell(words or "", self.voice(call_sid))
             case Forward(name):
                 logger.info("= its resolver sends it to %s", name, extra={"call_sid": call_sid})
-                self.intents.note(call_sid, TRANSFER + name)
-                action_url = self.action_url(request, call_sid, 1)
-                return twiml.dial(self.settings.target(name), action_url, rings=True)
             case Voicemail():
                 self.proof.reject("voicemail", "call", "it gets a voicemail box", call_sid)
+        return self._turned_away(why, request, call_sid)
+
+    def ruled(self, rule: Ruled, request: Request, form: Fields) -> str:
+        """What a call is answered that a rule of its number turned away."""
+        call_sid = form["CallSid"]
+        self.proof.reject(rule.gate, "call", rule.why, call_sid)
+        return self.busy(form) if rule.answer is None else self._turned_away(rule.answer, request, call_sid)
+
+    def _turned_away(self, why: TurnedAway, request: Request, call_sid: str) -> str:
+        match why:
+            case Refuse(say=None, reason=reason):
+                return twiml.reject(reason)
+            case Refuse(say=words):
+                return twiml.farewell(words or "", self.voice(call_sid))
+            case Forward(name):
+                self.intents.note(call_sid, TRANSFER + name)
+                action_url = self.action_url(request, call_sid, 1)
+                return twiml.dial(self.target(call_sid, name), action_url, rings=True)
+            case Voicemail():
                 return twiml.voicemail(why, self.proof.links(request).voicemail, self.voice(call_sid))
-        self.proof.reject(why, "call", GATES[why], call_sid)
-        return self.busy(form) if why in ("unverified", "again") else twiml.hangup()
+        assert_never(why)
+
+    def route(self, call_sid: str) -> Route:
+        """The row of that call's number."""
+        return self.router.of(call_sid).route
+
+    def target(self, call_sid: str, name: str) -> Target:
+        """The target of that name among those of the call's number. Raises KeyError for an unknown one."""
+        return self.settings.dialled(self.route(call_sid).transfers[name])
 
     def busy(self, form: Fields, *, draining: bool = False) -> str:
         """No call may come in now: said, and billed, or not answered at all (BRIDGE_BUSY)."""
@@ -121,6 +149,11 @@ class Admission:
     def action_url(self, request: Request, call_sid: str, stream: int) -> str:
         """Where the carrier asks what comes after that stream of the call."""
         return self.names.action_url(self.proof.links(request).after_stream, call_sid, stream)
+
+    def mint(self, call_sid: str, account_sid: str, stream: int = 1) -> str:
+        """The token of that stream of the call. It has the called number, where there is a row for some."""
+        called = self.router.of(call_sid).called if self.router.table.has_rows else ""
+        return self.tokens.mint(call_sid, account_sid, stream, called)
 
     def connect(
         self,

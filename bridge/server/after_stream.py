@@ -29,7 +29,6 @@ class AfterStream:
     def __init__(self, admission: Admission, detours: DetourReturn) -> None:
         self._admission = admission
         self._detours = detours
-        self._settings = admission.settings
         self._registry = admission.registry
         self._intents = admission.intents
 
@@ -56,7 +55,7 @@ class AfterStream:
         """The call's next step by its intent, for a question that was not asked before."""
         admission, call_sid, proven = self._admission, form["CallSid"], self._admission.proven
         retried = proven and admission.tokens.is_waiting(call_sid, stream + 1)
-        situation = self._situation(statuses, retried=retried)
+        situation = self._situation(call_sid, statuses, retried=retried)
         remembered = admission.used.has(call_sid, stream) and not self._intents.has_begun(call_sid)
         before = HANDOVER if self._intents.peek(call_sid) == HANDOVER else CUT_OFF
         step, voice = self._intents.decide(call_sid, situation), admission.voice(call_sid)
@@ -80,7 +79,7 @@ class AfterStream:
         resume = partial(self._reconnect, request, form, stream + 1, how)
         unnamed = admission.proof.links(request).after_stream
         again = admission.action_url(request, call_sid, stream) if proven else unnamed
-        target = self._settings.target
+        target = partial(admission.target, call_sid)
         return answer(twiml.after_stream(step, resume=resume, after_url=again, target=target, voice=voice))
 
     async def status(self, _request: Request, form: Fields) -> Response:
@@ -97,13 +96,14 @@ class AfterStream:
 
     def _reconnect(self, request: Request, form: Fields, stream: int, how: Fields) -> str:
         call_sid = form["CallSid"]
-        token = self._admission.tokens.mint(call_sid, form.get("AccountSid", ""), stream)
+        token = self._admission.mint(call_sid, form.get("AccountSid", ""), stream)
         return self._admission.connect(request, call_sid, token, stream, how)
 
-    def _situation(self, statuses: tuple[str, str], *, retried: bool) -> Situation:
+    def _situation(self, call_sid: str, statuses: tuple[str, str], *, retried: bool) -> Situation:
+        route = self._admission.route(call_sid)
         return Situation(
-            targets=self._settings.transfers,
-            fallback=self._settings.fallback,
+            targets=route.transfers,
+            fallback=route.fallback,
             draining=self._registry.draining,
             can_answer=not self._registry.services.health.breaker.is_open,
             call_status=statuses[0],

@@ -15,6 +15,7 @@ from typing import Final
 
 from bridge.core import messages as m
 from bridge.core.messages import Reason
+from bridge.server.routing.router import Router
 from bridge.server.store import CallIntents
 from bridge.server.store.intents import ENDED, HANDOVER, TRANSFER, Intents
 from bridge.server.twilio_rest import CarrierRest, Outcome
@@ -37,12 +38,12 @@ class CallControl:
         intents: CallIntents | None = None,
         rest: CarrierRest | None = None,
         *,
-        fallback: str | None = None,
+        router: Router | None = None,
     ) -> None:
         self.intents: CallIntents = Intents(None) if intents is None else intents  # an empty one is one, too
         self.before_close_s = PART_S
         self.rest = rest
-        self._fallback = fallback
+        self._router = Router.alone() if router is None else router
 
     def note(self, call_sid: str, intent: str) -> None:
         """The core says what it intends; an empty word takes that back."""
@@ -63,7 +64,8 @@ class CallControl:
             return
         if ended.reason is Reason.BROKEN:
             # They have heard the apology. The same bug would only meet them again.
-            self.intents.note(call_sid, TRANSFER + self._fallback if self._fallback else ENDED)
+            fallback = self._router.of(call_sid).route.fallback
+            self.intents.note(call_sid, TRANSFER + fallback if fallback else ENDED)
 
     def before_close(
         self, call_sid: str, account_sid: str, ended: m.Ended

@@ -135,6 +135,7 @@ class CallRegistry:
         self._let_go_of_stale(call_sid, fields)
         if self._living(call_sid) is not None:
             return None
+        self.services.router.route(call_sid, fields)
         turned_away = await self._resolve(call_sid, fields)
         if turned_away is not None:
             return turned_away
@@ -149,6 +150,7 @@ class CallRegistry:
     async def prepare(self, call_sid: str, fields: Mapping[str, str]) -> TurnedAway | None:
         """Let a new call's agent be resolved. Returns at once for one that is known already."""
         users = self.services.users
+        self.services.router.route(call_sid, fields)
         if users is None or self._living(call_sid) is not None or users.is_prepared(call_sid):
             return None
         return await self._resolve(call_sid, self._known(call_sid, fields))
@@ -245,7 +247,7 @@ class CallRegistry:
         session = carried.session if carried is not None else None
         if runner is not None:
             session = runner.call.playout.config
-        own = None if users is None else users.agent.language
+        own = None if users is None else users.language(call_sid)
         if session is None or session.language == (own and own.partition("-")[0].lower()):
             return own
         return session.language

@@ -88,8 +88,9 @@ class DetourControl:
             self.cancel_leg(record.detour_id, "caller_left")
 
     def target(self, record: DetourRecord) -> Target | None:
-        """Where the settings say that its name leads; None if they say nothing (any more)."""
-        return self.settings.target(record.name) if record.name in self.settings.transfers else None
+        """Where its name leads, by the row of the call's number; None if nowhere (any more)."""
+        transfers = self.registry.services.router.of(record.call_sid).route.transfers
+        return self.settings.dialled(transfers[record.name]) if record.name in transfers else None
 
     def keep_keys(self, detour_id: str, keys: str) -> None:
         """The keys that a detour is to press: here, until it is over, and nowhere else."""

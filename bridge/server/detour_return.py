@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -96,7 +97,7 @@ class DetourReturn:
             if not lives and (other := await self._without_its_call(request, form, record, result)):
                 return other
             logger.info("= the caller comes back: %s", result.outcome.value, extra={"call_sid": call_sid})
-        token = tokens.mint(call_sid, form.get("AccountSid", ""), stream)
+        token = self._admission.mint(call_sid, form.get("AccountSid", ""), stream)
         more = {RETURNED: result.outcome.value}
         keys = self._control.keys(record) if result.outcome is TransferOutcome.SENT else ""
         return answer(self._admission.connect(request, call_sid, token, stream, more, keys))
@@ -141,7 +142,7 @@ class DetourReturn:
             step,
             resume=twiml.hangup,
             after_url=again if step.then is Next.WAIT else dialled,
-            target=admission.settings.target,
+            target=partial(admission.target, call_sid),
             voice=admission.voice(call_sid),
         )
         return answer(document)
@@ -155,10 +156,10 @@ class DetourReturn:
         return await admission.ring(call_sid, fields, remembered=remembered)
 
     def _situation(self, form: Fields) -> Situation:
-        settings, registry = self._admission.settings, self._admission.registry
+        route, registry = self._admission.route(form["CallSid"]), self._admission.registry
         return Situation(
-            targets=settings.transfers,
-            fallback=settings.fallback,
+            targets=route.transfers,
+            fallback=route.fallback,
             draining=registry.draining,
             can_answer=not registry.services.health.breaker.is_open,
             call_status=form.get("CallStatus", ""),

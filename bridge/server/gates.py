@@ -29,6 +29,8 @@ from twilio.request_validator import (
 )
 
 from bridge.errors import ConfigError, SignatureError
+from bridge.server.routing.router import Router
+from bridge.server.routing.table import Account, RoutingTable
 from bridge.server.store import UsedStreams
 from bridge.server.store.used_calls import UsedCalls
 from bridge.settings.settings import Settings
@@ -47,19 +49,23 @@ class Signatures:
     """Checks `X-Twilio-Signature`, against PUBLIC_URL and nothing a request says about itself.
 
     Paths are what the carrier requested below PUBLIC_URL, as it was on the wire. `demanded` is false under
-    BRIDGE_INSECURE: then every check passes.
+    BRIDGE_INSECURE: then every check passes. `router` knows the accounts: each has tokens of its own, and
+    only those of the account that a request claims can have signed it.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, router: Router | None = None) -> None:
         self.demanded: bool = not settings.insecure
         if self.demanded and not (settings.public_url and settings.twilio_auth_token):
             raise ConfigError("signatures need TWILIO_AUTH_TOKEN and PUBLIC_URL")
+        self._router = Router.alone() if router is None else router
         self._base = settings.public_url or ""
         self._tokens = [RequestValidator(token.get_secret_value()) for token in settings.twilio_auth_token]
         self._shared = {
             key_id: (RequestValidator(key.secret.get_secret_value()), key.algorithm)
             for key_id, key in settings.shared_keys.items()
         }
+        self._pepper = secrets.token_bytes(32)
+        self._upgrades: tuple[RoutingTable | None, str, dict[bytes, Account]] = None, "", {}
 
     def check_webhook(
         self,
@@ -67,8 +73,10 @@ class Signatures:
         path_and_query: str,
         sent: Sequence[tuple[str, str]] | str | bytes,
         headers: Mapping[str, str],
+        account_sid: str = "",
     ) -> None:
-        """Raise SignatureError unless the carrier signed this request.
+        """Raise SignatureError unless the carrier signed this request for that account, the main one if it
+        claims none.
 
         `sent` is a form's fields, all of them, blank and repeated ones too; or the raw body of another kind.
         """
@@ -79,37 +87,87 @@ class Signatures:
             raise SignatureError("a GET with a body, which no signature covers")
         form: Mapping[str, str] | str
         form = _text(sent) if isinstance(sent, bytes | str) else _Form(sent)
-        self._check([self._base + _rooted(path_and_query)], form, headers)
+        self._check([self._base + _rooted(path_and_query)], form, headers, self._tokens_of(account_sid))
 
-    def check_upgrade(self, path: str, headers: Mapping[str, str]) -> None:
-        """Raise SignatureError unless the carrier signed this websocket upgrade."""
+    def check_upgrade(self, path: str, headers: Mapping[str, str]) -> Account | None:
+        """Raise SignatureError unless the carrier signed this websocket upgrade. Returns the account that it
+        signed it for; None where no signature is asked for.
+        """
         if not self.demanded:
-            return
+            return None
         if "?" in path:
             raise SignatureError("a stream URL has no query")
         # Twilio, "Media Streams": the signed URL has the scheme wss; "Security", notes: if it does not match,
         # append a slash.
         url = f"ws{self._base.removeprefix('http')}{_rooted(path)}".removesuffix("/")
-        self._check([url, f"{url}/"], {}, headers)
+        found = headers if isinstance(headers, Headers) else Headers(headers)
+        other = self._other_account(url, found)
+        if other is not None:
+            return other
+        self._check([url, f"{url}/"], {}, found, self._tokens)
+        return self._router.table.otherwise.account
 
-    def _check(self, urls: Iterable[str], form: Mapping[str, str] | str, headers: Mapping[str, str]) -> None:
+    def _tokens_of(self, account_sid: str) -> list[RequestValidator]:
+        main = self._router.table.otherwise.account
+        account = self._router.account(account_sid) if account_sid else main
+        if account is None:
+            raise SignatureError("an account that is not served")
+        if account is main:
+            return self._tokens
+        return [RequestValidator(token.get_secret_value()) for token in account.tokens]
+
+    def _other_account(self, url: str, headers: Headers) -> Account | None:
+        """The account beside the main one whose token this upgrade is signed with. It does not say which, and
+        there may be a thousand: what each of them signs is looked up. The look-up is by a keyed hash, so that
+        its time tells nothing of a signature.
+        """
+        table = self._router.table
+        if not table.accounts or headers.get(SIGNATURE_SETTINGS_HEADER) is not None:
+            return None
+        if self._upgrades[:2] != (table, url):
+            signed = {
+                self._hashed(RequestValidator(token.get_secret_value()).compute_signature(one, {})): account
+                for account in table.accounts.values()
+                if account is not table.otherwise.account
+                for token in account.tokens
+                for one in (url, f"{url}/")
+            }
+            self._upgrades = table, url, signed
+        return self._upgrades[2].get(self._hashed(_only(headers, SIGNATURE_HEADER)))
+
+    def _hashed(self, signature: str) -> bytes:
+        return hashlib.blake2b(_bytes(signature), key=self._pepper).digest()
+
+    def _check(
+        self,
+        urls: Iterable[str],
+        form: Mapping[str, str] | str,
+        headers: Mapping[str, str],
+        tokens: list[RequestValidator],
+    ) -> None:
         found = headers if isinstance(headers, Headers) else Headers(headers)
         signature = _only(found, SIGNATURE_HEADER)
         if not signature:
             raise SignatureError(f"no {SIGNATURE_HEADER}")
-        validators, algorithm = self._keys(_only(found, SIGNATURE_SETTINGS_HEADER))
+        validators, algorithm = self._keys(_only(found, SIGNATURE_SETTINGS_HEADER), tokens)
         try:
             # A list, not a generator: every key is tried, so that time does not tell which one came close.
             passed = [key.validate(url, form, signature, algorithm) for key in validators for url in urls]
         except (IndexError, TypeError, ValueError) as error:  # a body without hash, half a surrogate, …
             raise SignatureError("a request that no signature covers") from error
         if not any(passed):
-            raise SignatureError(f"the signature is not one of {self._base}'s with our token")
+            raise SignatureError(f"the signature is not one of {self._base}'s with the account's token")
 
-    def _keys(self, signed_with: str) -> tuple[list[RequestValidator], str | None]:
-        """Which keys may have signed, by the header that a shared key brings; without it, the auth tokens."""
+    def _keys(
+        self, signed_with: str, tokens: list[RequestValidator]
+    ) -> tuple[list[RequestValidator], str | None]:
+        """Which keys may have signed, by the header that a shared key brings; without it, the auth tokens of
+        the account. Shared keys are the main account's.
+        """
         if not signed_with:
-            return self._tokens, None
+            return tokens, None
+        if tokens is not self._tokens:
+            raise SignatureError("signed with a shared key, which only the main account has")
         named = dict(part.partition("=")[::2] for part in signed_with.replace(" ", "").split(","))
         validator, wanted = self._shared.get(named.get("key", ""), (None, None))
         algorithm = str(get_signature_algorithm(signed_with)).upper()
@@ -164,6 +222,7 @@ class _Minted(NamedTuple):
     token: str
     nonce: str
     at_s: float
+    account_sid: str
 
 
 class StreamTokens:
@@ -200,14 +259,16 @@ class StreamTokens:
         self._used: UsedStreams = UsedCalls(None, now) if used is None else used
         self._redeemed: dict[str, None] = {}  # nonces, oldest first
 
-    def mint(self, call_sid: str, account_sid: str, stream: int = 1) -> str:
+    def mint(self, call_sid: str, account_sid: str, stream: int = 1, called: str = "") -> str:
         """The token of this call's stream of that number, 1 for the first. A retried webhook gets the same
         one; one that comes when the token was used, or is too old, or when a later stream was asked for, gets
-        SPENT.
+        SPENT. `called` is the number that was called, for a process that did not answer the webhook.
         """
         now_s = self._clock()
         self._forget(now_s)
         waiting = self._waiting.get(call_sid)
+        if waiting is not None and waiting.account_sid != account_sid:
+            return SPENT
         if waiting is not None and waiting.stream == stream:
             return waiting.token
         if (waiting is not None and waiting.stream > stream) or self._used.has(call_sid, stream):
@@ -215,8 +276,9 @@ class StreamTokens:
         if waiting is not None:
             self._let_go(call_sid)
         nonce = f"{self._maker}{secrets.token_urlsafe(9)}.{stream}"
-        token = str(self._serializer.dumps([call_sid, account_sid, nonce]))
-        self._waiting[call_sid] = _Minted(stream, token, nonce, now_s)
+        whole = [call_sid, account_sid, nonce, *([called] if called else [])]
+        token = str(self._serializer.dumps(whole))
+        self._waiting[call_sid] = _Minted(stream, token, nonce, now_s, account_sid)
         self._used.expect(call_sid, stream)
         return token
 
@@ -228,9 +290,14 @@ class StreamTokens:
 
     def stream_of(self, token: str) -> int:
         """The number of the stream that a token, redeemed before, was made for."""
-        _call_sid, _account_sid, nonce = self._serializer.loads(token)
+        _call_sid, _account_sid, nonce, *_called = self._serializer.loads(token)
         number = str(nonce).rpartition(".")[2]
         return int(number) if number.isdecimal() else 1  # made by an earlier version
+
+    def called(self, token: str) -> str:
+        """The number in a token, redeemed before; empty if it has none."""
+        _call_sid, _account_sid, _nonce, *called = self._serializer.loads(token)
+        return str(called[0]) if called else ""
 
     def redeem(self, token: str, call_sid: str, account_sid: str) -> str | None:
         """Use the token of a stream that says it is this call's. None when it is; else why not, in words that
@@ -244,7 +311,7 @@ class StreamTokens:
         if len(token) > TOKEN_MAX_CHARS or not token.isascii():
             return "a stream token that is not ours"
         try:
-            (for_call, for_account, nonce), made = self._serializer.loads(token, return_timestamp=True)
+            (for_call, for_account, nonce, *_), made = self._serializer.loads(token, return_timestamp=True)
         except BadData:
             return "a stream token that is not ours"
         # The nonce and not the token: the last letter of base64 can be written in four ways.

@@ -17,7 +17,6 @@ class IncomingCall:
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
-        self._settings = admission.settings
         self._registry = admission.registry
         self._intents = admission.intents
 
@@ -40,7 +39,7 @@ class IncomingCall:
             if proven:
                 admission.used.expect(call_sid)  # a retry may still be let in; a replay a month later may not
             return answer(refused)
-        token = admission.tokens.mint(call_sid, account_sid)
+        token = admission.mint(call_sid, account_sid)
         if not proven and token != SPENT:
             turned_away = await self._registry.ring(call_sid, form)
             if turned_away is not None:
@@ -53,19 +52,26 @@ class IncomingCall:
         return self._intents.peek(call_sid) == ENDED
 
     def _refusal(self, call_sid: str, request: Request, form: Fields) -> str | None:
-        """What a call hears that can't come in now; None if it can."""
+        """What a call hears that can't come in now; None if it can. Who may never come in is asked first,
+        and what a call is counted against last.
+        """
         if self._registry.waits_for(call_sid):
             return None
+        router = self._admission.router
+        if (rule := router.refusal(call_sid)) is not None:
+            return self._admission.ruled(rule, request, form)
         reason = self._registry.refusal
         if reason is not None:
             self._admission.proof.reject(reason, "call", reason, call_sid)
             return self._admission.busy(form, draining=reason == "draining")
         if self._registry.services.health.breaker.is_open:
             self._registry.services.metrics.rejected("upstream")
-            fallback, voice = self._settings.fallback, self._admission.voice(call_sid)
+            fallback, voice = self._admission.route(call_sid).fallback, self._admission.voice(call_sid)
             if fallback is None:
                 return twiml.apology(voice)
             self._intents.note(call_sid, TRANSFER + fallback)
             action_url = self._admission.action_url(request, call_sid, 1)
-            return twiml.no_upstream(self._settings.target(fallback), action_url, voice)
+            return twiml.no_upstream(self._admission.target(call_sid, fallback), action_url, voice)
+        if (rule := router.too_often(call_sid)) is not None:
+            return self._admission.ruled(rule, request, form)
         return None

@@ -6,6 +6,7 @@ The signature of the upgrade is the same for all calls; the token says which cal
 from __future__ import annotations
 
 import logging
+from typing import NamedTuple
 
 from starlette.websockets import WebSocket
 
@@ -20,6 +21,7 @@ from bridge.server.own_streams import RESERVED, TOKEN
 from bridge.server.own_tokens import OwnTokens
 from bridge.server.pending_stream import PendingStream
 from bridge.server.proof import Fields
+from bridge.server.routing.router import Ruled
 from bridge.server.store.intents import ENDED, TRANSFER
 from bridge.server.webhooks import served_path
 from bridge.sockets.asgi import AsgiSocket
@@ -27,6 +29,13 @@ from bridge.sockets.dial import CarrierSocket
 from bridge.sockets.uvicorn import admitted, take_socket
 
 logger = logging.getLogger(__name__)
+
+
+class _Side(NamedTuple):
+    """Whose stream it is, by the signature of its upgrade, None for any; and our routes as it sees them."""
+
+    account_sid: str | None
+    links: twiml.Links
 
 
 class MediaStream:
@@ -37,7 +46,6 @@ class MediaStream:
         self._proof = admission.proof
         self._registry = admission.registry
         self._own_tokens = own_tokens
-        self._account_sid = admission.settings.twilio_account_sid
         self._pending_sockets = PendingSockets()
 
     async def connect(self, websocket: WebSocket) -> None:
@@ -51,7 +59,7 @@ class MediaStream:
             return
         signatures = self._proof.signatures
         try:
-            signatures.check_upgrade(served_path(websocket), websocket.headers)
+            account = signatures.check_upgrade(served_path(websocket), websocket.headers)
         except SignatureError as error:
             self._proof.reject("signature", "stream", error)
             await websocket.close()
@@ -71,23 +79,24 @@ class MediaStream:
             if place is not None:
                 place.leave()
         if isinstance(started, m.Started):
-            await self._admit(started, arrival, socket, self._proof.links(websocket))
+            side = _Side(None if account is None else account.sid, self._proof.links(websocket))
+            await self._admit(started, arrival, socket, side)
         elif started:
             self._close(socket, "start", started)
         if isinstance(socket, AsgiSocket):  # else the connection is ours: nothing of the request need stay
             await socket.released()
 
     async def _admit(
-        self, started: m.Started, arrival: PendingStream, socket: CarrierSocket, links: twiml.Links
+        self, started: m.Started, arrival: PendingStream, socket: CarrierSocket, side: _Side
     ) -> None:
         """The stream says which call it is; its token proves it."""
         call_sid, account_sid, token = started.call_id, started.account_id, started.parameters.get(TOKEN, "")
-        tokens, stream = self._admission.tokens, 1
+        tokens, router, stream = self._admission.tokens, self._admission.router, 1
         if OwnTokens.is_one(token):
-            await self._admit_own(token, started, arrival, socket, links)
+            await self._admit_own(token, started, arrival, socket, side)
             return
         if self._admission.proven:
-            fault, gate = sids.start_fault(started, self._account_sid), "start"
+            fault, gate = sids.start_fault(started, side.account_sid), "start"
             if fault is None:
                 fault, gate = tokens.redeem(token, call_sid, account_sid), "token"
             if fault is None:
@@ -97,12 +106,20 @@ class MediaStream:
             if fault is not None:
                 self._close(socket, gate, fault, call_sid)
                 return
+        fields = {**started.parameters}
+        if self._admission.proven:
+            # For a process that did not answer the webhook: which number was called, and for which account.
+            known = {"To": tokens.called(token), "AccountSid": account_sid}
+            fields |= {name: value for name, value in known.items() if value}
+            if self._registry.runner(call_sid) is None and router.route(call_sid, fields) is None:
+                self._close(socket, "route", "the number is another account's", call_sid)
+                return
         admitted(socket)  # an agent may take its time to be resolved
-        turned_away = await self._registry.prepare(call_sid, started.parameters)
+        turned_away = await self._registry.prepare(call_sid, fields)
         if turned_away is not None:
-            await self._turn_away(turned_away, socket, started, links)
+            await self._turn_away(turned_away, socket, started, side.links)
             return
-        self._claim(started.parameters, stream, started, arrival, socket)
+        self._claim(fields, stream, started, arrival, socket)
 
     async def _admit_own(
         self,
@@ -110,11 +127,11 @@ class MediaStream:
         started: m.Started,
         arrival: PendingStream,
         socket: CarrierSocket,
-        links: twiml.Links,
+        side: _Side,
     ) -> None:
         """A stream of TwiML that is not ours: no webhook came before it, so the call rings and begins now."""
         call_sid, account_sid = started.call_id, started.account_id
-        fault = sids.call_fault(started, self._account_sid) if self._admission.proven else None
+        fault = sids.call_fault(started, side.account_sid) if self._admission.proven else None
         if fault is not None:
             self._close(socket, "start", fault, call_sid)
             return
@@ -128,14 +145,35 @@ class MediaStream:
         admitted(socket)
         theirs = {name: value for name, value in started.parameters.items() if name not in RESERVED}
         fields = {**theirs, **grant.parameters, "CallSid": call_sid, "AccountSid": account_sid}
+        if self._is_anothers(call_sid, fields):
+            self._close(socket, "route", "the call or its number is another account's", call_sid)
+            return
+        rule = self._rule(call_sid)
+        if rule is not None:
+            self._proof.reject(rule.gate, "stream", rule.why, call_sid)
+            await self._turn_away(rule.answer or Refuse("busy"), socket, started, side.links)
+            return
         found = await self._admission.ring(call_sid, fields)
         if isinstance(found, str):
             self._close(socket, found, GATES[found], call_sid)
         elif found is not None:
-            await self._turn_away(found, socket, started, links)
+            await self._turn_away(found, socket, started, side.links)
         else:
             stream = self._admission.intents.streams(call_sid) + 1
             self._claim(fields, stream, started, arrival, socket)
+
+    def _is_anothers(self, call_sid: str, fields: Fields) -> bool:
+        if not self._admission.proven:
+            return False
+        router = self._admission.router
+        return router.is_anothers(call_sid, fields["AccountSid"]) or router.route(call_sid, fields) is None
+
+    def _rule(self, call_sid: str) -> Ruled | None:
+        """The rule of its number that turns a new call away."""
+        if self._registry.runner(call_sid) is not None:
+            return None
+        router = self._admission.router
+        return router.refusal(call_sid) or router.too_often(call_sid)
 
     def _claim(
         self, fields: Fields, stream: int, started: m.Started, arrival: PendingStream, socket: CarrierSocket

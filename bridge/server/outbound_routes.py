@@ -72,7 +72,7 @@ class OutboundWebhooks:
             admission.proof.reject("refused", "call", "its resolver refuses it", call_sid)
             admission.intents.note(call_sid, ENDED)
             return answer(twiml.hangup())
-        token = admission.tokens.mint(call_sid, account_sid)
+        token = admission.mint(call_sid, account_sid)
         return answer(admission.connect(request, call_sid, token))
 
     async def status(self, request: Request, form: Fields) -> Response:

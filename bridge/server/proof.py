@@ -19,6 +19,7 @@ from bridge.ops.logs import Seldom
 from bridge.ops.metrics import Metrics
 from bridge.server import twiml
 from bridge.server.gates import Signatures
+from bridge.server.routing.router import Router
 from bridge.server.webhooks import LongQuery, Misshapen, TooLarge, one_a_connection, proven_fields
 from bridge.settings.settings import Settings
 from bridge.sockets.peers import Peers, authority
@@ -35,12 +36,14 @@ class Proof:
     and on the loop that serves, what an application without a lifespan could start nowhere else.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics, awake: Callable[[], None]) -> None:
+    def __init__(
+        self, settings: Settings, metrics: Metrics, awake: Callable[[], None], router: Router | None = None
+    ) -> None:
         self.peers = Peers(insecure=settings.insecure, public_url=settings.public_url, host=settings.host)
-        self.signatures = Signatures(settings)
+        self.router = Router.alone() if router is None else router
+        self.signatures = Signatures(settings, self.router)
         self.awake = awake
         self._public_url = settings.public_url
-        self._account_sid = settings.twilio_account_sid
         self._metrics = metrics
         self._seldom = Seldom(logger)
 
@@ -61,7 +64,7 @@ class Proof:
         if (fault := self.peers.fault(request)) is not None:
             return self.turned_away("webhook", fault)
         try:
-            fields = await proven_fields(request, self.signatures, self._account_sid)
+            fields = await proven_fields(request, self.signatures)
         except SignatureError as error:
             self.reject("signature", "webhook", error)
             return Response(status_code=403)
@@ -76,7 +79,20 @@ class Proof:
         except (ValueError, ClientDisconnect):
             return self._unreadable("a form that cannot be read\n")
         # Other people's simulators have ids of their own, and theirs is not looked at further.
-        return fields if fields.get("CallSid") else self._unreadable(NO_CALL)
+        if not fields.get("CallSid"):
+            return self._unreadable(NO_CALL)
+        return self._anothers(fields) or fields
+
+    def _anothers(self, fields: Fields) -> Response | None:
+        """The answer to an account that speaks of a call, or of a number, that is not its own."""
+        call_sid, account_sid = fields["CallSid"], fields.get("AccountSid", "")
+        if self.router.is_anothers(call_sid, account_sid):
+            self.reject("route", "webhook", "the call is another account's")
+        elif (fields.get("To") or "Direction" in fields) and self.router.route(call_sid, fields) is None:
+            self.reject("route", "webhook", "the number is another account's")
+        else:
+            return None
+        return Response(status_code=403)
 
     def links(self, connection: HTTPConnection) -> twiml.Links:
         """Our routes as the carrier sees them. Never made from headers; without PUBLIC_URL (which only

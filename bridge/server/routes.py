@@ -44,7 +44,7 @@ def create_app(
     settings: Settings, registry: CallRegistry, awake: Callable[[], None] = lambda: None
 ) -> Starlette:
     """The application around the calls."""
-    proof = Proof(settings, registry.services.metrics, awake)
+    proof = Proof(settings, registry.services.metrics, awake, registry.services.router)
     admission = Admission(settings, registry, proof)
     detours = DetourControl(settings, registry)
     way = DetourReturn(admission, detours)

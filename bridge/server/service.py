@@ -28,14 +28,17 @@ from bridge.errors import ConfigError
 from bridge.ops.health import DayMoney, Health
 from bridge.ops.metrics import Metrics
 from bridge.ops.notices import CallNotices
-from bridge.ops.recordings import Recordings
 from bridge.ops.reports import Reports
 from bridge.server.call_control import CallControl
 from bridge.server.calls import CallRegistry
 from bridge.server.notices import notices
 from bridge.server.outbound.do_not_call import DoNotCall
 from bridge.server.outbound.service import Outbound
-from bridge.server.routes import create_app as routes
+from bridge.server.routes import create_app as create_routes
+from bridge.server.routing.reading import Given
+from bridge.server.routing.recordings import RoutedRecordings
+from bridge.server.routing.router import Router
+from bridge.server.routing.routing import Routing
 from bridge.server.services import CallFactory, Observer, Services
 from bridge.server.store import CallIntents, EmbeddedStore
 from bridge.server.stream_names import StreamNames
@@ -80,37 +83,38 @@ class Service:
         upstream_url: str | None = None,
         observers: tuple[Observer, ...] = (),
         watched: bool = True,
+        routes: Given | None = None,
     ) -> None:
-        self.settings = settings
-        self._watched = watched
-        self._awake = False
-        configs, metrics = _configs(settings), Metrics()
-        users = None if agent is None else _users(settings, agent, configs, metrics)
+        self.settings, self._watched, self._awake = settings, watched, False
+        metrics, configs = Metrics(), _configs(settings)
+        self.routing = Routing(settings, routes, configs, agent or Agent())
+        router, users = self.routing.router, _users(settings, agent, configs, metrics, self.routing)
         health = _health(settings, metrics, has_model(settings, upstream_url))
         self.outbox, others = notices(settings, metrics)
         reports = _reports(metrics, users, others, health)
         store = EmbeddedStore(settings.journal)
-        rest = _rest(settings, store.intents)
+        rest = _rest(settings, store.intents, router)
         self.do_not_call = DoNotCall(settings.do_not_call)
-        outbound = Outbound(settings, rest, store, metrics, self.do_not_call) if settings.outbound else None
+        out = Outbound(settings, rest, store, metrics, self.do_not_call) if settings.outbound else None
         self.services = Services(
             store=store,
-            control=CallControl(store.intents, rest, fallback=settings.fallback),
+            control=CallControl(store.intents, rest, router=router),
             verification=_verification(settings, rest, metrics),
             health=health,
             metrics=metrics,
             users=users,
-            outbound=outbound,
+            router=router,
+            outbound=out,
             tool_finished=reports.tool_finished,
         )
-        self.recordings = _recordings(settings, others.recorded)
+        self.recordings = RoutedRecordings(settings, router, others.recorded)
         making = self._factory(configs, upstream_url)
-        told = (*observers, *(one for one in (users, outbound) if one is not None), others, reports)
+        told = (*observers, router, *(one for one in (users, out) if one is not None), others, reports)
         self.registry = CallRegistry(
             making, max_calls=settings.max_calls, observers=told, services=self.services
         )
-        if outbound is not None:
-            outbound.belongs_to(users, lambda: self.registry.refusal)
+        if out is not None:
+            out.belongs_to(users, lambda: self.registry.refusal)
 
     def _factory(self, configs: AgentConfigs, upstream_url: str | None) -> CallFactory:
         nobody = Agent()
@@ -121,8 +125,7 @@ class Service:
             vendor=_vendor(self.settings, upstream_url),
             dial=_dialler(self.settings, self.services),
         )
-        if self.recordings is not None:
-            making.recorder = self.recordings.recorder
+        making.recorder = self.recordings.recorder
         return making
 
     def awake(self) -> None:
@@ -147,8 +150,7 @@ class Service:
             self.services.users.close()
         self.services.control.close()
         self.services.store.close()
-        if self.recordings is not None:
-            self.recordings.close()
+        self.recordings.close()
         self.outbox.close()
 
 
@@ -161,10 +163,12 @@ def make_registry(
     return Service(settings, upstream_url=upstream_url, observers=observers, watched=False).registry
 
 
-def create_app(settings: Settings, agent: Agent | None = None) -> Starlette:
+def create_app(settings: Settings, agent: Agent | None = None, routes: Given | None = None) -> Starlette:
     """An ASGI application that answers calls, to be served or mounted in another one, which need not run its
-    lifespan. Without an agent it is the one that BRIDGE_AGENT names, or none. Its `state.service` has the
-    `registry`, whose `shut_down` ends all calls.
+    lifespan. Without an agent it is the one that BRIDGE_AGENT names, or none. `routes` says who answers which
+    number, in the place of BRIDGE_ROUTES: rows like those of that file, or a mapping like the whole of it; an
+    `agent` in it may be an `Agent`. The application's `state.service` has the `registry`, whose `shut_down`
+    ends all calls, and the `routing`, whose `read_again` reads the routes again.
 
     Raises ConfigError for settings without a model: the embedded one is started by `phonebridge serve` only.
     """
@@ -175,10 +179,15 @@ def create_app(settings: Settings, agent: Agent | None = None) -> Starlette:
         )
     if agent is None and settings.agent is not None:
         agent = load_agent(settings.agent)
-    service = Service(settings, agent)
-    app = routes(settings, service.registry, service.awake)
+    service = Service(settings, agent, routes=routes)
+    app = create_routes(settings, service.registry, service.awake)
     app.state.service = service
     return app
+
+
+def _configs(settings: Settings) -> AgentConfigs:
+    prices = Prices.free() if settings.upstream in REHEARSALS else Prices.load(settings.prices)
+    return AgentConfigs(settings.call_config(), settings.transfers, prices, settings.speech())
 
 
 def has_model(settings: Settings, upstream_url: str | None = None) -> bool:
@@ -221,16 +230,16 @@ def proof_for(settings: Settings, auth: Auth) -> dict[str, str]:
     assert_never(auth)
 
 
-def _rest(settings: Settings, intents: CallIntents) -> CarrierRest:
+def _rest(settings: Settings, intents: CallIntents, router: Router) -> CarrierRest:
     base = settings.public_url
     if base is None:
-        return CarrierRest(settings)
+        return CarrierRest(settings, router=router)
     after_stream, names = Links.below(base).after_stream, StreamNames(settings.stream_token_secret())
 
     def action_url(call_sid: str) -> str:
         return names.action_url(after_stream, call_sid, max(1, intents.streams(call_sid)))
 
-    return CarrierRest(settings, action_url=action_url)
+    return CarrierRest(settings, action_url=action_url, router=router)
 
 
 def _verification(settings: Settings, rest: CarrierRest, metrics: Metrics) -> Verification:
@@ -238,12 +247,27 @@ def _verification(settings: Settings, rest: CarrierRest, metrics: Metrics) -> Ve
     return Verification(rest if asked and not settings.insecure else None, metrics, settings.verify_calls)
 
 
-def _users(settings: Settings, agent: Agent, configs: AgentConfigs, metrics: Metrics) -> UserSide:
+def _users(
+    settings: Settings,
+    agent: Agent | None,
+    configs: AgentConfigs,
+    metrics: Metrics,
+    routing: Routing,
+) -> UserSide | None:
+    """None without any agent of the user's."""
+    if agent is None and not routing.has_table:
+        return None
+    agent = agent or Agent()
     count = settings.handler_loops
     names = [f"user loop {number}" for number in range(1, count + 1)] if count > 1 else ["user loop"]
     loops = [UserLoop(name=name, blocked=metrics.handler_loop_blocked) for name in names]
     users = UserSide(
-        agent, configs, upstream=settings.upstream, loops=loops, resolver_fails=_resolver_fails(settings)
+        agent,
+        configs,
+        upstream=settings.upstream,
+        loops=loops,
+        resolver_fails=_resolver_fails(settings),
+        routed=routing.answers,
     )
     metrics.watch_handler_loops(lambda: users.loops.blocked, lambda: users.loops.waiting)
     users.remark(agent)
@@ -262,29 +286,9 @@ def _resolver_fails(settings: Settings) -> TurnedAway | None:
     assert_never(settings.resolver_fails)
 
 
-def _configs(settings: Settings) -> AgentConfigs:
-    prices = Prices.free() if settings.upstream in REHEARSALS else Prices.load(settings.prices)
-    return AgentConfigs(settings.call_config(), settings.transfers, prices, settings.speech())
-
-
 def _reports(metrics: Metrics, users: UserSide | None, others: CallNotices, health: Health) -> Reports:
     on_end = [others.ended] if users is None else [users.summarise, others.ended]
     return Reports(metrics, *on_end, on_tool=others.tool_finished, quiet=lambda: health.breaker.is_open)
-
-
-def _recordings(settings: Settings, on_whole: Callable[[str, str], None]) -> Recordings | None:
-    if settings.recordings is None:
-        return None
-    return Recordings(
-        settings.recordings,
-        carrier="twilio",
-        upstream=settings.upstream,
-        sound=settings.record_audio,
-        keys=settings.record_keys,
-        days=settings.recording_days,
-        audio_days=settings.audio_days,
-        on_whole=on_whole,
-    )
 
 
 def _health(settings: Settings, metrics: Metrics, model: bool) -> Health:
@@ -352,7 +356,7 @@ async def serving(app: Starlette, sock: socket.socket, backlog: int = BACKLOG) -
 
 async def serve(service: Service, sock: socket.socket, ready: Callable[[], None]) -> None:
     """Serve until a signal comes. SIGTERM lets calls end (BRIDGE_DRAIN_SECONDS), SIGINT hangs up within a
-    second, twice exits now. SIGHUP ends nothing.
+    second, twice exits now. SIGHUP reads the routes again and touches no call.
     """
     loop, registry = asyncio.get_running_loop(), service.registry
     asked: asyncio.Queue[signal.Signals] = asyncio.Queue()
@@ -360,8 +364,8 @@ async def serve(service: Service, sock: socket.socket, ready: Callable[[], None]
         loop.add_signal_handler(sign, asked.put_nowait, sign)
     # Its default would end the process, and every call with it: when a terminal closes, or a tool rotates
     # logs.
-    loop.add_signal_handler(signal.SIGHUP, logger.info, "SIGHUP: there is nothing to read again")
-    app = routes(service.settings, registry, service.awake)
+    loop.add_signal_handler(signal.SIGHUP, service.routing.ask_again)
+    app = create_routes(service.settings, registry, service.awake)
     async with serving(app, sock, service.settings.backlog):
         service.awake()
         ready()

@@ -17,6 +17,7 @@ from bridge.ops.metrics import Metrics
 from bridge.runner import Recorder
 from bridge.server.call_control import CallControl
 from bridge.server.outbound.service import Outbound
+from bridge.server.routing.router import Router
 from bridge.server.store import EmbeddedStore, Store
 from bridge.server.verification import Verification
 from bridge.sockets.dial import Socket
@@ -63,6 +64,7 @@ class Services:
     verification: Verification = field(default_factory=lambda: Verification(None, Metrics()))
     users: UserSide | None = None
     outbound: Outbound | None = None
+    router: Router = field(default_factory=Router.alone)
     tool_finished: Callable[[str, str], None] = lambda _call_sid, _call_id: None
     keep_keys: Callable[[str, str], None] = lambda _detour_id, _keys: None
 

@@ -31,6 +31,7 @@ from bridge.ops.logs import Seldom
 from bridge.server import new_calls, twiml
 from bridge.server.new_calls import Ambiguous, Created, ListedCall, NewCall, Placed
 from bridge.server.rest_http import RestHttp, Wait
+from bridge.server.routing.router import Router
 from bridge.server.store.intents import OVER_STATUSES
 from bridge.settings.settings import TWILIO_API, Settings
 
@@ -58,6 +59,8 @@ _PLACING_THREADS: Final = 4
 _REPEAT: Final = "I-Twilio-Idempotency-Token"
 """Not documented, and sent by others: what it does is unknown, so nothing leans on it."""
 
+MOST_CLIENTS: Final = 64
+"""Of the SDK, each with the credentials of one account."""
 _NOBODY: Final = f"AC{0:032x}"
 # The SDK pastes it into a path.
 _SID: Final = re.compile(r"[A-Za-z0-9]{2,64}")
@@ -107,9 +110,17 @@ class _Answer(NamedTuple):
     unsent: bool = False
 
 
+class Login(NamedTuple):
+    """What the API is asked with."""
+
+    username: str
+    token: str
+
+
 class CarrierRest:
     """The REST half of a carrier. `action_url` makes the URL that is asked what follows when a target was
-    dialled, from a CallSid.
+    dialled, from a CallSid. `router` knows the accounts, each with credentials of its own, and the targets
+    of each call.
 
     Lives on one event loop; the SDK blocks, and runs in a few threads of its own. Requests about the same
     call wait for each other.
@@ -121,14 +132,18 @@ class CarrierRest:
         *,
         action_url: Callable[[str], str] | None = None,
         chance: Callable[[], float] = random.random,
+        router: Router | None = None,
     ) -> None:
         self._settings = settings
+        self._router = Router.of_settings(settings) if router is None else router
         self._account_sid = settings.twilio_account_sid
         self._action_url = action_url
         self._chance = chance
         self._base = settings.rest_url
         self._tokens = [token.get_secret_value() for token in settings.twilio_auth_token]
-        self._clients: dict[tuple[str, str, float], Client] = {}
+        self._clients: dict[tuple[Login, float], Client] = {}
+        self._https: dict[float, RestHttp] = {}
+        self._preferred: dict[str, str] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._given_up: set[Wait] = set()
         self._seldom = Seldom(logger)
@@ -137,7 +152,7 @@ class CarrierRest:
         self._askers = ThreadPoolExecutor(_ASKING_THREADS, thread_name_prefix="carrier-ask")
         self._placers = ThreadPoolExecutor(_PLACING_THREADS, thread_name_prefix="carrier-place")
         if self.available:  # imports for half a second: not during a call
-            self._client(self._account_sid or _NOBODY, self._tokens[0])
+            self._client(Login(self._account_sid or _NOBODY, self._tokens[0]))
 
     @property
     def available(self) -> bool:
@@ -218,35 +233,37 @@ class CarrierRest:
         pool: ThreadPoolExecutor,
         headers: Mapping[str, str],
         request: Callable[..., _Answer],
+        account: str,
         *args: object,
     ) -> _Answer:
         """The answer to that request, with the next token where one is turned away."""
         answer = _Answer(0, 0, unsent=True)
-        for token in list(self._tokens):
-            answer = await self._on_thread(pool, request, *args, token, headers=headers)
+        for login in self._logins(account):
+            answer = await self._on_thread(pool, request, login, account, *args, headers=headers)
             if answer.status != 401:
-                self._prefer(token)
+                self._prefer(login)
                 break
         return answer
 
-    def _create(self, account: str, wanted: NewCall, token: str) -> _Answer:
+    def _create(self, login: Login, account: str, wanted: NewCall) -> _Answer:
         """One request, on a thread."""
-        client = self._client(self._account_sid or account, token, CREATE_S)
+        client = self._client(login, CREATE_S)
         calls = client.api.v2010.accounts(account).calls
         return _answered(lambda: calls.create(**wanted.parameters()))
 
-    def _list(self, account: str, to: str, from_: str, token: str) -> _Answer:
+    def _list(self, login: Login, account: str, to: str, from_: str) -> _Answer:
         """One question, on a thread. Not by the calls' start: those in the carrier's queue have none."""
-        client = self._client(self._account_sid or account, token, CREATE_S)
+        client = self._client(login, CREATE_S)
         calls = client.api.v2010.accounts(account).calls
         return _answered(lambda: calls.list(to=to, from_=from_, limit=MOST_LISTED))
 
     async def transfer(self, call_sid: str, name: str, account_sid: str | None = None) -> Outcome:
         """Send the caller to a configured target, which ends the stream. Never raises."""
-        if name not in self._settings.transfers:
+        targets = self._router.of(call_sid).route.transfers
+        if name not in targets:
             return Outcome.UNKNOWN_TARGET
         action_url = None if self._action_url is None else self._action_url(call_sid)
-        document = twiml.dial(self._settings.target(name), action_url)
+        document = twiml.dial(self._settings.dialled(targets[name]), action_url)
         return await self._update(call_sid, account_sid, {"twiml": document})
 
     async def follow(self, call_sid: str, document: str, account_sid: str | None = None) -> Outcome:
@@ -272,8 +289,8 @@ class CarrierRest:
 
     async def _ask(self, call_sid: str, account: str) -> _Answer:
         answer = _Answer(0, 0)
-        for token in list(self._tokens):
-            answer = await self._on_thread(self._askers, self._fetch, call_sid, account, token)
+        for login in self._logins(account):
+            answer = await self._on_thread(self._askers, self._fetch, call_sid, account, login)
             if answer.status != 401:
                 break
         return answer
@@ -304,9 +321,9 @@ class CarrierRest:
         self._given_up.discard(wait)
         wait.give_up()
 
-    def _fetch(self, call_sid: str, account: str, token: str) -> _Answer:
+    def _fetch(self, call_sid: str, account: str, login: Login) -> _Answer:
         """One question, on a thread."""
-        client = self._client(self._account_sid or account, token)
+        client = self._client(login)
         return _answered(client.api.v2010.accounts(account).calls(call_sid).fetch)
 
     def close(self) -> None:
@@ -316,8 +333,8 @@ class CarrierRest:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._askers.shutdown(wait=False, cancel_futures=True)
         self._placers.shutdown(wait=False, cancel_futures=True)
-        for client in self._clients.values():
-            client.http_client.session.close()
+        for http in self._https.values():
+            http.session.close()
 
     async def _update(self, call_sid: str, account_sid: str | None, wanted: dict[str, str]) -> Outcome:
         account = account_sid or self._account_sid
@@ -337,11 +354,11 @@ class CarrierRest:
 
     async def _insist(self, call_sid: str, account: str, wanted: dict[str, str]) -> Outcome:
         """Try the other token on a 401, and again, twice, where trying again may help."""
-        tokens, faults = list(self._tokens), 0
-        while tokens and faults <= RETRIES:
-            answer = await self._on_thread(self._pool, self._post, call_sid, account, tokens[0], wanted)
+        logins, faults = self._logins(account), 0
+        while logins and faults <= RETRIES:
+            answer = await self._on_thread(self._pool, self._post, call_sid, account, logins[0], wanted)
             if answer.status not in (0, 401):
-                self._prefer(tokens[0])
+                self._prefer(logins[0])
             if 200 <= answer.status < 300:
                 return Outcome.DONE
             # "20404 Not found", "21220 Invalid call state": the line is empty.
@@ -349,33 +366,49 @@ class CarrierRest:
                 return Outcome.ALREADY_OVER
             logger.info("HTTP %d, code %d", answer.status, answer.code, extra={"call_sid": call_sid})
             if answer.status == 401:
-                tokens.pop(0)
+                logins.pop(0)
             elif answer.status in (0, 429) or answer.status >= 500:
                 faults += 1
                 if faults <= RETRIES:
                     await asyncio.sleep(RETRY_S * 2 ** (faults - 1) * (1 + self._chance()))
             else:
                 return Outcome.REFUSED
-        return Outcome.FAILED if tokens else Outcome.REFUSED
+        return Outcome.FAILED if logins else Outcome.REFUSED
 
-    def _prefer(self, token: str) -> None:
+    def _logins(self, account_sid: str) -> list[Login]:
+        """What may be asked with about that account: its own tokens, or the main account's with the other in
+        the path, never the reverse (Twilio, "Subaccounts").
+        """
+        account = self._router.account(account_sid)
+        own = account is not None and account.sid not in (None, self._account_sid) and account.rest == "own"
+        if own and account is not None:
+            username, tokens = account_sid, [token.get_secret_value() for token in account.tokens]
+        else:
+            username, tokens = self._account_sid or account_sid, self._tokens
+        first = self._preferred.get(username)
+        return [Login(username, token) for token in sorted(tokens, key=lambda token: token != first)]
+
+    def _prefer(self, login: Login) -> None:
         """A token that was not turned away is tried first next time."""
-        self._tokens.sort(key=lambda other: other != token)
+        self._preferred[login.username] = login.token
 
-    def _post(self, call_sid: str, account: str, token: str, wanted: dict[str, str]) -> _Answer:
+    def _post(self, call_sid: str, account: str, login: Login, wanted: dict[str, str]) -> _Answer:
         """One request, on a thread of the pool."""
-        client = self._client(self._account_sid or account, token)
+        client = self._client(login)
         calls = client.api.v2010.accounts(account).calls(call_sid)
         return _answered(lambda: calls.update(**wanted))
 
-    def _client(self, username: str, token: str, request_s: float | None = None) -> Client:
+    def _client(self, login: Login, request_s: float | None = None) -> Client:
         request_s = request_s or REQUEST_S
-        client = self._clients.get((username, token, request_s))
+        client = self._clients.get((login, request_s))
         if client is None:
             # Not at the top of the file: 27 MB, and only for those who have credentials.
             from twilio.rest import Client  # noqa: PLC0415
 
-            http = RestHttp(request_s, _SILENT)
+            username, token = login
+            http = self._https.get(request_s) or self._https.setdefault(
+                request_s, RestHttp(request_s, _SILENT)
+            )
             ours = self._base != TWILIO_API
             # The vendor's host follows TWILIO_REGION and TWILIO_EDGE; ours is no host of the vendor's, and no
             # proxy has to know of it.
@@ -384,7 +417,9 @@ class CarrierRest:
             client = Client(username, token, http_client=http, environment=environment)
             client.api.base_url = self._base
             client.api.v2010.accounts(username).calls(username)
-            self._clients[username, token, request_s] = client
+            self._clients[login, request_s] = client
+            if len(self._clients) > MOST_CLIENTS:
+                self._clients.pop(next(iter(list(self._clients))), None)
         return client
 
 

@@ -48,13 +48,11 @@ class Misshapen(ValueError):
     """The signature is right and the fields are not as the carrier sends them; the message says why."""
 
 
-async def proven_fields(
-    request: Request, signatures: Signatures, account_sid: str | None = None
-) -> dict[str, str]:
+async def proven_fields(request: Request, signatures: Signatures) -> dict[str, str]:
     """The webhook's fields, those of its query among them. Raises SignatureError if the carrier did not send
-    them, TooLarge before more than 64 KiB were read, Misshapen for ids that are not of their exact form or
-    of another account than `account_sid`, ValueError for a malformed form, LongQuery for a query of more
-    than 8 KiB or 200 fields. A stranger can send all of it, so it is bounded before any of it is decoded.
+    them for the account that they claim, TooLarge before more than 64 KiB were read, Misshapen for ids that
+    are not of their exact form, ValueError for a malformed form, LongQuery for a query of more than 8 KiB or
+    200 fields. A stranger can send all of it, so it is bounded before any of it is decoded.
     """
     query: bytes = request.scope["query_string"]
     if len(query) > MOST_QUERY_BYTES or query.count(b"&") >= MOST_QUERY_FIELDS:
@@ -62,17 +60,19 @@ async def proven_fields(
     body = await _body(request)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if body and kind != _FORM:
-        signatures.check_webhook(request.method, served_path(request), body, request.headers)
+        claimed = request.query_params.get("AccountSid", "")
+        signatures.check_webhook(request.method, served_path(request), body, request.headers, claimed)
         form = []
     else:
         if body.count(b"%") > MOST_ESCAPES:
             raise ValueError("a form of escapes")
         # "Blank values count": a field without a value is signed too.
         form = parse_qsl(body.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
-        signatures.check_webhook(request.method, served_path(request), form, request.headers)
+        claimed = dict(form).get("AccountSid") or request.query_params.get("AccountSid", "")
+        signatures.check_webhook(request.method, served_path(request), form, request.headers, claimed)
     fields = {**dict(request.query_params), **dict(form)}
     if signatures.demanded:
-        fault = sids.form_fault(fields, form, account_sid, query.decode("latin-1"))
+        fault = sids.form_fault(fields, form, None, query.decode("latin-1"))
         if fault is not None:
             raise Misshapen(fault)
     return fields

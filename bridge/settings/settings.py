@@ -103,6 +103,7 @@ class Settings(BaseSettings):
         {}, validation_alias="BRIDGE_SIP_LOGINS", repr=False
     )
     fallback: str | None = Field(None, validation_alias="BRIDGE_FALLBACK")
+    routes: Annotated[Path | None, _read(values.file)] = Field(None, validation_alias="BRIDGE_ROUTES")
     busy: Literal["say", "reject"] = Field("say", validation_alias="BRIDGE_BUSY")
     resolver_fails: Literal["agent", "refuse", "fallback"] = Field(
         "agent", validation_alias="BRIDGE_RESOLVER_FAILS"

@@ -33,13 +33,20 @@ Given: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 """A table in Python: its rows, or a mapping like the file."""
 MAIN: Final = "main"
 """The name of the account of TWILIO_ACCOUNT_SID."""
+Check: TypeAlias = Callable[[Route], None]
 _NUMBER: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 _BEGINNING: Final = re.compile(r"\+[0-9]{0,14}\*|\*")
 _ADDRESS: Final = re.compile(r"sips?:[^\s@;?*]+@[^\s@;?*]+|client:[^\s*]+")
 _Value = TypeVar("_Value")
 
 
-def read_table(path: Path, settings: Settings, environment: Mapping[str, str]) -> RoutingTable:
+def _no_check(_route: Route) -> None:
+    """For tables that are looked at and not used."""
+
+
+def read_table(
+    path: Path, settings: Settings, environment: Mapping[str, str], *, check: Check = _no_check
+) -> RoutingTable:
     """The table in that file. Raises WrongTable."""
     try:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -48,7 +55,7 @@ def read_table(path: Path, settings: Settings, environment: Mapping[str, str]) -
         raise WrongTable(path.name, (fault,)) from None
     except tomllib.TOMLDecodeError as error:
         raise WrongTable(path.name, (Fault("the file", "is not TOML", str(error)),)) from None
-    return make_table(given, settings, environment, name=path.name, folder=path.parent)
+    return make_table(given, settings, environment, name=path.name, folder=path.parent, check=check)
 
 
 def make_table(
@@ -58,11 +65,12 @@ def make_table(
     *,
     name: str = "routes",
     folder: Path | None = None,
+    check: Check = _no_check,
 ) -> RoutingTable:
-    """The table of these rows. Paths are relative to `folder`; `environment` has the tokens that rows name.
-    Raises WrongTable with every fault.
+    """The table of these rows. Paths are relative to `folder`; `environment` has the tokens that rows name;
+    `check` raises ConfigError for a row whose agent cannot work. Raises WrongTable with every fault.
     """
-    reading = _Reading(settings, environment, folder or Path())
+    reading = _Reading(settings, environment, folder or Path(), check)
     table = reading.table(given if isinstance(given, Mapping) else {"routes": list(given)})
     if reading.faults:
         raise WrongTable(name, tuple(reading.faults))
@@ -72,11 +80,14 @@ def make_table(
 class _Reading:
     """One reading. A fault is noted, and reading goes on."""
 
-    def __init__(self, settings: Settings, environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, settings: Settings, environment: Mapping[str, str], folder: Path, check: Check
+    ) -> None:
         self.faults: list[Fault] = []
         self._settings = settings
         self._environment = environment
         self._folder = folder
+        self._check = check
         self._main = Account(settings.twilio_account_sid, settings.twilio_auth_token, MAIN)
         self._accounts: dict[str, Account] = {MAIN: self._main}
         self._taken = {*_words(self._main.tokens)}
@@ -108,14 +119,14 @@ class _Reading:
         )
         return RoutingTable(routes, otherwise, self._accounts.values())
 
-    def _tried(self, where: str, read: Callable[[], _Value], cure: str = "") -> _Value | None:
+    def _tried(self, where: str, read: Callable[[], _Value]) -> _Value | None:
         """What it returns; None with a fault for what it raises."""
         try:
             return read()
         except Wrong as wrong:
             self.faults.append(Fault(where, wrong.what, wrong.cure))
         except ConfigError as error:
-            self.faults.append(Fault(where, "does not work" if cure else "is wrong", cure or str(error)))
+            self.faults.append(Fault(where, "is wrong", str(error)))
         return None
 
     def _found(self, where: str, what: str, cure: str) -> None:
@@ -198,7 +209,7 @@ class _Reading:
         if (row.hours is None) != (row.closed is None):
             cure = "write both: when it is open, and what callers get when it is not"
             self._found(where, "has one of hours and closed without the other", cure)
-        return Route(
+        route = Route(
             self._to(row.to, account, where),
             account,
             agent=self._agent(row.agent, f"{where}: agent"),
@@ -214,6 +225,8 @@ class _Reading:
             caller_calls_a_minute=row.caller_calls_a_minute or head.caller_calls_a_minute,
             recordings=self._recordings(row.recordings, where),
         )
+        self._tried(f"{where}: agent", lambda: self._check(route))
+        return route
 
     def _to(self, text: str, account: Account, where: str) -> str:
         to = called_number(text)

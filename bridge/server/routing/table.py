@@ -84,6 +84,11 @@ class RoutingTable:
         self._lengths = sorted({len(to) - 1 for to in self._rows if to.endswith(ANY)}, reverse=True)
 
     @property
+    def has_rows(self) -> bool:
+        """Whether there is a row but `otherwise`."""
+        return bool(self._rows)
+
+    @property
     def routes(self) -> list[Route]:
         """All rows, without `otherwise`."""
         return [route for rows in self._rows.values() for route in rows]
@@ -95,12 +100,13 @@ class RoutingTable:
             return main
         return self.accounts.get(sid)
 
-    def find(self, number: str, account_sid: str) -> Route | None:
+    def find(self, number: str, account_sid: str | None) -> Route | None:
         """The row of a called number: the number itself, else the longest beginning that the calling account
-        has a row for, else `otherwise`. None where the row is another account's.
+        has a row for, else `otherwise`. None where the row is another account's. `account_sid` None is for
+        simulated calls: then every row agrees.
         """
-        account = self.account(account_sid)
-        if account is None:
+        account = None if account_sid is None else self.account(account_sid)
+        if account is None and account_sid is not None:
             return None
         number = called_number(number)
         own = self._rows.get(number)
@@ -111,8 +117,8 @@ class RoutingTable:
                 found = _of(self._rows.get(f"{number[:length]}{ANY}", ()), account)
                 if found is not None:
                     return found
-        return self.otherwise if account == self.otherwise.account else None
+        return self.otherwise if account in (None, self.otherwise.account) else None
 
 
-def _of(rows: Iterable[Route], account: Account) -> Route | None:
-    return next((row for row in rows if row.account is account or row.account.sid == account.sid), None)
+def _of(rows: Iterable[Route], account: Account | None) -> Route | None:
+    return next((row for row in rows if account is None or row.account.sid == account.sid), None)
