@@ -66,6 +66,11 @@ class DetourRoutes:
         webhook = self._admission.proof.webhook
         return [webhook(f"/detour/{{detour_id}}/{step}", answered) for step, answered in steps.items()]
 
+    async def status(self, _request: Request, form: Fields) -> Response:
+        """Where the caller's call stands: the status callback of a number, or of a call that we placed."""
+        self._control.call_status(form["CallSid"], form.get("CallStatus", ""))
+        return _noted()
+
     # --- the caller's leg --------------------------------------------------------------------------------
 
     async def after(self, request: Request, form: Fields) -> Response:

@@ -18,6 +18,7 @@ from bridge.agents.turned_away import Forward
 from bridge.core import messages as m
 from bridge.server import twiml
 from bridge.server.admission import Admission, answer
+from bridge.server.detour_routes import DetourRoutes
 from bridge.server.gates import SPENT
 from bridge.server.outbound.calls import OutboundCalls
 from bridge.server.outbound.record import Record, State
@@ -32,8 +33,9 @@ REF: Final = "ref"
 class OutboundWebhooks:
     """`/outbound-call`, `/call-status` and `/amd`, once their request is proven."""
 
-    def __init__(self, admission: Admission, calls: OutboundCalls) -> None:
+    def __init__(self, admission: Admission, calls: OutboundCalls, detours: DetourRoutes) -> None:
         self._admission = admission
+        self._detours = detours
         self._registry = admission.registry
         self._calls = calls
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -77,6 +79,7 @@ class OutboundWebhooks:
 
     async def status(self, request: Request, form: Fields) -> Response:
         """Where a call stands. While it rings the model is dialled, so that it is there at the answer."""
+        await self._detours.status(request, form)
         record = self._calls.bind(_ref(request), form["CallSid"], form.get("AccountSid", ""))
         if record is not None:
             was, record = record.state, self._calls.told(record, form)

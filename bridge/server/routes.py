@@ -31,9 +31,15 @@ from bridge.server.voicemail import VoicemailBox
 from bridge.settings.settings import Settings
 
 
-def outbound_routes(settings: Settings, admission: Admission, outbound: Outbound) -> list[Route]:
-    """Of calls that we place: the carrier's callbacks, and what programs ask where they have keys."""
-    callbacks = OutboundWebhooks(admission, outbound.calls).routes()
+def outbound_routes(
+    settings: Settings, admission: Admission, outbound: Outbound | None, detours: DetourRoutes
+) -> list[Route]:
+    """Of calls that we place: the carrier's callbacks, and what programs ask where they have keys. Where none
+    are placed, the status of those that come in.
+    """
+    if outbound is None:
+        return [admission.proof.webhook("/call-status", detours.status)]
+    callbacks = OutboundWebhooks(admission, outbound.calls, detours).routes()
     if not settings.api_keys:
         return callbacks
     keyed = Keyed(ApiKeys(settings.api_keys), admission.proof, "a request about a call")
@@ -46,12 +52,12 @@ def create_app(
     """The application around the calls."""
     proof = Proof(settings, registry.services.metrics, awake, registry.services.router)
     admission = Admission(settings, registry, proof)
-    detours = DetourControl(settings, registry)
-    way = DetourReturn(admission, detours)
-    after_stream = AfterStream(admission, way)
+    detour_control = DetourControl(settings, registry)
+    detour_return = DetourReturn(admission, detour_control)
+    detours = DetourRoutes(admission, detour_control, detour_return)
+    after_stream = AfterStream(admission, detour_return)
     own_streams = OwnStreams(settings, registry, proof)
     operators = OperatorRoutes(registry, proof, own_streams if settings.api_keys else None)
-    outbound = registry.services.outbound
     app = Starlette(
         routes=[
             proof.webhook("/incoming-call", IncomingCall(admission).webhook),
@@ -59,10 +65,10 @@ def create_app(
             proof.webhook("/after-stream", after_stream.webhook),
             proof.webhook("/stream-status", after_stream.status),
             proof.webhook("/voicemail", VoicemailBox(admission).webhook),
-            *DetourRoutes(admission, detours, way).routes(),
+            *detours.routes(),
             hold_sound.route(),
             *operators.routes(),
-            *([] if outbound is None else outbound_routes(settings, admission, outbound)),
+            *outbound_routes(settings, admission, registry.services.outbound, detours),
             *Softphone(settings, registry, proof.peers, awake).routes(),
         ]
     )

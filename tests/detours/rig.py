@@ -54,7 +54,9 @@ def loud_ms(sound: bytes, after_ms: int = 0) -> int | None:
 async def hears_a_word(call: PhoneCall, stream: int, after_ms: int = 0, within_ms: int = 2_000) -> None:
     """The caller hears something loud on that stream within that time."""
     await until(lambda: len(call.streams) > stream, 10)
-    await until(lambda: len(heard(call, stream)) >= (after_ms + within_ms) * 8 or _is_loud(call, stream, after_ms))
+    await until(
+        lambda: len(heard(call, stream)) >= (after_ms + within_ms) * 8 or _is_loud(call, stream, after_ms)
+    )
     found = loud_ms(heard(call, stream), after_ms)
     assert found is not None, f"silence for {within_ms} ms"
     assert found - after_ms <= within_ms
@@ -80,7 +82,7 @@ def ended(house: Door, call: PhoneCall) -> list[m.DetourEnded]:
     return [action for action in did if isinstance(action, m.DetourEnded)]
 
 
-async def greeted(house: Door, call: PhoneCall) -> None:
+async def greeted(call: PhoneCall) -> None:
     """The caller is through, and has heard the greeting."""
     await until(lambda: call.streaming.is_set() and len(heard(call, 0)) > 0 and _is_loud(call, 0, 0))
     await asyncio.sleep(0.6)

@@ -37,7 +37,7 @@ async def test_a_target_that_is_not_to_be_had(
     async with door(mind, AGENT, transfers=BILLING) as house:
         phone = house.api.phone(T, as_, **more)
         call = house.dial(house.caller())
-        await greeted(house, call)
+        await greeted(call)
         feed(house, call, wish())
         await hears_a_word(call, 1)
         (end,) = ended(house, call)
@@ -54,7 +54,7 @@ async def test_a_target_that_accepts_talks_to_the_caller_and_the_call_is_over() 
     async with door(Mind(), AGENT, transfers=BILLING) as house:
         phone = house.api.phone(T, "human", presses="1", hangs_up_after_ms=60_000)
         call = house.dial(house.caller())
-        await greeted(house, call)
+        await greeted(call)
         feed(house, call, wish())
         await until(lambda: call.bridges, 10)
         assert phone.pressed
@@ -69,7 +69,7 @@ async def test_a_caller_who_leaves_while_it_rings() -> None:
     async with door(Mind(), AGENT, transfers=BILLING) as house:
         phone = house.api.phone(T, "no_answer")
         call = house.dial(house.caller())
-        await greeted(house, call)
+        await greeted(call)
         feed(house, call, wish(ring_s=600))
         await until(lambda: phone.legs and phone.leg.status == "ringing", 10)
         call.hang_up()

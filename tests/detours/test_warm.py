@@ -1,4 +1,6 @@
-"""A target is called while the caller stays with the model: they are told what comes of it, and called once."""
+"""A target is called while the caller stays with the model: they hear what comes of it, and nobody is called
+twice.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,7 @@ async def test_a_target_that_is_not_to_be_had(
     async with door(mind, AGENT, transfers=BILLING) as house:
         phone = house.api.phone(T, as_, **more)
         call = house.dial(house.caller())
-        await greeted(house, call)
+        await greeted(call)
         feed(house, call, warm())
         await comes_to(house, call, outcome)
         assert words in mind.known[-1]
@@ -72,7 +74,7 @@ async def test_where_surely_nobody_was_called_the_caller_is_sent_on_themselves(f
         house.api.refusals = [fault] * 4
         phone = house.api.phone(T, "busy")
         call = house.dial(house.caller())
-        await greeted(house, call)
+        await greeted(call)
         feed(house, call, warm())
         await hears_a_word(call, 1)
         assert ended(house, call)[0].result.outcome is Outcome.BUSY
@@ -90,7 +92,7 @@ async def test_where_somebody_may_have_been_called_nobody_is_called_again(fault:
         house.api.network.deliveries.lost.update({"initiated", "ringing"})
         phone = house.api.phone(T, "no_answer")
         call = house.dial(house.caller())
-        await greeted(house, call)
+        await greeted(call)
         began_s = time.monotonic()
         feed(house, call, warm(ring_s=60))
         await comes_to(house, call, Outcome.REST_FAILED)
@@ -106,7 +108,7 @@ async def test_a_number_that_is_none_is_not_tried_again() -> None:
     async with door(Mind(), AGENT, transfers=BILLING) as house:
         house.api.refused_numbers[T] = 21211
         call = house.dial(house.caller())
-        await greeted(house, call)
+        await greeted(call)
         feed(house, call, warm())
         await comes_to(house, call, Outcome.INVALID)
         assert kinds(call).count(Kind.STREAM) == 1
@@ -117,7 +119,7 @@ async def test_a_caller_who_leaves_takes_the_target_s_call_with_them() -> None:
     async with door(Mind(), AGENT, transfers=BILLING) as house:
         phone = house.api.phone(T, "no_answer")
         call = house.dial(house.caller())
-        await greeted(house, call)
+        await greeted(call)
         feed(house, call, warm(ring_s=600))
         await until(lambda: phone.legs and phone.leg.status == "ringing", 10)
         call.hang_up()
@@ -131,7 +133,7 @@ async def test_two_talk_in_a_room() -> None:
     async with door(Mind(), AGENT, transfers=BILLING) as house:
         phone = house.api.phone(T, "human", presses="1")
         call = house.dial(house.caller())
-        await greeted(house, call)
+        await greeted(call)
         feed(house, call, warm())
         await until(lambda: kinds(call).count(Kind.STREAM_OVER) == 1, 15)
         await asyncio.sleep(0.5)

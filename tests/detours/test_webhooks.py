@@ -140,6 +140,19 @@ async def test_a_caller_who_left_while_it_rang() -> None:
         assert house.servers() == []
 
 
+async def test_the_status_callback_of_a_number_says_that_the_caller_has_left() -> None:
+    async with door(MIND, transfers=BILLING) as house:
+        carrier = Carrier(house)
+        handset = CarrierSimulator(call_sid=CALL, account_sid=ACCOUNT, auth_token=house.token)
+        for status in ("in-progress", "completed", "completed"):
+            assert await handset.post(f"{house.base}/call-status", {"CallStatus": status}) == b""
+            left = carrier.record.result
+            assert (left is not None) is (status == "completed")
+        assert left is not None
+        assert left.outcome is TransferOutcome.CALLER_LEFT
+        assert verbs(await carrier.leg_b("whisper")) == ["Say", "Hangup"]
+
+
 async def test_a_leg_that_nobody_waits_for_is_ended() -> None:
     """The process that called it is gone, and the call came over without it."""
     async with door(MIND, transfers=BILLING) as house:
