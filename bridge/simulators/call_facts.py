@@ -9,7 +9,8 @@ from typing import Final
 
 from bridge.doubles.call_resource import CallFacts
 
-from .leg import FINAL, Leg
+from .leg import Leg
+from .steps import FINAL
 
 _TOLD: Final = {"initiated": "queued"}
 """`initiated` is an event, and no status of the resource."""

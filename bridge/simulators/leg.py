@@ -9,83 +9,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 import time
 import urllib.parse
 import xml.etree.ElementTree as ET
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, NamedTuple, NoReturn, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 from bridge.doubles.carrier_frames import SILENT_FRAME
 from bridge.doubles.people.mixing import mixed
+from bridge.doubles.people.on_stream import OnStream
 from bridge.doubles.people.person import Person
 from bridge.doubles.phone import Phone
 from bridge.simulators.carrier import CarrierSimulator, WebhookFailed
 from bridge.simulators.clock import Clock
 from bridge.simulators.servers import Simulation
+from bridge.simulators.steps import FINAL, CallOver, Kind, Order, Step
 
 MOST_DOCUMENTS: Final = 10
 """Twilio, "Error 11215": this many documents in a row, with nothing lasting between them, and it gives up."""
 LASTING_MS: Final = 1_000
 _UNANSWERED: Final = frozenset({"Reject", "Pause", "Redirect"})
 """Verbs that leave a call that rings ringing."""
-FINAL: Final = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
 Document = tuple[ET.Element, str]
 """A document and the URL it came from."""
 Verb = Callable[["Leg", ET.Element, str], Awaitable[Document | None]]
 """What a verb does: the document that follows, or None for the verb after it."""
-
-
-class Kind(enum.StrEnum):
-    """What a caller lives through, in one word."""
-
-    ASKED = "asked"
-    STREAM = "stream"
-    STREAM_OVER = "stream over"
-    STREAM_REFUSED = "stream refused"
-    SAID = "said"
-    PLAYED = "played"
-    PAUSE = "pause"
-    GATHERED = "gathered"
-    RECORDED = "recorded"
-    DIALLED = "dialled"
-    QUEUED = "queued"
-    CONFERENCE = "conference"
-    REFERRED = "referred"
-    HUNG_UP = "hung up"
-    ENDED_BY_REST = "ended by REST"
-    SENT_ON_BY_REST = "sent on by REST"
-    REJECTED = "rejected"
-    TIME_LIMIT = "time limit"
-    CALLER_LEFT = "the caller hung up"
-    DISMISSED = "the other leg ended"
-    FAILED = "failed"
-
-
-class Step(NamedTuple):
-    """One thing that happened to the caller, `at_ms` real milliseconds after they dialled."""
-
-    at_ms: int
-    kind: Kind
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What interrupts the verb that runs: the person hangs up, or REST completes the call or redirects it.
-    `url` and `method` where the new document has to be fetched first.
-    """
-
-    kind: Kind
-    document: ET.Element | None = None
-    url: str | None = None
-    method: str = "POST"
-
-
-class CallOver(Exception):
-    """There is nothing more to follow."""
 
 
 class Exchange(Protocol):
@@ -98,7 +48,14 @@ class Exchange(Protocol):
     def asks(self, verb: str, kind: Kind) -> bool: ...
     def asked(self, leg: Leg, url: str, fields: Mapping[str, str]) -> None: ...
     def deliver(
-        self, leg: Leg, url: str, form: Mapping[str, str], *, method: str = "POST", event: str = ""
+        self,
+        leg: Leg,
+        url: str,
+        form: Mapping[str, str],
+        *,
+        method: str = "POST",
+        event: str = "",
+        bare: bool = False,
     ) -> None: ...
     def reach(self, url: str) -> str: ...
 
@@ -134,6 +91,8 @@ class Leg:
     """Who wants the keys that are pressed; without one they are lost."""
     leaving: Callable[[], dict[str, str]] | None = None
     """What the verb's action is told if the leg leaves the verb now; None while it would not be asked."""
+    left_by: Kind | None = None
+    """What made the leg leave the last verb that it left."""
     targets: Mapping[str, str] = field(default_factory=dict)
     """What becomes of those who are dialled and have no phone, in the words of `DialCallStatus`."""
     reached: list[str] = field(default_factory=list)
@@ -277,14 +236,30 @@ class Leg:
         if element.tag != "Response":
             raise WebhookFailed(f"{at} answered with <{element.tag}>, which is no TwiML")
         for verb in element:
-            if (do := self.network.verbs.get(verb.tag)) is None:
-                raise WebhookFailed(f"{at} says <{verb.tag}>, which this phone does not know")
+            do = self._verb(verb, at)
             if verb.tag not in _UNANSWERED and self.status == "ringing":
                 self.become("in-progress")
             following = await self._interruptible(do(self, verb, at), verb, at)
             if following is not None:
                 return following
         return None
+
+    async def perform(self, document: Document) -> Document | None:
+        """Do what a document says inside of another verb, which is what gets interrupted; the next one, or
+        None at its end.
+        """
+        element, at = document
+        for verb in element:
+            following = await self._verb(verb, at)(self, verb, at)
+            if following is not None:
+                return following
+        return None
+
+    def _verb(self, verb: ET.Element, at: str) -> Verb:
+        do = self.network.verbs.get(verb.tag)
+        if do is None:
+            raise WebhookFailed(f"{at} says <{verb.tag}>, which this phone does not know")
+        return do
 
     async def _interruptible(
         self, running: Awaitable[Document | None], verb: ET.Element, at: str
@@ -299,6 +274,7 @@ class Leg:
                     self.order(ordered.result())
                 following: Document | None = lasting.result()
                 return following
+            self.left_by = ordered.result().kind
         finally:
             ordered.cancel()
             lasting.cancel()
@@ -449,28 +425,6 @@ class Leg:
     def end(self, kind: Kind, detail: str = "") -> NoReturn:
         self.note(kind, detail)
         raise CallOver
-
-
-class OnStream(Phone):
-    """The carrier's end of a stream with a person on the line: they hear what is played, and answer it."""
-
-    person: Person
-    acted: Callable[[], bool]
-
-    def start(self, now_ms: int) -> list[str]:
-        self.person.audible_keys = False
-        return super().start(now_ms)
-
-    def _next_sound(self, at_ms: int) -> bytes:  # noqa: ARG002  frames come early or late, sound does not
-        # What plays up to now is certain only up to the frame before: a `clear` may still come.
-        end_ms = (self.started_ms or 0) + self.options.first_media_ms + (self._frame_index - 1) * 20
-        return self.person.exchange(self._playout.heard_between(end_ms - 20, end_ms))
-
-    def _send_media(self, at_ms: int, out: list[str]) -> None:
-        super()._send_media(at_ms, out)
-        out += [self.frames.dtmf(key) for key in self.person.keys if key in "0123456789*#"]
-        self.person.keys.clear()
-        self.acted()
 
 
 def _on_stream(leg: Leg, *given: Any, **options: Any) -> OnStream:

@@ -12,15 +12,19 @@ import secrets
 import time
 import urllib.parse
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from bridge.doubles.people.words import spoken
 
 from .carrier import CarrierSimulator, WebhookFailed
 from .clock import Clock
-from .leg import Kind, Leg, Order, Verb
+from .leg import Leg, Verb
 from .phones import Refusal, SecondPhone
+from .queues import Queues
+from .rooms import Rooms
 from .status_callbacks import Deliveries, Letter, Postman
+from .steps import Kind, Order
 
 
 class Request(NamedTuple):
@@ -35,6 +39,30 @@ class Request(NamedTuple):
 _TALKED: Final = frozenset({"completed", "answered"})
 _SIP_CODES: Final = {"busy": 486, "no-answer": 487, "failed": 404, "canceled": 487}
 _LEFT_BY: Final = {Kind.CALLER_LEFT, Kind.ENDED_BY_REST}
+
+
+@dataclass
+class Behaviour:
+    """What a carrier may do one way or the other: what is not known of the real one, and what accounts differ
+    in.
+    """
+
+    calls_per_s: float | None = None
+    """How many calls of an account leave the queue in a second; None for all of them at once."""
+    seam_ms: int = 0
+    """How long a call is between two streams; 730 has been seen."""
+    tells_bridged: bool = True
+    """Whether a `<Dial>`'s action gets DialBridged."""
+    asks_connect_on_redirect: bool = False
+    """Whether a `<Connect>`'s action is asked when REST sends the call elsewhere."""
+    asks_dial_when_caller_leaves: bool = True
+    """Whether a `<Dial>`'s action is asked when its caller hangs up."""
+    asks_record_of_silence: bool = True
+    """Whether a `<Record>` of nothing but silence asks its action."""
+    refer_answer: tuple[str, str, str] | None = ("success", "202", "200")
+    """What a `<Refer>` gets: ReferCallStatus, ReferSipResponseCode, NotifySipResponseCode; None if it is
+    refused, and "" as the last where no NOTIFY comes.
+    """
 
 
 class Network:
@@ -52,6 +80,7 @@ class Network:
         """How long those talk who are dialled and have no phone here."""
         self.requests: list[Request] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self.behaviour = Behaviour()
         self.deliveries = Deliveries()
         self.postman = Postman()
         self.public_url: str | None = None
@@ -59,17 +88,13 @@ class Network:
         self.dialled_url = ""
         self.speak: Callable[[str], bytes] = spoken
         """Makes the sound of `<Say>`."""
-        self.calls_per_s: float | None = None
-        """How many calls of an account leave the queue in a second; None for all of them at once."""
         self._turns_ms: dict[str, int] = {}
-        self.seam_ms = 0
-        """How long a call is between two streams; 730 has been seen."""
-        self.tells_bridged = True
-        """Whether a `<Dial>`'s action gets DialBridged: reports differ."""
-        self.asks_connect_on_redirect = False
-        """Whether a `<Connect>`'s action is asked when REST sends the call elsewhere: unknown."""
-        self.asks_dial_when_caller_leaves = True
-        """The same for a `<Dial>` whose caller hangs up."""
+        self.recordings: dict[str, bytes] = {}
+        """What `<Record>` kept, µ-law by RecordingSid."""
+        self.api_url = ""
+        """Where the REST API is, and recordings with it."""
+        self.queues = Queues()
+        self.rooms = Rooms()
         self.clock.move = self._move
         self.clock.busy = lambda: any(leg.on_line for leg in self.legs.values())
 
@@ -88,11 +113,11 @@ class Network:
 
     def queue_ms(self, account_sid: str) -> int:
         """How long the account's next call waits for its turn, at `calls_per_s`."""
-        if self.calls_per_s is None:
+        if self.behaviour.calls_per_s is None:
             return 0
         now_ms = self.clock.now_ms
         turn_ms = max(now_ms, self._turns_ms.get(account_sid, 0))
-        self._turns_ms[account_sid] = turn_ms + int(1000 / self.calls_per_s)
+        self._turns_ms[account_sid] = turn_ms + int(1000 / self.behaviour.calls_per_s)
         return turn_ms - now_ms
 
     def leg_to(self, called: str, like: Leg, *, caller: str) -> Leg:
@@ -150,10 +175,10 @@ class Network:
     def asks(self, verb: str, kind: Kind) -> bool:
         """Whether a verb's action is asked although the leg has left the verb."""
         if kind in _LEFT_BY and verb == "Dial":
-            return self.asks_dial_when_caller_leaves and kind is Kind.CALLER_LEFT
+            return self.behaviour.asks_dial_when_caller_leaves and kind is Kind.CALLER_LEFT
         if verb == "Connect":
             return kind is Kind.CALLER_LEFT or (
-                self.asks_connect_on_redirect and kind is Kind.SENT_ON_BY_REST
+                self.behaviour.asks_connect_on_redirect and kind is Kind.SENT_ON_BY_REST
             )
         return kind is not Kind.ENDED_BY_REST
 

@@ -8,8 +8,9 @@ from bridge.doubles.people.person import Person
 from bridge.doubles.phone import Phone
 
 from .carrier import CarrierSimulator
-from .leg import Kind, Leg, Order, Step
+from .leg import Leg
 from .network import Network
+from .steps import Kind, Order, Step
 from .verbs import VERBS
 
 __all__ = ["Kind", "Order", "PhoneCall", "Step"]

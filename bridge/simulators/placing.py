@@ -11,14 +11,15 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bridge.codecs.dtmf import dialled
 from bridge.doubles.people.detection import DetectionOptions, Detector
-from bridge.doubles.people.keys import dialled
 
-from .leg import Kind, Leg, Order
+from .leg import Leg
 from .network import Network, network_of
 from .phones import SecondPhone
 from .ringing import ring
 from .status_callbacks import StatusCallback
+from .steps import Kind, Order
 
 TIMEOUT_S: Final = 60
 TIME_LIMIT_S: Final = 14_400
@@ -105,7 +106,7 @@ async def live(network: Network, leg: Leg, phone: SecondPhone, placement: Placem
         if placement.detects_aside:
             network.keep(_told_aside(leg, verdict, placement))
         else:
-            fields = await verdict
+            fields = {"CallSid": leg.sid, "AccountSid": leg.handset.account_sid, **await verdict}
     if placement.send_digits:
         await leg.play(dialled(placement.send_digits))
     if placement.url is None:
@@ -149,7 +150,7 @@ async def _judged(leg: Leg, options: DetectionOptions) -> tuple[int, str]:
 
 
 async def _told_aside(leg: Leg, verdict: Awaitable[dict[str, str]], placement: Placement) -> None:
-    fields = await verdict
+    fields = {"CallSid": leg.sid, "AccountSid": leg.handset.account_sid, **await verdict}
     if placement.verdict_url is not None:
         network_of(leg).deliver(
             leg, placement.verdict_url, fields, method=placement.verdict_method, event="amd", bare=True

@@ -45,12 +45,13 @@ from bridge.doubles.call_resource import (
 
 from .call_facts import facts_of, listed
 from .carrier import CarrierSimulator
-from .leg import FINAL, Kind, Leg, Order
+from .leg import Leg
 from .network import Network
 from .phone import PhoneCall
 from .phones import SecondPhone
 from .placing import Placement, live, subscription
 from .servers import serve_app
+from .steps import FINAL, Kind, Order
 from .verbs import VERBS
 
 ACCOUNT: Final = "/2010-04-01/Accounts/{account}"

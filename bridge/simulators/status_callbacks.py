@@ -78,7 +78,7 @@ class Deliveries:
 
 @dataclass(frozen=True)
 class Letter:
-    """A callback. A `bare` one has only the ids of the call beside its own fields."""
+    """A callback. A `bare` one has nothing beside its own fields."""
 
     leg: Leg
     url: str
@@ -89,8 +89,7 @@ class Letter:
     async def send(self) -> None:
         """Undelivered is ignored."""
         leg = self.leg
-        ids = {"AccountSid": leg.handset.account_sid, "CallSid": leg.sid}
-        form = {**(ids if self.bare else leg.handset.form()), **self.fields}
+        form = {**({} if self.bare else leg.handset.form()), **self.fields}
         with contextlib.suppress(WebhookFailed):
             await leg.handset.send(leg.network.reach(self.url), form, self.method)
 

@@ -156,7 +156,7 @@ async def test_calls_are_listed_fetched_and_cancelled() -> None:
 
 async def test_a_call_waits_its_turn_in_the_queue() -> None:
     async with twiml_server(pace=1.0) as server:
-        server.api.network.calls_per_s = 1.0
+        server.api.network.behaviour.calls_per_s = 1.0
         server.api.phone(T, "busy")
         waits = [int((await create(server)).queue_time) for _ in range(3)]
         assert waits[0] == 0

@@ -7,7 +7,7 @@ import asyncio
 from bridge.codecs.caption import caption_of
 from bridge.doubles.people.person import Listen, Person, Say, Script, Wait
 from bridge.doubles.people.words import spoken
-from bridge.simulators.leg import Kind
+from bridge.simulators.steps import Kind
 from tests.door.rig import kinds, until
 from tests.simulators.server import N, T, TwimlServer, U, twiml_server
 

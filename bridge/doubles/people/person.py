@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any, Final, NamedTuple
 
+from ...codecs.dtmf import KEY_MS, KEYS, KeyEar, key_tone
 from ...codecs.level import level_dbfs
 from ..carrier_frames import FRAME_BYTES, SILENT_FRAME
-from .keys import KEY_MS, KEYS, KeyEar, key_tone
 
 FRAME_MS: Final = 20
 LOUD_DBFS: Final = -40

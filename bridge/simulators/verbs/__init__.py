@@ -14,7 +14,11 @@ from ..leg import Document, Leg, Verb
 from .attributes import check
 from .connect import connect
 from .dial import dial
+from .gather import gather
+from .others import pay, refer, start, stop
 from .plain import hangup, pause, play, redirect, reject, say
+from .queue import enqueue, leave
+from .record import record
 
 
 def _checked(do: Verb) -> Verb:
@@ -26,12 +30,10 @@ def _checked(do: Verb) -> Verb:
 
 
 VERBS: Final[Mapping[str, Verb]] = {
-    "Connect": _checked(connect),
-    "Dial": _checked(dial),
-    "Hangup": _checked(hangup),
-    "Pause": _checked(pause),
-    "Play": _checked(play),
-    "Redirect": _checked(redirect),
-    "Reject": _checked(reject),
-    "Say": _checked(say),
-}
+    name: _checked(do)
+    for name, do in {
+        "Connect": connect, "Dial": dial, "Enqueue": enqueue, "Gather": gather, "Hangup": hangup,
+        "Leave": leave, "Pause": pause, "Pay": pay, "Play": play, "Record": record, "Redirect": redirect,
+        "Refer": refer, "Reject": reject, "Say": say, "Start": start, "Stop": stop,
+    }.items()
+}  # fmt: skip

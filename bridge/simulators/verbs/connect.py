@@ -10,9 +10,10 @@ from bridge.doubles.phone import Phone
 from bridge.sockets.dial import DialError
 
 from ..carrier import WebhookFailed
-from ..leg import Document, Kind, Leg
+from ..leg import Document, Leg
 from ..network import network_of
 from ..servers import Simulation
+from ..steps import Kind
 
 
 async def connect(leg: Leg, verb: ET.Element, at: str) -> Document | None:
@@ -25,7 +26,7 @@ async def connect(leg: Leg, verb: ET.Element, at: str) -> Document | None:
     sid = f"MZ{len(leg.streams) + 1:032x}"
     leg.leaving = dict
     if leg.streams:
-        await leg.network.clock.sleep(network_of(leg).seam_ms)
+        await leg.network.clock.sleep(network_of(leg).behaviour.seam_ms)
     try:
         # Callers speak on, whether a stream is there or not.
         spoken_ms = leg.now_ms() - leg.streams[0][0] if leg.streams else 0

@@ -11,13 +11,16 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 from typing import Final
 
-from bridge.doubles.people.keys import dialled
+from bridge.codecs.dtmf import dialled
 
 from ..carrier import WebhookFailed
-from ..leg import Document, Kind, Leg
+from ..leg import Document, Leg
 from ..network import network_of
 from ..ringing import ring
 from ..status_callbacks import EVENTS, StatusCallback
+from ..steps import Kind
+from .conference import conference
+from .queue import take
 
 TIME_LIMIT_S: Final = 14_400
 TIMEOUT_S: Final = 30
@@ -26,6 +29,10 @@ _PREFIXES: Final = {"Number": "", "Sip": "", "Client": "client:"}
 
 async def dial(leg: Leg, verb: ET.Element, at: str) -> Document | None:
     """Ring, join, and ask the action what comes next."""
+    if (noun := verb.find("Conference")) is not None:
+        return await conference(leg, verb, noun, at)
+    if (noun := verb.find("Queue")) is not None:
+        return await take(leg, verb, noun, at)
     dialling = Dialling(leg, verb, at)
     leg.leaving = dialling.fields
     try:
@@ -57,7 +64,7 @@ class Dialling:
             fields["DialCallSid"] = told.sid
         if not self.redirected:
             fields["DialCallDuration"] = str(0 if self.winner is None else self.winner.duration_s)
-        if network_of(self.leg).tells_bridged:
+        if network_of(self.leg).behaviour.tells_bridged:
             fields["DialBridged"] = str(self.bridged).lower()
         return fields
 

@@ -6,11 +6,12 @@ import urllib.parse
 import xml.etree.ElementTree as ET
 from typing import Final
 
-from bridge.doubles.people.keys import dialled
+from bridge.codecs.dtmf import dialled
 
 from ..carrier import WebhookFailed
-from ..leg import Document, Kind, Leg
+from ..leg import Document, Leg
 from ..sounds_of_urls import fetched_sound
+from ..steps import Kind
 
 ENDLESS: Final = 1_000
 """`loop="0"` is for ever; the leg leaves before that."""
