@@ -17,7 +17,7 @@ FRAME_MS: Final = 20
 _LEAST_SLEEP_S: Final = 0.001
 _MOST_OWED_MS: Final = 1_000
 """A process that was stopped for longer does not catch up."""
-_HELD_S: Final = 2.0
+_HELD_S: Final = 10.0
 """Time is held for one fetch at most this long: its answer may wait for another leg."""
 _TURNS: Final = 12
 """Turns of the loop that whoever was woken gets before the next frame."""
