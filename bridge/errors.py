@@ -11,6 +11,7 @@
     ├── NotConnected          sending on a transport before it is connected, or after its end
     ├── AlreadyConnected      connecting one that was connected, or tried to, before
     ├── ConnectionLost        a connection's other end went away; .code, .reason
+    ├── CallRefused           a call that is not placed; .rule, .wait_s
     ├── CallEnded             using a session whose call is over; .reason, .ended_by
     ├── HandlerError          the user's handler or tool raised; what it raised is the __cause__
     ├── ReplayMismatch        a recording and its replay differ; .line, .expected, .got
@@ -175,6 +176,22 @@ class ConnectionLost(_SameWords, BridgeError):
 
     def __str__(self) -> str:
         return f"closed unexpectedly ({self.code})" + (f": {self.reason}" if self.reason else "")
+
+
+class CallRefused(_SameWords, BridgeError):
+    """A call is not placed. `rule` is the name of what forbids it, `words` says it to people, `wait_s` when
+    asking again may help, None for never; `status` is the HTTP answer.
+    """
+
+    def __init__(self, status: int, rule: str, words: str, wait_s: int | None = None) -> None:
+        super().__init__(status, rule, words, wait_s)
+        self.status: int = status
+        self.rule: str = rule
+        self.words: str = words
+        self.wait_s: int | None = wait_s
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.words}"
 
 
 class CallEnded(BridgeError):

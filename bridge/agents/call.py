@@ -25,7 +25,7 @@ from bridge.agents.prices import Bill
 from bridge.agents.session import Session
 from bridge.agents.tool_runner import ToolRunner, log_failure
 from bridge.agents.tools import AnyTool, Tool
-from bridge.agents.user_code import CALL_SID
+from bridge.agents.user_code import CALL_NUMBERS, CALL_SID
 from bridge.core import messages as m
 from bridge.errors import CallEnded
 
@@ -76,6 +76,7 @@ class UserCall:
         self.tap = way.tap
         self._context = contextvars.copy_context()
         self._context.run(CALL_SID.set, call_sid)
+        self._context.run(CALL_NUMBERS.set, frozenset(fields.get(name, "") for name in ("From", "To")))
         self._handler: asyncio.Task[None] | None = None
         self._answers: Handler | None = None
         self._began = False

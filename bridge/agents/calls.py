@@ -19,11 +19,12 @@ from typing import Any, Final, NamedTuple, Protocol, get_args
 from bridge.agents import hooks
 from bridge.agents.agent import Agent, roster
 from bridge.agents.call import UserCall
-from bridge.agents.calling_out import AgentsOut, is_placed, told
+from bridge.agents.calling_out import AgentsOut, told
 from bridge.agents.config import AgentConfigs
 from bridge.agents.loop import Late, OwnedLoop, UserLoop, run
 from bridge.agents.loops import CallLoop, UserLoops, cross
 from bridge.agents.mcp import FillingSocket
+from bridge.agents.placed import is_placed
 from bridge.agents.prices import Bill
 from bridge.agents.tool_runner import log_failure
 from bridge.agents.transport_socket import carry
@@ -206,6 +207,11 @@ class UserSide:
         """
         configs.check_one(agent, known, self._upstream)
         self.remark(agent, known)
+
+    def vet_given(self, agent: Agent) -> None:
+        """An agent for one call that is to be placed. Raises ConfigError for what cannot work."""
+        self.configs.check(agent, self._upstream)
+        self.remark(agent)
 
     def start(self) -> None:
         """Start the user loops."""

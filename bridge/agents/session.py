@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from bridge.agents.caller_input import Input
 from bridge.agents.clips import sound_of
 from bridge.agents.inputs import ENDED_BY, Digit, Happening, Outgoing, Said, Silence, Turn
+from bridge.agents.placed import context
 from bridge.agents.prices import Bill, Cost
 from bridge.agents.queues import Feed, TurnAudio
 from bridge.core import messages as m
@@ -92,6 +93,13 @@ class Session:
     def metadata(self) -> Mapping[str, str]:
         """The metadata of the agent in force, as the resolver left it for this call."""
         return self._agent.metadata
+
+    @property
+    def context(self) -> Mapping[str, str]:
+        """What the placer of a call said about it (`bridge.call(…, context=…)`); empty for one that came in.
+        Such a call has `direction` "outbound" among its fields, and the person is `To`.
+        """
+        return MappingProxyType(context(self.fields))
 
     @property
     def cost(self) -> Cost:

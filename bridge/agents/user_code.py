@@ -21,6 +21,11 @@ CALL_SID: Final[contextvars.ContextVar[str]] = contextvars.ContextVar("call_sid"
 For log lines.
 """
 
+CALL_NUMBERS: Final[contextvars.ContextVar[frozenset[str]]] = contextvars.ContextVar(
+    "call_numbers", default=frozenset()
+)
+"""The numbers of that call, as the carrier told them: the only ones that its user code may call."""
+
 KEPT: Final = 64
 """Runs that have ended, and are remembered."""
 LEAST_S: Final = 0.02

@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from bridge.agents.calling_out import is_placed
+from bridge.agents.placed import is_placed
 from bridge.agents.turned_away import TurnedAway
 from bridge.core import messages as m
 from bridge.core.call import Call

@@ -23,9 +23,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from bridge.agents.calling_out import GIVEN
+from bridge.errors import CallRefused
 from bridge.server.json_requests import Unfit, json_object, text, texts
 from bridge.server.keyed import Keyed, answer
-from bridge.server.outbound.calls import OutboundCalls, TurnedDown, Wanted
+from bridge.server.outbound.calls import OutboundCalls, Wanted
 from bridge.server.outbound.record import Record
 from bridge.server.outbound.rules import MOST_CONSENT
 
@@ -73,7 +75,7 @@ class CallsApi:
             accepted = await self._calls.accept(wanted, key=key, idem=given[0], digest=digest)
         except (Unfit, ClientDisconnect) as error:
             return refused(400, "form", str(error))
-        except TurnedDown as down:
+        except CallRefused as down:
             return refused(down.status, "call_rule", down.words, wait_s=down.wait_s, rule=down.rule)
         if accepted.replayed:
             return answer(200, self._told(accepted.record), {"idempotent-replayed": "true"})
@@ -117,11 +119,18 @@ def read(asked: Mapping[str, Any]) -> Wanted:
     return Wanted(
         to=to,
         from_=text(asked.get("from"), "from", MOST_NUMBER),
-        agent=text(asked.get("agent"), "agent", 100),
+        agent=_agent(asked.get("agent")),
         context=texts(asked.get("context"), "context", MOST_CONTEXT),
         consent=text(asked.get("consent"), "consent", MOST_CONSENT),
         ring_s=ring_s,
     )
+
+
+def _agent(given: object) -> str:
+    name = text(given, "agent", 100)
+    if name == GIVEN:
+        raise Unfit("agent has to be the name of an agent")
+    return name
 
 
 def _digest(asked: Mapping[str, Any]) -> str:

@@ -15,7 +15,9 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from bridge.agents.calling_out import CONTEXT
+from bridge.agents.calling_out import GIVEN
+from bridge.agents.placed import CONTEXT
+from bridge.errors import CallRefused
 from bridge.ops.metrics import Metrics
 from bridge.server.outbound.progress import moved
 from bridge.server.outbound.record import Outcome, Record, State, new_ref
@@ -41,16 +43,6 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     context: dict[str, str] = {}
     consent: str = ""
     ring_s: int = 30
-
-
-class TurnedDown(Exception):
-    """The call is not placed. `rule` is its name for programs, `words` for people, `wait_s` when to ask again
-    if that helps; `status` is the HTTP answer.
-    """
-
-    def __init__(self, status: int, rule: str, words: str, wait_s: int | None = None) -> None:
-        super().__init__(words)
-        self.status, self.rule, self.words, self.wait_s = status, rule, words, wait_s
 
 
 class Accepted(NamedTuple):
@@ -93,19 +85,27 @@ class OutboundCalls:
 
     # --- asked for ---------------------------------------------------------------------------------------
 
-    async def accept(self, wanted: Wanted, *, key: str = "", idem: str = "", digest: str = "") -> Accepted:
+    async def accept(
+        self,
+        wanted: Wanted,
+        *,
+        key: str = "",
+        idem: str = "",
+        digest: str = "",
+        begins: Callable[[str], object] = lambda _ref: None,
+    ) -> Accepted:
         """Take a call that is asked for: written down when this returns, placed soon after. The same `idem`
-        of the same `key` gives the same call. Raises TurnedDown.
+        of the same `key` gives the same call. `begins` is told the ref of a new one. Raises CallRefused.
         """
         if idem:
             if (key, idem) in self._in_flight:
                 words = "the request with this Idempotency-Key is still being answered"
-                raise TurnedDown(409, "in_progress", words, 1)
+                raise CallRefused(409, "in_progress", words, 1)
             known = self.store.of_key(key, idem)
             if known is not None:
                 if known.digest != digest:
                     words = "this Idempotency-Key was used for another request"
-                    raise TurnedDown(409, "idempotency_conflict", words)
+                    raise CallRefused(409, "idempotency_conflict", words)
                 return Accepted(known, replayed=True)
         record = self._checked(wanted, key, idem, digest)
         self._in_flight.add((key, idem))
@@ -114,18 +114,19 @@ class OutboundCalls:
             await self.store.durable()
         finally:
             self._in_flight.discard((key, idem))
+        begins(record.ref)
         self.accepted(record.ref)
         return Accepted(record, replayed=False)
 
     def check(self, wanted: Wanted) -> Record:
-        """The record that such a call would get now; nothing is written or placed. Raises TurnedDown."""
+        """The record that such a call would get now; nothing is written or placed. Raises CallRefused."""
         return self._checked(wanted, "", "", "")
 
     def _checked(self, wanted: Wanted, key: str, idem: str, digest: str) -> Record:
         """The record of such a call, if it may be placed now."""
         reason = self.full()
         if reason is not None:
-            raise TurnedDown(503, reason, f"no call can be placed now: {reason}", 5)
+            raise CallRefused(503, reason, f"no call can be placed now: {reason}", 5)
         numbers, of_day = self.rules.numbers, list(self.store.of_day())
         usual = self.settings.call_from[0] if self.settings.call_from else ""
         to, from_ = (
@@ -146,30 +147,30 @@ class OutboundCalls:
             owner=self.store.me,
         )
         broken = self.rules.broken(record, of_day)
-        if broken is None and not self.knows_agent(wanted.agent):
+        if broken is None and wanted.agent != GIVEN and not self.knows_agent(wanted.agent):
             broken = Broken("agent", f"no agent is called {wanted.agent[:40]!r} here")
         if broken is not None:
-            raise TurnedDown(422, broken.rule, broken.words, broken.wait_s)
+            raise CallRefused(422, broken.rule, broken.words, broken.wait_s)
         self._check_room(key, of_day)
         return record
 
     def _check_room(self, key: str, of_day: list[Record]) -> None:
         settings, mine = self.settings, [one for one in of_day if one.key == key]
         if sum(not one.done for one in of_day) >= MOST_OPEN:
-            raise TurnedDown(429, "full", f"{MOST_OPEN} calls wait already", 30)
+            raise CallRefused(429, "full", f"{MOST_OPEN} calls wait already", 30)
         if not key:
             return
         if sum(not one.done for one in mine) >= settings.key_calls:
             words = f"the key {key} has {settings.key_calls} calls at once (BRIDGE_KEY_CALLS)"
-            raise TurnedDown(429, "key_calls", words, 5)
+            raise CallRefused(429, "key_calls", words, 5)
         frees_s = int(min((one.asked_s for one in mine), default=0.0) + DAY_S - self.clock()) + 1
         if len(mine) >= settings.key_calls_a_day:
             words = f"the key {key} has asked for {len(mine)} calls within a day (BRIDGE_KEY_CALLS_A_DAY)"
-            raise TurnedDown(429, "key_calls_a_day", words, frees_s)
+            raise CallRefused(429, "key_calls_a_day", words, frees_s)
         spent = sum(one.cost_micro_usd for one in mine) / 1_000_000
         if settings.key_day_cost is not None and spent >= settings.key_day_cost:
             words = f"the calls of the key {key} have cost {spent:.2f} USD within a day (BRIDGE_KEY_DAY_COST)"
-            raise TurnedDown(429, "key_day_cost", words, frees_s)
+            raise CallRefused(429, "key_day_cost", words, frees_s)
 
     # --- the carrier's word ------------------------------------------------------------------------------
 

@@ -114,6 +114,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         facts: dict[str, Any] = {
             "call_sid": self.call_sid,
             "reason": self.reason,
+            "stop": self.stop,
             "answered_by": self.answered_by,
             "message": self.message,
             "sip_code": self.sip_code,

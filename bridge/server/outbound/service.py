@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from bridge.agents.agent import Agent
 from bridge.agents.calling_out import AgentsOut
 from bridge.agents.calls import UserSide
 from bridge.core import messages as m
 from bridge.core.stats import Stats
+from bridge.errors import ConfigError
 from bridge.ops.metrics import Metrics
+from bridge.server.outbound import handles
 from bridge.server.outbound.calls import OutboundCalls
 from bridge.server.outbound.do_not_call import DoNotCall
+from bridge.server.outbound.local import LocalCalls
 from bridge.server.outbound.placing import Placing
+from bridge.server.outbound.record import Record
 from bridge.server.outbound.rules import Rules
 from bridge.server.store import Store
 from bridge.server.twilio_rest import CarrierRest
@@ -34,13 +40,17 @@ class Outbound:
     ) -> None:
         self.rules = Rules(settings, do_not_call)
         self.calls = OutboundCalls(settings, rest, store.calls_out, self.rules, metrics)
+        self.calls.moved.append(self._moved)
         self.placing = Placing(self.calls, settings.public_url or "")
         self.agents = AgentsOut()
+        self.source: LocalCalls | None = None
+        self._users: UserSide | None = None
         self._transcripts: OrderedDict[str, list[Line]] = OrderedDict()
 
     def belongs_to(self, users: UserSide | None, full: Callable[[], str | None]) -> None:
         """Whose agents take the calls, and who says in a word why there can be none now."""
         self.calls.full = full
+        self._users = users
         if users is not None:
             self.agents = users.out
             self.calls.knows_agent = users.knows
@@ -48,9 +58,23 @@ class Outbound:
     def start(self) -> None:
         """On the loop of the calls."""
         self.placing.start()
+        loop = asyncio.get_running_loop()
+        self.source = LocalCalls(self.calls, self.agents, loop, self.transcript, self._vet)
+        handles.serves(self.source, running=True)
+
+    def _vet(self, agent: Agent) -> None:
+        if self._users is None:
+            raise ConfigError("this service has no agent of its own, and takes none for a call")
+        self._users.vet_given(agent)
+
+    def _moved(self, _before: Record, after: Record) -> None:
+        if after.done:
+            self.agents.forget(after.ref)
 
     def close(self) -> None:
         """Place no more; what waits is left to the next process."""
+        if self.source is not None:
+            handles.serves(self.source, running=False)
         self.placing.close()
         self.calls.close()
 
