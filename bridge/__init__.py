@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .agents.prices import Cost
     from .agents.queues import Feed
     from .agents.session import Session
-    from .agents.tools import Tool, ToolError, hand_off_to, hang_up, tool, transfer
+    from .agents.tools import Tool, ToolError, hand_off_to, hang_up, stop_calling, tool, transfer
     from .agents.transport_socket import MakeTransport
     from .agents.turn_detection import turn_detection
     from .agents.turned_away import Forward, Refuse, Voicemail
@@ -95,6 +95,7 @@ if TYPE_CHECKING:
         BridgeError,
         BrokenInvariant,
         CallEnded,
+        CallRefused,
         CarrierError,
         ConfigError,
         ConnectionLost,
@@ -105,6 +106,8 @@ if TYPE_CHECKING:
         SignatureError,
         UpstreamError,
     )
+    from .server.outbound.api import call
+    from .server.outbound.handles import CallResult, CallStatus, PlacedCall
     from .server.service import create_app
     from .settings.settings import Settings, load_settings
     from .sockets.dial import DialError, Socket, dial
@@ -124,7 +127,7 @@ _PLACES: Final = {  # each place and its names
     "agents.prices": "Cost",
     "agents.queues": "Feed",
     "agents.session": "Session",
-    "agents.tools": "Tool ToolError hand_off_to hang_up tool transfer",
+    "agents.tools": "Tool ToolError hand_off_to hang_up stop_calling tool transfer",
     "agents.transport_socket": "MakeTransport",
     "agents.turn_detection": "turn_detection",
     "agents.turned_away": "Forward Refuse Voicemail",
@@ -145,9 +148,11 @@ _PLACES: Final = {  # each place and its names
         "TranscriptDelta TransferOutcome TurnCommitted UpstreamFaulted Usage VendorNote"
     ),
     "errors": (
-        "AlreadyConnected BridgeError BrokenInvariant CallEnded CarrierError ConfigError ConnectionLost "
-        "HandlerError NotConnected ProtocolError ReplayMismatch SignatureError UpstreamError"
+        "AlreadyConnected BridgeError BrokenInvariant CallEnded CallRefused CarrierError ConfigError "
+        "ConnectionLost HandlerError NotConnected ProtocolError ReplayMismatch SignatureError UpstreamError"
     ),
+    "server.outbound.api": "call",
+    "server.outbound.handles": "CallResult CallStatus PlacedCall",
     "server.service": "create_app",
     "settings.settings": "Settings load_settings",
     "sockets.dial": "DialError Socket dial",
@@ -177,6 +182,9 @@ __all__ = [
     "BrokenInvariant",
     "CallBegan",
     "CallEnded",
+    "CallRefused",
+    "CallResult",
+    "CallStatus",
     "CallerSilent",
     "CallerSpoke",
     "CallerTranscribed",
@@ -224,6 +232,7 @@ __all__ = [
     "Outgoing",
     "Part",
     "Phase",
+    "PlacedCall",
     "PlaybackTracker",
     "Playing",
     "ProtocolError",
@@ -269,12 +278,14 @@ __all__ = [
     "WebSocketTransport",
     "__version__",
     "audio_format",
+    "call",
     "create_app",
     "dial",
     "hand_off_to",
     "hang_up",
     "load_agent",
     "load_settings",
+    "stop_calling",
     "tool",
     "transfer",
     "turn_detection",

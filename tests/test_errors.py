@@ -16,6 +16,7 @@ from bridge.errors import (
     BridgeError,
     BrokenInvariant,
     CallEnded,
+    CallRefused,
     CarrierError,
     ConfigError,
     ConnectionLost,
@@ -34,6 +35,7 @@ class Reason(enum.Enum):
 
 
 EVERY_ERROR = [
+    CallRefused(422, "call_hours", "it is 21:30 there", 3_600),
     BridgeError("something"),
     ConfigError("BRIDGE_MODEL is empty"),
     SignatureError("no X-Twilio-Signature"),
@@ -71,7 +73,7 @@ def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
         if issubclass(cls, BridgeError) and cls is not BridgeError and cls.__base__ is not None
     }
     assert parents == classes
-    assert len(classes) == 12
+    assert len(classes) == 13
 
 
 def test_one_except_clause_catches_every_one_of_them_and_no_bug_of_python() -> None:

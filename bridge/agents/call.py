@@ -43,7 +43,11 @@ MCP_APPROVAL: Final = "mcp_approval_request"
 
 
 class Way(Protocol):
-    """The way back to the audio loop: both return at once."""
+    """The way back to the audio loop: both methods return at once. `opt_out` is called on a thread of its
+    own, with a number that is never to be called again.
+    """
+
+    opt_out: Callable[[str], None]
 
     def post(self, command: m.SessionCommand) -> None:
         """A wish of user code, to the core."""
@@ -72,8 +76,7 @@ class UserCall:
         self._root = agent
         self._roster = roster(agent)
         self._language = configs.session(agent, self._roster).language
-        self.post = way.post
-        self.tap = way.tap
+        self.post, self.tap, self._opt_out = way.post, way.tap, way.opt_out
         self._context = contextvars.copy_context()
         self._context.run(CALL_SID.set, call_sid)
         self._context.run(CALL_NUMBERS.set, frozenset(fields.get(name, "") for name in ("From", "To")))
@@ -126,6 +129,9 @@ class UserCall:
         if not isinstance(tool, str) or tool not in tools:
             raise ValueError(f"there is no tool {tool!r}; there is {', '.join(tools) or 'none'}")
         return await self._tools.for_handler(tools[tool], arguments)
+
+    async def opt_out(self, number: str) -> None:
+        await asyncio.to_thread(self._opt_out, number)
 
     def _model_tools(self) -> dict[str, AnyTool]:
         return self._casting.tools(self.session.agent, self._roster)

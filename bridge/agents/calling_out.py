@@ -23,9 +23,10 @@ class AgentsOut:
     def __init__(self) -> None:
         self._given: dict[str, Agent] = {}
 
-    def give(self, ref: str, agent: Agent) -> None:
-        """Place the call of that ref with this agent."""
-        self._given[ref] = agent
+    def give(self, ref: str, agent: Agent | None) -> None:
+        """Place the call of that ref with this agent; None for the one that it names."""
+        if agent is not None:
+            self._given[ref] = agent
 
     def forget(self, ref: str) -> None:
         """The call of that ref is over."""

@@ -49,6 +49,10 @@ RESOLVE_GRACE_S: Final = 0.25
 """A user loop that is blocked can't even say that a resolver is late; the audio loop waits no longer."""
 
 
+def _nowhere(_number: str) -> None:
+    raise ConfigError("there is no do-not-call file here (BRIDGE_DO_NOT_CALL)")
+
+
 class Runner(Protocol):
     """What of `bridge.runner.Runner` is used here. `tap` is called with each frame of the caller's, on the
     audio loop; None to stop.
@@ -82,6 +86,7 @@ class Attachment:
         self, side: UserSide, call_sid: str, prepared: Prepared, runner: Runner, fields: Mapping[str, str]
     ) -> None:
         self.loop = prepared.loop
+        self.opt_out = side.opt_out
         self._audio_loop = asyncio.get_running_loop()
         self._runner = runner
         self._call: UserCall | None = None
@@ -178,6 +183,8 @@ class UserSide:
         self.configs = configs
         self.loops = UserLoops(loops or (UserLoop(),), self._loops_of_calls)
         self.out = AgentsOut()
+        self.opt_out: Callable[[str], None] = _nowhere
+        """Called, on a thread of its own, with a number that is never to be called again."""
         self._upstream = upstream
         self._resolver_fails = resolver_fails
         self._routed = routed or (lambda _call_sid, usual: Answerer(usual, configs))

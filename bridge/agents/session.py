@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from bridge.agents.caller_input import Input
 from bridge.agents.clips import sound_of
 from bridge.agents.inputs import ENDED_BY, Digit, Happening, Outgoing, Said, Silence, Turn
-from bridge.agents.placed import context
+from bridge.agents.placed import context, is_placed
 from bridge.agents.prices import Bill, Cost
 from bridge.agents.queues import Feed, TurnAudio
 from bridge.core import messages as m
@@ -42,6 +42,7 @@ class Bridge(Protocol):
     def roster(self) -> Mapping[str, Agent]: ...
     def tap(self) -> None: ...
     async def call(self, tool: object, arguments: Mapping[str, Any]) -> Any: ...
+    async def opt_out(self, number: str) -> None: ...
 
 
 class Session:
@@ -360,6 +361,16 @@ class Session:
         """
         self.check()
         return await self._bridge.call(tool, arguments)
+
+    async def stop_calling(self) -> None:
+        """Never call this person again: their number goes into the do-not-call file (BRIDGE_DO_NOT_CALL), and
+        is on the disk when this returns. Raises ValueError if the carrier told no number of theirs, OSError
+        if the file cannot be written.
+        """
+        number = self.fields.get("To" if is_placed(self.fields) else "From", "")
+        if not number.startswith("+"):
+            raise ValueError("the carrier has told no number of the person on the line")
+        await self._bridge.opt_out(number)
 
     def send_vendor_event(self, event: Mapping[str, Any]) -> None:
         """Send a client event to the model in the vendor's own words, for what has no method here. It is sent

@@ -156,6 +156,16 @@ hang_up: Final = Tool(_hang_up, name="hang_up", respond=False, filler=None)
 """A tool that lets the model end the call once its goodbye was heard."""
 
 
+async def _stop_calling(session: Session) -> str:
+    """Never call this person again. Call this when they ask not to be called; then say that it is done."""
+    await session.stop_calling()
+    return "They will not be called again. Say so, and goodbye."
+
+
+stop_calling: Final = Tool(_stop_calling, name="stop_calling", filler=None)
+"""A tool that lets the model write the person's number into the do-not-call file (BRIDGE_DO_NOT_CALL)."""
+
+
 def transfer_among(names: Sequence[str]) -> AnyTool:
     """The tool that sends the caller to one of these configured targets, and to no other."""
 

@@ -113,8 +113,13 @@ class Service:
         self.registry = CallRegistry(
             making, max_calls=settings.max_calls, observers=told, services=self.services
         )
-        if out is not None:
-            out.belongs_to(users, lambda: self.registry.refusal)
+        self._outbound(users)
+
+    def _outbound(self, users: UserSide | None) -> None:
+        if users is not None:
+            users.opt_out = self.do_not_call.add
+        if self.services.outbound is not None:
+            self.services.outbound.belongs_to(users, lambda: self.registry.refusal)
 
     def _factory(self, configs: AgentConfigs, upstream_url: str | None) -> CallFactory:
         nobody = Agent()

@@ -92,7 +92,7 @@ class OutboundCalls:
         key: str = "",
         idem: str = "",
         digest: str = "",
-        begins: Callable[[str], object] = lambda _ref: None,
+        begins: Callable[[str], None] = lambda _ref: None,
     ) -> Accepted:
         """Take a call that is asked for: written down when this returns, placed soon after. The same `idem`
         of the same `key` gives the same call. `begins` is told the ref of a new one. Raises CallRefused.

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from bridge.agents.agent import Agent
-from bridge.agents.user_code import CALL_NUMBERS, CALL_SID
-from bridge.errors import CallRefused, ConfigError
 from bridge.server.outbound.calls import Wanted
-from bridge.server.outbound.record import MACHINES, new_ref
+from bridge.server.outbound.record import MACHINES
 
 Told = Mapping[str, Any]
 """What is told of a call, as `GET /calls/{id}` tells it."""
@@ -27,8 +25,8 @@ class Source(Protocol):
     something else than `seen`, {} for nothing yet; None where the call is known no longer.
     """
 
-    async def place(self, wanted: Wanted, idem: str, agent: Agent | None = None) -> Told: ...
-    async def check(self, wanted: Wanted) -> Told: ...
+    async def place(self, wanted: Wanted, idem: str, agent: Agent | None = None, /) -> Told: ...
+    async def check(self, wanted: Wanted, /) -> Told: ...
     async def news(self, ref: str, seen: Told) -> Told | None: ...
     async def cancel(self, ref: str) -> None: ...
 
@@ -76,18 +74,8 @@ class CallResult:
     @classmethod
     def of(cls, told: Told) -> CallResult:
         """From what is told of a call that is done."""
-        same = (
-            "outcome",
-            "reason",
-            "answered_by",
-            "message",
-            "call_sid",
-            "sip_code",
-            "stir",
-            "ring_ms",
-            "stop",
-        )
-        given = {name: told[name] for name in (*same, "talk_s") if name in told}
+        same = ("outcome", "reason", "answered_by", "message", "call_sid", "sip_code", "stir", "ring_ms")
+        given = {name: told[name] for name in (*same, "talk_s", "stop") if name in told}
         lines = tuple(told.get("transcript", ()))
         return cls(ref=told["id"], cost=told.get("cost_usd", 0.0), transcript=lines, **given)
 
@@ -127,85 +115,3 @@ class PlacedCall:
             told = {"id": self.ref, "state": "done", "outcome": "failed", "reason": "it is known no longer"}
         self._told = told
         return told
-
-
-MOST_NUMBER: Final = 40
-
-
-def check_within_a_call(to: str) -> None:
-    """User code of a live call may only call the numbers of that call: what a model says, or a person on the
-    line, is no number to call. Raises CallRefused.
-    """
-    if CALL_SID.get() and to not in CALL_NUMBERS.get():
-        words = "code of a live call may call the numbers of that call only, as the carrier told them"
-        raise CallRefused(422, "within_a_call", words)
-
-
-async def call(
-    to: str,
-    *,
-    agent: Agent | str | None = None,
-    from_: str | None = None,
-    context: Mapping[str, str] | None = None,
-    consent: str = "",
-    key: str | None = None,
-    ring_s: int = 30,
-    server: str | None = None,
-    api_key: str | None = None,
-) -> PlacedCall:
-    """Ask for a call. Returns when it is written down, before the carrier is asked; raises CallRefused where a
-    rule forbids it, with the rule's name.
-
-    It is placed by the service that runs in this process (`phonebridge serve`, or `create_app` once it
-    serves), from any of its threads and loops: then `agent` may be an Agent. With `server`, the address of
-    a service, and `api_key`, one of its BRIDGE_API_KEYS, that one is asked; then `agent` is the name of one
-    of its agents. Without either ConfigError is raised.
-
-    `context` is what the agent shall know about the call; handlers read it in `session.context`. `consent`
-    says how this person agreed to be called. `key` names the request: the same key gives the same call for a
-    day, however often it is asked for; by default each is new.
-
-    User code of a live call may call the numbers of that call (`From`, `To`) only.
-    """
-    check_within_a_call(to)
-    source: Source
-    if server is not None:
-        from bridge.server.outbound.remote import RemoteCalls  # noqa: PLC0415  http.client, for a few
-
-        if isinstance(agent, Agent):
-            raise ConfigError("a server knows its agents by name: say agent='name'")
-        source = RemoteCalls(server, api_key or "")
-    else:
-        source = here()
-    wanted = Wanted(
-        to=to,
-        from_=from_ or "",
-        agent=agent if isinstance(agent, str) else "",
-        context=dict(context or {}),
-        consent=consent,
-        ring_s=ring_s,
-    )
-    given = agent if isinstance(agent, Agent) else None
-    return PlacedCall(source, await source.place(wanted, key or new_ref(), given))
-
-
-_HERE: list[Source] = []
-"""The services of this process that place calls, the latest last."""
-
-
-def here() -> Source:
-    """The service of this process. Raises ConfigError if none runs."""
-    if not _HERE:
-        raise ConfigError(
-            "no service of this process places calls: run this where `phonebridge serve` or create_app "
-            "serves with BRIDGE_OUTBOUND=1, or name one by server= and api_key="
-        )
-    return _HERE[-1]
-
-
-def serves(source: Source, running: bool) -> None:
-    """A service of this process places calls from now on, or does so no longer."""
-    if running and source not in _HERE:
-        _HERE.append(source)
-    elif not running and source in _HERE:
-        _HERE.remove(source)

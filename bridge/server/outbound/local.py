@@ -60,7 +60,7 @@ class LocalCalls:
         # An agent that was given for one call is known here only, and not after a restart.
         named = wanted if agent is None else msgspec.structs.replace(wanted, agent=GIVEN)
         accepted = await self._calls.accept(
-            named, idem=idem, digest=digest, begins=lambda ref: agent and self._agents.give(ref, agent)
+            named, idem=idem, digest=digest, begins=lambda ref: self._agents.give(ref, agent)
         )
         return self._told(accepted.record)
 

@@ -42,13 +42,13 @@ class RemoteCalls:
         self._parts = parts
         self._key = api_key
 
-    async def place(self, wanted: Wanted, idem: str, agent: Agent | None = None) -> Told:
+    async def place(self, wanted: Wanted, idem: str, _agent: Agent | None = None) -> Told:
         given: dict[str, Any] = {"to": wanted.to, "from": wanted.from_, "agent": wanted.agent}
         given |= {"context": wanted.context, "consent": wanted.consent}
         asked = {name: value for name, value in given.items() if value} | {"ring_s": wanted.ring_s}
         return await self._asked("POST", "/calls", asked, idem)
 
-    async def check(self, wanted: Wanted) -> Told:
+    async def check(self, _wanted: Wanted) -> Told:
         """Not at a server: it would be asked for a call."""
         raise ConfigError("--dry-run is for a service in this process: leave --server out")
 
@@ -80,11 +80,8 @@ class RemoteCalls:
             told = _object(raw)
             if told is not None and status < 300:
                 return told
-            if (
-                told is not None
-                and not (status == 409 and told.get("rule") == "in_progress")
-                and status != 500
-            ):
+            waits = told is not None and told.get("rule") == "in_progress"
+            if told is not None and not waits and status != 500:
                 raise CallRefused(status, told.get("rule", ""), str(told.get("error", "")), wait_s)
             why = f"it answered {status}"
         raise NotAnswered(f"{self._parts.netloc}: {why}")

@@ -14,7 +14,7 @@ from bridge.core import messages as m
 from bridge.core.stats import Stats
 from bridge.errors import ConfigError
 from bridge.ops.metrics import Metrics
-from bridge.server.outbound import handles
+from bridge.server.outbound import api
 from bridge.server.outbound.calls import OutboundCalls
 from bridge.server.outbound.do_not_call import DoNotCall
 from bridge.server.outbound.local import LocalCalls
@@ -60,7 +60,7 @@ class Outbound:
         self.placing.start()
         loop = asyncio.get_running_loop()
         self.source = LocalCalls(self.calls, self.agents, loop, self.transcript, self._vet)
-        handles.serves(self.source, running=True)
+        api.serves(self.source, running=True)
 
     def _vet(self, agent: Agent) -> None:
         if self._users is None:
@@ -74,7 +74,7 @@ class Outbound:
     def close(self) -> None:
         """Place no more; what waits is left to the next process."""
         if self.source is not None:
-            handles.serves(self.source, running=False)
+            api.serves(self.source, running=False)
         self.placing.close()
         self.calls.close()
 

@@ -1,0 +1,191 @@
+"""`bridge.call`, and what user code sees of calls that we placed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bridge
+from bridge import Agent, CallRefused, ConfigError, Session, stop_calling, tool
+from bridge.agents.user_code import CALL_NUMBERS, CALL_SID
+from bridge.server.outbound.do_not_call import DoNotCall
+from bridge.server.outbound.remote import RemoteCalls
+from tests.outbound.kit import CA1, CONSENT, KEY, NUMBER, PERSON, Office, office, run, until
+
+
+async def busy(one: Office, ref: str) -> None:
+    await one.status(ref, "ringing", 1, 2.0)
+    await one.status(ref, "busy", 2, 5.0, SipResponseCode="486")
+
+
+def test_a_call_is_followed_from_the_service_s_own_process() -> None:
+    async def calls() -> None:
+        async with office(Agent("Hi.")) as one:
+            call = await bridge.call(PERSON, consent=CONSENT, context={"name": "Ann"})
+            seen: list[str] = []
+
+            async def follow() -> None:
+                seen.extend([status.state async for status in call])
+
+            following = asyncio.create_task(follow())
+            await one.posted()
+            await asyncio.sleep(0)
+            await one.status(call.ref, "ringing", 1, 2.0)
+            await asyncio.sleep(0.01)
+            await one.status(call.ref, "no-answer", 2, 32, SipResponseCode="480")
+            await following
+            assert (seen[0], seen[-2:]) == ("queued", ["ringing", "done"])
+            result = await call.done()
+            assert (result.outcome, result.sip_code, result.ring_ms) == ("no_answer", 480, 30_000)
+            assert not result.by_machine
+            assert one.record(call.ref).context == {"name": "Ann"}
+
+    run(calls())
+
+
+def test_it_is_asked_for_on_any_thread() -> None:
+    async def calls() -> None:
+        async with office() as one:
+            found: list[Any] = []
+
+            async def elsewhere() -> None:
+                call = await bridge.call(PERSON, consent=CONSENT)
+                found.append(call.ref)
+                found.append(await call.done())
+
+            thread = threading.Thread(target=lambda: asyncio.run(elsewhere()))
+            thread.start()
+            await one.posted()
+            await busy(one, found[0])
+            await asyncio.to_thread(thread.join)
+            assert found[1].outcome == "busy"
+
+    run(calls())
+
+
+def test_a_key_names_a_request() -> None:
+    async def calls() -> None:
+        async with office() as one:
+            first = await bridge.call(PERSON, consent=CONSENT, key="order 4711")
+            again = await bridge.call(PERSON, consent=CONSENT, key="order 4711")
+            assert first.ref == again.ref
+            with pytest.raises(CallRefused) as refused:
+                await bridge.call("+15550001112", consent=CONSENT, key="order 4711")
+            assert refused.value.rule == "idempotency_conflict"
+            await one.posted()
+            assert len(one.rest.created) == 1
+
+    run(calls())
+
+
+def test_an_agent_is_given_for_one_call() -> None:
+    async def calls() -> None:
+        async with office(Agent("Receptionist.")) as one:
+            call = await bridge.call(
+                PERSON, consent=CONSENT, agent=Agent("Ask for the parcel.", name="parcels")
+            )
+            await one.posted()
+            await one.status(call.ref, "ringing", 1, 2.0)
+            await until(lambda: one.service.registry.waits_for(CA1))
+            runner = one.service.registry.runner(CA1)
+            assert runner is not None
+            assert runner.call.config.session.instructions.startswith("Ask for the parcel.")
+            assert "Receptionist" not in runner.call.config.session.instructions
+
+    run(calls())
+
+
+def test_an_agent_that_is_gone_is_replaced_by_nobody() -> None:
+    async def calls() -> None:
+        async with office(Agent("Receptionist.")) as one:
+            call = await bridge.call(
+                PERSON, consent=CONSENT, agent=Agent("Ask for the parcel.", name="parcels")
+            )
+            await one.posted()
+            one.outbound.agents.forget(call.ref)  # as after a restart
+            assert "<Hangup />" in await one.answered(call.ref, 5)
+
+    run(calls())
+
+
+def test_without_a_service_it_says_what_to_do() -> None:
+    with pytest.raises(ConfigError, match="server= and api_key="):
+        asyncio.run(bridge.call(PERSON))
+    for server, key in (
+        ("voice.example.com", KEY),
+        ("http://voice.example.com", KEY),
+        ("https://voice.example.com", ""),
+    ):
+        with pytest.raises(ConfigError):
+            RemoteCalls(server, key)
+
+
+@pytest.mark.parametrize("said", ["+15557770001", "+19005550100", "911", "billing", ""])
+def test_what_a_model_says_is_no_number_to_call(said: str) -> None:
+    """A tool that passes on what the model wants, unchecked."""
+
+    @tool
+    async def dial(number: str) -> str:
+        """Call this number."""
+        return (await bridge.call(number, consent="the model says so")).ref
+
+    async def calls() -> None:
+        async with office() as one:
+            CALL_SID.set(CA1)
+            CALL_NUMBERS.set(frozenset({PERSON, NUMBER, ""}))
+            with pytest.raises(CallRefused) as refused:
+                await dial(said)
+            assert refused.value.rule == "within_a_call"
+            await asyncio.sleep(0.02)
+            assert one.rest.created == []
+            await dial(PERSON)  # the person on the line may be called back
+            await one.posted()
+
+    run(calls())
+
+
+def test_stop_calling_writes_the_number_down_and_it_is_never_called_again(tmp_path: Path) -> None:
+    file = tmp_path / "do-not-call.txt"
+    file.write_text("# kept by the office\n+15550009999\n+1555777*  # all of them")
+
+    async def calls() -> None:
+        async with office(do_not_call=str(file)) as one:
+            session = stub(one, {"direction": "outbound", "To": PERSON, "From": NUMBER})
+            await stop_calling(session)
+            for number in (PERSON, "+15550009999", "+15557770001"):
+                with pytest.raises(CallRefused) as refused:
+                    await one.place(number)
+                assert refused.value.rule == "do_not_call"
+            await one.place("+15550001112")
+
+    run(calls())
+    assert PERSON in file.read_text()
+    assert DoNotCall(file).has(PERSON)
+    assert file.read_text().startswith("# kept by the office\n+15550009999\n+1555777*  # all of them\n")
+
+
+def stub(one: Office, fields: dict[str, str]) -> Any:
+    """A session with these fields, of this service."""
+
+    class Stands:
+        async def opt_out(self, number: str) -> None:
+            one.service.do_not_call.add(number)
+
+    session = Session.__new__(Session)
+    session.fields, session._bridge = fields, Stands()  # type: ignore[assignment]
+    return session
+
+
+def test_the_do_not_call_file_is_read_again_and_unread_it_stops_calls(tmp_path: Path) -> None:
+    file = tmp_path / "do-not-call.txt"
+    numbers = DoNotCall(file)
+    assert not numbers.has(PERSON)
+    file.write_text("+1 (555) 000-1111 # by post\n")
+    assert numbers.has(PERSON)
+    file.unlink()
+    file.mkdir()
+    assert numbers.has("+15550001112")  # nobody is called while it cannot be read
