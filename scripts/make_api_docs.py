@@ -24,7 +24,7 @@ CHAPTERS: dict[str, tuple[str, dict[str, str]]] = {
             "agents/inputs": "Turn Digit Silence Said Outgoing",
             "agents/queues": "Feed",
             "agents/prices": "Cost",
-            "agents/tools": "tool Tool ToolError hang_up transfer hand_off_to",
+            "agents/tools": "tool Tool ToolError hang_up transfer hand_off_to stop_calling",
             "agents/guardrails": "Guardrail",
             "agents/mcp": "McpServer",
             "agents/turn_detection": "turn_detection",
@@ -44,6 +44,13 @@ CHAPTERS: dict[str, tuple[str, dict[str, str]]] = {
             ),
             "core/messages/upstream": "VendorNote Usage",
             "core/messages/base": "Reason",
+        },
+    ),
+    "Calls that we place": (
+        "`await call(…)` asks for one; see docs/guides/call-somebody.md.",
+        {
+            "server/outbound/api": "call",
+            "server/outbound/handles": "PlacedCall CallStatus CallResult",
         },
     ),
     "Transports": (
@@ -86,7 +93,7 @@ CHAPTERS: dict[str, tuple[str, dict[str, str]]] = {
         {
             "errors": (
                 "BridgeError ConfigError SignatureError ProtocolError CarrierError UpstreamError "
-                "NotConnected AlreadyConnected ConnectionLost CallEnded HandlerError "
+                "NotConnected AlreadyConnected ConnectionLost CallRefused CallEnded HandlerError "
                 "ReplayMismatch BrokenInvariant"
             ),
         },
