@@ -44,8 +44,8 @@ MUTATIONS = [
     Mutation(
         "a mark that a clear flushed is counted",
         "core.ledger",
-        "        self._marks.clear()\n        self.acked",
-        "        self.acked",
+        "        self._marks.clear()\n        self.check_due_ms",
+        "        self.check_due_ms",
         "echoes-of-a-clear-meet-the-next-answer",
     ),
     Mutation(
@@ -149,14 +149,14 @@ MUTATIONS = [
     Mutation(
         "a goodbye does not wait until it was heard",
         "core.ending",
-        "    elif line.quiet:\n        end(",
-        "    elif True:\n        end(",
+        "    elif line.quiet:\n        last_word_heard(",
+        "    elif True:\n        last_word_heard(",
         "goodbye-heard-to-its-end",
     ),
     Mutation(
         "a goodbye is not taken back",
         "core.caller_turns",
-        "if call.ending[0] in (Reason.WE_HUNG_UP, Reason.TRANSFERRED):",
+        "if call.ending.reason in (Reason.WE_HUNG_UP, Reason.TRANSFERRED):",
         "if False:",
         "goodbye-taken-back",
     ),

@@ -97,7 +97,7 @@ def _told(core: ModelCore, message: m.UpstreamEvent, now_ms: int) -> None:
             core.traces[message.response_id] = core.asked_ms.pop(message.tag, None), now_ms, None
             if len(core.traces) > MOST_TRACES:
                 del core.traces[next(iter(core.traces))]
-            playout.response_started(message)
+            playout.response_started(message, now_ms)
         case m.CallerTranscribed():
             item = playout.conversation.item(message.item_id)
             item.role, item.text = "user", message.text[:MOST_CHARACTERS]

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from . import state
 from .debts import Debt, Kind
+from .due import NEVER
 from .messages import Phase
 from .playout import RETRY
 from .state import CallState
 
 UNANSWERED_MS = 3_000
 """After a turn that the vendor was to answer by itself, and has not begun to: it is asked, once."""
-UNENDED_MS = 3_000
-"""After a response was cut: its `response.done` is due within moments, and what is owed waits for it."""
 NOISE_MS = 1_000
 """After the vendor took something for speech and cut its response: the turn that it heard is due by then."""
+UNENDED_MS = 3_000
+"""After a response was cut: its `response.done` is due within moments, and what is owed waits for it."""
 CONTINUED = "continued"
 RETURNED = "returned"
 GO_ON = "Your last message was cut off. Say the rest of it, from where it was cut off; do not begin it again."
@@ -51,16 +52,13 @@ def ask(call: CallState, now_ms: int) -> None:
     """The caller waits as long as something is owed. Ask for the answer that is due, unless it comes by
     itself; while the caller speaks nothing is asked.
     """
-    playout, gate = call.playout, call.playout.gate
-    call.timers.pop("unanswered", None)
-    if gate.active not in gate.muted:
-        call.cut_ms = None
-    elif call.cut_ms is None:
-        call.cut_ms = now_ms
+    playout = call.playout
+    playout.debts.due_ms = NEVER
     if call.callee.unanswered:
         playout.owed.stop()
         return
-    awaits_words = call.agent.handler and bool(call.untranscribed)  # an answer to a turn before pays none
+    # An answer to a turn before does not pay for one whose words are still to come.
+    awaits_words = call.agent.handler and bool(call.transcripts.awaited)
     if (playout.debts.open or playout.breaks_off or awaits_words) and not call.caller_speaking:
         state.owe(call, now_ms)
     if call.phase is not Phase.LIVE:
@@ -111,15 +109,16 @@ def hears(call: CallState) -> bool:
     """Whether the caller speaks, as far as the model knows; or a session that has taken over may still find a
     turn in what they said before it was there.
     """
-    return call.caller_speaking or "resume" in call.timers
+    return call.caller_speaking or call.up.resume_due_ms != NEVER
 
 
 def watch(call: CallState, turn: Debt | None, now_ms: int) -> None:
     """Look again when the vendor has had its time: to end what was cut, or to answer the turn."""
-    times = [] if call.cut_ms is None else [call.cut_ms + UNENDED_MS]
+    cut_ms = call.playout.gate.cut_ms
+    times = [] if cut_ms is None else [cut_ms + UNENDED_MS]
     if turn is not None and not call.agent.handler:
         times += (turn.not_before_ms, give_up_ms(call, turn))
-    call.set_timer("unanswered", min((due_ms for due_ms in times if due_ms > now_ms), default=None))
+    call.playout.debts.due_ms = min((due_ms for due_ms in times if due_ms > now_ms), default=NEVER)
 
 
 def give_up_ms(call: CallState, turn: Debt) -> int:
@@ -134,12 +133,8 @@ def resume(call: CallState, debt: Debt, now_ms: int) -> None:
     before the rest.
     """
     if now_ms < debt.not_before_ms:
-        call.timers["unanswered"] = debt.not_before_ms
+        call.playout.debts.due_ms = debt.not_before_ms
     elif debt.key != CONTINUED:
         call.playout.request(debt.tag, "", Kind.RESUMED)
     elif call.playout.line.quiet:
         call.playout.request(debt.tag, GO_ON, Kind.RESUMED)
-
-
-def look_again(_call: CallState, _now_ms: int) -> None:
-    """The time is over in which the vendor might have answered by itself: `ask` does what is due then."""

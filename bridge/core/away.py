@@ -11,6 +11,8 @@ from . import answers, caller_turns, dialling, ending, responses, silence, state
 from . import messages as m
 from .debts import Kind
 from .detours import SAY_MS, told
+from .due import NEVER
+from .keys import KeySeries
 from .messages import DetourKind, DetourResult, DetourState, Phase, Reason, TransferOutcome
 from .open_turn import OpenTurn
 from .state import CallState
@@ -22,11 +24,6 @@ RETURNED = answers.RETURNED
 BEFORE = "detour"
 ANSWERED_MS = 700
 """After the caller is back: user code that waited for the outcome has that long to say something itself."""
-STAY = frozenset({
-    "dial", "session", "probe", "spare", "renew", "renew_forced", "tool", "limit", "transcript", "again",
-    "handover",
-})  # fmt: skip
-"""Timers that run on while the caller is away."""
 _LOST = DetourResult(TransferOutcome.LOST)
 _ENDS = {
     TransferOutcome.CONNECTED: (Reason.TRANSFERRED, DetourState.OVER),
@@ -146,13 +143,12 @@ def leave(call: CallState, now_ms: int) -> None:
     playout.line.outbox(full=True, now_ms=now_ms)
     call.out += playout.line.restart(now_ms)
     playout.interrupt(now_ms, ours=True)
-    silence.over(call)
-    for timer in [timer for timer in call.timers if timer not in STAY]:
-        del call.timers[timer]
+    call.silence.over()
+    call.carrier_due_ms = call.unheard_due_ms = call.up.resume_due_ms = NEVER
+    playout.faint, playout.faint_due_ms, playout.debts.due_ms = False, NEVER, NEVER
     call.phase, call.ending, call.caller_speaking = Phase.AWAY, None, False
     call.uninterruptible.clear()
-    call.open_turn = OpenTurn()
-    call.digits = ""
+    call.open_turn, call.key_series = OpenTurn(), KeySeries(number=call.key_series.number)
     call.caller_audio.close()
     playout.owed.stop()
     playout.debts.cancel(*(kind for kind in Kind if kind is not Kind.TOOLS), reason="the caller is away")
@@ -165,14 +161,14 @@ def leave(call: CallState, now_ms: int) -> None:
 # --- away
 
 
-def unheard(call: CallState, event: m.Event) -> bool:
+def unheard(call: CallState, event: m.Event, now_ms: int) -> bool:
     """Whether the caller's being away makes this word of the model's meaningless. What it begins to say, it
     says to nobody.
     """
     match event:
         case m.ResponseStarted(aside=False):
-            call.playout.response_started(event)
-            call.playout.cancel(event.response_id)
+            call.playout.response_started(event, now_ms)
+            call.playout.cancel(event.response_id, now_ms)
             return True
         case m.AudioDelta():
             call.stats.late_bytes += event.size_bytes
@@ -194,8 +190,6 @@ def leg(call: CallState, event: m.LegState, now_ms: int) -> None:
     elif stays:
         if detours.draining:
             call.phase, call.ending = Phase.LIVE, None
-            call.timers.pop("drain", None)
-            call.timers.pop("generated", None)
         over_while_live(call, event.result or DetourResult(TransferOutcome.FAILED), now_ms)
 
 
@@ -229,15 +223,15 @@ def park(call: CallState, why: str, now_ms: int) -> None:
     for session in (call.up, call.spare):
         if session is not None and session.state not in (Leg.NONE, Leg.CLOSED):
             call.out.append(m.CloseUpstream(session.epoch))
-    call.up.state, call.spare = Leg.CLOSED, None
+    call.up.close()
+    call.spare = None
     parked(call, now_ms)
     call.out.append(m.Noted("session parked", why))
 
 
 def parked(call: CallState, now_ms: int) -> None:
     """There is no session while the caller is away."""
-    for timer in ("dial", "session", "probe", "spare", "renew", "renew_forced", "again"):
-        call.timers.pop(timer, None)
+    call.dialling.due_ms = call.playout.gate.again_due_ms = NEVER
     call.playout.lost(now_ms)
     call.playout.owed.stop()
     call.detours.parked = True
@@ -291,7 +285,7 @@ def returns(call: CallState, event: m.Returned, now_ms: int) -> None:
 
 def dial_again(call: CallState, now_ms: int) -> None:
     """Dial a session where there is none."""
-    if call.up.state is Leg.CLOSED and "dial" not in call.timers:
+    if call.up.state is Leg.CLOSED and call.dialling.due_ms == NEVER:
         call.dialling.begin(now_ms)
         dialling.dial(call, now_ms)
 
@@ -318,8 +312,8 @@ def back(call: CallState, event: m.Started, now_ms: int) -> None:
     result = call.detours.back(event.parameters)
     call.phase = Phase.LIVE
     call.caller_audio.restart(now_ms)
-    call.timers["media"] = now_ms + call.config.media_gap_ms
-    call.set_timer("limit", call.limits.goodbye_ms)
+    call.carrier_due_ms = now_ms + call.config.media_gap_ms
+    call.limits.watch()
     call.out += playout.line.outbox(full=False, now_ms=now_ms)
     call.out += call.detours.ended(result, DetourState.BACK)
     tell(call, told(about, result, wish.ring_s))
@@ -362,6 +356,7 @@ def limit(call: CallState, now_ms: int) -> None:
     """The call has lasted as long as it may. A caller who is away is fetched back, if that can be, and hears
     the goodbye then.
     """
+    call.limits.due_ms = NEVER
     if call.phase is Phase.AWAY:
         call.out += call.detours.end(now_ms)
     else:

@@ -34,6 +34,8 @@ from . import (
     wakes,
 )
 from . import messages as m
+from .callee import Stage
+from .due import NEVER
 from .messages import Action, AppendAudio, AudioDelta, CallConfig, CallerAudio, Event, Phase, Reason
 from .messages.answered import AnswerEvidence
 from .state import CallState
@@ -78,31 +80,47 @@ class Call(CallState):
             self.early.append(event)
         else:
             self.other_event(event, now_ms)
-        detours = self.detours
-        if self.phase is not Phase.AWAY:
-            recovery.settle(self, now_ms)
-            turn_bounds.settle(self, now_ms)
-            answered_by.settle(self, now_ms)
-            if detours.under_way is not None:
-                away.move_if_calm(self, now_ms)
-            answers.ask(self, now_ms)
-            answers.send_request(self)
-            silence.settle(self, now_ms)
-            if self.uninterruptible:
-                caller_turns.reopen_caller_audio(self, now_ms)
-        if self.spare is not None:
-            renewal.swap_if_quiet(self, now_ms)
-        if "handover" in self.timers:
-            handover.leave_if_quiet(self, now_ms)
-        if self.ending is not None:
-            ending.drained(self, *self.ending, now_ms)
-        if detours.under_way is not None:
-            away.settle(self, now_ms)
-        liveness.watch_echoes(self)
+        self._settle(now_ms)
         self.deadline_ms = wakes.next_ms(self)
         out = self.out[:]
         self.out.clear()
         return out
+
+    def _settle(self, now_ms: int) -> None:
+        """The rules that hold after every event. Each is for something that there is, or is not."""
+        playout, detours = self.playout, self.detours
+        ledger = playout.line.ledger
+        if self.phase is not Phase.AWAY:
+            self._settle_talk(now_ms)
+        if self.spare is not None:
+            renewal.swap_if_quiet(self, now_ms)
+        if self.handover_due_ms != NEVER:
+            handover.leave_if_quiet(self, now_ms)
+        if self.ending is not None:
+            ending.drained(self, self.ending, now_ms)
+        if detours.under_way is not None:
+            away.settle(self, now_ms)
+        if ledger.check_due_ms == NEVER and ledger.acked < ledger.sent:
+            liveness.watch_echoes(self)
+
+    def _settle_talk(self, now_ms: int) -> None:
+        """Those between the two sides, while both are there."""
+        playout = self.playout
+        if playout.faint or self.inaudible:
+            recovery.settle(self, now_ms)
+        turn_bounds.settle(self, now_ms)
+        if self.callee.stage is not Stage.CLOSED:
+            answered_by.settle(self, now_ms)
+        if self.detours.under_way is not None:
+            away.move_if_calm(self, now_ms)
+        # While the caller speaks nothing is asked, and it is not silent: what is owed waits.
+        if not self.caller_speaking or playout.owed.since_ms is not None or playout.debts.open:
+            answers.ask(self, now_ms)
+            silence.settle(self, now_ms)
+        if playout.gate.waiting:
+            answers.send_request(self)
+        if self.uninterruptible:
+            caller_turns.reopen_caller_audio(self, now_ms)
 
     def _waits(self, event: Event) -> bool:
         """Whether it is a wish that needs a model which listens, or a caller who hears it, and there is
@@ -123,13 +141,13 @@ class Call(CallState):
         if type(event) is m.CallerWords:
             caller_turns.transcribing(self, event, now_ms)
         elif epoch == self.up.epoch and self.up.state is not Leg.CLOSED:
-            if "probe" in self.timers:
+            if self.up.probe_due_ms != NEVER:
                 liveness.answered(self)
             if type(event) is not m.ProbeAnswered:
                 self.upstream_ms = now_ms
             if not self.admitted and type(event) not in BEFORE_ADMISSION:
                 return  # a stranger's model gets no answer
-            if self.phase is Phase.AWAY and away.unheard(self, event):
+            if self.phase is Phase.AWAY and away.unheard(self, event, now_ms):
                 return
             if type(event) is AudioDelta:
                 if self.playout.caller_stopped_ms is not None and self.open_turn.commit_ms is None:
@@ -156,7 +174,7 @@ class Call(CallState):
             case m.CallerIdled(): caller_turns.idled(self, event, now_ms)
             case m.TurnCommitted(): caller_turns.committed(self, event, now_ms)
             case m.CallerTranscribed(): caller_turns.transcribed(self, event, now_ms)
-            case m.ResponseStarted(): playout.response_started(event)
+            case m.ResponseStarted(): playout.response_started(event, now_ms)
             case m.ResponseDone(): responses.response_done(self, event, now_ms)
             case m.ToolCalled(): tool_calls.tool_called(self, event, now_ms)
             case m.UpstreamFaulted(): error_events.faulted(self, event, now_ms)
@@ -198,7 +216,7 @@ class Call(CallState):
             case m.ModelVoice(): playout.audible = event.audible
             case m.FramesDropped(): self.stats.frames_dropped += event.frames
             case m.BrokenOnPurpose(): self.out.append(m.Noted("broken on purpose", event.what))
-            case m.OutboxFull() if self.phase is not Phase.AWAY: playout.outbox(event.full, now_ms)
+            case m.OutboxFull() if self.phase is not Phase.AWAY: self.out += playout.line.outbox(event.full, now_ms)
             case m.HoldRefused(): playout.hold_refused(event.limit_bytes, now_ms)
             case m.ShutDown(): handover.shut_down(self, now_ms)
             case m.HandOver(): handover.hand_over(self, event, now_ms)

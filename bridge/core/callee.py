@@ -11,6 +11,7 @@ import enum
 from dataclasses import dataclass
 
 from .callee_speech import CalleeSpeech
+from .due import NEVER
 from .mailbox_message import MESSAGE, MailboxMessage
 from .messages import Action, AnswerKind, AnswerRules, CallConfig, Event, Heard, MessageLeft
 
@@ -159,21 +160,20 @@ class Callee:
         """The debt of the turn that the greeting answers."""
         self.kept: list[Event] = []
         """Sounds of user code that wait until somebody listens."""
-        self.due_ms: int | None = None
+        self.due_ms = NEVER
         """When to look again."""
 
     def look(self) -> None:
         """All rules are looked at now."""
-        self.due_ms = None
+        self.due_ms = NEVER
 
     def looked(self, now_ms: int) -> None:
         """They were: the next time is later."""
-        if self.due_ms is not None:
-            self.due_ms = max(self.due_ms, now_ms + 1)
+        self.due_ms = max(self.due_ms, now_ms + 1)
 
     def look_again(self, due_ms: int) -> None:
         """At that time, if nothing else comes before."""
-        self.due_ms = due_ms if self.due_ms is None else min(due_ms, self.due_ms)
+        self.due_ms = min(due_ms, self.due_ms)
 
     def left(self, heard_ms: int, *, whole: bool) -> list[Action]:
         """What became of the message, told once."""

@@ -9,16 +9,11 @@ from . import messages as m
 from .caller_audio import STALLED_MS, VOICE_MS
 from .conversation import MOST_CHARACTERS
 from .debts import Kind
+from .due import NEVER
 from .messages import Event, Phase, Reason
 from .open_turn import HANGOVER_MS, Ear, has_words
 from .state import CallState
 
-TRANSCRIPT_MS = 8_000
-"""How long a handler waits for the words of a turn; the vendor sends them late, or never."""
-HELD_MS = 5_000
-"""How long a turn whose words have come waits for those of a turn before it."""
-MOST_UNTRANSCRIBED = 64
-"""Turns whose words may be on their way at once; of one more the oldest goes without."""
 MOST_DIGITS = 64
 """Keys of one sequence that become words to the model; what is pressed beyond is left out."""
 OVERHEARD_MS = 1_000
@@ -80,8 +75,9 @@ def speech_started(call: CallState, event: m.SpeechStarted, now_ms: int) -> None
     call.playout.caller_stopped_ms = None
     call.caller_speaking = True
     call.spoke_over = call.playout.gate.active
-    call.limits.nudges = 0
-    if call.timers.pop("resume", None) is not None and not call.caller_audio.speaks(now_ms):
+    silence.broken(call)
+    resumes, call.up.resume_due_ms = call.up.resume_due_ms != NEVER, NEVER
+    if resumes and not call.caller_audio.speaks(now_ms):
         resumed(call, event)
         return
     if now_ms < call.overheard_until_ms and not call.caller_audio.speaks(now_ms):
@@ -90,10 +86,10 @@ def speech_started(call: CallState, event: m.SpeechStarted, now_ms: int) -> None
     if unheard(call, now_ms):
         call.out.append(m.CallerSpoke(True, event.item_id))
         return
-    call.timers["padding"] = now_ms + STALLED_MS
+    turn.pad_due_ms = now_ms + STALLED_MS
     call.out.append(m.CallerSpoke(True, event.item_id))
     if call.agent.backchannel_ms and not call.playout.line.quiet:
-        call.timers["confirm"] = now_ms + call.agent.backchannel_ms
+        turn.confirm_due_ms = now_ms + call.agent.backchannel_ms
         call.playout.debts.cancel(Kind.RESUMED, reason="the caller spoke")
         return
     confirmed(call, now_ms)
@@ -122,16 +118,15 @@ def confirmed(call: CallState, now_ms: int) -> None:
     words are found in it, a greeting that it cost is owed again. During a goodbye it takes the goodbye back.
     """
     call.turn += 1
+    call.open_turn.confirm_due_ms = NEVER
     if call.playout.debts.open:
         call.playout.debts.superseded()
     cut = call.playout.interrupt(now_ms, ours=bool(call.agent.backchannel_ms), by_caller=True)
     call.greeting_cut |= responses.GREETING in cut
     if call.ending is None or call.detours.deaf:
         return
-    if call.ending[0] in (Reason.WE_HUNG_UP, Reason.TRANSFERRED):
-        call.phase, call.ending, call.said_goodbye = Phase.LIVE, None, False
-        call.timers.pop("drain", None)
-        call.timers.pop("generated", None)
+    if call.ending.reason in (Reason.WE_HUNG_UP, Reason.TRANSFERRED):
+        call.phase, call.ending = Phase.LIVE, None
         if not call.detours.draining:
             call.out += (m.NoteIntent(""), m.HangUpCancelled())
     else:
@@ -142,11 +137,11 @@ def speech_stopped(call: CallState, event: m.SpeechStopped, now_ms: int) -> None
     turn = call.open_turn
     if turn.overruled_ms is not None and turn.since_ms is None:
         return  # we have ended this turn already
+    backchannel = turn.confirm_due_ms != NEVER
     turn.stopped()
     began, call.caller_speaking = call.caller_speaking, False
-    call.timers.pop("padding", None)
     call.out.append(m.CallerSpoke(False, event.item_id))
-    if call.timers.pop("confirm", None) is not None:
+    if backchannel:
         return  # a backchannel ("mm-hmm"): we go on speaking, and no answer is owed
     owe_answer(call, now_ms, now_ms - pause_ms(call), began=began)
     if call.playout.config.transcription is None:
@@ -190,22 +185,14 @@ def idled(call: CallState, event: m.CallerIdled, now_ms: int) -> None:
     """The vendor's idle timeout. API reference, `input_audio_buffer.timeout_triggered`: the silence becomes
     an item of the conversation, and the model answers it. The caller said nothing: it is no turn of theirs.
     """
-    since_ms = call.limits.silent_from_ms
-    told_already(call, event.item_id)
+    since_ms = call.silence.since_ms
+    call.transcripts.tell_no_more(event.item_id)
     call.out.append(m.CallerSilent(0 if since_ms is None else now_ms - since_ms))
-
-
-def told_already(call: CallState, item_id: str) -> None:
-    """No turn is told of this item any more."""
-    call.given_up[item_id] = None
-    if len(call.given_up) > MOST_UNTRANSCRIBED:
-        call.given_up.popitem(last=False)
 
 
 def commit(call: CallState) -> None:
     """The turn ends because user code says so: a session without turn detection ends none."""
-    call.limits.nudges = 0
-    silence.over(call)
+    silence.broken(call)
     call.out.append(m.CommitAudio(call.up.epoch))
 
 
@@ -213,7 +200,7 @@ def committed(call: CallState, event: m.TurnCommitted, now_ms: int) -> None:
     item = call.playout.conversation.item(event.item_id)
     item.role = "user"
     call.open_turn.taken()
-    if event.item_id in call.given_up:
+    if call.transcripts.told(event.item_id):
         return
     if untold(call):
         call.turn += 1
@@ -224,10 +211,7 @@ def committed(call: CallState, event: m.TurnCommitted, now_ms: int) -> None:
         greet_again(call, now_ms, wordless=None)
         call.out.append(m.Turn(event.item_id, ""))
     elif not item.told:  # else some vendors transcribe a turn that is open
-        call.untranscribed.setdefault(event.item_id, now_ms + TRANSCRIPT_MS)
-        if len(call.untranscribed) > MOST_UNTRANSCRIBED:
-            give_up_transcript(call)
-        tell_turns(call, now_ms)
+        call.out += call.transcripts.wait(event.item_id, now_ms)
 
 
 def untold(call: CallState) -> bool:
@@ -242,32 +226,8 @@ def untold(call: CallState) -> bool:
 
 
 def transcripts_late(call: CallState, now_ms: int) -> None:
-    """Words of a turn that do not come: the handler gets the turn without them. They may still come, and
-    then are part of the record.
-    """
-    while call.untranscribed and next(iter(call.untranscribed.values())) <= now_ms:
-        give_up_transcript(call)
-        tell_turns(call, now_ms)
-
-
-def give_up_transcript(call: CallState) -> None:
-    """Of the turn that has waited longest."""
-    item_id, _ = call.untranscribed.popitem(last=False)
-    told_already(call, item_id)
-    call.out.append(m.Turn(item_id, ""))
-
-
-def tell_turns(call: CallState, now_ms: int) -> None:
-    """Turns go to the handler in the order of the conversation. API reference,
-    conversation.item.input_audio_transcription.completed: transcription runs asynchronously, so the words of
-    a later turn may come first.
-    """
-    while (first := next(iter(call.untranscribed), None)) in call.held_turns:
-        del call.untranscribed[first]
-        call.out.append(call.held_turns.pop(first))
-    if first is not None and call.held_turns:
-        call.untranscribed[first] = min(call.untranscribed[first], now_ms + HELD_MS)
-    call.set_timer("transcript", next(iter(call.untranscribed.values()), None))
+    """Words of a turn do not come."""
+    call.out += call.transcripts.late(now_ms)
 
 
 def transcribed(call: CallState, event: m.CallerTranscribed, now_ms: int) -> None:
@@ -283,16 +243,12 @@ def transcribed(call: CallState, event: m.CallerTranscribed, now_ms: int) -> Non
     if event.text and not call.caller_speaking:
         call.caller_audio.answered()
     call.stats.add_transcription(event)
-    if event.item_id in call.given_up or item.told:
+    if item.told or call.transcripts.told(event.item_id):
         return
     item.told = True
     greet_again(call, now_ms, wordless=None if event.failed else not event.text.strip())
     turn = m.Turn(event.item_id, item.text, event.seconds, event.usage)
-    if event.item_id in call.untranscribed:
-        call.held_turns[event.item_id] = turn
-        tell_turns(call, now_ms)
-    else:
-        call.out.append(turn)
+    call.out += call.transcripts.came(turn, now_ms)
 
 
 def greet_again(call: CallState, now_ms: int, *, wordless: bool | None) -> None:
@@ -325,22 +281,21 @@ def pad(call: CallState, now_ms: int) -> None:
     """
     if now_ms - call.caller_audio.last_ms >= STALLED_MS and call.caller_audio.open:
         call.out.append(call.caller_audio.stall(call.up.epoch))
-    if call.caller_speaking:
-        call.timers["padding"] = max(call.caller_audio.last_ms, now_ms) + STALLED_MS
+    next_ms = max(call.caller_audio.last_ms, now_ms) + STALLED_MS
+    call.open_turn.pad_due_ms = next_ms if call.caller_speaking else NEVER
 
 
 def digit(call: CallState, digit: str, now_ms: int) -> None:
-    call.limits.nudges = 0
-    silence.over(call)
-    rule, words = call.config.digits, call.keys.words
+    silence.broken(call)
+    rule, words, series = call.config.digits, call.keys.words, call.key_series
     call.out.append(m.DigitHeard(digit, words))
-    if rule == "interrupt" and "digits" not in call.timers:
+    if rule == "interrupt" and series.due_ms == NEVER:
         call.playout.interrupt(now_ms, ours=True)
     if words:
-        call.digits = (call.digits + digit)[:MOST_DIGITS]
+        series.keys = (series.keys + digit)[:MOST_DIGITS]
     if rule != "event":
         # What a key of the handler's was is not known to a replay: only words may end with a `#`.
-        call.timers["digits"] = now_ms + (0 if words and digit == "#" else call.config.digits_gap_ms)
+        series.due_ms = now_ms + (0 if words and digit == "#" else call.config.digits_gap_ms)
 
 
 def read_keys(call: CallState, event: m.ReadKeys, now_ms: int) -> None:
@@ -350,13 +305,14 @@ def read_keys(call: CallState, event: m.ReadKeys, now_ms: int) -> None:
 
 
 def digits_done(call: CallState, now_ms: int) -> None:
-    digits, call.digits = call.digits, ""
-    if not digits:
+    series = call.key_series
+    keys, series.keys, series.due_ms = series.keys, "", NEVER
+    if not keys:
         return
-    call.key_series += 1
-    text = f"[The caller pressed {' '.join(digits)} on the keypad.]"
+    series.number += 1
+    text = f"[The caller pressed {' '.join(keys)} on the keypad.]"
     other_or_later(call, m.AddText(text), now_ms)
-    other_or_later(call, m.Respond(f"digits:{call.key_series}"), now_ms)
+    other_or_later(call, m.Respond(f"digits:{series.number}"), now_ms)
 
 
 def other_or_later(call: CallState, wish: Event, now_ms: int) -> None:

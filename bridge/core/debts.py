@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Collection, Container
 from dataclasses import dataclass, field
 
+from .due import NEVER
+
 MOST_TRIES = 3
 """Responses to one debt: each of them may be cancelled, or say nothing."""
 REMEMBERED = 64
@@ -79,13 +81,15 @@ class Closed:
 class Debts:
     """The open debts of one call, the oldest first, and the last ones that were closed."""
 
-    __slots__ = ("_remote", "closed", "count", "open")
+    __slots__ = ("_remote", "closed", "count", "due_ms", "open")
 
     def __init__(self) -> None:
         self.open: dict[str, Debt] = {}
         self.closed: deque[Closed] = deque(maxlen=REMEMBERED)
         self.count = 0
         """Debts ever closed."""
+        self.due_ms = NEVER
+        """When the vendor has had its time to answer by itself."""
         self._remote: set[str] = set()
         """Calls that the vendor runs itself (MCP): they end with its session."""
 
@@ -226,5 +230,7 @@ class Debts:
     def close(self, debt: Debt, *, paid_by: str = "", reason: str = "") -> None:
         """Name what became of it."""
         del self.open[debt.key]
+        if not self.open:
+            self.due_ms = NEVER
         self.count += 1
         self.closed.append(Closed(debt.key, paid_by, reason))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from .due import NEVER
 from .messages import (
     Action,
     Afterwards,
@@ -163,12 +164,12 @@ class Detours:
         return self.draining and self._its().wish.kind is DetourKind.KEYS
 
     @property
-    def deadline_ms(self) -> int | None:
+    def due_ms(self) -> int:
         """When the first of its times has come."""
         its = self.under_way
         if its is None:
-            return None
-        return min((at for at in (its.due_ms, its.say_ms, its.park_ms) if at is not None), default=None)
+            return NEVER
+        return min((at for at in (its.due_ms, its.say_ms, its.park_ms) if at is not None), default=NEVER)
 
     def about(self, detour_id: str) -> UnderWay | None:
         """The detour under way, if it is that one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import ending, state
 from . import messages as m
+from .due import NEVER
 from .messages import Phase, Reason
 from .state import CallState
 from .upstream_leg import REFUSED, Leg, UpstreamSession, is_fatal
@@ -16,8 +17,9 @@ def first_dial(call: CallState, now_ms: int) -> None:
 
 
 def dial(call: CallState, now_ms: int) -> None:
-    call.up = call.playout.session = UpstreamSession(next_epoch(call), Leg.DIALLING)
-    call.timers["session"] = now_ms + call.dialling.attempt_ms(now_ms)
+    call.dialling.due_ms = NEVER
+    due_ms = now_ms + call.dialling.attempt_ms(now_ms)
+    call.up = call.playout.session = UpstreamSession(next_epoch(call), Leg.DIALLING, due_ms=due_ms)
     call.out.append(m.DialUpstream(call.up.epoch))
 
 
@@ -33,8 +35,7 @@ def dial_failed(call: CallState, event: m.DialFailed, now_ms: int) -> None:
     """No socket, or none that became a session in time: again, a few times, or never where it would be no
     use.
     """
-    call.timers.pop("session", None)
-    call.up.state = Leg.CLOSED
+    call.up.close()
     if is_fatal(event.status, event.code):
         call.out.append(m.Noted(REFUSED, f"{event.status} {event.code}"))
     delay_ms = call.dialling.again_in_ms(event, now_ms)
@@ -43,7 +44,7 @@ def dial_failed(call: CallState, event: m.DialFailed, now_ms: int) -> None:
         reason = Reason.UPSTREAM_LOST if lost else Reason.UPSTREAM_UNREACHABLE
         ending.fail(call, reason, now_ms, f"{event.status} {event.code}")
     else:
-        call.timers["dial"] = now_ms + delay_ms
+        call.dialling.due_ms = now_ms + delay_ms
 
 
 def session_stalled(call: CallState, now_ms: int) -> None:

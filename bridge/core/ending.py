@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from . import messages as m
 from .debts import Kind
+from .due import NEVER
 from .messages import Phase, Reason, TransferOutcome
-from .state import CallState
+from .state import CallState, Ending
 from .upstream_leg import Leg
 
 GOODBYE = "goodbye"
@@ -17,15 +18,14 @@ def fail(call: CallState, reason: Reason, now_ms: int, detail: str) -> None:
     """Nothing more is to be had from the model: tell the caller, then end (or send them to a person, if
     there is one).
     """
-    if call.ending is not None and call.ending[0] is reason:
+    if call.ending is not None and call.ending.reason is reason:
         return
     if call.up.state is not Leg.CLOSED:
         call.out.append(m.CloseUpstream(call.up.epoch))
-    call.up.state = Leg.CLOSED
+    call.up.close()
     call.caller_audio.open = False
     call.out.append(m.Noted("the model is out", f"{reason.value}: {detail}"))
-    for timer in ("dial", "session", "resume", "again"):
-        call.timers.pop(timer, None)
+    call.dialling.due_ms = call.playout.gate.again_due_ms = NEVER
     if call.phase is Phase.AWAY:
         return  # dialled anew when the caller is back
     if call.ending is not None:
@@ -61,25 +61,30 @@ def say_goodbye(call: CallState, now_ms: int) -> None:
     to be sent on, or where they have just been told that something went wrong.
     """
     goodbye = call.playout.phrases.get("goodbye")
-    if goodbye is not None and leaving(call) and GOODBYE not in call.uninterruptible:
-        call.said_goodbye = True
+    ending = leaving(call)
+    if goodbye is not None and ending is not None and GOODBYE not in call.uninterruptible:
+        ending.said_goodbye = True
         call.uninterruptible.add(GOODBYE)
         call.caller_audio.close()
         call.playout.play(GOODBYE, goodbye, now_ms, protected=True)
 
 
-def leaving(call: CallState) -> bool:
-    """We have something to say before the call ends, and it is a goodbye."""
-    return call.ending is not None and call.ending[0] in (Reason.WE_HUNG_UP, Reason.LIMIT)
+def leaving(call: CallState) -> Ending | None:
+    """The ending, if we have something to say before it, and that is a goodbye."""
+    ending = call.ending
+    return ending if ending is not None and ending.reason in (Reason.WE_HUNG_UP, Reason.LIMIT) else None
 
 
-def drain(call: CallState, reason: Reason, detail: str, intent: str, now_ms: int) -> None:
-    """End when the last word was heard. `intent` is "" for a detour, which notes its own when it leaves."""
+def drain(
+    call: CallState, reason: Reason, detail: str, intent: str, now_ms: int, words_ms: int = GENERATING_MS
+) -> None:
+    """End when the last word was heard, which may take `words_ms` to be generated. `intent` is "" for a
+    detour, which notes its own when it leaves.
+    """
     if call.ending is not None:
         return
-    call.ending = (reason, detail)
+    call.ending = Ending(reason, detail, now_ms + words_ms)
     call.phase = Phase.DRAINING
-    call.timers["generated"] = now_ms + GENERATING_MS
     if intent:
         call.out.append(m.NoteIntent(intent))
 
@@ -89,7 +94,7 @@ def transfer(call: CallState, name: str, now_ms: int) -> None:
     drain(call, Reason.TRANSFERRED, name, f"transfer:{name}", now_ms)
 
 
-def drained(call: CallState, reason: Reason, detail: str, now_ms: int) -> None:
+def drained(call: CallState, ending: Ending, now_ms: int) -> None:
     """End if nothing is asked for, generating or unheard; a model that hangs up without a word has the phrase
     `goodbye` said for it. The watchdog runs from the expected end of
     playout, not from the end of generation; it is set once, so that marks that never come cannot put it
@@ -97,19 +102,20 @@ def drained(call: CallState, reason: Reason, detail: str, now_ms: int) -> None:
     """
     if call.phase is Phase.ENDED:
         return
-    if to_be_generated(call) and "generated" in call.timers:
+    if to_be_generated(call) and ending.words_due_ms != NEVER:
         return
     line, goodbye = call.playout.line, call.playout.phrases.get(GOODBYE)
-    wordless = reason is Reason.WE_HUNG_UP and not (call.said_goodbye or call.playout.conversation.answered)
+    spoke = ending.said_goodbye or call.playout.conversation.answered
+    wordless = ending.reason is Reason.WE_HUNG_UP and not spoke
     if line.quiet and wordless and goodbye is not None and call.admitted:
-        call.said_goodbye = True
+        ending.said_goodbye = True
         call.playout.play(GOODBYE, goodbye, now_ms)
-        set_drain(call, now_ms)
+        set_drain(call, ending, now_ms)
     elif line.quiet:
-        last_word_heard(call, reason, now_ms, detail)
-    elif "drain" not in call.timers:
-        call.timers.pop("generated", None)
-        set_drain(call, now_ms)
+        last_word_heard(call, ending, now_ms)
+    elif ending.due_ms == NEVER:
+        ending.words_due_ms = NEVER
+        set_drain(call, ending, now_ms)
 
 
 def to_be_generated(call: CallState) -> bool:
@@ -117,13 +123,14 @@ def to_be_generated(call: CallState) -> bool:
     if call.up.state is Leg.READY:
         return not call.playout.gate.idle
     asked = not call.playout.gate.idle or any(isinstance(wish, m.Say | m.Respond) for wish in call.early)
-    return asked and (call.up.state is not Leg.CLOSED or "dial" in call.timers)
+    return asked and (call.up.state is not Leg.CLOSED or call.dialling.due_ms != NEVER)
 
 
 def not_generated(call: CallState, now_ms: int) -> None:
     """The goodbye we waited for was not said: a phrase says it."""
-    if leaving(call) and "goodbye" in call.playout.phrases:
-        call.timers.pop("generated", None)
+    ending = leaving(call)
+    if ending is not None and "goodbye" in call.playout.phrases:
+        ending.words_due_ms = NEVER
         call.early.clear()
         call.playout.interrupt(now_ms, ours=True)
         call.playout.gate.waiting.clear()
@@ -134,30 +141,34 @@ def drain_due(call: CallState, now_ms: int) -> None:
     """The last word should have been heard. Where some of it waits here all the same, the carrier plays more
     slowly than time passes (or paused): it has longer, as long as it goes on.
     """
-    line = call.playout.line
-    if line.waiting and call.playout.gate.idle and line.ledger.sent > call.drained_from_bytes:
-        set_drain(call, now_ms)
+    line, ending = call.playout.line, call.ending
+    if ending is None:
+        return
+    if line.waiting and call.playout.gate.idle and line.ledger.sent > ending.sent_bytes:
+        set_drain(call, ending, now_ms)
     else:
-        drain_over(call, now_ms)
+        last_word_heard(call, ending, now_ms)
 
 
-def set_drain(call: CallState, now_ms: int) -> None:
-    line = call.playout.line
-    call.drained_from_bytes = line.ledger.sent
-    call.timers["drain"] = now_ms + line.remaining_ms(now_ms) + call.config.drain_slack_ms
-
-
-def drain_over(call: CallState, now_ms: int) -> None:
+def words_late(call: CallState, now_ms: int) -> None:
+    """The last word was not generated in time."""
     if call.ending is not None:
-        last_word_heard(call, call.ending[0], now_ms, call.ending[1])
+        call.ending.words_due_ms = NEVER
+        not_generated(call, now_ms)
 
 
-def last_word_heard(call: CallState, reason: Reason, now_ms: int, detail: str) -> None:
+def set_drain(call: CallState, ending: Ending, now_ms: int) -> None:
+    line = call.playout.line
+    ending.sent_bytes = line.ledger.sent
+    ending.due_ms = now_ms + line.remaining_ms(now_ms) + call.config.drain_slack_ms
+
+
+def last_word_heard(call: CallState, ending: Ending, now_ms: int) -> None:
     """The call ends, or only leaves its stream for a while."""
     if call.detours.under_way is not None and call.detours.draining:
         call.detours.under_way.drained = True
     else:
-        end(call, reason, now_ms, detail)
+        end(call, ending.reason, now_ms, ending.detail)
 
 
 def close_detour(call: CallState, reason: Reason) -> None:
@@ -188,8 +199,6 @@ def end(call: CallState, reason: Reason, now_ms: int, detail: str = "") -> None:
         call.stats.message = call.callee.outcome
     close_detour(call, reason)
     call.phase = Phase.ENDED
-    call.timers.clear()
-    call.playout.line.deadline_ms = None
     call.stats.ended_ms = now_ms
     call.stats.frames_in = call.caller_audio.frames
     call.stats.frames_dropped += call.caller_audio.dropped()
@@ -230,8 +239,7 @@ def goodbye(call: CallState, why: str, now_ms: int) -> None:
     call.playout.ask("goodbye", wish, Kind.GOODBYE, now_ms)
     if not call.caller_speaking:
         call.playout.next_response()  # before the intent is noted, as calls were recorded
-    drain(call, Reason.LIMIT, why, "ended", now_ms)
-    call.timers["generated"] = now_ms + call.config.limits.goodbye_ms // 2
+    drain(call, Reason.LIMIT, why, "ended", now_ms, call.config.limits.goodbye_ms // 2)
 
 
 def waited_out(call: CallState, now_ms: int) -> None:
@@ -245,8 +253,8 @@ def waited_out(call: CallState, now_ms: int) -> None:
     call.out.append(m.Noted("a limit was reached", waited))
     wish = "It takes too long. Tell the caller in one short sentence that you put them through to a person."
     call.playout.ask(GOODBYE, wish, Kind.GOODBYE, now_ms)
-    drain(call, Reason.TRANSFERRED, fallback, f"transfer:{fallback}", now_ms)
-    call.timers["generated"] = now_ms + call.config.limits.goodbye_ms // 2
+    words_ms = call.config.limits.goodbye_ms // 2
+    drain(call, Reason.TRANSFERRED, fallback, f"transfer:{fallback}", now_ms, words_ms)
 
 
 def handler_failed(call: CallState, event: m.HandlerFailed, now_ms: int) -> None:
@@ -257,9 +265,10 @@ def handler_failed(call: CallState, event: m.HandlerFailed, now_ms: int) -> None
     drain(call, Reason.HANDLER_FAILED, event.detail, "ended", now_ms)
 
 
-def media_gap(call: CallState, now_ms: int) -> None:
-    due_ms = call.caller_audio.last_ms + call.config.media_gap_ms
-    if due_ms <= now_ms:
+def carrier_late(call: CallState, now_ms: int) -> None:
+    """There is no stream, or no frame has come of it for long."""
+    call.carrier_due_ms = call.caller_audio.last_ms + call.config.media_gap_ms
+    if call.stream_id is None:
+        end(call, Reason.UNCLAIMED, now_ms)
+    elif call.carrier_due_ms <= now_ms:
         end(call, Reason.NO_MEDIA, now_ms)
-    else:
-        call.timers["media"] = due_ms

@@ -35,7 +35,7 @@ BACK = (
 
 def hand_over(call: CallState, event: m.HandOver, now_ms: int) -> None:
     """At the next quiet moment, or when the time is over; a call that is ending has as long as that."""
-    call.timers["handover"] = now_ms + event.within_ms
+    call.handover_due_ms = now_ms + event.within_ms
 
 
 def leave_if_quiet(call: CallState, now_ms: int) -> None:
@@ -51,7 +51,7 @@ def leave(call: CallState, now_ms: int) -> None:
         ending.end(call, Reason.HANDED_OVER, now_ms)
         return
     if call.ending is not None and not call.detours.draining:
-        ending.drain_over(call, now_ms)
+        ending.end(call, call.ending.reason, now_ms, call.ending.detail)
         return
     owed = call.playout.owed.since_ms is not None or call.caller_speaking
     if call.playout.lost(now_ms) or owed:
@@ -151,7 +151,7 @@ def newer_stream(call: CallState, now_ms: int) -> None:
     """
     call.out.append(m.Noted("newer stream", "the call goes on over it"))
     call.caller_audio.restart(now_ms)
-    call.timers["media"] = now_ms + call.config.media_gap_ms
+    call.carrier_due_ms = now_ms + call.config.media_gap_ms
     owed = call.playout.owed.since_ms is not None or not call.playout.line.quiet
     call.out += call.playout.line.restart(now_ms)
     call.playout.interrupt(now_ms, ours=True)

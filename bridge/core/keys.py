@@ -5,7 +5,21 @@ A key has one reader, who is known when it is pressed: the model, to whom it is 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from .due import NEVER
 from .messages import CallConfig, ReadKeys, Reconfigure
+
+
+@dataclass(slots=True)
+class KeySeries:
+    """Keys that become words to the model together, when none has followed until `due_ms`. `number` counts
+    such series.
+    """
+
+    keys: str = ""
+    number: int = 0
+    due_ms: int = NEVER
 
 
 class Keys:

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 
+from .due import NEVER
 from .echo_delay import ONE_ECHO, UNKNOWN_MS, EchoDelay
 
 STALL_MS = 150
@@ -84,6 +85,7 @@ class Ledger:
         "_runs",
         "acked",
         "bytes_per_ms",
+        "check_due_ms",
         "claimed",
         "echoed",
         "marked",
@@ -102,6 +104,8 @@ class Ledger:
         self.claimed = 0
         """What echoes say was played, possible or not."""
         self.marked = 0
+        self.check_due_ms = NEVER
+        """When to look for the echoes that are awaited: set from outside, and over with the last one."""
         self._marks: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._next_mark = 0
         self._probes: dict[str, int] = {}
@@ -166,6 +170,8 @@ class Ledger:
         position, marked_ms = mark
         while self._marks.popitem(last=False)[0] != name:
             pass  # the carrier echoes in order, so marks before it were reached too
+        if not self._marks:
+            self.check_due_ms = NEVER
         resumes = not self.marks
         self.echoed = self.marks = True
         if position <= self._anchor_bytes:
@@ -199,6 +205,7 @@ class Ledger:
         self._runs.clear()
         self._assumed.clear()
         self._marks.clear()
+        self.check_due_ms = NEVER
         self.acked = self.marked = self.sent
         self._anchor_ms, self._anchor_bytes = now_ms, self.sent
 
@@ -240,11 +247,6 @@ class Ledger:
     def clock_end_ms(self) -> int:
         """When all that was sent must have been played, by the clock alone; rounded up."""
         return -int(-self._due_ms(self.sent) // 1)
-
-    @property
-    def awaits_echo(self) -> bool:
-        """Whether a mark is on its way."""
-        return self.marks and bool(self._marks)
 
     @property
     def echo_due_ms(self) -> int | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from .due import NEVER
 from .messages import Limits, Usage
 
 _MODALITIES = ("text", "audio", "image")
@@ -23,28 +26,42 @@ def cost_micro_usd(usage: Usage, prices: dict[str, float]) -> int:
     return round(total)
 
 
-class LimitWatch:
-    """One call's limits. `deadline_ms` is when the goodbye must begin for the call to end in time."""
+@dataclass(slots=True)
+class Silence:
+    """Neither side speaks since `since_ms`; None while one does."""
 
-    __slots__ = ("_limits", "began_ms", "nudges", "silent_from_ms")
+    since_ms: int | None = None
+    due_ms: int = NEVER
+    """When user code is told."""
+    nudge_due_ms: int = NEVER
+    """When the caller is asked whether they are there."""
+    nudges: int = 0
+    """Asked since the caller last said or pressed something."""
+
+    def over(self) -> None:
+        """If neither side goes on, it begins anew."""
+        self.since_ms, self.due_ms, self.nudge_due_ms = None, NEVER, NEVER
+
+
+class LimitWatch:
+    """One call's limits. `due_ms` is when the goodbye must begin for the last word to be heard in time."""
+
+    __slots__ = ("_limits", "began_ms", "due_ms")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self.began_ms: int | None = None
-        self.silent_from_ms: int | None = None
-        self.nudges = 0
-        """Asked since the caller last said or pressed something."""
+        self.due_ms = NEVER
 
     def begin(self, now_ms: int, lasted_ms: int = 0) -> None:
         """The call begins, or one that began elsewhere goes on."""
         self.began_ms = now_ms - lasted_ms
+        self.watch()
 
-    @property
-    def goodbye_ms(self) -> int | None:
-        """When the goodbye must begin for the last word to be heard before the limit."""
-        if self.began_ms is None:
-            return None
-        return self.began_ms + max(0, self._limits.call_ms - self._limits.goodbye_ms)
+    def watch(self) -> None:
+        """The goodbye may begin from now on, or again."""
+        if self.began_ms is not None:
+            self.due_ms = self.began_ms + max(0, self._limits.call_ms - self._limits.goodbye_ms)
 
     def exceeded(self, cost: int) -> str | None:
         """That the limit of money is reached, in words; None while there is room."""

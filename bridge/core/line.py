@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import TypeAlias
 
+from .due import NEVER
 from .ledger import Ledger, Span
 from .messages import AudioDelta, CarrierCommand, ClearPlayout, HoldSound, PlayAudio, SendMark, Sound
 from .pacer import FRAME_BYTES, STEP_BYTES, Entry, Pacer, text_bytes
@@ -268,7 +269,7 @@ class Line:
 
     def trust_the_clock(self) -> None:
         """The carrier echoes no marks after all. One that comes late is believed again."""
-        self.ledger.marks = False
+        self.ledger.marks, self.ledger.check_due_ms = False, NEVER
 
     def _pace(self, head: Entry, left_bytes: int, now_ms: int, out: list[LineCommand]) -> int:
         """Send of this what may go out now, up to `left_bytes` on the wire. Returns how many are left."""

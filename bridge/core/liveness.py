@@ -12,6 +12,7 @@ from . import answers, caller_turns, ending, fillers, recovery, responses, state
 from . import messages as m
 from .caller_audio import VOICE_MS
 from .debts import Kind
+from .due import NEVER
 from .messages import Reason
 from .state import CallState
 from .upstream_leg import Leg
@@ -74,7 +75,7 @@ def may_listen(call: CallState) -> bool:
     nothing.
     """
     asked = any(debt.kind is not Kind.TURN for debt in call.playout.debts.open.values())
-    return call.agent.handler and not call.untranscribed and call.playout.gate.idle and not asked
+    return call.agent.handler and not call.transcripts.awaited and call.playout.gate.idle and not asked
 
 
 def fill(call: CallState, name: str, now_ms: int, *, tool: bool, listens: bool) -> None:
@@ -104,7 +105,7 @@ def stalled(call: CallState, now_ms: int) -> bool:
         return False
     if call.agent.handler and call.playout.gate.idle:
         return False  # the handler thinks, and has asked the model for nothing
-    if call.playout.gate.paused:
+    if call.playout.gate.again_due_ms != NEVER:
         return False  # it is not asked yet
     silent_ms = now_ms - max(owed.since_ms, call.upstream_ms)
     active = call.playout.gate.active
@@ -125,12 +126,13 @@ def unanswered(call: CallState, now_ms: int) -> None:
     """The vendor has had its time to answer the caller's turn: it is asked for (by `answers`), or this
     session never will. A response that was cut and has not ended by now has lost its end.
     """
-    cut = call.playout.gate.active
-    if cut is not None and call.cut_ms is not None and now_ms >= call.cut_ms + answers.UNENDED_MS:
+    call.playout.debts.due_ms = NEVER
+    cut, cut_ms = call.playout.gate.active, call.playout.gate.cut_ms
+    if cut is not None and cut_ms is not None and now_ms >= cut_ms + answers.UNENDED_MS:
         responses.response_done(call, m.ResponseDone(cut, "cancelled", epoch=call.up.epoch), now_ms)
     turn = next((debt for debt in call.playout.debts.of(Kind.TURN) if debt.due), None)
     gate, silent = call.playout.gate, call.up.state is Leg.READY and not call.caller_speaking
-    if turn is None or not silent or gate.active is not None or gate.paused or gate.held:
+    if turn is None or not silent or gate.active is not None or gate.again_due_ms != NEVER or gate.held:
         return
     if now_ms >= answers.give_up_ms(call, turn):
         recovery.give_up(call, "it has not begun to answer", now_ms)
@@ -141,20 +143,21 @@ def unanswered(call: CallState, now_ms: int) -> None:
 
 def probe(call: CallState, now_ms: int) -> None:
     """Ask for a sign of life, unless that was done already."""
-    if call.config.probe_ms and "probe" not in call.timers:
+    if call.config.probe_ms and call.up.probe_due_ms == NEVER:
         call.out.append(m.Probe(call.up.epoch))
-        call.timers["probe"] = now_ms + call.config.probe_ms
+        call.up.probe_due_ms = now_ms + call.config.probe_ms
 
 
 def answered(call: CallState) -> None:
     """The model lives."""
-    del call.timers["probe"]
+    call.up.probe_due_ms = NEVER
     if call.playout.owed.doubtful:
         call.playout.owed.stop()
 
 
 def no_sign_of_life(call: CallState, now_ms: int) -> None:
     """We asked, and nothing at all has come since."""
+    call.up.probe_due_ms = NEVER
     if call.up.state is Leg.READY:
         recovery.give_up(call, "it gives no sign of life", now_ms)
 
@@ -167,14 +170,15 @@ def voice(call: CallState, event: m.CallerVoice, now_ms: int) -> None:
     call.caller_audio.voice(event.loud, now_ms, steady=event.steady)
     call.callee.speech.voice(event.loud and not event.steady, now_ms)
     if call.caller_audio.loud:
-        call.timers["unheard"] = now_ms + UNHEARD_MS
+        call.unheard_due_ms = now_ms + UNHEARD_MS
 
 
 def unheard(call: CallState, now_ms: int) -> None:
     """They have said it; whether the model noticed is another matter."""
     caller_audio, ended_ms = call.caller_audio, call.caller_audio.voice_ended_ms
+    call.unheard_due_ms = NEVER
     if now_ms < ended_ms + UNHEARD_MS:
-        call.timers["unheard"] = ended_ms + UNHEARD_MS
+        call.unheard_due_ms = ended_ms + UNHEARD_MS
     elif caller_audio.voice_ms < VOICE_MS or not call.admitted or call.ending is not None:
         return
     elif call.up.state is not Leg.READY:
@@ -190,15 +194,13 @@ def unheard(call: CallState, now_ms: int) -> None:
 
 def watch_echoes(call: CallState) -> None:
     """Whenever the carrier has something to play, and may say that it did."""
-    timers = call.timers
-    if not call.playout.line.ledger.awaits_echo:
-        timers.pop("echo", None)
-    elif "echo" not in timers and (due_ms := echoes_due_ms(call)) is not None:
-        timers["echo"] = due_ms
+    ledger = call.playout.line.ledger
+    if ledger.check_due_ms == NEVER:
+        ledger.check_due_ms = echoes_due_ms(call)
 
 
-def echoes_due_ms(call: CallState) -> int | None:
-    """When an echo that has not come is too late, None where none is awaited.
+def echoes_due_ms(call: CallState) -> int:
+    """When an echo that has not come is too late, NEVER where none is awaited.
 
     A carrier that has never echoed anything may be one that does not: soon, where something waits for it. One
     that always has, and has sound that it does not play, is stuck, or is not read.
@@ -206,7 +208,7 @@ def echoes_due_ms(call: CallState) -> int | None:
     line = call.playout.line
     ledger, first_ms = line.ledger, line.ledger.echo_due_ms
     if first_ms is None:
-        return None
+        return NEVER
     if ledger.echoed:
         return first_ms + call.config.unplayed_ms
     return first_ms + WAITING_MS if line.waiting or call.uninterruptible else ledger.clock_end_ms + NO_ECHO_MS
@@ -214,10 +216,10 @@ def echoes_due_ms(call: CallState) -> int | None:
 
 def echoes_late(call: CallState, now_ms: int) -> None:
     """Look whether they are."""
-    due_ms = echoes_due_ms(call)
-    if due_ms is None or now_ms < due_ms:
-        return
     line = call.playout.line
+    line.ledger.check_due_ms = due_ms = echoes_due_ms(call)
+    if now_ms < due_ms:
+        return
     if line.ledger.echoed:
         detail = f"our sound has not been played for {call.config.unplayed_ms} ms"
         ending.end(call, Reason.CARRIER_LOST, now_ms, detail)

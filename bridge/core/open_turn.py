@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 
 from .config import SemanticVad, ServerVad, TurnBounds, TurnDetection
+from .due import NEVER
 
 HANGOVER_MS = 300
 """After the last loud frame our ear is quiet."""
@@ -86,6 +87,12 @@ class OpenTurn:
     """How often sound was cleared since words came."""
     hold_ms: int | None = None
     """Since when the caller is on hold: elsewhere, with a line that makes sounds."""
+    due_ms: int = NEVER
+    """When it is to be looked at, if nothing else happens before."""
+    pad_due_ms: int = NEVER
+    """When silence takes the place of frames that stopped while the caller spoke."""
+    confirm_due_ms: int = NEVER
+    """When it is long enough to be more than "mm-hm"."""
 
     def began(self, item_id: str, epoch: int, ended_ms: int, now_ms: int) -> None:
         """The model takes the caller to be speaking; our ear heard them last at `ended_ms`."""
@@ -104,10 +111,11 @@ class OpenTurn:
     def stopped(self) -> None:
         """The turn is over, in the model's word or in ours."""
         self.since_ms, self.believed = None, False
+        self.pad_due_ms = self.confirm_due_ms = NEVER
 
     def cleared(self, now_ms: int) -> None:
         """Its sound was cleared; the line goes on, and so does our watch."""
-        self.since_ms, self.believed = now_ms, False
+        self.since_ms, self.believed, self.pad_due_ms = now_ms, False, NEVER
         self.clears += 1
 
     def taken(self) -> None:

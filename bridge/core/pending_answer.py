@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .due import NEVER
+
 MOST_SILENT_MS = 1_850
 """Of silence before a filler, whatever it is for: two seconds are promised, and the way to the caller's ear
 takes its part of them."""
@@ -23,7 +25,7 @@ class PendingAnswer:
     apart."""
     since_ms: int | None = None
     silent_ms: int = 0
-    due_ms: int = 0
+    due_ms: int = NEVER
     fillers: int = 0
     """With words, in this wait."""
     worded_ms: int = 0
@@ -64,7 +66,7 @@ class PendingAnswer:
             self._due(now_ms + self.filler_ms)
 
     def stop(self) -> None:
-        self.since_ms, self.doubtful = None, False
+        self.since_ms, self.due_ms, self.doubtful = None, NEVER, False
 
     def sounding_until(self, at_ms: int) -> None:
         """The caller hears something until then."""

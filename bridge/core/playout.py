@@ -8,6 +8,7 @@ from __future__ import annotations
 from . import messages as m
 from .conversation import Conversation, Item
 from .debts import RECITED, Debts, Kind
+from .due import NEVER
 from .filled_pauses import FilledPauses
 from .fillers import WAITING, WORDS
 from .ledger import Ledger, Span
@@ -46,6 +47,10 @@ class Playout:
         """Whether the model's next sound can be heard: the shell judges it."""
         self.phrases = config.phrases
         """In the language of the agent in force."""
+        self.faint = False
+        """Whether there is sound on the line that cannot be heard, as far as it has come."""
+        self.faint_due_ms = NEVER
+        """When so much of it was played that it is not waited for."""
         self._pauses = FilledPauses(config.bytes_per_ms)
         self.waiting = ""
         """The last quiet sound that fills a wait, until the answer comes."""
@@ -77,6 +82,7 @@ class Playout:
             self.message.delta(event)
             return
         if not self.audible:
+            self.faint |= not self.can_be_heard(item)
             self._send(self._fill(event, item, now_ms), item, now_ms)
             return
         self._pauses.audible()
@@ -97,8 +103,10 @@ class Playout:
         if item.audible_bytes >= LEAST_MS * self._config.bytes_per_ms:
             if self.debts.open and not item.commentary:
                 self.debts.sounded(response_id)
-            if not self.debts.open:
-                self.owed.since_ms = None
+            if self.owed.since_ms is not None and not self.debts.open:
+                self.owed.stop()
+        else:
+            self.faint = True
         self._send(event, item, now_ms)
 
     def _send(self, event: AudioDelta, item: Item, now_ms: int) -> None:
@@ -185,10 +193,6 @@ class Playout:
         self._out += commands
         self._heard(finished)
 
-    def outbox(self, full: bool, now_ms: int) -> None:
-        """The carrier takes nothing more, or something again."""
-        self._out += self.line.outbox(full, now_ms)
-
     def hold_refused(self, limit_bytes: int, now_ms: int) -> None:
         """There is no memory for all that waits: the response that came last counts as cut there. The caller
         hears what is held of it, and then the model is told how much that was.
@@ -197,7 +201,7 @@ class Playout:
         self._out += commands
         for span, lost_bytes in losses:
             self._stats.late_bytes += lost_bytes
-            self.gate.mute(span.response_id, short=True)
+            self.gate.mute(span.response_id, now_ms, short=True)
             if self.gate.active == span.response_id:
                 self._cancel(span.response_id)
             if span.received_bytes:
@@ -308,7 +312,7 @@ class Playout:
             self.debts.interrupted(active, dropped)
         responses = {active, *(span.response_id for span in cut)} - gate.muted.keys()
         if active is not None:
-            gate.mute(active)
+            gate.mute(active, now_ms)
             if ours or not (self.session.interrupts and self._config.auto_cancels):
                 self._cancel(active)
         if cut or active:
@@ -376,7 +380,7 @@ class Playout:
                 self._sounded(span, cut=True)
                 continue
             cut.add(span.response_id)
-            self.gate.mute(span.response_id)
+            self.gate.mute(span.response_id, now_ms)
             self._stats.heard_bytes += span.heard_bytes
             item = self.conversation.item(span.item_id)
             if item.cut:
@@ -416,19 +420,19 @@ class Playout:
         if self.ready and (create := self.gate.next(self.session.epoch)) is not None:
             self._out.append(create)
 
-    def response_started(self, event: m.ResponseStarted) -> None:
+    def response_started(self, event: m.ResponseStarted, now_ms: int) -> None:
         self._stats.responses += 1
         self.utterances.started(event.tag, event.response_id)
-        if self.gate.started(event):
+        if self.gate.started(event, now_ms):
             self._cancel(event.response_id)
         elif event.aside:
             self.message.began(event.response_id, event.tag)
         else:
             self.debts.began(event.response_id, event.tag, handler=self.agent.handler)
 
-    def cancel(self, response_id: str) -> None:
+    def cancel(self, response_id: str, now_ms: int) -> None:
         """No more of this response is wanted."""
-        self.gate.mute(response_id)
+        self.gate.mute(response_id, now_ms)
         self._cancel(response_id)
 
     def _cancel(self, response_id: str) -> None:
@@ -448,11 +452,11 @@ class Playout:
         """Whether sound of that response was sent on its way to the caller."""
         return any(item.received_bytes for item in self.conversation.of(response_id))
 
-    def shorten(self, response_id: str) -> None:
+    def shorten(self, response_id: str, now_ms: int) -> None:
         """No more of that response will come, though it is not whole: when what there is of it was heard,
         the model is told how much that was.
         """
-        self.gate.mute(response_id, short=True)
+        self.gate.mute(response_id, now_ms, short=True)
         for span in self.line.spans.of(response_id):
             span.short = True
 
@@ -469,7 +473,7 @@ class Playout:
         self.debts.ended(event.response_id, self.gate.waiting)
         interrupted = self.gate.muted.get(event.response_id) is False
         if event.status == "cancelled" and not aside and not interrupted:
-            self.gate.mute(event.response_id)
+            self.gate.mute(event.response_id, now_ms)
             if self.made_sound(event.response_id) and event.why == "turn_detected":
                 self.interrupt(now_ms, ours=False, by_caller=True)
         for span in self.line.spans.of(event.response_id):

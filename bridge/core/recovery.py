@@ -40,10 +40,8 @@ def lose(call: CallState, why: str, now_ms: int) -> None:
     if call.up.state is Leg.CLOSED:
         return
     recovering = call.up.state is not Leg.READY
-    call.up.state = Leg.CLOSED
+    call.up.close()
     call.caller_audio.lose()
-    for timer in ("renew", "probe", "resume"):
-        call.timers.pop(timer, None)
     if recovering:
         dialling.dial_failed(call, m.DialFailed(call.up.epoch, code=why), now_ms)
         return
@@ -89,7 +87,7 @@ def restored(call: CallState, now_ms: int) -> None:
     tell_history(call, call.up.epoch, "" if silent else RESTORED)
     spoke = call.caller_audio.loud or call.caller_audio.keeps_a_voice
     if spoke and not call.uninterruptible:
-        call.timers["resume"] = now_ms + RESUME_MS
+        call.up.resume_due_ms = now_ms + RESUME_MS
     upstream_ready(call, now_ms)
 
 
@@ -105,7 +103,7 @@ def tell_history(call: CallState, epoch: int, note: str = RESTORED) -> None:
 def upstream_ready(call: CallState, now_ms: int) -> None:
     """The session takes what it is sent: kept audio, then the wishes that waited."""
     call.playout.ready = True
-    call.timers["renew"], call.timers["renew_forced"] = call.up.renewals_ms(call.config, now_ms)
+    call.up.renew_due_ms, call.up.forced_due_ms = call.up.renewals_ms(call.config, now_ms)
     if call.phase is Phase.AWAY:
         return
     caller_turns.open_caller_audio(call)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import dialling, recovery, silence, tool_calls
 from . import messages as m
+from .due import NEVER
 from .messages import Event, Phase
 from .state import CallState
 from .upstream_leg import Leg, UpstreamSession
@@ -14,9 +15,10 @@ FORCED_AGAIN_MS = 1_000
 
 
 def renew(call: CallState, now_ms: int) -> None:
+    call.up.renew_due_ms = NEVER
     if call.phase in (Phase.LIVE, Phase.AWAY) and call.spare is None and call.up.state is Leg.READY:
-        call.spare = UpstreamSession(dialling.next_epoch(call), Leg.DIALLING)
-        call.timers["spare"] = now_ms + call.config.session_ms
+        due_ms = now_ms + call.config.session_ms
+        call.spare = UpstreamSession(dialling.next_epoch(call), Leg.DIALLING, due_ms=due_ms)
         call.out.append(m.DialUpstream(call.spare.epoch))
 
 
@@ -27,7 +29,7 @@ def from_spare(call: CallState, event: Event, spare: UpstreamSession, now_ms: in
         case m.SessionUpdated() if event.formats_ok:
             spare.state = Leg.READY
             spare.interrupts, spare.responds = event.interrupts, event.responds
-            call.timers.pop("spare", None)
+            spare.due_ms = NEVER
         case m.SessionUpdated():
             call.out.append(
                 m.Noted("configuration refused", "the audio formats in force are not the phone's")
@@ -60,10 +62,9 @@ def renewal_failed(call: CallState, now_ms: int, *, again: bool = True) -> None:
     end.
     """
     call.spare = None
-    for timer in ("spare", "renew") if again else ("spare", "renew", "renew_forced"):
-        call.timers.pop(timer, None)
-    if again:
-        call.timers["renew"] = now_ms + call.config.renew_again_ms
+    call.up.renew_due_ms = now_ms + call.config.renew_again_ms if again else NEVER
+    if not again:
+        call.up.forced_due_ms = NEVER
     told = "will be tried again" if again else "will not be tried again"
     call.out.append(m.Noted("renewal failed", told))
 
@@ -72,7 +73,7 @@ def quiet(call: CallState, now_ms: int) -> bool:
     """A moment without speech, keys or anything awaited, in which a swap is not noticed."""
     if call.phase is Phase.AWAY:
         return True
-    busy = call.playout.conversation.tools.running or call.digits or call.caller_audio.speaks(now_ms)
+    busy = call.playout.conversation.tools.running or call.key_series.keys or call.caller_audio.speaks(now_ms)
     return silence.idle(call) and not busy
 
 
@@ -84,13 +85,14 @@ def swap_if_quiet(call: CallState, now_ms: int) -> None:
 
 def renew_forced(call: CallState, now_ms: int) -> None:
     """The hour is nearly over: now, even if one side speaks."""
+    call.up.forced_due_ms = NEVER
     if call.spare is not None and call.spare.state is Leg.READY:
         call.caller_audio.lose()
         recovery.let_go(call, now_ms)
         swap(call, now_ms)
     elif call.up.state is Leg.READY:
         renew(call, now_ms)
-        call.timers["renew_forced"] = now_ms + FORCED_AGAIN_MS
+        call.up.forced_due_ms = now_ms + FORCED_AGAIN_MS
 
 
 def swap(call: CallState, now_ms: int) -> None:
@@ -98,9 +100,7 @@ def swap(call: CallState, now_ms: int) -> None:
     spare = call.spare
     if spare is None or spare.state is not Leg.READY or call.phase not in (Phase.LIVE, Phase.AWAY):
         return
-    for timer in ("session", "dial", "spare"):  # of a session that was being dialled in place of a lost one
-        call.timers.pop(timer, None)
-    call.timers.pop("probe", None)  # asked of the other session, and not answered by this one
+    call.dialling.due_ms = NEVER  # of a session in place of a lost one
     old, call.spare = call.up, None
     call.up = call.playout.session = spare
     call.out.append(m.Noted("session renewed", f"{old.epoch} -> {spare.epoch}"))

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from .due import NEVER
 from .messages import CreateResponse, ResponseDone, ResponseStarted
 
 Value = TypeVar("Value")
@@ -33,7 +34,10 @@ class ResponseGate:
     busy: bool = False
     """The vendor says that a response is active, and we do not know which: nothing is asked until one begins
     or ends."""
-    paused: bool = False
+    again_due_ms: int = NEVER
+    """When the vendor may be asked again, while it is left in peace."""
+    cut_ms: int | None = None
+    """When the active response was cut, whose end is still to come."""
     waiting: OrderedDict[str, CreateResponse] = field(default_factory=OrderedDict)
     """By tag, the next one first. What waits already is not wanted twice."""
     muted: dict[str, bool] = field(default_factory=dict)
@@ -54,7 +58,7 @@ class ResponseGate:
 
     def next(self, epoch: int = 1) -> CreateResponse | None:
         """The create to send now, if any may be sent."""
-        if self.held or self.busy or self.paused or not self.waiting:
+        if self.held or self.busy or self.again_due_ms != NEVER or not self.waiting:
             return None
         if self.active is not None or self.asked is not None:
             return None
@@ -73,6 +77,7 @@ class ResponseGate:
         if self.asked is not None and not self.stale:
             self._put_back(self.asked)
         self.active, self.asked, self.stale, self.held, self.cancelled = None, None, False, False, None
+        self.cut_ms = None
         self.loses_ends = self.busy = False
         self.asides.clear()
         self.muted.clear()
@@ -88,7 +93,7 @@ class ResponseGate:
             )
         self._put_back(create)
 
-    def started(self, event: ResponseStarted) -> bool:
+    def started(self, event: ResponseStarted, now_ms: int) -> bool:
         """A response began. Returns whether it is one that the caller has already talked over: it must be
         cancelled.
         """
@@ -97,7 +102,7 @@ class ResponseGate:
             return False
         self.busy = False
         self.loses_ends |= self.active not in (None, event.response_id)
-        self.active = event.response_id
+        self.active, self.cut_ms = event.response_id, None
         if event.tag:
             _remember(self.tags, event.response_id, event.tag)
         self.begun = None
@@ -105,14 +110,14 @@ class ResponseGate:
             return False
         stale, self.begun, self.asked, self.stale = self.stale, self.asked, None, False
         if stale:
-            self.mute(event.response_id)
+            self.mute(event.response_id, now_ms)
         return stale
 
     def done(self, event: ResponseDone) -> None:
         self.asides.pop(event.response_id, None)
         self.busy = False
         if self.active == event.response_id:
-            self.active = None
+            self.active, self.cut_ms = None, None
 
     def refused(self, tag: str | None, again: bool) -> None:
         """Our create was answered with an error: forget it, or (`again`) put it back to the head of the
@@ -124,9 +129,11 @@ class ResponseGate:
             self._put_back(self.asked)
         self.asked, self.stale = None, False
 
-    def mute(self, response_id: str, *, short: bool = False) -> None:
+    def mute(self, response_id: str, now_ms: int, *, short: bool = False) -> None:
         """Nothing of this response may reach the caller any more; or only what has come of it (`short`)."""
         _remember(self.muted, response_id, short)
+        if response_id == self.active and self.cut_ms is None:
+            self.cut_ms = now_ms
 
     def superseded(self) -> list[CreateResponse]:
         """The caller spoke: what was asked for and has not begun is out of date. Returns what is dropped

@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import answers, ending, silence, state
 from . import messages as m
 from .debts import Kind
+from .due import NEVER
 from .limits import cost_micro_usd
 from .messages import Reason
 from .state import CallState
@@ -51,7 +52,7 @@ def reconfigure(call: CallState, event: m.Reconfigure, now_ms: int) -> None:
     call.playout.configure(config)
     call.playout.phrases = event.phrases or call.playout.phrases
     call.keys.read(event)
-    silence.set_timers(call, now_ms)
+    silence.set_times(call, now_ms)
     call.playout.gate.held = call.playout.ready
     for session in (call.up, call.spare):
         if session is not None and session.state in (Leg.CONFIGURING, Leg.READY):
@@ -145,14 +146,19 @@ def settle(call: CallState, now_ms: int) -> None:
     """Words that cannot be heard are not waited for to their end: the model is asked again when so much of
     them was played.
     """
-    response_id, played_ms = call.playout.inaudible(now_ms)
-    call.set_timer("inaudible", now_ms + INAUDIBLE_MS - played_ms if response_id else None)
-    if not response_id or played_ms < INAUDIBLE_MS or not note_inaudible(call, response_id):
+    playout = call.playout
+    response_id, played_ms = playout.inaudible(now_ms)
+    playout.faint = bool(playout.line.spans)
+    playout.faint_due_ms = now_ms + INAUDIBLE_MS - played_ms if response_id else NEVER
+    if not response_id or played_ms < INAUDIBLE_MS:
+        return
+    playout.faint_due_ms = NEVER
+    if not note_inaudible(call, response_id):
         return
     if call.inaudible < FAILURES:
-        call.playout.retry(response_id, inaudible=True)
-    call.playout.clear_inaudible(response_id, now_ms)
-    call.playout.cancel(response_id)
+        playout.retry(response_id, inaudible=True)
+    playout.clear_inaudible(response_id, now_ms)
+    playout.cancel(response_id, now_ms)
     if ending.leaving(call):
         ending.not_generated(call, now_ms)
 
@@ -177,13 +183,12 @@ def answer_broken_off(call: CallState, event: m.ResponseDone, now_ms: int) -> No
     if playout.made_sound(event.response_id):
         call.failures += event.status == "failed"
         if not noise:
-            playout.shorten(event.response_id)
+            playout.shorten(event.response_id, now_ms)
         answers.owe_rest(call, now_ms, noise=noise)
     elif not playout.debts.made_calls(event.response_id):
         playout.retry(event.response_id)
         if noise:
-            playout.gate.paused = True
-            call.timers["again"] = now_ms + answers.NOISE_MS
+            playout.gate.again_due_ms = now_ms + answers.NOISE_MS
         else:
             pause(call, event.why, now_ms)
 
@@ -238,23 +243,21 @@ def wait(call: CallState, retry_ms: int, now_ms: int) -> bool:
     if not retry_ms or call.waited_ms + retry_ms > MOST_WAIT_MS:
         return False
     call.waited_ms += retry_ms
-    call.playout.gate.paused = True
+    call.playout.gate.again_due_ms = now_ms + retry_ms
     for turn in call.playout.debts.of(Kind.TURN):
         turn.not_before_ms = now_ms + retry_ms
-    call.timers["again"] = now_ms + retry_ms
     return True
 
 
 def pause(call: CallState, code: str, now_ms: int) -> None:
     """Asked again at once, some would only refuse again."""
     if code in WAIT_FOR:
-        call.playout.gate.paused = True
-        call.timers["again"] = now_ms + AGAIN_MS
+        call.playout.gate.again_due_ms = now_ms + AGAIN_MS
 
 
 def again(call: CallState, now_ms: int) -> None:
     """The pause is over: the model has its time from here on."""
-    call.playout.gate.paused = False
+    call.playout.gate.again_due_ms = NEVER
     if call.playout.owed.since_ms is not None:
         call.playout.owed.go_on(now_ms)
 

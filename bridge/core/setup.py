@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import away, dialling, ending, handover, recovery, responses, state
 from . import messages as m
+from .due import NEVER
 from .messages import Phase, Reason
 from .state import CallState
 from .upstream_leg import Leg
@@ -13,7 +14,7 @@ MOST_DIFFERENCES = 100
 
 
 def ringing(call: CallState, now_ms: int) -> None:
-    call.timers["unclaimed"] = now_ms + call.config.unclaimed_ms
+    call.carrier_due_ms = now_ms + call.config.unclaimed_ms
     dialling.first_dial(call, now_ms)
 
 
@@ -25,8 +26,7 @@ def started(call: CallState, event: m.Started, now_ms: int) -> None:
         elif before != event.stream_id:
             handover.newer_stream(call, now_ms)
         return
-    call.timers.pop("unclaimed", None)
-    call.timers["media"] = now_ms + call.config.media_gap_ms
+    call.carrier_due_ms = now_ms + call.config.media_gap_ms
     call.stats.started_ms = call.caller_audio.last_ms = now_ms
     probe(call, now_ms)
     dialling.first_dial(call, now_ms)
@@ -45,7 +45,7 @@ def session_updated(call: CallState, event: m.SessionUpdated, now_ms: int) -> No
         responses.in_force(call)
     elif up.state is Leg.CONFIGURING:
         up.state, up.ready_ms = Leg.READY, now_ms
-        call.timers.pop("session", None)
+        up.due_ms = NEVER
         if call.phase is Phase.SETUP:
             call.stats.ready_ms = now_ms
             begin(call, now_ms)
@@ -82,7 +82,6 @@ def begin(call: CallState, now_ms: int) -> None:
     call.stats.began_ms = now_ms
     before = call.config.carried
     call.limits.begin(now_ms, before.lasted_ms if before else 0)
-    call.set_timer("limit", call.limits.goodbye_ms)
     call.out.append(m.CallBegan(before.session if before else None))
     if call.config.resumed or call.config.returned or (before and before.items):
         handover.go_on(call, now_ms)

@@ -5,35 +5,33 @@ from __future__ import annotations
 from . import ending
 from . import messages as m
 from .debts import Kind
+from .due import NEVER
 from .messages import Phase
 from .state import CallState
 
 
 def settle(call: CallState, now_ms: int) -> None:
     """Silence begins when neither side speaks or is about to, and is over as soon as one does."""
-    limits = call.limits
     if not idle(call):
-        if limits.silent_from_ms is not None:
-            over(call)
-    elif limits.silent_from_ms is None:
-        limits.silent_from_ms = now_ms
-        set_timers(call, now_ms)
+        call.silence.over()
+    elif call.silence.since_ms is None:
+        call.silence.since_ms = now_ms
+        set_times(call, now_ms)
 
 
-def over(call: CallState) -> None:
-    """If neither side goes on, it begins anew."""
-    call.limits.silent_from_ms = None
-    call.timers.pop("nudge", None)
-    call.timers.pop("silence", None)
+def broken(call: CallState) -> None:
+    """The caller has said or pressed something."""
+    call.silence.over()
+    call.silence.nudges = 0
 
 
-def set_timers(call: CallState, now_ms: int) -> None:
+def set_times(call: CallState, now_ms: int) -> None:
     """By the rules of the agent in force."""
-    since_ms, nudge_ms, silence_ms = call.limits.silent_from_ms, call.agent.nudge_ms, call.agent.silence_ms
-    if since_ms is None:
+    silence, nudge_ms, silence_ms = call.silence, call.agent.nudge_ms, call.agent.silence_ms
+    if silence.since_ms is None:
         return
-    call.set_timer("nudge", max(now_ms, since_ms + nudge_ms) if nudge_ms else None)
-    call.set_timer("silence", None if silence_ms is None else max(now_ms, since_ms + silence_ms))
+    silence.nudge_due_ms = max(now_ms, silence.since_ms + nudge_ms) if nudge_ms else NEVER
+    silence.due_ms = NEVER if silence_ms is None else max(now_ms, silence.since_ms + silence_ms)
 
 
 def sounding(call: CallState, say_id: str) -> bool:
@@ -41,11 +39,12 @@ def sounding(call: CallState, say_id: str) -> bool:
 
 
 def still_silent(call: CallState, now_ms: int) -> None:
-    since_ms, each_ms = call.limits.silent_from_ms, call.agent.silence_ms
-    if since_ms is None or each_ms is None:
+    silence, each_ms = call.silence, call.agent.silence_ms
+    silence.due_ms = NEVER
+    if silence.since_ms is None or each_ms is None:
         return
-    call.out.append(m.CallerSilent(now_ms - since_ms))
-    call.timers["silence"] = now_ms + each_ms
+    call.out.append(m.CallerSilent(now_ms - silence.since_ms))
+    silence.due_ms = now_ms + each_ms
 
 
 def idle(call: CallState) -> bool:
@@ -60,14 +59,15 @@ def idle(call: CallState) -> bool:
 
 def nudge(call: CallState, now_ms: int) -> None:
     """The caller has been silent for long: asked once or twice whether they are there, then goodbye."""
-    playout = call.playout
+    playout, silence = call.playout, call.silence
+    silence.nudge_due_ms = NEVER
     if not idle(call) or call.detours.under_way is not None:
         return
-    call.limits.nudges += 1
-    if call.limits.nudges > call.agent.nudges:
+    silence.nudges += 1
+    if silence.nudges > call.agent.nudges:
         ending.goodbye(call, "the caller has been silent", now_ms)
     elif (phrase := call.playout.phrases.get("still_there")) is not None:
-        playout.play(f"nudge:{call.limits.nudges}", phrase, now_ms)
+        playout.play(f"nudge:{silence.nudges}", phrase, now_ms)
     else:
         wish = "Ask the caller whether they are still there."
-        playout.ask(f"nudge:{call.limits.nudges}", wish, Kind.NUDGE, now_ms)
+        playout.ask(f"nudge:{silence.nudges}", wish, Kind.NUDGE, now_ms)

@@ -1,27 +1,44 @@
-"""The state of one call: its fields and timers, and no rule."""
+"""The state of one call: its fields, and no rule."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from dataclasses import dataclass
 
 import msgspec
 
 from .callee import Callee
 from .caller_audio import CallerAudioBuffer
 from .detours import Detours
-from .keys import Keys
-from .limits import LimitWatch
-from .messages import Action, AgentRules, CallConfig, Event, Phase, Reason, SessionConfig, Turn
+from .due import NEVER
+from .keys import Keys, KeySeries
+from .limits import LimitWatch, Silence
+from .messages import Action, AgentRules, CallConfig, Event, Phase, Reason, SessionConfig
 from .open_turn import OpenTurn
 from .playout import Playout
 from .stats import Stats
+from .transcripts import Transcripts
 from .upstream_leg import Dialling, UpstreamSession
+
+
+@dataclass(slots=True)
+class Ending:
+    """Why the call ends when the last word was heard."""
+
+    reason: Reason
+    detail: str
+    words_due_ms: int
+    """When the last word is not waited for any longer; NEVER once it is on the line."""
+    due_ms: int = NEVER
+    """When the last word should have been heard."""
+    sent_bytes: int = 0
+    """What had been sent to the carrier when that was reckoned."""
+    said_goodbye: bool = False
+    """By the phrase."""
 
 
 class CallState:
     """What there is to know of one call. `Call` has the rules; the modules beside it are told this state.
-
-    `timers` are by name: when each is due, in milliseconds. `out` is what this event has led to so far.
+    `out` is what this event has led to so far.
     """
 
     def __init__(self, config: CallConfig) -> None:
@@ -39,28 +56,26 @@ class CallState:
         self.playout.message = self.callee.message
         self.limits = LimitWatch(config.limits)
         self.detours = Detours(config)
+        self.silence = Silence()
         self.dialling = Dialling(config)
         self.stream_id: str | None = None
         self.admitted = False
         self.uninterruptible: set[str] = set()
         self.early: list[Event] = []
-        self.ending: tuple[Reason, str] | None = None
-        self.disclosed = self.said_goodbye = False  # by their phrases
-        self.drained_from_bytes = 0
-        self.timers: dict[str, int] = {}
+        self.disclosed = False  # by its phrase
+        self.ending: Ending | None = None
+        self.carrier_due_ms = NEVER  # when its stream is overdue, or the next frame of it
+        self.unheard_due_ms = NEVER  # when the model's word on what the caller said is due
+        self.handover_due_ms = NEVER  # when the call leaves, quiet or not
         self.greeting_cut = False  # by what may be a turn
         self.caller_speaking = False  # the model has told us so, and not yet that they stopped
         self.spoke_over: str | None = None  # the response that was active when they began
-        self.cut_ms: int | None = None  # when the active response was cut, whose end is still to come
         self.overheard_until_ms = 0
         self.turn = self.committed_turn = 0
         self.open_turn = OpenTurn()
         self.keys = Keys(config)
-        self.digits = ""
-        self.key_series = 0
-        self.untranscribed: OrderedDict[str, int] = OrderedDict()  # when each is given up, the oldest first
-        self.held_turns: dict[str, Turn] = {}  # their words have come, those of a turn before have not
-        self.given_up: OrderedDict[str, None] = OrderedDict()
+        self.key_series = KeySeries()
+        self.transcripts = Transcripts()
         self.failures = self.waited_ms = self.inaudible = self.upstream_ms = 0
         self.untranscribed_why = ""
         self.lost_ms: int | None = None
@@ -70,12 +85,6 @@ class CallState:
     def agent(self) -> AgentRules:
         """The rules of the agent in force."""
         return self.playout.agent
-
-    def set_timer(self, name: str, due_ms: int | None) -> None:
-        if due_ms is None:
-            self.timers.pop(name, None)
-        else:
-            self.timers[name] = due_ms
 
     def other_event(self, event: Event, now_ms: int) -> None:
         """Take an event that belongs to no upstream session: `Call` does. Wishes that had to wait for a model

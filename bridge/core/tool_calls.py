@@ -41,7 +41,6 @@ def tool_called(call: CallState, event: m.ToolCalled, now_ms: int) -> None:
         tool_finished(call, m.ToolFinished(made.call_id, OVERLONG))
         return
     tools.wait_until(now_ms + tool.deadline_ms + TOOL_GRACE_MS, made)
-    call.set_timer("tool", tools.deadline_ms)
     call.out.append(m.ToolWanted(made.call_id, made.name, made.arguments))
 
 
@@ -76,7 +75,6 @@ def tools_late(call: CallState, now_ms: int) -> None:
     for late in call.playout.conversation.tools.overdue(now_ms):
         call.out.append(m.Noted("a tool gave no answer", late.name))
         tool_finished(call, m.ToolFinished(late.call_id, NO_ANSWER))
-    call.set_timer("tool", call.playout.conversation.tools.deadline_ms)
 
 
 def tool_finished(call: CallState, event: m.ToolFinished) -> None:

@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .due import NEVER
 from .messages import ToolCalled
 
 
@@ -30,7 +31,7 @@ class Toolbox:
     How many run at once is the model's choice, up to a limit of the user's: no method looks at all of them.
     """
 
-    __slots__ = ("_due", "_same", "_twins", "calls", "deferred", "running")
+    __slots__ = ("_due", "_same", "_twins", "calls", "deferred", "due_ms", "running")
 
     def __init__(self) -> None:
         self.calls: dict[str, ToolCall] = {}
@@ -42,23 +43,25 @@ class Toolbox:
         self._twins: dict[str, list[ToolCall]] = {}
         self._due: list[tuple[int, int, ToolCall]] = []
         """A heap. A call that is answered leaves it when it comes up."""
+        self.due_ms = NEVER
+        """When the first of the running calls is overdue."""
 
     @property
     def first(self) -> ToolCall | None:
         """The oldest of the running calls."""
         return next(iter(self.running.values()), None)
 
-    @property
-    def deadline_ms(self) -> int | None:
-        """When the first of the running calls is overdue."""
-        while self._due and self._due[0][2].call_id not in self.running:
-            heapq.heappop(self._due)
-        return self._due[0][0] if self._due else None
-
     def overdue(self, now_ms: int) -> Iterator[ToolCall]:
         """The running calls whose time is over, each once."""
-        while (due_ms := self.deadline_ms) is not None and due_ms <= now_ms:
-            yield heapq.heappop(self._due)[2]
+        while self.due_ms <= now_ms:
+            late = heapq.heappop(self._due)[2]
+            self._look()
+            yield late
+
+    def _look(self) -> None:
+        while self._due and self._due[0][2].call_id not in self.running:
+            heapq.heappop(self._due)
+        self.due_ms = self._due[0][0] if self._due else NEVER
 
     def called(self, event: ToolCalled) -> ToolCall | None:
         """A call came. None if it must not run: cut off mid-call, known already, or made once more by a
@@ -81,12 +84,14 @@ class Toolbox:
     def wait_until(self, due_ms: int, call: ToolCall) -> None:
         """The call, and its twins with it, has until then."""
         heapq.heappush(self._due, (due_ms, len(self.calls), call))
+        self._look()
 
     def defer(self, call_id: str) -> None:
         """Its result may take as long as it likes. Nothing for a call that does not run."""
         call = self.running.pop(call_id, None)
         if call is not None:
             self.deferred[call_id] = call
+            self._look()
 
     def twins(self, call_id: str) -> list[ToolCall]:
         """Calls that wait for the result of this one."""
@@ -98,6 +103,7 @@ class Toolbox:
         if call is None:
             return None
         call.output = output
+        self._look()
         self._forget_same(call)
         return call
 

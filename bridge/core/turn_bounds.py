@@ -11,6 +11,7 @@ from . import answers, caller_turns, ending, recovery, state
 from . import messages as m
 from .caller_audio import VOICE_MS
 from .debts import Kind
+from .due import NEVER
 from .messages import Phase, Reason
 from .open_turn import Bound
 from .state import CallState
@@ -32,7 +33,7 @@ def settle(call: CallState, now_ms: int) -> None:
     turn = call.open_turn
     if turn.epoch != call.up.epoch or call.up.state is not Leg.READY:
         turn.lost(call.up.epoch)
-    call.timers.pop("turn", None)
+    turn.due_ms = NEVER
     if call.agent.turn_bounds is None or call.phase is not Phase.LIVE or not call.playout.ready:
         return
     if turn.overruled_ms is not None and turn.since_ms is None:
@@ -45,11 +46,6 @@ def settle(call: CallState, now_ms: int) -> None:
         end(call, now_ms)
     elif not turn.committed and call.playout.debts.open:
         take(call, now_ms)
-
-
-def look_again(call: CallState, due_ms: int) -> None:
-    """At that time, if nothing else comes before."""
-    call.timers["turn"] = min(due_ms, call.timers.get("turn", due_ms))
 
 
 def hear_again(call: CallState, now_ms: int) -> None:
@@ -67,9 +63,9 @@ def end(call: CallState, now_ms: int) -> None:
         return
     due_ms, bound = found
     if now_ms < due_ms:
-        look_again(call, due_ms)
+        turn.due_ms = min(turn.due_ms, due_ms)
         return
-    if call.timers.pop("confirm", None) is not None:
+    if turn.confirm_due_ms != NEVER:
         caller_turns.confirmed(call, now_ms)
     if bound is Bound.WORDLESS:
         clear(call, now_ms)
@@ -97,7 +93,7 @@ def end_and_ask(call: CallState, bound: Bound, now_ms: int) -> None:
 
 def over(call: CallState) -> None:
     """The model does not say that the caller has stopped: everything else goes on as if it had."""
-    call.timers.pop("padding", None)
+    call.open_turn.pad_due_ms = NEVER
     if call.caller_speaking:
         call.caller_speaking = False
         call.out.append(m.CallerSpoke(False, call.open_turn.item_id))
@@ -137,7 +133,7 @@ def hold(call: CallState, now_ms: int) -> None:
             state.owe(call, now_ms)
             answers.owe_turn(call, now_ms, began=False).not_before_ms = now_ms
         return
-    look_again(call, until_ms)
+    turn.due_ms = min(turn.due_ms, until_ms)
     playout.debts.cancel(Kind.TURN, Kind.RESUMED, Kind.NUDGE, reason="on hold")
     active = playout.gate.active
     unasked = active is not None and playout.gate.tags.get(active, "") not in playout.utterances
@@ -164,7 +160,7 @@ def take(call: CallState, now_ms: int) -> None:
         return
     due_ms = turn.since_ms + TAKEN_MS
     if now_ms < due_ms:
-        look_again(call, due_ms)
+        call.open_turn.due_ms = min(call.open_turn.due_ms, due_ms)
         return
     call.out.append(m.Noted(NOTE, "not_committed: the model ended a turn and did not take it"))
     commit(call, now_ms)
@@ -178,7 +174,7 @@ def acknowledge(call: CallState, now_ms: int) -> None:
     turn = call.open_turn
     due_ms = (turn.commit_ms or 0) + COMMIT_MS
     if now_ms < due_ms:
-        look_again(call, due_ms)
+        turn.due_ms = min(turn.due_ms, due_ms)
         return
     if not call.playout.line.quiet or call.playout.gate.active is not None:
         return  # what it says is heard to its end
@@ -188,5 +184,5 @@ def acknowledge(call: CallState, now_ms: int) -> None:
         ending.fail(call, Reason.UPSTREAM_LOST, now_ms, UNTAKEN)
         return
     answers.owe_resumed(call, now_ms)
-    state.owe(call, now_ms, silent_ms=call.limits.silent_from_ms)
+    state.owe(call, now_ms, silent_ms=call.silence.since_ms)
     recovery.give_up(call, UNTAKEN, now_ms)

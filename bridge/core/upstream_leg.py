@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from .due import NEVER
 from .messages import CallConfig, DialFailed
 
 FATAL_STATUS = frozenset({401, 403, 404})
@@ -65,6 +66,21 @@ class UpstreamSession:
     responds: bool = True
     ready_ms: int = 0
     expires_ms: int | None = None
+    due_ms: int = NEVER
+    """By when it must have become a session."""
+    probe_due_ms: int = NEVER
+    """By when it must have given the sign of life that it was asked for."""
+    resume_due_ms: int = NEVER
+    """Until when it may find a turn in what the caller said before it was there."""
+    renew_due_ms: int = NEVER
+    forced_due_ms: int = NEVER
+    """When the next session is dialled, and when it takes over whether the moment is quiet or not."""
+
+    def close(self) -> None:
+        """It is over, and with it all that it was to do."""
+        self.state = Leg.CLOSED
+        self.due_ms = self.probe_due_ms = self.resume_due_ms = NEVER
+        self.renew_due_ms = self.forced_due_ms = NEVER
 
     def created(self, expires_at_s: int, config: CallConfig, now_ms: int) -> None:
         """The session is there; `expires_at_s` is the vendor's word, 0 for none."""
@@ -82,14 +98,15 @@ class UpstreamSession:
 
 
 class Dialling:
-    """Counts attempts. The core has no chance in it, so the jitter comes from a seed in the call's
-    configuration.
+    """Counts attempts; the next one is at `due_ms`. The core has no chance in it, so the jitter comes from a
+    seed in the call's configuration.
     """
 
-    __slots__ = ("_attempts", "_began_ms", "_config", "_recovered_ms", "_seed")
+    __slots__ = ("_attempts", "_began_ms", "_config", "_recovered_ms", "_seed", "due_ms")
 
     def __init__(self, config: CallConfig) -> None:
         self._config = config
+        self.due_ms = NEVER
         self._seed = config.jitter_seed
         self._attempts = 0
         self._began_ms = 0

@@ -1,11 +1,10 @@
-"""What is due when: the timers of a call by name, and those that belong to a part of it."""
+"""What is due when: each time belongs to the object whose rule it is, here they meet."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from . import (
-    answers,
     away,
     caller_turns,
     dialling,
@@ -17,67 +16,88 @@ from . import (
     silence,
     tool_calls,
 )
-from .messages import Phase, Reason
+from .due import NEVER
+from .messages import Phase
 from .state import CallState
 
 
 def wake(call: CallState, now_ms: int) -> None:
     """`deadline_ms` has come: do what is due."""
-    line, owed, detours = call.playout.line, call.playout.owed, call.detours
+    line = call.playout.line
     if line.deadline_ms is not None and now_ms >= line.deadline_ms:
         call.playout.settle(now_ms)
-    if detours.deadline_ms is not None and now_ms >= detours.deadline_ms:
-        away.due(call, now_ms)
-    if owed.since_ms is not None and owed.due_ms <= now_ms:
-        liveness.owed_due(call, now_ms)
-    for timer in [name for name, due_ms in call.timers.items() if due_ms <= now_ms]:
-        if call.timers.pop(timer, None) is not None:  # else the timer before it put an end to it
-            TIMERS[timer](call, now_ms)
+    for due_ms, act in DUE:
+        if due_ms(call) <= now_ms and call.phase is not Phase.ENDED:
+            act(call, now_ms)
 
 
 def next_ms(call: CallState) -> int | None:
-    """When the first of all of them is due, None for never."""
+    """When the first of what `DUE` has is due, or the line; None for never."""
     if call.phase is Phase.ENDED:
         return None
-    owed, line, detours = call.playout.owed, call.playout.line, call.detours
-    due_ms = [*call.timers.values()]
-    if owed.since_ms is not None:
-        due_ms.append(owed.due_ms)
-    if line.deadline_ms is not None:
-        due_ms.append(line.deadline_ms)
-    if call.callee.due_ms is not None:
-        due_ms.append(call.callee.due_ms)
-    if detours.under_way is not None and (detour_ms := detours.deadline_ms) is not None:
-        due_ms.append(detour_ms)
-    return min(due_ms, default=None)
+    playout, up, turn, quiet = call.playout, call.up, call.open_turn, call.silence
+    line, spare, over, detours = playout.line, call.spare, call.ending, call.detours
+    due_ms = min(
+        playout.owed.due_ms, playout.debts.due_ms, playout.faint_due_ms, playout.gate.again_due_ms,
+        line.ledger.check_due_ms, playout.conversation.tools.due_ms,
+        up.due_ms, up.probe_due_ms, up.resume_due_ms, up.renew_due_ms, up.forced_due_ms,
+        turn.due_ms, turn.pad_due_ms, turn.confirm_due_ms, quiet.due_ms, quiet.nudge_due_ms,
+        call.dialling.due_ms, call.limits.due_ms, call.key_series.due_ms, call.transcripts.due_ms,
+        call.carrier_due_ms, call.unheard_due_ms, call.handover_due_ms, call.callee.due_ms,
+        NEVER if spare is None else spare.due_ms,
+        NEVER if over is None else min(over.due_ms, over.words_due_ms),
+        NEVER if detours.under_way is None else detours.due_ms,
+        NEVER if line.deadline_ms is None else line.deadline_ms,
+    )  # fmt: skip
+    return None if due_ms == NEVER else due_ms
 
 
-TIMERS: dict[str, Callable[[CallState, int], None]] = {
-    "unclaimed": lambda call, now_ms: ending.end(call, Reason.UNCLAIMED, now_ms),
-    "media": ending.media_gap,
-    "dial": dialling.dial,
-    "session": dialling.session_stalled,
-    "probe": liveness.no_sign_of_life,
-    "unheard": liveness.unheard,
-    "echo": liveness.echoes_late,
-    "tool": tool_calls.tools_late,
-    "silence": silence.still_silent,
-    "nudge": silence.nudge,
-    "padding": caller_turns.pad,
-    "confirm": caller_turns.confirmed,
-    "digits": caller_turns.digits_done,
-    "transcript": caller_turns.transcripts_late,
-    "handover": handover.leave,
-    "limit": away.limit,
-    "again": responses.again,
-    "inaudible": answers.look_again,
-    "resume": answers.look_again,
-    "turn": answers.look_again,
-    "unanswered": liveness.unanswered,
-    "spare": renewal.spare_failed,
-    "renew": renewal.renew,
-    "renew_forced": renewal.renew_forced,
-    "generated": ending.not_generated,
-    "drain": ending.drain_due,
-}
-"""What each timer does when it is due."""
+def resumed(call: CallState, _now_ms: int) -> None:
+    """No turn was found in what the caller said before the session was there: an answer is asked for, at the
+    end of this event.
+    """
+    call.up.resume_due_ms = NEVER
+
+
+def look_again(call: CallState, _now_ms: int) -> None:
+    """Who has answered is looked at at the end of this event, if that is still a question."""
+    call.callee.look()
+
+
+def settled(_call: CallState, _now_ms: int) -> None:
+    """A rule at the end of the event does what is due."""
+
+
+# fmt: off
+DUE: tuple[tuple[Callable[[CallState], int], Callable[[CallState, int], None]], ...] = (
+    (lambda call: call.detours.due_ms, away.due),
+    (lambda call: call.callee.due_ms, look_again),
+    (lambda call: call.playout.owed.due_ms, liveness.owed_due),
+    (lambda call: call.carrier_due_ms, ending.carrier_late),
+    (lambda call: call.limits.due_ms, away.limit),
+    (lambda call: call.dialling.due_ms, dialling.dial),
+    (lambda call: call.up.due_ms, dialling.session_stalled),
+    (lambda call: call.up.probe_due_ms, liveness.no_sign_of_life),
+    (lambda call: call.unheard_due_ms, liveness.unheard),
+    (lambda call: call.playout.line.ledger.check_due_ms, liveness.echoes_late),
+    (lambda call: call.playout.conversation.tools.due_ms, tool_calls.tools_late),
+    (lambda call: call.silence.nudge_due_ms, silence.nudge),
+    (lambda call: call.silence.due_ms, silence.still_silent),
+    (lambda call: call.open_turn.confirm_due_ms, caller_turns.confirmed),
+    (lambda call: call.open_turn.pad_due_ms, caller_turns.pad),
+    (lambda call: call.key_series.due_ms, caller_turns.digits_done),
+    (lambda call: call.transcripts.due_ms, caller_turns.transcripts_late),
+    (lambda call: call.handover_due_ms, handover.leave),
+    (lambda call: call.playout.gate.again_due_ms, responses.again),
+    (lambda call: call.playout.faint_due_ms, settled),
+    (lambda call: call.up.resume_due_ms, resumed),
+    (lambda call: call.open_turn.due_ms, settled),
+    (lambda call: call.playout.debts.due_ms, liveness.unanswered),
+    (lambda call: NEVER if call.spare is None else call.spare.due_ms, renewal.spare_failed),
+    (lambda call: call.up.renew_due_ms, renewal.renew),
+    (lambda call: call.up.forced_due_ms, renewal.renew_forced),
+    (lambda call: NEVER if call.ending is None else call.ending.words_due_ms, ending.words_late),
+    (lambda call: NEVER if call.ending is None else call.ending.due_ms, ending.drain_due),
+)
+# fmt: on
+"""When something is due, and what is done then, in this order. Each rule puts its own time off or ends it."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from bridge.core import messages as m
-from bridge.core.caller_turns import TRANSCRIPT_MS
 from bridge.core.liveness import HANDLER_FILLERS
+from bridge.core.transcripts import TRANSCRIPT_MS
 
 from .conftest import only, speech
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bridge.core import messages as m
+from bridge.core.due import NEVER
 from bridge.core.limits import LimitWatch, cost_micro_usd
 
 from .conftest import LiveCall, delta, legs, only, speech
@@ -34,7 +35,7 @@ def test_cached_tokens_are_a_subset_with_a_price_of_their_own() -> None:
 
 
 def test_nothing_has_a_deadline_before_the_call_has_begun() -> None:
-    assert LimitWatch(m.Limits()).goodbye_ms is None
+    assert LimitWatch(m.Limits()).due_ms == NEVER
 
 
 def said_goodbye(call: LiveCall, now_ms: int) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from bridge.core import messages as m
 from bridge.core.conversation import HISTORY
+from bridge.core.due import NEVER
 from bridge.core.responses import OVERLONG
 from bridge.core.tool_calls import NO_ANSWER, TOOL_GRACE_MS
 from bridge.core.toolbox import Toolbox
@@ -132,7 +133,7 @@ def test_or_none(live_call: Any) -> None:
 
 def test_no_call_no_deadline() -> None:
     toolbox = Toolbox()
-    assert toolbox.deadline_ms is None
+    assert toolbox.due_ms == NEVER
 
 
 def test_a_new_session_is_told_of_the_newest_items_only(live_call: Any) -> None:

@@ -49,7 +49,7 @@ def test_a_caller_who_never_stops_talking_is_heard_by_the_next_one_before_the_en
     call.until(289_500)
     [renewed] = [at_ms for at_ms, action in call.said if isinstance(action, m.Noted)]
     assert renewed == 1_000 + 300_000 - 12_000
-    assert call.call.timers["renew"] == 560_000 - (560_000 - renewed) * 17 // 100
+    assert call.call.up.renew_due_ms == 560_000 - (560_000 - renewed) * 17 // 100
 
 
 @pytest.mark.parametrize("expires_at_s", [0, -5, NOW_S - 60, NOW_S + 3, NOW_S + 10**6, 10**30])

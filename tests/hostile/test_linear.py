@@ -227,4 +227,4 @@ def test_keys_without_end_are_few_words() -> None:
     stage = Stage()
     for _ in range(8_000):
         stage.call.receive(m.DigitPressed("5"), stage.now_ms)
-    assert len(stage.call.digits) == 64
+    assert len(stage.call.key_series.keys) == 64
