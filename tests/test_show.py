@@ -14,11 +14,15 @@ import pytest
 from typer.testing import CliRunner
 
 from bridge import cli
+from bridge.codecs.wav import stereo_of
+from bridge.core import messages as m
 from bridge.errors import ConfigError
 from bridge.picture import Story, page, tell
 from bridge.picture import lanes as s
 from bridge.picture.chart import KINDS, clock, specification
+from bridge.recording.channels import channels
 from bridge.recording.walking import Walk
+from bridge.testing.call import begin
 from tests.browser import Page, browser, chromium
 
 FOLDER = Path(__file__).parent / "replays"
@@ -306,3 +310,64 @@ def test_what_is_no_recording_and_a_library_that_is_not_there_are_one_line(
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     with pytest.raises(ConfigError, match=r"pip install vl-convert-python"):
         page(tell(recording("greeting-heard")), "x")
+
+
+# --- what is read first ------------------------------------------------------------------------------------
+
+
+def failing_call() -> list[str]:
+    """A barge-in after 2,500 ms, and a tool that fails at once."""
+    call = begin(recording={"sound": True}).at(500)
+    call.model.speaks("We are open from nine to five.", 5_000)
+    call.wait(2_500)
+    call.caller.interrupts(words="What does it cost?")
+    call.model.calls("price", what="cut")
+    call.wait(2_000)
+    call.model.answers("I can't find that out.")
+    wanted = call.rehearsal.log(m.ToolWanted)[0]
+    call.rehearsal.feed(m.ToolFinished(wanted.call_id, '{"error": "no <b>list</b>"}'))
+    call.wait(3_000)
+    call.caller.hangs_up()
+    call.wait(50)
+    header = json.loads(call.lines[0])
+    header["at"] = "2026-11-29T14:03:00+00:00"
+    return [json.dumps(header), *call.lines[1:]]
+
+
+def test_a_failed_tool_looks_failed_wherever_it_stands() -> None:
+    story = tell(failing_call())
+    (bar,) = [bar for bar in story.bars if bar.lane == s.TOOLS]
+    assert (bar.kind, bar.words) == ("failed", "✕ price: no <b>list</b>")
+    drawn = page(story, "x")
+    assert "1, 1 failed" in drawn
+    assert '<li class="tool failed">' in drawn
+    assert "<b>list" not in drawn
+
+
+def test_the_headline_is_the_call_and_the_hero_its_largest_error() -> None:
+    drawn = page(tell(failing_call()), "20261129T140300Z-00000001")
+    assert "<title>Sun 29 Nov 2026, 14:03 · gpt-realtime-2.1 · 0:08</title>" in drawn
+    assert "<b>0 ms</b><span>largest truncation error, over one barge-in</span>" in drawn
+    assert "the caller heard 2,500 ms, the model was told 2,500" in drawn
+
+
+def test_without_a_barge_in_the_hero_is_how_soon_answers_came() -> None:
+    assert "from the caller's last sound to the answer" in page(tell(recording("greeting-heard")), "x")
+
+
+@pytest.mark.skipif(chromium() is None, reason="chromium is not installed")
+def test_the_head_of_the_player_is_where_its_sound_is(tab: Page, tmp_path: Path) -> None:
+    lines = failing_call()
+    both = channels(lines)
+    file = tmp_path / "call.html"
+    file.write_text(page(tell(lines), "x", stereo_of(both.caller, both.heard)), encoding="utf-8")
+    tab.open(file)
+    tab.until("player.duration > 0")
+    assert abs(tab.value("player.duration") - len(both.heard) / 8_000) < 0.01
+    tab.value("void (player.currentTime = 4)")
+    tab.until("!document.querySelector('#head').hidden")
+    at_ms = tab.value(
+        "view.scale('x').invert(parseFloat(document.querySelector('#head').style.left) - view.origin()[0])"
+    )
+    assert abs(at_ms - 4_000) <= 30
+    assert not tab.complaints

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -12,6 +12,13 @@ from rich.markup import escape
 
 from .recordings import read_recording, reading, write_whole
 from .words import printable
+
+if TYPE_CHECKING:
+    from ..picture import Story
+
+
+MOST_SOUND_MS = 600_000
+"""Of a longer call the page holds no sound: it would not open any more."""
 
 
 def show(
@@ -31,7 +38,7 @@ def show(
     lines = read_recording(file)
     with reading(file):
         story = tell(lines)
-        drawn = page(story, file.name.removesuffix(".jsonl").removesuffix(".call"))
+        drawn = page(story, file.name.removesuffix(".jsonl").removesuffix(".call"), _sound(story, lines))
     write_whole(out, drawn)
     if as_json:
         print(json.dumps({"html": str(out), **summary(story)}))
@@ -41,3 +48,14 @@ def show(
         console.print(f"[cyan]{name:>26}[/]  {escape(printable(value))}", highlight=False)
     size = f"({len(drawn) // 1000:,} kB)"
     console.print(f"[cyan]{'picture':>26}[/]  {escape(printable(str(out)))} {size}", highlight=False)
+
+
+def _sound(story: Story, lines: list[str]) -> bytes | None:
+    """The call as a WAV file, where its sound was recorded."""
+    from ..codecs.wav import stereo_of
+    from ..recording.channels import channels
+
+    if not story.header.sound or story.end_ms > MOST_SOUND_MS:
+        return None
+    both = channels(lines)
+    return stereo_of(both.caller, both.heard)

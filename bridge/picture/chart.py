@@ -45,7 +45,8 @@ SHAPES: Final = {
 }
 KINDS: Final = (
     "caller", "voice", "key", "model", "delta", "unsent", "heard", "ours", "mark", "echo", "flushed", "clear",
-    "cancel", "interrupt", "truncate", "delete", "lost", "tool", "dialling", "session", "error", "note",
+    "cancel", "interrupt", "truncate", "delete", "lost", "tool", "failed", "dialling", "session", "error",
+    "note",
 )  # fmt: skip
 """Of each there is a CSS variable, `--kind-…`."""
 _COLOURS: Final = {"domain": list(KINDS), "range": [f"var(--kind-{kind})" for kind in KINDS]}
@@ -86,6 +87,7 @@ def specification(story: Story) -> dict[str, Any]:
             _lost(story, tops),
             _bars(story, tops),
             _words(story, tops),
+            _beside(story, tops),
             _points(story, tops),
             _notes(story, tops),
         ],
@@ -119,7 +121,9 @@ _CONFIG: Final = {
         "labelFontSize": 11,
         "labelFont": "inherit",
     },
-    "text": {"font": "inherit"},
+    "text": {
+        "font": "system-ui, -apple-system, Segoe UI, Roboto, Noto Sans, sans-serif"
+    },  # measured as drawn
 }
 
 
@@ -301,6 +305,39 @@ def _words(story: Story, tops: dict[str, int]) -> dict[str, Any]:
             "fill": "var(--on-bar)",
             "limit": {"expr": room},
             "opacity": {"expr": f"{room} < 26 ? 0 : 1"},
+            "ellipsis": "…",
+        },
+        "encoding": {"y": _y("y"), "text": {"field": "text"}},
+    }
+
+
+def _beside(story: Story, tops: dict[str, int]) -> dict[str, Any]:
+    """Names of tools that were too quick for a name on their bar: to the right of it."""
+    tools = [bar for bar in story.bars if bar.lane == s.TOOLS]
+    values = [
+        {
+            _X: bar.end_ms,
+            "from": bar.start_ms,
+            "y": sum(_place(tops, bar.lane, bar.row, bar.rows)) / 2,
+            "text": bar.words,
+            "kind": bar.kind,
+        }
+        for bar in tools
+    ]
+    room = f"scale('x', datum.{_X}) - max(0, scale('x', datum.from)) - 12"
+    right = f"scale('x', datum.{_X}) > width - 120"
+    return {
+        "data": {"values": values},
+        "mark": {
+            "type": "text",
+            "align": {"expr": f"{right} ? 'right' : 'left'"},
+            "baseline": "middle",
+            "dx": {"expr": f"{right} ? -8 : 4"},
+            "clip": True,
+            "fontSize": 11,
+            "fill": {"expr": "datum.kind == 'failed' ? 'var(--bad)' : 'var(--faint)'"},
+            "limit": 220,
+            "opacity": {"expr": f"{room} < 26 ? 1 : 0"},
             "ellipsis": "…",
         },
         "encoding": {"y": _y("y"), "text": {"field": "text"}},

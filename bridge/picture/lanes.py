@@ -65,8 +65,8 @@ class Point:
 
 @dataclass(slots=True)
 class Line:
-    """One line of the conversation: who said what, and how much of it was heard; `end_ms` is when the sound
-    of it ended, as far as that is known.
+    """One line of the conversation: who said what, and how much of it was heard; `failed` of a tool; `end_ms`
+    is when the sound of it ended, as far as that is known.
     """
 
     at_ms: float
@@ -75,6 +75,7 @@ class Line:
     heard: str | None = None
     cut_ms: int | None = None
     latency_ms: int | None = None
+    failed: bool = False
     end_ms: float | None = None
 
 

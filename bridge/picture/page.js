@@ -20,8 +20,22 @@ const options = { mode: "vega-lite", renderer: "svg", actions: false, tooltip: s
 let view;
 vegaEmbed("#chart", specification, options).then((chart) => {
   view = chart.view;
+  document.getElementById("chart").append(head);
   document.body.dataset.drawn = "yes";
 });
+
+const player = document.getElementById("player");
+const head = Object.assign(document.createElement("div"), { id: "head", hidden: true });
+
+function drawHead() {
+  if (!view) return;
+  const at = view.scale("x")(player.currentTime * 1000);
+  head.hidden = at < 0 || at > view.width();
+  head.style.left = (at + view.origin()[0]) + "px";
+  if (!player.paused) requestAnimationFrame(drawHead);
+}
+
+if (player) for (const kind of ["play", "seeked", "timeupdate"]) player.addEventListener(kind, drawHead);
 
 const axis = ZOOM + "_at";
 const domain = () => view.scale("x").domain();
@@ -29,7 +43,7 @@ const domain = () => view.scale("x").domain();
 function look(from, to) {
   const width = Math.min(Math.max(to - from, 200), END_MS);
   const start = Math.min(Math.max(from, 0), END_MS - width);
-  view.signal(axis, [start, start + width]).runAsync();
+  view.signal(axis, [start, start + width]).runAsync().then(() => player && drawHead());
 }
 
 document.addEventListener("click", (event) => {
@@ -40,6 +54,7 @@ document.addEventListener("click", (event) => {
   if (button.dataset.zoom === "in") look(middle - half / 2, middle + half / 2);
   if (button.dataset.zoom === "out") look(middle - half * 2, middle + half * 2);
   if (button.dataset.at) {
+    if (player) player.currentTime = Number(button.dataset.at) / 1000;
     look(Number(button.dataset.at) - 2000, Number(button.dataset.at) + 3000);
     document.querySelector(".timeline").scrollIntoView({ behavior: "smooth", block: "nearest" });
   }

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
+from contextlib import suppress
+from datetime import datetime
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -22,9 +25,9 @@ def shown(text: str) -> str:
     return escape(printable_lines(text))
 
 
-def page(story: Story, name: str) -> str:
-    """One HTML file with everything in it; `name` is its title. Raises ConfigError where the library that
-    draws is not installed.
+def page(story: Story, name: str, sound: bytes | None = None) -> str:
+    """One HTML file with everything in it; `name` is that of the file, `sound` a WAV file of the whole call.
+    Raises ConfigError where the library that draws is not installed.
     """
     try:
         import vl_convert  # noqa: PLC0415  an extra, and large
@@ -33,6 +36,9 @@ def page(story: Story, name: str) -> str:
     texts, drawn = files(__package__), printable_json(specification(story))
     fields = {
         "title": shown(name),
+        "headline": shown(headline(story, name)),
+        "hero": _hero(story),
+        "player": "" if sound is None else _player(sound),
         "style": texts.joinpath("page.css").read_text(encoding="utf-8"),
         "badge": _badge(story),
         "facts": "".join(_fact(name, value) for name, value in facts(story)),
@@ -54,6 +60,39 @@ def _vega(vl_convert: Any) -> str:
     return bundle.replace("</script", "<\\/script")
 
 
+def headline(story: Story, name: str) -> str:
+    """When the call was, who answered, with which model, how long; the file's name where none is known."""
+    header = story.header
+    when = ""
+    with suppress(ValueError):
+        when = f"{datetime.fromisoformat(header.at):%a %d %b %Y, %H:%M}"
+    agent = header.config.agent.name
+    known = [part for part in (when, agent, header.config.session.model) if part]
+    return " · ".join([*known, clock(story.end_ms).rpartition(".")[0]]) if when or agent else name
+
+
+def _hero(story: Story) -> str:
+    """What the reader is to know first: how far off the model's idea of what was heard has been."""
+    cuts = [cut for cuts in story.barge_ins.values() for cut in cuts if cut.error_ms is not None]
+    if not cuts:
+        latencies = sorted(story.stats.turn_latencies_ms)
+        return f"<b>{shown(_spread(latencies))}</b><span>from the caller's last sound to the answer</span>"
+    worst = max(cuts, key=lambda cut: abs(cut.error_ms or 0))
+    wrong = ' class="wrong"' if worst.error_ms else ""
+    times = "one barge-in" if len(story.barge_ins) == 1 else f"{len(story.barge_ins)} barge-ins"
+    heard = f"the caller heard {worst.heard_ms:,} ms, the model was told {worst.told_ms:,}"
+    return (
+        f"<b{wrong}>{worst.error_ms:,} ms</b><span>largest truncation error, over {times}</span>"
+        f"<small>{heard}</small>"
+    )
+
+
+def _player(sound: bytes) -> str:
+    source = f"data:audio/wav;base64,{b64encode(sound).decode()}"
+    label = "the call: left the caller, right what they heard"
+    return f'<audio id="player" controls preload="auto" aria-label="{label}" src="{source}"></audio>'
+
+
 def facts(story: Story) -> list[tuple[str, str]]:
     """What stands on top: names and values, in words."""
     stats = story.stats
@@ -68,7 +107,8 @@ def facts(story: Story) -> list[tuple[str, str]]:
         ("cost", _cost(story)),
     ]
     if stats.tools:
-        found.append(("tools called", str(stats.tools)))
+        failed = sum(line.failed for line in story.talk)
+        found.append(("tools called", f"{stats.tools}, {failed} failed" if failed else str(stats.tools)))
     if stats.recoveries:
         gaps = ", ".join(f"{ms:,} ms" for ms in stats.gaps_ms)
         times = "once" if stats.recoveries == 1 else f"{stats.recoveries} times"
@@ -154,7 +194,8 @@ def _line(line: Line) -> str:
         notes.append(f"after {line.latency_ms:,} ms")
     note = f"<small>{' · '.join(notes)}</small>" if notes else ""
     at = f'<button data-at="{round(line.at_ms)}">{clock(line.at_ms)[:-4]}</button>'
-    return f'<li class="{line.who}">{at}<b>{line.who}</b><p>{said}{note}</p></li>'
+    kind = f"{line.who} failed" if line.failed else line.who
+    return f'<li class="{kind}">{at}<b>{line.who}</b><p>{said}{note}</p></li>'
 
 
 def summary(story: Story) -> dict[str, Any]:
@@ -183,6 +224,7 @@ def summary(story: Story) -> dict[str, Any]:
         ],
         "recoveries": story.stats.recoveries,
         "tools": story.stats.tools,
+        "tools_failed": sum(line.failed for line in story.talk),
         "cost_usd": story.stats.cost_micro_usd / 1_000_000,
         "replays": story.difference is None,
     }

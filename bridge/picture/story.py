@@ -69,6 +69,18 @@ def tell(lines: Iterable[str]) -> Story:
     return story
 
 
+class _Output(msgspec.Struct):
+    error: str
+
+
+def _failure(output: str) -> str | None:
+    """What a tool's output says of its failure; None where it has not failed."""
+    try:
+        return msgspec.json.decode(output, type=_Output).error
+    except UNREADABLE:
+        return None
+
+
 class _Teller:
     """Goes along with a walk, and notes what is to be drawn."""
 
@@ -223,6 +235,9 @@ class _Teller:
             bar.end_ms = self._now.step.t_ms
             bar.detail += f"\nanswer: {event.output}"
             line.heard = event.output
+            if (why := _failure(event.output)) is not None:
+                line.failed, bar.kind = True, "failed"
+                bar.title = bar.words = f"✕ {bar.words}: {why}"
 
     def _ready(self, epoch: int) -> None:
         bar = self._sessions.get(epoch)
