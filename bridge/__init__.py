@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .agents.caller_input import Input
     from .agents.guardrails import Guardrail
     from .agents.inputs import Digit, Outgoing, Said, Silence, Turn
+    from .agents.machines import MachineAnswer
     from .agents.mcp import McpServer
     from .agents.prices import Cost
     from .agents.queues import Feed
@@ -123,6 +124,7 @@ _PLACES: Final = {  # each place and its names
     "agents.caller_input": "Input",
     "agents.guardrails": "Guardrail",
     "agents.inputs": "Digit Outgoing Said Silence Turn",
+    "agents.machines": "MachineAnswer",
     "agents.mcp": "McpServer",
     "agents.prices": "Cost",
     "agents.queues": "Feed",
@@ -220,6 +222,7 @@ __all__ = [
     "ItemUpdated",
     "LegStep",
     "Limits",
+    "MachineAnswer",
     "MachineFound",
     "MakeTransport",
     "MarkWanted",

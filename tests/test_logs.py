@@ -461,6 +461,8 @@ def test_a_call_in_its_summary() -> None:
         "talked_ms": 60_000,
         "set_up_ms": 100,
         "first_audio_ms": 500,
+        "answered_by": "",
+        "message": "",
         "turns": 4,
         "responses": 5,
         "turn_latency_ms": {"p50": 500, "p95": 900, "max": 900},

@@ -17,6 +17,7 @@ from bridge.core import messages as m
 from bridge.core.call import Call
 from bridge.core.callee import Callee
 from bridge.core.caller_audio import CallerAudioBuffer
+from bridge.core.mailbox_message import MailboxMessage
 from bridge.core.pacer import GRANT_BYTES
 from bridge.doubles.carrier_frames import CarrierFrames
 from bridge.recording import Header, Recorder, replay
@@ -259,7 +260,7 @@ async def test_sound_that_waits_for_its_mark_leaves_before_the_socket_closes() -
     class Script:
         config = m.CallConfig()
         caller_audio = CallerAudioBuffer(config)
-        callee = Callee(config)
+        callee = Callee(config, MailboxMessage(config))
         deadline_ms = None
 
         def receive(self, event: m.Event, _now_ms: int) -> list[m.Action]:
@@ -360,7 +361,7 @@ async def test_a_frame_is_read_when_its_turn_has_come() -> None:
     class Script:
         config = m.CallConfig()
         caller_audio = CallerAudioBuffer(config)
-        callee = Callee(config)
+        callee = Callee(config, MailboxMessage(config))
         deadline_ms = None
 
         def receive(self, event: m.Event, _now_ms: int) -> list[m.Action]:
@@ -414,7 +415,7 @@ async def test_the_clock_never_runs_backwards_and_never_short_of_a_deadline() ->
     class Script:
         config = m.CallConfig()
         caller_audio = CallerAudioBuffer(config)
-        callee = Callee(config)
+        callee = Callee(config, MailboxMessage(config))
         deadline_ms: int | None = 333
 
         def receive(self, event: m.Event, now_ms: int) -> list[m.Action]:

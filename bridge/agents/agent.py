@@ -16,9 +16,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
+from bridge.agents import machines
 from bridge.agents.guardrails import Guardrail
 from bridge.agents.importing import imported
 from bridge.agents.loop import is_async
+from bridge.agents.machines import OnMachine
 from bridge.agents.mcp import McpServer
 from bridge.agents.session import Session
 from bridge.agents.tool_names import hand_off_names
@@ -98,6 +100,13 @@ class Agent:
     - `turn_audio`: turns carry their sound. `on_end(summary)` is called with the summary of each call.
     - `on_voicemail(message)` is called with each message that a caller has left in a `Voicemail` box: `from`,
       `to`, `call_sid`, `account_sid`, `recording_sid`, `recording_url`, and `seconds`.
+    - Of calls that we place: the greeting waits until a person has said something, or until
+      `greet_after_ms` of silence; with `speak_first` it does not. `on_machine`: what is done if a machine has
+      answered for certain: "hang_up", "voicemail" (leave a message), or "talk" (it is never asked who has
+      answered); or an async function of the session and a `MachineAnswer` that returns one of them, None for
+      "hang_up". None leaves a message where there is one, and else hangs up. `voicemail`: the message: words
+      that the model says, or the Path of a WAV or µ-law file. `screening`: the sentence for an assistant that
+      asks who calls and why; without it the model finds words. The model gets the tool `report_answer`.
     - `extra`: further fields of session.update in the vendor's words, except formats.
     - `tags`, `metadata`: your own. They appear in the session and in turns and are sent nowhere.
 
@@ -144,6 +153,11 @@ class Agent:
     nudges: int = 2
     wait_ms: int = 60_000
     turn_audio: bool = False
+    on_machine: str | OnMachine | None = None
+    voicemail: str | Path | None = None
+    screening: str | None = None
+    speak_first: bool = False
+    greet_after_ms: int = 1_800
     tags: Sequence[str] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
 
@@ -159,6 +173,7 @@ class Agent:
             self._set(name, tuple(getattr(self, name)))
         self._set("metadata", MappingProxyType(dict(self.metadata)))
         self._check_tools()
+        machines.check(self)
 
     def replace(self, **changes: Any) -> Agent:
         """The same agent with some fields changed. Raises TypeError for an unknown field."""
@@ -381,7 +396,11 @@ _CHECKS: Final[dict[str, Callable[[Any], str | None]]] = {
     "max_output_tokens": _tokens,
     "handler": _handler,
     **dict.fromkeys(("approve", "resolver", "on_end", "on_voicemail"), _callable),
-    **dict.fromkeys(("reads_keys", "greeting_interruptible"), _yes_or_no),
+    **dict.fromkeys(("reads_keys", "greeting_interruptible", "speak_first"), _yes_or_no),
+    "on_machine": machines.on_machine,
+    "voicemail": machines.voicemail,
+    "screening": machines.screening,
+    "greet_after_ms": _counts(0),
     "handoffs": _of((Agent, str), "a list of agents and names"),
     "guardrails": _of(Guardrail, "a list of Guardrail"),
     "tags": _of(str, "a list of texts"),

@@ -21,6 +21,7 @@ from bridge.agents.agent import Agent, Approval, Approve, Handler, roster
 from bridge.agents.config import AgentConfigs
 from bridge.agents.guardrails import Watched
 from bridge.agents.loop import Late, Loop, run
+from bridge.agents.machines import ACTIONS, MachineAnswer
 from bridge.agents.prices import Bill
 from bridge.agents.session import Session
 from bridge.agents.tool_runner import ToolRunner, log_failure
@@ -148,6 +149,8 @@ class UserCall:
                 self._answer_by(self.session.agent.handler)
             case m.ToolWanted():
                 self._tool_wanted(event)
+            case m.MachineFound():
+                self._start(self._on_machine(event), "on_machine")
             case m.TranscriptDelta():
                 self._saying(event)
             case m.ResponseEnded():
@@ -217,6 +220,23 @@ class UserCall:
             return
         if self.session.ended is None and self.session.agent.handler is handler:
             self.post(m.HangUp("the handler returned"))
+
+    async def _on_machine(self, event: m.MachineFound) -> None:
+        """A machine has answered: the agent's function decides. One that fails hangs up."""
+        on_machine, action = self.session.agent.on_machine, "hang_up"
+        if not callable(on_machine):
+            on_machine = self._root.on_machine
+        answer = MachineAnswer(event.kind.value, event.beep, event.transcript, event.at_ms)
+        try:
+            if callable(on_machine):
+                action = await run(self._loop, functools.partial(on_machine, self.session, answer)) or action
+            if action not in ACTIONS:
+                logger.error("on_machine returns one of %s, not %r", ", ".join(ACTIONS), action)
+        except CallEnded:
+            return
+        except Exception as error:  # noqa: BLE001  user code
+            log_failure("on_machine", error)
+        self.post(m.DecideMachine(action if action in ACTIONS else "hang_up"))
 
     # --- tools -------------------------------------------------------------------------------------------
 

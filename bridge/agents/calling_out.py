@@ -8,6 +8,7 @@ from typing import Final
 
 from bridge.agents.agent import Agent, roster
 from bridge.agents.placed import context, is_placed
+from bridge.agents.tools import report_answer
 
 GIVEN: Final = "(given)"
 """In place of an agent's name: it was given for this call."""
@@ -45,8 +46,9 @@ class AgentsOut:
 
 
 def told(agent: Agent, fields: Mapping[str, str], usual: str) -> Agent:
-    """The agent, with what is known about a call that we placed in its instructions; `usual` are those of one
-    that has none of its own. The agent itself for a call that came in.
+    """The agent, with what is known about a call that we placed in its instructions, and a tool to report who
+    has answered; `usual` are the instructions of one that has none of its own. The agent itself for a call
+    that came in.
     """
     if not is_placed(fields):
         return agent
@@ -54,4 +56,10 @@ def told(agent: Agent, fields: Mapping[str, str], usual: str) -> Agent:
     lines = [f"- {name}: {json.dumps(text, ensure_ascii=False)}" for name, text in context(fields).items()]
     known = [_KNOWN, *lines] if lines else []
     words = [f"{instructions}\n"] if instructions.strip() else []
-    return agent.replace(instructions="\n".join([*words, _TOLD, *known]))
+    tools = (*agent.tools, report_answer) if reports(agent) else agent.tools
+    return agent.replace(instructions="\n".join([*words, _TOLD, *known]), tools=tools)
+
+
+def reports(agent: Agent) -> bool:
+    """Whether its model is to say who has answered; not if it has such a tool of its own."""
+    return agent.on_machine != "talk" and report_answer.name not in [one.name for one in agent.functions()]

@@ -72,11 +72,14 @@ class Answerer(NamedTuple):
 
 @dataclass(slots=True)
 class Prepared:
-    """A call that may come: which agent answers it, with which configurations, and on which loop."""
+    """A call that may come: which agent has it, with which configurations, on which loop, and
+    whether we have placed it.
+    """
 
     agent: Agent
     loop: CallLoop
     configs: AgentConfigs
+    placed: bool = False
 
 
 class Attachment:
@@ -256,16 +259,13 @@ class UserSide:
                 return found
             logger.info("the call goes on, whatever its resolver says now", extra={"call_sid": call_sid})
         prepared.agent = told(prepared.agent, fields, prepared.configs.base.session.instructions)
+        prepared.placed = is_placed(fields)
         self._keep(call_sid, prepared)
-        return prepared.configs.call(prepared.agent)
+        return prepared.configs.call(prepared.agent, placed=prepared.placed)
 
     def knows(self, name: str) -> bool:
         """Whether calls out can be placed with an agent of that name; "" is the service's own."""
         return self.out.knows(self.agent, name)
-
-    def answer_rules(self, _call_sid: str) -> m.AnswerRules:
-        """How a call that we placed begins."""
-        return m.AnswerRules()
 
     def is_prepared(self, call_sid: str) -> bool:
         """Whether its agent was resolved, and waits for `attach`."""
@@ -277,8 +277,11 @@ class UserSide:
 
     def config(self, call_sid: str) -> m.CallConfig:
         """The configuration of a call that was prepared, or of any call by this agent."""
-        prepared = self._prepared.get(call_sid) or self._routed(call_sid, self.agent)
-        return prepared.configs.call(prepared.agent)
+        prepared = self._prepared.get(call_sid)
+        if prepared is not None:
+            return prepared.configs.call(prepared.agent, placed=prepared.placed)
+        routed = self._routed(call_sid, self.agent)
+        return routed.configs.call(routed.agent)
 
     def language(self, call_sid: str) -> str | None:
         """The language of the agent that answers that call, before its resolver is asked."""

@@ -11,10 +11,12 @@ from typing import Any, Final
 import msgspec
 
 from bridge.agents.agent import TRANSPORTS, Agent, roster
+from bridge.agents.machines import answer_rules, message_sound
 from bridge.agents.mcp import McpServer, Vault
 from bridge.agents.prices import Price, Prices
 from bridge.agents.tool_names import hand_off_names
 from bridge.agents.tools import AnyTool, hand_off_to, transfer, transfer_among
+from bridge.core.mailbox_message import MESSAGE
 from bridge.core.messages import (
     AgentRules,
     CallConfig,
@@ -125,8 +127,8 @@ class AgentConfigs:
             wait_ms=agent.wait_ms,
         )
 
-    def call(self, agent: Agent) -> CallConfig:
-        """What a call begins with."""
+    def call(self, agent: Agent, *, placed: bool = False) -> CallConfig:
+        """What a call begins with; `placed`: we have placed it."""
         everybody = roster(agent)
         base, session = self.base, self.session(agent, everybody)
         greeting = agent.greeting
@@ -137,9 +139,15 @@ class AgentConfigs:
             session=session,
             greeting=greeting or None,
             greeting_interruptible=agent.greeting_interruptible,
-            phrases=self.phrases(session.language),
+            phrases=self.phrases(session.language) | (self._message(agent) if placed else {}),
+            outbound=answer_rules(agent) if placed else base.outbound,
             prices=base.prices or self.rates(session, dt.datetime.now(dt.UTC).date()),
         )
+
+    def _message(self, agent: Agent) -> dict[str, Sound]:
+        """The recorded message for a mailbox, among the phrases."""
+        sound = message_sound(agent)
+        return {} if sound is None else {MESSAGE: sound}
 
     def phrases(self, language: str | None) -> dict[str, Sound]:
         """What is said without the model in calls in that language."""

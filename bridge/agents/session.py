@@ -81,6 +81,7 @@ class Session:
         self._ended: m.Ended | None = None
         self._count = 0
         self._turns: TurnAudio | None = None
+        self._answered_by = ""
         self._set_agent(agent)
 
     # --- what it is --------------------------------------------------------------------------------------
@@ -130,6 +131,13 @@ class Session:
         """Raise CallEnded if the call is over."""
         if self._ended is not None:
             raise CallEnded(self._ended.reason, ENDED_BY.get(self._ended.reason, "bridge"))
+
+    @property
+    def answered_by(self) -> str:
+        """Who has answered a call that we placed, as far as it is known now: human, voicemail, screening,
+        ivr, unavailable, fax, machine or silence; "" while it is not, and for a call that came in.
+        """
+        return self._answered_by
 
     # --- listening ---------------------------------------------------------------------------------------
 
@@ -312,6 +320,13 @@ class Session:
         """
         self._post(m.Mute(on))
 
+    def report_answer(self, kind: str) -> None:
+        """Say who has answered a call that we placed, one of the names of `answered_by`: one signal among
+        others. Nothing happens in a call that came in, or when a person has answered twice. Raises ValueError
+        for another name, CallEnded.
+        """
+        self._post(m.ReportAnswer(m.AnswerKind(kind)))
+
     def commit(self) -> None:
         """End the caller's turn here, for an agent with `turn_detection=None` (push-to-talk): what they said
         since the last turn, or since `clear_input`, is a turn, which `input` gives. Answer it with `respond`.
@@ -411,6 +426,8 @@ class Session:
                 self._input.put(self._turn_of(event))
             case m.DigitHeard(words=False):
                 self._input.put(Digit(event.digit))
+            case m.Answered():
+                self._answered_by = event.by.value
             case m.CallerSilent():
                 self._input.put(Silence(event.ms))
             case m.Heard():

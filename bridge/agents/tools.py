@@ -166,6 +166,21 @@ stop_calling: Final = Tool(_stop_calling, name="stop_calling", filler=None)
 """A tool that lets the model write the person's number into the do-not-call file (BRIDGE_DO_NOT_CALL)."""
 
 
+async def _report_answer(
+    session: Session, kind: Literal["human", "voicemail", "screening", "ivr", "unavailable", "fax"]
+) -> str:
+    """Report who has answered this call, as soon as you notice that it is no person, or a person after all.
+    voicemail: a mailbox's greeting; screening: an assistant asks who calls and why; ivr: a menu of keys;
+    unavailable: a full mailbox, a number out of service; fax: a fax. Say nothing about it.
+    """
+    session.report_answer(kind)
+    return "Noted. Say nothing until a person speaks."
+
+
+report_answer: Final = Tool(_report_answer, name="report_answer", respond=False, filler=None)
+"""The tool by which the model says who has answered: calls that we place have it by themselves."""
+
+
 def transfer_among(names: Sequence[str]) -> AnyTool:
     """The tool that sends the caller to one of these configured targets, and to no other."""
 

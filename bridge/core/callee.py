@@ -123,7 +123,7 @@ class Signals:
 class Callee:
     """What one call knows of who has answered it. The rules are in `answered_by`."""
 
-    def __init__(self, config: CallConfig) -> None:
+    def __init__(self, config: CallConfig, message: MailboxMessage) -> None:
         rules = config.outbound
         goes_on = config.carried is not None or config.resumed or bool(config.returned)
         open_ = rules is not None and rules.on_machine != "talk" and not goes_on
@@ -141,7 +141,7 @@ class Callee:
         """Of a person's: their first utterance, and answers to what we said."""
         self.heard_from = self.heard_to = 0
         """Of our sound, in bytes: what was heard by the last of these, and by the latest utterance."""
-        self.message = MailboxMessage(config)
+        self.message = message
         self.tries = 0
         """How often the message has begun."""
         self.heard_ms = 0

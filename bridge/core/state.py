@@ -52,8 +52,7 @@ class CallState:
         self.out: list[Action] = []
         self.playout = Playout(config, self.stats, self.out)
         self.caller_audio = CallerAudioBuffer(config)
-        self.callee = Callee(config)
-        self.playout.message = self.callee.message
+        self.callee = Callee(config, self.playout.message)
         self.limits = LimitWatch(config.limits)
         self.detours = Detours(config)
         self.silence = Silence()

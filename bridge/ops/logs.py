@@ -299,6 +299,8 @@ def summary(reason: Reason, stats: Stats, *, detail: str = "") -> dict[str, Any]
         "talked_ms": _between(began_ms, ended_ms),
         "set_up_ms": _between(stats.started_ms, began_ms),
         "first_audio_ms": _between(stats.started_ms, stats.first_audio_ms),
+        "answered_by": stats.answered_by,
+        "message": stats.message,
         "turns": stats.turns,
         "responses": stats.responses,
         "turn_latency_ms": _spread(stats.turn_latencies_ms),

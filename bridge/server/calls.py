@@ -360,7 +360,7 @@ class CallRegistry:
             session = msgspec.structs.replace(config.session, agent=spoken_rules)
             config = msgspec.structs.replace(config, session=session)
         if is_placed(fields):
-            rules = m.AnswerRules() if users is None else users.answer_rules(call_sid)
+            rules = config.outbound or m.AnswerRules()
             config = msgspec.structs.replace(config, outbound=rules, unclaimed_ms=PLACED_MS)
         if not _goes_on(fields):
             return config

@@ -104,7 +104,7 @@ class TimedTools(AgentConfigs):
         tools = AgentConfigs.tools(self, agent, known)
         return {name: _taking(one, self.tool_ms.get(name, 0)) for name, one in tools.items()}
 
-    def call(self, agent: Agent) -> m.CallConfig:
+    def call(self, agent: Agent, *, placed: bool = False) -> m.CallConfig:
         """As ever. Raises ValueError for a name in `tool_ms` that no tool of these agents has."""
         everybody = roster(agent)
         known = {name for one in everybody.values() for name in self.tools(one, everybody)}
@@ -112,7 +112,7 @@ class TimedTools(AgentConfigs):
             raise ValueError(
                 f"tool_ms: there is no tool {name!r}; there is {', '.join(sorted(known)) or 'none'}"
             )
-        return AgentConfigs.call(self, agent)
+        return AgentConfigs.call(self, agent, placed=placed)
 
 
 def _taking(tool: AnyTool, ms: int) -> AnyTool:
