@@ -176,6 +176,12 @@ def unheard(call: CallState, event: m.Event, now_ms: int) -> bool:
     return isinstance(event, m.SpeechStarted | m.SpeechStopped | m.CallerIdled)
 
 
+def outbox(call: CallState, event: m.OutboxFull, now_ms: int) -> None:
+    """The carrier takes nothing more, or something again; without a stream there is nothing to send."""
+    if call.phase is not Phase.AWAY:
+        call.out += call.playout.line.outbox(event.full, now_ms)
+
+
 def leg(call: CallState, event: m.LegState, now_ms: int) -> None:
     """Leg B has come so far. Before the caller has left, its end is the outcome, and they stay."""
     detours = call.detours

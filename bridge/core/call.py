@@ -216,7 +216,7 @@ class Call(CallState):
             case m.ModelVoice(): playout.audible = event.audible
             case m.FramesDropped(): self.stats.frames_dropped += event.frames
             case m.BrokenOnPurpose(): self.out.append(m.Noted("broken on purpose", event.what))
-            case m.OutboxFull() if self.phase is not Phase.AWAY: self.out += playout.line.outbox(event.full, now_ms)
+            case m.OutboxFull(): away.outbox(self, event, now_ms)
             case m.HoldRefused(): playout.hold_refused(event.limit_bytes, now_ms)
             case m.ShutDown(): handover.shut_down(self, now_ms)
             case m.HandOver(): handover.hand_over(self, event, now_ms)
