@@ -319,7 +319,7 @@ class UserSide:
         except TimeoutError:
             logger.error("no word of the resolver: something blocks the user loop")  # noqa: TRY400
             prepared.loop = self.loops.place(call_loop.call_sid)  # on the old one it would wait on
-            return self._resolver_fails
+            return self._failed(declared)
         finally:
             self._resolving.discard(call_loop)
 
@@ -335,7 +335,14 @@ class UserSide:
             logger.error("the resolver: %s; it is at:\n%s", error, error.where)  # noqa: TRY400
         except Exception as error:  # noqa: BLE001  user code
             log_failure("the resolver", error)
-        return self._resolver_fails
+        return self._failed(declared)
+
+    def _failed(self, declared: Answerer) -> TurnedAway | None:
+        """What becomes of a call whose resolver fails: a fallback is that of the called number."""
+        if not isinstance(self._resolver_fails, Forward):
+            return self._resolver_fails
+        fallback = declared.configs.base.fallback
+        return Forward(fallback) if fallback else Refuse("busy")
 
     def _changed(self, declared: Answerer, resolved: object) -> Agent | TurnedAway | None:
         """What a resolver returned, mappings as an agent. Raises ConfigError or TypeError for what cannot

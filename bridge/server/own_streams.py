@@ -13,7 +13,7 @@ stream; a refusal has `error`, a sentence.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from starlette.requests import ClientDisconnect, Request
@@ -50,15 +50,17 @@ class OwnStreams:
         self._keyed = Keyed(ApiKeys(settings.api_keys), proof, "a request for a stream token")
         self._names = StreamNames(settings.stream_token_secret())
 
+    def _is_served(self, account_sid: str) -> bool:
+        return self._registry.services.router.account(account_sid) is not None
+
     async def post(self, request: Request) -> Response:
         """A token, or a sentence why there is none. The key is looked at before the body is read."""
         name, refused = self._keyed.owner(request), self._keyed.refused
         if isinstance(name, Response):
             return name
         try:
-            grant, life_s = _read(
-                await json_object(request, MEMBERS, MOST_BYTES), self._settings.twilio_account_sid
-            )
+            asked = await json_object(request, MEMBERS, MOST_BYTES)
+            grant, life_s = _read(asked, self._settings.twilio_account_sid, self._is_served)
             reason = None if self._registry.waits_for(grant.call_sid) else self._registry.refusal
             if reason is not None:
                 return refused(503, reason, f"no call may come in now: {reason}", wait_s=5)
@@ -93,15 +95,17 @@ class OwnStreams:
         return self._names.action_url(links.after_stream, call_sid, number)
 
 
-def _read(asked: Mapping[str, Any], account_sid: str | None) -> tuple[Grant, int]:
+def _read(
+    asked: Mapping[str, Any], account_sid: str | None, is_served: Callable[[str], bool]
+) -> tuple[Grant, int]:
     """What is asked for: the grant, and for how many seconds. Raises Unfit."""
     call, account = asked.get("call_sid"), asked.get("account_sid")
     if call is not None and not sids.is_call(call):
         raise Unfit("call_sid has to be CA and 32 hexadecimal digits")
     if account is not None and not sids.is_account(account):
         raise Unfit("account_sid has to be AC and 32 hexadecimal digits")
-    if account is not None and account_sid not in (None, account):
-        raise Unfit("account_sid is another account than TWILIO_ACCOUNT_SID")
+    if account is not None and not is_served(account):
+        raise Unfit("account_sid is another account than TWILIO_ACCOUNT_SID and those of BRIDGE_ROUTES")
     life_s = asked.get("expires_in", LIFE_S)
     if type(life_s) is not int or not 1 <= life_s <= MOST_LIFE_S:
         raise Unfit(f"expires_in has to be 1 to {MOST_LIFE_S} seconds")

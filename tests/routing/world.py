@@ -45,7 +45,7 @@ class World:
     ) -> Any:
         form = {
             "CallSid": sid(call), "AccountSid": account, "CallStatus": "ringing", "Direction": "inbound",
-            "From": "+15550001111", "To": NUMBERS[account], **fields,
+            "From": "+15550001111", "To": NUMBERS.get(account, "-"), **fields,
         }  # fmt: skip
         sent = {name: value for name, value in form.items() if value != "-"}
         signed = RequestValidator(token or TOKENS[account]).compute_signature(f"{PUBLIC}{path}", sent)

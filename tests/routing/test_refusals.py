@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from bridge import Agent
 from tests.routing.world import BAR, MAIN, NUMBERS, PUBLIC, SHOP, TOKENS, world
 
@@ -20,10 +22,8 @@ CLOSED = {
 }
 
 
-def test_30a_a_caller_on_the_block_list(tmp_path: object) -> None:
-    from pathlib import Path
-
-    blocked = Path(str(tmp_path)) / "blocked.txt"
+def test_a_caller_on_the_block_list(tmp_path: Path) -> None:
+    blocked = tmp_path / "blocked.txt"
     blocked.write_text("+15550001111\n")
     with world({"blocked": str(blocked), "routes": [{"to": "*"}]}) as ours:
         assert ours.rings() == "<Response><Reject /></Response>"
@@ -31,14 +31,14 @@ def test_30a_a_caller_on_the_block_list(tmp_path: object) -> None:
         assert "<Connect" in ours.rings(call=2, From="+15550001112")
 
 
-def test_30b_no_room_and_a_busy_tone() -> None:
+def test_no_room_and_a_busy_tone() -> None:
     with world(max_calls=1, busy="reject") as ours:
         assert "<Connect" in ours.rings()
         assert ours.rings(call=2) == '<Response><Reject reason="busy" /></Response>'
         assert (ours.waiting, ours.rejects("full")) == (1, 1)
 
 
-def test_30c_closed_and_a_voicemail_box() -> None:
+def test_closed_and_a_voicemail_box() -> None:
     with world(CLOSED) as ours:
         box = (
             '<Response><Say language="en-US" voice="Polly.Joanna">We are closed.</Say>'
@@ -53,7 +53,7 @@ def test_30c_closed_and_a_voicemail_box() -> None:
         assert ours.waiting == 1
 
 
-def test_30d_an_account_that_rings_anothers_number() -> None:
+def test_an_account_that_rings_anothers_number() -> None:
     with world(CLOSED, Agent("You answer.")) as ours:
         assert ours.rings(account=BAR, To=NUMBERS[SHOP]) == "403"
         assert ours.rings(account=BAR, To=NUMBERS[MAIN]) == "403"
@@ -62,7 +62,7 @@ def test_30d_an_account_that_rings_anothers_number() -> None:
         assert "<Connect" in ours.rings(account=BAR)
 
 
-def test_30e_a_question_after_a_stream_that_is_not_signed() -> None:
+def test_a_question_after_a_stream_that_is_not_signed() -> None:
     with world(CLOSED) as ours:
         answer = ours.client.post("/after-stream", data={"CallSid": f"CA{1:032x}", "AccountSid": MAIN})
         assert (answer.status_code, answer.text) == (403, "")
