@@ -9,7 +9,7 @@ A frame of sound is decoded once; its base64 stays text. Unknown kinds and field
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final, assert_never
+from typing import Annotated, Any, Final, TypeAlias, assert_never
 
 import msgspec
 
@@ -55,14 +55,31 @@ class _Dtmf(msgspec.Struct, gc=False):
     digit: str
 
 
-class _Frame(msgspec.Struct, gc=False, rename="camel"):
-    """Any message that comes fifty times a second or might; a start is read by itself."""
+class _Frame(msgspec.Struct, gc=False, rename="camel", tag_field="event"):
+    """A message that names its stream, of a kind of its own. A start is read a second time, by itself."""
 
-    event: str
     stream_sid: str = ""
+
+
+class _MediaFrame(_Frame, tag="media"):
     media: _Media | None = None
+
+
+class _MarkFrame(_Frame, tag="mark"):
     mark: _Mark | None = None
+
+
+class _DtmfFrame(_Frame, tag="dtmf"):
     dtmf: _Dtmf | None = None
+
+
+class _StopFrame(_Frame, tag="stop"): ...
+
+
+class _Starting(_Frame, tag="start"): ...
+
+
+_AnyFrame: TypeAlias = _MediaFrame | _MarkFrame | _DtmfFrame | _StopFrame | _Starting
 
 
 class _MediaFormat(msgspec.Struct, gc=False, rename="camel"):
@@ -89,7 +106,7 @@ class _Kind(msgspec.Struct, gc=False):
 
 
 # The timestamp comes as a string, sampleRate as a number: lax decoding reads a number out of either.
-_decode_frame = msgspec.json.Decoder(_Frame, strict=False).decode
+_decode_frame = msgspec.json.Decoder(_AnyFrame, strict=False).decode
 _decode_start = msgspec.json.Decoder(_StartFrame, strict=False).decode
 _decode_kind = msgspec.json.Decoder(_Kind).decode
 
@@ -126,8 +143,10 @@ class Twilio:
         except _UNREADABLE as unreadable:
             self._refuse_if_known(frame, unreadable)
             return None
-        media = message.media
-        if media is not None and message.event == "media" and message.stream_sid == self._stream_id:
+        if type(message) is _MediaFrame and message.stream_sid == self._stream_id:
+            media = message.media
+            if media is None:
+                raise CarrierError("media without its media object", frame=frame)
             # It goes on as it came, inside of the upstream's JSON. What escapes have spelt could say
             # something there, unless it is base64; what stood in the frame letter by letter cannot.
             size_of = clean_size_bytes if "\\" in frame else plain_size_bytes
@@ -139,25 +158,25 @@ class Twilio:
             return None  # nothing to hear, or our own sound come back
         return self._rare(message, frame)
 
-    def _rare(self, message: _Frame, frame: str) -> CarrierEvent | None:
-        event = message.event
-        if event not in _KNOWN:
-            return None
-        if event == "start":
+    def _rare(self, message: _AnyFrame, frame: str) -> CarrierEvent:
+        if isinstance(message, _Starting):
             return self._start(frame)
+        event = message.__struct_config__.tag
         if self._stream_id is None:
             raise CarrierError(f"{event} before start", frame=frame)
         if message.stream_sid != self._stream_id:
             raise CarrierError(f"{event} of another stream", frame=frame)
-        if event == "stop":
-            return Stopped()
-        if event == "mark" and message.mark is not None:
-            return MarkReached(message.mark.name)
-        if event == "dtmf" and message.dtmf is not None:
-            # Twilio, "Dtmf message": one key. It may become words to the model, so it is checked to be one.
-            if message.dtmf.digit not in _DIGITS:
-                raise CarrierError("dtmf that is not one key", frame=frame)
-            return DigitPressed(message.dtmf.digit)
+        match message:
+            case _StopFrame():
+                return Stopped()
+            case _MarkFrame(mark=_Mark(name=name)):
+                return MarkReached(name)
+            case _DtmfFrame(dtmf=_Dtmf(digit=digit)):
+                # Twilio, "Dtmf message": one key. It may become words to the model, so it is checked to be
+                # one.
+                if digit not in _DIGITS:
+                    raise CarrierError("dtmf that is not one key", frame=frame)
+                return DigitPressed(digit)
         raise CarrierError(f"{event} without its {event} object", frame=frame)
 
     def _start(self, frame: str) -> Started:

@@ -72,9 +72,10 @@ def plain_size_bytes(base64_text: str) -> int:
     stands in its frame letter by letter, and between our quotes it can say nothing either: its
     alphabet need not be looked at fifty times a second. The glance at its loudness does so every 80 ms.
     """
-    if len(base64_text) & 3 or not base64_text.isascii():
+    characters = len(base64_text)
+    if characters & 3 or not base64_text.isascii():
         return -1
-    return len(base64_text) * 3 // 4 - base64_text.count("=", -2)
+    return characters * 3 // 4 - base64_text.count("=", -2)
 
 
 def clean_size_bytes(base64_text: str) -> int:

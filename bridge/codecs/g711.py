@@ -45,6 +45,11 @@ def rms(pcm: bytes) -> int:
     return audioop.rms(_whole(pcm), _WIDTH_BYTES)
 
 
+def pcmu_rms(pcmu: bytes) -> int:
+    """The same of mu-law."""
+    return audioop.rms(audioop.ulaw2lin(pcmu, _WIDTH_BYTES), _WIDTH_BYTES)
+
+
 def _whole(pcm: bytes) -> bytes:
     if len(pcm) % _WIDTH_BYTES:
         raise ValueError(f"{len(pcm)} bytes are no whole number of 16-bit samples")

@@ -12,7 +12,8 @@ from __future__ import annotations
 from binascii import a2b_base64
 from typing import Final
 
-from .g711 import pcmu_to_pcm, rms
+from . import size_bytes
+from .g711 import pcmu_rms
 
 GLANCE: Final = 4
 """One of every four frames of the caller is judged: each 80 ms. All constants below are for this pace."""
@@ -85,10 +86,12 @@ class VoiceDetector:
 
 def _power(audio: str) -> int | None:
     """The mean square of its first samples as 16 bits, None for what is not base64."""
-    if len(audio) & 3:
-        return None
+    looked_at = audio[:_LOOKED_AT_CHARACTERS]
     try:
-        level = rms(pcmu_to_pcm(a2b_base64(audio[:_LOOKED_AT_CHARACTERS], strict_mode=True)))
+        sound = a2b_base64(looked_at)
     except ValueError:
         return None
+    if len(sound) != size_bytes(looked_at):  # what is no letter of it is left out
+        return None
+    level = pcmu_rms(sound)
     return level * level

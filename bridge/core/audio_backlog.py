@@ -1,7 +1,8 @@
-"""Caller sound kept for later, in one piece of memory.
+"""Caller sound kept for later.
 
-Frames come one at a time and mostly go unused. Each as an object of its own, five seconds of a caller would
-lie about in a few hundred places, each of them cold when it is written and again when it is thrown away.
+Frames come one at a time and mostly go unused. Copied behind the others, each would cost a tenth of its way
+through the bridge. So they stay the texts that they are, until what is kept grows long and its oldest goes:
+then they are put together, or five seconds of a caller would lie about in a few hundred places.
 """
 
 from __future__ import annotations
@@ -10,21 +11,21 @@ from collections import deque
 from collections.abc import Iterator
 
 
-class _Run:
+class _Piece:
     """Frames of one size, their base64 texts in a row."""
 
     __slots__ = ("characters", "frame_bytes", "texts")
 
-    def __init__(self, frame_bytes: int, characters: int) -> None:
+    def __init__(self, frame_bytes: int, characters: int, texts: str) -> None:
         self.frame_bytes = frame_bytes
         self.characters = characters
-        self.texts = bytearray()
+        self.texts = texts
 
 
 class AudioBacklog:
     """Frames, oldest first. `size_bytes` is the sound of all of them."""
 
-    __slots__ = ("_characters", "_frame_bytes", "_runs", "_texts", "size_bytes")
+    __slots__ = ("_characters", "_frame_bytes", "_newest", "_pieces", "size_bytes")
 
     def __init__(self) -> None:
         self.clear()
@@ -32,37 +33,42 @@ class AudioBacklog:
     def clear(self) -> None:
         """Nothing is kept any more."""
         self.size_bytes = 0
-        self._runs: deque[_Run] = deque()
-        # Of the newest run.
+        self._pieces: deque[_Piece] = deque()
+        self._newest: list[str] = []  # frames of one size that are no piece yet
         self._frame_bytes = self._characters = 0
-        self._texts = bytearray()
 
     def add(self, audio: str, size_bytes: int) -> None:
-        """One more frame: ASCII text that stands for `size_bytes` of sound, neither of them nothing."""
-        characters = len(audio)
-        if characters != self._characters or size_bytes != self._frame_bytes:
-            run = _Run(size_bytes, characters)
-            self._runs.append(run)
-            self._characters, self._frame_bytes, self._texts = characters, size_bytes, run.texts
-        self._texts += audio.encode()
+        """One more frame: text that stands for `size_bytes` of sound, neither of them nothing."""
+        if size_bytes != self._frame_bytes or len(audio) != self._characters:
+            self._put_together()
+            self._frame_bytes, self._characters = size_bytes, len(audio)
+        self._newest.append(audio)
         self.size_bytes += size_bytes
 
     def drop(self, most_bytes: int) -> int:
         """Throws away the oldest until no more than `most_bytes` are left. Returns how many frames."""
+        self._put_together()
         many = 0
         while self.size_bytes > most_bytes:
-            run = self._runs[0]
-            frames = len(run.texts) // run.characters
-            too_many = min(frames, -(-(self.size_bytes - most_bytes) // run.frame_bytes))
-            del run.texts[: too_many * run.characters]
-            self.size_bytes -= too_many * run.frame_bytes
+            piece = self._pieces[0]
+            frames = len(piece.texts) // piece.characters
+            too_many = min(frames, -(-(self.size_bytes - most_bytes) // piece.frame_bytes))
+            self.size_bytes -= too_many * piece.frame_bytes
             many += too_many
-            if too_many == frames and len(self._runs) > 1:
-                self._runs.popleft()
+            if too_many == frames:
+                self._pieces.popleft()
+            else:
+                piece.texts = piece.texts[too_many * piece.characters :]
         return many
 
     def __iter__(self) -> Iterator[tuple[str, int]]:
         """Each frame's text and its size in bytes."""
-        for run in self._runs:
-            for at in range(0, len(run.texts), run.characters):
-                yield run.texts[at : at + run.characters].decode(), run.frame_bytes
+        self._put_together()
+        for piece in self._pieces:
+            for at in range(0, len(piece.texts), piece.characters):
+                yield piece.texts[at : at + piece.characters], piece.frame_bytes
+
+    def _put_together(self) -> None:
+        if self._newest:
+            self._pieces.append(_Piece(self._frame_bytes, self._characters, "".join(self._newest)))
+            self._newest = []

@@ -42,13 +42,16 @@ _FIN: Final = 0x80
 _RESERVED_BITS: Final = 0x70
 _MASKED: Final = 0x80
 _WHOLE_TEXT: Final = _FIN | TEXT
-_MASKED_16: Final = _MASKED | 126
+_LONG_TEXT: Final = _WHOLE_TEXT << 8 | 126
+_LONG_MASKED_TEXT: Final = _LONG_TEXT | _MASKED
+"""The first two bytes of a text of 126 bytes to 64 KiB, which most of a call are."""
 
 NORMAL, PROTOCOL_ERROR, NO_STATUS, ABNORMAL = 1000, 1002, 1005, 1006
 INVALID_PAYLOAD, POLICY_VIOLATION, TOO_BIG, INTERNAL_ERROR = 1007, 1008, 1009, 1011
 
 _MAX_CONTROL_BYTES: Final = 125
 _HEAD_16: Final = Struct("!BBH").pack
+_LONG_HEAD: Final = Struct("!HH")
 _HEAD_64: Final = Struct("!BBQ").pack
 
 _mask_keys: list[bytes] = []
@@ -96,9 +99,9 @@ class FrameCodec:
     """
 
     __slots__ = (
-        "_at", "_mask_bit", "_max_size_bytes", "_message", "_needed_bytes", "_server", "_short_head_bytes",
-        "_unread", "_utf8", "close_code", "close_reason", "controls", "ended", "failed", "farewell",
-        "replies",
+        "_at", "_long_text", "_mask_bit", "_max_size_bytes", "_message", "_needed_bytes", "_server",
+        "_short_head_bytes", "_unread", "_utf8", "close_code", "close_reason", "controls", "ended", "failed",
+        "farewell", "replies",
     )  # fmt: skip
 
     def __init__(self, *, server: bool, max_size_bytes: int) -> None:
@@ -106,6 +109,7 @@ class FrameCodec:
         self._max_size_bytes = max_size_bytes
         # How much of a frame's second byte is the mask, and how long the shortest header is.
         self._mask_bit, self._short_head_bytes = (_MASKED, 6) if server else (0, 2)
+        self._long_text = _LONG_MASKED_TEXT if server else _LONG_TEXT
         self._unread: bytes | bytearray = b""  # what was fed; from `_at` on it is still to be read
         self._at = 0
         self._needed_bytes = 0  # how much there must be before another look is worth it
@@ -200,6 +204,20 @@ class FrameCodec:
         else:
             self._at = end
         return end - at
+
+    def only_text(self, data: bytes) -> str | None:
+        """The message of ``data``, if that is one whole text frame; None for all else, good or bad. To be
+        asked ``between_messages`` only. Raises ``UnicodeDecodeError``.
+        """
+        size_bytes = len(data)
+        if 8 <= size_bytes <= self._max_size_bytes:
+            head, length = _LONG_HEAD.unpack_from(data)
+            if head == self._long_text:
+                if length + (8 if self._server else 4) != size_bytes:
+                    return None
+                return (apply_mask(data[8:], data[4:8]) if self._server else data[4:]).decode()
+        start, end = self._whole_text(data, 0)
+        return self._text(data, start, end) if 0 < end == size_bytes else None
 
     def _whole_text(self, data: bytes | bytearray, at: int) -> tuple[int, int]:
         """Where the payload of the frame at ``at`` begins and ends, if it is what nearly every frame is: a
@@ -327,16 +345,16 @@ class FrameCodec:
             return self._frame(BINARY, message)
         payload = message.encode()
         length = len(payload)
-        if length < 126 or length > 65535:
+        if not 126 <= length <= 65535:
             return self._frame(TEXT, payload)
         # As _frame does it, for nearly every message of a call.
         if self._server:
-            return _HEAD_16(_WHOLE_TEXT, 126, length) + payload
+            return _LONG_HEAD.pack(_LONG_TEXT, length) + payload
         try:
             key = _mask_keys.pop()
         except IndexError:
             key = _more_mask_keys()
-        return _HEAD_16(_WHOLE_TEXT, _MASKED_16, length) + key + apply_mask(payload, key)
+        return _LONG_HEAD.pack(_LONG_MASKED_TEXT, length) + key + apply_mask(payload, key)
 
     def encode_ping(self) -> bytes:
         """A ping without payload: any byte that comes back is proof of life, so nothing has to be matched."""

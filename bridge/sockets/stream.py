@@ -160,18 +160,16 @@ class StreamSocket(FrameCodec, asyncio.Protocol):
         self._quiet_s = 0
         if self._quick:
             # Nearly every read of a call is one whole text frame: handed on without a list around it.
-            start, end = self._whole_text(data, 0)
-            if 0 < end == len(data):
+            try:
+                text = self.only_text(data)
+            except UnicodeDecodeError:
+                text = None  # `read` says what follows
+            if text is not None:
                 try:
-                    text = self._text(data, start, end)
-                except UnicodeDecodeError:
-                    pass  # `read` says what follows
-                else:
-                    try:
-                        self._on_frame(text)
-                    except Exception as error:  # noqa: BLE001 - the owner's code; nothing escapes into the loop
-                        self._failed(error)
-                    return
+                    self._on_frame(text)
+                except Exception as error:  # noqa: BLE001 - the owner's code; nothing escapes into the loop
+                    self._failed(error)
+                return
         self._receive(data)
 
     def _receive(self, data: bytes) -> None:
