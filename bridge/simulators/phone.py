@@ -41,14 +41,14 @@ class PhoneCall(Leg):
         if person is not None:
             self.give(person)
 
-    async def place(self, url: str) -> list[Step]:
+    async def place(self, url: str, *, method: str = "POST") -> list[Step]:
         """Dial; the call's steps, when it is over. A bad answer is a step too, not an exception."""
         network = self.network
         if isinstance(network, Network):
             network.add(self)
             network.public_url, network.dialled_url = self.handset.public_url, url
         self.status = "ringing"
-        await self.run_from(url, ended_as="failed")
+        await self.run_from(url, method=method, ended_as="failed")
         if isinstance(network, Network):
             await network.postman.all_delivered()
         return self.steps

@@ -20,13 +20,11 @@ https://www.twilio.com/docs/voice/api/call-resource#update-a-call-resource and #
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import contextlib
 import secrets
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib.parse import parse_qs, parse_qsl
 
 from starlette.applications import Starlette
@@ -38,11 +36,24 @@ from bridge.doubles.call_resource import (
     UPDATE,
     PageQuery,
     call_json,
-    error_json,
     page_json,
     refused_create,
 )
+from bridge.doubles.number_resource import leads_to
+from bridge.errors import ConfigError
 
+from .accounts import Account, credentials
+from .answers import (
+    BROKEN,
+    LOST,
+    NOT_FOUND,
+    NOT_IN_PROGRESS,
+    TOO_MANY,
+    UNKNOWN_TOKEN,
+    Cut,
+    Fault,
+    failed,
+)
 from .call_facts import facts_of, listed
 from .carrier import CarrierSimulator
 from .leg import Leg
@@ -50,33 +61,16 @@ from .network import Network
 from .phone import PhoneCall
 from .phones import SecondPhone
 from .placing import Placement, live, subscription
+from .rest_numbers import NumberRoutes, numbers_of
 from .servers import serve_app
+from .status_callbacks import StatusCallback
 from .steps import FINAL, Kind, Order
 from .verbs import VERBS
 
 ACCOUNT: Final = "/2010-04-01/Accounts/{account}"
+FIRST: Final = f"AC{1:032x}"
 NO_PHONE: Final = "invalid"
 """What a number is that has no phone."""
-
-
-class Fault(NamedTuple):
-    """An unusual answer: `status` 0 answers as usual, after `delay_s`. `lost` is an answer that never comes,
-    of a request that was done.
-    """
-
-    status: int = 0
-    code: int = 0
-    delay_s: float = 0.0
-    message: str = ""
-    lost: bool = False
-
-
-NOT_FOUND: Final = Fault(404, 20404)
-NOT_IN_PROGRESS: Final = Fault(400, 21220)
-UNKNOWN_TOKEN: Final = Fault(401, 20003)
-BROKEN: Final = Fault(500, 20500)
-TOO_MANY: Final = Fault(429, 20429)
-LOST: Final = Fault(lost=True)
 
 
 class CarrierApi:
@@ -108,6 +102,10 @@ class CarrierApi:
         self.status = "active"
         self.numbers: list[dict[str, Any]] = []
         """Phone numbers of the account, each with what is to differ from a number that leads nowhere."""
+        self.applications: dict[str, str] = {}
+        """The voice URL of each of its TwiML applications, by SID."""
+        self.accounts: dict[str, Account] = {}
+        """Those that `account` made."""
 
     @contextlib.asynccontextmanager
     async def serve(self, port: int = 0) -> AsyncIterator[str]:
@@ -115,7 +113,7 @@ class CarrierApi:
         app = Starlette(
             routes=[
                 Route(f"{ACCOUNT}.json", self._account),
-                Route(f"{ACCOUNT}/IncomingPhoneNumbers.json", self._numbers),
+                *NumberRoutes(self.account_of, self._is_known).routes(),
                 Route(f"{ACCOUNT}/Calls.json", self._create, methods=["POST"]),
                 Route(f"{ACCOUNT}/Calls.json", self._list, methods=["GET"]),
                 Route(f"{ACCOUNT}/Calls/{{call}}.json", self._update, methods=["POST"]),
@@ -123,7 +121,7 @@ class CarrierApi:
             ]
         )
         async with serve_app(app, port) as server:
-            self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            self.url = self.network.api_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             try:
                 yield self.url
             finally:
@@ -134,6 +132,32 @@ class CarrierApi:
         self.network.clock.pace = min(self.network.clock.pace, call.pace)
         call.network = self.network
         self.calls[call.handset.call_sid] = call
+        return call
+
+    async def ring(self, called: str, caller: str = "+15550001111", **given: Any) -> PhoneCall:
+        """Call one of the numbers of these accounts, wherever it leads now; the call when it is over. `given`
+        as to `PhoneCall`. Raises ConfigError for a number that is in none.
+        """
+        for account in [*self.accounts.values(), Account(FIRST, self.tokens, numbers=self.numbers)]:
+            number = next((one for one in numbers_of(account) if one["phone_number"] == called), None)
+            if number is not None:
+                break
+        else:
+            raise ConfigError(f"{called} is no number of a simulated account")
+        handset = CarrierSimulator(
+            account_sid=account.sid, caller=caller, called=called, auth_token=account.signing_token
+        )
+        call = self.add(PhoneCall(handset, pace=self.network.clock.pace, **given))
+        callback = number["status_callback"]
+        if callback:
+            call.callbacks.append(StatusCallback(callback, method=number["status_callback_method"]))
+        led = leads_to(number, account.applications or self.applications)
+        if led is None:
+            call.note(Kind.FAILED, f"{called} leads nowhere")
+            call.finish("failed")
+            return call
+        url, method, call.fallback = led
+        await call.place(url, method=method)
         return call
 
     def phone(self, number: str, as_: str = "human", **given: Any) -> SecondPhone:
@@ -154,22 +178,23 @@ class CarrierApi:
         if not fault.status and not self._is_known(request):
             fault = UNKNOWN_TOKEN
         if fault.status:
-            return _failed(fault)
+            return failed(fault)
         if (refused := refused_create(form)) is not None:
-            return _failed(Fault(400, refused.code, message=refused.message))
+            return failed(Fault(400, refused.code, message=refused.message))
         if (code := self.refused_numbers.get(form["To"][-1])) is not None:
-            return _failed(Fault(400, code))
+            return failed(Fault(400, code))
         leg = self._place(request, form)
         if fault.lost:
-            return _Cut()
+            return Cut()
         return JSONResponse(call_json(facts_of(leg)), 201)
 
     def _place(self, request: Request, form: dict[str, list[str]]) -> Leg:
         account = request.path_params["account"]
-        _, token = _credentials(request.headers.get("authorization", ""))
+        user, token = credentials(request.headers.get("authorization", ""))
+        signs = self.account_of(request).signing_token or (None if user.startswith("SK") else token)
         handset = CarrierSimulator(
             call_sid=f"CA{secrets.token_hex(16)}", account_sid=account, caller=form["From"][-1],
-            called=form["To"][-1], auth_token=self.tokens[0] if self.tokens else token,
+            called=form["To"][-1], auth_token=signs,
             public_url=self.network.public_url, direction="outbound-api",
         )  # fmt: skip
         leg = Leg(handset, self.network, callbacks=[*subscription(form)])
@@ -180,7 +205,7 @@ class CarrierApi:
         self.network.keep(live(self.network, leg, phone, Placement.of(form), leg.queue_ms))
         return leg
 
-    async def _list(self, request: Request) -> JSONResponse:
+    async def _list(self, request: Request) -> Response:
         account = request.path_params["account"]
         legs = [leg for leg in self.network.legs.values() if leg.handset.account_sid == account]
         found = listed(map(facts_of, reversed(legs)), request.query_params)
@@ -199,9 +224,9 @@ class CarrierApi:
         if not fault.status:
             fault = self._done(request, call_sid, form)
         if lost:
-            return _Cut()
+            return Cut()
         if fault.status:
-            return _failed(fault)
+            return failed(fault)
         leg = self.leg(call_sid)
         return JSONResponse({} if leg is None else call_json(facts_of(leg)))
 
@@ -213,12 +238,12 @@ class CarrierApi:
         if not doubt.status and not self._is_known(request):
             doubt = UNKNOWN_TOKEN
         if doubt.status:
-            return _failed(doubt)
+            return failed(doubt)
         status, leg = self.statuses.get(call_sid), self.leg(call_sid)
         if status is not None:
             account = request.path_params["account"]
             return JSONResponse({"sid": call_sid, "account_sid": account, "status": status})
-        return _failed(NOT_FOUND) if leg is None else JSONResponse(call_json(facts_of(leg)))
+        return failed(NOT_FOUND) if leg is None else JSONResponse(call_json(facts_of(leg)))
 
     def _done(self, request: Request, call_sid: str, form: dict[str, str]) -> Fault:
         """Do as asked; what is wrong with it, if something is."""
@@ -233,28 +258,33 @@ class CarrierApi:
             return Fault(400, 20001, message=f"Unknown parameters: {', '.join(unknown)}")
         return _ordered(leg, form)
 
-    # --- the account ----------------------------------------------------------------------------------------
+    # --- accounts -------------------------------------------------------------------------------------------
 
-    async def _account(self, request: Request) -> JSONResponse:
-        account = request.path_params["account"]
-        return self._told(request, {"sid": account, "status": self.status, "type": "Full"})
+    async def _account(self, request: Request) -> Response:
+        return self._told(request, self.account_of(request).json())
 
-    async def _numbers(self, request: Request) -> JSONResponse:
-        account = request.path_params["account"]
-        nowhere = {"account_sid": account, "voice_url": "", "voice_application_sid": "", "trunk_sid": None}
-        numbers = [
-            {"sid": f"PN{place:032x}", "phone_number": "+15550000000", **nowhere, **number}
-            for place, number in enumerate(self.numbers)
-        ]
-        return self._told(request, {"incoming_phone_numbers": numbers, "page": 0, "next_page_uri": None})
+    def account(self, sid: str, *tokens: str, parent: str | None = None) -> Account:
+        """An account beside the first, with tokens and numbers of its own; a subaccount of `parent`."""
+        owner = None if parent is None else self.accounts.get(parent) or Account(parent, self.tokens)
+        account = Account(sid, tokens or None, owner)
+        self.accounts[sid] = account
+        return account
 
-    def _told(self, request: Request, content: dict[str, Any]) -> JSONResponse:
+    def account_of(self, request: Request) -> Account:
+        """The account in the path. What was not made by `account` is the first one, whatever its SID is."""
+        sid = request.path_params["account"]
+        account = self.accounts.get(sid)
+        if account is None:
+            account = Account(sid, self.tokens, status=self.status, numbers=self.numbers)
+            account.applications = self.applications
+        return account
+
+    def _told(self, request: Request, content: dict[str, Any]) -> Response:
         """The answer to a request that changes nothing."""
-        return JSONResponse(content) if self._is_known(request) else _failed(UNKNOWN_TOKEN)
+        return JSONResponse(content) if self._is_known(request) else failed(UNKNOWN_TOKEN)
 
     def _is_known(self, request: Request) -> bool:
-        account, token = _credentials(request.headers.get("authorization", ""))
-        return account == request.path_params["account"] and not (self.tokens and token not in self.tokens)
+        return self.account_of(request).takes(*credentials(request.headers.get("authorization", "")))
 
 
 def _ordered(leg: Leg, form: dict[str, str]) -> Fault:
@@ -280,27 +310,6 @@ def _ordered(leg: Leg, form: dict[str, str]) -> Fault:
         case _:
             return Fault(400, 21218)
     return Fault()
-
-
-class _Cut(Response):
-    """An answer of which nothing arrives: the connection is cut."""
-
-    def __init__(self) -> None:
-        super().__init__(b"", 200, {"Content-Length": "2"})
-
-
-def _failed(fault: Fault) -> JSONResponse:
-    told = fault.message or f"the simulated API answers {fault.status}"
-    return JSONResponse(error_json(fault.status, fault.code, told), fault.status)
-
-
-def _credentials(header: str) -> tuple[str, str]:
-    """User and password of a Basic header, empty for anything else."""
-    try:
-        user, _, password = base64.b64decode(header.removeprefix("Basic ")).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return "", ""
-    return user, password
 
 
 __all__ = ["BROKEN", "FINAL", "LOST", "NOT_FOUND", "NOT_IN_PROGRESS", "TOO_MANY", "UNKNOWN_TOKEN"]
