@@ -11,7 +11,22 @@ from rich.markup import escape
 
 from .. import __version__
 from ..errors import BridgeError, ConfigError
-from . import bench, demo, doctor, init, notices, phone, phrases, recorded, replay, serve, show, upstream
+from . import (
+    bench,
+    call,
+    calls,
+    demo,
+    doctor,
+    init,
+    notices,
+    phone,
+    phrases,
+    recorded,
+    replay,
+    serve,
+    show,
+    upstream,
+)
 from .interrupt import EXIT, Again, end_at_once, end_quietly
 from .words import printable_lines
 
@@ -47,6 +62,8 @@ app.command("upstream")(upstream.upstream)
 app.command("replay")(replay.replay)
 app.command("show")(show.show)
 app.command("doctor")(doctor.doctor)
+app.command("call")(call.call)
+app.add_typer(calls.app, name="calls")
 app.add_typer(bench.app, name="bench")
 app.add_typer(phrases.app, name="phrases")
 app.add_typer(recorded.app, name="recordings")

@@ -1,0 +1,111 @@
+"""`phonebridge calls run LIST.csv`: the numbers of a list, one after the other."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from .calling import AgentOption, ConsentOption, KeyOption, PortOption, ServerOption, source
+from .words import printable
+
+if TYPE_CHECKING:
+    from bridge.server.outbound.lists import Row
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Lists of numbers to call.")
+
+
+@app.callback()
+def calls() -> None:
+    """Lists of numbers to call."""
+
+
+@app.command()
+def run(  # noqa: PLR0913, PLR0917  options
+    file: Annotated[
+        Path,
+        typer.Argument(help="CSV with a column `to`; `consent`, `from`, `agent` and any others are allowed."),
+    ],
+    agent: AgentOption = None,
+    consent: ConsentOption = "",
+    cps: Annotated[float, typer.Option(min=0.01, max=30, help="Calls asked for a second.")] = 0.9,
+    at_once: Annotated[int, typer.Option(min=1, max=1000, help="Calls under way at once.")] = 20,
+    once: Annotated[
+        bool, typer.Option("--once", help="Do not wait for numbers that are due later (busy, hours): end.")
+    ] = False,
+    server: ServerOption = None,
+    key: KeyOption = "",
+    port: PortOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The report as JSON; lines go to stderr.")] = False,
+) -> None:
+    """Call the numbers of a CSV file, each as often as it takes and not once more.
+
+    [bold]phonebridge calls run numbers.csv --agent agent:agent --consent "newsletter, 2026"[/]
+
+    The columns besides `to`, `from`, `consent` and `agent` are the call's
+    context, which the agent reads. A number that stands there twice is
+    called once. What became of each is written to FILE.state.jsonl, before
+    and after each call: start the command again after Ctrl-C or a crash,
+    and it goes on where it was.
+
+    Busy is tried again after 10 minutes, no answer and a machine without a
+    message after an hour, three times in all; never after a person or a
+    refusal. Numbers outside their hours are overtaken. When most calls
+    fail, or the carrier says that an operator has to do something, it
+    pauses: it says why and exits with 1.
+    """
+    from bridge.ops import event_loop
+    from bridge.server.outbound.list_run import ListRun
+    from bridge.server.outbound.lists import SUFFIX, ListState, read_rows
+
+    rows, remarks = read_rows(file, consent)
+    lines = Console(stderr=True, highlight=False, soft_wrap=True)
+    for remark in remarks:
+        lines.print(escape(printable(remark)), style="yellow")
+    if server is not None and agent:
+        for row in rows:
+            row.agent = row.agent or agent
+
+    async def called() -> dict[str, Any]:
+        paced = {"calls_a_second": min(30.0, cps / 0.9), "calls_out": at_once} if server is None else {}
+        state = ListState(file.with_name(file.name + SUFFIX))
+        try:
+            async with source(server, key, agent if server is None else None, port, **paced) as place:
+                running = ListRun(rows, state, place, cps=cps, at_once=at_once, once=once)
+                running.told = lambda row: _tell(lines, row)
+                await running.run()
+                return running.report()
+        finally:
+            state.close()
+
+    report = event_loop.run(called())
+    _report(report, as_json)
+    sys.exit(1 if report["paused"] else 0)
+
+
+def _tell(lines: Console, row: Row) -> None:
+    facts = [f"{row.outcome or row.state}"]
+    facts += [str(row.told[name]) for name in ("answered_by", "reason") if row.told.get(name)]
+    if row.state == "again":
+        facts.append("again later")
+    if row.state != "placed":
+        lines.print(f"[cyan]{escape(printable(row.to)):>18}[/]  {escape(printable(' · '.join(facts)))}")
+
+
+def _report(report: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(report))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    counted = ", ".join(f"{name} {count}" for name, count in report["outcomes"].items())
+    console.print(f"{report['numbers']} numbers, {report['attempts']} calls: {counted}")
+    ring = report["ring_p50_ms"]
+    rang = "" if ring is None else f", rang {ring / 1000:.0f} s (median)"
+    console.print(f"{report['left']} are left, cost ${report['cost_usd']:.2f}{rang}")
+    if report["paused"]:
+        console.print(f"[bold red]paused:[/] {escape(printable(report['paused']))}")
