@@ -62,29 +62,42 @@ class ListRun:
         self._now, self._sleep = clock or Clock()
         self._bucket = Bucket(cps)
         self._breaker = Breaker()
+        self._fault: BaseException | None = None
         self._live: dict[asyncio.Task[None], Row] = {}
 
     async def run(self) -> None:
         """Until all is done, or `paused`. What is under way then is waited for."""
         self._state.restore(self.rows)
         try:
-            while not self.paused and (row := await self._next()) is not None:
+            while not self._stops and (row := await self._next()) is not None:
                 if row.state != "placed":  # else it was asked for before, and takes no turn
                     await self._sleep(self._bucket.take(self._now()))
-                if not self.paused:
+                if not self._stops:
                     task = asyncio.create_task(self._call(row))
                     self._live[task] = row
-                    task.add_done_callback(self._live.pop)
-            if self._live:
-                await asyncio.wait(self._live)
-        except asyncio.CancelledError:
+                    task.add_done_callback(self._gone)
+            while self._live and self._fault is None:
+                await asyncio.wait(self._live, return_when=asyncio.FIRST_COMPLETED)
+        finally:
             for task in self._live:
                 task.cancel()
-            raise
+        if self._fault is not None:
+            raise self._fault
+
+    @property
+    def _stops(self) -> bool:
+        return bool(self.paused) or self._fault is not None
+
+    def _gone(self, task: asyncio.Task[None]) -> None:
+        self._live.pop(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self._fault = self._fault or fault  # a full disk, or a bug: nothing more is asked for
+            for other in self._live:
+                other.cancel()
 
     async def _next(self) -> Row | None:
         """The next row, when there is room for it; None when none is left."""
-        while not self.paused:
+        while not self._stops:
             waiting = [row for row in self.rows if not row.final and row not in self._live.values()]
             due = [row for row in waiting if row.due_s <= self._now()]
             if due and len(self._live) < self._at_once:
