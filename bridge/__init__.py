@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from .agents.agent import Agent, Approval, load_agent
     from .agents.caller_input import Input
+    from .agents.detours import TransferResult
     from .agents.guardrails import Guardrail
     from .agents.inputs import Digit, Outgoing, Said, Silence, Turn
     from .agents.machines import MachineAnswer
@@ -122,6 +123,7 @@ __version__: Final = "0.1.0"  # as in pyproject.toml: tests/test_exports.py comp
 _PLACES: Final = {  # each place and its names
     "agents.agent": "Agent Approval load_agent",
     "agents.caller_input": "Input",
+    "agents.detours": "TransferResult",
     "agents.guardrails": "Guardrail",
     "agents.inputs": "Digit Outgoing Said Silence Turn",
     "agents.machines": "MachineAnswer",
@@ -271,6 +273,7 @@ __all__ = [
     "Tracker",
     "TranscriptDelta",
     "TransferOutcome",
+    "TransferResult",
     "Turn",
     "TurnCommitted",
     "UpstreamError",

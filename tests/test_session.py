@@ -479,7 +479,9 @@ def test_transfer_goes_to_a_configured_name() -> None:
         leaving = soon(session.transfer("billing"))
         assert await door.next(m.Transfer) == m.Transfer("billing")
         door.end(m.Reason.TRANSFERRED)
-        assert await leaving is True
+        result = await leaving
+        assert result
+        assert (result.outcome, result.target) == ("connected", "billing")
 
     on_a_call(work, transfers=("billing",))
 

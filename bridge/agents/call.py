@@ -19,6 +19,7 @@ import msgspec
 from bridge.agents import hooks
 from bridge.agents.agent import Agent, Approval, Approve, Handler, roster
 from bridge.agents.config import AgentConfigs
+from bridge.agents.detours import TOOL_CALL
 from bridge.agents.guardrails import Watched
 from bridge.agents.loop import Late, Loop, run
 from bridge.agents.machines import ACTIONS, MachineAnswer
@@ -44,14 +45,21 @@ MCP_APPROVAL: Final = "mcp_approval_request"
 
 
 class Way(Protocol):
-    """The way back to the audio loop: both methods return at once. `opt_out` is called on a thread of its
-    own, with a number that is never to be called again.
+    """The way back to the audio loop: all of it returns at once. `opt_out` is called on a thread of its own,
+    with a number that is never to be called again.
     """
 
     opt_out: Callable[[str], None]
 
     def post(self, command: m.SessionCommand) -> None:
         """A wish of user code, to the core."""
+
+    def keep_keys(self, detour_id: str, keys: str) -> None:
+        """What a detour is to press, which the core is not told."""
+
+    @property
+    def detours(self) -> bool:
+        """Whether a caller who leaves the stream can come back."""
 
     def tap(self) -> None:
         """From now on the caller's sound shall come to the session."""
@@ -77,7 +85,7 @@ class UserCall:
         self._root = agent
         self._roster = roster(agent)
         self._language = configs.session(agent, self._roster).language
-        self.post, self.tap, self._opt_out = way.post, way.tap, way.opt_out
+        self.post, self.tap, self.keep_keys, self._opt_out = way.post, way.tap, way.keep_keys, way.opt_out
         self._context = contextvars.copy_context()
         self._context.run(CALL_SID.set, call_sid)
         self._context.run(CALL_NUMBERS.set, frozenset(fields.get(name, "") for name in ("From", "To")))
@@ -91,6 +99,7 @@ class UserCall:
             self,
             bill=bill,
             transfers=configs.transfers,
+            detours=way.detours,
             digits_gap_ms=configs.base.digits_gap_ms,
         )
         self._tools = ToolRunner(loop, self.session)
@@ -169,9 +178,11 @@ class UserCall:
         if on_end is not None:
             self._start(hooks.tell(self._loop, "on_end", functools.partial(on_end, summary)), "on_end")
 
-    def _start(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    def _start(
+        self, coroutine: Coroutine[Any, Any, None], name: str, context: contextvars.Context | None = None
+    ) -> asyncio.Task[None]:
         loop = asyncio.get_running_loop()
-        task = loop.create_task(coroutine, name=name, context=self._context)
+        task = loop.create_task(coroutine, name=name, context=context or self._context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -245,7 +256,9 @@ class UserCall:
             return
         self._called.add(event.call_id)
         approve = self.session.agent.approve
-        self._start(self._run_tool(event, self._model_tools(), approve), f"tool {event.name}")
+        context = self._context.copy()
+        context.run(TOOL_CALL.set, event.call_id)
+        self._start(self._run_tool(event, self._model_tools(), approve), f"tool {event.name}", context)
 
     async def _run_tool(
         self, event: m.ToolWanted, tools: Mapping[str, AnyTool], approve: Approve | None

@@ -43,7 +43,7 @@ MOST_PREPARED: Final = 1_000
 """Calls whose agent was resolved and whose stream has not come; the oldest are forgotten."""
 MOST_WAITING: Final = 10_000
 """Events of one call that may wait for a user loop that is blocked; beyond that, only what is awaited."""
-WAITED_FOR: Final = (m.CallBegan, m.ToolWanted, m.Heard, m.HangUpCancelled, m.Ended)
+WAITED_FOR: Final = (m.CallBegan, m.ToolWanted, m.Heard, m.HangUpCancelled, m.DetourEnded, m.Ended)
 MOST_REMARKS: Final = 64
 RESOLVE_GRACE_S: Final = 0.25
 """A user loop that is blocked can't even say that a resolver is late; the audio loop waits no longer."""
@@ -60,7 +60,10 @@ class Runner(Protocol):
 
     tap: Callable[[m.CallerAudio], None] | None
 
+    @property
+    def detours(self) -> bool: ...
     def feed(self, event: m.Event) -> None: ...
+    def keep_keys(self, detour_id: str, keys: str) -> None: ...
 
 
 class Answerer(NamedTuple):
@@ -95,6 +98,7 @@ class Attachment:
         self._call: UserCall | None = None
         self._waiting: deque[m.SessionEvent] = deque()
         self._secret = False
+        self.detours = runner.detours
         self.loop.post(self._make, side, call_sid, prepared, dict(fields))
 
     def tell(self, event: m.SessionEvent) -> None:
@@ -140,6 +144,10 @@ class Attachment:
     def post(self, command: m.SessionCommand) -> None:
         """A wish of user code, to the core. Returns at once; nothing happens once the audio loop is gone."""
         cross(self._audio_loop, self._feed, command)
+
+    def keep_keys(self, detour_id: str, keys: str) -> None:
+        """The keys of a detour, which the core is not told. Comes before the wish."""
+        cross(self._audio_loop, self._runner.keep_keys, detour_id, keys)
 
     def tap(self) -> None:
         """User code wants the caller's sound from now on."""

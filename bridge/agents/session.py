@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from bridge.agents.caller_input import Input
 from bridge.agents.clips import sound_of
+from bridge.agents.detours import BEGUN, After, Detours, Hold, Mode, TransferResult, give_up, transfer_wish
 from bridge.agents.inputs import ENDED_BY, Digit, Happening, Outgoing, Said, Silence, Turn
 from bridge.agents.placed import context, is_placed
 from bridge.agents.prices import Bill, Cost
@@ -41,6 +42,7 @@ class Bridge(Protocol):
     def in_force(self, agent: Agent) -> None: ...
     def roster(self) -> Mapping[str, Agent]: ...
     def tap(self) -> None: ...
+    def keep_keys(self, detour_id: str, keys: str) -> None: ...
     async def call(self, tool: object, arguments: Mapping[str, Any]) -> Any: ...
     async def opt_out(self, number: str) -> None: ...
 
@@ -63,10 +65,12 @@ class Session:
         bill: Bill,
         digits_gap_ms: int,
         transfers: Collection[str] = (),
+        detours: bool = False,
     ) -> None:
         self.call_sid = call_sid
         self.fields = MappingProxyType(dict(fields))
         self.transfers = tuple(transfers)
+        self._detours = Detours(bridge, possible=detours)
         self._agent = agent
         self._bridge = bridge
         self._bill = bill
@@ -121,6 +125,13 @@ class Session:
         last 200.
         """
         return tuple(self._outbox)
+
+    @property
+    def detours(self) -> bool:
+        """Whether a caller who leaves the stream can come back to this session. Where they cannot, a transfer
+        ends the call.
+        """
+        return self._detours.possible
 
     @property
     def ended(self) -> m.Reason | None:
@@ -295,16 +306,55 @@ class Session:
         """
         return await self._leave(m.HangUp(why), wait)
 
-    async def transfer(self, name: str, *, wait: bool = True) -> bool:
+    async def transfer(
+        self,
+        name: str,
+        mode: Mode = "cold",
+        *,
+        brief: str = "",
+        accept: str = "1",
+        ring_s: int = 25,
+        after: After = "hang_up",
+        min_talk_s: int = 10,
+        wait: bool = True,
+    ) -> TransferResult:
         """Send the caller to the configured target of that name (BRIDGE_TRANSFERS) once everything said so
-        far was heard. Returns as `hang_up` does. A call whose target is not reached comes back: as a new
-        session, with `fields["returned"]` saying why (`busy`, `no_answer`, `failed`, `canceled`); the model
-        tells the caller. Raises ValueError for a name that is not configured, CallEnded.
+        far was heard, and return what came of it. Unless they are connected, the caller comes back to this
+        session, and the model tells them why. With `after="return"` they do so after the talk too.
+
+        `mode` cold: the caller leaves at once and hears it ring. warm: they stay with the model until the
+        target has accepted. The target hears `brief`, and takes the call by the key `accept` ("" for none).
+        It rings for `ring_s`; a talk below `min_talk_s` counts as dropped. With `wait=False` it returns at
+        once, as `begun`. Raises ValueError for a name that is not configured, CallEnded.
         """
         if name not in self.transfers:
             known = ", ".join(self.transfers) or "none; set BRIDGE_TRANSFERS"
             raise ValueError(f"there is no transfer target {name!r}; configured: {known}")
-        return await self._leave(m.Transfer(name), wait)
+        if not self.detours:
+            gone = await self._leave(m.Transfer(name), wait)
+            return TransferResult(("connected" if wait else BEGUN) if gone else "interrupted", name)
+        self.check()
+        wish = transfer_wish(
+            name, mode=mode, brief=brief, accept=accept, ring_s=ring_s, after=after, min_talk_s=min_talk_s
+        )
+        end = self._detours.begin(wish)
+        return await end if wait else TransferResult(BEGUN, name)
+
+    async def send_digits(self, keys: str) -> TransferResult:
+        """Press these keys for the other side, which is a menu: 1 to 32 of 0-9, *, #, A-D, with w for half a
+        second of waiting. Returns when we hear the line again; what is said meanwhile is not heard. No
+        recording and no log holds them; never send a card's number. Raises ValueError for other keys,
+        CallEnded.
+        """
+        self.check()
+        return await self._detours.press(keys)
+
+    def hold(self, music: str = "") -> Hold:
+        """`async with session.hold(): …` lets the caller wait with music, while your code does what takes
+        long. The model is silent and hears nothing meanwhile. Raises CallEnded.
+        """
+        self.check()
+        return Hold(self._detours, music)
 
     async def _leave(self, command: m.HangUp | m.Transfer, wait: bool) -> bool:
         self._post(command)
@@ -438,6 +488,8 @@ class Session:
                 self._turns.spoke(event.speaking, event.item_id)
             case m.HangUpCancelled():
                 self._left(False)
+            case m.DetourMoved() | m.DetourEnded():
+                self._detours.take(event)
             case m.Ended():
                 self._end(event)
 
@@ -471,11 +523,9 @@ class Session:
     def _end(self, event: m.Ended) -> None:
         self._ended = event
         self._left(True)
+        self._detours.close(event)
         waiting, self._said = self._said, {}
-        for heard in waiting.values():
-            if not heard.done():
-                heard.set_exception(CallEnded(event.reason, ENDED_BY.get(event.reason, "bridge")))
-                heard.exception()  # it may not be awaited
+        give_up(waiting, event)
         feeds: list[Feed[Any]] = [self._input, *self._watchers, *self._listeners]
         for feed in feeds:
             feed.close()

@@ -18,7 +18,7 @@ from bridge.agents.foreign_loops import CURE, is_of_another_loop
 from bridge.agents.loop import Late, Loop, run
 from bridge.agents.session import Session
 from bridge.agents.tool_schema import WrongArguments
-from bridge.agents.tools import AnyTool, ToolError, error_text, result_text
+from bridge.agents.tools import AnyTool, Silent, ToolError, error_text, result_text
 from bridge.errors import CallEnded, HandlerError
 
 logger = logging.getLogger("bridge.user")
@@ -84,7 +84,8 @@ class ToolRunner:
 
     async def _outcome(self, tool: AnyTool, given: Mapping[str, Any]) -> Outcome:
         try:
-            return Outcome(result_text(await self._run(tool, given)), tool.respond)
+            result = await self._run(tool, given)
+            return Outcome(result_text(result), tool.respond and not isinstance(result, Silent))
         except ToolError as error:
             return Outcome(error_text(str(error)), tool.respond)
         except CallEnded:

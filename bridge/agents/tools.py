@@ -22,6 +22,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 DEADLINE_MS: Final = 10_000
+LONGEST_TRANSFER_MS: Final = 4_000_000
+"""A ringing target, and an hour of talk: the result of a transfer is what came of it."""
 MOST_RESULT_BYTES: Final = 16 * 1024
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -138,6 +140,12 @@ def result_text(result: object) -> str:
     return kept.decode(errors="ignore") + note
 
 
+class Silent(str):
+    """A tool's result that the model does not speak about."""
+
+    __slots__ = ()
+
+
 def error_text(what: str) -> str:
     """A failure as the model reads it."""
     return json.dumps({"error": what}, ensure_ascii=False)
@@ -184,16 +192,22 @@ report_answer: Final = Tool(_report_answer, name="report_answer", respond=False,
 def transfer_among(names: Sequence[str]) -> AnyTool:
     """The tool that sends the caller to one of these configured targets, and to no other."""
 
-    async def transfer_call(session: Session, target: str) -> str:
-        await session.transfer(target, wait=False)
-        return "The caller is put through when they have heard your last word. Say nothing more."
+    async def transfer_call(session: Session, target: str, about: str = "") -> dict[str, Any] | Silent:
+        if not session.detours:
+            await session.transfer(target, wait=False)
+            return Silent("The caller is put through when they have heard your last word. Say nothing more.")
+        result = await session.transfer(target, brief=about)
+        return {"outcome": result.outcome, "target": target, "rang_s": result.rang_s, "talk_s": result.talk_s}
 
     transfer_call.__annotations__["target"] = Literal[tuple(names)] if names else str
     description = (
-        "Put the caller through to another person. Tell them so first; then call this once. Afterwards the "
-        "call is no longer yours."
+        "Put the caller through to another person. Tell them so first; then call this once, and say nothing "
+        "more. `about` is what that person shall hear of the caller, in one sentence. If nobody is reached, "
+        "the caller is back with you, and the outcome says why."
     )
-    return Tool(transfer_call, name="transfer", description=description, respond=False, filler=None)
+    return Tool(
+        transfer_call, name="transfer", description=description, filler=None, deadline_ms=LONGEST_TRANSFER_MS
+    )
 
 
 transfer: Final = transfer_among(())

@@ -101,6 +101,12 @@ class Phone:
         self._returned: deque[tuple[int, str]] = deque()
         self._echoing: deque[tuple[int, str]] = deque()
 
+    def next_stream(self, parameters: Mapping[str, str]) -> Phone:
+        """The carrier's end of the same call's next stream, which has not started yet."""
+        account, call, stream = self.frames.account_sid, self.frames.call_sid, self.frames.stream_sid
+        number = int(stream.removeprefix("MZ"), 16) + 1
+        return Phone(call, account, f"MZ{number:032x}", parameters, options=self.options)
+
     # --- what happens to it ---------------------------------------------------------------------------------
 
     def start(self, now_ms: int) -> list[str]:

@@ -433,6 +433,7 @@ class CallRegistry:
     def _gone(self, entry: _Entry) -> None:
         if self._entries.get(entry.call_sid) is entry:
             del self._entries[entry.call_sid]
+            self.services.one_way.discard(entry.call_sid)
         if not self._entries:
             self._empty.set()
 
@@ -449,6 +450,7 @@ class _Wishes:
         self._entry = entry
         self._tool_finished = services.tool_finished
         self._keep_keys = services.keep_keys
+        self.detours = services.detours and entry.call_sid not in services.one_way
 
     @property
     def tap(self) -> Callable[[m.CallerAudio], None] | None:

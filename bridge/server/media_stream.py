@@ -18,7 +18,7 @@ from bridge.server import sids, twiml
 from bridge.server.admission import GATES, Admission
 from bridge.server.gates import PendingSockets
 from bridge.server.own_streams import RESERVED, TOKEN
-from bridge.server.own_tokens import OwnTokens
+from bridge.server.own_tokens import Grant, OwnTokens
 from bridge.server.pending_stream import PendingStream
 from bridge.server.proof import Fields
 from bridge.server.routing.router import Ruled
@@ -143,8 +143,7 @@ class MediaStream:
             self._close(socket, reason, reason, call_sid)
             return
         admitted(socket)
-        theirs = {name: value for name, value in started.parameters.items() if name not in RESERVED}
-        fields = {**theirs, **grant.parameters, "CallSid": call_sid, "AccountSid": account_sid}
+        fields = self._own_fields(grant, started)
         if self._is_anothers(call_sid, fields):
             self._close(socket, "route", "the call or its number is another account's", call_sid)
             return
@@ -161,6 +160,14 @@ class MediaStream:
         else:
             stream = self._admission.intents.streams(call_sid) + 1
             self._claim(fields, stream, started, arrival, socket)
+
+    def _own_fields(self, grant: Grant, started: m.Started) -> dict[str, str]:
+        """What is known of such a call."""
+        if not grant.call_sid:  # its TwiML was made before the call was, and so has no `action`
+            self._registry.services.one_way.add(started.call_id)
+        theirs = {name: value for name, value in started.parameters.items() if name not in RESERVED}
+        ids = {"CallSid": started.call_id, "AccountSid": started.account_id}
+        return {**theirs, **grant.parameters, **ids}
 
     def _is_anothers(self, call_sid: str, fields: Fields) -> bool:
         if not self._admission.proven:

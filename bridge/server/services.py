@@ -54,7 +54,8 @@ class CallFactory:
 class Services:
     """What all calls of the process share. `tool_finished(call_sid, call_id)` is told of tools' results,
     `keep_keys(detour_id, keys)` which keys a detour is to press: the core does not know them. `outbound` is
-    None where calls out are off.
+    None where calls out are off. `detours`: whether callers who leave their stream can come back to it; those
+    of the calls in `one_way` cannot, for the TwiML of their stream is not ours and asks nothing after it.
     """
 
     store: Store
@@ -66,6 +67,8 @@ class Services:
     outbound: Outbound | None = None
     router: Router = field(default_factory=Router.alone)
     tool_finished: Callable[[str, str], None] = lambda _call_sid, _call_id: None
+    detours: bool = False
+    one_way: set[str] = field(default_factory=set)
     keep_keys: Callable[[str, str], None] = lambda _detour_id, _keys: None
 
 

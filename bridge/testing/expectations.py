@@ -153,9 +153,14 @@ class Expect:
 
     def transferred(self, name: str) -> Expect:
         """The call is meant to go to this target, by its configured name."""
-        return self._check(
-            m.NoteIntent(f"transfer:{name}") in self._all(m.NoteIntent), f"a transfer to {name}"
-        )
+        begun = {moved.name for moved in self._all(m.DetourMoved) if moved.kind is m.DetourKind.TRANSFER}
+        sent_on = m.NoteIntent(f"transfer:{name}") in self._all(m.NoteIntent)
+        return self._check(name in begun or sent_on, f"a transfer to {name}")
+
+    def outcomes(self, *outcomes: str) -> Expect:
+        """The call's detours ended so, in this order: `busy`, `connected` and so on."""
+        found = [ended.result.outcome.value for ended in self._all(m.DetourEnded)]
+        return self._check(found == list(outcomes), f"the outcomes {list(outcomes)}, not {found}")
 
     def noted(self, what: str) -> Expect:
         """An operator would read this in the log."""

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from bridge.agents.clips import sound_of
 from bridge.codecs.audible import is_audible_block
+from bridge.testing.away import Ending
 from bridge.testing.virtual_call import VirtualCall
 
 from ..core import messages as m
@@ -127,16 +128,18 @@ class Caller:
     def heard_ms(self) -> int:
         """How much sound the caller has heard, in all."""
         self._call.settle()
-        return self._call.phone.played_bytes // 8
+        return sum(phone.played_bytes for phone in self._call.rehearsal.phones) // 8
 
     def longest_silence_ms(self, since_ms: int, until_ms: int) -> int:
         """The longest time between those moments in which the caller heard nothing, by loudness, in steps of
         20 ms.
         """
         self._call.settle()
-        heard, silent_ms, most_ms = self._call.phone.heard, 0, 0
+        phones, silent_ms, most_ms = self._call.rehearsal.phones, 0, 0
         for at_ms in range(since_ms, until_ms, _FRAME_MS):
-            block = heard[at_ms * 8 : (at_ms + _FRAME_MS) * 8]
+            phone = next((one for one in reversed(phones) if (one.started_ms or 0) <= at_ms), phones[0])
+            from_ms = at_ms - (phone.started_ms or 0)
+            block = phone.heard[from_ms * 8 : (from_ms + _FRAME_MS) * 8]
             whole = len(block) == _FRAME_MS * 8
             silent_ms = 0 if whole and is_audible_block(block) else silent_ms + _FRAME_MS
             most_ms = max(most_ms, silent_ms)
@@ -245,7 +248,6 @@ class ScriptedCall:
         """What the caller's next turns will be transcribed as."""
         options = dataclasses.replace(options, transcribe=self._transcript)
         self.config = config
-        self.phone = phone
         self.caller = Caller(self)
         self.model = Model(self, scripted, options)
         self.expect = Expect(lambda: self.rehearsal.said, self.truth, lambda: scripted.silences)
@@ -265,6 +267,11 @@ class ScriptedCall:
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.caller, self.model, self.at, self.expect))
+
+    @property
+    def phone(self) -> Phone:
+        """The phone, on the call's present stream."""
+        return self.rehearsal.phone
 
     # --- time --------------------------------------------------------------------------------------------
 
@@ -308,6 +315,19 @@ class ScriptedCall:
         """What a handler wants, in the core's own words: `Say`, `Play`, `HangUp`, `Transfer` and so on."""
         self.rehearsal.feed(command)
 
+    def returns(
+        self, outcome: str = "busy", *, after_ms: int = 2_000, talk_s: float = 0.0, sip_code: int = 0
+    ) -> ScriptedCall:
+        """Plan what comes of the next transfer that nothing is planned for yet: an outcome of
+        `TransferResult`, `after_ms` the target is called. Without a plan they talk, and the call is over.
+        Raises ValueError for an outcome that there is not.
+        """
+        named = m.TransferOutcome(outcome)
+        accepted = named in (m.TransferOutcome.CONNECTED, m.TransferOutcome.DROPPED)
+        result = m.DetourResult(named, after_ms, round(talk_s * 1000), sip_code, accepted)
+        self.rehearsal.elsewhere.planned.append(Ending(result, after_ms))
+        return self
+
     def save(self, file: str | Path) -> Path:
         """Write what has happened so far as a recording, which replays exactly."""
         path = Path(file)
@@ -342,12 +362,15 @@ class ScriptedCall:
     def _heard_bytes(self) -> Counter[int | None]:
         """How much the caller heard of each speech, by the byte that it is made of."""
         heard_bytes: Counter[int | None] = Counter()
-        start = 0
+        start, phones = 0, iter(self.rehearsal.phones)
+        phone = next(phones)
         for _, action in self.rehearsal.said:
             if isinstance(action, m.PlayAudio):
                 end = start + action.size_bytes
-                heard_bytes[self.made_of(action)] += self.phone.heard_bytes_of(start, end)
+                heard_bytes[self.made_of(action)] += phone.heard_bytes_of(start, end)
                 start = end
+            elif isinstance(action, m.LeaveStream):
+                start, phone = 0, next(phones, phone)
         return heard_bytes
 
     # --- inside ------------------------------------------------------------------------------------------

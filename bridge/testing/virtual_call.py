@@ -23,6 +23,7 @@ from bridge.doubles.phone import Phone
 from bridge.doubles.realtime import RealtimeServer
 from bridge.errors import CarrierError, UpstreamError
 from bridge.runner import CalleeEar, Recorder
+from bridge.testing.away import Elsewhere
 from bridge.upstreams import Upstream
 from bridge.upstreams.openai import OpenAI
 
@@ -75,6 +76,11 @@ class VirtualCall:
     ) -> None:
         self.call = Call(config)
         self.phone = phone
+        self.phones = [phone]
+        """That of each stream of the call, in order."""
+        self.elsewhere = Elsewhere(self)
+        self.keys: list[str] = []
+        """What was pressed for the other side, in order."""
         self.servers: list[RealtimeServer] = []
         self.said: list[tuple[int, m.Action]] = []
         self.now_ms = 0
@@ -131,9 +137,28 @@ class VirtualCall:
 
     def from_phone(self, frames: list[str]) -> None:
         """Frames that the phone made outside of its own turn: a key pressed, a hang-up."""
-        self._take([(None, self._carrier.parse, "carrier", frame, 0) for frame in frames])
+        stream = len(self.phones) - 1
+        self._take([(None, self._carrier.parse, "carrier", frame, stream) for frame in frames])
         if self.phone.close is not None and self.ended is None:
             self.feed(m.CarrierClosed(*self.phone.close))
+
+    @property
+    def over(self) -> bool:
+        """Whether the call has ended."""
+        return self.ended is not None
+
+    def hang_up_phone(self) -> None:
+        """The call leaves its stream."""
+        self.phone.gone(self.now_ms)
+
+    def reopen(self, parameters: dict[str, str]) -> None:
+        """The carrier opens the next stream of the call. Nothing where the call has ended."""
+        if self.over:
+            return
+        self.phone = self.phone.next_stream(parameters)
+        self.phones.append(self.phone)
+        self._carrier = type(self._carrier)()
+        self.start()
 
     def from_server(self, frames: list[str], epoch: int | None = None) -> None:
         """Frames that a Realtime server made outside of its own turn; that of the newest session by
@@ -275,6 +300,7 @@ class VirtualCall:
         self.from_server(session.server.receive(frame, self.now_ms), action.epoch)
 
     def _do(self, action: m.Action) -> None:
+        self.elsewhere.do(action)
         match action:
             case m.DialUpstream():
                 self._dials.append((self.now_ms + self._dial_ms, action.epoch))

@@ -27,10 +27,13 @@ class Door:
         base: m.CallConfig | None = None,
         transfers: tuple[str, ...] = (),
         fields: Mapping[str, str] | None = None,
+        detours: bool = False,
     ) -> None:
         self.wishes: list[m.Message] = []
         self._wished = asyncio.Event()
         self.tap: Callable[[m.CallerAudio], None] | None = None
+        self.detours = detours
+        self.keys: list[tuple[str, str]] = []
         self.side = UserSide(
             agent, AgentConfigs(base or m.CallConfig(), transfers), upstream="embedded", loops=[SameLoop()]
         )
@@ -52,6 +55,9 @@ class Door:
         assert isinstance(event, m.SessionCommand)
         self.wishes.append(event)
         self._wished.set()
+
+    def keep_keys(self, detour_id: str, keys: str) -> None:
+        self.keys.append((detour_id, keys))
 
     def tell(self, *events: m.SessionEvent) -> None:
         """The core says this."""

@@ -75,6 +75,7 @@ class Wiring:
     def call_began(self, call_sid: str) -> None:
         runner = self.registry.runner(call_sid)
         assert runner is not None
+        runner.detours = False  # type: ignore[attr-defined]
         self.side.attach(call_sid, runner, self.fields)  # type: ignore[arg-type]  # the runner has no tap yet
 
     def call_did(self, call_sid: str, action: m.Action, now_ms: int) -> None:

@@ -40,6 +40,10 @@ class Calls:
         self.side = UserSide(agent, AgentConfigs(m.CallConfig()), upstream="embedded", loops=self.user_loops)
         self.wishes: list[m.Message] = []
         self.tap: Callable[[m.CallerAudio], None] | None = None
+        self.detours = False
+
+    def keep_keys(self, _detour_id: str, _keys: str) -> None:
+        raise AssertionError("no keys here")
 
     def feed(self, event: m.Event) -> None:
         assert isinstance(event, m.SessionCommand)
