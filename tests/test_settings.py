@@ -449,6 +449,14 @@ def test_a_login_names_its_host(given: str) -> None:
     assert set(mistakes(sip_logins=given)) == {"BRIDGE_SIP_LOGINS"}
 
 
+def test_music_for_callers_on_hold_has_names() -> None:
+    assert real(hold_music="jazz=https://example.com/jazz.mp3").hold_music == {
+        "jazz": "https://example.com/jazz.mp3"
+    }
+    for wrong in ("https://example.com/jazz.mp3", "jazz=http://example.com/jazz.mp3", "jazz=jazz.mp3"):
+        assert set(mistakes(hold_music=wrong)) == {"BRIDGE_HOLD_MUSIC"}
+
+
 def test_the_fallback_is_one_of_the_targets() -> None:
     assert mistakes(fallback="office", transfers="desk=+15550001111") == {
         "BRIDGE_FALLBACK": "names no target of BRIDGE_TRANSFERS"

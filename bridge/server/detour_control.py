@@ -101,10 +101,10 @@ class DetourControl:
         """These keys; "" where they are not known, as after a crash."""
         return self._keys.get(record.detour_id, "")
 
-    @staticmethod
-    def music(_record: DetourRecord, base: str) -> str:
-        """The address of what a caller hears on hold."""
-        return f"{base}{hold_sound.PATH}"
+    def music(self, record: DetourRecord, base: str) -> str:
+        """The address of what a caller hears on hold: settings name it, or it is our own."""
+        named = self.settings.hold_music.get(record.name) if record.kind is m.DetourKind.HOLD else None
+        return named or f"{base}{hold_sound.PATH}"
 
     def _begin(self, call_sid: str, wish: m.Detour) -> DetourRecord:
         fields = self.registry.fields(call_sid)

@@ -102,6 +102,9 @@ class Settings(BaseSettings):
     sip_logins: Annotated[dict[str, SipLogin], NoDecode, _read(values.sip_logins, {})] = Field(
         {}, validation_alias="BRIDGE_SIP_LOGINS", repr=False
     )
+    hold_music: Annotated[dict[str, str], NoDecode, _read(values.hold_music, {})] = Field(
+        {}, validation_alias="BRIDGE_HOLD_MUSIC"
+    )
     fallback: str | None = Field(None, validation_alias="BRIDGE_FALLBACK")
     routes: Annotated[Path | None, _read(values.file)] = Field(None, validation_alias="BRIDGE_ROUTES")
     busy: Literal["say", "reject"] = Field("say", validation_alias="BRIDGE_BUSY")

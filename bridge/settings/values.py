@@ -248,6 +248,20 @@ def sip_logins(text: str) -> dict[str, SipLogin]:
     return found
 
 
+def hold_music(text: str) -> dict[str, str]:
+    """`name=https://…,…`: what callers may hear on hold, by name. The carrier fetches it."""
+    found: dict[str, str] = {}
+    for piece in pieces(text):
+        name, equals, address = (part.strip() for part in piece.partition("="))
+        if not equals or not _TARGET.fullmatch(name):
+            cure = "write jazz=https://example.com/jazz.mp3, with commas between several"
+            raise Wrong("holds a piece that is not name=address", cure)
+        if _split(address).scheme != "https":
+            raise Wrong(f"the address of {name!r} does not begin with https://", "name a file on the web")
+        found[name] = address
+    return found
+
+
 def _target(name: str, text: str) -> str:
     """One target, as settings keep it. The address itself never gets into a message: messages are logged."""
     if is_sip(text):

@@ -212,6 +212,18 @@ async def test_a_caller_on_hold_hears_music_until_they_are_wanted_back() -> None
         assert returned(await carrier.leg_a("after", QueueResult="leave", QueueTime="12")) == "held"
 
 
+async def test_music_is_what_settings_name_and_no_address_of_a_handler_s() -> None:
+    async with door(MIND, transfers=BILLING, hold_music="jazz=https://example.com/jazz.mp3") as house:
+        store = house.service.services.store.detours
+        Carrier(house, kind=m.DetourKind.HOLD, name="jazz")
+        handset = house.handset(call_sid=CALL)
+        waits = await handset.webhook(f"{house.base}/detour/{ID}/hold", {"CallStatus": "in-progress"})
+        assert waits.findtext("./Play") == "https://example.com/jazz.mp3"
+        store.change(ID, name="https://evil.example.com/x.mp3")
+        waits = await handset.webhook(f"{house.base}/detour/{ID}/hold", {"CallStatus": "in-progress"})
+        assert waits.findtext("./Play") == f"{house.base}/hold.wav"
+
+
 async def test_nobody_is_called_twice_by_a_call_that_was_pushed() -> None:
     async with door(MIND, transfers=BILLING) as house:
         carrier = Carrier(house, away=False)
