@@ -64,7 +64,11 @@ class DetourRoutes:
             "go": self.go,
         }
         webhook = self._admission.proof.webhook
-        return [webhook(f"/detour/{{detour_id}}/{step}", answered) for step, answered in steps.items()]
+        # The end of a room is about no call.
+        return [
+            webhook(f"/detour/{{detour_id}}/{step}", answered, of_call=step != "room")
+            for step, answered in steps.items()
+        ]
 
     async def status(self, _request: Request, form: Fields) -> Response:
         """Where the caller's call stands: the status callback of a number, or of a call that we placed."""
@@ -201,9 +205,10 @@ class DetourRoutes:
     async def room(self, request: Request, form: Fields) -> Response:
         """Who has come into the room, and who has left it."""
         record = self._found(request)
-        if record is None or form["CallSid"] not in (record.call_sid, record.leg_sid):
+        call_sid = form.get("CallSid", "")
+        if record is None or not call_sid or call_sid not in (record.call_sid, record.leg_sid):
             return _noted()
-        is_caller, at_ms = form["CallSid"] == record.call_sid, now_ms()
+        is_caller, at_ms = call_sid == record.call_sid, now_ms()
         match form.get("StatusCallbackEvent", ""):
             case "participant-join" if not is_caller and not record.room_at_ms:
                 record = self._store.change(record.detour_id, room_at_ms=at_ms) or record

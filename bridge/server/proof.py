@@ -47,24 +47,24 @@ class Proof:
         self._metrics = metrics
         self._seldom = Seldom(logger)
 
-    def webhook(self, path: str, answer: Webhook) -> Route:
-        """A route of the carrier's: `answer` gets the request and its proven fields, a CallSid among them.
-        The connection ends with the answer.
+    def webhook(self, path: str, answer: Webhook, *, of_call: bool = True) -> Route:
+        """A route of the carrier's: `answer` gets the request and its proven fields, a CallSid among them if
+        it is `of_call`. The connection ends with the answer.
         """
 
         async def endpoint(request: Request) -> Response:
-            form = await self.form(request)
+            form = await self.form(request, of_call=of_call)
             return form if isinstance(form, Response) else await answer(request, form)
 
         return Route(path, one_a_connection(endpoint), methods=["GET", "POST"])
 
-    async def form(self, request: Request) -> Fields | Response:
+    async def form(self, request: Request, *, of_call: bool = True) -> Fields | Response:
         """The webhook's fields if it is the carrier's, else what it is answered."""
         self.awake()
         if (fault := self.peers.fault(request)) is not None:
             return self.turned_away("webhook", fault)
         try:
-            fields = await proven_fields(request, self.signatures)
+            fields = await proven_fields(request, self.signatures, of_call=of_call)
         except SignatureError as error:
             self.reject("signature", "webhook", error)
             return Response(status_code=403)
@@ -80,7 +80,7 @@ class Proof:
             return self._unreadable("a form that cannot be read\n")
         # Other people's simulators have ids of their own, and theirs is not looked at further.
         if not fields.get("CallSid"):
-            return self._unreadable(NO_CALL)
+            return self._unreadable(NO_CALL) if of_call else fields
         return self._anothers(fields) or fields
 
     def _anothers(self, fields: Fields) -> Response | None:

@@ -49,15 +49,23 @@ _ONCE: Final = frozenset({*_REQUIRED, *_OPTIONAL, "CallStatus", "DialCallStatus"
 
 
 def form_fault(
-    fields: Mapping[str, str], body: Sequence[tuple[str, str]], account_sid: str | None, query: str = ""
+    fields: Mapping[str, str],
+    body: Sequence[tuple[str, str]],
+    account_sid: str | None,
+    query: str = "",
+    *,
+    of_call: bool = True,
 ) -> str | None:
     """Why a webhook whose signature is right is still not as the carrier sent it, in words that may be
     logged; None when it is.
 
     `fields` are all of its fields, `body` those of its body as they came, `query` its URL's query as it came.
-    `account_sid` is the only account there may be, None for any.
+    `account_sid` is the only account there may be, None for any. `of_call` is false for what need not be about
+    a call, like the end of a room.
     """
     for name, form in _REQUIRED.items():
+        if name == "CallSid" and not of_call and name not in fields:
+            continue
         if not form.fullmatch(fields.get(name, "")):
             return f"{name} is not one of the carrier's"
     for name, form in _OPTIONAL.items():

@@ -48,11 +48,12 @@ class Misshapen(ValueError):
     """The signature is right and the fields are not as the carrier sends them; the message says why."""
 
 
-async def proven_fields(request: Request, signatures: Signatures) -> dict[str, str]:
+async def proven_fields(request: Request, signatures: Signatures, *, of_call: bool = True) -> dict[str, str]:
     """The webhook's fields, those of its query among them. Raises SignatureError if the carrier did not send
     them for the account that they claim, TooLarge before more than 64 KiB were read, Misshapen for ids that
     are not of their exact form, ValueError for a malformed form, LongQuery for a query of more than 8 KiB or
-    200 fields. A stranger can send all of it, so it is bounded before any of it is decoded.
+    200 fields. A stranger can send all of it, so it is bounded before any of it is decoded. Where it is not
+    `of_call` it may have no CallSid.
     """
     query: bytes = request.scope["query_string"]
     if len(query) > MOST_QUERY_BYTES or query.count(b"&") >= MOST_QUERY_FIELDS:
@@ -72,7 +73,7 @@ async def proven_fields(request: Request, signatures: Signatures) -> dict[str, s
         signatures.check_webhook(request.method, served_path(request), form, request.headers, claimed)
     fields = {**dict(request.query_params), **dict(form)}
     if signatures.demanded:
-        fault = sids.form_fault(fields, form, None, query.decode("latin-1"))
+        fault = sids.form_fault(fields, form, None, query.decode("latin-1"), of_call=of_call)
         if fault is not None:
             raise Misshapen(fault)
     return fields

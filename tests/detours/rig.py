@@ -86,3 +86,10 @@ async def greeted(call: PhoneCall) -> None:
     """The caller is through, and has heard the greeting."""
     await until(lambda: call.streaming.is_set() and len(heard(call, 0)) > 0 and _is_loud(call, 0, 0))
     await asyncio.sleep(0.6)
+
+
+async def passes(house: Door, seconds: float) -> None:
+    """So much of the network's time."""
+    clock = house.api.network.clock
+    until_ms = clock.now_ms + seconds * 1000
+    await until(lambda: clock.now_ms >= until_ms, 15)

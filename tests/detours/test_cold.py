@@ -11,7 +11,7 @@ from bridge.agents.agent import Agent
 from bridge.core import messages as m
 from bridge.core.messages import TransferOutcome as Outcome
 from bridge.simulators.phone import Kind
-from tests.detours.rig import BILLING, Mind, ended, feed, greeted, hears_a_word, wish
+from tests.detours.rig import BILLING, Mind, ended, feed, greeted, hears_a_word, passes, wish
 from tests.detours.test_documents import T
 from tests.door.rig import door, kinds, run, until
 
@@ -52,16 +52,17 @@ async def test_a_target_that_is_not_to_be_had(
 
 async def test_a_target_that_accepts_talks_to_the_caller_and_the_call_is_over() -> None:
     async with door(Mind(), AGENT, transfers=BILLING) as house:
-        phone = house.api.phone(T, "human", presses="1", hangs_up_after_ms=60_000)
+        phone = house.api.phone(T, "human", presses="1")
         call = house.dial(house.caller())
         await greeted(call)
         feed(house, call, wish())
         await until(lambda: call.bridges, 10)
-        assert phone.pressed
+        await passes(house, 20)
         phone.hang_up()
         await until(lambda: call.over, 10)
         (end,) = ended(house, call)
-        assert end.result.accepted
+        assert (end.result.outcome, end.result.accepted) == (Outcome.CONNECTED, True)
+        assert 20 <= end.result.talk_ms / 1000 < 60
         assert kinds(call)[-1] is Kind.HUNG_UP
 
 

@@ -4,7 +4,6 @@ twice.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Any
 
@@ -16,7 +15,7 @@ from bridge.core.messages import TransferMode
 from bridge.core.messages import TransferOutcome as Outcome
 from bridge.simulators.phone import Kind, PhoneCall
 from bridge.simulators.rest_api import BROKEN, LOST, NOT_FOUND, TOO_MANY, UNKNOWN_TOKEN, Fault
-from tests.detours.rig import BILLING, Mind, ended, feed, greeted, heard, hears_a_word, wish
+from tests.detours.rig import BILLING, Mind, ended, feed, greeted, heard, hears_a_word, passes, wish
 from tests.detours.test_documents import T
 from tests.door.rig import Door, door, kinds, run, until
 
@@ -130,15 +129,52 @@ async def test_a_caller_who_leaves_takes_the_target_s_call_with_them() -> None:
 
 
 async def test_two_talk_in_a_room() -> None:
+    """Until the target is there the caller hears the model; how long they talk is real time here."""
     async with door(Mind(), AGENT, transfers=BILLING) as house:
         phone = house.api.phone(T, "human", presses="1")
         call = house.dial(house.caller())
         await greeted(call)
-        feed(house, call, warm())
-        await until(lambda: kinds(call).count(Kind.STREAM_OVER) == 1, 15)
-        await asyncio.sleep(0.5)
+        feed(house, call, warm(min_talk_s=0))
+        await until(lambda: Kind.CONFERENCE in kinds(call), 15)
+        await passes(house, 20)
         phone.hang_up()
         await until(lambda: call.over, 10)
         (end,) = ended(house, call)
-        assert end.result.outcome is Outcome.CONNECTED
+        assert (end.result.outcome, end.result.accepted) == (Outcome.CONNECTED, True)
         assert kinds(call)[-1] is Kind.HUNG_UP
+        assert len(phone.legs) == len(house.api.placed) == 1
+        heard_by_target = [step.detail for step in phone.leg.steps if step.kind is Kind.SAID]
+        assert heard_by_target[0].startswith("A call for you. Ann Lee, about an invoice.")
+
+
+async def test_a_talk_that_breaks_off_at_once_leads_back_to_the_model() -> None:
+    mind = Mind()
+    async with door(mind, AGENT, transfers=BILLING) as house:
+        phone = house.api.phone(T, "human", presses="1")
+        call = house.dial(house.caller())
+        await greeted(call)
+        feed(house, call, warm())
+        await until(lambda: Kind.CONFERENCE in kinds(call), 15)
+        await passes(house, 3)
+        phone.hang_up()
+        await hears_a_word(call, 1)
+        assert ended(house, call)[0].result.outcome is Outcome.DROPPED
+        assert "cut off" in mind.known[-1]
+        assert len(house.servers()) == 1
+        call.hang_up()
+
+
+async def test_a_target_that_is_gone_when_the_caller_is_moved() -> None:
+    """It left after it had accepted, and before the carrier asked: a stream document, no empty room."""
+    mind = Mind()
+    async with door(mind, AGENT, transfers=BILLING) as house:
+        phone = house.api.phone(T, "human", presses="1")
+        call = house.dial(house.caller())
+        await greeted(call)
+        mind.ms = 1_500
+        feed(house, call, warm())
+        await until(lambda: phone.legs and Kind.CONFERENCE in [step.kind for step in phone.leg.steps], 15)
+        phone.hang_up()
+        await comes_to(house, call, Outcome.DROPPED)
+        assert Kind.CONFERENCE not in kinds(call)
+        call.hang_up()
