@@ -60,8 +60,8 @@ def form_fault(
     logged; None when it is.
 
     `fields` are all of its fields, `body` those of its body as they came, `query` its URL's query as it came.
-    `account_sid` is the only account there may be, None for any. `of_call` is false for what need not be about
-    a call, like the end of a room.
+    `account_sid` is the only account there may be, None for any. `of_call` is false for what need not be
+    about a call, like the end of a room.
     """
     for name, form in _REQUIRED.items():
         if name == "CallSid" and not of_call and name not in fields:
