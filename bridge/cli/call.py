@@ -20,24 +20,28 @@ if TYPE_CHECKING:
 PERSON, FAILED, UNREACHED, MACHINE = 0, 1, 3, 4
 
 
+Number = Annotated[str, typer.Argument(help="The number to call: +1555…, or as it is dialled at home.")]
+Context = Annotated[
+    list[str] | None,
+    typer.Option(help="name=value, what the agent shall know about the call; may be given several times."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say whether the call may be placed now, and place none.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON; states go to stderr.")]
+
+
 def call(  # noqa: PLR0913, PLR0917  options
-    number: Annotated[str, typer.Argument(help="The number to call: +1555…, or as it is dialled at home.")],
+    number: Number,
     agent: AgentOption = None,
     from_: FromOption = None,
     consent: ConsentOption = "",
-    context: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="name=value, what the agent shall know about the call; may be given several times."
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say whether the call may be placed now, and place none.")
-    ] = False,
+    context: Context = None,
+    dry_run: DryRun = False,
     server: ServerOption = None,
     key: KeyOption = "",
     port: PortOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The result as JSON; states go to stderr.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Call one number, and tell what becomes of it.
 
@@ -52,22 +56,26 @@ def call(  # noqa: PLR0913, PLR0917  options
     name is told), 2 for wrong use or settings. Ctrl-C takes the call back.
     """
     from bridge.ops import event_loop
-    from bridge.server.outbound.calls import Wanted
 
-    from ..errors import ConfigError
-
-    pairs = [one.partition("=") for one in context or ()]
-    if any(not equals or not name for name, equals, _ in pairs):
-        raise ConfigError("--context is name=value")
-    name = (agent or "") if server is not None else ""
-    given = {name: value for name, _, value in pairs}
-    wanted = Wanted(to=number, from_=from_ or "", agent=name, context=given, consent=consent)
+    wanted = _wanted(number, from_, (agent or "") if server is not None else "", context or [], consent)
 
     async def placed() -> int:
         async with source(server, key, agent if server is None else None, port) as place:
             return await (_checked(place, wanted, as_json) if dry_run else _called(place, wanted, as_json))
 
     sys.exit(event_loop.run(placed()))
+
+
+def _wanted(number: str, from_: str | None, agent: str, context: list[str], consent: str) -> Wanted:
+    from bridge.server.outbound.calls import Wanted
+
+    from ..errors import ConfigError
+
+    pairs = [one.partition("=") for one in context]
+    if any(not equals or not name for name, equals, _ in pairs):
+        raise ConfigError("--context is name=value")
+    given = {name: value for name, _, value in pairs}
+    return Wanted(to=number, from_=from_ or "", agent=agent, context=given, consent=consent)
 
 
 async def _checked(place: Source, wanted: Wanted, as_json: bool) -> int:

@@ -15,6 +15,7 @@ from .calling import AgentOption, ConsentOption, KeyOption, PortOption, ServerOp
 from .words import printable
 
 if TYPE_CHECKING:
+    from bridge.server.outbound.handles import Source
     from bridge.server.outbound.lists import Row
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Lists of numbers to call.")
@@ -25,23 +26,30 @@ def calls() -> None:
     """Lists of numbers to call."""
 
 
+List = Annotated[
+    Path,
+    typer.Argument(help="CSV with a column `to`; `consent`, `from`, `agent` and any others are allowed."),
+]
+Cps = Annotated[float, typer.Option(min=0.01, max=30, help="Calls asked for a second.")]
+AtOnce = Annotated[int, typer.Option(min=1, max=1000, help="Calls under way at once.")]
+Once = Annotated[
+    bool, typer.Option("--once", help="Do not wait for numbers that are due later (busy, hours): end.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="The report as JSON; lines go to stderr.")]
+
+
 @app.command()
 def run(  # noqa: PLR0913, PLR0917  options
-    file: Annotated[
-        Path,
-        typer.Argument(help="CSV with a column `to`; `consent`, `from`, `agent` and any others are allowed."),
-    ],
+    file: List,
     agent: AgentOption = None,
     consent: ConsentOption = "",
-    cps: Annotated[float, typer.Option(min=0.01, max=30, help="Calls asked for a second.")] = 0.9,
-    at_once: Annotated[int, typer.Option(min=1, max=1000, help="Calls under way at once.")] = 20,
-    once: Annotated[
-        bool, typer.Option("--once", help="Do not wait for numbers that are due later (busy, hours): end.")
-    ] = False,
+    cps: Cps = 0.9,
+    at_once: AtOnce = 20,
+    once: Once = False,
     server: ServerOption = None,
     key: KeyOption = "",
     port: PortOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The report as JSON; lines go to stderr.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Call the numbers of a CSV file, each as often as it takes and not once more.
 
@@ -60,32 +68,45 @@ def run(  # noqa: PLR0913, PLR0917  options
     pauses: it says why and exits with 1.
     """
     from bridge.ops import event_loop
-    from bridge.server.outbound.list_run import ListRun
-    from bridge.server.outbound.lists import SUFFIX, ListState, read_rows
 
-    rows, remarks = read_rows(file, consent)
     lines = Console(stderr=True, highlight=False, soft_wrap=True)
-    for remark in remarks:
-        lines.print(escape(printable(remark)), style="yellow")
-    if server is not None and agent:
-        for row in rows:
-            row.agent = row.agent or agent
+    rows = _rows(file, consent, agent if server is not None else None, lines)
+    paced = {"calls_a_second": min(30.0, cps / 0.9), "calls_out": at_once} if server is None else {}
 
     async def called() -> dict[str, Any]:
-        paced = {"calls_a_second": min(30.0, cps / 0.9), "calls_out": at_once} if server is None else {}
-        state = ListState(file.with_name(file.name + SUFFIX))
-        try:
-            async with source(server, key, agent if server is None else None, port, **paced) as place:
-                running = ListRun(rows, state, place, cps=cps, at_once=at_once, once=once)
-                running.told = lambda row: _tell(lines, row)
-                await running.run()
-                return running.report()
-        finally:
-            state.close()
+        async with source(server, key, agent if server is None else None, port, **paced) as place:
+            return await _called(file, rows, place, lines, cps=cps, at_once=at_once, once=once)
 
     report = event_loop.run(called())
     _report(report, as_json)
     sys.exit(1 if report["paused"] else 0)
+
+
+def _rows(file: Path, consent: str, agent: str | None, lines: Console) -> list[Row]:
+    """The list's rows; `agent` is for those that name none."""
+    from bridge.server.outbound.lists import read_rows
+
+    rows, remarks = read_rows(file, consent)
+    for remark in remarks:
+        lines.print(escape(printable(remark)), style="yellow")
+    for row in rows:
+        row.agent = row.agent or agent or ""
+    return rows
+
+
+async def _called(file: Path, rows: list[Row], place: Source, lines: Console, **how: Any) -> dict[str, Any]:
+    """The report of one run."""
+    from bridge.server.outbound.list_run import ListRun
+    from bridge.server.outbound.lists import SUFFIX, ListState
+
+    state = ListState(file.with_name(file.name + SUFFIX))
+    try:
+        running = ListRun(rows, state, place, **how)
+        running.told = lambda row: _tell(lines, row)
+        await running.run()
+        return running.report()
+    finally:
+        state.close()
 
 
 def _tell(lines: Console, row: Row) -> None:
