@@ -55,16 +55,13 @@ def run(  # noqa: PLR0913, PLR0917  options
 
     [bold]phonebridge calls run numbers.csv --agent agent:agent --consent "newsletter, 2026"[/]
 
-    The columns besides `to`, `from`, `consent` and `agent` are the call's
-    context, which the agent reads. A number that stands there twice is
-    called once. What became of each is written to FILE.state.jsonl, before
-    and after each call: start the command again after Ctrl-C or a crash,
-    and it goes on where it was.
+    Other columns are the call's context, which the agent reads. What became
+    of each number is written to FILE.state.jsonl, before and after its
+    call: after Ctrl-C or a crash the command goes on where it was.
 
     Busy is tried again after 10 minutes, no answer and a machine without a
     message after an hour, three times in all; never after a person or a
-    refusal. Numbers outside their hours are overtaken. When most calls
-    fail, or the carrier says that an operator has to do something, it
+    refusal. When most calls fail, or an operator has to do something, it
     pauses: it says why and exits with 1.
     """
     from bridge.ops import event_loop
