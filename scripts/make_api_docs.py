@@ -101,7 +101,7 @@ CHAPTERS: dict[str, tuple[str, dict[str, str]]] = {
 }
 WRITTEN_AS = {"CallerTurn": "Turn"}
 """Public names that differ from the definition's."""
-BASE_OF = {"RealtimeModel": ("client/connection", "ModelLink")}
+BASE_OF = {"RealtimeModel": ("client/connection", "ModelLink"), "Session": ("agents/leaving", "Leaving")}
 """Classes whose methods are spread over two files; readers get them in one list."""
 DESCRIBED_BY = {
     "PlaybackTracker": ("client/playback", "Tracker"),
@@ -196,7 +196,7 @@ def signatures(node: ast.stmt, name: str, more: Iterable[ast.stmt] = ()) -> Iter
     match node:
         case ast.ClassDef():
             bases = [ast.unparse(base) for base in node.bases]
-            shown = ", ".join(base for base in bases if base not in ("Message", "ModelLink"))
+            shown = ", ".join(base for base in bases if base not in ("Message", "ModelLink", "Leaving"))
             yield f"class {name}({shown})" if shown else f"class {name}"
             for part in [*more, *members(node)]:
                 if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -114,8 +114,9 @@ class Detours:
     then nothing is begun.
     """
 
-    def __init__(self, way: Way, *, possible: bool) -> None:
+    def __init__(self, way: Way, targets: tuple[str, ...], *, possible: bool) -> None:
         self._way = way
+        self.targets = targets
         self.possible = possible
         self._ends: dict[str, asyncio.Future[TransferResult]] = {}
         self._away: dict[str, asyncio.Future[None]] = {}

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from bridge.agents.caller_input import Input
 from bridge.agents.clips import sound_of
-from bridge.agents.detours import BEGUN, After, Detours, Hold, Mode, TransferResult, give_up, transfer_wish
-from bridge.agents.inputs import ENDED_BY, Digit, Happening, Outgoing, Said, Silence, Turn
+from bridge.agents.detours import Detours, give_up
+from bridge.agents.inputs import Digit, Happening, Outgoing, Said, Silence, Turn
+from bridge.agents.leaving import Leaving
 from bridge.agents.placed import context, is_placed
 from bridge.agents.prices import Bill, Cost
 from bridge.agents.queues import Feed, TurnAudio
 from bridge.core import messages as m
-from bridge.errors import CallEnded
 
 if TYPE_CHECKING:
     from bridge.agents.agent import Agent
@@ -47,7 +47,7 @@ class Bridge(Protocol):
     async def opt_out(self, number: str) -> None: ...
 
 
-class Session:
+class Session(Leaving):
     """One live call, for a handler or a tool.
 
     `call_sid` is the carrier's name for it. `fields` is what the webhook brought (From, To, the parameters of
@@ -70,7 +70,8 @@ class Session:
         self.call_sid = call_sid
         self.fields = MappingProxyType(dict(fields))
         self.transfers = tuple(transfers)
-        self._detours = Detours(bridge, possible=detours)
+        self._detours = Detours(bridge, self.transfers, possible=detours)
+        self._leaving: list[asyncio.Future[bool]] = []
         self._agent = agent
         self._bridge = bridge
         self._bill = bill
@@ -80,7 +81,6 @@ class Session:
         self._listeners: list[Feed[bytes]] = []
         self._said: dict[str, asyncio.Future[Said]] = {}
         self._outbox: deque[Outgoing] = deque(maxlen=_OUTBOX)
-        self._leaving: list[asyncio.Future[bool]] = []
         self._reading: list[bool | None] = []
         self._ended: m.Ended | None = None
         self._count = 0
@@ -125,23 +125,6 @@ class Session:
         last 200.
         """
         return tuple(self._outbox)
-
-    @property
-    def detours(self) -> bool:
-        """Whether a caller who leaves the stream can come back to this session. Where they cannot, a transfer
-        ends the call.
-        """
-        return self._detours.possible
-
-    @property
-    def ended(self) -> m.Reason | None:
-        """Why the call is over; None while it goes on."""
-        return None if self._ended is None else self._ended.reason
-
-    def check(self) -> None:
-        """Raise CallEnded if the call is over."""
-        if self._ended is not None:
-            raise CallEnded(self._ended.reason, ENDED_BY.get(self._ended.reason, "bridge"))
 
     @property
     def answered_by(self) -> str:
@@ -298,72 +281,6 @@ class Session:
 
     # --- the call itself ---------------------------------------------------------------------------------
 
-    async def hang_up(self, why: str = "", *, wait: bool = True) -> bool:
-        """End the call once everything said so far was heard. `why` is for the log.
-
-        Returns True when the call is over, False when the caller spoke meanwhile: then it goes on. With
-        `wait=False` it returns True at once. Raises CallEnded if the call was over before.
-        """
-        return await self._leave(m.HangUp(why), wait)
-
-    async def transfer(
-        self,
-        name: str,
-        mode: Mode = "cold",
-        *,
-        brief: str = "",
-        accept: str = "1",
-        ring_s: int = 25,
-        after: After = "hang_up",
-        min_talk_s: int = 10,
-        wait: bool = True,
-    ) -> TransferResult:
-        """Send the caller to the configured target of that name (BRIDGE_TRANSFERS) once everything said so
-        far was heard, and return what came of it. Unless they are connected, the caller comes back to this
-        session, and the model tells them why. With `after="return"` they do so after the talk too.
-
-        `mode` cold: the caller leaves at once and hears it ring. warm: they stay with the model until the
-        target has accepted. The target hears `brief`, and takes the call by the key `accept` ("" for none).
-        It rings for `ring_s`; a talk below `min_talk_s` counts as dropped. With `wait=False` it returns at
-        once, as `begun`. Raises ValueError for a name that is not configured, CallEnded.
-        """
-        if name not in self.transfers:
-            known = ", ".join(self.transfers) or "none; set BRIDGE_TRANSFERS"
-            raise ValueError(f"there is no transfer target {name!r}; configured: {known}")
-        if not self.detours:
-            gone = await self._leave(m.Transfer(name), wait)
-            return TransferResult(("connected" if wait else BEGUN) if gone else "interrupted", name)
-        self.check()
-        wish = transfer_wish(
-            name, mode=mode, brief=brief, accept=accept, ring_s=ring_s, after=after, min_talk_s=min_talk_s
-        )
-        end = self._detours.begin(wish)
-        return await end if wait else TransferResult(BEGUN, name)
-
-    async def send_digits(self, keys: str) -> TransferResult:
-        """Press these keys for the other side, which is a menu: 1 to 32 of 0-9, *, #, A-D, with w for half a
-        second of waiting. Returns when we hear the line again; what is said meanwhile is not heard. No
-        recording and no log holds them; never send a card's number. Raises ValueError for other keys,
-        CallEnded.
-        """
-        self.check()
-        return await self._detours.press(keys)
-
-    def hold(self, music: str = "") -> Hold:
-        """`async with session.hold(): …` lets the caller wait with music, while your code does what takes
-        long. The model is silent and hears nothing meanwhile. Raises CallEnded.
-        """
-        self.check()
-        return Hold(self._detours, music)
-
-    async def _leave(self, command: m.HangUp | m.Transfer, wait: bool) -> bool:
-        self._post(command)
-        if not wait:
-            return True
-        left: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._leaving.append(left)
-        return await left
-
     def mute(self, on: bool = True) -> None:
         """From now on the model gets silence instead of the caller's sound; `on=False` ends that. `audio()`
         still gives the sound. Raises CallEnded.
@@ -513,12 +430,6 @@ class Session:
         waiting = self._said.pop(event.say_id, None)
         if waiting is not None and not waiting.done():
             waiting.set_result(said)
-
-    def _left(self, over: bool) -> None:
-        leaving, self._leaving = self._leaving, []
-        for left in leaving:
-            if not left.done():
-                left.set_result(over)
 
     def _end(self, event: m.Ended) -> None:
         self._ended = event
