@@ -1,15 +1,11 @@
 """`python -m bridge` is the command `phonebridge`."""
 
-import signal
-
-
-def _end(_number: int, _frame: object) -> None:
-    raise SystemExit(130)
+from bridge.ops.ctrl_c import end_quietly
 
 
 def main() -> None:
     """Run the command. Ctrl-C ends it quietly from the first moment: its imports take a while."""
-    signal.signal(signal.SIGINT, _end)
+    end_quietly()
     from bridge.cli import main as command  # noqa: PLC0415  see above
 
     command()

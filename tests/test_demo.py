@@ -188,9 +188,10 @@ def test_wrong_use_exits_with_2(folder: Path) -> None:
 def test_a_server_that_is_not_there_is_a_failure_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.ulaw").write_bytes(b"\xff" * 160)
     options = ["--audio", "a.ulaw", "--out", "b.wav"]
-    code, _, err = run("phone", "http://127.0.0.1:9/incoming-call", *options, folder=tmp_path).ended()
-    assert (code, len(err.splitlines())) == (1, 1)
-    assert "Connection refused" in err
+    code, out, err = run("phone", "http://127.0.0.1:9/incoming-call", *options, folder=tmp_path).ended()
+    assert (code, len(err.splitlines()), out.count("\n")) == (1, 1, 1)
+    assert "nothing listens there; is `phonebridge serve` running, at this port?" in err
+    assert "asked" in out
 
 
 # --- a phone, against a server of its own ------------------------------------------------------------------

@@ -168,7 +168,8 @@ def test_a_second_one_waits_for_nothing(tmp_path: Path) -> None:
 
 SWALLOWED = """
 import ctypes, signal, sys, time
-from bridge.cli.interrupt import Again, end_quietly
+from bridge.cli.interrupt import Again
+from bridge.ops.ctrl_c import end_quietly
 end_quietly()
 sys.unraisablehook = Again(sys.unraisablehook)
 callback = ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGINT))

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from .. import __version__
 from ..errors import BridgeError, ConfigError
+from ..ops.ctrl_c import EXIT, end_quietly
 from . import (
     bench,
     call,
@@ -27,7 +28,7 @@ from . import (
     show,
     upstream,
 )
-from .interrupt import EXIT, Again, end_at_once, end_quietly
+from .interrupt import Again, end_at_once
 from .words import printable_lines
 
 app = typer.Typer(

@@ -15,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import ConfigError
+from ..ops.ctrl_c import EXIT
 from .account import Account
-from .interrupt import EXIT, Interrupt, hanging_up
+from .interrupt import Interrupt, hanging_up
 from .options import ReportAsJson, StereoWav
 from .words import printable
 

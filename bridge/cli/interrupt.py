@@ -1,4 +1,4 @@
-"""Ctrl-C: a command ends quietly with 130. One that is placing a call hangs up and says what was heard."""
+"""Ctrl-C while a call is placed: it is hung up, and what was heard is said."""
 
 from __future__ import annotations
 
@@ -11,19 +11,9 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Final
 
-EXIT: Final = 130
-"""128 and the signal's number, as shells have it."""
+from bridge.ops.ctrl_c import EXIT, end_quietly
+
 _SOON_S: Final = 0.005
-
-
-def _end(_number: int, _frame: object) -> None:
-    raise SystemExit(EXIT)
-
-
-def end_quietly() -> None:
-    """From now on Ctrl-C ends this process without a traceback; what has to be cleaned up is."""
-    with contextlib.suppress(ValueError):  # not the main thread
-        signal.signal(signal.SIGINT, _end)
 
 
 class Again:

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..codecs.caption import captioned
-from .interrupt import EXIT, Interrupt, hanging_up
+from ..ops.ctrl_c import EXIT
+from .interrupt import Interrupt, hanging_up
 from .options import ReportAsJson, StereoWav, Token
 from .words import printable
 
@@ -191,13 +192,20 @@ async def follow(handset: Any, url: str, caller: Caller, api_port: int | None, t
 
 
 async def _until_over(call: Any, placing: asyncio.Task[Any], caller: Caller, tell: Tell) -> None:
-    """Until the call is over, or it is time to hang up. A call without a stream ends by itself."""
+    """Until the call is over, or it is time to hang up. A call without a stream ends by itself, and a failure
+    that ends it is told as the command's own.
+    """
+    from bridge.simulators.phone import Kind
+
     told = 0
     while True:
         done = placing.done()
-        for step in call.steps[told:]:
+        steps = call.steps[told:]
+        if steps and steps[-1].kind is Kind.FAILED and not call.streams:
+            steps.pop()
+        for step in steps:
             tell(step.at_ms, "", "  ".join(filter(None, (step.kind.value, step.detail))))
-        told = len(call.steps)
+        told += len(steps)
         if done:
             return
         await asyncio.wait([placing], timeout=0.05)

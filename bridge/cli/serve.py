@@ -123,9 +123,6 @@ def _tell_ready(settings: Settings, bound: tuple[str, int], answered: str) -> st
     for remark in settings.remarks:
         logging.getLogger("bridge").warning("%s", remark)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    if settings.insecure:
-        told = f"no signature and no token is asked for; {_who(settings)} answers"
-        console.print(f"[bold white on red] BRIDGE_INSECURE [/] {told}")
     base = str(settings.public_url or f"http://{authority(*bound[:2])}").rstrip("/")
     console.print(f"ready: listening on {bound[0]}:{bound[1]}, webhook {base}/incoming-call")
     console.print(answered)

@@ -142,6 +142,14 @@ class CarrierSimulator:
         return f"{scheme}{base.scheme.removeprefix('http')}://{base.netloc}{parts.path}{query}"
 
 
+def _why(error: Exception) -> str:
+    """What went wrong, and what to do about the mistake that is made most."""
+    reason = getattr(error, "reason", error)
+    if isinstance(reason, ConnectionRefusedError):
+        return "nothing listens there; is `phonebridge serve` running, at this port?"
+    return (isinstance(reason, OSError) and reason.strerror) or str(reason)
+
+
 def _post(url: str, form: dict[str, str] | None, headers: dict[str, str]) -> bytes:
     # A proxy of the environment would look for this machine's loopback on its own.
     proxies = urllib.request.ProxyHandler({} if is_loopback(urllib.parse.urlsplit(url).hostname) else None)
@@ -160,5 +168,5 @@ def _post(url: str, form: dict[str, str] | None, headers: dict[str, str]) -> byt
             raise WebhookFailed(f"{url} answered {error.code}: {said}") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             if last or not isinstance(error, urllib.error.URLError | ConnectionError):
-                raise WebhookFailed(f"{url} could not be asked: {error}") from error
+                raise WebhookFailed(f"{url} could not be asked: {_why(error)}") from error
     raise BrokenInvariant("the second attempt returns or raises")

@@ -21,7 +21,7 @@ import bridge.simulators.phone
 import bridge.simulators.voice
 import bridge.sounds  # noqa: F401  so that no fork has to
 from bridge import cli
-from bridge.cli.interrupt import end_quietly
+from bridge.ops.ctrl_c import end_quietly
 
 
 def phone(url: str, folder: Path, quiet: Path, report: int) -> None:
