@@ -184,8 +184,8 @@ MUTATIONS = [
     Mutation(
         "the words of a session that is over still count",
         "core.call",
-        "if epoch == self.up.epoch and self.up.state is not Leg.CLOSED:",
-        "if True:",
+        "if epoch and epoch == up.epoch and up.state is not Leg.CLOSED and",
+        "if epoch and",
         "session-renewed-in-a-quiet-moment",
     ),
     Mutation(

@@ -74,14 +74,17 @@ class Call(CallState):
         if self.phase is Phase.ENDED:
             return []
         epoch = getattr(event, "epoch", 0)
-        if epoch:
-            self._upstream_event(event, epoch, now_ms)
+        up = self.up
+        if epoch and epoch == up.epoch and up.state is not Leg.CLOSED and type(event) is not m.CallerWords:
+            self._from_upstream(event, now_ms)
+        elif epoch:
+            self._beside(event, epoch, now_ms)
         elif self._waits(event):
             self.early.append(event)
         else:
             self.other_event(event, now_ms)
         self._settle(now_ms)
-        self.deadline_ms = wakes.next_ms(self)
+        self.deadline_ms = self.next_due_ms()
         out = self.out[:]
         self.out.clear()
         return out
@@ -91,7 +94,21 @@ class Call(CallState):
         playout, detours = self.playout, self.detours
         ledger = playout.line.ledger
         if self.phase is not Phase.AWAY:
-            self._settle_talk(now_ms)
+            if playout.faint or self.inaudible:
+                recovery.settle(self, now_ms)
+            turn_bounds.settle(self, now_ms)
+            if self.callee.stage is not Stage.CLOSED:
+                answered_by.settle(self, now_ms)
+            if detours.under_way is not None:
+                away.move_if_calm(self, now_ms)
+            # While the caller speaks nothing is asked, and it is not silent: what is owed waits.
+            if not self.caller_speaking or playout.owed.since_ms is not None or playout.debts.open:
+                answers.ask(self, now_ms)
+                silence.settle(self, now_ms)
+            if playout.gate.waiting:
+                answers.send_request(self)
+            if self.uninterruptible:
+                caller_turns.reopen_caller_audio(self, now_ms)
         if self.spare is not None:
             renewal.swap_if_quiet(self, now_ms)
         if self.handover_due_ms != NEVER:
@@ -102,25 +119,6 @@ class Call(CallState):
             away.settle(self, now_ms)
         if ledger.check_due_ms == NEVER and ledger.acked < ledger.sent:
             liveness.watch_echoes(self)
-
-    def _settle_talk(self, now_ms: int) -> None:
-        """Those between the two sides, while both are there."""
-        playout = self.playout
-        if playout.faint or self.inaudible:
-            recovery.settle(self, now_ms)
-        turn_bounds.settle(self, now_ms)
-        if self.callee.stage is not Stage.CLOSED:
-            answered_by.settle(self, now_ms)
-        if self.detours.under_way is not None:
-            away.move_if_calm(self, now_ms)
-        # While the caller speaks nothing is asked, and it is not silent: what is owed waits.
-        if not self.caller_speaking or playout.owed.since_ms is not None or playout.debts.open:
-            answers.ask(self, now_ms)
-            silence.settle(self, now_ms)
-        if playout.gate.waiting:
-            answers.send_request(self)
-        if self.uninterruptible:
-            caller_turns.reopen_caller_audio(self, now_ms)
 
     def _waits(self, event: Event) -> bool:
         """Whether it is a wish that needs a model which listens, or a caller who hears it, and there is
@@ -137,32 +135,28 @@ class Call(CallState):
         """
         return () if self.phase is Phase.ENDED else self.caller_audio.add(frame, now_ms)
 
-    def _upstream_event(self, event: Event, epoch: int, now_ms: int) -> None:
+    def _beside(self, event: Event, epoch: int, now_ms: int) -> None:
+        """Words of a turn before its transcript is whole, and what the session says that is to take over.
+        Nothing of a session that is over.
+        """
         if type(event) is m.CallerWords:
             caller_turns.transcribing(self, event, now_ms)
-        elif epoch == self.up.epoch and self.up.state is not Leg.CLOSED:
-            if self.up.probe_due_ms != NEVER:
-                liveness.answered(self)
-            if type(event) is not m.ProbeAnswered:
-                self.upstream_ms = now_ms
-            if not self.admitted and type(event) not in BEFORE_ADMISSION:
-                return  # a stranger's model gets no answer
-            if self.phase is Phase.AWAY and away.unheard(self, event, now_ms):
-                return
-            if type(event) is AudioDelta:
-                if self.playout.caller_stopped_ms is not None and self.open_turn.commit_ms is None:
-                    self.caller_audio.answered()
-                self.playout.delta(event, now_ms)
-            else:
-                self._from_upstream(event, now_ms)
         elif self.spare is not None and epoch == self.spare.epoch:
             renewal.from_spare(self, event, self.spare, now_ms)
-        # else the word of an upstream session that is over
 
     # fmt: off
-    def _from_upstream(self, event: Event, now_ms: int) -> None:  # noqa: C901  one line a message
+    def _from_upstream(self, event: Event, now_ms: int) -> None:  # noqa: C901, PLR0915  one line a message
+        if self.up.probe_due_ms != NEVER:
+            liveness.answered(self)
+        if type(event) is not m.ProbeAnswered:
+            self.upstream_ms = now_ms
+        if not self.admitted and type(event) not in BEFORE_ADMISSION:
+            return  # a stranger's model gets no answer
+        if self.phase is Phase.AWAY and away.unheard(self, event, now_ms):
+            return
         playout = self.playout
         match event:
+            case AudioDelta(): responses.sound(self, event, now_ms)
             case m.SessionCreated(): dialling.session_created(self, self.up, event, now_ms)
             case m.SessionUpdated(): setup.session_updated(self, event, now_ms)
             case m.SpeechStarted(): caller_turns.speech_started(self, event, now_ms)

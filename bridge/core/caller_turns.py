@@ -10,8 +10,9 @@ from .caller_audio import STALLED_MS, VOICE_MS
 from .conversation import MOST_CHARACTERS
 from .debts import Kind
 from .due import NEVER
+from .limits import Silence
 from .messages import Event, Phase, Reason
-from .open_turn import HANGOVER_MS, Ear, has_words
+from .open_turn import HANGOVER_MS, has_words
 from .state import CallState
 
 MOST_DIGITS = 64
@@ -42,13 +43,6 @@ def reopen_caller_audio(call: CallState, now_ms: int) -> None:
     call.overheard_until_ms = now_ms + OVERHEARD_MS
 
 
-def ear(call: CallState) -> Ear:
-    """What our own ear hears of the caller."""
-    caller_audio = call.caller_audio
-    listens_ms = max(call.up.ready_ms, call.overheard_until_ms - OVERHEARD_MS)
-    return Ear(caller_audio.voice_ended_ms, caller_audio.steady, listens_ms)
-
-
 def quiet(call: CallState, now_ms: int) -> bool:
     """Our ear, which is trusted in this call, does not hear the caller."""
     trusted = call.agent.turn_bounds is not None
@@ -61,8 +55,6 @@ def unheard(call: CallState, now_ms: int) -> bool:
     """
     if call.open_turn.clears and call.caller_audio.steady:
         return True
-    if not call.playout.debts.open:
-        return False
     turns = [debt for debt in call.playout.debts.of(Kind.TURN) if debt.due]
     return bool(turns) and quiet(call, now_ms) and call.caller_audio.voice_ended_ms < turns[0].since_ms
 
@@ -75,7 +67,7 @@ def speech_started(call: CallState, event: m.SpeechStarted, now_ms: int) -> None
     call.playout.caller_stopped_ms = None
     call.caller_speaking = True
     call.spoke_over = call.playout.gate.active
-    silence.broken(call)
+    call.silence = Silence()
     resumes, call.up.resume_due_ms = call.up.resume_due_ms != NEVER, NEVER
     if resumes and not call.caller_audio.speaks(now_ms):
         resumed(call, event)
@@ -83,7 +75,7 @@ def speech_started(call: CallState, event: m.SpeechStarted, now_ms: int) -> None
     if now_ms < call.overheard_until_ms and not call.caller_audio.speaks(now_ms):
         overheard(call, event)
         return
-    if unheard(call, now_ms):
+    if (call.playout.debts.open or turn.clears) and unheard(call, now_ms):
         call.out.append(m.CallerSpoke(True, event.item_id))
         return
     turn.pad_due_ms = now_ms + STALLED_MS
@@ -192,7 +184,7 @@ def idled(call: CallState, event: m.CallerIdled, now_ms: int) -> None:
 
 def commit(call: CallState) -> None:
     """The turn ends because user code says so: a session without turn detection ends none."""
-    silence.broken(call)
+    call.silence = Silence()
     call.out.append(m.CommitAudio(call.up.epoch))
 
 
@@ -286,7 +278,7 @@ def pad(call: CallState, now_ms: int) -> None:
 
 
 def digit(call: CallState, digit: str, now_ms: int) -> None:
-    silence.broken(call)
+    call.silence = Silence()
     rule, words, series = call.config.digits, call.keys.words, call.key_series
     call.out.append(m.DigitHeard(digit, words))
     if rule == "interrupt" and series.due_ms == NEVER:

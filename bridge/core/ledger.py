@@ -195,10 +195,12 @@ class Ledger:
             return self._acknowledge(min(self.claimed, self.position(now_ms))) if self.by_clock else []
         return self._acknowledge(self.position(now_ms), assumed=bool(self._marks))
 
-    def clear(self, now_ms: int) -> None:
+    def clear(self, now_ms: int) -> bool:
         """The carrier's buffer is being emptied: what is heard is frozen in the spans, the rest of the line
-        forgotten.
+        forgotten. False if there is nothing in it.
         """
+        if self.acked >= self.sent:
+            return False
         position = self.position(now_ms)
         for run in self._runs:
             run.span.heard_bytes += max(0, min(run.end, position) - max(run.start, self.acked))
@@ -208,6 +210,7 @@ class Ledger:
         self.check_due_ms = NEVER
         self.acked = self.marked = self.sent
         self._anchor_ms, self._anchor_bytes = now_ms, self.sent
+        return True
 
     # What it knows
 

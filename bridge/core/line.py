@@ -219,9 +219,8 @@ class Line:
         """
         cut: list[Span] = []
         entries = self._pacer.entries
-        clear = self.ledger.pending and not (entries and entries[0].span.protected and entries[0].at)
-        if clear:
-            self.ledger.clear(now_ms)
+        protected = entries and entries[0].span.protected and entries[0].at
+        clear = not protected and self.ledger.clear(now_ms)
         for key, span in list(self.spans.items()):
             if span.protected:
                 continue

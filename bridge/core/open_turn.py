@@ -11,6 +11,7 @@ import enum
 import re
 from dataclasses import dataclass
 
+from .caller_audio import CallerAudioBuffer
 from .config import SemanticVad, ServerVad, TurnBounds, TurnDetection
 from .due import NEVER
 
@@ -47,17 +48,6 @@ class Bound(enum.Enum):
     QUIET = "quiet_ear"
     LONGEST = "longest_turn"
     WORDLESS = "no_words"
-
-
-@dataclass(frozen=True, slots=True)
-class Ear:
-    """What our own ear hears now. `ended_ms`: when the line was last loud. `steady`: its sound is none that a
-    voice makes. `listens_ms`: since when the model has heard all that we have.
-    """
-
-    ended_ms: int
-    steady: bool
-    listens_ms: int
 
 
 @dataclass(slots=True)
@@ -140,12 +130,16 @@ class OpenTurn:
         self.overruled_ms = self.commit_ms = None
         self.committed, self.epoch = False, epoch
 
-    def due(self, bounds: TurnBounds, ear: Ear) -> tuple[int, Bound] | None:
-        """The bound that acts next, and when, as far as is known now. None while no turn is open."""
+    def bound(
+        self, bounds: TurnBounds, heard: CallerAudioBuffer, listens_ms: int
+    ) -> tuple[int, Bound] | None:
+        """When the next bound acts, as far as is known now, and which. None while no turn is open.
+        `listens_ms` is since when the model has heard all that we have.
+        """
         since_ms = self.since_ms
         if since_ms is None:
             return None
-        quiet_ms = max(ear.ended_ms, ear.listens_ms, self.first_ms) + bounds.quiet_ms
+        quiet_ms = max(heard.voice_ended_ms, listens_ms, self.first_ms) + bounds.quiet_ms
         if self.own_words_ms >= since_ms:
             quiet_ms = max(quiet_ms, self.own_words_ms + bounds.words_ms)
         found = []
@@ -153,6 +147,6 @@ class OpenTurn:
             found.append((since_ms + bounds.longest_ms, Bound.LONGEST))
         if bounds.quiet_ms:
             found.append((quiet_ms, Bound.QUIET))
-        if ear.steady and bounds.wordless_ms:
+        if heard.steady and bounds.wordless_ms:
             found.append((max(since_ms, self.words_ms) + bounds.wordless_ms, Bound.WORDLESS))
         return min(found, key=lambda each: each[0], default=None)

@@ -27,6 +27,13 @@ AGAIN_MS = 1_000
 """Before a vendor that could not just now is asked again."""
 
 
+def sound(call: CallState, event: m.AudioDelta, now_ms: int) -> None:
+    playout = call.playout
+    if playout.caller_stopped_ms is not None and call.open_turn.commit_ms is None:
+        call.caller_audio.answered()
+    playout.delta(event, now_ms)
+
+
 def words(call: CallState, event: m.TextDelta) -> None:
     gate = call.playout.gate
     call.playout.conversation.words(event)

@@ -19,12 +19,6 @@ def settle(call: CallState, now_ms: int) -> None:
         set_times(call, now_ms)
 
 
-def broken(call: CallState) -> None:
-    """The caller has said or pressed something."""
-    call.silence.over()
-    call.silence.nudges = 0
-
-
 def set_times(call: CallState, now_ms: int) -> None:
     """By the rules of the agent in force."""
     silence, nudge_ms, silence_ms = call.silence, call.agent.nudge_ms, call.agent.silence_ms

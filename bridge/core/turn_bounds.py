@@ -30,11 +30,11 @@ WISH = "Ask the caller whether they are still there."
 
 def settle(call: CallState, now_ms: int) -> None:
     """Before `answers.ask`: a turn that ends here is asked for at once."""
-    turn = call.open_turn
-    if turn.epoch != call.up.epoch or call.up.state is not Leg.READY:
-        turn.lost(call.up.epoch)
+    turn, bounds, up = call.open_turn, call.playout.agent.turn_bounds, call.up
+    if turn.epoch != up.epoch or up.state is not Leg.READY:
+        turn.lost(up.epoch)
     turn.due_ms = NEVER
-    if call.agent.turn_bounds is None or call.phase is not Phase.LIVE or not call.playout.ready:
+    if bounds is None or call.phase is not Phase.LIVE or not call.playout.ready:
         return
     if turn.overruled_ms is not None and turn.since_ms is None:
         hear_again(call, now_ms)
@@ -42,10 +42,16 @@ def settle(call: CallState, now_ms: int) -> None:
         hold(call, now_ms)
     if turn.commit_ms is not None:
         acknowledge(call, now_ms)
-    if turn.since_ms is not None:
-        end(call, now_ms)
-    elif not turn.committed and call.playout.debts.open:
-        take(call, now_ms)
+    if turn.since_ms is None:
+        if not turn.committed and call.playout.debts.open:
+            take(call, now_ms)
+        return
+    listens_ms = max(up.ready_ms, call.overheard_until_ms - caller_turns.OVERHEARD_MS)
+    while (found := turn.bound(bounds, call.caller_audio, listens_ms)) is not None:
+        if now_ms < found[0]:
+            turn.due_ms = min(turn.due_ms, found[0])
+            return
+        end(call, found[1], now_ms)
 
 
 def hear_again(call: CallState, now_ms: int) -> None:
@@ -55,21 +61,13 @@ def hear_again(call: CallState, now_ms: int) -> None:
         turn.heard_again(now_ms)
 
 
-def end(call: CallState, now_ms: int) -> None:
-    """End the open turn if one of its bounds is reached."""
-    turn, bounds = call.open_turn, call.agent.turn_bounds
-    found = None if bounds is None else turn.due(bounds, caller_turns.ear(call))
-    if found is None:
-        return
-    due_ms, bound = found
-    if now_ms < due_ms:
-        turn.due_ms = min(turn.due_ms, due_ms)
-        return
+def end(call: CallState, bound: Bound, now_ms: int) -> None:
+    """A bound of the open turn is reached."""
+    turn = call.open_turn
     if turn.confirm_due_ms != NEVER:
         caller_turns.confirmed(call, now_ms)
     if bound is Bound.WORDLESS:
         clear(call, now_ms)
-        end(call, now_ms)
     elif turn.believed:
         end_and_ask(call, bound, now_ms)
     else:

@@ -31,27 +31,6 @@ def wake(call: CallState, now_ms: int) -> None:
             act(call, now_ms)
 
 
-def next_ms(call: CallState) -> int | None:
-    """When the first of what `DUE` has is due, or the line; None for never."""
-    if call.phase is Phase.ENDED:
-        return None
-    playout, up, turn, quiet = call.playout, call.up, call.open_turn, call.silence
-    line, spare, over, detours = playout.line, call.spare, call.ending, call.detours
-    due_ms = min(
-        playout.owed.due_ms, playout.debts.due_ms, playout.faint_due_ms, playout.gate.again_due_ms,
-        line.ledger.check_due_ms, playout.conversation.tools.due_ms,
-        up.due_ms, up.probe_due_ms, up.resume_due_ms, up.renew_due_ms, up.forced_due_ms,
-        turn.due_ms, turn.pad_due_ms, turn.confirm_due_ms, quiet.due_ms, quiet.nudge_due_ms,
-        call.dialling.due_ms, call.limits.due_ms, call.key_series.due_ms, call.transcripts.due_ms,
-        call.carrier_due_ms, call.unheard_due_ms, call.handover_due_ms, call.callee.due_ms,
-        NEVER if spare is None else spare.due_ms,
-        NEVER if over is None else min(over.due_ms, over.words_due_ms),
-        NEVER if detours.under_way is None else detours.due_ms,
-        NEVER if line.deadline_ms is None else line.deadline_ms,
-    )  # fmt: skip
-    return None if due_ms == NEVER else due_ms
-
-
 def resumed(call: CallState, _now_ms: int) -> None:
     """No turn was found in what the caller said before the session was there: an answer is asked for, at the
     end of this event.

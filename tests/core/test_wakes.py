@@ -66,18 +66,18 @@ def test_each_rule_has_its_field() -> None:
 @pytest.mark.parametrize("path", dues(live()))
 def test_the_call_wakes_for_it_and_one_rule_acts(path: str) -> None:
     call = live()
-    assert wakes.next_ms(call) is None
+    assert call.next_due_ms() is None
     setattr(dues(call)[path], path.rpartition(".")[2], SOON_MS)
-    assert wakes.next_ms(call) == SOON_MS
+    assert call.next_due_ms() == SOON_MS
     assert [due_ms(call) for due_ms, _ in wakes.DUE].count(SOON_MS) == 1
 
 
 def test_it_wakes_for_a_detour_and_for_the_line() -> None:
     call = live()
     call.detours.under_way = UnderWay(Detour("0" * 32, DetourKind.HOLD), DetourState.AWAY, due_ms=SOON_MS)
-    assert wakes.next_ms(call) == SOON_MS
+    assert call.next_due_ms() == SOON_MS
     call.playout.line.deadline_ms = SOON_MS - 1
-    assert wakes.next_ms(call) == SOON_MS - 1
+    assert call.next_due_ms() == SOON_MS - 1
 
 
 @pytest.mark.parametrize("path", dues(live()))
@@ -87,4 +87,4 @@ def test_what_was_due_is_over_or_put_off(path: str) -> None:
     setattr(dues(call)[path], path.rpartition(".")[2], SOON_MS)
     wakes.wake(call, SOON_MS)
     call._settle(SOON_MS)
-    assert call.phase is Phase.ENDED or (wakes.next_ms(call) or NEVER) > SOON_MS
+    assert call.phase is Phase.ENDED or (call.next_due_ms() or NEVER) > SOON_MS
