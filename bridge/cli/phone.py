@@ -16,19 +16,29 @@ from rich.markup import escape
 
 from ..codecs.caption import captioned
 from ..ops.ctrl_c import EXIT
+from .answering import AnswerAs, answering, wait_for_call
 from .interrupt import Interrupt, hanging_up
 from .options import ReportAsJson, StereoWav, Token
 from .words import printable
 
 if TYPE_CHECKING:
+    from bridge.simulators.phones import SecondPhone
+
     from .caller import Caller, Pressed, Spoken, Tell
 
-_STYLES = {"caller": "cyan", "heard": "magenta", "": "dim"}
+_STYLES = {"caller": "cyan", "callee": "cyan", "heard": "magenta", "": "dim"}
 KEYS = "0123456789*#"
 
 
 _Url = Annotated[
-    str, typer.Argument(help="An http(s) webhook (posted, its TwiML followed) or a ws(s) stream.")
+    str | None,
+    typer.Argument(
+        help="An http(s) webhook (posted, its TwiML followed) or a ws(s) stream.", show_default=False
+    ),
+]
+_AnswerAs = Annotated[
+    AnswerAs | None,
+    typer.Option(help="Be called instead: by a server's REST requests or, beside a URL, by its <Dial>."),
 ]
 _Audio = Annotated[
     Path | None,
@@ -51,7 +61,7 @@ _Api = Annotated[
 
 
 def phone(  # noqa: PLR0913, PLR0917  options of a command
-    url: _Url,
+    url: _Url = None,
     audio: _Audio = None,
     says: _Says = None,
     digits: _Digits = None,
@@ -60,9 +70,10 @@ def phone(  # noqa: PLR0913, PLR0917  options of a command
     public_url: _PublicUrl = None,
     tail: _Tail = 4.0,
     api: _Api = None,
+    answer_as: _AnswerAs = None,
     as_json: ReportAsJson = False,
 ) -> None:
-    """Place one call, and record what the caller heard.
+    """Place one call, or wait for one, and record what was heard.
 
     The call runs in real time, its TwiML to the end. Exits with 1 when it broke or nothing was heard.
     """
@@ -76,11 +87,13 @@ def phone(  # noqa: PLR0913, PLR0917  options of a command
     speech = read_speech(audio) if audio is not None else b"" if turns else load_demo("caller")
     check_writable(out)
     handset = CarrierSimulator(speech, auth_token=token, public_url=public_url)
+    other = None if answer_as is None else answering(answer_as, () if url else turns, tail)
     console = Console(stderr=as_json)
     tell = partial(_tell, console)
     caller = Caller(len(speech) / 8_000, tail, turns, tell)
     with hanging_up() as interrupt:
-        account, sound = asyncio.run(_call(handset, url, caller, api, tell, interrupt))
+        call = _call(handset, url, caller, api, other, tell, interrupt)
+        account, sound = asyncio.run(call)
         wav = _kept(out, *sound)
         if as_json:
             print(json.dumps({**account, "wav": wav and str(wav)}))
@@ -114,12 +127,24 @@ def _tell(console: Console, at_ms: int, who: str, what: str) -> None:
 
 
 async def _call(
-    handset: Any, url: str, caller: Caller, api: int | None, tell: Tell, interrupt: Interrupt
+    handset: Any,
+    url: str | None,
+    caller: Caller,
+    api: int | None,
+    other: SecondPhone | None,
+    tell: Tell,
+    interrupt: Interrupt,
 ) -> Placed:
+    from ..errors import ConfigError
+
+    if url is None:
+        if other is None:
+            raise ConfigError("name the address to call, or --answer-as to be called")
+        return await wait_for_call(other, handset.auth_token, api, tell, interrupt)
     interrupt.calls(caller.leave)
     if url.startswith(("ws://", "wss://")):
         return await place(await handset.call(url), caller)
-    return await follow(handset, url, caller, api, tell)
+    return await follow(handset, url, caller, api, tell, other)
 
 
 def _print(account: dict[str, Any], wav: Path | None, console: Console) -> None:
@@ -153,9 +178,17 @@ Placed = tuple[dict[str, Any], tuple[bytes, bytes]]
 """What the phone can tell of a call, and the sound of both sides."""
 
 
-async def follow(handset: Any, url: str, caller: Caller, api_port: int | None, tell: Tell) -> Placed:
+async def follow(
+    handset: Any,
+    url: str,
+    caller: Caller,
+    api_port: int | None,
+    tell: Tell,
+    other: SecondPhone | None = None,
+) -> Placed:
     """A call to a webhook, from dialling to its end: what the caller lived through, step by step."""
     from bridge.simulators.carrier import WebhookFailed
+    from bridge.simulators.network import network_of
     from bridge.simulators.phone import Kind, PhoneCall
     from bridge.simulators.rest_api import CarrierApi
 
@@ -169,6 +202,7 @@ async def follow(handset: Any, url: str, caller: Caller, api_port: int | None, t
             carrier = CarrierApi()
             await stack.enter_async_context(carrier.serve(api_port))
             carrier.add(call)
+        network_of(call).anybody = other
         placing = asyncio.create_task(call.place(url))
         await _until_over(call, placing, caller, tell)
         steps = await placing

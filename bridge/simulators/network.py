@@ -76,6 +76,8 @@ class Network:
         self.rng = random.Random(seed)  # noqa: S311  delays, no secrets
         self.legs: dict[str, Leg] = {}
         self.phones: dict[str, SecondPhone] = {}
+        self.anybody: SecondPhone | None = None
+        """Answers every number that has no phone."""
         self.talk_s = talk_s
         """How long those talk who are dialled and have no phone here."""
         self.requests: list[Request] = []
@@ -129,11 +131,15 @@ class Network:
         )  # fmt: skip
         return self.add(Leg(handset, self))
 
+    def phone_at(self, number: str) -> SecondPhone | None:
+        """The phone of a number: its own, or the one that answers every number."""
+        return self.phones.get(number) or self.anybody
+
     def phone_for(self, leg: Leg, number: str) -> SecondPhone:
         """The phone that a leg dials. Where there is none somebody picks up and talks for `talk_s`, unless
         the leg's `targets` know better.
         """
-        phone = self.phones.get(number)
+        phone = self.phone_at(number)
         if phone is not None:
             return phone
         status = leg.targets.get(number, "completed")

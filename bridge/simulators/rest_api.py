@@ -201,7 +201,7 @@ class CarrierApi:
         self.network.add(leg)
         leg.queue_ms = self.network.queue_ms(account)
         number = handset.called.partition("?")[0]
-        phone = self.network.phones.get(number) or SecondPhone(number, NO_PHONE)
+        phone = self.network.phone_at(number) or SecondPhone(number, NO_PHONE)
         self.network.keep(live(self.network, leg, phone, Placement.of(form), leg.queue_ms))
         return leg
 

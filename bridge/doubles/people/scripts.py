@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ..tones import tone
@@ -27,6 +27,20 @@ def human(
     elif hangs_up_after_ms is not None:
         yield Wait(max(0, hangs_up_after_ms - told_ms))
         yield HangUp()
+
+
+def converses(hello: bytes, turns: Sequence[bytes | str], *, tail_ms: int = 4_000) -> Script:
+    """Says hello, and takes its next turn whenever the other side has finished: sound, or keys to press.
+    Hangs up when it has no more to say and nothing was heard for `tail_ms`.
+    """
+    yield Wait(LIFTED_MS)
+    yield Say(hello)
+    for turn in turns:
+        yield Listen(quiet_ms=1_000, timeout_ms=8_000)
+        yield Press(turn) if isinstance(turn, str) else Say(turn)
+    while (yield Listen(quiet_ms=tail_ms, timeout_ms=max(tail_ms, 8_000))):
+        pass
+    yield HangUp()
 
 
 def leaves(after_ms: int) -> Script:
