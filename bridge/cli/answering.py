@@ -88,7 +88,7 @@ class _Story:
         self._phone = phone
         self._tell = tell
         self._status = ""
-        self._steps = self._heard = self._said = 0
+        self._steps = self._heard = self._said = self._pressed = 0
 
     @property
     def over(self) -> bool:
@@ -106,6 +106,10 @@ class _Story:
         for step in leg.steps[self._steps :]:
             self._tell(step.at_ms, "", "  ".join(filter(None, (step.kind.value, step.detail))))
         self._steps = len(leg.steps)
+        pressed = leg.person.pressed[self._pressed :]
+        if pressed:
+            self._tell(now_ms, "callee", f"presses {' '.join(key for _, key in pressed)}")
+        self._pressed += len(pressed)
         self._said = self._told("callee", bytes(leg.person.said), self._said, now_ms)
         self._heard = self._told("heard", bytes(leg.person.heard), self._heard, now_ms)
 
@@ -126,7 +130,8 @@ def _account(phone: SecondPhone) -> tuple[dict[str, Any], tuple[bytes, bytes]]:
         return {"status": "not called", "broken": "nobody called"}, (b"", b"")
     leg = phone.leg
     heard_ms = len(phone.heard.replace(b"\xff", b"")) // 8
-    wanted = phone.refusal is None and phone.as_ != "no_answer"
+    # Whoever finds a machine may hang up without a word.
+    wanted = phone.as_ == AnswerAs.HUMAN
     account = {
         "steps": [[step.at_ms, step.kind.value, step.detail] for step in leg.steps],
         "status": leg.status,
