@@ -20,6 +20,7 @@ from . import (
     doctor,
     init,
     notices,
+    number,
     phone,
     phrases,
     recorded,
@@ -69,6 +70,7 @@ app.add_typer(bench.app, name="bench")
 app.add_typer(phrases.app, name="phrases")
 app.add_typer(recorded.app, name="recordings")
 app.add_typer(notices.app, name="notices")
+app.add_typer(number.app, name="number")
 
 
 def main() -> None:

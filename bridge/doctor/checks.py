@@ -13,7 +13,6 @@ import os
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
 
 from requests import RequestException
 from twilio.base.exceptions import TwilioException, TwilioRestException
@@ -28,6 +27,9 @@ from bridge.core import messages as m
 from bridge.doctor.http import Answer, Unreachable, ask
 from bridge.doctor.shutdowns import model_url, shutdown_date, warning
 from bridge.errors import ConfigError
+from bridge.server.phone_numbers.numbers import PhoneNumber, plain
+from bridge.server.routing.routing import Routing
+from bridge.server.routing.rows import WrongTable
 from bridge.server.service import proof_for
 from bridge.server.twiml import Links
 from bridge.settings.rules import WrongSettings
@@ -123,9 +125,24 @@ class Doctor:
             return configs, None
         if settings.agent is not None or agent_here() is not None:
             self._ok("agent", f"{where} can be loaded, and suits {settings.upstream}")
+        self._routes(configs, agent)
         for remark in configs.remarks(agent, settings.upstream):
             self._found("agent", remark, "leave `prompt` out of the agent's `extra`")
         return configs, agent
+
+    def _routes(self, configs: AgentConfigs, agent: Agent) -> None:
+        """The table of BRIDGE_ROUTES, with the files and agents that it names."""
+        if self.settings.routes is None:
+            return
+        try:
+            routing = Routing(self.settings, None, configs, agent)
+        except WrongTable as error:
+            for fault in error.faults:
+                self._found("BRIDGE_ROUTES", f"{error.name}: {fault.where} {fault.what}", fault.cure)
+        else:
+            self._ok(
+                "BRIDGE_ROUTES", f"{len(routing.router.table.routes)} rows can be read, with all they name"
+            )
 
     async def _model(self, configs: AgentConfigs, agent: Agent) -> None:
         settings = self.settings
@@ -164,6 +181,11 @@ class Doctor:
                 self._found("model", warned, f"{cure}: developers.openai.com/api/docs/deprecations")
 
     # --- our own server, from outside --------------------------------------------------------------------
+
+    async def front_door(self, public_url: str) -> list[Check]:
+        """Our own server alone, as the internet sees it at that address."""
+        await self._front_door(public_url)
+        return self.checks
 
     async def _front_door(self, public_url: str) -> None:
         links = Links.below(public_url)
@@ -307,14 +329,15 @@ class Doctor:
         if self.settings.public_url is None:
             return
         ours = Links.below(self.settings.public_url).incoming_call
-        here = [number for number in numbers if _plain(number.voice_url) == ours and not _taken_away(number)]
+        known = [PhoneNumber.of(number) for number in numbers]
+        here = [number for number in known if number.leads_here(ours)]
         if here:
             self._ok("number", f"{', '.join(map(_masked, here[:NUMBERS_SHOWN]))}: its webhook is {ours}")
             return
-        for number in numbers[:NUMBERS_SHOWN]:
-            where = _taken_away(number) or f"its webhook is {_plain(number.voice_url)}"
-            cure = f"set the voice webhook (A call comes in) to {ours}"
-            self._found("number", f"{_masked(number)} does not lead here: {where}", cure)
+        for number in known[:NUMBERS_SHOWN]:
+            what = f"{_masked(number)} does not lead here: {_elsewhere(number)}"
+            cure = f"`phonebridge number set NUMBER` leads it to {ours}, and asks before it changes anything"
+            self._found("number", what, cure)
 
 
 def examine_wrong(error: WrongSettings) -> list[Check]:
@@ -392,27 +415,14 @@ def _is_ours(answer: Answer) -> bool:
     return answer.status in (200, 503) and isinstance(answer.json().get("ready"), bool)
 
 
-def _taken_away(number: Any) -> str:
-    """What comes before a number's webhook, empty if nothing does."""
-    if getattr(number, "trunk_sid", None):
+def _elsewhere(number: PhoneNumber) -> str:
+    """What answers it."""
+    if number.fields["trunk_sid"]:
         return "it belongs to a SIP trunk"
-    return "a TwiML application answers it" if getattr(number, "voice_application_sid", None) else ""
+    if number.fields["voice_application_sid"]:
+        return "a TwiML application answers it"
+    return f"its webhook is {plain(number.fields['voice_url'])}"
 
 
-def _masked(number: Any) -> str:
-    return f"the number …{str(number.phone_number)[-2:]}"
-
-
-def _plain(url: str | None) -> str:
-    """A URL without what may be secret in it, or does not change whom it leads to: user and password, query,
-    the usual port, and what Twilio, "Connection overrides", keeps behind a #.
-    """
-    if not url:
-        return "not set"
-    try:
-        parts = urlsplit(url)
-        usual = {"https": 443, "http": 80}.get(parts.scheme)
-        port = "" if parts.port in (None, usual) else f":{parts.port}"
-    except ValueError:
-        return "no URL at all"
-    return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
+def _masked(number: PhoneNumber) -> str:
+    return f"the number …{number.number[-2:]}"

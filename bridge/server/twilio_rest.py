@@ -30,10 +30,11 @@ from urllib3.exceptions import NewConnectionError
 from bridge.ops.logs import Seldom
 from bridge.server import new_calls, twiml
 from bridge.server.new_calls import Ambiguous, Created, ListedCall, NewCall, Placed
+from bridge.server.rest_client import Login, make_client, status_of
 from bridge.server.rest_http import RestHttp, Wait
 from bridge.server.routing.router import Router
 from bridge.server.store.intents import OVER_STATUSES
-from bridge.settings.settings import TWILIO_API, Settings
+from bridge.settings.settings import Settings
 
 if TYPE_CHECKING:
     from twilio.rest import Client
@@ -108,13 +109,6 @@ class _Answer(NamedTuple):
     call: Any = None
     fault: Exception | None = None
     unsent: bool = False
-
-
-class Login(NamedTuple):
-    """What the API is asked with."""
-
-    username: str
-    token: str
 
 
 class CarrierRest:
@@ -402,22 +396,10 @@ class CarrierRest:
         request_s = request_s or REQUEST_S
         client = self._clients.get((login, request_s))
         if client is None:
-            # Not at the top of the file: 27 MB, and only for those who have credentials.
-            from twilio.rest import Client  # noqa: PLC0415
-
-            username, token = login
             http = self._https.get(request_s) or self._https.setdefault(
                 request_s, RestHttp(request_s, _SILENT)
             )
-            ours = self._base != TWILIO_API
-            # The vendor's host follows TWILIO_REGION and TWILIO_EDGE; ours is no host of the vendor's, and no
-            # proxy has to know of it.
-            http.session.trust_env = not ours
-            environment = {"TWILIO_ACCOUNT_SID": username} if ours else None
-            client = Client(username, token, http_client=http, environment=environment)
-            client.api.base_url = self._base
-            client.api.v2010.accounts(username).calls(username)
-            self._clients[login, request_s] = client
+            client = self._clients[login, request_s] = make_client(str(self._base), login, http)
             if len(self._clients) > MOST_CLIENTS:
                 self._clients.pop(next(iter(list(self._clients))), None)
         return client
@@ -428,7 +410,7 @@ def _answered(request: Callable[[], Any]) -> _Answer:
     try:
         call = request()
     except TwilioException as error:
-        status, code = getattr(error, "status", 0), getattr(error, "code", 0)
+        status, code = status_of(error), getattr(error, "code", 0)
         return _Answer(status if isinstance(status, int) else 500, code if isinstance(code, int) else 0)
     except RequestException as error:
         return _Answer(0, 0, unsent=_is_unsent(error))

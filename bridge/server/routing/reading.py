@@ -48,14 +48,17 @@ def read_table(
     path: Path, settings: Settings, environment: Mapping[str, str], *, check: Check = _no_check
 ) -> RoutingTable:
     """The table in that file. Raises WrongTable."""
+    return make_table(_toml(path), settings, environment, name=path.name, folder=path.parent, check=check)
+
+
+def _toml(path: Path) -> dict[str, Any]:
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         fault = Fault("the file", "cannot be read", getattr(error, "strerror", None) or "write it in UTF-8")
-        raise WrongTable(path.name, (fault,)) from None
     except tomllib.TOMLDecodeError as error:
-        raise WrongTable(path.name, (Fault("the file", "is not TOML", str(error)),)) from None
-    return make_table(given, settings, environment, name=path.name, folder=path.parent, check=check)
+        fault = Fault("the file", "is not TOML", str(error))
+    raise WrongTable(path.name, (fault,))
 
 
 def make_table(
@@ -285,3 +288,10 @@ def _where(place: int, given: object) -> str:
 
 def _words(tokens: Sequence[SecretStr]) -> list[str]:
     return [token.get_secret_value() for token in tokens]
+
+
+def read_accounts(settings: Settings, environment: Mapping[str, str]) -> RoutingTable:
+    """A table of the accounts alone, without rows and without importing an agent. Raises WrongTable."""
+    given = {} if settings.routes is None else _toml(settings.routes)
+    name = "routes" if settings.routes is None else settings.routes.name
+    return make_table({"accounts": given.get("accounts", {})}, settings, environment, name=name)
