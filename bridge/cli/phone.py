@@ -88,12 +88,10 @@ def phone(  # noqa: PLR0913, PLR0917  options of a command
     check_writable(out)
     handset = CarrierSimulator(speech, auth_token=token, public_url=public_url)
     other = None if answer_as is None else answering(answer_as, () if url else turns, tail)
-    console = Console(stderr=as_json)
-    tell = partial(_tell, console)
+    tell = partial(_tell, console := Console(stderr=as_json))
     caller = Caller(len(speech) / 8_000, tail, turns, tell)
     with hanging_up() as interrupt:
-        call = _call(handset, url, caller, api, other, tell, interrupt)
-        account, sound = asyncio.run(call)
+        account, sound = asyncio.run(_call(handset, url, caller, api, other, tell, interrupt))
         wav = _kept(out, *sound)
         if as_json:
             print(json.dumps({**account, "wav": wav and str(wav)}))
