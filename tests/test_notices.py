@@ -305,6 +305,25 @@ def test_a_tool_is_told_by_name_and_time_without_its_arguments() -> None:
     assert (tool["name"], set(tool)) == ("book", {"call_sid", "name", "took_ms"})
 
 
+def test_a_call_out_is_told_once_for_each_state() -> None:
+    sent, notices = told()
+    for state in ("queued", "ringing", "done"):
+        notices.status("ref", state, {"id": "ref", "state": state, "call_sid": CALL})
+    assert [(one, body["type"], body["data"]["call_sid"]) for one, body in sent] == [
+        (f"msg_ref_status_{state}", "call.status", CALL) for state in ("queued", "ringing", "done")
+    ]
+
+
+def test_a_hook_is_told_of_everything() -> None:
+    heard: list[str] = []
+    notices = CallNotices(lambda *_: None, frozenset(), lambda _call, notice: heard.append(notice["type"]))
+    notices.call_began(CALL)
+    notices.call_did(CALL, m.Turn("item_1", "Hello."), 10)
+    notices.call_ended(CALL, m.Ended(m.Reason.WE_HUNG_UP), Stats())
+    notices.ended(CALL, {})
+    assert heard == ["call.started", "call.turn", "call.ended"]
+
+
 def test_the_settings_know_the_same_kinds() -> None:
     assert notice_values.ON_REQUEST == ON_REQUEST
 

@@ -100,6 +100,8 @@ class Agent:
     - `turn_audio`: turns carry their sound. `on_end(summary)` is called with the summary of each call.
     - `on_voicemail(message)` is called with each message that a caller has left in a `Voicemail` box: `from`,
       `to`, `call_sid`, `account_sid`, `recording_sid`, `recording_url`, and `seconds`.
+      `on_notice(notice)` is called with what other systems are told of calls (docs/guides/notices.md): of
+      every kind, with or without BRIDGE_NOTICES. Only that of the server's own agent is.
     - Of calls that we place: the greeting waits until a person has said something, or until
       `greet_after_ms` of silence; with `speak_first` it does not. `on_machine`: what is done if a machine has
       answered for certain: "hang_up", "voicemail" (leave a message), or "talk" (it is never asked who has
@@ -142,6 +144,7 @@ class Agent:
     resolver_ms: int = 2_000
     on_end: OnEnd | None = None
     on_voicemail: OnEnd | None = None
+    on_notice: OnEnd | None = None
     reads_keys: bool = False
     quiet_turn_ms: int | None = None
     words_ms: int = 10_000
@@ -395,7 +398,7 @@ _CHECKS: Final[dict[str, Callable[[Any], str | None]]] = {
     "speed": _speed,
     "max_output_tokens": _tokens,
     "handler": _handler,
-    **dict.fromkeys(("approve", "resolver", "on_end", "on_voicemail"), _callable),
+    **dict.fromkeys(("approve", "resolver", "on_end", "on_voicemail", "on_notice"), _callable),
     **dict.fromkeys(("reads_keys", "greeting_interruptible", "speak_first"), _yes_or_no),
     "on_machine": machines.on_machine,
     "voicemail": machines.voicemail,

@@ -190,6 +190,7 @@ class UserSide:
         routed: Callable[[str, Agent], Answerer] | None = None,
     ) -> None:
         configs.check(agent, upstream)
+        self._audio_loop: asyncio.AbstractEventLoop | None = None
         self.agent = agent
         self.configs = configs
         self.loops = UserLoops(loops or (UserLoop(),), self._loops_of_calls)
@@ -232,7 +233,8 @@ class UserSide:
         self.remark(agent)
 
     def start(self) -> None:
-        """Start the user loops."""
+        """Start the user loops; on the audio loop."""
+        self._audio_loop = asyncio.get_running_loop()
         self.loops.start()
 
     def close(self) -> None:
@@ -429,6 +431,15 @@ class UserSide:
         if hook is not None:
             loop = self.loops.place(call_sid)
             loop.post(hooks.start, loop, "on_voicemail", functools.partial(hook, message))
+
+    def noticed(self, call_sid: str, notice: Mapping[str, Any]) -> None:
+        """Other systems are told this of a call: so is the agent's `on_notice`. From any thread."""
+        if self.agent.on_notice is not None and self._audio_loop is not None:
+            cross(self._audio_loop, self._notice, call_sid, self.agent.on_notice, notice)
+
+    def _notice(self, call_sid: str, hook: Callable[[Any], Any], notice: Mapping[str, Any]) -> None:
+        loop = self.loops.place(call_sid)
+        loop.post(hooks.start, loop, "on_notice", functools.partial(hook, notice))
 
     def summarise(self, call_sid: str, summary: Mapping[str, Any]) -> None:
         """The call is summed up: its agent's `on_end` is told."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from bridge.ops.metrics import Metrics
 from bridge.ops.notices import ALWAYS, CallNotices, Outbox
@@ -13,8 +14,12 @@ FOLDER: Final = "notices"
 """Beside the journal: notices wait there until they have arrived."""
 
 
-def notices(settings: Settings, metrics: Metrics) -> tuple[Outbox, CallNotices]:
-    """For BRIDGE_NOTICES; without an address of it nothing is told, and nothing kept."""
+Hook = Callable[[str, Mapping[str, Any]], None]
+"""Told of every notice, from any thread: the call, and the notice as it is sent."""
+
+
+def notices(settings: Settings, metrics: Metrics, hook: Hook | None = None) -> tuple[Outbox, CallNotices]:
+    """For BRIDGE_NOTICES and for `hook`; without either nothing is told, and nothing kept."""
     keys = [key.get_secret_value() for key in settings.notices_secret]
     urls = [url.get_secret_value() for url in settings.notices]
     addresses = [Address(url, keys, settings.notices_private) for url in urls]
@@ -22,4 +27,4 @@ def notices(settings: Settings, metrics: Metrics) -> tuple[Outbox, CallNotices]:
     outbox = Outbox(addresses, folder, metrics.noticed)
     metrics.watch_notices(lambda: outbox.waiting)
     kinds = frozenset({*ALWAYS, *settings.notices_about}) if addresses else frozenset[str]()
-    return outbox, CallNotices(outbox.put, kinds)
+    return outbox, CallNotices(outbox.put, kinds, hook)

@@ -31,7 +31,7 @@ from bridge.ops.notices import CallNotices
 from bridge.ops.reports import Reports
 from bridge.server.call_control import CallControl
 from bridge.server.calls import CallRegistry
-from bridge.server.notices import notices
+from bridge.server.notices import Hook, notices
 from bridge.server.outbound.do_not_call import DoNotCall
 from bridge.server.outbound.service import Outbound
 from bridge.server.routes import create_app as create_routes
@@ -90,7 +90,7 @@ class Service:
         self.routing = Routing(settings, routes, configs, agent or Agent())
         router, users = self.routing.router, _users(settings, agent, configs, metrics, self.routing)
         health = _health(settings, metrics, has_model(settings, upstream_url))
-        self.outbox, others = notices(settings, metrics)
+        self.outbox, others = notices(settings, metrics, _hook(users))
         reports = _reports(metrics, users, others, health)
         store = EmbeddedStore(settings.journal)
         rest = _rest(settings, store.intents, router)
@@ -113,13 +113,14 @@ class Service:
         self.registry = CallRegistry(
             making, max_calls=settings.max_calls, observers=told, services=self.services
         )
-        self._outbound(users)
+        self._outbound(users, others)
 
-    def _outbound(self, users: UserSide | None) -> None:
+    def _outbound(self, users: UserSide | None, others: CallNotices) -> None:
         if users is not None:
             users.opt_out = self.do_not_call.add
         if self.services.outbound is not None:
             self.services.outbound.belongs_to(users, lambda: self.registry.refusal)
+            self.services.outbound.tell(others.status)
 
     def _factory(self, configs: AgentConfigs, upstream_url: str | None) -> CallFactory:
         nobody = Agent()
@@ -289,6 +290,11 @@ def _resolver_fails(settings: Settings) -> TurnedAway | None:
         case "fallback":
             return Forward(settings.fallback or "")
     assert_never(settings.resolver_fails)
+
+
+def _hook(users: UserSide | None) -> Hook | None:
+    """What user code is told of all calls, where it wants to know."""
+    return None if users is None or users.agent.on_notice is None else users.noticed
 
 
 def _reports(metrics: Metrics, users: UserSide | None, others: CallNotices, health: Health) -> Reports:

@@ -80,3 +80,30 @@ async def test_a_receiver_that_was_down_gets_what_a_killed_process_has_left(rece
         async with bridge(model, folder=folder, **settings):
             await until(receiver, "call.ended")
     assert kept == set(receiver.ids)
+
+
+HOOK = """
+import json
+from pathlib import Path
+from bridge import Agent
+
+async def noted(notice):
+    with open("told.jsonl", "a") as file:
+        file.write(json.dumps(notice) + "\\n")
+
+agent = Agent(name="desk", instructions="x", on_notice=noted)
+"""
+
+
+async def test_an_agent_is_told_too() -> None:
+    files = {"hooked.py": HOOK}
+    async with Model() as model, bridge(model, files=files, BRIDGE_AGENT="hooked:agent") as served:
+        phone = await Phone(served).dial()
+        await phone.talk(0.5)
+        await phone.hang_up()
+        await served.until_log("call.summary")
+        await asyncio.sleep(0.5)
+        told = [json.loads(line) for line in (served.folder / "told.jsonl").read_text().splitlines()]
+    kinds = [one["type"] for one in told]
+    assert kinds[0] == "call.started"
+    assert kinds.count("call.ended") == 1

@@ -46,8 +46,8 @@ class _Call:
 
 
 class CallNotices:
-    """An `Observer` of calls that puts notices into an outbox. `kinds` says which; with none
-    it does nothing.
+    """An `Observer` of calls that puts notices into an outbox. `kinds` says which;
+    `hook` is told of all. Without both it does nothing.
 
     Bodies are `{"type": …, "timestamp": ISO 8601, "data": {"call_sid": …, …}}`. `ended` is told of a call
     when its summary is there.
@@ -57,16 +57,18 @@ class CallNotices:
         self,
         put: Put,
         kinds: frozenset[str] = frozenset(ALWAYS),
+        hook: Callable[[str, Mapping[str, Any]], None] | None = None,
         *,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._put = put
         self._now_s = now_s
         self._kinds = kinds
+        self._hook = hook
         self._calls: dict[str, _Call] = {}
 
     def call_began(self, call_sid: str) -> None:
-        if self._kinds:
+        if self._kinds or self._hook is not None:
             self._calls[call_sid] = _Call()
         self._tell("call.started", call_sid, "started", {})
 
@@ -116,9 +118,9 @@ class CallNotices:
         """The file of this call's recording is whole."""
         self._tell("recording.ready", call_sid, f"recording_{name}", {"recording": name})
 
-    def status(self, call_sid: str, state: str, fields: Mapping[str, Any]) -> None:
-        """A call out has come to another state."""
-        self._tell("call.status", call_sid, f"status_{state}", {"status": state, **fields})
+    def status(self, ref: str, state: str, told: Mapping[str, Any]) -> None:
+        """A call out has come to this state."""
+        self._tell("call.status", ref, f"status_{state}", told)
 
     def _said(self, call_sid: str, call: _Call, entry: dict[str, Any]) -> None:
         if len(call.transcript) < MOST_ENTRIES:
@@ -128,16 +130,24 @@ class CallNotices:
         call.told += 1
         self._tell("call.turn", call_sid, f"turn_{call.told}", entry)
 
-    def _tell(self, kind: str, call_sid: str, what: str, told: Mapping[str, Any]) -> None:
+    def _tell(self, kind: str, about: str, what: str, told: Mapping[str, Any]) -> None:
+        """`about` is the call's id, or of a call out that of its request."""
+        data = {"call_sid": about, **told}
+        if self._hook is not None:
+            self._hook(about, _notice(kind, data))
         if kind not in self._kinds:
             return
-        body = _body(kind, {"call_sid": call_sid, **told})
+        body = _written(_notice(kind, data))
         if len(body) > MOST_BYTES:
-            shorter = {name: value for name, value in told.items() if name not in ("transcript", "text")}
-            body = _body(kind, {"call_sid": call_sid, **shorter, "truncated": True})
-        self._put(f"msg_{call_sid}_{what}", call_sid, body)
+            shorter = {name: value for name, value in data.items() if name not in ("transcript", "text")}
+            body = _written(_notice(kind, {**shorter, "truncated": True}))
+        self._put(f"msg_{about}_{what}", about, body)
 
 
-def _body(kind: str, data: Mapping[str, Any]) -> str:
+def _notice(kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
     at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return json.dumps({"type": kind, "timestamp": at, "data": data}, separators=(",", ":"))
+    return {"type": kind, "timestamp": at, "data": data}
+
+
+def _written(notice: Mapping[str, Any]) -> str:
+    return json.dumps(notice, separators=(",", ":"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from bridge.agents.agent import Agent
 from bridge.agents.calling_out import AgentsOut
@@ -19,7 +19,7 @@ from bridge.server.outbound.calls import OutboundCalls
 from bridge.server.outbound.do_not_call import DoNotCall
 from bridge.server.outbound.local import LocalCalls
 from bridge.server.outbound.placing import Placing
-from bridge.server.outbound.record import Record
+from bridge.server.outbound.record import Record, State
 from bridge.server.outbound.rules import Rules
 from bridge.server.store import Store
 from bridge.server.twilio_rest import CarrierRest
@@ -54,6 +54,15 @@ class Outbound:
         if users is not None:
             self.agents = users.out
             self.calls.knows_agent = users.knows
+
+    def tell(self, status: Callable[[str, str, Mapping[str, Any]], None]) -> None:
+        """Whom to tell that a call has come to another state: its request, the state, what a program sees."""
+
+        def moved(before: Record, after: Record) -> None:
+            if State(before.state).word != State(after.state).word:
+                status(after.ref, State(after.state).word, after.told())
+
+        self.calls.moved.append(moved)
 
     def start(self) -> None:
         """On the loop of the calls."""
