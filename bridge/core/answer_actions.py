@@ -108,7 +108,7 @@ def sentence(call: CallState, now_ms: int) -> None:
     callee, playout, speech = call.callee, call.playout, call.callee.speech
     asks = callee.signals.words is AnswerKind.SCREENING and callee.signals.sure
     if asks and speech.silent_ms(now_ms) >= PAUSE_MS:
-        callee.signals.words = None
+        callee.signals.answered()
         callee.sentences += 1
         callee.sentence_ms = None
         callee.since_ms = now_ms
@@ -140,10 +140,8 @@ def drop(call: CallState, now_ms: int) -> None:
 
 def stop(call: CallState, now_ms: int) -> int:
     """The mailbox hears no more of it. Returns how much it has heard, in milliseconds."""
-    span = call.playout.line.spans.get((MESSAGE, 0))
-    if span is not None:
-        span.protected = False
-        call.playout.interrupt(now_ms, ours=True)
+    ending.release(call, MESSAGE)
+    call.playout.interrupt(now_ms, ours=True)
     heard = message_over(call)
     call.callee.heard_ms = max(call.callee.heard_ms, 0 if heard is None else heard.heard_ms)
     return call.callee.heard_ms

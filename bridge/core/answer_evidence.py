@@ -68,6 +68,7 @@ def words(call: CallState, event: m.AnswerWords, now_ms: int) -> None:
     if not callee.open:
         return
     callee.signals.say(event.kind, sure=event.sure)
+    callee.signals.tone |= event.tone
     if event.kind in MACHINES and event.sure:
         known(call, event.kind, "words", now_ms)
         suspect(call, now_ms)
@@ -110,7 +111,9 @@ def count_turns(call: CallState, now_ms: int) -> None:
     """A person who has answered twice is one, whatever comes later."""
     callee = call.callee
     transcribed = call.playout.config.transcription is not None
+    callee.signals.worded |= not transcribed
     for turn in call.out:
+        callee.signals.worded |= isinstance(turn, m.Turn) and bool(turn.text.strip())
         if not isinstance(turn, m.Turn) or callee.stage not in (Stage.TALKING, Stage.LISTENING):
             continue
         if callee.signals.words in MACHINES or (transcribed and not turn.text.strip()):

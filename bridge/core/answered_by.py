@@ -40,6 +40,8 @@ AFTER_BEEP_MS: Final = 450
 """From the end of the tone to the message. Mailboxes record from 0 to 300 ms after it."""
 GREETING_OVER_MS: Final = 1_500
 """Of silence after a long utterance end it."""
+TONE_MS: Final = 6_000
+"""The same where a tone was announced: some mailboxes take their time."""
 CARRIER_ALONE_MS: Final = 3_000
 """The same where the carrier's detection alone says that it is a machine."""
 SILENT_MS: Final = 10_000
@@ -235,8 +237,8 @@ def dropping(call: CallState, now_ms: int) -> None:
 def screened(call: CallState, now_ms: int) -> None:
     """One sentence for the assistant; then the person may come, within a minute."""
     callee, speech, signals = call.callee, call.callee.speech, call.callee.signals
-    if signals.words is AnswerKind.SCREENING and callee.sentences > 1:
-        signals.words = None  # no more of it
+    if signals.words is AnswerKind.SCREENING and signals.sure and callee.sentences > 1:
+        signals.answered()  # no more of it
     if signals.words in MACHINES and signals.sure:
         wait(call, now_ms)
         return
@@ -327,7 +329,9 @@ def certain(call: CallState, now_ms: int) -> bool:
     if callee.stage is not Stage.WAITING:
         wait(call, now_ms)
         return True
-    over_ms = GREETING_OVER_MS if beep_ms is None else 0
+    over_ms = 0
+    if beep_ms is None:
+        over_ms = TONE_MS if callee.signals.tone and not callee.signals.beeped else GREETING_OVER_MS
     if silent_ms < over_ms:
         callee.look_again(now_ms + over_ms - silent_ms)
     elif not callee.speech.toning and callee.message.sound is not None:

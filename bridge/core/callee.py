@@ -68,11 +68,16 @@ class Signals:
     words: AnswerKind | None = None
     sure: bool = False
     """The words are what only such a machine says."""
+    tone: bool = False
+    """They announce a tone, which is waited for."""
     carrier: AnswerKind | None = None
     model: AnswerKind | None = None
     long: bool = False
     """An utterance was longer than a person's first one."""
     monologue: bool = False
+    """It was longer than any opening of a person's."""
+    worded: bool = False
+    """There were words in what was said, or none are to be had: hold music has none."""
     silent: bool = False
     """Ten seconds of silence followed."""
     beep_ended_ms: int | None = None
@@ -86,6 +91,10 @@ class Signals:
         """
         if sure or not self.sure or self.words is AnswerKind.HUMAN:
             self.words, self.sure = kind, sure
+
+    def answered(self) -> None:
+        """What was said has been answered: the next words count for themselves."""
+        self.words, self.sure = None, False
 
     def machine(self) -> tuple[AnswerKind, str] | None:
         """A machine for certain, and by which signals; None while it is not. The carrier's detection goes by
@@ -104,7 +113,7 @@ class Signals:
             "carrier": carrier,
             "model": model,
             "beep": beep,
-            "ear": (self.long and (surely or model)) or (self.monologue and (carrier or beep)),
+            "ear": (self.long and (surely or model)) or (self.monologue and self.worded and (carrier or beep)),
             "clock": self.silent and (surely or model),
         }
         sources = [name for name, agrees in votes.items() if agrees]
@@ -112,7 +121,7 @@ class Signals:
             return None
         kinds = [kind for kind in (self.words, self.model, self.carrier) if kind in MACHINES]
         known = [kind for kind in kinds if kind is not AnswerKind.MACHINE]
-        return (known or kinds)[0], "+".join(sources)
+        return (known or kinds or [AnswerKind.VOICEMAIL])[0], "+".join(sources)
 
     @property
     def suspects(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import messages as m
 from .debts import Kind
 from .due import NEVER
+from .mailbox_message import MESSAGE
 from .messages import Phase, Reason, TransferOutcome
 from .state import CallState, Ending
 from .upstream_leg import Leg
@@ -194,6 +195,7 @@ def end(call: CallState, reason: Reason, now_ms: int, detail: str = "") -> None:
     if (
         reason is not Reason.HANDED_OVER
     ):  # then another process goes on with the call, and with what it was saying
+        release(call, MESSAGE)
         call.playout.over(now_ms)
         call.out += call.callee.ended(call.out)
         call.stats.message = call.callee.outcome
@@ -206,6 +208,13 @@ def end(call: CallState, reason: Reason, now_ms: int, detail: str = "") -> None:
         if session is not None and session.state not in (Leg.NONE, Leg.CLOSED):
             call.out.append(m.CloseUpstream(session.epoch))
     call.out += (m.CloseCarrier(), m.Ended(reason, detail))
+
+
+def release(call: CallState, say_id: str) -> None:
+    """A protected sound may be cut now."""
+    span = call.playout.line.spans.get((say_id, 0))
+    if span is not None:
+        span.protected = False
 
 
 def left(call: CallState, event: m.Stopped | m.CarrierClosed | m.CarrierGivenUp, now_ms: int) -> None:

@@ -83,6 +83,12 @@ _VOICEMAIL: Final = (
     r"\bpoczta glosowa",
     r"発信音の後|留守番電話|伝言を|メッセージをお|请(?:在|於)?(?:提示音|滴声|哔声|嘟声)|语音(?:信箱|留言)|请留言",
 )
+_TONE: Final = (
+    r"\b(?:after|at) the (?:tone|beep|signal)|\bnach dem (?:signalton|piep|ton|pfeifton)",
+    r"\bapres le (?:bip|signal)|\b(?:despues|tras) (?:de )?(?:la |oir )?(?:el )?(?:senal|tono|bip)",
+    r"\bdopo (?:il )?(?:segnale|bip)|\b(?:apos|depois) (?:d?o )?(?:sinal|bip)|\bna de (?:toon|piep)",
+    r"\bpo (?:uslyszeniu )?(?:sygnalu?|sygnale)|発信音の後|(?:提示音|滴声|哔声|嘟声)",
+)
 _MENU: Final = (
     r"\bpress (?:the )?(?:\d|one|two|three|four|five|six|seven|eight|nine|zero|star|pound|hash)\b",
     r"\bfor \w+(?: \w+){0,4} (?:press|dial|say)\b|\bmain menu|\bmenu options|\bfollowing options",
@@ -142,6 +148,14 @@ def plain(text: str) -> str:
     """Small letters without accents, and a space for all that is no letter; an apostrophe for nothing."""
     text = text.casefold().replace("'", "").replace("’", "").translate(_LATIN)
     return " ".join("".join(one if one.isalnum() else " " for one in text).split())
+
+
+_ANNOUNCED: Final = _any(_TONE)
+
+
+def announces_a_tone(text: str) -> bool:
+    """Whether the caller is told to wait for one."""
+    return _ANNOUNCED.search(plain(text)) is not None
 
 
 def who_says(text: str) -> tuple[AnswerKind, bool] | None:

@@ -10,7 +10,7 @@ from typing import Final
 from bridge.codecs.single_tone import FRAME_BYTES, ToneDetector
 from bridge.core import messages as m
 
-from .answer_words import who_says
+from .answer_words import announces_a_tone, who_says
 
 MOST_CHARACTERS: Final = 1_000
 """Of one turn that are read, from its end."""
@@ -58,7 +58,7 @@ class CalleeEar:
         if told == self._before:
             return None
         self._before = told
-        return m.AnswerWords(*found)
+        return m.AnswerWords(*found, announces_a_tone(self._text))
 
     def _turn(self, item_id: str) -> None:
         if item_id != self._item_id:

@@ -33,12 +33,14 @@ import pytest
 if TYPE_CHECKING:
     from .call import begin, tool_call, usual_config
     from .expectations import Expect
+    from .mailbox import Mailbox
     from .replayed import RecordedCall
     from .scripted_call import Caller, Model, ScriptedCall
 
 __all__ = [
     "Caller",
     "Expect",
+    "Mailbox",
     "Model",
     "RecordedCall",
     "ScriptedCall",
@@ -53,6 +55,7 @@ _PLACES: Final = {
     "call": "begin tool_call usual_config",
     "expectations": "Expect",
     "replayed": "RecordedCall",
+    "mailbox": "Mailbox",
     "scripted_call": "Caller Model ScriptedCall",
 }
 _PLACE_OF: Final = {name: place for place, names in _PLACES.items() for name in names.split()}

@@ -21,6 +21,8 @@ from .agent_call import AgentCall, TimedTools
 from .scripted_call import ScriptedCall
 
 TRANSCRIPTION: Final = "gpt-4o-mini-transcribe"
+PLACED: Final = {"direction": "outbound"}
+"""What the fields of a call say that we have placed."""
 
 
 def usual_config(**fields: Any) -> m.CallConfig:
@@ -51,6 +53,7 @@ def begin(  # noqa: PLR0913  the keywords of a fixture
     tool_ms: Mapping[str, int] | None = None,
     mind: Mind | None = None,
     recording: Mapping[str, bool] | None = None,
+    placed: bool = False,
     **fields: Any,
 ) -> ScriptedCall:
     """A call that has just begun, both legs up, at 0 ms. `agent` answers it, if there is one.
@@ -60,10 +63,13 @@ def begin(  # noqa: PLR0913  the keywords of a fixture
     targets an agent knows. `config` and `fields` of it (`greeting=…`) take the place of `usual_config`. With
     `ring` the model is dialled while the phone rings, a second before; dialling takes `dial_ms`. `tool_ms`
     says how long tools take beyond what they wait for: `{"book": 3_000}`; ValueError for an unknown name.
-    `mind` is a model that answers by itself. `recording` says what else is recorded: `sound`, `keys`.
+    `placed`: we have placed this call, and the caller of these functions is who answers it. `mind` is a model
+    that answers by itself. `recording` says what else is recorded: `sound`, `keys`.
     """
     options = model or ServerOptions(delta_bytes=(1600,))
     changed = {"accepted_at_s": options.created_at_s, **fields}
+    if placed and agent is None:
+        changed = {"outbound": m.AnswerRules(), **changed}
     base = msgspec.structs.replace(config or usual_config(), **changed)
     handset = Phone(parameters=dict(parameters or {}), options=phone or PhoneOptions())
     how: dict[str, Any] = {"folders": folders, "dial_ms": dial_ms, "mind": mind, "recording": recording}
@@ -71,7 +77,8 @@ def begin(  # noqa: PLR0913  the keywords of a fixture
         call = ScriptedCall(base, handset, options, **how)
     else:
         configs = TimedTools(base, transfers, tool_ms=tool_ms or {})
-        call = AgentCall(agent, configs, handset, options, fields=parameters or {}, **how)
+        given = {**PLACED, **(parameters or {})} if placed else parameters or {}
+        call = AgentCall(agent, configs, handset, options, fields=given, **how)
     if ring:
         call.rehearsal.feed(m.Ringing())
         call.at(1_000)

@@ -30,6 +30,7 @@ from ..doubles.realtime import RealtimeServer
 from ..doubles.tones import LETTER_MS, marked, tone
 from ..recording import Header, Recorder
 from .expectations import Aside, Expect
+from .mailbox import Mailbox, beep_of, greeting_of
 
 UPSTREAM: Final = "openai"
 _FRAME_MS: Final = 20
@@ -101,6 +102,24 @@ class Caller:
         self._call.words.append(heard if words is None else words)
         call = self._call
         call.rehearsal.from_phone(call.phone.say(sound, call.now_ms))
+
+    def is_a_mailbox(
+        self,
+        greeting: str | Path | bytes,
+        *,
+        words: str | None = None,
+        pause_ms: int = 300,
+        beep_hz: int = 1_000,
+        beep_ms: int = 400,
+        beep_dbfs: int = -15,
+    ) -> Mailbox:
+        """Answer with this greeting and a tone, as a mailbox does; what it records then, it tells. `greeting`
+        and `words` are as in `says`; `beep_ms=0` is for a mailbox without a tone.
+        """
+        sound, said = greeting_of(self._call, greeting, pause_ms)
+        beep = beep_of(beep_hz, beep_ms, beep_dbfs)
+        self.says(sound + beep, words=said if words is None else words)
+        return Mailbox(self._call, sound, beep)
 
     def interrupts(self, what: str | Path | bytes = "", ms: int = 400, *, words: str | None = None) -> None:
         """Speak over the model, which notices it now."""

@@ -56,10 +56,12 @@ class CallerTone(AnswerEvidence, frozen=True, gc=False):
 class AnswerWords(AnswerEvidence, frozen=True, gc=False):
     """Words on the line tell who has answered; told only while that is a question. `sure`: they are what only
     that kind says, as "leave a message after the tone"; not sure are "you have reached" or "not available".
+    `tone`: they announce one.
     """
 
     kind: AnswerKind
     sure: bool = True
+    tone: bool = False
 
 
 class ReportAnswer(AnswerEvidence, frozen=True, gc=False):
