@@ -108,12 +108,13 @@ class Signals:
         carrier, model, beep = self.carrier in MACHINES, self.model in MACHINES, self.beeped
         spoken = self.words in MACHINES
         surely = spoken and self.sure
+        monologue = self.monologue and self.worded
         votes = {
             "words": surely or (spoken and (carrier or model or beep)),
             "carrier": carrier,
             "model": model,
             "beep": beep,
-            "ear": (self.long and (surely or model)) or (self.monologue and self.worded and (carrier or beep)),
+            "ear": (self.long and (surely or model)) or (monologue and (carrier or beep)),
             "clock": self.silent and (surely or model),
         }
         sources = [name for name, agrees in votes.items() if agrees]

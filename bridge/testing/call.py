@@ -63,22 +63,25 @@ def begin(  # noqa: PLR0913  the keywords of a fixture
     targets an agent knows. `config` and `fields` of it (`greeting=…`) take the place of `usual_config`. With
     `ring` the model is dialled while the phone rings, a second before; dialling takes `dial_ms`. `tool_ms`
     says how long tools take beyond what they wait for: `{"book": 3_000}`; ValueError for an unknown name.
-    `placed`: we have placed this call, and the caller of these functions is who answers it. `mind` is a model
-    that answers by itself. `recording` says what else is recorded: `sound`, `keys`.
+    `mind` is a model that answers by itself. `recording`: `sound`, `keys`. `placed`: the call is ours.
     """
     options = model or ServerOptions(delta_bytes=(1600,))
-    changed = {"accepted_at_s": options.created_at_s, **fields}
-    if placed and agent is None:
-        changed = {"outbound": m.AnswerRules(), **changed}
-    base = msgspec.structs.replace(config or usual_config(), **changed)
+    ours = {"outbound": m.AnswerRules()} if placed and agent is None else {}
+    base = msgspec.structs.replace(
+        config or usual_config(), **{"accepted_at_s": options.created_at_s, **ours, **fields}
+    )
     handset = Phone(parameters=dict(parameters or {}), options=phone or PhoneOptions())
     how: dict[str, Any] = {"folders": folders, "dial_ms": dial_ms, "mind": mind, "recording": recording}
     if agent is None:
         call = ScriptedCall(base, handset, options, **how)
     else:
         configs = TimedTools(base, transfers, tool_ms=tool_ms or {})
-        given = {**PLACED, **(parameters or {})} if placed else parameters or {}
-        call = AgentCall(agent, configs, handset, options, fields=given, **how)
+        how["fields"] = {**(PLACED if placed else {}), **(parameters or {})}
+        call = AgentCall(agent, configs, handset, options, **how)
+    return _begun(call, ring)
+
+
+def _begun(call: ScriptedCall, ring: bool) -> ScriptedCall:
     if ring:
         call.rehearsal.feed(m.Ringing())
         call.at(1_000)
