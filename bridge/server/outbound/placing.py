@@ -31,7 +31,7 @@ MOST_REFUSALS: Final = 5
 """Of one request that the carrier is too busy for."""
 LISTS: Final = 6
 LIST_AGAIN_S: Final = 5.0
-SKEW_S: Final = 30
+SKEW_S: Final = 60
 """Between the carrier's clock and ours."""
 LOST_S: Final = 20.0
 """After a phone should have stopped ringing, its last callback was lost."""
@@ -117,6 +117,8 @@ class Placing:
             async with self._places:
                 if self._record(ref).state <= State.POSTING:
                     await self._place(ref)
+                else:
+                    await self._look(ref)  # while no process was here nobody was told
                 await self._follow(ref)
         except asyncio.CancelledError:
             raise
@@ -268,19 +270,25 @@ class Placing:
                     patience_s,
                 ):
                     break
-            if record.done:
-                return
-            found = await self._calls.rest.look_up(record.call_sid, record.account_sid or None)
-            record = self._record(ref)
-            if found is not None and found.status == "" and not record.done:
-                self._calls.settle(record, Outcome.FAILED, "the carrier knows no such call")
-            elif found is not None and found.status in OVER_STATUSES:
-                fields = {"CallStatus": found.status, "CallDuration": str(found.talk_s)}
-                self._calls.told(record, fields)
+            if not record.done:
+                await self._look(ref)
             if self._record(ref).done:
                 return
             await self._until(ref, lambda now: now.done, LOOK_AGAIN_S)
         self._calls.settle(self._record(ref), Outcome.FAILED, "the carrier does not say what became of it")
+
+    async def _look(self, ref: str) -> None:
+        """Ask the carrier how the call is."""
+        record = self._record(ref)
+        found = await self._calls.rest.look_up(record.call_sid, record.account_sid or None)
+        record = self._record(ref)
+        if found is None or record.done:
+            return
+        if found.status in OVER_STATUSES:
+            fields = {"CallStatus": found.status, "CallDuration": str(found.talk_s)}
+            self._calls.told(record, fields)
+        elif not found.status:
+            self._calls.settle(record, Outcome.FAILED, "the carrier knows no such call")
 
     def _patience_s(self, record: Record) -> float:
         """How long the call may stay as it is before the carrier is asked."""
