@@ -52,7 +52,7 @@ class DetourControl:
         self._tasks: set[asyncio.Task[None]] = set()
         self._voice = twiml.Voice.of(settings.speech(), settings.language)
         registry.observers = (*registry.observers, self)
-        registry.services.keep_keys = self.keep_keys
+        registry.services.detours, registry.services.keep_keys = True, self.keep_keys
 
     # --- what the core wishes ----------------------------------------------------------------------------
 

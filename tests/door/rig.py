@@ -93,6 +93,18 @@ class Door:
         await call.place(self.webhook)
         return call
 
+    async def sent_on_call(self, number: str, **given: Any) -> PhoneCall:
+        """A whole call that is sent on to this number, where somebody accepts and talks for 20 s."""
+        phone = self.api.phone(number, "human", presses="1")
+        call = self.dial(self.caller(**given))
+        await until(lambda: call.bridges, 15)
+        clock = self.api.network.clock
+        until_ms = clock.now_ms + 20_000
+        await until(lambda: clock.now_ms >= until_ms, 15)
+        phone.hang_up()
+        await until(lambda: call.over)
+        return call
+
     def servers(self) -> list[KeepingServer]:
         """The model's side of every session, oldest first."""
         machines = [session.machine for session in self.upstream.sessions]

@@ -103,5 +103,5 @@ async def test_the_targets_that_are_configured_are_called() -> None:
 
     for name, number in (("front desk", DESK), ("night", NIGHT)):
         async with door(Scripted([ToolCall("transfer", {"target": name})]), AGENT) as house:
-            call = await house.placed_call()
+            call = await house.sent_on_call(number)
             assert call.reached == [number]

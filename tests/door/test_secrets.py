@@ -126,7 +126,7 @@ def test_a_full_run_writes_no_secret_anywhere(written: io.StringIO, tmp_path: Pa
             house.api.faults = [BROKEN] * 3
             await house.placed_call(**numbers)  # type: ignore[arg-type]
             mind.replies[:] = [sent_on]  # type: ignore[list-item]
-            sent = await house.placed_call(**numbers)  # type: ignore[arg-type]
+            sent = await house.sent_on_call(DESK, **numbers)
             assert sent.reached == [DESK]
             mind.replies[:] = [[Speech(5_000, "A long story")]]
             leaving = house.dial(house.caller(b"\xff" * 2_000 + tone(500), **numbers))  # type: ignore[arg-type]
