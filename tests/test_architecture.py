@@ -14,6 +14,7 @@ from tests.test_floors import FLOORS, PACKAGE, imported
 
 ROOT = PACKAGE.parent
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+SMALL = {"CallState.agent", "Item.said", "Span.over", "_remember"}
 METHODS = ast.FunctionDef | ast.AsyncFunctionDef
 STEP = re.compile(r"(bridge/[\w/]+\.py) +((?:\w+\.)?\w+(?:, (?:\w+\.)?\w+)*)")
 
@@ -77,6 +78,17 @@ def test_the_files_of_the_core_are_ordered_as_drawn() -> None:
         for _, module, name in imported(ast.parse((PACKAGE / path).read_text(encoding="utf-8")), path):
             for target in (module.rpartition(".")[2], name or ""):
                 assert target == file or rank.get(target, -1) < place, f"{file} imports {target}"
+
+
+def test_the_drawing_of_a_barge_in_is_whole() -> None:
+    """But for the smallest: properties, and what only one of the functions drawn calls."""
+    drawn = {(Path(file).name, name) for file, name in steps()}
+    found = script("count_barge_in").passed()
+    assert {name for file, name in found if (file, name) not in drawn} <= SMALL
+
+
+def test_a_barge_in_passes_few_functions() -> None:
+    assert len(script("count_barge_in").passed()) <= 25
 
 
 def test_a_barge_in_passes_about_as_many_functions_as_the_page_says() -> None:

@@ -155,7 +155,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a goodbye is not taken back",
-        "core.caller_turns",
+        "core.speech",
         "if call.ending.reason in (Reason.WE_HUNG_UP, Reason.TRANSFERRED):",
         "if False:",
         "goodbye-taken-back",

@@ -77,9 +77,9 @@ def test_the_reading_order_is_five_short_files_with_a_barge_in() -> None:
     assert len(files) == 5
     assert max(lengths.values()) < 250, lengths
     assert "barge-in" in section
-    named = re.search(r"begins at `(\w+)` in `bridge/core/caller_turns.py`", section)
+    named = re.search(r"begins at `(\w+)` in `bridge/core/speech.py`", section)
     assert named is not None
-    assert f"def {named[1]}(" in (ROOT / "bridge/core/caller_turns.py").read_text(encoding="utf-8")
+    assert f"def {named[1]}(" in (ROOT / "bridge/core/speech.py").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", ".github/pull_request_template.md"])

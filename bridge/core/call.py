@@ -29,8 +29,8 @@ from . import (
     responses,
     setup,
     silence,
+    speech,
     tool_calls,
-    turn_bounds,
     wakes,
 )
 from . import messages as m
@@ -96,7 +96,7 @@ class Call(CallState):
         if self.phase is not Phase.AWAY:
             if playout.faint or self.inaudible:
                 recovery.settle(self, now_ms)
-            turn_bounds.settle(self, now_ms)
+            speech.settle(self, now_ms)
             if self.callee.stage is not Stage.CLOSED:
                 answered_by.settle(self, now_ms)
             if detours.under_way is not None:
@@ -159,8 +159,8 @@ class Call(CallState):
             case AudioDelta(): responses.sound(self, event, now_ms)
             case m.SessionCreated(): dialling.session_created(self, self.up, event, now_ms)
             case m.SessionUpdated(): setup.session_updated(self, event, now_ms)
-            case m.SpeechStarted(): caller_turns.speech_started(self, event, now_ms)
-            case m.SpeechStopped(): caller_turns.speech_stopped(self, event, now_ms)
+            case m.SpeechStarted(): speech.started(self, event, now_ms)
+            case m.SpeechStopped(): speech.stopped(self, event, now_ms)
             case m.TextDelta(): responses.words(self, event)
             case m.AudioDone(): playout.item_finished(event.item_id, event.part, now_ms)
             case m.ItemAdded(): playout.conversation.added(event)

@@ -1,18 +1,16 @@
-"""The caller's side: when they speak, when a turn is theirs, which keys they press, and how long there has
-been no word.
-"""
+"""The caller's turns as items of the conversation, their words, and the keys that they press."""
 
 from __future__ import annotations
 
-from . import answers, ending, responses, silence, state
+from . import answers, responses, silence, state
 from . import messages as m
-from .caller_audio import STALLED_MS, VOICE_MS
+from .caller_audio import VOICE_MS
 from .conversation import MOST_CHARACTERS
 from .debts import Kind
 from .due import NEVER
 from .limits import Silence
-from .messages import Event, Phase, Reason
-from .open_turn import HANGOVER_MS, has_words
+from .messages import Event, Phase
+from .open_turn import has_words
 from .state import CallState
 
 MOST_DIGITS = 64
@@ -41,103 +39,6 @@ def reopen_caller_audio(call: CallState, now_ms: int) -> None:
     open_caller_audio(call)
     # Voice detection reads in one burst what the caller said meanwhile, and finds their turn in it now.
     call.overheard_until_ms = now_ms + OVERHEARD_MS
-
-
-def quiet(call: CallState, now_ms: int) -> bool:
-    """Our ear, which is trusted in this call, does not hear the caller."""
-    trusted = call.agent.turn_bounds is not None
-    return trusted and now_ms - call.caller_audio.voice_ended_ms >= HANGOVER_MS
-
-
-def unheard(call: CallState, now_ms: int) -> bool:
-    """It takes more than the model's word that the caller speaks to take an answer back that is owed, where
-    our ear has heard nothing since; or to cut our question, where it hears the sound that we ask about.
-    """
-    if call.open_turn.clears and call.caller_audio.steady:
-        return True
-    turns = [debt for debt in call.playout.debts.of(Kind.TURN) if debt.due]
-    return bool(turns) and quiet(call, now_ms) and call.caller_audio.voice_ended_ms < turns[0].since_ms
-
-
-def speech_started(call: CallState, event: m.SpeechStarted, now_ms: int) -> None:
-    turn, caller_audio = call.open_turn, call.caller_audio
-    if turn.overruled_ms is not None and turn.since_ms is None and quiet(call, now_ms):
-        return
-    turn.began(event.item_id, call.up.epoch, caller_audio.voice_ended_ms, now_ms)
-    call.playout.caller_stopped_ms = None
-    call.caller_speaking = True
-    call.spoke_over = call.playout.gate.active
-    call.silence = Silence()
-    resumes, call.up.resume_due_ms = call.up.resume_due_ms != NEVER, NEVER
-    if resumes and not call.caller_audio.speaks(now_ms):
-        resumed(call, event)
-        return
-    if now_ms < call.overheard_until_ms and not call.caller_audio.speaks(now_ms):
-        overheard(call, event)
-        return
-    if (call.playout.debts.open or turn.clears) and unheard(call, now_ms):
-        call.out.append(m.CallerSpoke(True, event.item_id))
-        return
-    turn.pad_due_ms = now_ms + STALLED_MS
-    call.out.append(m.CallerSpoke(True, event.item_id))
-    if call.agent.backchannel_ms and not call.playout.line.quiet:
-        turn.confirm_due_ms = now_ms + call.agent.backchannel_ms
-        call.playout.debts.cancel(Kind.RESUMED, reason="the caller spoke")
-        return
-    confirmed(call, now_ms)
-
-
-def resumed(call: CallState, event: m.SpeechStarted) -> None:
-    """The new session hears what the caller said before it was there: the caller does not speak now, so
-    nothing is cut, and who waits waits on.
-    """
-    call.turn += 1
-    call.playout.debts.superseded()
-    call.greeting_cut |= responses.GREETING in call.playout.drop_waiting()
-    call.out.append(m.CallerSpoke(True, event.item_id))
-
-
-def overheard(call: CallState, event: m.SpeechStarted) -> None:
-    """The caller said it while they could not interrupt, and is silent now. It is a turn of theirs like any
-    other, but it cuts no sound that they have not heard yet: a greeting that waited is said.
-    """
-    call.turn += 1
-    call.out.append(m.CallerSpoke(True, event.item_id))
-
-
-def confirmed(call: CallState, now_ms: int) -> None:
-    """It is speech, and it is meant: what we say is cut, and this turn takes the place of what is owed. If no
-    words are found in it, a greeting that it cost is owed again. During a goodbye it takes the goodbye back.
-    """
-    call.turn += 1
-    call.open_turn.confirm_due_ms = NEVER
-    if call.playout.debts.open:
-        call.playout.debts.superseded()
-    cut = call.playout.interrupt(now_ms, ours=bool(call.agent.backchannel_ms), by_caller=True)
-    call.greeting_cut |= responses.GREETING in cut
-    if call.ending is None or call.detours.deaf:
-        return
-    if call.ending.reason in (Reason.WE_HUNG_UP, Reason.TRANSFERRED):
-        call.phase, call.ending = Phase.LIVE, None
-        if not call.detours.draining:
-            call.out += (m.NoteIntent(""), m.HangUpCancelled())
-    else:
-        ending.say_goodbye(call, now_ms)
-
-
-def speech_stopped(call: CallState, event: m.SpeechStopped, now_ms: int) -> None:
-    turn = call.open_turn
-    if turn.overruled_ms is not None and turn.since_ms is None:
-        return  # we have ended this turn already
-    backchannel = turn.confirm_due_ms != NEVER
-    turn.stopped()
-    began, call.caller_speaking = call.caller_speaking, False
-    call.out.append(m.CallerSpoke(False, event.item_id))
-    if backchannel:
-        return  # a backchannel ("mm-hmm"): we go on speaking, and no answer is owed
-    owe_answer(call, now_ms, now_ms - pause_ms(call), began=began)
-    if call.playout.config.transcription is None:
-        voice(call, now_ms)
 
 
 def owe_answer(call: CallState, now_ms: int, silent_ms: int, *, began: bool, asked: bool = False) -> None:
@@ -265,16 +166,6 @@ def transcribing(call: CallState, event: m.CallerWords, now_ms: int) -> None:
     if event.epoch == call.up.epoch and has_words(event.text):
         known = call.playout.conversation.items.get(event.item_id)
         call.open_turn.worded(now_ms, own=known is None or known.role != "user")
-
-
-def pad(call: CallState, now_ms: int) -> None:
-    """Voice detection counts audio written, not time: if frames stop while the caller speaks, the turn
-    would not end.
-    """
-    if now_ms - call.caller_audio.last_ms >= STALLED_MS and call.caller_audio.open:
-        call.out.append(call.caller_audio.stall(call.up.epoch))
-    next_ms = max(call.caller_audio.last_ms, now_ms) + STALLED_MS
-    call.open_turn.pad_due_ms = next_ms if call.caller_speaking else NEVER
 
 
 def digit(call: CallState, digit: str, now_ms: int) -> None:

@@ -8,7 +8,7 @@ that is dead they may speak as long as they like, and no turn would be reported.
 
 from __future__ import annotations
 
-from . import answers, caller_turns, ending, fillers, recovery, responses, state, tool_calls
+from . import answers, ending, fillers, recovery, responses, speech, state, tool_calls
 from . import messages as m
 from .caller_audio import VOICE_MS
 from .debts import Kind
@@ -45,7 +45,7 @@ def owed_due(call: CallState, now_ms: int) -> None:
         return
     if call.ending is None and stalled(call, now_ms):
         return
-    told = call.caller_speaking and not owed.doubtful and not caller_turns.quiet(call, now_ms)
+    told = call.caller_speaking and not owed.doubtful and not speech.quiet(call, now_ms)
     if not line.over(now_ms) or told or call.caller_audio.speaks(now_ms):
         pass  # the caller hears something, or speaks
     elif ending.leaving(call):

@@ -14,6 +14,7 @@ from . import (
     renewal,
     responses,
     silence,
+    speech,
     tool_calls,
 )
 from .due import NEVER
@@ -62,8 +63,8 @@ DUE: tuple[tuple[Callable[[CallState], int], Callable[[CallState, int], None]], 
     (lambda call: call.playout.conversation.tools.due_ms, tool_calls.tools_late),
     (lambda call: call.silence.nudge_due_ms, silence.nudge),
     (lambda call: call.silence.due_ms, silence.still_silent),
-    (lambda call: call.open_turn.confirm_due_ms, caller_turns.confirmed),
-    (lambda call: call.open_turn.pad_due_ms, caller_turns.pad),
+    (lambda call: call.open_turn.confirm_due_ms, speech.confirmed),
+    (lambda call: call.open_turn.pad_due_ms, speech.pad),
     (lambda call: call.key_series.due_ms, caller_turns.digits_done),
     (lambda call: call.transcripts.due_ms, caller_turns.transcripts_late),
     (lambda call: call.handover_due_ms, handover.leave),

@@ -1,19 +1,20 @@
-"""Turns without end: what is done when the model takes the caller to be speaking for longer than can be.
+"""The caller speaks: when that begins, what it cuts, and when it is over.
 
 Realtime guide, "Voice activity detection": the server ends turns. One that it does not end is committed and
-answered as soon as our own ear has been quiet for long enough; sound that is no voice is cleared instead. A
-rule at the end of every event: what has happened since is in the state.
+answered as soon as our own ear has been quiet for long enough; sound that is no voice is cleared instead.
+`settle` is a rule at the end of every event: what has happened since is in the state.
 """
 
 from __future__ import annotations
 
-from . import answers, caller_turns, ending, recovery, state
+from . import answers, caller_turns, ending, recovery, responses, state
 from . import messages as m
-from .caller_audio import VOICE_MS
+from .caller_audio import STALLED_MS, VOICE_MS
 from .debts import Kind
 from .due import NEVER
+from .limits import Silence
 from .messages import Phase, Reason
-from .open_turn import Bound
+from .open_turn import HANGOVER_MS, Bound
 from .state import CallState
 from .upstream_leg import Leg
 
@@ -26,6 +27,118 @@ SESSIONS = 2
 """That may fail to, one after another: then the model is out."""
 UNTAKEN = "it does not take the caller's turn"
 WISH = "Ask the caller whether they are still there."
+
+
+def quiet(call: CallState, now_ms: int) -> bool:
+    """Our ear, which is trusted in this call, does not hear the caller."""
+    trusted = call.agent.turn_bounds is not None
+    return trusted and now_ms - call.caller_audio.voice_ended_ms >= HANGOVER_MS
+
+
+def unheard(call: CallState, now_ms: int) -> bool:
+    """It takes more than the model's word that the caller speaks to take an answer back that is owed, where
+    our ear has heard nothing since; or to cut our question, where it hears the sound that we ask about.
+    """
+    if call.open_turn.clears and call.caller_audio.steady:
+        return True
+    turns = [debt for debt in call.playout.debts.of(Kind.TURN) if debt.due]
+    return bool(turns) and quiet(call, now_ms) and call.caller_audio.voice_ended_ms < turns[0].since_ms
+
+
+def started(call: CallState, event: m.SpeechStarted, now_ms: int) -> None:
+    """The model says that the caller speaks: what is said is cut, unless that word is doubtful."""
+    turn, caller_audio = call.open_turn, call.caller_audio
+    if turn.overruled_ms is not None and turn.since_ms is None and quiet(call, now_ms):
+        return
+    turn.began(event.item_id, call.up.epoch, caller_audio.voice_ended_ms, now_ms)
+    call.playout.caller_stopped_ms = None
+    call.caller_speaking = True
+    call.spoke_over = call.playout.gate.active
+    call.silence = Silence()
+    resumes, call.up.resume_due_ms = call.up.resume_due_ms != NEVER, NEVER
+    if resumes and not call.caller_audio.speaks(now_ms):
+        resumed(call, event)
+        return
+    if now_ms < call.overheard_until_ms and not call.caller_audio.speaks(now_ms):
+        overheard(call, event)
+        return
+    if (call.playout.debts.open or turn.clears) and unheard(call, now_ms):
+        call.out.append(m.CallerSpoke(True, event.item_id))
+        return
+    turn.pad_due_ms = now_ms + STALLED_MS
+    call.out.append(m.CallerSpoke(True, event.item_id))
+    if call.agent.backchannel_ms and not call.playout.line.quiet:
+        turn.confirm_due_ms = now_ms + call.agent.backchannel_ms
+        call.playout.debts.cancel(Kind.RESUMED, reason="the caller spoke")
+        return
+    confirmed(call, now_ms)
+
+
+def resumed(call: CallState, event: m.SpeechStarted) -> None:
+    """The new session hears what the caller said before it was there: the caller does not speak now, so
+    nothing is cut, and who waits waits on.
+    """
+    call.turn += 1
+    call.playout.debts.superseded()
+    call.greeting_cut |= responses.GREETING in call.playout.drop_waiting()
+    call.out.append(m.CallerSpoke(True, event.item_id))
+
+
+def overheard(call: CallState, event: m.SpeechStarted) -> None:
+    """The caller said it while they could not interrupt, and is silent now. It is a turn of theirs like any
+    other, but it cuts no sound that they have not heard yet: a greeting that waited is said.
+    """
+    call.turn += 1
+    call.out.append(m.CallerSpoke(True, event.item_id))
+
+
+def confirmed(call: CallState, now_ms: int) -> None:
+    """It is speech, and it is meant: what we say is cut, and this turn takes the place of what is owed. If no
+    words are found in it, a greeting that it cost is owed again. During a goodbye it takes the goodbye back.
+    """
+    call.turn += 1
+    call.open_turn.confirm_due_ms = NEVER
+    if call.playout.debts.open:
+        call.playout.debts.superseded()
+    cut = call.playout.interrupt(now_ms, ours=bool(call.agent.backchannel_ms), by_caller=True)
+    call.greeting_cut |= responses.GREETING in cut
+    if call.ending is None or call.detours.deaf:
+        return
+    if call.ending.reason in (Reason.WE_HUNG_UP, Reason.TRANSFERRED):
+        call.phase, call.ending = Phase.LIVE, None
+        if not call.detours.draining:
+            call.out += (m.NoteIntent(""), m.HangUpCancelled())
+    else:
+        ending.say_goodbye(call, now_ms)
+
+
+def stopped(call: CallState, event: m.SpeechStopped, now_ms: int) -> None:
+    """The model says that the caller's turn is over."""
+    turn = call.open_turn
+    if turn.overruled_ms is not None and turn.since_ms is None:
+        return  # we have ended this turn already
+    backchannel = turn.confirm_due_ms != NEVER
+    turn.stopped()
+    began, call.caller_speaking = call.caller_speaking, False
+    call.out.append(m.CallerSpoke(False, event.item_id))
+    if backchannel:
+        return  # a backchannel ("mm-hmm"): we go on speaking, and no answer is owed
+    caller_turns.owe_answer(call, now_ms, now_ms - caller_turns.pause_ms(call), began=began)
+    if call.playout.config.transcription is None:
+        caller_turns.voice(call, now_ms)
+
+
+def pad(call: CallState, now_ms: int) -> None:
+    """Voice detection counts audio written, not time: if frames stop while the caller speaks, the turn
+    would not end.
+    """
+    if now_ms - call.caller_audio.last_ms >= STALLED_MS and call.caller_audio.open:
+        call.out.append(call.caller_audio.stall(call.up.epoch))
+    next_ms = max(call.caller_audio.last_ms, now_ms) + STALLED_MS
+    call.open_turn.pad_due_ms = next_ms if call.caller_speaking else NEVER
+
+
+# --- a turn without end
 
 
 def settle(call: CallState, now_ms: int) -> None:
@@ -65,7 +178,7 @@ def end(call: CallState, bound: Bound, now_ms: int) -> None:
     """A bound of the open turn is reached."""
     turn = call.open_turn
     if turn.confirm_due_ms != NEVER:
-        caller_turns.confirmed(call, now_ms)
+        confirmed(call, now_ms)
     if bound is Bound.WORDLESS:
         clear(call, now_ms)
     elif turn.believed:
