@@ -117,7 +117,9 @@ _WORDS: Final = {
 
 
 def shaped(kind: type[_Shape], given: object, where: str, faults: list[Fault]) -> _Shape | None:
-    """It in that shape; None with one fault for each member that does not fit."""
+    """It in that shape, with one fault for each member that does not fit, and without those; None where one
+    that is needed is missing.
+    """
     if not isinstance(given, Mapping):
         faults.append(Fault(where, "is no table", "see docs/settings.md for an example"))
         return None
@@ -128,6 +130,11 @@ def shaped(kind: type[_Shape], given: object, where: str, faults: list[Fault]) -
         for member, found in members.items():
             what, cure = _WORDS.get(found, ("is of another kind", "see docs/settings.md for what it can be"))
             faults.append(Fault(f"{where}: {member[:40]}", what, cure))
+    # Again without them, so that what else is wrong is told too.
+    kept = {name: value for name, value in given.items() if name not in members}
+    try:
+        return kind.model_validate(kept)
+    except ValidationError:
         return None
 
 
