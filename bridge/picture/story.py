@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from ..core import messages as m
+from ..core.detours import title
 from ..core.fillers import WAITING
 from ..core.stats import BargeIn
 from ..recording import replay
@@ -105,6 +106,7 @@ class _Teller:
         self._latencies = 0
         self._latency_ms: dict[str, int] = {}
         self._late_bytes = 0
+        self._away: Bar | None = None
         self._lost_until = (-1, 0)
 
     # --- one step ----------------------------------------------------------------------------------------
@@ -277,9 +279,24 @@ class _Teller:
             case m.CloseUpstream(): self._closed_by_us(action.epoch)
             case m.Noted(): self._point(TROUBLE, "note", action.what, action.detail)
             case m.HangUpCancelled(): self._point(TROUBLE, "note", "the goodbye is taken back")
+            case m.LeaveStream(): self._away = self._bar(HEARD, "dialling", "away")
+            case m.DetourEnded(): self._detour(action)
             case m.Ended():
                 self.story.ended = f"{action.reason.value}{f' ({action.detail})' if action.detail else ''}"
     # fmt: on
+
+    def _detour(self, ended: m.DetourEnded) -> None:
+        """The caller was elsewhere, and what came of it; a detour that never left is a note."""
+        words = f"{title(ended.kind, ended.name)}: {ended.result.outcome.value}"
+        bar, self._away = self._away, None
+        line = Line(self._now.step.t_ms, "away", words)
+        if bar is None:
+            self._point(TROUBLE, "note", words)
+        else:
+            bar.title = bar.words = words
+            line.at_ms, line.end_ms = bar.start_ms, self._now.step.t_ms
+            bar.end_ms = line.end_ms
+        self.story.talk.append(line)
 
     def _played(self, action: m.PlayAudio) -> None:
         owner = self.heard.owner

@@ -430,6 +430,62 @@ def transfer_after_the_last_word() -> ScriptedCall:
     return call
 
 
+BILLING = m.Detour("d" * 32, name="billing")
+
+
+def put_through(call: ScriptedCall, wish: m.Detour = BILLING) -> ScriptedCall:
+    """The model says that it does, and it is done."""
+    call.at(500).model.speaks("I am putting you through.", ms=1_500)
+    call.at(550).wish(wish)
+    return call
+
+
+@scenario
+def transfer_to_a_busy_target_and_back() -> ScriptedCall:
+    call = put_through(begin().returns("busy", after_ms=3_000))
+    call.model.answers("The line is busy. What else can I do?")
+    call.at(12_000).expect.transferred("billing").outcomes("busy").recovered(0).going_on()
+    call.expect.heard_text("The line is busy. What else can I do?").truth()
+    return call
+
+
+@scenario
+def transfer_accepted_and_over() -> ScriptedCall:
+    """The model's session is let go 15 s after the target has accepted."""
+    call = put_through(begin().returns("connected", after_ms=60_000, talk_s=50))
+    call.at(70_000).expect.outcomes("connected").ended(m.Reason.TRANSFERRED).noted("session parked")
+    return call
+
+
+@scenario
+def transfer_interrupted() -> ScriptedCall:
+    call = put_through(begin())
+    call.model.answers("Of course. What else?")
+    call.at(1_200).caller.interrupts("No, wait!")
+    call.at(8_000).expect.outcomes("interrupted").heard_text("Of course. What else?").going_on().truth()
+    return call
+
+
+@scenario
+def transfer_warm_to_nobody() -> ScriptedCall:
+    """The caller stays with the model, which says so while it rings, and when nobody is there."""
+    wish = m.Detour("d" * 32, name="billing", mode=m.TransferMode.WARM)
+    call = put_through(begin().returns("no_answer", after_ms=25_000), wish)
+    for words in ("I call them now.", "It still rings.", "Nobody is there."):
+        call.model.answers(words)
+    call.at(34_000).expect.outcomes("no_answer").heard_text("Nobody is there.").going_on().truth()
+    return call
+
+
+@scenario
+def session_parked_and_dialled_anew() -> ScriptedCall:
+    """A caller who is away for longer than the model is kept comes back to the same conversation."""
+    call = put_through(begin(detour_keep_ms=10_000).returns("returned", after_ms=40_000))
+    call.model.answers("There you are again.")
+    call.at(60_000).expect.outcomes("returned").recovered(1).heard_text("There you are again.").going_on()
+    return call
+
+
 @scenario
 def caller_hangs_up_mid_speech() -> ScriptedCall:
     call = begin()
