@@ -449,6 +449,14 @@ def test_a_call_in_its_summary() -> None:
         recoveries=1,
         gaps_ms=[840],
         tools=2,
+        detours=[
+            m.DetourEnded(
+                "d" * 32,
+                m.DetourKind.TRANSFER,
+                "billing",
+                m.DetourResult(m.TransferOutcome.CONNECTED, 4_000, 30_500, raw={"DialCallSid": "CA1"}),
+            )
+        ],
         usage=Usage(text_in=10, audio_in=900, audio_out=400),
         usage_missing=1,
         transcribed_s=12.34567,
@@ -471,6 +479,9 @@ def test_a_call_in_its_summary() -> None:
         "recoveries": 1,
         "gap_ms": {"p50": 840, "p95": 840, "max": 840},
         "tools": 2,
+        "detours": [
+            {"kind": "transfer", "target": "billing", "outcome": "connected", "rang_s": 4.0, "talk_s": 30.5}
+        ],
         "frames_in": 3_000,
         "frames_dropped": 2,
         "frames_refused": {},

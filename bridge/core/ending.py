@@ -200,6 +200,7 @@ def end(call: CallState, reason: Reason, now_ms: int, detail: str = "") -> None:
         call.out += call.callee.ended(call.out)
         call.stats.message = call.callee.outcome
     close_detour(call, reason)
+    call.stats.detours = [*call.detours.over]
     call.phase = Phase.ENDED
     call.stats.ended_ms = now_ms
     call.stats.frames_in = call.caller_audio.frames

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from .messages import CallerTranscribed, Usage
+from .messages import CallerTranscribed, DetourEnded, Usage
 
 MOST_KINDS = 32
 MOST_KEPT = 10_000
@@ -71,6 +71,8 @@ class Stats:
     message: str = ""
     """What became of one for a mailbox: voicemail_left or message_partial; or the call ended `screened`."""
     cost_micro_usd: int = 0
+    detours: list[DetourEnded] = field(default_factory=list)
+    """The last ones, the oldest first; known when the call is over."""
 
     @property
     def interruptions_ms(self) -> list[int]:

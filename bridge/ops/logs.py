@@ -28,7 +28,7 @@ from typing import Any, Final, NamedTuple, TextIO
 import msgspec
 
 from bridge.agents.user_code import CALL_SID
-from bridge.core.messages import Reason
+from bridge.core.messages import DetourEnded, Reason
 from bridge.core.stats import Stats
 from bridge.ops.redaction import Mask, words_of
 
@@ -309,6 +309,7 @@ def summary(reason: Reason, stats: Stats, *, detail: str = "") -> dict[str, Any]
         "recoveries": stats.recoveries,
         "gap_ms": _spread(stats.gaps_ms),
         "tools": stats.tools,
+        "detours": [_detour(ended) for ended in stats.detours],
         "frames_in": stats.frames_in,
         "frames_dropped": stats.frames_dropped,
         "frames_refused": dict(stats.frames_refused),
@@ -318,6 +319,18 @@ def summary(reason: Reason, stats: Stats, *, detail: str = "") -> dict[str, Any]
         "responses_without_usage": stats.usage_missing,
         "transcribed_s": round(stats.transcribed_s, 3),
         "cost_usd": round(stats.cost_micro_usd / 1_000_000, 6),
+    }
+
+
+def _detour(ended: DetourEnded) -> dict[str, Any]:
+    """What came of it; the target by its configured name."""
+    result = ended.result
+    return {
+        "kind": ended.kind.value,
+        "target": ended.name,
+        "outcome": result.outcome.value,
+        "rang_s": result.rang_ms / 1000,
+        "talk_s": result.talk_ms / 1000,
     }
 
 

@@ -15,7 +15,7 @@ import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 
-from bridge.core.messages import Reason, Usage
+from bridge.core.messages import DetourEnded, Reason, Usage
 from bridge.core.stats import Stats
 from bridge.ops.recent import Recent
 
@@ -92,6 +92,7 @@ class Metrics:
         self._stuck = gauge("handler_loops_stuck", "Loops of user code that do not answer now")
         self._waiting = gauge("calls_waiting", "Calls whose loop of user code does not answer now")
         self._lag = histogram("loop_lag", "How late the event loop ran a timer", _LAG_S)
+        self._detours = counter("detours", "Calls that left their stream on purpose", "kind", "outcome")
         self._notices = counter("notices", "Attempts to tell another system of a call", "outcome")
         self._notices_waiting = gauge("notices_waiting", "Notices that have not arrived")
         self._rejected = counter("rejects", "Turned away", "gate")
@@ -123,6 +124,10 @@ class Metrics:
     def _render(self, accept: str) -> tuple[bytes, str]:
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
+
+    def detour_ended(self, ended: DetourEnded) -> None:
+        """A call is back from where it was, or over; or it never left."""
+        self._detours.labels(ended.kind.value, ended.result.outcome.value).inc()
 
     def call_started(self) -> None:
         """A call came in; each ends once, in `call_ended`."""

@@ -58,6 +58,8 @@ class Reports:
                 logger.info("= caller and model hear each other", extra=about)
             case m.NoteIntent():
                 logger.info("= intent: %s", action.intent or "none any more", extra=about)
+            case m.DetourEnded():
+                self._metrics.detour_ended(action)
             case m.ToolWanted():
                 wanted = self._wanted.get(call_sid)
                 if wanted is not None and len(wanted) < _MOST_TOOLS:
