@@ -206,12 +206,18 @@ async def follow(
         steps = await placing
     if not call.streams and steps[-1].kind is Kind.FAILED:
         raise WebhookFailed(steps[-1].detail)
-    left, right = call.sound()
+    return _lived_through(call, steps), call.sound()
+
+
+def _lived_through(call: Any, steps: list[Any]) -> dict[str, Any]:
+    """What the phone can tell of a call that followed TwiML."""
+    from bridge.simulators.phone import Kind
+
     phones: list[Any] = [simulation.machine for _, simulation in call.streams]
     refused: Counter[str] = sum((phone.refused for phone in phones), Counter())
     failed = [step for step in steps if step.kind in (Kind.FAILED, Kind.STREAM_REFUSED)]
     heard_ms = sum(phone.played_bytes for phone in phones) // 8
-    account = {
+    return {
         "steps": [[step.at_ms, step.kind.value, step.detail] for step in steps],
         "seconds": round(steps[-1].at_ms / 1000, 2),
         "heard_ms": heard_ms,
@@ -220,7 +226,6 @@ async def follow(
         "ended_by": "the caller" if steps[-1].kind is Kind.CALLER_LEFT else "the server",
         "broken": _broken(heard_ms, [f"{step.kind.value}: {step.detail}" for step in failed]),
     }
-    return account, (left, right)
 
 
 async def _until_over(call: Any, placing: asyncio.Task[Any], caller: Caller, tell: Tell) -> None:

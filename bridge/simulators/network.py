@@ -51,6 +51,10 @@ class Behaviour:
     """How many calls of an account leave the queue in a second; None for all of them at once."""
     seam_ms: int = 0
     """How long a call is between two streams; 730 has been seen."""
+    listed_after_ms: int = 0
+    """How old a call is before lists have it: they are "eventually consistent"."""
+    completed_before_close: bool = False
+    """Whether a call that its person or REST ends is told to be completed before its stream closes."""
     tells_bridged: bool = True
     """Whether a `<Dial>`'s action gets DialBridged."""
     asks_connect_on_redirect: bool = False
@@ -91,6 +95,8 @@ class Network:
         self.speak: Callable[[str], bytes] = spoken
         """Makes the sound of `<Say>`."""
         self._turns_ms: dict[str, int] = {}
+        self.caller_ids: set[str] = set()
+        """Numbers that may be shown beside a call's own; empty for any."""
         self.recordings: dict[str, bytes] = {}
         """What `<Record>` kept, µ-law by RecordingSid."""
         self.api_url = ""
@@ -112,6 +118,11 @@ class Network:
         phone = SecondPhone(number, as_, **given)  # type: ignore[arg-type]  # as SecondPhone's fields
         self.phones[number] = phone
         return phone
+
+    def may_show(self, leg: Leg, caller_id: str) -> bool:
+        """Whether a leg's `<Dial>` may show that number: the call's own two, or one of the account's."""
+        own = {leg.handset.caller, leg.handset.called}
+        return not self.caller_ids or caller_id in own or caller_id in self.caller_ids
 
     def queue_ms(self, account_sid: str) -> int:
         """How long the account's next call waits for its turn, at `calls_per_s`."""
@@ -177,6 +188,11 @@ class Network:
             task.cancel()
         if self._tasks:
             await asyncio.wait(set(self._tasks))
+
+    def leaves(self, leg: Leg) -> None:
+        """The leg is about to leave its stream, by `left_by`."""
+        if self.behaviour.completed_before_close and leg.left_by in _LEFT_BY:
+            leg.become("completed", 200)
 
     def asks(self, verb: str, kind: Kind) -> bool:
         """Whether a verb's action is asked although the leg has left the verb."""

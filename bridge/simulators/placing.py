@@ -5,17 +5,17 @@ https://www.twilio.com/docs/voice/api/call-resource#create-a-call-resource
 
 from __future__ import annotations
 
-import asyncio
 import xml.etree.ElementTree as ET
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from bridge.codecs.dtmf import dialled
-from bridge.doubles.people.detection import DetectionOptions, Detector
+from bridge.doubles.people.detection import DetectionOptions
 
+from .detecting import detection_of, tell_verdict, verdict_of
 from .leg import Leg
-from .network import Network, network_of
+from .network import Network
 from .phones import SecondPhone
 from .ringing import ring
 from .status_callbacks import StatusCallback
@@ -67,17 +67,6 @@ class Placement:
         )
 
 
-def detection_of(given: Mapping[str, str], prefix: str) -> DetectionOptions:
-    """Machine detection's parameters, of REST (`MachineDetection…`) or of a noun (`machineDetection…`)."""
-    return DetectionOptions(
-        waits_for_end=given.get(prefix) == "DetectMessageEnd",
-        timeout_ms=int(given.get(f"{prefix}Timeout", 30)) * 1_000,
-        speech_threshold_ms=int(given.get(f"{prefix}SpeechThreshold", 2_400)),
-        speech_end_threshold_ms=int(given.get(f"{prefix}SpeechEndThreshold", 1_200)),
-        silence_timeout_ms=int(given.get(f"{prefix}SilenceTimeout", 5_000)),
-    )
-
-
 def fallback_of(given: Mapping[str, str]) -> tuple[str, str] | None:
     """The fallback of a form, None without one."""
     url = given.get("FallbackUrl")
@@ -104,7 +93,7 @@ async def live(network: Network, leg: Leg, phone: SecondPhone, placement: Placem
     if placement.detection is not None:
         verdict = verdict_of(leg, phone, placement.detection)
         if placement.detects_aside:
-            network.keep(_told_aside(leg, verdict, placement))
+            tell_verdict(leg, verdict, placement.verdict_url, placement.verdict_method)
         else:
             fields = {"CallSid": leg.sid, "AccountSid": leg.handset.account_sid, **await verdict}
     if placement.send_digits:
@@ -114,47 +103,6 @@ async def live(network: Network, leg: Leg, phone: SecondPhone, placement: Placem
     else:
         await leg.run_from(placement.url, fields, method=placement.method)
     limit.cancel()
-
-
-async def verdict_of(leg: Leg, phone: SecondPhone, options: DetectionOptions) -> dict[str, str]:
-    """Machine detection's one verdict, as the fields of a request: scripted by the phone, or by its sound.
-    What the call says later is not asked: it may come after the end.
-    """
-    if phone.verdict is not None:
-        at_ms, answered_by = phone.verdict
-        await leg.network.clock.sleep(at_ms)
-    else:
-        at_ms, answered_by = await _judged(leg, options)
-    leg.answered_by = answered_by
-    return {"AnsweredBy": answered_by, "MachineDetectionDuration": str(at_ms)}
-
-
-async def _judged(leg: Leg, options: DetectionOptions) -> tuple[int, str]:
-    detector = Detector(options)
-    judged: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-    def hear(frame: bytes) -> None:
-        verdict = detector.hear(frame)
-        if verdict is not None and not judged.done():
-            judged.set_result(verdict)
-
-    leg.person.overheard = hear
-    ended = asyncio.ensure_future(leg.ended.wait())
-    waiting: set[asyncio.Future[Any]] = {judged, ended}
-    try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        ended.cancel()
-        leg.person.overheard = None
-    return detector.at_ms, judged.result() if judged.done() else "unknown"
-
-
-async def _told_aside(leg: Leg, verdict: Awaitable[dict[str, str]], placement: Placement) -> None:
-    fields = {"CallSid": leg.sid, "AccountSid": leg.handset.account_sid, **await verdict}
-    if placement.verdict_url is not None:
-        network_of(leg).deliver(
-            leg, placement.verdict_url, fields, method=placement.verdict_method, event="amd", bare=True
-        )
 
 
 async def _limited(leg: Leg, limit_s: float) -> None:

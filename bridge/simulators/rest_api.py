@@ -207,7 +207,12 @@ class CarrierApi:
 
     async def _list(self, request: Request) -> Response:
         account = request.path_params["account"]
-        legs = [leg for leg in self.network.legs.values() if leg.handset.account_sid == account]
+        newest_ms = self.network.clock.now_ms - self.network.behaviour.listed_after_ms
+        legs = [
+            leg
+            for leg in self.network.legs.values()
+            if leg.handset.account_sid == account and leg.began_ms <= newest_ms
+        ]
         found = listed(map(facts_of, reversed(legs)), request.query_params)
         uri = f"{ACCOUNT.format(account=account)}/Calls.json"
         return self._told(

@@ -6,7 +6,7 @@
 One line a request: what was asked, and what came. Exits with 1 when the client could not work with it. Two
 servers that others wrote, and what each is good for:
 
-- `@emulators/twilio` of github.com/vercel-labs/emulate places calls and signs callbacks, and fetches no TwiML.
+- `@emulators/twilio` of github.com/vercel-labs/emulate places calls, signs callbacks, fetches no TwiML.
 - Prism with `twilio_api_v2010.json` of github.com/twilio/twilio-oai: `prism mock` answers with the vendor's
   examples; `prism proxy spec.json URL --errors` before the simulated carrier checks each request and each
   answer against the vendor's own description.
@@ -31,7 +31,7 @@ from bridge.settings.settings import load_settings
 from bridge.simulators.rest_api import CarrierApi
 
 ACCOUNT: Final = f"AC{1:032x}"
-TOKEN: Final = "12345"
+TOKEN: Final = "12345"  # noqa: S105  of no account
 FROM, TO = "+15550002222", "+15550003333"
 BASE: Final = "http://127.0.0.1:9"
 

@@ -51,6 +51,7 @@ async def test_numbers_are_listed_by_page_fetched_updated_and_cleared() -> None:
         await asyncio.to_thread(numbers)
 
 
+@pytest.mark.hostile
 async def test_a_call_to_a_number_goes_where_the_number_leads() -> None:
     async with twiml_server() as server:
         server.say("/in", "<Hangup />")
@@ -76,6 +77,7 @@ async def test_a_call_to_a_number_goes_where_the_number_leads() -> None:
         assert Kind.SAID in kinds(await server.api.ring(N))
 
 
+@pytest.mark.hostile
 async def test_a_subaccount_has_its_own_token_and_its_parents_is_good_there() -> None:
     api = CarrierApi((TOKEN,), pace=0.002)
     api.account(SUB, SUB_TOKEN, parent=AC).numbers.append({"phone_number": "+15550002999"})

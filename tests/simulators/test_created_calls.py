@@ -63,6 +63,7 @@ REFUSING = {
 }
 
 
+@pytest.mark.hostile
 async def test_who_does_not_answer() -> None:
     async with twiml_server() as server:
         for place, (as_, (told, sip_code)) in enumerate(REFUSING.items()):
@@ -78,6 +79,7 @@ async def test_who_does_not_answer() -> None:
         assert server.forms("/outbound-call") == []
 
 
+@pytest.mark.hostile
 async def test_the_ring_time_is_the_timeout_and_five_seconds() -> None:
     async with twiml_server() as server:
         server.api.phone(T, "no_answer")
@@ -87,6 +89,7 @@ async def test_the_ring_time_is_the_timeout_and_five_seconds() -> None:
         assert 30_000 <= times[2] - times[1] <= 31_000
 
 
+@pytest.mark.hostile
 async def test_only_the_events_asked_for_are_counted() -> None:
     async with twiml_server() as server:
         server.api.phone(T, "busy")
@@ -137,6 +140,7 @@ async def test_faults_on_demand() -> None:
         assert [form["CallStatus"] for form in server.forms("/call-status")] == ["initiated", "busy"]
 
 
+@pytest.mark.hostile
 async def test_calls_are_listed_fetched_and_cancelled() -> None:
     async with twiml_server() as server:
         server.api.phone(T, "no_answer")
@@ -154,6 +158,7 @@ async def test_calls_are_listed_fetched_and_cancelled() -> None:
         assert server.forms("/call-status")[-1]["CallStatus"] == "canceled"
 
 
+@pytest.mark.hostile
 async def test_a_call_waits_its_turn_in_the_queue() -> None:
     async with twiml_server(pace=1.0) as server:
         server.api.network.behaviour.calls_per_s = 1.0
@@ -163,6 +168,7 @@ async def test_a_call_waits_its_turn_in_the_queue() -> None:
         assert 500 < waits[1] <= 1_000 < waits[2] <= 2_000
 
 
+@pytest.mark.hostile
 async def test_callbacks_lost_late_and_doubled() -> None:
     async with twiml_server() as server:
         deliveries = server.api.network.deliveries
@@ -176,6 +182,7 @@ async def test_callbacks_lost_late_and_doubled() -> None:
         assert told == [("no-answer", "2"), ("no-answer", "2"), ("ringing", "1")]
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("as_", ["human", "machine"])
 async def test_detection_judges_by_the_sound_and_tells_once(as_: str) -> None:
     async with twiml_server() as server:
@@ -193,6 +200,7 @@ async def test_detection_judges_by_the_sound_and_tells_once(as_: str) -> None:
         assert server.forms("/call-status")[-1]["AnsweredBy"] == verdict["AnsweredBy"]
 
 
+@pytest.mark.hostile
 async def test_a_scripted_verdict_may_come_after_the_end() -> None:
     async with twiml_server() as server:
         server.say("/outbound-call", "<Hangup />")
@@ -206,6 +214,7 @@ async def test_a_scripted_verdict_may_come_after_the_end() -> None:
         assert "AnsweredBy" not in server.forms("/call-status")[-1]
 
 
+@pytest.mark.hostile
 async def test_detection_in_line_holds_the_document_back() -> None:
     async with twiml_server() as server:
         server.say("/outbound-call", "<Hangup />")
@@ -217,6 +226,7 @@ async def test_detection_in_line_holds_the_document_back() -> None:
         assert int(asked["MachineDetectionDuration"]) > 1_000
 
 
+@pytest.mark.hostile
 async def test_a_mailbox_has_what_was_said_after_the_beep() -> None:
     async with twiml_server() as server:
         message = "This is the clinic, please call back."

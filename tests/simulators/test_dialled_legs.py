@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from bridge.codecs.caption import caption_of
 from bridge.doubles.people.person import Listen, Person, Say, Script, Wait
 from bridge.doubles.people.words import spoken
@@ -69,6 +71,7 @@ async def test_a_whisper_that_ends_joins_the_legs_and_both_hear_each_other() -> 
         assert told == ["initiated", "ringing", "in-progress", "completed"]
 
 
+@pytest.mark.hostile
 async def test_a_whisper_that_hangs_up_is_completed_and_not_bridged() -> None:
     async with twiml_server() as server:
         server.api.phone(T, "human")
@@ -78,6 +81,7 @@ async def test_a_whisper_that_hangs_up_is_completed_and_not_bridged() -> None:
         assert (after["DialCallStatus"], after["DialBridged"]) == ("completed", "false")
 
 
+@pytest.mark.hostile
 async def test_who_is_not_reached() -> None:
     async with twiml_server() as server:
         for as_, status in (("busy", "busy"), ("no_answer", "no-answer"), ("invalid", "failed")):
@@ -90,6 +94,7 @@ async def test_who_is_not_reached() -> None:
         assert server.forms("/whisper") == []
 
 
+@pytest.mark.hostile
 async def test_a_caller_who_leaves_while_it_rings_takes_the_other_leg_with_them() -> None:
     async with twiml_server() as server:
         phone = server.api.phone(T, "no_answer")
@@ -105,6 +110,7 @@ async def test_a_caller_who_leaves_while_it_rings_takes_the_other_leg_with_them(
         assert server.forms("/leg")[-1]["CallStatus"] == "canceled"
 
 
+@pytest.mark.hostile
 async def test_a_redirect_by_rest_asks_the_action_and_drops_its_answer() -> None:
     async with twiml_server() as server:
         phone = server.api.phone(T, "human")
@@ -125,6 +131,7 @@ async def test_a_redirect_by_rest_asks_the_action_and_drops_its_answer() -> None
         assert phone.leg.over
 
 
+@pytest.mark.hostile
 async def test_the_first_of_several_wins_and_an_extension_is_keyed() -> None:
     async with twiml_server() as server:
         slow = server.api.phone("+15550003331", answers_after_ms=9_000)
@@ -146,6 +153,7 @@ async def test_the_first_of_several_wins_and_an_extension_is_keyed() -> None:
         assert slow.leg.answered_ms is None
 
 
+@pytest.mark.hostile
 async def test_an_attribute_that_the_carrier_does_not_know_is_a_failure() -> None:
     async with twiml_server() as server:
         server.say("/incoming-call", f'<Dial timeOut="25">{T}</Dial>')

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from bridge.codecs.caption import caption_of
 from bridge.doubles.people.person import HangUp, Listen, Person, Press, Say, Script, Wait
 from bridge.doubles.people.words import spoken
@@ -47,6 +49,7 @@ async def test_gather_takes_keys_during_its_prompt_and_stops_it() -> None:
         assert (form["Digits"], form["FinishedOnKey"]) == ("123", "#")
 
 
+@pytest.mark.hostile
 async def test_gather_of_nothing_is_the_next_verb_or_an_empty_result() -> None:
     async with twiml_server() as server:
         gather = '<Gather action="B/keys" timeout="6"{}><Say>Press 1.</Say></Gather><Say>Nothing came.</Say>'
@@ -60,6 +63,7 @@ async def test_gather_of_nothing_is_the_next_verb_or_an_empty_result() -> None:
         assert form["Digits"] == ""
 
 
+@pytest.mark.hostile
 async def test_gather_hears_words() -> None:
     def speaks() -> Script:
         yield Listen(quiet_ms=300)
@@ -73,6 +77,7 @@ async def test_gather_hears_words() -> None:
         assert (form["SpeechResult"], form["Confidence"]) == ("Half past seven.", "0.9")
 
 
+@pytest.mark.hostile
 async def test_keys_are_sound_and_an_ivr_hears_them() -> None:
     async with twiml_server() as server:
         menu = server.api.phone(T, "ivr", menu={"1": "Nine to five.", "2": "Hold on."})
@@ -87,6 +92,7 @@ async def test_keys_are_sound_and_an_ivr_hears_them() -> None:
         assert [step.detail for step in leg.steps if step.kind is Kind.PLAYED] == ["keys w1"]
 
 
+@pytest.mark.hostile
 async def test_record_keeps_what_was_said_and_ends_by_silence_or_hang_up() -> None:
     def speaks(then_leaves: bool) -> Script:
         yield Listen(quiet_ms=0, least_ms=400)
@@ -112,6 +118,7 @@ async def test_record_keeps_what_was_said_and_ends_by_silence_or_hang_up() -> No
             assert int(form["RecordingDuration"]) == round(len(sound) / 8_000)
 
 
+@pytest.mark.hostile
 async def test_a_wait_document_is_asked_again_until_it_says_leave() -> None:
     async with twiml_server() as server:
         waits = ["<Say>You are first.</Say>", '<Pause length="2" />', "<Leave />"]
@@ -128,6 +135,7 @@ async def test_a_wait_document_is_asked_again_until_it_says_leave() -> None:
         assert Kind.QUEUED in kinds(call)
 
 
+@pytest.mark.hostile
 async def test_whoever_leaves_a_queue_otherwise_is_told_of_too() -> None:
     async with twiml_server() as server:
         server.say("/incoming-call", '<Enqueue action="B/after" waitUrl="B/hold">pb-D1</Enqueue>')
@@ -172,6 +180,7 @@ async def in_a_room(server: TwimlServer) -> tuple[PhoneCall, Any, asyncio.Task[A
     return caller, phone, placing
 
 
+@pytest.mark.hostile
 async def test_a_room_starts_with_two_and_both_hear_each_other() -> None:
     async with twiml_server() as server:
         caller, phone, placing = await in_a_room(server)
@@ -200,6 +209,7 @@ async def test_a_room_starts_with_two_and_both_hear_each_other() -> None:
         assert "DialCallSid" not in after[-1]
 
 
+@pytest.mark.hostile
 async def test_whoever_rest_takes_out_of_a_room_ends_it_by_its_flag() -> None:
     async with twiml_server() as server:
         caller, phone, placing = await in_a_room(server)
@@ -213,6 +223,7 @@ async def test_whoever_rest_takes_out_of_a_room_ends_it_by_its_flag() -> None:
         assert left[0]["ParticipantLabel"] == "caller"
 
 
+@pytest.mark.hostile
 async def test_what_is_not_simulated_says_why() -> None:
     async with twiml_server() as server:
         for verb, why in (

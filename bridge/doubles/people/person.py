@@ -48,9 +48,12 @@ class Listen(NamedTuple):
     timeout_ms: int = 60_000
 
 
-class AwaitKeys(NamedTuple):
-    """Until so many keys were heard as tones, or the timeout. The script gets the keys that came."""
+class Ask(NamedTuple):
+    """Say this until so many keys were heard as tones, which breaks it off, or for a while longer. The script
+    gets the keys that came.
+    """
 
+    prompt: bytes
     keys: int = 1
     timeout_ms: int = 10_000
 
@@ -67,7 +70,7 @@ class HangUp(NamedTuple):
     """Leave the call."""
 
 
-Wish = Say | Wait | Press | Listen | AwaitKeys | Record | StopRecording | HangUp
+Wish = Say | Wait | Press | Listen | Ask | Record | StopRecording | HangUp
 Script = Generator[Wish, Any, None]
 
 
@@ -197,8 +200,11 @@ class Person:
                 self._recording = False
             case HangUp():
                 self.hang_up()
-            case _:
+            case Ask(prompt):
                 self._taken = len(self.decoded)
+                self.say(prompt)
+            case _:
+                pass
 
     def _granted(self, wish: Wish) -> tuple[bool, Any]:
         """Whether what the script waits for has come, and what it gets."""
@@ -213,8 +219,10 @@ class Person:
             case Listen(quiet_ms, least_ms, timeout_ms):
                 heard = self._loud_ms >= least_ms and self._quiet_ms >= quiet_ms
                 return heard or waited_ms >= timeout_ms, heard
-            case AwaitKeys(wanted, timeout_ms):
+            case Ask(prompt, wanted, timeout_ms):
                 keys = self.decoded[self._taken :]
-                return len(keys) >= wanted or waited_ms >= timeout_ms, keys
+                if keys:
+                    self._mouth.clear()
+                return len(keys) >= wanted or waited_ms >= timeout_ms + len(prompt) // 8, keys
             case _:
                 return True, None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ..tones import tone
-from .person import AwaitKeys, HangUp, Listen, Press, Record, Say, Script, StopRecording, Wait
+from .person import Ask, HangUp, Listen, Press, Record, Say, Script, StopRecording, Wait
 
 LIFTED_MS: Final = 300
 """From lifting the receiver to the first word."""
@@ -93,8 +93,7 @@ def ivr(prompt: bytes, menu: Mapping[str, bytes], *, wrong: bytes = b"", times: 
     longest = max(map(len, menu), default=1)
     for _ in range(times):
         yield Wait(200)
-        yield Say(prompt)
-        keys: str = yield AwaitKeys(longest, 8_000)
+        keys: str = yield Ask(prompt, longest, 8_000)
         if keys in menu:
             yield Say(menu[keys])
             return

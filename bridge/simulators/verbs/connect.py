@@ -24,7 +24,7 @@ async def connect(leg: Leg, verb: ET.Element, at: str) -> Document | None:
     parameters = {p.get("name", ""): p.get("value", "") for p in stream.iterfind("Parameter")}
     url = leg.network.reach(urllib.parse.urljoin(at, stream.get("url", "")))
     sid = f"MZ{len(leg.streams) + 1:032x}"
-    leg.leaving = dict
+    leg.leaving, leg.left_by = dict, None
     if leg.streams:
         await leg.network.clock.sleep(network_of(leg).behaviour.seam_ms)
     try:
@@ -41,6 +41,7 @@ async def connect(leg: Leg, verb: ET.Element, at: str) -> Document | None:
         try:
             await asyncio.wait({simulation.closed})
         finally:
+            network_of(leg).leaves(leg)
             code, reason = await _closed(simulation)
             leg.streaming.clear()
             leg.person.audible_keys = True

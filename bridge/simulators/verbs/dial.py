@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bridge.codecs.dtmf import dialled
+from bridge.doubles.call_resource import is_called
 
 from ..carrier import WebhookFailed
+from ..detecting import detection_of, tell_verdict, verdict_of
 from ..leg import Document, Leg
 from ..network import network_of
+from ..phones import SecondPhone
 from ..ringing import ring
 from ..status_callbacks import EVENTS, StatusCallback
 from ..steps import Kind
@@ -134,7 +137,8 @@ class Dialling:
         """Ring one of them; its leg and status."""
         network, leg = network_of(self.leg), self.leg
         called = _PREFIXES[noun.tag] + "".join(noun.itertext()).strip()
-        child = network.leg_to(called, leg, caller=self.verb.get("callerId", leg.handset.caller))
+        caller_id = self.verb.get("callerId", leg.handset.caller)
+        child = network.leg_to(called, leg, caller=caller_id)
         self.legs.append(child)
         self._noun_of[child] = noun
         callback = noun.get("statusCallback")
@@ -144,12 +148,27 @@ class Dialling:
             method = noun.get("statusCallbackMethod", "POST")
             child.callbacks.append(StatusCallback(url, events, method))
         phone = network.phone_for(leg, called.partition("?")[0])
+        if not (is_called(caller_id) and network.may_show(leg, caller_id)):
+            # "13214 Dial: Invalid caller ID"; an anonymous caller's cannot be shown on.
+            leg.note(Kind.FAILED, f"13214: {caller_id} cannot be shown to {called}")
+            child.finish("failed", 403)
+            return child, child.status
         timeout_s = float(self.verb.get("timeout", TIMEOUT_S))
         if await ring(child, phone, timeout_s):
+            self._detect(child, phone, noun)
             leg.note(Kind.DIALLED, f"{called}: {leg.targets.get(called, 'completed')}")
             return child, "in-progress"
         leg.note(Kind.DIALLED, f"{called}: {child.status}")
         return child, child.status
+
+    def _detect(self, child: Leg, phone: SecondPhone, noun: ET.Element) -> None:
+        """Machine detection of a noun is always aside."""
+        url = noun.get("amdStatusCallback")
+        if noun.get("machineDetection") is None or url is None:
+            return
+        options = detection_of(dict(noun.items()), "machineDetection")
+        method = noun.get("amdStatusCallbackMethod", "POST")
+        tell_verdict(child, verdict_of(child, phone, options), urllib.parse.urljoin(self.at, url), method)
 
     # --- once answered --------------------------------------------------------------------------------------
 
