@@ -1,6 +1,8 @@
 """What the caller hears of us: the model's sound and our own, whose turn it is, and the record of it.
 
 Holds the line, the response gate and the conversation together, because a barge-in needs all three at once.
+Over 400 lines for the same reason: what a delta, a cut, a loss and the end of a response do to the three of
+them has to agree.
 """
 
 from __future__ import annotations
@@ -126,24 +128,6 @@ class Playout:
             return event
         return AudioDelta(event.response_id, event.item_id, event.part, audio, event.size_bytes, event.epoch)
 
-    def delete_inaudible(self, response_id: str) -> bool:
-        """The model made words or sound of which nothing could be heard: its items are deleted, for the
-        caller does not know of them. Returns whether there were any.
-        """
-        found = False
-        items = self.conversation.of(response_id)
-        if response_id in self.gate.asides or self.audible_in(response_id):
-            return found
-        for item in items:
-            if item.kind != "message" or item.cut:
-                continue
-            if item.received_bytes or item.worded:
-                found = item.cut = item.gone = True
-                self._out.append(m.DeleteItem(item.item_id, self.session.epoch))
-                if item.received_bytes:
-                    self._out.append(m.Spoken(item.item_id, item.said(), "", 0, cut=True))
-        return found
-
     def can_be_heard(self, item: Item) -> bool:
         """Whether there is more than a click of sound in it."""
         return item.audible_bytes >= LEAST_MS * self._config.bytes_per_ms
@@ -151,30 +135,6 @@ class Playout:
     def audible_in(self, response_id: str) -> bool:
         """Whether there is in any item of that response."""
         return any(self.can_be_heard(item) for item in self.conversation.of(response_id))
-
-    def inaudible(self, now_ms: int) -> tuple[str, int]:
-        """The response being made whose words the caller should hear now, and cannot so far; with how much of
-        it was played, in ms. ("", 0) where there is none.
-        """
-        span = next(iter(self.line.spans.values()), None)
-        active = self.gate.active
-        if span is None or not active or span.response_id != active or active in self.gate.muted:
-            return "", 0
-        item = self.conversation.item(span.item_id)
-        if self.can_be_heard(item) or item.cut or not item.worded or not self.line.spans.only(active):
-            return "", 0
-        return active, self.line.ledger.heard_bytes(span, now_ms) // self._config.bytes_per_ms
-
-    def clear_inaudible(self, response_id: str, now_ms: int) -> None:
-        """What the caller was to hear of that response is taken off the line, so that the answer need not
-        wait for its end.
-        """
-        if not self.line.spans.only(response_id):
-            return  # the caller hears something else
-        commands, cut = self.line.cut(now_ms)
-        self._out += commands
-        self._stats.heard_bytes += sum(span.heard_bytes for span in cut)
-        self.owed.taken_back(now_ms)
 
     def item_finished(self, item_id: str, part: int, now_ms: int) -> None:
         """No more sound of this item part will come."""

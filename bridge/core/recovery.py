@@ -6,7 +6,7 @@ told the conversation again, as the caller heard it.
 
 from __future__ import annotations
 
-from . import answers, caller_turns, dialling, ending, responses, state
+from . import answers, caller_turns, dialling, ending, inaudible, responses, state
 from . import messages as m
 from .debts import Kind
 from .messages import Phase, Reason
@@ -114,8 +114,8 @@ def upstream_ready(call: CallState, now_ms: int) -> None:
 
 def settle(call: CallState, now_ms: int) -> None:
     """The model cannot be heard, is asked again, and cannot be heard: another session may do better."""
-    responses.settle(call, now_ms)
-    if call.inaudible < responses.FAILURES:
+    inaudible.settle(call, now_ms)
+    if call.inaudible < inaudible.MOST:
         return
     call.inaudible = 1
     if call.up.state is Leg.READY and call.ending is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import answers, ending, silence, state
+from . import answers, ending, inaudible, silence, state
 from . import messages as m
 from .debts import Kind
 from .due import NEVER
@@ -21,8 +21,6 @@ FAILURES = 2
 """Responses that may fail in a row: the first is asked for again."""
 MOST_WAIT_MS = 10_000
 """That a vendor may ask us to wait for one answer, in all; fillers cover it."""
-INAUDIBLE_MS = 800
-"""Of words that were played and could not be heard, before they are asked for again."""
 AGAIN_MS = 1_000
 """Before a vendor that could not just now is asked again."""
 
@@ -124,50 +122,20 @@ def response_done(call: CallState, event: m.ResponseDone, now_ms: int) -> None:
     if event.status in ("failed", "incomplete"):
         call.out.append(m.Noted(f"response {event.status}", event.why))
     whole = event.status in ("completed", "incomplete")
-    inaudible = not muted and whole and note_inaudible(call, event.response_id)
+    unheard = not muted and whole and inaudible.delete(call, event.response_id)
     if not muted and broke_off(call, event):
         answer_broken_off(call, event, now_ms)
-    elif not muted and (event.status == "failed" or came_to_nothing(call, event, tag, inaudible)):
+    elif not muted and (event.status == "failed" or came_to_nothing(call, event, tag, unheard)):
         if ending.leaving(call):
             ending.not_generated(call, now_ms)
-        elif not once_more(call, event, now_ms, inaudible):
+        elif not once_more(call, event, now_ms, unheard):
             return
     elif event.status == "completed" or (muted and call.playout.audible_in(event.response_id)):
         call.failures = call.waited_ms = 0
     call.playout.response_done(event, now_ms)
-    if inaudible:
-        call.playout.clear_inaudible(event.response_id, now_ms)
+    if unheard:
+        inaudible.clear(call, event.response_id, now_ms)
     check_limits(call, now_ms)
-
-
-def note_inaudible(call: CallState, response_id: str) -> bool:
-    """Nothing of that response could be heard: it is deleted. Returns False where that is not so."""
-    if not call.playout.delete_inaudible(response_id):
-        return False
-    call.inaudible += 1
-    call.out.append(m.Noted("inaudible", f"nothing of {response_id} could be heard"))
-    return True
-
-
-def settle(call: CallState, now_ms: int) -> None:
-    """Words that cannot be heard are not waited for to their end: the model is asked again when so much of
-    them was played.
-    """
-    playout = call.playout
-    response_id, played_ms = playout.inaudible(now_ms)
-    playout.faint = bool(playout.line.spans)
-    playout.faint_due_ms = now_ms + INAUDIBLE_MS - played_ms if response_id else NEVER
-    if not response_id or played_ms < INAUDIBLE_MS:
-        return
-    playout.faint_due_ms = NEVER
-    if not note_inaudible(call, response_id):
-        return
-    if call.inaudible < FAILURES:
-        playout.retry(response_id, inaudible=True)
-    playout.clear_inaudible(response_id, now_ms)
-    playout.cancel(response_id, now_ms)
-    if ending.leaving(call):
-        ending.not_generated(call, now_ms)
 
 
 def broke_off(call: CallState, event: m.ResponseDone) -> bool:
@@ -200,9 +168,9 @@ def answer_broken_off(call: CallState, event: m.ResponseDone, now_ms: int) -> No
             pause(call, event.why, now_ms)
 
 
-def came_to_nothing(call: CallState, event: m.ResponseDone, tag: str, inaudible: bool) -> bool:
+def came_to_nothing(call: CallState, event: m.ResponseDone, tag: str, unheard: bool) -> bool:
     """The model has ended its response, and the caller who waits for it has not heard a word; or whether
-    they wait or not, it was `inaudible`.
+    they wait or not, nothing of it could be heard (`unheard`).
     """
     playout, gate = call.playout, call.playout.gate
     if event.status == "cancelled" or event.response_id != gate.active or gate.waiting or gate.asked:
@@ -211,17 +179,17 @@ def came_to_nothing(call: CallState, event: m.ResponseDone, tag: str, inaudible:
         item.audible or (item.kind != "message" and not ending.leaving(call))
         for item in playout.conversation.of(event.response_id)
     )
-    waits = inaudible or playout.owed.since_ms is not None
-    return not made and waits and (inaudible or tag == GREETING or tag not in playout.utterances)
+    waits = unheard or playout.owed.since_ms is not None
+    return not made and waits and (unheard or tag == GREETING or tag not in playout.utterances)
 
 
-def once_more(call: CallState, event: m.ResponseDone, now_ms: int, inaudible: bool) -> bool:
+def once_more(call: CallState, event: m.ResponseDone, now_ms: int, unheard: bool) -> bool:
     """The response is asked for again, once. Returns whether the call goes on: it does not if the second one
     failed too; if it was silent, the caller is asked to go on. Where the model could not be heard for the
     second time in a call, the session itself is replaced (`recovery.settle`).
     """
     playout = call.playout
-    if call.inaudible >= FAILURES:
+    if call.inaudible >= inaudible.MOST:
         return True
     if wait(call, event.retry_ms, now_ms):
         playout.retry(event.response_id)
@@ -238,7 +206,7 @@ def once_more(call: CallState, event: m.ResponseDone, now_ms: int, inaudible: bo
         ending.fail(call, Reason.UPSTREAM_LOST, now_ms, f"responses fail: {event.why}")
         return False
     else:
-        playout.retry(event.response_id, inaudible=inaudible)
+        playout.retry(event.response_id, inaudible=unheard)
         pause(call, event.why, now_ms)
     return True
 
