@@ -6,12 +6,14 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+from ..errors import ConfigError
 from .words import printable
 
 if TYPE_CHECKING:
@@ -94,11 +96,29 @@ def unset(number: _Number, yes: _Yes = False, as_json: _Json = False) -> None:
 
 
 @app.command("test")
-def check(number: _Number, as_json: _Json = False) -> None:
-    """Check that calls to a number would reach this bridge: no call is placed.
+def check(
+    number: _Number,
+    as_json: _Json = False,
+    call: Annotated[
+        bool, typer.Option("--call", help="Place one paid call to it, and write down what the carrier does.")
+    ] = False,
+    from_: Annotated[
+        str | None, typer.Option("--from", help="Another number of the account, for --call.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where --call writes what it saw.")] = Path("carrier-trial.json"),
+    yes: Annotated[bool, typer.Option("--yes", help="Place the call without asking; it is billed.")] = False,
+) -> None:
+    """Check that calls to a number would reach this bridge. No call is placed without --call.
 
-    Exits 1 if something is wrong.
+    Exits 1 if something is wrong. With --call, `serve` must not run meanwhile: this command answers at its
+    address. It measures when marks come after a clear, when Twilio asks what follows a stream and a dialled
+    call, how long a stream is gone, whether keys are heard as sound, and how exactly a cut is known. The file
+    has no number and no id, so that it can be contributed. This part was tried against the simulated carrier
+    only.
     """
+    if call:
+        _try(number, from_, out, yes, as_json)
+        return
     import asyncio
 
     from ..doctor.checks import Check, Doctor
@@ -119,6 +139,38 @@ def check(number: _Number, as_json: _Json = False) -> None:
     else:
         show(checks, _console())
     raise typer.Exit(1 if wrong else 0)
+
+
+def _try(number: str, from_: str | None, out: Path, yes: bool, as_json: bool) -> None:
+    """One paid call, once that is told."""
+    import asyncio
+
+    from ..server.phone_numbers.trial import COST, try_call
+    from ..server.routing.reading import read_accounts
+    from ..server.routing.routing import environment
+    from ..settings.settings import load_settings
+
+    with _opened() as (rest, leading):
+        account, found = leading.found(number)
+        others = [one for one in rest.numbers(account) if one.number != found.number and one.has_voice]
+        caller = leading.found(from_)[1].number if from_ else next((one.number for one in others), None)
+    if caller is None:
+        raise ConfigError("the account has no second number to call from: name one with --from")
+    if not found.leads_here(f"{leading.base}/incoming-call"):
+        raise ConfigError(f"{found.number} does not lead here: see `phonebridge number set`")
+    if not as_json:
+        _console().print(f"{caller} calls {found.number}: {COST}")
+    if not yes and (as_json or not _confirmed("place it? [y/N] ")):
+        raise ConfigError("no call was placed; --yes places it")
+    settings = load_settings()
+    result = asyncio.run(try_call(settings, read_accounts(settings, environment()), found.number, caller))
+    out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    if as_json:
+        print(json.dumps(result))
+    else:
+        for name, value in result.items():
+            _console().print(f"  {name}: {value}")
+        _console().print(f"written to {out}")
 
 
 def _carry_out(plan: Plan, yes: bool, as_json: bool, change: Callable[[], PhoneNumber]) -> None:
@@ -145,10 +197,10 @@ def _carry_out(plan: Plan, yes: bool, as_json: bool, change: Callable[[], PhoneN
     raise typer.Exit(0 if changed or not plan.changes else 1)
 
 
-def _confirmed() -> bool:
+def _confirmed(question: str = "change it? [y/N] ") -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    return input("change it? [y/N] ").strip().lower() in ("y", "yes")
+    return input(question).strip().lower() in ("y", "yes")
 
 
 def _show(plan: Plan) -> None:

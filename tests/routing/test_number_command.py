@@ -275,3 +275,29 @@ def test_a_number_is_checked_without_a_call(carrier: Carrier) -> None:
     assert wrong[0] == f"{OURS}: nothing"
     assert any("cannot be reached" in what for what in wrong)
     assert not carrier.api.placed
+
+
+def test_a_paid_call_is_placed_only_when_that_is_told(carrier: Carrier) -> None:
+    with pytest.raises(ConfigError, match="no second number"):
+        carrier.runs("test", OURS, "--call")
+    carrier.api.numbers.append({"sid": f"PN{8:032x}", "phone_number": SHOPS})
+    with pytest.raises(ConfigError, match="does not lead here"):
+        carrier.runs("test", OURS, "--call", "--yes")
+    carrier.runs("set", OURS, "--yes")
+    with pytest.raises(ConfigError, match="--yes places it"):
+        carrier.runs("test", OURS, "--call")
+    with pytest.raises(ConfigError, match="in none of the accounts"):
+        carrier.runs("test", OURS, "--call", "--from", "+15550009999")
+    assert not carrier.api.placed
+
+
+def test_what_a_paid_call_has_seen_is_written_down(carrier: Carrier, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def tried(*_given: object) -> dict[str, object]:
+        return {"format": "phonebridge-trial-1", "connect_action_ms": 112}
+
+    monkeypatch.setattr("bridge.server.phone_numbers.trial.try_call", tried)
+    carrier.leads(voice_url=WEBHOOK)
+    carrier.api.numbers.append({"sid": f"PN{8:032x}", "phone_number": SHOPS})
+    words = carrier.runs("test", OURS, "--call", "--yes", "--out", "seen.json")
+    assert "billed" in words
+    assert json.loads((carrier.folder / "seen.json").read_text())["connect_action_ms"] == 112
