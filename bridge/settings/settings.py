@@ -194,6 +194,7 @@ class Settings(BaseSettings):
     # -- limits
     max_calls: Positive = Field(200, validation_alias="BRIDGE_MAX_CALLS")
     max_call_seconds: Positive = Field(3600, validation_alias="BRIDGE_MAX_CALL_SECONDS")
+    detour_keep_s: Annotated[int, Field(ge=0, le=120)] = Field(120, validation_alias="BRIDGE_DETOUR_KEEP")
     max_call_cost: Money | None = Field(None, validation_alias="BRIDGE_MAX_CALL_COST")
     max_day_cost: Money | None = Field(None, validation_alias="BRIDGE_MAX_DAY_COST")
     prices: Annotated[Path | None, _read(values.file)] = Field(None, validation_alias="BRIDGE_PRICES")
@@ -295,6 +296,8 @@ class Settings(BaseSettings):
             digits=self.dtmf,
             digits_gap_ms=self.dtmf_gap_ms,
             playout_lead_ms=self.playout_lead_ms,
+            detour_keep_ms=self.detour_keep_s * 1000,
+            detour_let_go_ms=min(self.detour_keep_s * 1000, CallConfig().detour_let_go_ms),
             limits=Limits(
                 call_ms=call_ms,
                 goodbye_ms=min(usual.goodbye_ms, call_ms // 2),

@@ -36,10 +36,11 @@ def example(name: str) -> ModuleType:
     return module
 
 
-def test_there_are_eight_and_each_fits_a_screen() -> None:
+def test_those_there_are_and_that_each_fits_a_screen() -> None:
     lines = {path.stem: len(path.read_text(encoding="utf-8").splitlines()) for path in EXAMPLES}
     assert list(lines) == [
-        "handler", "handoff", "menu", "mounted", "own_process", "prompt", "realtime_client", "tools",
+        "call_somebody", "handler", "handoff", "many_numbers", "menu", "mounted", "own_process", "person",
+        "prompt", "realtime_client", "tools",
     ]  # fmt: skip
     assert max(lines.values()) < 60
 
@@ -212,6 +213,27 @@ def test_handoff(calls: Any) -> None:
         "You are the front desk of a bakery", "You answer questions about invoices of a bakery",
     ]  # fmt: skip
     assert ended == m.Ended(m.Reason.TRANSFERRED, "owner")
+
+
+def test_person_who_is_not_to_be_had_costs_nobody_the_caller(calls: Any) -> None:
+    module = example("person")
+    mind = Obedient(
+        outputs=[
+            [speech("I get the owner."), ToolCall("get_the_owner", {"about": "Ann, about her cake."})],
+            ToolCall("take_a_message", {"message": "Ann's cake: call back."}),
+        ]
+    )
+    live = calls(module.agent, mind=mind, transfers=("owner",))
+    live.returns("busy", after_ms=4_000).wait(4_000)
+    live.caller.says("let me talk to the owner")
+    live.wait(15_000)
+    live.caller.says("tell her to call me back")
+    live.wait(6_000)
+    live.expect.outcomes("busy").going_on()
+    assert module.messages == ["Ann's cake: call back."]
+    assert len(live.rehearsal.servers) == 1
+    spoken = [words for who, words in live.model.conversation if who == "assistant"]
+    assert "It is The owner is on the phone. Offer to take a message." in spoken
 
 
 def test_handoff_greets_strangers_as_strangers() -> None:
