@@ -118,7 +118,11 @@ def check(
     """
     if call:
         _try(number, from_, out, yes, as_json)
-        return
+    else:
+        _check(number, as_json)
+
+
+def _check(number: str, as_json: bool) -> None:
     import asyncio
 
     from ..doctor.checks import Check, Doctor
