@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import pytest
-
 from bridge import Agent
+from bridge.settings.calling import CallHours
 from tests.outbound.kit import CA1, CONSENT, KEY, NUMBER, PERSON, Office, office, run, until
 
 OTHER_KEY = "fedcba9876543210-of-another"
@@ -39,30 +38,29 @@ def test_off_there_is_no_such_route() -> None:
     assert "/calls" not in paths
 
 
-@pytest.mark.parametrize(
-    ("body", "said"),
-    [
-        ([], "a JSON object"),
-        ({"consent": "x"}, "to has to be"),
-        ({"to": 15550001111}, "to has to be a text"),
-        ({"to": "+1" * 40}, "at most 40"),
-        ({"to": PERSON, "twiml": "<Response/>"}, "'twiml' is unknown"),
-        ({"to": PERSON, "context": {"a": 1}}, "object of texts"),
-        ({"to": PERSON, "context": {"a b": "1"}}, "no name"),
-        ({"to": PERSON, "context": {f"a{n}": "1" for n in range(21)}}, "more than 20"),
-        ({"to": PERSON, "context": {"a": "\ud800"}}, "surrogate"),
-        ({"to": PERSON, "ring_s": 600}, "5 to 120"),
-        ({"to": PERSON, "ring_s": True}, "5 to 120"),
-        ({"to": PERSON, "consent": "x" * 501}, "at most 500"),
-        ({"to": PERSON, "context": {"a": "x" * 9_000}}, "more than 8192 bytes"),
-    ],
-)
-def test_what_cannot_be_read_is_400(body: Any, said: str) -> None:
+UNREADABLE: list[tuple[Any, str]] = [
+    ([], "a JSON object"),
+    ({"consent": "x"}, "to has to be"),
+    ({"to": 15550001111}, "to has to be a text"),
+    ({"to": "+1" * 40}, "at most 40"),
+    ({"to": PERSON, "twiml": "<Response/>"}, "'twiml' is unknown"),
+    ({"to": PERSON, "context": {"a": 1}}, "object of texts"),
+    ({"to": PERSON, "context": {"a b": "1"}}, "no name"),
+    ({"to": PERSON, "context": {f"a{n}": "1" for n in range(21)}}, "more than 20"),
+    ({"to": PERSON, "context": {"a": "\ud800"}}, "surrogate"),
+    ({"to": PERSON, "ring_s": 600}, "5 to 120"),
+    ({"to": PERSON, "ring_s": True}, "5 to 120"),
+    ({"to": PERSON, "consent": "x" * 501}, "at most 500"),
+    ({"to": PERSON, "context": {"a": "x" * 9_000}}, "more than 8192 bytes"),
+]
+
+
+def test_what_cannot_be_read_is_400() -> None:
     async def call() -> None:
         async with office() as one:
-            answer = await one.asks(body)
-            assert answer.status_code == 400
-            assert said in answer.json()["error"]
+            for body, said in UNREADABLE:
+                answer = await one.asks(body)
+                assert (answer.status_code, said in answer.json()["error"]) == (400, True), answer.text
             assert one.rest.created == []
 
     run(call())
@@ -77,28 +75,30 @@ def test_a_request_needs_an_idempotency_key() -> None:
     run(call())
 
 
-@pytest.mark.parametrize(
-    ("body", "more", "rule"),
-    [
-        ({"to": "+442079460000", "consent": CONSENT}, {}, "country"),
-        ({"to": "+19005550100", "consent": CONSENT}, {}, "kind"),
-        ({"to": "+870123456789", "consent": CONSENT}, {"call_countries": "US"}, "kind"),
-        ({"to": "911", "consent": CONSENT}, {}, "number"),
-        ({"to": "+112", "consent": CONSENT}, {}, "number"),
-        ({"to": "tel:+15550001111;ext=9", "consent": CONSENT}, {}, "number"),
-        ({"to": "somebody", "consent": CONSENT}, {}, "number"),
-        ({"to": PERSON, "consent": " "}, {}, "consent"),
-        ({"to": PERSON}, {}, "consent"),
-        ({"to": PERSON, "consent": CONSENT, "from": "+15559999999"}, {}, "from"),
-        ({"to": PERSON, "consent": CONSENT, "agent": "stranger"}, {}, "agent"),
-        ({"to": PERSON, "consent": CONSENT}, {"call_hours": "09:00-20:00"}, "call_hours"),
-    ],
-)
-def test_a_rule_that_forbids_a_call_is_named(body: Any, more: dict[str, Any], rule: str) -> None:
+FORBIDDEN: list[tuple[dict[str, Any], str]] = [
+    ({"to": "+442079460000", "consent": CONSENT}, "country"),
+    ({"to": "+19005550100", "consent": CONSENT}, "kind"),
+    ({"to": "+870123456789", "consent": CONSENT}, "kind"),
+    ({"to": "911", "consent": CONSENT}, "number"),
+    ({"to": "+112", "consent": CONSENT}, "number"),
+    ({"to": "tel:+15550001111;ext=9", "consent": CONSENT}, "number"),
+    ({"to": "somebody", "consent": CONSENT}, "number"),
+    ({"to": PERSON, "consent": " "}, "consent"),
+    ({"to": PERSON}, "consent"),
+    ({"to": PERSON, "consent": CONSENT, "from": "+15559999999"}, "from"),
+    ({"to": PERSON, "consent": CONSENT, "agent": "stranger"}, "agent"),
+    ({"to": PERSON, "consent": CONSENT}, "call_hours"),
+]
+
+
+def test_a_rule_that_forbids_a_call_is_named() -> None:
     async def call() -> None:
-        async with office(Agent("Hi.", name="shop"), **more) as one:
-            answer = await one.asks(body)
-            assert (answer.status_code, answer.json()["rule"]) == (422, rule)
+        async with office(Agent("Hi.", name="shop")) as one:
+            for body, rule in FORBIDDEN:
+                if rule == "call_hours":  # nobody knows the time at an invented number
+                    one.calls.settings.call_hours = CallHours()
+                answer = await one.asks(body)
+                assert (answer.status_code, answer.json()["rule"]) == (422, rule)
             assert one.rest.created == []
 
     run(call())

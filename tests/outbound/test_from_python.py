@@ -124,8 +124,7 @@ def test_without_a_service_it_says_what_to_do() -> None:
             RemoteCalls(server, key)
 
 
-@pytest.mark.parametrize("said", ["+15557770001", "+19005550100", "911", "billing", ""])
-def test_what_a_model_says_is_no_number_to_call(said: str) -> None:
+def test_what_a_model_says_is_no_number_to_call() -> None:
     """A tool that passes on what the model wants, unchecked."""
 
     @tool
@@ -137,9 +136,10 @@ def test_what_a_model_says_is_no_number_to_call(said: str) -> None:
         async with office() as one:
             CALL_SID.set(CA1)
             CALL_NUMBERS.set(frozenset({PERSON, NUMBER, ""}))
-            with pytest.raises(CallRefused) as refused:
-                await dial(said)
-            assert refused.value.rule == "within_a_call"
+            for said in ("+15557770001", "+19005550100", "911", "billing", ""):
+                with pytest.raises(CallRefused) as refused:
+                    await dial(said)
+                assert refused.value.rule == "within_a_call"
             await asyncio.sleep(0.02)
             assert one.rest.created == []
             await dial(PERSON)  # the person on the line may be called back
