@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Coroutine
 from typing import Any, Final
@@ -32,6 +33,7 @@ from bridge.settings.targets import Target
 
 logger = logging.getLogger(__name__)
 
+_KEYS: Final = re.compile(r"[0-9*#A-Dw]{1,32}")
 NO_KEY_S: Final = 12.0
 """After leg B was answered, or after what it is told; then what has answered is no person who wants the
 call."""
@@ -95,7 +97,8 @@ class DetourControl:
 
     def keep_keys(self, detour_id: str, keys: str) -> None:
         """The keys that a detour is to press: here, until it is over, and nowhere else."""
-        self._keys[detour_id] = keys
+        if _KEYS.fullmatch(keys):
+            self._keys[detour_id] = keys
 
     def keys(self, record: DetourRecord) -> str:
         """These keys; "" where they are not known, as after a crash."""
