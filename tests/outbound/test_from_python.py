@@ -189,3 +189,20 @@ def test_the_do_not_call_file_is_read_again_and_unread_it_stops_calls(tmp_path: 
     file.unlink()
     file.mkdir()
     assert numbers.has("+15550001112")  # nobody is called while it cannot be read
+
+
+def test_a_live_call_s_code_knows_the_numbers_of_that_call() -> None:
+    async def calls() -> None:
+        async with office(Agent("Hi.")) as one:
+            call = await bridge.call(PERSON, consent=CONSENT)
+            await one.posted()
+            await one.status(call.ref, "ringing", 1, 2.0)
+            await until(lambda: one.service.registry.waits_for(CA1))
+            users = one.service.services.users
+            assert users is not None
+            attached: Any = users._attached[CA1]
+            await until(lambda: attached._call is not None)
+            assert attached._call._context[CALL_NUMBERS] == {PERSON, NUMBER}
+            assert attached._call._context[CALL_SID] == CA1
+
+    run(calls())

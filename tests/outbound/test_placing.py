@@ -363,3 +363,19 @@ def test_rules_are_checked_again_right_before_a_call_is_placed() -> None:
             assert record.consent == CONSENT
 
     run(call())
+
+
+def test_callbacks_may_come_to_another_process_of_the_same_journal(tmp_path: Path) -> None:
+    async def call() -> None:
+        journal = tmp_path / "intents.jsonl"
+        async with office(journal=journal) as one, office(journal=journal) as other:
+            ref = (await one.place()).ref
+            await one.posted()
+            await other.status(ref, "ringing", 1, 2)
+            await until(lambda: other.service.registry.waits_for(CA1))
+            await other.status(ref, "busy", 2, 5, SipResponseCode="486")
+            assert (await done(one, ref)).outcome == "busy"
+            await until(lambda: not one.outbound.placing._tasks)  # its place is free again
+            assert (len(one.rest.created), other.rest.created) == (1, [])
+
+    run(call())

@@ -37,9 +37,9 @@ class OutboundRecords:
         self._path = path
         self._journal = None if path is None else Journal(path, "calls out")
         self._owners: Owners | None = None
-        if self._journal is not None and path is not None and path.exists():
-            self._remember(self._journal.read())
-            self._compact(2 * len(self._records) + 100)
+        self._opened = self._unowned = False
+        self._catch_up()
+        self._compact(2 * len(self._records) + 100)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -54,6 +54,7 @@ class OutboundRecords:
         self._keep(record)
         if self._journal is not None:
             self._answer_for()
+            self._opened = True
             self._journal.append(_line(record))
             self._compact(8 * MOST)
 
@@ -102,11 +103,11 @@ class OutboundRecords:
 
     def _answer_for(self) -> None:
         """From now on this process goes on with what it has begun."""
-        if self._owners is None and self._path is not None:
+        if self._owners is None and self._path is not None and not self._unowned:
             try:
                 self._owners = Owners(self._path.parent / "owners", self.me)
             except OSError as error:
-                self._path = None  # said once
+                self._unowned = True  # said once
                 logger.warning("calls out of a process that is killed are not gone on with: %s", error)
 
     def _take_over(self, ref: str, mine: list[Record]) -> None:
@@ -135,8 +136,13 @@ class OutboundRecords:
             del self._by_key[record.key, record.idem]
 
     def _catch_up(self) -> None:
-        if self._journal is not None:
+        if self._journal is None or self._path is None:
+            return
+        if self._opened:
             self._remember(self._journal.news())
+        elif self._path.exists():  # there is none before the first call
+            self._opened = True
+            self._remember(self._journal.read())
 
     def _remember(self, lines: list[dict[str, Any]]) -> None:
         for line in lines:
