@@ -109,6 +109,8 @@ class Agent:
       "hang_up". None leaves a message where there is one, and else hangs up. `voicemail`: the message: words
       that the model says, or the Path of a WAV or µ-law file. `screening`: the sentence for an assistant that
       asks who calls and why; without it the model finds words. The model gets the tool `report_answer`.
+    - `routes`: which agent answers which number, of the agent that the service is started with: rows like
+      those of BRIDGE_ROUTES, or a mapping like the whole of it; an `agent` in it may be an `Agent`.
     - `extra`: further fields of session.update in the vendor's words, except formats.
     - `tags`, `metadata`: your own. They appear in the session and in turns and are sent nowhere.
 
@@ -144,6 +146,7 @@ class Agent:
     resolver_ms: int = 2_000
     on_end: OnEnd | None = None
     on_voicemail: OnEnd | None = None
+    routes: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
     on_notice: OnEnd | None = None
     reads_keys: bool = False
     quiet_turn_ms: int | None = None
@@ -370,6 +373,13 @@ def _texts(value: Any) -> str | None:
     return None if fits else "a mapping of text to text"
 
 
+def _routes(value: Any) -> str | None:
+    rows = isinstance(value, list | tuple) and all(isinstance(row, Mapping) for row in value)
+    return (
+        None if value is None or isinstance(value, Mapping) or rows else "rows, each a mapping, or a mapping"
+    )
+
+
 def _silence(value: Any) -> str | None:
     return None if value is None else _counts(1)(value)
 
@@ -409,4 +419,5 @@ _CHECKS: Final[dict[str, Callable[[Any], str | None]]] = {
     "tags": _of(str, "a list of texts"),
     "tools": _of(object, "a list"),
     "metadata": _texts,
+    "routes": _routes,
 }

@@ -87,7 +87,8 @@ class Service:
     ) -> None:
         self.settings, self._watched, self._awake = settings, watched, False
         metrics, configs = Metrics(), _configs(settings)
-        self.routing = Routing(settings, routes, configs, agent or Agent())
+        given = agent.routes if routes is None and agent is not None else routes
+        self.routing = Routing(settings, given, configs, agent or Agent())
         router, users = self.routing.router, _users(settings, agent, configs, metrics, self.routing)
         health = _health(settings, metrics, has_model(settings, upstream_url))
         self.outbox, others = notices(settings, metrics, _hook(users))

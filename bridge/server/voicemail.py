@@ -44,7 +44,8 @@ class VoicemailBox:
         if used.has(recording_sid):
             return
         used.use(recording_sid)
-        message = _message(form)
+        known = self._admission.router.of(form["CallSid"])
+        message = _message({"From": known.caller, "To": known.called, **form})
         words = "a message of %s s was left: %s"
         call_sid = form["CallSid"]
         logger.info(words, message["seconds"], message["recording_url"], extra={"call_sid": call_sid})

@@ -13,7 +13,9 @@ import pytest
 from bridge import Agent, ConfigError, Forward, Refuse, Voicemail, transfer
 from bridge.core import messages as m
 from bridge.core.stats import Stats
+from bridge.doctor.checks import Doctor
 from bridge.server.routing.rows import WrongTable
+from bridge.settings.settings import load_settings
 from tests.routing.world import MAIN, NUMBERS, World, sid, targets, verbs, world
 
 BUSY = '<Response><Reject reason="busy" /></Response>'
@@ -267,6 +269,31 @@ def test_a_table_of_a_thousand_rows_answers_and_is_read_again_soon(tmp_path: Pat
         assert "<Connect" in ours.rings(call=1, To="+15550000998")
         assert (ours.config(1).instructions, ours.config(1).language) == ("You sell.", "fr")
         assert dict(ours.router.of(sid(1)).route.transfers) == {"desk": "+15550000998"}
+
+
+def test_an_agent_may_bring_the_table() -> None:
+    rows = [row(agent=Agent("Sell."))]
+    with world(None, Agent("Help.", routes=rows)) as ours:
+        assert "<Connect" in ours.rings(call=1)
+        assert "<Connect" in ours.rings(call=2, To="+15559990000")
+        assert [ours.config(call).instructions for call in (1, 2)] == ["Sell.", "Help."]
+    with pytest.raises(ConfigError, match="routes is rows"):
+        Agent(routes="routes.toml")  # type: ignore[arg-type]
+
+
+def test_the_doctor_says_each_fault_of_the_table(tmp_path: Path) -> None:
+    path = tmp_path / "routes.toml"
+    path.write_text('[[routes]]\nto = "x"\n[[routes]]\nto = "+15550001111"\nagent = "nowhere:agent"\n')
+    settings = load_settings(env_file=None, demo=True, insecure=True, BRIDGE_ROUTES=str(path))
+    doctor = Doctor(settings)
+    vars(Doctor)["_agent"](doctor)
+    told = [one for one in doctor.checks if one.name == "BRIDGE_ROUTES"]
+    assert [one.ok for one in told] == [False, False]
+    assert "row 1" in told[0].what
+    path.write_text('[[routes]]\nto = "*"\n')
+    doctor = Doctor(settings)
+    vars(Doctor)["_agent"](doctor)
+    assert [(one.name, one.ok) for one in doctor.checks] == [("BRIDGE_ROUTES", True)]
 
 
 def test_without_a_table_nothing_is_read_again() -> None:

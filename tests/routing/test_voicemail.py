@@ -63,6 +63,7 @@ def test_the_message_is_told_once_in_whatever_order_its_two_requests_come(first:
         assert told.empty()
     assert message["recording_url"] == LEFT["RecordingUrl"]
     assert (message["seconds"], message["call_sid"]) == (12, CALL)
+    assert message["to"] == "+15550002222", "the recording does not say so, and the call did"
 
 
 def test_a_hook_that_raises_hurts_nobody() -> None:
