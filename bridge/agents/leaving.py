@@ -64,7 +64,8 @@ class Leaving:
         `mode` cold: the caller leaves at once and hears it ring. warm: they stay with the model until the
         target has accepted. The target hears `brief`, and takes the call by the key `accept` ("" for none).
         It rings for `ring_s`; a talk below `min_talk_s` counts as dropped. With `wait=False` it returns at
-        once, as `begun`. Raises ValueError for a name that is not configured, CallEnded.
+        once, as `begun`. Cancelled while it rings, it is taken back. Raises ValueError for a name that is not
+        configured, CallEnded.
         """
         targets = self._detours.targets
         if name not in targets:
@@ -78,7 +79,11 @@ class Leaving:
             name, mode=mode, brief=brief, accept=accept, ring_s=ring_s, after=after, min_talk_s=min_talk_s
         )
         end = self._detours.begin(wish)
-        return await end if wait else TransferResult(BEGUN, name)
+        try:
+            return await end if wait else TransferResult(BEGUN, name)
+        except asyncio.CancelledError:  # as by a timeout of user code
+            self._detours.end(wish.detour_id)
+            raise
 
     async def send_digits(self, keys: str) -> TransferResult:
         """Press these keys for the other side, which is a menu: 1 to 32 of 0-9, *, #, A-D, with w for half a

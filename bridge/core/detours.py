@@ -95,13 +95,18 @@ def title(kind: DetourKind, name: str) -> str:
 
 def told(about: str, result: DetourResult, ring_s: int = 0) -> str:
     """What the model is told of a detour that is over, as the system."""
+    return f"{became(about, result, ring_s)}. {_WHAT_NEXT.get(result.outcome, _OTHERWISE)}"
+
+
+def became(about: str, result: DetourResult, ring_s: int = 0) -> str:
+    """What came of a detour, in a few words."""
     outcome = result.outcome
     said = _SAID.get(outcome, "it failed")
     if outcome is TransferOutcome.NO_ANSWER and (ring_s or result.rang_ms):
         said += f" ({round(result.rang_ms / 1000) or ring_s} s)"
     if outcome is TransferOutcome.CONNECTED and result.talk_ms:
         said += f" for {round(result.talk_ms / 1000)} s"
-    return f"{about}: {said}. {_WHAT_NEXT.get(outcome, _OTHERWISE)}"
+    return f"{about}: {said}"
 
 
 @dataclass(slots=True)

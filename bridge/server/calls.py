@@ -21,6 +21,7 @@ from bridge.agents.placed import is_placed
 from bridge.agents.turned_away import TurnedAway
 from bridge.core import messages as m
 from bridge.core.call import Call
+from bridge.core.detours import became
 from bridge.core.upstream_leg import REFUSED
 from bridge.ops.health import LATE
 from bridge.ops.recent import Pace
@@ -369,7 +370,7 @@ class CallRegistry:
             spoken = self._making.phrases(carried.session.language)
             config = msgspec.structs.replace(config, phrases=spoken)
         if RETURNED in fields:
-            words = returned_words(fields[RETURNED], self.services.control.intents.peek(call_sid))
+            words = _returned(fields[RETURNED], self.services.control.intents.peek(call_sid), carried)
             return msgspec.structs.replace(config, carried=carried, returned=words)
         cut_off = carried is None or fields[RESUMED] != HANDOVER
         return msgspec.structs.replace(config, carried=carried, resumed=cut_off)
@@ -436,6 +437,14 @@ class CallRegistry:
             self.services.one_way.discard(entry.call_sid)
         if not self._entries:
             self._empty.set()
+
+
+def _returned(outcome: str, intent: str | None, carried: m.CallSnapshot | None) -> str:
+    """What the model is told of a caller who comes back, in the process that goes on with them."""
+    known = next((one for one in m.TransferOutcome if one.value == outcome), None)
+    if carried is None or not carried.away or known is None:
+        return returned_words(outcome, intent)
+    return became(carried.away, m.DetourResult(known), carried.ring_s)
 
 
 def _goes_on(fields: Mapping[str, str]) -> bool:

@@ -236,3 +236,21 @@ def test_a_tool_of_the_users_may_send_the_caller_on_and_speaks_of_it_once(calls:
     call.wait(20_000)
     said = [words for who, words in call.model.conversation if who == "assistant"]
     assert said == ["One moment.", "Sorry, they are busy."]
+
+
+def test_a_transfer_that_user_code_waits_no_longer_for_is_taken_back(calls: Any) -> None:
+    waited: list[str] = []
+
+    async def work(session: Session) -> None:
+        try:
+            async with asyncio.timeout(8):
+                await session.transfer("billing", mode="warm")
+        except TimeoutError:
+            waited.append("8 s")
+
+    call = with_handler(calls, work)
+    call.returns("no_answer", after_ms=25_000)
+    call.until_over(300_000)
+    assert waited == ["8 s"]
+    call.expect.outcomes("canceled")
+    assert len(call.rehearsal.log(m.CancelLeg)) == 1
