@@ -133,7 +133,7 @@ class List:
         wrong = {
             number: (kind, rows[number]["state"], rows[number]["told"])
             for number, kind in self.kinds.items()
-            if rows[number]["told"].get("outcome") not in (*ENDS[kind], (unheard or {}).get(kind))
+            if rows[number]["told"].get("outcome") not in (*ENDS[kind], (unheard or {}).get(kind, ""))
         }
         assert wrong == {}
         rung = {number: len(phone.legs) for number, phone in self.phones.items()}

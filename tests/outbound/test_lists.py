@@ -160,9 +160,11 @@ def test_each_number_ends_in_its_row(tmp_path: Path) -> None:
 
 
 def test_with_once_what_is_due_later_is_left(tmp_path: Path) -> None:
-    carrier = Carrier({number(0): [BUSY], number(1): [PERSON]})
+    full = CallRefused(503, "loop lag", "no call can be placed now", 5)  # that is waited for
+    carrier = Carrier({number(0): [BUSY], number(1): [full, full, PERSON]})
     path = written(tmp_path / "numbers.csv", carrier)
     run = ran(path, carrier, once=True)
+    assert states(run)[number(1)] == ("done", "completed", 1)
     assert states(run)[number(0)] == ("again", "busy", 1)
     carrier.now_s += 300
     ran(path, carrier, once=True)

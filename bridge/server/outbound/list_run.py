@@ -24,6 +24,8 @@ KEY_S: Final = 23 * 3600
 MACHINE_AGAIN_S: Final = 3600
 """After a machine answered and no message was left."""
 LOOK_S: Final = 5.0
+SOON_S: Final = 60
+"""A service that is full for so long is waited for, with `once` too."""
 PASSING: Final = ("call_hours", "at_once", "attempts")
 """Rules that forbid a call for a while."""
 REFUSED_AGAIN_S: Final = 3600
@@ -98,14 +100,15 @@ class ListRun:
     async def _next(self) -> Row | None:
         """The next row, when there is room for it; None when none is left."""
         while not self._stops:
-            waiting = [row for row in self.rows if not row.final and row not in self._live.values()]
+            live = set(self._live.values())
+            waiting = [row for row in self.rows if not row.final and row not in live]
             due = [row for row in waiting if row.due_s <= self._now()]
             if due and len(self._live) < self._at_once:
                 # What was asked for before, then what is due again, then the others in their order.
                 return min(due, key=lambda row: (row.state != "placed", row.state != "again"))
             if self._live:
                 await asyncio.wait(self._live, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
-            elif not waiting or (self._once and not due):
+            elif not waiting or (self._once and all(row.state == "again" for row in waiting) and not due):
                 return None
             else:
                 await self._sleep(max(0.0, min(row.due_s for row in waiting) - self._now()))
@@ -144,7 +147,8 @@ class ListRun:
             self._moved(row, "skipped", told)
         else:
             row.due_s = self._now() + refused.wait_s
-            self._moved(row, "again", told)
+            busy = refused.status in (429, 503) and refused.wait_s <= SOON_S
+            self._moved(row, "queued" if busy else "again", told)
 
     def _ended(self, row: Row, result: CallResult) -> None:
         told: dict[str, Any] = {"outcome": result.outcome, "id": result.ref}

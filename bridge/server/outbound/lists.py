@@ -24,7 +24,7 @@ SUFFIX: Final = ".state.jsonl"
 MOST_ROWS: Final = 100_000
 
 
-@dataclass
+@dataclass(eq=False)
 class Row:
     """One number of the list. `state` is `queued`, `placed` (asked for, end unknown), `again` (from `due_s`
     on), `done` or `skipped`; `at_s` is when that began. `attempt` counts calls, `asks` requests for one.
