@@ -3,9 +3,11 @@
     python -m benchmarks.memory [--calls 200] [--seconds 10] [--json]
 
 Makes that many calls (`benchmarks/inprocess.py`), lets each go live and hear its caller for so long, and
-counts what tracemalloc says was allocated since and is still there. Three callers: one on a quiet line; one
+counts what tracemalloc says was allocated since and is still there. Four callers: one on a quiet line; one
 who talks without an end and is not answered, of whom the last five seconds are kept for the case that the
-model is lost; and the scripted call of the other benchmarks, with what its conversation leaves behind.
+model is lost; and two of the scripted call of the other benchmarks, with what its conversation leaves behind:
+from a place that is never quiet, and with pauses, as people speak. Of these two each call is at another
+moment of its last turn.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from base64 import b64encode
 from typing import cast
 
 from .inprocess import HandClock, RunningCall, run, running_call, wire_bytes
-from .scripted import Input, scripted_call
+from .scripted import TURN_MS, Input, scripted_call
 
 FRAME_MS = 20
 
@@ -40,19 +42,22 @@ def talking(steps: tuple[Input, ...], sound: bytes, frames: int) -> list[Input]:
     return [*steps[:begun], *said]
 
 
-async def held_bytes(steps: list[Input], calls: int) -> float:
-    """Bytes a call."""
+async def held_bytes(steps: list[Input], calls: int, spread_ms: int = 0) -> float:
+    """Bytes a call. The calls end up to `spread_ms` before the last step, evenly."""
     loop = cast("HandClock", asyncio.get_running_loop())
     raws = [wire_bytes(step) for step in steps]
     made: list[RunningCall] = []
     gc.collect()
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    for _ in range(calls):
+    for number in range(calls):
         loop.now_s = 0.0
         call = await running_call()
         made.append(call)
+        until_ms = steps[-1].at_ms - spread_ms * number // calls
         for step, raw in zip(steps, raws, strict=True):
+            if step.at_ms > until_ms:
+                break
             loop.now_s = step.at_ms / 1000
             # A read is bytes of its own: what is kept of a frame is not shared between calls.
             call.play(step, bytes(bytearray(raw)))
@@ -72,9 +77,14 @@ def measure(calls: int, seconds: int) -> dict[str, float]:
     callers = {
         "a quiet line": talking(steps, b"\xff" * 160, frames),
         "a caller who talks, unanswered": talking(steps, loud, frames),
-        "three turns of conversation": list(steps),
+        "three turns, never quiet": list(steps),
+        "three turns, with pauses": list(scripted_call(3, pauses=True)),
     }
-    return {name: round(run(held_bytes(one, calls)) / 1024, 1) for name, one in callers.items()}
+    spread_ms = {name: TURN_MS for name in callers if "turns" in name}
+    return {
+        name: round(run(held_bytes(one, calls, spread_ms.get(name, 0))) / 1024, 1)
+        for name, one in callers.items()
+    }
 
 
 def main() -> None:

@@ -24,6 +24,8 @@ from bridge.upstreams import OpenAI
 
 TURN_MS = 4_000
 ANSWER_AT_MS = 1_000
+SILENT_AT_MS = 600
+"""A caller who pauses: the model takes them to have finished after some silence."""
 DELTAS, DELTA_MS, WORDS = 15, 200, 10
 INTERRUPTED_AT_MS = 2_500
 """In a turn: the answer has been playing for a second and a half."""
@@ -62,10 +64,10 @@ def start() -> Iterator[str]:
     yield _json({"event": "start", "sequenceNumber": "1", "start": body, "streamSid": STREAM})
 
 
-def media(number: int) -> str:
+def media(number: int, *, quiet: bool = False) -> str:
     """The caller's n-th frame, counted from 0."""
     part = {"track": "inbound", "chunk": str(number + 1), "timestamp": str(120 + 20 * number)}
-    part["payload"] = sound(160, number)
+    part["payload"] = b64encode(b"\xff" * 160).decode() if quiet else sound(160, number)
     frame = {"event": "media", "sequenceNumber": str(number + 2), "media": part, "streamSid": STREAM}
     return _json(frame)
 
@@ -153,9 +155,10 @@ def _json(frame: dict[str, Any]) -> str:
 
 
 @cache
-def scripted_call(turns: int) -> tuple[Input, ...]:
+def scripted_call(turns: int, *, pauses: bool = False) -> tuple[Input, ...]:
     """All that comes in, in order. An echo comes 20 ms after what it stands behind was played, or would have
-    been without the clear.
+    been without the clear. A caller who `pauses` is quiet while the model is to be heard; else there is
+    always sound, as from a street.
     """
     due: list[tuple[int, int, Input]] = []
     order = count()
@@ -169,7 +172,8 @@ def scripted_call(turns: int) -> tuple[Input, ...]:
     for frame in configured():
         plan(0, "upstream", frame)
     for number in range(turns * TURN_MS // 20):
-        plan(20 * number, "carrier", media(number))
+        quiet = pauses and 20 * number % TURN_MS >= SILENT_AT_MS
+        plan(20 * number, "carrier", media(number, quiet=quiet))
     for turn in range(turns):
         for at_ms, frame in _turn(turn):
             plan(turn * TURN_MS + at_ms, "upstream", frame)
