@@ -7,7 +7,7 @@ import io
 import itertools
 import json
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from rich.console import Console
@@ -25,8 +25,8 @@ from bridge.doubles.items import Item
 from bridge.errors import ConfigError
 from bridge.simulators.carrier import CarrierSimulator
 from bridge.simulators.servers import Simulation, serve_app
-from bridge.sockets.dial import dial
-from bridge.sockets.uvicorn import take_socket
+from bridge.sockets.dial import Socket
+from tests.shortest_bridge import PCMU, ShortestBridge
 
 CASE = {case.name: case for case in CASES}
 
@@ -34,53 +34,17 @@ CASE = {case.name: case for case in CASES}
 # --- a server that knows nothing of what was heard ----------------------------------------------------------
 
 
-class Naive:
-    """The shortest bridge there is: it carries sound both ways and clears at a barge-in. Of what was heard it
-    tells the model nothing.
-    """
+class Naive(ShortestBridge):
+    """It clears at a barge-in, and of what was heard it tells the model nothing."""
 
-    def __init__(self, upstream_url: str) -> None:
-        self.upstream_url = upstream_url
+    audio: ClassVar[dict[str, Any]] = {
+        "input": PCMU | {"turn_detection": {"type": "server_vad"}},
+        "output": PCMU,
+    }
 
-    async def call(self, websocket: WebSocket) -> None:
-        await websocket.accept()
-        phone = take_socket(websocket)
-        model = await dial(f"{self.upstream_url}?model=x", {})
-        over = asyncio.get_running_loop().create_future()
-        stream: dict[str, str] = {}
-
-        def from_phone(frame: str | bytes) -> None:
-            event = json.loads(frame)
-            if event["event"] == "start":
-                stream["streamSid"] = event["streamSid"]
-            elif event["event"] == "media":
-                append = {"type": "input_audio_buffer.append", "audio": event["media"]["payload"]}
-                model.send(json.dumps(append))
-
-        def from_model(frame: str | bytes) -> None:
-            event = json.loads(frame)
-            if event["type"] == "session.created":
-                pcmu = {"format": {"type": "audio/pcmu"}}
-                detection = {"turn_detection": {"type": "server_vad"}}
-                session = {"type": "realtime", "audio": {"input": pcmu | detection, "output": pcmu}}
-                model.send(json.dumps({"type": "session.update", "session": session}))
-            elif event["type"] == "response.output_audio.delta":
-                phone.send(json.dumps({"event": "media", **stream, "media": {"payload": event["delta"]}}))
-            elif event["type"] == "input_audio_buffer.speech_started":
-                phone.send(json.dumps({"event": "clear", **stream}))
-
-        def ended(_code: int, _reason: str) -> None:
-            for socket in (phone, model):
-                socket.close()
-            if not over.done():
-                over.set_result(None)
-
-        model.start(from_model, ended)
-        phone.start(from_phone, ended)
-        await over
-
-    def app(self) -> Starlette:
-        return Starlette(routes=[WebSocketRoute("/stream", self.call)])
+    def answers(self, event: dict[str, Any], phone: Socket, stream: dict[str, str]) -> None:
+        if event["type"] == "input_audio_buffer.speech_started":
+            phone.send(json.dumps({"event": "clear", **stream}))
 
 
 def measured_of(case: str, calls: int) -> list[Measured]:

@@ -19,8 +19,6 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 from starlette.applications import Starlette
-from starlette.routing import WebSocketRoute
-from starlette.websockets import WebSocket
 from typer.testing import CliRunner
 from websockets.sync.server import ServerConnection, serve
 
@@ -34,8 +32,8 @@ from bridge.bench.tags import DOWN, NOBODY, SLICE_BYTES, UP, TagReader, tagged
 from bridge.bench.window import Times, Window
 from bridge.errors import ConfigError
 from bridge.simulators.servers import serve_app
-from bridge.sockets.dial import dial
-from bridge.sockets.uvicorn import take_socket
+from bridge.sockets.dial import Socket
+from tests.shortest_bridge import ShortestBridge
 
 SOUND = b"".join(tagged(UP, 7, number, 1_000 + number) for number in range(20))
 NUMBERS = list(range(20))
@@ -233,51 +231,22 @@ def rendered(made: Table, columns: int) -> str:
 # --- a server that loses sound ------------------------------------------------------------------------------
 
 
-class Lossy:
-    """A bridge that drops each tenth frame of its callers, and one piece of each greeting comes twice."""
+class Lossy(ShortestBridge):
+    """A bridge that drops each tenth frame of its callers."""
 
     def __init__(self, upstream_url: str) -> None:
-        self.upstream_url = upstream_url
+        super().__init__(upstream_url)
         self.frames: Counter[str] = Counter()
 
-    async def call(self, websocket: WebSocket) -> None:
-        await websocket.accept()
-        phone = take_socket(websocket)
-        model = await dial(f"{self.upstream_url}?model=x", {})
-        over = asyncio.get_running_loop().create_future()
-        stream: dict[str, str] = {}
+    def lets_pass(self, event: dict[str, Any], model: Socket) -> bool:
+        self.frames[event["event"]] += 1
+        if event["event"] == "start":
+            model.send('{"type":"response.create"}')
+        return bool(self.frames["media"] % 10)
 
-        def from_phone(frame: str | bytes) -> None:
-            event = json.loads(frame)
-            self.frames[event["event"]] += 1
-            if event["event"] == "start":
-                stream["streamSid"] = event["streamSid"]
-                model.send('{"type":"response.create"}')
-            elif event["event"] == "media" and self.frames["media"] % 10:
-                append = {"type": "input_audio_buffer.append", "audio": event["media"]["payload"]}
-                model.send(json.dumps(append))
-
-        def from_model(frame: str | bytes) -> None:
-            event = json.loads(frame)
-            if event["type"] == "session.created":
-                pcmu = {"format": {"type": "audio/pcmu"}}
-                audio = {"input": pcmu, "output": pcmu}
-                model.send(
-                    json.dumps({"type": "session.update", "session": {"type": "realtime", "audio": audio}})
-                )
-            elif event["type"] == "response.output_audio.delta":
-                phone.send(json.dumps({"event": "media", **stream, "media": {"payload": event["delta"]}}))
-                phone.send(json.dumps({"event": "mark", **stream, "mark": {"name": "m"}}))
-
-        def ended(_code: int, _reason: str) -> None:
-            for socket in (phone, model):
-                socket.close()
-            if not over.done():
-                over.set_result(None)
-
-        model.start(from_model, ended)
-        phone.start(from_phone, ended)
-        await over
+    def answers(self, event: dict[str, Any], phone: Socket, stream: dict[str, str]) -> None:
+        if event["type"] == "response.output_audio.delta":
+            phone.send(json.dumps({"event": "mark", **stream, "mark": {"name": "m"}}))
 
 
 def test_a_server_that_drops_frames_is_found_out() -> None:
@@ -285,8 +254,7 @@ def test_a_server_that_drops_frames_is_found_out() -> None:
         words: list[str] = []
         async with serve_models("127.0.0.1", 0, 3.0) as (models, port):
             lossy = Lossy(f"ws://127.0.0.1:{port}/v1/realtime")
-            app = Starlette(routes=[WebSocketRoute("/stream", lossy.call)])
-            async with serve_app(app) as listener:
+            async with serve_app(lossy.app()) as listener:
                 url = f"ws://127.0.0.1:{listener.sockets[0].getsockname()[1]}/stream"
                 async with make_callers(url, None) as callers:
                     load = Load(url, callers, models, words.append)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +32,7 @@ def run(main: Any) -> None:
 
 def test_a_turn_of_silence_has_no_words_and_several_sessions_are_told_apart() -> None:
     async def main() -> None:
-        async with listening() as process:
-            assert process is not None
-            one, other = process.session(), process.session()
-            assert one is not None
-            assert other is not None
+        async with sessions(2) as (_, [one, other]):
             for ears in (one, other):
                 ears.configure(TOOLS)
                 ears.feed(b"\xff" * 8_000)
@@ -44,6 +42,15 @@ def test_a_turn_of_silence_has_no_words_and_several_sessions_are_told_apart() ->
             assert await made_out(one.finish()) == ""
 
     run(main)
+
+
+@contextlib.asynccontextmanager
+async def sessions(many: int) -> AsyncIterator[tuple[EarsProcess, list[SessionEars]]]:
+    """The process, with so many sessions."""
+    async with listening() as process:
+        assert process is not None
+        begun = [process.session() for _ in range(many)]
+        yield process, [ears for ears in begun if ears is not None]
 
 
 def children(pid: int) -> list[int]:
@@ -63,10 +70,7 @@ async def listened(ears: SessionEars) -> None:
 
 def test_when_a_session_s_process_ends_its_turns_have_no_words_and_others_go_on() -> None:
     async def main() -> None:
-        async with listening() as process:
-            assert process is not None
-            ears = process.session()
-            assert ears is not None
+        async with sessions(1) as (process, [ears]):
             await listened(ears)
             [pid] = children(process._process.pid)
             other = process.session()
@@ -85,10 +89,7 @@ def test_when_a_session_s_process_ends_its_turns_have_no_words_and_others_go_on(
 
 def test_when_the_process_ends_sessions_go_on_and_no_more_begin() -> None:
     async def main() -> None:
-        async with listening() as process:
-            assert process is not None
-            ears = process.session()
-            assert ears is not None
+        async with sessions(1) as (process, [ears]):
             await listened(ears)
             process._process.kill()
             await process._process.wait()
@@ -103,11 +104,7 @@ def test_a_session_does_not_wait_for_another_s_grammar() -> None:
     many = [function(f"tool_{n}", "Find orders and bookings by number, day and time.") for n in range(40)]
 
     async def main() -> None:
-        async with listening() as process:
-            assert process is not None
-            ears, busy = process.session(), process.session()
-            assert ears is not None
-            assert busy is not None
+        async with sessions(2) as (_, [ears, busy]):
             await listened(ears)
             await listened(busy)
             for turn in range(20):

@@ -163,6 +163,11 @@ class Table:
         self.models.append(FakeSocket())
         return self.models[-1]
 
+    async def ends(self) -> None:
+        """The caller hangs up."""
+        self.carrier.says(self.frames.stop())
+        await self.runner.closed
+
     def start(self) -> None:
         """The carrier's stream begins, and is proven."""
         self.runner.attach(self.carrier, [self.frames.start({})])
@@ -236,8 +241,7 @@ async def test_a_write_that_calls_back_before_it_returns() -> None:
     order = [what for _, what, _ in table.notes.all if "er 0" in what or "came" in what][-4:]
     assert order == ["came upstream 1", "went carrier 0", "went carrier 0", "came carrier 0"]
     assert table.call.playout.line.ledger.claimed == 500 * 8
-    table.carrier.says(table.frames.stop())
-    await table.runner.closed
+    await table.ends()
 
 
 async def test_a_piece_of_sound_and_its_mark_leave_in_one_write() -> None:
@@ -252,8 +256,7 @@ async def test_a_piece_of_sound_and_its_mark_leave_in_one_write() -> None:
     assert kinds.count("media") + kinds.count("mark") == 6
     assert sum(table.carrier.writes) == len(table.carrier.of("media")) + kinds.count("mark")
     assert len(table.carrier.writes) == len(table.carrier.of("media")) == 5
-    table.carrier.says(table.frames.stop())
-    await table.runner.closed
+    await table.ends()
 
 
 async def test_sound_that_waits_for_its_mark_leaves_before_the_socket_closes() -> None:
@@ -296,8 +299,7 @@ async def test_sound_that_is_garbage_is_noticed_and_replays() -> None:
     table.hears(LOUD, 140)
     assert len(heard) == 1 + 3 + 1
     assert len(table.models[0].of("input_audio_buffer.append")) == 1 + 3 + 1
-    table.carrier.says(table.frames.stop())
-    await table.runner.closed
+    await table.ends()
     replayed = replay(lines)
     assert replayed.ended
     assert replayed.difference is None
@@ -391,8 +393,7 @@ async def test_frames_that_mean_nothing_are_recorded_too() -> None:
         {"type": "rate_limits.updated", "event_id": "event_1", "rate_limits": []},
         {"event": "weather"},
     ]
-    table.carrier.says(table.frames.stop())
-    await table.runner.closed
+    await table.ends()
 
 
 # --- time is an input --------------------------------------------------------------------------------------
@@ -463,8 +464,7 @@ async def test_what_is_said_to_a_session_that_is_over_goes_nowhere() -> None:
     assert table.carrier.of("media") == []
     epochs = {what for _, what, _ in table.notes.all if "upstream" in what}
     assert epochs == {"came upstream 1", "went upstream 1", "came upstream 2", "went upstream 2"}
-    table.carrier.says(table.frames.stop())
-    await table.runner.closed
+    await table.ends()
     assert [model.codes for model in table.models] == [[], [1000]]
 
 
@@ -473,8 +473,7 @@ async def test_a_session_that_is_still_being_dialled_when_the_caller_leaves() ->
     table.dial_s = 2.0
     table.start()
     await asyncio.sleep(0.5)
-    table.carrier.says(table.frames.stop())
-    await table.runner.closed
+    await table.ends()
     assert (table.models, len(table.dialled)) == ([], 1)
 
 
@@ -488,8 +487,7 @@ async def test_what_the_caller_says_while_the_model_is_dialled_is_kept() -> None
     table.configure()
     sent = [event["audio"] for event in table.models[0].of("input_audio_buffer.append")]
     assert sent == [b64encode(bytes([number]) * 160).decode() for number in range(10)]
-    table.carrier.says(table.frames.stop())
-    await table.runner.closed
+    await table.ends()
 
 
 def test_a_refused_dial_is_tried_again_and_one_that_breaks_ends_the_call(
@@ -690,8 +688,7 @@ async def test_what_a_stalled_model_says_comes_later_in_its_order() -> None:
     assert made == [m.BrokenOnPurpose("the model is stalled for 500 ms")]
     told = [action for _, action in table.told if isinstance(action, m.Noted)]
     assert m.Noted("broken on purpose", "the model is stalled for 500 ms") in told
-    table.carrier.says(table.frames.stop())
-    await table.runner.closed
+    await table.ends()
 
 
 # --- an upstream that does not take what it is sent --------------------------------------------------------
@@ -718,8 +715,7 @@ async def test_a_slow_upstream_loses_the_oldest_sound_and_it_is_counted() -> Non
     assert len(waited) == 41
     assert len(table.notes.of("dropped")) + len(table.notes.of("went upstream 1")) >= 41
     assert m.FramesDropped(1) in table.notes.of("happened")
-    table.carrier.says(table.frames.stop())
-    await table.runner.closed
+    await table.ends()
 
 
 async def test_what_a_write_calls_back_with_waits_until_all_that_was_kept_is_sent() -> None:
@@ -735,8 +731,7 @@ async def test_what_a_write_calls_back_with_waits_until_all_that_was_kept_is_sen
     table.hears(at_ms=160)
     legs = [what for _, what, _ in table.notes.all if what.endswith("upstream 1")]
     assert legs == ["went upstream 1"] * 4 + ["came upstream 1"] * 4
-    table.carrier.says(table.frames.stop())
-    await table.runner.closed
+    await table.ends()
 
 
 async def test_an_outbox_that_empties_in_between_lets_all_of_it_go() -> None:
@@ -749,8 +744,7 @@ async def test_an_outbox_that_empties_in_between_lets_all_of_it_go() -> None:
     sent = [event["audio"] for event in model.of("input_audio_buffer.append")]
     assert sent == [b64encode(bytes([number]) * 160).decode() for number in range(60)]
     assert table.call.stats.frames_dropped == 0
-    table.carrier.says(table.frames.stop())
-    await table.runner.closed
+    await table.ends()
 
 
 # --- a carrier that does not take what it is sent ----------------------------------------------------------
@@ -792,8 +786,7 @@ async def test_an_outbox_that_fills_holds_sound_back_until_it_has_room(delta_ms:
     assert len(carrier.sent) > before
     await asyncio.sleep(70)
     assert carrier.sound_ms == 60_000
-    table.carrier.says(table.frames.stop())
-    await table.runner.closed
+    await table.ends()
 
 
 async def test_a_newer_stream_has_an_outbox_of_its_own() -> None:
@@ -822,8 +815,7 @@ async def test_a_call_that_ends_while_its_outbox_is_full_leaves_nobody_looking()
     slow.stuck = True
     for _ in range(40):
         table.speaks(1_000)
-    table.carrier.says(table.frames.stop())
-    await table.runner.closed
+    await table.ends()
     await asyncio.sleep(1)
     assert table.notes.of("happened").count(m.OutboxFull(False)) == 0
 

@@ -20,9 +20,14 @@ WORDS = "Hello, how can I help?"
 MOST_SILENT_MS = 2_000
 
 
-def begun(agent: Any = None, **options: Any) -> Any:
-    """A call whose caller has asked something, with a model whose sound comes as fast as it is played."""
-    call = begin(agent, model=ServerOptions(delta_bytes=(1_600,), speed=1, **options))
+FASTER = ServerOptions().speed
+
+
+def begun(agent: Any = None, *, speed: float = 1, **options: Any) -> Any:
+    """A call whose caller has asked something, with a model whose sound comes as fast as it is played, or
+    `FASTER`, as most come.
+    """
+    call = begin(agent, model=ServerOptions(delta_bytes=(1_600,), speed=speed, **options))
     call.at(1_000)
     call.caller.says("When do you open?", ms=400)
     return call
@@ -72,8 +77,9 @@ def test_a_voice_that_begins_late_is_no_alarm() -> None:
     assert [spoken.cut for _, spoken in call.rehearsal.said if isinstance(spoken, m.Spoken)] == [False]
 
 
-def test_what_a_tool_found_is_told_without_another_call() -> None:
-    call = begun()
+@pytest.mark.parametrize("speed", [1.0, FASTER])
+def test_what_a_tool_found_is_told_without_another_call(speed: float) -> None:
+    call = begun(speed=speed)
     call.model.answers(tool_call("hours"))
     call.model.answers(Speech(QUIET * 5_000, "From nine to five."))
     call.model.answers("We open at nine.")
@@ -86,12 +92,15 @@ def test_what_a_tool_found_is_told_without_another_call() -> None:
     assert len(times(call, m.ToolWanted)) == 1
 
 
-def test_the_second_time_another_session_answers() -> None:
-    call = begun()
+@pytest.mark.parametrize(("speed", "ms"), [(1.0, 10_000), (FASTER, 1_000)])
+def test_the_second_time_another_session_answers(speed: float, ms: int) -> None:
+    call = begun(speed=speed)
     for _ in range(2):
-        call.model.answers(Speech(SILENT * 10_000, "From nine to five."))
+        call.model.answers(Speech(SILENT * ms, "From nine to five."))
     call.model.answers("We open at nine.")
     call.at(15_000)
+    noted = [action.what for _, action in call.rehearsal.said if isinstance(action, m.Noted)]
+    assert noted[:3] == ["inaudible", "inaudible", "the model was lost"]
     assert len(call.rehearsal.servers) == 2
     assert call.caller.longest_silence_ms(1_400, 7_000) <= MOST_SILENT_MS
     assert times(call, m.Spoken, "'We open at nine.'")

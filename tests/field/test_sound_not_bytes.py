@@ -10,7 +10,7 @@ from bridge.core import messages as m
 from bridge.doubles.agents import Speech
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.tones import murmur, tone
-from bridge.testing.call import begin, tool_call
+from bridge.testing.call import begin
 
 SILENCE, FAINT = b"\xff", b"\xfe\x7e\xfd\x7d"
 MOST_SILENT_MS = 2_000
@@ -60,32 +60,6 @@ def test_a_pause_between_sentences_goes_out_as_it_came() -> None:
     call.at(7_000)
     assert sound in call.phone.heard
     assert noted(call) == []
-
-
-def test_after_a_tool_ran_only_the_words_are_asked_for_again() -> None:
-    call = begin(model=ServerOptions(delta_bytes=(1_600,)))
-    call.at(1_000)
-    call.caller.says("When do you open?", ms=400)
-    call.model.answers(tool_call("hours"))
-    call.model.answers(Speech(SILENCE * 16_000, "From nine to five."))
-    call.model.answers("We open at nine.")
-    call.at(2_500)
-    wanted = next(action for _, action in call.rehearsal.said if isinstance(action, m.ToolWanted))
-    call.wish(m.ToolFinished(wanted.call_id, '"nine"'))
-    call.at(9_000)
-    creates = [action for _, action in call.rehearsal.said if isinstance(action, m.CreateResponse)]
-    assert [create.tool_choice for create in creates] == [None, "none"]
-
-
-def test_a_second_time_another_session_answers() -> None:
-    call = begun()
-    for _ in range(2):
-        call.model.answers(Speech(SILENCE * 8_000, "From nine to five."))
-    call.model.answers("We open at nine.")
-    call.at(15_000)
-    assert noted(call)[:3] == ["inaudible", "inaudible", "the model was lost"]
-    assert len(call.rehearsal.servers) == 2
-    assert call.caller.longest_silence_ms(1_400, 7_000) <= MOST_SILENT_MS
 
 
 @pytest.mark.parametrize("delta_bytes", [160, 800, 4_000])

@@ -7,12 +7,10 @@ python -m tests.fuzz.arrivals 50000
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import random
 import sys
-import tracemalloc
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -28,6 +26,7 @@ from bridge.sockets.keepalive import running_tick
 from bridge.sockets.limits import CARRIER_LIMITS
 from bridge.sockets.stream import StreamSocket
 from tests.agents.virtual_time import run
+from tests.fuzz.mutations import grown_bytes, mutate
 
 _CARRIER = CarrierFrames(f"CA{7:032x}", f"AC{7:032x}", f"MZ{7:032x}")
 _SOUND = _CARRIER.media(b"\xff" * 160, 100)
@@ -140,21 +139,12 @@ def mutated(chance: random.Random) -> bytes:
     if chance.random() < 0.4:
         data[:0] = chance.choice((_START, chance.choice(_SEEDS)))
     for _ in range(chance.randint(0, 3)):
-        at = chance.choice((0, len(data), chance.randint(0, len(data))))
-        match chance.randint(0, 4):
-            case 0:
-                data[at:at] = chance.choice(_SPICE)
-            case 1:
-                del data[at : at + chance.randint(1, 12)]
-            case 2 if at < len(data):
-                data[at] = chance.randrange(256)
-            case 3:
-                other = chance.choice(_SEEDS)
-                start = chance.randrange(len(other))
-                data[at:at] = other[start : start + chance.randint(1, 60)]
-            case _:
-                data[at:at] = wire(chance.choice((0x81, 0x82, 0x89, 0x8A, 0x00, 0x01)), os.urandom(9))
+        mutate(data, chance, _SEEDS, _SPICE, lambda data, at: _frame_at(data, at, chance))
     return bytes(data)
+
+
+def _frame_at(data: bytearray, at: int, chance: random.Random) -> None:
+    data[at:at] = wire(chance.choice((0x81, 0x82, 0x89, 0x8A, 0x00, 0x01)), os.urandom(9))
 
 
 def said(stream: bytes) -> list[Message]:
@@ -243,21 +233,14 @@ def fuzz(inputs: int, seed: int = 13) -> Result:
     chance = random.Random(seed)
     result = Result()
 
+    async def one(number: int) -> None:
+        result.inputs = number
+        await _one(chance, result)
+        assert running_tick()._timer is None
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
     async def main() -> None:
-        before = 0
-        tracemalloc.start()
-        try:
-            for result.inputs in range(1, inputs + 1):
-                await _one(chance, result)
-                assert running_tick()._timer is None
-                assert asyncio.all_tasks() == {asyncio.current_task()}
-                if result.inputs == inputs // 10:
-                    gc.collect()
-                    before = tracemalloc.get_traced_memory()[0]
-            gc.collect()
-            result.kept_bytes = tracemalloc.get_traced_memory()[0] - before
-        finally:
-            tracemalloc.stop()
+        result.kept_bytes = await grown_bytes(inputs, one)
 
     run(main(), longest_s=1e9)
     return result

@@ -5,14 +5,13 @@ python -m tests.fuzz.http_heads 50000
 
 from __future__ import annotations
 
-import gc
 import logging
 import random
 import sys
-import tracemalloc
 from dataclasses import dataclass, field
 
 from tests.agents.virtual_time import run
+from tests.fuzz.mutations import grown_bytes, mutate
 from tests.http_wire import Site, settled, statuses
 
 _SEEDS = [
@@ -61,21 +60,12 @@ def mutated(chance: random.Random) -> bytes:
     if chance.random() < 0.3:
         data += chance.choice(_SEEDS)
     for _ in range(chance.randint(1, 4)):
-        at = chance.randint(0, len(data))
-        match chance.randint(0, 4):
-            case 0:
-                data[at:at] = chance.choice(_SPICE)
-            case 1:
-                del data[at : at + chance.randint(1, 12)]
-            case 2 if at < len(data):
-                data[at] = chance.randrange(256)
-            case 3:
-                other = chance.choice(_SEEDS)
-                start = chance.randrange(len(other))
-                data[at:at] = other[start : start + chance.randint(1, 60)]
-            case _:
-                del data[at:]
+        mutate(data, chance, _SEEDS, _SPICE, _cut)
     return bytes(data)
+
+
+def _cut(data: bytearray, at: int) -> None:
+    del data[at:]
 
 
 def fuzz(inputs: int, seed: int = 13) -> Result:
@@ -102,20 +92,14 @@ def fuzz(inputs: int, seed: int = 13) -> Result:
         await settled()
 
     async def main() -> None:
-        before = 0
         site = Site()
-        tracemalloc.start()
-        try:
-            for result.inputs in range(1, inputs + 1):
-                await one(site)
-                site.asked.clear()
-                if result.inputs == inputs // 10:
-                    gc.collect()
-                    before = tracemalloc.get_traced_memory()[0]
-            gc.collect()
-            result.kept_bytes = tracemalloc.get_traced_memory()[0] - before
-        finally:
-            tracemalloc.stop()
+
+        async def each(number: int) -> None:
+            result.inputs = number
+            await one(site)
+            site.asked.clear()
+
+        result.kept_bytes = await grown_bytes(inputs, each)
         assert len(site.strangers) == 0
         assert site.state.connections == set()
         assert site.state.tasks == set()
