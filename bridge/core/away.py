@@ -22,6 +22,10 @@ LATER = (m.Say, m.Respond, m.Play, m.HangUp, m.HandlerFailed, m.Transfer, m.Comm
 """Wishes that wait until the caller is back."""
 RETURNED = answers.RETURNED
 BEFORE = "detour"
+OF_THE_STREAM = (
+    m.Stopped, m.CarrierClosed, m.CarrierGivenUp, m.MarkReached, m.DigitPressed, m.CallerVoice, m.Interrupt,
+)  # fmt: skip
+"""What is still said of a stream that the call has left, and means nothing."""
 ANSWERED_MS = 700
 """After the caller is back: user code that waited for the outcome has that long to say something itself."""
 _LOST = DetourResult(TransferOutcome.LOST)

@@ -81,7 +81,7 @@ class Call(CallState):
             self._beside(event, epoch, now_ms)
         elif self._waits(event):
             self.early.append(event)
-        else:
+        elif self.phase is not Phase.AWAY or not isinstance(event, away.OF_THE_STREAM):
             self.other_event(event, now_ms)
         self._settle(now_ms)
         self.deadline_ms = self.next_due_ms()

@@ -50,8 +50,10 @@ def leave(call: CallState, now_ms: int) -> None:
         call.out.append(m.HandedOver(carried(call, now_ms)))
         ending.end(call, Reason.HANDED_OVER, now_ms)
         return
-    if call.ending is not None and not call.detours.draining:
-        ending.end(call, call.ending.reason, now_ms, call.ending.detail)
+    if call.ending is not None:
+        ending.last_word_heard(call, call.ending, now_ms)
+        if call.detours.draining:  # it leaves its stream now, and this process then
+            call.handover_due_ms = now_ms
         return
     owed = call.playout.owed.since_ms is not None or call.caller_speaking
     if call.playout.lost(now_ms) or owed:

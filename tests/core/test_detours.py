@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from bridge.core import messages as m
-from bridge.core.detours import MOST
+from bridge.core.detours import MOST, became
 
-from .conftest import LiveCall, delta, frame, only, speech, truth
+from .conftest import LiveCall, delta, frame, new_call, only, speech, truth
 
 ID = "d" * 32
 BILLING = m.Detour(ID, name="billing")
@@ -188,6 +188,19 @@ def test_an_old_session_is_renewed_unheard(live_call: Any) -> None:
     assert notes(swapped) == []
     call.at(12_000, m.Returned(ID, BUSY))
     assert len(notes(call.at(12_500, NEXT_STREAM))) == 1
+
+
+@pytest.mark.parametrize(
+    "late", [m.Stopped(), m.CarrierClosed(1006), m.DigitPressed("5"), m.MarkReached("1"), m.Interrupt()]
+)
+def test_what_is_still_said_of_the_stream_that_was_left_means_nothing(live_call: Any, late: m.Event) -> None:
+    """A caller who has hung up is known by what the carrier asks next."""
+    call = live_call()
+    gone(call)
+    assert call.at(1_500, late) == []
+    call.at(3_000, m.Returned(ID, BUSY))
+    call.at(3_500, NEXT_STREAM)
+    assert outcomes(call) == ["busy"]
 
 
 # --- back ---------------------------------------------------------------------------------------------------
@@ -460,6 +473,18 @@ def test_a_process_that_goes_leaves_the_detour_to_the_next(live_call: Any, word:
     assert outcomes(call) == []
 
 
+def test_a_process_that_goes_while_the_last_word_is_heard_sends_the_caller_on_first(live_call: Any) -> None:
+    call = live_call()
+    call.speaks(0, m.ResponseStarted("r1"), delta("A", 60_000), m.ResponseDone("r1"))
+    call.at(500, BILLING)
+    call.at(600, m.HandOver(2_000))
+    call.until(4_000)
+    assert only(m.LeaveStream, call.actions) != []
+    assert only(m.NoteIntent, call.actions) == [m.NoteIntent(f"detour:{ID}")]
+    [handed] = only(m.HandedOver, call.actions)
+    assert handed.carried.away == "transfer to billing"
+
+
 def test_the_limit_of_a_call_holds_when_the_caller_is_back(live_call: Any) -> None:
     call = live_call(limits=m.Limits(call_ms=60_000, goodbye_ms=15_000))
     gone(call)
@@ -480,3 +505,26 @@ def test_the_limit_of_a_call_ends_a_hold(live_call: Any) -> None:
 def test_nothing_is_cut_by_leaving(live_call: Any) -> None:
     call = live_call()
     assert truth(gone(call)) == []
+
+
+def test_a_process_that_dies_in_a_detour_leaves_conversation_and_place_to_the_next(live_call: Any) -> None:
+    """What the journal has of the call at any moment: the caller hears no word about it."""
+    phrases = {"restored": speech(300, "We were cut off.")}
+    call = live_call(phrases=phrases)
+    gone(call)
+    carried = call.call.carried(5_000)
+    following = new_call(
+        carried=carried, returned=became(carried.away, BUSY, carried.ring_s), phrases=phrases
+    )
+    following.at(0, m.Started("MZ2", "CA1", "AC1"))
+    following.speaks(100, m.SessionCreated(), m.Admitted())
+    begun = following.at(100, m.SessionUpdated())
+    assert [item.text for item in only(m.CreateItem, begun)] == [
+        "Billing, please",
+        "One moment",
+        "transfer to billing: the line is busy",
+    ]
+    [asked] = only(m.CreateResponse, begun)
+    assert asked.tag == "returned"
+    assert not only(m.PlayAudio, following.actions), "no phrase about an interruption"
+    assert following.call.detours.begun == 1
