@@ -62,6 +62,7 @@ from .phone import PhoneCall
 from .phones import SecondPhone
 from .placing import Placement, live, subscription
 from .rest_numbers import NumberRoutes, numbers_of
+from .rest_rooms import RoomRoutes
 from .servers import serve_app
 from .status_callbacks import StatusCallback
 from .steps import FINAL, Kind, Order
@@ -114,6 +115,7 @@ class CarrierApi:
             routes=[
                 Route(f"{ACCOUNT}.json", self._account),
                 *NumberRoutes(self.account_of, self._is_known).routes(),
+                *RoomRoutes(self.network, self._is_known).routes(),
                 Route(f"{ACCOUNT}/Calls.json", self._create, methods=["POST"]),
                 Route(f"{ACCOUNT}/Calls.json", self._list, methods=["GET"]),
                 Route(f"{ACCOUNT}/Calls/{{call}}.json", self._update, methods=["POST"]),

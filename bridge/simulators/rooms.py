@@ -37,6 +37,8 @@ class Member:
     beeps: bool = True
     out: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the room lets the leg go."""
+    reason: str = "participant_hung_up"
+    """Why it goes, unless the leg itself leaves."""
 
 
 @dataclass(eq=False)

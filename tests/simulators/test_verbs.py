@@ -224,6 +224,35 @@ async def test_whoever_rest_takes_out_of_a_room_ends_it_by_its_flag() -> None:
 
 
 @pytest.mark.hostile
+async def test_rest_mutes_holds_announces_and_ends_a_room() -> None:
+    async with twiml_server() as server:
+        caller, phone, placing = await in_a_room(server)
+        server.say("/announce", "<Say>One more minute.</Say>")
+
+        def asked() -> None:
+            client = server.client()
+            (room,) = client.conferences.list(friendly_name="pb-D1")
+            people = client.conferences(room.sid).participants
+            assert {one.label for one in people.list()} == {"caller", "callee"}
+            assert people("callee").fetch().call_sid == phone.leg.sid
+            assert people("callee").update(muted=True).muted
+            assert people("caller").update(announce_url=f"{server.base}/announce").hold is False
+
+        await asyncio.to_thread(asked)
+        phone.say("Nobody hears this.")
+        await until(lambda: (caption_of(phone.said) or "").endswith("Nobody hears this."))
+        await until(lambda: (caption_of(bytes(caller.person.heard)) or "").endswith("One more minute."))
+        assert "Nobody" not in (caption_of(bytes(caller.person.heard)) or "")
+        rooms = server.client().conferences
+        ended = await asyncio.to_thread(lambda: rooms("pb-D1").update(status="completed"))
+        assert ended.reason_conference_ended == "conference-ended-via-api"
+        await placing
+        await server.api.network.postman.all_delivered()
+        left = [form for form in server.forms("/room") if form["StatusCallbackEvent"] == "participant-leave"]
+        assert {form["ReasonParticipantLeft"] for form in left} == {"conference_ended_via_api"}
+
+
+@pytest.mark.hostile
 async def test_what_is_not_simulated_says_why() -> None:
     async with twiml_server() as server:
         for verb, why in (

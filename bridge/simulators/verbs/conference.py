@@ -45,7 +45,7 @@ async def conference(leg: Leg, verb: ET.Element, noun: ET.Element, at: str) -> D
     finally:
         leg.on_key = None
         leg.loudspeaker.clear()
-        room.leave(member, _REASONS.get(leg.left_by, "participant_hung_up"))
+        room.leave(member, _REASONS.get(leg.left_by, member.reason))
     leg.leaving = None
     return await leg.after(verb, at, {"DialCallStatus": "answered"})
 
