@@ -40,6 +40,7 @@ def talk(call: CallState, now_ms: int) -> None:
     """Begin the call, or begin it anew."""
     callee = call.callee
     callee.enter(Stage.TALKING, now_ms)
+    callee.excused_ms = callee.speech.began_ms
     callee.heard_from = callee.heard_to = call.playout.line.ledger.position(now_ms)
     talk_on(call, now_ms)
 
@@ -79,6 +80,8 @@ def wait(call: CallState, now_ms: int) -> None:
     if call.config.greeting:
         playout.debts.cancel(*Kind, reason="a machine may have answered")
     playout.owed.stop()
+    if callee.signals.words is AnswerKind.HUMAN:
+        callee.signals.answered()  # what they say after it is no person's first word
     callee.enter(Stage.WAITING, now_ms)
     prepare(call)
 

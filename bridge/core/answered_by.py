@@ -74,12 +74,11 @@ def settle(call: CallState, now_ms: int) -> None:
         return
     hear(call, now_ms)
     count_turns(call, now_ms)
-    for _ in Stage:  # one may lead to another
-        stage = callee.stage
-        if stage in RULES and not ended(call):
-            RULES[stage](call, now_ms)
-        if callee.stage is stage:
-            break
+    seen: set[Stage] = set()
+    while callee.stage not in seen and not ended(call):  # one may lead to another
+        seen.add(callee.stage)
+        if callee.stage in RULES:
+            RULES[callee.stage](call, now_ms)
     if callee.silent and not ended(call):
         hush(call, now_ms)
     callee.looked(now_ms)
@@ -143,7 +142,8 @@ def talking(call: CallState, now_ms: int) -> None:
     if moves(call, now_ms):
         return
     began = callee.heard_to - callee.heard_from
-    if began < ANSWERED_US_BYTES and too_long(call, now_ms):
+    excused = speech.began_ms is not None and speech.began_ms == callee.excused_ms
+    if began < ANSWERED_US_BYTES and not excused and too_long(call, now_ms):
         wait(call, now_ms)
         return
     one = speech.take(now_ms)

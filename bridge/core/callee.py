@@ -168,6 +168,8 @@ class Callee:
         """When a short utterance ended that may be a person's: its words are awaited."""
         self.greeted_turn = ""
         """The debt of the turn that the greeting answers."""
+        self.excused_ms: int | None = None
+        """When the utterance began during which it turned out to be a person: it is not too long for one."""
         self.kept: list[Event] = []
         """Sounds of user code that wait until somebody listens."""
         self.due_ms = NEVER

@@ -26,6 +26,18 @@ class Told(NamedTuple):
     what: str
 
 
+def _answered(action: m.Answered | m.Beep | m.MessageLeft) -> Told:
+    """Who has answered a call that we placed, and what was left with them."""
+    match action:
+        case m.Answered(by=kind, source=source):
+            return Told("caller", f"answers: {kind.value} ({source})")
+        case m.Beep(hz=hz, duration_ms=lasted_ms):
+            return Told("caller", f"a tone of {hz} Hz, {lasted_ms} ms")
+        case m.MessageLeft(heard_ms=heard_ms, whole=whole):
+            left = "the message" if whole else "a part of the message"
+            return Told("bridge", f"has left {left}: {heard_ms} ms")
+
+
 def told(action: m.Action, *, words: bool = True) -> Told | None:
     """One action as a line; None for what no listener would tell. Without `words` nothing that was said,
     pressed or given to a tool is in it.
@@ -47,6 +59,8 @@ def told(action: m.Action, *, words: bool = True) -> Told | None:
             return Told("caller", f"presses {digit if words else 'a key'}")
         case m.ToolWanted(name=name, arguments=arguments):
             return Told("model", f"calls the tool {name}({_arguments(arguments) if words else '…'})")
+        case m.Answered() | m.Beep() | m.MessageLeft():
+            return _answered(action)
         case m.HangUpCancelled():
             return Told("caller", "speaks during the goodbye: the call goes on")
         case m.NoteIntent(intent=intent) if intent.startswith("transfer:"):

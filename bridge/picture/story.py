@@ -56,6 +56,20 @@ class _Told(msgspec.Struct, gc=False):
 _told: Final = msgspec.json.Decoder(_Told).decode
 
 
+def _answered(action: m.Answered | m.Beep | m.MessageLeft) -> tuple[str, str]:
+    """Who has answered a call that we placed, and what was left with them."""
+    match action:
+        case m.Answered(by=kind, source=source):
+            return f"answered by: {kind.value}", source
+        case m.Beep(hz=hz, duration_ms=lasted_ms):
+            return "a mailbox's tone", f"{hz} Hz, {lasted_ms} ms"
+        case m.MessageLeft(heard_ms=heard_ms, of_ms=of_ms, whole=whole):
+            return (
+                "a message was left" if whole else "a part of a message was left",
+                f"{heard_ms} of {of_ms} ms",
+            )
+
+
 def tell(lines: Iterable[str]) -> Story:
     """Walk through a recording. Raises ConfigError for anything else."""
     kept = list(lines)
@@ -278,6 +292,7 @@ class _Teller:
                 self._sessions[epoch] = self._bar(SESSION, "dialling", f"dialling, session {epoch}")
             case m.CloseUpstream(): self._closed_by_us(action.epoch)
             case m.Noted(): self._point(TROUBLE, "note", action.what, action.detail)
+            case m.Answered() | m.Beep() | m.MessageLeft(): self._point(TROUBLE, "note", *_answered(action))
             case m.HangUpCancelled(): self._point(TROUBLE, "note", "the goodbye is taken back")
             case m.LeaveStream(): self._away = self._bar(HEARD, "dialling", "away")
             case m.DetourEnded(): self._detour(action)

@@ -14,8 +14,10 @@ from bridge.core import messages as m
 from bridge.doubles.agents import Failure, Pause, ToolCall
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import PhoneOptions
+from bridge.doubles.tones import tone
 from bridge.testing.call import begin, tool_call, usual_config
 from bridge.testing.scripted_call import ScriptedCall
+from tests.codecs.lines import voice
 
 SCENARIOS: dict[str, Callable[[], ScriptedCall]] = {}
 
@@ -542,4 +544,52 @@ def frames_that_stop_in_mid_word() -> ScriptedCall:
     call.rehearsal.from_phone(call.phone.withhold_media(3_000, call.now_ms))
     call.model.answers("Hello.")
     call.at(4_000).expect.said("Hello?").heard_text("Hello.")
+    return call
+
+
+# --- who answers a call that we place
+
+
+def answers_us(sound: bytes, words: str, **rules: Any) -> ScriptedCall:
+    outbound = m.AnswerRules(on_machine="voicemail", message="Please call Ann back.", **rules)
+    call = begin(outbound=outbound, greeting="Hello, this is Ann.")
+    call.at(200).caller.says(sound, words=words)
+    return call
+
+
+@scenario
+def voicemail_left() -> ScriptedCall:
+    greeting = voice(4.0) + b"\xff" * 2_400 + tone(400, 1_000)
+    call = answers_us(greeting, "You have reached Bob. Please leave a message after the tone.")
+    call.until_over()
+    [left] = call.rehearsal.log(m.MessageLeft)
+    assert left.whole
+    assert [one.by.value for one in call.rehearsal.log(m.Answered)] == ["voicemail"]
+    return call
+
+
+@scenario
+def screening_then_a_person() -> ScriptedCall:
+    call = answers_us(
+        voice(3.0), "Please say your name and the reason for your call.", screening="Ann, of Ann's."
+    )
+    call.at(9_000).caller.says(voice(0.6), words="Hello?")
+    call.wait(5_000).expect.heard_text("Ann, of Ann's.").heard_text("Hello, this is Ann.")
+    assert [one.by.value for one in call.rehearsal.log(m.Answered)] == ["screening", "human"]
+    return call
+
+
+@scenario
+def machine_known_late() -> ScriptedCall:
+    """A pause after the first words makes it seem a person; the carrier and the words know better."""
+    call = answers_us(voice(0.9), "Hi.")
+    call.wait(2_100)
+    call.caller.says(voice(3.0) + b"\xff" * 2_400 + tone(400, 1_000), words="Leave a message after the tone.")
+    call.at(5_000)
+    call.rehearsal.feed(m.MachineVerdict("machine_end_other", 5_000))
+    call.until_over()
+    assert [one.by.value for one in call.rehearsal.log(m.Answered)] == ["human", "voicemail"]
+    [left] = call.rehearsal.log(m.MessageLeft)
+    assert left.whole
+    call.truth()
     return call
