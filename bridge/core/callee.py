@@ -152,10 +152,8 @@ class Callee:
         self.heard_from = self.heard_to = 0
         """Of our sound, in bytes: what was heard by the last of these, and by the latest utterance."""
         self.message = message
-        self.tries = 0
-        """How often the message has begun."""
-        self.heard_ms = 0
-        """Of a message that was stopped."""
+        self.tries = self.heard_ms = 0
+        """How often the message has begun, and how much was heard of one that was stopped."""
         self.outcome = ""
         """Of the message: voicemail_left or message_partial; or screened."""
         self.decision = ""
@@ -164,10 +162,8 @@ class Callee:
         """That were said to an assistant."""
         self.sentence_ms: int | None = None
         """When the last of them began to be heard."""
-        self.short_ended_ms: int | None = None
-        """When a short utterance ended that may be a person's: its words are awaited."""
-        self.greeted_turn = ""
-        """The debt of the turn that the greeting answers."""
+        self.short_ended_ms: int | None = None  # an utterance that may be a person's: its words are awaited
+        self.greeted_turn = ""  # the debt of the turn that the greeting answers
         self.excused_ms: int | None = None
         """When the utterance began during which it turned out to be a person: it is not too long for one."""
         self.kept: list[Event] = []

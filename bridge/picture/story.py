@@ -56,9 +56,11 @@ class _Told(msgspec.Struct, gc=False):
 _told: Final = msgspec.json.Decoder(_Told).decode
 
 
-def _answered(action: m.Answered | m.Beep | m.MessageLeft) -> tuple[str, str]:
-    """Who has answered a call that we placed, and what was left with them."""
+def _remark(action: m.HangUpCancelled | m.Answered | m.Beep | m.MessageLeft) -> tuple[str, str]:
+    """A note: that the goodbye is taken back; who has answered a call that we placed, and what was left."""
     match action:
+        case m.HangUpCancelled():
+            return "the goodbye is taken back", ""
         case m.Answered(by=kind, source=source):
             return f"answered by: {kind.value}", source
         case m.Beep(hz=hz, duration_ms=lasted_ms):
@@ -292,8 +294,8 @@ class _Teller:
                 self._sessions[epoch] = self._bar(SESSION, "dialling", f"dialling, session {epoch}")
             case m.CloseUpstream(): self._closed_by_us(action.epoch)
             case m.Noted(): self._point(TROUBLE, "note", action.what, action.detail)
-            case m.Answered() | m.Beep() | m.MessageLeft(): self._point(TROUBLE, "note", *_answered(action))
-            case m.HangUpCancelled(): self._point(TROUBLE, "note", "the goodbye is taken back")
+            case m.HangUpCancelled() | m.Answered() | m.Beep() | m.MessageLeft():
+                self._point(TROUBLE, "note", *_remark(action))
             case m.LeaveStream(): self._away = self._bar(HEARD, "dialling", "away")
             case m.DetourEnded(): self._detour(action)
             case m.Ended():
