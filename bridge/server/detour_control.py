@@ -79,6 +79,7 @@ class DetourControl:
             case m.DetourEnded():
                 self._placed.discard(action.detour_id)
                 self._keys.pop(action.detour_id, None)
+                self.store.change(action.detour_id, brief="", caller="")  # of use to nobody any more
                 outcome = action.result.outcome.value
                 what = "= %s: %s"
                 about = action.name or action.kind.value
@@ -173,13 +174,16 @@ class DetourControl:
         match created:
             case Placed(sid):
                 if self.is_its_leg(record, sid):
-                    self._was_placed(record)
+                    self._was_placed(record.detour_id)
             case Refused():
                 self._not_placed(record, of_refusal(created.code, created.meaning))
             case Ambiguous(why) if not record.leg_sid:
                 self.leg_over(record, DetourResult(TransferOutcome.REST_FAILED, raw={"error": why}))
 
-    def _was_placed(self, record: DetourRecord) -> None:
+    def _was_placed(self, detour_id: str) -> None:
+        record = self.store.find(detour_id)
+        if record is None:
+            return
         if record.cancelled or record.result is not None:
             self.end_leg(record)
         else:
@@ -220,9 +224,23 @@ class DetourControl:
         self.tell(changed, m.LegState(changed.detour_id, LegStep.ENDED, changed.result or result))
 
     def leg_left(self, record: DetourRecord) -> None:
-        """Leg B is over, which the carrier has said."""
+        """Leg B is over, or has left the room, which the carrier has said."""
         if record.warm and not record.joined_at_ms and record.result is None:
             self.leg_over(record, of_leg(record, now_ms()))
+            if record.away:
+                self.alone(record)
+
+    def alone(self, record: DetourRecord) -> None:
+        """The caller is on their way to a room that nobody is in any more: they are fetched back."""
+        self._start(self._push(record.detour_id))
+
+    def in_room(self, record: DetourRecord) -> DetourRecord:
+        """Leg B waits in the room, by the first word of the carrier that says so."""
+        if record.room_at_ms or not record.warm or not record.accepted:
+            return record
+        record = self.store.change(record.detour_id, room_at_ms=now_ms()) or record
+        self.tell(record, m.LegState(record.detour_id, LegStep.IN_ROOM))
+        return record
 
     def briefed(self, record: DetourRecord, seconds: float) -> None:
         """Leg B hears who calls, for so long; who presses no key is no person who wants the call."""

@@ -210,10 +210,11 @@ class DetourRoutes:
             return _noted()
         is_caller, at_ms = call_sid == record.call_sid, now_ms()
         match form.get("StatusCallbackEvent", ""):
-            case "participant-join" if not is_caller and not record.room_at_ms:
-                record = self._store.change(record.detour_id, room_at_ms=at_ms) or record
-                self._control.tell(record, m.LegState(record.detour_id, LegStep.IN_ROOM))
-            case "participant-join" if is_caller and not record.joined_at_ms:
+            case "participant-join" if not is_caller:
+                self._control.in_room(record)
+            case "participant-join" if record.left_at_ms or record.leg_status in OVER_STATUSES:
+                self._control.alone(record)
+            case "participant-join" if not record.joined_at_ms:
                 record = self._store.change(record.detour_id, joined_at_ms=at_ms) or record
                 self._control.tell(record, m.LegState(record.detour_id, LegStep.BRIDGED))
             case "participant-leave" if not record.left_at_ms:
@@ -232,6 +233,8 @@ class DetourRoutes:
         on_hold = record.kind is DetourKind.HOLD and form["CallSid"] == record.call_sid
         if on_hold and record.wanted_back:
             return answer(detour_twiml.let_go())
+        if form["CallSid"] == record.leg_sid:
+            self._control.in_room(record)  # the callback that says so may be lost
         url = self._control.music(record, self._admission.proof.links(request).base)
         return answer(detour_twiml.music(url, for_ever=not on_hold))
 

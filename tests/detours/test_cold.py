@@ -10,10 +10,11 @@ import pytest
 from bridge.agents.agent import Agent
 from bridge.core import messages as m
 from bridge.core.messages import TransferOutcome as Outcome
+from bridge.doubles.tones import tone
 from bridge.simulators.phone import Kind
-from tests.detours.rig import BILLING, Mind, ended, feed, greeted, hears_a_word, passes, wish
+from tests.detours.rig import BILLING, Mind, ended, feed, greeted, heard, hears_a_word, passes, wish
 from tests.detours.test_documents import T
-from tests.door.rig import door, kinds, run, until
+from tests.door.rig import DESK, door, kinds, run, until
 
 pytestmark = [pytest.mark.hostile, pytest.mark.runs_with(function=run)]
 
@@ -43,7 +44,7 @@ async def test_a_target_that_is_not_to_be_had(
         (end,) = ended(house, call)
         assert end.result.outcome is outcome
         assert len(phone.legs) == 1
-        assert words in mind.known[-1]
+        await until(lambda: words in mind.known[-1])
         assert len(house.servers()) == 1, "the model's session is the same"
         call.hang_up()
         await until(lambda: call.over)
@@ -64,6 +65,93 @@ async def test_a_target_that_accepts_talks_to_the_caller_and_the_call_is_over() 
         assert (end.result.outcome, end.result.accepted) == (Outcome.CONNECTED, True)
         assert 20 <= end.result.talk_ms / 1000 < 60
         assert kinds(call)[-1] is Kind.HUNG_UP
+
+
+async def test_a_talk_that_breaks_off_at_once_leads_back_to_the_model() -> None:
+    mind = Mind()
+    async with door(mind, AGENT, transfers=BILLING) as house:
+        phone = house.api.phone(T, "human", presses="1")
+        call = house.dial(house.caller())
+        await greeted(call)
+        feed(house, call, wish())
+        await until(lambda: call.bridges, 10)
+        await passes(house, 3)
+        phone.hang_up()
+        await hears_a_word(call, 1)
+        assert ended(house, call)[0].result.outcome is Outcome.DROPPED
+        await until(lambda: "cut off" in mind.known[-1])
+        call.hang_up()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "outcome", "words"),
+    [(20, Outcome.CONNECTED, "they have talked"), (4, Outcome.RETURNED, "came back by themselves")],
+)
+async def test_a_caller_who_comes_back_by_a_key(seconds: float, outcome: Outcome, words: str) -> None:
+    mind = Mind()
+    async with door(mind, AGENT, transfers=BILLING) as house:
+        phone = house.api.phone(T, "human", presses="1")
+        call = house.dial(house.caller())
+        await greeted(call)
+        feed(house, call, wish(after=m.Afterwards.RETURN))
+        await until(lambda: call.bridges, 10)
+        await passes(house, seconds)
+        call.press("*")
+        await hears_a_word(call, 1)
+        assert ended(house, call)[0].result.outcome is outcome
+        await until(lambda: words in mind.known[-1])
+        assert phone.leg.over
+        assert len(house.servers()) == 1
+        call.hang_up()
+
+
+async def test_a_second_transfer_is_as_the_first() -> None:
+    mind = Mind()
+    async with door(mind, AGENT, transfers=BILLING) as house:
+        house.api.phone(T, "busy")
+        other = house.api.phone(DESK, "human", presses="1")
+        call = house.dial(house.caller())
+        await greeted(call)
+        feed(house, call, wish())
+        await hears_a_word(call, 1)
+        feed(house, call, wish("front desk", mode=m.TransferMode.WARM, min_talk_s=0))
+        await until(lambda: Kind.CONFERENCE in kinds(call), 15)
+        await passes(house, 5)
+        other.hang_up()
+        await until(lambda: call.over, 10)
+        assert [end.result.outcome for end in ended(house, call)] == [Outcome.BUSY, Outcome.CONNECTED]
+        assert len(house.servers()) == 1
+        assert kinds(call).count(Kind.STREAM) == 2
+
+
+async def test_a_caller_who_speaks_as_they_are_put_through_stays() -> None:
+    mind = Mind(ms=1_500)
+    async with door(mind, AGENT, transfers=BILLING) as house:
+        phone = house.api.phone(T, "human", presses="1")
+        call = house.dial(house.caller(b"\xff" * 8 * 5_000 + tone(800) + b"\xff" * 8 * 60_000))
+        await greeted(call)
+        await until(lambda: len(heard(call, 0)) > 4_300 * 8, 10)
+        feed(house, call, wish())
+        await until(lambda: ended(house, call), 10)
+        assert ended(house, call)[0].result.outcome is Outcome.INTERRUPTED
+        assert phone.legs == []
+        assert kinds(call) == [Kind.ASKED, Kind.STREAM]
+        call.hang_up()
+
+
+async def test_a_caller_who_hangs_up_while_they_talk() -> None:
+    async with door(Mind(), AGENT, transfers=BILLING) as house:
+        phone = house.api.phone(T, "human", presses="1")
+        call = house.dial(house.caller())
+        await greeted(call)
+        feed(house, call, wish())
+        await until(lambda: call.bridges, 10)
+        await passes(house, 12)
+        call.hang_up()
+        await until(lambda: ended(house, call), 10)
+        assert ended(house, call)[0].result.outcome is Outcome.CONNECTED
+        assert phone.leg.over
+        await until(lambda: house.service.registry.runner(call.handset.call_sid) is None)
 
 
 async def test_a_caller_who_leaves_while_it_rings() -> None:

@@ -17,6 +17,7 @@ from bridge.core.messages import DetourKind, TransferMode
 from bridge.core.messages import TransferOutcome as Outcome
 from bridge.doubles.phone import Phone
 from bridge.server import detour_control, detour_return, detour_routes
+from bridge.server.twilio_rest import Outcome as TwilioOutcome
 from bridge.simulators.carrier import CarrierSimulator
 from bridge.simulators.rest_api import Fault
 from bridge.simulators.servers import Simulation
@@ -271,7 +272,7 @@ JOIN = {"StatusCallbackEvent": "participant-join", **CONFERENCE}
 LEAVE = {"StatusCallbackEvent": "participant-leave", **CONFERENCE}
 
 
-async def in_room(one: Wire) -> str:
+async def in_room(one: Wire, said_by: str = "room") -> str:
     """A warm transfer up to the target's being in the room; its leg."""
     one.house.api.phone(T, "no_answer", rings_after_ms=60_000)
     one.wish(mode=TransferMode.WARM)
@@ -285,7 +286,7 @@ async def in_room(one: Wire) -> str:
     room = await one.leg_b("accept", leg, "", Digits="1")
     assert room == f"{XML}<Response>{_room('callee')}</Response>"
     one.now_ms += 500
-    assert await one.leg_b("room", leg, "", **JOIN, ParticipantLabel="callee") == ""
+    assert "Hangup" not in await one.leg_b(said_by, leg, "", **JOIN, ParticipantLabel="callee")
     return leg
 
 
@@ -333,6 +334,42 @@ async def test_26_the_target_is_gone_at_the_move(monkeypatch: pytest.MonkeyPatch
         assert one.plain(back) == stream("dropped")
         await one.comes_back(back)
         assert one.ended[0].outcome is Outcome.DROPPED
+
+
+@pytest.mark.parametrize("joins", [False, True])
+async def test_a_target_that_leaves_while_the_caller_is_on_their_way(
+    joins: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The carrier has the room's document already: the caller is fetched out of the empty room."""
+    async with wire(monkeypatch) as one:
+        pushed: list[str] = []
+
+        async def redirect(_call_sid: str, url: str, _account: str | None = None) -> TwilioOutcome:
+            pushed.append(url)
+            return TwilioOutcome.DONE
+
+        monkeypatch.setattr(one.house.service.services.control.rest, "redirect", redirect)
+        leg = await in_room(one)
+        assert "pb-D1" in await one.left()
+        await one.leg_b("room", leg, "", **LEAVE, ParticipantLabel="callee")
+        if joins:
+            await one.leg_a("room", **JOIN, ParticipantLabel="caller")
+        await until(lambda: pushed)
+        assert set(pushed) == {f"{one.house.base}/detour/{ID}/go"}
+        # The action is asked as well, and its answer is ignored.
+        ignored = await one.leg_a("after", DialCallStatus="answered")
+        back = await one.leg_a("go")
+        assert one.plain(back) == one.plain(ignored) == stream("dropped")
+        await one.comes_back(back)
+        assert [end.outcome for end in one.ended] == [Outcome.DROPPED]
+
+
+async def test_a_lost_callback_of_the_room_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The music of those who wait there is asked for, too."""
+    async with wire(monkeypatch) as one:
+        leg = await in_room(one, "hold")
+        assert one.house.service.services.store.detours.find(ID).leg_sid == leg  # type: ignore[union-attr]
+        assert "pb-D1" in await one.left()
 
 
 async def test_27_a_leg_that_comes_late_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ async def test_a_target_that_is_not_to_be_had(
         await greeted(call)
         feed(house, call, warm())
         await comes_to(house, call, outcome)
-        assert words in mind.known[-1]
+        await until(lambda: words in mind.known[-1])
         assert len(phone.legs) == len(house.api.placed) == 1
         assert kinds(call).count(Kind.STREAM) == 1, "the caller never left"
         call.hang_up()
@@ -77,7 +77,7 @@ async def test_where_surely_nobody_was_called_the_caller_is_sent_on_themselves(f
         feed(house, call, warm())
         await hears_a_word(call, 1)
         assert ended(house, call)[0].result.outcome is Outcome.BUSY
-        assert "the line is busy" in mind.known[-1]
+        await until(lambda: "the line is busy" in mind.known[-1])
         assert len(phone.legs) == 1
         call.hang_up()
 
@@ -96,7 +96,7 @@ async def test_where_somebody_may_have_been_called_nobody_is_called_again(fault:
         feed(house, call, warm(ring_s=60))
         await comes_to(house, call, Outcome.REST_FAILED)
         assert time.monotonic() - began_s < 7
-        assert "could not be placed" in mind.known[-1]
+        await until(lambda: "could not be placed" in mind.known[-1])
         assert len(house.api.placed) == 1
         assert kinds(call).count(Kind.STREAM) == 1
         call.hang_up()
@@ -126,6 +126,21 @@ async def test_a_caller_who_leaves_takes_the_target_s_call_with_them() -> None:
         assert phone.leg.status == "canceled"
         assert ended(house, call)[0].result.outcome is Outcome.CALLER_LEFT
         assert len(phone.legs) == 1
+
+
+async def test_a_caller_who_leaves_before_the_carrier_has_answered() -> None:
+    """The call that is placed all the same is taken back as soon as it is known."""
+    async with door(Mind(), AGENT, transfers=BILLING) as house:
+        house.api.refusals = [Fault(delay_s=1)]
+        phone = house.api.phone(T, "no_answer")
+        call = house.dial(house.caller())
+        await greeted(call)
+        feed(house, call, warm(ring_s=600))
+        await until(lambda: house.api.placed)
+        call.hang_up()
+        await until(lambda: phone.legs and phone.leg.over, 10)
+        assert phone.leg.status == "canceled"
+        assert len(house.api.placed) == 1
 
 
 async def test_two_talk_in_a_room() -> None:
@@ -159,7 +174,7 @@ async def test_a_talk_that_breaks_off_at_once_leads_back_to_the_model() -> None:
         phone.hang_up()
         await hears_a_word(call, 1)
         assert ended(house, call)[0].result.outcome is Outcome.DROPPED
-        assert "cut off" in mind.known[-1]
+        await until(lambda: "cut off" in mind.known[-1])
         assert len(house.servers()) == 1
         call.hang_up()
 
