@@ -28,7 +28,9 @@ CHAPTERS: dict[str, tuple[str, dict[str, str]]] = {
             "agents/guardrails": "Guardrail",
             "agents/mcp": "McpServer",
             "agents/turn_detection": "turn_detection",
-            "agents/turned_away": "Refuse Forward",
+            "agents/turned_away": "Refuse Forward Voicemail",
+            "agents/detours": "TransferResult",
+            "agents/machines": "MachineAnswer",
             "core/config": "ServerVad SemanticVad",
             "server/service": "create_app",
             "settings/settings": "Settings load_settings",
@@ -41,6 +43,10 @@ CHAPTERS: dict[str, tuple[str, dict[str, str]]] = {
             "core/messages/session": (
                 "CallBegan CallerSpoke CallerTurn DigitHeard CallerSilent ToolWanted TranscriptDelta "
                 "ResponseEnded Spoken Cut Heard HangUpCancelled Noted Ended SessionEvent"
+            ),
+            "core/messages/answered": "Answered AnswerKind Beep MessageLeft MachineFound",
+            "core/messages/detour": (
+                "DetourMoved DetourEnded DetourKind DetourState DetourResult TransferOutcome LegStep"
             ),
             "core/messages/upstream": "VendorNote Usage",
             "core/messages/base": "Reason",
