@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from bridge.agents.placed import is_placed
-from bridge.agents.turned_away import TurnedAway
+from bridge.agents.turned_away import Refuse, TurnedAway
 from bridge.core import messages as m
 from bridge.core.call import Call
 from bridge.core.detours import became
@@ -136,7 +136,8 @@ class CallRegistry:
         self._let_go_of_stale(call_sid, fields)
         if self._living(call_sid) is not None:
             return None
-        self.services.router.route(call_sid, fields)
+        if self.services.router.ring(call_sid, fields) is None:
+            return Refuse()  # no agent of another account's answers it
         turned_away = await self._resolve(call_sid, fields)
         if turned_away is not None:
             return turned_away
@@ -151,7 +152,8 @@ class CallRegistry:
     async def prepare(self, call_sid: str, fields: Mapping[str, str]) -> TurnedAway | None:
         """Let a new call's agent be resolved. Returns at once for one that is known already."""
         users = self.services.users
-        self.services.router.route(call_sid, fields)
+        if self.services.router.ring(call_sid, fields) is None:
+            return Refuse()
         if users is None or self._living(call_sid) is not None or users.is_prepared(call_sid):
             return None
         return await self._resolve(call_sid, self._known(call_sid, fields))

@@ -25,6 +25,9 @@ class IncomingCall:
         call_sid, account_sid = form.get("CallSid", ""), form.get("AccountSid", "")
         admission, reject = self._admission, self._admission.proof.reject
         proven = admission.proven
+        if admission.router.ring(call_sid, form) is None:
+            reject("route", "call", "it does not say its number, or says another account's", call_sid)
+            return Response(status_code=403)
         if proven and self._is_over(call_sid, form):
             reject("ended", "call", "it is over already", call_sid)
             return answer(twiml.hangup())

@@ -132,6 +132,21 @@ def test_no_number_of_anothers_is_rung(ours: World) -> None:
     assert "<Connect" in ours.rings(call=39, account=MAIN, To="+19995550000"), "no row of its own has it"
 
 
+def test_a_call_that_does_not_say_its_number_rings_no_agent_of_anothers(ours: World) -> None:
+    for place, fields in enumerate(({"To": "-"}, {"To": "-", "Direction": "-"}, {"To": "", "Direction": ""})):
+        assert ours.rings(call=42 + place, account=SHOP, **fields) == "403"
+        assert ours.service.registry.runner(sid(42 + place)) is None
+    placed = {"Direction": "outbound-api", "From": NUMBERS[BAR], "To": "+15551234567"}
+    assert ours.rings(call=47, account=SHOP, **placed) == "403", "as if it had placed the call itself"
+    assert ours.rings(call=48, account=SHOP, **{**placed, "From": "+15557654321"}) == "403"
+    assert targets(ours.rings(call=49, account=SHOP, **{**placed, "From": NUMBERS[SHOP]})) == [DESK]
+    assert "<Connect" in ours.rings(call=46, account=MAIN, To="-")
+    everybody = {"accounts": ACCOUNTS, "routes": [{"to": "*", "account": "shop", "agent": Agent("Any.")}]}
+    with world(everybody) as other:
+        assert "<Connect" in other.rings(account=SHOP, To="-")
+        assert other.config().instructions == "Any."
+
+
 def test_a_call_of_anothers_is_neither_ended_nor_resumed_nor_known(ours: World) -> None:
     document = ours.rings(call=41, account=BAR)
     assert "<Connect" in document

@@ -42,6 +42,7 @@ class Routed(NamedTuple):
     called: str = ""
     outbound: bool = False
     closed: bool = False
+    has_row: bool = True
 
 
 class Ruled(NamedTuple):
@@ -97,6 +98,17 @@ class Router:
         routed = None if self._any_account else self._calls.get(call_sid)
         return routed is not None and routed.account_sid != account_sid
 
+    def ring(self, call_sid: str, fields: Mapping[str, str]) -> Routed | None:
+        """The same for a call that an agent is to answer: it has this row from now on, whatever the fields
+        say of its number.
+        """
+        routed = self.route(call_sid, fields)
+        if routed is None or not routed.has_row:
+            return None
+        if call_sid not in self._calls:
+            self._keep(call_sid, routed)
+        return routed
+
     def route(self, call_sid: str, fields: Mapping[str, str]) -> Routed | None:
         """The call with its row, by the carrier's fields; by its first ones where it is known. None where
         the row and the account do not agree.
@@ -110,14 +122,14 @@ class Router:
         caller, called = (fields.get("From") or fields.get("Caller") or "", fields.get("To") or "")
         if outbound:
             caller, called = called, caller
-        found = self.table.find(called, None if self._any_account else account_sid)
+        row = found = self.table.find(called, None if self._any_account else account_sid)
         if found is None and outbound and account is not None:
-            found = Route(ANY, account)  # whom it rings was settled when it was placed
+            found = Route(ANY, account)  # a leg of some call: it may be told of, and no agent answers it
         if found is None:
             return None
         closed = not outbound and found.hours is not None and not found.hours.is_open(self._now())
         answers = found.closed if closed and isinstance(found.closed, Agent) else found.agent
-        routed = Routed(account_sid, found, answers, caller, called, outbound, closed)
+        routed = Routed(account_sid, found, answers, caller, called, outbound, closed, row is not None)
         if called:
             self._keep(call_sid, routed)
         return routed
