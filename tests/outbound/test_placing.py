@@ -267,6 +267,22 @@ def test_a_killed_process_is_gone_on_with_by_one_other(tmp_path: Path) -> None:
     assert second.inherited() == []
 
 
+def test_who_was_about_to_take_a_call_over_does_not_take_it_from_its_new_owner(tmp_path: Path) -> None:
+    path = tmp_path / "calls-out.jsonl"
+    killed = OutboundRecords(path)
+    record = Record(ref="r", to=PERSON, from_=NUMBER, asked_s=killed._now(), owner=killed.me)
+    killed.put(record)
+    second, third = OutboundRecords(path), OutboundRecords(path)
+    assert killed._owners is not None
+    killed._owners.close()
+    assert third.get("r") is not None  # it has seen who had it, and comes second
+    assert len(second.inherited()) == 1
+    mine: list[Record] = []
+    third._take_over(record, mine)
+    assert mine == []
+    assert second.get("r") == third.get("r")
+
+
 def test_a_call_that_was_posted_by_a_killed_process_is_not_posted_blindly(tmp_path: Path) -> None:
     async def first() -> str:
         async with office(journal=tmp_path / "intents.jsonl") as one:

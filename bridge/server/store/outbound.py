@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -91,7 +92,7 @@ class OutboundRecords:
         for record in [one for one in self._records.values() if not one.done and one.owner != self.me]:
             self._answer_for()
             if self._owners is not None:
-                self._owners.inherit(record.owner, lambda ref=record.ref: self._take_over(ref, mine))  # type: ignore[misc]
+                self._owners.inherit(record.owner, partial(self._take_over, record, mine))
         return mine
 
     def close(self) -> None:
@@ -110,10 +111,10 @@ class OutboundRecords:
                 self._unowned = True  # said once
                 logger.warning("calls out of a process that is killed are not gone on with: %s", error)
 
-    def _take_over(self, ref: str, mine: list[Record]) -> None:
-        self._catch_up()  # another process may have been here before
-        record = self._records[ref]
-        if not record.done and record.owner != self.me:
+    def _take_over(self, seen: Record, mine: list[Record]) -> None:
+        self._catch_up()
+        record = self._records.get(seen.ref, seen)
+        if not record.done and record.owner == seen.owner:  # else another process was here before
             mine.append(msgspec.structs.replace(record, owner=self.me))
             self.put(mine[-1])
 

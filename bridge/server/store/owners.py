@@ -46,6 +46,7 @@ class Owners:
             if fcntl is not None:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             take_over()
+            self._path(owner).unlink(missing_ok=True)
         except BlockingIOError:
             return False
         finally:
