@@ -49,8 +49,8 @@ class VoicemailBox:
         words = "a message of %s s was left: %s"
         call_sid = form["CallSid"]
         logger.info(words, message["seconds"], message["recording_url"], extra={"call_sid": call_sid})
-        users = self._registry.services.users
-        if users is not None:
+        users, routed = self._registry.services.users, self._admission.router.route(call_sid, form)
+        if users is not None and routed is not None and routed.has_row:  # else no agent of that account's
             users.message_left(call_sid, message)
 
 

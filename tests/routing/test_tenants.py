@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -165,6 +166,19 @@ def test_a_call_of_anothers_is_neither_ended_nor_resumed_nor_known(ours: World) 
                 assert (answer.status_code, answer.text) == (403, ""), (account, path, to)
     assert ours.service.services.control.intents.peek(sid(41)) is None
     assert ours.rings(call=41, account=BAR) == document, "the retried webhook finds the same token"
+
+
+def test_no_agent_is_told_of_anothers_message() -> None:
+    told: queue.Queue[Any] = queue.Queue()
+    table = {"accounts": ACCOUNTS, "routes": [{"to": NUMBERS[BAR], "account": "bar"}]}
+    left = {"RecordingUrl": "https://example.com/1", "RecordingDuration": "3", "CallStatus": "in-progress"}
+    with world(table, Agent("You are the operator.", on_voicemail=told.put)) as ours:
+        for place, (account, to) in enumerate(((SHOP, "-"), (BAR, "-"), (BAR, NUMBERS[BAR]), (MAIN, "-"))):
+            fields = {**left, "RecordingSid": f"RE{place:032x}", "To": to, "Direction": "-"}
+            assert ours.asks("/voicemail", call=81 + place, account=account, **fields).status_code == 200
+        accounts = [told.get(timeout=5)["account_sid"] for _ in range(2)]
+    assert accounts == [BAR, MAIN], "the bar's number has a row without an agent: the operator's answers it"
+    assert told.empty()
 
 
 def test_a_stream_is_its_accounts_own(ours: World) -> None:
