@@ -55,6 +55,21 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"DialCallStatus": "completed"}, "completed"),
+        ({"DialCallStatus": "completed", "DialBridged": "true"}, "completed"),
+        ({"DialCallStatus": "completed", "DialBridged": "false"}, "no-answer"),
+        ({"DialCallStatus": "busy", "DialBridged": "false"}, "busy"),
+        ({}, ""),
+    ],
+)
+def test_a_target_that_was_joined_to_nobody_was_not_reached(fields: dict[str, str], status: str) -> None:
+    """A mailbox that hung up, or a person who declined: the caller is not hung up on for it."""
+    assert intents_module.dialled(fields) == status
+
+
+@pytest.mark.parametrize(
     ("intent", "now", "step"),
     [
         # what we wanted

@@ -15,7 +15,7 @@ from bridge.server.admission import GATES, Admission, answer
 from bridge.server.calls import RESUMED, RETURNED
 from bridge.server.detour_return import DetourReturn
 from bridge.server.proof import Fields
-from bridge.server.store.intents import HANDOVER, Next, Situation
+from bridge.server.store.intents import HANDOVER, Next, Situation, dialled
 from bridge.server.stream_names import QUERY
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class AfterStream:
             stream = admission.replays.asked_about(request.query_params.getlist(QUERY), call_sid)
         else:
             stream = max(1, self._intents.streams(call_sid))  # names die with the process
-        statuses = form.get("CallStatus", ""), form.get("DialCallStatus", "")
+        statuses = form.get("CallStatus", ""), dialled(form)
         fault = await admission.replays.fault(call_sid, stream, *statuses) if proven else None
         if fault is not None:
             admission.proof.reject("replay", "the question after a stream", fault, call_sid)

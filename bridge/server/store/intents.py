@@ -14,7 +14,7 @@ from __future__ import annotations
 import enum
 import logging
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -98,6 +98,14 @@ def opens_a_stream(intent: str | None, dial_status: str = "") -> bool:
     """Whether a call of that intent goes on with the model."""
     came_back = since_dialling(intent, dial_status)
     return came_back in (None, HANDOVER) or came_back.startswith((RETURNED, DETOUR))
+
+
+def dialled(fields: Mapping[str, str]) -> str:
+    """How dialling a target went, by the carrier's fields. Twilio, "<Dial>", "DialBridged": one that was
+    answered, and joined to nobody, is `completed` too; here it is not.
+    """
+    status = fields.get("DialCallStatus", "")
+    return "no-answer" if status in _TALKED and fields.get("DialBridged") == "false" else status
 
 
 def since_dialling(intent: str | None, dial_status: str) -> str | None:
