@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -173,7 +174,13 @@ def settings(**more: Any) -> Settings:
         "call_hours": "off", "api_keys": f"ops={KEY}", "calls_a_second": 30, "verify_calls": "off",
         "disclosure": False, "twilio_api_url": "http://127.0.0.1:9", "recordings": None,
     }  # fmt: skip
-    return Settings(_env_file=None, **{**usual, **more})
+    return _read(tuple(sorted({**usual, **more}.items(), key=str))).model_copy()
+
+
+@functools.lru_cache
+def _read(given: tuple[tuple[str, Any], ...]) -> Settings:
+    """Reading settings is half of what a test takes."""
+    return Settings(_env_file=None, **dict(given))
 
 
 @contextlib.asynccontextmanager
