@@ -12,16 +12,9 @@ import pytest
 from bridge.ops import health
 from bridge.ops.health import BREAKER_S, SHED_S, Breaker, DayMoney, Health, LoopLag
 from bridge.sockets.dial import DialError
+from tests.hand_clock import Clock
 
 KEY_REFUSED = DialError("invalid_api_key", "HTTP 401", 401)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now_s = 100.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 # --- the loop ----------------------------------------------------------------------------------------------
@@ -142,14 +135,14 @@ def test_who_blocks_the_loop_is_named(caplog: pytest.LogCaptureFixture) -> None:
     ],
 )
 def test_the_breaker_opens_where_trying_again_is_no_use(error: DialError, opens: bool) -> None:
-    breaker = Breaker(Clock())
+    breaker = Breaker(Clock(100.0))
     breaker.check()
     breaker.failed(error)
     assert breaker.is_open is opens
 
 
 def test_the_breaker_closes_after_thirty_seconds_and_says_once_why(caplog: pytest.LogCaptureFixture) -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     breaker = Breaker(clock)
     for _ in range(20):
         breaker.failed(KEY_REFUSED)
@@ -168,7 +161,7 @@ def test_the_breaker_closes_after_thirty_seconds_and_says_once_why(caplog: pytes
 
 def test_a_session_that_is_refused_when_it_is_there_opens_it_too(caplog: pytest.LogCaptureFixture) -> None:
     """A quota that ends in the middle of a call. What follows from the breaker itself does not prolong it."""
-    clock = Clock()
+    clock = Clock(100.0)
     breaker = Breaker(clock)
     breaker.refused("insufficient_quota")
     clock.now_s += BREAKER_S - 1

@@ -27,18 +27,12 @@ from bridge.server.store.intents import (
     next_step,
     returned_words,
 )
+from tests.hand_clock import Clock
 
 CALL = "CA" + "1" * 32
 PLAIN = Situation(targets={"billing", "office"}, fallback="office")
 DRAINING = PLAIN._replace(draining=True)
 MUTE = PLAIN._replace(can_answer=False)
-
-
-class Clock:
-    now_s = 1_000_000_000.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 @pytest.fixture

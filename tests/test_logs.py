@@ -24,18 +24,12 @@ from bridge.ops.logs import REPEAT_S, Logs, Seldom, configure, note, summary
 from bridge.ops.metrics import Metrics
 from bridge.ops.redaction import Mask
 from bridge.ops.reports import Reports
+from tests.hand_clock import Clock
 
 CALL = "CA" + "1" * 32
 TOKEN = "0123456789abcdef0123456789abcdef"
 
 Write = Callable[..., list[dict[str, Any]]]
-
-
-class Clock:
-    now_s = 100.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 @pytest.fixture
@@ -167,7 +161,7 @@ def test_the_same_line_is_written_once_and_then_counted(ours: logging.Logger) ->
             log.warning("refused: no signature")
         log.warning("refused: another reason")
 
-    written = lines(ours, flood, now=Clock())
+    written = lines(ours, flood, now=Clock(100.0))
     assert [(line["message"], line.get("repeated")) for line in written] == [
         ("refused: no signature", None),
         ("refused: another reason", None),
@@ -186,7 +180,7 @@ def test_what_differs_is_not_the_same(ours: logging.Logger, other: str) -> None:
 
 
 def test_after_ten_seconds_it_is_written_again(ours: logging.Logger) -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     handler = Logs(stream := io.StringIO(), now=clock)
     ours.handlers = [handler]
 
@@ -215,7 +209,7 @@ def test_after_ten_seconds_it_is_written_again(ours: logging.Logger) -> None:
 
 
 def test_a_silent_process_still_tells_what_it_counted(ours: logging.Logger) -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     handler = Logs(stream := io.StringIO(), now=clock)
     ours.handlers = [handler]
 
@@ -240,7 +234,7 @@ def test_many_different_lines_are_remembered_in_bounds(ours: logging.Logger) -> 
         for n in range(1_100):
             log.info("line %d", n)
 
-    written = lines(ours, many, now=Clock())
+    written = lines(ours, many, now=Clock(100.0))
     assert [line["message"] for line in written].count("first") == 2
     assert next(line for line in written if line.get("repeated"))["message"] == "first"
 
@@ -521,7 +515,7 @@ def test_of_a_kind_one_line_is_logged_in_ten_seconds_with_a_count_of_the_rest(ou
 
 def test_after_ten_seconds_there_is_another_line_of_the_kind(ours: logging.Logger) -> None:
     def say(logger: logging.Logger) -> None:
-        clock = Clock()
+        clock = Clock(100.0)
         seldom = Seldom(logger, clock)
         for step_s in (0.0, REPEAT_S - 0.1, 0.1, 1.0, REPEAT_S):
             clock.now_s += step_s

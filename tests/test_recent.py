@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from bridge.ops.metrics import Metrics
 from bridge.ops.recent import Recent
-
-
-class Clock:
-    now_s = 100.0
-
-    def __call__(self) -> float:
-        return self.now_s
+from tests.hand_clock import Clock
 
 
 def test_once_a_second_and_a_few_times_in_a_row() -> None:
-    clock, made = Clock(), list[float]()
+    clock, made = Clock(100.0), list[float]()
 
     def make() -> float:
         made.append(clock.now_s)

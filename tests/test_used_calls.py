@@ -13,16 +13,10 @@ from pathlib import Path
 import pytest
 
 from bridge.server.store.used_calls import AGAIN_S, GRACE_S, KEPT_S, UsedCalls
+from tests.hand_clock import Clock
 
 CALL, OTHER = "CA" + "1" * 32, "CA" + "2" * 32
 ENTRY_BYTES = 12
-
-
-class Clock:
-    now_s = 1_000_000_000.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 @pytest.fixture
