@@ -16,6 +16,18 @@ from bridge.sockets.strangers import Strangers
 from bridge.sockets.uvicorn import UVICORN_PROTOCOLS
 
 
+def answering_after(gate: asyncio.Event) -> Any:
+    """An application that has read the request and answers it when the gate opens."""
+
+    async def slow(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await gate.wait()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    return slow
+
+
 class Wire(asyncio.Transport):
     """The transport. `answered` is what has been written; `open` until somebody has closed it."""
 

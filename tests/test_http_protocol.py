@@ -21,7 +21,7 @@ from bridge.sockets.http_protocol import (
 )
 from bridge.sockets.request_head import HEAD_BYTES, HEADER_LINES
 from tests.agents.virtual_time import run
-from tests.http_wire import Site, settled, statuses
+from tests.http_wire import Site, answering_after, settled, statuses
 
 pytestmark = pytest.mark.runs_with(function=run)
 
@@ -309,14 +309,7 @@ async def test_an_answer_is_not_lost_over_what_comes_behind_it() -> None:
 
 async def test_a_shutdown_waits_for_answers_and_for_nothing_else() -> None:
     gate = asyncio.Event()
-
-    async def slow(_scope: Any, receive: Any, send: Any) -> None:
-        await receive()
-        await gate.wait()
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body"})
-
-    site = Site(slow)
+    site = Site(answering_after(gate))
     wires = [site.connect() for _ in range(4)]
     for wire, said in zip(wires, (b"", GET[:10], post(b"", length=3), GET), strict=True):
         wire.says(said)

@@ -16,7 +16,7 @@ from bridge.sockets.request_turns import A_TURN
 from bridge.sockets.strangers import FEW, HELD_BYTES, MOST, PER_ADDRESS, Strangers, internet_address
 from bridge.sockets.uvicorn import take_socket
 from tests.agents.virtual_time import run
-from tests.http_wire import Site, Wire, settled, statuses
+from tests.http_wire import Site, Wire, answering_after, settled, statuses
 from tests.test_http_protocol import GET, UPGRADE, head_of, post
 
 pytestmark = pytest.mark.runs_with(function=run)
@@ -121,14 +121,7 @@ async def test_who_is_being_answered_stays_up_to_as_many_again(
     limited(monkeypatch, 256)
 
     gate = asyncio.Event()
-
-    async def slow(_scope: Any, receive: Any, send: Any) -> None:
-        await receive()
-        await gate.wait()
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body"})
-
-    site = Site(slow)
+    site = Site(answering_after(gate))
     asking = []
     for _ in range(70):
         asking.append(site.connect())
