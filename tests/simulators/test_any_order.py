@@ -51,12 +51,11 @@ def anybody(rng: random.Random) -> Script:
     yield HangUp()
 
 
-async def meddle(leg: Leg, rng: random.Random) -> None:
+async def meddle(leg: Leg, rng: random.Random, base: str) -> None:
     """REST, or a finger on the hook, at any time."""
     await leg.network.clock.sleep(rng.randint(0, 20_000))
-    url = leg.network.requests[-1].url.rpartition("/")[0]  # type: ignore[attr-defined]  a Network
     order = rng.choice([
-        Order(Kind.CALLER_LEFT), Order(Kind.ENDED_BY_REST), Order(Kind.SENT_ON_BY_REST, url=f"{url}/go"),
+        Order(Kind.CALLER_LEFT), Order(Kind.ENDED_BY_REST), Order(Kind.SENT_ON_BY_REST, url=f"{base}/go"),
     ])  # fmt: skip
     if not leg.over:
         leg.order(order)
@@ -72,7 +71,7 @@ async def one(server: TwimlServer, number: int) -> None:
     path = f"/incoming/{number}"
     server.say(path, document)
     call = server.caller(person=Person(anybody(rng)))
-    meddling = asyncio.create_task(meddle(call, rng))
+    meddling = asyncio.create_task(meddle(call, rng, server.base))
     await call.place(f"{server.base}{path}")
     await meddling
 
