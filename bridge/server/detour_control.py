@@ -126,7 +126,7 @@ class DetourControl:
             after=wish.after,
             min_talk_s=wish.min_talk_s,
             stream=self._intents.streams(call_sid),
-            own_number=own_number(fields),
+            own_number=own_number(fields, self.settings.call_from),
             caller=person(fields),
         )
         self.store.begin(record)

@@ -75,7 +75,9 @@ class DetourReturn:
         target = self._control.target(record)
         if target is None:
             return ""
-        caller_id, limit_s = own_number(form) or None, self._control.settings.max_call_seconds
+        settings = self._control.settings
+        caller_id = own_number(form, settings.call_from) or None
+        limit_s = settings.max_call_seconds
         return detour_twiml.dial(record, steps, target, caller_id=caller_id, time_limit_s=limit_s)
 
     def _fixed(self, record: DetourRecord, result: DetourResult) -> DetourResult:

@@ -7,16 +7,18 @@ number may be withheld, or of a network that another one does not take, so it is
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
-def own_number(fields: Mapping[str, str]) -> str:
-    """Ours: the one that was called, or that we called from; "" where it is none, as in a SIP address."""
+def own_number(fields: Mapping[str, str], owned: Sequence[str] = ()) -> str:
+    """Ours: the one that was called, or that we called from. Where it is none, as in a SIP address, the first
+    of those that we own; "" for none.
+    """
     ours = fields.get("From" if _is_outbound(fields) else "To", "")
-    return ours if _E164.fullmatch(ours) else ""
+    return ours if _E164.fullmatch(ours) else next(iter(owned), "")
 
 
 def person(fields: Mapping[str, str]) -> str:

@@ -198,6 +198,8 @@ def test_a_language_without_words_of_its_own_is_asked_in_english() -> None:
 )
 def test_a_target_sees_the_number_that_is_ours(fields: dict[str, str], ours: str, theirs: str) -> None:
     assert (own_number(fields), person(fields)) == (ours, theirs)
+    # A SIP call has no number of ours.
+    assert own_number(fields, ["+15550009999", "+15550008888"]) == (ours or "+15550009999")
 
 
 def test_the_sound_of_waiting_is_quiet_and_never_silent() -> None:
