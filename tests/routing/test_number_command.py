@@ -125,6 +125,7 @@ def test_set_and_back_again(carrier: Carrier) -> None:
     assert carrier.runs("unset", OURS, "--json", code=0)["changes"] == []
 
 
+@pytest.mark.hostile  # for its time
 def test_two_changes_in_a_row_are_taken_back_to_before_the_first(carrier: Carrier) -> None:
     carrier.leads(voice_url=DEMO)
     carrier.runs("set", OURS, "--yes")
@@ -133,6 +134,7 @@ def test_two_changes_in_a_row_are_taken_back_to_before_the_first(carrier: Carrie
     assert (carrier.number["voice_url"], carrier.number["voice_fallback_url"]) == (DEMO, "")
 
 
+@pytest.mark.hostile  # for its time
 @pytest.mark.parametrize(
     ("before", "breaks"),
     [
@@ -155,6 +157,7 @@ def test_what_would_break(carrier: Carrier, before: dict[str, str], breaks: str)
         assert carrier.number[name] == value
 
 
+@pytest.mark.hostile  # for its time
 def test_what_somebody_else_has_changed_since_is_told(carrier: Carrier) -> None:
     carrier.leads(voice_url=DEMO)
     carrier.runs("set", OURS, "--yes")
@@ -163,6 +166,7 @@ def test_what_somebody_else_has_changed_since_is_told(carrier: Carrier) -> None:
     assert told["breaks"] == ["voice_url was changed since: https://new.example.com/voice would be lost"]
 
 
+@pytest.mark.hostile  # for its time
 def test_a_number_of_which_nothing_is_known_leads_nowhere_afterwards(carrier: Carrier) -> None:
     carrier.leads(voice_url=f"{PUBLIC}/incoming-call", voice_fallback_url="https://other.example.com/")
     told = carrier.runs("unset", OURS, "--yes", "--json")
@@ -193,6 +197,7 @@ def test_a_list_of_all_accounts(carrier: Carrier, monkeypatch: pytest.MonkeyPatc
     assert shop.numbers[0]["voice_url"] == WEBHOOK
 
 
+@pytest.mark.hostile  # for its time
 def test_a_subaccount_is_asked_with_the_parents_token_where_that_is_said(
     carrier: Carrier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +213,7 @@ def test_a_subaccount_is_asked_with_the_parents_token_where_that_is_said(
     assert len(carrier.runs("list", "--json")) == 2
 
 
+@pytest.mark.hostile  # for its time
 def test_it_is_asked_at_a_terminal(carrier: Carrier, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([False, True])
     monkeypatch.setattr(command, "_confirmed", lambda: next(answers))
@@ -217,6 +223,7 @@ def test_it_is_asked_at_a_terminal(carrier: Carrier, monkeypatch: pytest.MonkeyP
     assert carrier.number["voice_url"] == WEBHOOK
 
 
+@pytest.mark.hostile  # for its time
 @pytest.mark.parametrize(
     ("account", "remark"),
     [("suspended", "the account is suspended"), ("active", "")],
@@ -228,11 +235,13 @@ def test_what_is_worth_knowing(carrier: Carrier, account: str, remark: str) -> N
     assert ("the account is" in remarks) is bool(remark)
 
 
+@pytest.mark.hostile  # for its time
 def test_a_fallback_beside_what_it_is_for(carrier: Carrier) -> None:
     told = carrier.runs("set", OURS, "--fallback", f"{PUBLIC}/sorry", "--json", code=1)
     assert any("so is its fallback" in remark for remark in told["remarks"])
 
 
+@pytest.mark.hostile  # for its time
 def test_a_carrier_that_keeps_another_value(carrier: Carrier, monkeypatch: pytest.MonkeyPatch) -> None:
     def forgets(number: dict[str, Any], form: dict[str, str]) -> object:
         found = updated(number, form)
@@ -243,12 +252,14 @@ def test_a_carrier_that_keeps_another_value(carrier: Carrier, monkeypatch: pytes
         carrier.runs("set", OURS, "--yes")
 
 
+@pytest.mark.hostile  # for its time
 @pytest.mark.parametrize("number", ["5550001", "+1555000999999999999", "+15550009998", "sip:a@b"])
 def test_numbers_that_are_none_or_of_nobody(carrier: Carrier, number: str) -> None:
     with pytest.raises(ConfigError, match=r"is no number|in none of the accounts"):
         carrier.runs("set", number)
 
 
+@pytest.mark.hostile  # for its time
 @pytest.mark.parametrize("missing", ["TWILIO_ACCOUNT_SID"])
 def test_credentials_that_are_missing(
     carrier: Carrier, monkeypatch: pytest.MonkeyPatch, missing: str
@@ -258,6 +269,7 @@ def test_credentials_that_are_missing(
         carrier.runs("list")
 
 
+@pytest.mark.hostile  # for its time
 def test_a_cut_line_of_the_undo_file_costs_nothing(carrier: Carrier) -> None:
     carrier.leads(voice_url=DEMO)
     carrier.runs("set", OURS, "--yes")
@@ -269,6 +281,7 @@ def test_a_cut_line_of_the_undo_file_costs_nothing(carrier: Carrier) -> None:
     assert carrier.number["voice_url"] == DEMO
 
 
+@pytest.mark.hostile  # for its time
 def test_a_number_is_checked_without_a_call(carrier: Carrier) -> None:
     told = carrier.runs("test", OURS, "--json", code=1)
     wrong = [one["what"] for one in told["checks"] if not one["ok"]]
@@ -291,6 +304,7 @@ def test_a_paid_call_is_placed_only_when_that_is_told(carrier: Carrier) -> None:
     assert not carrier.api.placed
 
 
+@pytest.mark.hostile  # for its time
 def test_what_a_paid_call_has_seen_is_written_down(carrier: Carrier, monkeypatch: pytest.MonkeyPatch) -> None:
     async def tried(*_given: object) -> dict[str, object]:
         return {"format": "phonebridge-trial-1", "connect_action_ms": 112}

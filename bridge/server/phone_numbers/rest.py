@@ -46,6 +46,7 @@ class NumberRest:
         self._main = main
         self.accounts = [main, *(one for one in table.accounts.values() if one.sid != main.sid)]
         self._http = RestHttp(REQUEST_S, _silent)
+        self._clients: dict[Login, Client] = {}
 
     def close(self) -> None:
         """Let its connections go."""
@@ -108,12 +109,17 @@ class NumberRest:
         for login in self._logins(account):
             try:
                 with _told(account):
-                    return ask(make_client(self._base, login, self._http))
+                    return ask(self._client(login))
             except RestError as error:
                 refused = error
                 if error.__cause__ is None or status_of(error.__cause__) != 401:
                     break
         raise refused or RestError("there are no credentials")
+
+    def _client(self, login: Login) -> Client:
+        if login not in self._clients:
+            self._clients[login] = make_client(self._base, login, self._http)
+        return self._clients[login]
 
     def _logins(self, account: Account) -> Iterator[Login]:
         by_parent = account.rest == "parent"
