@@ -83,7 +83,7 @@ def _refused_values(form: Form) -> Refused | None:
             if name in _RANGES:
                 least, most = _RANGES[name]
                 if not value.isdigit() or not least <= int(value) <= most:
-                    return Refused(21220 if name == "TimeLimit" else 20001, f"{name} is {value}")
+                    return Refused(20001, f"{name} is {value}")
             if name in _WORDS and value not in _WORDS[name]:
                 return Refused(21626 if name == "StatusCallbackEvent" else 20001, f"{name} is {value}")
             if name.endswith("Method") and value not in _METHODS:

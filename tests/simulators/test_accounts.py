@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from twilio.base.exceptions import TwilioException, TwilioRestException
@@ -13,6 +16,7 @@ from bridge.simulators.steps import Kind
 from tests.door.rig import kinds
 from tests.simulators.server import AC, TOKEN, N, TwimlServer, U, twiml_server
 
+ROOT = Path(__file__).parents[2]
 SUB, SUB_TOKEN = f"AC{2:032x}", "67890"
 
 
@@ -93,3 +97,11 @@ async def test_a_subaccount_has_its_own_token_and_its_parents_is_good_there() ->
         for user, token, account in ((SUB, SUB_TOKEN, AC), (SUB, TOKEN, SUB), (AC, SUB_TOKEN, AC)):
             with pytest.raises(TwilioException, match="20003"):
                 await asyncio.to_thread(ask, user, token, account)
+
+
+@pytest.mark.hostile
+def test_the_bridges_client_and_the_vendors_work_with_it() -> None:
+    script = [sys.executable, "-m", "scripts.independent.carrier_rest"]
+    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "failed: nothing" in done.stdout

@@ -161,3 +161,43 @@ async def test_an_attribute_that_the_carrier_does_not_know_is_a_failure() -> Non
         await caller.place(f"{server.base}/incoming-call")
         assert kinds(caller) == [Kind.ASKED, Kind.FAILED]
         assert "timeOut" in caller.steps[-1].detail
+
+
+@pytest.mark.hostile
+async def test_a_sip_target_tells_its_own_code() -> None:
+    async with twiml_server() as server:
+        server.api.phone("sip:desk@example.com", "busy")
+        server.say(
+            "/incoming-call",
+            '<Dial action="B/after"><Sip username="u" password="p">sip:desk@example.com?X-Ref=1</Sip></Dial>',
+        )
+        await server.caller().place(f"{server.base}/incoming-call")
+        (after,) = server.forms("/after")
+        assert (after["DialCallStatus"], after["DialSipResponseCode"]) == ("busy", "486")
+
+
+@pytest.mark.hostile
+async def test_a_number_that_is_not_ours_cannot_be_shown() -> None:
+    async with twiml_server() as server:
+        phone = server.api.phone(T)
+        server.api.network.caller_ids.add("+15550002299")
+        for caller_id, status in (("+15550009999", "failed"), ("anonymous", "failed"), (U, "completed")):
+            server.say("/incoming-call", f'<Dial action="B/after" callerId="{caller_id}">{T}</Dial>')
+            phone.hangs_up_after_ms = 2_000
+            await server.caller().place(f"{server.base}/incoming-call")
+            assert server.forms("/after")[-1]["DialCallStatus"] == status
+
+
+@pytest.mark.hostile
+async def test_detection_of_a_dialled_leg_is_told_aside() -> None:
+    async with twiml_server() as server:
+        server.api.phone(T, verdict=(2_000, "human"), hangs_up_after_ms=4_000)
+        server.say(
+            "/incoming-call",
+            '<Dial><Number machineDetection="DetectMessageEnd" amdStatusCallback="B/amd">'
+            f"{T}</Number></Dial>",
+        )
+        caller = server.caller()
+        await caller.place(f"{server.base}/incoming-call")
+        (told,) = server.forms("/amd")
+        assert (told["AnsweredBy"], told["CallSid"]) == ("human", caller.bridges[0][1].sid)

@@ -65,6 +65,11 @@ class Dialling:
         fields = {"DialCallStatus": self.status}
         if told is not None:
             fields["DialCallSid"] = told.sid
+            if told.handset.called.startswith(("sip:", "sips:")):
+                fields |= {
+                    "DialSipResponseCode": str(told.sip_code or 200),
+                    "DialSipCallId": f"{told.sid}@sip",
+                }
         if not self.redirected:
             fields["DialCallDuration"] = str(0 if self.winner is None else self.winner.duration_s)
         if network_of(self.leg).behaviour.tells_bridged:
