@@ -5,6 +5,7 @@ one message at most.
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ KINDS = list(m.AnswerKind)
 VERDICTS = ("human", "machine_start", "machine_end_beep", "machine_end_silence", "fax", "unknown", "other")
 
 
-def event(chance: random.Random, number: int) -> m.Event:
+def event(chance: random.Random, number: int) -> Any:
     item = f"u{number}"
     return chance.choice([
         m.CallerVoice(True),
