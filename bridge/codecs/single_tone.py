@@ -24,6 +24,8 @@ LEAST_POWER: Final = 260.0**2
 SAME_PITCH: Final = 0.03
 SAME_LEVEL: Final = 4.0
 """6 dB, in power."""
+EVEN: Final = 0.5
+"""Of the power of a frame has each quarter of it."""
 SILENT: Final = 16.0
 """12 dB below the tone, in power."""
 BEGUN_FRAMES: Final = 4
@@ -66,11 +68,12 @@ class ToneDetector:
         samples = np.frombuffer(pcmu_to_pcm(pcmu), np.int16).astype(np.float64)
         power = float(np.mean(samples * samples)) if len(samples) else 0.0
         hz = _pitch(samples) if power >= LEAST_POWER and len(samples) == FRAME_BYTES else 0.0
-        if hz and self._goes_on(hz, power) and not self._quiet:
+        even, rising = _loudness(samples, power) if hz else (False, False)
+        if even and self._goes_on(hz, power) and not self._quiet:
             return self._tone(hz, power)
         if not self._begun:
             self._reset()
-            if hz:
+            if even or rising:
                 self._tone(hz, power)
             return None
         if power * SILENT <= self._power or power < LEAST_POWER:
@@ -107,6 +110,14 @@ class ToneDetector:
         hz, lasted_ms = round(self._hz), (self._frames + self._misses) * FRAME_MS
         self._reset()
         return Tone(hz, lasted_ms, over=True, quiet_ms=quiet * FRAME_MS)
+
+
+def _loudness(samples: np.ndarray, power: float) -> tuple[bool, bool]:
+    """Whether it sounds all the time, and whether it sounds at the end: two short notes of one pitch fade in
+    between.
+    """
+    quarters = (samples * samples).reshape(4, -1).mean(axis=1)
+    return bool(quarters.min() >= EVEN * power), bool(quarters[-1] >= EVEN * power)
 
 
 def _pitch(samples: np.ndarray) -> float:

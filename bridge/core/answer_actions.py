@@ -15,6 +15,8 @@ from .state import CallState
 
 SENTENCE_MS: Final = 8_000
 """The most that an assistant takes for an answer."""
+TAIL_MS: Final = 400
+"""Between the carrier and a mailbox, at the most."""
 SCREENING: Final = "screening"
 WHO_CALLS: Final = (
     "An assistant that screens calls has asked who is calling and why. Answer in one short sentence: your "
@@ -156,9 +158,11 @@ def message_over(call: CallState) -> m.Heard | None:
 
 
 def left(call: CallState, heard: m.Heard, now_ms: int) -> None:
-    """The message was heard to its end, or what is not ours has ended it: there is nothing more to say."""
+    """The message was heard to its end, or what is not ours has ended it: there is nothing more to say. An
+    echo says what the carrier has played, and its last words are still on their way to the mailbox.
+    """
     tell_left(call, heard.heard_ms, whole=not heard.cut)
-    hang_up(call, "a message was left", now_ms)
+    call.callee.hangs_up_ms = now_ms + TAIL_MS
 
 
 def tell_left(call: CallState, heard_ms: int, *, whole: bool) -> None:

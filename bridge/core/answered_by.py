@@ -13,6 +13,7 @@ from typing import Final
 from . import messages as m
 from . import state
 from .answer_actions import (
+    TAIL_MS,
     ask,
     drop,
     drop_greeted_turn,
@@ -206,9 +207,16 @@ def dropping(call: CallState, now_ms: int) -> None:
     there.
     """
     callee, speech = call.callee, call.callee.speech
+    if callee.hangs_up_ms is not None:
+        if now_ms >= callee.hangs_up_ms:
+            hang_up(call, "a message was left", now_ms)
+        else:
+            callee.look_again(callee.hangs_up_ms)
+        return
     over = message_over(call)
     if over is not None:
         left(call, over, now_ms)
+        callee.look_again(now_ms + TAIL_MS)
         return
     early = (speech.began_ms or now_ms) - callee.since_ms <= GREETING_GOES_ON_MS
     goes_on = early and callee.tries < MOST_MESSAGES

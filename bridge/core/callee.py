@@ -19,8 +19,8 @@ PERSON_MS = 2_500
 """The longest first utterance of a person: one that goes on is perhaps a machine's."""
 MONOLOGUE_MS = 7_000
 """Of one monologue are longer than a person's opening, whatever their company is called."""
-BEEP_MS = 120, 1_500
-"""The shortest and the longest tone of a mailbox."""
+BEEP_MS = 100, 1_540
+"""The shortest and the longest tone of a mailbox, 120 and 1,500 ms, as it is measured: in whole frames."""
 BEEP_WAITS_MS = 3_000
 """After the last word of somebody who seems to be a person: a tone that comes later is a thing of theirs."""
 MACHINES = frozenset({AnswerKind.MACHINE, AnswerKind.VOICEMAIL, AnswerKind.UNAVAILABLE, AnswerKind.FAX})
@@ -163,6 +163,7 @@ class Callee:
         self.sentence_ms: int | None = None
         """When the last of them began to be heard."""
         self.short_ended_ms: int | None = None  # an utterance that may be a person's: its words are awaited
+        self.hangs_up_ms: int | None = None  # the message was heard
         self.greeted_turn = ""  # the debt of the turn that the greeting answers
         self.excused_ms: int | None = None
         """When the utterance began during which it turned out to be a person: it is not too long for one."""
