@@ -131,7 +131,7 @@ class Chaos:
 def test_each_wish_has_one_outcome_once(block: int) -> None:
     for seed in range(100 * block, 100 * block + 100):
         chaos = Chaos(seed)
-        for _ in range(60):
+        for _ in range(25):
             chaos.happen()
         if chaos.call.phase is not m.Phase.ENDED:
             chaos.feed(m.Stopped() if chaos.call.phase is not m.Phase.AWAY else m.WakeUp())
