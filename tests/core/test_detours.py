@@ -348,6 +348,18 @@ def test_the_first_outcome_counts_and_no_word_about_another_detour(live_call: An
     assert not only(m.Ended, call.actions)
 
 
+@pytest.mark.parametrize("wish", [WARM, BILLING], ids=["calling", "draining"])
+def test_nobody_returns_who_has_not_left(live_call: Any, wish: m.Detour) -> None:
+    call = live_call()
+    talked(call)
+    call.at(500, wish)
+    before = len(call.actions)
+    for early in (m.Returned(ID, BUSY), m.DetourOver(ID, CONNECTED), m.WentAway(ID)):
+        call.at(600, early)
+    assert call.actions[before:] == []
+    assert outcomes(call) == []
+
+
 # --- how many -----------------------------------------------------------------------------------------------
 
 
