@@ -5,6 +5,7 @@ one message at most.
 from __future__ import annotations
 
 import random
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from bridge.core import messages as m
 from bridge.core.call import Call
 from bridge.core.due import NEVER
+from bridge.core.mailbox_message import MOST_BYTES, MailboxMessage
 from tests.core.conftest import speech
 
 KINDS = list(m.AnswerKind)
@@ -73,3 +75,17 @@ def test_in_any_order(seeds: range) -> None:
         left = [one for one in told if isinstance(one, m.MessageLeft)]
         assert len(left) <= 1, seed
         assert len(told) < 2_000, seed
+
+
+def test_a_message_without_end_is_bounded() -> None:
+    rules = m.AnswerRules(on_machine="voicemail", message="Call us.")
+    message = MailboxMessage(m.CallConfig(outbound=rules))
+    assert message.request("", 1) is not None
+    assert message.request("", 1) is None, "once a session"
+    message.began("r1", "voicemail")
+    second = m.AudioDelta("r1", "i1", 0, b64encode(bytes(8_000)).decode(), 8_000)
+    for _ in range(600):
+        message.delta(second)
+    message.done("r1", "completed")
+    assert message.sound is not None
+    assert message.sound.size_bytes == MOST_BYTES

@@ -222,6 +222,14 @@ def test_the_model_may_report_what_it_hears() -> None:
     assert callee.ended == m.Ended(m.Reason.WE_HUNG_UP, "answered by voicemail")
 
 
+def test_the_word_of_the_model_alone_ends_nothing() -> None:
+    callee = placed().says(300, said(600), "Hello?").until(3_000)
+    callee.call.wish(m.ReportAnswer(m.AnswerKind.VOICEMAIL))
+    callee.says(6_000, said(900, 4.0), "Hello? Are you there?").until(14_000)
+    assert callee.left == []
+    assert callee.ended is None
+
+
 def test_talk_switches_all_of_it_off() -> None:
     callee = placed(on_machine="talk").until(100)
     assert callee.asked == ["greeting"]
