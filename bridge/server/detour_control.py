@@ -88,8 +88,12 @@ class DetourControl:
     def call_ended(self, call_sid: str, _ended: m.Ended, _stats: Stats) -> None:
         """No leg is left without its caller."""
         record = self.store.of_call(call_sid)
-        if record is not None and record.detour_id in self._placed and not record.joined_at_ms:
+        if record is None:
+            return
+        if record.detour_id in self._placed and not record.joined_at_ms:
             self.cancel_leg(record.detour_id, "caller_left")
+        self._placed.discard(record.detour_id)
+        self._keys.pop(record.detour_id, None)
 
     def target(self, record: DetourRecord) -> Target | None:
         """Where its name leads, by the row of the call's number; None if nowhere (any more)."""

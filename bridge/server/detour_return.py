@@ -93,7 +93,8 @@ class DetourReturn:
         that was left, so a request that comes a month later opens nothing.
         """
         call_sid, stream = record.call_sid, record.stream + 1
-        tokens, spent = self._admission.tokens, self._admission.used.has(call_sid, stream)
+        tokens = self._admission.tokens
+        spent = self._admission.proven and self._admission.used.has(call_sid, stream)
         if not spent or tokens.is_waiting(call_sid, stream):
             lives = self._control.tell(record, m.Returned(record.detour_id, result))
             if not lives and (other := await self._without_its_call(request, form, record, result)):

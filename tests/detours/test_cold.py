@@ -124,6 +124,20 @@ async def test_a_second_transfer_is_as_the_first() -> None:
         assert kinds(call).count(Kind.STREAM) == 2
 
 
+async def test_simulated_calls_come_back_without_any_proof() -> None:
+    async with door(Mind(), AGENT, transfers=BILLING, insecure=True, with_api=False) as house:
+        call = house.caller()
+        house.api.phone(T, "busy")
+        house.dial(call)
+        await greeted(call)
+        for stream in (1, 2):
+            feed(house, call, wish())
+            await hears_a_word(call, stream)
+        assert [end.result.outcome for end in ended(house, call)] == [Outcome.BUSY] * 2
+        assert len(house.servers()) == 1
+        call.hang_up()
+
+
 async def test_a_caller_who_speaks_before_they_have_left_stays() -> None:
     """The last words are still to be heard."""
     async with door(Mind(ms=4_000), AGENT, transfers=BILLING) as house:
