@@ -205,6 +205,10 @@ class CallerAudioBuffer:
         if self.open:
             self._let_go()
 
+    def forget(self) -> None:
+        """What was kept is no turn: it is answered already."""
+        self._let_go()
+
     def close(self) -> None:
         """What comes from here on is kept, for when the model may listen again."""
         if self.open:

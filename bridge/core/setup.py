@@ -89,6 +89,8 @@ def begin(call: CallState, now_ms: int) -> None:
     greets = bool(call.config.greeting) and not call.callee.unanswered
     if greets:
         responses.protect_greeting(call)
+        if call.callee.open and not call.callee.speech.sounding:
+            call.caller_audio.forget()  # the greeting answers the word with which they picked up
     recovery.upstream_ready(call, now_ms)
     if greets:
         responses.greet(call, now_ms)

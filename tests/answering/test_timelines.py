@@ -23,6 +23,13 @@ def test_a_person_is_greeted_half_a_second_after_their_first_word() -> None:
     assert callee.ended is None
 
 
+def test_a_person_who_is_there_before_the_model_is_greeted_all_the_same() -> None:
+    callee = placed(how={"dial_ms": 2_500}).says(300, said(600), "Hello?").until(7_000)
+    assert callee.kinds == ["human"]
+    assert callee.asked == ["greeting"]
+    assert callee.told(m.Spoken)[0][1].heard == GREETING
+
+
 @pytest.mark.hostile
 def test_somebody_who_says_nothing_is_greeted_after_a_while() -> None:
     callee = placed(greet_after_ms=1_800).until(12_000)
