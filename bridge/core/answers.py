@@ -58,7 +58,7 @@ def ask(call: CallState, now_ms: int) -> None:
         playout.owed.stop()
         return
     # An answer to a turn before does not pay for one whose words are still to come.
-    awaits_words = call.agent.handler and bool(call.transcripts.awaited)
+    awaits_words = playout.agent.handler and bool(call.transcripts.awaited)
     if (playout.debts.open or playout.breaks_off or awaits_words) and not call.caller_speaking:
         state.owe(call, now_ms)
     if call.phase is not Phase.LIVE:
@@ -78,7 +78,7 @@ def ask(call: CallState, now_ms: int) -> None:
         resume(call, resumed, now_ms)
         return
     if turn is not None:
-        if not call.agent.handler and not turn.asked and now_ms >= turn.not_before_ms:
+        if not playout.agent.handler and not turn.asked and now_ms >= turn.not_before_ms:
             turn.asked = True
             playout.request(turn.tag, "", Kind.TURN)
     elif Kind.TOOLS in due:
@@ -116,7 +116,7 @@ def watch(call: CallState, turn: Debt | None, now_ms: int) -> None:
     """Look again when the vendor has had its time: to end what was cut, or to answer the turn."""
     cut_ms = call.playout.gate.cut_ms
     times = [] if cut_ms is None else [cut_ms + UNENDED_MS]
-    if turn is not None and not call.agent.handler:
+    if turn is not None and not call.playout.agent.handler:
         times += (turn.not_before_ms, give_up_ms(call, turn))
     call.playout.debts.due_ms = min((due_ms for due_ms in times if due_ms > now_ms), default=NEVER)
 

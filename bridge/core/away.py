@@ -350,7 +350,7 @@ def tell(call: CallState, words: str) -> None:
 def owe(call: CallState, now_ms: int, *, waits: bool) -> None:
     """The caller is to hear of it. User code that waited for the outcome may say it itself."""
     debt = call.playout.debts.owe(RETURNED, Kind.RESUMED, now_ms)
-    debt.not_before_ms = now_ms + ANSWERED_MS if waits or call.agent.handler else now_ms
+    debt.not_before_ms = now_ms + ANSWERED_MS if waits or call.playout.agent.handler else now_ms
     state.owe(call, now_ms)
 
 

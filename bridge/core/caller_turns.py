@@ -111,10 +111,10 @@ def untold(call: CallState) -> bool:
     """Whether the item that is committed now is a turn of which the model told neither the beginning nor the
     end, and which it does not answer yet. Without turn detection it is user code that commits.
     """
-    playout, agent = call.playout, call.agent
+    playout = call.playout
     told = call.turn != call.committed_turn or call.caller_speaking or playout.debts.of(Kind.TURN)
     ended = call.open_turn.overruled_ms is not None  # by us, and the model told of it later
-    by_itself = playout.config.turn_detection is not None and not agent.backchannel_ms
+    by_itself = playout.config.turn_detection is not None and not playout.agent.backchannel_ms
     return by_itself and not told and not ended and playout.gate.active is None and call.phase is Phase.LIVE
 
 

@@ -256,7 +256,7 @@ def waited_out(call: CallState, now_ms: int) -> None:
     """The caller has waited for one answer as long as anybody shall: they are sent to a person, if there is
     one, or the call ends, in words of the model's.
     """
-    waited, fallback = f"they have waited for {call.agent.wait_ms // 1000} s", call.config.fallback
+    waited, fallback = f"they have waited for {call.playout.agent.wait_ms // 1000} s", call.config.fallback
     if not fallback:
         goodbye(call, waited, now_ms)
         return

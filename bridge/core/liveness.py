@@ -54,7 +54,9 @@ def owed_due(call: CallState, now_ms: int) -> None:
         tool = call.playout.conversation.tools.first
         config = None if tool is None else tool_calls.tool_config(call, tool.name)
         listens = tool is None and may_listen(call)
-        most_ms = call.agent.wait_ms and call.agent.wait_ms + (config.approval_ms if config else 0)
+        most_ms = call.playout.agent.wait_ms
+        if most_ms and config is not None:
+            most_ms += config.approval_ms
         if most_ms and call.ending is None and now_ms >= owed.since_ms + most_ms:
             ending.waited_out(call, now_ms)
             owed.go_on(now_ms)
@@ -74,8 +76,9 @@ def may_listen(call: CallState) -> bool:
     """Whether a handler that says nothing may mean to: it knows what the caller said, and has asked for
     nothing.
     """
-    asked = any(debt.kind is not Kind.TURN for debt in call.playout.debts.open.values())
-    return call.agent.handler and not call.transcripts.awaited and call.playout.gate.idle and not asked
+    playout = call.playout
+    asked = any(debt.kind is not Kind.TURN for debt in playout.debts.open.values())
+    return playout.agent.handler and not call.transcripts.awaited and playout.gate.idle and not asked
 
 
 def fill(call: CallState, name: str, now_ms: int, *, tool: bool, listens: bool) -> None:
@@ -103,7 +106,7 @@ def stalled(call: CallState, now_ms: int) -> bool:
     runs = runs or bool(call.playout.conversation.tools.running)
     if owed.since_ms is None or call.up.state is not Leg.READY or runs:
         return False
-    if call.agent.handler and call.playout.gate.idle:
+    if call.playout.agent.handler and call.playout.gate.idle:
         return False  # the handler thinks, and has asked the model for nothing
     if call.playout.gate.again_due_ms != NEVER:
         return False  # it is not asked yet

@@ -36,7 +36,7 @@ def words(call: CallState, event: m.TextDelta) -> None:
     gate = call.playout.gate
     call.playout.conversation.words(event)
     if (
-        call.agent.running_words
+        call.playout.agent.running_words
         and event.response_id not in gate.muted
         and event.response_id not in gate.asides
     ):

@@ -21,7 +21,8 @@ def settle(call: CallState, now_ms: int) -> None:
 
 def set_times(call: CallState, now_ms: int) -> None:
     """By the rules of the agent in force."""
-    silence, nudge_ms, silence_ms = call.silence, call.agent.nudge_ms, call.agent.silence_ms
+    silence, agent = call.silence, call.playout.agent
+    nudge_ms, silence_ms = agent.nudge_ms, agent.silence_ms
     if silence.since_ms is None:
         return
     silence.nudge_due_ms = max(now_ms, silence.since_ms + nudge_ms) if nudge_ms else NEVER
@@ -33,7 +34,7 @@ def sounding(call: CallState, say_id: str) -> bool:
 
 
 def still_silent(call: CallState, now_ms: int) -> None:
-    silence, each_ms = call.silence, call.agent.silence_ms
+    silence, each_ms = call.silence, call.playout.agent.silence_ms
     silence.due_ms = NEVER
     if silence.since_ms is None or each_ms is None:
         return
@@ -58,7 +59,7 @@ def nudge(call: CallState, now_ms: int) -> None:
     if not idle(call) or call.detours.under_way is not None:
         return
     silence.nudges += 1
-    if silence.nudges > call.agent.nudges:
+    if silence.nudges > playout.agent.nudges:
         ending.goodbye(call, "the caller has been silent", now_ms)
     elif (phrase := call.playout.phrases.get("still_there")) is not None:
         playout.play(f"nudge:{silence.nudges}", phrase, now_ms)

@@ -31,7 +31,7 @@ WISH = "Ask the caller whether they are still there."
 
 def quiet(call: CallState, now_ms: int) -> bool:
     """Our ear, which is trusted in this call, does not hear the caller."""
-    trusted = call.agent.turn_bounds is not None
+    trusted = call.playout.agent.turn_bounds is not None
     return trusted and now_ms - call.caller_audio.voice_ended_ms >= HANGOVER_MS
 
 
@@ -67,8 +67,9 @@ def started(call: CallState, event: m.SpeechStarted, now_ms: int) -> None:
         return
     turn.pad_due_ms = now_ms + STALLED_MS
     call.out.append(m.CallerSpoke(True, event.item_id))
-    if call.agent.backchannel_ms and not call.playout.line.quiet:
-        turn.confirm_due_ms = now_ms + call.agent.backchannel_ms
+    backchannel_ms = call.playout.agent.backchannel_ms
+    if backchannel_ms and not call.playout.line.quiet:
+        turn.confirm_due_ms = now_ms + backchannel_ms
         call.playout.debts.cancel(Kind.RESUMED, reason="the caller spoke")
         return
     confirmed(call, now_ms)
@@ -100,7 +101,7 @@ def confirmed(call: CallState, now_ms: int) -> None:
     call.open_turn.confirm_due_ms = NEVER
     if call.playout.debts.open:
         call.playout.debts.superseded()
-    cut = call.playout.interrupt(now_ms, ours=bool(call.agent.backchannel_ms), by_caller=True)
+    cut = call.playout.interrupt(now_ms, ours=bool(call.playout.agent.backchannel_ms), by_caller=True)
     call.greeting_cut |= responses.GREETING in cut
     if call.ending is None or call.detours.deaf:
         return
@@ -232,7 +233,7 @@ def clear(call: CallState, now_ms: int) -> None:
 
 def hold(call: CallState, now_ms: int) -> None:
     """While the caller is on hold nothing is owed to them, and what the model says by itself is cut."""
-    turn, bounds, playout = call.open_turn, call.agent.turn_bounds, call.playout
+    turn, bounds, playout = call.open_turn, call.playout.agent.turn_bounds, call.playout
     if turn.hold_ms is None or bounds is None:
         return
     until_ms = turn.hold_ms + bounds.hold_ms

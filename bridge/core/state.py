@@ -12,7 +12,7 @@ from .detours import Detours
 from .due import NEVER
 from .keys import Keys, KeySeries
 from .limits import LimitWatch, Silence
-from .messages import Action, AgentRules, CallConfig, Event, Phase, Reason, SessionConfig
+from .messages import Action, CallConfig, Event, Phase, Reason, SessionConfig
 from .open_turn import OpenTurn
 from .playout import Playout
 from .stats import Stats
@@ -79,31 +79,6 @@ class CallState:
         self.untranscribed_why = ""
         self.lost_ms: int | None = None
         self.differs: set[str] = set()
-
-    @property
-    def agent(self) -> AgentRules:
-        """The rules of the agent in force."""
-        return self.playout.agent
-
-    def next_due_ms(self) -> int | None:
-        """When something is due next, None for never: the first of what its owners say."""
-        if self.phase is Phase.ENDED:
-            return None
-        playout, up, turn, quiet = self.playout, self.up, self.open_turn, self.silence
-        line, spare, over, detours = playout.line, self.spare, self.ending, self.detours
-        due_ms = min(
-            playout.owed.due_ms, playout.debts.due_ms, playout.faint_due_ms, playout.gate.again_due_ms,
-            line.ledger.check_due_ms, playout.conversation.tools.due_ms,
-            up.due_ms, up.probe_due_ms, up.resume_due_ms, up.renew_due_ms, up.forced_due_ms,
-            turn.due_ms, turn.pad_due_ms, turn.confirm_due_ms, quiet.due_ms, quiet.nudge_due_ms,
-            self.dialling.due_ms, self.limits.due_ms, self.key_series.due_ms, self.transcripts.due_ms,
-            self.carrier_due_ms, self.unheard_due_ms, self.handover_due_ms, self.callee.due_ms,
-            NEVER if spare is None else spare.due_ms,
-            NEVER if over is None else min(over.due_ms, over.words_due_ms),
-            NEVER if detours.under_way is None else detours.due_ms,
-            NEVER if line.deadline_ms is None else line.deadline_ms,
-        )  # fmt: skip
-        return None if due_ms == NEVER else due_ms
 
     def other_event(self, event: Event, now_ms: int) -> None:
         """Take an event that belongs to no upstream session: `Call` does. Wishes that had to wait for a model
