@@ -464,7 +464,7 @@ def test_a_call_in_its_summary() -> None:
         "set_up_ms": 100,
         "first_audio_ms": 500,
         "answered_by": "",
-        "message": "",
+        "message_left": "",
         "turns": 4,
         "responses": 5,
         "turn_latency_ms": {"p50": 500, "p95": 900, "max": 900},

@@ -9,7 +9,7 @@ A frame of sound is decoded once; its base64 stays text. Unknown kinds and field
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final, TypeAlias, assert_never
+from typing import Any, Final, assert_never
 
 import msgspec
 
@@ -29,6 +29,20 @@ from bridge.core.messages import (
 )
 from bridge.errors import BrokenInvariant, CarrierError, elide
 
+from .twilio_frames import (
+    AnyFrame,
+    Dtmf,
+    DtmfFrame,
+    Mark,
+    MarkFrame,
+    MediaFrame,
+    StartingFrame,
+    StopFrame,
+    decode_frame,
+    decode_kind,
+    decode_start,
+)
+
 MAX_FRAME_CHARACTERS: Final = 64 * 1024
 """Of a frame we accept; the socket has the same limit. A frame of sound has about 400."""
 
@@ -40,75 +54,6 @@ _SECRET_NAME: Final = re.compile(r"token|secret|password|authorization|api_?key"
 _PHONE_NUMBER: Final = re.compile(r"\+[0-9]{6,15}")
 _DIGITS: Final = frozenset("0123456789*#ABCD" + HIDDEN_KEY)
 
-
-class _Media(msgspec.Struct, gc=False):
-    payload: str
-    timestamp: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
-    track: str = "inbound"
-
-
-class _Mark(msgspec.Struct, gc=False):
-    name: str
-
-
-class _Dtmf(msgspec.Struct, gc=False):
-    digit: str
-
-
-class _Frame(msgspec.Struct, gc=False, rename="camel", tag_field="event"):
-    """A message that names its stream, of a kind of its own. A start is read a second time, by itself."""
-
-    stream_sid: str = ""
-
-
-class _MediaFrame(_Frame, tag="media"):
-    media: _Media | None = None
-
-
-class _MarkFrame(_Frame, tag="mark"):
-    mark: _Mark | None = None
-
-
-class _DtmfFrame(_Frame, tag="dtmf"):
-    dtmf: _Dtmf | None = None
-
-
-class _StopFrame(_Frame, tag="stop"): ...
-
-
-class _Starting(_Frame, tag="start"): ...
-
-
-_AnyFrame: TypeAlias = _MediaFrame | _MarkFrame | _DtmfFrame | _StopFrame | _Starting
-
-
-class _MediaFormat(msgspec.Struct, gc=False, rename="camel"):
-    encoding: str
-    sample_rate: int
-    channels: int
-
-
-class _Start(msgspec.Struct, gc=False, rename="camel"):
-    call_sid: str
-    stream_sid: Annotated[str, msgspec.Meta(pattern=r"^[\w.:-]{1,128}$")]
-    media_format: _MediaFormat
-    account_sid: str | None = None  # simulators leave it out; where calls are signed, the gate misses it
-    custom_parameters: dict[str, str] | None = None
-
-
-class _StartFrame(msgspec.Struct, gc=False, rename="camel"):
-    stream_sid: str
-    start: _Start
-
-
-class _Kind(msgspec.Struct, gc=False):
-    event: str
-
-
-# The timestamp comes as a string, sampleRate as a number: lax decoding reads a number out of either.
-_decode_frame = msgspec.json.Decoder(_AnyFrame, strict=False).decode
-_decode_start = msgspec.json.Decoder(_StartFrame, strict=False).decode
-_decode_kind = msgspec.json.Decoder(_Kind).decode
 
 # What bad input raises: DecodeError and UnicodeError are ValueErrors, and arrays may be nested too deep.
 _UNREADABLE = (ValueError, RecursionError)
@@ -139,11 +84,11 @@ class Twilio:
         if len(frame) > MAX_FRAME_CHARACTERS:
             raise CarrierError(f"a frame of more than {MAX_FRAME_CHARACTERS} characters", frame=frame)
         try:
-            message = _decode_frame(frame)
+            message = decode_frame(frame)
         except _UNREADABLE as unreadable:
             self._refuse_if_known(frame, unreadable)
             return None
-        if type(message) is _MediaFrame and message.stream_sid == self._stream_id:
+        if type(message) is MediaFrame and message.stream_sid == self._stream_id:
             media = message.media
             if media is None:
                 raise CarrierError("media without its media object", frame=frame)
@@ -158,8 +103,8 @@ class Twilio:
             return None  # nothing to hear, or our own sound come back
         return self._rare(message, frame)
 
-    def _rare(self, message: _AnyFrame, frame: str) -> CarrierEvent:
-        if isinstance(message, _Starting):
+    def _rare(self, message: AnyFrame, frame: str) -> CarrierEvent:
+        if isinstance(message, StartingFrame):
             return self._start(frame)
         event = message.__struct_config__.tag
         if self._stream_id is None:
@@ -167,11 +112,11 @@ class Twilio:
         if message.stream_sid != self._stream_id:
             raise CarrierError(f"{event} of another stream", frame=frame)
         match message:
-            case _StopFrame():
+            case StopFrame():
                 return Stopped()
-            case _MarkFrame(mark=_Mark(name=name)):
+            case MarkFrame(mark=Mark(name=name)):
                 return MarkReached(name)
-            case _DtmfFrame(dtmf=_Dtmf(digit=digit)):
+            case DtmfFrame(dtmf=Dtmf(digit=digit)):
                 # Twilio, "Dtmf message": one key. It may become words to the model, so it is checked to be
                 # one.
                 if digit not in _DIGITS:
@@ -183,7 +128,7 @@ class Twilio:
         if self._stream_id is not None:
             raise CarrierError("a second start", frame=frame)
         try:
-            message = _decode_start(frame)
+            message = decode_start(frame)
         except _UNREADABLE as unreadable:
             raise CarrierError(f"start not as documented: {unreadable}", frame=frame) from unreadable
         start = message.start
@@ -212,7 +157,7 @@ class Twilio:
     def _refuse_if_known(frame: str, unreadable: Exception) -> None:
         """Ignore a field of the wrong type in a message of an unknown kind."""
         try:
-            event = _decode_kind(frame).event
+            event = decode_kind(frame).event
         except _UNREADABLE as cause:
             raise CarrierError(f"not a message of Twilio's: {cause}", frame=frame) from cause
         if event in _KNOWN:
@@ -236,7 +181,7 @@ class Twilio:
     def redact(frame: str | bytes) -> str:
         if isinstance(frame, str) and len(frame) <= MAX_FRAME_CHARACTERS:
             try:
-                if _decode_kind(frame).event in _PLAIN:
+                if decode_kind(frame).event in _PLAIN:
                     return frame
                 return _json(_redacted(msgspec.json.decode(frame)))
             except _UNREADABLE:
@@ -246,7 +191,7 @@ class Twilio:
     @staticmethod
     def hide_key(frame: str) -> str:
         try:
-            if _decode_kind(frame).event != "dtmf":
+            if decode_kind(frame).event != "dtmf":
                 return frame
             tree = msgspec.json.decode(frame)
         except _UNREADABLE:

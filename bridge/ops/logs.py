@@ -300,7 +300,7 @@ def summary(reason: Reason, stats: Stats, *, detail: str = "") -> dict[str, Any]
         "set_up_ms": _between(stats.started_ms, began_ms),
         "first_audio_ms": _between(stats.started_ms, stats.first_audio_ms),
         "answered_by": stats.answered_by,
-        "message": stats.message,
+        "message_left": stats.message,
         "turns": stats.turns,
         "responses": stats.responses,
         "turn_latency_ms": _spread(stats.turn_latencies_ms),
