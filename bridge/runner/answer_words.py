@@ -2,7 +2,8 @@
 
 A few phrases that machines say and people do not, in the languages of the bundled phrases. It is no
 understanding: what is not found here is left to the ear, the tone, the carrier and the model. Everywhere an
-offer ("may I take a message?") or a question ("how can I help?") is a person's, whatever else is in it.
+offer ("may I take a message?") or a question ("how can I help?") is a person's, whatever else is in it, but
+where a tone or keys are announced: machines quote people.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ _SCREENING: Final = (
     # en: Pixel, iOS 26, carriers
     r"\bname and (?:the |your )?(?:reason|purpose)|\breason (?:for|of) (?:your |the |this )?call",
     r"\bwhy (?:you are|youre) calling|\bwhos calling and (?:why|what)",
+    r"\b(?:say|state) your name\b(?! and (?:\w+ )?(?:\w+ )?(?:number|message))",
+    r"\bwho you are and (?:why|what)|\bbefore i (?:try to )?connect you",
     r"\bcall (?:is being |may be )?screen(?:ed|ing)",
     r"\bsee if (?:this person|they|he|she|the person) (?:is|are) available|\bscreening service",
     # de, fr, es, it, pt, nl, pl
@@ -31,9 +34,9 @@ _HOLD: Final = (
     r"\b(?:stay|remain) on the line|\bplease hold\b|\b(?:trying to )?connect(?:ing)? you\b|\bone moment",
 )
 _OFFERS: Final = (
-    r"\b(?:how|what) (?:can|may|could) (?:i|we) (?:help|do)|\b(?:can|may|could) (?:i|we) help",
+    r"\b(?:how|what) (?:can|may|could) (?:i|we) (?:help|do|direct)|\b(?:can|may|could) (?:i|we) help",
     r"\b(?:can|may|shall|could) i (?:take|ask|get|tell)|\bwould (?:you|u) like (?:me )?to",
-    r"\bdo you want (?:me )?to",
+    r"\b(?:do|did) you wan(?:t|na)\b|\bwould you (?:care|prefer) to",
     r"\bwho (?:is|am|are) (?:this|calling|i|you)|\bwhos (?:this|there|calling)|\bwhat is this about",
     r"\b(?:wie|womit) kann ich|\bkann ich (?:ihnen|dir|etwas|was)|\bwas kann ich",
     r"\bwer (?:ist|spricht) (?:da|dort)",
@@ -44,6 +47,20 @@ _OFFERS: Final = (
     r"\b(?:waar|hoe|waarmee) kan ik|\bkan ik (?:u|je) helpen|\bmet wie spreek",
     r"\bw czym (?:moge|mogę)|\bczy moge pomoc|\bkto mowi",
     r"ご用件は何|どちら様|请问(?:您是|你是|哪位)|有什么可以帮",
+    # "Would you like to leave a message?", also where the transcript has no question mark
+    r"\b(?:mochten|wollen|wunschen) sie\b|\b(?:mochtest|willst) du\b|\bsoll ich\b",
+    r"(?<!\bsi )\bvous (?:voulez|souhaitez|desirez)\b|(?<!\bsi vous )\b(?:voulez|souhaitez|desirez) vous\b",
+    r"(?<!\bsi )\b(?:quiere|quieres|desea|deseas)\b|(?<!\bse )\b(?:vuole|vuoi|desidera)\b",
+    r"(?<!\bse )\b(?:quer|deseja|gostaria)\b|\b(?:wilt u|wil je)\b|(?<!\bjesli )\bchce (?:pan|pani)\b",
+    r"ましょうか|留言吗",
+)
+_PERSONS: Final = (
+    # Of messages and machines people speak too.
+    r"\b(?:message|name|number) with (?:me|us)\b",
+    r"\bi (?:just )?(?:got|saw|heard|received) (?:your|the|a) (?:\w+ )?(?:voice ?mail|message|call)",
+    r"\bi (?:was|am|wanted|tried|meant) (?:just |only )?(?:about |going |trying )?to leave\b",
+    r"\bstop calling|\btake me off|\bremove me from|\bdont call (?:me|here|this)",
+    r"\bare you (?:an? )?(?:real|robot|bot|ai|human|machine|recording)\b",
 )
 _UNAVAILABLE: Final = (
     r"\b(?:mail ?box|voice ?mail)(?: \w+){0,4} (?:is|s) (?:currently )?full|\bmail ?box is full",
@@ -66,7 +83,9 @@ _UNAVAILABLE: Final = (
 _VOICEMAIL: Final = (
     r"\bleave (?:\w+ ){0,6}?(?:message|name|number)|\bafter the (?:tone|beep|signal)",
     r"\bat the (?:tone|beep)",
-    r"\brecord (?:\w+ ){0,3}?message|\bvoice ?mail\b|\bmail ?box of\b|\bfinished recording",
+    r"\brecord (?:\w+ ){0,3}?message|\bmail ?box of\b|\bfinished recording",
+    r"\bvoice ?mail (?:box|of|for|system|service)\b",
+    r"\b(?:reached|forwarded to|transferred to|this is|its) (?:\w+ ){0,4}voice ?mail\b",
     r"\b(?:automatic|automated) voice message|\banswering machine|\bget back to you as soon",
     r"\bnach dem (?:signalton|piep|ton|pfeifton)|\bhinterlassen sie|\bnachricht (?:zu )?hinterlassen",
     r"\banrufbeantworter|\bmailbox (?:von|der)|\bsprach(?:box|nachricht)|\bhinterlass(?:t|e)? (?:mir|uns)",
@@ -110,7 +129,7 @@ _MAYBE: Final = (
     r"\bcannot come to",
     r"\b(?:unable|not able) to (?:take|answer|come)",
     r"\b(?:cant|cannot) (?:take|answer|get to) (?:your|the|my)",
-    r"\bwe are (?:currently )?closed|\boffice hours",
+    r"\bwe are (?:currently )?closed|\boffice hours|\bvoice ?mail\b",
     r"\b(?:nicht|derzeit nicht) (?:erreichbar|zu erreichen|verfugbar)",
     r"\b(?:pas|n ?est pas) (?:disponible|joignable)|\bno (?:esta |se encuentra )?disponible",
     r"\bnon (?:e )?(?:disponibile|raggiungibile)",
@@ -128,13 +147,17 @@ _MOST_WORDS: Final = 3
 _LATIN: Final = str.maketrans("äöüßáàâãéèêëíìîïóòôõúùûçñąćęłńśźżœ", "aousaaaaeeeeiiiioooouuucnacelnszzo")
 
 
+_TAGS: Final = frozenset(["ok", "okay", "alright", "right", "yeah", "ja", "gell", "vale", "oui", "si"])
+"""The last word of a question that asks for nothing, as in "I will call you back, okay?", is one of these."""
+
+
 def _any(*tables: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(one for table in tables for one in table))
 
 
+_SCREENS: Final = _any(_SCREENING)
+_WAITS: Final = _any(_OFFERS, _PERSONS)
 _TIERS: Final = (
-    (_any(_SCREENING), AnswerKind.SCREENING, True),
-    (_any(_OFFERS), AnswerKind.HUMAN, True),
     (_any(_UNAVAILABLE), AnswerKind.UNAVAILABLE, True),
     (_any(_VOICEMAIL), AnswerKind.VOICEMAIL, True),
     (_any(_MENU), AnswerKind.IVR, True),
@@ -151,6 +174,7 @@ def plain(text: str) -> str:
 
 
 _ANNOUNCED: Final = _any(_TONE)
+_ANNOUNCES: Final = _any(_TONE, _MENU)
 
 
 def announces_a_tone(text: str) -> bool:
@@ -161,6 +185,10 @@ def announces_a_tone(text: str) -> bool:
 def who_says(text: str) -> tuple[AnswerKind, bool] | None:
     """Who speaks like this, and whether that is sure; None where the words do not tell."""
     said = plain(text)
+    if _SCREENS.search(said):
+        return AnswerKind.SCREENING, True
+    if not _ANNOUNCES.search(said) and (_WAITS.search(said) or _asks(text, said)):
+        return AnswerKind.HUMAN, True
     for pattern, kind, sure in _TIERS:
         if pattern.search(said):
             return kind, sure
@@ -168,3 +196,8 @@ def who_says(text: str) -> tuple[AnswerKind, bool] | None:
     if words and len(words) <= _MOST_WORDS and not _HELLO.isdisjoint(words):
         return AnswerKind.HUMAN, True
     return None
+
+
+def _asks(text: str, said: str) -> bool:
+    """Whether it ends with a question: who asks one waits for the answer."""
+    return text.rstrip(" \"'»”").endswith(("?", "？")) and said.rpartition(" ")[2] not in _TAGS

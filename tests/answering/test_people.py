@@ -92,6 +92,17 @@ PEOPLE: dict[str, Person] = {
     "can't come to the phone": person(
         (300, said(3_600), "My mother can't come to the phone right now. Who is calling?")
     ),
+    "in German, would you like to leave one": person(
+        (300, said(3_200), "Er ist nicht da. Möchten Sie eine Nachricht hinterlassen?")
+    ),
+    "in French, the same, and a wrong verdict": person(
+        (300, said(2_200), "Voulez-vous laisser un message ?"), verdicts=((3_600, "machine_start"),)
+    ),
+    "leave one with me": person((300, said(4_200), "The doctor is out, you can leave a message with me.")),
+    "got your voicemail": person((300, said(3_200), "Yes, hello, I got your voicemail yesterday.")),
+    "is this a machine, and a wrong verdict": person(
+        (300, said(1_500), "Hello? Is this an answering machine?"), verdicts=((2_500, "machine_end_other"),)
+    ),
     **{f"in {language}": person((300, foreign(language), words)) for language, words in FOREIGN.items()},
     "a child": person((300, child(said(1_800)), "Mummy, there is somebody on the phone!"), LATER),
     "a child who sings": person((300, child(said(5_000)), "la la la"), (7_000, HELLO, "Hello? Who is this?")),
@@ -132,7 +143,7 @@ PEOPLE: dict[str, Person] = {
         greeted_by_ms=14_000,
     ),
 }
-OFTEN = ("at work, and a wrong verdict", "would you like to leave one")
+OFTEN = ("at work, and a wrong verdict", "in German, would you like to leave one")
 EACH = [pytest.param(name, marks=() if name in OFTEN else pytest.mark.hostile) for name in PEOPLE]
 
 

@@ -42,6 +42,64 @@ def test_who_says_so(said: str) -> None:
     assert who_says(said) == SAID[said]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Möchten Sie eine Nachricht hinterlassen?",
+        "moechten wir nicht, wollen sie ihm eine nachricht hinterlassen",
+        "Voulez-vous lui laisser un message ?",
+        "¿Quiere dejar un mensaje?",
+        "Vuole lasciare un messaggio?",
+        "Quer deixar recado?",
+        "Wilt u een bericht achterlaten?",
+        "Chce pan zostawić wiadomość?",
+        "伝言を承りましょうか？",
+        "您要留言吗？",
+        "Did you want to leave a message for him?",
+        "You can leave a message with me.",
+        "I got your voicemail yesterday, thanks for calling back.",
+        "Oh, I was just about to leave a message for you.",
+        "Is this an answering machine?",
+        "Is that a recording? Hello?",
+        "Take me off your list.",
+        "You've reached Miller and Sons, how may I direct your call?",
+    ],
+)
+def test_a_person_may_speak_of_messages_and_machines(said: str) -> None:
+    assert who_says(said) == (HUMAN, True)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Möchten Sie eine Nachricht hinterlassen, sprechen Sie bitte nach dem Signalton.",
+        "Si desea dejar un mensaje, hable después de la señal.",
+        "Si vous souhaitez laisser un message, parlez après le bip.",
+        "Would you like to leave a message? Do so after the tone.",
+        "Hello. Who is this? I am not here, leave a message after the beep!",
+        "Would you like to leave a message? Press one, or hang up.",
+        "Leave your name and number and I'll call you back, okay?",
+        "Please say your name and number after the tone.",
+        "I am not here, please leave a message.",
+        "Your call has been forwarded to an automatic voice mail system.",
+    ],
+)
+def test_a_machine_that_quotes_a_person_is_one(said: str) -> None:
+    assert who_says(said) == (VOICEMAIL, True)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Please say your name after the tone, and I will see whether they can take your call.",
+        "They can't speak right now. Please tell me who you are and what you are calling about.",
+        "Before I try to connect you, can I ask what you're calling about?",
+    ],
+)
+def test_assistants_ask_for_a_name_in_many_words(said: str) -> None:
+    assert who_says(said) == (SCREENING, True)
+
+
 def test_what_agents_say_themselves_is_no_machine_s() -> None:
     for language in sounds.LANGUAGES:
         for name in sounds.phrase_names(language):
