@@ -62,7 +62,6 @@ class CallerAudioBuffer:
         "_sounds_loud",
         "_steady_ended_ms",
         "_too_many_bytes",
-        "_voice_ended_ms",
         "_voice_ms",
         "epoch",
         "frames",
@@ -71,6 +70,7 @@ class CallerAudioBuffer:
         "muted",
         "open",
         "steady",
+        "voice_ended_ms",
     )
 
     def __init__(self, config: CallConfig) -> None:
@@ -93,7 +93,8 @@ class CallerAudioBuffer:
         """Whether they have been loud for long as no voice is."""
         self._loud_from_ms = 0
         self._voice_ms = 0
-        self._voice_ended_ms = -PAUSE_MS
+        self.voice_ended_ms = -PAUSE_MS
+        """When a voice was last heard: at the newest loud frame."""
         self._at_ms = _NOT_BEGUN  # the newest frame's timestamp
         # While open what was sent of an utterance that is not answered; else what is to be sent.
         self._held = AudioBacklog()
@@ -117,10 +118,12 @@ class CallerAudioBuffer:
             held.add(audio, size_bytes)
             if held.size_bytes > self._too_many_bytes:
                 self._drop_oldest()
+            if self.loud:
+                self.voice_ended_ms = now_ms
+            elif self.open:
+                self._forget(now_ms)
             if not self.open:
                 return ()
-            if not self.loud:
-                self._forget(now_ms)
         if step_ms < GAP_MS:  # the usual case, known without a division
             return audio
         gap_ms = step_ms - size_bytes // self._bytes_per_ms
@@ -155,11 +158,11 @@ class CallerAudioBuffer:
 
     def _heed(self, loud: bool, now_ms: int) -> None:
         if loud and not self.loud:
-            if now_ms - self._voice_ended_ms >= PAUSE_MS:
+            if now_ms - self.voice_ended_ms >= PAUSE_MS:
                 self._voice_ms = 0
-            self._loud_from_ms = now_ms
+            self._loud_from_ms, self.voice_ended_ms = now_ms, self.last_ms
         elif self.loud and not loud:
-            self._voice_ms, self._voice_ended_ms = self.voice_ms, self.last_ms
+            self._voice_ms = self.voice_ms
             self._keeps_a_voice = self.keeps_a_voice
         self.loud = loud
 
@@ -167,11 +170,6 @@ class CallerAudioBuffer:
     def voice_ms(self) -> int:
         """How much of a voice there was in the last utterance."""
         return self._voice_ms + (self.last_ms - self._loud_from_ms if self.loud else 0)
-
-    @property
-    def voice_ended_ms(self) -> int:
-        """When it was last heard."""
-        return self.last_ms if self.loud else self._voice_ended_ms
 
     @property
     def voiced(self) -> bool:
@@ -197,8 +195,10 @@ class CallerAudioBuffer:
     # --- who listens
 
     def restart(self, now_ms: int) -> None:
-        """Frames come from another stream now, with a clock of its own."""
+        """A stream begins, the first one or another: its frames have a clock of their own."""
         self._at_ms, self.last_ms = _NOT_BEGUN, now_ms
+        if self.loud:
+            self.voice_ended_ms = now_ms
 
     def answered(self) -> None:
         """What the caller said last has been answered, or is known in words: it need not be heard again."""
@@ -238,7 +238,7 @@ class CallerAudioBuffer:
 
     def _forget(self, now_ms: int) -> None:
         """It will not be answered any more."""
-        quiet_ms = now_ms - self._voice_ended_ms
+        quiet_ms = now_ms - self.voice_ended_ms
         if quiet_ms >= (FORGET_MS if self._voice_ms >= VOICE_MS else PAUSE_MS):
             self._let_go()
 

@@ -27,7 +27,8 @@ def started(call: CallState, event: m.Started, now_ms: int) -> None:
             handover.newer_stream(call, now_ms)
         return
     call.carrier_due_ms = now_ms + call.config.media_gap_ms
-    call.stats.started_ms = call.caller_audio.last_ms = now_ms
+    call.stats.started_ms = now_ms
+    call.caller_audio.restart(now_ms)
     probe(call, now_ms)
     dialling.first_dial(call, now_ms)
 
