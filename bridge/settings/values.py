@@ -36,7 +36,8 @@ ROUTES: Final = (
 
 # No country's plan allows more than fifteen digits or a zero in front; seven is the shortest in use.
 _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
-_NANP: Final = re.compile(r"\+1[2-9][0-9]{9}")
+# NANPA: an area code is never N11; a switch may take +1 911 … for the call for help that it begins with.
+_NANP: Final = re.compile(r"\+1(?![2-9]11)[2-9][0-9]{9}")
 _TARGET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,39}")
 _HOST: Final = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)*")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +191,65 @@ def test_the_do_not_call_file_is_read_again_and_unread_it_stops_calls(tmp_path: 
     file.unlink()
     file.mkdir()
     assert numbers.has("+15550001112")  # nobody is called while it cannot be read
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "+15550001111",
+        "+1 (555) 000-1111",
+        "(555) 000-1111",
+        "555.000.1111",
+        "1-555-000-1111",
+        "001 555 000 1111",
+        "tel:+15550001111",
+        "+15550001111 x5",
+        "+1\u2011555\u2011000\u20111111",
+        "\u202a+15550001111\u202c",
+        "\ufeff+15550001111",
+        "＋１５５５０００１１１１",
+        "\u0661\u0665\u0665\u0665\u0660\u0660\u0660\u0661\u0661\u0661\u0661",
+        "Ann Baker;+15550001111;2026-11-02",
+        "+1555*",
+        "+1 555 *",
+    ],
+)
+def test_the_do_not_call_file_is_read_as_people_write_numbers(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "do-not-call.txt"
+    file.write_text(f"# head\n{line}\n", encoding="utf-8")
+    assert DoNotCall(file).has(PERSON)
+    assert not DoNotCall(file).has("+15560001112")
+
+
+def test_numbers_abroad_stand_in_the_do_not_call_file_as_they_are_dialled(tmp_path: Path) -> None:
+    file = tmp_path / "do-not-call.txt"
+    for line in ("+44 (0)20 7946 0000", "020 7946 0000", "0044 20 7946 0000", "011 44 20 7946 0000"):
+        file.write_text(line)
+        assert DoNotCall(file).has("+442079460000"), line
+    file.write_text("call nobody on 24 December\n12345\n0190*\n*\n")
+    assert not DoNotCall(file).has("+442079460000")
+
+
+def test_a_number_that_is_taken_off_the_file_may_be_called_again(tmp_path: Path) -> None:
+    file = tmp_path / "do-not-call.txt"
+    numbers = DoNotCall(file)
+
+    def write(text: str, age_s: float) -> None:
+        file.write_text(text)
+        then = time.time() - age_s
+        os.utime(file, (then, then))
+
+    write(f"{PERSON}\n", 60)
+    assert numbers.has(PERSON)
+    write("", 0)  # an editor empties it, and has not written yet
+    assert numbers.has(PERSON)
+    write("+15550009999\n", 50)
+    assert not numbers.has(PERSON)
+    assert numbers.has("+15550009999")
+    numbers.add(PERSON)
+    assert numbers.has(PERSON)
+    write("\n", 40)
+    assert not numbers.has(PERSON)
 
 
 def test_a_live_call_s_code_knows_the_numbers_of_that_call() -> None:

@@ -1,7 +1,8 @@
 """Numbers that are never called again: a file of the operator's, which calls write to as well.
 
-One number a line, as E.164; what follows a # is a note. A number that ends with * stands for all that begin
-so. The file is read again when it has changed. May be used from any thread.
+A number on each line, as E.164; what follows a # is a note. A number that ends with * stands for all that
+begin so. One that is written as at home, without + and country code, stands for all that end so: better one
+call too few. The file is read again when it has changed. May be used from any thread.
 """
 
 from __future__ import annotations
@@ -9,7 +10,11 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import os
+import re
 import threading
+import time
+import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +23,13 @@ from bridge.server.store.own_files import open_own
 logger = logging.getLogger(__name__)
 
 MOST_BYTES: Final = 64 * 1024 * 1024
+AT_REST_S: Final = 2.0
+"""So long after its last change a file is whole: some editors empty it first, and then write."""
+LEAST_DIGITS: Final = 6
+"""Of a number without its country code."""
+_NUMBER: Final = re.compile(r"\+?[0-9][0-9 ()./-]*\*?")
+_ABROAD: Final = "011"
+"""How +1 dials other countries; most of the world has 00."""
 
 
 class DoNotCall:
@@ -28,6 +40,8 @@ class DoNotCall:
         self._lock = threading.Lock()
         self._seen: tuple[int, int, int] | None = None
         self._numbers: set[str] = set()
+        self._endings: set[str] = set()
+        self._unwritten: set[str] = set()
         self._prefixes: tuple[str, ...] = ()
         self._readable = True
 
@@ -35,7 +49,13 @@ class DoNotCall:
         """Whether that number is not to be called."""
         with self._lock:
             self._catch_up()
-            return not self._readable or e164 in self._numbers or e164.startswith(self._prefixes)
+            return (
+                not self._readable
+                or e164 in self._numbers
+                or e164 in self._unwritten
+                or e164.startswith(self._prefixes)
+                or any(e164[at:] in self._endings for at in range(1, len(e164) - LEAST_DIGITS + 1))
+            )
 
     def add(self, e164: str, note: str = "asked on the phone") -> None:
         """Never call that number again. On the disk when this returns. Raises OSError if it cannot be
@@ -45,7 +65,7 @@ class DoNotCall:
             self._catch_up()
             if e164 in self._numbers:
                 return
-            self._numbers.add(e164)
+            self._unwritten.add(e164)
             if self._path is not None:
                 day = dt.datetime.now(dt.UTC).date()
                 line = f"{e164}  # {day} {note}".replace("\n", " ")
@@ -55,6 +75,8 @@ class DoNotCall:
                     os.fsync(fd)
                 finally:
                     os.close(fd)
+                self._numbers.add(e164)
+                self._unwritten.discard(e164)
 
     def _catch_up(self) -> None:
         if self._path is None:
@@ -63,8 +85,9 @@ class DoNotCall:
             found = self._path.stat()
             seen = (found.st_mtime_ns, found.st_size, found.st_ino)
             if seen != self._seen:
-                self._read(self._path, found.st_size)
-                self._seen = seen
+                at_rest = abs(time.time() - found.st_mtime) >= AT_REST_S
+                self._read(self._path, found.st_size, whole=at_rest)
+                self._seen = seen if at_rest else None
             self._readable = True
         except FileNotFoundError:
             self._readable = True  # nobody has asked yet
@@ -73,10 +96,52 @@ class DoNotCall:
                 logger.error("no call is placed, the do-not-call file cannot be read: %s", error)  # noqa: TRY400
             self._readable = False
 
-    def _read(self, path: Path, size_bytes: int) -> None:
+    def _read(self, path: Path, size_bytes: int, *, whole: bool) -> None:
         if size_bytes > MOST_BYTES:
             raise ValueError(f"it has more than {MOST_BYTES} bytes")
-        lines = (line.partition("#")[0] for line in path.read_text(encoding="utf-8").splitlines())
-        entries = ["".join(one for one in line if one in "+*" or one.isdecimal()) for line in lines]
-        self._numbers |= {entry for entry in entries if entry and not entry.endswith("*")}
-        self._prefixes = tuple(entry[:-1] for entry in entries if entry.endswith("*") and len(entry) > 1)
+        numbers: set[str] = set()
+        endings: set[str] = set()
+        prefixes: set[str] = set()
+        for at, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            note = line.partition("#")[0]
+            found = list(_entries(note))
+            if note.strip() and not found and whole:
+                logger.warning("line %d of the do-not-call file has no number", at)
+            for entry in found:
+                if entry.endswith("*"):
+                    prefixes.add(entry[:-1])
+                elif entry.startswith("+"):
+                    numbers.add(entry)
+                else:
+                    endings.add(entry)
+        if not whole:  # what is no longer there may only not be there yet
+            numbers |= self._numbers
+            endings |= self._endings
+            prefixes.update(self._prefixes)
+        self._numbers, self._endings, self._prefixes = numbers, endings, tuple(prefixes)
+
+
+def _entries(line: str) -> Iterator[str]:
+    """The numbers on a line: `+` and digits, perhaps with * behind them, or the digits that such a one ends
+    with.
+    """
+    for found in _NUMBER.findall(_ascii(line).replace("(0)", "")):
+        digits = re.sub(r"[^0-9]", "", found)
+        if found.startswith("+"):
+            if found.endswith("*") or len(digits) >= LEAST_DIGITS:
+                yield f"+{digits}{'*' if found.endswith('*') else ''}"
+        elif len(ending := digits.removeprefix(_ABROAD).lstrip("0")) >= LEAST_DIGITS and "*" not in found:
+            yield ending
+
+
+def _ascii(line: str) -> str:
+    """The same with plain digits, dashes and blanks, and without marks that nobody sees."""
+    return "".join(_plain(one) for one in unicodedata.normalize("NFKC", line))
+
+
+def _plain(one: str) -> str:
+    if one.isascii():
+        return one
+    if one.isdecimal():
+        return str(unicodedata.decimal(one))
+    return {"Pd": "-", "Zs": " ", "Cf": ""}.get(unicodedata.category(one), one)
