@@ -14,7 +14,7 @@ from tests.test_floors import FLOORS, PACKAGE, imported
 
 ROOT = PACKAGE.parent
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-SMALL = {"Item.said", "Span.over", "_remember"}
+SMALL = {"Item.said", "Span.over"}
 METHODS = ast.FunctionDef | ast.AsyncFunctionDef
 STEP = re.compile(r"(bridge/[\w/]+\.py) +((?:\w+\.)?\w+(?:, (?:\w+\.)?\w+)*)")
 

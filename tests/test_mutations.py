@@ -79,7 +79,7 @@ MUTATIONS = [
     Mutation(
         "late deltas are played",
         "core.playout",
-        "if item.cut or response_id in gate.muted or",
+        "if item.cut or response_id in self.muted or",
         "if",
         "late-deltas",
     ),

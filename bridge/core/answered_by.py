@@ -111,9 +111,9 @@ def hear(call: CallState, now_ms: int) -> None:
 
 def hush(call: CallState, now_ms: int) -> None:
     """Some vendors answer by themselves what they were told not to."""
-    active, gate = call.playout.gate.active, call.playout.gate
-    if active is not None and active not in gate.muted:
-        call.playout.interrupt(now_ms, ours=True)
+    playout, active = call.playout, call.playout.gate.active
+    if active is not None and active not in playout.muted:
+        playout.interrupt(now_ms, ours=True)
 
 
 def listening(call: CallState, now_ms: int) -> None:

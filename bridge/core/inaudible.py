@@ -41,7 +41,7 @@ def playing(call: CallState, now_ms: int) -> tuple[str, int]:
     """
     playout, line = call.playout, call.playout.line
     span, active = next(iter(line.spans.values()), None), playout.gate.active
-    if span is None or not active or span.response_id != active or active in playout.gate.muted:
+    if span is None or not active or span.response_id != active or active in playout.muted:
         return "", 0
     item = playout.conversation.item(span.item_id)
     if playout.can_be_heard(item) or item.cut or not item.worded or not line.spans.only(active):

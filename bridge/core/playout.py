@@ -18,7 +18,7 @@ from .line import Line
 from .mailbox_message import MailboxMessage
 from .messages import Action, AgentRules, AudioDelta, CallConfig, SessionConfig, Sound
 from .pending_answer import PendingAnswer
-from .response_gate import ResponseGate
+from .response_gate import FORGET_RESPONSES, ResponseGate
 from .stats import MOST_KEPT, BargeIn, Stats
 from .upstream_leg import UpstreamSession
 from .utterances import Utterances
@@ -39,6 +39,8 @@ class Playout:
         self.gate = ResponseGate()
         self.conversation = Conversation()
         self.debts = Debts()
+        self.muted: dict[str, bool] = {}
+        """Responses of which no more is to come; whether what there was of them is heard all the same."""
         self._sounding = ""
         """The response of which the caller was sent something last."""
         self.owed = PendingAnswer(config.filler_ms)
@@ -79,7 +81,7 @@ class Playout:
         item, size_bytes = self.conversation.item(event.item_id, response_id), event.size_bytes
         item.received_bytes += size_bytes
         item.audible_bytes += size_bytes if self.audible else 0
-        if item.cut or response_id in gate.muted or response_id in gate.asides or not self.ready:
+        if item.cut or response_id in self.muted or response_id in gate.asides or not self.ready:
             stats.late_bytes += size_bytes
             self.message.delta(event)
             return
@@ -161,7 +163,7 @@ class Playout:
         self._out += commands
         for span, lost_bytes in losses:
             self._stats.late_bytes += lost_bytes
-            self.gate.mute(span.response_id, now_ms, short=True)
+            self.mute(span.response_id, now_ms, short=True)
             if self.gate.active == span.response_id:
                 self._cancel(span.response_id)
             if span.received_bytes:
@@ -233,7 +235,7 @@ class Playout:
     def breaks_off(self) -> bool:
         """A response is being made, and the caller has heard all there is of it: they wait for the rest."""
         active = self.gate.active
-        return active == self._sounding and active not in self.gate.muted and self.line.quiet
+        return active == self._sounding and active not in self.muted and self.line.quiet
 
     def all_said(self, response_id: str) -> bool:
         """Whether all that this response has begun is whole, and was heard: something of it was said, and
@@ -249,7 +251,7 @@ class Playout:
         return response_id in self.line.spans.responses or self.gate.active == response_id
 
     def _complete_utterances(self) -> None:
-        self.utterances.complete(self.line.spans.responses, self.gate.muted)
+        self.utterances.complete(self.line.spans.responses, self.muted)
 
     # --- the caller speaks over it -----------------------------------------------------------------------
 
@@ -270,14 +272,23 @@ class Playout:
         dropped = self.drop_waiting() if gate.waiting or gate.asked else []
         if not by_caller:
             self.debts.interrupted(active, dropped)
-        responses = {active, *(span.response_id for span in cut)} - gate.muted.keys()
+        responses = {active, *(span.response_id for span in cut)} - self.muted.keys()
         if active is not None:
-            gate.mute(active, now_ms)
+            self.mute(active, now_ms)
             if ours or not (self.session.interrupts and self._config.auto_cancels):
                 self._cancel(active)
         if cut or active:
             self._settle_cut(cut, now_ms, tell=True)
         return {gate.tags.get(response_id or "", "") for response_id in responses}.union(dropped)
+
+    def mute(self, response_id: str, now_ms: int, *, short: bool = False) -> None:
+        """Nothing of this response may reach the caller any more; or only what has come of it (`short`)."""
+        gate, muted = self.gate, self.muted
+        muted[response_id] = short
+        if len(muted) > FORGET_RESPONSES:
+            del muted[next(iter(muted))]
+        if response_id == gate.active and gate.cut_ms is None:
+            gate.cut_ms = now_ms
 
     def drop_waiting(self) -> list[str]:
         """What was asked for and has not begun is out of date. Returns its tags."""
@@ -304,10 +315,15 @@ class Playout:
             if not any(item.heard_bytes for item in begun):
                 self.retry(gate.active)
         self._settle_cut(cut, now_ms, tell=False)
-        gate.lose()
+        self.lose_responses()
         self.debts.lost(gate.waiting)
         self.ready = False
         return owed or any(span.received_bytes > span.heard_bytes for span in cut)
+
+    def lose_responses(self) -> None:
+        """The session is gone, and its responses with it: the next one may use their ids again."""
+        self.gate.lose()
+        self.muted.clear()
 
     def over(self, now_ms: int) -> None:
         """The caller hears nothing any more: of what was on its way the record and the observers get what was
@@ -319,7 +335,7 @@ class Playout:
 
     def say_what_is_left(self, now_ms: int) -> None:
         """The upstream session is gone while we say goodbye: what came of it is still played."""
-        self.gate.lose()
+        self.lose_responses()
         self.gate.waiting.clear()
         self.ready = False
         for span in list(self.line.spans.values()):
@@ -340,7 +356,7 @@ class Playout:
                 self._sounded(span, cut=True)
                 continue
             cut.add(span.response_id)
-            self.gate.mute(span.response_id, now_ms)
+            self.mute(span.response_id, now_ms)
             self._stats.heard_bytes += span.heard_bytes
             item = self.conversation.item(span.item_id)
             if item.cut:
@@ -383,8 +399,8 @@ class Playout:
     def response_started(self, event: m.ResponseStarted, now_ms: int) -> None:
         self._stats.responses += 1
         self.utterances.started(event.tag, event.response_id)
-        if self.gate.started(event, now_ms):
-            self._cancel(event.response_id)
+        if self.gate.started(event):
+            self.cancel(event.response_id, now_ms)
         elif event.aside:
             self.message.began(event.response_id, event.tag)
         else:
@@ -392,7 +408,7 @@ class Playout:
 
     def cancel(self, response_id: str, now_ms: int) -> None:
         """No more of this response is wanted."""
-        self.gate.mute(response_id, now_ms)
+        self.mute(response_id, now_ms)
         self._cancel(response_id)
 
     def _cancel(self, response_id: str) -> None:
@@ -416,7 +432,7 @@ class Playout:
         """No more of that response will come, though it is not whole: when what there is of it was heard,
         the model is told how much that was.
         """
-        self.gate.mute(response_id, now_ms, short=True)
+        self.mute(response_id, now_ms, short=True)
         for span in self.line.spans.of(response_id):
             span.short = True
 
@@ -431,16 +447,16 @@ class Playout:
         self.message.done(event.response_id, event.status)
         self.gate.done(event)
         self.debts.ended(event.response_id, self.gate.waiting)
-        interrupted = self.gate.muted.get(event.response_id) is False
+        interrupted = self.muted.get(event.response_id) is False
         if event.status == "cancelled" and not aside and not interrupted:
-            self.gate.mute(event.response_id, now_ms)
+            self.mute(event.response_id, now_ms)
             if self.made_sound(event.response_id) and event.why == "turn_detected":
                 self.interrupt(now_ms, ours=False, by_caller=True)
         for span in self.line.spans.of(event.response_id):
             if not span.done:
                 self.item_finished(span.item_id, span.part, now_ms)
         self.utterances.generated(event.response_id)
-        if event.response_id in self.gate.muted:
+        if event.response_id in self.muted:
             per_ms = self._config.bytes_per_ms
             for item in self.conversation.of(event.response_id):
                 plays = item.cut or any(part.received_bytes for part in item.parts.values())

@@ -81,7 +81,7 @@ def restored(call: CallState, now_ms: int) -> None:
     if call.lost_ms is not None:
         call.stats.gaps_ms.append(now_ms - call.lost_ms)
         call.lost_ms = None
-    call.playout.gate.lose()
+    call.playout.lose_responses()
     call.playout.conversation.retire(call.up.epoch)
     silent, call.detours.parked = call.detours.parked or call.phase is Phase.AWAY, False
     tell_history(call, call.up.epoch, "" if silent else RESTORED)

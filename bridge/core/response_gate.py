@@ -37,11 +37,9 @@ class ResponseGate:
     again_due_ms: int = NEVER
     """When the vendor may be asked again, while it is left in peace."""
     cut_ms: int | None = None
-    """When the active response was cut, whose end is still to come."""
+    """When the active response was cut, whose end is still to come: `Playout.mute` sets it."""
     waiting: OrderedDict[str, CreateResponse] = field(default_factory=OrderedDict)
     """By tag, the next one first. What waits already is not wanted twice."""
-    muted: dict[str, bool] = field(default_factory=dict)
-    """Responses of which no more is to come; whether what there was of them is heard all the same."""
     cancelled: str | None = None
     asides: dict[str, None] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
@@ -80,7 +78,6 @@ class ResponseGate:
         self.cut_ms = None
         self.loses_ends = self.busy = False
         self.asides.clear()
-        self.muted.clear()
         self.tags.clear()
 
     def again(self, tag: str, tool_choice: str | None = None) -> None:
@@ -93,7 +90,7 @@ class ResponseGate:
             )
         self._put_back(create)
 
-    def started(self, event: ResponseStarted, now_ms: int) -> bool:
+    def started(self, event: ResponseStarted) -> bool:
         """A response began. Returns whether it is one that the caller has already talked over: it must be
         cancelled.
         """
@@ -109,8 +106,6 @@ class ResponseGate:
         if self.asked is None or event.tag != self.asked.tag:
             return False
         stale, self.begun, self.asked, self.stale = self.stale, self.asked, None, False
-        if stale:
-            self.mute(event.response_id, now_ms)
         return stale
 
     def done(self, event: ResponseDone) -> None:
@@ -128,12 +123,6 @@ class ResponseGate:
         if again and not self.stale:
             self._put_back(self.asked)
         self.asked, self.stale = None, False
-
-    def mute(self, response_id: str, now_ms: int, *, short: bool = False) -> None:
-        """Nothing of this response may reach the caller any more; or only what has come of it (`short`)."""
-        _remember(self.muted, response_id, short)
-        if response_id == self.active and self.cut_ms is None:
-            self.cut_ms = now_ms
 
     def superseded(self) -> list[CreateResponse]:
         """The caller spoke: what was asked for and has not begun is out of date. Returns what is dropped

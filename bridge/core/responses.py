@@ -33,14 +33,11 @@ def sound(call: CallState, event: m.AudioDelta, now_ms: int) -> None:
 
 
 def words(call: CallState, event: m.TextDelta) -> None:
-    gate = call.playout.gate
-    call.playout.conversation.words(event)
-    if (
-        call.playout.agent.running_words
-        and event.response_id not in gate.muted
-        and event.response_id not in gate.asides
-    ):
-        call.out.append(m.TranscriptDelta(event.response_id, event.item_id, event.text))
+    playout, response_id = call.playout, event.response_id
+    playout.conversation.words(event)
+    unheard = response_id in playout.muted or response_id in playout.gate.asides
+    if playout.agent.running_words and not unheard:
+        call.out.append(m.TranscriptDelta(response_id, event.item_id, event.text))
 
 
 def interrupted_by_us(call: CallState, event: m.Interrupt, now_ms: int) -> None:
@@ -117,7 +114,7 @@ def add_text(call: CallState, role: str, text: str) -> None:
 def response_done(call: CallState, event: m.ResponseDone, now_ms: int) -> None:
     tag = call.playout.gate.tags.get(event.response_id, "")
     call.out.append(m.ResponseEnded(event.response_id, tag, event.status, event.why, event.usage))
-    muted = event.response_id in call.playout.gate.muted
+    muted = event.response_id in call.playout.muted
     call.stats.add_usage(event.usage)
     if event.status in ("failed", "incomplete"):
         call.out.append(m.Noted(f"response {event.status}", event.why))

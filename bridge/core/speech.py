@@ -249,7 +249,7 @@ def hold(call: CallState, now_ms: int) -> None:
     playout.debts.cancel(Kind.TURN, Kind.RESUMED, Kind.NUDGE, reason="on hold")
     active = playout.gate.active
     unasked = active is not None and playout.gate.tags.get(active, "") not in playout.utterances
-    if unasked and active not in playout.gate.muted:
+    if unasked and active not in playout.muted:
         playout.interrupt(now_ms, ours=True)
 
 

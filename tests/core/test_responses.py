@@ -144,9 +144,9 @@ def test_late_sound_is_still_known_to_be_late_after_many_more_responses(live_cal
     for number in range(FORGET_RESPONSES - 1):
         call.speaks(10, m.ResponseStarted(f"n{number}"), m.Interrupt(), m.ResponseDone(f"n{number}"))
     assert phone(call.at(20, delta("A2", 100))) == []
-    assert len(call.gate.muted) == FORGET_RESPONSES
+    assert len(call.call.playout.muted) == FORGET_RESPONSES
     call.speaks(30, m.ResponseStarted("last"), m.Interrupt())
-    assert len(call.gate.muted) == FORGET_RESPONSES
+    assert len(call.call.playout.muted) == FORGET_RESPONSES
 
 
 @pytest.mark.parametrize(
