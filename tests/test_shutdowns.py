@@ -150,6 +150,7 @@ def test_and_when_a_call_has_one_by_its_resolver_or_its_session(caplog: pytest.L
 
     class Posted:
         tap = None
+        detours = True
 
         def feed(self, event: object) -> None: ...
 
