@@ -50,6 +50,21 @@ def spoken_over(seed: int, phone: PhoneOptions, turns: int = 4, *, sound: bool =
     return call.wait(100)
 
 
+def detours(call: ScriptedCall, seed: int) -> ScriptedCall:
+    """The caller asks for a target twice and comes back each time, after 3 s and after 20 s."""
+    chance = random.Random(seed)
+    call.returns("busy", after_ms=3_000).returns("no_answer", after_ms=20_000).at(500)
+    for number in range(2):
+        call.caller.says(noise(chance, 600), words="put me through")
+        call.wait(3_000)
+        call.wish(m.Detour(f"{number:032}", name="billing"))
+        call.wait(32_000)
+    call.caller.says(noise(chance, 700), words="thank you")
+    call.wait(9_000)
+    call.caller.hangs_up()
+    return call.wait(100)
+
+
 def around(middle_ms: int, spread_ms: int, seed: int) -> Iterator[int]:
     chance = random.Random(seed)
     while True:
@@ -112,6 +127,59 @@ def test_under_jitter_each_cut_is_where_the_caller_heard_it() -> None:
         ]
     assert len(errors_ms) > 15
     assert np.percentile(errors_ms, 95) <= 50
+
+
+@pytest.mark.parametrize("keep_ms", [60_000, 5_000])
+def test_of_a_call_that_goes_away_and_comes_back_each_stream_has_its_time(keep_ms: int) -> None:
+    """With the model's session kept, or dialled anew. While the caller is away both channels are silent."""
+    call = detours(begin(mind=Talker(3), recording={"sound": True}, detour_keep_ms=keep_ms), 3)
+    both = channels(call.lines)
+    phones = [(phone, phone.started_ms or 0) for phone in call.rehearsal.phones]
+    assert len(phones) == 3
+    after = 0
+    for phone, started_ms in phones:
+        start = started_ms * MS
+        assert both.heard[after:start].strip(b"\xff") == b""
+        after = start + len(phone.heard)
+        assert both.heard[start:after].ljust(len(phone.heard), b"\xff") == phone.heard
+        assert sounds(phone.heard)
+        said = phone.recording()[0]
+        [(from_ms, to_ms)] = sounds(said)
+        [ours] = [one for one in sounds(both.caller) if abs(one[0] - started_ms - from_ms) <= 5]
+        assert ours[1] - ours[0] == to_ms - from_ms
+        assert said.strip(b"\xff") in both.caller
+    assert len(sounds(both.caller)) == 3
+
+
+def test_what_a_stream_had_not_played_when_another_took_its_place_is_not_in_it() -> None:
+    call = begin(mind=Talker(3), recording={"sound": True}).at(500)
+    call.caller.says(noise(random.Random(1), 600), words="tell me")
+    call.wait(3_000)
+    call.rehearsal.hang_up_phone()
+    call.rehearsal.reopen({})
+    call.wait(15_000)
+    before, after = call.rehearsal.phones
+    started_ms = after.started_ms or 0
+    [cut] = sounds(before.heard)
+    assert cut[1] == started_ms  # they had more to hear
+    assert sounds(channels(call.lines).heard) == [
+        cut,
+        *((from_ms + started_ms, to_ms + started_ms) for from_ms, to_ms in sounds(after.heard)),
+    ]
+
+
+def test_what_the_carrier_had_not_played_when_the_call_left_it_is_not_in_it() -> None:
+    """Echoes come for 800 ms of sound, and then no more: the carrier stands still, which the ledger believes
+    a second later.
+    """
+    echoes = PhoneOptions(delay_back_ms=(0 if number < 12 else 90_000 for number in range(1_000)))
+    call = begin(recording={"sound": True}, phone=echoes).returns("busy", after_ms=9_000)
+    call.at(500).model.speaks("I am putting you through.", ms=4_000)
+    call.at(600).wish(m.Detour("1" * 32, name="billing"))
+    call.wait(14_000)
+    [heard] = sounds(channels(call.lines).heard)
+    assert heard[0] == 500
+    assert heard[1] - heard[0] < 2_000
 
 
 def test_a_recording_without_sound_says_how_to_keep_it() -> None:

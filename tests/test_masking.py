@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+import re
 from base64 import b64encode
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -215,6 +216,19 @@ def test_a_call_that_goes_on_elsewhere_is_masked_and_replays(file: Path) -> None
     assert (after.barge_ins, after.turns, after.ended_ms) == (before.barge_ins, before.turns, before.ended_ms)
 
 
+def test_ids_of_the_carrier_are_masked_one_for_one() -> None:
+    """A call that comes back does so over a stream of another id."""
+    [file] = [call for call in CALLS if call.name.startswith("transfer-to-a-busy-target")]
+    made = masked(lines_of(file))
+    ids = {kind: list(dict.fromkeys(re.findall(rf"{kind}[0-9a-f]{{32}}", "\n".join(made)))) for kind in SIDS}
+    assert {kind: len(found) for kind, found in ids.items()} == {"AC": 1, "CA": 1, "MZ": 2}
+    given = "\n".join(lines_of(file)).replace("0000000000001", "00000000abcde")
+    assert masked(given.splitlines()) == made
+    assert "abcde" not in "\n".join(made)
+    assert masked(made) == made
+
+
+SIDS = ("AC", "CA", "MZ")
 WORD = "swordfish"
 """It looks like a vendor's own word."""
 ENUMS = ("type", "status", "reason", "code", "param", "language", "role", "object", "phase", "purpose",

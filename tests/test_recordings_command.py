@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from bridge.cli import app
 from bridge.codecs.g711 import pcmu_to_pcm
+from bridge.core import messages as m
 from bridge.testing.call import begin
 from bridge.testing.scripted_call import ScriptedCall
 
@@ -87,6 +88,54 @@ def test_captions_have_the_words_that_were_heard(folder: Path) -> None:
     times = re.findall(r"(\d\d:\d\d:\d\d\.\d{3}) --> (\d\d:\d\d:\d\d\.\d{3})", captions)
     assert len(times) == 3
     assert all(start < end for start, end in times)
+
+
+def a_transfer(folder: Path) -> ScriptedCall:
+    """The target is busy; the caller comes back to a new session with the model, and interrupts it."""
+    call = begin(recording={"sound": True}, detour_keep_ms=2_000).returns("busy", after_ms=6_000)
+    call.at(500).model.speaks("I am putting you through.", ms=1_500)
+    call.model.answers("The line is busy. What else can I do?")
+    call.at(550).wish(m.Detour("d" * 32, name="billing"))
+    call.at(10_000).caller.interrupts(words="Nothing, bye.")
+    call.model.answers("Goodbye.")
+    call.wait(6_000).caller.hangs_up()
+    call.wait(50)
+    (folder / f"{NAME}.call.jsonl").write_text("\n".join([*call.lines, ""]))
+    return call
+
+
+def test_a_wav_of_a_call_that_came_back_has_each_of_its_streams_at_its_time(folder: Path) -> None:
+    call = a_transfer(folder)
+    run("export", NAME, "--as", "wav", "--out", "out.wav")
+    with wave.open("out.wav") as file:
+        heard = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)[:, 1]
+    left = heard.copy()
+    for phone in call.rehearsal.phones:
+        start = (phone.started_ms or 0) * 8
+        sound = np.frombuffer(pcmu_to_pcm(phone.heard), "<i2")[: len(heard) - start]
+        assert np.count_nonzero(sound) > 8_000
+        assert np.array_equal(heard[start : start + len(sound)], sound)
+        left[start : start + len(sound)] = 0
+    assert len(call.rehearsal.phones) == 2
+    assert not np.count_nonzero(left)
+
+
+def test_captions_of_a_call_that_came_back_have_what_was_heard_before_and_after(folder: Path) -> None:
+    call = a_transfer(folder)
+    run("export", NAME, "--as", "vtt")
+    captions = Path(f"{NAME}.vtt").read_text()
+    said = re.findall(r"> 00:00:(\d\d)\.\d+\n<v (\w+)>(.*)", captions)
+    assert said == [
+        ("02", "Agent", "I am putting you through."),
+        ("10", "Agent", "The line is"),
+        ("10", "Caller", "Nothing, bye."),
+        ("11", "Agent", "Goodbye."),
+    ]
+    back_s = (call.rehearsal.phones[1].started_ms or 0) / 1_000
+    assert 8 < back_s < float(re.findall(r"00:00:(\S+) -->", captions)[1])
+    run("export", NAME, "--as", "json", "--out", "call.json")
+    away = json.loads(Path("call.json").read_text())["transcript"][1]
+    assert (away["who"], away["at_ms"], away["text"]) == ("away", 2_000, "transfer to billing: busy")
 
 
 def test_long_captions_are_divided_at_words(folder: Path) -> None:

@@ -67,6 +67,10 @@ class Heard:
     def is_ours(self, name: str) -> bool:
         return name in self.ours
 
+    def stream_began(self) -> None:
+        """What waits to be heard is sent from its beginning."""
+        self._spans = {key: (span, owner, 0) for key, (span, owner, _) in self._spans.items()}
+
     def until(self, now_ms: int, position: int, sent: int) -> None:
         """The ledger believes that playout has come to this byte by now."""
         played_ms = (position - self._position) / self.bytes_per_ms

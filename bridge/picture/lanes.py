@@ -22,7 +22,7 @@ SESSION: Final = "session with the model"
 TROUBLE: Final = "errors and notes"
 
 LOST: Final = "lost"
-"""The kind of a bar for sound that was not heard."""
+"""The kind of a bar for what was not heard: sound that was cut, or all while the caller is away."""
 TICKS: Final = {"delta", "unsent", "mark", "echo", "flushed"}
 TICK_MS: Final = 40
 MOST_TICKS: Final = 1_200

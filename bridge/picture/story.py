@@ -167,6 +167,7 @@ class _Teller:
     # fmt: off
     def _event(self, event: m.Event) -> None:  # noqa: C901  one line a message
         match event:
+            case m.Started(): self.heard.stream_began()
             case m.AudioDelta(): self._delta(event)
             case m.CallerVoice(): self._loud(event.loud)
             case m.TextDelta(): self._text(event)
@@ -296,7 +297,7 @@ class _Teller:
             case m.Noted(): self._point(TROUBLE, "note", action.what, action.detail)
             case m.HangUpCancelled() | m.Answered() | m.Beep() | m.MessageLeft():
                 self._point(TROUBLE, "note", *_remark(action))
-            case m.LeaveStream(): self._away = self._bar(HEARD, "dialling", "away")
+            case m.LeaveStream(): self._away = self._bar(HEARD, LOST, "away")
             case m.DetourEnded(): self._detour(action)
             case m.Ended():
                 self.story.ended = f"{action.reason.value}{f' ({action.detail})' if action.detail else ''}"

@@ -2,8 +2,9 @@
 
 The caller's channel is what the carrier sent, byte for byte, in its places on the carrier's clock. The heard
 channel holds each byte of the outbound line that had been played, at the time at which the ledger says so:
-what a clear threw away is not in it. Network and carrier delay what is heard by a constant that no recording
-knows; the channel does not have that shift.
+what a clear threw away, or a stream that ended before its sound, is not in it. Both are silent while the
+call has no stream. Network and carrier delay what is heard by a constant that no recording knows; the channel
+does not have that shift.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bridge.core import messages as m
-from bridge.core.ledger import Ledger
 from bridge.errors import ConfigError
 
 from .stage import Parts
@@ -100,23 +100,18 @@ class _Heard:
     track: bytearray = field(default_factory=bytearray)
     _line: bytearray = field(default_factory=bytearray)
     _played: int = 0
-    _ledger: Ledger | None = None
-    _before: int = 0
-    """Bytes of earlier streams of the call, in front of those that the ledger counts."""
 
     def step(self, walked: Walked) -> None:
         now_ms = walked.step.t_ms
-        ledger = walked.call.playout.line.ledger
-        self._play_to(self._before + walked.before.position_bytes, now_ms)
-        if ledger is not self._ledger:
-            self._ledger, self._before = ledger, len(self._line)
-            self._played = self._before
+        self._play_to(walked.before.position_bytes, now_ms)
+        if isinstance(walked.event, m.Started):
+            self._played = len(self._line)  # an earlier stream took what it had not played with it
         for action in walked.actions:
             if isinstance(action, m.PlayAudio):
                 if self._played >= len(self._line):
                     self._silent_until(now_ms)
                 self._line += b64decode(action.audio)
-            elif isinstance(action, m.ClearPlayout):
+            elif isinstance(action, m.ClearPlayout | m.LeaveStream):
                 self._played = len(self._line)
 
     def _play_to(self, position: int, now_ms: int) -> None:

@@ -10,7 +10,7 @@ that holds text it is said here whether it stays; one of which nothing is said i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -175,8 +175,18 @@ def masked(lines: Iterable[str], parts: Parts | None = None) -> list[str]:
     today's code: a recording that does not replay should be accepted before. Raises ConfigError for what is
     no recording.
     """
-    recording = Recording(lines)
+    recording = Recording(_without_sids(lines))
     return remade(_header(recording.header), map(_step, recording.steps()), parts)
+
+
+def _without_sids(lines: Iterable[str]) -> Iterator[str]:
+    """The same lines with other ids of the carrier's, one for one: a call that comes back has two streams."""
+    aliases: dict[str, str] = {}
+
+    def alias(sid: re.Match[str]) -> str:
+        return aliases.setdefault(sid[0], f"{sid[1]}{len(aliases):032x}")
+
+    return (_SID.sub(alias, line) for line in lines)
 
 
 def mask_words(text: str) -> str:
@@ -246,14 +256,13 @@ def _value(value: Any, name: str = "", *, stays: bool = False) -> Any:
 
 
 def _frame(frame: str, door: str, users: bool = False) -> str:
-    shown = _SID.sub(lambda sid: sid[1] + "0" * 32, frame)
     try:
-        tree = msgspec.json.decode(shown)
+        tree = msgspec.json.decode(frame)
         if isinstance(tree, dict):
             return one_line(msgspec.json.encode(_without_words(tree, door, users)).decode())
     except UNREADABLE:
         pass
-    return mask_words(shown)
+    return mask_words(frame)
 
 
 def _without_words(frame: dict[str, Any], door: str, users: bool) -> dict[str, Any]:

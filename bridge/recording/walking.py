@@ -51,8 +51,8 @@ class Walk:
 
     def __iter__(self) -> Iterator[Walked]:
         stage = self._stage
-        ledger = stage.call.playout.line.ledger
         for step in self.recording.steps():
+            ledger = stage.call.playout.line.ledger
             before = Playout(ledger.position(step.t_ms), ledger.sent, ledger.acked, ledger.bytes_per_ms)
             event: m.Event | None = None
             try:
