@@ -7,6 +7,7 @@ exchanges are two frequencies at once, and a vowel has its harmonics: none of th
 
 from __future__ import annotations
 
+import math
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -29,6 +30,9 @@ EVEN: Final = 0.5
 SILENT: Final = 16.0
 """12 dB below the tone, in power."""
 BEGUN_FRAMES: Final = 4
+FADING: Final = 0.9
+"""Of a frame's power has the next one at the most."""
+MOST_TAIL_FRAMES: Final = 25
 QUIET_FRAMES: Final = 10
 
 _WINDOW: Final = np.hanning(FRAME_BYTES)
@@ -51,7 +55,7 @@ class Tone(NamedTuple):
 class ToneDetector:
     """One line's. `update` takes its frames in order."""
 
-    __slots__ = ("_begun", "_frames", "_hz", "_misses", "_power", "_quiet")
+    __slots__ = ("_begun", "_fading", "_frames", "_hz", "_misses", "_power", "_quiet", "_tail")
 
     def __init__(self) -> None:
         self._reset()
@@ -60,6 +64,7 @@ class ToneDetector:
         self._frames = self._quiet = self._misses = 0
         self._hz = self._power = 0.0
         self._begun = False
+        self._fading, self._tail = math.inf, 0
 
     def update(self, pcmu: bytes) -> Tone | None:
         """Look at 20 ms of mu-law. Returns what is new: that a tone has begun, 80 ms ago, or that it is
@@ -76,6 +81,8 @@ class ToneDetector:
             if even or rising:
                 self._tone(hz, power)
             return None
+        if self._misses and self._fades(hz, power):
+            return None
         if power * SILENT <= self._power or power < LEAST_POWER:
             return self._silence()
         if not self._quiet and not self._misses:
@@ -90,6 +97,14 @@ class ToneDetector:
             return False
         # The first frame of a tone may have only a part of it.
         return self._frames < 2 or self._power / SAME_LEVEL <= power <= self._power * SAME_LEVEL
+
+    def _fades(self, hz: float, power: float) -> bool:
+        """Whether a tone that was even for long enough dies away, as in a room; that is no other sound."""
+        same = hz and abs(hz - self._hz) <= SAME_PITCH * self._hz
+        if self._quiet or not same or power > FADING * self._fading:
+            return False
+        self._fading, self._tail = power, self._tail + 1
+        return self._tail <= MOST_TAIL_FRAMES
 
     def _tone(self, hz: float, power: float) -> Tone | None:
         self._frames += 1 + self._misses

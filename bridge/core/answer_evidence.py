@@ -11,6 +11,11 @@ from .messages import AnswerKind
 from .messages.answered import AnswerEvidence
 from .state import CallState
 
+RINGING_HZ: Final = 400, 450
+RINGING_MS: Final = 900
+"""A tone of that pitch and length, before anybody has spoken, is an exchange that rings on: 425 Hz for 1 to
+1.5 s in most of Europe (ITU-T E.180).
+"""
 ANSWERED_US_BYTES: Final = 8_000
 """A second of ours was heard before: what they say then is an answer."""
 
@@ -39,6 +44,9 @@ def tone(call: CallState, event: m.CallerTone, now_ms: int) -> None:
         return
     callee.speech.tone_over(now_ms - event.quiet_ms, now_ms)
     short_ms, long_ms = BEEP_MS
+    rings = RINGING_HZ[0] <= event.hz <= RINGING_HZ[1] and event.duration_ms >= RINGING_MS
+    if rings and not callee.speech.heard:
+        return
     if event.quiet_ms and short_ms <= event.duration_ms <= long_ms and callee.beep_counts(began_ms):
         ended_ms = now_ms - event.quiet_ms
         callee.signals.beep_ended_ms, callee.signals.beeped = ended_ms, True
@@ -54,7 +62,9 @@ def verdict(call: CallState, event: m.MachineVerdict, now_ms: int) -> None:
         return
     callee.signals.carrier = kind
     if kind in MACHINES:
-        if event.answered_by == "machine_end_beep" and callee.signals.beep_ended_ms is None:
+        # Its word for a tone that our ear has not heard is not enough: who says "hello?" is no mailbox.
+        heard_out = callee.signals.long or callee.signals.suspects
+        if event.answered_by == "machine_end_beep" and heard_out and callee.signals.beep_ended_ms is None:
             callee.signals.beep_ended_ms = now_ms - callee.speech.silent_ms(now_ms)
         if callee.signals.words is not AnswerKind.HUMAN:
             suspect(call, now_ms)

@@ -218,10 +218,10 @@ def dropping(call: CallState, now_ms: int) -> None:
         left(call, over, now_ms)
         callee.look_again(now_ms + TAIL_MS)
         return
-    early = (speech.began_ms or now_ms) - callee.since_ms <= GREETING_GOES_ON_MS
-    goes_on = early and callee.tries < MOST_MESSAGES
-    if speech.toning and goes_on:
-        stop(call, now_ms)
+    again = callee.tries < MOST_MESSAGES
+    goes_on = again and (speech.began_ms or now_ms) - callee.since_ms <= GREETING_GOES_ON_MS
+    if speech.toning and again and (goes_on or not callee.signals.beeped):
+        stop(call, now_ms)  # the mailbox records from this tone on
         wait(call, now_ms)
         return
     least_ms = EARLY_VOICE_MS if goes_on else PERSON_VOICE_MS
@@ -229,17 +229,24 @@ def dropping(call: CallState, now_ms: int) -> None:
         heard = stop(call, now_ms)
         if goes_on:
             wait(call, now_ms)
-            return
-        tell_left(call, heard, whole=False)
-        known(call, AnswerKind.HUMAN, "ear", now_ms)
-        callee.enter(Stage.CLOSED, now_ms)
-        state.owe(call, now_ms)
-        call.playout.ask("interrupted", INTERRUPTED, Kind.RESPOND, now_ms)
+        else:
+            interrupted(call, heard, "ear", now_ms)
+    elif callee.signals.words is AnswerKind.HUMAN and callee.signals.sure and not callee.signals.long:
+        interrupted(call, stop(call, now_ms), "words", now_ms)  # those before a tone that was no mailbox's
     elif speech.sounding:
         callee.look_again(now_ms + least_ms - speech.voice_ms(now_ms))
     else:
         speech.take(now_ms)
         watch(call, now_ms)
+
+
+def interrupted(call: CallState, heard_ms: int, source: str, now_ms: int) -> None:
+    """It is a person who has heard so much of the message."""
+    tell_left(call, heard_ms, whole=False)
+    known(call, AnswerKind.HUMAN, source, now_ms)
+    call.callee.enter(Stage.CLOSED, now_ms)
+    state.owe(call, now_ms)
+    call.playout.ask("interrupted", INTERRUPTED, Kind.RESPOND, now_ms)
 
 
 def screened(call: CallState, now_ms: int) -> None:

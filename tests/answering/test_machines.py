@@ -54,6 +54,8 @@ MACHINES: dict[str, Machine] = {
     "a very short greeting, no words": replace(USUAL, greeting=said(900), words=""),
     "no greeting": replace(USUAL, greeting=silence(1_000), words=""),
     "a long greeting": replace(USUAL, greeting=said(22_000)),
+    "a tone that dies away": replace(USUAL, then=b"".join(beep(20, dbfs=-15 - 3 * n) for n in range(1, 9))),
+    "the carrier hears its tone before there is one": replace(USUAL, verdict=(2_500, "machine_end_beep")),
     "two tones": replace(USUAL, ms=200, then=silence(150) + beep(200)),
     "three tones": replace(USUAL, ms=150, then=silence(250) + beep(150) + silence(250) + beep(150)),
     "two tones, the second higher": replace(USUAL, ms=200, then=beep(300, 1_400)),
@@ -106,3 +108,15 @@ def test_a_mailbox_without_a_tone_gets_it_when_its_greeting_is_over(words: str, 
     assert callee.left == [m.MessageLeft(3_000, 3_000, whole=True)]
     over_ms = 5_280
     assert over_ms + waits_ms - 100 <= callee.loud_ms()[0] <= over_ms + waits_ms + 400
+
+
+@pytest.mark.hostile
+def test_a_message_that_was_too_early_is_left_anew_at_the_tone() -> None:
+    machine = replace(USUAL, pause_ms=8_000)
+    callee = placed(recorded=True).says(200, machine.sound, machine.words).until(30_000)
+    assert callee.left == [m.MessageLeft(3_000, 3_000, whole=True)]
+    recorded = recording_of(callee, machine)
+    first = next(at for at in range(0, len(recorded), 80) if is_audible_block(recorded[at : at + 80]))
+    assert 400 <= first // 8 <= 800
+    assert recorded[recorded.find(HEARD[:800]) :].startswith(HEARD)
+    assert recorded.count(HEARD[:800]) == 1

@@ -100,6 +100,17 @@ PEOPLE: dict[str, Person] = {
     ),
     "leave one with me": person((300, said(4_200), "The doctor is out, you can leave a message with me.")),
     "got your voicemail": person((300, said(3_200), "Yes, hello, I got your voicemail yesterday.")),
+    "a wrong verdict of a tone that nobody hears": person(
+        (300, HELLO, "Hello?"), LATER, verdicts=((3_000, "machine_end_beep"),)
+    ),
+    "nothing, and a tone that nobody hears": person(
+        LATER, verdicts=((6_000, "machine_end_beep"),), greeted_by_ms=20_000
+    ),
+    "it rings on": person(
+        *[(300 + 5_000 * n, beep(1_000, 425, -20), "") for n in range(3)],
+        (16_000, HELLO, "Hello?"),
+        greeted_by_ms=19_000,
+    ),
     "is this a machine, and a wrong verdict": person(
         (300, said(1_500), "Hello? Is this an answering machine?"), verdicts=((2_500, "machine_end_other"),)
     ),
@@ -176,3 +187,13 @@ def test_nobody_is_played_the_message(name: str) -> None:
 def test_nobody_is_hung_up_on(name: str) -> None:
     callee = answered(PEOPLE[name], on_machine="hang_up").until(30_000)
     assert callee.ended is None
+
+
+def test_words_before_a_tone_that_was_no_mailbox_s_stop_the_message() -> None:
+    one = person((300, HELLO, "Hello?"), (1_200, beep(250, 1_000, -25), ""))
+    callee = answered(one).until(15_000)
+    assert callee.kinds == ["voicemail", "human"]
+    assert [left.whole for left in callee.left] == [False]
+    assert callee.left[0].heard_ms <= 500
+    assert callee.ended is None
+    assert "interrupted" in callee.asked
