@@ -15,7 +15,7 @@ from bridge.server.outbound.pacing import Breaker, Bucket
 from bridge.server.outbound.progress import again_after_s, merged, moved, outcome_of
 from bridge.server.outbound.record import Outcome, Record, State
 from bridge.server.store.outbound import OutboundRecords
-from tests.outbound.kit import CA1, CA2, CONSENT, NUMBER, PERSON, Office, Rest, office, quick, run, until
+from tests.outbound.kit import CA1, CA2, CONSENT, NUMBER, PERSON, Office, Rest, office, out, quick, run, until
 
 LOST = Ambiguous("no answer within 4 s")
 
@@ -393,5 +393,23 @@ def test_callbacks_may_come_to_another_process_of_the_same_journal(tmp_path: Pat
             assert (await done(one, ref)).outcome == "busy"
             await until(lambda: not one.outbound.placing._tasks)  # its place is free again
             assert (len(one.rest.created), other.rest.created) == (1, [])
+
+    run(call())
+
+
+def test_a_caller_s_status_ends_no_call() -> None:
+    async def call() -> None:
+        async with office() as one:
+            ref = (await one.place()).ref
+            await one.posted()
+            form = out("in-progress", CA2) | {"Direction": "inbound", "From": PERSON, "To": NUMBER}
+            for path in ("/call-status", f"/call-status?ref={ref}&ref={ref}"):
+                for status in ("in-progress", "completed"):
+                    answer = await one.callback(path, form | {"CallStatus": status})
+                    assert answer.status_code == 204
+            await asyncio.sleep(0.05)
+            assert (one.rest.canceled, one.rest.hung_up) == ([], [])
+            assert "duplicate_call" not in one.service.services.metrics.render()
+            assert not one.record(ref).done
 
     run(call())

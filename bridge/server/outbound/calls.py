@@ -176,8 +176,11 @@ class OutboundCalls:
 
     def bind(self, ref: str, call_sid: str, account_sid: str) -> Record | None:
         """A call of the carrier's came with that ref. Its record, or None for a call that should not be: the
-        ref is unknown, has another call, or was given up. That one is ended.
+        ref is unknown, has another call, or was given up. That one is ended. Without a ref it is none that we
+        placed, such as a caller's whose number tells its status here, too: None, and it goes on.
         """
+        if not ref:
+            return None
         record = self.store.get(ref)
         if record is not None and record.call_sid == call_sid:
             return record
