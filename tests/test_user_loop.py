@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import functools
 import logging
 import math
+import pickle
 import re
 import sys
 import threading
@@ -434,3 +436,36 @@ def test_an_answer_whose_loop_is_gone_ends_quietly_whichever_goes_first() -> Non
         both[first].close()
         both[1 - first].close()
     loop.close()
+
+
+def called_for() -> str:
+    return CALL_SID.get()
+
+
+class Elsewhere(concurrent.futures.Executor):
+    """One whose jobs leave this process, as they would: by their name."""
+
+    def submit(self, fn: Any, /, *args: Any, **_: Any) -> concurrent.futures.Future[Any]:
+        done: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        done.set_result((pickle.loads(pickle.dumps(fn)), *args))
+        return done
+
+
+def test_what_user_code_sends_to_a_pool_of_threads_knows_its_call(user_loop: UserLoop) -> None:
+    async def in_threads() -> list[str]:
+        loop = asyncio.get_running_loop()
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            return [
+                await loop.run_in_executor(None, called_for),
+                await loop.run_in_executor(pool, called_for),
+                await loop.run_in_executor(None, functools.partial(called_for)),
+            ]
+
+    assert outcome(user_loop, in_threads, call_sid="CA1") == ["CA1"] * 3
+
+
+def test_what_user_code_sends_to_another_process_goes_as_it_is(user_loop: UserLoop) -> None:
+    async def elsewhere() -> Any:
+        return await asyncio.get_running_loop().run_in_executor(Elsewhere(), called_for)
+
+    assert outcome(user_loop, elsewhere, call_sid="CA1") == (called_for,)

@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
@@ -76,7 +76,13 @@ class UserEventLoop(_Base):
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts
     ) -> asyncio.Future[_T]:
-        return super().run_in_executor(executor, _noted(func, None), *args)
+        """As asyncio's, but a thread of a pool works in the context it was asked from: for which call, and
+        which numbers that call may have called. What goes to another process is sent as it is.
+        """
+        if executor is not None and not isinstance(executor, ThreadPoolExecutor):
+            return super().run_in_executor(executor, func, *args)
+        job: Callable[..., _T] = _noted(func, None)
+        return super().run_in_executor(executor, contextvars.copy_context().run, job, *args)
 
 
 def _noted(callback: Callable[..., Any], context: contextvars.Context | None) -> Any:
