@@ -1,22 +1,16 @@
-"""How long a turn of the caller's may stay open.
+"""The caller's turn: what is known of it while it is open, and of the last one.
 
-A turn is open while the model takes the caller to be speaking. That is its word, and it may be wrong: speech
-that it never sees the end of, a line of music, a flicker. Our own ear says when the line is quiet, and
-whether its sound can be a voice; out of both follow the bounds. Times are those of the call.
+`speech.py` has the rules: when it begins and when it ends. Times are those of the call.
 """
 
 from __future__ import annotations
 
-import enum
 import re
 from dataclasses import dataclass
 
-from .caller_audio import CallerAudioBuffer
-from .config import SemanticVad, ServerVad, TurnBounds, TurnDetection
+from .config import SemanticVad, ServerVad, TurnDetection
 from .due import NEVER
 
-HANGOVER_MS = 300
-"""After the last loud frame our ear is quiet."""
 LEAST_QUIET_MS = 1_500
 SERVER_MARGIN_MS = 1_000
 SEMANTIC_QUIET_MS = {"low": 9_500, "medium": 5_500, "auto": 5_500, "high": 3_500}
@@ -40,14 +34,6 @@ def usual_quiet_ms(detection: TurnDetection | None) -> int:
     if isinstance(detection, ServerVad):
         return max(LEAST_QUIET_MS, detection.silence_duration_ms + SERVER_MARGIN_MS)
     return LEAST_QUIET_MS
-
-
-class Bound(enum.Enum):
-    """Why a turn is ended by us; the values are codes for notes."""
-
-    QUIET = "quiet_ear"
-    LONGEST = "longest_turn"
-    WORDLESS = "no_words"
 
 
 @dataclass(slots=True)
@@ -84,29 +70,10 @@ class OpenTurn:
     confirm_due_ms: int = NEVER
     """When it is long enough to be more than "mm-hm"."""
 
-    def began(self, item_id: str, epoch: int, ended_ms: int, now_ms: int) -> None:
-        """The model takes the caller to be speaking; our ear heard them last at `ended_ms`."""
-        if self.since_ms is None or not self.believed:
-            self.since_ms = now_ms
-        if ended_ms > self.first_ms:
-            self.first_ms = now_ms
-        self.item_id, self.epoch, self.believed = item_id, epoch, True
-        self.committed, self.overruled_ms = False, None
-
-    def heard_again(self, now_ms: int) -> None:
-        """The model has missed that the caller speaks again."""
-        self.since_ms = self.first_ms = now_ms
-        self.believed, self.committed, self.overruled_ms = True, False, None
-
     def stopped(self) -> None:
         """The turn is over, in the model's word or in ours."""
         self.since_ms, self.believed = None, False
         self.pad_due_ms = self.confirm_due_ms = NEVER
-
-    def cleared(self, now_ms: int) -> None:
-        """Its sound was cleared; the line goes on, and so does our watch."""
-        self.since_ms, self.believed, self.pad_due_ms = now_ms, False, NEVER
-        self.clears += 1
 
     def taken(self) -> None:
         """The model has made a turn an item."""
@@ -129,24 +96,3 @@ class OpenTurn:
         self.stopped()
         self.overruled_ms = self.commit_ms = None
         self.committed, self.epoch = False, epoch
-
-    def bound(
-        self, bounds: TurnBounds, heard: CallerAudioBuffer, listens_ms: int
-    ) -> tuple[int, Bound] | None:
-        """When the next bound acts, as far as is known now, and which. None while no turn is open.
-        `listens_ms` is since when the model has heard all that we have.
-        """
-        since_ms = self.since_ms
-        if since_ms is None:
-            return None
-        quiet_ms = max(heard.voice_ended_ms, listens_ms, self.first_ms) + bounds.quiet_ms
-        if self.own_words_ms >= since_ms:
-            quiet_ms = max(quiet_ms, self.own_words_ms + bounds.words_ms)
-        found = []
-        if bounds.longest_ms:
-            found.append((since_ms + bounds.longest_ms, Bound.LONGEST))
-        if bounds.quiet_ms:
-            found.append((quiet_ms, Bound.QUIET))
-        if heard.steady and bounds.wordless_ms:
-            found.append((max(since_ms, self.words_ms) + bounds.wordless_ms, Bound.WORDLESS))
-        return min(found, key=lambda each: each[0], default=None)

@@ -1,11 +1,16 @@
 """The caller speaks: when that begins, what it cuts, and when it is over.
 
-Realtime guide, "Voice activity detection": the server ends turns. One that it does not end is committed and
-answered as soon as our own ear has been quiet for long enough; sound that is no voice is cleared instead.
+A turn is open while the model takes the caller to be speaking. Realtime guide, "Voice activity detection":
+the server ends turns. But its word may be wrong: speech that it never sees the end of, a line of music, a
+flicker. Our own ear says when the line is quiet, and whether its sound can be a voice; from both follow the
+bounds of a turn. One that the model does not end is committed and answered as soon as our ear has been quiet
+for long enough; sound that is no voice is cleared instead.
 `settle` is a rule at the end of every event: what has happened since is in the state.
 """
 
 from __future__ import annotations
+
+import enum
 
 from . import answers, caller_turns, ending, recovery, responses, state
 from . import messages as m
@@ -13,12 +18,13 @@ from .caller_audio import STALLED_MS, VOICE_MS
 from .debts import Kind
 from .due import NEVER
 from .limits import Silence
-from .messages import Phase, Reason
-from .open_turn import HANGOVER_MS, Bound
+from .messages import Phase, Reason, TurnBounds
 from .state import CallState
 from .upstream_leg import Leg
 
 NOTE = "turn without end"
+HANGOVER_MS = 300
+"""After the last loud frame our ear is quiet."""
 COMMIT_MS = 1_500
 """For the model to say that a turn is an item, when it was told to make it one."""
 TAKEN_MS = 1_000
@@ -27,6 +33,14 @@ SESSIONS = 2
 """That may fail to, one after another: then the model is out."""
 UNTAKEN = "it does not take the caller's turn"
 WISH = "Ask the caller whether they are still there."
+
+
+class Bound(enum.Enum):
+    """Why a turn is ended by us; the values are codes for notes."""
+
+    QUIET = "quiet_ear"
+    LONGEST = "longest_turn"
+    WORDLESS = "no_words"
 
 
 def quiet(call: CallState, now_ms: int) -> bool:
@@ -47,14 +61,10 @@ def unheard(call: CallState, now_ms: int) -> bool:
 
 def started(call: CallState, event: m.SpeechStarted, now_ms: int) -> None:
     """The model says that the caller speaks: what is said is cut, unless that word is doubtful."""
-    turn, caller_audio = call.open_turn, call.caller_audio
+    turn = call.open_turn
     if turn.overruled_ms is not None and turn.since_ms is None and quiet(call, now_ms):
         return
-    turn.began(event.item_id, call.up.epoch, caller_audio.voice_ended_ms, now_ms)
-    call.playout.caller_stopped_ms = None
-    call.caller_speaking = True
-    call.spoke_over = call.playout.gate.active
-    call.silence = Silence()
+    begin(call, event, now_ms)
     resumes, call.up.resume_due_ms = call.up.resume_due_ms != NEVER, NEVER
     if resumes and not call.caller_audio.speaks(now_ms):
         resumed(call, event)
@@ -73,6 +83,21 @@ def started(call: CallState, event: m.SpeechStarted, now_ms: int) -> None:
         call.playout.debts.cancel(Kind.RESUMED, reason="the caller spoke")
         return
     confirmed(call, now_ms)
+
+
+def begin(call: CallState, event: m.SpeechStarted, now_ms: int) -> None:
+    """A turn of the caller's is open. One that is open already goes on."""
+    turn = call.open_turn
+    if turn.since_ms is None or not turn.believed:
+        turn.since_ms = now_ms
+    if call.caller_audio.voice_ended_ms > turn.first_ms:
+        turn.first_ms = now_ms
+    turn.item_id, turn.epoch, turn.believed = event.item_id, call.up.epoch, True
+    turn.committed, turn.overruled_ms = False, None
+    call.caller_speaking = True
+    call.spoke_over = call.playout.gate.active
+    call.playout.caller_stopped_ms = None
+    call.silence = Silence()
 
 
 def resumed(call: CallState, event: m.SpeechStarted) -> None:
@@ -160,19 +185,42 @@ def settle(call: CallState, now_ms: int) -> None:
         if not turn.committed and call.playout.debts.open:
             take(call, now_ms)
         return
-    listens_ms = max(up.ready_ms, call.overheard_until_ms - caller_turns.OVERHEARD_MS)
-    while (found := turn.bound(bounds, call.caller_audio, listens_ms)) is not None:
+    while (found := next_bound(call, bounds)) is not None:
         if now_ms < found[0]:
             turn.due_ms = min(turn.due_ms, found[0])
             return
         end(call, found[1], now_ms)
 
 
+def next_bound(call: CallState, bounds: TurnBounds) -> tuple[int, Bound] | None:
+    """When the next bound of the open turn acts, as far as is known now, and which. None while no turn is
+    open.
+    """
+    turn, caller_audio = call.open_turn, call.caller_audio
+    since_ms = turn.since_ms
+    if since_ms is None:
+        return None
+    found = []
+    if bounds.longest_ms:
+        found.append((since_ms + bounds.longest_ms, Bound.LONGEST))
+    if bounds.quiet_ms:
+        # Only from here on has the model heard all that we have.
+        listens_ms = max(call.up.ready_ms, call.overheard_until_ms - caller_turns.OVERHEARD_MS)
+        quiet_ms = max(caller_audio.voice_ended_ms, listens_ms, turn.first_ms) + bounds.quiet_ms
+        if turn.own_words_ms >= since_ms:
+            quiet_ms = max(quiet_ms, turn.own_words_ms + bounds.words_ms)
+        found.append((quiet_ms, Bound.QUIET))
+    if caller_audio.steady and bounds.wordless_ms:
+        found.append((max(since_ms, turn.words_ms) + bounds.wordless_ms, Bound.WORDLESS))
+    return min(found, key=lambda each: each[0], default=None)
+
+
 def hear_again(call: CallState, now_ms: int) -> None:
     """We have ended a turn, and the model has not noticed that the caller speaks again."""
     turn, caller_audio = call.open_turn, call.caller_audio
     if caller_audio.voice_ms >= VOICE_MS and caller_audio.voice_ended_ms > (turn.overruled_ms or 0):
-        turn.heard_again(now_ms)
+        turn.since_ms = turn.first_ms = now_ms
+        turn.believed, turn.committed, turn.overruled_ms = True, False, None
 
 
 def end(call: CallState, bound: Bound, now_ms: int) -> None:
@@ -212,13 +260,14 @@ def over(call: CallState) -> None:
 
 
 def clear(call: CallState, now_ms: int) -> None:
-    """For so long only sound that no voice makes: it is no turn. The caller is asked once whether they are
-    there; the second time they are on hold.
+    """For so long only sound that no voice makes: it is no turn. The line goes on, and so does our watch. The
+    caller is asked once whether they are there; the second time they are on hold.
     """
     turn = call.open_turn
     over(call)
     call.out.append(m.ForgetAudio(call.up.epoch))
-    turn.cleared(now_ms)
+    turn.since_ms, turn.believed = now_ms, False
+    turn.clears += 1
     if turn.hold_ms is not None or call.callee.unanswered:
         return
     call.out.append(m.Noted(NOTE, f"{Bound.WORDLESS.value}: sound without words was cleared"))
