@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import logging
 import os
 import sys
@@ -81,8 +82,8 @@ class UserEventLoop(_Base):
         """
         if executor is not None and not isinstance(executor, ThreadPoolExecutor):
             return super().run_in_executor(executor, func, *args)
-        job: Callable[..., _T] = _noted(func, None)
-        return super().run_in_executor(executor, contextvars.copy_context().run, job, *args)
+        job: Callable[[], _T] = functools.partial(contextvars.copy_context().run, _noted(func, None), *args)
+        return super().run_in_executor(executor, job)
 
 
 def _noted(callback: Callable[..., Any], context: contextvars.Context | None) -> Any:
