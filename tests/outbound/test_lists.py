@@ -268,3 +268,30 @@ def test_two_runs_of_one_list_do_not_go_side_by_side(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "state.jsonl").read_text().split("\n") if line]
     assert lines[1]["to"] == number(1)
     ListState(tmp_path / "state.jsonl").close()
+
+
+def test_a_list_that_was_edited_after_a_kill_asks_with_the_same_key(tmp_path: Path) -> None:
+    carrier = Carrier({number(0): [BUSY], number(1): [PERSON], number(2): [PERSON]})
+    path = written(tmp_path / "numbers.csv", carrier)
+    carrier.dies_after, carrier.dies_late = 1, True
+    with pytest.raises(Killed):
+        ran(path, carrier, at_once=1, once=True)
+    carrier.dies_after = -1
+    head, first, *others = path.read_text().splitlines()
+    path.write_text("\n".join([head, f"{number(9)},yes", *others, first, ""]))
+    carrier.answers[number(9)] = [PERSON]
+    ran(path, carrier, once=True)
+    rung = [to for _, to in carrier.rung]
+    assert sorted(rung) == [number(0), number(1), number(2), number(9)]
+
+
+def test_a_number_in_two_writings_is_one_row(tmp_path: Path) -> None:
+    path = tmp_path / "numbers.csv"
+    same = ["+15550001111", "(555) 000-1111", "1-555-000-1111", "001 555 000 1111", "555.000.1111"]
+    for lines in (same, same[::-1]):
+        path.write_text("to,consent\n" + "".join(f"{to},yes\n" for to in lines))
+        rows, remarks = read_rows(path)
+        assert [row.to for row in rows] == lines[:1]
+        assert len(remarks) == 4
+    path.write_text("to\n+15550001111\n+4915550001111\n+445550001111\n5550001112\n")
+    assert len(read_rows(path)[0]) == 4, "with a country code they are told apart"

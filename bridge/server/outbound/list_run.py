@@ -129,7 +129,7 @@ class ListRun:
             await asyncio.to_thread(self._state.sync)
         wanted = Wanted(to=row.to, from_=row.from_, agent=row.agent, context=row.context, consent=row.consent)
         try:
-            told = await self._source.place(wanted, f"{self._state.name}-{row.line}-{row.asks}")
+            told = await self._source.place(wanted, self._state.key(row))
             self._ended(row, await PlacedCall(self._source, told).done())
         except CallRefused as refused:
             self._refused(row, refused)

@@ -8,6 +8,7 @@ again, which gives the same call. Nobody is called twice for one attempt.
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import secrets
@@ -22,6 +23,8 @@ OWN: Final = ("to", "from", "consent", "agent")
 """Columns that are no context."""
 SUFFIX: Final = ".state.jsonl"
 MOST_ROWS: Final = 100_000
+LEAST_DIGITS: Final = 7
+"""Of a number without its country code."""
 
 
 @dataclass(eq=False)
@@ -72,6 +75,7 @@ def _rows(reader: csv.DictReader[str], consent: str) -> tuple[list[Row], list[st
         raise ConfigError("the list needs a first line with the names of its columns, one of them `to`")
     reader.fieldnames = names
     rows: dict[str, Row] = {}
+    seen = Seen()
     remarks = []
     for cells in reader:
         if None in cells:
@@ -80,17 +84,53 @@ def _rows(reader: csv.DictReader[str], consent: str) -> tuple[list[Row], list[st
         number = plain(given["to"])
         if not number:
             remarks.append(f"line {reader.line_num}: no number")
-        elif number in rows:
-            remarks.append(f"line {reader.line_num}: the same number as line {rows[number].line}")
+        elif (before := seen.line(number)) is not None:
+            remarks.append(f"line {reader.line_num}: the same number as line {before}")
         elif len(rows) >= MOST_ROWS:
             raise ConfigError(f"the list has more than {MOST_ROWS} numbers")
         else:
+            seen.add(number, reader.line_num)
             context = {name: text for name, text in given.items() if name and name not in OWN and text}
             rows[number] = Row(
                 given["to"], reader.line_num, context, given.get("consent") or consent,
                 given.get("from", ""), given.get("agent", ""),
             )  # fmt: skip
     return list(rows.values()), remarks
+
+
+class Seen:
+    """Numbers and their lines. One without + and country code is the same as all that end so: the list does
+    not say in which country it was written, and better one call too few than a person called twice.
+    """
+
+    def __init__(self) -> None:
+        self._whole: dict[str, int] = {}
+        self._endings: dict[str, int] = {}
+        self._at_home: dict[str, int] = {}
+
+    def line(self, number: str) -> int | None:
+        """Where this number was, None if it is new."""
+        if number in self._whole:
+            return self._whole[number]
+        endings = _endings(number)
+        if not number.startswith("+") and (found := self._endings.get(endings[0])) is not None:
+            return found
+        return next((self._at_home[one] for one in endings if one in self._at_home), None)
+
+    def add(self, number: str, line: int) -> None:
+        """It stands on that line."""
+        self._whole[number] = line
+        endings = _endings(number)
+        for one in endings:
+            self._endings.setdefault(one, line)
+        if not number.startswith("+"):
+            self._at_home[endings[0]] = line
+
+
+def _endings(number: str) -> list[str]:
+    """The digits without zeros before them, and all that they end with."""
+    digits = number.lstrip("+0")
+    return [digits[at:] for at in range(max(1, len(digits) - LEAST_DIGITS + 1))]
 
 
 def plain(number: str) -> str:
@@ -132,6 +172,13 @@ class ListState:
                 row.due_s, row.at_s = float(line.get("due_s", 0)), float(line.get("at_s", 0))
                 row.asks = int(line.get("asks", row.attempt))
                 row.told, row.failures = dict(line.get("told", {})), int(line.get("failures", 0))
+
+    def key(self, row: Row) -> str:
+        """The idempotency key of the row's latest request: its own also when lines were added to the list, or
+        taken away, and without its number, since keys are written down in many places.
+        """
+        number = hashlib.sha256(f"{self.name} {plain(row.to)}".encode()).hexdigest()[:24]
+        return f"{self.name}-{number}-{row.asks}"
 
     def keep(self, row: Row) -> None:
         """Where a row stands now; in the file when this returns."""
