@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
+from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
 from bridge.cli import app
 from bridge.codecs.g711 import pcmu_to_pcm
 from bridge.core import messages as m
+from bridge.errors import ConfigError
 from bridge.testing.call import begin
 from bridge.testing.scripted_call import ScriptedCall
 
@@ -73,6 +77,49 @@ def test_a_wav_has_both_channels_as_the_phone_had_them(folder: Path, by: str) ->
     size = min(len(heard), len(both))
     assert np.count_nonzero(heard) > 8_000
     assert np.array_equal(both[:size, 1], heard[:size])
+
+
+def loudness(channel: NDArray[np.int16]) -> NDArray[np.float64]:
+    """Root mean square of each 100 ms."""
+    whole = channel[: len(channel) // 800 * 800].astype(np.float64).reshape(-1, 800)
+    return np.asarray(np.sqrt(np.mean(whole**2, axis=1)))
+
+
+def test_an_ogg_sounds_as_the_wav_and_is_smaller(folder: Path) -> None:
+    a_call(folder)
+    run("export", NAME, "--as", "wav", "--out", "out.wav")
+    run("export", NAME, "--as", "ogg", "--out", "out.ogg")
+    first = Path("out.ogg").read_bytes()
+    assert first.startswith(b"OggS")
+    assert b"OpusHead\x01\x02" in first[:100]  # RFC 7845: version 1, two channels
+    assert len(first) * 4 < Path("out.wav").stat().st_size
+    wav, wav_hz = soundfile.read("out.wav", dtype="int16")
+    ogg, ogg_hz = soundfile.read("out.ogg", dtype="int16")
+    assert wav_hz == ogg_hz == 8_000
+    assert wav.shape[1] == ogg.shape[1] == 2
+    assert abs(len(ogg) - len(wav)) < 800
+    for channel in (
+        0,
+        1,
+    ):  # each begins where it did; the scripted model's sound is a step, which Opus lets fade
+        begins = [int(np.argmax(loudness(file[:, channel]) > 1_000)) for file in (wav, ogg)]
+        assert begins[0] > 0
+        assert abs(begins[1] - begins[0]) <= 1
+    caller, other = loudness(wav[:, 0]), loudness(ogg[:, 1])
+    size = min(len(caller), len(other))
+    assert np.corrcoef(caller[:size], loudness(ogg[:, 0])[:size])[0, 1] > 0.95
+    assert np.corrcoef(caller[:size], other[:size])[0, 1] < 0.5
+
+
+def test_an_ogg_without_its_library_says_what_to_install(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_call(folder)
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    result = CliRunner().invoke(app, ["recordings", "export", NAME, "--as", "ogg", "--out", "out.ogg"])
+    assert isinstance(result.exception, ConfigError)
+    assert "pip install soundfile" in str(result.exception)
+    assert not Path("out.ogg").exists()
 
 
 def test_captions_have_the_words_that_were_heard(folder: Path) -> None:
