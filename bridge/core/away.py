@@ -224,6 +224,7 @@ def end(call: CallState, event: m.EndDetour, now_ms: int) -> None:
     result, about = DetourResult(TransferOutcome.CANCELED), its.about
     call.out += call.detours.cancelled("canceled", result, DetourState.BACK)
     tell(call, told(about, result))
+    owe(call, now_ms, waits=bool(its.wish.call_id))
 
 
 def park(call: CallState, why: str, now_ms: int) -> None:

@@ -71,6 +71,7 @@ _SAID = {
     TransferOutcome.INTERRUPTED: "not begun, because the caller spoke",
     TransferOutcome.CANCELED: "it was cancelled before anybody answered",
     TransferOutcome.REST_FAILED: "the call could not be placed",
+    TransferOutcome.LOST: "it was given up, because the line to the caller broke off",
     TransferOutcome.SENT: "the keys were sent",
     TransferOutcome.HELD: "the caller has waited",
 }

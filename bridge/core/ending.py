@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from . import messages as m
 from .debts import Kind
+from .detours import became
 from .due import NEVER
 from .mailbox_message import MESSAGE
-from .messages import Phase, Reason, TransferOutcome
+from .messages import DetourResult, Phase, Reason, TransferOutcome
 from .state import CallState, Ending
 from .upstream_leg import Leg
 
@@ -181,6 +182,9 @@ def close_detour(call: CallState, reason: Reason) -> None:
         outcome = TransferOutcome.CALLER_LEFT
     elif reason in (Reason.CARRIER_LOST, Reason.CARRIER_GIVEN_UP, Reason.NO_MEDIA):
         outcome = TransferOutcome.LOST
+    its = call.detours.under_way
+    if its is not None and outcome is TransferOutcome.LOST:  # the call may go on elsewhere
+        call.playout.conversation.created("system", became(its.about, DetourResult(outcome)))
     call.out += call.detours.close(outcome)
 
 

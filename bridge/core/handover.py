@@ -13,12 +13,15 @@ from . import answers, ending, recovery, renewal
 from . import messages as m
 from .conversation import Item
 from .debts import Kind
-from .messages import CallSnapshot, Phase, Reason, SnapshotItem
+from .detours import became
+from .messages import CallSnapshot, DetourResult, Phase, Reason, SnapshotItem, TransferOutcome
 from .state import CallState
 from .toolbox import ToolCall
 
 UNKNOWN = '{"error": "the line was interrupted while this ran: whether it was done is not known"}'
 """The result of a tool whose process is gone. Not told at all, the model would call it again."""
+GIVEN_UP = DetourResult(TransferOutcome.LOST)
+"""Of a target that was being called: nobody goes on with that elsewhere."""
 CUT_OFF = (
     "The call was cut off and has just been connected again. What was said before is not known to you. The "
     "caller was told that the line was interrupted and asked to go on; do not greet."
@@ -56,6 +59,7 @@ def leave(call: CallState, now_ms: int) -> None:
             call.handover_due_ms = now_ms
         return
     owed = call.playout.owed.since_ms is not None or call.caller_speaking
+    owed = owed or call.detours.under_way is not None  # they wait for a target that nobody calls any more
     if call.playout.lost(now_ms) or owed:
         answers.owe_resumed(call, now_ms)
     call.out += (m.NoteIntent("handover"), m.HandedOver(carried(call, now_ms)))
@@ -70,9 +74,11 @@ def carried(call: CallState, now_ms: int) -> CallSnapshot:
     began_ms = call.limits.began_ms
     heard = config.disclosure not in call.uninterruptible
     its = call.detours.under_way
+    away = its is not None and call.phase is Phase.AWAY
+    given_up = [] if its is None or away else [SnapshotItem("system", became(its.about, GIVEN_UP))]
     disclosed = call.admitted and config.disclosure in playout.phrases and heard
     return CallSnapshot(
-        items=tuple(_carried(entry) for _, entry in record),
+        items=(*(_carried(entry) for _, entry in record), *given_up),
         owed=bool(playout.debts.of(Kind.RESUMED)) or playout.owed.since_ms is not None,
         disclosed=before.disclosed or disclosed,
         session=playout.config,
@@ -80,8 +86,8 @@ def carried(call: CallState, now_ms: int) -> CallSnapshot:
         cost_micro_usd=before.cost_micro_usd + stats.cost_micro_usd,
         tools=before.tools + stats.tools,
         detours=call.detours.begun,
-        away="" if its is None or call.phase is not Phase.AWAY else its.about,
-        ring_s=0 if its is None or call.phase is not Phase.AWAY else its.wish.ring_s,
+        away=its.about if its is not None and away else "",
+        ring_s=its.wish.ring_s if its is not None and away else 0,
     )
 
 

@@ -26,7 +26,7 @@ from bridge.server.new_calls import Ambiguous, NewCall, Placed, Refused
 from bridge.server.numbers import own_number, person
 from bridge.server.store.detours import DetourRecord
 from bridge.server.store.intents import DETOUR, ENDED, OVER_STATUSES
-from bridge.server.transfer_outcome import of_leg, of_refusal
+from bridge.server.transfer_outcome import of_leg, of_refusal, together_ms
 from bridge.server.twilio_rest import Outcome, Standing
 from bridge.settings.settings import Settings
 from bridge.settings.targets import Target
@@ -59,7 +59,12 @@ class DetourControl:
     # --- what the core wishes ----------------------------------------------------------------------------
 
     def call_began(self, call_sid: str) -> None:
-        """A call begins without a detour."""
+        """A call begins without a detour: a leg B that another process placed for it is taken back."""
+        record = self.store.of_call(call_sid)
+        if record is None or record.detour_id in self._placed or not record.warm:
+            return
+        if not (record.left_stream or record.cancelled or record.result):
+            self.cancel_leg(record.detour_id, "canceled")
 
     def call_did(self, call_sid: str, action: m.Action, _now_ms: int) -> None:
         """Do what the core wishes of the carrier."""
@@ -94,6 +99,10 @@ class DetourControl:
             self.cancel_leg(record.detour_id, "caller_left")
         self._placed.discard(record.detour_id)
         self._keys.pop(record.detour_id, None)
+
+    def lives(self, record: DetourRecord) -> bool:
+        """Whether its call is in this process."""
+        return self.registry.runner(record.call_sid) is not None
 
     def target(self, record: DetourRecord) -> Target | None:
         """Where its name leads, by the row of the call's number; None if nowhere (any more)."""
@@ -230,8 +239,9 @@ class DetourControl:
     def leg_left(self, record: DetourRecord) -> None:
         """Leg B is over, or has left the room, which the carrier has said."""
         if record.warm and not record.joined_at_ms and record.result is None:
-            self.leg_over(record, of_leg(record, now_ms()))
-            if record.away:
+            result = of_leg(record, now_ms())
+            self.leg_over(record, result)
+            if record.away and result.outcome is not TransferOutcome.CONNECTED:
                 self.alone(record)
 
     def alone(self, record: DetourRecord) -> None:
@@ -291,34 +301,42 @@ class DetourControl:
         """The carrier has not asked what comes after the stream: let it ask for the detour's document."""
         record = self.store.find(detour_id)
         if record is not None and not await self._redirected(record):
-            self.lost(record)
+            await self._gone(record)
 
     async def _redirected(self, record: DetourRecord) -> bool:
+        """Whether the call will ask for the detour's document. A 404 is no proof that it is over: to an API
+        of another region every call is unknown.
+        """
         base = self.settings.public_url
         if self._rest is None or base is None:
             return False
         go = Steps.of(base, record.detour_id)("go")
-        done = await self._rest.redirect(record.call_sid, go, record.account_sid or None)
-        if done is Outcome.ALREADY_OVER:
-            self.caller_left(record)
-        return done.achieved
+        return await self._rest.redirect(record.call_sid, go, record.account_sid or None) is Outcome.DONE
 
     async def _look_up(self, detour_id: str) -> None:
         """Nothing was heard of the call for too long."""
         record = self.store.find(detour_id)
         if record is None:
             return
-        standing = Standing.NO_CREDENTIALS
-        if self._rest is not None:
-            standing = await self._rest.standing(record.call_sid, record.account_sid)
-        if standing is Standing.OVER:
+        goes_on = await self._standing(record) is Standing.GOES_ON
+        if not goes_on or not await self._redirected(record):
+            await self._gone(record)
+
+    async def _gone(self, record: DetourRecord) -> None:
+        """The call cannot be had back: it is over, or has left no trace."""
+        if await self._standing(record) is Standing.OVER:
             self.caller_left(record)
-        elif standing is not Standing.GOES_ON or not await self._redirected(record):
+        else:
             self.lost(record)
+
+    async def _standing(self, record: DetourRecord) -> Standing:
+        if self._rest is None:
+            return Standing.NO_CREDENTIALS
+        return await self._rest.standing(record.call_sid, record.account_sid)
 
     def caller_left(self, record: DetourRecord) -> None:
         """The caller's leg is over, and the carrier has said so. A talk that they had stays a talk."""
-        talked = record.accepted and (record.joined_at_ms or not record.warm)
+        talked = record.accepted and (not record.warm or together_ms(record, now_ms()))
         outcome = TransferOutcome.CONNECTED if talked else TransferOutcome.CALLER_LEFT
         self.over(record, DetourResult(outcome, accepted=record.accepted))
 

@@ -67,7 +67,7 @@ class DetourReturn:
         if not document:
             failed = of_leg(record, now_ms()) if record.warm else DetourResult(TransferOutcome.FAILED)
             return await self.returns(request, form, record, self._fixed(record, failed))
-        self._store.change(record.detour_id, away=True)
+        self._store.change(record.detour_id, away_at_ms=record.away_at_ms or now_ms())
         self._control.tell(record, m.WentAway(record.detour_id))
         return answer(document)
 

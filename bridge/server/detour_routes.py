@@ -231,7 +231,9 @@ class DetourRoutes:
         if record is None:
             return answer(twiml.hangup())
         on_hold = record.kind is DetourKind.HOLD and form["CallSid"] == record.call_sid
-        if on_hold and record.wanted_back:
+        # Where the call lives no more, no code of its is left to fetch the caller back.
+        waits = form.get("QueueTime", "0") in ("", "0") or self._control.lives(record)
+        if on_hold and (record.wanted_back or not waits):
             return answer(detour_twiml.let_go())
         if form["CallSid"] == record.leg_sid:
             self._control.in_room(record)  # the callback that says so may be lost
@@ -249,7 +251,8 @@ class DetourRoutes:
     def _theirs(self, record: DetourRecord, form: Fields) -> Response | None:
         """None if the request is about the detour's leg B; else what it is answered."""
         call_sid, parent = form["CallSid"], form.get("ParentCallSid") or record.call_sid
-        if call_sid == record.call_sid or parent != record.call_sid:
+        # A caller's call is never taken for a leg, nor ended as one.
+        if self._admission.intents.streams(call_sid) or parent != record.call_sid:
             return self._foreign(record)
         return None if self._control.is_its_leg(record, call_sid) else answer(twiml.hangup())
 

@@ -53,7 +53,10 @@ def of_dial(record: DetourRecord, fields: Mapping[str, str], now_ms: int) -> Det
 
 def of_leg(record: DetourRecord, now_ms: int) -> DetourResult:
     """What became of a leg that we placed and that is over before the caller was moved to it."""
-    if record.answered_at_ms or record.leg_status in _PICKED_UP:
+    talk_ms = together_ms(record, now_ms)
+    if talk_ms:
+        outcome = Outcome.CONNECTED
+    elif record.answered_at_ms or record.leg_status in _PICKED_UP:
         # It was answered: what it accepted, it has left again.
         outcome = Outcome.DROPPED if record.accepted else unaccepted(record)
     else:
@@ -61,6 +64,7 @@ def of_leg(record: DetourRecord, now_ms: int) -> DetourResult:
     return DetourResult(
         outcome,
         rang_ms=_rang_ms(record, now_ms),
+        talk_ms=talk_ms,
         sip_code=record.sip_code,
         accepted=record.accepted,
         raw={"CallStatus": record.leg_status},
@@ -134,8 +138,20 @@ def _talk_ms(record: DetourRecord, fields: Mapping[str, str], now_ms: int) -> in
     if seconds.isascii() and seconds.isdecimal() and len(seconds) < 7 and not record.warm:
         asked_ms = record.asked_at_ms or record.accepted_at_ms
         return max(0, int(seconds) * 1000 - max(0, record.accepted_at_ms - asked_ms))
-    joined_ms = record.joined_at_ms or (0 if record.warm else record.accepted_at_ms)
-    return max(0, (record.left_at_ms or now_ms) - joined_ms) if joined_ms else 0
+    return together_ms(record, now_ms)
+
+
+def together_ms(record: DetourRecord, now_ms: int) -> int:
+    """How long the two were joined, by our own record; 0 if they were not. The callback that says so of a
+    room may be lost: a caller was there, if the room outlasted `min_talk_s` since they were sent to it.
+    """
+    until_ms = record.left_at_ms or now_ms
+    if not record.warm:
+        return max(0, until_ms - record.accepted_at_ms) if record.accepted else 0
+    if record.joined_at_ms:
+        return max(0, until_ms - record.joined_at_ms)
+    sent_ms = until_ms - record.away_at_ms if record.accepted and record.away else 0
+    return sent_ms if sent_ms >= record.min_talk_s * 1000 else 0
 
 
 def _rang_ms(record: DetourRecord, now_ms: int) -> int:

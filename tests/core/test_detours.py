@@ -15,6 +15,9 @@ ID = "d" * 32
 BILLING = m.Detour(ID, name="billing")
 WARM = m.Detour(ID, name="billing", mode=m.TransferMode.WARM)
 BUSY = m.DetourResult(m.TransferOutcome.BUSY, rang_ms=2_000)
+GIVEN_UP = m.SnapshotItem(
+    "system", "transfer to billing: it was given up, because the line to the caller broke off"
+)
 CONNECTED = m.DetourResult(m.TransferOutcome.CONNECTED, talk_ms=95_000, accepted=True)
 NEXT_STREAM = m.Started("MZ2", "CA1", "AC1")
 
@@ -464,6 +467,42 @@ def test_a_warm_call_can_be_taken_back(live_call: Any) -> None:
     call.at(0, WARM)
     assert m.CancelLeg(ID) in call.at(3_000, m.EndDetour(ID))
     assert outcomes(call) == ["canceled"]
+
+
+@pytest.mark.parametrize("call_id", ["", "call_1"], ids=["a handler", "a tool"])
+def test_a_caller_who_waits_for_a_target_is_told_that_it_was_taken_back(call_id: str, live_call: Any) -> None:
+    call = live_call()
+    talked(call)
+    call.at(500, m.Detour(ID, name="billing", mode=m.TransferMode.WARM, call_id=call_id))
+    says(call, 1_100, "r2", "detour")
+    call.at(3_000, m.EndDetour(ID))
+    call.until(5_000)
+    assert only(m.CreateResponse, call.actions)[-1].tag == "returned"
+    assert "transfer to billing: it was cancelled" in notes(call.actions)[-1]
+
+
+def test_who_goes_on_with_a_call_knows_that_its_target_is_not_called_any_more(live_call: Any) -> None:
+    """The line breaks while a target rings: the next stream of the call is a call of its own."""
+    call = live_call()
+    talked(call)
+    call.at(500, WARM)
+    assert call.call.carried(600).items[-1] == GIVEN_UP, "the process may be killed at any moment"
+    call.at(1_000, m.CarrierClosed(1006))
+    assert outcomes(call) == ["lost"]
+    assert [item for item in call.call.carried(1_100).items if item.role == "system"] == [GIVEN_UP]
+
+
+def test_a_process_that_goes_while_a_target_rings_leaves_a_word_for_the_caller(live_call: Any) -> None:
+    call = live_call()
+    talked(call)
+    call.at(500, WARM)
+    says(call, 1_100, "r2", "detour")
+    call.at(3_000, m.HandOver(2_000))
+    call.until(6_000)
+    [handed] = only(m.HandedOver, call.actions)
+    assert handed.carried.items[-1] == GIVEN_UP
+    assert handed.carried.owed, "they wait for a target that nobody calls any more"
+    assert only(m.CancelLeg, call.actions) == [m.CancelLeg(ID)]
 
 
 # --- other processes, limits --------------------------------------------------------------------------------

@@ -124,6 +124,8 @@ def test_a_target_that_was_called_first(status: str, known: dict[str, Any], outc
 
 
 IN_ROOM: dict[str, Any] = {**WARM, **ACCEPTED, "room_at_ms": SINCE + 14_500, "joined_at_ms": SINCE + 16_000}
+LONELY: dict[str, Any] = {"joined_at_ms": 0, "away_at_ms": SINCE + 15_000}
+"""Sent to the room, of which nothing was heard since."""
 
 
 @pytest.mark.parametrize(
@@ -135,12 +137,25 @@ IN_ROOM: dict[str, Any] = {**WARM, **ACCEPTED, "room_at_ms": SINCE + 14_500, "jo
         ({}, "in-progress", Outcome.CONNECTED, 104_000),
         ({}, "completed", Outcome.CONNECTED, 104_000),
         ({"joined_at_ms": 0}, "in-progress", Outcome.DROPPED, 0),
+        # the callback that says so was lost
+        (LONELY | {"left_at_ms": SINCE + 60_000}, "in-progress", Outcome.CONNECTED, 45_000),
+        (LONELY | {"left_at_ms": SINCE + 60_000}, "completed", Outcome.CONNECTED, 45_000),
+        (LONELY | {"left_at_ms": SINCE + 24_000}, "in-progress", Outcome.DROPPED, 0),
+        (LONELY | {"left_at_ms": SINCE + 24_000, "min_talk_s": 5}, "in-progress", Outcome.CONNECTED, 9_000),
     ],
 )
 def test_a_room_with_the_target(known: dict[str, Any], call: str, outcome: Outcome, talk_ms: int) -> None:
     fields = {"CallStatus": call, "DialCallStatus": "answered"}
     found = of_dial(record(**{**IN_ROOM, **known}), fields, NOW)
     assert (found.outcome, found.talk_ms) == (outcome, talk_ms)
+
+
+def test_a_leg_that_leaves_a_room_of_which_nothing_was_heard() -> None:
+    def left(at_ms: int) -> Outcome:
+        known = {**IN_ROOM, **LONELY, "left_at_ms": SINCE + at_ms}
+        return of_leg(record(**known, leg_status="completed"), NOW).outcome
+
+    assert (left(24_999), left(25_000)) == (Outcome.DROPPED, Outcome.CONNECTED)
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 from bridge.agents.agent import Agent
+from bridge.core import detours
 from bridge.core import messages as m
 from bridge.core.messages import DetourKind, TransferMode
 from bridge.core.messages import TransferOutcome as Outcome
 from bridge.doubles.phone import Phone
 from bridge.server import detour_control, detour_return, detour_routes
 from bridge.server.twilio_rest import Outcome as TwilioOutcome
+from bridge.simulators.answers import NOT_FOUND
 from bridge.simulators.carrier import CarrierSimulator
 from bridge.simulators.rest_api import Fault
 from bridge.simulators.servers import Simulation
@@ -362,6 +364,17 @@ async def test_a_target_that_leaves_while_the_caller_is_on_their_way(
         assert one.plain(back) == one.plain(ignored) == stream("dropped")
         await one.comes_back(back)
         assert [end.outcome for end in one.ended] == [Outcome.DROPPED]
+
+
+async def test_a_404_is_no_proof_that_the_caller_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To an API of another region every call is unknown: when the carrier asks at last, the call goes on."""
+    monkeypatch.setattr(detours, "PUSH_MS", 300)
+    async with wire(monkeypatch) as one:
+        one.house.api.always = NOT_FOUND
+        one.wish()
+        await until(lambda: one.ended, 10)
+        assert [end.outcome for end in one.ended] == [Outcome.LOST]
+        assert await one.left() == stream("lost")
 
 
 async def test_a_lost_callback_of_the_room_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from bridge.server.store.intents import DETOUR, ENDED
 from bridge.simulators.carrier import CarrierSimulator, WebhookFailed
 from tests.calls import ACCOUNT
 from tests.detours.test_documents import LEG, N, T, U
-from tests.door.rig import TRANSFERS, Door, door, run
+from tests.door.rig import TRANSFERS, Door, door, run, until
 
 pytestmark = [pytest.mark.hostile, pytest.mark.runs_with(function=run)]
 
@@ -35,7 +35,7 @@ class Carrier:
         store = house.service.services.store
         store.intents.began(CALL)
         store.intents.note(CALL, DETOUR + ID)
-        usual = {"name": "billing", "left_stream": True, "away": True, "since_ms": 1_000}
+        usual = {"name": "billing", "left_stream": True, "away_at_ms": 2_000, "since_ms": 1_000}
         store.detours.begin(
             DetourRecord(detour_id=ID, call_sid=CALL, account_sid=ACCOUNT, **{**usual, **record})
         )
@@ -156,7 +156,7 @@ async def test_the_status_callback_of_a_number_says_that_the_caller_has_left() -
 async def test_a_leg_that_nobody_waits_for_is_ended() -> None:
     """The process that called it is gone, and the call came over without it."""
     async with door(MIND, transfers=BILLING) as house:
-        carrier = Carrier(house, mode=TransferMode.WARM, left_stream=False, away=False)
+        carrier = Carrier(house, mode=TransferMode.WARM, left_stream=False, away_at_ms=0)
         await carrier.leg_b("leg", "ringing", ParentCallSid="")
         assert verbs(await carrier.leg_b("callee", ParentCallSid="")) == ["Say", "Hangup"]
         assert (LEG, {"Status": "canceled"}) in house.api.asked
@@ -226,6 +226,39 @@ async def test_music_is_what_settings_name_and_no_address_of_a_handler_s() -> No
 
 async def test_nobody_is_called_twice_by_a_call_that_was_pushed() -> None:
     async with door(MIND, transfers=BILLING) as house:
-        carrier = Carrier(house, away=False)
+        carrier = Carrier(house, away_at_ms=0)
         assert (await carrier.leg_a("go")).findtext("./Dial/Number") == T
         assert returned(await carrier.leg_a("go")) == "failed"
+
+
+async def test_a_caller_on_hold_whose_process_is_gone_is_let_go() -> None:
+    """The code that would have fetched them is gone with it; there is no music for ever."""
+    async with door(MIND, transfers=BILLING) as house:
+        carrier = Carrier(house, kind=m.DetourKind.HOLD, name="")
+        assert [verb.tag for verb in await carrier.leg_a("hold", QueueTime="11")] == ["Leave"]
+        assert returned(await carrier.leg_a("after", QueueResult="leave", QueueTime="12")) == "held"
+
+
+async def test_a_caller_s_call_is_never_taken_for_a_target_s_leg() -> None:
+    """Whatever the carrier says of it under another call's detour, it is not ended."""
+    async with door(MIND, transfers=BILLING) as house:
+        carrier = Carrier(house, mode=TransferMode.WARM, left_stream=False, away_at_ms=0)
+        before = carrier.record
+        house.service.services.store.intents.began(LEG)
+        for step in ("callee", "accept", "leg", "after"):
+            status = "ringing" if step == "leg" else "in-progress"
+            await carrier.leg_b(step, status, ParentCallSid="", Digits="1")
+        assert carrier.record == before
+        assert house.api.asked == []
+
+
+async def test_a_leg_that_waits_for_a_call_that_came_over_is_ended() -> None:
+    """It had accepted, and waits in a room when its process is killed: nothing more is asked about it."""
+    async with door(MIND, transfers=BILLING) as house:
+        at_ms = {"answered_at_ms": 8_000, "accepted_at_ms": 9_000, "room_at_ms": 10_000}
+        here: dict[str, Any] = {"left_stream": False, "away_at_ms": 0, "leg_sid": LEG, **at_ms}
+        carrier = Carrier(house, mode=TransferMode.WARM, **here)
+        await house.service.registry.ring(CALL, {"CallSid": CALL, "AccountSid": ACCOUNT, "From": U, "To": N})
+        await until(lambda: house.api.asked)
+        assert house.api.asked == [(LEG, {"Status": "completed"})]
+        assert carrier.record.cancelled

@@ -26,11 +26,11 @@ class DetourRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """One detour of one call. Moments are milliseconds of the wall clock, 0 for what has not been yet.
 
     `name` is the target's, by settings; `stream` the number of the stream that the call leaves; `own_number`
-    the number that was called, or that we called from. `away` says that the carrier has the detour's
-    document, `wanted_back` that a caller on hold is to come. Leg B is the call to the target: `asked_at_ms`
-    is when it was asked for a key, `key` what was pressed ("" for none, None for no word yet). `room_at_ms`
-    is when it waited in the room of a warm transfer, `joined_at_ms` when the caller joined it there,
-    `left_at_ms` when one of them left.
+    the number that was called, or that we called from. `away_at_ms` is when the carrier had the detour's
+    document first, `wanted_back` that a caller on hold is to come. Leg B is the call to the target:
+    `asked_at_ms` is when it was asked for a key, `key` what was pressed ("" for none, None for no word yet).
+    `room_at_ms` is when it waited in the room of a warm transfer, `joined_at_ms` when the caller joined it
+    there, `left_at_ms` when one of them left.
     """
 
     detour_id: str
@@ -49,7 +49,7 @@ class DetourRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     own_number: str = ""
     caller: str = ""
     left_stream: bool = False
-    away: bool = False
+    away_at_ms: int = 0
     cancelled: str = ""
     wanted_back: bool = False
     leg_sid: str = ""
@@ -70,6 +70,11 @@ class DetourRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     def warm(self) -> bool:
         """Whether the caller stays with the model until the target has accepted."""
         return self.kind is m.DetourKind.TRANSFER and self.mode is m.TransferMode.WARM
+
+    @property
+    def away(self) -> bool:
+        """Whether the caller has been sent where the detour leads."""
+        return self.away_at_ms > 0
 
     @property
     def accepted(self) -> bool:
