@@ -387,7 +387,7 @@ class CallRegistry:
                 services.health.breaker.refused(action.detail)
             case m.HandedOver() if entry.claimed:
                 services.store.conversations.keep(call_sid, action.carried)
-            case m.Turn() | m.Spoken() | m.PlaceLeg() | m.LeaveStream() | m.DetourEnded():
+            case m.Turn() | m.Spoken() | m.DetourMoved() | m.LeaveStream() | m.DetourEnded():
                 self._dirty(entry)
             case m.ClearPlayout():
                 services.metrics.barge_in_stopped(entry.runner.since_gate_s)

@@ -10,7 +10,7 @@ import pytest
 from bridge.agents.agent import Agent
 from bridge.core import messages as m
 from bridge.server.store import EmbeddedStore
-from tests.detours.rig import BILLING, Mind, feed, greeted, hears_a_word, wish
+from tests.detours.rig import BILLING, Mind, feed, greeted, heard, hears_a_word, wish
 from tests.detours.test_documents import T
 from tests.door.rig import door, run, until
 
@@ -62,5 +62,27 @@ async def test_a_caller_whose_process_goes_is_had_by_the_next_with_what_came_of_
         assert "Word 1." in mind.known[-1], "what was said before"
         assert "interrupted" not in mind.known[-1], "no word about a line that broke off"
         assert len(phone.legs) == 1
+        call.hang_up()
+        await until(lambda: call.over)
+
+
+async def test_what_a_killed_process_leaves_on_disk_has_a_detour_that_was_about_to_begin(
+    tmp_path: Path,
+) -> None:
+    """The caller hears the last word: the next process has no detour, and its model knows of this one."""
+    journal = tmp_path / "journal.jsonl"
+    async with door(Mind(ms=4_000), transfers=BILLING, journal=str(journal)) as house:
+        call = house.dial(house.caller())
+        await until(lambda: call.streaming.is_set() and len(heard(call, 0)) > 0)
+        feed(house, call, wish())
+        await asyncio.sleep(1.5)
+        following = EmbeddedStore(journal)
+        try:
+            carried = following.conversations.find(call.handset.call_sid)
+            assert carried is not None
+            assert "transfer to billing: it was given up" in carried.items[-1].text
+            assert carried.away == ""
+        finally:
+            following.close()
         call.hang_up()
         await until(lambda: call.over)
