@@ -13,8 +13,8 @@ from .state import CallState
 
 RINGING_HZ: Final = 400, 450
 RINGING_MS: Final = 900
-"""A tone of that pitch and length, before anybody has spoken, is an exchange that rings on: 425 Hz for 1 to
-1.5 s in most of Europe (ITU-T E.180).
+"""A tone of that pitch and length, before anybody has spoken or while a person is looked for, is an exchange
+that rings on: 425 Hz for 1 to 1.5 s in most of Europe (ITU-T E.180).
 """
 ANSWERED_US_BYTES: Final = 8_000
 """A second of ours was heard before: what they say then is an answer."""
@@ -45,7 +45,7 @@ def tone(call: CallState, event: m.CallerTone, now_ms: int) -> None:
     callee.speech.tone_over(now_ms - event.quiet_ms, now_ms)
     short_ms, long_ms = BEEP_MS
     rings = RINGING_HZ[0] <= event.hz <= RINGING_HZ[1] and event.duration_ms >= RINGING_MS
-    if rings and not callee.speech.heard:
+    if rings and (callee.stage is Stage.SCREENED or not callee.speech.heard):
         return
     if event.quiet_ms and short_ms <= event.duration_ms <= long_ms and callee.beep_counts(began_ms):
         ended_ms = now_ms - event.quiet_ms

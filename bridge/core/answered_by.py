@@ -55,6 +55,8 @@ MOST_MESSAGES: Final = 2
 SCREENED_MS: Final = 60_000
 WORDS_MS: Final = 1_200
 """For the words of a short utterance that may be a person's, or the assistant's "please hold"."""
+HELD_WORDS_MS: Final = 4_000
+"""The same while the line is held, where sounds without words are usual."""
 WAITED_MS: Final = 120_000
 DECIDED_MS: Final = 60_000
 INTERRUPTED: Final = (
@@ -231,6 +233,10 @@ def dropping(call: CallState, now_ms: int) -> None:
             wait(call, now_ms)
         else:
             interrupted(call, heard, "ear", now_ms)
+    elif callee.signals.words is AnswerKind.SCREENING and callee.signals.sure:
+        stop(call, now_ms)  # the tone was the assistant's, and its words come late
+        callee.signals.beep_ended_ms = None
+        wait(call, now_ms)
     elif callee.signals.words is AnswerKind.HUMAN and callee.signals.sure and not callee.signals.long:
         interrupted(call, stop(call, now_ms), "words", now_ms)  # those before a tone that was no mailbox's
     elif speech.sounding:
@@ -260,6 +266,12 @@ def screened(call: CallState, now_ms: int) -> None:
     if certain(call, now_ms):
         return
     sentence(call, now_ms)
+    if speech.sounding and speech.unbroken_ms(now_ms) == 0 and not signals.sure:
+        callee.held |= signals.words is AnswerKind.SCREENING
+        signals.answered()  # the next words count for themselves
+    if signals.words is AnswerKind.HUMAN and signals.sure and callee.short_ended_ms is None:
+        human(call, "words", now_ms)
+        return
     if too_long(call, now_ms) and signals.words is None:
         wait(call, now_ms)
         return
@@ -303,6 +315,7 @@ def moves(call: CallState, now_ms: int) -> bool:
         known(call, AnswerKind.SCREENING, "words", now_ms)
         call.playout.interrupt(now_ms, ours=True)
         callee.enter(Stage.SCREENED, now_ms)
+        callee.signals.beep_ended_ms, callee.signals.beeped = None, False  # it was the assistant's
         callee.sentences = 0
         return True
     if signals.words is AnswerKind.IVR and callee.stage is not Stage.TALKING:
@@ -388,8 +401,15 @@ def came(call: CallState, ended_ms: int, now_ms: int) -> bool:
     if callee.signals.words is AnswerKind.SCREENING:
         callee.short_ended_ms = None
         return False
-    due_ms = ended_ms + (WORDS_MS if call.playout.config.transcription is not None else PAUSE_MS)
-    if any(isinstance(turn, m.Turn) and turn.text.strip() for turn in call.out) or now_ms >= due_ms:
+    transcribed = call.playout.config.transcription is not None
+    turns = [turn.text.strip() for turn in call.out if isinstance(turn, m.Turn)]
+    if turns and transcribed and callee.held and not any(turns):
+        callee.short_ended_ms = None
+        return False
+    due_ms = ended_ms + PAUSE_MS
+    if transcribed:
+        due_ms = ended_ms + (HELD_WORDS_MS if callee.held else WORDS_MS)
+    if any(turns) or now_ms >= due_ms:
         callee.short_ended_ms = None
         return True
     callee.look_again(due_ms)

@@ -101,6 +101,8 @@ class Signals:
         the length of speech too: it and a long utterance are one signal, told twice, unless the utterance is
         longer than any person's.
         """
+        if self.words is AnswerKind.SCREENING and self.sure:
+            return None  # some of them have a tone, too
         if self.beep_ended_ms is not None:
             return AnswerKind.VOICEMAIL, "beep"
         if self.words not in (None, *MACHINES):
@@ -162,6 +164,8 @@ class Callee:
         """That were said to an assistant."""
         self.sentence_ms: int | None = None
         """When the last of them began to be heard."""
+        self.held = False
+        """The assistant has asked us to hold: what comes without words is ringing, or music."""
         self.short_ended_ms: int | None = None  # an utterance that may be a person's: its words are awaited
         self.hangs_up_ms: int | None = None  # the message was heard
         self.greeted_turn = ""  # the debt of the turn that the greeting answers
@@ -223,7 +227,9 @@ class Callee:
     def beep_counts(self, began_ms: int) -> bool:
         """Whether a tone that began then may be a mailbox's, by all that is known of who is there."""
         signals = self.signals
-        if self.stage in (Stage.LISTENING, Stage.WAITING, Stage.ASKED, Stage.SCREENED):
+        if self.stage is Stage.SCREENED:
+            return self.speech.ended_ms > self.since_ms  # a mailbox speaks first; else it is the assistant's
+        if self.stage in (Stage.LISTENING, Stage.WAITING, Stage.ASKED):
             return True
         if self.stage is not Stage.TALKING:
             return False

@@ -156,6 +156,9 @@ def _any(*tables: tuple[str, ...]) -> re.Pattern[str]:
 
 
 _SCREENS: Final = _any(_SCREENING)
+_SEES: Final = re.compile(r"\bsee (?:if|whether)|screen")
+_LEAVES: Final = re.compile(r"\bleave\b|\bhinterl|\blaiss|\bdej[ae]\b|\blasci|\bdeix|\bachter|\bzostaw")
+"""Mailboxes ask for a name and a reason too: those are to be left."""
 _WAITS: Final = _any(_OFFERS, _PERSONS)
 _TIERS: Final = (
     (_any(_UNAVAILABLE), AnswerKind.UNAVAILABLE, True),
@@ -185,7 +188,7 @@ def announces_a_tone(text: str) -> bool:
 def who_says(text: str) -> tuple[AnswerKind, bool] | None:
     """Who speaks like this, and whether that is sure; None where the words do not tell."""
     said = plain(text)
-    if _SCREENS.search(said):
+    if _SCREENS.search(said) and (_SEES.search(said) or not _LEAVES.search(said)):
         return AnswerKind.SCREENING, True
     if not _ANNOUNCES.search(said) and (_WAITS.search(said) or _asks(text, said)):
         return AnswerKind.HUMAN, True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.core import messages as m
+from tests.codecs.lines import mixed
 
 from .callees import GREETING, MESSAGE, beep, placed, said, silence
 
@@ -109,6 +110,52 @@ def test_an_assistant_gets_one_sentence_and_the_person_who_comes_a_greeting() ->
     assert 4_600 <= asked[0][0] <= 5_200
     assert asked[1][0] >= 12_600
     assert callee.left == []
+    assert callee.ended is None
+
+
+ASKS = "Hi, if you record your name and reason for calling, I'll see if this person is available."
+
+
+@pytest.mark.parametrize(
+    "ringing",
+    [
+        pytest.param(mixed(beep(1_500, 440, -20), beep(1_500, 480, -20)), id="two tones"),
+        pytest.param(beep(1_000, 425, -20), id="one tone", marks=pytest.mark.hostile),
+        pytest.param(b"", id="silence", marks=pytest.mark.hostile),
+    ],
+)
+def test_who_comes_after_please_hold_is_greeted_and_ringing_is_not(ringing: bytes) -> None:
+    callee = placed(recorded=True).says(300, said(4_500), ASKS)
+    callee.says(11_000, said(1_500, 6.0), "Thanks. Please stay on the line.")
+    for at_ms in (14_000, 19_000) if ringing else ():
+        callee.says(at_ms, ringing)
+    callee.says(26_000, said(600, 9.0), "Hello?").until(32_000)
+    assert callee.kinds == ["screening", "human"]
+    greeted = [at_ms for at_ms, one in callee.told(m.CreateResponse) if one.tag == "greeting"]
+    assert 26_600 <= greeted[0] <= 28_500
+    assert callee.left == []
+    assert callee.ended is None
+
+
+@pytest.mark.hostile
+def test_who_comes_after_please_hold_and_says_what_nobody_knows_is_greeted() -> None:
+    callee = placed(recorded=True).says(300, said(4_500), ASKS)
+    callee.says(11_000, said(1_500, 6.0), "Thanks. Please stay on the line.")
+    callee.says(20_000, said(900, 9.0), "Bob Baker here.").until(26_000)
+    assert callee.kinds == ["screening", "human"]
+    assert "greeting" in callee.asked
+
+
+@pytest.mark.parametrize("pause_ms", [200, pytest.param(900, marks=pytest.mark.hostile)])
+def test_an_assistant_with_a_tone_is_no_mailbox(pause_ms: int) -> None:
+    callee = placed(recorded=True).says(300, said(4_500) + silence(pause_ms) + beep(200), ASKS)
+    callee.says(15_000, said(600, 9.0), "Hello?").until(20_000)
+    assert "screening" in callee.kinds
+    assert callee.kinds[-1] == "human"
+    assert not [left for left in callee.left if left.whole]
+    heard = [one.heard_ms for _, one in callee.told(m.Heard) if one.say_id == "voicemail"]
+    assert sum(heard) <= 500
+    assert "screening:1" in callee.asked
     assert callee.ended is None
 
 

@@ -81,6 +81,8 @@ def test_a_person_may_speak_of_messages_and_machines(said: str) -> None:
         "Leave your name and number and I'll call you back, okay?",
         "Please say your name and number after the tone.",
         "I am not here, please leave a message.",
+        "Please leave your name, your number and the reason for your call after the beep.",
+        "Hinterlassen Sie Ihren Namen und den Grund Ihres Anrufs nach dem Signalton.",
         "Your call has been forwarded to an automatic voice mail system.",
     ],
 )
