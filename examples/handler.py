@@ -18,7 +18,7 @@ async def take_a_message(session: Session) -> None:
             case Turn(text):
                 await session.say(f"I have noted: {text}. Say goodbye if that is right, or tell me again.")
             case Digit("0"):
-                await session.respond("Apologise that nobody can be reached before Monday.")
+                await session.respond("Apologise that no one can be reached before Monday.")
             case Silence(ms) if ms >= 20_000:
                 break
     await session.say("Goodbye.")

@@ -206,7 +206,7 @@ def test_a_call_comes_back_five_times_and_then_it_is_enough(path: Path) -> None:
 @pytest.mark.parametrize(
     ("outcome", "intent", "words"),
     [
-        ("no_answer", "returned:no_answer:desk", "transfer to desk: nobody answered (30 s)"),
+        ("no_answer", "returned:no_answer:desk", "transfer to desk: no one answered (30 s)"),
         ("failed", "returned:failed:desk", "transfer to desk: the number could not be reached"),
         ("canceled", "returned:canceled:desk", "transfer to desk: it was cancelled before anybody answered"),
         ("busy", "returned:busy:", "transfer: the line is busy"),

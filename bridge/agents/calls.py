@@ -250,8 +250,8 @@ class UserSide:
     async def prepare(
         self, call_sid: str, fields: Mapping[str, str], *, goes_on: bool = False
     ) -> m.CallConfig | TurnedAway:
-        """The call's configuration, after its resolver, or why there is none. Takes `resolver_ms` at most and
-        never raises: what fails there is logged. A call that `goes_on` was let in before and is not turned
+        """The call's configuration, after its resolver, or why the call is turned away. Takes `resolver_ms`
+        at most and never raises: errors are logged. A call that `goes_on` was let in before and is not turned
         away now.
         """
         prepared, found = self._declared(call_sid), None

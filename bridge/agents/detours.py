@@ -98,7 +98,7 @@ def transfer_wish(
 
 
 def new_id() -> str:
-    """Of a detour: 32 hex digits that nobody can guess."""
+    """A detour's id: 32 random hex digits."""
     return secrets.token_hex(16)
 
 

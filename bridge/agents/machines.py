@@ -1,4 +1,4 @@
-"""What an agent does about whoever answers a call of its own: a person, an assistant, a mailbox."""
+"""How an agent treats the answer to a call that it placed: a person's, an assistant's, a mailbox's."""
 
 from __future__ import annotations
 

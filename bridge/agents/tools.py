@@ -202,7 +202,7 @@ def transfer_among(names: Sequence[str]) -> AnyTool:
     transfer_call.__annotations__["target"] = Literal[tuple(names)] if names else str
     description = (
         "Put the caller through to another person. Tell them so first; then call this once, and say nothing "
-        "more. `about` is what that person shall hear of the caller, in one sentence. If nobody is reached, "
+        "more. `about` is what that person shall hear of the caller, in one sentence. If no one is reached, "
         "the caller is back with you, and the outcome says why."
     )
     return Tool(

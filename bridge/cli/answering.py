@@ -127,10 +127,10 @@ class _Story:
 
 def _account(phone: SecondPhone) -> tuple[dict[str, Any], tuple[bytes, bytes]]:
     if not phone.legs:
-        return {"status": "not called", "broken": "nobody called"}, (b"", b"")
+        return {"status": "not called", "broken": "no call came"}, (b"", b"")
     leg = phone.leg
     heard_ms = len(phone.heard.replace(b"\xff", b"")) // 8
-    # Whoever finds a machine may hang up without a word.
+    # A caller who finds a machine may hang up without a word.
     wanted = phone.as_ == AnswerAs.HUMAN
     account = {
         "steps": [[step.at_ms, step.kind.value, step.detail] for step in leg.steps],

@@ -83,7 +83,7 @@ async def _checked(place: Source, wanted: Wanted, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"would_call": found["to"], "from": found["from"]}))
     else:
-        print(f"{found['to']} would be called now, from {found['from']}; nobody was")
+        print(f"{found['to']} would be called now, from {found['from']}; no call was placed")
     return PERSON
 
 
@@ -98,7 +98,7 @@ async def _called(place: Source, wanted: Wanted, as_json: bool) -> int:
             if status.state != "done":
                 console.print(f"[cyan]{status.state:>10}[/]")
         result = await placed.done()
-    except BaseException:  # Ctrl-C too: nobody waits for this call any more
+    except BaseException:  # Ctrl-C too: no one waits for this call any more
         await placed.cancel()
         raise
     if as_json:

@@ -107,7 +107,7 @@ async def model_voice(
 
 def local_pcmu(language: str) -> tuple[str, Callable[[str], bytes]]:
     """A voice of this machine for that language: its name, and what makes the sound of words. Raises
-    ConfigError where there is none.
+    ConfigError if it has none.
     """
     from bridge.simulators.espeak import EspeakVoice  # loads a library
 

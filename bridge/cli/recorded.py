@@ -169,7 +169,7 @@ def _facts(one: Recorded) -> dict[str, Any]:
 
 
 def _place(folder: Path | None) -> Path:
-    """The folder of recordings. Raises ConfigError where none is named, or there is none."""
+    """The folder of recordings. Raises ConfigError if none is named, or it does not exist."""
     place = folder or _configured()
     if place is None:
         raise ConfigError("no folder of recordings is known: set BRIDGE_RECORDINGS, or say --dir DIR")

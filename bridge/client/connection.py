@@ -183,7 +183,7 @@ class ModelLink:
                 try:
                     receive(core, frame, self._now_ms())
                 except Exception as broken:  # one frame must not end the conversation, whatever it did
-                    logger.exception("a rule of ours was broken")
+                    logger.exception("an internal invariant was broken")
                     core.out.append(Failed(broken, "reading a frame"))
                 await self._drain()
         except Exception as failed:  # noqa: BLE001  a transport may be anybody's

@@ -98,7 +98,7 @@ def recorded(folder: Path) -> Iterator[Recorded]:
 
 def find(folder: Path | None, call: str) -> list[Recorded]:
     """The recordings of a call, oldest first: `call` is a path, the name of a file, or a call's id, whole or
-    its last eight characters. Raises ConfigError where there is none.
+    its last eight characters. Raises ConfigError if none is found.
     """
     path = Path(call)
     if path.is_file():

@@ -148,7 +148,7 @@ class _Teller:
         self._latencies = len(latencies_ms)
         if now.error is not None:
             self._point(TROUBLE, "error", f"the core raised {type(now.error).__name__}", str(now.error))
-            self.story.ended = "a rule of ours was broken"
+            self.story.ended = "an internal invariant was broken"
 
     def _recorded(self) -> None:
         """What the model was told, as the recording has it."""

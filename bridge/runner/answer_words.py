@@ -1,4 +1,4 @@
-"""The words of somebody who has answered, read for one thing: is it a person, or which machine.
+"""The words of a callee who has answered, read for one thing: is it a person, or which machine.
 
 A few phrases that machines say and people do not, in the languages of the bundled phrases. It is no
 understanding: what is not found here is left to the ear, the tone, the carrier and the model. Everywhere an

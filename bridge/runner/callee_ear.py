@@ -1,5 +1,6 @@
-"""Listens to somebody who has answered our call, until it is known who that is: for tones, and for words that
-tell. The core is told both, as it is told of loudness: it never looks at sound, nor at what people say.
+"""Listens to a callee who has answered, until it is known who that is: for tones, and for words that tell.
+
+The core is told both, as it is told of loudness: it never looks at sound, nor at what people say.
 """
 
 from __future__ import annotations

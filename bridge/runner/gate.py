@@ -142,7 +142,7 @@ class Runner:
                 leg.socket.close()
 
     def stall_upstream(self, for_ms: int) -> None:
-        """Keep what the model sends for so long, then take it at once. Nothing while it is kept already."""
+        """Keep the model's frames for `for_ms`, then take them at once. Idempotent while they are kept."""
         if self._stalled is None and not self._over:
             self.feed(m.BrokenOnPurpose(f"the model is stalled for {for_ms} ms"))
             self._stalled = []
@@ -423,7 +423,7 @@ class Runner:
         carrier = self._carrier
         carrier.discard()
         about = {"call_sid": self.call_sid}
-        logger.error("a rule of ours was broken; this call ends", exc_info=error, extra=about)
+        logger.error("an internal invariant was broken; this call ends", exc_info=error, extra=about)
         carrier.close_code = INTERNAL_ERROR
         if self._over:  # an observer of the end raised: the socket is still to be closed
             carrier.close()

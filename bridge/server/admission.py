@@ -1,5 +1,5 @@
 """How a call gets in: the model is dialled, the carrier and the resolver are asked, and TwiML opens its
-stream or says why there is none.
+stream or says why it does not.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class Admission:
     async def ring(
         self, call_sid: str, fields: Fields, *, remembered: bool = False
     ) -> str | TurnedAway | None:
-        """Dial the model, and ask the carrier meanwhile whether there is such a call. Why there is none, one
-        of the gates, or why the resolver takes none; None if it may come in.
+        """Dial the model, and ask the carrier meanwhile whether the call exists. None if it may come in; else
+        the gate that keeps it out, or the resolver's reason.
         """
         if self._under_way[call_sid] >= MOST_UNDER_WAY:
             return "again"

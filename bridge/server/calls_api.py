@@ -68,7 +68,7 @@ class CallsApi:
         given = request.headers.getlist("idempotency-key")
         if len(given) != 1 or not _IDEM.fullmatch(given[0]):
             words = "an Idempotency-Key is needed, 1 to 255 characters without blanks: a client that gets no "
-            return refused(400, "form", f"{words}answer asks again, and nobody should be called twice")
+            return refused(400, "form", f"{words}answer asks again, and no number should be called twice")
         try:
             asked = await json_object(request, MEMBERS, MOST_BYTES)
             wanted, digest = read(asked), _digest(asked)

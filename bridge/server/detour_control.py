@@ -84,7 +84,7 @@ class DetourControl:
             case m.DetourEnded():
                 self._placed.discard(action.detour_id)
                 self._keys.pop(action.detour_id, None)
-                self.store.change(action.detour_id, brief="", caller="")  # of use to nobody any more
+                self.store.change(action.detour_id, brief="", caller="")  # no longer needed
                 outcome = action.result.outcome.value
                 what = "= %s: %s"
                 about = action.name or action.kind.value
@@ -203,7 +203,7 @@ class DetourControl:
             self.tell(record, m.LegState(record.detour_id, LegStep.QUEUED))
 
     def _not_placed(self, record: DetourRecord, result: DetourResult) -> None:
-        """Nobody was called. Unless the number is wrong, the caller may be sent there themselves."""
+        """No call was placed. Unless the number is wrong, the caller may be sent there themselves."""
         self._placed.discard(record.detour_id)
         if result.outcome is TransferOutcome.INVALID:
             self._ended_soon(record, result)
@@ -245,7 +245,7 @@ class DetourControl:
                 self.alone(record)
 
     def alone(self, record: DetourRecord) -> None:
-        """The caller is on their way to a room that nobody is in any more: they are fetched back."""
+        """The caller is on their way to a room that is empty by now: they are fetched back."""
         self._start(self._push(record.detour_id))
 
     def in_room(self, record: DetourRecord) -> DetourRecord:
@@ -257,7 +257,7 @@ class DetourControl:
         return record
 
     def briefed(self, record: DetourRecord, seconds: float) -> None:
-        """Leg B hears who calls, for so long; who presses no key is no person who wants the call."""
+        """Leg B hears who calls, for `seconds`. A leg that presses no key has not taken the call."""
         wait_s = max(NO_KEY_S, seconds + detour_twiml.KEY_S + 1)
         asyncio.get_running_loop().call_later(wait_s, self._no_key, record.detour_id)
 

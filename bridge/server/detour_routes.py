@@ -78,7 +78,7 @@ class DetourRoutes:
     # --- the caller's leg --------------------------------------------------------------------------------
 
     async def after(self, request: Request, form: Fields) -> Response:
-        """The target, the room or the waiting is over. The first outcome stays, whoever asks again."""
+        """The target, the room or the waiting is over. Idempotent: the first outcome stays."""
         record = self._found(request)
         if record is None:
             return await self._way.unknown(request, form, _detour_id(request))
@@ -97,7 +97,7 @@ class DetourRoutes:
         if form["CallSid"] != record.call_sid:
             return self._foreign(record)
         if record.away and record.result is None:
-            # It was sent on before, and has not been heard of since: nobody is called twice.
+            # It was sent on before, and has not been heard of since: the target is not called twice.
             outcome = TransferOutcome.HELD if record.wanted_back else TransferOutcome.FAILED
             record = self._store.change(record.detour_id, result=DetourResult(outcome)) or record
         if record.result is not None:

@@ -1,4 +1,4 @@
-"""The documents of detours: the caller is sent on, the target is asked, both meet in a room, somebody waits.
+"""The documents of detours: the caller is sent on or waits, the target is asked, both meet in a room.
 
 None of them has an effect by being served; the carrier may ask for each of them twice, or in vain.
 
@@ -170,7 +170,7 @@ def hold(record: DetourRecord, steps: Steps) -> str:
 
 
 def music(url: str, *, for_ever: bool = False) -> str:
-    """A piece of sound for somebody who waits."""
+    """A piece of sound for a leg that waits."""
     response = VoiceResponse()
     response.play(url, loop=0 if for_ever else None)
     return str(response)

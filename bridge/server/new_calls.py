@@ -1,7 +1,7 @@
 """A call that is asked of the carrier, and what its API made of the request.
 
-The API does not promise that a repeated request places no second call. So there are three answers, and the
-third says that nobody knows: the request went out and no answer can be read.
+The API does not promise that a repeated request places no second call. So there are three answers. The third
+is "unknown": the request went out and no answer can be read.
 
 https://www.twilio.com/docs/voice/api/call-resource#create-a-call-resource
 """
@@ -30,9 +30,7 @@ class Advice(enum.Enum):
 
 
 class Placed(NamedTuple):
-    """The carrier has the call. `queue_ms` is how long it says that it waits before it rings; nobody was rung
-    yet.
-    """
+    """The carrier has the call. It does not ring yet: the carrier says that it waits `queue_ms` first."""
 
     sid: str
     queue_ms: int = 0

@@ -14,8 +14,8 @@ _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
 def own_number(fields: Mapping[str, str], owned: Sequence[str] = ()) -> str:
-    """Ours: the one that was called, or that we called from. Where it is none, as in a SIP address, the first
-    of those that we own; "" for none.
+    """Our number in a call: the one that was called, or that we called from. If that is not a number, as in
+    a SIP address, the first of `owned`; "" if that is empty.
     """
     ours = fields.get("From" if _is_outbound(fields) else "To", "")
     return ours if _E164.fullmatch(ours) else next(iter(owned), "")

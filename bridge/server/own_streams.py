@@ -54,7 +54,7 @@ class OwnStreams:
         return self._registry.services.router.account(account_sid) is not None
 
     async def post(self, request: Request) -> Response:
-        """A token, or a sentence why there is none. The key is looked at before the body is read."""
+        """A token, or a sentence why it is refused. The key is checked before the body is read."""
         name, refused = self._keyed.owner(request), self._keyed.refused
         if isinstance(name, Response):
             return name
@@ -86,8 +86,8 @@ class OwnStreams:
         return {"url": links.media_stream, "token": token, "expires_in": life_s, "twiml": document}
 
     def _action_url(self, links: twiml.Links, call_sid: str) -> str | None:
-        """Where the carrier asks what comes after that stream. Its address names the call, so there is none
-        for a call that is not known yet: then the operator's TwiML goes on behind `<Connect>`.
+        """Where the carrier asks what comes after that stream. The address names the call, so a call that is
+        not known yet has None: then the operator's TwiML goes on behind `<Connect>`.
         """
         if not call_sid:
             return None

@@ -124,9 +124,9 @@ class Service:
             self.services.outbound.tell(others.status)
 
     def _factory(self, configs: AgentConfigs, upstream_url: str | None) -> CallFactory:
-        nobody = Agent()
+        default = Agent()
         making = CallFactory(
-            config=lambda fields: configs.call(calling_out.told(nobody, fields, self.settings.instructions)),
+            config=lambda fields: configs.call(calling_out.told(default, fields, self.settings.instructions)),
             phrases=configs.phrases,
             carrier=Twilio,
             vendor=_vendor(self.settings, upstream_url),

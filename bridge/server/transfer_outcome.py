@@ -1,6 +1,6 @@
 """What became of a transfer, from the carrier's words and our own record of it.
 
-The carrier's `completed` says that somebody, or something, picked up. Twilio, "<Dial>": `DialBridged` says
+The carrier's `completed` says that a person or a machine picked up. Twilio, "<Dial>": `DialBridged` says
 whether the two legs were joined; it is not always there. So the key by which the target accepts, which is in
 our own record, counts first.
 

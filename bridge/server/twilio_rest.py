@@ -53,7 +53,7 @@ ASK_S: Final = 1.0
 ASK_AGAIN_S: Final = 0.3
 _ASKING_THREADS: Final = 8
 CREATE_S: Final = 4.0
-"""For placing a call, everything included. Nobody waits on a line meanwhile."""
+"""For placing a call, everything included. No one waits on a line meanwhile."""
 LIST_S: Final = 4.0
 MOST_LISTED: Final = 50
 _PLACING_THREADS: Final = 4
@@ -450,7 +450,7 @@ def _listed(call: Any) -> ListedCall:
 def _words(created: Created) -> str:
     match created:
         case Ambiguous(why):
-            return f"nobody knows, {why}"
+            return f"unknown, {why}"
         case new_calls.Refused(status, code, meaning, advice):
             return f"{meaning} (HTTP {status}, code {code}): {advice.value}"
     return "it was"

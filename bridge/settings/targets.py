@@ -68,7 +68,7 @@ def is_sip(text: str) -> bool:
 
 
 def sip_address(text: str) -> str | None:
-    """The address with its scheme in lower case; None for what is none."""
+    """The address with its scheme in lower case; None if `text` is not a SIP address."""
     scheme, _, rest = text.partition(":")
     whole = f"{scheme.lower()}:{rest}"
     return whole if len(whole) <= MOST_CHARS and _SIP.fullmatch(whole) else None

@@ -291,7 +291,7 @@ def _number(name: str, number: str) -> str:
 
 
 def plain_number(number: str) -> str | None:
-    """An E.164 number without the blanks, brackets, dots and dashes that people write; None if it is none."""
+    """The number without the blanks, brackets, dots and dashes that people write; None if it is not E.164."""
     plain = re.sub(r"[ ().-]", "", number)
     if not _E164.fullmatch(plain) or (plain.startswith("+1") and not _NANP.fullmatch(plain)):
         return None

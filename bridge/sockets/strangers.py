@@ -191,7 +191,7 @@ class Strangers:
         self._tell(now_s)
 
     def on_deadline(self) -> None:
-        """There is none: deadlines of seconds are looked at once a second."""
+        """Does nothing: deadlines of seconds are checked once a second."""
 
     def _keep_to(self, room: int) -> None:
         while len(self) > room:

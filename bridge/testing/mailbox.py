@@ -54,13 +54,13 @@ class Mailbox:
 
     @property
     def after_ms(self) -> int | None:
-        """How long after the tone the message begins; None if there is none."""
+        """How long after the tone the message begins; None without a message."""
         found = _first_loud(self.recorded())
         return None if found is None else found // _BYTES_PER_MS
 
     @property
     def message_ms(self) -> int:
-        """From the first to the last sound after the tone; 0 if there is none."""
+        """From the first to the last sound after the tone; 0 without a message."""
         recorded = self.recorded()
         first, last = _first_loud(recorded), _first_loud(recorded[::-1])
         return 0 if first is None or last is None else (len(recorded) - last - first) // _BYTES_PER_MS

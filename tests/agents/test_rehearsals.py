@@ -143,7 +143,7 @@ def test_a_human_is_asked_before_a_server_s_tool_is_used() -> None:
     said, _ = rehearsed(
         Agent("Help.", greeting="Hello.", tools=[weather], approve=approve), "how is the weather today"
     )
-    assert said[2] == "I would ask the server weather now; here there is none."
+    assert said[2] == "I would ask the server weather now; it cannot be reached here."
     assert asked == [("weather", "today")]
 
 

@@ -25,5 +25,5 @@ def test_the_check_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rule broken where only a key that is pressed finds it."""
     monkeypatch.setattr(caller_turns, "digit", lambda *_: {}["no such key"])  # type: ignore[index]
     as_found = settings(CALM, phases=[Phase.generate], report_multiple_bugs=False)
-    with pytest.raises(AssertionError, match="a rule of ours was broken"):
+    with pytest.raises(AssertionError, match="an internal invariant was broken"):
         run_state_machine_as_test(Calls, settings=as_found)  # type: ignore[no-untyped-call]

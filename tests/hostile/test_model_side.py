@@ -236,7 +236,7 @@ async def unharmed(served: Bridge, rss_mb: float) -> None:
     """What floods leave behind: little memory, a short log without a broken rule, recordings that replay."""
     await asyncio.sleep(1.0)
     assert served.rss_mb - rss_mb <= 40
-    assert "rule of ours" not in served.log
+    assert "internal invariant" not in served.log
     assert "Traceback" not in served.log
     assert len(served.log) < 100_000
     assert await served.replays() == ""
@@ -304,7 +304,7 @@ async def apologised_s(stack: contextlib.AsyncExitStack, early: bool, answer: by
             while phone.closed_s is None:  # noqa: ASYNC110  another process closes it
                 await asyncio.sleep(0.05)
         assert phone.longest_silence_s(began_s, phone.closed_s) <= MOST_SILENCE_S
-        assert "rule of ours" not in served.log
+        assert "internal invariant" not in served.log
         assert "the model could not be reached" in served.log
         await asyncio.sleep(0.5)
         assert await served.replays() == ""

@@ -64,7 +64,7 @@ def test_two_lost_answers_are_the_end_of_it_and_a_late_call_is_cancelled() -> No
             ref = (await one.place()).ref
             record = await done(one, ref)
             assert (record.outcome, len(one.rest.created)) == ("failed", 2)
-            assert "nobody knows" in record.reason
+            assert "it is unknown whether it was placed" in record.reason
             await one.status(ref, "initiated", 0, 30)
             await until(lambda: one.rest.canceled == [CA1])
 

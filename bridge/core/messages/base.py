@@ -37,5 +37,5 @@ class Reason(enum.Enum):
     UNCLAIMED = "the carrier never opened its stream"
     LIMIT = "a limit of this call was reached"
     SHUTDOWN = "this process is shutting down"
-    BROKEN = "a rule of ours was broken"
+    BROKEN = "an internal invariant was broken"
     HANDLER_FAILED = "the handler failed"

@@ -180,7 +180,7 @@ class Desk:
     def _start(self, tool: DeskTool, words: Sequence[str], raw: str) -> tuple[Reaction, State]:
         """Begin with a tool: everything that these words hold for it is taken."""
         if tool.kind == "mcp":
-            text = f"I would ask the server {tool.spoken} now; here there is none."
+            text = f"I would ask the server {tool.spoken} now; it cannot be reached here."
             return (
                 AskApproval(tool.name, tool.asks_first, text) if tool.asks_first else Reply(text)
             ), State()

@@ -74,7 +74,7 @@ class OutboundCalls:
         self.full = full
         self.knows_agent: Callable[[str], bool] = lambda name: not name
         self.accepted: Callable[[str], None] = lambda _ref: None
-        """Told of each new call, by its ref: somebody has to place it."""
+        """Called with the ref of each new call, so that it is placed."""
         self.moved: list[Callable[[Record, Record], None]] = []
         """Told of each change: before and after."""
         self._metrics = metrics
@@ -176,8 +176,8 @@ class OutboundCalls:
 
     def bind(self, ref: str, call_sid: str, account_sid: str) -> Record | None:
         """A call of the carrier's came with that ref. Its record, or None for a call that should not be: the
-        ref is unknown, has another call, or was given up. That one is ended. Without a ref it is none that we
-        placed, such as a caller's whose number tells its status here, too: None, and it goes on.
+        ref is unknown, has another call, or was given up. That one is ended. A call without a ref was not
+        placed by us, such as a caller's whose number tells its status here, too: None, and it goes on.
         """
         if not ref:
             return None

@@ -90,7 +90,7 @@ class DoNotCall:
                 self._seen = seen if at_rest else None
             self._readable = True
         except FileNotFoundError:
-            self._readable = True  # nobody has asked yet
+            self._readable = True  # it is written by the first request
         except (OSError, ValueError) as error:
             if self._readable:
                 logger.error("no call is placed, the do-not-call file cannot be read: %s", error)  # noqa: TRY400
@@ -135,7 +135,7 @@ def _entries(line: str) -> Iterator[str]:
 
 
 def _ascii(line: str) -> str:
-    """The same with plain digits, dashes and blanks, and without marks that nobody sees."""
+    """The same with plain digits, dashes and blanks, and without invisible marks."""
     return "".join(_plain(one) for one in unicodedata.normalize("NFKC", line))
 
 

@@ -25,7 +25,7 @@ MACHINE_AGAIN_S: Final = 3600
 """After a machine answered and no message was left."""
 LOOK_S: Final = 5.0
 SOON_S: Final = 60
-"""A service that is full for so long is waited for, with `once` too."""
+"""A service that is full for this long at most is waited for, with `once` too."""
 PASSING: Final = ("call_hours", "at_once", "attempts")
 """Rules that forbid a call for a while."""
 REFUSED_AGAIN_S: Final = 3600
@@ -117,9 +117,7 @@ class ListRun:
     async def _call(self, row: Row) -> None:
         """One attempt, or what was begun of it."""
         if row.state == "placed" and self._now() - row.at_s > KEY_S:
-            self._moved(
-                row, "done", {"outcome": "failed", "reason": "nobody knows any more what became of it"}
-            )
+            self._moved(row, "done", {"outcome": "failed", "reason": "its outcome is no longer known"})
             return
         if row.state != "placed":
             row.attempt += 1
@@ -157,7 +155,7 @@ class ListRun:
         if result.stop:
             self.paused = result.reason
         if result.outcome == "refused":
-            row.attempt -= 1  # nobody was called
+            row.attempt -= 1  # no call was placed
         again_s = self._again_s(row, result)
         row.failures += result.outcome == "failed"
         if again_s is not None and row.attempt < MOST_ATTEMPTS:

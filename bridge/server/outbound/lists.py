@@ -1,8 +1,8 @@
 """A list of numbers, called one after the other: from a CSV file, with its state beside it.
 
 The state is a file of JSON lines, on the disk before each call is asked for. A run that was ended, in
-whatever way, is gone on with: what is done stays so, and what was asked for is asked for with the same key
-again, which gives the same call. Nobody is called twice for one attempt.
+whatever way, can be continued: finished rows stay finished, and a call that was asked for is asked for again
+with the same key, which gives the same call. So no number is called twice for one attempt.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Placing calls: one request each, in turn, and what is done when nobody knows whether it arrived.
+"""Placing calls: one request each, in turn, and what is done when it is unknown whether it arrived.
 
 A request without an answer is not repeated blindly. The carrier's callbacks are waited for, then its list of
 calls is asked; only if neither knows of a call it is asked for once more, with the same ref, so that a second
@@ -118,7 +118,7 @@ class Placing:
                 if self._record(ref).state <= State.POSTING:
                     await self._place(ref)
                 else:
-                    await self._look(ref)  # while no process was here nobody was told
+                    await self._look(ref)  # its callbacks were lost while no process ran
                 await self._follow(ref)
         except asyncio.CancelledError:
             raise
@@ -136,7 +136,7 @@ class Placing:
             created = await self._post(ref)
             if not isinstance(created, Ambiguous) or await self._found(ref):
                 return
-        reason = f"nobody knows whether it was placed: {created.why}"
+        reason = f"it is unknown whether it was placed: {created.why}"
         self._calls.settle(self._record(ref), Outcome.FAILED, reason)
 
     async def _post(self, ref: str) -> Created | None:
@@ -233,7 +233,7 @@ class Placing:
             ref=record.ref,
         )
 
-    # --- when nobody knows -------------------------------------------------------------------------------
+    # --- when it is unknown ------------------------------------------------------------------------------
 
     async def _found(self, ref: str) -> bool:
         """Whether it is known by now what became of a request without an answer."""
@@ -251,7 +251,7 @@ class Placing:
                         self._calls.bind(ref, one.sid, account)  # a second one is ended
                 return bool(self._record(ref).call_sid)
             await asyncio.sleep(LIST_AGAIN_S)
-        self._calls.settle(self._record(ref), Outcome.FAILED, "nobody can say whether it was placed")
+        self._calls.settle(self._record(ref), Outcome.FAILED, "it is unknown whether it was placed")
         return True
 
     # --- to its end --------------------------------------------------------------------------------------

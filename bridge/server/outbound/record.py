@@ -37,7 +37,7 @@ class Outcome(enum.Enum):
     FAILED = "failed"
     CANCELED = "canceled"
     REFUSED = "refused"
-    """It was never placed: by a rule of ours, or by the carrier's API."""
+    """It was never placed: one of our rules or the carrier's API forbade it."""
 
 
 MACHINES: Final = ("machine", "fax", "voicemail", "screening", "ivr", "unavailable")
@@ -127,5 +127,5 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def new_ref() -> str:
-    """A name of 128 random bits: whoever sends it back was told it by us."""
+    """A name of 128 random bits, so that only a peer that was told it can send it back."""
     return secrets.token_hex(16)

@@ -94,7 +94,7 @@ class Rules:
             return None
         zones = self.numbers.zones(e164)
         if not zones:
-            return Broken("call_hours", "nobody knows which time it is at that number (BRIDGE_CALL_HOURS)")
+            return Broken("call_hours", "the local time at that number is unknown (BRIDGE_CALL_HOURS)")
         now = dt.datetime.fromtimestamp(self._clock(), dt.UTC)
         try:
             there = [now.astimezone(ZoneInfo(zone)) for zone in zones]

@@ -35,7 +35,7 @@ class Leading:
         self.undo = UndoFile(undo_path(settings))
 
     def found(self, text: str) -> tuple[Account, PhoneNumber]:
-        """The number that is meant. Raises ConfigError for what is none, and for one that no account has."""
+        """The number that is meant. Raises ConfigError if `text` is not a number or no account has it."""
         number = re.sub(r"[ ().-]", "", text)
         if not _NUMBER.fullmatch(number):
             raise ConfigError(f"{text!r} is no number: write it like +15550100001")

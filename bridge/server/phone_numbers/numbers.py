@@ -21,7 +21,7 @@ FIELDS: Final = (
     "trunk_sid",
     "voice_receive_mode",
 )
-"""What decides where a call goes. An empty text is none."""
+"""The fields that decide where a call goes. An empty one decides nothing."""
 _TUNNELS: Final = (
     ".ngrok.io", ".ngrok.app", ".ngrok.dev", ".ngrok-free.app", ".ngrok-free.dev", ".trycloudflare.com",
     ".loca.lt", ".localhost.run", ".lhr.life", ".serveo.net", ".devtunnels.ms", ".tunnelmole.net", ".ts.net",

@@ -72,8 +72,8 @@ def plan_set(number: PhoneNumber, base: str, fallback: str | None = None) -> Pla
 def plan_unset(
     number: PhoneNumber, base: str, before: Mapping[str, str] | None, after: Mapping[str, str]
 ) -> Plan:
-    """Lead it back to where it led `before` it was set, None where nothing is known of that. `after` is what
-    was written then: what differs from it now was changed by somebody else.
+    """Lead it back to where it led `before` it was set; None if that is unknown. `after` is what was written
+    then: a field that differs from it now was changed by another program or person.
     """
     links, remarks, breaks = Links.below(base), [], []
     if before is None:

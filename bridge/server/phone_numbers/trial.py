@@ -127,7 +127,7 @@ class Trial:
                 raise TrialFailed(f"the carrier refuses the call: {meaning}; {advice.value}")
             case Ambiguous(why):
                 raise TrialFailed(
-                    f"nobody knows whether the call was placed ({why}): look in Twilio's console"
+                    f"it is unknown whether the call was placed ({why}): look in Twilio's console"
                 )
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(MOST_S):

@@ -99,7 +99,7 @@ def _ranges(text: str, line: str) -> Ranges:
             (-1, -1) if match is None else (_minute(match[1], match[2]), _minute(match[3], match[4]))
         )
         if min(begins, ends) < 0 or begins in (ends, DAY_MIN):
-            raise Wrong(f"has a line with a range that is none, {line[:60]!r}", _CURE)
+            raise Wrong(f"has a line with an invalid range, {line[:60]!r}", _CURE)
         found.append((begins, ends if ends > begins else ends + DAY_MIN))
     if not found:
         raise Wrong(f"has a line without hours, {line[:60]!r}", _CURE)

@@ -207,8 +207,8 @@ class _Reading:
         transfers, fallback = self._targets(row, where)
         opening = self._hours.get(row.hours) if row.hours is not None else None
         if row.hours is not None and row.hours not in self._hours:
-            names = ", ".join(self._hours) or "there is none"
-            self._found(f"{where}: hours", "is unknown", f"name one of [hours]: {names}")
+            cure = f"name one of [hours]: {', '.join(self._hours)}" if self._hours else "add it to [hours]"
+            self._found(f"{where}: hours", "is unknown", cure)
         if (row.hours is None) != (row.closed is None):
             cure = "write both: when it is open, and what callers get when it is not"
             self._found(where, "has one of hours and closed without the other", cure)

@@ -1,6 +1,6 @@
 """Detours of calls, written down before the carrier is told of them.
 
-What the carrier says about a detour it says to any process of ours, in any order, and more than once. So a
+The carrier's callbacks about a detour reach any of our processes, in any order, and more than once. So a
 record has all that an answer is made of, and only moves forward: the first outcome stays. It is in a journal
 beside that of the intents, and outlives the process. The keys that are to be played into a line are the
 exception: they are in memory only, for they may be a secret.
@@ -174,5 +174,5 @@ class DetourJournal:
             try:
                 record = msgspec.convert({**known, **line, **first}, DetourRecord)
             except msgspec.ValidationError:
-                continue  # of another version of ours, or cut
+                continue  # written by another version, or cut
             self._keep(record, at_s)

@@ -50,7 +50,7 @@ _TALKED: Final = frozenset({"completed", "answered"})
 _OUTCOMES: Final = {"busy": "busy", "no-answer": "no_answer", "canceled": "canceled"}
 _WORDS: Final = {
     "busy": "the line is busy",
-    "no_answer": f"nobody answered ({RING_S} s)",
+    "no_answer": f"no one answered ({RING_S} s)",
     "canceled": "it was cancelled before anybody answered",
     "failed": "the number could not be reached",
 }
@@ -66,7 +66,7 @@ class Next(enum.Enum):
     FALLBACK = "say a word and dial the fallback"
     APOLOGISE = "apologise and hang up"
     RETURN = "give the caller back to the agent"
-    UNREACHED = "say that nobody could be reached and hang up"
+    UNREACHED = "say that no one could be reached and hang up"
 
 
 class Step(NamedTuple):
@@ -101,8 +101,8 @@ def opens_a_stream(intent: str | None, dial_status: str = "") -> bool:
 
 
 def dialled(fields: Mapping[str, str]) -> str:
-    """How dialling a target went, by the carrier's fields. Twilio, "<Dial>", "DialBridged": one that was
-    answered, and joined to nobody, is `completed` too; here it is not.
+    """How dialling a target went, by the carrier's fields. Twilio, "<Dial>", "DialBridged": a call that was
+    answered but never joined to the caller is `completed` too; here it is not.
     """
     status = fields.get("DialCallStatus", "")
     return "no-answer" if status in _TALKED and fields.get("DialBridged") == "false" else status

@@ -141,7 +141,7 @@ class OutboundRecords:
             return
         if self._opened:
             self._remember(self._journal.news())
-        elif self._path.exists():  # there is none before the first call
+        elif self._path.exists():  # it is created by the first call
             self._opened = True
             self._remember(self._journal.read())
 

@@ -61,5 +61,5 @@ class Owners:
 
     def _path(self, name: str) -> Path:
         # A name of another process comes out of a file.
-        plain = "".join(letter for letter in name if letter.isalnum())[:40] or "nobody"
+        plain = "".join(letter for letter in name if letter.isalnum())[:40] or "unnamed"
         return self._folder / f"{plain}{SUFFIX}"

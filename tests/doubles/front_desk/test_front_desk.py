@@ -80,7 +80,7 @@ def test_exact_words_are_said_exactly_whatever_stands_in_them() -> None:
     ("wish", "answer"),
     [
         ("Ask for the name", "May I have the name, please?"),
-        ("Apologise that nobody can be reached before Monday.", "I am sorry about that."),
+        ("Apologise that no one can be reached before Monday.", "I am sorry about that."),
         ("Ask the caller whether they are still there.", STILL_THERE),
         ("The call has to end now, because of the hour. Say goodbye in one short sentence.", "Goodbye."),
         ('Tell them "the oven is hot" now.', "the oven is hot"),
@@ -256,7 +256,7 @@ def test_a_tool_of_a_server_is_told_of_and_waits_for_approval_where_that_is_dema
 ) -> None:
     session = Session([{**WEATHER, **more}])
     session.asks(instructions=HELLO)
-    said = ["I would ask the server weather now; here there is none.", f"approve {name}?"]
+    said = ["I would ask the server weather now; it cannot be reached here.", f"approve {name}?"]
     assert session.says("how is the weather") == said[: 1 + bool(name)]
     asked = [item for item in session.client.server.items.values() if item.type == "mcp_approval_request"]
     for item in asked:
