@@ -143,7 +143,7 @@ class DetourRoutes:
             record = self._store.change(record.detour_id, asked_at_ms=now_ms()) or record
             if record.warm:
                 spoken = detour_twiml.announcement(record, voice)
-                self._control.briefed(record, detour_twiml.duration_s(spoken.text))
+                self._control.briefed(record, detour_twiml.duration_ms(spoken.text) / 1000)
         self._control.tell(record, m.LegState(record.detour_id, LegStep.BRIEFING))
         return answer(detour_twiml.whisper(record, steps, voice))
 

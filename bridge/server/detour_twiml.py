@@ -20,14 +20,14 @@ from bridge.settings.targets import Target
 DECLINE: Final = "2"
 KEY_S: Final = 6
 """How long the target may think, after the words."""
-WORDS_S: Final = 12.0
+WORDS_MS: Final = 12_000
 """The words at most: meanwhile a caller who was sent on hears it ring."""
 MOST_TIME_LIMIT_S: Final = 14_400
 """Twilio, "<Dial>", "timeLimit": four hours, which is its default too."""
-LETTER_S: Final = 0.06
-_WIDE_S: Final = 0.18
+LETTER_MS: Final = 60
+_WIDE_MS: Final = 180
 """One of a script that writes syllables or words by one sign."""
-_DIGIT_S: Final = 0.3
+_DIGIT_MS: Final = 300
 
 
 class Steps(NamedTuple):
@@ -193,7 +193,7 @@ def gone(voice: twiml.Voice) -> str:
 
 
 def announcement(record: DetourRecord, voice: twiml.Voice) -> twiml.Spoken:
-    """Who calls and why, and the key, in words of at most `WORDS_S`: what is too long loses its end."""
+    """Who calls and why, and the key, in words of at most `WORDS_MS`: what is too long loses its end."""
     spoken = _spoken(voice)
     words = _words(spoken)
     ask = words.ask.format(accept=record.accept)
@@ -203,23 +203,23 @@ def announcement(record: DetourRecord, voice: twiml.Voice) -> twiml.Spoken:
     why = " ".join(twiml.speakable(record.brief).split())
     if not why and record.caller:
         why = words.caller.format(caller=", ".join(_in_threes(record.caller)))
-    room_s = WORDS_S - duration_s(f"{words.for_you}  {ask}")
-    return spoken._replace(text=" ".join(part for part in (words.for_you, _cut(why, room_s), ask) if part))
+    room_ms = WORDS_MS - duration_ms(f"{words.for_you}  {ask}")
+    return spoken._replace(text=" ".join(part for part in (words.for_you, _cut(why, room_ms), ask) if part))
 
 
-def duration_s(text: str) -> float:
+def duration_ms(text: str) -> int:
     """How long it takes to say it, roughly."""
     return sum(
-        _DIGIT_S if letter.isdigit() else LETTER_S if letter < "\u2e80" else _WIDE_S for letter in text
+        _DIGIT_MS if letter.isdigit() else LETTER_MS if letter < "\u2e80" else _WIDE_MS for letter in text
     )
 
 
-def _cut(text: str, seconds: float) -> str:
+def _cut(text: str, room_ms: int) -> str:
     """As many of its words as may be said in that time."""
-    if duration_s(text) <= seconds:
+    if duration_ms(text) <= room_ms:
         return text
     end = 0
-    while end < len(text) and duration_s(text[: end + 1]) <= seconds:
+    while end < len(text) and duration_ms(text[: end + 1]) <= room_ms:
         end += 1
     whole, blank, _rest = text[:end].rpartition(" ")
     return (whole if blank else text[:end]).rstrip(" ,;:") + "."

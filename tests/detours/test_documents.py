@@ -146,7 +146,7 @@ def announced(**more: Any) -> str:
 
 def test_what_a_model_says_of_the_caller_is_bounded_and_of_one_line() -> None:
     long = announced(brief="<break time='60s'/> & so on,\n\x00 " + "very " * 400 + "END")
-    assert detour_twiml.duration_s(long) <= detour_twiml.WORDS_S
+    assert detour_twiml.duration_ms(long) <= detour_twiml.WORDS_MS
     assert long.endswith("very. To take it, press 1. To decline, press 2.")
     assert "\n" not in long
     assert "\x00" not in long
@@ -168,7 +168,7 @@ def test_a_target_is_asked_in_the_call_s_language(language: str) -> None:
     expected = voice.words["busy"]
     assert (spoken.language, spoken.voice) == (expected.language, expected.voice)
     assert re.search(r"1.*2", spoken.text)
-    assert detour_twiml.duration_s(spoken.text) <= detour_twiml.WORDS_S
+    assert detour_twiml.duration_ms(spoken.text) <= detour_twiml.WORDS_MS
     assert language.startswith("en") or "press" not in spoken.text
     assert "{" not in spoken.text
     assert ET.fromstring(detour_twiml.gone(voice)).findtext("./Say")
