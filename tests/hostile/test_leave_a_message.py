@@ -39,7 +39,10 @@ async def called(folder: Path, kind: str, **phone: Any) -> tuple[dict[str, Any],
         return {"code": code, **json.loads(out)}, rings
 
 
-@pytest.mark.parametrize(("hz", "ms"), [(1_000, 400), (425, 200), (1_400, 900)])
+@pytest.mark.parametrize(
+    ("hz", "ms"),
+    [(1_000, 400), *(pytest.param(*tone, marks=pytest.mark.long) for tone in ((425, 200), (1_400, 900)))],
+)
 async def test_the_message_lies_whole_in_the_mailbox(tmp_path: Path, hz: int, ms: int) -> None:
     found, rings = await called(tmp_path, "machine", greeting=WORDS, beep_hz=hz, beep_ms=ms)
     assert (found["code"], found["answered_by"], found["message"]) == (4, "voicemail", "left")

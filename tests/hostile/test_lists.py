@@ -185,7 +185,12 @@ async def test_sixty_numbers_of_every_kind_end_in_their_rows(tmp_path: Path) -> 
     await whole(tmp_path, 60)
 
 
-async def test_sixty_numbers_are_called_once_by_a_process_that_is_killed_ten_times(tmp_path: Path) -> None:
+async def test_sixty_numbers_are_called_once_by_a_process_that_is_killed_three_times(tmp_path: Path) -> None:
+    await killed(tmp_path, 60, 3)
+
+
+@pytest.mark.long
+async def test_sixty_numbers_and_ten_kills(tmp_path: Path) -> None:
     await killed(tmp_path, 60, 10)
 
 
