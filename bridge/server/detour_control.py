@@ -59,11 +59,13 @@ class DetourControl:
     # --- what the core wishes ----------------------------------------------------------------------------
 
     def call_began(self, call_sid: str) -> None:
-        """A call begins without a detour: a leg B that another process placed for it is taken back."""
+        """A call begins without a detour: a leg B that another process had for it, and that waits there, is
+        ended. One that still rings is taken back when the carrier speaks of it.
+        """
         record = self.store.of_call(call_sid)
         if record is None or record.detour_id in self._placed or not record.warm:
             return
-        if not (record.left_stream or record.cancelled or record.result):
+        if record.answered_at_ms and not (record.left_stream or record.cancelled or record.result):
             self.cancel_leg(record.detour_id, "canceled")
 
     def call_did(self, call_sid: str, action: m.Action, _now_ms: int) -> None:
