@@ -1,7 +1,7 @@
 """Words that travel in the sound itself: one bit in the lowest bit of each mu-law sample.
 
 The bridge carries a caller's samples untouched, so a simulated caller can say what it says in a way that no
-recogniser has to guess. Nobody hears it: it is the smallest step that the code has.
+recogniser has to guess. It is inaudible: the smallest step that the code has.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is done about somebody who has answered: talk, wait, say who calls, leave a message, hang up."""
+"""Actions after the callee's side has answered: talk, wait, say who calls, leave a message, hang up."""
 
 from __future__ import annotations
 
@@ -172,6 +172,6 @@ def tell_left(call: CallState, heard_ms: int, *, whole: bool) -> None:
 
 
 def hang_up(call: CallState, detail: str, now_ms: int) -> None:
-    """At once, and without a goodbye: nobody listens."""
+    """At once, and without a goodbye: no person listens."""
     call.out.append(m.NoteIntent("ended"))
     ending.end(call, Reason.WE_HUNG_UP, now_ms, detail)

@@ -17,7 +17,7 @@ RINGING_MS: Final = 900
 that rings on: 425 Hz for 1 to 1.5 s in most of Europe (ITU-T E.180).
 """
 ANSWERED_US_BYTES: Final = 8_000
-"""A second of ours was heard before: what they say then is an answer."""
+"""They heard a second of our speech before: their words after it are an answer."""
 
 
 def learn(call: CallState, event: AnswerEvidence, now_ms: int) -> None:

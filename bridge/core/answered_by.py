@@ -140,7 +140,7 @@ def listening(call: CallState, now_ms: int) -> None:
 
 
 def talking(call: CallState, now_ms: int) -> None:
-    """To somebody who seems to be a person."""
+    """To a callee who seems to be a person."""
     callee, speech = call.callee, call.callee.speech
     if moves(call, now_ms):
         return
@@ -389,7 +389,7 @@ def too_long(call: CallState, now_ms: int) -> bool:
 
 
 def is_a_persons(one: Utterance) -> bool:
-    """A short utterance after a pause: somebody waits for an answer."""
+    """A short utterance after a pause: a person waits for an answer."""
     return one.lasted_ms <= PERSON_MS and one.after_ms >= PAUSE_MS
 
 

@@ -37,7 +37,7 @@ _ENDS = {
 
 
 def receive(call: CallState, event: m.Event, now_ms: int) -> None:
-    """A wish for a detour, or what the shell says of one; any other event is none of a detour's."""
+    """A wish for a detour, or the shell's word on one. Any other event is ignored."""
     match event:
         case m.Detour():
             detour(call, event, now_ms)
@@ -166,8 +166,8 @@ def leave(call: CallState, now_ms: int) -> None:
 
 
 def unheard(call: CallState, event: m.Event, now_ms: int) -> bool:
-    """Whether the caller's being away makes this word of the model's meaningless. What it begins to say, it
-    says to nobody.
+    """Whether the caller's being away makes this word of the model's meaningless: it begins to speak, and the
+    caller does not hear it.
     """
     match event:
         case m.ResponseStarted(aside=False):
@@ -295,7 +295,7 @@ def returns(call: CallState, event: m.Returned, now_ms: int) -> None:
 
 
 def dial_again(call: CallState, now_ms: int) -> None:
-    """Dial a session where there is none."""
+    """Dial a session if the last one is closed."""
     if call.up.state is Leg.CLOSED and call.dialling.due_ms == NEVER:
         call.dialling.begin(now_ms)
         dialling.dial(call, now_ms)

@@ -22,9 +22,9 @@ MONOLOGUE_MS = 7_000
 BEEP_MS = 100, 1_540
 """The shortest and the longest tone of a mailbox, 120 and 1,500 ms, as it is measured: in whole frames."""
 BEEP_WAITS_MS = 3_000
-"""After the last word of somebody who seems to be a person: a tone that comes later is a thing of theirs."""
+"""After the last word of a callee who seems to be a person: a later tone was made by a device of theirs."""
 MACHINES = frozenset({AnswerKind.MACHINE, AnswerKind.VOICEMAIL, AnswerKind.UNAVAILABLE, AnswerKind.FAX})
-"""Those that nobody listens to."""
+"""Answers without a person who listens."""
 CARRIER_WORDS = {
     "human": AnswerKind.HUMAN,
     "machine_start": AnswerKind.MACHINE,
@@ -128,7 +128,7 @@ class Signals:
 
     @property
     def suspects(self) -> bool:
-        """Somebody who knows what was said takes it for a machine."""
+        """The words, or the model, say that it is a machine."""
         return (self.words in MACHINES and self.sure) or self.model in MACHINES
 
 
@@ -172,7 +172,7 @@ class Callee:
         self.excused_ms: int | None = None
         """When the utterance began during which it turned out to be a person: it is not too long for one."""
         self.kept: list[Event] = []
-        """Sounds of user code that wait until somebody listens."""
+        """Sounds of user code that wait until a person listens."""
         self.due_ms = NEVER
         """When to look again."""
 
@@ -213,12 +213,12 @@ class Callee:
 
     @property
     def silent(self) -> bool:
-        """Nothing is asked of the model, whoever wants it."""
+        """Nothing is asked of the model, not even by user code."""
         return self.stage in SILENT
 
     @property
     def unanswered(self) -> bool:
-        """Turns are not answered and silence is not filled: nobody waits for us."""
+        """Turns are not answered and silence is not filled: no person waits for us."""
         return self.stage in UNANSWERED
 
     def enter(self, stage: Stage, now_ms: int) -> None:

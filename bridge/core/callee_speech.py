@@ -1,4 +1,4 @@
-"""What our own ear hears of somebody who has answered: utterances and their pauses, without the tones.
+"""A callee's speech as the bridge itself hears it: utterances and their pauses, without the tones.
 
 Times are milliseconds of the call's clock. A pause of half a second ends an utterance. One of a second and a
 half ends a monologue, which may be of many utterances: a greeting with pauses is one.
@@ -119,7 +119,7 @@ class CalleeSpeech:
         return 0 if self._monologue_ms is None else max(0, self.ended_ms - self._monologue_ms)
 
     def take(self, now_ms: int) -> Utterance | None:
-        """The utterance that is over; it is told once. None if there is none, or it was a click."""
+        """The utterance that is over, told once. None if no utterance is over, or it was a click."""
         if self.began_ms is None or self._loud or self.toning or now_ms - self.ended_ms < PAUSE_MS:
             return None
         one, voice_ms = Utterance(self.began_ms, self.ended_ms, self._pause_ms), self._voice_ms

@@ -68,7 +68,7 @@ class TurnBounds(msgspec.Struct, frozen=True, gc=False):
     - `quiet_ms`: after so much silence in our own ear the turn is committed and answered.
     - `words_ms`: but not sooner than this after the last words that came of the turn.
     - `longest_ms`: whatever we hear, a turn is committed and answered after this.
-    - `wordless_ms`: after so long a sound without words that is no voice's, it is cleared.
+    - `wordless_ms`: a turn is cleared after this long of sound that is no voice's and has no words.
     - `hold_ms`: how long the caller may be on hold.
     """
 
@@ -226,7 +226,7 @@ class AnswerRules(msgspec.Struct, frozen=True, gc=False):
     - `message`: what a mailbox is told, made by the model; unless it is recorded: as the phrase `voicemail`.
     - `screening`: what an assistant is told that asks who calls and why; "": the model finds words.
     - `speak_first`: the greeting does not wait for a voice.
-    - `greet_after_ms`: somebody who picks up and says nothing is greeted after this.
+    - `greet_after_ms`: a person who picks up and says nothing is greeted after this.
     """
 
     on_machine: str = "hang_up"

@@ -205,7 +205,7 @@ class Conversation:
 
     @property
     def answered(self) -> bool:
-        """Whether the caller has heard words of ours since they last said something, or at all."""
+        """Whether the caller has heard any of our words since they last said something, or at all."""
         for item in reversed(self.items.values()):
             if item.role == "assistant" and item.kind == "message" and (item.heard_bytes or item.heard()):
                 return True

@@ -35,7 +35,7 @@ def fail(call: CallState, reason: Reason, now_ms: int, detail: str) -> None:
         return
     apology = call.playout.phrases.get("apology")
     if call.callee.unanswered:
-        drain(call, reason, detail, "ended", now_ms)  # nobody listens, or a message is played
+        drain(call, reason, detail, "ended", now_ms)  # no person listens, or a message is played
         return
     if not call.admitted or apology is None:
         end(call, reason, now_ms, detail)

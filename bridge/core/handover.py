@@ -21,14 +21,14 @@ from .toolbox import ToolCall
 UNKNOWN = '{"error": "the line was interrupted while this ran: whether it was done is not known"}'
 """The result of a tool whose process is gone. Not told at all, the model would call it again."""
 GIVEN_UP = DetourResult(TransferOutcome.LOST)
-"""Of a target that was being called: nobody goes on with that elsewhere."""
+"""The result for a target that was being called: no other process continues that call."""
 CUT_OFF = (
     "The call was cut off and has just been connected again. What was said before is not known to you. The "
     "caller was told that the line was interrupted and asked to go on; do not greet."
 )
 
 BACK = (
-    "The caller was sent on, nobody was reached there, and they are back with you. Tell them so in one short "
+    "The caller was sent on, no one was reached there, and they are back with you. Tell them so in one short "
     "sentence, by the reason above, and offer what you can do instead; do not greet."
 )
 
@@ -59,7 +59,7 @@ def leave(call: CallState, now_ms: int) -> None:
             call.handover_due_ms = now_ms
         return
     owed = call.playout.owed.since_ms is not None or call.caller_speaking
-    owed = owed or call.detours.under_way is not None  # they wait for a target that nobody calls any more
+    owed = owed or call.detours.under_way is not None  # they wait for a target that is no longer called
     if call.playout.lost(now_ms) or owed:
         answers.owe_resumed(call, now_ms)
     call.out += (m.NoteIntent("handover"), m.HandedOver(carried(call, now_ms)))

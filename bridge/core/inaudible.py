@@ -37,7 +37,7 @@ def settle(call: CallState, now_ms: int) -> None:
 
 def playing(call: CallState, now_ms: int) -> tuple[str, int]:
     """The response being made whose words the caller should hear now, and cannot so far; with how much of it
-    was played, in ms. ("", 0) where there is none.
+    was played, in ms. ("", 0) without one.
     """
     playout, line = call.playout, call.playout.line
     span, active = next(iter(line.spans.values()), None), playout.gate.active

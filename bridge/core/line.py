@@ -127,7 +127,7 @@ class Line:
         return self.advance(now_ms)
 
     def shorten(self, say_id: str) -> None:
-        """What has not gone out yet of this sound of ours is not played."""
+        """The part of this sound that has not gone out yet is not played."""
         span = self.spans.get((say_id, 0))
         if span is None:
             return

@@ -23,7 +23,7 @@ _NO_WORDS = re.compile(r"[\[(*♪][^\])*♪]*[\])*♪]?")
 
 
 def has_words(transcript: str) -> bool:
-    """Whether somebody said something, as far as a transcript tells."""
+    """Whether a transcript holds words."""
     return any(map(str.isalnum, _NO_WORDS.sub("", transcript)))
 
 

@@ -62,7 +62,7 @@ def reconfigure(call: CallState, event: m.Reconfigure, now_ms: int) -> None:
 
 
 def disclose(call: CallState, now_ms: int) -> None:
-    """The disclosure needs no model, so it does not wait for one. Played once, and not to somebody who has
+    """The disclosure needs no model, so it does not wait for one. Played once, and not to a caller who has
     heard it in another process.
     """
     name = call.config.disclosure
@@ -88,7 +88,7 @@ def greet(call: CallState, now_ms: int) -> None:
 
 
 def play(call: CallState, event: m.Play, now_ms: int) -> None:
-    """At once, or when it is known that somebody listens."""
+    """At once, or when it is known that a person listens."""
     if call.callee.silent:
         call.callee.kept.append(event)
         return

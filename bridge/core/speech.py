@@ -260,8 +260,8 @@ def over(call: CallState) -> None:
 
 
 def clear(call: CallState, now_ms: int) -> None:
-    """For so long only sound that no voice makes: it is no turn. The line goes on, and so does our watch. The
-    caller is asked once whether they are there; the second time they are on hold.
+    """End a turn that had no voice for `wordless_ms`. The line goes on, and so does our watch. The caller is
+    asked once whether they are there; the second time they are on hold.
     """
     turn = call.open_turn
     over(call)

@@ -10,7 +10,7 @@ from .messages import CallerTranscribed, DetourEnded, Usage
 
 MOST_KINDS = 32
 MOST_KEPT = 10_000
-"""Of what happens now and then; after so many in one call the rest says nothing new."""
+"""Values of one kind that are kept a call; more would say nothing new."""
 OTHERS = "others"
 
 

@@ -37,7 +37,7 @@ class Toolbox:
         self.calls: dict[str, ToolCall] = {}
         self.running: dict[str, ToolCall] = {}
         self.deferred: dict[str, ToolCall] = {}
-        """Those whose result comes when a detour is over: nobody waits for it."""
+        """Those whose result comes when a detour is over: it is not waited for."""
         self._same: dict[tuple[str, str], dict[int, dict[str, ToolCall]]] = {}
         """The running ones by name and arguments, and by session."""
         self._twins: dict[str, list[ToolCall]] = {}

@@ -26,7 +26,7 @@ a minute the shell need not try for any call."""
 FIRST_DELAY_MS = 200
 MOST_RETRY_AFTER_MS = 2_000
 RENEW_PERCENT, RENEW_MS = 17, 600_000
-"""Of a session's life, how much is left when the next one is dialled: so much of it, and at most so long."""
+"""The rest of a session's life when the next one is dialled: this share of it, and at most this time."""
 FORCED_PERCENT, FORCED_MS = 4, 120_000
 """The same, when the next one takes over whether the moment is quiet or not."""
 SHORTEST_LIFE_MS, LONGEST_LIFE_MS = 5_000, 86_400_000

@@ -54,8 +54,8 @@ class Recorder:
     """Gives `sink` the lines of one recording, each without its line end, the header at once.
 
     The mover of the call reports everything in the order in which it happens: an input (`came`, `happened`)
-    before `Call.receive` sees it, then each of the actions that follow, as a frame that left (`went`) or, if
-    there is none, as a decision (`decided`): events for the session, commands to the shell, and commands of
+    before `Call.receive` sees it, then each of the actions that follow, as a frame that left (`went`) or,
+    without a frame, as a decision (`decided`): events for the session, commands to the shell, and commands of
     which no frame was made yet. Caller audio held back for a slow upstream is such a command; when it leaves
     or is thrown away after all, `went` or `dropped` is told then. Every frame that was read is told, also one
     that means nothing to the call: an adapter may have learnt from it. `now_ms` never runs backwards. Nothing

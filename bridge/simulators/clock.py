@@ -20,7 +20,7 @@ _MOST_OWED_MS: Final = 1_000
 _HELD_S: Final = 10.0
 """Time is held for one fetch at most this long: its answer may wait for another leg."""
 _TURNS: Final = 12
-"""Turns of the loop that whoever was woken gets before the next frame."""
+"""Turns of the loop that the woken tasks get before the next frame."""
 
 
 class Clock:
@@ -53,7 +53,7 @@ class Clock:
         return self._now_ms
 
     async def sleep(self, ms: float) -> None:
-        """Until so many milliseconds have gone by."""
+        """Return after `ms` milliseconds."""
         if ms <= 0:
             await asyncio.sleep(0)
             return
@@ -88,7 +88,7 @@ class Clock:
             owed_ms = min(owed_ms + (now_s - last_s) * 1000 / self.pace, _MOST_OWED_MS)
             last_s = now_s
             if stood_still:
-                # Whoever got their answer goes on first.
+                # The tasks that got their answer go on first.
                 await self._others()
                 owed_ms = 0.0
             while owed_ms >= FRAME_MS and not self._stands_still(now_s):
@@ -104,7 +104,7 @@ class Clock:
             await asyncio.sleep(0)
 
     def _frame(self) -> bool:
-        """Time passes by 20 ms; whether somebody was woken."""
+        """Advance by 20 ms. Returns whether any task was woken."""
         self._now_ms += FRAME_MS
         woken = self.move()
         while self._due and self._due[0][0] <= self._now_ms:

@@ -63,7 +63,7 @@ async def _judged(leg: Leg, options: DetectionOptions) -> tuple[int, str]:
 def tell_verdict(
     leg: Leg, verdict: Coroutine[Any, Any, dict[str, str]], url: str | None, method: str = "POST"
 ) -> None:
-    """Wait for the verdict beside the call, and post it; to nobody without a URL."""
+    """Wait for the verdict beside the call, and post it if there is a URL."""
 
     async def told() -> None:
         fields = {"CallSid": leg.sid, "AccountSid": leg.handset.account_sid, **await verdict}

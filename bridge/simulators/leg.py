@@ -68,7 +68,7 @@ class Subscription(Protocol):
 
 @dataclass(eq=False)
 class Leg:
-    """One leg. `handset` has its ids and signs its requests; `person` is whoever is on it."""
+    """One leg. `handset` has its ids and signs its requests; `person` speaks and listens on it."""
 
     handset: CarrierSimulator
     network: Exchange
@@ -134,7 +134,7 @@ class Leg:
         self._orders.put_nowait(order)
 
     def say(self, sound: bytes) -> None:
-        """The person speaks, into a stream or to whoever is on the line."""
+        """The person speaks, into a stream or to the other person on the line."""
         if self.streaming.is_set() and not isinstance(self.phone, OnStream):
             simulation = self.streams[-1][1]
             simulation.send(self.phone.say(sound, simulation.now_ms()))
@@ -305,7 +305,7 @@ class Leg:
         return await self._orders.get()
 
     def become(self, status: str, sip_code: int | None = None) -> None:
-        """The call's status from now on; whoever subscribed to it is told."""
+        """The call's status from now on; its subscribers are told."""
         self.status, self.sip_code = status, sip_code
         now_ms = self.network.clock.now_ms
         if status == "in-progress":

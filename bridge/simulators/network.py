@@ -147,8 +147,8 @@ class Network:
         return self.phones.get(number) or self.anybody
 
     def phone_for(self, leg: Leg, number: str) -> SecondPhone:
-        """The phone that a leg dials. Where there is none somebody picks up and talks for `talk_s`, unless
-        the leg's `targets` know better.
+        """The phone that a leg dials. At a number without a phone a person picks up and talks for `talk_s`,
+        unless the leg's `targets` say otherwise.
         """
         phone = self.phone_at(number)
         if phone is not None:

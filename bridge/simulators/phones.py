@@ -73,7 +73,7 @@ class SecondPhone:
     )
     takes_screened_call: bool = True
     reads_ms: int = 5_000
-    """How long somebody looks at what a screening assistant wrote down."""
+    """How long the person reads the words that a screening assistant wrote down."""
     verdict: tuple[int, str] | None = None
     """What machine detection says, and how long after the answer; None to judge by this phone's sound."""
     script: Callable[[], Script] | None = None
@@ -91,11 +91,11 @@ class SecondPhone:
 
     @property
     def refusal(self) -> Refusal | None:
-        """How it does not answer, None if it does, or rings until nobody waits any more."""
+        """How it refuses the call; None if it answers, or rings until the caller gives up."""
         return self.ends_as or REFUSALS.get(self.as_)
 
     def person(self) -> Person:
-        """Whoever answers one call."""
+        """The person, or the machine, that answers one call."""
         return Person(self._script() if self.script is None else self.script())
 
     def _script(self) -> Script:
@@ -167,7 +167,7 @@ class SecondPhone:
         self.leg.hang_up()
 
     async def answered(self, calls: int = 1, *, within_s: float = 10.0) -> Leg:
-        """The leg, once this phone was answered so many times. Raises TimeoutError after real seconds."""
+        """The leg, once this phone was answered `calls` times. Raises TimeoutError after real seconds."""
         async with asyncio.timeout(within_s):
             while sum(leg.answered_ms is not None for leg in self.legs) < calls:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)

@@ -28,7 +28,7 @@ class Queue:
             self.places.remove(place)
 
     def take(self) -> Place | None:
-        """Whoever waits longest, who from now on talks; None if the queue is empty."""
+        """The caller who waits longest, who talks from now on; None if the queue is empty."""
         place = next((place for place in self.places if not place.taken.is_set()), None)
         if place is not None:
             place.taken.set()

@@ -148,7 +148,7 @@ class Rooms:
         self.all: list[Room] = []
 
     def of(self, name: str, leg: Leg) -> Room:
-        """The running room of that name in the leg's account; a new one if there is none."""
+        """The running room of that name in the leg's account, which is made if it is missing."""
         account = leg.handset.account_sid
         for room in self.all:
             if room.status != "completed" and (room.name, room.account_sid) == (name, account):

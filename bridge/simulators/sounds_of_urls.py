@@ -13,7 +13,7 @@ from .carrier import WEBHOOK_S, WebhookFailed
 
 
 async def fetched_sound(url: str) -> bytes:
-    """The sound there, µ-law at 8 kHz. Raises WebhookFailed if there is none."""
+    """The sound there, µ-law at 8 kHz. Raises WebhookFailed if none can be had."""
     return await asyncio.to_thread(_fetched, url)
 
 

@@ -41,7 +41,7 @@ class DetourKind(enum.Enum):
     TRANSFER = "transfer"
     """To a configured target, by name."""
     KEYS = "keys"
-    """Keys are played into the line, which is a menu; nobody else is called."""
+    """Keys are played into the line, which is a menu; no call is placed."""
     HOLD = "hold"
     """The caller waits, with music, until `EndDetour`."""
 

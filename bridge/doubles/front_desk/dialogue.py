@@ -143,7 +143,7 @@ class Desk:
         return self._small_talk(words) or self._ask_again(state, question) or self._missed(state)
 
     def _meant(self, words: Sequence[str]) -> tuple[DeskTool, ...]:
-        """Whoever asks for a person gets one before anything else."""
+        """A caller who asks for a person gets one before anything else."""
         transfer = named(self.tools, TRANSFER)
         if transfer is not None and _wants_a_person(words):
             return (transfer,)
@@ -326,7 +326,7 @@ def _parameter(tool: DeskTool, name: str | None) -> Parameter | None:
 
 def _call(tool: DeskTool, arguments: dict[str, Any]) -> tuple[Reaction, State]:
     if tool.name == TRANSFER:
-        target = next(iter(arguments.values()), "somebody")
+        target = next(iter(arguments.values()), "a person")
         return Call(tool.name, arguments, f"I put you through to {target}."), State()
     return Call(tool.name, arguments), State()
 

@@ -209,7 +209,7 @@ def _told(words: Sequence[str], minutes: int, start: int, end: int) -> Found:
 
 
 def is_date(words: Sequence[str]) -> bool:
-    """Whether they may name a date that is none of the days of `day_in`."""
+    """Whether they may name a date other than the days of `day_in`."""
     return any(word in _DATE_WORDS or word.endswith("th") or number_at((word,), 0) for word in words)
 
 

@@ -16,7 +16,7 @@ from ..carrier_frames import FRAME_BYTES, SILENT_FRAME
 
 FRAME_MS: Final = 20
 LOUD_DBFS: Final = -40
-"""A frame above this is somebody speaking, or a tone."""
+"""A frame above this holds a voice or a tone."""
 KEY_EVERY_MS: Final = 200
 
 
@@ -49,8 +49,8 @@ class Listen(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """Say this until so many keys were heard as tones, which breaks it off, or for a while longer. The script
-    gets the keys that came.
+    """Say this until that number of keys was heard as tones, which breaks it off, or for a while longer. The
+    script gets the keys that came.
     """
 
     prompt: bytes

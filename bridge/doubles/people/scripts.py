@@ -15,8 +15,8 @@ LIFTED_MS: Final = 300
 def human(
     hello: bytes, *, presses: str = "", presses_after_ms: int = 500, hangs_up_after_ms: int | None = None
 ) -> Script:
-    """Says hello. Whoever has `presses` to press waits until something was said to them, and half a second
-    more; whoever hangs up does so that long after the answer.
+    """Says hello. Then presses the keys, `presses_after_ms` after the other side has spoken. Without keys, or
+    if nothing was said, hangs up `hangs_up_after_ms` after the answer; None: never.
     """
     told_ms = LIFTED_MS + len(hello) // 8
     yield Wait(LIFTED_MS)

@@ -77,7 +77,7 @@ class Dialling:
         return fields
 
     async def run(self) -> None:
-        """To the end of the talk, or until nobody is left to ring."""
+        """To the end of the talk, or until no phone is left to ring."""
         nouns = self._nouns()
         if self.verb.get("sequential") == "true":
             for noun in nouns:

@@ -1,4 +1,4 @@
-"""Verbs that need nobody but the leg itself."""
+"""Verbs that need only the leg itself."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ async def leave(leg: Leg, verb: ET.Element, at: str) -> Document | None:  # noqa
 
 
 async def take(leg: Leg, verb: ET.Element, noun: ET.Element, at: str) -> Document | None:
-    """`<Dial><Queue>`: talk with whoever has waited longest; wait for somebody if the queue is empty."""
+    """`<Dial><Queue>`: talk with the caller who has waited longest; wait for one if the queue is empty."""
     queue = network_of(leg).queues.of("".join(noun.itertext()).strip())
     leg.leaving = lambda: {"DialCallStatus": "answered"}
     while (place := queue.take()) is None:
