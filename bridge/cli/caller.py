@@ -37,7 +37,7 @@ class Pressed(NamedTuple):
 
 class Caller:
     """Looked at every 50 ms, while a stream is up. `spoken_s` of speech began with the call; `turns` follow
-    it one by one. `tell(at_ms, who, what)` gets each line of the story, in milliseconds of the stream.
+    it one by one. `tell(at_ms, who, what)` gets each line of the story, in milliseconds of the call.
     """
 
     def __init__(
@@ -52,6 +52,9 @@ class Caller:
         self._spoken_ms = int(spoken_s * 1000)
         self._tail_ms = int(tail_s * 1000)
         self._tell = tell
+        self._stream: Any = None
+        self._began_ms = 0
+        """When the stream that is looked at began, in milliseconds of the call."""
         self._heard_ms = 0
         """When something of the other side was heard last."""
         self._told_bytes = 0
@@ -59,9 +62,16 @@ class Caller:
         self.leaves = False
         """Whether it is to hang up at once."""
 
-    def look(self, simulation: Any) -> bool:
-        """Do what is due; whether it is time to hang up."""
+    def look(self, simulation: Any, began_ms: int = 0) -> bool:
+        """Do what is due; whether it is time to hang up. A call may have several streams, one after another:
+        this one began at `began_ms` of the call, and its sound and its time begin anew.
+        """
         phone: Phone = simulation.machine
+        if self._stream is not simulation:
+            if self._stream is not None:
+                self._spoken_ms = self._heard_ms = self._told_bytes = 0
+                self._quiet = True
+            self._stream, self._began_ms = simulation, began_ms
         now_ms = int(simulation.now_ms())
         if self.leaves:
             return True
@@ -92,16 +102,16 @@ class Caller:
         self._told_bytes = len(heard)
         if size >= _LEAST_MS:
             quoted = f"“{words}” " if words else ""
-            self._tell(int(simulation.now_ms()), "heard", f"{quoted}{size / 1000:.2f} s")
+            self._tell(self._began_ms + int(simulation.now_ms()), "heard", f"{quoted}{size / 1000:.2f} s")
 
     def _say(self, simulation: Any, turn: Spoken | Pressed, now_ms: int) -> None:
         phone: Phone = simulation.machine
         if isinstance(turn, Pressed):
             self._spoken_ms = now_ms
-            self._tell(now_ms, "caller", f"presses {' '.join(turn.keys)}")
+            self._tell(self._began_ms + now_ms, "caller", f"presses {' '.join(turn.keys)}")
             for key in turn.keys:
                 simulation.send(phone.press(key, now_ms))
             return
         self._spoken_ms = now_ms + len(turn.sound) // 8
-        self._tell(now_ms, "caller", f"“{turn.words}”")
+        self._tell(self._began_ms + now_ms, "caller", f"“{turn.words}”")
         simulation.send(phone.say(turn.sound, now_ms))

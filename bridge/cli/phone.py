@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 _STYLES = {"caller": "cyan", "callee": "cyan", "heard": "magenta", "": "dim"}
 KEYS = "0123456789*#"
+ACCEPTS = "1"
+"""The key by which a target takes a transfer."""
+TALKS_S = 12.0
+"""A target that is gone sooner counts as `dropped`: `min_talk_s` of a transfer is 10 s."""
 
 
 _Url = Annotated[
@@ -38,7 +42,10 @@ _Url = Annotated[
 ]
 _AnswerAs = Annotated[
     AnswerAs | None,
-    typer.Option(help="Be called instead: by a server's REST requests or, beside a URL, by its <Dial>."),
+    typer.Option(
+        help="Be called instead: by a server's REST requests or, beside a URL, by its <Dial>, where a human "
+        "presses 1."
+    ),
 ]
 _Audio = Annotated[
     Path | None,
@@ -87,7 +94,7 @@ def phone(  # noqa: PLR0913, PLR0917  options of a command
     speech = read_speech(audio) if audio is not None else b"" if turns else load_demo("caller")
     check_writable(out)
     handset = CarrierSimulator(speech, auth_token=token, public_url=public_url)
-    other = None if answer_as is None else answering(answer_as, () if url else turns, tail)
+    other = None if answer_as is None else _other(answer_as, turns, tail, dialled=url is not None)
     tell = partial(_tell, console := Console(stderr=as_json))
     caller = Caller(len(speech) / 8_000, tail, turns, tell)
     with hanging_up() as interrupt:
@@ -100,6 +107,15 @@ def phone(  # noqa: PLR0913, PLR0917  options of a command
     if interrupt.came:
         raise typer.Exit(EXIT)
     _complain(account["broken"])
+
+
+def _other(who: AnswerAs, turns: list[Spoken | Pressed], tail_s: float, *, dialled: bool) -> SecondPhone:
+    """Who answers. One who is dialled for the caller takes the call, and talks for a while."""
+    from .caller import Pressed
+
+    return (
+        answering(who, [Pressed(ACCEPTS)], max(tail_s, TALKS_S)) if dialled else answering(who, turns, tail_s)
+    )
 
 
 def _kept(out: Path, left: bytes, right: bytes) -> Path | None:
@@ -252,7 +268,7 @@ async def _until_over(call: Any, placing: asyncio.Task[Any], caller: Caller, tel
             if caller.leaves:
                 call.hang_up()
                 await placing
-        elif caller.look(call.streams[-1][1]):
+        elif caller.look(call.streams[-1][1], call.streams[-1][0]):
             call.hang_up()
             await placing
 
