@@ -160,6 +160,20 @@ def test_each_number_ends_in_its_row(tmp_path: Path) -> None:
     assert report["cost_usd"] == pytest.approx(0.06)
 
 
+def test_what_a_rule_has_forbidden_is_asked_for_again_by_the_next_run(tmp_path: Path) -> None:
+    """The operator has changed the setting, and starts the same command again."""
+    carrier = Carrier(
+        {number(0): [CallRefused(422, "call_hours", "nobody knows"), PERSON], number(1): [PERSON]}
+    )
+    path = written(tmp_path / "numbers.csv", carrier)
+    assert states(ran(path, carrier))[number(0)] == ("skipped", "call_hours", 0)
+    assert states(ran(path, carrier)) == {
+        number(0): ("done", "completed", 1),
+        number(1): ("done", "completed", 1),
+    }
+    assert len(carrier.rung) == 2
+
+
 def test_with_once_what_is_due_later_is_left(tmp_path: Path) -> None:
     full = CallRefused(503, "loop lag", "no call can be placed now", 5)  # that is waited for
     carrier = Carrier({number(0): [BUSY], number(1): [full, full, PERSON]})

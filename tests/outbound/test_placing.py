@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bridge.server.new_calls import Advice, Ambiguous, ListedCall, Placed, Refused, refusal
+from bridge.server.new_calls import NOT_REACHED, Advice, Ambiguous, ListedCall, Placed, Refused, refusal
 from bridge.server.outbound import placing
 from bridge.server.outbound.pacing import Breaker, Bucket
 from bridge.server.outbound.progress import again_after_s, merged, moved, outcome_of
@@ -150,6 +150,19 @@ def test_too_many_requests_are_waited_out(monkeypatch: pytest.MonkeyPatch) -> No
             assert len(one.rest.created) == 3
             assert len([wait for wait in waits if 1 <= wait <= 30 and wait != placing.INHERIT_S]) == 2
             assert one.record(ref).posts == 1
+
+    run(call())
+
+
+def test_who_is_told_to_wait_too_often_learns_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def call() -> None:
+        async with office() as one:
+            sleep = asyncio.sleep
+            monkeypatch.setattr(asyncio, "sleep", lambda seconds: sleep(min(seconds, 0.01)))
+            one.rest.answers = [NOT_REACHED] * placing.MOST_REFUSALS
+            record = await done(one, (await one.place()).ref)
+            assert record.outcome == Outcome.FAILED.value
+            assert record.reason == "the carrier's API cannot be reached, asked 5 times"
 
     run(call())
 

@@ -65,7 +65,9 @@ def read_rows(file: Path, consent: str = "") -> tuple[list[Row], list[str]]:
     try:
         with file.open(encoding="utf-8-sig", newline="") as opened:
             return _rows(csv.DictReader(opened, strict=True), consent)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror or error}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{file} cannot be read as CSV: {error}") from error
 
 
@@ -163,7 +165,7 @@ class ListState:
             self.sync()
 
     def restore(self, rows: list[Row]) -> None:
-        """Where the rows stand."""
+        """Where the rows stand. One that a rule forbade is asked for again: nobody was called."""
         by_number = {plain(row.to): row for row in rows}
         for line in self._lines:
             row = by_number.get(str(line.get("to", "")))
@@ -171,6 +173,8 @@ class ListState:
                 row.state, row.attempt = str(line["state"]), int(line["attempt"])
                 row.due_s, row.at_s = float(line.get("due_s", 0)), float(line.get("at_s", 0))
                 row.asks = int(line.get("asks", row.attempt))
+                if row.state == "skipped":  # by a rule: the operator may have changed it since
+                    row.state = "queued"
                 row.told, row.failures = dict(line.get("told", {})), int(line.get("failures", 0))
 
     def key(self, row: Row) -> str:

@@ -141,7 +141,7 @@ class Placing:
 
     async def _post(self, ref: str) -> Created | None:
         """Ask the carrier for the call, when it is its turn: what it said, None if it was not asked."""
-        calls = self._calls
+        calls, why = self._calls, ""
         for _ in range(MOST_REFUSALS):
             await self._turn()
             record = self._record(ref)
@@ -169,10 +169,11 @@ class Placing:
                 case Refused() if not record.call_sid:
                     record = calls.change(record, posts=record.posts - 1)
                     if self._refused(record, created):
+                        why = created.meaning
                         await asyncio.sleep(1 + 29 * self._chance() ** 2)
                         continue
             return created
-        calls.settle(self._record(ref), Outcome.FAILED, "the carrier has too many requests")
+        calls.settle(self._record(ref), Outcome.FAILED, f"{why}, asked {MOST_REFUSALS} times")
         return None
 
     def _refused(self, record: Record, refused: Refused) -> bool:

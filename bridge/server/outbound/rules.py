@@ -94,7 +94,8 @@ class Rules:
             return None
         zones = self.numbers.zones(e164)
         if not zones:
-            return Broken("call_hours", "the local time at that number is unknown (BRIDGE_CALL_HOURS)")
+            words = "the local time at that number is unknown; BRIDGE_CALL_HOURS=off calls it at any time"
+            return Broken("call_hours", words)
         now = dt.datetime.fromtimestamp(self._clock(), dt.UTC)
         try:
             there = [now.astimezone(ZoneInfo(zone)) for zone in zones]
