@@ -180,6 +180,17 @@ def test_without_a_file_there_is_none(tmp_path: Path, monkeypatch: pytest.Monkey
     ).startswith("answered by: no agent of your own · by ")
 
 
+def test_a_table_of_numbers_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "routes.toml").touch()
+    settings = load_settings(
+        demo=True, env_file=None, insecure=True, upstream="embedded", routes="routes.toml"
+    )
+    rows = "answered by: the rows of routes.toml"
+    assert answered_by(settings, None, None).startswith(f"{rows} · by ")
+    assert answered_by(settings, None, "desk:agent").startswith(f"{rows}, else desk:agent · by ")
+
+
 @pytest.mark.parametrize("source", ["host = 5\n", "agent = 5\n"])
 def test_a_file_without_an_agent_of_that_name_is_told(
     source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -128,6 +128,7 @@ def _tell(console: Console, result: CallResult) -> None:
         console.print(f"[cyan]{line['who']:>10}[/]  {escape(printable(line['said']))}")
     facts = [result.outcome]
     facts += [f"answered by {result.answered_by}"] if result.answered_by else []
+    facts += [f"message {result.message}"] if result.message else []
     facts += [f"rang {result.ring_ms / 1000:.0f} s"] if result.ring_ms else []
     facts += [f"lasted {result.talk_s} s"] if result.talk_s else []
     facts += [f"SIP {result.sip_code}"] if result.sip_code not in (0, 200) else []

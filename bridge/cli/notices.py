@@ -40,7 +40,7 @@ def ls(
     if as_json:
         print(json.dumps(found))
         return
-    words = f"{found['waiting']} on their way, {found['given_up']} given up"
+    words = f"{found['waiting']} on their way, {found['given_up']} given up, in {place}"
     cure = "; `phonebridge notices retry` takes those up again" if found["given_up"] else ""
     Console(highlight=False, soft_wrap=True).print(words + cure)
 

@@ -137,15 +137,19 @@ def answered_by(settings: Settings, agent: Agent | None, where: str | None) -> s
     from bridge.upstreams import REHEARSALS
 
     costs = " (rehearsal, no key)" if settings.upstream in REHEARSALS else ""
-    told = [where or _no_agent(), f"by {_who(settings)}{costs}"]
+    told = [_agents(settings, where), f"by {_who(settings)}{costs}"]
     tools = [] if agent is None else [tool.name for tool in agent.functions()]
     if tools:
         told.insert(1, f"tools {', '.join(tools)}")
     return f"answered by: {' · '.join(told)}"
 
 
-def _no_agent() -> str:
-    """Says why, if there is an agent.py."""
+def _agents(settings: Settings, where: str | None) -> str:
+    """Without any it says why, if there is an agent.py."""
+    if settings.routes is not None:
+        return f"the rows of {settings.routes}" + (f", else {where}" if where else "")
+    if where is not None:
+        return where
     if Path("agent.py").is_file():
         why = "agent.py here sets no Agent named `agent`; for another name, --agent agent:NAME"
         return f"no agent of your own ({why})"

@@ -95,7 +95,10 @@ class Address:
         failed = OSError(f"{host} leads nowhere")
         for family, kind, protocol, _, where in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
             if not self.private and not ipaddress.ip_address(str(where[0]).partition("%")[0]).is_global:
-                failed = OSError(f"{host} leads to an address of a private network")
+                words = (
+                    f"{host} leads to an address of a private network (BRIDGE_NOTICES_PRIVATE=1 allows it)"
+                )
+                failed = OSError(words)
                 continue
             connection = socket.socket(family, kind, protocol)
             connection.settimeout(TIMEOUT_S)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 REQUEST_S: Final = 10.0
 MOST_NUMBERS: Final = 1_000
+API: Final = "https://api.twilio.com"
 _silent = logging.getLogger(f"{__name__}.sdk")
 _silent.disabled = True
 _Value = TypeVar("_Value")
@@ -108,7 +109,7 @@ class NumberRest:
         refused: RestError | None = None
         for login in self._logins(account):
             try:
-                with _told(account):
+                with _told(account, self._base or API):
                     return ask(self._client(login))
             except RestError as error:
                 refused = error
@@ -129,7 +130,7 @@ class NumberRest:
 
 
 @contextlib.contextmanager
-def _told(account: Account) -> Iterator[None]:
+def _told(account: Account, url: str) -> Iterator[None]:
     try:
         yield
     except TwilioException as error:
@@ -140,4 +141,5 @@ def _told(account: Account) -> Iterator[None]:
             words = f"the carrier answers {status}, code {code}: see https://www.twilio.com/docs/api/errors/{code}"
         raise RestError(words) from error
     except (RequestException, ValueError) as error:
-        raise RestError(f"the carrier's API cannot be asked: {type(error).__name__}") from error
+        words = f"the carrier's API cannot be asked: {type(error).__name__}: let this machine reach {url}"
+        raise RestError(words) from error

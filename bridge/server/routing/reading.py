@@ -163,7 +163,8 @@ class _Reading:
         if row.token_env is not None:
             text = self._environment.get(row.token_env, "")
         if not (found := values.auth_tokens(text)):
-            raise Wrong("is empty", "set it to the auth token of that account")
+            what = f"is empty: {row.token_env} is not set" if row.token_env else "is empty"
+            raise Wrong(what, f"set {row.token_env or 'it'} to the auth token of that account")
         return found
 
     # --- hours, lists, agents ----------------------------------------------------------------------------

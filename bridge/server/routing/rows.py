@@ -106,7 +106,7 @@ class Head(Shape):
 
 _WORDS: Final = {
     "missing": ("is missing", "write it"),
-    "extra_forbidden": ("is unknown", "see docs/settings.md for what there is"),
+    "extra_forbidden": ("is unknown", "see docs/guides/numbers.md for what there is"),
     "int_type": ("is not a whole number", "write digits only, without quotation marks"),
     "int_from_float": ("is not a whole number", "write digits only, without quotation marks"),
     "int_parsing": ("is not a whole number", "write digits only"),
@@ -121,14 +121,16 @@ def shaped(kind: type[_Shape], given: object, where: str, faults: list[Fault]) -
     that is needed is missing.
     """
     if not isinstance(given, Mapping):
-        faults.append(Fault(where, "is no table", "see docs/settings.md for an example"))
+        faults.append(Fault(where, "is no table", "see docs/guides/numbers.md for an example"))
         return None
     try:
         return kind.model_validate(dict(given))
     except ValidationError as error:
         members = {str(detail["loc"][0]): str(detail["type"]) for detail in error.errors(include_input=False)}
         for member, found in members.items():
-            what, cure = _WORDS.get(found, ("is of another kind", "see docs/settings.md for what it can be"))
+            what, cure = _WORDS.get(
+                found, ("is of another kind", "see docs/guides/numbers.md for what it can be")
+            )
             faults.append(Fault(f"{where}: {member[:40]}", what, cure))
     # Again without them, so that what else is wrong is told too.
     kept = {name: value for name, value in given.items() if name not in members}
