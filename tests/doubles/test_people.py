@@ -56,6 +56,21 @@ def test_a_script_waits_for_what_it_hears_and_not_for_a_clock() -> None:
     assert person.left
 
 
+def test_who_converses_lets_a_long_answer_end() -> None:
+    """As long as there is sound they neither speak nor hang up; without any they do."""
+    person = Person(scripts.converses(spoken("Hello?"), [spoken("Yes.")], tail_ms=4_000))
+    person.exchange(silence(1_500))
+    for _ in range(2):
+        before = len(person.said)
+        person.exchange(whole(tone(12_000, 440)))
+        assert bytes(person.said[before:]).strip(b"\xff") == b""
+        assert not person.left
+        person.exchange(silence(1_600))
+    assert caption_of(bytes(person.said)) == "Hello? Yes."
+    person.exchange(silence(4_000))
+    assert person.left
+
+
 def test_keys_are_heard_in_the_sound_and_speech_is_none() -> None:
     person = Person()
     person.exchange(whole(dialled(f"{KEYS}w55")))

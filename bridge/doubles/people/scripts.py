@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, Final
 
 from ..tones import tone
-from .person import Ask, HangUp, Listen, Press, Record, Say, Script, StopRecording, Wait
+from .person import Ask, HangUp, Listen, Press, Record, Say, Script, StopRecording, Wait, Wish
 
 LIFTED_MS: Final = 300
 """From lifting the receiver to the first word."""
@@ -31,16 +31,24 @@ def human(
 
 def converses(hello: bytes, turns: Sequence[bytes | str], *, tail_ms: int = 4_000) -> Script:
     """Says hello, and takes its next turn whenever the other side has finished: sound, or keys to press.
-    Hangs up when it has no more to say and nothing was heard for `tail_ms`.
+    Speaks on where nothing is heard at all for eight seconds. Hangs up when it has no more to say and nothing
+    was heard for `tail_ms`.
     """
     yield Wait(LIFTED_MS)
     yield Say(hello)
     for turn in turns:
-        yield Listen(quiet_ms=1_000, timeout_ms=8_000)
+        yield from _hears_out(1_000, 8_000)
         yield Press(turn) if isinstance(turn, str) else Say(turn)
-    while (yield Listen(quiet_ms=tail_ms, timeout_ms=max(tail_ms, 8_000))):
-        pass
+    yield from _hears_out(tail_ms, max(tail_ms, 8_000))
     yield HangUp()
+
+
+def _hears_out(quiet_ms: int, unanswered_ms: int) -> Generator[Wish, Any, bool]:
+    """Until the other side has been quiet for so long, however long they spoke; False if they did not."""
+    if not (yield Listen(quiet_ms=0, timeout_ms=unanswered_ms)):
+        return False
+    yield Listen(quiet_ms=quiet_ms, least_ms=0)
+    return True
 
 
 def leaves(after_ms: int) -> Script:
