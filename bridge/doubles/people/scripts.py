@@ -44,7 +44,7 @@ def converses(hello: bytes, turns: Sequence[bytes | str], *, tail_ms: int = 4_00
 
 
 def _hears_out(quiet_ms: int, unanswered_ms: int) -> Generator[Wish, Any, bool]:
-    """Until the other side has been quiet for so long, however long they spoke; False if they did not."""
+    """Until the other side has been quiet for `quiet_ms`, however long it spoke; False if it did not."""
     if not (yield Listen(quiet_ms=0, timeout_ms=unanswered_ms)):
         return False
     yield Listen(quiet_ms=quiet_ms, least_ms=0)

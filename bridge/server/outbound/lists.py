@@ -165,7 +165,7 @@ class ListState:
             self.sync()
 
     def restore(self, rows: list[Row]) -> None:
-        """Where the rows stand. One that a rule forbade is asked for again: nobody was called."""
+        """Where the rows stand. One that a rule forbade is asked for again: no call was placed."""
         by_number = {plain(row.to): row for row in rows}
         for line in self._lines:
             row = by_number.get(str(line.get("to", "")))
