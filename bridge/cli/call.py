@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from .calling import AgentOption, ConsentOption, FromOption, KeyOption, PortOption, ServerOption, source
+from .interrupt import until_interrupted
 from .words import printable
 
 if TYPE_CHECKING:
@@ -55,15 +56,13 @@ def call(  # noqa: PLR0913, PLR0917  options
     declined or no answer, 1 when the call failed or a rule forbids it (its
     name is told), 2 for wrong use or settings. Ctrl-C takes the call back.
     """
-    from bridge.ops import event_loop
-
     wanted = _wanted(number, from_, (agent or "") if server is not None else "", context or [], consent)
 
     async def placed() -> int:
         async with source(server, key, agent if server is None else None, port) as place:
             return await (_checked(place, wanted, as_json) if dry_run else _called(place, wanted, as_json))
 
-    sys.exit(event_loop.run(placed()))
+    sys.exit(until_interrupted(placed))
 
 
 def _wanted(number: str, from_: str | None, agent: str, context: list[str], consent: str) -> Wanted:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from .calling import AgentOption, ConsentOption, KeyOption, PortOption, ServerOption, source
+from .interrupt import until_interrupted
 from .words import printable
 
 if TYPE_CHECKING:
@@ -64,19 +65,17 @@ def run(  # noqa: PLR0913, PLR0917  options
     refusal. When most calls fail, or an operator has to do something, it
     pauses: it says why and exits with 1.
     """
-    from bridge.ops import event_loop
-
     lines = Console(stderr=True, highlight=False, soft_wrap=True)
     rows = _rows(file, consent, agent if server is not None else None, lines)
     paced = {"calls_a_second": min(30.0, cps / 0.9), "calls_out": at_once} if server is None else {}
 
-    async def called() -> dict[str, Any]:
+    async def called() -> int:
         async with source(server, key, agent if server is None else None, port, **paced) as place:
-            return await _called(file, rows, place, lines, cps=cps, at_once=at_once, once=once)
+            report = await _called(file, rows, place, lines, cps=cps, at_once=at_once, once=once)
+        _report(report, as_json)
+        return 1 if report["paused"] else 0
 
-    report = event_loop.run(called())
-    _report(report, as_json)
-    sys.exit(1 if report["paused"] else 0)
+    sys.exit(until_interrupted(called))
 
 
 def _rows(file: Path, consent: str, agent: str | None, lines: Console) -> list[Row]:

@@ -8,8 +8,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Final
 
 from bridge.ops.ctrl_c import EXIT, end_quietly
 
@@ -88,3 +88,28 @@ def hanging_up() -> Iterator[Interrupt]:
         yield interrupt
     finally:
         end_quietly()
+
+
+def until_interrupted(work: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    """Run this on a loop. The first Ctrl-C cancels it, wherever the loop stands, and is waited for; a second
+    one ends the process. Returns what the work returns, or `EXIT`.
+    """
+    from bridge.ops import event_loop
+
+    with hanging_up() as interrupt:
+
+        async def cancellable() -> int:
+            task = asyncio.ensure_future(work())
+
+            def cancel() -> None:
+                task.cancel()
+
+            interrupt.calls(cancel)
+            try:
+                return await task
+            except asyncio.CancelledError:
+                if interrupt.came:
+                    return EXIT
+                raise
+
+        return event_loop.run(cancellable())
