@@ -2,6 +2,8 @@
 
 Whatever cannot work is refused where it is declared, or when the server starts; never in the middle of a
 call.
+
+Over 400 lines: one line for each thing that an agent may decide, with its check and what is said of it.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 `UserSide` lives on the loop that carries the audio. It never waits there for user code and never runs any:
 events go over to the call's user loop and commands come back, each as one posted message.
+
+Over 400 lines: all crossings stand in one file, so that one reading shows which thread runs what.
 """
 
 from __future__ import annotations

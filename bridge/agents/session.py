@@ -2,6 +2,8 @@
 
 A session belongs to its call's user loop (`loops.py`); use it there only. It knows no socket: each wish is a
 message to the core, and each answer a message from it.
+
+Over 400 lines: what a handler may do is one class, and its docstrings are its manual.
 """
 
 from __future__ import annotations

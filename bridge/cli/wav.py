@@ -53,7 +53,7 @@ def write_stereo(path: Path, left: bytes, right: bytes) -> None:
 
 
 def write_ogg(path: Path, left: bytes, right: bytes) -> None:
-    """The same as Ogg Opus, an eighth of the size. Raises `ConfigError` where `soundfile` is not
+    """The same as Ogg Opus, about a tenth of the size. Raises `ConfigError` where `soundfile` is not
     installed.
     """
     try:

@@ -3,6 +3,8 @@
 The stages are those of `callee.Stage`. What is heard, said, reported or decided changes the evidence;
 `settle` then runs at the end of every event, as long as it is a question who is there. An inbound call never
 gets here.
+
+Over 400 lines: the rules of the stages decide against each other, and are read together.
 """
 
 from __future__ import annotations

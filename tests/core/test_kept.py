@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,3 +36,15 @@ def test_nothing_is_left_of_what_is_cleared() -> None:
     assert (list(kept), kept.size_bytes, kept.drop(0)) == ([], 0, 0)
     kept.add(FRAMES[161], 161)
     assert list(kept) == [(FRAMES[161], 161)]
+
+
+def test_five_seconds_take_little_more_than_their_texts() -> None:
+    tracemalloc.start()
+    try:
+        kept = AudioBacklog()
+        for number in range(275):
+            kept.add(f"{number:0216}", 160)  # a text of its own, as each frame's is
+        taken_bytes = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert taken_bytes < 1.15 * 216 * 275
