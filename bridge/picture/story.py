@@ -8,18 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
-from typing import Any, Final
-
-import msgspec
 
 from ..core import messages as m
 from ..core.detours import title
 from ..core.fillers import WAITING
 from ..core.stats import BargeIn
 from ..recording import replay
-from ..recording.difference import shown
-from ..recording.json_text import UNREADABLE
 from ..recording.walking import Walk, Walked
+from .drawing import Drawing
 from .heard import Heard
 from .lanes import (
     CALLER,
@@ -31,29 +27,15 @@ from .lanes import (
     MOST_TICKS,
     SENT,
     SESSION,
-    TICK_MS,
-    TICKS,
-    TOOLS,
     TROUBLE,
     Bar,
     Cut,
     Line,
-    Point,
     Story,
 )  # fmt: skip
-
-_ABOUT_ITEMS: Final = ("conversation.item.truncate", "conversation.item.delete")
-
-
-class _Told(msgspec.Struct, gc=False):
-    """What the model was told of an item: how much of it was heard; to forget it, if nothing."""
-
-    type: str = ""
-    item_id: str = ""
-    audio_end_ms: int = 0
-
-
-_told: Final = msgspec.json.Decoder(_Told).decode
+from .names import Names
+from .told import Told
+from .tools import Tools
 
 
 def _remark(action: m.HangUpCancelled | m.Answered | m.Beep | m.MessageLeft) -> tuple[str, str]:
@@ -86,38 +68,23 @@ def tell(lines: Iterable[str]) -> Story:
     return story
 
 
-class _Output(msgspec.Struct):
-    error: str
-
-
-def _failure(output: str) -> str | None:
-    """What a tool's output says of its failure; None where it has not failed."""
-    try:
-        return msgspec.json.decode(output, type=_Output).error
-    except UNREADABLE:
-        return None
-
-
 class _Teller:
     """Goes along with a walk, and notes what is to be drawn."""
 
     def __init__(self, story: Story) -> None:
         self.story = story
         self.heard = Heard(story.header.config.bytes_per_ms)
+        self._names = Names(story.header.config.phrases, self.heard.bytes_per_ms)
         self._now: Walked
-        self._spans: dict[tuple[str, str], Bar] = {}
-        self._words: dict[str, str] = {}
-        self._sizes_ms: dict[str, int] = {}
+        self._draw = Drawing(story)
         self._voice: Bar | None = None
         self._turn: Bar | None = None
         self._turns: dict[str, Bar] = {}
         self._lines: dict[str, Line] = {}
         self._marks: dict[str, tuple[int, bool]] = {}
-        self._tools: dict[str, tuple[Bar, Line]] = {}
-        self._running: set[str] = set()
+        self._tools = Tools(self._draw)
         self._sessions: dict[int, Bar] = {}
-        self._told: dict[str, list[tuple[int, int]]] = {}
-        self._names: dict[str, tuple[int, str]] = {}
+        self._told = Told()
         self._barge_ins = 0
         self._latencies = 0
         self._latency_ms: dict[str, int] = {}
@@ -129,14 +96,15 @@ class _Teller:
 
     def step(self, now: Walked) -> None:
         self._now = now
+        self._draw.at(now.step)
         self.story.end_ms = max(self.story.end_ms, now.step.t_ms)
         before = now.before
         self.heard.until(now.step.t_ms, before.position_bytes, before.sent_bytes)
-        self._recorded()
+        self._told.step(now.step)
         if now.event is not None:
             self._event(now.event)
         line = now.call.playout.line
-        self.heard.sent(now.step.t_ms, line.spans.values(), line.ledger, self._name)
+        self.heard.sent(now.step.t_ms, line.spans.values(), line.ledger, self._names.of)
         for action in now.actions:
             self._action(action)
         for barge_in in self.story.stats.barge_ins[self._barge_ins :]:
@@ -144,23 +112,11 @@ class _Teller:
         self._barge_ins = len(self.story.stats.barge_ins)
         latencies_ms = self.story.stats.turn_latencies_ms
         if len(latencies_ms) > self._latencies and isinstance(now.event, m.AudioDelta):
-            self._latency_ms[self._name(now.event.item_id, now.event.epoch)] = latencies_ms[-1]
+            self._latency_ms[self._names.of(now.event.item_id, now.event.epoch)] = latencies_ms[-1]
         self._latencies = len(latencies_ms)
         if now.error is not None:
-            self._point(TROUBLE, "error", f"the core raised {type(now.error).__name__}", str(now.error))
+            self._draw.point(TROUBLE, "error", f"the core raised {type(now.error).__name__}", str(now.error))
             self.story.ended = "an internal invariant was broken"
-
-    def _recorded(self) -> None:
-        """What the model was told, as the recording has it."""
-        for output in self._now.step.outputs:
-            if output.door != "upstream" or not isinstance(output.frame, str) or output.usual:
-                continue
-            try:
-                told = _told(output.frame)
-            except UNREADABLE:  # a vendor's event that user code sent may be anything
-                continue
-            if told.type in _ABOUT_ITEMS:
-                self._told.setdefault(told.item_id, []).append((self._now.step.t_ms, told.audio_end_ms))
 
     # --- what came in ------------------------------------------------------------------------------------
 
@@ -170,60 +126,45 @@ class _Teller:
             case m.Started(): self.heard.stream_began()
             case m.AudioDelta(): self._delta(event)
             case m.CallerVoice(): self._loud(event.loud)
-            case m.TextDelta(): self._text(event)
+            case m.TextDelta(): self._names.text(event)
             case m.DigitPressed(): self._pressed(event.digit)
             case m.MarkReached(): self._echo(event.name)
             case m.SpeechStarted(): self._started()
             case m.SpeechStopped(): self._stopped(event.item_id)
-            case m.ToolFinished(): self._answered(event)
+            case m.ToolFinished(): self._tools.finished(event)
             case m.SessionUpdated(): self._ready(event.epoch)
             case m.UpstreamClosed(): self._closed(event.epoch, f"closed: {event.code} {event.reason}")
             case m.DialFailed(): self._closed(event.epoch, f"no session: {event.status} {event.code}")
             case m.UpstreamFaulted():
-                self._point(TROUBLE, "error", f"model: {event.code or event.kind}", event.message)
-            case m.FrameRefused(): self._point(TROUBLE, "error", f"{event.leg}'s frame refused", event.why)
+                self._draw.point(TROUBLE, "error", f"model: {event.code or event.kind}", event.message)
+            case m.FrameRefused():
+                self._draw.point(TROUBLE, "error", f"{event.leg}'s frame refused", event.why)
             case m.FramesDropped():
-                self._point(TROUBLE, "error", f"{event.frames} frames of the caller's dropped")
-            case m.BrokenOnPurpose(): self._point(TROUBLE, "note", "broken on purpose", event.what)
-            case m.HangUp(): self._point(TROUBLE, "note", "the handler hangs up", event.why)
-            case m.Transfer(): self._point(TROUBLE, "note", f"the handler transfers to {event.name}")
-            case m.Interrupt(): self._point(CUTS, "interrupt", "the handler interrupts", rows=4)
+                self._draw.point(TROUBLE, "error", f"{event.frames} frames of the caller's dropped")
+            case m.BrokenOnPurpose(): self._draw.point(TROUBLE, "note", "broken on purpose", event.what)
+            case m.HangUp(): self._draw.point(TROUBLE, "note", "the handler hangs up", event.why)
+            case m.Transfer(): self._draw.point(TROUBLE, "note", f"the handler transfers to {event.name}")
+            case m.Interrupt(): self._draw.point(CUTS, "interrupt", "the handler interrupts", rows=4)
     # fmt: on
 
-    def _name(self, item_id: str, epoch: int | None = None) -> str:
-        """What an item is called here. Vendors' ids are unique; should a later session give one again, it
-        says so.
-        """
-        known = self._names.get(item_id)
-        if known is None or (epoch is not None and epoch != known[0]):
-            known = self._names[item_id] = (epoch or 1, f"{item_id} ({epoch})" if known else item_id)
-        return known[1]
-
-    def _text(self, event: m.TextDelta) -> None:
-        name = self._name(event.item_id, event.epoch)
-        self._words[name] = self._words.get(name, "") + event.text
-
     def _delta(self, event: m.AudioDelta) -> None:
-        name = self._name(event.item_id, event.epoch)
-        ms = event.size_bytes // self.heard.bytes_per_ms
-        self._sizes_ms[name] = self._sizes_ms.get(name, 0) + ms
-        bar = self._span(MODEL, "model", name)
-        bar.end_ms = self._now.step.t_ms
+        name, ms = self._names.delta(event)
+        self._draw.span(MODEL, "model", name)
         late_bytes, self._late_bytes = self._late_bytes, self.story.stats.late_bytes
         if self._late_bytes > late_bytes:
-            self._point(MODEL, "unsent", f"{ms} ms of {name}, thrown away: its response was cut")
+            self._draw.point(MODEL, "unsent", f"{ms} ms of {name}, thrown away: its response was cut")
         else:
-            self._point(MODEL, "delta", f"{ms} ms of {name}")
+            self._draw.point(MODEL, "delta", f"{ms} ms of {name}")
 
     def _loud(self, loud: bool) -> None:
         if self._voice is not None:
             self._voice.end_ms = self._now.step.t_ms
             self._voice = None
         if loud:
-            self._voice = self._bar(CALLER, "voice", "a voice on the line")
+            self._voice = self._draw.bar(CALLER, "voice", "a voice on the line")
 
     def _pressed(self, digit: str) -> None:
-        self._point(CALLER, "key", f"key {digit}")
+        self._draw.point(CALLER, "key", f"key {digit}")
         last = self.story.talk[-1] if self.story.talk else None
         if last is not None and last.who == "keys":
             last.said += f" {digit}"
@@ -234,11 +175,11 @@ class _Teller:
         sent_ms, flushed = self._marks.pop(name, (None, True))
         late = "unknown" if sent_ms is None else f"{self._now.step.t_ms - sent_ms:,} ms after it was sent"
         kind = "flushed" if flushed else "echo"
-        self._point(MARKS, kind, f"mark {name} came back, {late}", row=0, rows=2)
+        self._draw.point(MARKS, kind, f"mark {name} came back, {late}", row=0, rows=2)
 
     def _started(self) -> None:
         self._stopped("")
-        self._turn = self._bar(CALLER, "caller", "the caller speaks")
+        self._turn = self._draw.bar(CALLER, "caller", "the caller speaks")
 
     def _stopped(self, item_id: str) -> None:
         bar, self._turn = self._turn, None
@@ -246,29 +187,17 @@ class _Teller:
             bar.end_ms = self._now.step.t_ms
             self._turns[item_id] = bar
 
-    def _answered(self, event: m.ToolFinished) -> None:
-        found = self._tools.get(event.call_id)
-        if found is not None:
-            bar, line = found
-            self._running.discard(event.call_id)
-            bar.end_ms = self._now.step.t_ms
-            bar.detail += f"\nanswer: {event.output}"
-            line.heard = event.output
-            if (why := _failure(event.output)) is not None:
-                line.failed, bar.kind = True, "failed"
-                bar.title = bar.words = f"✕ {bar.words}: {why}"
-
     def _ready(self, epoch: int) -> None:
         bar = self._sessions.get(epoch)
         if bar is not None and bar.kind == "dialling":
             bar.end_ms = self._now.step.t_ms
-            self._sessions[epoch] = self._bar(SESSION, "session", f"session {epoch}")
+            self._sessions[epoch] = self._draw.bar(SESSION, "session", f"session {epoch}")
 
     def _closed(self, epoch: int, how: str) -> None:
         bar = self._sessions.pop(epoch, None)
         if bar is not None:
             bar.end_ms = self._now.step.t_ms
-            self._point(SESSION, "error", f"session {epoch} {how}")
+            self._draw.point(SESSION, "error", f"session {epoch} {how}")
             self._stopped("")
 
     # --- what was decided --------------------------------------------------------------------------------
@@ -280,24 +209,24 @@ class _Teller:
             case m.SendMark(): self._marked(action.name)
             case m.ClearPlayout(): self._cleared()
             case m.CancelResponse():
-                self._point(CUTS, "cancel", f"cancel {action.response_id}", row=1, rows=4)
+                self._draw.point(CUTS, "cancel", f"cancel {action.response_id}", row=1, rows=4)
             case m.TruncateItem():
                 title = f"truncate {action.item_id} to {action.heard_ms:,} ms"
-                point = self._point(CUTS, "truncate", title, row=2, rows=4)
+                point = self._draw.point(CUTS, "truncate", title, row=2, rows=4)
                 point.words = f"heard {action.heard_ms:,} ms"
-            case m.DeleteItem(): self._point(CUTS, "delete", f"delete {action.item_id}", row=3, rows=4)
+            case m.DeleteItem(): self._draw.point(CUTS, "delete", f"delete {action.item_id}", row=3, rows=4)
             case m.Cut(): self._lost(action)
             case m.Turn(): self._said(action)
             case m.Spoken(): self._spoken(action)
             case m.Heard(): self._sounded(action)
-            case m.ToolWanted(): self._tool(action)
+            case m.ToolWanted(): self._tools.wanted(action)
             case m.DialUpstream(epoch):
-                self._sessions[epoch] = self._bar(SESSION, "dialling", f"dialling, session {epoch}")
+                self._sessions[epoch] = self._draw.bar(SESSION, "dialling", f"dialling, session {epoch}")
             case m.CloseUpstream(): self._closed_by_us(action.epoch)
-            case m.Noted(): self._point(TROUBLE, "note", action.what, action.detail)
+            case m.Noted(): self._draw.point(TROUBLE, "note", action.what, action.detail)
             case m.HangUpCancelled() | m.Answered() | m.Beep() | m.MessageLeft():
-                self._point(TROUBLE, "note", *_remark(action))
-            case m.LeaveStream(): self._away = self._bar(HEARD, LOST, "away")
+                self._draw.point(TROUBLE, "note", *_remark(action))
+            case m.LeaveStream(): self._away = self._draw.bar(HEARD, LOST, "away")
             case m.DetourEnded(): self._detour(action)
             case m.Ended():
                 self.story.ended = f"{action.reason.value}{f' ({action.detail})' if action.detail else ''}"
@@ -309,7 +238,7 @@ class _Teller:
         bar, self._away = self._away, None
         line = Line(self._now.step.t_ms, "away", words)
         if bar is None:
-            self._point(TROUBLE, "note", words)
+            self._draw.point(TROUBLE, "note", words)
         else:
             bar.title = bar.words = words
             line.at_ms, line.end_ms = bar.start_ms, self._now.step.t_ms
@@ -319,28 +248,27 @@ class _Teller:
     def _played(self, action: m.PlayAudio) -> None:
         owner = self.heard.owner
         kind = "ours" if owner.ours else "model"
-        bar = self._span(SENT, kind, owner.name)
-        bar.end_ms = self._now.step.t_ms
+        self._draw.span(SENT, kind, owner.name)
         ms = action.size_bytes // self.heard.bytes_per_ms
-        self._point(SENT, "delta", f"{ms} ms of {owner.name}")
+        self._draw.point(SENT, "delta", f"{ms} ms of {owner.name}")
 
     def _marked(self, name: str) -> None:
         self._marks[name] = (self._now.step.t_ms, False)
-        self._point(MARKS, "mark", f"mark {name} sent", row=1, rows=2)
+        self._draw.point(MARKS, "mark", f"mark {name} sent", row=1, rows=2)
 
     def _cleared(self) -> None:
         self._marks = {name: (sent_ms, True) for name, (sent_ms, _) in self._marks.items()}
-        self._point(CUTS, "clear", "clear: the caller stops hearing us", row=0, rows=4)
+        self._draw.point(CUTS, "clear", "clear: the caller stops hearing us", row=0, rows=4)
 
     def _lost(self, cut: m.Cut) -> None:
         """What the caller would have heard, had they not spoken (or the model not been lost)."""
         at_ms = self._now.step.t_ms
-        name = self._name(cut.item_id)
-        lost_ms = self._sizes_ms.get(name, 0) - cut.heard_ms
+        name = self._names.of(cut.item_id)
+        lost_ms = self._names.sizes_ms.get(name, 0) - cut.heard_ms
         if lost_ms > 0:
             start_ms = max(at_ms, *self._lost_until) if self._lost_until[0] == at_ms else at_ms
             self._lost_until = (at_ms, start_ms + lost_ms)
-            bar = self._bar(HEARD, LOST, f"{lost_ms:,} ms of {name}, not heard")
+            bar = self._draw.bar(HEARD, LOST, f"{lost_ms:,} ms of {name}, not heard")
             bar.start_ms, bar.end_ms = start_ms, start_ms + lost_ms
 
     def _said(self, turn: m.Turn) -> None:
@@ -357,7 +285,7 @@ class _Teller:
         if spoken.generated:
             line.said, line.heard = spoken.generated, spoken.heard
         line.cut_ms = spoken.heard_ms if spoken.cut else None
-        self._lines[self._name(spoken.item_id)] = line
+        self._lines[self._names.of(spoken.item_id)] = line
         self.story.talk.append(line)
 
     def _sounded(self, heard: m.Heard) -> None:
@@ -365,20 +293,10 @@ class _Teller:
             return  # a wish that the model has spoken: it stands there as an item
         if heard.say_id.startswith(f"{WAITING}:"):
             return  # without words, and once a second
-        words = self._phrase(heard.say_id) or heard.text or f"({heard.say_id})"
+        words = self._names.phrase(heard.say_id, self.heard.ours) or heard.text or f"({heard.say_id})"
         line = Line(self._now.step.t_ms, "bridge", words, heard.text or words)
         line.cut_ms = heard.heard_ms if heard.cut else None
         self._lines[heard.say_id] = line
-        self.story.talk.append(line)
-
-    def _tool(self, wanted: m.ToolWanted) -> None:
-        bar = self._bar(TOOLS, "tool", wanted.name, wanted.arguments)
-        bar.words = wanted.name
-        self._running.discard(wanted.call_id)
-        bar.row, bar.end_ms = len(self._running) % 3, -1
-        self._running.add(wanted.call_id)
-        line = Line(self._now.step.t_ms, "tool", f"{wanted.name}({wanted.arguments})")
-        self._tools[wanted.call_id] = (bar, line)
         self.story.talk.append(line)
 
     def _closed_by_us(self, epoch: int) -> None:
@@ -392,7 +310,7 @@ class _Teller:
             barge_in.heard_ms,
             None,
             barge_in.received_ms,
-            self.heard.proven_ms(self._name(barge_in.item_id), self._now.before.acked_bytes),
+            self.heard.proven_ms(self._names.of(barge_in.item_id), self._now.before.acked_bytes),
         )
         self.story.barge_ins.setdefault(barge_in.at_ms, []).append(cut)
 
@@ -409,19 +327,17 @@ class _Teller:
             bar.end_ms = max(bar.start_ms, min(bar.end_ms, room_ms))
         for at_ms, cuts in story.barge_ins.items():
             for cut in cuts:
-                told = sorted(self._told.get(cut.item_id, []), key=lambda one: abs(one[0] - at_ms))
-                cut.told_ms = told[0][1] if told else None
-        rows = 1 + max((bar.row for bar, _ in self._tools.values()), default=0)
-        for bar, _ in self._tools.values():
-            bar.rows = rows
-        for (lane, item_id), bar in self._spans.items():
-            self._entitle(bar, lane, item_id)
+                cut.told_ms = self._told.heard_ms(cut.item_id, at_ms)
+        self._tools.settle()
+        for (lane, item_id), bar in self._draw.spans.items():
+            bar.title = self._title(item_id)
+            if lane == MODEL:
+                bar.detail = f"{self._names.sizes_ms.get(item_id, 0):,} ms generated\n{bar.detail}"
         began: dict[str, Line] = {}
         for part in self.heard.parts:
             name = part.owner.name
             kind = "ours" if part.owner.ours else "heard"
-            bar = Bar(HEARD, kind, part.start_ms, part.end_ms, "")
-            self._entitle(bar, HEARD, name)
+            bar = Bar(HEARD, kind, part.start_ms, part.end_ms, self._title(name))
             story.bars.append(bar)
             line = self._lines.get(name)
             bar.words = bar.title.partition(" · ")[2] or name
@@ -431,70 +347,13 @@ class _Teller:
                 line.at_ms = min(line.at_ms, part.start_ms)
                 line.end_ms = part.end_ms
                 began[name] = line
-        story.points = self._thinned()
+        story.points = self._draw.thinned()
         story.depth = self.heard.thinned(story.end_ms / MOST_TICKS)
         story.talk.sort(key=lambda line: line.at_ms)
         for name, line in began.items():
             line.latency_ms = self._latency_ms.get(name)
         return story
 
-    def _entitle(self, bar: Bar, lane: str, name: str) -> None:
-        words = self._words.get(name) or self._phrase(name)
-        bar.title = f"{name} · “{words}”" if words else name
-        if lane == MODEL:
-            bar.detail = f"{self._sizes_ms.get(name, 0):,} ms generated\n{bar.detail}"
-
-    def _phrase(self, say_id: str) -> str:
-        """The words of a recorded sound, if it is one of the phrases: by its length, or else by its name, for
-        fillers have several phrases.
-        """
-        phrases = self.story.header.config.phrases
-        size_bytes = self.heard.ours.get(say_id)
-        long = [phrase.text for phrase in phrases.values() if phrase.size_bytes == size_bytes]
-        named = phrases.get(say_id.partition(":")[0])
-        return named.text if named is not None and (named.text in long or not long) else "".join(long[:1])
-
-    # --- drawing -----------------------------------------------------------------------------------------
-
-    def _frame(self) -> str:
-        """The frame (or event) that this followed from, and its line."""
-        step = self._now.step
-        what: Any = step.frame if step.event is None else step.event
-        return f"line {step.line}: {shown(str(what))}"
-
-    def _bar(self, lane: str, kind: str, title: str, detail: str = "") -> Bar:
-        at_ms = self._now.step.t_ms
-        bar = Bar(lane, kind, at_ms, at_ms - 1, title, f"{detail}\n{self._frame()}".strip())
-        self.story.bars.append(bar)
-        return bar
-
-    def _span(self, lane: str, kind: str, name: str) -> Bar:
-        bar = self._spans.get((lane, name))
-        if bar is None:
-            bar = self._spans[lane, name] = self._bar(lane, kind, name)
-        return bar
-
-    def _point(
-        self, lane: str, kind: str, title: str, detail: str = "", *, row: int = 0, rows: int = 1
-    ) -> Point:
-        often = kind in TICKS and lane != MODEL  # the others follow from the model's deltas
-        detail = f"{detail}\n{f'line {self._now.step.line}' if often else self._frame()}"
-        point = Point(lane, kind, self._now.step.t_ms, title, detail.strip(), row, rows)
-        self.story.points.append(point)
-        return point
-
-    def _thinned(self) -> list[Point]:
-        """What comes many times a second, drawn together where single bars could not be told apart: an hour
-        of call has tens of thousands of deltas and marks.
-        """
-        close_ms = max(TICK_MS, self.story.end_ms / MOST_TICKS)
-        thin: list[Point] = []
-        last: dict[tuple[str, str], Point] = {}
-        for point in self.story.points:
-            before = last.get((point.lane, point.kind))
-            if point.kind in TICKS and before is not None and point.at_ms - before.at_ms < close_ms:
-                before.times += 1
-            else:
-                last[point.lane, point.kind] = point
-                thin.append(point)
-        return thin
+    def _title(self, name: str) -> str:
+        words = self._names.words(name, self.heard.ours)
+        return f"{name} · “{words}”" if words else name
