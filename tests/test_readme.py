@@ -23,6 +23,7 @@ IN_WORDS = {
     "BRIDGE_JOURNAL": "a file in your state folder",
     "BRIDGE_PHRASES": "the bundled ones",
     "BRIDGE_PRICES": "the bundled ones",
+    "BRIDGE_MACHINE": "the platform's name for it, else the host's",
 }
 """Defaults that the table tells in words, for they are long or depend on something."""
 

@@ -9,21 +9,22 @@ import difflib
 import hmac
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import BeforeValidator, Field, PrivateAttr, SecretBytes, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, PrivateAttr, SecretBytes, SecretStr, ValidationError
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from bridge.core.messages import CallConfig, Limits, SessionConfig
 from bridge.settings import calling, notice_values, values
 from bridge.settings.calling import CallHours
+from bridge.settings.fleet import FleetSettings, own_name
 from bridge.settings.rules import LEANS_ON, Mistake, WrongSettings, between, default_upstream
 from bridge.settings.targets import SipLogin, Target
-from bridge.settings.values import SharedKey, Wrong
+from bridge.settings.values import SharedKey, Wrong, read_by
 from bridge.sockets.peers import is_loopback
 from bridge.sounds.phrases import ENGLISH, Phrases
 from bridge.upstreams import REHEARSALS
@@ -39,23 +40,12 @@ a fraction of a second. One more is dropped, and its kernel tries again a second
 DEFAULT_GREETING: Final = "Hello, how can I help you?"
 
 
-def _read(reader: Callable[[str], object], unset: object = None) -> BeforeValidator:
-    """Text goes through the reader; what a program has passed as a value already is left alone."""
-
-    def read(given: object) -> object:
-        if given is None:
-            return unset
-        return reader(given) if isinstance(given, str) else given
-
-    return BeforeValidator(read)
-
-
 Positive = Annotated[int, Field(gt=0)]
 Word = Annotated[str, Field(min_length=1)]
 Money = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class Settings(BaseSettings):
+class Settings(FleetSettings):
     """Every setting, checked. Raises ConfigError with all mistakes; keyword arguments go before the
     environment, by the names here or there.
 
@@ -77,36 +67,36 @@ class Settings(BaseSettings):
     # -- where we are
     port: Annotated[int, Field(ge=0, le=65_535)] = Field(5050, validation_alias="PORT")
     host: str = Field("0.0.0.0", validation_alias="HOST")
-    public_url: Annotated[str | None, _read(values.public_url)] = Field(None, validation_alias="PUBLIC_URL")
+    public_url: Annotated[str | None, read_by(values.public_url)] = Field(None, validation_alias="PUBLIC_URL")
     backlog: Positive = Field(BACKLOG, validation_alias="BRIDGE_BACKLOG")
 
     # -- the carrier
-    twilio_account_sid: Annotated[str | None, _read(values.account_sid)] = Field(
+    twilio_account_sid: Annotated[str | None, read_by(values.account_sid)] = Field(
         None, validation_alias="TWILIO_ACCOUNT_SID"
     )
-    twilio_auth_token: Annotated[tuple[SecretStr, ...], NoDecode, _read(values.auth_tokens, ())] = Field(
+    twilio_auth_token: Annotated[tuple[SecretStr, ...], NoDecode, read_by(values.auth_tokens, ())] = Field(
         (), validation_alias="TWILIO_AUTH_TOKEN"
     )
-    shared_keys: Annotated[dict[str, SharedKey], NoDecode, _read(values.shared_keys, {})] = Field(
+    shared_keys: Annotated[dict[str, SharedKey], NoDecode, read_by(values.shared_keys, {})] = Field(
         {}, validation_alias="BRIDGE_SHARED_KEYS"
     )
     insecure: bool = Field(False, validation_alias="BRIDGE_INSECURE")
-    twilio_api_url: Annotated[str | None, _read(values.api_url)] = Field(
+    twilio_api_url: Annotated[str | None, read_by(values.api_url)] = Field(
         None, validation_alias="BRIDGE_TWILIO_API_URL"
     )
     verify_calls: Literal["auto", "always", "off"] = Field("auto", validation_alias="BRIDGE_VERIFY_CALLS")
     # Numbers are no secrets, but they have no business in a log either.
-    transfers: Annotated[dict[str, str], NoDecode, _read(values.transfers, {})] = Field(
+    transfers: Annotated[dict[str, str], NoDecode, read_by(values.transfers, {})] = Field(
         {}, validation_alias="BRIDGE_TRANSFERS", repr=False
     )
-    sip_logins: Annotated[dict[str, SipLogin], NoDecode, _read(values.sip_logins, {})] = Field(
+    sip_logins: Annotated[dict[str, SipLogin], NoDecode, read_by(values.sip_logins, {})] = Field(
         {}, validation_alias="BRIDGE_SIP_LOGINS", repr=False
     )
-    hold_music: Annotated[dict[str, str], NoDecode, _read(values.hold_music, {})] = Field(
+    hold_music: Annotated[dict[str, str], NoDecode, read_by(values.hold_music, {})] = Field(
         {}, validation_alias="BRIDGE_HOLD_MUSIC"
     )
     fallback: str | None = Field(None, validation_alias="BRIDGE_FALLBACK")
-    routes: Annotated[Path | None, _read(values.file)] = Field(None, validation_alias="BRIDGE_ROUTES")
+    routes: Annotated[Path | None, read_by(values.file)] = Field(None, validation_alias="BRIDGE_ROUTES")
     busy: Literal["say", "reject"] = Field("say", validation_alias="BRIDGE_BUSY")
     resolver_fails: Literal["agent", "refuse", "fallback"] = Field(
         "agent", validation_alias="BRIDGE_RESOLVER_FAILS"
@@ -115,27 +105,27 @@ class Settings(BaseSettings):
     dtmf_gap_ms: Annotated[int, Field(ge=500, le=30_000)] = Field(
         3_000, validation_alias="BRIDGE_DTMF_GAP_MS"
     )
-    journal: Annotated[Path | None, _read(values.off_or(values.expanded))] = Field(
+    journal: Annotated[Path | None, read_by(values.off_or(values.expanded))] = Field(
         None, validation_alias="BRIDGE_JOURNAL"
     )
 
     # -- programs of the operator's
-    api_keys: Annotated[dict[str, SecretStr], NoDecode, _read(values.api_keys, {})] = Field(
+    api_keys: Annotated[dict[str, SecretStr], NoDecode, read_by(values.api_keys, {})] = Field(
         {}, validation_alias="BRIDGE_API_KEYS"
     )
 
     # -- calls out
     outbound: bool = Field(False, validation_alias="BRIDGE_OUTBOUND")
-    call_from: Annotated[tuple[str, ...], NoDecode, _read(values.numbers, ())] = Field(
+    call_from: Annotated[tuple[str, ...], NoDecode, read_by(values.numbers, ())] = Field(
         (), validation_alias="BRIDGE_CALL_FROM", repr=False
     )
-    call_countries: Annotated[frozenset[str], NoDecode, _read(calling.countries, frozenset())] = Field(
+    call_countries: Annotated[frozenset[str], NoDecode, read_by(calling.countries, frozenset())] = Field(
         frozenset(), validation_alias="BRIDGE_CALL_COUNTRIES"
     )
-    call_hours: Annotated[CallHours, NoDecode, _read(calling.call_hours, CallHours())] = Field(
+    call_hours: Annotated[CallHours, NoDecode, read_by(calling.call_hours, CallHours())] = Field(
         CallHours(), validation_alias="BRIDGE_CALL_HOURS"
     )
-    do_not_call: Annotated[Path | None, _read(values.expanded)] = Field(
+    do_not_call: Annotated[Path | None, read_by(values.expanded)] = Field(
         None, validation_alias="BRIDGE_DO_NOT_CALL"
     )
     call_attempts: Positive = Field(3, validation_alias="BRIDGE_CALL_ATTEMPTS")
@@ -148,38 +138,38 @@ class Settings(BaseSettings):
     key_day_cost: Money | None = Field(None, validation_alias="BRIDGE_KEY_DAY_COST")
 
     # -- systems that are told
-    notices: Annotated[tuple[SecretStr, ...], NoDecode, _read(notice_values.addresses, ())] = Field(
+    notices: Annotated[tuple[SecretStr, ...], NoDecode, read_by(notice_values.addresses, ())] = Field(
         (), validation_alias="BRIDGE_NOTICES"
     )
-    notices_secret: Annotated[tuple[SecretBytes, ...], NoDecode, _read(notice_values.keys, ())] = Field(
+    notices_secret: Annotated[tuple[SecretBytes, ...], NoDecode, read_by(notice_values.keys, ())] = Field(
         (), validation_alias="BRIDGE_NOTICES_SECRET"
     )
     notices_private: bool = Field(False, validation_alias="BRIDGE_NOTICES_PRIVATE")
-    notices_about: Annotated[tuple[str, ...], NoDecode, _read(notice_values.kinds, ())] = Field(
+    notices_about: Annotated[tuple[str, ...], NoDecode, read_by(notice_values.kinds, ())] = Field(
         (), validation_alias="BRIDGE_NOTICES_ABOUT"
     )
 
     # -- the model
-    openai_api_key: Annotated[SecretStr | None, _read(values.secret)] = Field(
+    openai_api_key: Annotated[SecretStr | None, read_by(values.secret)] = Field(
         None, validation_alias="OPENAI_API_KEY"
     )
     upstream: str = Field("", validation_alias="BRIDGE_UPSTREAM")
-    upstream_url: Annotated[str | None, _read(values.websocket_url)] = Field(
+    upstream_url: Annotated[str | None, read_by(values.websocket_url)] = Field(
         None, validation_alias="BRIDGE_UPSTREAM_URL"
     )
     model: Word = Field("gpt-realtime-2.1", validation_alias="BRIDGE_MODEL")
     voice: Word = Field("marin", validation_alias="BRIDGE_VOICE")
     instructions: str = Field(DEFAULT_INSTRUCTIONS, validation_alias="BRIDGE_INSTRUCTIONS")
-    greeting: Annotated[str | None, _read(values.off_or(str))] = Field(
+    greeting: Annotated[str | None, read_by(values.off_or(str))] = Field(
         DEFAULT_GREETING, validation_alias="BRIDGE_GREETING"
     )
-    transcribe: Annotated[str | None, _read(values.off_or(str))] = Field(
+    transcribe: Annotated[str | None, read_by(values.off_or(str))] = Field(
         "gpt-transcribe", validation_alias="BRIDGE_TRANSCRIBE"
     )
     language: Annotated[str | None, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] = Field(
         None, validation_alias="BRIDGE_LANGUAGE"
     )
-    agent: Annotated[str | None, _read(values.agent)] = Field(None, validation_alias="BRIDGE_AGENT")
+    agent: Annotated[str | None, read_by(values.agent)] = Field(None, validation_alias="BRIDGE_AGENT")
 
     # -- sound
     playout_lead_ms: Annotated[int, Field(ge=2_000, le=10_000)] = Field(
@@ -197,19 +187,19 @@ class Settings(BaseSettings):
     detour_keep_s: Annotated[int, Field(ge=0, le=120)] = Field(120, validation_alias="BRIDGE_DETOUR_KEEP")
     max_call_cost: Money | None = Field(None, validation_alias="BRIDGE_MAX_CALL_COST")
     max_day_cost: Money | None = Field(None, validation_alias="BRIDGE_MAX_DAY_COST")
-    prices: Annotated[Path | None, _read(values.file)] = Field(None, validation_alias="BRIDGE_PRICES")
+    prices: Annotated[Path | None, read_by(values.file)] = Field(None, validation_alias="BRIDGE_PRICES")
     handler_loops: Annotated[int, Field(ge=1, le=64)] = Field(4, validation_alias="BRIDGE_HANDLER_LOOPS")
     drain_seconds: Annotated[int, Field(ge=0)] = Field(25, validation_alias="BRIDGE_DRAIN_SECONDS")
 
     # -- what is kept, and what is said about it
-    recordings: Annotated[Path | None, _read(values.folder)] = Field(
+    recordings: Annotated[Path | None, read_by(values.folder)] = Field(
         None, validation_alias="BRIDGE_RECORDINGS"
     )
     record_audio: bool = Field(False, validation_alias="BRIDGE_RECORD_AUDIO")
     record_keys: bool = Field(False, validation_alias="BRIDGE_RECORD_KEYS")
     recording_days: Positive = Field(30, validation_alias="BRIDGE_RECORDING_DAYS")
     audio_days: Positive | None = Field(None, validation_alias="BRIDGE_AUDIO_DAYS")
-    phrases: Annotated[Path | None, _read(values.folder)] = Field(None, validation_alias="BRIDGE_PHRASES")
+    phrases: Annotated[Path | None, read_by(values.folder)] = Field(None, validation_alias="BRIDGE_PHRASES")
     disclosure: bool = Field(True, validation_alias="BRIDGE_DISCLOSURE")
     consent: Literal["announce", "handled"] | None = Field(None, validation_alias="BRIDGE_CONSENT")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -252,6 +242,7 @@ class Settings(BaseSettings):
         if self.insecure:
             self.public_url = None  # stream URLs are made from the bound address
             self.host = self.host if is_loopback(self.host) else "127.0.0.1"
+        self.machine = self.machine or own_name()
         self._chosen = bool(self.upstream)
         self.upstream = self.upstream or default_upstream(self, demo)
 
@@ -354,7 +345,7 @@ class Settings(BaseSettings):
             hidden.append(self.openai_api_key)
         hidden += [login.password for login in self.sip_logins.values()]
         targets = {part for text in self.transfers.values() for part in (text, Target.of(text).address)}
-        return (*(one.get_secret_value() for one in hidden), *targets, *self.call_from)
+        return (*(one.get_secret_value() for one in hidden), *self.store_secrets(), *targets, *self.call_from)
 
 
 def load_settings(*, demo: bool = False, env_file: str | Path | None = ".env", **overrides: Any) -> Settings:
@@ -389,6 +380,8 @@ def _mistake(detail: Mapping[str, Any]) -> Mistake:
     for bound, words in (("gt", "above"), ("ge", "from"), ("le", "up to")):
         if bound in limits:
             return Mistake(name, "is out of range", f"write a number {words} {limits[bound]}")
+    if kind == "string_pattern_mismatch" and name == "BRIDGE_STORE_PREFIX":
+        return Mistake(name, "is no prefix", "use at most 40 letters, digits, _ and -")
     if kind == "string_pattern_mismatch":
         return Mistake(name, "is no language tag", "write it like en or en-GB")
     return Mistake(name, "is empty or of another kind", "see docs/settings.md")

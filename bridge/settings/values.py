@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import SecretStr
+from pydantic import BeforeValidator, SecretStr
 from twilio.request_validator import HMAC_SHA1, HMAC_SHA256
 
 from bridge.settings.targets import EXTENSION, SipLogin, extension_keys, is_sip, sip_address
@@ -67,6 +67,17 @@ class SharedKey(NamedTuple):
 
     secret: SecretStr
     algorithm: str | None
+
+
+def read_by(reader: Callable[[str], object], unset: object = None) -> BeforeValidator:
+    """Text goes through the reader; what a program has passed as a value already is left alone."""
+
+    def read(given: object) -> object:
+        if given is None:
+            return unset
+        return reader(given) if isinstance(given, str) else given
+
+    return BeforeValidator(read)
 
 
 def off_or(read: Callable[[str], _Value]) -> Callable[[str], _Value | None]:
