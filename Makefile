@@ -79,6 +79,7 @@ lock:  ## pin the dependencies anew (needs uv)
 	$(python) -c "$$docs_extra" | $(compile) - -c requirements-dev.txt -o requirements-docs.txt $(ARGS)
 	$(compile) --group supply -o requirements-supply.txt $(ARGS)
 	$(compile) scripts/engines.in -c requirements-dev.txt -o scripts/engines.txt $(ARGS)
+	$(compile) scripts/deploy.in -c requirements-dev.txt -o scripts/deploy.txt $(ARGS)
 
 sbom: $(VENV)/.ready-to-run $(VENV)-supply/.ready  ## write sbom.cdx.json: what the image is made of
 	@$(python) scripts/make_sbom.py $(VENV)-supply/bin/cyclonedx-py
