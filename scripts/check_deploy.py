@@ -3,8 +3,8 @@ environment that has Kubernetes' own schemas.
 
     python -m scripts.check_deploy
 
-Pinned by hash in scripts/deploy.txt. Where it cannot be installed within a minute this is skipped, and says so.
-`kubectl` and `haproxy` are used where they are.
+Pinned by hash in scripts/deploy.txt. Where it cannot be installed within a minute this is skipped, and says
+so. `kubectl` and `haproxy` are used where they are.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ from bridge.server.routing.router import Router
 from bridge.server.routing.table import Account, RoutingTable
 from bridge.server.store import UsedStreams
 from bridge.server.store.used_calls import UsedCalls
+from bridge.server.stream_route import StreamRoute
 from bridge.settings.settings import Settings
 
 TOKEN_LIFE_S: Final = 60
@@ -40,6 +41,8 @@ TOKEN_MAX_CHARS: Final = 480
 """Twilio, "<Stream>": name and value of a parameter together stay under 500 characters."""
 _CLOCK_SLACK_S: Final = 5
 _NONCES_REMEMBERED: Final = 10_000
+_UPGRADE_URLS: Final = 64
+"""Of streams: one a machine."""
 NO_TOKEN: Final = "no stream token; docs/ways-in.md has the ways to one"  # noqa: S105  words
 SPENT: Final = "spent"
 """What a call gets for a token that has had one: it opens nothing."""
@@ -65,7 +68,9 @@ class Signatures:
             for key_id, key in settings.shared_keys.items()
         }
         self._pepper = secrets.token_bytes(32)
-        self._upgrades: tuple[RoutingTable | None, str, dict[bytes, Account]] = None, "", {}
+        own_base = StreamRoute.of(settings).own_base
+        self._stream_bases = [self._base, own_base] if own_base else [self._base]
+        self._upgrades: tuple[RoutingTable | None, dict[str, dict[bytes, Account]]] = None, {}
 
     def check_webhook(
         self,
@@ -99,12 +104,13 @@ class Signatures:
             raise SignatureError("a stream URL has no query")
         # Twilio, "Media Streams": the signed URL has the scheme wss; "Security", notes: if it does not match,
         # append a slash.
-        url = f"ws{self._base.removeprefix('http')}{_rooted(path)}".removesuffix("/")
+        bases = (f"ws{base.removeprefix('http')}{_rooted(path)}" for base in self._stream_bases)
+        urls = [url for base in bases for url in (base.removesuffix("/"), f"{base.removesuffix('/')}/")]
         found = headers if isinstance(headers, Headers) else Headers(headers)
-        other = self._other_account(url, found)
+        other = self._other_account(urls, found)
         if other is not None:
             return other
-        self._check([url, f"{url}/"], {}, found, self._tokens)
+        self._check(urls, {}, found, self._tokens)
         return self._router.table.otherwise.account
 
     def _tokens_of(self, account_sid: str) -> list[RequestValidator]:
@@ -116,7 +122,7 @@ class Signatures:
             return self._tokens
         return [RequestValidator(token.get_secret_value()) for token in account.tokens]
 
-    def _other_account(self, url: str, headers: Headers) -> Account | None:
+    def _other_account(self, urls: list[str], headers: Headers) -> Account | None:
         """The account beside the main one whose token this upgrade is signed with. It does not say which, and
         there may be a thousand: what each of them signs is looked up. The look-up is by a keyed hash, so that
         its time tells nothing of a signature.
@@ -124,16 +130,18 @@ class Signatures:
         table = self._router.table
         if not table.accounts or headers.get(SIGNATURE_SETTINGS_HEADER) is not None:
             return None
-        if self._upgrades[:2] != (table, url):
-            signed = {
+        if self._upgrades[0] is not table or len(self._upgrades[1]) >= _UPGRADE_URLS:
+            self._upgrades = table, {}
+        signed = self._upgrades[1].get(urls[0])
+        if signed is None:
+            signed = self._upgrades[1][urls[0]] = {
                 self._hashed(RequestValidator(token.get_secret_value()).compute_signature(one, {})): account
                 for account in table.accounts.values()
                 if account is not table.otherwise.account
                 for token in account.tokens
-                for one in (url, f"{url}/")
+                for one in urls
             }
-            self._upgrades = table, url, signed
-        return self._upgrades[2].get(self._hashed(_only(headers, SIGNATURE_HEADER)))
+        return signed.get(self._hashed(_only(headers, SIGNATURE_HEADER)))
 
     def _hashed(self, signature: str) -> bytes:
         return hashlib.blake2b(_bytes(signature), key=self._pepper).digest()

@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 from typing import NamedTuple
 
+from starlette.responses import Response
+from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
 from bridge.agents.turned_away import Forward, Refuse, TurnedAway, Voicemail
@@ -23,6 +25,7 @@ from bridge.server.pending_stream import PendingStream
 from bridge.server.proof import Fields
 from bridge.server.routing.router import Ruled
 from bridge.server.store.intents import ENDED, TRANSFER
+from bridge.server.stream_route import PATH, REPLAY, is_machine
 from bridge.server.webhooks import served_path
 from bridge.sockets.asgi import AsgiSocket
 from bridge.sockets.dial import CarrierSocket
@@ -39,7 +42,9 @@ class _Side(NamedTuple):
 
 
 class MediaStream:
-    """`/media-stream`. `own_tokens` are those of streams under TwiML that is not ours."""
+    """`/media-stream`, and below it for the machine that it names. `own_tokens` are those of streams under
+    TwiML that is not ours.
+    """
 
     def __init__(self, admission: Admission, own_tokens: OwnTokens) -> None:
         self._admission = admission
@@ -47,6 +52,12 @@ class MediaStream:
         self._registry = admission.registry
         self._own_tokens = own_tokens
         self._pending_sockets = PendingSockets()
+
+    def routes(self) -> list[WebSocketRoute]:
+        return [
+            WebSocketRoute(PATH, self.connect),
+            WebSocketRoute(f"{PATH}/{{machine}}", self.connect),
+        ]
 
     async def connect(self, websocket: WebSocket) -> None:
         """Signature, accept, `start` in time, token, admitted: in that order, and nothing upstream before the
@@ -63,6 +74,9 @@ class MediaStream:
         except SignatureError as error:
             self._proof.reject("signature", "stream", error)
             await websocket.close()
+            return
+        if (answer := self._elsewhere(websocket)) is not None:
+            await websocket.send_denial_response(answer)
             return
         address = websocket.client.host if websocket.client else ""
         place = None if signatures.demanded else self._pending_sockets.enter(address)
@@ -85,6 +99,20 @@ class MediaStream:
             self._close(socket, "start", started)
         if isinstance(socket, AsgiSocket):  # else the connection is ours: nothing of the request need stay
             await socket.released()
+
+    def _elsewhere(self, websocket: WebSocket) -> Response | None:
+        """The answer to an upgrade that is not for this machine; None if it is served here."""
+        name = websocket.path_params.get("machine")
+        if name is None:
+            return None
+        if not is_machine(name):
+            return Response("no machine has such a name\n", 404)
+        live, streams = self._registry.services.machines(), self._proof.streams
+        if name != streams.machine and name not in live and self._admission.router.table.accounts:
+            # Whose signature it is takes a look at each account, for each path that a stranger thinks of.
+            return Response("no such machine is alive\n", 404)
+        replay = streams.elsewhere(name, websocket.headers, live)
+        return None if replay is None else Response(status_code=204, headers={REPLAY: replay})
 
     async def _admit(
         self, started: m.Started, arrival: PendingStream, socket: CarrierSocket, side: _Side

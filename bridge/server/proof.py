@@ -20,6 +20,7 @@ from bridge.ops.metrics import Metrics
 from bridge.server import twiml
 from bridge.server.gates import Signatures
 from bridge.server.routing.router import Router
+from bridge.server.stream_route import StreamRoute
 from bridge.server.webhooks import LongQuery, Misshapen, TooLarge, one_a_connection, proven_fields
 from bridge.settings.settings import Settings
 from bridge.sockets.peers import Peers, authority
@@ -43,6 +44,7 @@ class Proof:
         self.router = Router.alone() if router is None else router
         self.signatures = Signatures(settings, self.router)
         self.awake = awake
+        self.streams = StreamRoute.of(settings)
         self._public_url = settings.public_url
         self._metrics = metrics
         self._seldom = Seldom(logger)
@@ -99,9 +101,12 @@ class Proof:
         BRIDGE_INSECURE allows) they are at the address this connection came in on.
         """
         if self._public_url:
-            return twiml.Links.below(self._public_url)
+            return self._below(self._public_url)
         bound = authority(*(connection.scope.get("server") or ("127.0.0.1", None)))
-        return twiml.Links.below(f"http://{bound}{connection.scope.get('root_path', '')}")
+        return self._below(f"http://{bound}{connection.scope.get('root_path', '')}")
+
+    def _below(self, base: str) -> twiml.Links:
+        return twiml.Links.below(base)._replace(media_stream=self.streams.url(base))
 
     def reject(self, gate: str, what: str, why: object, call_sid: str | None = None) -> None:
         """Count a request that was turned away, and log it now and then. Unproven, it may name any call."""

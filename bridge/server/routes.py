@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from starlette.applications import Starlette
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Route
 
 from bridge.server import hold_sound
 from bridge.server.admission import Admission
@@ -61,7 +61,7 @@ def create_app(
     app = Starlette(
         routes=[
             proof.webhook("/incoming-call", IncomingCall(admission).webhook),
-            WebSocketRoute("/media-stream", MediaStream(admission, own_streams.tokens).connect),
+            *MediaStream(admission, own_streams.tokens).routes(),
             proof.webhook("/after-stream", after_stream.webhook),
             proof.webhook("/stream-status", after_stream.status),
             proof.webhook("/voicemail", VoicemailBox(admission).webhook),

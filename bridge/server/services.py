@@ -4,7 +4,7 @@ told.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -56,6 +56,7 @@ class Services:
     `keep_keys(detour_id, keys)` which keys a detour is to press: the core does not know them. `outbound` is
     None where calls out are off. `detours`: whether callers who leave their stream can come back to it; those
     of the calls in `one_way` cannot, for the TwiML of their stream is not ours and asks nothing after it.
+    `machines` are the names of those that serve the same calls and are alive.
     """
 
     store: Store
@@ -70,6 +71,7 @@ class Services:
     detours: bool = False
     one_way: set[str] = field(default_factory=set)
     keep_keys: Callable[[str, str], None] = lambda _detour_id, _keys: None
+    machines: Callable[[], Collection[str]] = tuple
 
 
 def alone() -> Services:
