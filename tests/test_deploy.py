@@ -265,7 +265,9 @@ def test_what_has_to_be_set_is_set(tool: str) -> None:
         word.partition("=")[0] for command in told(tool) for word in command if re.match("[A-Z_]+=", word)
     }
     assert given == {"PUBLIC_URL", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "OPENAI_API_KEY"}
-    assert given == {name for name, one in HEROKU["env"].items() if one.get("required") or name == "TWILIO_ACCOUNT_SID"}
+    assert given == {
+        name for name, one in HEROKU["env"].items() if one.get("required") or name == "TWILIO_ACCOUNT_SID"
+    }
 
 
 def test_fly_is_told_of_its_file_and_of_one_machine() -> None:

@@ -145,3 +145,15 @@ def test_the_password_of_the_store_stands_in_no_log() -> None:
     settings = real(store="rediss://user:hunter%2F2@store.example.com")
     assert {"hunter%2F2", "hunter/2"} <= set(settings.unspeakable())
     assert real(store="redis://localhost").store_secrets() == ()
+
+
+def test_the_address_may_stand_in_a_variable_of_the_platforms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "rediss://:hunter2@store.example.com:6380")
+    for text in ("$REDIS_URL", "${REDIS_URL}"):
+        settings = real(store=text)
+        assert settings.store is not None
+        assert settings.store.get_secret_value() == "rediss://:hunter2@store.example.com:6380"
+    monkeypatch.setenv("REDIS_URL", "http://:hunter2@store.example.com")
+    assert mistake(store="$REDIS_URL") == ("BRIDGE_STORE", "has a scheme that is not known")
+    monkeypatch.delenv("REDIS_URL")
+    assert mistake(store="$REDIS_URL") == ("BRIDGE_STORE", "names the variable REDIS_URL, which is not set")

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
-from bridge.settings.fleet import MOST_MACHINE_CHARS, own_name
+from bridge.settings.fleet import MOST_MACHINE_CHARS
 from bridge.settings.settings import Settings
 
 PATH: Final = "/media-stream"
@@ -38,7 +38,7 @@ class StreamRoute(NamedTuple):
     def of(cls, settings: Settings) -> StreamRoute:
         """As the settings have it."""
         own_base = (settings.machine_url or "") if settings.stream_route == "host" else ""
-        return cls(settings.stream_route, settings.machine or own_name(), own_base)
+        return cls(settings.stream_route, settings.machine, own_base)
 
     def url(self, base: str) -> str:
         """Where the streams of calls that rang here should come; `base` is the address of the whole service

@@ -31,7 +31,11 @@ _FORMS: Final = (
 
 
 def store_url(text: str) -> SecretStr:
-    """The address of the store, secret because a password may stand in it."""
+    """The address of the store, secret because a password may stand in it. `$NAME` is the address in that
+    variable: platforms set one, and change it with the password.
+    """
+    if text.strip().startswith("$"):
+        text = _from_variable(text.strip()[1:].strip("{}"))
     scheme, separator, rest = text.strip().partition("://")
     if not separator or scheme not in SCHEMES:
         raise Wrong("has a scheme that is not known" if separator else "is no URL", _FORMS)
@@ -59,6 +63,14 @@ def store_url(text: str) -> SecretStr:
     elif not re.fullmatch(r"(/\d*)?", parts.path):
         raise Wrong("has a path that is no number of a database", "write redis://host:6379/0")
     return SecretStr(text.strip())
+
+
+def _from_variable(name: str) -> str:
+    if not (value := os.environ.get(name, "")):
+        raise Wrong(
+            f"names the variable {name[:40]}, which is not set", "set it, or write the address itself"
+        )
+    return value
 
 
 def _hosts(netloc: str) -> list[str]:
