@@ -32,10 +32,10 @@ _FORMS: Final = (
 
 def store_url(text: str) -> SecretStr:
     """The address of the store, secret because a password may stand in it. `$NAME` is the address in that
-    variable: platforms set one, and change it with the password.
+    variable, and `$NAME?…` with arguments behind it: platforms set one, and change it with the password.
     """
-    if text.strip().startswith("$"):
-        text = _from_variable(text.strip()[1:].strip("{}"))
+    if found := re.fullmatch(r"\$\{?(\w+)\}?(\?\S*)?", text.strip()):
+        text = _from_variable(found[1]) + (found[2] or "")
     scheme, separator, rest = text.strip().partition("://")
     if not separator or scheme not in SCHEMES:
         raise Wrong("has a scheme that is not known" if separator else "is no URL", _FORMS)
