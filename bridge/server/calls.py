@@ -260,6 +260,10 @@ class CallRegistry:
         entry = self._entries.get(call_sid)
         return entry.runner if entry else None
 
+    def call_sids(self) -> list[str]:
+        """Those of all calls that live here."""
+        return [call_sid for call_sid, entry in self._entries.items() if not entry.ended]
+
     def fields(self, call_sid: str) -> Mapping[str, str]:
         """What the webhook said of a call that lives here; nothing of others."""
         entry = self._living(call_sid)
