@@ -356,7 +356,7 @@ class Claims(Protocol):
         ...
 
     async def turn(self, call: Owned, conversation: bytes | None, spent: Spent) -> Written:
-        """Write what was said so far, None for no change, and what was spent."""
+        """Write what was said so far, None for no change, what was spent, and the intent if there is one."""
         ...
 
     async def end(self, call: Owned, conversation: bytes | None, spent: Spent, *, keep: bool) -> Written:
@@ -402,6 +402,10 @@ class Claims(Protocol):
 
     async def records(self, key: str) -> Mapping[str, bytes]:
         """What is kept under that key, by writer."""
+        ...
+
+    async def ping(self) -> None:
+        """Whether the store answers."""
         ...
 
     async def close(self) -> None:

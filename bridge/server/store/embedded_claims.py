@@ -243,6 +243,7 @@ class EmbeddedClaims:
         """See `Claims.turn`."""
         fence, known = self._fenced(call)
         if fence in (Fence.OK, Fence.RESTORED):
+            known.intent = call.intent or known.intent
             self._keep(call.call_sid, known)
             self._write(call, conversation, spent)
         return Written(fence, known.epoch, known.owner, self._total(spent.day, ""))
@@ -381,6 +382,9 @@ class EmbeddedClaims:
     async def records(self, key: str) -> Mapping[str, bytes]:
         """See `Claims.records`."""
         return self._records.get(key) or {}
+
+    async def ping(self) -> None:
+        """It answers always."""
 
     async def close(self) -> None:
         """There is nothing to let go of."""

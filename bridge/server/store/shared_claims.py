@@ -1,0 +1,431 @@
+"""A process's claims: the calls that it owns, and the rules by which it asks the store and waits for it.
+
+What a caller waits for is asked at once, within a budget. What no caller waits for (turns, intents, ends)
+goes through one writer: of what waits for a call only the newest is written, so there is never more of it
+than calls. What cannot be written stays until it can be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import msgspec
+
+from bridge.core.messages import CallSnapshot
+from bridge.server.store.claims import (
+    After,
+    AfterRequest,
+    Beat,
+    Claim,
+    ClaimAnswer,
+    ClaimRequest,
+    Claims,
+    Fence,
+    Known,
+    Lease,
+    Limit,
+    Owned,
+    Process,
+    Ring,
+    Spent,
+    Status,
+    Written,
+)
+from bridge.server.store.sealing import Sealing
+from bridge.server.store.store_link import ANSWER_MS, StoreLink, StoreWatch, Unwatched
+
+WEBHOOK_MS: Final = 100
+START_MS: Final = 150
+AFTER_STREAM_MS: Final = 250
+HAND_OVER_MS: Final = 250
+CHECK_MS: Final = 150
+MOST_WAITING: Final = 4_096
+"""Calls that are over, or not owned, whose last write waits for the store; the latest."""
+MOST_AT_ONCE: Final = 4
+"""Writes under way, each of another call: a store that is 100 ms away takes forty a second."""
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(CallSnapshot).decode
+
+
+@dataclass(slots=True)
+class _Held:
+    """A call that this process carries since then. `asked` is its claim; `epoch` 0 until the store has
+    answered that.
+    """
+
+    asked: ClaimRequest
+    since_s: float
+    epoch: int = 0
+    seq: int = 0
+    intent: str = ""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Those that it counts in."""
+        return tuple(limit.group for limit in self.asked.limits if limit.group)
+
+    def next(self, process: Process) -> Owned:
+        """The view of it for one more write."""
+        self.seq += 1
+        asked = self.asked
+        return Owned(
+            call_sid=asked.call_sid,
+            process=process,
+            epoch=self.epoch,
+            seq=self.seq,
+            intent=self.intent,
+            nonce=asked.nonce,
+            account=asked.account,
+            stream=asked.stream,
+            groups=self.groups,
+        )
+
+
+@dataclass(slots=True)
+class _Due:
+    """What is to be written of a call. `held` None is for one that another process may own: then `intent`."""
+
+    held: _Held | None = None
+    noted: bool = False
+    conversation: CallSnapshot | None = None
+    ended: bool = False
+    keep: bool = False
+    turned: bool = False
+    intent: str = ""
+    returns: int = 0
+    epoch: int | None = None
+
+    @property
+    def op(self) -> str:
+        """The name of the command."""
+        if self.held is None:
+            return "intend"
+        return "end" if self.ended else "turn" if self.turned else "note"
+
+
+class SharedClaims:
+    """`status` and `spent` say how this process is now. `lost(call_sid, owner)` is called for each call that
+    turns out to be another machine's: its sockets are to be closed without a word. Lives on one event loop.
+    """
+
+    def __init__(
+        self,
+        claims: Claims,
+        process: Process,
+        sealing: Sealing,
+        *,
+        status: Callable[[], Status] = Status,
+        spent: Callable[[], Spent] = Spent,
+        watch: StoreWatch | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.claims = claims
+        self.process = process
+        self.sealing = sealing
+        self.status, self.spent = status, spent
+        self.lost: Callable[[str, str], None] = lambda _call_sid, _owner: None
+        self.latest: Beat | None = None
+        """The last beat that was answered."""
+        self.day_micro_usd = 0
+        """What all machines have spent today, as of the last answer."""
+        self._watch: StoreWatch = Unwatched() if watch is None else watch
+        self.link = StoreLink(claims.ping, self._beat, self._wake, watch, clock)
+        self._clock = clock
+        self._offset_ms = 0.0
+        self._held: dict[str, _Held] = {}
+        self._due: dict[str, _Due] = {}  # what has waited longest first
+        self._awry = False
+        self._something = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+
+    @property
+    def up(self) -> bool:
+        """Whether the store is asked at all."""
+        return self.link.up
+
+    @property
+    def held(self) -> Mapping[str, int]:
+        """The epoch of each call that this process carries, 0 for one that the store has not heard of."""
+        return {call_sid: held.epoch for call_sid, held in self._held.items()}
+
+    async def open(self) -> None:
+        """Begin. Raises StoreError where the store says that the settings are wrong; one that does not answer
+        is away.
+        """
+        await self.link.open()
+        self._writer = asyncio.get_running_loop().create_task(self._write(), name="store writer")
+
+    async def close(self) -> None:
+        """Write what waits, a quarter of a second long at most, and give the lease back."""
+        if self._writer is not None:
+            self._writer.cancel()
+            await asyncio.gather(self._writer, return_exceptions=True)
+            await self.link.ask("flush", ANSWER_MS, self._flush)
+            await self.link.ask("leave", ANSWER_MS, lambda: self.claims.leave(self.process))
+        await self.link.close()
+        await self.claims.close()
+
+    # --- what a caller waits for -------------------------------------------------------------------------
+
+    async def ring(self, call_sid: str, nonce: str, account: str) -> Ring | None:
+        """`Claims.ring`. None: decide alone."""
+        return await self.link.ask(
+            "ring", WEBHOOK_MS, lambda: self.claims.ring(call_sid, self.process, nonce, account)
+        )
+
+    async def claim(
+        self,
+        call_sid: str,
+        nonce: str,
+        *,
+        account: str = "",
+        stream: int = 1,
+        limits: tuple[Limit, ...] = (),
+        day: str = "",
+    ) -> Claim | None:
+        """`Claims.claim`; the call is carried here from now on, if it may be. None: decide alone. Then the
+        call counts as carried, and is claimed when the store is back; `end` it if it is turned away.
+        """
+        wanted = ClaimRequest(
+            call_sid=call_sid,
+            process=self.process,
+            nonce=nonce,
+            account=account,
+            stream=stream,
+            limits=limits,
+            day=day,
+        )
+        found = await self.link.ask("claim", START_MS, lambda: self._claim(wanted))
+        if found is None or found.answer.owned:
+            held = _Held(wanted, self._clock(), 0 if found is None else found.epoch)
+            self._held[call_sid] = held
+            self._due.pop(call_sid, None)
+            if found is None:
+                self._due[call_sid] = _Due(held)
+                self._wake()
+        return found
+
+    async def after(
+        self, call_sid: str, nonce: str, fresh: str, account: str, *, draining: bool = False
+    ) -> After | None:
+        """`Claims.after`. None: decide by what this machine knows."""
+        asked = AfterRequest(
+            call_sid=call_sid,
+            process=self.process,
+            nonce=nonce,
+            fresh=fresh,
+            account=account,
+            draining=draining,
+        )
+        return await self.link.ask("after", AFTER_STREAM_MS, lambda: self.claims.after(asked))
+
+    async def look(self, call_sid: str, budget_ms: int = AFTER_STREAM_MS) -> Known | None:
+        """`Claims.look`. None: nothing is known, or the store does not answer."""
+        return await self.link.ask("look", budget_ms, lambda: self.claims.look(call_sid))
+
+    async def hand_over(self, call_sid: str, intent: str, conversation: CallSnapshot | None) -> bool:
+        """Write intent and conversation before the carrier's socket is closed. Whether both are written."""
+        held = self._held.get(call_sid)
+        if held is None:
+            return False
+        held.intent = intent
+        due = self._due.pop(call_sid, None) or _Due(held)
+        due.noted, due.turned = True, True
+        due.conversation = conversation or due.conversation
+        return await self._write_one(call_sid, due)
+
+    async def check(self) -> frozenset[str] | None:
+        """Which calls this process has lost; `lost` is called for each. None: the store does not say."""
+        epochs = {call_sid: epoch for call_sid, epoch in self.held.items() if epoch}
+        found = await self.link.ask("check", CHECK_MS, lambda: self.claims.check(self.process, epochs))
+        for call_sid in found or ():
+            self._is_lost(call_sid, "")
+        return found
+
+    async def pace(self, account: str, interval_ms: int, burst: int) -> int | None:
+        """`Claims.pace`. None: keep the distance of this machine alone."""
+        return await self.link.ask("pace", ANSWER_MS, lambda: self.claims.pace(account, interval_ms, burst))
+
+    # --- what nothing waits for --------------------------------------------------------------------------
+
+    def note(self, call_sid: str, intent: str, returns: int = 0, *, epoch: int | None = None) -> None:
+        """Why the call's stream is about to end, or what follows, empty for nothing. Of a call that is not
+        carried here `epoch` is the one that this was decided for, as `after` answered it.
+        """
+        held, due = self._held.get(call_sid), self._due.get(call_sid)
+        if held is None and due is not None and due.held is not None:
+            due.held.intent = intent  # its end is not written yet
+        elif held is None:
+            self._put(call_sid, _Due(intent=intent, returns=returns, epoch=epoch))
+        elif held.intent != intent:
+            held.intent = intent
+            self._add(call_sid, held).noted = True
+
+    def turn(self, call_sid: str, conversation: CallSnapshot) -> None:
+        """What was said so far, at the end of a turn."""
+        held = self._held.get(call_sid)
+        if held is not None:
+            due = self._add(call_sid, held)
+            due.conversation, due.turned = conversation, True
+
+    def end(self, call_sid: str, *, keep: bool, conversation: CallSnapshot | None = None) -> None:
+        """The call's stream is over here. `keep` what was said, for the call may go on."""
+        held = self._held.pop(call_sid, None)
+        if held is not None:
+            due = self._add(call_sid, held)
+            due.conversation = conversation or due.conversation
+            due.ended, due.keep = True, keep
+
+    def _add(self, call_sid: str, held: _Held) -> _Due:
+        due = self._due.get(call_sid)
+        if due is None or due.held is not held:
+            due = _Due(held)
+        self._put(call_sid, due)
+        return due
+
+    def _put(self, call_sid: str, due: _Due) -> None:
+        self._due[call_sid] = due
+        idle = len(self._due) - len(self._held)
+        if idle > MOST_WAITING:
+            oldest = next(call_sid for call_sid in self._due if call_sid not in self._held)
+            del self._due[oldest]
+        self._wake()
+
+    # --- the lease ---------------------------------------------------------------------------------------
+
+    async def beat(self) -> Beat | None:
+        """Renew the lease; to be done each 3 s. None: the store is away. TAKEN: another process has this
+        name; go on with another one (`rename`).
+        """
+        return await self.link.ask("beat", ANSWER_MS, self._beat)
+
+    def rename(self, machine: str) -> None:
+        """From now on this process is that machine."""
+        self.process = replace(self.process, machine=machine)
+
+    async def _beat(self) -> Beat:
+        counted = {call_sid: held.groups for call_sid, held in self._held.items() if held.epoch}
+        calls = counted if self._awry or self.latest is None else None
+        found = await self.claims.beat(self.process, self.status(), self.spent().day, calls)
+        if found.lease is Lease.TAKEN:
+            return found
+        self._offset_ms = found.now_ms - self._clock() * 1000
+        # Claims and ends that are under way make a difference too; the beat after this one puts it right.
+        self._awry = found.own_calls != len(counted)
+        self.latest, self.day_micro_usd = found, found.day_micro_usd
+        new = found.lease is Lease.NEW
+        if new and self._awry:  # the lease lapsed, or the store has lost what it had
+            await self.claims.beat(self.process, self.status(), self.spent().day, counted)
+            self._awry = False
+        for call_sid, held in list(self._held.items()):
+            if new or not held.epoch:
+                self._add(call_sid, held).noted = True
+        return found
+
+    async def _claim(self, wanted: ClaimRequest) -> Claim:
+        found = await self.claims.claim(wanted)
+        if found.answer is ClaimAnswer.NO_LEASE:
+            await self._beat()
+            found = await self.claims.claim(wanted)
+        return found
+
+    # --- the writer --------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        self._something.set()
+
+    async def _write(self) -> None:
+        while True:
+            await self._something.wait()
+            self._something.clear()
+            await self._flush()
+
+    async def _flush(self) -> None:
+        while self._due and self.link.up:
+            batch = [(one, self._due.pop(one)) for one in list(self._due)[:MOST_AT_ONCE]]
+            await asyncio.gather(*(self._write_one(call_sid, due) for call_sid, due in batch))
+
+    async def _write_one(self, call_sid: str, due: _Due) -> bool:
+        """Whether it is written. What is not waits again, unless something newer does."""
+        try:
+            written = await self.link.ask(due.op, HAND_OVER_MS, lambda: self._step(call_sid, due))
+        except asyncio.CancelledError:
+            self._again(call_sid, due)
+            raise
+        if written is None:
+            self._again(call_sid, due)
+            return False
+        if due.held is not None:
+            self._was_written(call_sid, due.held, written)
+        return written.fence is not Fence.GHOST
+
+    def _was_written(self, call_sid: str, held: _Held, written: Written) -> None:
+        self.day_micro_usd = written.day_micro_usd or self.day_micro_usd
+        if written.fence is Fence.RESTORED:
+            self._watch.store_restored()
+        elif written.fence is Fence.GHOST and self._held.get(call_sid) in (held, None):
+            self._is_lost(call_sid, written.owner)
+
+    def _is_lost(self, call_sid: str, owner: str) -> None:
+        self._due.pop(call_sid, None)
+        if self._held.pop(call_sid, None) is not None:
+            self._watch.store_ghost()
+            self.lost(call_sid, owner)
+
+    def _again(self, call_sid: str, due: _Due) -> None:
+        newer = self._due.get(call_sid)
+        if newer is None:
+            self._put(call_sid, due)
+        elif newer.held is due.held:
+            newer.conversation = newer.conversation or due.conversation
+            newer.turned |= due.turned
+            newer.noted |= due.noted
+
+    async def _step(self, call_sid: str, due: _Due) -> Written:
+        """One command, of all that waits for that call the one that says most."""
+        held = due.held
+        if held is None:
+            intent, returns = due.intent, due.returns
+            return await self.claims.intend(call_sid, intent, epoch=due.epoch, returns=returns)
+        if not held.epoch and (lost := await self._claim_late(held)) is not None:
+            return lost
+        view, sealed = held.next(self.process), None
+        if due.conversation is not None:
+            sealed = self.sealing.seal(f"t:{call_sid}", _encode(due.conversation))
+        if due.ended:
+            return await self.claims.end(view, sealed, self.spent(), keep=due.keep)
+        if due.turned:
+            return await self.claims.turn(view, sealed, self.spent())
+        if due.noted:
+            return await self.claims.note(view)
+        return Written(Fence.OK, held.epoch, self.process.machine)
+
+    async def _claim_late(self, held: _Held) -> Written | None:
+        """Claim a call that came while the store was away. GHOST where another machine has claimed it since;
+        None for a call that is this process's.
+        """
+        asked = replace(held.asked, process=self.process, limits=(), day="")
+        known = await self.claims.look(asked.call_sid)
+        since_ms = held.since_s * 1000 + self._offset_ms
+        if known is not None and known.owner != self.process.machine and known.epoch > since_ms:
+            return Written(Fence.GHOST, known.epoch, known.owner)
+        found = await self._claim(asked)
+        if not found.answer.owned:
+            return Written(Fence.GHOST if found.answer is ClaimAnswer.USED else Fence.STALE, 0, found.owner)
+        held.epoch, held.seq = found.epoch, 0
+        return None
+
+    def conversation(self, call_sid: str, known: Known) -> CallSnapshot | None:
+        """What was said in that call; None where that is not known, or cannot be read."""
+        if known.conversation is None:
+            return None
+        plain = self.sealing.open(f"t:{call_sid}", known.conversation)
+        try:
+            return None if plain is None else _decode(plain)
+        except msgspec.DecodeError:
+            return None  # of another version
