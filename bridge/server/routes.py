@@ -15,6 +15,7 @@ from bridge.server.after_stream import AfterStream
 from bridge.server.api_keys import ApiKeys
 from bridge.server.calls import CallRegistry
 from bridge.server.calls_api import CallsApi
+from bridge.server.console import Console
 from bridge.server.detour_control import DetourControl
 from bridge.server.detour_return import DetourReturn
 from bridge.server.detour_routes import DetourRoutes
@@ -70,6 +71,7 @@ def create_app(
             *operators.routes(),
             *outbound_routes(settings, admission, registry.services.outbound, detours),
             *Softphone(settings, registry, proof.peers, awake).routes(),
+            *Console(settings, registry, proof.peers, awake).routes(),
         ]
     )
     # Its redirects go to the address that a request's `Host` names, over http; and none of our paths ends so.

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from bridge.agents.prices import Prices
 from bridge.errors import ConfigError
-from bridge.settings import fleet
+from bridge.settings import console, fleet
 from bridge.settings.values import Wrong
 from bridge.sockets.peers import is_loopback
 from bridge.upstreams import REHEARSALS, UPSTREAMS
@@ -27,6 +27,8 @@ LEANS_ON: Final = {
     "BRIDGE_FALLBACK": {"BRIDGE_TRANSFERS"},
     "BRIDGE_RESOLVER_FAILS": {"BRIDGE_FALLBACK", "BRIDGE_TRANSFERS"},
     "BRIDGE_RECORD_AUDIO": {"BRIDGE_RECORDINGS"},
+    "BRIDGE_CONSOLE_TOKEN": {"PUBLIC_URL", "BRIDGE_INSECURE"},
+    "BRIDGE_CONSOLE_PHONE": {"BRIDGE_TRANSFERS"},
     "BRIDGE_FLEET_CALLS": {"BRIDGE_STORE"},
     "BRIDGE_STREAM_ROUTE": {"BRIDGE_MACHINE_URL"},
     "BRIDGE_OUTBOUND": {"BRIDGE_CALL_FROM", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN"},
@@ -71,7 +73,7 @@ def between(settings: Settings, demo: bool) -> list[Mistake]:
         *_upstream(settings, demo),
         *_on_the_way_out(settings),
         *_calls_out(settings),
-        *(Mistake(*one) for one in fleet.mistakes(settings)),
+        *(Mistake(*one) for one in (*fleet.mistakes(settings), *console.mistakes(settings))),
     ]
 
 

@@ -21,6 +21,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from bridge.core.messages import CallConfig, Limits, SessionConfig
 from bridge.settings import calling, notice_values, values
 from bridge.settings.calling import CallHours
+from bridge.settings.console import ConsoleSettings
 from bridge.settings.fleet import FleetSettings, own_name
 from bridge.settings.rules import LEANS_ON, Mistake, WrongSettings, between, default_upstream
 from bridge.settings.targets import SipLogin, Target
@@ -45,7 +46,7 @@ Word = Annotated[str, Field(min_length=1)]
 Money = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class Settings(FleetSettings):
+class Settings(FleetSettings, ConsoleSettings):
     """Every setting, checked. Raises ConfigError with all mistakes; keyword arguments go before the
     environment, by the names here or there.
 
@@ -208,6 +209,7 @@ class Settings(FleetSettings):
 
     _remarks: tuple[str, ...] = PrivateAttr(())
     _local: bool = PrivateAttr(False)
+    _console_code: str | None = PrivateAttr(None)
     _chosen: bool = PrivateAttr(False)
     _made_up_secret: bytes = PrivateAttr(default_factory=lambda: secrets.token_bytes(32))
 
@@ -243,6 +245,8 @@ class Settings(FleetSettings):
             self.public_url = None  # stream URLs are made from the bound address
             self.host = self.host if is_loopback(self.host) else "127.0.0.1"
         self.machine = self.machine or own_name()
+        if demo and self.insecure:
+            self._console_code, self.console_listen = secrets.token_urlsafe(24), True
         self._chosen = bool(self.upstream)
         self.upstream = self.upstream or default_upstream(self, demo)
 
@@ -250,6 +254,11 @@ class Settings(FleetSettings):
     def upstream_chosen(self) -> bool:
         """Whether BRIDGE_UPSTREAM was set."""
         return self._chosen
+
+    @property
+    def console_code(self) -> str | None:
+        """What opens the console once, in the place of its token; None but in a demo."""
+        return self._console_code
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -340,7 +349,7 @@ class Settings(FleetSettings):
     def unspeakable(self) -> tuple[str, ...]:
         """Every secret and every phone number of the settings, so that logs can leave them out."""
         hidden = [*self.twilio_auth_token, *(key.secret for key in self.shared_keys.values())]
-        hidden += self.api_keys.values()
+        hidden += (*self.api_keys.values(), *self.console_secrets())
         if self.openai_api_key is not None:
             hidden.append(self.openai_api_key)
         hidden += [login.password for login in self.sip_logins.values()]

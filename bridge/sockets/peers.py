@@ -80,16 +80,23 @@ class Peers:
 
     def local_fault(self, connection: HTTPConnection) -> str | None:
         """Why an insecure bridge does not serve this request; None if it does, and where calls are signed."""
-        if not self._insecure:
-            return None
+        found = self._elsewhere(connection) if self._insecure else None
+        return None if found is None else f"BRIDGE_INSECURE serves this machine only, and {found}"
+
+    def is_local(self, connection: HTTPConnection) -> bool:
+        """Whether this request comes from this machine, straight, and calls it by one of its own names."""
+        return self._elsewhere(connection) is None
+
+    def _elsewhere(self, connection: HTTPConnection) -> str | None:
+        """What tells that a request does not come from this machine; None if nothing does."""
         peer = connection.client.host if connection.client else None
         if peer != _IN_PROCESS and not is_loopback(peer):
-            return f"BRIDGE_INSECURE serves this machine only, and the peer is {peer or 'without an address'}"
+            return f"the peer is {peer or 'without an address'}"
         for name in connection.headers:
             if _RELAYED.fullmatch(name):
-                return f"BRIDGE_INSECURE serves this machine only, and {name} tells of a proxy or a tunnel"
+                return f"{name} tells of a proxy or a tunnel"
         if self._named(connection.headers) not in self._names | self._bound(connection):
-            return "BRIDGE_INSECURE serves this machine only, and Host is another name than 127.0.0.1"
+            return "Host is another name than 127.0.0.1"
         return None
 
     def _page_fault(self, connection: HTTPConnection) -> str | None:

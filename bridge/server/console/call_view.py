@@ -1,0 +1,191 @@
+"""The call in view: what a viewer who looks at it is told, as a whole and then as changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import Final
+
+import msgspec
+
+from bridge.core import messages as m
+from bridge.core.messages import Usage
+from bridge.core.toolbox import ToolCall
+
+from . import hidden
+from .happenings import Lanes, happening, told_of
+from .live import LiveCall
+from .messages import CallDelta, CallInView, Cost, Happening, Playing, Tool, Turn, encode
+from .rows import RowReader, failed
+from .words import Words
+
+MOST_TOOLS: Final = 200
+MOST_PARAMETERS: Final = 50
+MOST_PARAMETER: Final = 400
+_CARRIERS: Final = frozenset({"CallSid", "AccountSid", "ApiVersion", "From", "To", "Caller", "Called"})
+
+
+class CallView:
+    """One call that is looked at, whoever looks. `revision` grows with each change. `tick` reads the state
+    once, and encodes what has changed once.
+    """
+
+    __slots__ = (
+        "_cost", "_events", "_lanes", "_playing", "_read", "_row", "_targets", "_tools", "_wanted_ms",
+        "_words", "fields", "live", "phone", "revision", "rows", "turns",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        live: LiveCall,
+        rows: RowReader,
+        fields: Mapping[str, str],
+        targets: list[str],
+        phone: str | None,
+    ) -> None:
+        self.live = live
+        self.rows = rows
+        self.fields = fields
+        self.phone = phone
+        self.revision = 1
+        self.turns: list[Turn] = []
+        self._targets = targets
+        self._words = Words(live)
+        self._lanes = Lanes(self._words.line_of)
+        self._tools: dict[str, Tool] = {}
+        self._wanted_ms: dict[str, int] = {}
+        self._read = live.happened - len(live.ring)
+        self._row = rows.row.revision
+        self._events: list[Happening] = []
+        self._playing: Playing | None = None
+        self._cost = self._costs()
+        self._update(first=True)
+
+    def whole(self) -> str:
+        """All of it, as JSON."""
+        live = self.live
+        ring = live.ring
+        first = live.happened - len(ring)
+        events = [happening(first + at, *one) for at, one in enumerate(list(ring))]
+        parameters = {
+            name[:MOST_PARAMETER]: hidden.HIDDEN if hidden.is_secret(name) else value[:MOST_PARAMETER]
+            for name, value in islice(self.fields.items(), MOST_PARAMETERS)
+            if name not in _CARRIERS
+        }
+        instructions = live.call.playout.config.instructions
+        return encode(
+            CallInView(
+                call=live.call_sid,
+                to=self.revision,
+                at_ms=live.now_ms(),
+                began_at=live.began_at,
+                row=self.rows.row,
+                words=list(self._words.lines.values()),
+                turns=self.turns,
+                tools=list(self._tools.values()),
+                lanes=list(self._lanes.lanes.values()),
+                events=events,
+                cost=self._cost,
+                playing=self._playing,
+                parameters=parameters,
+                instructions=instructions[: hidden.MOST_CHARACTERS],
+                targets=self._targets,
+                phone=self.phone,
+            )
+        )
+
+    def tick(self) -> str:
+        """What has changed since the last time, as JSON; "" for nothing."""
+        delta = self._update()
+        return "" if delta is None else encode(delta)
+
+    def _update(self, *, first: bool = False) -> CallDelta | None:
+        live = self.live
+        now_ms = live.now_ms()
+        fresh = list(islice(live.ring, max(0, len(live.ring) - (live.happened - self._read)), None))
+        number = live.happened - len(fresh)
+        self._read = live.happened
+        self.rows.read()
+        words = self._words.update(now_ms, told_of(iter(fresh)), first=first)
+        events = [] if first else [happening(number + at, *one) for at, one in enumerate(fresh)]
+        for at_ms, action in fresh:
+            self._lanes.take(at_ms, action)
+        tools = self._changed_tools(fresh)
+        turns = self._new_turns(now_ms, first=first)
+        playing, before = self._words.playing(now_ms), self._playing
+        if playing is not None and playing.id:
+            self._lanes.sounds(playing.id, now_ms, playing.heard_ms)
+        lanes = self._lanes.news()
+        cost = self._costs()
+        row = self.rows.row if self.rows.row.revision != self._row else None
+        self._row = self.rows.row.revision
+        moved = playing != before
+        priced = cost != self._cost
+        self._playing, self._cost = playing, cost
+        if not (words or events or tools or turns or lanes or moved or priced or row):
+            return None
+        self.revision += 1
+        return CallDelta(
+            call=live.call_sid,
+            from_=self.revision - 1,
+            to=self.revision,
+            at_ms=now_ms,
+            row=row,
+            words=words,
+            turns=turns,
+            tools=tools,
+            lanes=lanes,
+            events=events,
+            cost=cost if priced else None,
+            playing=playing if moved else msgspec.UNSET,
+        )
+
+    def _changed_tools(self, fresh: list[tuple[int, m.Action]]) -> list[Tool]:
+        for at_ms, action in fresh:
+            if isinstance(action, m.ToolWanted):
+                self._wanted_ms[action.call_id] = at_ms
+        calls, changed = self.live.call.playout.conversation.tools.calls, []
+        for call_id in list(calls)[-MOST_TOOLS:]:
+            before, call = self._tools.get(call_id), calls[call_id]
+            if before is not None and before.state != "running":
+                continue
+            tool = self._tool(call)
+            if tool == before:
+                continue
+            self._tools[call_id] = tool
+            changed.append(tool)
+            if tool.state != "running":
+                at_ms = self.live.returned_ms.get(call_id, self.live.now_ms())
+                self._lanes.tool_returned(call_id, at_ms, failed=tool.state == "failed")
+        return changed
+
+    def _tool(self, call: ToolCall) -> Tool:
+        given, hidden_in = hidden.fields(call.arguments, "input")
+        output, hidden_out = ("", []) if call.output is None else hidden.fields(call.output, "output")
+        wanted_ms, returned_ms = self._wanted_ms.get(call.call_id), self.live.returned_ms.get(call.call_id)
+        took_ms = None if wanted_ms is None or returned_ms is None else max(0, returned_ms - wanted_ms)
+        state = "running" if call.output is None else "failed" if failed(call) else "done"
+        return Tool(
+            call.call_id, call.name, wanted_ms, took_ms, state, given, output, [*hidden_in, *hidden_out]
+        )
+
+    def _new_turns(self, now_ms: int, *, first: bool) -> list[Turn]:
+        """Those whose answer has begun."""
+        felt_ms = self.live.call.stats.turn_latencies_ms
+        fresh = [
+            Turn(f"t{number + 1}", None if first else now_ms, felt_ms[number], [])
+            for number in range(len(self.turns), len(felt_ms))
+        ]
+        self.turns += fresh
+        return fresh
+
+    def _costs(self) -> Cost:
+        call = self.live.call
+        stats = call.stats
+        tokens = {name: getattr(stats.usage, name) for name in Usage.__struct_fields__}
+        return Cost(
+            stats.cost_micro_usd if call.config.prices else None,
+            {name: count for name, count in tokens.items() if count},
+            stats.transcribed_s,
+            call.config.limits.cost_micro_usd,
+        )

@@ -1,0 +1,241 @@
+"""The console's routes: its page, signing in, the socket, and what an operator does with a call."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import wraps
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from bridge.server.calls import CallRegistry
+from bridge.server.json_requests import Unfit, json_object
+from bridge.server.pages.static import page
+from bridge.settings.settings import Settings
+from bridge.sockets.frames import POLICY_VIOLATION
+from bridge.sockets.limits import CARRIER_LIMITS
+from bridge.sockets.peers import Peers
+from bridge.sockets.uvicorn import take_socket
+
+from .call_view import CallView
+from .live import LiveCalls
+from .messages import Hello, Pong, Session, System, encode
+from .pump import Pump
+from .requests import PAGE_HEADERS, answer, refused
+from .rows import RowReader
+from .sign_in import NOT_SIGNED_IN, SignIn, TooManyTries
+from .viewer import TRY_AGAIN_LATER, Viewer
+
+logger = logging.getLogger("bridge.console")
+
+MOST_BYTES: Final = 16_384
+LIMITS: Final = replace(CARRIER_LIMITS, max_size_bytes=4_096, stalled_after_s=8)
+_Endpoint = Callable[["Console", Request], Awaitable[Response]]
+
+
+def _signed_in(endpoint: _Endpoint) -> _Endpoint:
+    """Only for a page of ours that has signed in: 403 or 401 otherwise."""
+
+    @wraps(endpoint)
+    async def asked(self: Console, request: Request) -> Response:
+        fault = self.sign_in.fault(request)
+        if fault is None and request.method == "POST":
+            fault = self.sign_in.sender_fault(request)
+        if fault is not None:
+            return refused(fault, 401 if fault == NOT_SIGNED_IN else 403)
+        try:
+            return await endpoint(self, request)
+        except (Unfit, ClientDisconnect) as error:
+            return refused(str(error), 400)
+
+    return asked
+
+
+class Console:
+    """`/console` and below, where these settings have one. `awake` is called before anything is answered."""
+
+    def __init__(
+        self, settings: Settings, registry: CallRegistry, peers: Peers, awake: Callable[[], None]
+    ) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._awake = awake
+        self.sign_in = SignIn(settings, peers)
+        self.live = LiveCalls(registry)
+        self.pump = Pump(self.live, registry, settings.machine, self._view, self._system)
+        if self.sign_in.served:
+            registry.observers = (*registry.observers, self.live)
+            self._hear_of_tools()
+
+    def routes(self) -> list[BaseRoute]:
+        """None without a console: its paths are unknown like any other."""
+        if not self.sign_in.served:
+            return []
+        return [
+            Route("/console", self.page, methods=["GET"]),
+            Route("/console/session", self.session, methods=["GET"]),
+            Route("/console/session", self.begin, methods=["POST"]),
+            Route("/console/session/end", self.end, methods=["POST"]),
+            WebSocketRoute("/console/socket", self.socket),
+            Route("/console/{name}", self.file, methods=["GET"]),
+        ]
+
+    # --- pages -------------------------------------------------------------------------------------------
+
+    async def page(self, request: Request) -> Response:
+        """The page, to everybody where there is a console: it holds nothing but a way to sign in."""
+        return self._file(request, "console.html")
+
+    async def file(self, request: Request) -> Response:
+        """A script or a style of it."""
+        return self._file(request, request.path_params["name"])
+
+    def _file(self, request: Request, name: str) -> Response:
+        self._awake()
+        if (fault := self.sign_in.page_fault(request)) is not None:
+            return Response(f"{fault}\n", 403, PAGE_HEADERS)
+        found = page(name)
+        found.headers.update(PAGE_HEADERS)
+        return found
+
+    # --- signing in --------------------------------------------------------------------------------------
+
+    async def session(self, request: Request) -> Response:
+        """Whether this page has signed in, and what it may do then."""
+        self._awake()
+        fault = self.sign_in.fault(request)
+        if fault is not None:
+            status = 401 if fault == NOT_SIGNED_IN else 403
+            return answer({"error": fault, "signed_in": False}, status)
+        return answer(msgspec.to_builtins(self._session()))
+
+    async def begin(self, request: Request) -> Response:
+        """Sign in by the token, or by the code of a demo."""
+        self._awake()
+        if (fault := self.sign_in.sender_fault(request)) is not None:
+            return refused(fault)
+        try:
+            given = await json_object(request, ("token", "code"), MOST_BYTES)
+        except (Unfit, ClientDisconnect) as error:
+            return refused(str(error), 400)
+        token, code = given.get("token", ""), given.get("code", "")
+        if not isinstance(token, str) or not isinstance(code, str):
+            return refused("token and code are texts", 400)
+        address = request.client.host if request.client else ""
+        try:
+            opened = self.sign_in.opens(address, token=token, code=code)
+        except TooManyTries as error:
+            logger.warning("too many wrong tries to sign in from %s", address)
+            return refused(str(error), 429, **{"retry-after": str(int(error.wait_s) + 1)})
+        if not opened:
+            logger.warning("a wrong try to sign in from %s", address)
+            what = "the code is spent, or wrong: take the token" if code else "the token is wrong"
+            return refused(what)
+        logger.info("= an operator has signed in from %s", address)
+        return self.sign_in.greet(request, answer(msgspec.to_builtins(self._session())))
+
+    @_signed_in
+    async def end(self, request: Request) -> Response:
+        """Sign out, here and in every tab of this browser."""
+        name = self.sign_in.viewer(request)
+        for viewer in [one for one in self.pump.viewers if one.name == name]:
+            viewer.close(POLICY_VIOLATION, "signed out")
+        return self.sign_in.sign_out(request, answer({}))
+
+    def _session(self) -> Session:
+        settings = self._settings
+        return Session(
+            signed_in=True,
+            may_listen=settings.console_listen,
+            softphone=settings.insecure and not settings.twilio_auth_token,
+            recordings=settings.recordings is not None,
+            machine=settings.machine,
+        )
+
+    # --- the socket --------------------------------------------------------------------------------------
+
+    async def socket(self, websocket: WebSocket) -> None:
+        """One viewer, until its page is closed."""
+        self._awake()
+        if self.sign_in.fault(websocket) is not None or self.sign_in.sender_fault(websocket) is not None:
+            await websocket.close()  # before it was accepted: 403
+            return
+        name = self.sign_in.viewer(websocket)
+        await websocket.accept()
+        taken = take_socket(websocket, LIMITS)
+        if self.pump.full:
+            taken.start(_ignore, _ignore)
+            taken.close(TRY_AGAIN_LATER, "ten look on already")
+            await taken.released()
+            return
+        viewer = Viewer(taken, name)
+        viewer.send(encode(Hello(self.live.epoch_ms(), self._session(), name)))
+        self.pump.join(viewer)
+        try:
+            taken.start(lambda frame: self._said(viewer, frame), lambda _code, _why: self.pump.leave(viewer))
+            await taken.released()
+        finally:
+            self.pump.leave(viewer)
+
+    def _said(self, viewer: Viewer, frame: str | bytes) -> None:
+        """Something of the page's."""
+        try:
+            said = json.loads(frame)
+        except (ValueError, RecursionError):
+            said = None
+        match said:
+            case {"kind": "look", "call": str() | None as call_sid}:
+                viewer.looks_at, viewer.call_seen = call_sid, 0
+            case {"kind": "snapshot"}:
+                viewer.wants_list, viewer.call_seen = True, 0
+            case {"kind": "ping"}:
+                viewer.send(encode(Pong(self.live.epoch_ms())))
+            case _:
+                viewer.close(POLICY_VIOLATION, "unknown message")
+
+    # --- what is seen ------------------------------------------------------------------------------------
+
+    def _view(self, call_sid: str, rows: RowReader) -> CallView:
+        registry = self._registry
+        targets = list(registry.services.router.of(call_sid).route.transfers)
+        phone = self._settings.console_phone
+        return CallView(
+            self.live.calls[call_sid],
+            rows,
+            registry.fields(call_sid),
+            targets,
+            phone if phone in targets else None,
+        )
+
+    def _system(self, viewers: int) -> System:
+        registry, health = self._registry, self._registry.services.health
+        return System(
+            calls=len(registry),
+            viewers=viewers,
+            reasons=registry.reasons,
+            draining=registry.draining,
+            max_calls=registry.max_calls,
+            day_micro_usd=health.money.today_micro_usd,
+            lag_p95_ms=None if health.lag is None else round(health.lag.p95_s * 1000, 1),
+        )
+
+    def _hear_of_tools(self) -> None:
+        services, live = self._registry.services, self.live
+        before = services.tool_finished
+
+        def finished(call_sid: str, call_id: str) -> None:
+            live.tool_finished(call_sid, call_id)
+            before(call_sid, call_id)
+
+        services.tool_finished = finished
+
+
+def _ignore(*_what: Any) -> None:
+    """Takes what a socket says that is closed at once."""

@@ -1,0 +1,85 @@
+"""What the console does not show by itself: numbers, keys, and fields that are named like secrets."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+from bridge.ops.redaction import Mask
+
+HIDDEN: Final = "•••"
+MOST_CHARACTERS: Final = 4_000
+_DEEPEST: Final = 8
+_SECRET_NAME: Final = re.compile(
+    r"token|secret|passw|passcode|authorization|api_?key|credential|\bpin\b|_pin$|^pin_|card|cvv|cvc|iban"
+    r"|ssn|social_?security|account_?number|routing_?number",
+    re.IGNORECASE,
+)
+_KEYS: Final = re.compile(r"(?<=\[The caller pressed )[0-9A-D*# ]+(?= on the keypad)")
+_MASK: Final = Mask()
+_SHOWN_DIGITS: Final = 2
+
+
+def number(text: str) -> str:
+    """`+1 … 34` of a number in E.164; a name that is no number stays; "" for a withheld one."""
+    if not text.startswith("+"):
+        digits = sum(map(str.isdigit, text))
+        return text if digits < 6 else f"… {text[-_SHOWN_DIGITS:]}"
+    return f"{text[:2]} … {text[-_SHOWN_DIGITS:]}"
+
+
+def keys(text: str) -> str:
+    """Words to the model, without the keys that they tell of."""
+    return _KEYS.sub("•", text)
+
+
+def fields(text: str, path: str) -> tuple[str, list[str]]:
+    """JSON, or plain text, with values of fields that are named like secrets replaced, and credentials taken
+    out as of the logs; and the paths of what was hidden, which begin with `path`.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return _clipped(_MASK.text(text)), []
+    hidden: list[str] = []
+    shown = _shown(value, path, hidden, 0)
+    return _clipped(json.dumps(shown, ensure_ascii=False)), hidden
+
+
+def revealed(text: str, path: list[str]) -> str | None:
+    """The value at that path, as JSON; None where there is none."""
+    try:
+        value = json.loads(text)
+        for name in path:
+            value = value[int(name)] if isinstance(value, list) else value[name]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return None
+    return _clipped(json.dumps(value, ensure_ascii=False))
+
+
+def _shown(value: Any, path: str, hidden: list[str], depth: int) -> Any:
+    if depth > _DEEPEST:
+        return HIDDEN
+    if isinstance(value, dict):
+        found = {}
+        for name, inner in value.items():
+            where = f"{path}.{name}"
+            if _SECRET_NAME.search(name) and inner not in (None, "", True, False):
+                hidden.append(where)
+                found[name] = HIDDEN
+            else:
+                found[name] = _shown(inner, where, hidden, depth + 1)
+        return found
+    if isinstance(value, list):
+        return [_shown(inner, f"{path}.{at}", hidden, depth + 1) for at, inner in enumerate(value)]
+    return _MASK.text(value) if isinstance(value, str) else value
+
+
+def is_secret(name: str) -> bool:
+    """Whether a parameter of that name is shown to nobody."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"

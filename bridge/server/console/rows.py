@@ -1,0 +1,165 @@
+"""One call as a row of the list, read from the state that there is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from bridge.core.messages import Phase
+from bridge.core.state import CallState
+from bridge.core.toolbox import ToolCall
+from bridge.server.routing.router import Router
+
+from . import hidden
+from .live import LiveCall
+from .messages import Row, delta, encode
+
+SLOW_MS: Final = 2_000
+"""An answer later than this is trouble."""
+_STATES: Final[Mapping[Phase, str]] = {
+    Phase.SETUP: "ringing",
+    Phase.LIVE: "live",
+    Phase.DRAINING: "ending",
+    Phase.AWAY: "away",
+    Phase.ENDED: "ended",
+}
+
+
+class _Failure(msgspec.Struct):
+    error: object
+
+
+_failure = msgspec.json.Decoder(_Failure)
+
+
+def failed(call: ToolCall) -> bool:
+    """Whether a tool's result says so: an object with `error`, as the bridge itself writes one."""
+    output = call.output
+    if output is None or '"error"' not in output:
+        return False
+    try:
+        return bool(_failure.decode(output).error)
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+
+
+class RowReader:
+    """Reads the rows of one call, again and again; `revision` grows with each that differs.
+
+    `text` is the newest whole one as JSON and `change` the delta from the one before: encoded once, whoever
+    looks.
+    """
+
+    __slots__ = ("_answered", "_failed", "_p50_ms", "_returned", "_unheard", "change", "live", "row", "text")
+
+    def __init__(self, live: LiveCall, router: Router, machine: str) -> None:
+        self.live = live
+        self._answered = 0
+        self._p50_ms: int | None = None
+        self._returned = self._failed = 0
+        self._unheard = 0, 0
+        self.row = self._first(router, machine)
+        self.text, self.change = encode(self.row), ""
+
+    def _first(self, router: Router, machine: str) -> Row:
+        live, routed = self.live, router.of(self.live.call_sid)
+        return Row(
+            call=live.call_sid,
+            machine=machine,
+            direction="out" if routed.outbound else "in",
+            caller=hidden.number(routed.caller),
+            called=hidden.number(routed.called),
+            began_at=live.began_at,
+            **self._changing(),
+            revision=1,
+        )
+
+    def read(self) -> bool:
+        """Whether anything has changed."""
+        row, values = self.row, self._changing()
+        if all(getattr(row, name) == value for name, value in values.items()):
+            return False
+        self.row = msgspec.structs.replace(row, revision=row.revision + 1, **values)
+        self.text, self.change = encode(self.row), delta(row, self.row)
+        return True
+
+    def _changing(self) -> dict[str, Any]:
+        live = self.live
+        call, stats = live.call, live.call.stats
+        answered, tools = stats.turn_latencies_ms, call.playout.conversation.tools
+        if len(answered) != self._answered:
+            self._answered = len(answered)
+            self._p50_ms = sorted(answered)[len(answered) // 2]
+        if len(stats.barge_ins) != self._unheard[0]:
+            self._unheard = len(stats.barge_ins), sum(stats.interruptions_ms)
+        returned = len(tools.calls) - len(tools.running)
+        if returned != self._returned:
+            self._returned = returned
+            self._failed = sum(map(failed, tools.calls.values()))
+        who, words = _last_words(call)
+        ended = live.ended
+        return {
+            "state": _state(call, ended=ended is not None),
+            "agent": call.playout.agent.name,
+            "model": call.playout.config.model,
+            "ended_at": live.ended_at,
+            "end": None if ended is None else ended.reason.value,
+            "end_detail": "" if ended is None else ended.detail,
+            "last_who": who,
+            "last_words": words,
+            "turns": stats.turns,
+            "answered_p50_ms": self._p50_ms,
+            "barge_ins": len(stats.barge_ins),
+            "unheard_ms": self._unheard[1],
+            "tools": stats.tools,
+            "tools_failed": self._failed,
+            "tools_running": len(tools.running),
+            "cost_micro_usd": stats.cost_micro_usd,
+            "muted": live.muted,
+            "listeners": live.listeners,
+            "trouble": self._trouble(),
+        }
+
+    def _trouble(self) -> list[str]:
+        live = self.live
+        call, stats = live.call, live.call.stats
+        found = []
+        if live.ended is None and call.phase is Phase.LIVE and not call.playout.ready:
+            found.append("the model is away")
+        since_ms = call.playout.owed.since_ms
+        if since_ms is not None and live.ended is None and live.now_ms() - since_ms > SLOW_MS:
+            found.append("the caller waits for an answer")
+        if self._failed:
+            found.append("a tool failed" if self._failed == 1 else f"{self._failed} tools failed")
+        if stats.recoveries:
+            found.append("the model was lost" + (f" {stats.recoveries} times" * (stats.recoveries > 1)))
+        if stats.faults:
+            found.append(f"errors of the model: {', '.join(list(stats.faults)[:3])[:120]}")
+        if stats.frames_refused:
+            found.append("frames that no protocol allows")
+        if stats.frames_dropped:
+            found.append(f"{stats.frames_dropped * 20} ms of the caller were lost on the way to the model")
+        slowest_ms = max(stats.turn_latencies_ms[-3:], default=0)
+        if slowest_ms > SLOW_MS:
+            found.append(f"slow answers, {slowest_ms} ms")
+        return found
+
+
+def _state(call: CallState, *, ended: bool) -> str:
+    if ended:
+        return "ended"
+    state = _STATES[call.phase]
+    return "recovering" if state == "live" and not call.playout.ready else state
+
+
+def _last_words(call: CallState) -> tuple[str, str]:
+    """Of the newest item that has any: who said them, and their end, as far as they were heard."""
+    for item in reversed(call.playout.conversation.items.values()):
+        if item.kind != "message" or item.gone or item.role not in ("user", "assistant"):
+            continue
+        words = item.heard() if item.role == "assistant" else hidden.keys(item.text)
+        if words:
+            return "agent" if item.role == "assistant" else "caller", words[-Row.MOST_WORDS :]
+    return "", ""

@@ -1,0 +1,83 @@
+"""The console over a real server: what it shows against what a phone heard, and what looking costs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.hostile.console_page import TOKEN, open_page
+from tests.hostile.kit import Model, Phone, Session, bridge, tone
+
+pytestmark = pytest.mark.hostile
+WORDS = "We are open from nine to five on every day but Sunday, and on Sunday we are closed."
+
+
+async def speaks(session: Session, metadata: Any = None) -> None:
+    """An answer of six seconds, with its words."""
+    if metadata is None:
+        await session.turn_ends()
+    response_id = await session.begin(metadata)
+    item_id = f"item_{session.responses}"
+    await session.item(response_id, item_id)
+    for start in range(0, len(WORDS), 10):
+        await session.tell(
+            "response.output_audio_transcript.delta", response_id=response_id, item_id=item_id,
+            output_index=0, content_index=0, delta=WORDS[start : start + 10],
+        )  # fmt: skip
+    for _ in range(12):
+        await session.delta(response_id, item_id, tone(0.5))
+    await session.tell(
+        "response.output_audio.done", response_id=response_id, item_id=item_id, output_index=0,
+        content_index=0,
+    )  # fmt: skip
+    await session.done(response_id)
+
+
+def served(model: Model, **settings: str) -> Any:
+    given: dict[str, Any] = {"BRIDGE_CONSOLE_TOKEN": TOKEN, "BRIDGE_GREETING": "off", **settings}
+    return bridge(model, **given)
+
+
+async def talked(phone: Phone) -> None:
+    """The caller has asked, and hears the answer."""
+    await phone.talk(0.5)
+    async with asyncio.timeout(5):
+        while not phone.heard:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_a_call_is_listed_and_looked_at_while_it_lasts() -> None:
+    async with Model(on_turn=speaks) as model, served(model) as house:
+        page = await open_page(house)
+        async with page.looking():
+            phone = await Phone(house).dial()
+            await page.until(lambda: phone.sid in page.calls)
+            row = page.calls[phone.sid]
+            assert row["caller"] == "+1 … 01"
+            assert row["called"] == "+1 … 02"
+            await page.tell(kind="look", call=phone.sid)
+            await talked(phone)
+            await page.until(lambda: page.line("agent"))
+            await page.until(lambda: page.view["playing"])
+            await asyncio.sleep(1.0)
+            line = page.line("agent")
+            assert line is not None
+            assert line["text"] == WORDS
+            assert line["state"] == "playing"
+            assert 0 < line["heard"] < len(WORDS)
+            # The caller speaks over it: what was heard of the words is what the phone has played.
+            await phone.talk(0.5)
+            await page.until(lambda: any(lane["state"] == "barge_in" for lane in page.view["lanes"]), 2)
+            played_s = phone.heard_s()
+            line = page.line("agent")
+            assert line is not None
+            assert line["state"] == "cut"
+            assert abs(line["heard_ms"] / 1000 - played_s) < 0.1
+            assert abs(line["heard"] / len(WORDS) - line["heard_ms"] / 6_000) < 0.12
+            await phone.hang_up()
+            await page.until(lambda: page.calls[phone.sid]["state"] == "ended")
+            assert page.calls[phone.sid]["end"] == "the caller hung up"
+            assert page.calls[phone.sid]["barge_ins"] == 1
+            assert page.gaps == 0
