@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from bridge.core import messages as m
 from bridge.recording import Header, Recorder, Recording, Step, mask, mask_parameters, replay
+from bridge.recording.header import header_line, read_header
 from bridge.recording.sound import elide_sound, expand_sound, silence
 from tests.gate import STREAM, Gate
 
@@ -549,3 +550,13 @@ def test_ten_minutes_replay_in_no_time() -> None:
     assert (result.difference, result.end_ms) == (None, 600_100)
     # 2,000 times as fast as the call on an idle machine; a busy one may take four times as long.
     assert result.end_ms / 1000 / took_s > 500
+
+
+@pytest.mark.parametrize(
+    ("number", "written"),
+    [("+15550001234", "+1…34"), ("+441632960123", "+4…23"), ("client:+15550001234", "client:+…"), ("", "")],
+)
+def test_the_caller_stands_in_the_header_masked(number: str, written: str) -> None:
+    line = header_line(Header(carrier="twilio", upstream="openai", caller=number), sound=False)
+    assert read_header(line).caller == written
+    assert header_line(read_header(line), sound=False) == line

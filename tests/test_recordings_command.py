@@ -18,6 +18,7 @@ from bridge.cli import app
 from bridge.codecs.g711 import pcmu_to_pcm
 from bridge.core import messages as m
 from bridge.errors import ConfigError
+from bridge.recording.header import Header, header_line
 from bridge.testing.call import begin
 from bridge.testing.scripted_call import ScriptedCall
 
@@ -52,6 +53,14 @@ def run(*arguments: str, status: int = 0) -> Result:
     result = CliRunner().invoke(app, ["recordings", *arguments])
     assert result.exit_code == status, result.output
     return result
+
+
+def test_it_says_which_agent_and_model_it_was(folder: Path) -> None:
+    session = m.SessionConfig(agent=m.AgentRules("desk"))
+    header = Header(carrier="twilio", upstream="openai", config=m.CallConfig(session=session))
+    (folder / f"{NAME}.call.jsonl").write_text(header_line(header, sound=False) + "\n")
+    (listed,) = json.loads(run("ls", "--json").stdout)
+    assert (listed["agent"], listed["model"]) == ("desk", "gpt-realtime-2.1")
 
 
 def test_a_folder_is_listed(folder: Path) -> None:

@@ -224,7 +224,7 @@ def _vtt(lines: list[str], out: Path) -> str:
 
 def _json(lines: list[str], out: Path) -> str:
     from ..picture import tell
-    from ..picture.page import summary
+    from ..picture.facts import summary
     from ..picture.transcript import transcript
 
     story = tell(lines)

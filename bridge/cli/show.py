@@ -30,10 +30,10 @@ def show(
 ) -> None:
     """Draw a recorded call as a picture.
 
-    Who said what, what the caller heard of it, and what the model was told. Needs vl-convert-python.
+    Who said what, what the caller heard of it, and what the model was told.
     """
     from ..picture import page, tell
-    from ..picture.page import facts, summary
+    from ..picture.facts import facts, summary
 
     lines = read_recording(file)
     with reading(file):

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -35,9 +35,17 @@ _TAIL: Final = 8
 """Characters of the call's id in the name of a file."""
 
 
+class _Agent(msgspec.Struct):
+    name: str = ""
+
+
+class _Session(msgspec.Struct):
+    model: str = ""
+    agent: _Agent = msgspec.field(default_factory=_Agent)
+
+
 class _Config(msgspec.Struct):
-    agent: dict[str, Any] | None = None
-    session: dict[str, Any] | None = None
+    session: _Session = msgspec.field(default_factory=_Session)
 
 
 class _First(msgspec.Struct):
@@ -168,8 +176,8 @@ def _glance(path: Path) -> Recorded:
         call_sid=call_sid,
         duration_ms=duration_ms,
         end=end,
-        agent=str((first.config.agent or {}).get("name", "")),
-        model=str((first.config.session or {}).get("model", "")),
+        agent=first.config.session.agent.name,
+        model=first.config.session.model,
         sound=first.sound,
         size_bytes=size_bytes,
         held=is_held(path),

@@ -210,8 +210,10 @@ class Recordings:
         self._waiting = 0
         self._thread: threading.Thread | None = None
 
-    def recorder(self, call_sid: str, config: CallConfig) -> Recorder | None:
-        """A recorder for this call, from now on; None if this machine has no thread left for it."""
+    def recorder(self, call_sid: str, config: CallConfig, caller: str = "") -> Recorder | None:
+        """A recorder for this call, from now on; None if this machine has no thread left for it. `caller` is
+        the number of the person on the line, which is written down masked.
+        """
         if self._thread is None:
             thread = threading.Thread(target=self._write_all, name="recordings", daemon=True)
             try:
@@ -230,6 +232,7 @@ class Recordings:
             upstream=self._upstream,
             config=config,
             at=now.isoformat(timespec="milliseconds"),
+            caller=caller,
             versions=_versions(),
         )
         return _CallRecorder(file, header, sound=self._sound, keys=self._keys)

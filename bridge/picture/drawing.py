@@ -6,7 +6,7 @@ from typing import Any
 
 from ..recording.difference import shown
 from ..recording.steps import Step
-from .lanes import MODEL, MOST_TICKS, TICK_MS, TICKS, Bar, Point, Story
+from .lanes import MOST_TICKS, TICK_MS, TICKS, Bar, Point, Story
 
 
 class Drawing:
@@ -47,7 +47,7 @@ class Drawing:
     def point(
         self, lane: str, kind: str, title: str, detail: str = "", *, row: int = 0, rows: int = 1
     ) -> Point:
-        often = kind in TICKS and lane != MODEL  # the others follow from the model's deltas
+        often = kind in TICKS
         detail = f"{detail}\n{f'line {self._step.line}' if often else self._frame()}"
         point = Point(lane, kind, self.now_ms, title, detail.strip(), row, rows)
         self.story.points.append(point)
@@ -64,6 +64,8 @@ class Drawing:
             before = last.get((point.lane, point.kind))
             if point.kind in TICKS and before is not None and point.at_ms - before.at_ms < close_ms:
                 before.times += 1
+                if point.delay_ms is not None:
+                    before.delay_ms = max(before.delay_ms or 0, point.delay_ms)
             else:
                 last[point.lane, point.kind] = point
                 thin.append(point)

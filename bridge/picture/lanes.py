@@ -16,9 +16,9 @@ SENT: Final = "sent to the carrier"
 HEARD: Final = "caller hears"
 DEPTH: Final = "carrier's buffer"
 MARKS: Final = "marks"
-CUTS: Final = "clear, cancel, truncate, delete"
+CUTS: Final = "cuts"
 TOOLS: Final = "tools"
-SESSION: Final = "session with the model"
+SESSION: Final = "model's sessions"
 TROUBLE: Final = "errors and notes"
 
 LOST: Final = "lost"
@@ -49,7 +49,8 @@ class Bar:
 @dataclass(slots=True)
 class Point:
     """Something that happens at one moment; `times` counts what was drawn together. `words` are written next
-    to it.
+    to it. `delay_ms` is that of a mark's echo, behind the moment at which its sound should have been played;
+    of several, the longest.
     """
 
     lane: str
@@ -61,6 +62,7 @@ class Point:
     rows: int = 1
     times: int = 1
     words: str = ""
+    delay_ms: int | None = None
 
 
 @dataclass(slots=True)
@@ -77,6 +79,20 @@ class Line:
     latency_ms: int | None = None
     failed: bool = False
     end_ms: float | None = None
+
+
+@dataclass(slots=True)
+class ToolCall:
+    """One call of a tool: JSON that it was asked with, and that it answered with (None: it has not), how long
+    that took, and whether it failed.
+    """
+
+    at_ms: int
+    name: str
+    arguments: str
+    answer: str | None = None
+    took_ms: int | None = None
+    failed: bool = False
 
 
 @dataclass(slots=True)
@@ -109,6 +125,7 @@ class Story:
     points: list[Point] = field(default_factory=list)
     depth: list[tuple[float, float]] = field(default_factory=list)
     talk: list[Line] = field(default_factory=list)
+    tools: list[ToolCall] = field(default_factory=list)
     barge_ins: dict[int, list[Cut]] = field(default_factory=dict)
     """By the moment of each."""
     difference: Difference | None = None

@@ -1,61 +1,100 @@
-"use strict";
-const tip = document.getElementById("tip");
+// The page around the chart: player, buttons, keys, details, legend, print.
 
-function showTip(_handler, event, _item, value) {
-  if (value == null || value === "") { tip.hidden = true; return; }
-  const [title, when, ...rest] = String(value).split("\n");
-  tip.replaceChildren(...[["b", title], ["i", when], ["pre", rest.join("\n")]]
-    .filter(([, text]) => text)
-    .map(([name, text]) => Object.assign(document.createElement(name), { textContent: text })));
-  tip.hidden = false;
-  const box = tip.getBoundingClientRect(), gap = 14;
-  const left = Math.min(event.clientX + gap, innerWidth - box.width - 8);
-  const below = event.clientY + gap + box.height < innerHeight;
-  tip.style.left = Math.max(8, left) + "px";
-  tip.style.top = Math.max(8, below ? event.clientY + gap : event.clientY - gap - box.height) + "px";
+import { Chart } from "./chart.js";
+import { clock, legend } from "./shapes.js";
+
+const find = (selector) => document.querySelector(selector);
+const data = JSON.parse(find("#data").textContent);
+const player = find("#player"), details = find("#details"), host = find("#chart");
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+
+function tell(thing) {
+  details.dataset.kind = thing?.kind ?? "";
+  if (!thing) {
+    details.textContent = "Click on something, or step through the call with ↑ and ↓, to see its frame here.";
+    return;
+  }
+  const [title, time, frame] = ["b", "span", "pre"].map((name) => document.createElement(name));
+  title.textContent = thing.title;
+  const lasted = thing.bar ? ` to ${clock(thing.to)} (${(thing.to - thing.from).toLocaleString("en")} ms)` : "";
+  time.textContent = clock(thing.from) + lasted;
+  frame.textContent = thing.detail;
+  details.replaceChildren(title, " ", time, frame);
 }
 
-const specification = JSON.parse(document.getElementById("specification").textContent);
-const options = { mode: "vega-lite", renderer: "svg", actions: false, tooltip: showTip };
-let view;
-vegaEmbed("#chart", specification, options).then((chart) => {
-  view = chart.view;
-  document.getElementById("chart").append(head);
-  document.body.dataset.drawn = "yes";
+function seek(ms) {
+  if (player) player.currentTime = ms / 1000;
+  else chart.cursor(ms);
+}
+
+const chart = new Chart(host, data, {
+  onPick: tell,
+  onPoint: (thing) => tell(thing ?? chart.picked),
+  onSeek: seek,
 });
+tell(null);
+legend(find("#legend"));
 
-const player = document.getElementById("player");
-const head = Object.assign(document.createElement("div"), { id: "head", hidden: true });
-
-function drawHead() {
-  if (!view) return;
-  const at = view.scale("x")(player.currentTime * 1000);
-  head.hidden = at < 0 || at > view.width();
-  head.style.left = (at + view.origin()[0]) + "px";
-  if (!player.paused) requestAnimationFrame(drawHead);
+function follow() {
+  const ms = player.currentTime * 1000;
+  chart.cursor(still.matches ? Math.floor(ms / 1000) * 1000 : ms);
+  if (!player.paused) {
+    chart.show(ms);
+    requestAnimationFrame(follow);
+  }
 }
+if (player) for (const kind of ["play", "seeked", "timeupdate"]) player.addEventListener(kind, follow);
 
-if (player) for (const kind of ["play", "seeked", "timeupdate"]) player.addEventListener(kind, drawHead);
-
-const axis = ZOOM + "_at";
-const domain = () => view.scale("x").domain();
-
-function look(from, to) {
-  const width = Math.min(Math.max(to - from, 200), END_MS);
-  const start = Math.min(Math.max(from, 0), END_MS - width);
-  view.signal(axis, [start, start + width]).runAsync().then(() => player && drawHead());
+function lookAt(ms) {
+  seek(ms);
+  chart.look(ms - 2000, ms + 3000);
+  host.scrollIntoView({ behavior: still.matches ? "auto" : "smooth", block: "nearest" });
 }
 
 document.addEventListener("click", (event) => {
-  const button = event.target.closest("button");
-  if (!button || !view) return;
-  const [from, to] = domain(), middle = (from + to) / 2, half = (to - from) / 2;
-  if (button.dataset.zoom === "whole") look(0, END_MS);
-  if (button.dataset.zoom === "in") look(middle - half / 2, middle + half / 2);
-  if (button.dataset.zoom === "out") look(middle - half * 2, middle + half * 2);
-  if (button.dataset.at) {
-    if (player) player.currentTime = Number(button.dataset.at) / 1000;
-    look(Number(button.dataset.at) - 2000, Number(button.dataset.at) + 3000);
-    document.querySelector(".timeline").scrollIntoView({ behavior: "smooth", block: "nearest" });
-  }
+  const { zoom, at } = event.target.closest("button")?.dataset ?? {};
+  if (zoom) ACTIONS[zoom]();
+  if (at) lookAt(Number(at));
 });
+
+// To the next barge-in, or the next error, or back: the one after the middle of the view, or the cursor.
+function next(moments, by) {
+  const now = chart.cursorMs ?? -1;
+  const one = by > 0 ? moments.find((ms) => ms > now + 1) : moments.findLast((ms) => ms < now - 1);
+  if (one !== undefined) lookAt(one);
+}
+
+const errors = chart.things.filter((one) => one.kind === "error" || one.kind === "failed").map((one) => one.from);
+const skip = (ms) => seek(Math.min(Math.max((chart.cursorMs ?? 0) + ms, 0), data.end));
+const ACTIONS = {
+  w: () => chart.zoom(1 / 2), s: () => chart.zoom(2), a: () => chart.pan(-1 / 4), d: () => chart.pan(1 / 4),
+  f: () => chart.whole(), n: () => next(data.cuts, 1), p: () => next(data.cuts, -1), e: () => next(errors, 1),
+  " ": () => player && (player.paused ? player.play() : player.pause()),
+  ArrowLeft: (fine) => skip(fine ? -100 : -1000), ArrowRight: (fine) => skip(fine ? 100 : 1000),
+};
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input, textarea, select, audio, summary") || (event.key === " " && event.target.closest("button")))
+    return;
+  const action = ACTIONS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  if (!action) return;
+  event.preventDefault();
+  action(event.shiftKey);
+});
+
+// On paper a call is a strip for each minute.
+const STRIP_MS = 60000, PAPER_PX = 1030;
+function strips() {
+  const paper = find("#strips");
+  paper.replaceChildren();
+  for (let from = 0; from < data.end; from += STRIP_MS) {
+    const strip = document.createElement("div");
+    paper.append(strip);
+    new Chart(strip, data, { from, to: from + STRIP_MS, paperPx: PAPER_PX });
+  }
+}
+addEventListener("beforeprint", strips);
+addEventListener("afterprint", () => find("#strips").replaceChildren());
+
+document.body.dataset.drawn = "yes";

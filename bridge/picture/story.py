@@ -81,7 +81,7 @@ class _Teller:
         self._turn: Bar | None = None
         self._turns: dict[str, Bar] = {}
         self._lines: dict[str, Line] = {}
-        self._marks: dict[str, tuple[int, bool]] = {}
+        self._marks: dict[str, tuple[int, float, bool]] = {}
         self._tools = Tools(self._draw)
         self._sessions: dict[int, Bar] = {}
         self._told = Told()
@@ -172,10 +172,16 @@ class _Teller:
             self.story.talk.append(Line(self._now.step.t_ms, "keys", digit))
 
     def _echo(self, name: str) -> None:
-        sent_ms, flushed = self._marks.pop(name, (None, True))
-        late = "unknown" if sent_ms is None else f"{self._now.step.t_ms - sent_ms:,} ms after it was sent"
-        kind = "flushed" if flushed else "echo"
-        self._draw.point(MARKS, kind, f"mark {name} came back, {late}", row=0, rows=2)
+        mark = self._marks.pop(name, None)
+        if mark is None:
+            self._draw.point(MARKS, "flushed", f"mark {name} came back, which was not sent", row=0, rows=2)
+            return
+        sent_ms, due_ms, flushed = mark
+        now_ms = self._now.step.t_ms
+        title = f"mark {name}, back after {now_ms - sent_ms:,} ms"
+        point = self._draw.point(MARKS, "flushed" if flushed else "echo", title, row=0, rows=2)
+        if not flushed:
+            point.delay_ms = max(0, round(now_ms - due_ms))
 
     def _started(self) -> None:
         self._stopped("")
@@ -253,11 +259,13 @@ class _Teller:
         self._draw.point(SENT, "delta", f"{ms} ms of {owner.name}")
 
     def _marked(self, name: str) -> None:
-        self._marks[name] = (self._now.step.t_ms, False)
+        now_ms, ledger = self._now.step.t_ms, self._now.call.playout.line.ledger
+        queued_ms = (ledger.sent - ledger.position(now_ms)) / ledger.bytes_per_ms
+        self._marks[name] = (now_ms, now_ms + queued_ms, False)
         self._draw.point(MARKS, "mark", f"mark {name} sent", row=1, rows=2)
 
     def _cleared(self) -> None:
-        self._marks = {name: (sent_ms, True) for name, (sent_ms, _) in self._marks.items()}
+        self._marks = {name: (sent_ms, due_ms, True) for name, (sent_ms, due_ms, _) in self._marks.items()}
         self._draw.point(CUTS, "clear", "clear: the caller stops hearing us", row=0, rows=4)
 
     def _lost(self, cut: m.Cut) -> None:

@@ -28,6 +28,7 @@ _PHONE_NUMBER: Final = re.compile(r"(?:\+|%2B)[0-9]{6,15}")
 class Header(msgspec.Struct, frozen=True, kw_only=True):
     """`carrier` and `upstream` are names of the tables of adapters; `at` is the wall time in any words.
 
+    `caller` is the number of the person on the line, written masked (`+1…34`), "" where it is withheld.
     `parameters` are those of the call, shown to who reads the recording; no secret and no phone number of
     theirs is written. `carried` is what a process before this one handed over. `format` and `sound` are
     written by the recorder.
@@ -37,6 +38,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     upstream: str
     config: CallConfig = CallConfig()
     at: str = ""
+    caller: str = ""
     versions: dict[str, str] = {}
     parameters: dict[str, str] = {}
     carried: dict[str, Any] | None = None
@@ -60,6 +62,13 @@ def mask(text: str) -> str:
     return _PHONE_NUMBER.sub("+…", text)
 
 
+def short_number(number: str) -> str:
+    """A phone number (E.164) by which its owner knows it and others do not: `+1…34`; any other text without
+    numbers.
+    """
+    return f"{number[:2]}…{number[-2:]}" if _PHONE_NUMBER.fullmatch(number) else mask(number)
+
+
 def mask_parameters(parameters: Mapping[str, str]) -> dict[str, str]:
     """The parameters of a call without what proves something, and without phone numbers."""
     return {mask(name): mask(value) for name, value in parameters.items() if not _SECRET_NAME.search(name)}
@@ -73,7 +82,12 @@ def header_line(header: Header, *, sound: bool) -> str:
             config, phrases={name: without_audio(phrase) for name, phrase in config.phrases.items()}
         )
     written = msgspec.structs.replace(
-        header, config=config, parameters=mask_parameters(header.parameters), sound=sound, format=FORMAT
+        header,
+        config=config,
+        caller=short_number(header.caller),
+        parameters=mask_parameters(header.parameters),
+        sound=sound,
+        format=FORMAT,
     )
     return encoded(written)
 

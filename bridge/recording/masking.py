@@ -102,7 +102,7 @@ STAYS: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
 }
 """Fields that hold text and stay as they are."""
 GOES: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
-    Header: frozenset({"parameters", "carried"}),
+    Header: frozenset({"caller", "parameters", "carried"}),
     m.CallConfig: frozenset({"greeting", "returned"}),
     m.SessionConfig: frozenset({"instructions", "tools", "extra"}),
     m.AnswerRules: frozenset({"message", "screening"}),
@@ -197,7 +197,8 @@ def mask_words(text: str) -> str:
 def _header(header: Header) -> Header:
     parameters = {name: mask_words(value) for name, value in header.parameters.items()}
     config = masked_message(header.config)
-    return msgspec.structs.replace(header, config=config, parameters=parameters, carried=None, sound=False)
+    masked = msgspec.structs.replace(header, config=config, parameters=parameters, carried=None, sound=False)
+    return msgspec.structs.replace(masked, caller="")
 
 
 def _step(step: Step) -> Step:

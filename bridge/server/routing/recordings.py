@@ -29,9 +29,10 @@ class RoutedRecordings:
 
     def recorder(self, call_sid: str, config: CallConfig) -> Recorder | None:
         """The recorder of that call; None if it is not recorded."""
-        kept = self._router.of(call_sid).route.recordings
+        routed = self._router.of(call_sid)
+        kept = routed.route.recordings
         folder = kept if isinstance(kept, Path) else self._settings.recordings if kept else None
-        return None if folder is None else self._writer(folder).recorder(call_sid, config)
+        return None if folder is None else self._writer(folder).recorder(call_sid, config, routed.caller)
 
     def close(self) -> None:
         """Write what waits."""
