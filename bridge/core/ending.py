@@ -175,7 +175,7 @@ def last_word_heard(call: CallState, ending: Ending, now_ms: int) -> None:
 
 def close_detour(call: CallState, reason: Reason) -> None:
     """What comes of the detour under way when the call ends. One that the caller is on goes on elsewhere."""
-    if reason is Reason.HANDED_OVER and call.phase is Phase.AWAY:
+    if reason is Reason.TAKEN_OVER or (reason is Reason.HANDED_OVER and call.phase is Phase.AWAY):
         return
     outcome = TransferOutcome.CANCELED
     if reason is Reason.CALLER_HUNG_UP:
@@ -196,9 +196,8 @@ def shut_down(call: CallState, now_ms: int) -> None:
 def end(call: CallState, reason: Reason, now_ms: int, detail: str = "") -> None:
     if call.phase is Phase.ENDED:
         return
-    if (
-        reason is not Reason.HANDED_OVER
-    ):  # then another process goes on with the call, and with what it was saying
+    if reason not in (Reason.HANDED_OVER, Reason.TAKEN_OVER):
+        # else another process goes on with the call, and with what it was saying
         release(call, MESSAGE)
         call.playout.over(now_ms)
         call.out += call.callee.ended(call.out)

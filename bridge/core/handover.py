@@ -150,6 +150,14 @@ def go_on(call: CallState, now_ms: int) -> None:
         answers.owe_resumed(call, now_ms)
 
 
+def elsewhere(call: CallState, event: m.TakenOver | m.Moved, now_ms: int) -> None:
+    """The call is another machine's, and ends here without a word; or it has come from one."""
+    if isinstance(event, m.Moved):
+        call.out.append(m.Noted("moved", event.words))
+    else:
+        ending.end(call, Reason.TAKEN_OVER, now_ms, event.by)
+
+
 # --- a newer stream
 
 

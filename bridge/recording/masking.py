@@ -83,6 +83,8 @@ STAYS: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     m.ResponseDone: frozenset({"response_id", "status"}),
     m.UpstreamFaulted: frozenset({"about"}),
     m.BrokenOnPurpose: frozenset({"what"}),
+    m.TakenOver: frozenset({"by"}),
+    m.Moved: frozenset({"from_machine", "to_machine", "how"}),
     m.VendorNote: frozenset({"kind", "item_id"}),
     m.Play: frozenset({"say_id"}),
     m.Say: frozenset({"say_id"}),

@@ -29,6 +29,7 @@ from bridge.upstreams import Dial, Upstream
 
 from .callee_ear import CalleeEar
 from .carrier_leg import CarrierLeg
+from .pulse import Pulse
 from .recorder import Recorder
 from .upstream_legs import UpstreamLeg, UpstreamLegs
 
@@ -67,6 +68,7 @@ class Runner:
         observe: Callable[[m.Action, int], None],
         recorder: Recorder | None = None,
         held: HeldSound = HELD_SOUND,
+        pulse: Pulse | None = None,
     ) -> None:
         self.call = call
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -87,6 +89,8 @@ class Runner:
         self._timer: asyncio.TimerHandle | None = None
         self._armed_ms: int | None = None
         self._over = False
+        self._pulse = pulse or Pulse()
+        self._doubted = False
         self._voice = VoiceDetector()
         self._ear = CalleeEar() if call.callee.open else None
         self._look_each = GLANCE if self._ear is None else 1
@@ -176,7 +180,8 @@ class Runner:
         here as in `Call.receive`. The gate need not be closed: the one write is the last thing to happen.
         Everything else takes the usual way.
         """
-        if self._feeding:
+        now_ms = self.now_ms()
+        if self._feeding or self._gate_s > self._pulse.until_s:
             self._process("carrier", self._parse, self._carrier.stream, frame)
             return
         event: m.Event | None
@@ -193,8 +198,8 @@ class Runner:
                 self.feed(told)
                 if self._over or type(told) is m.FrameRefused:
                     return
+                now_ms = self.now_ms()
         try:
-            now_ms = self.now_ms()
             if self.tap is not None:
                 self.tap(event)
             if self._recorder is not None:
@@ -221,6 +226,9 @@ class Runner:
         try:
             while True:
                 now_ms = self.now_ms()
+                if self._gate_s > self._pulse.until_s:
+                    self._doubt(door, parse, epoch, what)
+                    break
                 if parse is None:
                     event = what
                 else:
@@ -260,7 +268,7 @@ class Runner:
         except Exception as error:  # noqa: BLE001  a broken rule ends this one call, never the process
             self.fail(error)
         finally:
-            self._feeding = self._over
+            self._feeding = self._over or self._doubted
         if self.call.deadline_ms != self._armed_ms:
             self._arm()
 
@@ -321,6 +329,32 @@ class Runner:
             self._feeding = self._over
         if self._pending:
             self._process(*self._pending.popleft())
+
+    # --- whose call is it? -------------------------------------------------------------------------------
+
+    def _doubt(self, door: str, parse: _Parse | None, epoch: int, what: Any) -> None:
+        """The process has stood still. What came first afterwards, and all that comes behind it, waits until
+        it is known that the call is still this machine's.
+        """
+        self._feeding = self._doubted = True
+        self._pending.appendleft((door, parse, epoch, what))
+        self._pulse.doubt(self)
+
+    def go_on(self) -> None:
+        """The call is this machine's."""
+        if self._doubted and not self._over:
+            self._feeding = self._doubted = False
+            if self._pending:
+                self._process(*self._pending.popleft())
+
+    def taken_over(self, by: str) -> None:
+        """The call is that machine's: it ends here without a word, whatever waits."""
+        self._pending.clear()
+        self._doubted = False
+        self._feeding = self._over
+        self._pulse = Pulse()
+        self.before_close = None
+        self.feed(m.TakenOver(by))
 
     # --- what is to be done ------------------------------------------------------------------------------
 

@@ -344,6 +344,7 @@ class CallRegistry:
             making.dial if services.users is None else services.users.dialler(call_sid, making.dial),
             observe=lambda action, now_ms: self._did(entry, action, now_ms),
             recorder=making.recorder(call_sid, config),
+            pulse=services.pulse,
         )
         runner.call_sid = call_sid
         runner.before_close = lambda ended: services.control.before_close(call_sid, entry.account_sid, ended)

@@ -15,6 +15,7 @@ from bridge.core.stats import Stats
 from bridge.ops.health import Health
 from bridge.ops.metrics import Metrics
 from bridge.runner import Recorder
+from bridge.runner.pulse import Pulse
 from bridge.server.call_control import CallControl
 from bridge.server.outbound.service import Outbound
 from bridge.server.routing.router import Router
@@ -57,6 +58,7 @@ class Services:
     None where calls out are off. `detours`: whether callers who leave their stream can come back to it; those
     of the calls in `one_way` cannot, for the TwiML of their stream is not ours and asks nothing after it.
     `machines` are the names of those that serve the same calls and are alive.
+    `pulse` knows whether calls may be another machine's by now.
     """
 
     store: Store
@@ -72,6 +74,7 @@ class Services:
     one_way: set[str] = field(default_factory=set)
     keep_keys: Callable[[str, str], None] = lambda _detour_id, _keys: None
     machines: Callable[[], Collection[str]] = tuple
+    pulse: Pulse = field(default_factory=Pulse)
 
 
 def alone() -> Services:

@@ -73,9 +73,11 @@ WISHES: Final = st.sampled_from([
     m.SendRaw('{"type":"input_audio_buffer.clear"}'),
     m.FramesDropped(2),
     m.BrokenOnPurpose("results of tools are withheld"),
+    m.Moved("one", "two", "crash", 400, 3, 1),
 ])  # fmt: skip
 ENDS: Final = st.sampled_from([
     *[None] * 40, "stop", 1000, 1006, m.HangUp("enough"), m.Transfer("front desk"), m.HandOver(3_000),
+    m.TakenOver("another"),
     m.HandlerFailed("ValueError"), m.ShutDown(),
 ])  # fmt: skip
 KEPT: Final = 6_000

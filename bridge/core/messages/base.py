@@ -28,6 +28,7 @@ class Reason(enum.Enum):
     WE_HUNG_UP = "we hung up"
     TRANSFERRED = "the call was sent on"
     HANDED_OVER = "the call was handed over to another process"
+    TAKEN_OVER = "another machine has taken the call over"
     CARRIER_LOST = "the carrier's socket was lost"
     CARRIER_GIVEN_UP = "we gave the carrier's socket up"
     NO_MEDIA = "the carrier sent no media"

@@ -113,6 +113,35 @@ class HandOver(Message, frozen=True, gc=False):
     within_ms: int
 
 
+class TakenOver(Message, frozen=True, gc=False):
+    """The call is another machine's: this one stood still for too long, or was cut off from the others. It
+    ends here without a word (`Reason.TAKEN_OVER`) and intends nothing. `by` is that machine.
+    """
+
+    by: str
+
+
+class Moved(Message, frozen=True, gc=False):
+    """The call has come from another machine, and is heard again. `how` is `handover` or `crash`; `silent_ms`
+    is from the carrier's question to the first sound; `items` of the conversation came along, of which the
+    model may say up to `said_twice` again.
+    """
+
+    from_machine: str
+    to_machine: str
+    how: str
+    silent_ms: int
+    items: int
+    said_twice: int
+
+    @property
+    def words(self) -> str:
+        """In a sentence."""
+        twice = f"at most {self.said_twice} said twice" if self.said_twice else "none said twice"
+        where = f"from {self.from_machine or 'a machine that is not known'} to {self.to_machine} ({self.how})"
+        return f"{where}, {self.silent_ms} ms silent, {self.items} items came along, {twice}"
+
+
 ShellEvent: TypeAlias = (
     Ringing
     | Admitted
@@ -130,6 +159,8 @@ ShellEvent: TypeAlias = (
     | WakeUp
     | ShutDown
     | HandOver
+    | TakenOver
+    | Moved
     | DetourEvent
     | AnswerEvent
 )

@@ -29,7 +29,7 @@ _ENDS: Final = {
     m.Reason.LIMIT: "limit",
 }
 """How a call ended; every other reason is `failed`."""
-_GOES_ON: Final = frozenset({m.Reason.HANDED_OVER})
+_GOES_ON: Final = frozenset({m.Reason.HANDED_OVER, m.Reason.TAKEN_OVER})
 """Another process tells of the end."""
 
 
