@@ -10,10 +10,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from bridge.errors import BridgeError
-from bridge.sockets.peers import is_loopback
+from bridge.sockets.urls import opener
 
 PATIENCE_S: Final = 10.0
 MOST_BYTES: Final = 64 * 1024
@@ -56,12 +56,9 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def _ask(method: str, url: str, form: Mapping[str, str] | None, headers: dict[str, str]) -> Answer:
     body = None if form is None else urlencode(form).encode()
-    # A proxy of the environment would look for this machine's loopback on its own.
-    proxies = urllib.request.ProxyHandler({} if is_loopback(urlsplit(url).hostname) else None)
-    opener = urllib.request.build_opener(proxies, _NoRedirect)
     request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310  settings have its scheme
     try:
-        with opener.open(request, timeout=PATIENCE_S) as answer:
+        with opener(url, _NoRedirect()).open(request, timeout=PATIENCE_S) as answer:
             return Answer(answer.status, answer.read(MOST_BYTES))
     except urllib.error.HTTPError as error:
         return Answer(error.code, error.read(MOST_BYTES))

@@ -22,7 +22,7 @@ from twilio.request_validator import RequestValidator
 from bridge.doubles.phone import Phone, PhoneOptions
 from bridge.errors import BridgeError, BrokenInvariant, ConfigError
 from bridge.simulators.servers import Simulation, connect_phone
-from bridge.sockets.peers import is_loopback
+from bridge.sockets.urls import opener
 
 WEBHOOK_S = 15.0
 """Twilio, "Webhooks: connection overrides": a webhook has 15 seconds in all."""
@@ -151,9 +151,6 @@ def _why(error: Exception) -> str:
 
 
 def _post(url: str, form: dict[str, str] | None, headers: dict[str, str]) -> bytes:
-    # A proxy of the environment would look for this machine's loopback on its own.
-    proxies = urllib.request.ProxyHandler({} if is_loopback(urllib.parse.urlsplit(url).hostname) else None)
-    opener = urllib.request.build_opener(proxies)
     # Twilio, "Webhooks: connection overrides": once more if no connection came about (rc=1, rp=ct). A server
     # that dies between taking a connection and its first byte counts as that here: in the field its TLS
     # handshake would not have come about either.
@@ -161,7 +158,7 @@ def _post(url: str, form: dict[str, str] | None, headers: dict[str, str]) -> byt
         try:
             content = None if form is None else urllib.parse.urlencode(form).encode()
             request = urllib.request.Request(url, content, headers)  # noqa: S310
-            with opener.open(request, timeout=WEBHOOK_S) as answer:
+            with opener(url).open(request, timeout=WEBHOOK_S) as answer:
                 return bytes(answer.read())
         except urllib.error.HTTPError as error:
             said = error.read(300).decode(errors="replace").strip()

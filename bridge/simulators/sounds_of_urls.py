@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import urllib.parse
-import urllib.request
 
 from bridge.codecs.wav import is_wav, pcmu_of
-from bridge.sockets.peers import is_loopback
+from bridge.sockets.urls import opener
 
 from .carrier import WEBHOOK_S, WebhookFailed
 
@@ -18,9 +16,8 @@ async def fetched_sound(url: str) -> bytes:
 
 
 def _fetched(url: str) -> bytes:
-    proxies = urllib.request.ProxyHandler({} if is_loopback(urllib.parse.urlsplit(url).hostname) else None)
     try:
-        with urllib.request.build_opener(proxies).open(url, timeout=WEBHOOK_S) as answer:
+        with opener(url).open(url, timeout=WEBHOOK_S) as answer:
             content: bytes = answer.read()
         return pcmu_of(content) if is_wav(content) else content
     except (OSError, ValueError) as error:

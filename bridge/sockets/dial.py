@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cache, partial
+from functools import partial
 from typing import Any, Final, Protocol, cast
 from urllib.parse import urlsplit
 
@@ -42,6 +42,7 @@ from bridge.sockets.asgi import AsgiSocket
 from bridge.sockets.frames import Message
 from bridge.sockets.limits import UPSTREAM_LIMITS, Limits, bound_kernel
 from bridge.sockets.stream import OnClose, OnFrame, StreamSocket
+from bridge.sockets.urls import default_tls
 
 __all__ = [
     "AsgiSocket",
@@ -138,7 +139,7 @@ async def dial(
     one. ``subprotocols`` are offered, in this order. Raises :class:`DialError` for every way in which this
     can fail.
     """
-    options: dict[str, Any] = {"ssl": ssl or _default_tls()} if url.startswith("wss:") else {}
+    options: dict[str, Any] = {"ssl": ssl or default_tls()} if url.startswith("wss:") else {}
     if subprotocols:
         options["subprotocols"] = [Subprotocol(name) for name in subprotocols]
     with _one_error(open_timeout_s):
@@ -183,12 +184,6 @@ def _one_error(open_timeout_s: float) -> Iterator[None]:
         # What the peer sends is read here by code that is not written for every peer.
         _log.exception("the answer to a handshake could not be read")
         raise DialError("bad_handshake", f"its answer raised {type(error).__name__}") from error
-
-
-@cache
-def _default_tls() -> tls.SSLContext:
-    # Reading the certificate store takes milliseconds and hundreds of kilobytes: once, not once a call.
-    return tls.create_default_context()
 
 
 _log = logging.getLogger(__name__)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Sequence
@@ -18,6 +17,8 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import urlsplit
+
+from bridge.sockets.urls import default_tls
 
 from .signing import headers
 from .spool import Notice
@@ -79,7 +80,7 @@ class Address:
         late.daemon = True
         late.start()
         try:
-            connection.sock = _TLS.wrap_socket(plain, server_hostname=host) if secure else plain
+            connection.sock = default_tls().wrap_socket(plain, server_hostname=host) if secure else plain
             path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             connection.request("POST", path, body, {"host": parts.netloc.rpartition("@")[2], **sent})
             response = connection.getresponse()
@@ -110,9 +111,6 @@ class Address:
                 continue
             return connection
         raise failed
-
-
-_TLS: Final = ssl.create_default_context()
 
 
 def _shut(connection: socket.socket) -> None:
