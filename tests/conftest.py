@@ -5,8 +5,10 @@ servers that stop when they are asked to.
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,6 +62,17 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     run: Any = pyfuncitem.funcargs.get("run") or (said.kwargs["function"] if said else asyncio.run)
     run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}))
     return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """What is collected stays to the end. The collector need not look at it with each test."""
+    gc.disable()
+    found = yield
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+    return found
 
 
 def pytest_collection_finish() -> None:
