@@ -28,7 +28,7 @@ print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependenc
 endef
 export docs_extra
 
-.PHONY: help demo check test browser hostile long coverage lint types docs lock sbom audit clean FORCE
+.PHONY: help demo check test browser hostile redis long coverage lint types docs lock sbom audit clean FORCE
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 12
@@ -55,8 +55,11 @@ browser: $(VENV)/.ready-to-test  ## the pages in a real browser; needs chromium
 hostile: $(VENV)/.ready-to-test  ## attack a server in a process of its own; some minutes
 	@$(attacks) -m "hostile and not long" $(ARGS)
 
+redis: $(VENV)/.ready-to-test  ## the store of several machines, on a Redis server; needs redis-server
+	@$(attacks) -m "redis and not long" $(ARGS)
+
 long: $(VENV)/.ready-to-test  ## every attack and every page, in full
-	@$(attacks) -m "hostile or browser" $(ARGS)
+	@$(attacks) -m "hostile or browser or redis" $(ARGS)
 
 coverage: $(VENV)/.ready-to-test  ## run the tests and say which lines they missed
 	@$(python) -m coverage run -m pytest $(ARGS)
@@ -73,7 +76,7 @@ types: $(VENV)/.ready-to-test  ## mypy: strict over the package, less so over te
 lock:  ## pin the dependencies anew (needs uv)
 	@command -v $(uv) >/dev/null || { echo "make lock needs uv: $(python) -m pip install uv" >&2; exit 1; }
 	$(compile) pyproject.toml --group build -o requirements.txt $(ARGS)
-	$(compile) pyproject.toml --group build --extra export --extra outbound --extra test --extra lint -c requirements.txt -o requirements-dev.txt $(ARGS)
+	$(compile) pyproject.toml --group build --extra export --extra outbound --extra redis --extra test --extra lint -c requirements.txt -o requirements-dev.txt $(ARGS)
 	$(compile) pyproject.toml --extra demo -c requirements-dev.txt -o requirements-demo.txt $(ARGS)
 	@# Only what the extra names: the site needs nothing that runs with us.
 	$(python) -c "$$docs_extra" | $(compile) - -c requirements-dev.txt -o requirements-docs.txt $(ARGS)

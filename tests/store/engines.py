@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
+from redis.asyncio import Redis
+
 from bridge.server.store.claims import Claims
 from bridge.server.store.embedded_claims import EmbeddedClaims, _Call
+from bridge.server.store.redis_claims import RedisClaims
+from bridge.server.store.redis_connection import connect
 
 
 class Engine(Protocol):
@@ -52,6 +57,70 @@ async def embedded() -> AsyncIterator[Engine]:
     yield Embedded()
 
 
+class OnRedis:
+    """A prefix on a server, which others may use too."""
+
+    def __init__(self, client: Redis, open_another: Callable[[], Redis]) -> None:
+        self.client = client
+        self.name = f"pb-{secrets.token_hex(6)}"
+        self.prefix = f"{{{self.name}}}:"
+        self.opened: list[RedisClaims] = []
+        self._open_another = open_another
+
+    async def connect(self) -> Claims:
+        self.opened.append(RedisClaims(self._open_another(), self.name))
+        return self.opened[-1]
+
+    async def set_back(self, call_sid: str, machine: str, inst: str, epoch: int) -> None:
+        mapping = {"owner": machine, "inst": inst, "epoch": epoch, "seq": 0}
+        await self.client.hset(f"{self.prefix}c:{call_sid}", mapping=mapping)
+
+    async def lose_all(self) -> None:
+        found = [key async for key in self.client.scan_iter(f"{self.prefix}*")]
+        if found:
+            await self.client.delete(*found)
+
+    async def lapse(self, machine: str) -> None:
+        seconds, micros = await self.client.time()
+        await self.client.zadd(f"{self.prefix}ms", {machine: seconds * 1000 + micros // 1000})
+
+    async def close(self) -> None:
+        await self.lose_all()
+        for claims in self.opened:
+            await claims.close()
+        await self.client.aclose()
+
+
+def on_redis(url: str) -> Opened:
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Engine]:
+        engine = OnRedis(connect(url), lambda: connect(url))
+        try:
+            yield engine
+        finally:
+            await engine.close()
+
+    return opened
+
+
+@asynccontextmanager
+async def on_fakeredis() -> AsyncIterator[Engine]:
+    """The scripts as they are, in an interpreter of Lua, and a server in Python."""
+    import fakeredis
+
+    server = fakeredis.FakeServer(version=(7, 0))
+
+    def client() -> Redis:
+        fake: Redis = fakeredis.FakeAsyncRedis(server=server, protocol=2)
+        return fake
+
+    engine = OnRedis(client(), client)
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
 Opened = Callable[[], AbstractAsyncContextManager[Engine]]
-ENGINES: dict[str, Opened] = {"embedded": embedded}
-"""Others add theirs here."""
+ENGINES: dict[str, Opened] = {"embedded": embedded, "fakeredis": on_fakeredis}
+"""Those that need no server; others add theirs here."""

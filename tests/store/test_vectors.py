@@ -26,7 +26,7 @@ from bridge.server.store.claims import (
     Spent,
     Status,
 )
-from tests.store.engines import ENGINES, Opened
+from tests.store.engines import ENGINES, Opened, on_redis
 
 A, B = Process("a", "a1"), Process("b", "b1")
 ACCOUNT = "acct"
@@ -34,8 +34,10 @@ DAY = "2026-11-29"
 ROUNDS = 20
 
 
-@pytest.fixture(params=list(ENGINES))
+@pytest.fixture(params=[*ENGINES, pytest.param("redis", marks=pytest.mark.redis)])
 def opened(request: pytest.FixtureRequest) -> Opened:
+    if request.param == "redis":
+        return on_redis(request.getfixturevalue("redis_url"))
     return ENGINES[request.param]
 
 

@@ -1,0 +1,81 @@
+-- What the scripts share; it stands before each of them. ARGV[1] is the prefix of every key, with its hash tag, so
+-- that all of them are in one slot. KEYS names the key that a script is about; those of other machines follow from it.
+local p = ARGV[1]
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+-- Lua writes a number with 14 digits, and milliseconds have 13, micro-dollars more.
+local function text(number) return string.format('%.0f', number) end
+
+local function fields(key)
+  local flat, found = redis.call('HGETALL', key), {}
+  for at = 1, #flat, 2 do found[flat[at]] = flat[at + 1] end
+  return found
+end
+
+local function lives(machine)
+  local until_ms = redis.call('ZSCORE', p .. 'ms', machine)
+  return until_ms and tonumber(until_ms) > now
+end
+
+local function live_machines() return redis.call('ZRANGEBYSCORE', p .. 'ms', '(' .. text(now), '+inf') end
+
+-- The calls of a process, all or those of a group. By inst: those of a process that has gone count for nobody.
+local function calls_of(inst, group) return p .. (group == '' and 'l:' or 'lt:' .. group .. ':') .. inst end
+
+local function count(group)
+  local calls = 0
+  for _, machine in ipairs(live_machines()) do
+    local inst = redis.call('HGET', p .. 'm:' .. machine, 'inst')
+    if inst then calls = calls + redis.call('SCARD', calls_of(inst, group)) end
+  end
+  return calls
+end
+
+local function usd(day, group) return p .. 'usd:' .. day .. (group == '' and '' or ':' .. group) end
+
+local function total(day, group)
+  local micro_usd = 0
+  if day ~= '' then
+    for _, one in ipairs(redis.call('HVALS', usd(day, group))) do micro_usd = micro_usd + one end
+  end
+  return micro_usd
+end
+
+local function is_over(intent) return intent == 'ended' or string.sub(intent, 1, 9) == 'transfer:' end
+
+local function keep(key, intent)
+  redis.call('PEXPIRE', key, intent == 'ended' and ENDED_KEPT_MS or CALL_KEPT_MS)
+end
+
+local function add_call(inst, sid, groups)
+  redis.call('SADD', calls_of(inst, ''), sid)
+  redis.call('PEXPIRE', calls_of(inst, ''), CALL_KEPT_MS)
+  for group in string.gmatch(groups, '%S+') do
+    redis.call('SADD', calls_of(inst, group), sid)
+    redis.call('PEXPIRE', calls_of(inst, group), CALL_KEPT_MS)
+    redis.call('SADD', p .. 'lg:' .. inst, group)
+    redis.call('PEXPIRE', p .. 'lg:' .. inst, CALL_KEPT_MS)
+  end
+end
+
+local function drop_call(inst, sid, groups)
+  redis.call('SREM', calls_of(inst, ''), sid)
+  for group in string.gmatch(groups, '%S+') do redis.call('SREM', calls_of(inst, group), sid) end
+end
+
+local function drop_calls(inst)
+  for _, group in ipairs(redis.call('SMEMBERS', p .. 'lg:' .. inst)) do
+    redis.call('DEL', calls_of(inst, group))
+  end
+  redis.call('DEL', calls_of(inst, ''), p .. 'lg:' .. inst)
+end
+
+local function shown(machine)
+  local m = fields(p .. 'm:' .. machine)
+  local until_ms = redis.call('ZSCORE', p .. 'ms', machine) or now
+  return {
+    machine, m.inst or '', m.calls or '0', m.capacity or '0', m.draining or '', m.version or '', m.config or '',
+    m.address or '', text(until_ms - now)
+  }
+end
