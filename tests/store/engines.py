@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from redis.asyncio import Redis
 
@@ -72,7 +72,7 @@ class OnRedis:
         return self.opened[-1]
 
     async def set_back(self, call_sid: str, machine: str, inst: str, epoch: int) -> None:
-        mapping = {"owner": machine, "inst": inst, "epoch": epoch, "seq": 0}
+        mapping: Any = {"owner": machine, "inst": inst, "epoch": epoch, "seq": 0}
         await self.client.hset(f"{self.prefix}c:{call_sid}", mapping=mapping)
 
     async def lose_all(self) -> None:

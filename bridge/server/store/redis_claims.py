@@ -198,7 +198,7 @@ class RedisClaims:
     async def records(self, key: str) -> Mapping[str, bytes]:
         """See `Claims.records`."""
         with store_errors():
-            found: dict[bytes, bytes] = await self.client.hgetall(self.prefix + key)
+            found: Any = await self.client.hgetall(self.prefix + key)
         return {writer.decode(): record for writer, record in found.items()}
 
     # --- the server --------------------------------------------------------------------------------------

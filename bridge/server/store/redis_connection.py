@@ -24,7 +24,8 @@ try:
     from redis.asyncio.sentinel import Sentinel
     from redis.backoff import NoBackoff
 except ImportError:
-    raise ConfigError("BRIDGE_STORE needs the client `redis`: pip install 'phonebridge[redis]'") from None
+    what = "BRIDGE_STORE needs its client: pip install redis cryptography (the extra `redis`)"
+    raise ConfigError(what) from None
 
 SOCKET_S: Final = 0.25
 CONNECTIONS: Final = 8
@@ -91,7 +92,8 @@ def _by_sentinel(url: str, ca: Path | None, socket_s: float) -> Redis:
         one = urlsplit(f"//{piece}")
         where.append((one.hostname or "", one.port or _SENTINEL_PORT))
     ours = _ours(socket_s)
-    sentinel = Sentinel(where, sentinel_kwargs=dict(ours), **options)
+    untyped: Any = Sentinel
+    sentinel = untyped(where, sentinel_kwargs=dict(ours), **options)
     client: Redis = sentinel.master_for(parts.path.strip("/"), max_connections=SENTINEL_CONNECTIONS)
     return client
 

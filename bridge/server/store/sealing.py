@@ -73,7 +73,7 @@ class KeyRing:
         try:
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415  an extra
         except ImportError:
-            what = "BRIDGE_STORE_KEY needs `cryptography`: pip install 'phonebridge[redis]'"
+            what = "BRIDGE_STORE_KEY needs `cryptography`: pip install redis cryptography (the extra `redis`)"
             raise ConfigError(what) from None
         self._keys = [(_number(key), AESGCM(key)) for key in keys]
         self._told = told
