@@ -1,4 +1,4 @@
-"""`phonebridge show FILE`: one recorded call as a picture."""
+"""`phonebridge show FILE`: one recorded call as a picture; `show DIR`: all of a folder as a table."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from .words import printable
 
 if TYPE_CHECKING:
     from ..picture import Story
+    from ..picture.folder import CallRow
 
 
 MOST_SOUND_MS = 600_000
@@ -22,7 +23,7 @@ MOST_SOUND_MS = 600_000
 
 
 def show(
-    file: Annotated[Path, typer.Argument(help="A recording (*.call.jsonl).")],
+    file: Annotated[Path, typer.Argument(help="A recording (*.call.jsonl), or a folder of them.")],
     out: Annotated[Path, typer.Option(help="The page to write: one HTML file, no network.")] = Path(
         "call.html"
     ),
@@ -30,8 +31,12 @@ def show(
 ) -> None:
     """Draw a recorded call as a picture.
 
-    Who said what, what the caller heard of it, and what the model was told.
+    Who said what, what the caller heard of it, and what the model was told. A folder becomes a table of its
+    calls, the one with the largest truncation error on top.
     """
+    if file.is_dir():
+        _show_folder(file, out, as_json=as_json)
+        return
     from ..picture import page, tell
     from ..picture.facts import facts, summary
 
@@ -46,6 +51,54 @@ def show(
     console = Console()
     for name, value in facts(story):
         console.print(f"[cyan]{name:>26}[/]  {escape(printable(value))}", highlight=False)
+    _written(console, out, drawn)
+
+
+def _show_folder(folder: Path, out: Path, *, as_json: bool) -> None:
+    """What came of every call is read from its lines: none is replayed."""
+    from bridge.ops.recorded_index import listed
+
+    from ..picture.folder import CallRow, counts, folder_page
+
+    rows: list[CallRow] = []
+    for one in listed(folder):
+        found, came = one.recorded, one.outcome
+        if found is None or came is None:
+            rows.append(CallRow(one.name, unreadable=one.unreadable))
+            continue
+        rows.append(
+            CallRow(
+                one.name,
+                at=found.at,
+                caller=found.caller,
+                agent=found.agent,
+                model=found.model,
+                duration_ms=found.duration_ms,
+                end=found.end,
+                barge_ins=came.barge_ins,
+                error_ms=came.largest_error_ms,
+                tools=came.tools,
+                tools_failed=came.tools_failed,
+                faults=[*came.faults, *([came.torn] if came.torn else [])],
+            )
+        )
+    drawn = folder_page(rows, str(folder))
+    write_whole(out, drawn)
+    if as_json:
+        print(json.dumps({"html": str(out), "calls": len(rows), "rows": [_facts(row) for row in rows]}))
+        return
+    console = Console()
+    console.print(escape(printable(counts(rows))), highlight=False)
+    _written(console, out, drawn)
+
+
+def _facts(row: CallRow) -> dict[str, object]:
+    from dataclasses import asdict
+
+    return asdict(row)
+
+
+def _written(console: Console, out: Path, drawn: str) -> None:
     size = f"({len(drawn) // 1000:,} kB)"
     console.print(f"[cyan]{'picture':>26}[/]  {escape(printable(str(out)))} {size}", highlight=False)
 

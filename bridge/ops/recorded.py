@@ -50,6 +50,7 @@ class _Config(msgspec.Struct):
 
 class _First(msgspec.Struct):
     at: str = ""
+    caller: str = ""
     sound: bool = False
     config: _Config = msgspec.field(default_factory=_Config)
 
@@ -78,7 +79,7 @@ class _Line(msgspec.Struct):
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """One recording: its file, when its call began (ISO 8601), which call it was, how long and how it ended
-    ("" where the file does not say), and whether sound is in it.
+    ("" where the file does not say), the caller's masked number, and whether sound is in it.
     """
 
     path: Path
@@ -88,6 +89,7 @@ class Recorded:
     end: str
     agent: str
     model: str
+    caller: str
     sound: bool
     size_bytes: int
     held: bool
@@ -101,7 +103,7 @@ def recorded(folder: Path) -> Iterator[Recorded]:
     """The recordings of this folder, oldest first; files that are none are left out."""
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         with suppress(OSError, ValueError, msgspec.MsgspecError):
-            yield _glance(path)
+            yield glance(path)
 
 
 def find(folder: Path | None, call: str) -> list[Recorded]:
@@ -111,7 +113,7 @@ def find(folder: Path | None, call: str) -> list[Recorded]:
     path = Path(call)
     if path.is_file():
         try:
-            return [_glance(path)]
+            return [glance(path)]
         except (OSError, ValueError, msgspec.MsgspecError) as error:
             raise ConfigError(f"{call} can't be read as a recording: {error}") from error
     if folder is None:
@@ -158,7 +160,8 @@ def _note(folder: Path, gone: list[Recorded]) -> None:
         file.write(lines)
 
 
-def _glance(path: Path) -> Recorded:
+def glance(path: Path) -> Recorded:
+    """What its first lines and its last ones say. Raises OSError, ValueError or MsgspecError."""
     with path.open("rb") as file:
         first = msgspec.json.decode(file.readline(), type=_First)
         call_sid = ""
@@ -178,6 +181,7 @@ def _glance(path: Path) -> Recorded:
         end=end,
         agent=first.config.session.agent.name,
         model=first.config.session.model,
+        caller=first.caller,
         sound=first.sound,
         size_bytes=size_bytes,
         held=is_held(path),

@@ -42,14 +42,14 @@ def page(story: Story, name: str, sound: bytes | None = None, *, nonce: str = ""
         "nonce": f' nonce="{nonce}"' if nonce else "",
         "hero": _hero(story),
         "player": "" if sound is None else _player(sound),
-        "style": "".join(map(_text, _STYLES)),
+        "style": "".join(map(read_text, _STYLES)),
         "badge": _badge(story),
         "facts": "".join(map(_group, (felt(story), took(story)))),
         "sections": "".join(_section(title, body) for title, body in sections(story)),
         "data": as_data(chart(story)),
         "script": _script(),
     }
-    return Template(_text("page.html")).substitute(fields)
+    return Template(read_text("page.html")).substitute(fields)
 
 
 def sections(story: Story) -> list[tuple[str, str]]:
@@ -63,14 +63,15 @@ def sections(story: Story) -> list[tuple[str, str]]:
 
 
 @cache
-def _text(name: str) -> str:
+def read_text(name: str) -> str:
+    """A file of this package."""
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 @cache
 def _script() -> str:
     """The modules as one."""
-    return "".join(_IMPORTS.sub("", _text(name)) for name in _SCRIPTS)
+    return "".join(_IMPORTS.sub("", read_text(name)) for name in _SCRIPTS)
 
 
 def _hero(story: Story) -> str:
@@ -111,7 +112,7 @@ def _none(why: str) -> str:
     return f'<p class="none">{why}</p>'
 
 
-def _table(kind: str, heads: tuple[str, ...], rows: list[tuple[str, list[str]]]) -> str:
+def cell_table(kind: str, heads: tuple[str, ...], rows: list[tuple[str, list[str]]]) -> str:
     """Rows of a class and cells, which are HTML. Each cell knows its head: a narrow page shows cards."""
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     body = "".join(
@@ -138,7 +139,7 @@ def _barge_ins(story: Story) -> str:
     if not story.barge_ins:
         return _none("No interruptions.")
     rows = [_cut(at_ms, cut, cuts[0] is cut) for at_ms, cuts in story.barge_ins.items() for cut in cuts]
-    return _table("cuts", _CUT_HEADS, rows)
+    return cell_table("cuts", _CUT_HEADS, rows)
 
 
 def _cut(at_ms: int, cut: Cut, first: bool) -> tuple[str, list[str]]:
@@ -158,7 +159,7 @@ def _cut(at_ms: int, cut: Cut, first: bool) -> tuple[str, list[str]]:
 
 
 def _tools(story: Story) -> str:
-    return _table("tools", ("at", "tool", "took", "asked", "answered"), list(map(_tool, story.tools)))
+    return cell_table("tools", ("at", "tool", "took", "asked", "answered"), list(map(_tool, story.tools)))
 
 
 def _tool(tool: ToolCall) -> tuple[str, list[str]]:

@@ -36,10 +36,10 @@ def busy(turns: int, *, sound: bool = False) -> list[str]:
     return titled(call.lines)
 
 
-def titled(lines: list[str], *, caller: str = "+1…34") -> list[str]:
+def titled(lines: list[str], *, caller: str = "+1…34", at: str = "2026-11-29T14:03:00+00:00") -> list[str]:
     """The recording with what a header says of a real call."""
     header = json.loads(lines[0])
-    header |= {"at": "2026-11-29T14:03:00+00:00", "caller": caller}
+    header |= {"at": at, "caller": caller}
     header["config"]["session"]["agent"] = {"name": "desk"}
     return [json.dumps(header), *lines[1:]]
 

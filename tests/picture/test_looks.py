@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bridge.picture import Story, page, tell
+from bridge.picture.folder import CallRow, folder_page
 
 from ..browser import Page, browser, chromium
 from ..pages.axe import violations
@@ -224,3 +225,28 @@ def test_three_minutes_are_four_sheets_of_paper_at_most(tab: Page, file: Path, s
     assert tab.value("document.querySelectorAll('#strips svg.lanes').length") == 3
     tab.value("dispatchEvent(new Event('afterprint'))")
     assert tab.value("document.querySelectorAll('#strips svg.lanes').length") == 0
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_a_folder_s_page_breaks_no_rule_and_fits(tab: Page, tmp_path: Path, dark: bool) -> None:
+    usual = {"at": "2026-11-29T14:03:00", "caller": "+1…34", "agent": "desk", "model": "gpt-realtime-2.1"}
+    rows = [
+        CallRow(
+            f"20261129T14030{number}Z-0000000{number}", **usual, duration_ms=191_000,
+            end="the caller hung up",
+            barge_ins=number, error_ms=number * 40 or None, tools=4, tools_failed=number % 2,
+            faults=["a tool failed: the stock system does not answer"] * (number % 2),
+        )
+        for number in range(6)
+    ]  # fmt: skip
+    file = tmp_path / "calls.html"
+    torn = CallRow("torn", unreadable="it can't be read: Input data was truncated")
+    file.write_text(folder_page([*rows, torn], "recordings"), encoding="utf-8")
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    for width in (*WIDTHS, 320):
+        tab.look(width=width, height=900, dark=dark, still=True)
+        tab.visit(file.as_uri())
+        name = f"folder-{width}-{'dark' if dark else 'light'}.png"
+        (PICTURES / name).write_bytes(tab.screenshot())
+        assert tab.value("document.documentElement.scrollWidth") <= width
+        assert violations(tab) == []

@@ -1,0 +1,142 @@
+"""What came of calls, read without a replay: against the replay, as a page, and as an index."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bridge import cli
+from bridge.ops.recorded_index import RecordedIndex, Wanted
+from bridge.picture import tell
+from bridge.recording.outcome import outcome
+from tests.picture.calls import titled
+
+REPLAYS = sorted((Path(__file__).parent / "replays").glob("*.call.jsonl"))
+
+
+def off_by(ms: int, lines: list[str]) -> list[str]:
+    """The recording of a call in which the model was told so much more than was heard."""
+    return [line.replace('"audio_end_ms":700', f'"audio_end_ms":{700 + ms}') for line in lines]
+
+
+def lines_of(name: str) -> list[str]:
+    (file,) = [one for one in REPLAYS if one.name == f"{name}.call.jsonl"]
+    return file.read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "barge-in-two-items",
+        "barge-in-twice",
+        "caller-hangs-up-mid-speech",
+        "sound-of-ours-cut",
+        "tool-filler",
+    ],
+)
+def test_it_says_what_a_replay_says(name: str) -> None:
+    lines = lines_of(name)
+    story, came = tell(lines), outcome(line.encode() for line in lines)
+    errors = [cut.error_ms for cuts in story.barge_ins.values() for cut in cuts if cut.error_ms is not None]
+    assert came.barge_ins == len(story.barge_ins)
+    assert came.largest_error_ms == (max(errors, key=abs) if errors else None)
+    assert (came.tools, came.tools_failed) == (story.stats.tools, sum(tool.failed for tool in story.tools))
+    assert (came.ended, came.torn) == (story.ended, "")
+
+
+def test_faults_are_in_words_and_a_torn_recording_says_so() -> None:
+    came = outcome(line.encode() for line in lines_of("model-lost-mid-speech"))
+    assert came.faults == ["the model's session was closed", "the model was lost: 1006"]
+    lines = lines_of("barge-in-twice")
+    assert outcome(line.encode() for line in lines[:-3]).torn == "it stops before the call ends"
+    cut = [*lines[:-3], '{"truncated":"disk full"}']
+    assert outcome(line.encode() for line in cut).torn == "it was cut short: disk full"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    usual = lines_of("barge-in-two-items")
+    for number, lines in enumerate(
+        [usual, off_by(160, usual), off_by(-40, usual), lines_of("model-lost-mid-speech"), usual[:-2]]
+    ):
+        written = "\n".join(
+            [*titled(lines, caller=f"+1…0{number}", at=f"2026-11-2{number}T14:03:00+00:00"), ""]
+        )
+        (tmp_path / f"2026112{number}T140300Z-0000000{number}.call.jsonl").write_text(
+            written, encoding="utf-8"
+        )
+    (tmp_path / "20261128T000000Z-torn.call.jsonl").write_text("{", encoding="utf-8")
+    return tmp_path
+
+
+def test_a_folder_is_a_page_with_the_worst_call_on_top(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "calls.html"
+    result = CliRunner().invoke(cli.app, ["show", str(folder), "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert "6 calls, 2 with a truncation error, 2 with a fault, 1 can't be read" in result.stdout
+    page = out.read_text(encoding="utf-8")
+    order = [page.index(f"0000000{number}</code>") for number in (1, 2, 3, 4, 0)]
+    assert order == sorted(order), "by error; then the one that cannot be read; then faults; then the newest"
+    assert page.index("00000002</code>") < page.index("-torn</code>") < page.index("00000003</code>")
+    assert '<b class="wrong">160 ms</b>' in page
+    assert "+1…01 → desk" in page
+    assert "it can&#x27;t be read" in page
+    assert len(page.encode()) < 3_000 * 6 + 20_000, "a thousand are less than 3 MB"
+    told = json.loads(CliRunner().invoke(cli.app, ["show", str(folder), "--out", str(out), "--json"]).stdout)
+    assert told["calls"] == 6
+
+
+def names(index: RecordedIndex, **wanted: object) -> list[str]:
+    return [one.name[-1] for one in index.search(Wanted(**wanted)).found]  # type: ignore[arg-type]
+
+
+def test_calls_are_searched_newest_first(folder: Path) -> None:
+    index = RecordedIndex([folder])
+    assert names(index) == ["n", "4", "3", "2", "1", "0"]
+    assert names(index, off=True) == ["1"]
+    assert names(index, fault=True) == ["n", "4", "3"]
+    assert names(index, since="2026-11-21", until="2026-11-22") == ["2", "1"]
+    assert names(index, words="+1…02 DESK") == ["2"]
+    assert names(index, agent="desk", end="hung up") == ["3", "2", "1", "0"]
+    assert names(index, words="nowhere") == []
+
+
+def test_pages_follow_each_other_and_a_search_reads_only_so_many_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = RecordedIndex([folder])
+    first = index.search(Wanted(), most=4)
+    rest = index.search(Wanted(), after=first.after, most=4)
+    assert [one.name[-1] for one in (*first.found, *rest.found)] == ["n", "4", "3", "2", "1", "0"]
+    assert (first.looked_at, rest.after) == (4, "")
+    monkeypatch.setattr("bridge.ops.recorded_index.MOST_READ", 2)
+    fresh = RecordedIndex([folder])
+    looked = fresh.search(Wanted(off=True))
+    assert (looked.found, looked.looked_at, looked.of) == ([], 2, 6)
+    while looked.after and not looked.found:
+        looked = fresh.search(Wanted(off=True), after=looked.after)
+    assert [one.name[-1] for one in looked.found] == ["1"]
+
+
+def test_a_file_is_read_once_until_it_changes_and_forgotten_when_it_is_gone(folder: Path) -> None:
+    index = RecordedIndex([folder])
+    index.search(Wanted())
+    index.search(Wanted(fault=True))
+    assert index.read == 6
+    file = next(folder.glob("*00000001.call.jsonl"))
+    os.utime(file, ns=(1, 1))
+    index.search(Wanted())
+    assert index.read == 7
+    file.unlink()
+    assert "1" not in names(index)
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "..", "", "/etc/passwd", "20261120T140300Z-00000000.call.jsonl", "\0"]
+)
+def test_a_name_that_is_not_listed_is_no_file(folder: Path, name: str) -> None:
+    assert RecordedIndex([folder]).find(name) is None
