@@ -1,4 +1,4 @@
-"""Pages and scripts as they lie in `files/`, under a policy that lets nothing else run.
+"""Pages and scripts as they lie in `files/` and `vendor/`, under a policy that lets nothing else run.
 
 W3C, "Content Security Policy Level 3"; WHATWG HTML, "Cross-Origin-Opener-Policy".
 """
@@ -13,7 +13,7 @@ from typing import Final
 
 from starlette.responses import Response
 
-_FOLDER: Final = Path(__file__).parent / "files"
+_FOLDERS: Final = (Path(__file__).parent / "files", Path(__file__).parent / "vendor")
 _MEDIA_TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -40,7 +40,8 @@ HEADERS: Final = MappingProxyType(
 
 @cache
 def _contents() -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in _FOLDER.iterdir() if file.suffix in _MEDIA_TYPES}
+    files = (file for folder in _FOLDERS for file in folder.iterdir())
+    return {file.name: file.read_bytes() for file in files if file.suffix in _MEDIA_TYPES}
 
 
 def page(name: str, fill: dict[str, str] | None = None) -> Response:

@@ -6,7 +6,8 @@ const RATE = 8000;
 const FRAME = 160;
 const SILENCE = 0xff;
 const PHASES = 32;
-const LEAD = 480; // 60 ms kept before a spurt that arrives paced is played: without it each late frame is a gap
+const BYTES_A_MS = 8;
+const LEAD_MS = 60; // kept before a spurt that arrives paced is played: without it each late frame is a gap
 const REPORT_S = 0.1;
 const LOUD = 0.01; // -40 dBFS
 
@@ -98,8 +99,10 @@ class Capture extends AudioWorkletProcessor {
 }
 
 class Playback extends AudioWorkletProcessor {
-  constructor() {
+  constructor({ processorOptions = {} } = {}) {
     super();
+    this.lead = (processorOptions.leadMs ?? LEAD_MS) * BYTES_A_MS;
+    this.most = (processorOptions.mostMs ?? Infinity) * BYTES_A_MS; // waiting; what is older is skipped
     this.step = RATE / sampleRate;
     this.half = 8;
     this.rows = filters(this.half, 3700 / RATE);
@@ -134,6 +137,7 @@ class Playback extends AudioWorkletProcessor {
       this.queue.push(message.sound);
       this.waiting += message.sound.length;
       this.received += message.sound.length;
+      if (this.waiting > this.most) this.skip();
     } else if (message.mark !== undefined) {
       this.queue.push(message.mark);
       if (!this.waiting) this.passMarks(); // nothing is before it
@@ -147,6 +151,14 @@ class Playback extends AudioWorkletProcessor {
       this.recent.fill(0);
       marks.forEach((mark) => this.out.postMessage(mark));
       this.port.postMessage({ cleared: this.played });
+    }
+  }
+
+  // Down to the lead, in whole pieces of sound.
+  skip() {
+    while (this.waiting - (this.queue[0].length - this.inChunk) >= this.lead) {
+      this.waiting -= this.queue.shift().length - this.inChunk;
+      this.inChunk = 0;
     }
   }
 
@@ -176,7 +188,7 @@ class Playback extends AudioWorkletProcessor {
 
   process(_, outputs) {
     const output = outputs[0][0];
-    if (!this.playing && this.waiting && (this.waiting >= LEAD || currentTime - this.cameAt >= LEAD / RATE)) {
+    if (!this.playing && this.waiting && (this.waiting >= this.lead || currentTime - this.cameAt >= this.lead / RATE)) {
       this.playing = true;
     }
     for (let k = 0; k < output.length; k++) {
