@@ -229,8 +229,8 @@ class Call(CallState):
             case m.CallerVoice(): liveness.voice(self, event, now_ms)
             case m.ModelVoice(): playout.audible = event.audible
             case m.FramesDropped(): self.stats.frames_dropped += event.frames
-            case m.BrokenOnPurpose(): self.out.append(m.Noted("broken on purpose", event.what))
             case m.TakenOver() | m.Moved(): handover.elsewhere(self, event, now_ms)
+            case m.BrokenOnPurpose() | m.OperatorActed(): self.out.append(m.Noted(event.named, event.what))
             case m.OutboxFull(): away.outbox(self, event, now_ms)
             case m.HoldRefused(): playout.hold_refused(event.limit_bytes, now_ms)
             case m.ShutDown(): handover.shut_down(self, now_ms)

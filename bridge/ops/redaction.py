@@ -26,8 +26,9 @@ _CREDENTIAL: Final = re.compile(
 _SIGNATURE: Final = re.compile(
     r"(?<![A-Za-z0-9+/])(?:[A-Za-z0-9+/]{27}|[A-Za-z0-9+/]{43})=(?![A-Za-z0-9+/=])"
 )
-# Keys and tokens; the digit tells them from the long names of functions in a stack.
-_LONG_RUN: Final = re.compile(r"(?=[A-Za-z+_-]*[0-9])[A-Za-z0-9+_-]{40,}={0,2}")
+# Keys and tokens; the digit tells them from the long names of functions in a stack. Looked for once a run: a
+# long text without a digit must not cost its square.
+_LONG_RUN: Final = re.compile(r"(?<![A-Za-z0-9+_-])(?=[A-Za-z+_-]*[0-9])[A-Za-z0-9+_-]{40,}={0,2}")
 
 
 class Mask:

@@ -47,6 +47,8 @@ class Reports:
     def call_did(self, call_sid: str, action: m.Action, _now_ms: int) -> None:
         about = {"call_sid": call_sid}
         match action:
+            case m.Noted(what=m.OperatorActed.named):
+                pass  # the console has logged it, with who it was
             case m.Noted():
                 # One line says that no model can answer, not one a call.
                 known = action.what in (REFUSED, "the model is out") and self._quiet()

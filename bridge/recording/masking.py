@@ -85,6 +85,7 @@ STAYS: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     m.BrokenOnPurpose: frozenset({"what"}),
     m.TakenOver: frozenset({"by"}),
     m.Moved: frozenset({"from_machine", "to_machine", "how"}),
+    m.OperatorActed: frozenset({"what"}),
     m.VendorNote: frozenset({"kind", "item_id"}),
     m.Play: frozenset({"say_id"}),
     m.Say: frozenset({"say_id"}),

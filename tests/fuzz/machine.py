@@ -74,6 +74,7 @@ WISHES: Final = st.sampled_from([
     m.FramesDropped(2),
     m.BrokenOnPurpose("results of tools are withheld"),
     m.Moved("one", "two", "crash", 400, 3, 1),
+    m.OperatorActed("listens"),
 ])  # fmt: skip
 ENDS: Final = st.sampled_from([
     *[None] * 40, "stop", 1000, 1006, m.HangUp("enough"), m.Transfer("front desk"), m.HandOver(3_000),

@@ -81,3 +81,41 @@ async def test_a_call_is_listed_and_looked_at_while_it_lasts() -> None:
             assert page.calls[phone.sid]["end"] == "the caller hung up"
             assert page.calls[phone.sid]["barge_ins"] == 1
             assert page.gaps == 0
+
+
+async def test_an_operator_helps_a_call_and_ends_it_and_its_recording_says_so() -> None:
+    async with Model(on_turn=speaks) as model, served(model) as house:
+        page = await open_page(house)
+        phone = await Phone(house).dial()
+        async with page.looking():
+            await page.until(lambda: phone.sid in page.calls)
+            await page.tell(kind="look", call=phone.sid)
+            await page.until(lambda: page.view)
+            assert (await page.act(phone.sid, "say", "s1", text="A colleague is on the way."))[0] == 200
+            assert (await page.act(phone.sid, "say", "s1", text="A colleague is on the way."))[1]["repeated"]
+            await page.until(lambda: phone.heard)
+            asked = [event for event in model.events if event["type"] == "response.create"]
+            assert len(asked) == 1
+            assert "A colleague is on the way." in str(asked[0])
+            assert (await page.act(phone.sid, "whisper", text="They are angry."))[0] == 200
+            await page.until(lambda: page.line("operator", "They are angry."))
+            assert any("They are angry." in str(event) for event in model.events)
+            assert len([event for event in model.events if event["type"] == "response.create"]) == 1
+            heard_s = len(phone.clears)
+            assert (await page.act(phone.sid, "mute", on=True))[0] == 200
+            await page.until(lambda: len(phone.clears) > heard_s)
+            await page.until(lambda: page.calls[phone.sid]["muted"])
+            assert (await page.act(phone.sid, "mute", on=False))[0] == 200
+            assert (await page.act(phone.sid, "hang_up"))[0] == 200
+            await page.until(lambda: phone.closed_s is not None, 5)
+            await page.until(lambda: page.calls[phone.sid]["state"] == "ended")
+            assert page.calls[phone.sid]["end"] == "we hung up"
+            done = [event["text"] for event in page.view["events"] if event["of"] == "operator"]
+            assert len(done) == 5
+        await house.until_log("call.summary")
+        said = house.recordings()[0].read_text()
+        assert said.count('"is":"OperatorActed"') == 5
+        assert not any("angry" in line for line in said.splitlines() if "OperatorActed" in line)
+        assert len(house.events("= operator")) == 5
+        assert "angry" not in house.log
+        assert not await house.replays()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from ..config import CallSnapshot
 from .answered import AnswerEvent
@@ -90,8 +90,21 @@ class HoldRefused(Message, frozen=True, gc=False):
 
 
 class BrokenOnPurpose(Message, frozen=True, gc=False):
-    """An engineer has made a fault, to hear what follows; `what` it is, in a sentence."""
+    """An engineer has made a fault, to hear what follows; `what` it is, in a sentence. It is noted as
+    `named`.
+    """
 
+    named: ClassVar[str] = "broken on purpose"
+    what: str
+
+
+class OperatorActed(Message, frozen=True, gc=False):
+    """An operator has looked into this call or laid hands on it; `what` they did, in a few words, without
+    what they wrote. It changes nothing: what they wish comes as wishes do. It is
+    noted as `named`.
+    """
+
+    named: ClassVar[str] = "operator"
     what: str
 
 
@@ -154,6 +167,7 @@ ShellEvent: TypeAlias = (
     | OutboxFull
     | HoldRefused
     | BrokenOnPurpose
+    | OperatorActed
     | CallerVoice
     | ModelVoice
     | WakeUp

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import wraps
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -17,13 +17,17 @@ from starlette.websockets import WebSocket
 
 from bridge.server.calls import CallRegistry
 from bridge.server.json_requests import Unfit, json_object
+from bridge.server.machine_commands import MachineCommands, Op, Refused
 from bridge.server.pages.static import page
+from bridge.server.store.claims import StoreError
+from bridge.server.store.commands import ANSWER_MS, EmbeddedCommands, NoAnswer
 from bridge.settings.settings import Settings
 from bridge.sockets.frames import POLICY_VIOLATION
 from bridge.sockets.limits import CARRIER_LIMITS
 from bridge.sockets.peers import Peers
 from bridge.sockets.uvicorn import take_socket
 
+from .actions import Actions
 from .call_view import CallView
 from .live import LiveCalls
 from .messages import Hello, Pong, Session, System, encode
@@ -37,6 +41,8 @@ logger = logging.getLogger("bridge.console")
 
 MOST_BYTES: Final = 16_384
 LIMITS: Final = replace(CARRIER_LIMITS, max_size_bytes=4_096, stalled_after_s=8)
+MEMBERS: Final = ("key", "machine", "text", "on", "to", "mode", "tool", "path", "reason")
+ACT: Final = "console act"
 _Endpoint = Callable[["Console", Request], Awaitable[Response]]
 
 
@@ -58,6 +64,14 @@ def _signed_in(endpoint: _Endpoint) -> _Endpoint:
     return asked
 
 
+class Owners(Protocol):
+    """The way to the machine that has a call: `MachineCommands`, alone or in a fleet."""
+
+    async def ask(self, machine: str, op: str, *, within_ms: int = ANSWER_MS, **wanted: Any) -> Any:
+        """Its answer. Raises Refused, NoAnswer, StoreError."""
+        ...
+
+
 class Console:
     """`/console` and below, where these settings have one. `awake` is called before anything is answered."""
 
@@ -69,10 +83,16 @@ class Console:
         self._awake = awake
         self.sign_in = SignIn(settings, peers)
         self.live = LiveCalls(registry)
+        self.actions = Actions(registry, self.live, settings.console_phone)
+        self.owners: Owners = MachineCommands(settings.machine, EmbeddedCommands(), self.ops())
         self.pump = Pump(self.live, registry, settings.machine, self._view, self._system)
         if self.sign_in.served:
             registry.observers = (*registry.observers, self.live)
             self._hear_of_tools()
+
+    def ops(self) -> dict[str, Op]:
+        """What other machines may ask of this console."""
+        return {ACT: self.obey}
 
     def routes(self) -> list[BaseRoute]:
         """None without a console: its paths are unknown like any other."""
@@ -84,6 +104,7 @@ class Console:
             Route("/console/session", self.begin, methods=["POST"]),
             Route("/console/session/end", self.end, methods=["POST"]),
             WebSocketRoute("/console/socket", self.socket),
+            Route("/console/calls/{call}/{action}", self.act, methods=["POST"]),
             Route("/console/{name}", self.file, methods=["GET"]),
         ]
 
@@ -199,6 +220,28 @@ class Console:
                 viewer.send(encode(Pong(self.live.epoch_ms())))
             case _:
                 viewer.close(POLICY_VIOLATION, "unknown message")
+
+    # --- what an operator does ---------------------------------------------------------------------------
+
+    @_signed_in
+    async def act(self, request: Request) -> Response:
+        """See `actions.py`. A call of another machine is named with its `machine`."""
+        given = await json_object(request, MEMBERS, MOST_BYTES)
+        machine = given.pop("machine", self._settings.machine)
+        path, who = request.path_params, self.sign_in.viewer(request)
+        try:
+            status, body = await self.owners.ask(
+                str(machine), ACT, call=path["call"], action=path["action"], given=given, who=who
+            )
+        except (Refused, NoAnswer, StoreError):
+            return refused("the machine that has this call does not answer; the wish may have been done", 504)
+        return answer(body, status)
+
+    async def obey(self, wanted: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+        """An operator's wish about a call of this process, from whatever machine it came."""
+        return self.actions.act(
+            str(wanted["call"]), str(wanted["action"]), dict(wanted["given"]), str(wanted["who"])
+        )
 
     # --- what is seen ------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ _OF: Final[tuple[tuple[str, tuple[type, ...]], ...]] = (
     ("tool", (m.ToolWanted,)),
     ("trouble", (m.Noted,)),
 )
-OPERATOR: Final = "operator"
+OPERATOR: Final = m.OperatorActed.named
 """What `Noted` is called whose detail an operator did."""
 
 

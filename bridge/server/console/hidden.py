@@ -10,6 +10,8 @@ from bridge.ops.redaction import Mask
 
 HIDDEN: Final = "•••"
 MOST_CHARACTERS: Final = 4_000
+MOST_READ: Final = 32_768
+"""Characters of one text that are looked through: this runs on the loop that carries sound."""
 _DEEPEST: Final = 8
 _SECRET_NAME: Final = re.compile(
     r"token|secret|passw|passcode|authorization|api_?key|credential|\bpin\b|_pin$|^pin_|card|cvv|cvc|iban"
@@ -38,6 +40,8 @@ def fields(text: str, path: str) -> tuple[str, list[str]]:
     """JSON, or plain text, with values of fields that are named like secrets replaced, and credentials taken
     out as of the logs; and the paths of what was hidden, which begin with `path`.
     """
+    if len(text) > MOST_READ:
+        return f"({len(text)} characters, too many to show)", []
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

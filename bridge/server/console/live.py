@@ -32,7 +32,7 @@ class LiveCall:
 
     __slots__ = (
         "began_at", "call", "call_sid", "dirty", "ended", "ended_at", "ended_s", "happened", "listeners",
-        "muted", "returned_ms", "ring", "runner", "whispered",
+        "returned_ms", "ring", "runner", "whispered",
     )  # fmt: skip
 
     def __init__(self, call_sid: str, runner: Runner, epoch_ms: int) -> None:
@@ -48,7 +48,6 @@ class LiveCall:
         self.ended_s = 0.0
         self.returned_ms: dict[str, int] = {}
         """When tools came back, by call id."""
-        self.muted = False
         self.listeners = 0
         self.whispered: set[str] = set()
         """What operators have told the model, to show it as theirs."""

@@ -117,7 +117,7 @@ class RowReader:
             "tools_failed": self._failed,
             "tools_running": len(tools.running),
             "cost_micro_usd": stats.cost_micro_usd,
-            "muted": live.muted,
+            "muted": call.caller_audio.muted,
             "listeners": live.listeners,
             "trouble": self._trouble(),
         }
