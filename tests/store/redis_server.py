@@ -6,10 +6,10 @@ keeps tests apart.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -37,6 +37,10 @@ class RedisServer:
         self.socket = self.folder / "s"
         self.options = options
         self._process: subprocess.Popen[bytes] | None = None
+
+    @staticmethod
+    def can_start() -> bool:
+        return BINARY is not None
 
     @property
     def url(self) -> str:
@@ -81,8 +85,8 @@ class RedisServer:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-async def free_port() -> int:
-    server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
-    port: int = server.sockets[0].getsockname()[1]
-    server.close()
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
     return port

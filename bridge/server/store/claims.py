@@ -39,7 +39,7 @@ RESUME_WINDOW_MS: Final = 120_000
 
 class StoreError(Exception):
     """The store did not do it, or did not say so in time. `kind`: timeout, connection, auth, readonly, oom,
-    busy or other.
+    busy, cluster or other.
     """
 
     def __init__(self, kind: str, why: str) -> None:

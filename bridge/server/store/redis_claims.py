@@ -13,7 +13,6 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
-from bridge.errors import ConfigError
 from bridge.server.store.claims import (
     LEASE_MS,
     After,
@@ -33,6 +32,7 @@ from bridge.server.store.claims import (
     RingAnswer,
     Spent,
     Status,
+    StoreError,
     Written,
 )
 from bridge.server.store.redis_connection import store_errors
@@ -204,7 +204,7 @@ class RedisClaims:
     # --- the server --------------------------------------------------------------------------------------
 
     async def ping(self) -> None:
-        """See `Claims.ping`. The first time the scripts are loaded. Raises ConfigError for a cluster."""
+        """See `Claims.ping`. The first time the scripts are loaded, and a cluster is refused."""
         if self._prepared:
             with store_errors():
                 await self.client.ping()
@@ -220,7 +220,7 @@ class RedisClaims:
                     raise one
         # INFO may be forbidden to this user.
         if isinstance(server, dict) and server.get("redis_mode") == "cluster":
-            raise ConfigError(CLUSTER)
+            raise StoreError("cluster", CLUSTER)
         self._prepared = True
 
     async def close(self) -> None:

@@ -374,6 +374,7 @@ class SharedClaims:
     def _is_lost(self, call_sid: str, owner: str) -> None:
         self._due.pop(call_sid, None)
         if self._held.pop(call_sid, None) is not None:
+            self._awry = True  # it may have been counted again as this machine's
             self._watch.store_ghost()
             self.lost(call_sid, owner)
 

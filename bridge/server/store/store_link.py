@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final, Protocol, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol, TypeVar
 
 from bridge.server.store.claims import StoreError
 
@@ -24,7 +24,11 @@ PING_EVERY_S: Final = 1.0
 GOOD_PINGS: Final = 2
 ANSWER_MS: Final = 250
 """For what no caller waits for: a store that takes longer is an absent store."""
+OPEN_MS: Final = 1_000
+"""For the first answer at start, when no call is here."""
 SAID_AGAIN_S: Final = 60.0
+_WRONG: Final = ("auth", "cluster")
+"""No weather, at start, but settings."""
 _SERIOUS: Final = {"auth": "it refuses the password", "oom": "it is full", "readonly": "it takes no writes"}
 
 
@@ -65,8 +69,8 @@ class StoreLink:
 
     def __init__(
         self,
-        ping: Callable[[], Awaitable[None]],
-        returned: Callable[[], Awaitable[object]],
+        ping: Callable[[], Coroutine[Any, Any, None]],
+        returned: Callable[[], Coroutine[Any, Any, object]],
         back: Callable[[], None],
         watch: StoreWatch | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -83,6 +87,7 @@ class StoreLink:
         self._away_since_s = 0.0
         self._said_s: dict[str, float] = {}
         self._probe: asyncio.Task[None] | None = None
+        self._late: set[asyncio.Future[Any]] = set()
         self._watch.store_up(True)
 
     async def open(self) -> None:
@@ -90,14 +95,14 @@ class StoreLink:
         does not answer is away.
         """
         try:
-            await self._timed("ping", ANSWER_MS, self._ping)
+            await self._timed("ping", OPEN_MS, self._ping)
         except StoreError as error:
             self._failed(error)
-            if error.kind == "auth":
+            if error.kind in _WRONG:
                 raise
             self._go_away(error)
 
-    async def ask(self, op: str, budget_ms: int, step: Callable[[], Awaitable[T]]) -> T | None:
+    async def ask(self, op: str, budget_ms: int, step: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
         """The step's answer; None where the store is away, fails, or takes longer. A step without an answer
         may have been taken, or may be later.
         """
@@ -121,20 +126,31 @@ class StoreLink:
     async def close(self) -> None:
         """Ask nothing more."""
         self.up = False
-        if self._probe is not None:
-            self._probe.cancel()
-            await asyncio.gather(self._probe, return_exceptions=True)
+        ending = [*self._late, *([] if self._probe is None else [self._probe])]
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
 
-    async def _timed(self, op: str, budget_ms: int, step: Callable[[], Awaitable[T]]) -> T:
+    async def _timed(self, op: str, budget_ms: int, step: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The step goes on when nothing waits for it any more, as it would on the server: a client that is
+        stopped in the middle of a command has to throw its connection away.
+        """
         began_s = self._clock()
-        try:
-            async with asyncio.timeout(budget_ms / 1000):
-                answer = await step()
-        except TimeoutError:
-            raise StoreError("timeout", f"no answer within {budget_ms} ms") from None
+        task = asyncio.ensure_future(step())
+        self._late.add(task)
+        task.add_done_callback(self._was_late)
+        done, _ = await asyncio.wait({task}, timeout=budget_ms / 1000)
+        if not done:
+            raise StoreError("timeout", f"no answer within {budget_ms} ms")
+        answer = task.result()
         self.answered_s = self._clock()
         self._watch.store_answered(op, self.answered_s - began_s)
         return answer
+
+    def _was_late(self, task: asyncio.Future[Any]) -> None:
+        self._late.discard(task)
+        if not task.cancelled():
+            task.exception()  # known, or too late to matter
 
     def _failed(self, error: StoreError) -> None:
         self._watch.store_failed(error.kind)
