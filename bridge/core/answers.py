@@ -90,7 +90,7 @@ def tools_answer(call: CallState, resumed: Debt) -> bool:
     return bool(call.playout.conversation.tools.running) and resumed.key != RETURNED
 
 
-def send_request(call: CallState) -> None:
+def send_request(call: CallState, now_ms: int) -> None:
     """Send the next request that waits, if it may go. While the caller speaks none does: their turn brings a
     response of its own. One is wanted no more if what it was to pay has been paid: by a response that the
     vendor began by itself, which this request met.
@@ -102,7 +102,8 @@ def send_request(call: CallState) -> None:
         wanted = {RETRY, *(debt.tag for debt in playout.debts.open.values())}
         for tag in [tag for tag in waiting if tag not in wanted and tag not in playout.utterances]:
             del waiting[tag]
-    playout.next_response()
+    if playout.next_response() and playout.unanswered is not None and playout.unanswered.asked_ms is None:
+        playout.unanswered.asked_ms = now_ms
 
 
 def hears(call: CallState) -> bool:

@@ -360,7 +360,7 @@ def tool_finished(call: CallState, event: m.ToolFinished, now_ms: int) -> None:
     debt = call.playout.debts.open.get(RETURNED)
     if debt is not None and event.call_id in call.playout.conversation.tools.deferred:
         debt.not_before_ms = now_ms
-    tool_calls.tool_finished(call, event)
+    tool_calls.tool_finished(call, event, now_ms)
 
 
 def limit(call: CallState, now_ms: int) -> None:

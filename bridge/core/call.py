@@ -106,7 +106,7 @@ class Call(CallState):
                 answers.ask(self, now_ms)
                 silence.settle(self, now_ms)
             if playout.gate.waiting:
-                answers.send_request(self)
+                answers.send_request(self, now_ms)
             if self.uninterruptible:
                 caller_turns.reopen_caller_audio(self, now_ms)
         if self.spare is not None:
@@ -215,7 +215,7 @@ class Call(CallState):
             case m.ToolFinished(): away.tool_finished(self, event, now_ms)
             case m.Reconfigure(): responses.reconfigure(self, event, now_ms)
             case m.SendRaw(): self.out.append(m.SendVendorEvent(event.body, up.epoch))
-            case m.CommitTurn(): caller_turns.commit(self)
+            case m.CommitTurn(): caller_turns.commit(self, now_ms)
             case m.ClearTurn(): self.out.append(m.ForgetAudio(up.epoch))
             case m.Mute(): self.caller_audio.mute(event.on, now_ms)
             case m.ReadKeys(): caller_turns.read_keys(self, event, now_ms)

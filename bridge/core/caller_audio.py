@@ -30,6 +30,8 @@ FORGET_MS = 10_000
 """After which an unanswered utterance is no turn any more."""
 SLACK_MS = 500
 """So much more than is kept may be held for a moment."""
+FRAME_MS = 20
+"""Of the caller's sound: each carrier's frames are as long as that."""
 _NOT_BEGUN = 1 << 60
 """Later than any timestamp: the first frame of a stream has no gap before it."""
 
@@ -53,6 +55,7 @@ class CallerAudioBuffer:
         "_at_ms",
         "_bytes_per_ms",
         "_dropped",
+        "_first_frame",
         "_held",
         "_hushed",
         "_keeps_a_voice",
@@ -62,6 +65,7 @@ class CallerAudioBuffer:
         "_sounds_loud",
         "_steady_ended_ms",
         "_too_many_bytes",
+        "_uploaded_bytes",
         "_voice_ms",
         "epoch",
         "frames",
@@ -96,6 +100,10 @@ class CallerAudioBuffer:
         self.voice_ended_ms = -PAUSE_MS
         """When a voice was last heard: at the newest loud frame."""
         self._at_ms = _NOT_BEGUN  # the newest frame's timestamp
+        self._uploaded_bytes = 0
+        """Of this session, without the frames that went up since it listens."""
+        self._first_frame = 0
+        """How many had come before those."""
         # While open what was sent of an utterance that is not answered; else what is to be sent.
         self._held = AudioBacklog()
         self._keeps_a_voice = False
@@ -209,9 +217,16 @@ class CallerAudioBuffer:
         """What was kept is no turn: it is answered already."""
         self._let_go()
 
+    @property
+    def uploaded_ms(self) -> int:
+        """How much of the caller's sound the session that listens was sent: a voice detection's clock."""
+        live_ms = (self.frames - self._first_frame) * FRAME_MS if self.open else 0
+        return self._uploaded_bytes // self._bytes_per_ms + live_ms
+
     def close(self) -> None:
         """What comes from here on is kept, for when the model may listen again."""
         if self.open:
+            self._uploaded_bytes = self.uploaded_ms * self._bytes_per_ms
             self._let_go()
             self.open = False
 
@@ -220,6 +235,7 @@ class CallerAudioBuffer:
         beginning.
         """
         self._drop_oldest()
+        self._uploaded_bytes = 0
         self.open = False
 
     def flush(self, epoch: int) -> list[AppendAudio]:
@@ -229,6 +245,8 @@ class CallerAudioBuffer:
             return []
         self._drop_oldest()
         self.open = True
+        self._uploaded_bytes += self._held.size_bytes
+        self._first_frame = self.frames
         kept = [
             AppendAudio(silence(size_bytes) if self.muted else audio, size_bytes, epoch)
             for audio, size_bytes in self._held
@@ -257,6 +275,7 @@ class CallerAudioBuffer:
     def padding(self, ms: int, epoch: int) -> AppendAudio:
         """Silence for sound the carrier did not send."""
         size_bytes = ms * self._bytes_per_ms
+        self._uploaded_bytes += size_bytes
         return AppendAudio(silence(size_bytes), size_bytes, epoch)
 
     def stall(self, epoch: int) -> AppendAudio:

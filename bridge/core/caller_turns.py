@@ -19,6 +19,8 @@ OVERHEARD_MS = 1_000
 """How long after kept sound was handed to the model a turn that it finds may be one of that sound."""
 LONGEST_PAUSE_MS = 10_000
 """Detection by meaning waits 8 s at the most."""
+LATE_MS = 1_000
+"""How long after the end of a turn the vendor may say so, for its count of sound to be believed."""
 SEMANTIC_MS = 500
 """Of silence before detection by meaning calls a turn over, at the least."""
 
@@ -41,12 +43,22 @@ def reopen_caller_audio(call: CallState, now_ms: int) -> None:
     call.overheard_until_ms = now_ms + OVERHEARD_MS
 
 
-def owe_answer(call: CallState, now_ms: int, silent_ms: int, *, began: bool, asked: bool = False) -> None:
-    """The caller's turn is over. The vendor answers it by itself, or is `asked` to at once."""
-    call.playout.caller_stopped_ms = last_word_ms(call, now_ms)
+def owe_answer(
+    call: CallState,
+    now_ms: int,
+    silent_ms: int,
+    said_ms: int,
+    *,
+    began: bool,
+    asked: bool = False,
+) -> None:
+    """The caller's turn is over, and its last word came at `said_ms`. The vendor answers it by itself, or is
+    `asked` to at once.
+    """
     call.stats.turns += 1
     state.owe(call, now_ms, silent_ms=silent_ms)
     debt = answers.owe_turn(call, now_ms, began=began)
+    call.playout.unanswered = call.stats.turn_ended(said_ms, now_ms, debt.payer)
     if asked:
         debt.not_before_ms = now_ms
 
@@ -68,6 +80,18 @@ def last_word_ms(call: CallState, now_ms: int) -> int:
     return max(0, now_ms - pause_ms(call))
 
 
+def vendors_last_word_ms(call: CallState, event: m.SpeechStopped, now_ms: int) -> int:
+    """The same by the vendor's count of sound, where it is credible. API reference,
+    input_audio_buffer.speech_stopped: `audio_end_ms` is the end of the audio that was sent to the model, and
+    thus includes the silence.
+    """
+    detection = call.playout.config.turn_detection
+    since_ms = call.caller_audio.uploaded_ms - event.at_ms
+    if isinstance(detection, m.ServerVad) and event.at_ms and -LATE_MS <= since_ms <= LATE_MS:
+        return max(0, now_ms - max(0, since_ms) - detection.silence_duration_ms)
+    return last_word_ms(call, now_ms)
+
+
 def pause_ms(call: CallState) -> int:
     """How long the caller has been silent already when we are told so."""
     detection = call.playout.config.turn_detection
@@ -83,9 +107,10 @@ def idled(call: CallState, event: m.CallerIdled, now_ms: int) -> None:
     call.out.append(m.CallerSilent(0 if since_ms is None else now_ms - since_ms))
 
 
-def commit(call: CallState) -> None:
+def commit(call: CallState, now_ms: int) -> None:
     """The turn ends because user code says so: a session without turn detection ends none."""
     call.silence = Silence()
+    call.playout.unanswered = call.stats.turn_ended(last_word_ms(call, now_ms), now_ms)
     call.out.append(m.CommitAudio(call.up.epoch))
 
 
@@ -99,6 +124,7 @@ def committed(call: CallState, event: m.TurnCommitted, now_ms: int) -> None:
         call.turn += 1
         state.owe(call, now_ms, silent_ms=now_ms - pause_ms(call))
         answers.owe_turn(call, now_ms, began=False)
+        call.playout.unanswered = call.stats.turn_ended(last_word_ms(call, now_ms), now_ms)
     call.committed_turn = call.turn
     if call.playout.config.transcription is None:
         greet_again(call, now_ms, wordless=None)

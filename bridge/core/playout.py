@@ -20,6 +20,7 @@ from .messages import Action, AgentRules, AudioDelta, CallConfig, SessionConfig,
 from .pending_answer import PendingAnswer
 from .response_gate import FORGET_RESPONSES, ResponseGate
 from .stats import MOST_KEPT, BargeIn, Stats
+from .turn_times import TurnTimes
 from .upstream_leg import UpstreamSession
 from .utterances import Utterances
 
@@ -60,7 +61,8 @@ class Playout:
         """The last quiet sound that fills a wait, until the answer comes."""
         self.message = MailboxMessage(config)
         """Of the responses outside of the conversation it takes the one that makes it."""
-        self.caller_stopped_ms: int | None = None
+        self.unanswered: TurnTimes | None = None
+        """The caller's turn to which no sound has come yet."""
         self._config = config
         self.configure(config.session)
         self._stats = stats
@@ -95,11 +97,9 @@ class Playout:
             self.waiting = ""
         if stats.first_audio_ms is None:
             stats.first_audio_ms = now_ms
-        if self.caller_stopped_ms is not None:
-            heard_from_ms = now_ms + self.line.remaining_ms(now_ms)
-            if len(stats.turn_latencies_ms) < MOST_KEPT:
-                stats.turn_latencies_ms.append(heard_from_ms - self.caller_stopped_ms)
-            self.caller_stopped_ms = None
+        if self.unanswered is not None:
+            self._answers(self.unanswered, event, now_ms)
+            self.unanswered = None
         if response_id not in (gate.active, self._sounding):  # we were not told that it began
             tag = "" if gate.asked is None else gate.asked.tag
             self.debts.began(response_id, tag, handler=self.agent.handler)
@@ -112,6 +112,20 @@ class Playout:
         else:
             self.faint = True
         self._send(event, item, now_ms)
+
+    def _answers(self, turn: TurnTimes, event: AudioDelta, now_ms: int) -> None:
+        """The first sound of the answer has come, and will be heard when what is on the line has been."""
+        line = self.line
+        played_ms = now_ms + line.remaining_ms(now_ms)
+        turn.delta_ms, turn.item_id = now_ms, event.item_id
+        turn.sent_ms = None if line.waiting else now_ms
+        turn.way_ms, turn.way_known = line.ledger.lateness_ms // 2, line.ledger.echoed
+        turn.heard_ms = played_ms + turn.way_ms
+        for one in turn.responses:
+            if one.response_id == event.response_id:
+                one.first_ms = now_ms
+        if turn.last_word_ms is not None:
+            self._stats.turn_latencies_ms.append(played_ms - turn.last_word_ms)
 
     def _send(self, event: AudioDelta, item: Item, now_ms: int) -> None:
         self._out += self.line.delta(event, now_ms)
@@ -367,6 +381,9 @@ class Playout:
             if tell and len(self._stats.barge_ins) < MOST_KEPT:
                 heard_ms, received_ms = span.heard_bytes // per_ms, span.received_bytes // per_ms
                 self._stats.barge_ins.append(BargeIn(now_ms, span.item_id, heard_ms, received_ms))
+                for turn in self._stats.turn_times[-2:]:
+                    if turn.item_id == span.item_id and turn.cut_ms is None:
+                        turn.cut_ms, turn.heard_ms = now_ms, turn.heard_ms if heard_ms else None
             cuts += self._cut(item, span, tell=tell)
         self._out += cuts
         if self.utterances.open:
@@ -391,13 +408,19 @@ class Playout:
             choice = "none" if kind in RECITED else "auto"
         self.gate.want(m.CreateResponse(tag, instructions, choice))
 
-    def next_response(self) -> None:
-        """Send the next response request, if one waits and may go: at the end of every event."""
-        if self.ready and (create := self.gate.next(self.session.epoch)) is not None:
+    def next_response(self) -> bool:
+        """Send the next response request, if one waits and may go: at the end of every event. Returns whether
+        one was sent.
+        """
+        create = self.gate.next(self.session.epoch) if self.ready else None
+        if create is not None:
             self._out.append(create)
+        return create is not None
 
     def response_started(self, event: m.ResponseStarted, now_ms: int) -> None:
         self._stats.responses += 1
+        if not event.aside:
+            self._stats.response_began(event.response_id, now_ms)
         self.utterances.started(event.tag, event.response_id)
         if self.gate.started(event):
             self.cancel(event.response_id, now_ms)

@@ -27,7 +27,7 @@ AGAIN_MS = 1_000
 
 def sound(call: CallState, event: m.AudioDelta, now_ms: int) -> None:
     playout = call.playout
-    if playout.caller_stopped_ms is not None and call.open_turn.commit_ms is None:
+    if playout.unanswered is not None and call.open_turn.commit_ms is None:
         call.caller_audio.answered()
     playout.delta(event, now_ms)
 
@@ -116,6 +116,7 @@ def response_done(call: CallState, event: m.ResponseDone, now_ms: int) -> None:
     call.out.append(m.ResponseEnded(event.response_id, tag, event.status, event.why, event.usage))
     muted = event.response_id in call.playout.muted
     call.stats.add_usage(event.usage)
+    call.stats.response_ended(event, now_ms)
     if event.status in ("failed", "incomplete"):
         call.out.append(m.Noted(f"response {event.status}", event.why))
     whole = event.status in ("completed", "incomplete")

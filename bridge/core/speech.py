@@ -96,7 +96,7 @@ def begin(call: CallState, event: m.SpeechStarted, now_ms: int) -> None:
     turn.committed, turn.overruled_ms = False, None
     call.caller_speaking = True
     call.spoke_over = call.playout.gate.active
-    call.playout.caller_stopped_ms = None
+    call.playout.unanswered = None
     call.silence = Silence()
 
 
@@ -149,7 +149,9 @@ def stopped(call: CallState, event: m.SpeechStopped, now_ms: int) -> None:
     call.out.append(m.CallerSpoke(False, event.item_id))
     if backchannel:
         return  # a backchannel ("mm-hmm"): we go on speaking, and no answer is owed
-    caller_turns.owe_answer(call, now_ms, now_ms - caller_turns.pause_ms(call), began=began)
+    last_word_ms = caller_turns.vendors_last_word_ms(call, event, now_ms)
+    silent_ms = now_ms - caller_turns.pause_ms(call)
+    caller_turns.owe_answer(call, now_ms, silent_ms, last_word_ms, began=began)
     if call.playout.config.transcription is None:
         caller_turns.voice(call, now_ms)
 
@@ -246,7 +248,8 @@ def end_and_ask(call: CallState, bound: Bound, now_ms: int) -> None:
     turn.overruled_ms = now_ms
     commit(call, now_ms)
     if turn.hold_ms is None:
-        caller_turns.owe_answer(call, now_ms, caller_turns.last_word_ms(call, now_ms), began=True, asked=True)
+        silent_ms = caller_turns.last_word_ms(call, now_ms)
+        caller_turns.owe_answer(call, now_ms, silent_ms, silent_ms, began=True, asked=True)
     if call.playout.config.transcription is None:
         caller_turns.voice(call, now_ms)
 

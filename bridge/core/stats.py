@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from .messages import CallerTranscribed, DetourEnded, Usage
+from .messages import CallerTranscribed, DetourEnded, ResponseDone, Usage
+from .turn_times import MOST_OF_A_TURN, ResponseTimes, ToolTimes, TurnTimes
 
 MOST_KINDS = 32
 MOST_KEPT = 10_000
@@ -48,6 +49,10 @@ class Stats:
     responses: int = 0
     barge_ins: list[BargeIn] = field(default_factory=list)
     """One for each item that was cut."""
+    opening: TurnTimes = field(default_factory=TurnTimes)
+    """What there was before the caller's first turn."""
+    turn_times: list[TurnTimes] = field(default_factory=list)
+    """Of each turn of the caller's, the oldest first."""
     turn_latencies_ms: list[int] = field(default_factory=list)
     """From the last of the caller's voice to the first sound of the answer that they hear."""
     frames_in: int = 0
@@ -73,6 +78,50 @@ class Stats:
     cost_micro_usd: int = 0
     detours: list[DetourEnded] = field(default_factory=list)
     """The last ones, the oldest first; known when the call is over."""
+
+    @property
+    def turn(self) -> TurnTimes:
+        """The caller's newest turn; `opening` before the first."""
+        return self.turn_times[-1] if self.turn_times else self.opening
+
+    def turn_ended(self, last_word_ms: int, decided_ms: int, early_id: str | None = None) -> TurnTimes | None:
+        """A turn of the caller's is over; `early_id` is the response that answers it, if the model began it
+        before it said so. None where no more are kept.
+        """
+        if len(self.turn_times) >= MOST_KEPT:
+            return None
+        before = self.turn.responses
+        turn = TurnTimes(len(self.turn_times) + 1, last_word_ms, decided_ms)
+        if before and before[-1].response_id == early_id:
+            turn.responses.append(before.pop())
+        self.turn_times.append(turn)
+        return turn
+
+    def response_began(self, response_id: str, now_ms: int) -> None:
+        """The model began a response of the conversation."""
+        if len(self.turn.responses) < MOST_OF_A_TURN:
+            self.turn.responses.append(ResponseTimes(response_id, now_ms))
+
+    def response_ended(self, event: ResponseDone, now_ms: int) -> None:
+        """The last word on it; it may belong to the turn before the newest."""
+        for turn in (*self.turn_times[-2:], self.opening):
+            for one in turn.responses:
+                if one.response_id == event.response_id:
+                    one.done_ms, one.status, one.usage = now_ms, event.status, event.usage
+                    return
+
+    def tool_began(self, call_id: str, name: str, now_ms: int) -> None:
+        """The model wants a tool's result."""
+        if len(self.turn.tools) < MOST_OF_A_TURN:
+            self.turn.tools.append(ToolTimes(call_id, name, now_ms))
+
+    def tool_ended(self, call_id: str, now_ms: int) -> None:
+        """It has the result. Slow tools may outlast the turn that they belong to."""
+        for turn in (*reversed(self.turn_times), self.opening):
+            for tool in turn.tools:
+                if tool.call_id == call_id and tool.finished_ms is None:
+                    tool.finished_ms = now_ms
+                    return
 
     @property
     def interruptions_ms(self) -> list[int]:

@@ -35,10 +35,11 @@ def tool_called(call: CallState, event: m.ToolCalled, now_ms: int) -> None:
     if made is None:
         return
     call.stats.tools += 1
+    call.stats.tool_began(made.call_id, made.name, now_ms)
     tool = tool_config(call, made.name)
     state.owe(call, now_ms, tool.filler_after_ms)
     if overlong:
-        tool_finished(call, m.ToolFinished(made.call_id, OVERLONG))
+        tool_finished(call, m.ToolFinished(made.call_id, OVERLONG), now_ms)
         return
     tools.wait_until(now_ms + tool.deadline_ms + TOOL_GRACE_MS, made)
     call.out.append(m.ToolWanted(made.call_id, made.name, made.arguments))
@@ -55,8 +56,10 @@ def vendor_note(call: CallState, event: m.VendorNote, now_ms: int) -> None:
         return
     if not debts.runs(event.item_id):
         debts.called(call.playout.gate.active or MCP_CALL, event.item_id, now_ms, remote=True)
+        call.stats.tool_began(event.item_id, "mcp_call", now_ms)
     if state_of != "in_progress":
         debts.result(event.item_id)
+        call.stats.tool_ended(event.item_id, now_ms)
 
 
 def note_failed_list(call: CallState, event: m.VendorNote) -> None:
@@ -74,10 +77,10 @@ def tools_late(call: CallState, now_ms: int) -> None:
     """User code keeps its own deadlines; this one is for user code that blocks its whole loop."""
     for late in call.playout.conversation.tools.overdue(now_ms):
         call.out.append(m.Noted("a tool gave no answer", late.name))
-        tool_finished(call, m.ToolFinished(late.call_id, NO_ANSWER))
+        tool_finished(call, m.ToolFinished(late.call_id, NO_ANSWER), now_ms)
 
 
-def tool_finished(call: CallState, event: m.ToolFinished) -> None:
+def tool_finished(call: CallState, event: m.ToolFinished, now_ms: int) -> None:
     """The result goes in at once; it is answered once its batch is whole, as `answers` has it."""
     conversation = call.playout.conversation
     done = conversation.tools.finished(event.call_id, event.output)
@@ -90,4 +93,5 @@ def tool_finished(call: CallState, event: m.ToolFinished) -> None:
         for answered in twins or [done]:
             call.out += conversation.result(answered, call.up.epoch)
     for answered in [*twins, done]:
+        call.stats.tool_ended(answered.call_id, now_ms)
         call.playout.debts.result(answered.call_id, wanted=event.respond)
