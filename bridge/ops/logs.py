@@ -17,6 +17,7 @@ import logging
 import os
 import queue
 import re
+import select
 import sys
 import threading
 import time
@@ -36,6 +37,7 @@ REPEAT_S: Final = 10.0
 QUEUE_LINES: Final = 10_000
 MESSAGE_CHARS: Final = 4_000
 STACK_CHARS: Final = 16_000
+WORKER: Final = "worker"
 _CLOSE_S: Final = 2.0
 _REPEATS_KEPT: Final = 1_000
 _UNPRINTABLE: Final = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
@@ -117,19 +119,24 @@ class Logs(logging.Handler):
         colours: bool = False,
         hidden: Iterable[str] = (),
         now: Callable[[], float] = time.monotonic,
+        worker: str = "",
+        threaded: bool = True,
     ) -> None:
         super().__init__()
         self.dropped = 0
+        self._worker = worker
         self.readable = readable
         self._stream = stream
         self._form = (lambda line, again: _readable(line, again, colours)) if readable else _json
+        self._threaded = threaded
         self._hidden = set(hidden)
         self._mask = Mask(self._hidden)
         self._now = now
         self._seen: dict[tuple[object, ...], _Seen] = {}  # oldest first
         self._queue: queue.Queue[_Line | None] = queue.Queue(QUEUE_LINES)
         self._thread = threading.Thread(target=self._run, name="logs", daemon=True)
-        self._thread.start()
+        if threaded:
+            self._thread.start()
 
     def hide(self, words: Iterable[str]) -> None:
         """Leave these out too. May be called from any thread."""
@@ -153,9 +160,19 @@ class Logs(logging.Handler):
             stack if len(stack) <= STACK_CHARS else f"… {stack[-STACK_CHARS:]}",
             getattr(record, "repeats", None),
         )
+        if not self._threaded:
+            return self._at_once(line)
         try:
             self._queue.put_nowait(line)
         except queue.Full:
+            self.dropped += 1
+
+    def _at_once(self, line: _Line) -> None:
+        """Without a thread, and without waiting for a reader that does not read."""
+        if not self._stream.closed and select.select([], [self._stream], [], 0)[1]:
+            self._write(line, 0)
+            self._flush()
+        else:
             self.dropped += 1
 
     def close(self) -> None:
@@ -191,7 +208,8 @@ class Logs(logging.Handler):
             if self.dropped:
                 lost, self.dropped = self.dropped, 0
                 self._write(_lost(lost), 0)
-            if self._queue.empty():
+            # Several processes write to one stream: whole lines, so that none is cut by another's.
+            if self._worker or self._queue.empty():
                 self._flush()
 
     def _take(self, line: _Line, now_s: float) -> None:
@@ -230,6 +248,8 @@ class Logs(logging.Handler):
             stack=self._mask.text(line.stack),
         )
         try:
+            if self._worker:
+                masked = masked._replace(fields={WORKER: self._worker, **masked.fields})
             self._stream.write(self._form(masked, again).encode(errors="replace").decode() + "\n")
         except (OSError, ValueError):  # there is no reader
             return
@@ -254,10 +274,13 @@ def configure(
     stream: TextIO | None = None,
     hidden: Iterable[str] = (),
     readable: bool | None = None,
+    worker: str = "",
+    threaded: bool = True,
 ) -> Logs:
     """Send all lines of this process to `stream`, stdout by default: ours from `level` on, others' from
     warning on. A terminal gets `readable` lines unless said otherwise; `hidden` go nowhere
-    (`Settings.unspeakable()`).
+    (`Settings.unspeakable()`). `worker` stands in each line of one process among several; without a thread
+    (`threaded`) a line is written by whom it is logged, which only a process without calls may do.
     """
     stream = sys.stdout if stream is None else stream
     terminal = stream.isatty()
@@ -266,6 +289,8 @@ def configure(
         readable=terminal if readable is None else readable,
         colours=terminal and "NO_COLOR" not in os.environ,
         hidden=hidden,
+        worker=worker,
+        threaded=threaded,
     )
     root = logging.getLogger()
     for former in list(root.handlers):
@@ -371,7 +396,7 @@ def _json(line: _Line, again: int) -> str:
         fields["stack"] = line.stack
     if again:
         fields["repeated"] = again
-    order = ("at", "level", "call_sid", "from", "message", "repeated")
+    order = ("at", "level", WORKER, "call_sid", "from", "message", "repeated")
     first = {name: fields.pop(name) for name in order if name in fields}
     return _encode({**first, **fields})
 

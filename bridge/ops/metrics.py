@@ -119,7 +119,7 @@ class Metrics:
         """The answer to a scrape and its content type; `accept` is the request's header. A crowd that asks
         gets one that is a second old at most.
         """
-        return self._rendered[bool(_OPENMETRICS.search(accept[:_ACCEPT_CHARS]))].get()
+        return self._rendered[bool(known_accept(accept))].get()
 
     def _render(self, accept: str) -> tuple[bytes, str]:
         encode, content_type = choose_encoder(accept)
@@ -191,3 +191,8 @@ class Metrics:
     def loop_lag(self, seconds: float) -> None:
         """A timer of the loop ran that late."""
         self._lag.observe(seconds)
+
+
+def known_accept(accept: str) -> str:
+    """What of that header counts: a name of OpenMetrics' text, or nothing for Prometheus' own."""
+    return _ACCEPT if _OPENMETRICS.search(accept[:_ACCEPT_CHARS]) else ""

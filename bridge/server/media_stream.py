@@ -108,7 +108,7 @@ class MediaStream:
         if not is_machine(name):
             return Response("no machine has such a name\n", 404)
         live, streams = self._registry.services.machines(), self._proof.streams
-        if name != streams.machine and name not in live and self._admission.router.table.accounts:
+        if not streams.is_here(name) and name not in live and self._admission.router.table.accounts:
             # Whose signature it is takes a look at each account, for each path that a stranger thinks of.
             return Response("no such machine is alive\n", 404)
         replay = streams.elsewhere(name, websocket.headers, live)

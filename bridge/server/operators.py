@@ -4,14 +4,21 @@ tokens for streams of their own TwiML.
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections.abc import Callable
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from bridge.ops.merged_metrics import merged
+from bridge.ops.metrics import known_accept
 from bridge.ops.recent import Recent
 from bridge.server.calls import CallRegistry
 from bridge.server.own_streams import OwnStreams
 from bridge.server.proof import Proof
+from bridge.server.workers.worker import METRICS, READYZ, Worker
 from bridge.sockets.peers import LOOPBACK_ONLY
 
 
@@ -22,6 +29,7 @@ class OperatorRoutes:
         self.registry = registry
         self.proof = proof
         self._own_streams = own_streams
+        self._worker = registry.services.worker
         self._health_reasons = Recent(registry.services.health.reasons)
 
     def routes(self) -> list[Route]:
@@ -44,19 +52,48 @@ class OperatorRoutes:
     async def readyz(self, request: Request) -> Response:
         """Whether calls may come here from where this is asked, and why not."""
         self.proof.awake()
-        reasons = [*self.registry.own_reasons, *self._health_reasons.get()]
-        if self.registry.services.health.breaker.is_open:
-            reasons.append("upstream breaker")
-        if self.proof.peers.local_fault(request) is not None:
-            reasons.append(LOOPBACK_ONLY)
+        if self._worker is not None:
+            return await self._all_ready(request, self._worker)
+        reasons = [*self._reasons(), *self._loopback_only(request)]
         return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+    async def _all_ready(self, request: Request, worker: Worker) -> Response:
+        """With siblings: whether calls may come to one of them, and why not to the others."""
+        said = await worker.everyone(READYZ)
+        reasons = {name: json.loads(text) if text else ["no answer"] for name, text in said.items()}
+        refused = self._loopback_only(request)
+        ready = not refused and not all(reasons.values())
+        every = sorted({reason for of_one in reasons.values() for reason in of_one})
+        told = {"ready": ready, "reasons": refused or ([] if ready else every), "workers": reasons}
+        return JSONResponse(told, 200 if ready else 503)
+
+    def _reasons(self) -> list[str]:
+        reasons = [*self.registry.own_reasons, *self._health_reasons.get()]
+        return [*reasons, "upstream breaker"] if self.registry.services.health.breaker.is_open else reasons
+
+    def _loopback_only(self, request: Request) -> list[str]:
+        return [] if self.proof.peers.local_fault(request) is None else [LOOPBACK_ONLY]
+
+    def says(self) -> dict[str, Callable[[], str]]:
+        """What this process answers where all workers of the machine are asked."""
+        metrics = self.registry.services.metrics
+
+        def figures() -> str:
+            return metrics.render()[0].decode()
+
+        return {METRICS: figures, READYZ: lambda: json.dumps(self._reasons())}
 
     async def metrics(self, request: Request) -> Response:
         """Prometheus' text."""
         self.proof.awake()
         if (fault := self.proof.peers.local_fault(request)) is not None:
             return self.proof.turned_away("metrics", fault)
-        text, content_type = self.registry.services.metrics.render(request.headers.get("accept", ""))
+        accept = request.headers.get("accept", "")
+        if self._worker is None:
+            text, content_type = self.registry.services.metrics.render(accept)
+        else:
+            texts = await self._worker.everyone(METRICS)
+            text, content_type = await asyncio.to_thread(merged, texts, known_accept(accept))
         return Response(text, headers={"content-type": content_type})
 
     async def stream_tokens(self, request: Request) -> Response:

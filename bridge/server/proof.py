@@ -34,17 +34,23 @@ NO_CALL: Final = "a webhook without CallSid\n"
 
 class Proof:
     """Proves requests, and counts those that are refused. `awake` is called by each route: it starts, once
-    and on the loop that serves, what an application without a lifespan could start nowhere else.
+    and on the loop that serves, what an application without a lifespan could start nowhere else. `streams`
+    makes the URL of streams.
     """
 
     def __init__(
-        self, settings: Settings, metrics: Metrics, awake: Callable[[], None], router: Router | None = None
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        awake: Callable[[], None],
+        router: Router | None = None,
+        streams: StreamRoute | None = None,
     ) -> None:
         self.peers = Peers(insecure=settings.insecure, public_url=settings.public_url, host=settings.host)
         self.router = Router.alone() if router is None else router
         self.signatures = Signatures(settings, self.router)
         self.awake = awake
-        self.streams = StreamRoute.of(settings)
+        self.streams = streams or StreamRoute.of(settings)
         self._public_url = settings.public_url
         self._metrics = metrics
         self._seldom = Seldom(logger)

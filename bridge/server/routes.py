@@ -28,6 +28,7 @@ from bridge.server.outbound_routes import OutboundWebhooks
 from bridge.server.own_streams import OwnStreams
 from bridge.server.pages import Softphone
 from bridge.server.proof import Proof
+from bridge.server.stream_route import StreamRoute
 from bridge.server.voicemail import VoicemailBox
 from bridge.settings.settings import Settings
 
@@ -51,7 +52,9 @@ def create_app(
     settings: Settings, registry: CallRegistry, awake: Callable[[], None] = lambda: None
 ) -> Starlette:
     """The application around the calls."""
-    proof = Proof(settings, registry.services.metrics, awake, registry.services.router)
+    services = registry.services
+    streams = StreamRoute.of(settings, "" if services.worker is None else services.worker.name)
+    proof = Proof(settings, services.metrics, awake, services.router, streams)
     admission = Admission(settings, registry, proof)
     detour_control = DetourControl(settings, registry)
     detour_return = DetourReturn(admission, detour_control)
@@ -77,4 +80,5 @@ def create_app(
     # Its redirects go to the address that a request's `Host` names, over http; and none of our paths ends so.
     app.router.redirect_slashes = False
     app.state.registry = registry
+    app.state.says = operators.says
     return app

@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final, assert_never
+from typing import Any, Final, assert_never
 
 import uvicorn
 from starlette.applications import Starlette
@@ -45,6 +45,7 @@ from bridge.server.stream_names import StreamNames
 from bridge.server.twilio_rest import CarrierRest
 from bridge.server.twiml import Links
 from bridge.server.verification import Verification
+from bridge.server.workers.worker import Worker
 from bridge.settings.settings import BACKLOG, Settings
 from bridge.sockets.dial import DialError, Socket, dial
 from bridge.sockets.limits import bound_kernel
@@ -60,6 +61,7 @@ HAND_OVER_S: Final = 12.0
 STOP_S: Final = 3.0
 HANDED_OVER_MS: Final = 500
 """Between the last moment for a turn boundary and the stop: for the close handshakes."""
+LAST_REQUESTS_S: Final = 0.2
 RECEIVE_BUFFER_BYTES: Final = 64 * 1024
 """Of each connection to us, in the kernel: by itself it grows to megabytes, for each stranger. A call's is
 empty, and holds some seconds of sound where we stand still.
@@ -84,11 +86,11 @@ class Service:
         observers: tuple[Observer, ...] = (),
         watched: bool = True,
         routes: Given | None = None,
+        worker: Worker | None = None,
     ) -> None:
         self.settings, self._watched, self._awake = settings, watched, False
         metrics, configs = Metrics(), _configs(settings)
-        given = agent.routes if routes is None and agent is not None else routes
-        self.routing = Routing(settings, given, configs, agent or Agent())
+        self.routing = Routing(settings, _given(routes, agent), configs, agent or Agent())
         router, users = self.routing.router, _users(settings, agent, configs, metrics, self.routing)
         health = _health(settings, metrics, has_model(settings, upstream_url))
         self.outbox, others = notices(settings, metrics, _hook(users))
@@ -97,7 +99,7 @@ class Service:
         rest = _rest(settings, store.intents, router)
         self.do_not_call = DoNotCall(settings.do_not_call)
         out = Outbound(settings, rest, store, metrics, self.do_not_call) if settings.outbound else None
-        self.services = Services(
+        services = self.services = Services(
             store=store,
             control=CallControl(store.intents, rest, router=router),
             verification=_verification(settings, rest, metrics),
@@ -107,13 +109,13 @@ class Service:
             router=router,
             outbound=out,
             tool_finished=reports.tool_finished,
+            worker=worker,
         )
         self.recordings = RoutedRecordings(settings, router, others.recorded)
         making = self._factory(configs, upstream_url)
-        told = (*observers, router, *(one for one in (users, out) if one is not None), others, reports)
-        self.registry = CallRegistry(
-            making, max_calls=settings.max_calls, observers=told, services=self.services
-        )
+        told = (*observers, router, *_there(users, out, worker.siblings if worker else None), others, reports)
+        calls = settings.max_calls
+        self.registry = CallRegistry(making, max_calls=calls, observers=told, services=services)
         self._outbound(users, others)
 
     def _outbound(self, users: UserSide | None, others: CallNotices) -> None:
@@ -190,6 +192,14 @@ def create_app(settings: Settings, agent: Agent | None = None, routes: Given | N
     app = create_routes(settings, service.registry, service.awake)
     app.state.service = service
     return app
+
+
+def _given(routes: Given | None, agent: Agent | None) -> Given | None:
+    return agent.routes if routes is None and agent is not None else routes
+
+
+def _there(*observers: Observer | None) -> tuple[Observer, ...]:
+    return tuple(one for one in observers if one is not None)
 
 
 def _configs(settings: Settings) -> AgentConfigs:
@@ -338,12 +348,29 @@ class _Server(uvicorn.Server):
     def capture_signals(self):  # type: ignore[no-untyped-def]  # as uvicorn declares it
         yield
 
+    async def adopt(self, came: socket.socket, read: bytes) -> None:
+        """Serve a connection that another process has accepted, and has read so much of."""
+        kind: Any = self.config.http_protocol_class
+        protocol = kind(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        protocol.passed = read
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, came)
+        except OSError:  # its peer has gone meanwhile
+            came.close()
+
+    async def accept_no_more(self) -> None:
+        """Leave new connections to the siblings, and wait for the requests of those that we have accepted."""
+        for listening in self.servers:
+            listening.close()
+        await asyncio.sleep(LAST_REQUESTS_S)
+
 
 @contextlib.asynccontextmanager
-async def serving(app: Starlette, sock: socket.socket, backlog: int = BACKLOG) -> AsyncIterator[None]:
+async def serving(app: Starlette, sock: socket.socket, backlog: int = BACKLOG) -> AsyncIterator[_Server]:
     """Serve the application on a listening socket while the block runs. So many connections may wait to be
     accepted.
     """
+    worker = app.state.registry.services.worker
     config = uvicorn.Config(
         app, **UVICORN_PROTOCOLS, ws_max_size=WS_MAX_BYTES, ws_per_message_deflate=False, log_config=None,
         access_log=False, lifespan="off", timeout_graceful_shutdown=1, server_header=False,
@@ -352,6 +379,7 @@ async def serving(app: Starlette, sock: socket.socket, backlog: int = BACKLOG) -
     )  # fmt: skip
     server = _Server(config)
     vars(server.server_state)["strangers"] = app.state.registry.services.health.strangers
+    vars(server.server_state)["passing"] = None if worker is None else worker.siblings
     # libuv accepts one connection a listening socket in each turn of the loop: so there are several of it.
     sockets = [sock, *(sock.dup() for _ in range(A_TURN - 1))]
     task = asyncio.create_task(server.serve(sockets), name="uvicorn")
@@ -360,7 +388,9 @@ async def serving(app: Starlette, sock: socket.socket, backlog: int = BACKLOG) -
             if task.done():
                 await task
             await asyncio.sleep(0.005)
-        yield
+        if worker is not None:
+            worker.open(server.adopt)
+        yield server
     finally:
         server.should_exit = True
         await task
@@ -378,11 +408,16 @@ async def serve(service: Service, sock: socket.socket, ready: Callable[[], None]
     # logs.
     loop.add_signal_handler(signal.SIGHUP, service.routing.ask_again)
     app = create_routes(service.settings, registry, service.awake)
-    async with serving(app, sock, service.settings.backlog):
+    worker = registry.services.worker
+    if worker is not None:
+        await worker.begin(registry.services.store, app.state.says())
+    async with serving(app, sock, service.settings.backlog) as server:
         service.awake()
         ready()
         sign = await asked.get()
         registry.draining = True
+        if worker is not None:
+            worker.drain()
         logger.info("%s: %d calls are left", sign.name, len(registry))
         if sign is signal.SIGTERM:
             again = asyncio.create_task(_interrupted(asked))
@@ -393,6 +428,10 @@ async def serve(service: Service, sock: socket.socket, ready: Callable[[], None]
         loop.remove_signal_handler(signal.SIGINT)
         signal.signal(signal.SIGINT, _exit_now)
         await registry.shut_down()
+        if worker is not None and sign is signal.SIGTERM:
+            await server.accept_no_more()
+    if worker is not None:
+        worker.close()
     service.close()
 
 

@@ -21,6 +21,7 @@ from bridge.server.outbound.service import Outbound
 from bridge.server.routing.router import Router
 from bridge.server.store import EmbeddedStore, Store
 from bridge.server.verification import Verification
+from bridge.server.workers.worker import Worker
 from bridge.sockets.dial import Socket
 from bridge.sounds.phrases import Phrases
 from bridge.upstreams import Dial, Upstream
@@ -58,7 +59,8 @@ class Services:
     None where calls out are off. `detours`: whether callers who leave their stream can come back to it; those
     of the calls in `one_way` cannot, for the TwiML of their stream is not ours and asks nothing after it.
     `machines` are the names of those that serve the same calls and are alive.
-    `pulse` knows whether calls may be another machine's by now.
+    `pulse` knows whether calls may be another machine's by now. `worker` is None in a process that has
+    no siblings.
     """
 
     store: Store
@@ -72,6 +74,7 @@ class Services:
     tool_finished: Callable[[str, str], None] = lambda _call_sid, _call_id: None
     detours: bool = False
     one_way: set[str] = field(default_factory=set)
+    worker: Worker | None = None
     keep_keys: Callable[[str, str], None] = lambda _detour_id, _keys: None
     machines: Callable[[], Collection[str]] = tuple
     pulse: Pulse = field(default_factory=Pulse)

@@ -27,25 +27,34 @@ def is_machine(name: str) -> bool:
 
 class StreamRoute(NamedTuple):
     """`kind` is `none`, `path`, `fly` or `host`; `machine` is this one, and `own_base` the address that leads
-    to it alone, for `host`.
+    to it alone, for `host`. `worker` is this process among several of the machine, whose name ends with that
+    too.
     """
 
     kind: str = "none"
     machine: str = ""
     own_base: str = ""
+    worker: str = ""
 
     @classmethod
-    def of(cls, settings: Settings) -> StreamRoute:
+    def of(cls, settings: Settings, worker: str = "") -> StreamRoute:
         """As the settings have it."""
         own_base = (settings.machine_url or "") if settings.stream_route == "host" else ""
-        return cls(settings.stream_route, settings.machine, own_base)
+        return cls(settings.stream_route, settings.machine, own_base, worker)
 
     def url(self, base: str) -> str:
         """Where the streams of calls that rang here should come; `base` is the address of the whole service
         (`https://voice.example.com`).
         """
-        path = f"{PATH}/{self.machine}" if self.kind in ("path", "fly") else PATH
-        return f"ws{(self.own_base or base).removeprefix('http')}{path}"
+        name = self.machine if self.kind in ("path", "fly") else self.worker
+        return f"ws{(self.own_base or base).removeprefix('http')}{PATH}{name and f'/{name}'}"
+
+    def is_here(self, name: str) -> bool:
+        """Whether that name in a stream's path is this machine's, or that of one of its workers."""
+        if not self.worker:
+            return name == self.machine
+        host, _, worker = name.rpartition("-")
+        return worker.isdecimal() and host in ("", self.machine.removesuffix(f"-{self.worker}"))
 
     def elsewhere(self, name: str, headers: Mapping[str, str], live: Collection[str]) -> str | None:
         """What an upgrade that names another machine is answered, for Fly's proxy to ask that one: the value
@@ -55,8 +64,9 @@ class StreamRoute(NamedTuple):
         Fly, "Dynamic request routing": a replay happens before the websocket is negotiated, and one that
         failed comes back with `fly-replay-failed`.
         """
-        if self.kind != "fly" or name == self.machine or name not in live:
+        if self.kind != "fly" or self.is_here(name) or name not in live:
             return None
         if any(header in headers for header in _REPLAYED):
             return None
-        return f"instance={name};timeout=800ms;fallback=prefer_self"
+        instance = name.rpartition("-")[0] if self.worker else name
+        return f"instance={instance};timeout=800ms;fallback=prefer_self"

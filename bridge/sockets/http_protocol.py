@@ -23,6 +23,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from bridge.sockets.passing import Passing, pass_on
 from bridge.sockets.request_head import HEAD_BYTES, RequestHead
 from bridge.sockets.request_turns import Lane
 from bridge.sockets.strangers import Stranger, Strangers
@@ -71,10 +72,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     answer, if it is no more than a head may be.
     """
 
+    passed: bytes = b""
+    """What a sibling has read of this connection before it passed it on: it stays here."""
     _stranger: Stranger
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._passing: Passing | None = getattr(self.server_state, "passing", None)
+        self._raw = bytearray()  # of the request that is being read, where it may be passed on
         self._strangers = strangers_at(self.server_state)
         self._stage = _Stage.HEAD
         self._began_s = 0.0
@@ -100,6 +105,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._began_s = self.loop.time()
         self._stranger = self._strangers.enter(transport, self._overdue, HEAD_S)
+        if self.passed:
+            self._passing = None
+            self.data_received(self.passed)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._strangers.turns.leave(self)
@@ -179,6 +187,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         return None
 
     def _parse_head(self, head: bytes, rest: bytes) -> None:
+        if self._passing is not None:
+            self._raw = bytearray(head)
+            if self._is_upgrade and self._pass_on(rest):
+                return None
         try:
             if self._feed(head):
                 if self._should_upgrade():
@@ -226,6 +238,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _read_body(self, data: bytes) -> None:
         piece = data[: self._left_bytes]
         self._left_bytes -= len(piece)
+        if self._passing is not None:
+            self._raw += piece
         try:
             self._feed(piece)
         except httptools.HttpParserError:
@@ -239,7 +253,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _held_bytes(self) -> int:
         """What is kept of a request that is not being answered yet, and of the one behind it."""
-        size_bytes = len(self._head) + len(self._queued_head or b"") + len(self._early)
+        size_bytes = len(self._head) + len(self._queued_head or b"") + len(self._early) + len(self._raw)
         if self.cycle is not None:
             size_bytes += len(self.cycle.body)
         return size_bytes
@@ -352,6 +366,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _answer(self, rest: bytes = b"") -> None:
         """The request is whole and parsed, and `rest` came behind it."""
+        if self._passing is not None and self._pass_on(rest, bytes(self.cycle.body)):
+            return
+        self._raw.clear()
         self._stage = _Stage.ANSWER
         if self._is_last:
             self.cycle.keep_alive = False
@@ -362,6 +379,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super()._start_asgi_task(self.cycle, self._serve)
         if rest:
             self._keep(rest)
+
+    def _pass_on(self, rest: bytes, body: bytes = b"") -> bool:
+        """Give the connection to the sibling that this request belongs to. False if it is ours."""
+        door = None if self._passing is None else self._passing.door_of(bytes(self._raw), body)
+        # What we have written and the kernel has not taken would be lost.
+        if door is None or cast("Any", self.transport).get_write_buffer_size():
+            return False
+        if not pass_on(self.transport, self._raw + rest, door):
+            return False
+        self._stage = _Stage.OVER
+        self._stranger.leave()
+        self.transport.abort()
+        return True
 
     def on_given_up(self) -> None:
         self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
@@ -390,7 +420,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._stage = _Stage.OVER
         self._strangers.turns.leave(self)
         self._head.clear()
-        self._early, self._queued_head = bytearray(), None
+        self._early, self._raw, self._queued_head = bytearray(), bytearray(), None
         if self.cycle is not None:
             self.cycle.body = bytearray()
         self._stranger.hold(0)

@@ -59,6 +59,12 @@ def tone(seconds: float) -> bytes:
     return audioop.lin2ulaw(samples, 2) * round(seconds * 50)
 
 
+def is_loud(sound: bytes) -> bool:
+    """Whether any 20 ms of it are heard as sound and not as a quiet line."""
+    frames = (sound[start : start + FRAME_BYTES] for start in range(0, len(sound), FRAME_BYTES))
+    return any(audioop.rms(audioop.ulaw2lin(frame, 2), 2) >= LOUD_RMS for frame in frames)
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
@@ -168,9 +174,9 @@ def webhook(sid: str, **more: str) -> dict[str, str]:
     return {**usual, "From": "+15550100001", "To": "+15550100002", **more}
 
 
-def upgrade_headers() -> dict[str, str]:
+def upgrade_headers(path: str = "/media-stream") -> dict[str, str]:
     """Of the media stream's upgrade. The signature is the same for every call."""
-    url = PUBLIC.replace("https", "wss") + "/media-stream"
+    url = PUBLIC.replace("https", "wss") + path
     return {"X-Twilio-Signature": _validator.compute_signature(url, {})}
 
 
@@ -181,6 +187,7 @@ async def bridge(
     files: dict[str, str] | None = None,
     folder: Path | None = None,
     preexec: Callable[[], None] | None = None,
+    arguments: tuple[str, ...] = (),
     **settings: str | None,
 ) -> AsyncIterator[Bridge]:
     """`phonebridge serve` while the block runs. `files` are written beside it (an agent); a setting of None
@@ -203,7 +210,8 @@ async def bridge(
         environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         environment |= {name: value for name, value in {**usual, **settings}.items() if value is not None}
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "bridge", "serve", cwd=here, env=environment, preexec_fn=preexec,
+            sys.executable, "-m", "bridge", "serve", *arguments, cwd=here, env=environment,
+            preexec_fn=preexec,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, limit=1 << 24,
         )  # fmt: skip
         served = Bridge(port, here, process)
@@ -253,12 +261,12 @@ class Phone:
     async def dial(self, **fields: str) -> Phone:
         """Ring, follow the TwiML, start the stream."""
         self.twiml = await self.bridge.ring(self.sid, **fields)
-        return await self.open(parameters(self.twiml))
+        return await self.open(parameters(self.twiml), stream_path(self.twiml))
 
-    async def open(self, given: dict[str, str], **start: Any) -> Phone:
+    async def open(self, given: dict[str, str], path: str = "/media-stream", **start: Any) -> Phone:
         self.socket = await connect(
-            f"ws://127.0.0.1:{self.bridge.port}/media-stream",
-            additional_headers=upgrade_headers(), compression=None, ping_interval=None, max_size=None,
+            f"ws://127.0.0.1:{self.bridge.port}{path}",
+            additional_headers=upgrade_headers(path), compression=None, ping_interval=None, max_size=None,
         )  # fmt: skip
         await self.tell({"event": "connected", "protocol": "Call", "version": "1.0.0"})
         await self.tell({
@@ -361,6 +369,12 @@ def parameters(twiml: str) -> dict[str, str]:
     """The stream's `<Parameter>`s."""
     found = re.findall(r'<Parameter name="([^"]*)" value="([^"]*)"', twiml)
     return {name: unescape(value) for name, value in found}
+
+
+def stream_path(twiml: str) -> str:
+    """Where the TwiML has the stream come."""
+    found = re.search(r'<Stream [^>]*url="wss?://[^/"]*(/[^"]*)"', twiml)
+    return "/media-stream" if found is None else found[1]
 
 
 # --- the model

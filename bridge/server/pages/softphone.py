@@ -54,6 +54,8 @@ class Softphone:
         self._awake = awake
         self._sign_in = SignIn(settings.stream_token_secret(), "phone")
         self._captions = Captions(self._stats)
+        worker = registry.services.worker
+        self._stream_path = "media-stream" if worker is None else f"media-stream/{worker.name}"
         self.served = settings.insecure and not settings.twilio_auth_token
         if self.served:
             registry.observers = (*registry.observers, self._captions)
@@ -122,6 +124,7 @@ class Softphone:
                 "call": call_sid,
                 "account": ACCOUNT_SID,
                 "stream": f"MZ{secrets.token_hex(16)}",
+                "path": self._stream_path,
                 "parameters": {},
             }
         )

@@ -361,7 +361,7 @@ function begin(context, input, answer) {
       state("live");
     } else ended(data.closed);
   };
-  const url = new URL("media-stream", location);
+  const url = new URL(answer.path || "media-stream", location);
   url.protocol = url.protocol.replace("http", "ws");
   const { call: sid, account, stream, parameters } = answer;
   const wanted = { url: url.href, call: sid, account, stream, parameters, capture: up.port2, sound: down.port2 };
