@@ -95,7 +95,7 @@ def names(index: RecordedIndex, **wanted: object) -> list[str]:
 
 
 def test_calls_are_searched_newest_first(folder: Path) -> None:
-    index = RecordedIndex([folder])
+    index = RecordedIndex(lambda: [folder])
     assert names(index) == ["n", "4", "3", "2", "1", "0"]
     assert names(index, off=True) == ["1"]
     assert names(index, fault=True) == ["n", "4", "3"]
@@ -105,16 +105,22 @@ def test_calls_are_searched_newest_first(folder: Path) -> None:
     assert names(index, words="nowhere") == []
 
 
+def test_a_call_that_lasts_is_not_finished(folder: Path) -> None:
+    index = RecordedIndex(lambda: [folder])
+    page = index.search(Wanted(), live=["CA0000000000000000000000000000000000000004"])
+    assert [one.name[-1] for one in page.found] == ["n", "3", "2", "1", "0"]
+
+
 def test_pages_follow_each_other_and_a_search_reads_only_so_many_files(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    index = RecordedIndex([folder])
+    index = RecordedIndex(lambda: [folder])
     first = index.search(Wanted(), most=4)
     rest = index.search(Wanted(), after=first.after, most=4)
     assert [one.name[-1] for one in (*first.found, *rest.found)] == ["n", "4", "3", "2", "1", "0"]
     assert (first.looked_at, rest.after) == (4, "")
     monkeypatch.setattr("bridge.ops.recorded_index.MOST_READ", 2)
-    fresh = RecordedIndex([folder])
+    fresh = RecordedIndex(lambda: [folder])
     looked = fresh.search(Wanted(off=True))
     assert (looked.found, looked.looked_at, looked.of) == ([], 2, 6)
     while looked.after and not looked.found:
@@ -123,7 +129,7 @@ def test_pages_follow_each_other_and_a_search_reads_only_so_many_files(
 
 
 def test_a_file_is_read_once_until_it_changes_and_forgotten_when_it_is_gone(folder: Path) -> None:
-    index = RecordedIndex([folder])
+    index = RecordedIndex(lambda: [folder])
     index.search(Wanted())
     index.search(Wanted(fault=True))
     assert index.read == 6
@@ -139,4 +145,4 @@ def test_a_file_is_read_once_until_it_changes_and_forgotten_when_it_is_gone(fold
     "name", ["../x", "..", "", "/etc/passwd", "20261120T140300Z-00000000.call.jsonl", "\0"]
 )
 def test_a_name_that_is_not_listed_is_no_file(folder: Path, name: str) -> None:
-    assert RecordedIndex([folder]).find(name) is None
+    assert RecordedIndex(lambda: [folder]).find(name) is None

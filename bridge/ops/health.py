@@ -65,9 +65,17 @@ class LoopLag:
     @property
     def p95_s(self) -> float:
         """Of the last ten seconds; 0 while there are only a few beats to go by."""
+        return self._percentile_s(95)
+
+    @property
+    def p99_s(self) -> float:
+        """Like `p95_s`: what is not for a call waits sooner than a call does."""
+        return self._percentile_s(99)
+
+    def _percentile_s(self, percent: int) -> float:
         if len(self._late_s) < LEAST_BEATS:
             return 0.0
-        return sorted(self._late_s)[-(-len(self._late_s) * 95 // 100) - 1]
+        return sorted(self._late_s)[-(-len(self._late_s) * percent // 100) - 1]
 
     @property
     def sheds(self) -> bool:

@@ -5,7 +5,7 @@ file changes. A file that cannot be read is listed with the reason.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,10 +90,12 @@ class Page:
 
 
 class RecordedIndex:
-    """The recordings of these folders. Blocks: it reads files. One thread at a time may use it."""
+    """The recordings of the folders that `folders` names at the time. Blocks: it reads files. One thread at a
+    time may use it.
+    """
 
-    def __init__(self, folders: Iterable[Path]) -> None:
-        self.folders = tuple(folders)
+    def __init__(self, folders: Callable[[], Iterable[Path]]) -> None:
+        self._folders = folders
         self._known: dict[Path, tuple[tuple[int, int], Listed]] = {}
         self.read = 0
         """How many files were read so far."""
@@ -101,10 +103,10 @@ class RecordedIndex:
     def paths(self) -> dict[str, Path]:
         """By name, the newest first: names begin with the time."""
         found: dict[str, Path] = {}
-        for folder in self.folders:
+        for folder in self._folders():
             with suppress(OSError), os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.name.endswith(SUFFIX) and not entry.name.startswith("."):
+                    if entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False):
                         found[entry.name.removesuffix(SUFFIX)] = folder / entry.name
         there = set(found.values())
         self._known = {path: known for path, known in self._known.items() if path in there}
@@ -127,10 +129,15 @@ class RecordedIndex:
             self.read += 1
         return known[1]
 
-    def search(self, wanted: Wanted, after: str = "", most: int = 50) -> Page:
-        """The newest calls older than `after` that fit, at most so many."""
+    def search(
+        self, wanted: Wanted, after: str = "", most: int = 50, live: Collection[str] = frozenset()
+    ) -> Page:
+        """The newest calls older than `after` that fit, at most so many. `live` are ids of calls that last:
+        their recordings are not finished.
+        """
+        tails = {call_sid[-8:] for call_sid in live}
         paths = self.paths()
-        names = list(paths)
+        names = [name for name in paths if name.rpartition("-")[2] not in tails]
         start = next((at for at, name in enumerate(names) if name < after), len(names)) if after else 0
         found: list[Listed] = []
         last_read, at = self.read + MOST_READ, start

@@ -68,7 +68,7 @@ class Point:
 @dataclass(slots=True)
 class Line:
     """One line of the conversation: who said what, and how much of it was heard; `failed` of a tool; `end_ms`
-    is when the sound of it ended, as far as that is known.
+    is when the sound of it ended, `made_ms` how much sound there was, as far as that is known.
     """
 
     at_ms: float
@@ -79,6 +79,7 @@ class Line:
     latency_ms: int | None = None
     failed: bool = False
     end_ms: float | None = None
+    made_ms: int | None = None
 
 
 @dataclass(slots=True)

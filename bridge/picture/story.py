@@ -293,6 +293,7 @@ class _Teller:
         if spoken.generated:
             line.said, line.heard = spoken.generated, spoken.heard
         line.cut_ms = spoken.heard_ms if spoken.cut else None
+        line.made_ms = self._names.sizes_ms.get(self._names.of(spoken.item_id))
         self._lines[self._names.of(spoken.item_id)] = line
         self.story.talk.append(line)
 

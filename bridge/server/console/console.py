@@ -29,6 +29,7 @@ from bridge.sockets.uvicorn import take_socket
 
 from .actions import Actions
 from .call_view import CallView
+from .finished import Finished
 from .live import LiveCalls
 from .messages import Hello, Pong, Session, System, encode
 from .pump import Pump
@@ -105,6 +106,7 @@ class Console:
             Route("/console/session/end", self.end, methods=["POST"]),
             WebSocketRoute("/console/socket", self.socket),
             Route("/console/calls/{call}/{action}", self.act, methods=["POST"]),
+            *Finished(self._settings, self._registry, self.sign_in).routes(),
             Route("/console/{name}", self.file, methods=["GET"]),
         ]
 

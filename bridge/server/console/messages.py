@@ -13,6 +13,7 @@ that is an error has ``{"error": sentence}``.
 ``WS /console/socket``            what follows here
 ``WS /console/calls/ID/audio``    listening; see `listening.py`
 ``POST /console/calls/ID/ACTION`` ``{"key": new for each wish, …}``; see `actions.py`
+``GET /console/finished…``        finished calls, where calls are recorded; see `finished.py`
 ``GET /console/NAME``             scripts, styles
 ================================  ======================================================================
 
