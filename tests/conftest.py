@@ -9,6 +9,7 @@ import gc
 import inspect
 import sys
 from collections.abc import Generator
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,6 +84,10 @@ def pytest_collection_finish() -> None:
     server: Any = sys.modules.get("uvicorn.server")  # not loaded where no test needs it
     if server is not None:
         server.asyncio = _Hasty()
+    # Typer makes the whole command line anew each time one of its commands is run.
+    typer: Any = sys.modules.get("typer.testing")
+    if typer is not None:
+        typer.Typer.__call__.__globals__["get_command"] = typer._get_command = cache(typer._get_command)
 
 
 class _Hasty:

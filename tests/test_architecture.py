@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 
+from tests.sources import parsed
 from tests.test_floors import FLOORS, PACKAGE, imported
 
 ROOT = PACKAGE.parent
@@ -22,7 +23,7 @@ STEP = re.compile(r"(bridge/[\w/]+\.py) +((?:\w+\.)?\w+(?:, (?:\w+\.)?\w+)*)")
 def defined(path: Path) -> set[str]:
     """Functions, classes and methods (`Class.method`) of a file, those of base classes in it included."""
     found: set[str] = set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in parsed(path).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found.add(node.name)
         if isinstance(node, ast.ClassDef):
@@ -75,7 +76,7 @@ def test_the_files_of_the_core_are_ordered_as_drawn() -> None:
     rank = {file: place for place, files in enumerate(ranks) for file in files}
     for file, place in rank.items():
         path = Path("core") / f"{file}.py"
-        for _, module, name in imported(ast.parse((PACKAGE / path).read_text(encoding="utf-8")), path):
+        for _, module, name in imported(parsed(PACKAGE / path), path):
             for target in (module.rpartition(".")[2], name or ""):
                 assert target == file or rank.get(target, -1) < place, f"{file} imports {target}"
 

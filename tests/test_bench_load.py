@@ -293,6 +293,7 @@ def test_our_own_server_loses_nothing() -> None:
     assert found["conclusion"] == "It holds 4 calls, and perhaps more: no step went beyond."
 
 
+@pytest.mark.hostile
 def test_the_table_names_the_steps() -> None:
     result = CliRunner().invoke(cli.app, ["bench", "load", "--calls", "1", "--seconds", "0.5"])
     assert result.exit_code == 0, result.output

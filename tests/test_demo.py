@@ -197,6 +197,7 @@ def test_a_server_that_is_not_there_is_a_failure_in_one_line(tmp_path: Path) -> 
 # --- a phone, against a server of its own ------------------------------------------------------------------
 
 
+@pytest.mark.hostile
 def test_two_phones_call_a_server(tmp_path: Path) -> None:
     """One posts the webhook and follows it, the other goes straight to the stream."""
     said = load_demo("caller")[SHORT]

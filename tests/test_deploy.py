@@ -112,6 +112,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @posix
+@pytest.mark.hostile
 def test_the_steps_make_something_that_runs(image: Any) -> None:
     """Without the sources beside it: what is imported is what was installed, its sounds and prices too."""
     command, settings, work = image

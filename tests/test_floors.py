@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sources import parsed
+
 PACKAGE = Path(__file__).resolve().parent.parent / "bridge"
 
 # Every room, which is a module or package directly under bridge/, has a floor; a new one gets its line here.
@@ -118,13 +120,12 @@ def imported(tree: ast.Module, path: Path) -> Iterator[tuple[int, str, str | Non
                 yield node.lineno, module, alias.name
 
 
-def violations(path: Path, source: str) -> list[str]:
+def violations(path: Path, tree: ast.Module) -> list[str]:
     """What a file (its path relative to bridge/) may not do, in words that say what to do about it."""
     unit = unit_of(path)
     if unit not in FLOORS:
         return [f"bridge/{path}: {unit!r} {WITHOUT_FLOOR}"]
     floor = FLOORS[unit]
-    tree = ast.parse(source)
     found = []
     for line, module, name in imported(tree, path):
         top, _, rest = module.partition(".")
@@ -184,10 +185,10 @@ def modules() -> dict[str, Path]:
 
 def needs(name: str, path: Path, known: Collection[str]) -> set[str]:
     """The modules that this one loads. What only types need, under TYPE_CHECKING, is loaded by none."""
-    tree = ast.parse((PACKAGE / path).read_text(encoding="utf-8"))
-    tree.body = [node for node in tree.body if not isinstance(node, ast.If)]
+    tree = parsed(PACKAGE / path)
+    loaded = ast.Module([node for node in tree.body if not isinstance(node, ast.If)], [])
     found = set()
-    for _, module, wanted in imported(tree, path):
+    for _, module, wanted in imported(loaded, path):
         for target in (f"{module}.{wanted}", module):
             if target in known:
                 found.add(target)
@@ -210,7 +211,7 @@ def every_file() -> list[Path]:
 
 @pytest.mark.parametrize("path", every_file(), ids=str)
 def test_a_file_keeps_to_its_floor(path: Path) -> None:
-    assert violations(path, (PACKAGE / path).read_text(encoding="utf-8")) == []
+    assert violations(path, parsed(PACKAGE / path)) == []
 
 
 def test_the_lowest_floors_load_no_loop_no_server_and_no_client() -> None:
@@ -272,7 +273,7 @@ def test_the_lowest_floors_load_no_loop_no_server_and_no_client() -> None:
     ],
 )
 def test_the_check_catches(path: str, source: str, complaint: str) -> None:
-    (found,) = violations(Path(path), source)
+    (found,) = violations(Path(path), ast.parse(source))
     assert complaint in found
 
 
@@ -280,7 +281,7 @@ def test_files_and_functions_can_be_read_at_once() -> None:
     for path in PACKAGE.rglob("*.py"):
         source, place = path.read_text(encoding="utf-8"), path.relative_to(PACKAGE)
         assert len(source.splitlines()) <= MOST_LINES, place
-        for node in ast.walk(ast.parse(source)):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name not in LONGER:
                 assert (node.end_lineno or 0) - node.lineno < LONGEST, f"{node.name} in {place}"
 
@@ -290,7 +291,7 @@ def test_importing_what_has_no_floor_yet_says_where_to_give_it_one(
 ) -> None:
     (tmp_path / "attic.py").touch()
     monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path)
-    (found,) = violations(Path("cli/serve.py"), "from bridge.attic import roof")
+    (found,) = violations(Path("cli/serve.py"), ast.parse("from bridge.attic import roof"))
     assert "imports bridge.attic, which has no floor; give it one in FLOORS" in found
 
 
@@ -314,4 +315,4 @@ def test_importing_what_has_no_floor_yet_says_where_to_give_it_one(
     ],
 )
 def test_the_check_lets_pass(path: str, source: str) -> None:
-    assert violations(Path(path), source) == []
+    assert violations(Path(path), ast.parse(source)) == []

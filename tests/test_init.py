@@ -50,6 +50,7 @@ def test_it_overwrites_nothing(made: Path) -> None:
     assert (made / "agent.py").read_text(encoding="utf-8") == before
 
 
+@pytest.mark.hostile
 def test_the_wheel_in_it_installs_and_is_the_package_that_runs_here(made: Path, tmp_path: Path) -> None:
     [wheel] = (made / "vendor").glob("*.whl")
     assert f"./vendor/{wheel.name}" in (made / "requirements.txt").read_text(encoding="utf-8")
@@ -96,6 +97,7 @@ def test_update_renews_the_wheel_and_touches_nothing_else(tmp_path: Path) -> Non
 # --- what the platforms are given -------------------------------------------------------------------------
 
 
+@pytest.mark.hostile
 def test_the_image_s_steps_make_something_that_serves_this_agent(made: Path, tmp_path: Path) -> None:
     """Run here, with the packages of this environment lent to the new one."""
     spec = importlib.util.spec_from_file_location("build_image_here", ROOT / "scripts" / "build_image.py")

@@ -273,10 +273,14 @@ def test_a_part_of_a_call_with_its_beginning(tmp_path: Path) -> None:
     assert all(ms == 0 or 2_000 <= ms < 6_000 for ms in times)
 
 
+PARTS = ((0, None), (1_200, 2_200)), ((1_500, None), (0, 1_700))
+
+
+@pytest.mark.parametrize("parts", [PARTS[0], pytest.param(PARTS[1], marks=pytest.mark.hostile)], ids=str)
 @pytest.mark.parametrize("name", CALLS)
-def test_whatever_is_left_of_a_call_replays(name: str) -> None:
+def test_whatever_is_left_of_a_call_replays(name: str, parts: tuple[tuple[int, int | None], ...]) -> None:
     lines = recording(name)
-    for from_ms, to_ms in ((0, None), (1_500, None), (0, 1_700), (1_200, 2_200)):
+    for from_ms, to_ms in parts:
         left = trimmed(lines, from_ms, to_ms)
         result = replayed(left, strict=True)
         assert result.difference is None

@@ -6,6 +6,8 @@ import ast
 import re
 from pathlib import Path
 
+from tests.sources import parsed
+
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = {"SQ": 14, "AF": 11, "OP": 35, "JS": 19}
 ROW = re.compile(r"^\| ([A-Z]{2}-\d+) \| (.+?) \| (.*?) \| (.+) \|$", re.MULTILINE)
@@ -24,7 +26,7 @@ def written() -> set[str]:
     names = set()
     for folder in ("checklist", "agents"):
         for path in (ROOT / "tests" / folder).glob("test_*.py"):
-            tree = ast.parse(path.read_text(encoding="utf-8"))
+            tree = parsed(path)
             names |= {
                 node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
             }

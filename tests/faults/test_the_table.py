@@ -6,6 +6,8 @@ import ast
 import re
 from pathlib import Path
 
+from tests.sources import parsed
+
 FOLDER = Path(__file__).parent
 TABLE = FOLDER.parents[1] / "docs" / "faults.md"
 ROW = re.compile(
@@ -19,7 +21,7 @@ def rows() -> list[re.Match[str]]:
 
 def functions(path: Path) -> set[str]:
     """The tests of a file, by name."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     found = (node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
     return {node.name for node in found if node.name.startswith("test_")}
 
