@@ -15,6 +15,7 @@ from typing import Any, Final
 
 FOLDER: Final = Path(__file__).parent.parent / "deploy" / "monitoring"
 RATE: Final = "$__rate_interval"
+PART: Final = "turn_part_seconds"
 
 
 def quantile(share: float, series: str, window: str = RATE) -> str:
@@ -38,6 +39,13 @@ PANELS: Final[tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...]] = (
         "s",
         (("p50", quantile(0.5, "turn_latency_seconds")), ("p95", quantile(0.95, "turn_latency_seconds"))),
     ),
+    (
+        "Until the caller hears the answer",
+        "s",
+        (("p50", quantile(0.5, "turn_felt_seconds")), ("p95", quantile(0.95, "turn_felt_seconds"))),
+    ),
+    ("What a wait is made of, on average", "s", (
+        ("{{part}}", f"{rate(f'{PART}_sum', 'part')} / {rate(f'{PART}_count', 'part')}"),)),
     ("Silence after a barge-in", "s", (("p99", quantile(0.99, "barge_in_stop_seconds")),)),
     ("Of interrupted answers, not heard", "s", (("p50", quantile(0.5, "truncated_seconds")),)),
     ("Model sessions replaced, per call", "percentunit", (
@@ -60,8 +68,8 @@ ALERTS: Final[tuple[tuple[str, str, str, str], ...]] = (
     ("PhonebridgeGone", "absent(phonebridge_calls_active)", "2m", "no machine of phonebridge is scraped"),
     ("PhonebridgeLoopLag", f"{quantile(0.99, 'loop_lag_seconds', '5m')} > 0.02", "5m",
         "the loop that carries the sound is late by more than a frame: callers hear gaps"),
-    ("PhonebridgeSlowAnswers", f"{quantile(0.95, 'turn_latency_seconds', '10m')} > 2", "10m",
-        "one of twenty answers comes after more than two seconds"),
+    ("PhonebridgeSlowAnswers", f"{quantile(0.95, 'turn_felt_seconds', '10m')} > 2", "10m",
+        "one of twenty answers is heard after more than two seconds; the panel of parts says where it goes"),
     ("PhonebridgeModelLost", f"{LOST} > 0.05",
         "10m", "more than 5 in 100 calls lost their model session"),
     ("PhonebridgeFull", 'increase(phonebridge_rejects_total{gate="full"}[10m]) > 0', "1m",

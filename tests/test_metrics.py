@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bridge.core.messages import Reason, Usage
 from bridge.core.stats import BargeIn, Stats
+from bridge.core.turn_times import PARTS, TurnTimes
 from bridge.ops.metrics import GATES, Metrics
 
 
@@ -36,6 +37,10 @@ def busy_call() -> Stats:
         first_audio_ms=1_500,
         ended_ms=60_000,
         turn_latencies_ms=[500, 700],
+        turn_times=[
+            TurnTimes(1, 2_000, 2_300, delta_ms=2_400, heard_ms=2_550, way_ms=50),
+            TurnTimes(2, 9_000, 9_500),
+        ],
         barge_ins=[BargeIn(5_000, "item_1", 620, 2_000)],
         frames_dropped=3,
         frames_refused={"carrier: no event at all": 1, "upstream: bad JSON": 1},
@@ -61,6 +66,13 @@ def test_a_call_from_ring_to_end() -> None:
         "phonebridge_first_audio_seconds_sum": 0.5,
         "phonebridge_turn_latency_seconds_count": 2,
         "phonebridge_turn_latency_seconds_sum": 1.2,
+        "phonebridge_turn_felt_seconds_count": 1,
+        "phonebridge_turn_felt_seconds_sum": 0.55,
+        **{f"phonebridge_turn_part_seconds_count{{part={part}}}": 1 for part in PARTS},
+        "phonebridge_turn_part_seconds_sum{part=endpointing}": 0.3,
+        "phonebridge_turn_part_seconds_sum{part=model}": 0.1,
+        "phonebridge_turn_part_seconds_sum{part=queue}": 0.1,
+        "phonebridge_turn_part_seconds_sum{part=carrier}": 0.05,
         "phonebridge_truncated_seconds_count": 1,
         "phonebridge_truncated_seconds_sum": 1.38,
         "phonebridge_recoveries_total": 2,

@@ -491,3 +491,27 @@ def test_the_usual_call_has_the_phrases_of_a_server_and_says_nothing_by_itself()
     call.wait(5_000)
     assert call.caller.heard_ms == 0
     call.expect.going_on()
+
+
+@pytest.mark.parametrize(
+    ("most_ms", "outcome", "said"), [(900, 0, "within 900 ms"), (600, 1, "more than 600 ms")]
+)
+def test_a_run_may_bound_how_long_callers_wait(
+    pytester: pytest.Pytester, most_ms: int, outcome: int, said: str
+) -> None:
+    pytester.makepyfile(
+        """
+        def test_hours(calls):
+            caller, model, at, expect = calls()
+            at(1_000)
+            caller.says("When do you open?", ms=500)
+            model.answers("At nine.")
+            at(5_000)
+        """
+    )
+    result = run(pytester, "--felt-p95", str(most_ms))
+    result.assert_outcomes(passed=1)
+    assert result.ret == outcome
+    result.stdout.fnmatch_lines([f"p95 7?? ms over 1 turn: {said}"])
+    if outcome:
+        result.stdout.fnmatch_lines(["*7?? ms in *::test_hours: endpointing 5*, model *"])

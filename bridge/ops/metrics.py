@@ -17,6 +17,7 @@ from prometheus_client.exposition import choose_encoder
 
 from bridge.core.messages import DetourEnded, Reason, Usage
 from bridge.core.stats import Stats
+from bridge.core.turn_times import PARTS
 from bridge.ops.recent import Recent
 
 GATES: Final = (
@@ -51,6 +52,7 @@ _ACCEPT_CHARS: Final = 1_000
 
 _SET_UP_S: Final = (0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10)
 _TURN_S: Final = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 5, 10)
+_PART_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 5)
 _STOP_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 _CUT_S: Final = (0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32)
 _LAG_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5)
@@ -67,8 +69,8 @@ class Metrics:
         def counter(name: str, what: str, *labels: str) -> Counter:
             return Counter(f"phonebridge_{name}", what, labels, registry=registry)
 
-        def histogram(name: str, what: str, buckets: tuple[float, ...]) -> Histogram:
-            return Histogram(f"phonebridge_{name}_seconds", what, buckets=buckets, registry=registry)
+        def histogram(name: str, what: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(f"phonebridge_{name}_seconds", what, labels, buckets=buckets, registry=registry)
 
         def gauge(name: str, what: str) -> Gauge:
             return Gauge(f"phonebridge_{name}", what, registry=registry)
@@ -78,6 +80,8 @@ class Metrics:
         self._set_up = histogram("set_up", "From the stream's start until both hear each other", _SET_UP_S)
         self._first_audio = histogram("first_audio", "From the stream's start to our first sound", _SET_UP_S)
         self._turn = histogram("turn_latency", "From the caller's last sound to the answer's first", _TURN_S)
+        self._felt = histogram("turn_felt", "From the caller's last word until they hear the answer", _TURN_S)
+        self._part = histogram("turn_part", "What a caller's wait is made of", _PART_S, "part")
         self._stop = histogram("barge_in_stop", "From the news that the caller speaks to our clear", _STOP_S)
         self._cut = histogram("truncated", "Of an interrupted answer, what the caller did not hear", _CUT_S)
         self._recoveries = counter("recoveries", "Model sessions lost and replaced in a call")
@@ -112,6 +116,8 @@ class Metrics:
             self._unverified.labels(why)
         for kind in Usage.__struct_fields__:
             self._tokens.labels(kind)
+        for part in PARTS:
+            self._part.labels(part)
         for why in DROPPED:
             self._dropped.labels(why)
 
@@ -143,6 +149,11 @@ class Metrics:
                     first.observe(max(0, at_ms - stats.started_ms) / 1000)
         for latency_ms in stats.turn_latencies_ms:
             self._turn.observe(latency_ms / 1000)
+        for turn in stats.turn_times:
+            if turn.felt_ms is not None:
+                self._felt.observe(turn.felt_ms / 1000)
+                for part, ms in turn.parts().items():
+                    self._part.labels(part).observe(ms / 1000)
         for unheard_ms in stats.interruptions_ms:
             self._cut.observe(unheard_ms / 1000)
         self._recoveries.inc(stats.recoveries)

@@ -31,8 +31,10 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
+    from ..core.stats import Stats
     from .call import begin, tool_call, usual_config
     from .expectations import Expect
+    from .felt import FeltBudget
     from .mailbox import Mailbox
     from .replayed import RecordedCall
     from .scripted_call import Caller, Model, ScriptedCall
@@ -51,6 +53,8 @@ __all__ = [
 
 MARKER: Final = "calls"
 _RECORDED: Final = "recorded"
+_FELT: Final = "--felt-p95"
+_BUDGET: Final[pytest.StashKey[FeltBudget]] = pytest.StashKey()
 _PLACES: Final = {
     "call": "begin tool_call usual_config",
     "expectations": "Expect",
@@ -83,6 +87,7 @@ def calls(request: pytest.FixtureRequest) -> Iterator[Callable[..., ScriptedCall
     yield one
     for call in begun:
         call.close()
+        _felt(request.node, call.rehearsal.call.stats)
 
 
 @pytest.fixture
@@ -94,8 +99,32 @@ def recorded(request: pytest.FixtureRequest) -> RecordedCall:
     return call
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The bound on how long callers wait."""
+    group = parser.getgroup("phonebridge")
+    group.addoption(
+        _FELT,
+        type=int,
+        metavar="MS",
+        help="fail where, over all calls of this run, the caller's wait for an answer exceeds this at p95",
+    )
+
+
+def _felt(node: pytest.Item, stats: Stats) -> None:
+    """The turns of one call count, if there is a bound."""
+    budget = node.config.stash.get(_BUDGET, None)
+    if budget is not None:
+        budget.add(node.nodeid, stats.turn_times)
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """The mark is known, also under --strict-markers."""
+    """The mark is known, also under --strict-markers; the bound is kept, if one is given."""
+    most_ms = config.getoption(_FELT)
+    if most_ms is not None:
+        from .felt import FeltBudget
+
+        config.stash[_BUDGET] = budget = FeltBudget(most_ms)
+        config.pluginmanager.register(budget, _FELT)
     config.addinivalue_line(
         "markers",
         f"{MARKER}(*patterns, strict=False): once for each recorded call; relative to the test's file, or to "
@@ -146,4 +175,5 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
         difference = call.difference()
         if difference is not None:
             pytest.fail(difference, pytrace=False)
+        _felt(pyfuncitem, call.stats)
     return (yield)
