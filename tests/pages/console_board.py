@@ -115,7 +115,7 @@ def whole(shown: dict[str, Any], **fields: Any) -> dict[str, Any]:
 class ConsoleBoard:
     """Serves the console and its socket. `rows` are the calls that a page is told of, `wholes` those that it
     may look at; `came` has what pages sent, `wishes` their POSTs. `tell` sends one more message to all. While
-    it is `down`, no page gets a session.
+    it is `down`, no page gets a session; while it is `silent`, no page gets an answer.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class ConsoleBoard:
         self.wholes = {one["call"]: one for one in wholes or []}
         self.session, self.system, self.signed_in = session, system, signed_in
         self.refusal = ""
-        self.down = False
+        self.down = self.silent = False
         self.came: list[dict[str, Any]] = []
         self.wishes: list[tuple[str, str, dict[str, Any]]] = []
         self.looked = threading.Event()
@@ -222,6 +222,8 @@ class ConsoleBoard:
             while True:
                 message = json.loads(await socket.receive_text())
                 self.came.append(message)
+                if self.silent:
+                    continue
                 if message["kind"] == "ping":
                     await socket.send_json({"kind": "pong", "now_at": int(time.time() * 1000)})
                 elif message["kind"] == "snapshot":

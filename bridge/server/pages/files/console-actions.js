@@ -106,7 +106,7 @@ function Transfer({ targets, wish, close }) {
   return html`
     <form class="composer" onSubmit=${submit}>
       <label for="target">Transfer to</label>
-      <select id="target" ref=${field} onKeyDown=${(event) => event.key === "Escape" && close()}>${targets.map((name) => html`<option>${name}</option>`)}</select>
+      <select id="target" ref=${field} onKeyDown=${(event) => event.key === "Escape" && close()}>${targets.map((name) => html`<option key=${name} value=${name}>${name}</option>`)}</select>
       <button type="submit" class="primary">Transfer</button>
       <p class="hint">The caller leaves the agent and is called through.</p>
     </form>

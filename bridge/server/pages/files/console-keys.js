@@ -1,5 +1,5 @@
 // Keys of the keyboard: each view names its own while it is shown, and the newest layer is asked first.
-import { useEffect, useRef } from "./htm-preact.js";
+import { useLayoutEffect, useRef } from "./htm-preact.js";
 
 const layers = [];
 const TYPES = /^(INPUT|TEXTAREA|SELECT)$/;
@@ -9,7 +9,7 @@ const PRESSES = /^(BUTTON|A|SUMMARY)$/; // which Enter and the space bar press a
 export function useKeys(keys) {
   const layer = useRef();
   layer.current = keys;
-  useEffect(() => {
+  useLayoutEffect(() => {
     layers.push(layer);
     return () => layers.splice(layers.indexOf(layer), 1);
   }, []);

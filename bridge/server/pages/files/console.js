@@ -29,8 +29,8 @@ function useRoute() {
 function Console({ store, connection }) {
   const [, redraw] = useReducer((turn) => turn + 1, 0);
   useEffect(() => store.subscribe(redraw), []);
+  useNow(); // no news are news, too
   const route = useRoute();
-  const [beside, setBeside] = useState(false);
   const help = useRef();
   useKeys({ "?": () => help.current.showModal() });
 
@@ -40,12 +40,9 @@ function Console({ store, connection }) {
   }
   const View = route.view.view;
   return html`
-    <${Top} store=${store} connection=${connection} route=${route} beside=${beside} setBeside=${setBeside} help=${help} />
+    <${Top} store=${store} connection=${connection} route=${route} help=${help} />
     <${Banner} store=${store} connection=${connection} />
-    <div class="body">
-      <main><${View} key=${route.view.path} rest=${route.rest} store=${store} connection=${connection} /></main>
-      ${beside && html`<${Softphone} close=${() => setBeside(false)} />`}
-    </div>
+    <main><${View} key=${route.view.path} rest=${route.rest} store=${store} connection=${connection} /></main>
     <${Help} dialog=${help} />
   `;
 }
@@ -58,7 +55,7 @@ const First = ({ connection }) => html`
   </main>
 `;
 
-function Top({ store, connection, route, beside, setBeside, help }) {
+function Top({ store, connection, route, help }) {
   const live = [...store.calls.values()].filter((row) => row.state !== "ended").length;
   const [dot, words] = connection.stale ? ["warn", "No news"] : connection.state === "live" ? ["good", "Connected"] : ["bad", "Not connected"];
   return html`
@@ -74,7 +71,7 @@ function Top({ store, connection, route, beside, setBeside, help }) {
       <${SystemFacts} store=${store} />
       <span class="pill" role="status"><${Dot} kind=${dot} /><span class="pill-words">${words}</span></span>
       ${store.session.softphone &&
-      html`<button type="button" class="plain" aria-pressed=${String(beside)} onClick=${() => setBeside(!beside)}>Softphone</button>`}
+      html`<button type="button" class="plain softphone" onClick=${openSoftphone}>Softphone</button>`}
       <button type="button" class="plain" aria-label="Keys and help" onClick=${() => help.current.showModal()}>?</button>
       <button type="button" class="plain sign-out" onClick=${() => connection.signOut()}>Sign out</button>
     </header>
@@ -102,12 +99,8 @@ function Banner({ store, connection }) {
   return null;
 }
 
-const Softphone = ({ close }) => html`
-  <aside class="beside" aria-label="Softphone">
-    <header class="list-head"><h2 class="grow">Softphone</h2><button type="button" class="plain" onClick=${close}>Close</button></header>
-    <iframe src="phone" title="Softphone" allow="microphone; autoplay; speaker-selection"></iframe>
-  </aside>
-`;
+// In a window of its own, beside this one, so that a call goes on whatever is done here.
+const openSoftphone = () => window.open("phone", "softphone", "popup,width=420,height=860")?.focus();
 
 const Help = ({ dialog }) => html`
   <dialog ref=${dialog} aria-labelledby="help-title">
