@@ -18,6 +18,7 @@ from . import (
     calls,
     demo,
     doctor,
+    fleet,
     init,
     notices,
     number,
@@ -71,6 +72,7 @@ app.add_typer(phrases.app, name="phrases")
 app.add_typer(recorded.app, name="recordings")
 app.add_typer(notices.app, name="notices")
 app.add_typer(number.app, name="number")
+app.add_typer(fleet.app, name="fleet")
 
 
 def main() -> None:
