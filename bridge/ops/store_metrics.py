@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 KINDS: Final = ("timeout", "connection", "auth", "readonly", "oom", "busy", "cluster", "other")
 """Why the store did not do something."""
 OPS: Final = (
-    "ping", "beat", "ring", "claim", "note", "turn", "end", "intend", "after", "look", "check", "pace", "record",
-    "leave", "flush", "other",
+    "ping", "beat", "ring", "claim", "note", "turn", "end", "intend", "after", "look", "check", "pace",
+    "record", "leave", "flush", "other",
 )  # fmt: skip
 """What it is asked."""
 MOVES: Final = ("drain", "crash", "adopted")

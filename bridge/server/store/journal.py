@@ -1,7 +1,9 @@
 """Journals of intents and detours: lines of JSON that outlive the process, not the machine.
 
 Appended to at once and without fsync. Several processes of one machine may share it: each reads what the
-others have written.
+others have written. None waits for another, and none loses what another writes while it makes the file anew:
+a line that was appended to the former file is carried over, and one that comes too late for that is written
+again by its writer, who sees the new file. So a line may be there twice, which has to change nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +20,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from bridge.server.store.own_files import open_own, was_replaced
+
+try:
+    import fcntl
+except ImportError:  # Windows: one process a journal there
+    fcntl = None  # type: ignore[assignment]
 
 logger = logging.getLogger(__name__)
 
@@ -100,8 +107,11 @@ class Journal:
             return
         raw = b"".join([b"\n", *lines] if self._torn else lines)
         self._torn = True
-        if os.write(self._file, raw) != len(raw):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        _write_whole(self._file, raw)
+        if self._replaced():  # perhaps too late for the process that did it to see these
+            self._open()
+            self._write(lines)
+            return
         self._torn = False
         self.lines += len(lines)
         for _ in lines:
@@ -127,25 +137,38 @@ class Journal:
         return self._by
 
     def rewrite(self, lines: list[dict[str, Any]]) -> None:
-        """Only these lines from now on. A crash or a full disk meanwhile leaves the file as it was."""
+        """Only these lines from now on, and those that others have written since the last that was read. A
+        crash or a full disk meanwhile leaves the file as it was, and so does another process that does the
+        same.
+        """
         if self._file is None:
             return
         self.lines = 0  # if this fails it is not tried again with the next line
-        fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        if not _locked(self._file) or self._replaced():
+            _unlock(self._file)
+            return
+        path, file = self._path.with_name(f"{self._path.name}.{self._by}"), -1
         try:
-            fresh.unlink(missing_ok=True)
-            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.writelines(_raw({**line, "by": self._by}) for line in lines)
-            fresh.replace(self._path)
+            path.unlink(missing_ok=True)
+            file = open_own(path)
+            _locked(file)  # not to be replaced before the late lines are in
+            known = b"".join(_raw({**line, "by": self._by}) for line in lines)
+            _write_whole(file, known)
+            path.replace(self._path)
+            # From here on a process that appends to the former file sees that it is gone.
+            late = os.pread(self._file, os.fstat(self._file).st_size - self._read_bytes, self._read_bytes)
+            _write_whole(file, late[: late.rfind(b"\n") + 1])
         except OSError as error:
             self._tell(error)
+            _unlock(self._file)
             with suppress(OSError):
-                fresh.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
+                os.close(file)
             return
-        with self._guarded():
-            self._open()
-            self._read_bytes = os.fstat(self._file).st_size
-            self.lines = len(lines)
+        self._let_go()
+        _unlock(file)
+        self._file, self._read_bytes, self.lines = file, len(known), len(lines)
+        self._torn = False
 
     def close(self) -> None:
         """Write nothing more."""
@@ -183,6 +206,26 @@ class Journal:
             what = "%s are in memory only, the journal cannot be kept: %s"
             logger.warning(what, self._kept, error)
         self._failed = True
+
+
+def _locked(file: int) -> bool:
+    """Whether no other process makes this file anew, until it is unlocked or closed."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True
+
+
+def _unlock(file: int) -> None:
+    if fcntl is not None:
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _write_whole(file: int, raw: bytes) -> None:
+    if os.write(file, raw) != len(raw):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _raw(line: dict[str, Any]) -> bytes:
