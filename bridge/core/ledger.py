@@ -87,6 +87,8 @@ class Ledger:
         "bytes_per_ms",
         "check_due_ms",
         "claimed",
+        "cut_from",
+        "cut_to",
         "echoed",
         "marked",
         "marks",
@@ -104,6 +106,8 @@ class Ledger:
         self.claimed = 0
         """What echoes say was played, possible or not."""
         self.marked = 0
+        self.cut_from = self.cut_to = 0
+        """What the last clear took from the caller: the first position not heard, and the end."""
         self.check_due_ms = NEVER
         """When to look for the echoes that are awaited: set from outside, and over with the last one."""
         self._marks: OrderedDict[str, tuple[int, int]] = OrderedDict()
@@ -208,6 +212,7 @@ class Ledger:
         self._assumed.clear()
         self._marks.clear()
         self.check_due_ms = NEVER
+        self.cut_from, self.cut_to = position, self.sent
         self.acked = self.marked = self.sent
         self._anchor_ms, self._anchor_bytes = now_ms, self.sent
         return True

@@ -49,13 +49,15 @@ class Runner:
     `closed` is done when the call has ended and both sockets are gone. Lives on the event loop it was made
     on; none of its methods may be called from another thread.
 
-    Three things may be set from outside: `call_sid` names the call in the log; `tap` is given each frame of
-    the caller's that is heard; `before_close(ended)` returns what is to be awaited before the carrier's
-    socket is closed, None for nothing. `held` counts the sound that waits in all calls of this process.
+    Four things may be set from outside: `call_sid` names the call in the log; `tap` is given each frame of
+    the caller's that is heard, and `sent_tap` what goes to them; `before_close(ended)` returns what is to be
+    awaited before the carrier's socket is closed, None for nothing. `held` counts the sound that waits in all
+    calls of this process.
     """
 
     call_sid: str = ""
     tap: Callable[[m.CallerAudio], None] | None = None
+    sent_tap: Callable[[m.CarrierCommand], None] | None = None
     before_close: Callable[[m.Ended], Awaitable[object] | None] | None = None
 
     def __init__(
@@ -360,9 +362,11 @@ class Runner:
 
     def _to_carrier(self, action: m.CarrierCommand, now_ms: int) -> None:
         self._carrier.send(action, now_ms)
+        if self.sent_tap is not None:
+            self.sent_tap(action)
 
     def _clear(self, action: m.ClearPlayout, now_ms: int) -> None:
-        self._carrier.send(action, now_ms)
+        self._to_carrier(action, now_ms)
         self._observe(action, now_ms)
 
     def _to_upstream(self, action: m.UpstreamCommand, now_ms: int) -> None:

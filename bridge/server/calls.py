@@ -29,6 +29,7 @@ from bridge.runner import Runner
 from bridge.server.call_control import HURRY_S
 from bridge.server.services import CallFactory, Observer, Services, alone
 from bridge.server.store.intents import DETOUR, HANDOVER, TRANSFER, opens_a_stream, returned_words
+from bridge.server.taps import Tap, Taps
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class _Entry:
     account_sid: str
     fields: Mapping[str, str]
     runner: Runner = field(init=False)
+    taps: Taps = field(init=False)
     claimed: bool = False
     ended: bool = False
     dirty: bool = False
@@ -260,6 +262,11 @@ class CallRegistry:
         entry = self._entries.get(call_sid)
         return entry.runner if entry else None
 
+    def taps(self, call_sid: str) -> Taps | None:
+        """All that hear the caller of a call that lives here."""
+        entry = self._living(call_sid)
+        return None if entry is None else entry.taps
+
     def call_sids(self) -> list[str]:
         """Those of all calls that live here."""
         return [call_sid for call_sid, entry in self._entries.items() if not entry.ended]
@@ -346,7 +353,7 @@ class CallRegistry:
             recorder=making.recorder(call_sid, config),
             pulse=services.pulse,
         )
-        runner.call_sid = call_sid
+        entry.taps, runner.call_sid = Taps(runner), call_sid
         runner.before_close = lambda ended: services.control.before_close(call_sid, entry.account_sid, ended)
         self._entries[call_sid] = entry
         self._empty.clear()
@@ -469,12 +476,12 @@ class _Wishes:
         self.detours = services.detours and entry.call_sid not in services.one_way
 
     @property
-    def tap(self) -> Callable[[m.CallerAudio], None] | None:
-        return self._entry.runner.tap
+    def tap(self) -> Tap | None:
+        return self._entry.taps.user
 
     @tap.setter
-    def tap(self, tap: Callable[[m.CallerAudio], None] | None) -> None:
-        self._entry.runner.tap = tap
+    def tap(self, tap: Tap | None) -> None:
+        self._entry.taps.user = tap
 
     def keep_keys(self, detour_id: str, keys: str) -> None:
         self._keep_keys(detour_id, keys)

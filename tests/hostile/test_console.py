@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import time
 from typing import Any
 
 import pytest
+from websockets.exceptions import InvalidStatus
 
-from tests.hostile.console_page import TOKEN, open_page
+from tests.hostile.console_page import TOKEN, Page, open_page
 from tests.hostile.kit import Model, Phone, Session, bridge, tone
 
 pytestmark = pytest.mark.hostile
@@ -119,3 +122,95 @@ async def test_an_operator_helps_a_call_and_ends_it_and_its_recording_says_so() 
         assert len(house.events("= operator")) == 5
         assert "angry" not in house.log
         assert not await house.replays()
+
+
+async def test_who_listens_hears_what_the_caller_hears_and_the_caller() -> None:
+    dice = random.Random(7)
+    said: list[bytes] = []
+
+    async def hums(session: Session, metadata: Any = None) -> None:
+        if metadata is None:
+            await session.turn_ends()
+        if said:
+            return
+        response_id = await session.begin(metadata)
+        item_id = f"item_{session.responses}"
+        await session.item(response_id, item_id)
+        for _ in range(12):
+            said.append(dice.randbytes(4_000))
+            await session.delta(response_id, item_id, said[-1])
+        await session.done(response_id)
+
+    async with Model(on_turn=hums) as model, served(model, BRIDGE_CONSOLE_LISTEN="1") as house:
+        page = await open_page(house)
+        phone = await Phone(house).dial()
+        async with page.looking():
+            await page.until(lambda: phone.sid in page.calls)
+            ear = await page.connect(f"/console/calls/{phone.sid}/audio")
+            heard: dict[int, list[tuple[float, int, bytes]]] = {0: [], 1: []}
+
+            async def listen() -> None:
+                async for frame in ear:
+                    assert isinstance(frame, bytes)
+                    at_ms = int.from_bytes(frame[1:5], "big")
+                    heard[frame[0]].append((time.monotonic(), at_ms, frame[5:]))
+
+            listening = asyncio.create_task(listen())
+            await page.until(lambda: page.calls[phone.sid]["listeners"] == 1)
+            await talked(phone)
+            began_s = phone.heard[0][0]
+            await asyncio.sleep(1.5)
+            # No sooner than the phone plays it, although seconds of it were sent.
+            ahead = b"".join(sound for _, _, sound in heard[1])
+            assert abs(len(ahead) / 8000 - (time.monotonic() - began_s)) < 0.15
+            await phone.talk(0.5)  # the rest of it is cut off
+            await page.until(lambda: phone.clears, 3)
+            await asyncio.sleep(0.3)
+            cut = b"".join(sound for _, _, sound in heard[1])
+            played = b"".join(sound for _, sound in phone.heard)
+            assert abs(len(cut) - len(played)) < 0.1 * 8000
+            shared = min(len(cut), len(played))
+            assert cut[:shared] == played[:shared]
+            assert b"".join(said).startswith(cut)
+            caller = b"".join(sound for _, _, sound in heard[0])
+            assert tone(0.3) in caller
+            await phone.hang_up()
+            await asyncio.wait_for(listening, 5)
+            assert ear.close_code == 1000
+        await house.until_log("call.summary")
+        recording = house.recordings()[0].read_text()
+        assert '"is":"OperatorActed","what":"listens"' in recording
+        assert not await house.replays()
+
+
+async def test_listening_wants_its_setting_a_session_and_a_page_of_ours() -> None:
+    async with Model(on_turn=speaks) as model, served(model) as off:
+        page, phone = await open_page(off), await Phone(off).dial()
+        with pytest.raises(InvalidStatus, match="403"):
+            await page.connect(f"/console/calls/{phone.sid}/audio")
+        assert (await page.act(phone.sid, "listen", on=True))[0] == 403
+    async with Model(on_turn=speaks) as model, served(model, BRIDGE_CONSOLE_LISTEN="1") as house:
+        page, phone = await open_page(house), await Phone(house).dial()
+        stranger = Page(house.port)
+        for who, path in ((stranger, phone.sid), (page, "CA" + "0" * 32)):
+            with pytest.raises(InvalidStatus, match="403"):
+                await who.connect(f"/console/calls/{path}/audio")
+        page.base = "http://evil.example"
+        with pytest.raises(InvalidStatus, match="403"):
+            await page.connect(f"/console/calls/{phone.sid}/audio")
+        page.base = f"http://127.0.0.1:{house.port}"
+        path = (await page.act(phone.sid, "listen", on=True))[1]["audio"]
+        ears = [await page.connect(path) for _ in range(5)]
+        sixth = await page.connect(path)
+        await asyncio.wait_for(sixth.wait_closed(), 3)
+        assert sixth.close_code == 1013
+        assert (await page.act(phone.sid, "listen", on=False))[1]["stopped"] == 5
+        for ear in ears:
+            await asyncio.wait_for(ear.wait_closed(), 3)
+        last = await page.connect(path)
+        assert (await page.request("POST", "/console/session/end", {}))[0] == 200
+        await asyncio.wait_for(last.wait_closed(), 3)
+        await phone.hang_up()
+        await house.until_log("call.summary")
+        recording = house.recordings()[0].read_text()
+        assert recording.count('"what":"listens"') == recording.count('"what":"listens no longer"') == 6

@@ -15,6 +15,9 @@ action         the body, beside ``key``              what follows
 ``hang_up``    –                                     what is being said is cut, and the call ends
 ``transfer``   ``to``, a name; ``mode``: ``cold``    as `session.transfer` does, without user code;
                (usual) or ``warm``                   answer: ``mode`` as it was begun
+``listen``     ``on``                                answer: ``audio``, the socket's path; with
+                                                     ``on`` false this session's sockets of the call
+                                                     are closed
 ``take_over``  –                                     a warm transfer to BRIDGE_CONSOLE_PHONE
 ``reveal``     ``tool``, ``path`` of `Tool.hidden`,  answer: ``value``, as JSON text
                ``reason``
@@ -38,6 +41,7 @@ from bridge.core import messages as m
 from bridge.server.calls import CallRegistry
 
 from . import hidden
+from .listening import Listening
 from .live import LiveCalls
 
 logger = logging.getLogger("bridge.console")
@@ -65,18 +69,22 @@ class Wrong(Exception):
 class _Done(NamedTuple):
     """What is noted of a wish, what is asked of the call, and what the answer says beside `done`."""
 
-    what: str
+    what: str = ""
     wishes: tuple[m.Event, ...] = ()
     more: Mapping[str, Any] = {}
 
 
 class Actions:
-    """Those of this process's calls. `phone` is a target's name, or None."""
+    """Those of this process's calls. `phone` is a target's name, or None; `listens`: calls may be listened
+    to.
+    """
 
-    def __init__(self, registry: CallRegistry, live: LiveCalls, phone: str | None) -> None:
+    def __init__(self, registry: CallRegistry, live: LiveCalls, phone: str | None, *, listens: bool) -> None:
         self._registry = registry
         self._live = live
         self._phone = phone
+        self.listening = Listening(registry, live.listeners, self.note)
+        self._listening = self.listening if listens else None
         self._said = 0
         self._answers: OrderedDict[tuple[str, str], tuple[str, int, Answer]] = OrderedDict()
         self._doing: dict[str, Callable[[str, Given], _Done]] = {
@@ -86,6 +94,7 @@ class Actions:
             "hang_up": self._hang_up,
             "transfer": self._transfer,
             "take_over": self._take_over,
+            "listen": self._listen,
             "reveal": self._reveal,
         }
 
@@ -119,10 +128,11 @@ class Actions:
         if self._registry.runner(call_sid) is None:
             return 404, {"error": "this call is not here, or it is over"}
         try:
-            done = doing(call_sid, given)
+            done = doing(call_sid, {**given, "who": who})
         except Wrong as wrong:
             return wrong.status, {"error": str(wrong)}
-        self.note(call_sid, who, done.what)  # first: a call that is over writes nothing down
+        if done.what:
+            self.note(call_sid, who, done.what)  # first: a call that is over writes nothing down
         for wish in done.wishes:
             self._registry.feed(call_sid, wish)
         return 200, {"done": action, **done.more}
@@ -173,6 +183,14 @@ class Actions:
             name, mode=mode.value, brief="", accept="1", ring_s=_RING_S, after="hang_up", min_talk_s=_TALK_S
         )
         return _Done(f"{what}, {mode.value}", (wish,), {"mode": mode.value, "returns": True})
+
+    def _listen(self, call_sid: str, given: Given) -> _Done:
+        """The socket itself is noted, when it opens and when it closes."""
+        if self._listening is None:
+            raise Wrong(403, "listening is off: BRIDGE_CONSOLE_LISTEN")
+        if given.get("on", True) is False:
+            return _Done("", more={"stopped": self._listening.stop(str(given["who"]), call_sid)})
+        return _Done("", more={"audio": f"/console/calls/{call_sid}/audio"})
 
     def _reveal(self, call_sid: str, given: Given) -> _Done:
         reason = _text(given, "reason", MOST_REASON)

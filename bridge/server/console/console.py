@@ -22,14 +22,17 @@ from bridge.server.pages.static import page
 from bridge.server.store.claims import StoreError
 from bridge.server.store.commands import ANSWER_MS, EmbeddedCommands, NoAnswer
 from bridge.settings.settings import Settings
+from bridge.sockets.asgi import AsgiSocket
 from bridge.sockets.frames import POLICY_VIOLATION
 from bridge.sockets.limits import CARRIER_LIMITS
 from bridge.sockets.peers import Peers
+from bridge.sockets.stream import StreamSocket
 from bridge.sockets.uvicorn import take_socket
 
 from .actions import Actions
 from .call_view import CallView
 from .finished import Finished
+from .listening import Listener
 from .live import LiveCalls
 from .messages import Hello, Pong, Session, System, encode
 from .pump import Pump
@@ -84,7 +87,7 @@ class Console:
         self._awake = awake
         self.sign_in = SignIn(settings, peers)
         self.live = LiveCalls(registry)
-        self.actions = Actions(registry, self.live, settings.console_phone)
+        self.actions = Actions(registry, self.live, settings.console_phone, listens=settings.console_listen)
         self.owners: Owners = MachineCommands(settings.machine, EmbeddedCommands(), self.ops())
         self.pump = Pump(self.live, registry, settings.machine, self._view, self._system)
         if self.sign_in.served:
@@ -105,6 +108,7 @@ class Console:
             Route("/console/session", self.begin, methods=["POST"]),
             Route("/console/session/end", self.end, methods=["POST"]),
             WebSocketRoute("/console/socket", self.socket),
+            WebSocketRoute("/console/calls/{call}/audio", self.audio),
             Route("/console/calls/{call}/{action}", self.act, methods=["POST"]),
             *Finished(self._settings, self._registry, self.sign_in).routes(),
             Route("/console/{name}", self.file, methods=["GET"]),
@@ -170,6 +174,7 @@ class Console:
         name = self.sign_in.viewer(request)
         for viewer in [one for one in self.pump.viewers if one.name == name]:
             viewer.close(POLICY_VIOLATION, "signed out")
+        self.actions.listening.stop(name)
         return self.sign_in.sign_out(request, answer({}))
 
     def _session(self) -> Session:
@@ -186,19 +191,16 @@ class Console:
 
     async def socket(self, websocket: WebSocket) -> None:
         """One viewer, until its page is closed."""
-        self._awake()
-        if self.sign_in.fault(websocket) is not None or self.sign_in.sender_fault(websocket) is not None:
+        if not self._may_open(websocket):
             await websocket.close()  # before it was accepted: 403
             return
         name = self.sign_in.viewer(websocket)
         await websocket.accept()
         taken = take_socket(websocket, LIMITS)
         if self.pump.full:
-            taken.start(_ignore, _ignore)
-            taken.close(TRY_AGAIN_LATER, "ten look on already")
-            await taken.released()
+            await _turn_away(taken, "ten look on already")
             return
-        viewer = Viewer(taken, name)
+        viewer = Viewer(taken, name, lambda: self.sign_in.lasts(websocket))
         viewer.send(encode(Hello(self.live.epoch_ms(), self._session(), name)))
         self.pump.join(viewer)
         try:
@@ -206,6 +208,34 @@ class Console:
             await taken.released()
         finally:
             self.pump.leave(viewer)
+
+    async def audio(self, websocket: WebSocket) -> None:
+        """One who listens to a call, until it is over or the page has heard enough; see `listening.py`."""
+        call_sid, listening = websocket.path_params["call"], self.actions.listening
+        may = self._settings.console_listen and self._may_open(websocket)
+        if not may or self._registry.taps(call_sid) is None:
+            await websocket.close()
+            return
+        name = self.sign_in.viewer(websocket)
+        await websocket.accept()
+        taken = take_socket(websocket, LIMITS)
+        if listening.full:
+            await _turn_away(taken, "five listen already")
+            return
+        listener = Listener(taken, call_sid, name, lambda: self.sign_in.lasts(websocket))
+        if not listening.begin(listener):
+            await _turn_away(taken, "the call is over")
+            return
+        try:
+            taken.start(_ignore, lambda _code, _why: listening.end(listener))
+            await taken.released()
+        finally:
+            listening.end(listener)
+
+    def _may_open(self, websocket: WebSocket) -> bool:
+        """Whether this is a page of ours that has signed in: a call's sound wants the same as its words."""
+        self._awake()
+        return self.sign_in.fault(websocket) is None and self.sign_in.sender_fault(websocket) is None
 
     def _said(self, viewer: Viewer, frame: str | bytes) -> None:
         """Something of the page's."""
@@ -280,6 +310,13 @@ class Console:
             before(call_sid, call_id)
 
         services.tool_finished = finished
+
+
+async def _turn_away(taken: StreamSocket | AsgiSocket, why: str) -> None:
+    """Close a socket that was just accepted: a browser tells its page the code of no other refusal."""
+    taken.start(_ignore, _ignore)
+    taken.close(TRY_AGAIN_LATER, why)
+    await taken.released()
 
 
 def _ignore(*_what: Any) -> None:

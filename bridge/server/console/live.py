@@ -7,7 +7,7 @@ kept by reference, and nothing is encoded: `Pump` does that, when it has time.
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -35,7 +35,7 @@ class LiveCall:
         "returned_ms", "ring", "runner", "whispered",
     )  # fmt: skip
 
-    def __init__(self, call_sid: str, runner: Runner, epoch_ms: int) -> None:
+    def __init__(self, call_sid: str, runner: Runner, epoch_ms: int, listeners: Counter[str]) -> None:
         self.call_sid = call_sid
         self.runner = runner
         self.call: Call = runner.call
@@ -48,7 +48,7 @@ class LiveCall:
         self.ended_s = 0.0
         self.returned_ms: dict[str, int] = {}
         """When tools came back, by call id."""
-        self.listeners = 0
+        self.listeners = listeners
         self.whispered: set[str] = set()
         """What operators have told the model, to show it as theirs."""
 
@@ -68,6 +68,8 @@ class LiveCalls:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.calls: dict[str, LiveCall] = {}
+        self.listeners: Counter[str] = Counter()
+        """How many listen, by call."""
         self._registry = registry
         self._epoch = epoch
         self._clock = clock
@@ -93,7 +95,7 @@ class LiveCalls:
         if found is not None or self._on:
             return found
         runner = self._registry.runner(call_sid)
-        return None if runner is None else LiveCall(call_sid, runner, self.epoch_ms())
+        return None if runner is None else LiveCall(call_sid, runner, self.epoch_ms(), self.listeners)
 
     def forget_old(self) -> list[str]:
         """Let go of calls that ended a minute ago, or were the oldest of too many. Returns which."""
@@ -114,7 +116,7 @@ class LiveCalls:
     def _enter(self, call_sid: str) -> None:
         runner = self._registry.runner(call_sid)
         if runner is not None:
-            self.calls[call_sid] = LiveCall(call_sid, runner, self.epoch_ms())
+            self.calls[call_sid] = LiveCall(call_sid, runner, self.epoch_ms(), self.listeners)
 
     # --- as an observer ----------------------------------------------------------------------------------
 

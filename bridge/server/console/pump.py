@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from bridge.server.calls import CallRegistry
+from bridge.sockets.frames import POLICY_VIOLATION
 
 from . import messages
 from .call_view import CallView
@@ -100,6 +101,9 @@ class Pump:
             await self._list(readers)
         if now_s >= self._system_at_s:
             self._system_at_s = now_s + SYSTEM_S
+            for viewer in self.viewers:
+                if not viewer.lasts():
+                    viewer.close(POLICY_VIOLATION, "signed out")
             self._tell_system(readers)
 
     # --- the list ----------------------------------------------------------------------------------------

@@ -118,7 +118,7 @@ class RowReader:
             "tools_running": len(tools.running),
             "cost_micro_usd": stats.cost_micro_usd,
             "muted": call.caller_audio.muted,
-            "listeners": live.listeners,
+            "listeners": live.listeners[live.call_sid],
             "trouble": self._trouble(),
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 SLOW_BYTES: Final = 64 * 1024
@@ -22,14 +23,25 @@ class Socket(Protocol):
 
 class Viewer:
     """`seen` are the revisions of rows that its page has, by call; `call_seen` that of the call in view, 0
-    before its first snapshot.
+    before its first snapshot. `lasts` says whether its session is still good.
     """
 
-    __slots__ = ("_slow_from_s", "call_seen", "closed", "looks_at", "name", "seen", "socket", "wants_list")
+    __slots__ = (
+        "_slow_from_s",
+        "call_seen",
+        "closed",
+        "lasts",
+        "looks_at",
+        "name",
+        "seen",
+        "socket",
+        "wants_list",
+    )
 
-    def __init__(self, socket: Socket, name: str) -> None:
+    def __init__(self, socket: Socket, name: str, lasts: Callable[[], bool] = lambda: True) -> None:
         self.socket = socket
         self.name = name
+        self.lasts = lasts
         self.seen: dict[str, int] = {}
         self.wants_list = True
         self.looks_at: str | None = None
