@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 
@@ -13,6 +15,7 @@ from bridge.server.store.claims import Claims
 from bridge.server.store.embedded_claims import EmbeddedClaims, _Call
 from bridge.server.store.redis_claims import RedisClaims
 from bridge.server.store.redis_connection import connect
+from bridge.server.store.socket_claims import SocketClaims, answered
 
 
 class Engine(Protocol):
@@ -50,6 +53,23 @@ class Embedded:
 
     async def lapse(self, machine: str) -> None:
         self.claims._leases[machine].until_ms = self.claims._now_ms()
+
+
+class OnSocket(Embedded):
+    """The claims of a supervisor, as a worker reaches them: what is said goes through JSON."""
+
+    async def connect(self) -> Claims:
+        async def send(op: str, arguments: Sequence[Any]) -> Any:
+            await asyncio.sleep(0)
+            op, arguments = json.loads(json.dumps([op, arguments]))
+            return json.loads(json.dumps(answered(self.claims, op, arguments)))
+
+        return SocketClaims(send)
+
+
+@asynccontextmanager
+async def on_socket() -> AsyncIterator[Engine]:
+    yield OnSocket()
 
 
 @asynccontextmanager
@@ -122,5 +142,5 @@ async def on_fakeredis() -> AsyncIterator[Engine]:
 
 
 Opened = Callable[[], AbstractAsyncContextManager[Engine]]
-ENGINES: dict[str, Opened] = {"embedded": embedded, "fakeredis": on_fakeredis}
+ENGINES: dict[str, Opened] = {"embedded": embedded, "socket": on_socket, "fakeredis": on_fakeredis}
 """Those that need no server; others add theirs here."""

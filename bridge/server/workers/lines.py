@@ -9,6 +9,7 @@ Worker to supervisor:
     {"do": "want", "n": …, "what": …}        what all workers say: `metrics` or `readyz`
     {"do": "said", "n": …, "text": …}        the answer to `say`
     {"do": "last", "text": …}                its metrics at its end
+    {"do": "store", "n": …, "op": …, "args": …}   a step of the claims of this machine
 
 Supervisor to worker:
 
@@ -16,6 +17,7 @@ Supervisor to worker:
     {"do": "own" | "gone", "worker": …, "name": …}
     {"do": "say", "n": …, "what": …}
     {"do": "got", "n": …, "texts": {worker: text}}
+    {"do": "stored", "n": …, "answer": … | "error": …}
 """
 
 from __future__ import annotations

@@ -23,6 +23,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from bridge.server.store.claims import StoreError
+from bridge.server.store.embedded_claims import EmbeddedClaims
+from bridge.server.store.socket_claims import answered
+
 from .asked import Asked
 from .child import end_with_parent, plain_signals
 from .lines import MOST_BYTES, Lines, line
@@ -64,6 +68,8 @@ class _Child:
     """It was told to end, or ends by itself."""
     kill_s: float | None = None
     names: set[str] = field(default_factory=set)
+    process: dict[str, Any] | None = None
+    """As the claims know it."""
 
 
 class Supervisor:
@@ -90,6 +96,7 @@ class Supervisor:
         self._now = now
         self._children: dict[str, _Child] = {}
         self._asked = Asked(self._tell, now)
+        self._claims = EmbeddedClaims()
         self._selector = selectors.DefaultSelector()
         self._wake, self._woken = socket.socketpair()
         self._signals: deque[int] = deque()
@@ -240,6 +247,18 @@ class Supervisor:
                 self._asked.said(child.name, message["n"], message["text"])
             case "last":
                 self._asked.last(child.name, message["text"])
+            case "store":
+                self._tell(child.name, self._store(child, message))
+
+    def _store(self, child: _Child, message: dict[str, Any]) -> bytes:
+        """Take a step of the claims; what it answers."""
+        number, op, arguments = message["n"], message["op"], message["args"]
+        if op == "beat":
+            child.process = arguments[0]
+        try:
+            return line("stored", n=number, answer=answered(self._claims, op, arguments))
+        except StoreError as error:
+            return line("stored", n=number, error=str(error))
 
     def _are_all_ready(self, answered: str) -> None:
         ready = sum(child.ready for child in self._children.values())
@@ -303,6 +322,8 @@ class Supervisor:
         with suppress(OSError):
             (self.folder / child.name).unlink()
         self._asked.gone(child.name)
+        if child.process is not None:  # its lease need not run out
+            answered(self._claims, "leave", [child.process])
         self._tell_workers()
         if not child.draining and self._stopping is None:
             self._died(child, code)

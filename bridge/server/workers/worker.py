@@ -8,13 +8,14 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
 from bridge.server.store import Store
+from bridge.server.store.claims import StoreError
 from bridge.sockets.passing import Door
 
 from .lines import METRICS, READYZ, Lines, line
@@ -90,11 +91,23 @@ class Worker(asyncio.Protocol):
         self._send("want", n=number, what=what)
         try:
             texts: dict[str, str] = await asyncio.wait_for(waiting, ASKED_S)
-        except TimeoutError:
+        except (TimeoutError, StoreError):
             return {self.name: self._says[what]()}
         finally:
             self._waiting.pop(number, None)
         return texts
+
+    async def step(self, op: str, arguments: Sequence[Any]) -> Any:
+        """A step of the supervisor's claims (`SocketClaims`). Raises StoreError."""
+        if self._transport is None or self._transport.is_closing():
+            raise StoreError("connection", "the supervisor is not there")
+        number = next(self._numbers)
+        self._waiting[number] = waiting = asyncio.get_running_loop().create_future()
+        self._send("store", n=number, op=op, args=arguments)
+        try:
+            return await waiting
+        finally:
+            self._waiting.pop(number, None)
 
     def close(self) -> None:
         """Leave: what this worker has counted is told, and no connection is taken any more."""
@@ -126,13 +139,23 @@ class Worker(asyncio.Protocol):
                     self.siblings.owns(message["worker"], message["name"], message["do"] == "own")
                 case "say":
                     self._send("said", n=message["n"], text=self._says[message["what"]]())
-                case "got":
-                    waiting = self._waiting.get(message["n"])
-                    if waiting is not None and not waiting.done():
-                        waiting.set_result(message["texts"])
+                case "got" | "stored":
+                    self._answered(message)
+
+    def _answered(self, message: dict[str, Any]) -> None:
+        waiting = self._waiting.get(message["n"])
+        if waiting is None or waiting.done():
+            return
+        if "error" in message:
+            waiting.set_exception(StoreError("other", message["error"]))
+        else:
+            waiting.set_result(message["texts"] if message["do"] == "got" else message["answer"])
 
     def connection_lost(self, _error: Exception | None) -> None:
         """The supervisor has gone. Where the kernel does not say so, this does: calls end as at a SIGTERM."""
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(StoreError("connection", "the supervisor has gone"))
         if not self._ending:
             logger.warning("the supervisor has gone: this worker drains")
             os.kill(os.getpid(), signal.SIGTERM)
