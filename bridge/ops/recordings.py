@@ -30,6 +30,7 @@ from bridge.errors import ConfigError
 from bridge.recording import SUFFIX, Header, Recorder
 
 from .retention import purge, purge_sound
+from .sole import Sole
 
 logger = logging.getLogger(__name__)
 
@@ -203,6 +204,7 @@ class Recordings:
         self._keys = keys
         self._days = days
         self._audio_days = audio_days
+        self._cleaning = Sole(folder)
         self._on_whole = on_whole
         self._files: set[_File] = set()
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -249,6 +251,7 @@ class Recordings:
             self._queue.put(None)
             self._thread.join(timeout_s)
             self._thread = None
+        self._cleaning.release()
 
     # --- on the loop of a call ---------------------------------------------------------------------------
 
@@ -284,6 +287,9 @@ class Recordings:
                 self._waiting -= len(job.text)
 
     def _age(self, now: datetime) -> None:
+        """Delete what is old. One of all processes that write to this folder does it."""
+        if (self._days is None and self._audio_days is None) or not self._cleaning.take():
+            return
         if self._days is not None:
             purge(self.folder, self._days, now)
         if self._audio_days is not None:

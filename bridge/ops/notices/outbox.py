@@ -21,6 +21,8 @@ AFTER_S: Final = (5, 30, 120, 600, 3_600, 3 * 3_600, 8 * 3_600, 24 * 3_600)
 """How long after each attempt comes the next, the first for the first; ± `SPREAD`."""
 SPREAD: Final = 0.2
 GIVE_UP_S: Final = sum(AFTER_S)
+ADOPT_S: Final = 30.0
+"""How often notices are looked for that another process has left behind."""
 MOST_IN_MEMORY: Final = 1_000
 """Notices that are kept where the disk takes none."""
 CLOSE_S: Final = 2.0
@@ -109,6 +111,7 @@ class _Way:
     def join(self, timeout_s: float) -> None:
         for thread in self._threads:
             thread.join(max(0.0, timeout_s))
+        self._spool.close()
 
     # --- the writer ----------------------------------------------------------------------------------------
 
@@ -117,10 +120,17 @@ class _Way:
         with self._changed:
             self._waiting[:0] = left
             self._changed.notify_all()
-        while (notice := self._new.get()) is not None:
-            waiting = self._spool.put(notice)
+        while True:
+            try:
+                notice = self._new.get(timeout=ADOPT_S)
+            except queue.Empty:
+                more = self._spool.adopt()
+            else:
+                if notice is None:
+                    return
+                more = [self._spool.put(notice)]
             with self._changed:
-                self._waiting.append(waiting)
+                self._waiting += more
                 self._make_room()
                 self._changed.notify_all()
 

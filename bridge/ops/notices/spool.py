@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import os
 import re
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+
+from bridge.ops.sole import Sole
 
 logger = logging.getLogger(__name__)
 
@@ -50,16 +53,58 @@ class Spool:
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
+        self._name = "" if folder is None else folder.name
+        self._mine: Sole | None = None
         self._made = 0
         self._full = False
 
     def load(self) -> list[Waiting]:
-        """What a process before this one has left, oldest first; unreadable files are left where they are."""
+        """What processes before this one have left, oldest first; unreadable files are left where they are.
+        Several processes may have notices for one address: each has a folder of its own.
+        """
+        if self.folder is None:
+            return []
+        with suppress(OSError):
+            self.folder = self._own(self.folder)
+        return [*self._read(self._files(self.folder)), *self.adopt()]
+
+    def adopt(self) -> list[Waiting]:
+        """The notices of processes that have gone since; they are this one's now."""
+        found: list[Waiting] = []
+        if self.folder is None or self._mine is None:
+            return found
+        for other in sorted(self.folder.parent.glob(f"{self._name}*")):
+            theirs = Sole(other)
+            if other == self.folder or not self._files(other) or not theirs.take():
+                continue
+            for path in self._files(other):
+                with suppress(OSError):
+                    found += self._read([path.rename(self.folder / path.name)])
+            theirs.release()
+        return sorted(found, key=lambda waiting: waiting.notice.since_s)
+
+    def _own(self, folder: Path) -> Path:
+        """That folder, or one beside it where it is another process's. Raises OSError."""
+        for number in itertools.count(1):
+            mine = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+            mine.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._mine = Sole(mine)
+            if self._mine.take():
+                return mine
+        raise AssertionError
+
+    @staticmethod
+    def _read(paths: list[Path]) -> list[Waiting]:
         found = []
-        for path in self._files(self.folder):
+        for path in paths:
             with suppress(OSError, msgspec.MsgspecError):
                 found.append(Waiting(msgspec.json.decode(path.read_bytes(), type=Notice), path))
         return found
+
+    def close(self) -> None:
+        """Leave what has not arrived to another process."""
+        if self._mine is not None:
+            self._mine.release()
 
     def put(self, notice: Notice) -> Waiting:
         """Keep this notice, whole or not at all."""
