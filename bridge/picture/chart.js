@@ -17,7 +17,7 @@ export class Chart {
     this.things = [...data.bars.map(asBar), ...data.points.map(asPoint), ...data.ticks.flatMap(asTicks)];
     this.things.sort((a, b) => a.from - b.from);
     this.latest = this.things.reduce((most, one) => Math.max(most, one.delay ?? 0), LATE_MS);
-    this.svg = element("svg", { class: "lanes" });
+    this.svg = element("svg", { class: "call-chart" });
     host.append(this.svg);
     host.lanes = this;
     if (!paperPx) {

@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from bridge.picture.page import read_text
 from bridge.server.pages.static import page
 
 TOKEN = "a-console-token-of-thirty-two-or-more"
@@ -148,6 +149,7 @@ class ConsoleBoard:
                 Route("/console/session/end", self._sign_out, methods=["POST"]),
                 Route("/console/calls/{call}/{action}", self._wish, methods=["POST"]),
                 WebSocketRoute("/console/socket", self._socket),
+                Route("/console/picture/{name}", self._drawing),
                 Route("/console/{name}", self._file),
             ]
         )
@@ -187,6 +189,11 @@ class ConsoleBoard:
 
     async def _console(self, _request: Request) -> Response:
         return page("console.html")
+
+    async def _drawing(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        kind = "text/css" if name.endswith(".css") else "text/javascript"
+        return Response(read_text(name), media_type=kind)
 
     async def _file(self, request: Request) -> Response:
         return page(request.path_params["name"])

@@ -222,9 +222,9 @@ def test_three_minutes_are_four_sheets_of_paper_at_most(tab: Page, file: Path, s
     assert float(wide) > float(high) > 590
     # What is drawn for the paper: a strip for each minute, and nothing of it stays on the screen.
     tab.value("dispatchEvent(new Event('beforeprint'))")
-    assert tab.value("document.querySelectorAll('#strips svg.lanes').length") == 3
+    assert tab.value("document.querySelectorAll('#strips svg.call-chart').length") == 3
     tab.value("dispatchEvent(new Event('afterprint'))")
-    assert tab.value("document.querySelectorAll('#strips svg.lanes').length") == 0
+    assert tab.value("document.querySelectorAll('#strips svg.call-chart').length") == 0
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

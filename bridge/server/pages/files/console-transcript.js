@@ -63,10 +63,11 @@ const split = (line) => {
 };
 const heardOf = (line) => (line.who === "agent" || line.who === "bridge" ? split(line)[0] : line.text).trim();
 
-function Line({ line, both, seek }) {
+// `now`: it is said at the moment under the cursor.
+export function Line({ line, both, seek, now = false }) {
   const { who, at_ms: at, state } = line;
   return html`
-    <div class="said ${who} ${state}">
+    <div class="said ${who} ${state} ${now ? "now" : ""}" aria-current=${now ? "true" : undefined}>
       <time>${at === null ? "" : html`<button type="button" class="time" onClick=${() => seek(at)} aria-label=${`Go to ${position(at)}`}>${position(at)}</button>`}</time>
       <b>${NAMES[who] ?? who}</b>
       <span class="text"><${Words} line=${line} /><${Aside} line=${line} /></span>
