@@ -59,6 +59,8 @@ class Runner:
     tap: Callable[[m.CallerAudio], None] | None = None
     sent_tap: Callable[[m.CarrierCommand], None] | None = None
     before_close: Callable[[m.Ended], Awaitable[object] | None] | None = None
+    _doubted = False
+    """Of the class, for Python keeps at most 30 attributes of an object where they are quick to read."""
 
     def __init__(
         self,
@@ -92,7 +94,6 @@ class Runner:
         self._armed_ms: int | None = None
         self._over = False
         self._pulse = pulse or Pulse()
-        self._doubted = False
         self._voice = VoiceDetector()
         self._ear = CalleeEar() if call.callee.open else None
         self._look_each = GLANCE if self._ear is None else 1
@@ -110,6 +111,11 @@ class Runner:
     def carrier_silent_s(self) -> float:
         """How long ago the carrier's last frame came, of any kind."""
         return self._time() - max(self._heard_s, self._born_s + self._caller_audio.last_ms / 1000)
+
+    @property
+    def carrier_is_open(self) -> bool:
+        """Whether a stream of the carrier's is there."""
+        return self._carrier.open
 
     # --- the carrier's streams ---------------------------------------------------------------------------
 

@@ -163,13 +163,14 @@ class Admission:
         stream: int = 1,
         more: Fields | None = None,
         keys: str = "",
+        machine: str = "",
     ) -> str:
         """TwiML that opens that stream of the call, with `more` among its parameters. Before that, `keys` are
-        pressed on the line.
+        pressed on the line. `machine` has dialled the model, where it is another one.
         """
         links = self.proof.links(request)
         return twiml.connect(
-            stream_url=links.media_stream,
+            stream_url=self.proof.stream_url(links, machine),
             action_url=self.action_url(request, call_sid, stream),
             status_url=links.stream_status,
             parameters={TOKEN: token, **(more or {})},

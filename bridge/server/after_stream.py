@@ -14,8 +14,9 @@ from bridge.server import twiml
 from bridge.server.admission import GATES, Admission, answer
 from bridge.server.calls import RESUMED, RETURNED
 from bridge.server.detour_return import DetourReturn
+from bridge.server.fleet import Asked
 from bridge.server.proof import Fields
-from bridge.server.store.intents import HANDOVER, Next, Situation, dialled
+from bridge.server.store.intents import HANDOVER, OVER_STATUSES, Next, Situation, dialled
 from bridge.server.stream_names import QUERY
 
 logger = logging.getLogger(__name__)
@@ -41,20 +42,28 @@ class AfterStream:
         else:
             stream = max(1, self._intents.streams(call_sid))  # names die with the process
         statuses = form.get("CallStatus", ""), dialled(form)
-        fault = await admission.replays.fault(call_sid, stream, *statuses) if proven else None
+        asked = Asked()
+        if proven and stream and statuses[0] not in OVER_STATUSES:
+            asked = await self._registry.services.fleet.after(call_sid, form.get("AccountSid", ""), stream)
+        fault = asked.fault
+        if proven and fault is None:
+            fault = await admission.replays.fault(call_sid, stream, *statuses)
         if fault is not None:
             admission.proof.reject("replay", "the question after a stream", fault, call_sid)
             return answer(twiml.hangup())
         if (detour := self._detours.under_way(call_sid)) is not None:
             return await self._detours.leaves(request, form, detour)
-        return await self._goes_on(request, form, stream, statuses)
+        try:
+            return await self._goes_on(request, form, stream, statuses, again=asked.again)
+        finally:
+            self._registry.services.fleet.decided(call_sid)
 
     async def _goes_on(
-        self, request: Request, form: Fields, stream: int, statuses: tuple[str, str]
+        self, request: Request, form: Fields, stream: int, statuses: tuple[str, str], *, again: bool
     ) -> Response:
         """The call's next step by its intent, for a question that was not asked before."""
         admission, call_sid, proven = self._admission, form["CallSid"], self._admission.proven
-        retried = proven and admission.tokens.is_waiting(call_sid, stream + 1)
+        retried = proven and (again or admission.tokens.is_waiting(call_sid, stream + 1))
         situation = self._situation(call_sid, statuses, retried=retried)
         remembered = admission.used.has(call_sid, stream) and not self._intents.has_begun(call_sid)
         before = HANDOVER if self._intents.peek(call_sid) == HANDOVER else CUT_OFF
@@ -78,9 +87,9 @@ class AfterStream:
 
         resume = partial(self._reconnect, request, form, stream + 1, how)
         unnamed = admission.proof.links(request).after_stream
-        again = admission.action_url(request, call_sid, stream) if proven else unnamed
+        waits = admission.action_url(request, call_sid, stream) if proven else unnamed
         target = partial(admission.target, call_sid)
-        return answer(twiml.after_stream(step, resume=resume, after_url=again, target=target, voice=voice))
+        return answer(twiml.after_stream(step, resume=resume, after_url=waits, target=target, voice=voice))
 
     async def status(self, _request: Request, form: Fields) -> Response:
         """What the carrier says of the stream from outside: the only word there is of a handshake that

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from bridge.core import messages as m
@@ -30,8 +30,15 @@ HURRY_S: Final = 0.5
 _CARRIER_ENDED_IT: Final = frozenset({Reason.CALLER_HUNG_UP, Reason.CARRIER_LOST})
 
 
+async def _ours(_call_sid: str) -> bool:
+    return True
+
+
 class CallControl:
-    """What is intended for each call, and how it is done. Lives on the loop that carries the audio."""
+    """What is intended for each call, and how it is done. `is_ours` is asked before the carrier is: another
+    machine may have the call by now. `leaves` says what a call waits for that leaves this machine. Lives on
+    the loop that carries the audio.
+    """
 
     def __init__(
         self,
@@ -42,6 +49,8 @@ class CallControl:
     ) -> None:
         self.intents: CallIntents = Intents(None) if intents is None else intents  # an empty one is one, too
         self.before_close_s = PART_S
+        self.is_ours: Callable[[str], Awaitable[bool]] = _ours
+        self.leaves: Callable[[str, m.Ended], Awaitable[object] | None] = lambda _call_sid, _ended: None
         self.rest = rest
         self._router = Router.alone() if router is None else router
 
@@ -67,18 +76,20 @@ class CallControl:
             fallback = self._router.of(call_sid).route.fallback
             self.intents.note(call_sid, TRANSFER + fallback if fallback else ENDED)
 
-    def before_close(
-        self, call_sid: str, account_sid: str, ended: m.Ended
-    ) -> Awaitable[Outcome | None] | None:
-        """What to await before the carrier's socket is closed: REST, a moment long. None for nothing."""
+    def before_close(self, call_sid: str, account_sid: str, ended: m.Ended) -> Awaitable[object] | None:
+        """What to await before the carrier's socket is closed: REST, a moment long; or that another machine
+        can read what it has to know. None for nothing.
+        """
+        if (leaving := self.leaves(call_sid, ended)) is not None:
+            return leaving
         rest, intent = self.rest, self.intents.peek(call_sid)
         if rest is None or not rest.available or intent is None or ended.reason in _CARRIER_ENDED_IT:
             return None
         if intent == ENDED:
-            return self._in_time(call_sid, rest.hang_up(call_sid, account_sid or None))
+            return self._in_time(call_sid, lambda: rest.hang_up(call_sid, account_sid or None))
         if intent.startswith(TRANSFER):
             name = intent.removeprefix(TRANSFER)
-            return self._in_time(call_sid, rest.transfer(call_sid, name, account_sid or None))
+            return self._in_time(call_sid, lambda: rest.transfer(call_sid, name, account_sid or None))
         return None
 
     def follow(self, call_sid: str, account_sid: str, document: str) -> Awaitable[Outcome | None] | None:
@@ -88,12 +99,12 @@ class CallControl:
         rest = self.rest
         if rest is None or not rest.available:
             return None
-        return self._in_time(call_sid, rest.follow(call_sid, document, account_sid or None))
+        return self._in_time(call_sid, lambda: rest.follow(call_sid, document, account_sid or None))
 
-    async def _in_time(self, call_sid: str, asking: Awaitable[Outcome]) -> Outcome | None:
+    async def _in_time(self, call_sid: str, ask: Callable[[], Awaitable[Outcome]]) -> Outcome | None:
         try:
             async with asyncio.timeout(self.before_close_s):
-                return await asking
+                return await ask() if await self.is_ours(call_sid) else None
         except TimeoutError:
             logger.warning("no answer of the carrier's API in time", extra={"call_sid": call_sid})
             return None

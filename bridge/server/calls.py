@@ -94,6 +94,7 @@ class CallRegistry:
         self._entries: dict[str, _Entry] = {}
         self._empty = asyncio.Event()
         self._empty.set()
+        self.services.fleet.belongs_to(self, self.services.store, self.services.pulse)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -102,8 +103,10 @@ class CallRegistry:
 
     @property
     def reasons(self) -> list[str]:
-        """Why no call may come in now, the weightiest first: `own_reasons`, and those of `Health`."""
-        return [*self.own_reasons, *self.services.health.reasons()]
+        """Why no call may come in now, the weightiest first: `own_reasons`, those of all machines, and those
+        of `Health`.
+        """
+        return [*self.own_reasons, *self.services.fleet.reasons, *self.services.health.reasons()]
 
     @property
     def own_reasons(self) -> list[str]:
@@ -208,6 +211,7 @@ class CallRegistry:
         entry.claimed = True
         entry.account_sid = account_sid
         intents.began(call_sid, stream)
+        self.services.fleet.stream_began(call_sid, entry.runner)
         return entry.runner
 
     async def stream_is_over(self, call_sid: str) -> bool:
@@ -336,13 +340,13 @@ class CallRegistry:
         the first ring would greet, and knows nothing of what was said.
         """
         entry = self._living(call_sid)
-        if entry is not None and _goes_on(fields) and not entry.claimed and not entry.resumed:
+        if entry is not None and goes_on_by(fields) and not entry.claimed and not entry.resumed:
             self.let_go(call_sid)
 
     def _make(self, call_sid: str, fields: Mapping[str, str]) -> _Entry:
         making, services = self._making, self.services
         config = self._config(call_sid, fields)
-        entry = _Entry(call_sid, fields.get("AccountSid", ""), dict(fields), resumed=_goes_on(fields))
+        entry = _Entry(call_sid, fields.get("AccountSid", ""), dict(fields), resumed=goes_on_by(fields))
         entry.placed = is_placed(fields)
         runner = entry.runner = Runner(
             Call(config),
@@ -377,7 +381,7 @@ class CallRegistry:
         if is_placed(fields):
             rules = config.outbound or m.AnswerRules()
             config = msgspec.structs.replace(config, outbound=rules, unclaimed_ms=PLACED_MS)
-        if not _goes_on(fields):
+        if not goes_on_by(fields):
             return config
         carried = self.services.store.conversations.find(call_sid)
         if carried is not None and carried.session is not None:
@@ -405,8 +409,9 @@ class CallRegistry:
                 services.metrics.barge_in_stopped(entry.runner.since_gate_s)
             case m.Ended() if ended:
                 entry.ended = True
-                services.control.ended(call_sid, action)
-                self._settle(entry, action.reason)
+                if action.reason is not m.Reason.TAKEN_OVER:
+                    services.control.ended(call_sid, action)
+                    self._settle(entry, action.reason)
                 services.health.money.spend(entry.runner.call.stats.cost_micro_usd)
         for observer in self.observers:
             observer.call_did(call_sid, action, now_ms)
@@ -461,7 +466,7 @@ def _returned(outcome: str, intent: str | None, carried: m.CallSnapshot | None) 
     return became(carried.away, m.DetourResult(known), carried.ring_s)
 
 
-def _goes_on(fields: Mapping[str, str]) -> bool:
+def goes_on_by(fields: Mapping[str, str]) -> bool:
     """Whether this is not the beginning of a call."""
     return RESUMED in fields or RETURNED in fields
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -9,6 +11,7 @@ from bridge.server import twiml
 from bridge.server.admission import Admission, answer
 from bridge.server.gates import SPENT
 from bridge.server.proof import Fields
+from bridge.server.store.claims import Ring, RingAnswer
 from bridge.server.store.intents import ENDED, OVER_STATUSES, TRANSFER
 
 
@@ -35,9 +38,19 @@ class IncomingCall:
             reject("replay", "call", "it has had its stream", call_sid)
             return answer(admission.connect(request, call_sid, SPENT))
         refused = self._refusal(call_sid, request, form)
+        machine = ""
         if refused is None and proven:
-            found = await admission.ring(call_sid, form)
+            fleet = self._registry.services.fleet
+            found, rung = await asyncio.gather(
+                admission.ring(call_sid, form), fleet.ring(call_sid, account_sid)
+            )
             refused = None if found is None else admission.refusal(found, request, form)
+            if refused is None and rung is not None:
+                if rung.answer is RingAnswer.SPENT:
+                    self._registry.let_go(call_sid)
+                    reject("replay", "call", "it has had its stream on another machine", call_sid)
+                    return answer(admission.connect(request, call_sid, SPENT))
+                refused, machine = self._elsewhere(call_sid, rung)
         if refused is not None:
             if proven:
                 admission.used.expect(call_sid)  # a retry may still be let in; a replay a month later may not
@@ -47,7 +60,18 @@ class IncomingCall:
             turned_away = await self._registry.ring(call_sid, form)
             if turned_away is not None:
                 return answer(admission.refusal(turned_away, request, form))
-        return answer(admission.connect(request, call_sid, token))
+        return answer(admission.connect(request, call_sid, token, machine=machine))
+
+    def _elsewhere(self, call_sid: str, rung: Ring) -> tuple[str | None, str]:
+        """What the call hears that is over, and the machine that has dialled its model before."""
+        if rung.answer is RingAnswer.ENDED:
+            self._registry.let_go(call_sid)
+            self._admission.proof.reject("ended", "call", "it is over already", call_sid)
+            return twiml.hangup(), ""
+        if rung.answer is RingAnswer.ELSEWHERE:
+            self._registry.let_go(call_sid)
+            return None, rung.machine
+        return None, ""
 
     def _is_over(self, call_sid: str, form: Fields) -> bool:
         if form.get("CallStatus") in OVER_STATUSES and self._intents.peek(call_sid) is None:

@@ -18,6 +18,7 @@ from bridge.core import messages as m
 from bridge.errors import SignatureError
 from bridge.server import sids, twiml
 from bridge.server.admission import GATES, Admission
+from bridge.server.calls import goes_on_by
 from bridge.server.gates import PendingSockets
 from bridge.server.own_streams import RESERVED, TOKEN
 from bridge.server.own_tokens import Grant, OwnTokens
@@ -147,7 +148,7 @@ class MediaStream:
         if turned_away is not None:
             await self._turn_away(turned_away, socket, started, side.links)
             return
-        self._claim(fields, stream, started, arrival, socket)
+        await self._claim(fields, stream, started, arrival, socket)
 
     async def _admit_own(
         self,
@@ -187,7 +188,7 @@ class MediaStream:
             await self._turn_away(found, socket, started, side.links)
         else:
             stream = self._admission.intents.streams(call_sid) + 1
-            self._claim(fields, stream, started, arrival, socket)
+            await self._claim(fields, stream, started, arrival, socket)
 
     def _own_fields(self, grant: Grant, started: m.Started) -> dict[str, str]:
         """What is known of such a call."""
@@ -210,13 +211,21 @@ class MediaStream:
         router = self._admission.router
         return router.refusal(call_sid) or router.too_often(call_sid)
 
-    def _claim(
+    async def _claim(
         self, fields: Fields, stream: int, started: m.Started, arrival: PendingStream, socket: CarrierSocket
     ) -> None:
-        """The stream gets its call, if one may come in."""
-        call_sid, proven = started.call_id, self._admission.proven
+        """The stream gets its call, if one may come in and no other machine has it."""
+        call_sid, proven, fleet = started.call_id, self._admission.proven, self._registry.services.fleet
+        if proven:
+            goes_on = goes_on_by(fields) and self._registry.runner(call_sid) is None
+            gate = await fleet.claim(call_sid, started.account_id, stream, goes_on=goes_on)
+            if gate is not None:
+                self._registry.let_go(call_sid)
+                self._close(socket, *gate, call_sid)
+                return
         runner = self._registry.claim(call_sid, started.account_id, fields, stream=stream, proven=proven)
         if isinstance(runner, str):
+            fleet.turned_away(call_sid)
             self._close(socket, runner, runner, call_sid)
             return
         runner.attach(socket, [Twilio.redact(arrival.start)])

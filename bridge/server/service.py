@@ -31,6 +31,7 @@ from bridge.ops.notices import CallNotices
 from bridge.ops.reports import Reports
 from bridge.server.call_control import CallControl
 from bridge.server.calls import CallRegistry
+from bridge.server.fleet.making import make_fleet
 from bridge.server.notices import Hook, notices
 from bridge.server.outbound.do_not_call import DoNotCall
 from bridge.server.outbound.service import Outbound
@@ -40,7 +41,8 @@ from bridge.server.routing.recordings import RoutedRecordings
 from bridge.server.routing.router import Router
 from bridge.server.routing.routing import Routing
 from bridge.server.services import CallFactory, Observer, Services
-from bridge.server.store import CallIntents, EmbeddedStore
+from bridge.server.store import CallIntents, EmbeddedStore, Store
+from bridge.server.store.claims import StoreError
 from bridge.server.stream_names import StreamNames
 from bridge.server.twilio_rest import CarrierRest
 from bridge.server.twiml import Links
@@ -77,6 +79,8 @@ class Service:
     `awake` and `close` belong to the loop that carries the audio; `awake` may be called again and again.
     """
 
+    _opening: asyncio.Future[None] | None = None
+
     def __init__(
         self,
         settings: Settings,
@@ -95,30 +99,27 @@ class Service:
         health = _health(settings, metrics, has_model(settings, upstream_url))
         self.outbox, others = notices(settings, metrics, _hook(users))
         reports = _reports(metrics, users, others, health)
-        store = EmbeddedStore(settings.journal)
+        store, fleet = EmbeddedStore(settings.journal), make_fleet(settings, health.money)
         rest = _rest(settings, store.intents, router)
-        self.do_not_call = DoNotCall(settings.do_not_call)
-        out = Outbound(settings, rest, store, metrics, self.do_not_call) if settings.outbound else None
+        self.do_not_call, out = _calls_out(settings, rest, store, metrics)
         services = self.services = Services(
             store=store,
             control=CallControl(store.intents, rest, router=router),
             verification=_verification(settings, rest, metrics),
-            health=health,
-            metrics=metrics,
-            users=users,
-            router=router,
-            outbound=out,
+            health=health, metrics=metrics, users=users, router=router, outbound=out,
             tool_finished=reports.tool_finished,
-            worker=worker,
-        )
+            worker=worker, fleet=fleet,
+        )  # fmt: skip
         self.recordings = RoutedRecordings(settings, router, others.recorded)
-        making = self._factory(configs, upstream_url)
-        told = (*observers, router, *_there(users, out, worker.siblings if worker else None), others, reports)
-        calls = settings.max_calls
+        making, calls = self._factory(configs, upstream_url), settings.max_calls
+        told = _there(*observers, router, users, out, _siblings(worker), fleet.observer, others, reports)
         self.registry = CallRegistry(making, max_calls=calls, observers=told, services=services)
-        self._outbound(users, others)
+        self._connect(users, others)
 
-    def _outbound(self, users: UserSide | None, others: CallNotices) -> None:
+    def _connect(self, users: UserSide | None, others: CallNotices) -> None:
+        fleet = self.services.fleet
+        self.services.machines = lambda: fleet.machines
+        self.services.control.is_ours, self.services.control.leaves = fleet.is_ours, fleet.before_close
         if users is not None:
             users.opt_out = self.do_not_call.add
         if self.services.outbound is not None:
@@ -147,8 +148,19 @@ class Service:
         if self.services.outbound is not None:
             self.services.outbound.start()
         self.outbox.start()
+        self._opening = asyncio.ensure_future(self.services.fleet.open())
         if self._watched:
             self.services.health.watch(self.services.metrics.loop_lag)
+
+    async def settled(self) -> None:
+        """Wait until it is known whether the store that machines share has been reached. Raises ConfigError
+        where the settings for it are wrong; a store that does not answer is none of that.
+        """
+        if self._opening is not None:
+            try:
+                await self._opening
+            except StoreError as error:
+                raise ConfigError(f"BRIDGE_STORE cannot be used: {error}") from error
 
     def close(self) -> None:
         """Let go of everything, when no call is left. Waits a second at most, for user code."""
@@ -196,6 +208,17 @@ def create_app(settings: Settings, agent: Agent | None = None, routes: Given | N
 
 def _given(routes: Given | None, agent: Agent | None) -> Given | None:
     return agent.routes if routes is None and agent is not None else routes
+
+
+def _siblings(worker: Worker | None) -> Observer | None:
+    return None if worker is None else worker.siblings
+
+
+def _calls_out(
+    settings: Settings, rest: CarrierRest, store: Store, metrics: Metrics
+) -> tuple[DoNotCall, Outbound | None]:
+    never = DoNotCall(settings.do_not_call)
+    return never, Outbound(settings, rest, store, metrics, never) if settings.outbound else None
 
 
 def _there(*observers: Observer | None) -> tuple[Observer, ...]:
@@ -413,11 +436,13 @@ async def serve(service: Service, sock: socket.socket, ready: Callable[[], None]
         await worker.begin(registry.services.store, app.state.says())
     async with serving(app, sock, service.settings.backlog) as server:
         service.awake()
+        await service.settled()
         ready()
         sign = await asked.get()
         registry.draining = True
         if worker is not None:
             worker.drain()
+        registry.services.fleet.hurry()
         logger.info("%s: %d calls are left", sign.name, len(registry))
         if sign is signal.SIGTERM:
             again = asyncio.create_task(_interrupted(asked))
@@ -432,6 +457,7 @@ async def serve(service: Service, sock: socket.socket, ready: Callable[[], None]
             await server.accept_no_more()
     if worker is not None:
         worker.close()
+    await registry.services.fleet.close()
     service.close()
 
 

@@ -17,6 +17,7 @@ from bridge.ops.metrics import Metrics
 from bridge.runner import Recorder
 from bridge.runner.pulse import Pulse
 from bridge.server.call_control import CallControl
+from bridge.server.fleet import Fleet
 from bridge.server.outbound.service import Outbound
 from bridge.server.routing.router import Router
 from bridge.server.store import EmbeddedStore, Store
@@ -59,8 +60,8 @@ class Services:
     None where calls out are off. `detours`: whether callers who leave their stream can come back to it; those
     of the calls in `one_way` cannot, for the TwiML of their stream is not ours and asks nothing after it.
     `machines` are the names of those that serve the same calls and are alive.
-    `pulse` knows whether calls may be another machine's by now. `worker` is None in a process that has
-    no siblings.
+    `pulse` knows whether calls may be another machine's by now, and `fleet` which are. `worker` is None in a
+    process that has no siblings.
     """
 
     store: Store
@@ -78,6 +79,7 @@ class Services:
     keep_keys: Callable[[str, str], None] = lambda _detour_id, _keys: None
     machines: Callable[[], Collection[str]] = tuple
     pulse: Pulse = field(default_factory=Pulse)
+    fleet: Fleet = field(default_factory=Fleet)
 
 
 def alone() -> Services:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,6 +31,8 @@ class CallIntents(Protocol):
     nothing.
     """
 
+    told: Callable[[str, str, int], None]
+
     def note(self, call_sid: str, intent: str) -> None: ...
     def began(self, call_sid: str, stream: int = 1) -> None: ...
     def peek(self, call_sid: str) -> str | None: ...
@@ -38,6 +40,15 @@ class CallIntents(Protocol):
     def streams(self, call_sid: str) -> int: ...
     def resumes(self, call_sid: str) -> int: ...
     def decide(self, call_sid: str, now: Situation) -> Step: ...
+    def learn(
+        self,
+        call_sid: str,
+        intent: str | None,
+        *,
+        streams: int = 0,
+        resumed_s: Sequence[float] = (),
+        returns: int = 0,
+    ) -> None: ...
     def close(self) -> None: ...
 
 

@@ -14,10 +14,10 @@ from __future__ import annotations
 import enum
 import logging
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from bridge.server.store.journal import Journal
 
@@ -54,6 +54,10 @@ _WORDS: Final = {
     "canceled": "it was cancelled before anybody answered",
     "failed": "the number could not be reached",
 }
+
+
+Told: TypeAlias = Callable[[str, str, int], None]
+"""`(call_sid, intent, returns)` of what is noted; the intent is empty where it is taken back."""
 
 
 class Next(enum.Enum):
@@ -166,6 +170,10 @@ class _Known:
     returns: int = 0
 
 
+def _untold(_call_sid: str, _intent: str, _returns: int) -> None:
+    """No other machine has to know."""
+
+
 class Intents:
     """The intents of this process's calls, and of those before it on this machine.
 
@@ -175,6 +183,7 @@ class Intents:
     """
 
     def __init__(self, path: Path | None, now: Callable[[], float] = time.time) -> None:
+        self.told: Told = _untold
         self._now = now
         self._calls: dict[str, _Known] = {}  # by CallSid, those of late last
         self._journal = None if path is None else Journal(path)
@@ -190,6 +199,7 @@ class Intents:
         known = self._touch(call_sid)
         known.intent = intent
         self._write(call_sid, {"intent": intent, **({"returns": known.returns} if known.returns else {})})
+        self.told(call_sid, intent, known.returns)
 
     def began(self, call_sid: str, stream: int = 1) -> None:
         """The call's stream of that number is admitted: what was intended for the one before no longer
@@ -198,6 +208,21 @@ class Intents:
         known = self._touch(call_sid)
         known.intent, known.waits, known.streams = None, 0, max(known.streams, stream)
         self._write(call_sid, {"intent": None, "stream": known.streams})
+        self.told(call_sid, "", known.returns)
+
+    def learn(
+        self,
+        call_sid: str,
+        intent: str | None,
+        *,
+        streams: int = 0,
+        resumed_s: Sequence[float] = (),
+        returns: int = 0,
+    ) -> None:
+        """What another machine has written of the call since. `resumed_s` are seconds of the wall clock."""
+        known = self._touch(call_sid)
+        known.intent, known.resumed_s = intent, [*resumed_s[-MAX_RESUMES:]]
+        known.streams, known.returns = max(known.streams, streams), max(known.returns, returns)
 
     def peek(self, call_sid: str) -> str | None:
         """What was intended, None if nothing."""

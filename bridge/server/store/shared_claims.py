@@ -17,6 +17,7 @@ import msgspec
 
 from bridge.core.messages import CallSnapshot
 from bridge.server.store.claims import (
+    LEASE_MS,
     After,
     AfterRequest,
     Beat,
@@ -152,6 +153,19 @@ class SharedClaims:
     def held(self) -> Mapping[str, int]:
         """The epoch of each call that this process carries, 0 for one that the store has not heard of."""
         return {call_sid: held.epoch for call_sid, held in self._held.items()}
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the store has said nothing for as long as a lease lasts."""
+        return self.link.silent_s() * 1000 > LEASE_MS
+
+    def is_ahead(self, call_sid: str) -> bool:
+        """Whether this process knows more of the call than the store: it carries it, or has yet to write."""
+        return call_sid in self._held or call_sid in self._due
+
+    def local_s(self, at_ms: int) -> float:
+        """A moment of the store's clock, in seconds of this machine's wall clock."""
+        return time.time() - self._clock() + (at_ms - self._offset_ms) / 1000
 
     async def open(self) -> None:
         """Begin. Raises StoreError where the store says that the settings are wrong; one that does not answer

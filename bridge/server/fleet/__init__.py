@@ -1,0 +1,7 @@
+"""A process among those that serve the same calls: what it asks of the store that they share, and when."""
+
+from __future__ import annotations
+
+from .fleet import Asked, Fleet, Gate
+
+__all__ = ["Asked", "Fleet", "Gate"]

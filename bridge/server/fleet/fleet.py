@@ -1,0 +1,386 @@
+"""The calls of this process among those of the others: who has which, and what is written down of them.
+
+A process without a shared store is a fleet of one: nothing is asked, and nothing waits. Where the store is
+away, this machine decides by what it knows itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable, Collection
+from typing import Final, NamedTuple, Protocol
+
+from bridge.core import messages as m
+from bridge.core.stats import Stats
+from bridge.runner import Runner
+from bridge.runner.pulse import Pulse
+from bridge.server.store import Store
+from bridge.server.store.claims import (
+    After,
+    AfterAnswer,
+    ClaimAnswer,
+    Known,
+    Limit,
+    Ring,
+    Status,
+)
+from bridge.server.store.intents import DETOUR, ENDED, HANDOVER, TRANSFER
+from bridge.server.store.shared_claims import SharedClaims
+from bridge.server.stream_names import StreamNames
+
+from .heartbeat import Heartbeat
+from .moves import Moves
+
+logger = logging.getLogger(__name__)
+
+TURN_S: Final = 0.4
+"""After the caller's words, until they are written: an answer that is heard by then goes with them."""
+SPOKEN_S: Final = 0.1
+"""The same after what was heard."""
+SOUND_S: Final = 2.0
+"""A carrier that sent sound this lately still has the call here, as far as a machine alone can know."""
+
+
+class Gate(NamedTuple):
+    """Why a stream gets no call: a gate of `metrics`, and the reason in words that may be logged."""
+
+    gate: str
+    why: str
+
+
+class Asked(NamedTuple):
+    """Of the carrier's question after a stream: why it is an old one, None where it is not; and whether
+    another machine has been asked before, and has not been heard.
+    """
+
+    fault: str | None = None
+    again: bool = False
+
+
+class Calls(Protocol):
+    """The registry, as this sees it."""
+
+    draining: bool
+    max_calls: int
+
+    def __len__(self) -> int: ...
+    def runner(self, call_sid: str) -> Runner | None: ...
+    def let_go(self, call_sid: str) -> None: ...
+
+
+class Fleet:
+    """`shared` is None for a process that stands alone. `whole` is the limit of all calls, `limits(call_sid)`
+    are those of its groups; `config` digests what has to be equal on all machines. `belongs_to` gives it the
+    calls, which it observes. Lives on their loop.
+    """
+
+    def __init__(
+        self,
+        shared: SharedClaims | None = None,
+        names: StreamNames | None = None,
+        *,
+        limits: Callable[[str], tuple[Limit, ...]] = lambda _call_sid: (),
+        whole: Limit | None = None,
+        config: str = "",
+    ) -> None:
+        self.shared = shared
+        self._store: Store
+        self._pulse: Pulse
+        self._names = names or StreamNames((b"",))
+        self._limits = limits
+        self._whole = whole or Limit()
+        self._config = config
+        self._calls: Calls
+        self._moves = Moves()
+        self._epochs: dict[str, int] = {}  # of calls that an answer after their stream is being decided for
+        self._due: dict[str, asyncio.TimerHandle] = {}
+        self._leaving: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.heartbeat = None if shared is None else Heartbeat(shared)
+
+    def belongs_to(self, calls: Calls, store: Store, pulse: Pulse) -> None:
+        """These are its calls, what this machine keeps of them, and the beat of their loop."""
+        self._calls, self._store, self._pulse = calls, store, pulse
+        if self.shared is not None:
+            self.shared.lost, self.shared.status = self._is_lost, self.status
+            store.intents.told = self._intended
+
+    async def open(self) -> None:
+        """Begin. Raises StoreError where the store says that the settings are wrong."""
+        if self.shared is not None and self.heartbeat is not None and not self.heartbeat.beats:
+            self._pulse.start(self._ask_whose)
+            await self.heartbeat.start()
+
+    def hurry(self) -> None:
+        """Something about this process has changed that the others should know at once."""
+        if self.heartbeat is not None:
+            self.heartbeat.hurry()
+
+    async def close(self) -> None:
+        """Write what waits, and give the lease back."""
+        self._pulse.close()
+        if self.shared is not None and self.heartbeat is not None:
+            await asyncio.gather(*self._leaving.values(), return_exceptions=True)
+            self.heartbeat.close()
+            await self.shared.close()
+
+    # --- what all machines know --------------------------------------------------------------------------
+
+    @property
+    def machine(self) -> str:
+        """The name of this machine; empty for one that stands alone."""
+        return "" if self.shared is None else self.shared.process.machine
+
+    @property
+    def machines(self) -> Collection[str]:
+        """The names of those that are alive."""
+        latest = None if self.shared is None else self.shared.latest
+        return () if latest is None else tuple(one.process.machine for one in latest.machines)
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why no call may come in on any machine, as of the last answers: `full`, `money`."""
+        shared, whole = self.shared, self._whole
+        if shared is None or shared.latest is None:
+            return []
+        calls = shared.latest.fleet_calls - shared.latest.own_calls + len(shared.held)
+        found = ["full"] if whole.most_calls is not None and calls >= whole.most_calls else []
+        if whole.most_micro_usd is not None and shared.day_micro_usd >= whole.most_micro_usd:
+            found.append("money")
+        return found
+
+    @property
+    def others_have_room(self) -> bool:
+        """Whether another machine is alive, stays, and could take a call now."""
+        latest = None if self.shared is None else self.shared.latest
+        return latest is not None and any(
+            one.process.machine != self.machine
+            and not one.status.draining
+            and one.status.calls < one.status.capacity
+            for one in latest.machines
+        )
+
+    def status(self) -> Status:
+        """What this process says of itself."""
+        calls = self._calls
+        return Status(len(calls), calls.max_calls, calls.draining, config=self._config)
+
+    # --- a call comes in ---------------------------------------------------------------------------------
+
+    async def ring(self, call_sid: str, account_sid: str) -> Ring | None:
+        """The webhook of a new call. None: decide alone."""
+        if self.shared is None:
+            return None
+        return await self.shared.ring(call_sid, self._names.name(call_sid, 1), _digest(account_sid))
+
+    async def claim(self, call_sid: str, account_sid: str, stream: int, *, goes_on: bool) -> Gate | None:
+        """A stream has come with a token that was found right: the call is this machine's from now on.
+        Returns why it is not. A call that `goes_on`, and that is not here, is learnt about meanwhile.
+        """
+        shared = self.shared
+        if shared is None:
+            return None
+        learning = self._learnt(call_sid) if goes_on else asyncio.sleep(0)
+        found, _ = await asyncio.gather(
+            shared.claim(
+                call_sid,
+                self._names.name(call_sid, stream),
+                account=_digest(account_sid),
+                stream=stream,
+                limits=(self._whole, *self._limits(call_sid)),
+                day=shared.spent().day,
+            ),
+            learning,
+        )
+        if found is None:
+            return None
+        match found.answer:
+            case ClaimAnswer.TOOK:
+                self._moves.came(call_sid, found.owner, self.machine)
+            case ClaimAnswer.OVER:
+                return Gate("ended", f"the call is over: {found.intent}")
+            case ClaimAnswer.USED:
+                return Gate("token", "a stream token that was used before, on another machine")
+            case ClaimAnswer.ACCOUNT:
+                return Gate("token", "the call is another account's")
+            case ClaimAnswer.FULL:
+                return Gate("full", "all machines together have as many calls as they may")
+            case ClaimAnswer.MONEY:
+                return Gate("money", "all machines together have spent the day's money")
+        return None
+
+    def turned_away(self, call_sid: str) -> None:
+        """The stream got no call after all."""
+        if self.shared is not None:
+            self.shared.end(call_sid, keep=True)
+
+    # --- a stream is over --------------------------------------------------------------------------------
+
+    async def after(self, call_sid: str, account_sid: str, stream: int) -> Asked:
+        """The carrier asks what comes after that stream: learn what the others know of it. A call that is
+        known to be over needs no asking.
+        """
+        shared = self.shared
+        if shared is None or self._store.intents.peek(call_sid) == ENDED:
+            return Asked()
+        name, fresh = (self._names.name(call_sid, number) for number in (stream, stream + 1))
+        found, known = await asyncio.gather(
+            shared.after(call_sid, name, fresh, _digest(account_sid), draining=self._calls.draining),
+            shared.look(call_sid),
+        )
+        if found is None:
+            return Asked()
+        if found.answer is AfterAnswer.OLD:
+            return Asked("a later stream of the call has begun on another machine")
+        self._epochs[call_sid] = found.epoch
+        if known is not None:
+            self._learn(call_sid, known, found)
+        self._moves.asked(call_sid, found.intent)
+        return Asked(again=found.answer is AfterAnswer.AGAIN)
+
+    def decided(self, call_sid: str) -> None:
+        """What comes after the stream is decided."""
+        self._epochs.pop(call_sid, None)
+
+    async def learn(self, call_sid: str) -> None:
+        """What the others have written of a call that is not here, a quarter of a second long at most."""
+        if self.shared is not None:
+            await self._learnt(call_sid)
+
+    async def _learnt(self, call_sid: str) -> None:
+        known = None if self.shared is None else await self.shared.look(call_sid)
+        if known is not None:
+            self._learn(call_sid, known, None)
+
+    def _learn(self, call_sid: str, known: Known, after: After | None) -> None:
+        shared = self.shared
+        if shared is None or shared.is_ahead(call_sid):
+            return  # what this machine knows is not written yet
+        resumed_s = [shared.local_s(at_ms) for at_ms in known.resumed_ms]
+        if after is not None:
+            resumed_s = resumed_s[: after.resumes]  # this time is counted when it is decided
+        self._store.intents.learn(
+            call_sid, known.intent or None, streams=known.streams, resumed_s=resumed_s, returns=known.returns
+        )
+        conversation = shared.conversation(call_sid, known)
+        if conversation is not None:
+            self._store.conversations.keep(call_sid, conversation)
+
+    @property
+    def observer(self) -> Fleet | None:
+        """What observes the calls; None for a machine that stands alone."""
+        return None if self.shared is None else self
+
+    # --- an observer of the calls ------------------------------------------------------------------------
+
+    def call_began(self, _call_sid: str) -> None:
+        """Nothing: a call is owned when its stream has come."""
+
+    def call_did(self, call_sid: str, action: m.Action, _now_ms: int) -> None:
+        """What was said is written when its turn is over."""
+        if self.shared is not None:
+            match action:
+                case m.Turn():
+                    self._write_in(TURN_S, call_sid)
+                case m.Spoken() | m.DetourMoved() | m.LeaveStream() | m.DetourEnded():
+                    self._write_in(SPOKEN_S, call_sid)
+
+    def call_ended(self, call_sid: str, ended: m.Ended, _stats: Stats) -> None:
+        """The last word about it, of this machine."""
+        shared, runner = self.shared, None if self.shared is None else self._calls.runner(call_sid)
+        self._moves.forget(call_sid)
+        if (timer := self._due.pop(call_sid, None)) is not None:
+            timer.cancel()
+        if shared is None or runner is None or ended.reason is m.Reason.TAKEN_OVER:
+            return
+        intent = self._store.intents.peek(call_sid)
+        goes_on = intent is None or intent.startswith((TRANSFER, DETOUR)) or intent == HANDOVER
+        if ended.reason is m.Reason.HANDED_OVER:
+            self._leaving[call_sid] = self._run(self._hand_over(call_sid, intent or "", runner))
+        elif goes_on and ended.reason is not m.Reason.CALLER_HUNG_UP:
+            shared.end(call_sid, keep=True, conversation=runner.call.carried(runner.now_ms()))
+        else:
+            shared.end(call_sid, keep=False)
+
+    def before_close(self, call_sid: str, ended: m.Ended) -> Awaitable[object] | None:
+        """What to await before the carrier's socket is closed: then the carrier asks any machine."""
+        return self._leaving.get(call_sid) if ended.reason is m.Reason.HANDED_OVER else None
+
+    async def _hand_over(self, call_sid: str, intent: str, runner: Runner) -> None:
+        shared = self.shared
+        if shared is not None:
+            carried = runner.call.carried(runner.now_ms())
+            await shared.hand_over(call_sid, intent, carried)
+            shared.end(call_sid, keep=True)
+        self._leaving.pop(call_sid, None)
+
+    def _write_in(self, seconds: float, call_sid: str) -> None:
+        loop, timer = asyncio.get_running_loop(), self._due.get(call_sid)
+        if timer is None or timer.when() > loop.time() + seconds:
+            if timer is not None:
+                timer.cancel()
+            self._due[call_sid] = loop.call_later(seconds, self._write, call_sid)
+
+    def _write(self, call_sid: str) -> None:
+        self._due.pop(call_sid, None)
+        runner = self._calls.runner(call_sid)
+        if runner is not None and self.shared is not None and runner.call.phase is not m.Phase.ENDED:
+            self.shared.turn(call_sid, runner.call.carried(runner.now_ms()))
+
+    def _intended(self, call_sid: str, intent: str, returns: int) -> None:
+        if self.shared is not None:
+            self.shared.note(call_sid, intent, returns, epoch=self._epochs.get(call_sid))
+
+    def stream_began(self, call_sid: str, runner: Runner) -> None:
+        """The call has its stream; the first sound of one that has come from elsewhere is waited for."""
+        self._moves.began(call_sid, runner, self._store.conversations.find(call_sid))
+
+    # --- whose is it? ------------------------------------------------------------------------------------
+
+    async def is_ours(self, call_sid: str) -> bool:
+        """Whether a call that this machine carries is its own, as far as is known: asked of the store where
+        that has said nothing for as long as a lease lasts.
+        """
+        shared = self.shared
+        if shared is None or not shared.is_stale:
+            return True
+        found = await shared.check()
+        runner = self._calls.runner(call_sid)
+        return runner is not None and (found is not None or runner.carrier_silent_s < SOUND_S)
+
+    def _ask_whose(self) -> None:
+        self._run(self._whose())
+
+    async def _whose(self) -> None:
+        """The process stood still: each call that is another machine's by now ends, and the rest goes on."""
+        shared = self.shared
+        try:
+            if shared is not None and await shared.check() is None:
+                await asyncio.sleep(SPOKEN_S)  # what the kernel has of their streams is read meanwhile
+                for call_sid in list(shared.held):
+                    runner = self._calls.runner(call_sid)
+                    if runner is not None and not runner.carrier_is_open:
+                        self._is_lost(call_sid, "")
+        finally:
+            self._pulse.settle()
+
+    def _is_lost(self, call_sid: str, owner: str) -> None:
+        runner = self._calls.runner(call_sid)
+        if runner is not None:
+            about = {"call_sid": call_sid}
+            logger.warning(
+                "the call is another machine's by now (%s)", owner or "which, is not known", extra=about
+            )
+            runner.taken_over(owner or "another machine")
+
+    def _run(self, work: Awaitable[None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _digest(account_sid: str) -> str:
+    return hashlib.blake2b(account_sid.encode(errors="replace"), digest_size=8).hexdigest()

@@ -1,0 +1,86 @@
+"""The lease of this machine, renewed every three seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from contextlib import suppress
+from typing import Final
+
+from bridge.server.store.claims import Beat, Lease
+from bridge.server.store.shared_claims import SharedClaims
+from bridge.settings.fleet import MOST_MACHINE_CHARS
+
+logger = logging.getLogger(__name__)
+
+BEAT_S: Final = 3.0
+"""Three of them may be lost before the lease ends."""
+
+
+class Heartbeat:
+    """Beats from `start` on. A name that another process has is not fought for: this one goes on under the
+    name with a suffix.
+    """
+
+    def __init__(self, shared: SharedClaims) -> None:
+        self._shared = shared
+        self._named = shared.process.machine
+        self._now = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._warned: set[str] = set()
+
+    @property
+    def beats(self) -> bool:
+        """Whether it has been started."""
+        return self._task is not None
+
+    async def start(self) -> None:
+        """Raises StoreError where the store says that the settings are wrong."""
+        await self._shared.open()
+        await self._beat()
+        self._task = asyncio.get_running_loop().create_task(self._go_on(), name="heartbeat")
+
+    def hurry(self) -> None:
+        """Beat now."""
+        self._now.set()
+
+    def close(self) -> None:
+        """Beat no more."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _go_on(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._now.wait(), BEAT_S)
+            self._now.clear()
+            await self._beat()
+
+    async def _beat(self) -> None:
+        found = await self._shared.beat()
+        if found is not None and found.lease is Lease.TAKEN:
+            suffix = f"-{secrets.token_hex(2)}"
+            name = self._named[: MOST_MACHINE_CHARS - len(suffix)] + suffix
+            logger.error(
+                "another process has the name of this machine, %s (BRIDGE_MACHINE), or had it seconds ago: "
+                "this one is %s",
+                self._named,
+                name,
+            )
+            self._shared.rename(name)
+            found = await self._shared.beat()
+        if found is not None:
+            self._compare(found)
+
+    def _compare(self, found: Beat) -> None:
+        """Machines that do not agree on what has to be equal everywhere lose calls between them."""
+        mine = self._shared.status().config
+        for one in found.machines:
+            if one.status.config != mine and one.process.machine not in self._warned:
+                self._warned.add(one.process.machine)
+                logger.error(
+                    "machine %s has another PUBLIC_URL, TWILIO_AUTH_TOKEN, BRIDGE_STORE_KEY or "
+                    "BRIDGE_TRANSFERS than this one: calls that move between them are lost",
+                    one.process.machine,
+                )

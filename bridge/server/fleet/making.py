@@ -1,0 +1,53 @@
+"""From settings to the fleet of a process."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import secrets
+
+from bridge.ops.health import DayMoney
+from bridge.server.store.claims import Claims, Limit, Process, Spent
+from bridge.server.store.sealing import KeyRing, Sealing, Withheld
+from bridge.server.store.shared_claims import SharedClaims
+from bridge.server.stream_names import StreamNames
+from bridge.settings.settings import Settings
+
+from .fleet import Fleet
+
+
+def make_fleet(settings: Settings, money: DayMoney, claims: Claims | None = None) -> Fleet:
+    """The fleet that these settings describe; of one process, without BRIDGE_STORE and without `claims`.
+    Raises ConfigError where the store's client is missing, or refuses the URL.
+    """
+    claims = _claims(settings) if claims is None else claims
+    if claims is None:
+        return Fleet()
+    keys = [key.get_secret_value() for key in settings.store_key]
+    sealing: Sealing = KeyRing(keys) if keys else Withheld()
+
+    def spent() -> Spent:
+        return Spent(dt.datetime.now(dt.UTC).date().isoformat(), {"": money.today_micro_usd})
+
+    shared = SharedClaims(claims, Process(settings.machine, secrets.token_hex(8)), sealing, spent=spent)
+    cost = settings.max_day_cost
+    whole = Limit("", settings.fleet_calls, None if cost is None else max(1, round(cost * 1_000_000)))
+    names = StreamNames(settings.stream_token_secret())
+    return Fleet(shared, names, whole=whole, config=_config(settings))
+
+
+def _claims(settings: Settings) -> Claims | None:
+    if settings.store is None:
+        return None
+    from bridge.server.store.redis_claims import RedisClaims  # noqa: PLC0415  its client is an extra
+    from bridge.server.store.redis_connection import connect  # noqa: PLC0415
+
+    return RedisClaims(connect(settings.store.get_secret_value(), settings.store_ca), settings.store_prefix)
+
+
+def _config(settings: Settings) -> str:
+    """A digest of what has to be equal on all machines."""
+    tokens = sorted(token.get_secret_value() for token in settings.twilio_auth_token)
+    keys = [key.get_secret_value().hex() for key in settings.store_key]
+    text = repr((settings.public_url, tokens, keys, sorted(settings.transfers.items())))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

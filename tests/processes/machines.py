@@ -1,0 +1,85 @@
+"""Machines of one service: `phonebridge serve` processes that share a store only, behind a balancer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bridge.doubles.agents import Agent
+from bridge.simulators.phone import Kind, PhoneCall
+from tests.calls import Served
+from tests.hostile.kit import FRAME_BYTES, is_loud
+from tests.processes.rig import Site, phone, site
+from tests.store.redis_server import RedisServer, needed
+
+KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+
+@dataclass
+class Machines:
+    """`site` is the address, with model and callers; `store` what the machines share."""
+
+    site: Site
+    store: RedisServer
+    folder: Path
+    started: list[Served] = field(default_factory=list)
+
+    async def start(self, name: str, **settings: str) -> Served:
+        """One more machine, which the balancer knows at once. Its files are its own."""
+        own = self.folder / f"{name}-{len(self.started)}"
+        own.mkdir()
+        usual = {
+            "BRIDGE_STORE": self.store.url,
+            "BRIDGE_STORE_KEY": KEY,
+            "BRIDGE_MACHINE": name,
+            "BRIDGE_JOURNAL": str(own / "intents.jsonl"),
+            "BRIDGE_RECORDINGS": str(own / "recordings"),
+        }
+        served = await self.site.server(**{**usual, **settings})
+        self.started.append(served)
+        self.site.balancer.pool.append(served.base.removeprefix("http://"))
+        return served
+
+    def leave(self, served: Served) -> None:
+        """The balancer sends nothing there any more."""
+        address = served.base.removeprefix("http://")
+        self.site.balancer.pool = [one for one in self.site.balancer.pool if one != address]
+
+    def recordings(self, name: str) -> list[Path]:
+        """Those of that machine."""
+        return sorted(self.folder.glob(f"{name}-*/recordings/*.call.jsonl"))
+
+
+@contextlib.asynccontextmanager
+async def machines(mind: Agent, folder: Path, **model: Any) -> AsyncIterator[Machines]:
+    """A store, a balancer and a model while the block runs; machines are started by the test."""
+    needed()
+    store = await asyncio.to_thread(RedisServer().start)
+    try:
+        async with site(mind, folder, **model) as here:
+            yield Machines(here, store, folder)
+    finally:
+        await asyncio.to_thread(store.remove)
+
+
+def loud_at_ms(call: PhoneCall, number: int) -> int | None:
+    """When that stream was first heard to be loud, in milliseconds of the call; None if not yet. By loudness
+    alone, each 20 ms.
+    """
+    if len(call.streams) <= number:
+        return None
+    at_ms, _ = call.streams[number]
+    heard = phone(call, number).heard
+    for start in range(0, len(heard), FRAME_BYTES):
+        if is_loud(heard[start : start + FRAME_BYTES]):
+            return at_ms + start // 8
+    return None
+
+
+def over_at_ms(call: PhoneCall) -> int:
+    """When the call's first stream was over."""
+    return next(step.at_ms for step in call.steps if step.kind is Kind.STREAM_OVER)
