@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from bridge.server.store.claims import Claims
 from bridge.server.store.embedded_claims import EmbeddedClaims, _Call
 from bridge.server.store.redis_claims import RedisClaims
-from bridge.server.store.redis_connection import connect
+from bridge.server.store.redis_connection import SOCKET_S, connect
 from bridge.server.store.socket_claims import SocketClaims, answered
 
 
@@ -111,10 +111,10 @@ class OnRedis:
         await self.client.aclose()
 
 
-def on_redis(url: str) -> Opened:
+def on_redis(url: str, socket_s: float = SOCKET_S) -> Opened:
     @asynccontextmanager
     async def opened() -> AsyncIterator[Engine]:
-        engine = OnRedis(connect(url), lambda: connect(url))
+        engine = OnRedis(connect(url, socket_s=socket_s), lambda: connect(url, socket_s=socket_s))
         try:
             yield engine
         finally:

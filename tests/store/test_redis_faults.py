@@ -334,7 +334,7 @@ async def test_13_it_is_full(servers: Callable[..., RedisServer]) -> None:
         await admin.config_set("maxmemory", 1)
         before = {key: await _content(admin, key) for key in await admin.keys("*")}
         epoch = claim.epoch
-        owned = Owned(call_sid=CA1, process=A, epoch=epoch, seq=99, intent="ended")
+        owned = Owned(call_sid=CA1, process=A, epoch=epoch, seq=99, intent="ended", noted=True)
         spent = Spent("today", {"": 5})
         for write in (
             lambda: a.claims.end(owned, None, spent, keep=False),

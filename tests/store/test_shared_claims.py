@@ -441,6 +441,19 @@ async def test_a_call_is_three_commands_and_a_turn_one() -> None:
         assert known.intent == "ended"
 
 
+async def test_a_goodbye_is_taken_back() -> None:
+    async with rig() as made:
+        await made.mine.claim(CA1, "n1", account="acct")
+        made.mine.note(CA1, "ended")
+        await made.settle()
+        made.mine.note(CA1, "")
+        made.mine.turn(CA1, CallSnapshot())
+        await made.settle()
+        known = await made.others.look(CA1)
+        assert known is not None
+        assert known.intent == ""
+
+
 async def test_a_late_write_of_a_stopped_server_changes_nothing() -> None:
     async with rig() as made:
         await made.mine.claim(CA1, "n1", account="acct")

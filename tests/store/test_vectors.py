@@ -64,7 +64,14 @@ async def answer(claims: Claims, process: Process, nonce: str, call_sid: str = C
 
 def owned(process: Process, epoch: int, seq: int, intent: str = "", nonce: str = "n1") -> Owned:
     return Owned(
-        call_sid=CA1, process=process, epoch=epoch, seq=seq, intent=intent, nonce=nonce, account=ACCOUNT
+        call_sid=CA1,
+        process=process,
+        epoch=epoch,
+        seq=seq,
+        intent=intent,
+        noted=bool(intent),
+        nonce=nonce,
+        account=ACCOUNT,
     )
 
 

@@ -209,7 +209,7 @@ class Claim:
 class Owned:
     """A call as its owner sees it, which is what the store has of it, or is to have again after it has lost
     something. `epoch` is that of its claim; `seq` is higher for each write. `intent` is the present one,
-    empty for none. `groups` are those of its limits.
+    empty for none; `noted` says that it is new, and to be written. `groups` are those of its limits.
     """
 
     call_sid: str
@@ -217,6 +217,7 @@ class Owned:
     epoch: int
     seq: int
     intent: str = ""
+    noted: bool = False
     nonce: str = ""
     account: str = ""
     stream: int = 1
@@ -356,12 +357,12 @@ class Claims(Protocol):
         ...
 
     async def turn(self, call: Owned, conversation: bytes | None, spent: Spent) -> Written:
-        """Write what was said so far, None for no change, what was spent, and the intent if there is one."""
+        """Write what was said so far, None for no change, what was spent, and the intent if it is new."""
         ...
 
     async def end(self, call: Owned, conversation: bytes | None, spent: Spent, *, keep: bool) -> Written:
-        """The call's stream is over here: it counts no more, but is still owned. Its intent is written if it
-        has one. Its conversation goes, unless `keep` says that the call may go on.
+        """The call's stream is over here: it counts no more, but is still owned. Otherwise as `turn`; what
+        was said goes, unless `keep` says that the call may go on.
         """
         ...
 

@@ -243,7 +243,7 @@ class EmbeddedClaims:
         """See `Claims.turn`."""
         fence, known = self._fenced(call)
         if fence in (Fence.OK, Fence.RESTORED):
-            known.intent = call.intent or known.intent
+            known.intent = call.intent if call.noted else known.intent
             self._keep(call.call_sid, known)
             self._write(call, conversation, spent)
         return Written(fence, known.epoch, known.owner, self._total(spent.day, ""))
@@ -252,7 +252,7 @@ class EmbeddedClaims:
         """See `Claims.end`."""
         fence, known = self._fenced(call)
         if fence in (Fence.OK, Fence.RESTORED):
-            known.intent = call.intent or known.intent
+            known.intent = call.intent if call.noted else known.intent
             self._keep(call.call_sid, known)
             self._write(call, conversation, spent)
             self._live.get(call.process.inst, {}).pop(call.call_sid, None)

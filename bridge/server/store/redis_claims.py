@@ -135,7 +135,7 @@ class RedisClaims:
             [f"c:{call.call_sid}"],
             *(call.call_sid, call.process.machine, call.process.inst, call.epoch, call.seq, call.intent),
             *(call.nonce, call.account, call.stream, " ".join(call.groups)),
-            *(conversation or b"", spent.day, "1" if keep else ""),
+            *(conversation or b"", spent.day, "1" if keep else "", "1" if call.noted else ""),
             *(one for item in spent.micro_usd.items() for one in item),
         )
         return _written(found)

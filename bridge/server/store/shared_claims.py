@@ -70,7 +70,7 @@ class _Held:
         """Those that it counts in."""
         return tuple(limit.group for limit in self.asked.limits if limit.group)
 
-    def next(self, process: Process) -> Owned:
+    def next(self, process: Process, *, noted: bool = False) -> Owned:
         """The view of it for one more write."""
         self.seq += 1
         asked = self.asked
@@ -80,6 +80,7 @@ class _Held:
             epoch=self.epoch,
             seq=self.seq,
             intent=self.intent,
+            noted=noted,
             nonce=asked.nonce,
             account=asked.account,
             stream=asked.stream,
@@ -273,7 +274,7 @@ class SharedClaims:
         """
         held, due = self._held.get(call_sid), self._due.get(call_sid)
         if held is None and due is not None and due.held is not None:
-            due.held.intent = intent  # its end is not written yet
+            due.held.intent, due.noted = intent, True  # its end is not written yet
         elif held is None:
             self._put(call_sid, _Due(intent=intent, returns=returns, epoch=epoch))
         elif held.intent != intent:
@@ -409,7 +410,7 @@ class SharedClaims:
             return await self.claims.intend(call_sid, intent, epoch=due.epoch, returns=returns)
         if not held.epoch and (lost := await self._claim_late(held)) is not None:
             return lost
-        view, sealed = held.next(self.process), None
+        view, sealed = held.next(self.process, noted=due.noted), None
         if due.conversation is not None:
             sealed = self.sealing.seal(f"t:{call_sid}", _encode(due.conversation))
         if due.ended:

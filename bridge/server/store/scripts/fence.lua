@@ -7,14 +7,13 @@ local function written(fence, owner, now_epoch, day)
   return {fence, text(now_epoch), owner, text(total(day, ''))}
 end
 
--- What is found, and then the owner's view in the place of what is stored. `noted`: the intent is written even if
--- it is empty.
+-- What is found, and then the owner's view in the place of what is stored. `noted`: the intent is new.
 local function fence(noted)
   if stored > epoch or (stored == epoch and held ~= inst) then return 'GHOST' end
   if stored == epoch then
     if tonumber(c.seq or '0') >= seq then return 'STALE' end
     redis.call('HSET', key, 'seq', text(seq), 'at', text(now))
-    if noted or intent ~= '' then
+    if noted then
       c.intent = intent
       redis.call('HSET', key, 'intent', intent)
     end
@@ -29,11 +28,11 @@ local function fence(noted)
   return 'RESTORED'
 end
 
--- ARGV[12] is what was said ('' for no change), ARGV[13] the day, and then groups and what was spent.
+-- ARGV[12] is what was said ('' for no change), ARGV[13] the day, from ARGV[16] on groups and what was spent.
 local function write_turn()
   if ARGV[12] ~= '' then redis.call('SET', p .. 't:' .. sid, ARGV[12], 'PX', CONVERSATION_KEPT_MS) end
   if ARGV[13] == '' then return end
-  for at = 15, #ARGV, 2 do
+  for at = 16, #ARGV, 2 do
     local day = usd(ARGV[13], ARGV[at])
     -- A late write of another call may know less.
     if tonumber(ARGV[at + 1]) > tonumber(redis.call('HGET', day, inst) or '-1') then
