@@ -343,3 +343,30 @@ def test_a_wrong_setting_is_told(name: str, value: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said) as told:
         load_settings(env_file=None, insecure=True, **given)
     assert "pass@" not in str(told.value)
+
+
+def test_where_notices_lie_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `serve` keeps them: beside the journal, and where there is none in memory."""
+    from typer.testing import CliRunner
+
+    from bridge.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("BRIDGE_JOURNAL", "BRIDGE_INSECURE", "PUBLIC_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("COLUMNS", "300")
+
+    def listed(**chosen: str) -> str:
+        with monkeypatch.context() as patched:
+            for name, value in chosen.items():
+                patched.setenv(name, value)
+            found = CliRunner().invoke(app, ["notices", "ls"])
+        return f"{found.output}{found.exception or ''}"
+
+    assert f"in {tmp_path / 'state' / 'phonebridge' / 'notices'}" in listed(PUBLIC_URL="https://a.example")
+    assert f"in {tmp_path / 'kept' / 'notices'}" in listed(BRIDGE_JOURNAL=str(tmp_path / "kept" / "x.jsonl"))
+    assert "BRIDGE_JOURNAL is off" in listed(BRIDGE_JOURNAL="off")
+    for simulated in ({"BRIDGE_INSECURE": "1"}, {"PUBLIC_URL": "http://127.0.0.1:5050"}):
+        assert "calls are simulated here" in listed(**simulated)
+    assert "the memory of" not in listed(BRIDGE_INSECURE="1", BRIDGE_JOURNAL=str(tmp_path / "x.jsonl"))

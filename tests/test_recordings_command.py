@@ -250,3 +250,20 @@ def test_a_call_that_is_not_there_is_said(folder: Path) -> None:
     a_call(folder)
     result = CliRunner().invoke(app, ["recordings", "export", f"CA{'9' * 32}"])
     assert "recordings ls" in str(result.exception)
+
+
+def test_a_masked_copy_beside_its_recording_is_no_second_call(folder: Path) -> None:
+    a_call(folder)
+    copied = CliRunner().invoke(app, ["replay", "--mask", str(folder / f"{NAME}.call.jsonl")])
+    assert copied.exit_code == 0, copied.output
+    (listed,) = json.loads(run("ls", "--json").stdout)
+    assert (listed["name"], listed["copies"]) == (NAME, [f"{NAME}.masked"])
+    assert run("ls").stdout.count(NAME) == 1
+    assert "+mas" in run("ls").stdout
+    run("export", CALL, "--as", "json")
+    assert "nine to five" in Path(f"{NAME}.json").read_text()
+    run("export", f"{NAME}.masked", "--as", "json")
+    assert "nine to five" not in Path(f"{NAME}.masked.json").read_text()
+    run("delete", "--call", CALL, "--yes")
+    (left,) = json.loads(run("ls", "--json").stdout)
+    assert left["name"] == f"{NAME}.masked", "nothing of the caller is in it: it stays, and is listed"

@@ -72,7 +72,7 @@ def _wanted(number: str, from_: str | None, agent: str, context: list[str], cons
 
     pairs = [one.partition("=") for one in context]
     if any(not equals or not name for name, equals, _ in pairs):
-        raise ConfigError("--context is name=value")
+        raise ConfigError("--context is name=value, as in --context name=Ada")
     given = {name: value for name, _, value in pairs}
     return Wanted(to=number, from_=from_ or "", agent=agent, context=given, consent=consent)
 

@@ -69,7 +69,7 @@ async def served(agent: str | None, port: int | None, **more: Any) -> AsyncItera
     if not settings.outbound:
         raise ConfigError("calls out are off: set BRIDGE_OUTBOUND=1, and BRIDGE_CALL_FROM to your number")
     answers = load_agent_here() if settings.agent is None else load_agent(settings.agent)
-    written = logs.configure("warning", stream=sys.stderr, hidden=settings.unspeakable())
+    written = logs.configure("warning", stream=sys.stderr, hidden=settings.unspeakable(), readable=True)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(written.close)
         upstream_url = None

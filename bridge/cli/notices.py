@@ -56,10 +56,29 @@ def retry(folder: _Folder = None) -> None:
 
 
 def _place(folder: Path | None) -> Path:
+    """Where notices wait. Raises ConfigError where that is nowhere: without a journal they are in the memory
+    of `serve`.
+    """
     from ..settings.values import default_journal
 
-    journal = configured("BRIDGE_JOURNAL")
-    place = folder or (Path(journal).expanduser() if journal else default_journal()).with_name("notices")
-    if folder is not None and not folder.is_dir():
-        raise ConfigError(f"{folder} is no folder")
-    return place
+    if folder is not None:
+        if not folder.is_dir():
+            raise ConfigError(f"{folder} is no folder")
+        return folder
+    journal = (configured("BRIDGE_JOURNAL") or "").strip()
+    memory = "notices wait in the memory of `serve` only; or say --dir DIR"
+    if journal.lower() == "off":
+        raise ConfigError(f"BRIDGE_JOURNAL is off: {memory}")
+    if not journal and _simulated():
+        raise ConfigError(f"BRIDGE_JOURNAL is not set, and calls are simulated here: {memory}")
+    return (Path(journal).expanduser() if journal else default_journal()).with_name("notices")
+
+
+def _simulated() -> bool:
+    """Whether `serve` would keep no journal of itself."""
+    from urllib.parse import urlsplit
+
+    from ..sockets.peers import is_loopback
+
+    insecure = (configured("BRIDGE_INSECURE") or "").strip().lower() in {"1", "true", "on", "yes", "t", "y"}
+    return insecure or is_loopback(urlsplit(configured("PUBLIC_URL") or "").hostname)

@@ -244,7 +244,7 @@ def _opened() -> Iterator[tuple[NumberRest, Leading]]:
     from ..server.routing.routing import environment
     from ..settings.settings import load_settings
 
-    settings = load_settings()
+    settings = load_settings(upstream="embedded")  # no model is asked, so no key of one is needed
     rest = NumberRest(settings, read_accounts(settings, environment()))
     with contextlib.closing(rest):
         yield rest, Leading(settings, rest)

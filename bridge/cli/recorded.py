@@ -46,12 +46,17 @@ def recordings() -> None:
 
 @app.command("ls")
 def ls(folder: _Folder = None, as_json: _Json = False) -> None:
-    """The calls of the folder, oldest first: when, how long, how they ended, whether sound was kept."""
-    from bridge.ops.recorded import recorded
+    """The calls of the folder, oldest first: when, how long, how they ended, whether sound was kept.
 
-    found = list(recorded(_place(folder)))
+    A copy beside its recording (`NAME.masked`, `NAME.trimmed`) is named there, and is no call of its own.
+    """
+    from bridge.ops.recorded import originals, recorded
+
+    every = list(recorded(_place(folder)))
+    found = originals(every)
+    copies = {one.name: [copy.name for copy in every if copy.copy_of == one.name] for one in found}
     if as_json:
-        print(json.dumps([_facts(one) for one in found]))
+        print(json.dumps([{**_facts(one), "copies": copies[one.name]} for one in found]))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("call", no_wrap=True)
@@ -65,7 +70,7 @@ def ls(folder: _Folder = None, as_json: _Json = False) -> None:
             *(escape(printable(cell)) for cell in cells),
             "yes" if one.sound else "–",
             size,
-            "held" if one.held else "",
+            escape(printable(", ".join([*(["held"] if one.held else []), *map(_copy, copies[one.name])]))),
         )
     Console(highlight=False).print(table)
 
@@ -152,6 +157,10 @@ def delete(
     raise typer.Exit(1 if left else 0)
 
 
+def _copy(name: str) -> str:
+    return f"+{name.partition('.')[2]}"
+
+
 def _facts(one: Recorded) -> dict[str, Any]:
     return {
         "name": one.name,
@@ -184,10 +193,10 @@ def _configured() -> Path | None:
 
 
 def _one(call: str, folder: Path | None) -> Recorded:
-    """The recording of that call; of several streams of one call, the first."""
-    from bridge.ops.recorded import find
+    """The recording of that call, and not a copy of it unless that is named."""
+    from bridge.ops.recorded import find, originals
 
-    found = find(folder or _configured(), call)
+    found = originals(find(folder or _configured(), call))
     if len({one.path for one in found}) > 1:
         names = ", ".join(one.name for one in found)
         raise ConfigError(

@@ -98,6 +98,12 @@ class Recorded:
     def name(self) -> str:
         return self.path.name.removesuffix(SUFFIX)
 
+    @property
+    def copy_of(self) -> str | None:
+        """Of which recording this is a copy by its name, as `replay --mask` writes one; None for no copy."""
+        base, dot, _ = self.name.partition(".")
+        return base if dot else None
+
 
 def recorded(folder: Path) -> Iterator[Recorded]:
     """The recordings of this folder, oldest first; files that are none are left out."""
@@ -125,6 +131,12 @@ def find(folder: Path | None, call: str) -> list[Recorded]:
     if not found:
         raise ConfigError(f"{folder} has no recording of {call}; `phonebridge recordings ls` lists them")
     return found
+
+
+def originals(found: list[Recorded]) -> list[Recorded]:
+    """These recordings without the copies of others among them (`NAME.masked`, `NAME.trimmed`)."""
+    names = {one.name for one in found}
+    return [one for one in found if one.copy_of not in names]
 
 
 def older(folder: Path, days: int) -> list[Recorded]:

@@ -108,6 +108,8 @@ class RecordedIndex:
                 for entry in entries:
                     if entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False):
                         found[entry.name.removesuffix(SUFFIX)] = folder / entry.name
+        for name in [name for name in found if "." in name and name.partition(".")[0] in found]:
+            del found[name]  # a copy beside its recording is no call of its own
         there = set(found.values())
         self._known = {path: known for path, known in self._known.items() if path in there}
         return dict(sorted(found.items(), reverse=True))
@@ -173,5 +175,5 @@ def read(path: Path) -> Listed:
 
 def listed(folder: Path) -> Iterator[Listed]:
     """Every recording of a folder, the oldest first."""
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
+    for path in sorted(RecordedIndex(lambda: [folder]).paths().values()):
         yield read(path)

@@ -21,7 +21,7 @@ from starlette.responses import Response
 
 from bridge.server import sids, twiml
 from bridge.server.api_keys import ApiKeys
-from bridge.server.calls import RESUMED, CallRegistry
+from bridge.server.calls import RESUMED, RETURNED, CallRegistry
 from bridge.server.json_requests import Unfit, json_object, texts
 from bridge.server.keyed import Keyed, answer
 from bridge.server.own_tokens import LIFE_S, MOST_LIFE_S, Grant, OwnTokens, TooLong
@@ -34,8 +34,10 @@ logger = logging.getLogger(__name__)
 TOKEN: Final = "token"  # noqa: S105  the parameter's name
 MOST_BYTES: Final = 4_096
 MOST_PARAMETERS: Final = 20
-RESERVED: Final = frozenset({TOKEN, RESUMED, "CallSid", "AccountSid"})
-"""Fields of a call that are not the operator's to give."""
+RESERVED: Final = frozenset({TOKEN, RESUMED, RETURNED, "CallSid", "AccountSid"})
+"""Fields of a call that are not the operator's to give: with `resumed` or `returned` a new call would pass
+for one that goes on.
+"""
 MEMBERS: Final = ("call_sid", "account_sid", "parameters", "expires_in")
 
 

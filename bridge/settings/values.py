@@ -295,7 +295,10 @@ def _number(name: str, number: str) -> str:
     """The number itself never gets into a message: messages are logged."""
     plain = plain_number(number)
     if plain is None:
-        raise Wrong(f"the number of {name!r} is not E.164", "write + and country code, then digits only")
+        raise Wrong(
+            f"the number of {name!r} is not E.164",
+            "write + and country code, then digits only, like +15550100001",
+        )
     if kind := costly(plain):
         raise Wrong(f"the number of {name!r} is a {kind} number", "calls are not sent there; take another")
     return plain

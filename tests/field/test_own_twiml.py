@@ -307,6 +307,7 @@ def test_what_is_refused_is_told_in_words() -> None:
         ({"parameters": {"a": "\ud800"}}, "half a surrogate pair"),
         ({"parameters": {"token": "1"}}, "the bridge's own"),
         ({"parameters": {"resumed": "1"}}, "the bridge's own"),
+        ({"parameters": {"returned": "busy"}}, "the bridge's own"),
         ({"parameters": {f"p{number}": "" for number in range(21)}}, "more than 20"),
         ({"parameters": {"a": secrets.token_urlsafe(400)}}, "do not fit into a token"),
         (b" " * (MOST_BYTES + 1), f"more than {MOST_BYTES} bytes"),

@@ -209,7 +209,7 @@ def test_every_fault_at_once() -> None:
         "hours.broken has an unknown zone",
         "the table: blocked cannot be read",
         "row 1 (…01): to is no number",
-        "row 2 (…22): max_cals is unknown",
+        "row 2 (…22): max_cals is unknown: did you mean max_calls?",
         "row 2 (…22): language is no language tag",
         "row 2 (…22): day_cost is out of range",
         "row 3 (…22): account is unknown",

@@ -52,7 +52,7 @@ class Rules:
             return Broken("from", "the number to call from is not one of BRIDGE_CALL_FROM")
         number = self.numbers.read(record.to)
         if number is None:
-            return Broken("number", "that is no phone number that can be called")
+            return Broken("number", "that is no phone number that can be called; write it like +15550100001")
         return (
             self._never(number)
             or self._consent(record)

@@ -5,6 +5,7 @@ Shapes only: names are looked up, files are read and agents are imported by `rea
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
@@ -131,7 +132,12 @@ def shaped(kind: type[_Shape], given: object, where: str, faults: list[Fault]) -
             what, cure = _WORDS.get(
                 found, ("is of another kind", "see docs/guides/numbers.md for what it can be")
             )
-            faults.append(Fault(f"{where}: {member[:40]}", what, cure))
+            near = (
+                difflib.get_close_matches(member, kind.model_fields, 1) if found == "extra_forbidden" else []
+            )
+            faults.append(
+                Fault(f"{where}: {member[:40]}", what, f"did you mean {near[0]}?" if near else cure)
+            )
     # Again without them, so that what else is wrong is told too.
     kept = {name: value for name, value in given.items() if name not in members}
     try:
