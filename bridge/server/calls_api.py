@@ -25,6 +25,7 @@ from starlette.routing import Route
 
 from bridge.agents.calling_out import GIVEN
 from bridge.errors import CallRefused
+from bridge.server.fleet import Fleet
 from bridge.server.json_requests import Unfit, json_object, text, texts
 from bridge.server.keyed import Keyed, answer
 from bridge.server.outbound.calls import OutboundCalls, Wanted
@@ -47,10 +48,12 @@ class CallsApi:
         calls: OutboundCalls,
         keyed: Keyed,
         transcript: Callable[[str], list[dict[str, str]]] = lambda _ref: [],
+        fleet: Fleet | None = None,
     ) -> None:
         self._calls = calls
         self._keyed = keyed
         self._transcript = transcript
+        self._fleet = Fleet() if fleet is None else fleet
 
     def routes(self) -> list[Route]:
         """Their paths."""
@@ -72,6 +75,7 @@ class CallsApi:
         try:
             asked = await json_object(request, MEMBERS, MOST_BYTES)
             wanted, digest = read(asked), _digest(asked)
+            await self._fleet.learn_request(key, given[0])
             accepted = await self._calls.accept(wanted, key=key, idem=given[0], digest=digest)
         except (Unfit, ClientDisconnect) as error:
             return refused(400, "form", str(error))
@@ -83,22 +87,24 @@ class CallsApi:
 
     async def get(self, request: Request) -> Response:
         """What became of a call. Each key knows of its own only."""
-        record = self._own(request)
+        record = await self._own(request)
         return record if isinstance(record, Response) else answer(200, self._told(record))
 
     async def cancel(self, request: Request) -> Response:
         """A call is taken back. Idempotent; a call that is over stays as it is."""
-        record = self._own(request)
+        record = await self._own(request)
         if isinstance(record, Response):
             return record
         after = await self._calls.cancel(record.ref)
         return answer(200, self._told(after or record))
 
-    def _own(self, request: Request) -> Record | Response:
+    async def _own(self, request: Request) -> Record | Response:
         key = self._keyed.owner(request)
         if isinstance(key, Response):
             return key
-        record = self._calls.store.get(request.path_params["ref"])
+        ref = str(request.path_params["ref"])
+        await self._fleet.learn_call_out(ref)
+        record = self._calls.store.get(ref)
         if record is None or record.key != key:
             return answer(404, {"error": "there is no such call, or it is more than a day old"})
         return record

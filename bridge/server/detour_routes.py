@@ -16,6 +16,7 @@ nothing; only the stream that is opened by one does.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Final
 
 from starlette.requests import Request
@@ -29,7 +30,7 @@ from bridge.server.admission import Admission, answer
 from bridge.server.detour_control import DetourControl, now_ms
 from bridge.server.detour_return import DetourReturn
 from bridge.server.detour_twiml import Steps
-from bridge.server.proof import Fields
+from bridge.server.proof import Fields, Webhook
 from bridge.server.store.detours import DetourRecord
 from bridge.server.store.intents import OVER_STATUSES
 from bridge.server.transfer_outcome import of_dial, of_queue
@@ -66,9 +67,16 @@ class DetourRoutes:
         webhook = self._admission.proof.webhook
         # The end of a room is about no call.
         return [
-            webhook(f"/detour/{{detour_id}}/{step}", answered, of_call=step != "room")
+            webhook(
+                f"/detour/{{detour_id}}/{step}", partial(self._informed, answered), of_call=step != "room"
+            )
             for step, answered in steps.items()
         ]
+
+    async def _informed(self, answered: Webhook, request: Request, form: Fields) -> Response:
+        """Answer it, once it is known what other machines know of the detour."""
+        await self._admission.registry.services.fleet.learn_detour(_detour_id(request))
+        return await answered(request, form)
 
     async def status(self, _request: Request, form: Fields) -> Response:
         """Where the caller's call stands: the status callback of a number, or of a call that we placed."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -22,7 +23,7 @@ from bridge.server.detour_routes import DetourRoutes
 from bridge.server.gates import SPENT
 from bridge.server.outbound.calls import OutboundCalls
 from bridge.server.outbound.record import Record, State
-from bridge.server.proof import Fields
+from bridge.server.proof import Fields, Webhook
 from bridge.server.store.intents import ENDED
 
 logger = logging.getLogger(__name__)
@@ -44,11 +45,17 @@ class OutboundWebhooks:
     def routes(self) -> list[Route]:
         """Their paths."""
         proof = self._admission.proof
-        return [
-            proof.webhook("/outbound-call", self.answered),
-            proof.webhook("/call-status", self.status),
-            proof.webhook("/amd", self.machine_detection),
-        ]
+        webhooks = {
+            "/outbound-call": self.answered,
+            "/call-status": self.status,
+            "/amd": self.machine_detection,
+        }
+        return [proof.webhook(path, partial(self._informed, answered)) for path, answered in webhooks.items()]
+
+    async def _informed(self, answered: Webhook, request: Request, form: Fields) -> Response:
+        """Answer it, once it is known what other machines know of the call."""
+        await self._registry.services.fleet.learn_call_out(_ref(request))
+        return await answered(request, form)
 
     async def answered(self, request: Request, form: Fields) -> Response:
         """The phone was picked up: the stream of a call that we asked for, and an end for any other."""

@@ -45,7 +45,8 @@ def outbound_routes(
     if not settings.api_keys:
         return callbacks
     keyed = Keyed(ApiKeys(settings.api_keys), admission.proof, "a request about a call")
-    return [*callbacks, *CallsApi(outbound.calls, keyed, outbound.transcript).routes()]
+    fleet = admission.registry.services.fleet
+    return [*callbacks, *CallsApi(outbound.calls, keyed, outbound.transcript, fleet).routes()]
 
 
 def create_app(

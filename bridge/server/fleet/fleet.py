@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final, NamedTuple, Protocol
 
@@ -28,6 +29,7 @@ from bridge.server.store.claims import (
 )
 from bridge.server.store.intents import DETOUR, ENDED, HANDOVER, TRANSFER
 from bridge.server.store.shared_claims import SharedClaims
+from bridge.server.store.shared_records import SharedRecords
 from bridge.server.stream_names import StreamNames
 
 from .heartbeat import Heartbeat
@@ -39,6 +41,7 @@ TURN_S: Final = 0.4
 """After the caller's words, until they are written: an answer that is heard by then goes with them."""
 SPOKEN_S: Final = 0.1
 """The same after what was heard."""
+_DETOUR_ID: Final = re.compile("[0-9a-f]{32}")
 SOUND_S: Final = 2.0
 """A carrier that sent sound this lately still has the call here, as far as a machine alone can know."""
 
@@ -86,6 +89,8 @@ class Fleet:
         config: str = "",
     ) -> None:
         self.shared = shared
+        self.records: SharedRecords | None = None
+        """What the others know of detours and calls out; None for a machine that stands alone."""
         self._store: Store
         self._pulse: Pulse
         self._names = names or StreamNames((b"",))
@@ -106,6 +111,7 @@ class Fleet:
         if self.shared is not None:
             self.shared.lost, self.shared.status = self._is_lost, self.status
             store.intents.told = self._intended
+            self.records = SharedRecords(self.shared, store)
 
     async def open(self) -> None:
         """Begin. Raises StoreError where the store says that the settings are wrong."""
@@ -237,6 +243,7 @@ class Fleet:
         self._epochs[call_sid] = found.epoch
         if known is not None:
             self._learn(call_sid, known, found)
+            await self.learn_detour(known.intent.removeprefix(DETOUR))
         self._moves.asked(call_sid, found.intent)
         return Asked(again=found.answer is AfterAnswer.AGAIN)
 
@@ -248,6 +255,21 @@ class Fleet:
         """What the others have written of a call that is not here, a quarter of a second long at most."""
         if self.shared is not None:
             await self._learnt(call_sid)
+
+    async def learn_detour(self, detour_id: str) -> None:
+        """What the others know of that detour."""
+        if self.records is not None and _DETOUR_ID.fullmatch(detour_id):
+            await self.records.learn_detour(detour_id)
+
+    async def learn_call_out(self, ref: str) -> None:
+        """What the others know of that call out."""
+        if self.records is not None and ref:
+            await self.records.learn_call_out(ref)
+
+    async def learn_request(self, key: str, idem: str) -> None:
+        """What the others know of what was asked for with that idempotency key."""
+        if self.records is not None:
+            await self.records.learn_request(key, idem)
 
     async def _learnt(self, call_sid: str) -> None:
         known = None if self.shared is None else await self.shared.look(call_sid)

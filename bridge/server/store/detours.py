@@ -82,12 +82,31 @@ class DetourRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         return self.accepted_at_ms > 0
 
 
+def merged(known: DetourRecord, seen: DetourRecord) -> DetourRecord:
+    """What two machines know of the same detour. The first outcome known stays; moments and sequence numbers
+    only rise, and of the leg the later word counts.
+    """
+    usual = DetourRecord(detour_id="", call_sid="", since_ms=0)
+    later = seen.leg_sequence > known.leg_sequence
+    changes: dict[str, Any] = {}
+    for name in DetourRecord.__struct_fields__:
+        here, there, unset = getattr(known, name), getattr(seen, name), getattr(usual, name)
+        if there in (here, unset):
+            continue
+        rises = isinstance(there, int) and not isinstance(there, bool)
+        if here == unset or (rises and there > here) or (name == "leg_status" and later):
+            changes[name] = there
+    return msgspec.structs.replace(known, **changes)
+
+
 class DetourJournal:
     """The detours of this process's calls, and of those before it on this machine. `path` None is for memory
     only. While the journal cannot be written the log says so once, and what is noted is written later.
     """
 
     def __init__(self, path: Path | None, now: Callable[[], float] = time.time) -> None:
+        self.told: Callable[[DetourRecord], None] = lambda _record: None
+        """Called for each record that begins or changes here."""
         self._now = now
         self._records: dict[str, DetourRecord] = {}  # by id, those of late last
         self._changed_s: dict[str, float] = {}
@@ -101,6 +120,7 @@ class DetourJournal:
         if self.find(record.detour_id) is None:
             self._keep(record, self._now())
             self._write(record.detour_id, msgspec.to_builtins(record))
+            self.told(record)
 
     def find(self, detour_id: str) -> DetourRecord | None:
         """What is known of it, None for nothing. Those of a day ago are forgotten."""
@@ -127,7 +147,16 @@ class DetourJournal:
         if after != before:
             self._keep(after, self._now())
             self._write(detour_id, {name: msgspec.to_builtins(value) for name, value in changes.items()})
+            self.told(after)
         return after
+
+    def learn(self, seen: DetourRecord) -> None:
+        """What another machine knows of a detour, beside what is known here."""
+        known = self.find(seen.detour_id)
+        both = seen if known is None else merged(known, seen)
+        if both != known:
+            self._keep(both, self._now())
+            self._write(both.detour_id, msgspec.to_builtins(both))
 
     def close(self) -> None:
         """Let the journal go; the file stays for the next process."""

@@ -31,6 +31,9 @@ class OutboundRecords:
     """Records by their ref. `path` None keeps them in memory only. Lives on one event loop."""
 
     def __init__(self, path: Path | None, now: Callable[[], float] = time.time) -> None:
+        self.told: Callable[[Record], None] = lambda _record: None
+        """Called for each record that begins or changes here."""
+        self._foreign: set[str] = set()  # refs of calls that another machine places
         self._now = now
         self._records: dict[str, Record] = {}  # the oldest first
         self._by_sid: dict[str, str] = {}
@@ -53,11 +56,21 @@ class OutboundRecords:
     def put(self, record: Record) -> None:
         """Keep what is known of it now. In the file when this returns, though not yet on the disk."""
         self._keep(record)
-        if self._journal is not None:
+        self.told(record)
+        if self._journal is not None and record.ref not in self._foreign:
             self._answer_for()
             self._opened = True
             self._journal.append(_line(record))
             self._compact(8 * MOST)
+
+    def learn(self, seen: Record) -> None:
+        """What another machine knows of a call out. One that this machine did not know is not in its file: it
+        is not for this machine to go on with, were the other one gone.
+        """
+        known = self.get(seen.ref)
+        if known is None:
+            self._foreign.add(seen.ref)
+        self._keep(seen if known is None else merged(known, seen))
 
     async def durable(self) -> None:
         """Wait until the disk has what was put; where it cannot, memory has."""
@@ -89,7 +102,8 @@ class OutboundRecords:
         """Those that are not done and whose process has gone: they are this process's from now on."""
         self._catch_up()
         mine: list[Record] = []
-        for record in [one for one in self._records.values() if not one.done and one.owner != self.me]:
+        others = [one for one in self._records.values() if not one.done and one.owner != self.me]
+        for record in [one for one in others if one.ref not in self._foreign]:
             self._answer_for()
             if self._owners is not None:
                 self._owners.inherit(record.owner, partial(self._take_over, record, mine))
@@ -131,6 +145,7 @@ class OutboundRecords:
             self._forget(oldest)
 
     def _forget(self, record: Record) -> None:
+        self._foreign.discard(record.ref)
         del self._records[record.ref]
         self._by_sid.pop(record.call_sid, None)
         if self._by_key.get((record.key, record.idem)) == record.ref:

@@ -46,6 +46,7 @@ HAND_OVER_MS: Final = 250
 CHECK_MS: Final = 150
 MOST_WAITING: Final = 4_096
 """Calls that are over, or not owned, whose last write waits for the store; the latest."""
+RECORD_KEPT_MS: Final = 24 * 3_600_000
 MOST_AT_ONCE: Final = 4
 """Writes under way, each of another call: a store that is 100 ms away takes forty a second."""
 
@@ -141,6 +142,7 @@ class SharedClaims:
         self._offset_ms = 0.0
         self._held: dict[str, _Held] = {}
         self._due: dict[str, _Due] = {}  # what has waited longest first
+        self._records: dict[str, bytes] = {}  # by key, likewise
         self._awry = False
         self._something = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
@@ -243,6 +245,12 @@ class SharedClaims:
         """`Claims.look`. None: nothing is known, or the store does not answer."""
         return await self.link.ask("look", budget_ms, lambda: self.claims.look(call_sid))
 
+    async def records(self, key: str, budget_ms: int = AFTER_STREAM_MS) -> list[bytes]:
+        """`Claims.records` that can be read; none where the store does not answer."""
+        found = await self.link.ask("record", budget_ms, lambda: self.claims.records(key))
+        opened = (self.sealing.open(key, one) for one in (found or {}).values())
+        return [one for one in opened if one is not None]
+
     async def hand_over(self, call_sid: str, intent: str, conversation: CallSnapshot | None) -> bool:
         """Write intent and conversation before the carrier's socket is closed. Whether both are written."""
         held = self._held.get(call_sid)
@@ -295,6 +303,14 @@ class SharedClaims:
             due = self._add(call_sid, held)
             due.conversation = conversation or due.conversation
             due.ended, due.keep = True, keep
+
+    def put_record(self, key: str, record: bytes) -> None:
+        """`Claims.put_record`, encrypted; of what waits under a key the newest is written."""
+        self._records.pop(key, None)
+        self._records[key] = record
+        if len(self._records) > MOST_WAITING:
+            del self._records[next(iter(self._records))]
+        self._wake()
 
     def _add(self, call_sid: str, held: _Held) -> _Due:
         due = self._due.get(call_sid)
@@ -364,6 +380,21 @@ class SharedClaims:
         while self._due and self.link.up:
             batch = [(one, self._due.pop(one)) for one in list(self._due)[:MOST_AT_ONCE]]
             await asyncio.gather(*(self._write_one(call_sid, due) for call_sid, due in batch))
+        while self._records and self.link.up:
+            key = next(iter(self._records))
+            await self._write_record(key, self._records.pop(key))
+
+    async def _write_record(self, key: str, record: bytes) -> None:
+        sealed = self.sealing.seal(key, record)
+        if sealed is None:
+            return
+
+        async def put() -> bool:
+            await self.claims.put_record(key, self.process.inst, sealed, RECORD_KEPT_MS)
+            return True
+
+        if await self.link.ask("record", ANSWER_MS, put) is None:
+            self._records.setdefault(key, record)
 
     async def _write_one(self, call_sid: str, due: _Due) -> bool:
         """Whether it is written. What is not waits again, unless something newer does."""
