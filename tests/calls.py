@@ -185,17 +185,18 @@ async def bridge(
     insecure: bool = False,
     max_calls: int = 200,
     errors: int = 0,
+    given: dict[str, Any] | None = None,
 ) -> AsyncIterator[House]:
     """A bridge that answers while the block runs. `config` overrides the calls' configuration, which has no
-    phrases unless it says so; `server` are options of the model's; `errors` is how many may be logged. Turns
-    end and answers come sooner than in life.
+    phrases unless it says so; `server` are options of the model's; `errors` is how many may be logged;
+    `given` are more settings. Turns end and answers come sooner than in life.
     """
     options = ServerOptions(**{"latency_ms": 50, **(server or {})})
     upstream = EmbeddedUpstream(lambda: KeepingServer(agent, options))
     log = Log()
     sock = service.listen("127.0.0.1", 0)
     base = f"http://127.0.0.1:{sock.getsockname()[1]}"
-    settings = settings_at(base, insecure=insecure, max_calls=max_calls)
+    settings = settings_at(base, insecure=insecure, max_calls=max_calls, **(given or {}))
     async with contextlib.AsyncExitStack() as stack:
         logged = stack.enter_context(errors_logged())
         url = await stack.enter_async_context(upstream.serve())

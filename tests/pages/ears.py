@@ -55,6 +55,7 @@ _LISTEN = """
   };
   AudioNode.prototype.connect = function (to, ...rest) {
     if (this instanceof MediaStreamAudioSourceNode) ear(this, "microphone");
+    else if (to instanceof ChannelMergerNode) ear(this, rest[1] ? "right" : "left");
     else if (to instanceof AudioDestinationNode && this instanceof AudioWorkletNode) ear(this, "loudspeaker");
     return connect.call(this, to, ...rest);
   };
@@ -120,7 +121,9 @@ def listen(page: Page) -> None:
 
 
 def track(page: Page, name: str) -> Track:
-    """All of the `loudspeaker` or the `microphone` so far."""
+    """All of the `loudspeaker` or the `microphone` so far; of a page that plays on two sides, of `left` or
+    `right`.
+    """
     found = page.value(_TRACK % name)
     sound = np.frombuffer(b64decode(found["sound"]), "<i2") / 32_768
     return Track(found["rate"], np.array(found["at"]), np.array(found["wall"]), sound)

@@ -130,12 +130,14 @@ class Lanes:
 
 
 def told_of(ring: Iterator[tuple[int, m.Action]]) -> dict[str, int]:
-    """When items were told of, by id: what the caller said at its end, what they heard at its beginning."""
+    """When items were told of, by id: what the caller said at its end (its transcription comes later), what
+    they heard at its beginning.
+    """
     found: dict[str, int] = {}
     for at_ms, action in ring:
         match action:
-            case m.Turn(item_id=item_id):
-                found[item_id] = at_ms
+            case m.CallerSpoke(speaking=False, item_id=item_id) | m.Turn(item_id=item_id) if item_id:
+                found.setdefault(item_id, at_ms)
             case m.Spoken(item_id=item_id, heard_ms=heard_ms):
                 found[item_id] = max(0, at_ms - heard_ms)
     return found

@@ -21,7 +21,7 @@ _OURS: Final = "pb_"
 class Words:
     """The lines of one call. `update` reads the state; lines that are settled are not read again."""
 
-    __slots__ = ("_by_item", "_items", "_live", "_next", "_settled", "lines")
+    __slots__ = ("_by_item", "_items", "_live", "_next", "_settled", "_told_ms", "lines")
 
     def __init__(self, live: LiveCall) -> None:
         self._live = live
@@ -30,6 +30,8 @@ class Words:
         """By identity, for their ids change when a session is replaced; with the line's id."""
         self._by_item: dict[str, str] = {}
         self._settled: set[int] = set()
+        self._told_ms: dict[str, int] = {}
+        """When items were first told of, whose lines are still to come: by id."""
         self._next = 0
 
     def update(self, now_ms: int, at_ms: Mapping[str, int], *, first: bool = False) -> list[Line]:
@@ -39,6 +41,7 @@ class Words:
         playout = self._live.call.playout
         more = playout.line.ledger.unacknowledged(now_ms)
         on_the_line = {id(span) for span in playout.line.spans.values()}
+        self._told_ms = {**at_ms, **self._told_ms}
         changed = []
         for item in list(playout.conversation.items.values()):
             if id(item) in self._settled or item.kind != "message" or not item.role:
@@ -46,7 +49,7 @@ class Words:
             known = self._items.get(id(item))
             name = f"w{self._next + 1}" if known is None else known[1]
             undated = first and known is None
-            began_ms = at_ms.get(item.item_id, None if undated else now_ms)
+            began_ms = self._told_ms.get(item.item_id, None if undated else now_ms)
             before = self.lines.get(name)
             line = self._line(item, name, before.at_ms if before else began_ms, more, on_the_line)
             if line is None:
@@ -55,13 +58,15 @@ class Words:
                 self._next += 1
                 self._items[id(item)] = item, name
                 self._by_item[item.item_id] = name
+                self._told_ms.pop(item.item_id, None)
             if line.state in FINAL and self._is_whole(item):
                 self._settled.add(id(item))
             if before != line:
                 self.lines[name] = line
                 changed.append(line)
-        while len(self.lines) > MOST_LINES:
-            del self.lines[next(iter(self.lines))]
+        for kept in (self.lines, self._told_ms):
+            while len(kept) > MOST_LINES:
+                del kept[next(iter(kept))]
         return changed
 
     def playing(self, now_ms: int) -> Playing | None:

@@ -41,7 +41,7 @@ function Head({ row, ahead }) {
       <h1><${Dot} kind=${dotOf(row)} />${numberOf(row)}</h1>
       <p class="facts">
         <b>${stateOf(row)}</b>
-        <span>${row.agent}</span><span>${row.model}</span>${row.machine && html`<span>${row.machine}</span>`}
+        ${[row.agent, row.model, row.machine].filter(Boolean).map((words) => html`<span>${words}</span>`)}
         ${row.listeners > 0 && html`<b class="warn">${row.listeners} listening</b>`}${row.muted && html`<b class="warn">model muted</b>`}
       </p>
       <span class="clock" role="timer" aria-label="Duration">${duration(lastsMs(row, now))}</span>

@@ -79,6 +79,10 @@ export function drawLanes(canvas, scene, from, to) {
   pen.beginPath();
   pen.rect(GUTTER, 0, width - GUTTER, height);
   pen.clip();
+  for (const { from_ms: begins, to_ms: ends } of scene.unheard) {
+    if (ends < from || begins > to) continue;
+    stripes(pen, x(begins), rows.heard.y, (ends - begins) * perMs, rows.heard.tall, colour("--bad"));
+  }
   for (const lane of scene.lanes) {
     const end = lane.to_ms ?? scene.now;
     if (end < from || lane.from_ms > to) continue;
@@ -90,10 +94,6 @@ export function drawLanes(canvas, scene, from, to) {
       written(pen, lane.text || "away", Math.max(GUTTER, x(lane.from_ms)), AXIS + 8, (end - lane.from_ms) * perMs, colour("--ink"));
     } else if (lane.lane === "mark") sign(pen, lane, x(lane.from_ms), rows.mark, colour);
     else if (rows[lane.lane]) stretch(pen, lane, x(lane.from_ms), x(end), rows[lane.lane], colour);
-  }
-  for (const { from_ms: begins, to_ms: ends } of scene.unheard) {
-    if (ends < from || begins > to) continue;
-    stripes(pen, x(begins), rows.heard.y, (ends - begins) * perMs, rows.heard.tall, colour("--bad"));
   }
   pen.fillStyle = colour("--good");
   if (scene.live && scene.now >= from && scene.now <= to) pen.fillRect(Math.round(x(scene.now)), AXIS, 1, height - AXIS);

@@ -98,7 +98,7 @@ const TAKEN = {
 
 // A call's whole record as the panes show it; a call that is over has the same shape.
 export function viewOf(whole) {
-  return { ...whole, events: [...whole.events], loaded: true, lost: false, cameAt: Date.now() };
+  return { ...whole, words: inOrder(whole.words), events: [...whole.events], loaded: true, lost: false, cameAt: Date.now() };
 }
 
 function add(view, delta) {
@@ -106,6 +106,7 @@ function add(view, delta) {
   view.at_ms = delta.at_ms;
   view.cameAt = Date.now();
   for (const name of LISTS) if (delta[name]) view[name] = replaced(view[name], delta[name]);
+  if (delta.words) view.words = inOrder(view.words);
   if (delta.events) view.events = [...view.events, ...delta.events].slice(-MOST_EVENTS);
   if (delta.cost) view.cost = delta.cost;
   if ("playing" in delta) view.playing = delta.playing;
@@ -118,6 +119,17 @@ function replaced(list, entries) {
     const at = next.findLastIndex((one) => one.id === entry.id);
     if (at < 0) next.push(entry);
     else next[at] = entry;
+  }
+  return next;
+}
+
+// By when it was said: a transcription may come after the answer to it. What is undated stays where it is.
+function inOrder(lines) {
+  const next = [...lines];
+  for (let at = 1; at < next.length; at++) {
+    for (let to = at; to > 0 && next[to].at_ms !== null && next[to - 1].at_ms > next[to].at_ms; to--) {
+      [next[to - 1], next[to]] = [next[to], next[to - 1]];
+    }
   }
   return next;
 }

@@ -77,6 +77,7 @@ export function Line({ line, both, seek, now = false }) {
 }
 
 function Words({ line }) {
+  if (!line.text) return html`<span class="quiet">(sound without words)</span>`;
   if (line.who !== "agent" && line.who !== "bridge") return line.text;
   if (line.state === "said") return html`<span class="heard">${line.text}</span>`;
   const [heard, rest] = split(line);
