@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bridge.server.machine_commands import MachineCommands, Refused
+from bridge.server.fleet.machine_commands import MachineCommands, Refused
 from bridge.server.store.commands import MOST_BYTES, EmbeddedCommands, NoAnswer
 
 

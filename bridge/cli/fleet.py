@@ -18,7 +18,7 @@ from .options import configured
 from .words import printable
 
 if TYPE_CHECKING:
-    from ..server.machine_commands import MachineCommands
+    from ..server.fleet.machine_commands import MachineCommands
     from ..server.store.claims import Machine
 
 app = typer.Typer(help="See the machines of one service, and let one go.")
@@ -149,7 +149,7 @@ def _count(listed: Any, what: str) -> str:
 
 async def _asked(asking: MachineCommands, machine: str, op: str) -> Any:
     """The machine's answer, or in words why there is none."""
-    from ..server.machine_commands import Refused
+    from ..server.fleet.machine_commands import Refused
     from ..server.store.claims import StoreError
     from ..server.store.commands import NoAnswer
 
@@ -204,7 +204,7 @@ async def _fleet() -> AsyncIterator[tuple[tuple[Machine, ...], MachineCommands]]
     """The machines in the store of these settings, and a way to ask them. Raises ConfigError without a store,
     BridgeError for one that does not answer.
     """
-    from ..server.machine_commands import MachineCommands
+    from ..server.fleet.machine_commands import MachineCommands
     from ..server.store.claims import StoreError
 
     url, prefix, ca = _store()

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any, Final, assert_never
 
 import uvicorn
@@ -32,6 +33,7 @@ from bridge.ops.reports import Reports
 from bridge.server.call_control import CallControl
 from bridge.server.calls import CallRegistry
 from bridge.server.fleet.making import make_fleet
+from bridge.server.fleet.operators import operators_ops
 from bridge.server.notices import Hook, notices
 from bridge.server.outbound.do_not_call import DoNotCall
 from bridge.server.outbound.service import Outbound
@@ -119,6 +121,8 @@ class Service:
     def _connect(self, users: UserSide | None, others: CallNotices) -> None:
         fleet = self.services.fleet
         self.services.machines = lambda: fleet.machines
+        leaving = partial(drain, self.registry, self.settings.drain_seconds)
+        fleet.commands.ops.update(operators_ops(self.registry, leaving, lambda: fleet.moves))
         self.services.control.is_ours, self.services.control.leaves = fleet.is_ours, fleet.before_close
         if users is not None:
             users.opt_out = self.do_not_call.add

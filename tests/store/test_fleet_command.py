@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bridge.server.machine_commands import MachineCommands
+from bridge.server.fleet.machine_commands import MachineCommands
 from bridge.server.store.claims import Process, Status
 from bridge.server.store.redis_claims import RedisClaims
 from bridge.server.store.redis_commands import RedisCommands

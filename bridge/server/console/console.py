@@ -16,11 +16,11 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from bridge.server.calls import CallRegistry
+from bridge.server.fleet.machine_commands import Op, Refused
 from bridge.server.json_requests import Unfit, json_object
-from bridge.server.machine_commands import MachineCommands, Op, Refused
 from bridge.server.pages.static import page
 from bridge.server.store.claims import StoreError
-from bridge.server.store.commands import ANSWER_MS, EmbeddedCommands, NoAnswer
+from bridge.server.store.commands import ANSWER_MS, NoAnswer
 from bridge.settings.settings import Settings
 from bridge.sockets.asgi import AsgiSocket
 from bridge.sockets.frames import POLICY_VIOLATION
@@ -88,8 +88,11 @@ class Console:
         self.sign_in = SignIn(settings, peers)
         self.live = LiveCalls(registry)
         self.actions = Actions(registry, self.live, settings.console_phone, listens=settings.console_listen)
-        self.owners: Owners = MachineCommands(settings.machine, EmbeddedCommands(), self.ops())
-        self.pump = Pump(self.live, registry, settings.machine, self._view, self._system)
+        fleet = registry.services.fleet
+        fleet.commands.ops.update(self.ops())
+        self.owners: Owners = fleet.commands
+        self._machine: Callable[[], str] = lambda: fleet.commands.machine
+        self.pump = Pump(self.live, registry, self._machine, self._view, self._system)
         if self.sign_in.served:
             registry.observers = (*registry.observers, self.live)
             self._hear_of_tools()
@@ -184,7 +187,7 @@ class Console:
             may_listen=settings.console_listen,
             softphone=settings.insecure and not settings.twilio_auth_token,
             recordings=settings.recordings is not None,
-            machine=settings.machine,
+            machine=self._machine(),
         )
 
     # --- the socket --------------------------------------------------------------------------------------
@@ -259,7 +262,7 @@ class Console:
     async def act(self, request: Request) -> Response:
         """See `actions.py`. A call of another machine is named with its `machine`."""
         given = await json_object(request, MEMBERS, MOST_BYTES)
-        machine = given.pop("machine", self._settings.machine)
+        machine = given.pop("machine", self._machine())
         path, who = request.path_params, self.sign_in.viewer(request)
         try:
             status, body = await self.owners.ask(

@@ -31,13 +31,15 @@ SYSTEM_S: Final = 1.0
 
 
 class Pump:
-    """All viewers of this process. `make_view` makes what is told of one call; `system` reads the process."""
+    """All viewers of this process. `make_view` makes what is told of one call, `system` reads the process,
+    `machine` is its name.
+    """
 
     def __init__(
         self,
         live: LiveCalls,
         registry: CallRegistry,
-        machine: str,
+        machine: Callable[[], str],
         make_view: Callable[[str, RowReader], CallView],
         system: Callable[[int], System],
         *,
@@ -140,7 +142,9 @@ class Pump:
     def _reader(self, call_sid: str) -> RowReader:
         reader, live = self._readers.get(call_sid), self._live.calls[call_sid]
         if reader is None or reader.live is not live:
-            reader = self._readers[call_sid] = RowReader(live, self._registry.services.router, self._machine)
+            reader = self._readers[call_sid] = RowReader(
+                live, self._registry.services.router, self._machine()
+            )
         return reader
 
     @staticmethod

@@ -27,12 +27,14 @@ from bridge.server.store.claims import (
     Ring,
     Status,
 )
+from bridge.server.store.commands import Commands, EmbeddedCommands
 from bridge.server.store.intents import DETOUR, ENDED, HANDOVER, TRANSFER
 from bridge.server.store.shared_claims import SharedClaims
 from bridge.server.store.shared_records import SharedRecords
 from bridge.server.stream_names import StreamNames
 
 from .heartbeat import Heartbeat
+from .machine_commands import MachineCommands
 from .moves import Moves
 
 logger = logging.getLogger(__name__)
@@ -75,7 +77,8 @@ class Calls(Protocol):
 
 class Fleet:
     """`shared` is None for a process that stands alone. `whole` is the limit of all calls, `limits(call_sid)`
-    are those of its groups; `config` digests what has to be equal on all machines. `belongs_to` gives it the
+    are those of its groups; `config` digests what has to be equal on all machines; `commands` is the way to
+    them, and `self.commands` asks and answers. `belongs_to` gives it the
     calls, which it observes. Lives on their loop.
     """
 
@@ -87,6 +90,8 @@ class Fleet:
         limits: Callable[[str], tuple[Limit, ...]] = lambda _call_sid: (),
         whole: Limit | None = None,
         config: str = "",
+        version: str = "",
+        commands: Commands | None = None,
     ) -> None:
         self.shared = shared
         self.records: SharedRecords | None = None
@@ -96,14 +101,23 @@ class Fleet:
         self._names = names or StreamNames((b"",))
         self._limits = limits
         self._whole = whole or Limit()
-        self._config = config
+        self._config, self._version = config, version
         self._calls: Calls
         self._moves = Moves()
         self._epochs: dict[str, int] = {}  # of calls that an answer after their stream is being decided for
         self._due: dict[str, asyncio.TimerHandle] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self.heartbeat = None if shared is None else Heartbeat(shared)
+        self.heartbeat = None if shared is None else Heartbeat(shared, self._obey)
+        self.commands = MachineCommands(self.machine, commands or EmbeddedCommands())
+        self._obeying: asyncio.Task[None] | None = None
+
+    @classmethod
+    def alone(cls, machine: str) -> Fleet:
+        """Of a machine that shares nothing, by its name."""
+        fleet = cls()
+        fleet.commands.machine = machine
+        return fleet
 
     def belongs_to(self, calls: Calls, store: Store, pulse: Pulse) -> None:
         """These are its calls, what this machine keeps of them, and the beat of their loop."""
@@ -118,6 +132,7 @@ class Fleet:
         if self.shared is not None and self.heartbeat is not None and not self.heartbeat.beats:
             self._pulse.start(self._ask_whose)
             await self.heartbeat.start()
+            self._obey()
 
     def hurry(self) -> None:
         """Something about this process has changed that the others should know at once."""
@@ -127,6 +142,9 @@ class Fleet:
     async def close(self) -> None:
         """Write what waits, and give the lease back."""
         self._pulse.close()
+        if self._obeying is not None:
+            self._obeying.cancel()
+        await self.commands.close()
         if self.shared is not None and self.heartbeat is not None:
             await asyncio.gather(*self._leaving.values(), return_exceptions=True)
             self.heartbeat.close()
@@ -171,7 +189,19 @@ class Fleet:
     def status(self) -> Status:
         """What this process says of itself."""
         calls = self._calls
-        return Status(len(calls), calls.max_calls, calls.draining, config=self._config)
+        return Status(len(calls), calls.max_calls, calls.draining, self._version, self._config)
+
+    @property
+    def moves(self) -> list[dict[str, object]]:
+        """The latest calls that came from other machines, the last one at the end."""
+        return list(self._moves.recent)
+
+    def _obey(self) -> None:
+        """Answer the others' commands, under the name that this machine has now."""
+        if self._obeying is not None:
+            self._obeying.cancel()
+        self.commands.machine = self.machine
+        self._obeying = asyncio.ensure_future(self.commands.obey())
 
     # --- a call comes in ---------------------------------------------------------------------------------
 

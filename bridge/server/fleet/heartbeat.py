@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -20,11 +21,11 @@ BEAT_S: Final = 3.0
 
 class Heartbeat:
     """Beats from `start` on. A name that another process has is not fought for: this one goes on under the
-    name with a suffix.
+    name with a suffix: `renamed` is called.
     """
 
-    def __init__(self, shared: SharedClaims) -> None:
-        self._shared = shared
+    def __init__(self, shared: SharedClaims, renamed: Callable[[], None] = lambda: None) -> None:
+        self._shared, self._renamed = shared, renamed
         self._named = shared.process.machine
         self._now = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -69,6 +70,7 @@ class Heartbeat:
                 name,
             )
             self._shared.rename(name)
+            self._renamed()
             found = await self._shared.beat()
         if found is not None:
             self._compare(found)

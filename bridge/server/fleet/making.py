@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import secrets
+from importlib import metadata
 
 from bridge.ops.health import DayMoney
 from bridge.server.store.claims import Claims, Limit, Process, Spent
+from bridge.server.store.commands import Commands
 from bridge.server.store.sealing import KeyRing, Sealing, Withheld
 from bridge.server.store.shared_claims import SharedClaims
 from bridge.server.stream_names import StreamNames
@@ -22,7 +24,7 @@ def make_fleet(settings: Settings, money: DayMoney, claims: Claims | None = None
     """
     claims = _claims(settings) if claims is None else claims
     if claims is None:
-        return Fleet()
+        return Fleet.alone(settings.machine)
     keys = [key.get_secret_value() for key in settings.store_key]
     sealing: Sealing = KeyRing(keys) if keys else Withheld()
 
@@ -33,7 +35,8 @@ def make_fleet(settings: Settings, money: DayMoney, claims: Claims | None = None
     cost = settings.max_day_cost
     whole = Limit("", settings.fleet_calls, None if cost is None else max(1, round(cost * 1_000_000)))
     names = StreamNames(settings.stream_token_secret())
-    return Fleet(shared, names, whole=whole, config=_config(settings))
+    commands = None if settings.store is None else _commands(settings)
+    return Fleet(shared, names, whole=whole, config=_config(settings), version=_version(), commands=commands)
 
 
 def _claims(settings: Settings) -> Claims | None:
@@ -43,6 +46,22 @@ def _claims(settings: Settings) -> Claims | None:
     from bridge.server.store.redis_connection import connect  # noqa: PLC0415
 
     return RedisClaims(connect(settings.store.get_secret_value(), settings.store_ca), settings.store_prefix)
+
+
+def _commands(settings: Settings) -> Commands:
+    from bridge.server.store.redis_commands import RedisCommands  # noqa: PLC0415  its client is an extra
+    from bridge.server.store.redis_connection import connect  # noqa: PLC0415
+
+    url = "" if settings.store is None else settings.store.get_secret_value()
+    return RedisCommands(lambda socket_s: connect(url, settings.store_ca, socket_s), settings.store_prefix)
+
+
+def _version() -> str:
+    """As installed; empty for sources that are only in the path."""
+    try:
+        return metadata.version("phonebridge")
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _config(settings: Settings) -> str:

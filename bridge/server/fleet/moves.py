@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +16,7 @@ LOOK_S: Final = 0.02
 LONGEST_S: Final = 20.0
 """A first sound that comes later is not looked for."""
 MOST_ASKED: Final = 1_000
+MOST_RECENT: Final = 50
 
 
 @dataclass(slots=True)
@@ -30,6 +33,8 @@ class Moves:
     def __init__(self) -> None:
         self._asked: dict[str, tuple[float, str]] = {}  # by call, the oldest first
         self._moves: dict[str, _Move] = {}
+        self.recent: deque[dict[str, object]] = deque(maxlen=MOST_RECENT)
+        """Those that came here, the latest at the end; `at` in seconds since 1970."""
 
     def asked(self, call_sid: str, intent: str) -> None:
         """The carrier asked here what comes after a stream that ended with that intent."""
@@ -47,23 +52,25 @@ class Moves:
         """The call goes on here with that conversation."""
         move = self._moves.pop(call_sid, None)
         if move is not None:
-            self._look(runner, move, 0 if carried is None else len(carried.items))
+            self._look(call_sid, runner, move, 0 if carried is None else len(carried.items))
 
     def forget(self, call_sid: str) -> None:
         """The call is over."""
         self._moves.pop(call_sid, None)
 
-    def _look(self, runner: Runner, move: _Move, items: int) -> None:
+    def _look(self, call_sid: str, runner: Runner, move: _Move, items: int) -> None:
         silent_s = _now_s() - move.asked_s
         if runner.call.phase is m.Phase.ENDED or silent_s > LONGEST_S:
             return
         if not runner.call.playout.line.ledger.sent:
-            asyncio.get_running_loop().call_later(LOOK_S, self._look, runner, move, items)
+            asyncio.get_running_loop().call_later(LOOK_S, self._look, call_sid, runner, move, items)
             return
         # What is played when a machine dies is not written down as heard. At a hand-over all of it is.
         twice = 1 if move.how == "crash" else 0
         moved = m.Moved(move.from_machine, move.to_machine, move.how, round(silent_s * 1000), items, twice)
         runner.feed(moved)
+        seen = {"call_sid": call_sid, "from": move.from_machine, "how": move.how}
+        self.recent.append({**seen, "at": int(time.time()), "silent_ms": moved.silent_ms})
 
 
 def _now_s() -> float:
