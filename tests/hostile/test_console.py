@@ -70,6 +70,9 @@ async def test_a_call_is_listed_and_looked_at_while_it_lasts() -> None:
             assert line["text"] == WORDS
             assert line["state"] == "playing"
             assert 0 < line["heard"] < len(WORDS)
+            turn = page.view["turns"][0]
+            assert 300 <= turn["felt_ms"] < 1_500  # the model's own 300 ms, and then it answers at once
+            assert turn["parts"][-1][2] == turn["felt_ms"]
             # The caller speaks over it: what was heard of the words is what the phone has played.
             await phone.talk(0.5)
             await page.until(lambda: any(lane["state"] == "barge_in" for lane in page.view["lanes"]), 2)

@@ -8,9 +8,9 @@ from typing import Final
 
 import msgspec
 
-from bridge.core import messages as m
 from bridge.core.messages import Usage
 from bridge.core.toolbox import ToolCall
+from bridge.core.turn_times import ToolTimes, TurnTimes
 
 from . import hidden
 from .happenings import Lanes, happening, told_of
@@ -20,9 +20,25 @@ from .rows import RowReader, failed
 from .words import Words
 
 MOST_TOOLS: Final = 200
+MOST_TURNS: Final = 500
+OPEN_TURNS: Final = 2
+"""The last ones, of which more may become known."""
 MOST_PARAMETERS: Final = 50
 MOST_PARAMETER: Final = 400
 _CARRIERS: Final = frozenset({"CallSid", "AccountSid", "ApiVersion", "From", "To", "Caller", "Called"})
+
+
+def waterfall(times: TurnTimes) -> Turn | None:
+    """A turn in its parts; None where the caller has not heard an answer."""
+    felt_ms = times.felt_ms
+    if felt_ms is None:
+        return None
+    parts, at_ms = [], 0
+    for name, lasted_ms in times.parts().items():
+        if lasted_ms:
+            parts.append((name, at_ms, at_ms + lasted_ms))
+        at_ms += lasted_ms
+    return Turn(f"t{times.number}", times.last_word_ms, felt_ms, parts)
 
 
 class CallView:
@@ -31,8 +47,8 @@ class CallView:
     """
 
     __slots__ = (
-        "_cost", "_events", "_lanes", "_playing", "_read", "_row", "_targets", "_tools", "_wanted_ms",
-        "_words", "fields", "live", "phone", "revision", "rows", "turns",
+        "_cost", "_events", "_lanes", "_playing", "_read", "_row", "_targets", "_tools", "_turn_at", "_turns",
+        "_words", "fields", "live", "phone", "revision", "rows",
     )  # fmt: skip
 
     def __init__(
@@ -48,12 +64,12 @@ class CallView:
         self.fields = fields
         self.phone = phone
         self.revision = 1
-        self.turns: list[Turn] = []
+        self._turns: dict[str, Turn] = {}
+        self._turn_at = 0
         self._targets = targets
         self._words = Words(live)
         self._lanes = Lanes(self._words.line_of)
         self._tools: dict[str, Tool] = {}
-        self._wanted_ms: dict[str, int] = {}
         self._read = live.happened - len(live.ring)
         self._row = rows.row.revision
         self._events: list[Happening] = []
@@ -81,7 +97,7 @@ class CallView:
                 began_at=live.began_at,
                 row=self.rows.row,
                 words=list(self._words.lines.values()),
-                turns=self.turns,
+                turns=list(self._turns.values()),
                 tools=list(self._tools.values()),
                 lanes=list(self._lanes.lanes.values()),
                 events=events,
@@ -110,8 +126,8 @@ class CallView:
         events = [] if first else [happening(number + at, *one) for at, one in enumerate(fresh)]
         for at_ms, action in fresh:
             self._lanes.take(at_ms, action)
-        tools = self._changed_tools(fresh)
-        turns = self._new_turns(now_ms, first=first)
+        tools = self._changed_tools()
+        turns = self._new_turns()
         playing, before = self._words.playing(now_ms), self._playing
         if playing is not None and playing.id:
             self._lanes.sounds(playing.id, now_ms, playing.heard_ms)
@@ -140,10 +156,7 @@ class CallView:
             playing=playing if moved else msgspec.UNSET,
         )
 
-    def _changed_tools(self, fresh: list[tuple[int, m.Action]]) -> list[Tool]:
-        for at_ms, action in fresh:
-            if isinstance(action, m.ToolWanted):
-                self._wanted_ms[action.call_id] = at_ms
+    def _changed_tools(self) -> list[Tool]:
         calls, changed = self.live.call.playout.conversation.tools.calls, []
         for call_id in list(calls)[-MOST_TOOLS:]:
             before, call = self._tools.get(call_id), calls[call_id]
@@ -155,28 +168,41 @@ class CallView:
             self._tools[call_id] = tool
             changed.append(tool)
             if tool.state != "running":
-                at_ms = self.live.returned_ms.get(call_id, self.live.now_ms())
+                at_ms = self.live.now_ms() if tool.ms is None else (tool.at_ms or 0) + tool.ms
                 self._lanes.tool_returned(call_id, at_ms, failed=tool.state == "failed")
         return changed
+
+    def _tool_times(self, call_id: str) -> ToolTimes | None:
+        stats = self.live.call.stats
+        for turn in (*reversed(stats.turn_times), stats.opening):
+            for one in turn.tools:
+                if one.call_id == call_id:
+                    return one
+        return None
 
     def _tool(self, call: ToolCall) -> Tool:
         given, hidden_in = hidden.fields(call.arguments, "input")
         output, hidden_out = ("", []) if call.output is None else hidden.fields(call.output, "output")
-        wanted_ms, returned_ms = self._wanted_ms.get(call.call_id), self.live.returned_ms.get(call.call_id)
+        times = self._tool_times(call.call_id)
+        wanted_ms = None if times is None else times.wanted_ms
+        returned_ms = None if times is None else times.finished_ms
         took_ms = None if wanted_ms is None or returned_ms is None else max(0, returned_ms - wanted_ms)
         state = "running" if call.output is None else "failed" if failed(call) else "done"
         return Tool(
             call.call_id, call.name, wanted_ms, took_ms, state, given, output, [*hidden_in, *hidden_out]
         )
 
-    def _new_turns(self, now_ms: int, *, first: bool) -> list[Turn]:
-        """Those whose answer has begun."""
-        felt_ms = self.live.call.stats.turn_latencies_ms
-        fresh = [
-            Turn(f"t{number + 1}", None if first else now_ms, felt_ms[number], [])
-            for number in range(len(self.turns), len(felt_ms))
-        ]
-        self.turns += fresh
+    def _new_turns(self) -> list[Turn]:
+        """Those whose answer the caller hears by now, or whose parts are known better."""
+        times, fresh = self.live.call.stats.turn_times, []
+        for number in range(self._turn_at, len(times)):
+            turn = waterfall(times[number])
+            if turn is not None and self._turns.get(turn.id) != turn:
+                self._turns[turn.id] = turn
+                fresh.append(turn)
+        self._turn_at = max(0, len(times) - OPEN_TURNS)
+        while len(self._turns) > MOST_TURNS:
+            del self._turns[next(iter(self._turns))]
         return fresh
 
     def _costs(self) -> Cost:

@@ -95,7 +95,6 @@ class Console:
         self.pump = Pump(self.live, registry, self._machine, self._view, self._system)
         if self.sign_in.served:
             registry.observers = (*registry.observers, self.live)
-            self._hear_of_tools()
 
     def ops(self) -> dict[str, Op]:
         """What other machines may ask of this console."""
@@ -303,16 +302,6 @@ class Console:
             day_micro_usd=health.money.today_micro_usd,
             lag_p95_ms=None if health.lag is None else round(health.lag.p95_s * 1000, 1),
         )
-
-    def _hear_of_tools(self) -> None:
-        services, live = self._registry.services, self.live
-        before = services.tool_finished
-
-        def finished(call_sid: str, call_id: str) -> None:
-            live.tool_finished(call_sid, call_id)
-            before(call_sid, call_id)
-
-        services.tool_finished = finished
 
 
 async def _turn_away(taken: StreamSocket | AsgiSocket, why: str) -> None:

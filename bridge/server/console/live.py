@@ -32,7 +32,7 @@ class LiveCall:
 
     __slots__ = (
         "began_at", "call", "call_sid", "dirty", "ended", "ended_at", "ended_s", "happened", "listeners",
-        "returned_ms", "ring", "runner", "whispered",
+        "ring", "runner", "whispered",
     )  # fmt: skip
 
     def __init__(self, call_sid: str, runner: Runner, epoch_ms: int, listeners: Counter[str]) -> None:
@@ -46,8 +46,6 @@ class LiveCall:
         self.ended: m.Ended | None = None
         self.ended_at: int | None = None
         self.ended_s = 0.0
-        self.returned_ms: dict[str, int] = {}
-        """When tools came back, by call id."""
         self.listeners = listeners
         self.whispered: set[str] = set()
         """What operators have told the model, to show it as theirs."""
@@ -138,10 +136,3 @@ class LiveCalls:
         if call is not None and call.ended is None:
             call.ended, call.ended_at, call.ended_s = ended, self.epoch_ms(), self._clock()
             self._over.append(call)
-
-    def tool_finished(self, call_sid: str, call_id: str) -> None:
-        """A tool came back; of the first 256 it is known when."""
-        call = self.calls.get(call_sid)
-        if call is not None and len(call.returned_ms) < RING:
-            call.returned_ms.setdefault(call_id, call.runner.now_ms())
-            call.dirty = True

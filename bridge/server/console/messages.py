@@ -128,8 +128,9 @@ class Line(Part, frozen=True, gc=False):
 
 
 class Turn(Part, frozen=True, gc=False):
-    """One answer's waterfall: how long the caller waited, `felt_ms`, from the last of their voice to the
-    first sound of the answer that they hear; `parts` are `[name, from_ms, to_ms]` in order, within it.
+    """One answer's waterfall: how long the caller waited, `felt_ms`, from the last of their voice, `at_ms`,
+    to the first sound of the answer that they hear. `parts` are `[name, from_ms, to_ms]` in order, from 0 to
+    `felt_ms`, by the names of `bridge.core.turn_times.PARTS`; what took no time is left out.
     """
 
     id: str
