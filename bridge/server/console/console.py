@@ -44,7 +44,7 @@ from .viewer import TRY_AGAIN_LATER, Viewer
 logger = logging.getLogger("bridge.console")
 
 MOST_BYTES: Final = 16_384
-LIMITS: Final = replace(CARRIER_LIMITS, max_size_bytes=4_096, stalled_after_s=8)
+LIMITS: Final = replace(CARRIER_LIMITS, max_size_bytes=4_096, dead_after_s=8, stalled_after_s=8)
 MEMBERS: Final = ("key", "machine", "text", "on", "to", "mode", "tool", "path", "reason")
 ACT: Final = "console act"
 _Endpoint = Callable[["Console", Request], Awaitable[Response]]

@@ -79,14 +79,15 @@ class Row(Part, frozen=True, gc=False):
 
     call: str
     machine: str
-    revision: int
-    state: str
     direction: str
     caller: str
     called: str
+    began_at: int
+    revision: int
+    # From here on what may change.
+    state: str
     agent: str
     model: str
-    began_at: int
     ended_at: int | None
     end: str | None
     end_detail: str

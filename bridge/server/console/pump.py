@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 MOST_VIEWERS: Final = 10
 SLICE: Final = 25
+UNASKED: Final = 8
+"""A call of which nothing was told is read every so many times all the same: some things change unsaid."""
 TICK_S: Final = 0.1
 LIST_S: Final = 0.25
 SYSTEM_S: Final = 1.0
@@ -119,12 +121,12 @@ class Pump:
         for viewer in whole:
             viewer.wants_list = False
             viewer.seen.clear()
-        self._slow_turn = (self._slow_turn + 1) % 4
+        self._slow_turn = (self._slow_turn + 1) % UNASKED
         slices = max(1, -(-len(calls) // SLICE))
         for number in range(slices):
             piece = [self._reader(call.call_sid) for call in calls[number * SLICE : (number + 1) * SLICE]]
             for at, reader in enumerate(piece):
-                if reader.live.dirty or at % 4 == self._slow_turn:
+                if reader.live.dirty or at % UNASKED == self._slow_turn:
                     reader.live.dirty = False
                     reader.read()
             for viewer in readers:

@@ -52,7 +52,10 @@ class RowReader:
     looks.
     """
 
-    __slots__ = ("_answered", "_failed", "_p50_ms", "_returned", "_unheard", "change", "live", "row", "text")
+    __slots__ = (
+        "_answered", "_failed", "_p50_ms", "_returned", "_unheard", "_values", "change", "live", "row",
+        "text",
+    )  # fmt: skip
 
     def __init__(self, live: LiveCall, router: Router, machine: str) -> None:
         self.live = live
@@ -60,32 +63,41 @@ class RowReader:
         self._p50_ms: int | None = None
         self._returned = self._failed = 0
         self._unheard = 0, 0
-        self.row = self._first(router, machine)
-        self.text, self.change = encode(self.row), ""
-
-    def _first(self, router: Router, machine: str) -> Row:
-        live, routed = self.live, router.of(self.live.call_sid)
-        return Row(
-            call=live.call_sid,
-            machine=machine,
-            direction="out" if routed.outbound else "in",
-            caller=hidden.number(routed.caller),
-            called=hidden.number(routed.called),
-            began_at=live.began_at,
-            **self._changing(),
-            revision=1,
+        routed = router.of(live.call_sid)
+        self._values = self._changing()
+        self.row = Row(
+            live.call_sid,
+            machine,
+            "out" if routed.outbound else "in",
+            hidden.number(routed.caller),
+            hidden.number(routed.called),
+            live.began_at,
+            1,
+            *self._values,
         )
+        self.text, self.change = encode(self.row), ""
 
     def read(self) -> bool:
         """Whether anything has changed."""
-        row, values = self.row, self._changing()
-        if all(getattr(row, name) == value for name, value in values.items()):
+        values = self._changing()
+        if values == self._values:
             return False
-        self.row = msgspec.structs.replace(row, revision=row.revision + 1, **values)
-        self.text, self.change = encode(self.row), delta(row, self.row)
+        self._values, before = values, self.row
+        self.row = Row(
+            before.call,
+            before.machine,
+            before.direction,
+            before.caller,
+            before.called,
+            before.began_at,
+            before.revision + 1,
+            *values,
+        )
+        self.text, self.change = encode(self.row), delta(before, self.row)
         return True
 
-    def _changing(self) -> dict[str, Any]:
+    def _changing(self) -> tuple[Any, ...]:
+        """Those fields of a `Row` that may change, in its order."""
         live = self.live
         call, stats = live.call, live.call.stats
         answered, tools = stats.turn_latencies_ms, call.playout.conversation.tools
@@ -100,27 +112,27 @@ class RowReader:
             self._failed = sum(map(failed, tools.calls.values()))
         who, words = _last_words(call)
         ended = live.ended
-        return {
-            "state": _state(call, ended=ended is not None),
-            "agent": call.playout.agent.name,
-            "model": call.playout.config.model,
-            "ended_at": live.ended_at,
-            "end": None if ended is None else ended.reason.value,
-            "end_detail": "" if ended is None else ended.detail,
-            "last_who": who,
-            "last_words": words,
-            "turns": stats.turns,
-            "answered_p50_ms": self._p50_ms,
-            "barge_ins": len(stats.barge_ins),
-            "unheard_ms": self._unheard[1],
-            "tools": stats.tools,
-            "tools_failed": self._failed,
-            "tools_running": len(tools.running),
-            "cost_micro_usd": stats.cost_micro_usd,
-            "muted": call.caller_audio.muted,
-            "listeners": live.listeners[live.call_sid],
-            "trouble": self._trouble(),
-        }
+        return (
+            _state(call, ended=ended is not None),
+            call.playout.agent.name,
+            call.playout.config.model,
+            live.ended_at,
+            None if ended is None else ended.reason.value,
+            "" if ended is None else ended.detail,
+            who,
+            words,
+            stats.turns,
+            self._p50_ms,
+            len(stats.barge_ins),
+            self._unheard[1],
+            stats.tools,
+            self._failed,
+            len(tools.running),
+            stats.cost_micro_usd,
+            call.caller_audio.muted,
+            live.listeners[live.call_sid],
+            self._trouble(),
+        )
 
     def _trouble(self) -> list[str]:
         live = self.live
