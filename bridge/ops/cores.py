@@ -10,15 +10,26 @@ from pathlib import Path
 from typing import Final
 
 _GROUPS: Final = Path("/sys/fs/cgroup")
+_OWN: Final = Path("/proc/self/cgroup")
 
 
-def cores(groups: Path = _GROUPS, allowed: Callable[[], int] | None = None) -> int:
-    """At least 1: those that the process may run on, and not more than its control group has time for. Where
-    a container may use one and a half, it is two.
+def cores(groups: Path = _GROUPS, own: Path = _OWN, allowed: Callable[[], int] | None = None) -> int:
+    """At least 1: those that the process may run on, and not more than its control groups have time for.
+    Where a container may use one and a half, it is two.
     """
-    found = (allowed or _allowed)()
-    quota = _quota(groups)
-    return max(1, found if quota is None else min(found, math.ceil(quota)))
+    quotas = [_quota(folder) for folder in _folders(groups, own)]
+    found = [(allowed or _allowed)(), *(math.ceil(quota) for quota in quotas if quota is not None)]
+    return max(1, min(found))
+
+
+def _folders(groups: Path, own: Path) -> list[Path]:
+    """The process's group, and those that it is in. A container sees its own group as the root."""
+    path = ""
+    with suppress(OSError):
+        lines = own.read_text(encoding="ascii").splitlines()
+        path = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
+    inner = groups / path
+    return [inner, *(folder for folder in inner.parents if folder.is_relative_to(groups))]
 
 
 def _allowed() -> int:

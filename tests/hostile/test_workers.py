@@ -242,6 +242,7 @@ def test_a_restart_one_by_one_loses_no_call_and_knows_all_that_was_said(
     run(main())
 
 
+@pytest.mark.long
 def test_a_signal_to_end_reaches_all_once_and_the_supervisor_ends_with_them(tmp_path: Path) -> None:
     """SIGTERM: calls are let end and then handed over within BRIDGE_DRAIN_SECONDS; nothing is left over."""
 
@@ -289,6 +290,47 @@ def test_ctrl_c_hangs_up_within_a_second_and_a_dead_supervisor_takes_its_workers
     run(main())
 
 
+STANDS_STILL = """
+import signal, socket, sys, time
+from bridge.server.workers.supervisor import Supervisor
+
+listener = socket.create_server(("127.0.0.1", 0))
+supervisor = Supervisor(2, listener, drain_s=1, now=lambda: 10 * time.monotonic())
+seat = supervisor.run()
+if isinstance(seat, int):
+    sys.exit(seat)
+seat.line.sendall(b'{"do": "ready", "answered": ""}\\n')
+for _ in range(600):
+    time.sleep(0.1)
+    if seat.name != "1":
+        seat.line.sendall(b'{"do": "beat"}\\n')
+"""
+
+
+def test_whoever_says_nothing_for_fifteen_seconds_is_killed_and_replaced() -> None:
+    """On a clock that runs ten times as fast; with the real one it is the test below."""
+
+    async def main() -> None:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", STANDS_STILL, env={**os.environ, "PYTHONPATH": str(kit.ROOT)}
+        )
+        served = kit.Bridge(0, Path(), process)
+        try:
+            await until(lambda: len(workers(served)) == 2, 10, "two workers")
+            first, second = workers(served)
+            await until(lambda: first not in workers(served), 5, "killed")
+            await until(lambda: len(workers(served)) == 2, 5, "replaced")
+            await asyncio.sleep(2.0)
+            assert second in workers(served)
+            assert len(workers(served)) == 2
+        finally:
+            process.terminate()
+            await process.wait()
+
+    run(main())
+
+
+@pytest.mark.long
 def test_a_worker_that_stands_still_is_killed_and_replaced(tmp_path: Path) -> None:
     async def main() -> None:
         async with Speaker() as model, kit.bridge(model, folder=tmp_path, arguments=TWO) as served:
