@@ -116,9 +116,9 @@ class Proof:
 
     def stream_url(self, links: twiml.Links, machine: str = "") -> str:
         """Where the stream of a call should come that has rung at that machine; empty for this one."""
-        if not machine or self.streams.kind not in ("path", "fly") or self._public_url is None:
+        if not machine or self._public_url is None:
             return links.media_stream
-        return self.streams._replace(machine=machine).url(self._public_url)
+        return self.streams.at(machine).url(self._public_url)
 
     def reject(self, gate: str, what: str, why: object, call_sid: str | None = None) -> None:
         """Count a request that was turned away, and log it now and then. Unproven, it may name any call."""

@@ -32,6 +32,7 @@ from bridge.ops.notices import CallNotices
 from bridge.ops.reports import Reports
 from bridge.server.call_control import CallControl
 from bridge.server.calls import CallRegistry
+from bridge.server.fleet import Fleet
 from bridge.server.fleet.making import make_fleet
 from bridge.server.fleet.operators import operators_ops
 from bridge.server.notices import Hook, notices
@@ -45,6 +46,7 @@ from bridge.server.routing.routing import Routing
 from bridge.server.services import CallFactory, Observer, Services
 from bridge.server.store import CallIntents, EmbeddedStore, Store
 from bridge.server.store.claims import StoreError
+from bridge.server.store.socket_claims import SocketClaims
 from bridge.server.stream_names import StreamNames
 from bridge.server.twilio_rest import CarrierRest
 from bridge.server.twiml import Links
@@ -101,7 +103,7 @@ class Service:
         health = _health(settings, metrics, has_model(settings, upstream_url))
         self.outbox, others = notices(settings, metrics, _hook(users))
         reports = _reports(metrics, users, others, health)
-        store, fleet = EmbeddedStore(settings.journal), make_fleet(settings, health.money)
+        store, fleet = EmbeddedStore(settings.journal), _fleet(settings, health, worker)
         rest = _rest(settings, store.intents, router)
         self.do_not_call, out = _calls_out(settings, rest, store, metrics)
         services = self.services = Services(
@@ -212,6 +214,12 @@ def create_app(settings: Settings, agent: Agent | None = None, routes: Given | N
 
 def _given(routes: Given | None, agent: Agent | None) -> Given | None:
     return agent.routes if routes is None and agent is not None else routes
+
+
+def _fleet(settings: Settings, health: Health, worker: Worker | None) -> Fleet:
+    """Of all machines that share a store; else of the workers of this one."""
+    claims = None if worker is None or settings.store is not None else SocketClaims(worker.step)
+    return make_fleet(settings, health.money, claims)
 
 
 def _siblings(worker: Worker | None) -> Observer | None:

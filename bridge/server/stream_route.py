@@ -49,6 +49,16 @@ class StreamRoute(NamedTuple):
         name = self.machine if self.kind in ("path", "fly") else self.worker
         return f"ws{(self.own_base or base).removeprefix('http')}{PATH}{name and f'/{name}'}"
 
+    def at(self, machine: str) -> StreamRoute:
+        """As that machine, or that worker of this one, has it; this one's where no URL can name it."""
+        if self.kind in ("path", "fly"):
+            return self._replace(machine=machine)
+        return (
+            self._replace(worker=machine.rpartition("-")[2])
+            if self.worker and self.is_here(machine)
+            else self
+        )
+
     def is_here(self, name: str) -> bool:
         """Whether that name in a stream's path is this machine's, or that of one of its workers."""
         if not self.worker:

@@ -10,7 +10,7 @@ from importlib import metadata
 from bridge.ops.health import DayMoney
 from bridge.server.store.claims import Claims, Limit, Process, Spent
 from bridge.server.store.commands import Commands
-from bridge.server.store.sealing import KeyRing, Sealing, Withheld
+from bridge.server.store.sealing import KeyRing, OnDisk, Sealing, Withheld
 from bridge.server.store.shared_claims import SharedClaims
 from bridge.server.stream_names import StreamNames
 from bridge.settings.settings import Settings
@@ -19,14 +19,16 @@ from .fleet import Fleet
 
 
 def make_fleet(settings: Settings, money: DayMoney, claims: Claims | None = None) -> Fleet:
-    """The fleet that these settings describe; of one process, without BRIDGE_STORE and without `claims`.
-    Raises ConfigError where the store's client is missing, or refuses the URL.
+    """The fleet that these settings describe, or that of this machine's workers, who have these `claims`; of
+    one process without either. Raises ConfigError where the store's client is missing, or refuses the URL.
     """
-    claims = _claims(settings) if claims is None else claims
+    sealing: Sealing = OnDisk()
     if claims is None:
-        return Fleet.alone(settings.machine)
-    keys = [key.get_secret_value() for key in settings.store_key]
-    sealing: Sealing = KeyRing(keys) if keys else Withheld()
+        claims = _claims(settings)
+        if claims is None:
+            return Fleet.alone(settings.machine)
+        keys = [key.get_secret_value() for key in settings.store_key]
+        sealing = KeyRing(keys) if keys else Withheld()
 
     def spent() -> Spent:
         return Spent(dt.datetime.now(dt.UTC).date().isoformat(), {"": money.today_micro_usd})

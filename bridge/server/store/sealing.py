@@ -46,14 +46,8 @@ class Clear:
         return sealed
 
 
-class Withheld:
-    """For a shared store without a key: no record goes there."""
-
-    def __init__(self) -> None:
-        logger.warning(
-            "BRIDGE_STORE_KEY is not set: what was said stays on the machine that heard it, and a call that "
-            "moves to another one begins anew"
-        )
+class OnDisk:
+    """For a store of one machine: records stay in its files, where the others find them."""
 
     def seal(self, _place: str, _plain: bytes) -> bytes | None:
         """Nothing may be stored."""
@@ -62,6 +56,16 @@ class Withheld:
     def open(self, _place: str, _sealed: bytes) -> bytes | None:
         """Nothing can be read."""
         return None
+
+
+class Withheld(OnDisk):
+    """For a shared store without a key: no record goes there."""
+
+    def __init__(self) -> None:
+        logger.warning(
+            "BRIDGE_STORE_KEY is not set: what was said stays on the machine that heard it, and a call that "
+            "moves to another one begins anew"
+        )
 
 
 class KeyRing:
