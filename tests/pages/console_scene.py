@@ -69,8 +69,8 @@ WORDS = [
         made_ms=5_200,
     ),
 ]
-PARTS = [("voice detection", 0, 60), ("model", 60, 181), ("line", 181, 221)]
-SLOW = [("voice detection", 0, 70), ("tools", 70, 1_100), ("model", 1_100, 1_200), ("line", 1_200, 1_240)]
+PARTS = [("endpointing", 0, 60), ("model", 60, 181), ("carrier", 181, 221)]
+SLOW = [("endpointing", 0, 70), ("tools", 70, 1_100), ("model", 1_100, 1_200), ("carrier", 1_200, 1_240)]
 TURNS = [
     {"id": "t1", "at_ms": 7_100, "felt_ms": 221, "parts": PARTS},
     {"id": "t2", "at_ms": 16_000, "felt_ms": 1_240, "parts": SLOW},
@@ -159,6 +159,15 @@ def scene(**fields: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         ),
     ]
     shown = whole(
-        first, at_ms=25_000, words=WORDS, turns=TURNS, tools=TOOLS, lanes=LANES, events=EVENTS, cost=COST
+        first,
+        parameters={"campaign": "autumn", "tier": "gold"},
+        instructions="You are the host of the Olive Tree.",
+        at_ms=25_000,
+        words=WORDS,
+        turns=TURNS,
+        tools=TOOLS,
+        lanes=LANES,
+        events=EVENTS,
+        cost=COST,
     )
     return rows, shown

@@ -233,7 +233,7 @@ def test_listening_in_is_what_the_caller_says_and_hears(chrome: Browser, house: 
     both = {name: one.between(0, float(one.at_s[-1]), 8_000) for name, one in (("l", left), ("r", right))}
     for side, pcmu in (("l", said), ("r", heard)):
         alike, same = likeness(both[side], pcmu)
-        assert alike >= 0.95
+        assert alike >= 0.85
         assert same >= 0.8
     assert likeness(both["l"], heard)[0] <= 0.8
     notes = [action.detail for action in when(house, phone.call_sid, m.Noted) if isinstance(action, m.Noted)]

@@ -2,7 +2,7 @@
 import { html, useEffect, useState } from "./htm-preact.js";
 import { Actions } from "./console-actions.js";
 import { EventsPane } from "./console-events.js";
-import { CostPane, ToolsPane, TurnsPane } from "./console-figures.js";
+import { AboutPane, CostPane, ToolsPane, TurnsPane } from "./console-figures.js";
 import { Dot, Empty, Skeleton, useNow } from "./console-parts.js";
 import { dotOf, isOver, lastsMs, numberOf, stateOf } from "./console-rows.js";
 import { TimelinePane } from "./console-timeline.js";
@@ -28,7 +28,7 @@ export function CallView({ call, store, connection, stale }) {
     <div class="call">
       <${Head} row=${view.row} ahead=${store.aheadMs} />
       ${view.loaded && html`<${Actions} view=${view} session=${store.session} connection=${connection} />`}
-      ${view.loaded ? html`<${Panes} view=${view} stale=${stale} />` : html`<${Skeleton} what="the call" />`}
+      ${view.loaded ? html`<${Panes} view=${view} stale=${stale} reveal=${(wanted) => connection.wish(view.row, "reveal", wanted)} />` : html`<${Skeleton} what="the call" />`}
     </div>
   `;
 }
@@ -38,7 +38,7 @@ function Head({ row, ahead }) {
   return html`
     <div class="call-head">
       <a class="button plain back" href=${linkTo("live")} aria-label="Back to live calls">←</a>
-      <h1><${Dot} kind=${dotOf(row)} />${numberOf(row)}</h1>
+      <h1><${Dot} kind=${dotOf(row)} /><span>${numberOf(row)}</span></h1>
       <p class="facts">
         <b>${stateOf(row)}</b>
         ${[row.agent, row.model, row.machine].filter(Boolean).map((words) => html`<span>${words}</span>`)}
@@ -52,14 +52,10 @@ function Head({ row, ahead }) {
   `;
 }
 
-// The panes of a call, live or over. `player` is told where the timeline's cursor is put, if there is one.
-export function Panes({ view, stale, player }) {
+// The panes of a live call, or of one that was live a moment ago.
+function Panes({ view, stale, reveal }) {
   const [tab, setTab] = useState("words");
-  const [at, setAt] = useState(null); // the timeline's cursor, in the call's milliseconds; null follows the end
-  const seek = (ms) => {
-    setAt(ms);
-    if (ms !== null) player?.(ms);
-  };
+  const [at, seek] = useState(null); // the timeline's cursor, in the call's milliseconds; null follows the end
   return html`
     <div class="tabs" role="group" aria-label="What is shown of the call">
       ${TABS.map(([name, title]) => html`<button type="button" aria-pressed=${String(tab === name)} onClick=${() => setTab(name)}>${title}</button>`)}
@@ -69,8 +65,9 @@ export function Panes({ view, stale, player }) {
       <${WordsPane} view=${view} at=${at} seek=${seek} stale=${stale} />
       <div class="facts-column">
         <${TurnsPane} view=${view} stale=${stale} />
-        <${ToolsPane} view=${view} stale=${stale} />
+        <${ToolsPane} view=${view} stale=${stale} reveal=${reveal} />
         <${CostPane} view=${view} stale=${stale} />
+        <${AboutPane} view=${view} stale=${stale} />
         <${EventsPane} view=${view} stale=${stale} />
       </div>
     </div>

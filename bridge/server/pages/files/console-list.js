@@ -1,7 +1,7 @@
 // A list of calls: trouble first, the order kept under the pointer, and no more rows in the page than one sees.
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./htm-preact.js";
 import { useKeys } from "./console-keys.js";
-import { Dot, useNow } from "./console-parts.js";
+import { Dot, still, useNow } from "./console-parts.js";
 import { describe, dotOf, isOver, lastsMs, numberOf, stateOf, troubleOf } from "./console-rows.js";
 import { UNKNOWN, count, dollars, duration, milliseconds } from "./console-words.js";
 
@@ -89,7 +89,7 @@ export function CallList({ calls, chosen, compact, href, label, ahead, children 
         <div class="rows-inner" role="presentation" style=${{ height: `${ids.length * height}px` }}>
           ${drawn.map(([id, at]) => {
             const row = rows.get(id);
-            return html`<${Row} key=${id} row=${row} at=${at} top=${at * height} current=${id === chosen} compact=${compact} now=${now} href=${href(id)} />`;
+            return html`<${Row} key=${id} row=${row} at=${at} top=${at * height} current=${id === chosen} compact=${compact} now=${isOver(row) ? 0 : now} href=${href(id)} />`;
           })}
         </div>
       </div>
@@ -109,7 +109,7 @@ const Columns = () => html`
   </div>
 `;
 
-function Row({ row, at, top, current, compact, now, href }) {
+const Row = still(({ row, at, top, current, compact, now, href }) => {
   const trouble = troubleOf(row);
   return html`
     <div
@@ -135,4 +135,4 @@ function Row({ row, at, top, current, compact, now, href }) {
       `}
     </div>
   `;
-}
+});

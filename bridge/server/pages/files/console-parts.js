@@ -1,5 +1,5 @@
 // Parts that every view uses: dots, panes and their states, a button that asks once more.
-import { html, useEffect, useRef, useState } from "./htm-preact.js";
+import { Component, html, useEffect, useRef, useState } from "./htm-preact.js";
 
 const SURE_MS = 3000;
 
@@ -14,6 +14,18 @@ export const Skeleton = ({ what }) => html`
 export const Empty = ({ title, large, as = "strong", children }) => html`
   <div class="empty ${large ? "large" : ""}"><${as}>${title}</${as}>${children}</div>
 `;
+
+// A part without a state of its own, drawn again only when a property is another one.
+export const still = (draw) =>
+  class extends Component {
+    shouldComponentUpdate(next) {
+      return Object.keys(next).some((name) => next[name] !== this.props[name]);
+    }
+
+    render(properties) {
+      return draw(properties);
+    }
+  };
 
 // A pane is a region with a heading; `side` stands in its head.
 export function Pane({ name, title, side, stale, children }) {

@@ -1,6 +1,7 @@
 // All that the page knows of live calls, as bridge/server/console/messages.py tells it: rows by the call's id, and
 // the call in view.
 const MOST_EVENTS = 500; // as many as the server keeps
+const SOON_MS = 50; // what comes within is drawn at once
 const LISTS = ["words", "turns", "tools", "lanes"];
 
 export class Store {
@@ -25,6 +26,13 @@ export class Store {
     for (const run of this.listeners) run();
   }
 
+  changedSoon() {
+    this.timer ??= setTimeout(() => {
+      this.timer = undefined;
+      this.changed();
+    }, SOON_MS);
+  }
+
   // The server's clock, in milliseconds of the epoch.
   now() {
     return Date.now() + this.aheadMs;
@@ -41,7 +49,7 @@ export class Store {
   take(message) {
     this.newsAt = Date.now();
     const whole = TAKEN[message.kind]?.(this, message) !== false;
-    this.changed();
+    this.changedSoon();
     return whole;
   }
 

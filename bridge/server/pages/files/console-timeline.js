@@ -43,6 +43,7 @@ function useWindow(view) {
     edge,
     last,
     centre,
+    name: `${span} ${end}`,
     following: end === null,
     follow: () => setEnd(null),
     whole: () => (setSpan(Infinity), setEnd(null)),
@@ -62,7 +63,7 @@ export function TimelinePane({ view, at, seek, stale }) {
   const shown = useMemo(() => sceneOf(view), [view.words, view.lanes]);
   const scene = useRef();
   scene.current = { view, shown, at, frame };
-  useDrawing(detail, overview, scene);
+  useDrawing(detail, overview, scene, stale);
   useTimelineKeys(view, at, seek, frame);
 
   const msAt = (event) => {
@@ -102,7 +103,7 @@ function summary(view) {
 }
 
 // Ten times a second while the call lives, once where motion is not wanted; and after each change.
-function useDrawing(detail, overview, scene) {
+function useDrawing(detail, overview, scene, stale) {
   const draw = () => {
     if (!detail.current?.clientWidth) return; // in a tab that is not shown
     const { view, shown, at, frame } = scene.current;
@@ -112,7 +113,8 @@ function useDrawing(detail, overview, scene) {
     drawLanes(detail.current, drawn, from, to);
     drawOverview(overview.current, drawn, from, to);
   };
-  useEffect(draw);
+  const { view, at, frame } = scene.current;
+  useEffect(draw, [at, frame.name, isOver(view.row) && view.lanes, stale]);
   useEffect(() => {
     const timer = setInterval(() => document.hidden || isOver(scene.current.view.row) || draw(), STILL.matches ? 1000 : 100);
     const observer = new ResizeObserver(draw);

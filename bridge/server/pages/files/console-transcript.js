@@ -1,6 +1,6 @@
 // What was said, as the caller heard it. Beside it, on demand, what was generated.
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./htm-preact.js";
-import { Empty } from "./console-parts.js";
+import { Empty, still } from "./console-parts.js";
 import { position } from "./console-words.js";
 
 const SHOWN = 100; // lines; earlier ones on demand
@@ -64,7 +64,7 @@ const split = (line) => {
 const heardOf = (line) => (line.who === "agent" || line.who === "bridge" ? split(line)[0] : line.text).trim();
 
 // `now`: it is said at the moment under the cursor.
-export function Line({ line, both, seek, now = false }) {
+export const Line = still(({ line, both, seek, now = false }) => {
   const { who, at_ms: at, state } = line;
   return html`
     <div class="said ${who} ${state} ${now ? "now" : ""}" aria-current=${now ? "true" : undefined}>
@@ -74,7 +74,7 @@ export function Line({ line, both, seek, now = false }) {
       ${both && who === "agent" && html`<span class="generated"><span class="visually-hidden">generated: </span>${line.text}</span>`}
     </div>
   `;
-}
+});
 
 function Words({ line }) {
   if (!line.text) return html`<span class="quiet">(sound without words)</span>`;
