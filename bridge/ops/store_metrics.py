@@ -14,7 +14,7 @@ OPS: Final = (
     "record", "leave", "flush", "other",
 )  # fmt: skip
 """What it is asked."""
-MOVES: Final = ("drain", "crash", "adopted")
+MOVES: Final = ("handover", "crash", "adopted")
 """How a call came here from another machine."""
 _ANSWER_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.25)
 
@@ -41,6 +41,7 @@ class StoreMetrics:
             "store_second_dials", "Streams that came here while their model was dialled elsewhere"
         )
         self._handed_over = counter("store_handed_over", "Calls that came from another machine", "how")
+        self._unreadable = counter("store_unreadable", "Records that no key of this machine opens")
         self._machines = Gauge(
             "phonebridge_store_machines", "Machines that are alive, this one too", registry=registry
         )
@@ -72,6 +73,10 @@ class StoreMetrics:
     def store_restored(self) -> None:
         """A write was done again that the store had lost."""
         self._restored.inc()
+
+    def unreadable(self) -> None:
+        """A record could not be read, and counts as absent."""
+        self._unreadable.inc()
 
     def second_dial(self) -> None:
         """A stream came here, and another machine had dialled the model for it."""

@@ -55,7 +55,10 @@ class OperatorRoutes:
         if self._worker is not None:
             return await self._all_ready(request, self._worker)
         reasons = [*self._reasons(), *self._loopback_only(request)]
-        return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+        told: dict[str, object] = {"ready": not reasons, "reasons": reasons}
+        if notes := self.registry.services.fleet.notes:
+            told["notes"] = notes
+        return JSONResponse(told, 503 if reasons else 200)
 
     async def _all_ready(self, request: Request, worker: Worker) -> Response:
         """With siblings: whether calls may come to one of them, and why not to the others."""

@@ -32,7 +32,7 @@ def test_the_series_of_the_store() -> None:
     assert (value("errors_total", kind="oom"), value("errors_total", kind="other")) == (2, 1)
     assert value("errors_total", kind="timeout") == 0
     assert value("ghosts_total") == value("restored_total") == value("second_dials_total") == 1
-    assert (value("handed_over_total", how="crash"), value("handed_over_total", how="drain")) == (1, 0)
+    assert (value("handed_over_total", how="crash"), value("handed_over_total", how="handover")) == (1, 0)
     observer.store_up(False)
     assert value("up") == 0
 

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, Protocol
 
 from bridge.core import messages as m
 from bridge.core.stats import Stats
+from bridge.ops.store_metrics import StoreMetrics
 from bridge.runner import Runner
 from bridge.runner.pulse import Pulse
 from bridge.server.store import Store
@@ -92,10 +93,14 @@ class Fleet:
         config: str = "",
         version: str = "",
         commands: Commands | None = None,
+        watch: StoreMetrics | None = None,
     ) -> None:
         self.shared = shared
         self.records: SharedRecords | None = None
         """What the others know of detours and calls out; None for a machine that stands alone."""
+        self._watch = watch
+        if watch is not None:
+            watch.watch_machines(lambda: len(self.machines))
         self._store: Store
         self._pulse: Pulse
         self._names = names or StreamNames((b"",))
@@ -176,6 +181,11 @@ class Fleet:
         return found
 
     @property
+    def notes(self) -> list[str]:
+        """What is amiss and keeps no call away: `store away`."""
+        return [] if self.shared is None or self.shared.up else ["store away"]
+
+    @property
     def others_have_room(self) -> bool:
         """Whether another machine is alive, stays, and could take a call now."""
         latest = None if self.shared is None else self.shared.latest
@@ -232,9 +242,13 @@ class Fleet:
         )
         if found is None:
             return None
+        if self._watch is not None and found.answer.owned and found.warm not in (None, shared.process):
+            self._watch.second_dial()
         match found.answer:
             case ClaimAnswer.TOOK:
-                self._moves.came(call_sid, found.owner, self.machine)
+                how = self._moves.came(call_sid, found.owner, self.machine)
+                if self._watch is not None:
+                    self._watch.handed_over(how)
             case ClaimAnswer.OVER:
                 return Gate("ended", f"the call is over: {found.intent}")
             case ClaimAnswer.USED:

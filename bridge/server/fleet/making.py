@@ -8,6 +8,8 @@ import secrets
 from importlib import metadata
 
 from bridge.ops.health import DayMoney
+from bridge.ops.metrics import Metrics
+from bridge.ops.store_metrics import StoreMetrics
 from bridge.server.store.claims import Claims, Limit, Process, Spent
 from bridge.server.store.commands import Commands
 from bridge.server.store.sealing import KeyRing, OnDisk, Sealing, Withheld
@@ -18,27 +20,39 @@ from bridge.settings.settings import Settings
 from .fleet import Fleet
 
 
-def make_fleet(settings: Settings, money: DayMoney, claims: Claims | None = None) -> Fleet:
+def make_fleet(
+    settings: Settings, money: DayMoney, claims: Claims | None = None, metrics: Metrics | None = None
+) -> Fleet:
     """The fleet that these settings describe, or that of this machine's workers, who have these `claims`; of
     one process without either. Raises ConfigError where the store's client is missing, or refuses the URL.
     """
     sealing: Sealing = OnDisk()
+    found = _claims(settings) if claims is None else claims
+    if found is None:
+        return Fleet.alone(settings.machine)
+    watch = StoreMetrics((Metrics() if metrics is None else metrics).registry)
     if claims is None:
-        claims = _claims(settings)
-        if claims is None:
-            return Fleet.alone(settings.machine)
         keys = [key.get_secret_value() for key in settings.store_key]
-        sealing = KeyRing(keys) if keys else Withheld()
+        sealing = KeyRing(keys, watch.unreadable) if keys else Withheld()
 
     def spent() -> Spent:
         return Spent(dt.datetime.now(dt.UTC).date().isoformat(), {"": money.today_micro_usd})
 
-    shared = SharedClaims(claims, Process(settings.machine, secrets.token_hex(8)), sealing, spent=spent)
+    process = Process(settings.machine, secrets.token_hex(8))
+    shared = SharedClaims(found, process, sealing, spent=spent, watch=watch)
     cost = settings.max_day_cost
     whole = Limit("", settings.fleet_calls, None if cost is None else max(1, round(cost * 1_000_000)))
     names = StreamNames(settings.stream_token_secret())
     commands = None if settings.store is None else _commands(settings)
-    return Fleet(shared, names, whole=whole, config=_config(settings), version=_version(), commands=commands)
+    return Fleet(
+        shared,
+        names,
+        whole=whole,
+        config=_config(settings),
+        version=_version(),
+        commands=commands,
+        watch=watch,
+    )
 
 
 def _claims(settings: Settings) -> Claims | None:

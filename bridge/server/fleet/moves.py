@@ -42,11 +42,12 @@ class Moves:
         if len(self._asked) > MOST_ASKED:
             del self._asked[next(iter(self._asked))]
 
-    def came(self, call_sid: str, from_machine: str, to_machine: str) -> None:
-        """The call's stream has come here from that machine."""
+    def came(self, call_sid: str, from_machine: str, to_machine: str) -> str:
+        """The call's stream has come here from that machine. Returns how: `handover` or `crash`."""
         asked_s, intent = self._asked.pop(call_sid, (_now_s(), ""))
         how = "handover" if intent == HANDOVER else "crash"
         self._moves[call_sid] = _Move(from_machine, to_machine, how, asked_s)
+        return how
 
     def began(self, call_sid: str, runner: Runner, carried: m.CallSnapshot | None) -> None:
         """The call goes on here with that conversation."""
