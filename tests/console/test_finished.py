@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,12 @@ from starlette.testclient import TestClient
 
 from bridge.codecs.g711 import pcmu_to_pcm
 from bridge.codecs.wav import stereo_of
+from bridge.errors import ConfigError
 from bridge.recording.channels import channels
 from bridge.server import service
 from bridge.server.console.finished import Busy, Finished, folders
+from bridge.server.console.readers import Reader
+from bridge.server.console.recorded_reader import Orders
 from bridge.server.routing.table import Account, Route, RoutingTable
 from tests.picture.calls import busy, titled
 from tests.test_outcomes import lines_of, off_by
@@ -25,7 +30,15 @@ from .test_sign_in import UPSTREAM, client, settings, sign_in
 
 HEARD = "20261129T140300Z-00000009"
 OFF = "20261128T140300Z-00000001"
+REAL = Reader.ask
 HOSTILE = "<img src=x onerror=alert(1)></script>"
+
+
+@pytest.fixture(autouse=True)
+def _here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process of its own does is done in this one: it takes a second to start."""
+    orders = Orders()
+    monkeypatch.setattr(Reader, "ask", lambda _self, **order: orders.do(order))
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +208,13 @@ def test_what_draws_the_lanes_is_served_and_no_other_file(browser: TestClient) -
         assert browser.get(f"/console/picture/{name}").status_code == 404
 
 
+class At:
+    """A reader that does this."""
+
+    def __init__(self, work: Callable[[], bytes]) -> None:
+        self.ask = work
+
+
 class Registry:
     """As much of one as `Finished` asks for its room."""
 
@@ -211,28 +231,31 @@ class Registry:
 def test_while_calls_are_late_recordings_wait(calls: int, p99_s: float, waits: bool) -> None:
     async def ask() -> Any:
         finished = Finished(settings(), Registry(calls, p99_s), object())  # type: ignore[arg-type]
-        return await finished._in_thread(lambda: 7)
+        reader: Any = At(lambda: b"7")
+        return await finished._ask(reader)
 
     if waits:
         with pytest.raises(Busy, match="calls come first"):
             asyncio.run(ask())
     else:
-        assert asyncio.run(ask()) == 7
+        assert asyncio.run(ask()) == b"7"
 
 
 def test_two_at_once_and_a_few_more_wait() -> None:
     running, most = 0, 0
 
-    def work() -> None:
+    def work() -> bytes:
         nonlocal running, most
         running += 1
         most = max(most, running)
         assert started.wait(5)
         running -= 1
+        return b""
 
     async def ask() -> list[Any]:
         finished = Finished(settings(), Registry(0, 0.0), object())  # type: ignore[arg-type]
-        asked = [asyncio.ensure_future(finished._in_thread(work)) for _ in range(9)]
+        reader: Any = At(work)
+        asked = [asyncio.ensure_future(finished._ask(reader)) for _ in range(9)]
         await asyncio.sleep(0.05)
         started.set()
         return await asyncio.gather(*asked, return_exceptions=True)
@@ -250,3 +273,29 @@ def test_recordings_of_a_row_are_found_too(tmp_path: Path) -> None:
     registry.services.router.table = RoutingTable(rows, Route("*", account))
     assert folders(settings(), registry) == {own}
     assert folders(settings(recordings=str(tmp_path)), registry) == {own, tmp_path}
+
+
+def test_a_process_of_its_own_reads_and_one_that_dies_is_replaced(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-planted")
+    reader = Reader()
+    path = str(folder / f"{HEARD}.call.jsonl")
+    try:
+        assert REAL(reader, do="find", folders=[str(folder)], name=HEARD) == path.encode()
+        process = reader._process
+        assert process is not None
+        assert process.pid != os.getpid()
+        assert len(REAL(reader, do="peaks", path=path)) == 2_000
+        with pytest.raises(ConfigError, match="no recording"):
+            REAL(reader, do="call", path=str(folder / "20261127T000000Z-torn.call.jsonl"))
+        assert reader._process is process, "what is wrong with a recording does not end it"
+        process.kill()
+        process.wait()
+        with pytest.raises(ConfigError, match="try again"):
+            REAL(reader, do="peaks", path=path)
+        assert len(REAL(reader, do="peaks", path=path)) == 2_000
+        environment = Path(f"/proc/{reader._process.pid}/environ").read_bytes()  # type: ignore[union-attr]
+        assert b"OPENAI_API_KEY" not in environment
+    finally:
+        reader.close()

@@ -9,39 +9,35 @@
 ``GET …/NAME/picture``                the picture as a document of its own; `?keep=1` to keep
 ``GET /console/picture/FILE``         what draws the lanes
 
-All of it reads files, in a thread, two at a time; while calls are on the line and the loop is late, it waits
-(503). Names are looked up among the recordings that there are, and never become a part of a path.
+All of it reads files, in a process of its own for the list and one for calls; while calls are on the line and
+the loop is late, it waits (503). Names are looked up among the recordings that there are, and never become a
+part of a path.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import secrets
-import threading
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from functools import wraps
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from bridge.codecs.wav import stereo_of
 from bridge.errors import ConfigError
-from bridge.ops.recorded_index import Listed, RecordedIndex, Wanted
-from bridge.picture import page as picture
-from bridge.picture import tell
 from bridge.picture.page import read_text
-from bridge.recording.channels import Channels, channels
+from bridge.recording import SUFFIX
 from bridge.server.calls import CallRegistry
 from bridge.settings.settings import Settings
 
-from . import recorded_view
-from .requests import PAGE_HEADERS, answer, refused
+from .readers import Reader
+from .requests import PAGE_HEADERS, refused
 from .sign_in import NOT_SIGNED_IN, SignIn
 
 logger = logging.getLogger("bridge.console")
@@ -50,9 +46,6 @@ AT_ONCE: Final = 2
 MOST_WAITING: Final = 8
 LATE_S: Final = 0.010
 """At this lag of the loop (99th percentile) a recording waits: calls are on the line."""
-KEPT_SOUNDS: Final = 2
-MOST_ROWS: Final = 50
-_MOST_PICTURE_SOUND: Final = 10_000_000
 _DRAWING: Final = {
     "shapes.js": "text/javascript; charset=utf-8",
     "chart.js": "text/javascript; charset=utf-8",
@@ -63,7 +56,6 @@ _PICTURE_POLICY: Final = (
     "media-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _RANGE: Final = re.compile(r"bytes\s*=\s*([0-9]{0,15})-([0-9]{0,15})", re.IGNORECASE | re.ASCII)
-_T = TypeVar("_T")
 _Endpoint = Callable[["Finished", Request], Awaitable[Response]]
 
 
@@ -91,12 +83,15 @@ class Finished:
     """The routes below `/console/finished`."""
 
     def __init__(self, settings: Settings, registry: CallRegistry, sign_in: SignIn) -> None:
-        self._registry, self._sign_in = registry, sign_in
-        self._index = RecordedIndex(lambda: folders(settings, registry))
-        self._indexing, self._hearing = threading.Lock(), threading.Lock()
+        self._settings, self._registry, self._sign_in = settings, registry, sign_in
+        self._list, self._calls = Reader(), Reader()
         self._room = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
-        self._sounds: OrderedDict[tuple[Path, int], Channels] = OrderedDict()
+
+    def close(self) -> None:
+        """End the processes that read."""
+        self._list.close()
+        self._calls.close()
 
     def routes(self) -> Iterator[Route]:
         base = "/console/finished"
@@ -114,75 +109,57 @@ class Finished:
     async def search(self, request: Request) -> Response:
         given = request.query_params
         texts = {name: given.get(name, "")[:100] for name in ("words", "agent", "end", "since", "until")}
-        wanted = Wanted(**texts, off=given.get("off") == "1", fault=given.get("fault") == "1")
+        flags = {name: given.get(name) == "1" for name in ("off", "fault")}
+        asked = {"wanted": {**texts, **flags}, "after": given.get("after", "")[:200]}
         live = self._registry.call_sids()
-
-        def look() -> dict[str, Any]:
-            with self._indexing:
-                found = self._index.search(wanted, given.get("after", "")[:200], MOST_ROWS, live)
-            rows = [recorded_view.row(one) for one in found.found]
-            return {"rows": rows, "after": found.after, "looked_at": found.looked_at, "of": found.of}
-
-        return answer(await self._in_thread(look))
+        return _json(await self._ask(self._list, do="search", folders=self._folders(), live=live, **asked))
 
     @_allowed
     async def call(self, request: Request) -> Response:
-        one = await self._find(request)
-        if one is None:
-            return _unknown()
-        return answer(
-            await self._in_thread(lambda: recorded_view.view(one, tell(recorded_view.lines_of(one))))
-        )
+        path = await self._find(request)
+        return _unknown() if path is None else _json(await self._ask(self._calls, do="call", path=path))
 
     @_allowed
     async def sound(self, request: Request) -> Response:
-        one = await self._find(request)
-        if one is None:
+        path = await self._find(request)
+        if path is None:
             return _unknown()
-        logger.info("= operator %s hears the recording %s", self._sign_in.viewer(request), one.name)
-
-        def wav() -> bytes:
-            both = self._channels(one)
-            return stereo_of(both.caller, both.heard)
-
-        return _ranged(await self._in_thread(wav), request.headers.get("range", ""), "audio/wav")
+        logger.info("= operator %s hears the recording %s", self._sign_in.viewer(request), Path(path).name)
+        wav = await self._ask(self._calls, do="sound", path=path)
+        return _ranged(wav, request.headers.get("range", ""), "audio/wav")
 
     @_allowed
     async def peaks(self, request: Request) -> Response:
-        one = await self._find(request)
-        if one is None:
+        path = await self._find(request)
+        if path is None:
             return _unknown()
-        found = await self._in_thread(lambda: recorded_view.peaks(self._channels(one)))
+        found = await self._ask(self._calls, do="peaks", path=path)
         return Response(found, headers={**PAGE_HEADERS, "content-type": "application/octet-stream"})
 
     @_allowed
     async def recording(self, request: Request) -> Response:
-        one = await self._find(request)
-        if one is None:
+        path = await self._find(request)
+        if path is None:
             return _unknown()
-        logger.info("= operator %s keeps the recording %s", self._sign_in.viewer(request), one.name)
-        return FileResponse(
-            one.path, media_type="application/jsonl", filename=one.path.name, headers=dict(PAGE_HEADERS)
-        )
+        name = Path(path).name
+        logger.info("= operator %s keeps the recording %s", self._sign_in.viewer(request), name)
+        return FileResponse(path, media_type="application/jsonl", filename=name, headers=dict(PAGE_HEADERS))
 
     @_allowed
     async def picture(self, request: Request) -> Response:
         """With its sound where it is to be kept: beside the page there is a player."""
-        one = await self._find(request)
-        if one is None:
+        path = await self._find(request)
+        if path is None:
             return _unknown()
         keep = request.query_params.get("keep") == "1"
-        nonce = "" if keep else secrets.token_urlsafe(16)
-
-        def drawn() -> str:
-            lines = recorded_view.lines_of(one)
-            return picture(tell(lines), one.name, self._kept_sound(one) if keep else None, nonce=nonce)
-
+        nonce = secrets.token_urlsafe(16)
+        drawn = await self._ask(self._calls, do="picture", path=path, keep=keep, nonce="" if keep else nonce)
         headers = {**PAGE_HEADERS, "content-type": "text/html; charset=utf-8"}
+        headers["content-security-policy"] = _PICTURE_POLICY.format(nonce=nonce)
         if keep:
-            headers["content-disposition"] = f'attachment; filename="{_plain(one.name)}.html"'
-        headers["content-security-policy"] = _PICTURE_POLICY.format(nonce=nonce or secrets.token_urlsafe(16))
-        return Response(await self._in_thread(drawn), headers=headers)
+            name = _plain(Path(path).name.removesuffix(SUFFIX))
+            headers["content-disposition"] = f'attachment; filename="{name}.html"'
+        return Response(drawn, headers=headers)
 
     async def drawing(self, request: Request) -> Response:
         """Scripts and style, which hold nothing of a call."""
@@ -193,33 +170,16 @@ class Finished:
 
     # --- files -------------------------------------------------------------------------------------------
 
-    async def _find(self, request: Request) -> Listed | None:
+    async def _find(self, request: Request) -> str | None:
+        """The path of the recording that is asked for; None if there is none of that name."""
         name = request.path_params["name"]
+        found = await self._ask(self._list, do="find", folders=self._folders(), name=name)
+        return os.fsdecode(found) or None
 
-        def look() -> Listed | None:
-            with self._indexing:
-                path = self._index.find(name)
-                return None if path is None else self._index.one(path)
+    def _folders(self) -> list[str]:
+        return sorted(map(str, folders(self._settings, self._registry)))
 
-        return await self._in_thread(look)
-
-    def _channels(self, one: Listed) -> Channels:
-        """Both sides of the call; those of the last calls are kept. Raises ConfigError without sound."""
-        key = (one.path, one.path.stat().st_mtime_ns)
-        with self._hearing:
-            found = self._sounds.pop(key, None) or channels(recorded_view.lines_of(one))
-            self._sounds[key] = found
-            while len(self._sounds) > KEPT_SOUNDS:
-                self._sounds.popitem(last=False)
-        return found
-
-    def _kept_sound(self, one: Listed) -> bytes | None:
-        if one.recorded is None or not one.recorded.sound:
-            return None
-        both = self._channels(one)
-        return stereo_of(both.caller, both.heard) if len(both.heard) <= _MOST_PICTURE_SOUND else None
-
-    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+    async def _ask(self, reader: Reader, **order: Any) -> bytes:
         lag = self._registry.services.health.lag
         if len(self._registry) and lag is not None and lag.p99_s > LATE_S:
             raise Busy("calls come first: this server is busy; try again in some seconds")
@@ -228,15 +188,7 @@ class Finished:
         self._waiting += 1
         try:
             async with self._room:
-                return await asyncio.to_thread(work)
-        except OSError as error:
-            raise ConfigError(f"the recording can't be read: {error.strerror or error}") from error
-        except ConfigError:
-            raise
-        except Exception as error:
-            # A recording may come from anywhere: it costs an answer, and not a traceback to whoever asked.
-            logger.exception("a recording can't be understood")
-            raise ConfigError(f"the recording can't be understood: {type(error).__name__}") from error
+                return await asyncio.to_thread(lambda: reader.ask(**order))
         finally:
             self._waiting -= 1
 
@@ -246,6 +198,10 @@ def folders(settings: Settings, registry: CallRegistry) -> set[Path]:
     table = registry.services.router.table
     own = {route.recordings for route in table.routes if isinstance(route.recordings, Path)}
     return own | ({settings.recordings} if settings.recordings is not None else set())
+
+
+def _json(encoded: bytes) -> Response:
+    return Response(encoded, headers={**PAGE_HEADERS, "content-type": "application/json"})
 
 
 def _unknown() -> Response:

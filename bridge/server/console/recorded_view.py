@@ -17,6 +17,7 @@ from bridge.picture.facts import facts, headline
 from bridge.picture.lanes import Line as Said
 from bridge.recording.bounds import MOST_BYTES, MOST_STEPS
 from bridge.recording.channels import Channels
+from bridge.recording.printable import printable_json
 
 from .messages import Cost, Line, Tool, Turn
 
@@ -74,7 +75,7 @@ def view(one: Listed, story: Story) -> dict[str, Any]:
         "headline": headline(story, one.name),
         "facts": facts(story),
         "end_ms": story.end_ms,
-        "chart": chart(story),
+        "chart": printable_json(chart(story)),
         "differs": None if story.difference is None else story.difference.t_ms,
         "words": msgspec.to_builtins(list(_words(story))),
         "turns": msgspec.to_builtins(list(_turns(story))),
