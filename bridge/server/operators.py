@@ -30,6 +30,7 @@ class OperatorRoutes:
         self.proof = proof
         self._own_streams = own_streams
         self._worker = registry.services.worker
+        self._merged: dict[str, tuple[object, asyncio.Future[tuple[bytes, str]]]] = {}
         self._health_reasons = Recent(registry.services.health.reasons)
 
     def routes(self) -> list[Route]:
@@ -77,6 +78,15 @@ class OperatorRoutes:
     def _loopback_only(self, request: Request) -> list[str]:
         return [] if self.proof.peers.local_fault(request) is None else [LOOPBACK_ONLY]
 
+    async def _all_figures(self, worker: Worker, accept: str) -> tuple[bytes, str]:
+        """The figures of all workers; put together once for all who ask within a second."""
+        texts = await worker.everyone(METRICS)
+        known = self._merged.get(accept)
+        if known is None or known[0] is not texts:
+            made = asyncio.ensure_future(asyncio.to_thread(merged, texts, accept))
+            known = self._merged[accept] = texts, made
+        return await asyncio.shield(known[1])
+
     def says(self) -> dict[str, Callable[[], str]]:
         """What this process answers where all workers of the machine are asked."""
         metrics = self.registry.services.metrics
@@ -95,8 +105,7 @@ class OperatorRoutes:
         if self._worker is None:
             text, content_type = self.registry.services.metrics.render(accept)
         else:
-            texts = await self._worker.everyone(METRICS)
-            text, content_type = await asyncio.to_thread(merged, texts, known_accept(accept))
+            text, content_type = await self._all_figures(self._worker, known_accept(accept))
         return Response(text, headers={"content-type": content_type})
 
     async def stream_tokens(self, request: Request) -> Response:

@@ -85,9 +85,20 @@ async def until(condition: Callable[[], Any], seconds: float, what: str) -> floa
     return time.monotonic() - began_s
 
 
+async def admitted(served: kit.Bridge) -> kit.Phone:
+    """A caller who is let in, and calls again where a busy machine sheds load."""
+    async with asyncio.timeout(15):
+        while True:
+            phone = kit.Phone(served)
+            phone.twiml = await served.ring(phone.sid)
+            if "<Stream" in phone.twiml:
+                return await phone.open(kit.parameters(phone.twiml), kit.stream_path(phone.twiml))
+            await asyncio.sleep(0.5)
+
+
 async def dialled(served: kit.Bridge, count: int) -> list[kit.Phone]:
     """So many callers, who have heard the greeting and said something."""
-    phones = [await kit.Phone(served).dial() for _ in range(count)]
+    phones = [await admitted(served) for _ in range(count)]
     await asyncio.sleep(1.5)
     await asyncio.gather(*(phone.talk(0.6) for phone in phones))
     await asyncio.sleep(1.5)
@@ -227,7 +238,7 @@ def test_a_restart_one_by_one_loses_no_call_and_knows_all_that_was_said(
             await until(lambda: len(workers(served)) == 4, 4, "two more workers")
             fresh = set(workers(served)) - before
             os.kill(max(fresh), signal.SIGKILL)
-            late = await kit.Phone(served).dial()
+            late = await admitted(served)
             await until(lambda: all(phone.closed_s is not None for phone in phones), 8, "handed over")
             over_s = max(phone.closed_s or 0.0 for phone in phones)
             after, gaps_s = await followed(served, phones, over_s, spoken_to=False)
@@ -375,12 +386,12 @@ def test_two_hundred_streams_find_their_worker_and_leave_no_descriptor_behind(tm
     async def main() -> None:
         async with Speaker() as model, kit.bridge(model, folder=tmp_path, arguments=TWO) as served:
             for _ in range(4):  # what is opened once
-                await (await kit.Phone(served).dial()).hang_up()
+                await (await admitted(served)).hang_up()
             await asyncio.sleep(1.0)
             sessions = len(model.sessions)
             before = {pid: descriptors(pid) for pid in workers(served)}
             for _ in range(20):
-                phones = await asyncio.gather(*(kit.Phone(served).dial() for _ in range(10)))
+                phones = await asyncio.gather(*(admitted(served) for _ in range(10)))
                 await asyncio.sleep(0.1)
                 await asyncio.gather(*(phone.hang_up() for phone in phones))
             await asyncio.sleep(1.5)
@@ -419,7 +430,7 @@ def test_one_answer_speaks_for_all_workers(tmp_path: Path) -> None:
             assert first['phonebridge_set_up_seconds_bucket{le="+Inf"}'] == 6
             os.kill(workers(served)[0], signal.SIGKILL)
             await served.until_log("another one")
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while (second := await scraped())["phonebridge_workers"] < 2:  # noqa: ASYNC110  another process
                     await asyncio.sleep(0.1)
             counters = [name for name in first if "_total" in name or "_count" in name or "_bucket" in name]

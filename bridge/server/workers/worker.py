@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
+from bridge.ops.recent import Pace
 from bridge.server.store import Store
 from bridge.server.store.claims import StoreError
 from bridge.sockets.passing import Door
@@ -54,6 +55,8 @@ class Worker(asyncio.Protocol):
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._says: dict[str, Callable[[], str]] = {}
+        self._said: dict[str, asyncio.Future[dict[str, str]]] = {}
+        self._paces: dict[str, Pace] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending = False
 
@@ -85,7 +88,16 @@ class Worker(asyncio.Protocol):
         self._send("draining")
 
     async def everyone(self, what: str) -> dict[str, str]:
-        """What each worker says, by its name; under the empty name, what those have said that are gone."""
+        """What each worker says, by its name; under the empty name, what those have said that are gone. A
+        crowd that asks gets what was said a second ago at most, and no worker is asked twice at once.
+        """
+        known, pace = self._said.get(what), self._paces.setdefault(what, Pace())
+        if known is None or (known.done() and not pace.due_s()):
+            pace.done()
+            known = self._said[what] = asyncio.ensure_future(self._ask(what))
+        return await asyncio.shield(known)
+
+    async def _ask(self, what: str) -> dict[str, str]:
         number = next(self._numbers)
         self._waiting[number] = waiting = asyncio.get_running_loop().create_future()
         self._send("want", n=number, what=what)
