@@ -19,7 +19,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,8 +27,8 @@ from bridge.server.store.embedded_claims import EmbeddedClaims
 from bridge.server.store.socket_claims import answered
 
 from .asked import Asked
-from .child import end_with_parent, plain_signals
-from .lines import MOST_BYTES, Lines, line
+from .child import Child, end_with_parent, plain_signals, send
+from .lines import line
 from .worker import Seat
 
 logger = logging.getLogger(__name__)
@@ -54,24 +53,6 @@ _SIGNALS: Final = (
 )
 
 
-@dataclass(slots=True, eq=False)
-class _Child:
-    name: str
-    pid: int
-    line: socket.socket
-    since_s: float
-    beat_s: float
-    lines: Lines = field(default_factory=Lines)
-    out: bytearray = field(default_factory=bytearray)
-    ready: bool = False
-    draining: bool = False
-    """It was told to end, or ends by itself."""
-    kill_s: float | None = None
-    names: set[str] = field(default_factory=set)
-    process: dict[str, Any] | None = None
-    """As the claims know it."""
-
-
 class Supervisor:
     """`count` workers on one listening socket. `ready` is called once, when all of them are, with the line
     that says who answers.
@@ -94,11 +75,12 @@ class Supervisor:
         self._kill_stuck = kill_stuck
         self._tell_ready = ready
         self._now = now
-        self._children: dict[str, _Child] = {}
+        self._children: dict[str, Child] = {}
         self._asked = Asked(self._tell, now)
         self._claims = EmbeddedClaims()
         self._selector = selectors.DefaultSelector()
-        self._wake, self._woken = socket.socketpair()
+        self._wake: socket.socket
+        self._woken: socket.socket
         self._signals: deque[int] = deque()
         self._born = 0
         self._deaths: list[float] = []
@@ -131,7 +113,7 @@ class Supervisor:
 
     def _turn(self) -> None:
         for key, events in self._selector.select(self._wait_s()):
-            if isinstance(key.data, _Child):
+            if isinstance(key.data, Child):
                 self._serve(key.data, events)
             else:
                 with suppress(BlockingIOError):
@@ -150,6 +132,7 @@ class Supervisor:
         return max(0.0, min(due) - now_s)
 
     def _listen_to_signals(self) -> None:
+        self._wake, self._woken = socket.socketpair()
         self._wake.setblocking(False)
         self._woken.setblocking(False)
         signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
@@ -182,10 +165,8 @@ class Supervisor:
             self._become_a_worker(parent)
             return Seat(name, theirs, self.folder, self._listener)
         theirs.close()
-        ours.setblocking(False)
         now_s = self._now()
-        child = self._children[name] = _Child(name, pid, ours, now_s, now_s)
-        self._selector.register(ours, selectors.EVENT_READ, child)
+        self._children[name] = Child(name, pid, ours, self._selector, now_s)
         return None
 
     def _become_a_worker(self, parent: int) -> None:
@@ -195,8 +176,10 @@ class Supervisor:
         signal.set_wakeup_fd(-1)
         plain_signals(_SIGNALS)
         self._selector.close()
-        for kept in (self._wake, self._woken, *(child.line for child in self._children.values())):
+        for kept in (self._wake, self._woken):
             kept.close()
+        for child in self._children.values():
+            child.hang_up()
         self._children.clear()
         with suppress(OSError):
             os.setpgid(0, 0)
@@ -204,29 +187,14 @@ class Supervisor:
 
     # --- workers say -------------------------------------------------------------------------------------
 
-    def _serve(self, child: _Child, events: int) -> None:
+    def _serve(self, child: Child, events: int) -> None:
         if events & selectors.EVENT_READ:
-            self._read(child)
+            for message in child.hear():
+                self._said(child, message)
         if events & selectors.EVENT_WRITE:
-            self._write(child)
+            child.tell(b"")
 
-    def _read(self, child: _Child) -> bool:
-        """What it has said. Whether there may be more."""
-        if child.line.fileno() < 0:
-            return False
-        try:
-            data = child.line.recv(1 << 20)
-        except BlockingIOError:
-            return False
-        except OSError:
-            data = b""
-        if not data:
-            self._hang_up(child)
-        for message in child.lines.add(data):
-            self._said(child, message)
-        return bool(data)
-
-    def _said(self, child: _Child, message: dict[str, Any]) -> None:
+    def _said(self, child: Child, message: dict[str, Any]) -> None:
         child.beat_s = self._now()
         match message["do"]:
             case "ready":
@@ -250,7 +218,7 @@ class Supervisor:
             case "store":
                 self._tell(child.name, self._store(child, message))
 
-    def _store(self, child: _Child, message: dict[str, Any]) -> bytes:
+    def _store(self, child: Child, message: dict[str, Any]) -> bytes:
         """Take a step of the claims; what it answers."""
         number, op, arguments = message["n"], message["op"], message["args"]
         if op == "beat":
@@ -272,38 +240,13 @@ class Supervisor:
         self._broadcast(line("workers", live=live, names=names))
 
     def _tell(self, name: str, message: bytes) -> None:
-        child = self._children.get(name)
-        if child is not None:
-            child.out += message
-            self._write(child)
+        if name in self._children:
+            self._children[name].tell(message)
 
-    def _broadcast(self, message: bytes, but: _Child | None = None) -> None:
+    def _broadcast(self, message: bytes, but: Child | None = None) -> None:
         for child in list(self._children.values()):
             if child is not but:
-                self._tell(child.name, message)
-
-    def _write(self, child: _Child) -> None:
-        """As much as the kernel takes. A worker that reads nothing for so long is of no use."""
-        if child.line.fileno() < 0:
-            return
-        with suppress(BlockingIOError):
-            try:
-                while child.out:
-                    del child.out[: child.line.send(child.out)]
-            except (BrokenPipeError, ConnectionResetError):
-                self._hang_up(child)
-                return
-        if len(child.out) > MOST_BYTES:
-            logger.error("worker %s does not read what it is told: it is killed", child.name)
-            _kill(child.pid, signal.SIGKILL)
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if child.out else 0)
-        self._selector.modify(child.line, wanted, child)
-
-    def _hang_up(self, child: _Child) -> None:
-        """It has closed its line: it is about to end."""
-        if child.line.fileno() >= 0:
-            self._selector.unregister(child.line)
-            child.line.close()
+                child.tell(message)
 
     # --- workers go --------------------------------------------------------------------------------------
 
@@ -314,10 +257,11 @@ class Supervisor:
                 if pid:
                     self._gone(child, os.waitstatus_to_exitcode(status))
 
-    def _gone(self, child: _Child, code: int) -> None:
-        while self._read(child):
-            pass
-        self._hang_up(child)
+    def _gone(self, child: Child, code: int) -> None:
+        while heard := child.hear():  # what it has said at last
+            for message in heard:
+                self._said(child, message)
+        child.hang_up()
         del self._children[child.name]
         with suppress(OSError):
             (self.folder / child.name).unlink()
@@ -328,7 +272,7 @@ class Supervisor:
         if not child.draining and self._stopping is None:
             self._died(child, code)
 
-    def _died(self, child: _Child, code: int) -> None:
+    def _died(self, child: Child, code: int) -> None:
         now_s = self._now()
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         if not self._all_were_ready and code == CONFIGURATION:
@@ -369,11 +313,11 @@ class Supervisor:
                 child.beat_s = now_s
             if child.kill_s is not None and now_s >= child.kill_s:
                 logger.error("worker %s does not end: it is killed", child.name)
-                _kill(child.pid, signal.SIGKILL)
+                send(child.pid, signal.SIGKILL)
                 child.kill_s = now_s + STOP_S
             elif self._kill_stuck and child.ready and now_s - child.beat_s > STUCK_S:
                 logger.error("worker %s stands still for %d s: it is killed", child.name, STUCK_S)
-                _kill(child.pid, signal.SIGKILL)
+                send(child.pid, signal.SIGKILL)
                 child.beat_s = now_s
         self._roll()
 
@@ -385,13 +329,13 @@ class Supervisor:
                 self._stop(signal.SIGTERM, self._drain_s)
             case "SIGINT" if self._stopping == signal.SIGINT:
                 for child in self._children.values():
-                    _kill(child.pid, signal.SIGKILL)
+                    send(child.pid, signal.SIGKILL)
                 self._code = INTERRUPTED
             case "SIGINT":
                 self._stop(signal.SIGINT, 0.0)
             case "SIGHUP":
                 for child in self._children.values():
-                    _kill(child.pid, signal.SIGHUP)
+                    send(child.pid, signal.SIGHUP)
             case "SIGUSR2" if self._stopping is None and self._all_were_ready:
                 self._to_roll = [child.name for child in self._children.values() if not child.draining]
                 logger.info("restart: %d workers, one after the other", len(self._to_roll))
@@ -404,8 +348,8 @@ class Supervisor:
         for child in self._children.values():
             self._end(child, number, within_s)
 
-    def _end(self, child: _Child, number: signal.Signals, within_s: float) -> None:
-        _kill(child.pid, number)
+    def _end(self, child: Child, number: signal.Signals, within_s: float) -> None:
+        send(child.pid, number)
         child.draining = True
         child.kill_s = self._now() + within_s + STOP_S
 
@@ -418,11 +362,6 @@ class Supervisor:
             child = self._children[self._to_roll.pop(0)]
             self._end(child, signal.SIGTERM, self._drain_s)
             self._tell_workers()
-
-
-def _kill(pid: int, number: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, number)
 
 
 def refuse_where_it_cannot_be() -> str | None:
