@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from typing import Any
@@ -74,8 +75,8 @@ class Room:
         self.pump = Pump(
             self.live, registry, lambda: "one", self.view, lambda _viewers: system, step=self.step
         )
+        self.pump._task = asyncio.get_running_loop().create_future()  # type: ignore[assignment]  # no clock
         self.now_s = 0.0
-        self.read = 0
 
     def view(self, call_sid: str, rows: RowReader) -> CallView:
         return CallView(self.live.calls[call_sid], rows, {"pin": "4711", "name": "Ann"}, ["ann"], None)

@@ -31,6 +31,7 @@ from bridge.sockets.uvicorn import take_socket
 
 from .actions import Actions
 from .call_view import CallView
+from .far import POLL
 from .finished import Finished
 from .listening import Listener
 from .live import LiveCalls
@@ -89,16 +90,24 @@ class Console:
         self.live = LiveCalls(registry)
         self.actions = Actions(registry, self.live, settings.console_phone, listens=settings.console_listen)
         fleet = registry.services.fleet
-        fleet.commands.ops.update(self.ops())
         self.owners: Owners = fleet.commands
         self._machine: Callable[[], str] = lambda: fleet.commands.machine
-        self.pump = Pump(self.live, registry, self._machine, self._view, self._system)
+        self.pump = Pump(
+            self.live,
+            registry,
+            self._machine,
+            self._view,
+            self._system,
+            ask=fleet.commands.ask,
+            others=lambda: set(registry.services.machines()) - {fleet.commands.machine},
+        )
         if self.sign_in.served:
+            fleet.commands.ops.update(self.ops())
             registry.observers = (*registry.observers, self.live)
 
     def ops(self) -> dict[str, Op]:
         """What other machines may ask of this console."""
-        return {ACT: self.obey}
+        return {ACT: self.obey, POLL: self.pump.lent.poll}
 
     def routes(self) -> list[BaseRoute]:
         """None without a console: its paths are unknown like any other."""
@@ -259,10 +268,10 @@ class Console:
 
     @_signed_in
     async def act(self, request: Request) -> Response:
-        """See `actions.py`. A call of another machine is named with its `machine`."""
+        """See `actions.py`. The machine that has the call is known from the list, or named in `machine`."""
         given = await json_object(request, MEMBERS, MOST_BYTES)
-        machine = given.pop("machine", self._machine())
         path, who = request.path_params, self.sign_in.viewer(request)
+        machine = given.pop("machine", None) or self.pump.borrowed.machine_of(path["call"]) or self._machine()
         try:
             status, body = await self.owners.ask(
                 str(machine), ACT, call=path["call"], action=path["action"], given=given, who=who

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Final
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, Final
 
 from bridge.server.calls import CallRegistry
+from bridge.server.store.commands import NoAnswer
 from bridge.sockets.frames import POLICY_VIOLATION
 
 from . import messages
 from .call_view import CallView
+from .far import Borrowed, Lent, Told
 from .live import LiveCalls
 from .messages import Gone, Lost, System, SystemNow, encode
 from .rows import RowReader
@@ -25,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 MOST_VIEWERS: Final = 10
 SLICE: Final = 25
+FAR: Final = -1
+"""The revision of a call that another machine tells of."""
 UNASKED: Final = 8
 """A call of which nothing was told is read every so many times all the same: some things change unsaid."""
 TICK_S: Final = 0.1
@@ -32,9 +38,13 @@ LIST_S: Final = 0.25
 SYSTEM_S: Final = 1.0
 
 
+async def _no_others(*_asked: Any, **_wanted: Any) -> Any:
+    raise NoAnswer
+
+
 class Pump:
     """All viewers of this process. `make_view` makes what is told of one call, `system` reads the process,
-    `machine` is its name.
+    `machine` is its name. `ask(machine, op, **wanted)` asks one of the `others`.
     """
 
     def __init__(
@@ -45,6 +55,8 @@ class Pump:
         make_view: Callable[[str, RowReader], CallView],
         system: Callable[[int], System],
         *,
+        ask: Callable[..., Awaitable[Any]] = _no_others,
+        others: Callable[[], Collection[str]] = tuple,
         step: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0),
     ) -> None:
         self.viewers: list[Viewer] = []
@@ -54,7 +66,10 @@ class Pump:
         self._make_view = make_view
         self._system = system
         self._step = step
+        self.borrowed = Borrowed(ask, others, secrets.token_hex(8), self.tell_far)
+        self.lent = Lent(self.join, self.leave, time.monotonic)
         self._readers: dict[str, RowReader] = {}
+        self._far: set[str] = set()
         self._views: dict[str, CallView] = {}
         self._told_system: System | None = None
         self._task: asyncio.Task[None] | None = None
@@ -63,27 +78,34 @@ class Pump:
 
     @property
     def full(self) -> bool:
-        return len(self.viewers) >= MOST_VIEWERS
+        """Whether ten pages look on already."""
+        return sum(not viewer.far for viewer in self.viewers) >= MOST_VIEWERS
 
     def join(self, viewer: Viewer) -> None:
         """From now on it is told."""
         self.viewers.append(viewer)
-        self._live.look(True)
         self._told_system = None
-        if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="console")
+        self._settle()
 
     def leave(self, viewer: Viewer) -> None:
         """It is gone. Idempotent; with the last one nothing is kept any more."""
         viewer.closed = True
         if viewer in self.viewers:
             self.viewers.remove(viewer)
-        if not self.viewers and self._task is not None:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Calls are looked at while there is a viewer, those of other machines while one is here."""
+        self._live.look(bool(self.viewers))
+        self.borrowed.look(any(not viewer.far for viewer in self.viewers))
+        if self.viewers and self._task is None:
+            self._task = asyncio.create_task(self._run(), name="console")
+        elif not self.viewers and self._task is not None:
             self._task.cancel()
             self._task = None
-            self._live.look(False)
             self._readers.clear()
             self._views.clear()
+            self._far.clear()
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -105,6 +127,7 @@ class Pump:
             await self._list(readers)
         if now_s >= self._system_at_s:
             self._system_at_s = now_s + SYSTEM_S
+            self.lent.forget()
             for viewer in self.viewers:
                 if not viewer.lasts():
                     viewer.close(POLICY_VIOLATION, "signed out")
@@ -116,30 +139,47 @@ class Pump:
         gone = self._live.forget_old()
         for call_sid in gone:
             self._readers.pop(call_sid, None)
-        calls = list(self._live)
-        whole = [viewer for viewer in readers if viewer.wants_list]
+        calls, far = [call.call_sid for call in self._live], list(self.borrowed.rows.values())
+        gone_far = self._far - self.borrowed.rows.keys()
+        self._far = set(self.borrowed.rows)
+        listed = [viewer for viewer in readers if not (viewer.far and viewer.looks_at)]
+        whole = [viewer for viewer in listed if viewer.wants_list]
         for viewer in whole:
             viewer.wants_list = False
             viewer.seen.clear()
         self._slow_turn = (self._slow_turn + 1) % UNASKED
-        slices = max(1, -(-len(calls) // SLICE))
+        own = max(1, -(-len(calls) // SLICE))
+        slices = own + -(-len(far) // SLICE)
         for number in range(slices):
-            piece = [self._reader(call.call_sid) for call in calls[number * SLICE : (number + 1) * SLICE]]
-            for at, reader in enumerate(piece):
-                if reader.live.dirty or at % UNASKED == self._slow_turn:
-                    reader.live.dirty = False
-                    reader.read()
-            for viewer in readers:
+            at = number * SLICE if number < own else (number - own) * SLICE
+            piece = self._own(calls[at : at + SLICE]) if number < own else far[at : at + SLICE]
+            for viewer in listed:
+                if viewer.far and number >= own:
+                    continue
                 if viewer in whole:
-                    self._send_piece(viewer, piece, begins=not number, ends=number == slices - 1)
+                    ends = number == (own if viewer.far else slices) - 1
+                    self._send_piece(viewer, piece, begins=not number, ends=ends)
                 else:
                     self._send_changes(viewer, piece)
             await self._step()
+        for viewer in listed:
+            self._tell_gone(viewer, gone if viewer.far else [*gone, *gone_far])
+
+    def _own(self, call_sids: list[str]) -> Sequence[Told]:
+        """Their rows, read anew where there may be news."""
+        piece = [self._reader(call_sid) for call_sid in call_sids if call_sid in self._live.calls]
+        for at, reader in enumerate(piece):
+            if reader.live.dirty or at % UNASKED == self._slow_turn:
+                reader.live.dirty = False
+                reader.read()
+        return piece
+
+    @staticmethod
+    def _tell_gone(viewer: Viewer, gone: list[str]) -> None:
         if gone:
-            for viewer in readers:
-                viewer.send(encode(Gone(gone)))
-                for call_sid in gone:
-                    viewer.seen.pop(call_sid, None)
+            viewer.send(encode(Gone(gone)))
+            for call_sid in gone:
+                viewer.seen.pop(call_sid, None)
 
     def _reader(self, call_sid: str) -> RowReader:
         reader, live = self._readers.get(call_sid), self._live.calls[call_sid]
@@ -150,19 +190,19 @@ class Pump:
         return reader
 
     @staticmethod
-    def _send_piece(viewer: Viewer, piece: list[RowReader], *, begins: bool, ends: bool) -> None:
-        for reader in piece:
-            viewer.seen[reader.live.call_sid] = reader.row.revision
-        viewer.send(messages.calls([reader.text for reader in piece], begins=begins, ends=ends))
+    def _send_piece(viewer: Viewer, piece: Sequence[Told], *, begins: bool, ends: bool) -> None:
+        for row in piece:
+            viewer.seen[row.call_sid] = row.revision
+        viewer.send(messages.calls([row.text for row in piece], begins=begins, ends=ends))
 
     @staticmethod
-    def _send_changes(viewer: Viewer, piece: list[RowReader]) -> None:
+    def _send_changes(viewer: Viewer, piece: Sequence[Told]) -> None:
         texts, seen = [], viewer.seen
-        for reader in piece:
-            revision, known = reader.row.revision, seen.get(reader.live.call_sid)
+        for row in piece:
+            revision, known = row.revision, seen.get(row.call_sid)
             if known != revision:
-                texts.append(reader.change if known == revision - 1 else reader.text)
-                seen[reader.live.call_sid] = revision
+                texts.append(row.change if known == revision - 1 else row.text)
+                seen[row.call_sid] = revision
         if texts:
             viewer.send(messages.rows(texts))
 
@@ -170,11 +210,15 @@ class Pump:
 
     async def _calls_in_view(self, readers: set[Viewer]) -> None:
         wanted = {viewer.looks_at for viewer in self.viewers if viewer.looks_at is not None}
+        self.borrowed.looked_at = wanted & self.borrowed.rows.keys() - self._live.calls.keys()
         for call_sid in self._views.keys() - wanted:
             del self._views[call_sid]
         for call_sid in wanted:
             lookers = [viewer for viewer in readers if viewer.looks_at == call_sid]
             live, view = self._live.calls.get(call_sid), self._views.get(call_sid)
+            if call_sid in self.borrowed.looked_at:
+                self._look_far(call_sid, lookers)
+                continue
             if live is None:
                 self._views.pop(call_sid, None)
                 for viewer in lookers:
@@ -189,6 +233,20 @@ class Pump:
             for viewer in lookers:
                 self._send_call(viewer, view, before, change)
             await self._step()
+
+    def _look_far(self, call_sid: str, lookers: list[Viewer]) -> None:
+        """Those that have begun to look, or were slow, get the whole of it from the machine that has it."""
+        fresh = [viewer for viewer in lookers if viewer.call_seen != FAR]
+        if fresh:
+            self.borrowed.begin(call_sid)
+        for viewer in fresh:
+            viewer.call_seen = FAR
+
+    def tell_far(self, call_sid: str, text: str) -> None:
+        """What another machine says of a call that is looked at."""
+        for viewer in self.viewers:
+            if viewer.looks_at == call_sid and viewer.call_seen == FAR and not viewer.far:
+                viewer.send(text)
 
     @staticmethod
     def _send_call(viewer: Viewer, view: CallView, before: int, change: str) -> None:
@@ -207,4 +265,5 @@ class Pump:
         self._told_system = system
         text = encode(SystemNow(system))
         for viewer in readers:
-            viewer.send(text)
+            if not viewer.far:
+                viewer.send(text)

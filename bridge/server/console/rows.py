@@ -77,6 +77,16 @@ class RowReader:
         )
         self.text, self.change = encode(self.row), ""
 
+    @property
+    def call_sid(self) -> str:
+        """The call's."""
+        return self.row.call
+
+    @property
+    def revision(self) -> int:
+        """That of the newest row."""
+        return self.row.revision
+
     def read(self) -> bool:
         """Whether anything has changed."""
         values = self._changing()

@@ -23,13 +23,15 @@ class Socket(Protocol):
 
 class Viewer:
     """`seen` are the revisions of rows that its page has, by call; `call_seen` that of the call in view, 0
-    before its first snapshot. `lasts` says whether its session is still good.
+    before its first snapshot. `lasts` says whether its session is still good. `far`: another machine asks in
+    its place, of the list or of one call, and is told of the calls that are here.
     """
 
     __slots__ = (
         "_slow_from_s",
         "call_seen",
         "closed",
+        "far",
         "lasts",
         "looks_at",
         "name",
@@ -38,10 +40,13 @@ class Viewer:
         "wants_list",
     )
 
-    def __init__(self, socket: Socket, name: str, lasts: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self, socket: Socket, name: str, lasts: Callable[[], bool] = lambda: True, *, far: bool = False
+    ) -> None:
         self.socket = socket
         self.name = name
         self.lasts = lasts
+        self.far = far
         self.seen: dict[str, int] = {}
         self.wants_list = True
         self.looks_at: str | None = None
