@@ -184,14 +184,12 @@ class Runner:
 
     def _on_caller_frame(self, frame: str | bytes) -> None:
         """A frame of the carrier's. Fifty times a second it is the caller's sound, which goes upstream as it
-        is: the gate in one function, for a frame costs by the steps on its way. `Call.caller_frame` decides,
-        here as in `Call.receive`. The gate need not be closed: the one write is the last thing to happen.
-        Everything else takes the usual way.
+        is: the gate in one function, for a frame costs by the steps on its way. `Call.caller_frame` decides.
+        The gate need not be closed: the one write is the last thing to happen. All else takes the usual way.
         """
-        now_ms = self.now_ms()
-        if self._feeding or self._gate_s > self._pulse.until_s:
+        if self._feeding:
             self._process("carrier", self._parse, self._carrier.stream, frame)
-            return
+            return None
         event: m.Event | None
         try:
             event = self._parse(frame)
@@ -200,14 +198,16 @@ class Runner:
         if type(event) is not CallerAudio:
             self._heard_s = self._gate_s
             self._process("carrier", lambda _frame: event, self._carrier.stream, frame)
-            return
+            return None
         if not self._caller_audio.frames % self._look_each:
             for told in self._glance(event):
                 self.feed(told)
                 if self._over or type(told) is m.FrameRefused:
-                    return
-                now_ms = self.now_ms()
+                    return None
         try:
+            now_ms = self.now_ms()
+            if self._gate_s > self._pulse.until_s:
+                return self._doubt("carrier", lambda _frame: event, self._carrier.stream, frame)
             if self.tap is not None:
                 self.tap(event)
             if self._recorder is not None:
@@ -216,7 +216,7 @@ class Runner:
             if isinstance(due, str):
                 epoch = self._caller_audio.epoch
                 if self._upstreams.append_at_once(due, epoch, now_ms):
-                    return
+                    return None
                 due = (AppendAudio(due, event.size_bytes, epoch),)
             if due:
                 self._carry_out(due, now_ms)

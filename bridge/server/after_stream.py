@@ -12,9 +12,9 @@ from starlette.responses import Response
 from bridge.core import messages as m
 from bridge.server import twiml
 from bridge.server.admission import GATES, Admission, answer
-from bridge.server.calls import RESUMED, RETURNED
 from bridge.server.detour_return import DetourReturn
 from bridge.server.fleet import Asked
+from bridge.server.going_on import RESUMED, RETURNED
 from bridge.server.proof import Fields
 from bridge.server.store.intents import HANDOVER, OVER_STATUSES, Next, Situation, dialled
 from bridge.server.stream_names import QUERY

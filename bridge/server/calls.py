@@ -21,22 +21,18 @@ from bridge.agents.placed import is_placed
 from bridge.agents.turned_away import Refuse, TurnedAway
 from bridge.core import messages as m
 from bridge.core.call import Call
-from bridge.core.detours import became
 from bridge.core.upstream_leg import REFUSED
 from bridge.ops.health import LATE
 from bridge.ops.recent import Pace
 from bridge.runner import Runner
 from bridge.server.call_control import HURRY_S
+from bridge.server.going_on import RESUMED, RETURNED, goes_on, words_of_return
 from bridge.server.services import CallFactory, Observer, Services, alone
-from bridge.server.store.intents import DETOUR, HANDOVER, TRANSFER, opens_a_stream, returned_words
+from bridge.server.store.intents import DETOUR, HANDOVER, TRANSFER, opens_a_stream
 from bridge.server.taps import Tap, Taps
 
 logger = logging.getLogger(__name__)
 
-RESUMED: Final = "resumed"
-"""Among a call's fields: how the stream before this one came to its end, `handover` or `cut off`."""
-RETURNED: Final = "returned"
-"""The same, where the caller comes back from a transfer: what came of it, as in `no_answer`."""
 SILENT_S: Final = 1.0
 """A stream without a frame for this long is dead: the carrier sends fifty a second."""
 MOST_WAITED_S: Final = 2.0
@@ -204,7 +200,9 @@ class CallRegistry:
         if entry is None and proven and not opens_a_stream(intents.peek(call_sid)):
             self._forget_prepared(call_sid)
             return "ended"  # before its stream came, and `/after-stream` says so
-        if entry is None and (refusal := self.refusal) is not None:
+        # One that goes on, says its token, was let in before: it has no other place.
+        refusal = self.refusal if self.draining or stream == 1 else None
+        if entry is None and refusal is not None:
             self._forget_prepared(call_sid)
             return refusal
         entry = entry or self._make(call_sid, fields)
@@ -340,13 +338,13 @@ class CallRegistry:
         the first ring would greet, and knows nothing of what was said.
         """
         entry = self._living(call_sid)
-        if entry is not None and goes_on_by(fields) and not entry.claimed and not entry.resumed:
+        if entry is not None and goes_on(fields) and not entry.claimed and not entry.resumed:
             self.let_go(call_sid)
 
     def _make(self, call_sid: str, fields: Mapping[str, str]) -> _Entry:
         making, services = self._making, self.services
         config = self._config(call_sid, fields)
-        entry = _Entry(call_sid, fields.get("AccountSid", ""), dict(fields), resumed=goes_on_by(fields))
+        entry = _Entry(call_sid, fields.get("AccountSid", ""), dict(fields), resumed=goes_on(fields))
         entry.placed = is_placed(fields)
         runner = entry.runner = Runner(
             Call(config),
@@ -381,14 +379,14 @@ class CallRegistry:
         if is_placed(fields):
             rules = config.outbound or m.AnswerRules()
             config = msgspec.structs.replace(config, outbound=rules, unclaimed_ms=PLACED_MS)
-        if not goes_on_by(fields):
+        if not goes_on(fields):
             return config
         carried = self.services.store.conversations.find(call_sid)
         if carried is not None and carried.session is not None:
             spoken = self._making.phrases(carried.session.language)
             config = msgspec.structs.replace(config, phrases=spoken)
         if RETURNED in fields:
-            words = _returned(fields[RETURNED], self.services.control.intents.peek(call_sid), carried)
+            words = words_of_return(fields[RETURNED], self.services.control.intents.peek(call_sid), carried)
             return msgspec.structs.replace(config, carried=carried, returned=words)
         cut_off = carried is None or fields[RESUMED] != HANDOVER
         return msgspec.structs.replace(config, carried=carried, resumed=cut_off)
@@ -456,19 +454,6 @@ class CallRegistry:
             self.services.one_way.discard(entry.call_sid)
         if not self._entries:
             self._empty.set()
-
-
-def _returned(outcome: str, intent: str | None, carried: m.CallSnapshot | None) -> str:
-    """What the model is told of a caller who comes back, in the process that goes on with them."""
-    known = next((one for one in m.TransferOutcome if one.value == outcome), None)
-    if carried is None or not carried.away or known is None:
-        return returned_words(outcome, intent)
-    return became(carried.away, m.DetourResult(known), carried.ring_s)
-
-
-def goes_on_by(fields: Mapping[str, str]) -> bool:
-    """Whether this is not the beginning of a call."""
-    return RESUMED in fields or RETURNED in fields
 
 
 class _Wishes:

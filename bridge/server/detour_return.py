@@ -13,9 +13,9 @@ from bridge.core import messages as m
 from bridge.core.messages import DetourKind, DetourResult, TransferOutcome
 from bridge.server import detour_twiml, twiml
 from bridge.server.admission import GATES, Admission, answer
-from bridge.server.calls import RETURNED
 from bridge.server.detour_control import DetourControl, now_ms
 from bridge.server.detour_twiml import Steps
+from bridge.server.going_on import RETURNED
 from bridge.server.numbers import own_number
 from bridge.server.proof import Fields
 from bridge.server.store import intents

@@ -18,8 +18,8 @@ from bridge.core import messages as m
 from bridge.errors import SignatureError
 from bridge.server import sids, twiml
 from bridge.server.admission import GATES, Admission
-from bridge.server.calls import goes_on_by
 from bridge.server.gates import PendingSockets
+from bridge.server.going_on import goes_on
 from bridge.server.own_streams import RESERVED, TOKEN
 from bridge.server.own_tokens import Grant, OwnTokens
 from bridge.server.pending_stream import PendingStream
@@ -217,15 +217,15 @@ class MediaStream:
         """The stream gets its call, if one may come in and no other machine has it."""
         call_sid, proven, fleet = started.call_id, self._admission.proven, self._registry.services.fleet
         if proven:
-            goes_on = goes_on_by(fields) and self._registry.runner(call_sid) is None
-            gate = await fleet.claim(call_sid, started.account_id, stream, goes_on=goes_on)
+            away = goes_on(fields) and self._registry.runner(call_sid) is None
+            gate = await fleet.claim(call_sid, started.account_id, stream, goes_on=away)
             if gate is not None:
                 self._registry.let_go(call_sid)
                 self._close(socket, *gate, call_sid)
                 return
         runner = self._registry.claim(call_sid, started.account_id, fields, stream=stream, proven=proven)
         if isinstance(runner, str):
-            fleet.turned_away(call_sid)
+            await fleet.turned_away(call_sid, stream)
             self._close(socket, runner, runner, call_sid)
             return
         runner.attach(socket, [Twilio.redact(arrival.start)])

@@ -21,7 +21,8 @@ from starlette.responses import Response
 
 from bridge.server import sids, twiml
 from bridge.server.api_keys import ApiKeys
-from bridge.server.calls import RESUMED, RETURNED, CallRegistry
+from bridge.server.calls import CallRegistry
+from bridge.server.going_on import RESUMED, RETURNED
 from bridge.server.json_requests import Unfit, json_object, texts
 from bridge.server.keyed import Keyed, answer
 from bridge.server.own_tokens import LIFE_S, MOST_LIFE_S, Grant, OwnTokens, TooLong

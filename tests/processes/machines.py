@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import redis
 
 from bridge.doubles.agents import Agent
 from bridge.simulators.phone import Kind, PhoneCall
 from tests.calls import Served
 from tests.hostile.kit import FRAME_BYTES, is_loud
-from tests.processes.rig import Site, phone, site
+from tests.processes.rig import Site, phone, run, site
 from tests.store.redis_server import RedisServer, needed
 
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+
+def run_long(work: Coroutine[Any, Any, None]) -> None:
+    """Five minutes at most: processes start one after another, on a machine that may be busy."""
+    run(work, 300)
 
 
 @dataclass
@@ -49,6 +57,13 @@ class Machines:
         address = served.base.removeprefix("http://")
         self.site.balancer.pool = [one for one in self.site.balancer.pool if one != address]
 
+    def spent_micro_usd(self) -> int:
+        """What all machines together have spent, as the store has it."""
+        client = redis.Redis(unix_socket_path=str(self.store.socket), decode_responses=True)
+        with client:
+            names = [str(name) for name in client.keys("{pb}:usd:*") if str(name).count(":") == 2]
+            return sum(int(value) for name in names for value in client.hvals(name))
+
     def recordings(self, name: str) -> list[Path]:
         """Those of that machine."""
         return sorted(self.folder.glob(f"{name}-*/recordings/*.call.jsonl"))
@@ -61,7 +76,13 @@ async def machines(mind: Agent, folder: Path, **model: Any) -> AsyncIterator[Mac
     store = await asyncio.to_thread(RedisServer().start)
     try:
         async with site(mind, folder, **model) as here:
-            yield Machines(here, store, folder)
+            found = Machines(here, store, folder)
+            try:
+                yield found
+            except BaseException:
+                for one in found.started:
+                    sys.stdout.write("\n".join([*one.said, *one.logged, ""]))  # beside the failure
+                raise
     finally:
         await asyncio.to_thread(store.remove)
 
@@ -70,7 +91,7 @@ def loud_at_ms(call: PhoneCall, number: int) -> int | None:
     """When that stream was first heard to be loud, in milliseconds of the call; None if not yet. By loudness
     alone, each 20 ms.
     """
-    if len(call.streams) <= number:
+    if not 0 <= number < len(call.streams):
         return None
     at_ms, _ = call.streams[number]
     heard = phone(call, number).heard

@@ -29,13 +29,13 @@ WORDS = tone(400, 500)
 SILENT = b"\xff"
 
 
-def run(work: Coroutine[Any, Any, None]) -> None:
+def run(work: Coroutine[Any, Any, None], seconds: float = 60) -> None:
     """A minute long at most. Not on uvloop: where a connection is given up while it is made, it forgets the
     transport.
     """
 
     async def main() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(seconds):
             await work
 
     asyncio.run(main())

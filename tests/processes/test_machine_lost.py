@@ -10,11 +10,11 @@ import pytest
 
 from bridge.recording import replay
 from bridge.simulators.phone import Kind, PhoneCall
-from tests.processes.machines import loud_at_ms, machines, over_at_ms
-from tests.processes.rig import WORDS, Clerk, answer, lived_through, phone, run, silence, speak, until
+from tests.processes.machines import loud_at_ms, machines, over_at_ms, run_long
+from tests.processes.rig import WORDS, Clerk, answer, lived_through, phone, silence, speak, until
 from tests.processes.test_kill import TURNS, what_it_was_told
 
-pytestmark = [pytest.mark.redis, pytest.mark.runs_with(function=run)]
+pytestmark = [pytest.mark.redis, pytest.mark.runs_with(function=run_long)]
 
 CALLS = 20
 

@@ -261,9 +261,13 @@ class Fleet:
                 return Gate("money", "all machines together have spent the day's money")
         return None
 
-    def turned_away(self, call_sid: str) -> None:
-        """The stream got no call after all."""
+    async def turned_away(self, call_sid: str, stream: int) -> None:
+        """The stream got no call after all. One that goes on is handed over: the carrier asks what follows,
+        and this has nothing to do with how the call is. To be awaited before the stream is closed.
+        """
         if self.shared is not None:
+            if stream > 1:
+                await self.shared.hand_over(call_sid, HANDOVER, None)
             self.shared.end(call_sid, keep=True)
 
     # --- a stream is over --------------------------------------------------------------------------------
@@ -275,6 +279,7 @@ class Fleet:
         shared = self.shared
         if shared is None or self._store.intents.peek(call_sid) == ENDED:
             return Asked()
+        ahead = shared.is_ahead(call_sid)
         name, fresh = (self._names.name(call_sid, number) for number in (stream, stream + 1))
         found, known = await asyncio.gather(
             shared.after(call_sid, name, fresh, _digest(account_sid), draining=self._calls.draining),
@@ -286,7 +291,8 @@ class Fleet:
             return Asked("a later stream of the call has begun on another machine")
         self._epochs[call_sid] = found.epoch
         if known is not None:
-            self._learn(call_sid, known, found)
+            if not ahead:
+                self._learn(call_sid, known, found)
             await self.learn_detour(known.intent.removeprefix(DETOUR))
         self._moves.asked(call_sid, found.intent)
         return Asked(again=found.answer is AfterAnswer.AGAIN)
@@ -316,14 +322,16 @@ class Fleet:
             await self.records.learn_request(key, idem)
 
     async def _learnt(self, call_sid: str) -> None:
-        known = None if self.shared is None else await self.shared.look(call_sid)
+        if self.shared is None or self.shared.is_ahead(call_sid):
+            return  # what this machine knows is not written yet
+        known = await self.shared.look(call_sid)
         if known is not None:
             self._learn(call_sid, known, None)
 
     def _learn(self, call_sid: str, known: Known, after: After | None) -> None:
         shared = self.shared
-        if shared is None or shared.is_ahead(call_sid):
-            return  # what this machine knows is not written yet
+        if shared is None:
+            return
         resumed_s = [shared.local_s(at_ms) for at_ms in known.resumed_ms]
         if after is not None:
             resumed_s = resumed_s[: after.resumes]  # this time is counted when it is decided
