@@ -15,9 +15,9 @@ pip_install = $(python) -m pip install --quiet --disable-pip-version-check --no-
 compile = $(uv) pip compile --quiet --universal --generate-hashes --python-version 3.11
 uv = $$(command -v uv || echo $(VENV)/bin/uv)
 
-# Most of the suite is calls in real time, which wait more than they work: two workers a core, on two cores. A file is
+# Most of the suite is calls in real time, which wait as much as they work: five workers on two cores. A file is
 # one worker's, as fixtures of a whole file want it; tests/conftest.py says which come first.
-side_by_side = -n 4 --dist loadfile --no-loadscope-reorder
+side_by_side = -n 5 --dist loadfile --no-loadscope-reorder
 # Workers, and the servers that tests start, read the same modules over and over; a machine may forbid to keep them
 # compiled.
 pytest = PYTHONDONTWRITEBYTECODE= $(python) -m pytest
