@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 import random
 import sys
 import time
@@ -42,6 +41,7 @@ def fuzz(frames: int, seed: int, *, shrink: bool = True) -> list[Round]:
     import hypothesis  # noqa: PLC0415  the root was not on the path before
     from hypothesis.stateful import run_state_machine_as_test  # noqa: PLC0415
 
+    from scripts.own_memory import rss_bytes  # noqa: PLC0415
     from tests.fuzz.machine import Calls  # noqa: PLC0415
 
     calm = hypothesis.settings(
@@ -57,7 +57,7 @@ def fuzz(frames: int, seed: int, *, shrink: bool = True) -> list[Round]:
         run_state_machine_as_test(Calls, settings=calm)  # type: ignore[no-untyped-call]
         gc.collect()
         counted = (Calls.calls, Calls.frames["carrier"], Calls.frames["upstream"])
-        rounds.append(Round(*counted, _rss_bytes()))
+        rounds.append(Round(*counted, rss_bytes()))
         sys.stderr.write(f"{rounds[-1]}\n")
     return rounds
 
@@ -101,14 +101,6 @@ def held_bytes() -> list[int]:
         sys.stderr.write(f"{held[-1]} bytes are held\n")
     tracemalloc.stop()
     return held
-
-
-def _rss_bytes() -> int:
-    """Of this process, hypothesis and all, where the system tells; else 0."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
 
 
 def main() -> int:

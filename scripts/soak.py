@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import gc
 import itertools
-import os
 import sys
 import threading
 import time
@@ -32,6 +31,7 @@ from bridge.server.routes import create_app
 from bridge.settings.settings import load_settings
 from bridge.simulators.carrier import CarrierSimulator
 from bridge.simulators.servers import EmbeddedUpstream
+from scripts.own_memory import rss_bytes
 
 TOKEN = "an-invented-token-of-thirty-two-"  # noqa: S105
 GREETING = marked(9, 60)
@@ -162,19 +162,11 @@ async def _settled(made: service.Service, before: Census | None) -> Census:
         if not now.calls and (before is None or all(map(int.__le__, now[1:], before[1:]))):
             break
     gc.collect()
-    return now._replace(rss_bytes=_rss_bytes())
+    return now._replace(rss_bytes=rss_bytes())
 
 
 def _descriptors() -> int:
     return sum(1 for _ in Path("/dev/fd").iterdir())
-
-
-def _rss_bytes() -> int:
-    """Of this process, where the system tells; else 0."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
 
 
 def main() -> int:

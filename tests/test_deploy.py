@@ -279,6 +279,7 @@ def test_fly_is_told_of_its_file_and_of_one_machine() -> None:
 
 
 @posix
+@pytest.mark.hostile
 def test_the_doctor_is_where_fly_is_told_to_look(image: Any) -> None:
     """`fly ssh console` need not have the image's PATH."""
     [console] = [command for command in told("fly") if command[1] == "ssh"]

@@ -88,6 +88,20 @@ async def greeted(call: PhoneCall) -> None:
     await asyncio.sleep(0.6)
 
 
+async def greeted_call(house: Door) -> PhoneCall:
+    """A caller who says nothing has called, and has heard the greeting."""
+    call = house.dial(house.caller())
+    await greeted(call)
+    return call
+
+
+async def sent_on(house: Door, call: PhoneCall, detour: m.Detour, seconds: float) -> None:
+    """The caller is sent on, the target takes the call, and the two talk for that long."""
+    feed(house, call, detour)
+    await until(lambda: call.bridges, 10)
+    await passes(house, seconds)
+
+
 async def passes(house: Door, seconds: float) -> None:
     """So much of the network's time."""
     clock = house.api.network.clock

@@ -12,7 +12,19 @@ from bridge.core import messages as m
 from bridge.core.messages import TransferOutcome as Outcome
 from bridge.doubles.tones import tone
 from bridge.simulators.phone import Kind
-from tests.detours.rig import BILLING, Mind, ended, feed, greeted, heard, hears_a_word, passes, wish
+from tests.detours.rig import (
+    BILLING,
+    Mind,
+    ended,
+    feed,
+    greeted,
+    greeted_call,
+    heard,
+    hears_a_word,
+    passes,
+    sent_on,
+    wish,
+)
 from tests.detours.test_documents import T
 from tests.door.rig import DESK, door, kinds, run, until
 
@@ -37,8 +49,7 @@ async def test_a_target_that_is_not_to_be_had(
     mind = Mind()
     async with door(mind, AGENT, transfers=BILLING) as house:
         phone = house.api.phone(T, as_, **more)
-        call = house.dial(house.caller())
-        await greeted(call)
+        call = await greeted_call(house)
         feed(house, call, wish())
         await hears_a_word(call, 1)
         (end,) = ended(house, call)
@@ -54,11 +65,8 @@ async def test_a_target_that_is_not_to_be_had(
 async def test_a_target_that_accepts_talks_to_the_caller_and_the_call_is_over() -> None:
     async with door(Mind(), AGENT, transfers=BILLING) as house:
         phone = house.api.phone(T, "human", presses="1")
-        call = house.dial(house.caller())
-        await greeted(call)
-        feed(house, call, wish())
-        await until(lambda: call.bridges, 10)
-        await passes(house, 20)
+        call = await greeted_call(house)
+        await sent_on(house, call, wish(), 20)
         phone.hang_up()
         await until(lambda: call.over, 10)
         (end,) = ended(house, call)
@@ -71,11 +79,8 @@ async def test_a_talk_that_breaks_off_at_once_leads_back_to_the_model() -> None:
     mind = Mind()
     async with door(mind, AGENT, transfers=BILLING) as house:
         phone = house.api.phone(T, "human", presses="1")
-        call = house.dial(house.caller())
-        await greeted(call)
-        feed(house, call, wish())
-        await until(lambda: call.bridges, 10)
-        await passes(house, 3)
+        call = await greeted_call(house)
+        await sent_on(house, call, wish(), 3)
         phone.hang_up()
         await hears_a_word(call, 1)
         assert ended(house, call)[0].result.outcome is Outcome.DROPPED
@@ -91,11 +96,8 @@ async def test_a_caller_who_comes_back_by_a_key(seconds: float, outcome: Outcome
     mind = Mind()
     async with door(mind, AGENT, transfers=BILLING) as house:
         phone = house.api.phone(T, "human", presses="1")
-        call = house.dial(house.caller())
-        await greeted(call)
-        feed(house, call, wish(after=m.Afterwards.RETURN))
-        await until(lambda: call.bridges, 10)
-        await passes(house, seconds)
+        call = await greeted_call(house)
+        await sent_on(house, call, wish(after=m.Afterwards.RETURN), seconds)
         call.press("*")
         await hears_a_word(call, 1)
         assert ended(house, call)[0].result.outcome is outcome
@@ -110,8 +112,7 @@ async def test_a_second_transfer_is_as_the_first() -> None:
     async with door(mind, AGENT, transfers=BILLING) as house:
         house.api.phone(T, "busy")
         other = house.api.phone(DESK, "human", presses="1")
-        call = house.dial(house.caller())
-        await greeted(call)
+        call = await greeted_call(house)
         feed(house, call, wish())
         await hears_a_word(call, 1)
         feed(house, call, wish("front desk", mode=m.TransferMode.WARM, min_talk_s=0))
@@ -155,11 +156,8 @@ async def test_a_caller_who_speaks_before_they_have_left_stays() -> None:
 async def test_a_caller_who_hangs_up_while_they_talk() -> None:
     async with door(Mind(), AGENT, transfers=BILLING) as house:
         phone = house.api.phone(T, "human", presses="1")
-        call = house.dial(house.caller())
-        await greeted(call)
-        feed(house, call, wish())
-        await until(lambda: call.bridges, 10)
-        await passes(house, 12)
+        call = await greeted_call(house)
+        await sent_on(house, call, wish(), 12)
         call.hang_up()
         await until(lambda: ended(house, call), 10)
         assert ended(house, call)[0].result.outcome is Outcome.CONNECTED
@@ -170,8 +168,7 @@ async def test_a_caller_who_hangs_up_while_they_talk() -> None:
 async def test_a_caller_who_leaves_while_it_rings() -> None:
     async with door(Mind(), AGENT, transfers=BILLING) as house:
         phone = house.api.phone(T, "no_answer")
-        call = house.dial(house.caller())
-        await greeted(call)
+        call = await greeted_call(house)
         feed(house, call, wish(ring_s=600))
         await until(lambda: phone.legs and phone.leg.status == "ringing", 10)
         call.hang_up()

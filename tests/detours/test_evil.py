@@ -11,7 +11,7 @@ from bridge.agents.session import Session
 from bridge.core import messages as m
 from bridge.doubles.agents import Scripted, Speech, ToolCall
 from bridge.simulators.phone import Kind
-from tests.detours.rig import BILLING, Mind, ended, feed, greeted, wish
+from tests.detours.rig import BILLING, Mind, ended, feed, greeted_call, wish
 from tests.door.rig import door, run, until
 
 pytestmark = [pytest.mark.hostile, pytest.mark.runs_with(function=run)]
@@ -87,8 +87,7 @@ async def test_words_of_a_model_as_keys_are_keys_or_nothing() -> None:
 async def test_keys_that_reach_the_shell_another_way_are_still_no_document() -> None:
     """The carrier's side looks at them once more."""
     async with door(Mind(), Agent("Obey.", greeting="Hello."), transfers=BILLING) as house:
-        call = house.dial(house.caller())
-        await greeted(call)
+        call = await greeted_call(house)
         keys = wish("", kind=m.DetourKind.KEYS)
         house.service.services.keep_keys(keys.detour_id, '"/><Dial>+19005550100</Dial>')
         feed(house, call, keys)

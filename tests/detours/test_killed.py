@@ -10,7 +10,7 @@ import pytest
 from bridge.agents.agent import Agent
 from bridge.core import messages as m
 from bridge.server.store import EmbeddedStore
-from tests.detours.rig import BILLING, Mind, feed, greeted, heard, hears_a_word, wish
+from tests.detours.rig import BILLING, Mind, feed, greeted_call, heard, hears_a_word, wish
 from tests.detours.test_documents import T
 from tests.door.rig import door, run, until
 
@@ -22,8 +22,7 @@ async def test_what_a_killed_process_leaves_on_disk_has_the_detour(tmp_path: Pat
     agent = Agent("Answer.", greeting="Hello.")
     async with door(Mind(), agent, transfers=BILLING, journal=str(journal)) as house:
         phone = house.api.phone(T, "no_answer")
-        call = house.dial(house.caller())
-        await greeted(call)
+        call = await greeted_call(house)
         feed(house, call, wish(ring_s=600))
         await until(lambda: phone.legs and phone.leg.status == "ringing", 10)
         await asyncio.sleep(1.2)  # of the 6 s that it rings at this pace; files are written once a second
@@ -50,8 +49,7 @@ async def test_a_caller_whose_process_goes_is_had_by_the_next_with_what_came_of_
     mind, agent = Mind(), Agent("Answer.", greeting="Hello.")
     async with door(mind, agent, transfers=BILLING, journal=str(tmp_path / "journal.jsonl")) as house:
         phone = house.api.phone(T, "no_answer")
-        call = house.dial(house.caller())
-        await greeted(call)
+        call = await greeted_call(house)
         feed(house, call, wish(ring_s=200))
         await until(lambda: phone.legs and phone.leg.status == "ringing", 10)
         house.service.registry.hand_over(5_000)

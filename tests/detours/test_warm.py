@@ -15,7 +15,7 @@ from bridge.core.messages import TransferMode
 from bridge.core.messages import TransferOutcome as Outcome
 from bridge.simulators.phone import Kind, PhoneCall
 from bridge.simulators.rest_api import BROKEN, LOST, NOT_FOUND, TOO_MANY, UNKNOWN_TOKEN, Fault
-from tests.detours.rig import BILLING, Mind, ended, feed, greeted, heard, hears_a_word, passes, wish
+from tests.detours.rig import BILLING, Mind, ended, feed, greeted_call, heard, hears_a_word, passes, wish
 from tests.detours.test_documents import T
 from tests.door.rig import Door, door, kinds, run, until
 
@@ -54,8 +54,7 @@ async def test_a_target_that_is_not_to_be_had(
     mind = Mind()
     async with door(mind, AGENT, transfers=BILLING) as house:
         phone = house.api.phone(T, as_, **more)
-        call = house.dial(house.caller())
-        await greeted(call)
+        call = await greeted_call(house)
         feed(house, call, warm())
         await comes_to(house, call, outcome)
         await until(lambda: words in mind.known[-1])
@@ -72,8 +71,7 @@ async def test_where_surely_nobody_was_called_the_caller_is_sent_on_themselves(f
     async with door(mind, AGENT, transfers=BILLING) as house:
         house.api.refusals = [fault] * 4
         phone = house.api.phone(T, "busy")
-        call = house.dial(house.caller())
-        await greeted(call)
+        call = await greeted_call(house)
         feed(house, call, warm())
         await hears_a_word(call, 1)
         assert ended(house, call)[0].result.outcome is Outcome.BUSY
@@ -90,8 +88,7 @@ async def test_where_somebody_may_have_been_called_nobody_is_called_again(fault:
         house.api.refusals = [fault]
         house.api.network.deliveries.lost.update({"initiated", "ringing"})
         phone = house.api.phone(T, "no_answer")
-        call = house.dial(house.caller())
-        await greeted(call)
+        call = await greeted_call(house)
         began_s = time.monotonic()
         feed(house, call, warm(ring_s=60))
         await comes_to(house, call, Outcome.REST_FAILED)
@@ -106,8 +103,7 @@ async def test_where_somebody_may_have_been_called_nobody_is_called_again(fault:
 async def test_a_number_that_is_none_is_not_tried_again() -> None:
     async with door(Mind(), AGENT, transfers=BILLING) as house:
         house.api.refused_numbers[T] = 21211
-        call = house.dial(house.caller())
-        await greeted(call)
+        call = await greeted_call(house)
         feed(house, call, warm())
         await comes_to(house, call, Outcome.INVALID)
         assert kinds(call).count(Kind.STREAM) == 1
@@ -117,8 +113,7 @@ async def test_a_number_that_is_none_is_not_tried_again() -> None:
 async def test_a_caller_who_leaves_takes_the_target_s_call_with_them() -> None:
     async with door(Mind(), AGENT, transfers=BILLING) as house:
         phone = house.api.phone(T, "no_answer")
-        call = house.dial(house.caller())
-        await greeted(call)
+        call = await greeted_call(house)
         feed(house, call, warm(ring_s=600))
         await until(lambda: phone.legs and phone.leg.status == "ringing", 10)
         call.hang_up()
@@ -133,8 +128,7 @@ async def test_a_caller_who_leaves_before_the_carrier_has_answered() -> None:
     async with door(Mind(), AGENT, transfers=BILLING) as house:
         house.api.refusals = [Fault(delay_s=1)]
         phone = house.api.phone(T, "no_answer")
-        call = house.dial(house.caller())
-        await greeted(call)
+        call = await greeted_call(house)
         feed(house, call, warm(ring_s=600))
         await until(lambda: house.api.placed)
         call.hang_up()
@@ -147,8 +141,7 @@ async def test_two_talk_in_a_room() -> None:
     """Until the target is there the caller hears the model; how long they talk is real time here."""
     async with door(Mind(), AGENT, transfers=BILLING) as house:
         phone = house.api.phone(T, "human", presses="1")
-        call = house.dial(house.caller())
-        await greeted(call)
+        call = await greeted_call(house)
         feed(house, call, warm(min_talk_s=0))
         await until(lambda: Kind.CONFERENCE in kinds(call), 15)
         await passes(house, 20)
@@ -166,8 +159,7 @@ async def test_a_talk_that_breaks_off_at_once_leads_back_to_the_model() -> None:
     mind = Mind()
     async with door(mind, AGENT, transfers=BILLING) as house:
         phone = house.api.phone(T, "human", presses="1")
-        call = house.dial(house.caller())
-        await greeted(call)
+        call = await greeted_call(house)
         feed(house, call, warm())
         await until(lambda: Kind.CONFERENCE in kinds(call), 15)
         await passes(house, 3)
@@ -184,8 +176,7 @@ async def test_a_target_that_is_gone_when_the_caller_is_moved() -> None:
     mind = Mind()
     async with door(mind, AGENT, transfers=BILLING) as house:
         phone = house.api.phone(T, "human", presses="1")
-        call = house.dial(house.caller())
-        await greeted(call)
+        call = await greeted_call(house)
         mind.ms = 1_500
         feed(house, call, warm())
         await until(lambda: phone.legs and Kind.CONFERENCE in [step.kind for step in phone.leg.steps], 15)
