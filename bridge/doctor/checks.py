@@ -24,6 +24,7 @@ from bridge.agents.config import AgentConfigs
 from bridge.agents.mcp import FillingSocket
 from bridge.agents.prices import Prices
 from bridge.core import messages as m
+from bridge.doctor import store
 from bridge.doctor.http import Answer, Unreachable, ask
 from bridge.doctor.shutdowns import model_url, shutdown_date, warning
 from bridge.errors import ConfigError
@@ -74,6 +75,8 @@ class Doctor:
         self._machine()
         configs, agent = self._agent()
         looks: list[Awaitable[None]] = [self._account()]
+        if self.settings.store is not None:
+            looks.append(self._store())
         if agent is not None:
             looks.append(self._model(configs, agent))
         if self.settings.public_url is not None:
@@ -108,6 +111,10 @@ class Doctor:
         if most is not None and most < needed:
             what = f"{most} open files are allowed, and {settings.max_calls} calls take about {needed}"
             self._found("open files", what, f"ulimit -n {needed}, or set BRIDGE_MAX_CALLS lower")
+
+    async def _store(self) -> None:
+        for what, cure in await store.examine(self.settings):
+            self._found(store.NAME, what, cure)
 
     # --- the agent and its model -------------------------------------------------------------------------
 
