@@ -90,6 +90,7 @@ def shown(request: pytest.FixtureRequest, chrome: Browser) -> Iterator[Shown]:
             page.value(f"location.hash = '#/live/{call}'")
             page.until("!!document.querySelector('.call h1') || !!document.querySelector('.call .empty')")
         if state == "actions":
+            page.until("!!document.querySelector('.actions')")
             press(page, "Whisper")
             page.until("!!document.querySelector('#composer')")
         elif state == "lost":

@@ -25,7 +25,9 @@ OPEN_TURNS: Final = 2
 """The last ones, of which more may become known."""
 MOST_PARAMETERS: Final = 50
 MOST_PARAMETER: Final = 400
-_CARRIERS: Final = frozenset({"CallSid", "AccountSid", "ApiVersion", "From", "To", "Caller", "Called"})
+_CARRIERS: Final = frozenset(
+    {"CallSid", "AccountSid", "ApiVersion", "From", "To", "Caller", "Called", "CallStatus", "Direction"}
+)
 
 
 def waterfall(times: TurnTimes) -> Turn | None:

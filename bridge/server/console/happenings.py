@@ -67,8 +67,9 @@ class Lanes:
                 self._end("caller", at_ms)
             case m.Spoken(item_id=item_id, heard_ms=heard_ms, cut=cut):
                 self._heard(item_id, at_ms, heard_ms, "cut" if cut else "model")
-            case m.Heard(say_id=say_id, heard_ms=heard_ms, cut=cut) if not say_id.startswith("say"):
-                self._heard(say_id, at_ms, heard_ms, "cut" if cut else "phrase")
+            case m.Heard() if not action.say_id.startswith("say"):
+                state = "cut" if action.cut else "phrase"
+                self._heard(action.say_id, at_ms, action.heard_ms, state, action.text)
             case m.Cut():
                 self._mark(at_ms, "barge_in", f"heard {action.heard_ms} ms")
             case m.ToolWanted():
@@ -100,13 +101,13 @@ class Lanes:
         changed, self._changed = list(self._changed.values()), {}
         return changed
 
-    def _heard(self, item_id: str, at_ms: int, heard_ms: int, state: str) -> None:
+    def _heard(self, item_id: str, at_ms: int, heard_ms: int, state: str, text: str = "") -> None:
         if not heard_ms:
             return
         name = f"h{self._line_of(item_id) or item_id}"
         before = self.lanes.get(name)
         from_ms = max(0, at_ms - heard_ms) if before is None else min(before.from_ms, at_ms)
-        self._put(Lane(name, "heard", from_ms, from_ms + heard_ms, state, ""))
+        self._put(Lane(name, "heard", from_ms, from_ms + heard_ms, state, text[:MOST_TEXT]))
 
     def _begin(self, key: str, at_ms: int, lane: str, text: str = "") -> None:
         self._moments += 1

@@ -44,7 +44,7 @@ function stripes(pen, x, y, wide, tall, colour) {
 }
 
 function written(pen, text, x, y, wide, colour) {
-  if (wide < 36 || !text) return;
+  if (wide < 48 || !text) return;
   let shown = text;
   const room = wide - 10;
   if (pen.measureText(shown).width > room) {
@@ -83,6 +83,7 @@ export function drawLanes(canvas, scene, from, to) {
     if (ends < from || begins > to) continue;
     stripes(pen, x(begins), rows.heard.y, (ends - begins) * perMs, rows.heard.tall, colour("--bad"));
   }
+  const tools = scene.lanes.filter((lane) => lane.lane === "tool");
   for (const lane of scene.lanes) {
     const end = lane.to_ms ?? scene.now;
     if (end < from || lane.from_ms > to) continue;
@@ -93,7 +94,12 @@ export function drawLanes(canvas, scene, from, to) {
       pen.globalAlpha = 1;
       written(pen, lane.text || "away", Math.max(GUTTER, x(lane.from_ms)), AXIS + 8, (end - lane.from_ms) * perMs, colour("--ink"));
     } else if (lane.lane === "mark") sign(pen, lane, x(lane.from_ms), rows.mark, colour);
-    else if (rows[lane.lane]) stretch(pen, lane, x(lane.from_ms), x(end), rows[lane.lane], colour);
+    else if (rows[lane.lane]) {
+      const next = tools.find((one) => one.from_ms > lane.from_ms);
+      const last = tools.findLast((one) => one.from_ms < lane.from_ms);
+      const free = { from: Math.max(GUTTER, last ? x(last.to_ms ?? scene.now) : 0), to: next ? x(next.from_ms) : width };
+      stretch(pen, lane, x(lane.from_ms), x(end), free, rows[lane.lane], colour);
+    }
   }
   pen.fillStyle = colour("--good");
   if (scene.live && scene.now >= from && scene.now <= to) pen.fillRect(Math.round(x(scene.now)), AXIS, 1, height - AXIS);
@@ -119,7 +125,16 @@ function axis(pen, { from, to, x, height, width, perMs, colour }) {
   }
 }
 
-function stretch(pen, lane, left, right, { y, tall }, colour) {
+// The name of a tool whose bar is too short for it: behind the bar, or else before it, where no other bar is.
+function beside(pen, text, left, right, free, y, colour) {
+  const wide = pen.measureText(text).width + 5;
+  pen.fillStyle = colour;
+  if (right + wide <= free.to) pen.fillText(text, right + 5, y);
+  else if (left - wide >= free.from) pen.fillText(text, left - wide, y);
+}
+
+// `free` is where no other bar of the lane is.
+function stretch(pen, lane, left, right, free, { y, tall }, colour) {
   const wide = Math.max(2, right - left);
   const failed = lane.state === "failed";
   pen.fillStyle = colour(fillOf(lane));
@@ -132,6 +147,10 @@ function stretch(pen, lane, left, right, { y, tall }, colour) {
   }
   const shown = Math.max(left, GUTTER);
   const text = failed ? `✕ ${lane.text}` : lane.text;
+  if (lane.lane === "tool" && pen.measureText(text).width + 10 > wide) {
+    beside(pen, text, left, left + wide, free, y + tall / 2, colour(failed ? "--bad" : "--ink"));
+    return;
+  }
   written(pen, text, shown, y + tall / 2, right - shown, colour(failed ? "--on-solid" : "--on-bar"));
 }
 

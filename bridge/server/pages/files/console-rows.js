@@ -15,8 +15,8 @@ export function dotOf(row) {
   return row.state === "live" ? "good" : "warn";
 }
 
-// The number of the other side: who called, or who was called.
-export const numberOf = (row) => (row.direction === "out" ? row.called : row.caller) || "unknown number";
+// The number of the other side: who called, or who was called. A browser's phone has a name instead.
+export const numberOf = (row) => (row.direction === "out" ? row.called : row.caller).replace(/^client:/, "") || "unknown number";
 
 export const lastsMs = (row, now) => (row.ended_at ?? now) - row.began_at;
 
