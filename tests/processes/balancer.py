@@ -23,10 +23,17 @@ class Balancer:
         self.base = ""
         self._turn: Iterator[int] = itertools.count()
         self._open: set[asyncio.Task[None]] = set()
+        self._server: dict[asyncio.Task[None], str] = {}
 
     def put(self, *bases: str) -> None:
         """New connections go to these servers from now on."""
         self.pool = [urlsplit(base).netloc for base in bases]
+
+    def cut(self, base: str) -> None:
+        """Abort the connections to that server, on both sides."""
+        for task, server in self._server.items():
+            if server == urlsplit(base).netloc:
+                task.cancel()
 
     @contextlib.asynccontextmanager
     async def serve(self) -> AsyncIterator[Balancer]:
@@ -45,6 +52,7 @@ class Balancer:
         task = asyncio.create_task(self._carry(reader, writer))
         self._open.add(task)
         task.add_done_callback(self._open.discard)
+        task.add_done_callback(lambda done: self._server.pop(done, None))
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """To the next server that takes the connection. What is sent through it then is nobody's business
@@ -58,6 +66,8 @@ class Balancer:
                     there = await asyncio.open_connection(host, int(port), limit=MOST_BYTES)
                 except OSError:
                     continue
+                if (task := asyncio.current_task()) is not None:
+                    self._server[task] = server
                 with contextlib.suppress(OSError):
                     await _join((reader, writer), there)
                 return

@@ -64,6 +64,13 @@ class Machines:
             names = [str(name) for name in client.keys("{pb}:usd:*") if str(name).count(":") == 2]
             return sum(int(value) for name in names for value in client.hvals(name))
 
+    def calls(self) -> dict[str, dict[str, str]]:
+        """What the store has of each call, by CallSid."""
+        client = redis.Redis(unix_socket_path=str(self.store.socket), decode_responses=True)
+        with client:
+            names = [str(name) for name in client.keys("{pb}:c:*")]
+            return {name.rpartition(":")[2]: dict(client.hgetall(name)) for name in names}
+
     def recordings(self, name: str) -> list[Path]:
         """Those of that machine."""
         return sorted(self.folder.glob(f"{name}-*/recordings/*.call.jsonl"))
