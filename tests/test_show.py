@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -346,6 +347,24 @@ def test_the_headline_is_the_call_and_the_hero_its_largest_error() -> None:
     assert "<title>Sun 29 Nov 2026, 14:03 · gpt-realtime-2.1 · 0:08</title>" in drawn
     assert "<b>0 ms</b><span>largest truncation error, over one barge-in</span>" in drawn
     assert "the caller heard 2,500 ms, the model was told 2,500" in drawn
+
+
+def test_each_answer_has_a_bar_of_parts_that_sum_to_what_was_felt() -> None:
+    lines = recording("tool-filler")
+    story = tell(lines)
+    drawn = page(story, "x")
+    falls = drawn.partition('<ol class="falls">')[2].partition("</ol>")[0]
+    timed = [turn for turn in story.stats.turn_times if turn.felt_ms is not None]
+    assert len(timed) >= 1
+    assert falls.count("<li>") == len(timed)
+    for turn, row in zip(timed, falls.split("<li>")[1:], strict=True):
+        told = re.findall(r"(\w+) ([\d,]+) ms", row.partition("<small>")[2])
+        parts = {name: ms for name, ms in turn.parts().items() if ms}
+        assert {name: int(ms.replace(",", "")) for name, ms in told} == parts
+        assert sum(int(ms.replace(",", "")) for _, ms in told) == turn.felt_ms
+        longest = max(one.felt_ms or 0 for one in timed)
+        wide = sum(map(float, re.findall(r' width="([\d.]+)" height', row)))
+        assert wide == pytest.approx(1_000 * (turn.felt_ms or 0) / longest, abs=1)
 
 
 def test_without_a_barge_in_the_hero_is_how_soon_answers_came() -> None:

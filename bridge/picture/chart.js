@@ -9,6 +9,8 @@ const DEPTHS_MS = [500, 1e3, 2e3, 5e3, 1e4, 3e4, 6e4];
 const TICKS = new Set(["delta", "unsent"]);
 const MARKS = new Set(["mark", "echo", "flushed"]);
 
+let charts = 0;
+
 export class Chart {
   // `data` is that of `chart.py`. With `paperPx` it is drawn once, of that width. `onPick(what)` is told of what is clicked or stepped to, `onSeek(ms)` of a
   // click on a moment, `onPoint(what)` of what the pointer is over (null: of nothing).
@@ -17,6 +19,7 @@ export class Chart {
     this.things = [...data.bars.map(asBar), ...data.points.map(asPoint), ...data.ticks.flatMap(asTicks)];
     this.things.sort((a, b) => a.from - b.from);
     this.latest = this.things.reduce((most, one) => Math.max(most, one.delay ?? 0), LATE_MS);
+    this.stripes = `hatch-${++charts}`; // of its own: a pattern in a drawing that is hidden paints nothing
     this.svg = element("svg", { class: "call-chart" });
     host.append(this.svg);
     host.lanes = this;
@@ -100,7 +103,7 @@ export class Chart {
     });
     this.plot = plot;
     const visible = this.things.filter((one) => one.to >= this.from && one.from <= this.to);
-    svg.replaceChildren(hatch(), plot);
+    svg.replaceChildren(hatch(this.stripes), plot);
     this.#axis(plot);
     this.#names(svg);
     this.#depth(plot);
@@ -187,7 +190,7 @@ export class Chart {
       if (one.lane === 0) [y, high] = one.kind === "voice" ? [y + high - 6, 6] : [y, high - 8];
       else if (one.rows > 1) [y, high] = [y + 1, high - 2];
       const x = Math.max(this.x(one.from), -4), end = Math.min(this.x(one.to), this.plotWidth + RIGHT + 4);
-      plot.append(...bar(one.kind, x, y, end - x, high));
+      plot.append(...bar(one.kind, x, y, end - x, high, this.stripes));
       one.box = { x, y, width: Math.max(end - x, 1.5), height: high };
       this.lanes[one.lane].obstacles.push(one.box);
       if (one === this.picked) plot.append(this.#ring(one.box));

@@ -84,7 +84,7 @@ document.addEventListener("keydown", (event) => {
 });
 
 // On paper a call is a strip for each minute.
-const STRIP_MS = 60000, PAPER_PX = 1030;
+const STRIP_MS = 60000, PAPER_PX = 1280; // more than there are: drawn smaller, two fit below the summary
 function strips() {
   const paper = find("#strips");
   paper.replaceChildren();

@@ -15,6 +15,7 @@ from ..recording.printable import printable_json, printable_lines
 from .chart import chart, clock
 from .facts import felt, headline, hero, took
 from .lanes import Cut, Line, Story, ToolCall
+from .waterfall import waterfall
 
 _SCRIPTS: Final = ("shapes.js", "chart.js", "page.js")
 _STYLES: Final = ("chart.css", "page.css")
@@ -55,6 +56,8 @@ def page(story: Story, name: str, sound: bytes | None = None, *, nonce: str = ""
 def sections(story: Story) -> list[tuple[str, str]]:
     """What stands below the chart: titles, and what is in them as HTML."""
     found = [("Barge-ins", _barge_ins(story))]
+    if falls := waterfall(story):
+        found.append(("Answer times", falls))
     if story.tools:
         found.append(("Tools", _tools(story)))
     talk = "".join(map(_line, story.talk))

@@ -68,20 +68,21 @@ export function shape(kind, x, y) {
   });
 }
 
-// Heard sound is solid; what was not heard is hatched; a sound of ours has a notch; a failure is red.
-export function bar(kind, x, y, wide, high) {
+// Heard sound is solid; what was not heard is hatched, by the pattern of that name; a sound of ours has a notch;
+// a failure is red.
+export function bar(kind, x, y, wide, high, stripes) {
   const box = { class: "bar", x: x.toFixed(1), y, width: Math.max(wide, 1.5).toFixed(1), height: high, rx: 3 };
   if (kind === "lost")
-    return [element("rect", { ...box, fill: "url(#hatch)", stroke: colour(kind), "stroke-dasharray": "3 3" })];
+    return [element("rect", { ...box, fill: `url(#${stripes})`, stroke: colour(kind), "stroke-dasharray": "3 3" })];
   const drawn = [element("rect", { ...box, fill: colour(kind) })];
   if (kind === "ours" && wide > 10)
     drawn.push(element("path", { d: `M${x.toFixed(1)},${y}h8l-8,8Z`, fill: "var(--card)" }));
   return drawn;
 }
 
-export function hatch() {
+export function hatch(id) {
   const stroke = { d: "M-1,1L1,-1M0,6L6,0M5,7L7,5", stroke: colour("lost"), "stroke-opacity": 0.55 };
-  const size = { id: "hatch", width: 6, height: 6, patternUnits: "userSpaceOnUse" };
+  const size = { id, width: 6, height: 6, patternUnits: "userSpaceOnUse" };
   return element("defs", {}, element("pattern", size, element("path", stroke)));
 }
 
@@ -91,6 +92,7 @@ export function legend(list) {
     const drawing = element("svg", { width: 30, height: 16, "aria-hidden": "true" });
     if (kind === "late") drawing.append(...strip([[4, 40], [8, 90], [12, 240], [16, 60]], 0, 14, 240));
     else if (kind in SHAPES) drawing.append(shape(kind, 15, 8));
+    else if (kind === "lost") drawing.append(hatch("hatch-legend"), ...bar(kind, 1, 1, 28, 14, "hatch-legend"));
     else drawing.append(...bar(kind, 1, kind === "voice" ? 5 : 1, 28, kind === "voice" ? 6 : 14));
     const item = document.createElement("li");
     item.append(drawing, meaning);

@@ -121,6 +121,9 @@ def test_a_call_has_its_panes_and_its_lanes(browser: TestClient) -> None:
     assert call["tool_calls"][0]["state"] == "done"
     assert call["end_ms"] == call["chart"]["end"]
     assert "cost" in call
+    for turn in call["turns"]:
+        assert turn["parts"][-1][2] == turn["felt_ms"]
+    assert call["turns"]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from bridge.recording.bounds import MOST_BYTES, MOST_STEPS
 from bridge.recording.channels import Channels
 from bridge.recording.printable import printable_json
 
+from .call_view import waterfall
 from .messages import Cost, Line, Tool, Turn
 
 PEAKS: Final = 1_000
@@ -78,7 +79,7 @@ def view(one: Listed, story: Story) -> dict[str, Any]:
         "chart": printable_json(chart(story)),
         "differs": None if story.difference is None else story.difference.t_ms,
         "words": msgspec.to_builtins(list(_words(story))),
-        "turns": msgspec.to_builtins(list(_turns(story))),
+        "turns": msgspec.to_builtins(_turns(story)),
         "tool_calls": msgspec.to_builtins(list(_tools(story))),
         "cost": msgspec.to_builtins(Cost(stats.cost_micro_usd or None, tokens, stats.transcribed_s, None)),
     }
@@ -109,10 +110,9 @@ def _text(said: Said) -> str:
     return said.said
 
 
-def _turns(story: Story) -> Iterator[Turn]:
-    answers = [said for said in story.talk if said.latency_ms is not None]
-    for number, said in enumerate(answers):
-        yield Turn(f"t{number}", round(said.at_ms), said.latency_ms or 0, [])
+def _turns(story: Story) -> list[Turn]:
+    """The waterfalls, as of a live call."""
+    return [turn for times in story.stats.turn_times if (turn := waterfall(times)) is not None]
 
 
 def _tools(story: Story) -> Iterator[Tool]:
