@@ -35,7 +35,7 @@ from bridge.server.store.claims import (
     StoreError,
     Written,
 )
-from bridge.server.store.redis_connection import store_errors
+from bridge.server.store.redis_connection import close, store_errors
 from bridge.server.store.scripts import scripts
 
 CLUSTER: Final = "BRIDGE_STORE is a node of a Redis Cluster, which is not supported: use a server of its own"
@@ -225,7 +225,7 @@ class RedisClaims:
 
     async def close(self) -> None:
         """Let go of the connections."""
-        await self.client.aclose()
+        await close(self.client)
 
     async def _run(self, name: str, keys: Sequence[str], *arguments: str | bytes | int) -> Any:
         script = scripts()[name]

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from bridge.server.store.claims import StoreError
 from bridge.server.store.commands import ANSWER_MS, MOST_BYTES, MOST_WAITING, OLD_MS, NoAnswer, Obey, bounded
-from bridge.server.store.redis_connection import store_errors
+from bridge.server.store.redis_connection import close, store_errors
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class RedisCommands:
         finally:
             for task in self._doing:
                 task.cancel()
-            await client.aclose()
+            await close(client)
 
     async def _read(self, client: Redis, stream: str, last: bytes) -> tuple[list[Any], int]:
         """The commands after `last`, as soon as there are any, and the server's clock then."""
@@ -119,7 +119,7 @@ class RedisCommands:
     async def close(self) -> None:
         """Let go of the connection."""
         if self._asking is not None:
-            await self._asking.aclose()
+            await close(self._asking)
 
     def _stream(self, machine: str) -> str:
         return f"{self._prefix}q:{machine}"

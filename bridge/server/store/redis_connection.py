@@ -98,6 +98,14 @@ def _by_sentinel(url: str, ca: Path | None, socket_s: float) -> Redis:
     return client
 
 
+async def close(client: Redis) -> None:
+    """Let go of its connections, those to sentinels too, which the client does not know of."""
+    await client.aclose()
+    manager: Any = getattr(client.connection_pool, "sentinel_manager", None)
+    for sentinel in [] if manager is None else manager.sentinels:
+        await sentinel.aclose()
+
+
 @contextlib.contextmanager
 def store_errors() -> Iterator[None]:
     """What the client raises becomes a StoreError. Its text holds neither address nor password."""
