@@ -69,11 +69,15 @@ class Machines:
         client = redis.Redis(unix_socket_path=str(self.store.socket), decode_responses=True)
         with client:
             names = [str(name) for name in client.keys("{pb}:c:*")]
-            return {name.rpartition(":")[2]: dict(client.hgetall(name)) for name in names}
+            return {name.rpartition(":")[2]: _fields(client.hgetall(name)) for name in names}
 
     def recordings(self, name: str) -> list[Path]:
         """Those of that machine."""
         return sorted(self.folder.glob(f"{name}-*/recordings/*.call.jsonl"))
+
+
+def _fields(found: Any) -> dict[str, str]:
+    return {str(name): str(value) for name, value in found.items()}
 
 
 @contextlib.asynccontextmanager
