@@ -77,7 +77,7 @@ lock:  ## pin the dependencies anew (needs uv)
 	@command -v $(uv) >/dev/null || { echo "make lock needs uv: $(python) -m pip install uv" >&2; exit 1; }
 	@# What runs on a platform: calls out and a shared store are one setting away there.
 	$(compile) pyproject.toml --group build --extra outbound --extra redis -o requirements.txt $(ARGS)
-	$(compile) pyproject.toml --group build --extra export --extra outbound --extra redis --extra test --extra lint -c requirements.txt -o requirements-dev.txt $(ARGS)
+	$(compile) pyproject.toml --group build --extra export --extra otel --extra outbound --extra redis --extra test --extra lint -c requirements.txt -o requirements-dev.txt $(ARGS)
 	$(compile) pyproject.toml --extra demo --extra outbound --extra redis -c requirements-dev.txt -o requirements-demo.txt $(ARGS)
 	@# Only what the extra names: the site needs nothing that runs with us.
 	$(python) -c "$$docs_extra" | $(compile) - -c requirements-dev.txt -o requirements-docs.txt $(ARGS)

@@ -22,6 +22,7 @@ from bridge.core.stats import BargeIn, Stats
 from bridge.ops import logs
 from bridge.ops.logs import REPEAT_S, Logs, Seldom, configure, note, summary
 from bridge.ops.metrics import Metrics
+from bridge.ops.otel_names import trace_id
 from bridge.ops.redaction import Mask
 from bridge.ops.reports import Reports
 from tests.hand_clock import Clock
@@ -66,6 +67,7 @@ def test_a_line_is_a_json_object_with_the_call_it_is_about(ours: logging.Logger)
     assert line == {
         "level": "warning",
         "call_sid": CALL,
+        "trace_id": f"{trace_id(CALL):032x}",
         "from": "bridge.tested",
         "message": "upstream lost: 1006",
     }

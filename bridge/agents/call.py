@@ -50,6 +50,8 @@ class Way(Protocol):
     """
 
     opt_out: Callable[[str], None]
+    enter: Callable[[str, str], None]
+    """Called in each context of user code: with its call, and with its tool call or ""."""
 
     def post(self, command: m.SessionCommand) -> None:
         """A wish of user code, to the core."""
@@ -63,6 +65,17 @@ class Way(Protocol):
 
     def tap(self) -> None:
         """From now on the caller's sound shall come to the session."""
+
+
+def _context(
+    call_sid: str, fields: Mapping[str, str], enter: Callable[[str, str], None]
+) -> contextvars.Context:
+    """In which the user code of that call runs."""
+    context = contextvars.copy_context()
+    context.run(CALL_SID.set, call_sid)
+    context.run(CALL_NUMBERS.set, frozenset(fields.get(name, "") for name in ("From", "To")))
+    context.run(enter, call_sid, "")
+    return context
 
 
 class UserCall:
@@ -86,9 +99,8 @@ class UserCall:
         self._roster = roster(agent)
         self._language = configs.session(agent, self._roster).language
         self.post, self.tap, self.keep_keys, self._opt_out = way.post, way.tap, way.keep_keys, way.opt_out
-        self._context = contextvars.copy_context()
-        self._context.run(CALL_SID.set, call_sid)
-        self._context.run(CALL_NUMBERS.set, frozenset(fields.get(name, "") for name in ("From", "To")))
+        self._enter = way.enter
+        self._context = _context(call_sid, fields, way.enter)
         self._handler: asyncio.Task[None] | None = None
         self._answers: Handler | None = None
         self._began = False
@@ -258,6 +270,7 @@ class UserCall:
         approve = self.session.agent.approve
         context = self._context.copy()
         context.run(TOOL_CALL.set, event.call_id)
+        context.run(self._enter, self.session.call_sid, event.call_id)
         self._start(self._run_tool(event, self._model_tools(), approve), f"tool {event.name}", context)
 
     async def _run_tool(

@@ -94,7 +94,7 @@ class Attachment:
         self, side: UserSide, call_sid: str, prepared: Prepared, runner: Runner, fields: Mapping[str, str]
     ) -> None:
         self.loop = prepared.loop
-        self.opt_out = side.opt_out
+        self.opt_out, self.enter = side.opt_out, side.enter
         self._audio_loop = asyncio.get_running_loop()
         self._runner = runner
         self._call: UserCall | None = None
@@ -199,6 +199,8 @@ class UserSide:
         self.out = AgentsOut()
         self.opt_out: Callable[[str], None] = _nowhere
         """Called, on a thread of its own, with a number that is never to be called again."""
+        self.enter: Callable[[str, str], None] = lambda _call_sid, _call_id: None
+        """Called in each context of user code: with its call, and with the tool call or ""."""
         self._upstream = upstream
         self._resolver_fails = resolver_fails
         self._routed = routed or (lambda _call_sid, usual: Answerer(usual, configs))

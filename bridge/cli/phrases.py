@@ -168,7 +168,7 @@ async def _by_model(
     place: Path,
     console: Console,
 ) -> None:
-    from bridge.server.service import proof_for
+    from bridge.server.model_dial import proof_for
 
     from .phrase_voices import NotSaid, model_voice
 

@@ -201,6 +201,10 @@ class CallSnapshot(msgspec.Struct, frozen=True, gc=False):
     """The detour it is in, as the model is told of it: `transfer to billing`."""
     ring_s: int = 0
     """How long its target rings."""
+    turns: int = 0
+    """How many the caller has had."""
+    began_at_s: int = 0
+    """When the call was accepted by the first process that had it; of the epoch."""
 
 
 class Limits(msgspec.Struct, frozen=True, gc=False):

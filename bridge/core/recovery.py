@@ -80,6 +80,7 @@ def restored(call: CallState, now_ms: int) -> None:
     """
     if call.lost_ms is not None:
         call.stats.gaps_ms.append(now_ms - call.lost_ms)
+        call.stats.restored_ms.append(now_ms)
         call.lost_ms = None
     call.playout.lose_responses()
     call.playout.conversation.retire(call.up.epoch)

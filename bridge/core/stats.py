@@ -70,6 +70,8 @@ class Stats:
     usage_missing: int = 0
     gaps_ms: list[int] = field(default_factory=list)
     """Per recovery: from the loss of the model's session until the next one listened."""
+    restored_ms: list[int] = field(default_factory=list)
+    """When each of those gaps was over."""
     transcribed_s: float = 0.0
     answered_by: str = ""
     """In a call that we placed, by the names of `AnswerKind`."""

@@ -25,13 +25,14 @@ from bridge.agents.mcp import FillingSocket
 from bridge.agents.prices import Prices
 from bridge.core import messages as m
 from bridge.doctor import store
+from bridge.doctor.collector import collector
 from bridge.doctor.http import Answer, Unreachable, ask
 from bridge.doctor.shutdowns import model_url, shutdown_date, warning
 from bridge.errors import ConfigError
+from bridge.server.model_dial import proof_for
 from bridge.server.phone_numbers.numbers import PhoneNumber, plain
 from bridge.server.routing.routing import Routing
 from bridge.server.routing.rows import WrongTable
-from bridge.server.service import proof_for
 from bridge.server.twiml import Links
 from bridge.settings.rules import WrongSettings
 from bridge.settings.settings import TWILIO_API, Settings
@@ -85,6 +86,9 @@ class Doctor:
             self._ok("public url", "none: BRIDGE_INSECURE takes calls of this machine only")
         for look in looks:
             await look
+        traces, cure = await collector(self.settings)
+        if traces:
+            self.checks.append(Check("traces", traces, cure))
         return self.checks
 
     def _ok(self, name: str, what: str) -> None:

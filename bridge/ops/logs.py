@@ -24,6 +24,7 @@ import time
 import traceback
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TextIO
 
 import msgspec
@@ -31,6 +32,7 @@ import msgspec
 from bridge.agents.user_code import CALL_SID
 from bridge.core.messages import DetourEnded, Reason
 from bridge.core.stats import Stats
+from bridge.ops.otel_names import trace_id
 from bridge.ops.redaction import Mask, words_of
 
 REPEAT_S: Final = 10.0
@@ -392,13 +394,21 @@ def _json(line: _Line, again: int) -> str:
         "from": line.logger,
         "message": line.message,
     }
+    if line.call_sid is not None:
+        fields["trace_id"] = _trace_id(line.call_sid)
     if line.stack:
         fields["stack"] = line.stack
     if again:
         fields["repeated"] = again
-    order = ("at", "level", WORKER, "call_sid", "from", "message", "repeated")
+    order = ("at", "level", WORKER, "call_sid", "trace_id", "from", "message", "repeated")
     first = {name: fields.pop(name) for name in order if name in fields}
     return _encode({**first, **fields})
+
+
+@lru_cache(maxsize=1_000)
+def _trace_id(call_sid: str) -> str:
+    """That of the call's trace, whether it is kept or not."""
+    return f"{trace_id(call_sid):032x}"
 
 
 def _encode(fields: dict[str, object]) -> str:

@@ -39,6 +39,8 @@ UNVERIFIED: Final = ("no_credentials", "not_allowed", "too_many", "faulty", "no_
 """Why the carrier could not be asked about a call."""
 NOTICES: Final = ("delivered", "failed", "dropped", "given_up")
 """What became of a notice: an attempt that failed is made again, until the notice is given up."""
+SPANS: Final = ("exported", "failed", "dropped")
+"""What became of spans; those that are dropped are counted by the trace."""
 DROPPED: Final = ("late", "refused", "cut")
 """Why a frame was thrown away: it waited too long for the model, broke its protocol, or belongs to an answer
 that the caller had interrupted.
@@ -112,6 +114,10 @@ class Metrics:
             self._rejected.labels(gate)
         for outcome in NOTICES:
             self._notices.labels(outcome)
+        told = "Of traces, sent to a collector or not"
+        self._spans = Counter("phonebridge_spans", told, ("outcome",), registry=self.registry)
+        for outcome in SPANS:
+            self._spans.labels(outcome)
         for why in UNVERIFIED:
             self._unverified.labels(why)
         for kind in Usage.__struct_fields__:
@@ -190,6 +196,10 @@ class Metrics:
     def watch_notices(self, waiting: Callable[[], int]) -> None:
         """Where a scrape finds how many notices have not arrived."""
         self._notices_waiting.set_function(waiting)
+
+    def spans(self, outcome: str, count: int) -> None:
+        """So many were exported, or were not; `outcome` is one of `SPANS`."""
+        self._spans.labels(outcome if outcome in SPANS else OTHER).inc(count)
 
     def rejected(self, gate: str) -> None:
         """Something was turned away at one of `GATES`; an unknown gate counts as other."""

@@ -27,7 +27,7 @@ from bridge.server.outbound.service import Outbound
 from bridge.server.outbound_routes import OutboundWebhooks
 from bridge.server.own_streams import OwnStreams
 from bridge.server.pages import Softphone
-from bridge.server.proof import Proof
+from bridge.server.proof import Proof, Webhook
 from bridge.server.stream_route import StreamRoute
 from bridge.server.voicemail import VoicemailBox
 from bridge.settings.settings import Settings
@@ -62,10 +62,13 @@ def create_app(
     detours = DetourRoutes(admission, detour_control, detour_return)
     after_stream = AfterStream(admission, detour_return)
     own_streams = OwnStreams(settings, registry, proof)
+    incoming: Webhook = IncomingCall(admission).webhook
+    if services.traces is not None:
+        incoming = services.traces.webhook(incoming)
     operators = OperatorRoutes(registry, proof, own_streams if settings.api_keys else None)
     app = Starlette(
         routes=[
-            proof.webhook("/incoming-call", IncomingCall(admission).webhook),
+            proof.webhook("/incoming-call", incoming),
             *MediaStream(admission, own_streams.tokens).routes(),
             proof.webhook("/after-stream", after_stream.webhook),
             proof.webhook("/stream-status", after_stream.status),

@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any, Final, assert_never
 
@@ -35,6 +35,7 @@ from bridge.server.calls import CallRegistry
 from bridge.server.fleet import Fleet
 from bridge.server.fleet.making import make_fleet
 from bridge.server.fleet.operators import operators_ops
+from bridge.server.model_dial import dialler
 from bridge.server.notices import Hook, notices
 from bridge.server.outbound.do_not_call import DoNotCall
 from bridge.server.outbound.service import Outbound
@@ -48,18 +49,17 @@ from bridge.server.store import CallIntents, EmbeddedStore, Store
 from bridge.server.store.claims import StoreError
 from bridge.server.store.socket_claims import SocketClaims
 from bridge.server.stream_names import StreamNames
+from bridge.server.traces import Traces
 from bridge.server.twilio_rest import CarrierRest
 from bridge.server.twiml import Links
 from bridge.server.verification import Verification
 from bridge.server.workers.worker import Worker
 from bridge.settings.settings import BACKLOG, Settings
-from bridge.sockets.dial import DialError, Socket, dial
 from bridge.sockets.limits import bound_kernel
 from bridge.sockets.request_turns import A_TURN
 from bridge.sockets.strangers import Strangers
 from bridge.sockets.uvicorn import UVICORN_PROTOCOLS
-from bridge.upstreams import REHEARSALS, UPSTREAMS, Dial, Upstream
-from bridge.upstreams.dial import Auth
+from bridge.upstreams import REHEARSALS, UPSTREAMS, Upstream
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +131,8 @@ class Service:
         if self.services.outbound is not None:
             self.services.outbound.belongs_to(users, lambda: self.registry.refusal)
             self.services.outbound.tell(others.status)
+        self.traces = Traces(self.settings, self.services.metrics)
+        self.traces.attach(self.registry, users)
 
     def _factory(self, configs: AgentConfigs, upstream_url: str | None) -> CallFactory:
         default = Agent()
@@ -139,7 +141,7 @@ class Service:
             phrases=configs.phrases,
             carrier=Twilio,
             vendor=_vendor(self.settings, upstream_url),
-            dial=_dialler(self.settings, self.services),
+            dial=dialler(self.settings, self.services),
         )
         making.recorder = self.recordings.recorder
         return making
@@ -155,6 +157,7 @@ class Service:
             self.services.outbound.start()
         self.outbox.start()
         self._opening = asyncio.ensure_future(self.services.fleet.open())
+        self.traces.start()
         if self._watched:
             self.services.health.watch(self.services.metrics.loop_lag)
 
@@ -179,6 +182,7 @@ class Service:
         self.services.store.close()
         self.recordings.close()
         self.outbox.close()
+        self.traces.close()
 
 
 def make_registry(
@@ -251,35 +255,6 @@ def _vendor(settings: Settings, upstream_url: str | None) -> Callable[[int], Ups
     vendor = UPSTREAMS[settings.upstream]
     base_url = upstream_url or settings.upstream_url
     return lambda epoch: vendor(epoch, base_url)
-
-
-def _dialler(settings: Settings, services: Services) -> Callable[[Dial], Awaitable[Socket]]:
-    """The way to the model: with the key, where its vendor wants one; closed while the breaker is open."""
-    breaker = services.health.breaker
-
-    async def dial_with_key(dialled: Dial) -> Socket:
-        breaker.check()
-        try:
-            socket = await dial(dialled.url, {**dict(dialled.headers), **proof_for(settings, dialled.auth)})
-        except DialError as error:
-            breaker.failed(error)
-            raise
-        return socket if services.users is None else services.users.with_secrets(socket)
-
-    return dial_with_key
-
-
-def proof_for(settings: Settings, auth: Auth) -> dict[str, str]:
-    """The headers that authenticate us. Only the vendor gets the vendor's key."""
-    if auth is Auth.NONE or settings.openai_api_key is None:
-        return {}
-    key = settings.openai_api_key.get_secret_value()
-    match auth:
-        case Auth.BEARER:
-            return {"Authorization": f"Bearer {key}"}
-        case Auth.API_KEY:
-            return {"api-key": key}
-    assert_never(auth)
 
 
 def _rest(settings: Settings, intents: CallIntents, router: Router) -> CarrierRest:

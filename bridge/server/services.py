@@ -21,6 +21,7 @@ from bridge.server.fleet import Fleet
 from bridge.server.outbound.service import Outbound
 from bridge.server.routing.router import Router
 from bridge.server.store import EmbeddedStore, Store
+from bridge.server.traces import Traces
 from bridge.server.verification import Verification
 from bridge.server.workers.worker import Worker
 from bridge.sockets.dial import Socket
@@ -80,6 +81,7 @@ class Services:
     machines: Callable[[], Collection[str]] = tuple
     pulse: Pulse = field(default_factory=Pulse)
     fleet: Fleet = field(default_factory=Fleet)
+    traces: Traces | None = None
 
 
 def alone() -> Services:

@@ -25,6 +25,7 @@ from bridge.settings.console import ConsoleSettings
 from bridge.settings.fleet import FleetSettings, own_name
 from bridge.settings.rules import LEANS_ON, Mistake, WrongSettings, between, default_upstream
 from bridge.settings.targets import SipLogin, Target
+from bridge.settings.tracing import TracingSettings
 from bridge.settings.values import SharedKey, Wrong, read_by
 from bridge.sockets.peers import is_loopback
 from bridge.sounds.phrases import ENGLISH, Phrases
@@ -46,7 +47,7 @@ Word = Annotated[str, Field(min_length=1)]
 Money = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class Settings(FleetSettings, ConsoleSettings):
+class Settings(FleetSettings, ConsoleSettings, TracingSettings):
     """Every setting, checked. Raises ConfigError with all mistakes; keyword arguments go before the
     environment, by the names here or there.
 
@@ -349,7 +350,7 @@ class Settings(FleetSettings, ConsoleSettings):
     def unspeakable(self) -> tuple[str, ...]:
         """Every secret and every phone number of the settings, so that logs can leave them out."""
         hidden = [*self.twilio_auth_token, *(key.secret for key in self.shared_keys.values())]
-        hidden += (*self.api_keys.values(), *self.console_secrets())
+        hidden += (*self.api_keys.values(), *self.console_secrets(), *self.tracing_secrets())
         if self.openai_api_key is not None:
             hidden.append(self.openai_api_key)
         hidden += [login.password for login in self.sip_logins.values()]

@@ -40,7 +40,7 @@ def test_those_there_are_and_that_each_fits_a_screen() -> None:
     lines = {path.stem: len(path.read_text(encoding="utf-8").splitlines()) for path in EXAMPLES}
     assert list(lines) == [
         "call_somebody", "handler", "handoff", "leave_a_message", "many_numbers", "menu", "mounted",
-        "own_process", "person", "prompt", "realtime_client", "tools",
+        "own_process", "person", "prompt", "realtime_client", "tools", "traced_tool",
     ]  # fmt: skip
     assert max(lines.values()) < 60
 

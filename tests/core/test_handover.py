@@ -49,7 +49,7 @@ def test_in_silence_a_call_leaves_at_once_and_takes_its_conversation_along(live_
     call = live_call()
     counting(call)
     call.echo(2_060)
-    carried = m.CallSnapshot(SAID, session=m.SessionConfig(), lasted_ms=3_000)
+    carried = m.CallSnapshot(SAID, session=m.SessionConfig(), lasted_ms=3_000, turns=1)
     assert call.at(3_000, m.HandOver(10_000)) == [
         m.NoteIntent("handover"),
         m.HandedOver(carried),

@@ -25,7 +25,7 @@ from bridge.doubles.options import ServerOptions
 from bridge.doubles.realtime import RealtimeServer
 from bridge.doubles.tones import marked, tone
 from bridge.ops import logs
-from bridge.server import service
+from bridge.server import model_dial
 from bridge.simulators.carrier import CarrierSimulator
 from bridge.simulators.phone import Kind, PhoneCall
 from bridge.simulators.servers import EmbeddedUpstream, serve_app
@@ -155,7 +155,7 @@ def test_a_model_that_refuses_us_is_not_asked_again(
                 raise DialError("invalid_api_key", "Incorrect API key provided", 401)
 
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(service, "dial", refuse)
+                patch.setattr(model_dial, "dial", refuse)
                 first = await asyncio.gather(house.placed_call(), house.placed_call())
                 assert (await ready(house))[1]["reasons"] == ["upstream breaker"]
                 dials = len(asked)
