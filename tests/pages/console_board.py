@@ -132,6 +132,8 @@ class ConsoleBoard:
         self.wholes = {one["call"]: one for one in wholes or []}
         self.session, self.system, self.signed_in = session, system, signed_in
         self.refusal = ""
+        self.answer: dict[str, Any] = {}
+        self.code: str | None = "good-once"
         self.down = self.silent = False
         self.came: list[dict[str, Any]] = []
         self.wishes: list[tuple[str, str, dict[str, Any]]] = []
@@ -202,8 +204,10 @@ class ConsoleBoard:
         if self.down:
             return JSONResponse({"error": "the server is about to start"}, 503)
         if request.method == "POST":
-            if (await request.json()).get("token") != TOKEN:
+            given = await request.json()
+            if given.get("token") != TOKEN and given.get("code") != self.code:
                 return JSONResponse({"error": "the token is wrong"}, 403)
+            self.code = None
             self.signed_in = True
         return JSONResponse(self.session) if self.signed_in else JSONResponse({"error": "not signed in"}, 401)
 
@@ -215,7 +219,7 @@ class ConsoleBoard:
         wanted = await request.json()
         assert request.headers["x-bridge-console"]
         self.wishes.append((request.path_params["call"], request.path_params["action"], wanted))
-        return JSONResponse({"error": self.refusal}, 409) if self.refusal else JSONResponse({})
+        return JSONResponse({"error": self.refusal}, 409) if self.refusal else JSONResponse(self.answer)
 
     async def _socket(self, socket: WebSocket) -> None:
         self._loop = asyncio.get_running_loop()

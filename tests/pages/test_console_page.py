@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ..browser import Browser, Page, chromium, running
-from .console_board import ConsoleBoard, line, row
+from .console_board import SESSION, ConsoleBoard, line, row
 from .console_scene import LANES, WORDS, scene
 
 pytestmark = [
@@ -188,6 +188,7 @@ def test_a_call_is_found_helped_and_hung_up_by_the_keyboard_alone(chrome: Browse
         page.command("Input.insertText", text="be brief")
         page.press("Enter")
         page.until("document.querySelector('.toast')?.textContent === 'The model was told.'")
+        assert page.value(FOCUSED)["name"] == "Whisper"
         go_to(page, "Transfer")
         page.press(" ")
         page.until("document.activeElement.id === 'target'")
@@ -264,3 +265,49 @@ def test_the_cursor_of_the_timeline_goes_from_barge_in_to_barge_in(chrome: Brows
         page.until(f"{at} === 'at 0:08.5'")
         press(page, "Table")
         page.until("document.querySelectorAll('.as-table tbody tr').length === 14")
+
+
+def test_a_hidden_field_is_revealed_to_those_who_say_why(chrome: Browser) -> None:
+    rows, whole = scene()
+    tools = [{**whole["tools"][0], "hidden": ["input.pin"]}]
+    with ConsoleBoard(rows, [{**whole, "tools": tools}]).open() as board, chrome.tab() as page:
+        open_call(page, board)
+        board.answer = {"value": "<b>4217</b>"}
+        page.until("!!document.querySelector('.tool-card')")
+        page.value("document.querySelector('.tool-card').open = true")
+        press(page, "Reveal…")
+        page.until("!!document.querySelector('.reveal input')")
+        page.value("document.querySelector('.reveal input').focus()")
+        page.command("Input.insertText", text="the caller asked")
+        page.press("Enter")
+        page.until("document.querySelector('.tool-card p.small')?.textContent === 'input.pin <b>4217</b>'")
+    [(call, action, wanted)] = board.wishes
+    del wanted["key"]
+    assert (call, action) == ("CA1", "reveal")
+    assert wanted == {"machine": "desk-1", "tool": "c1", "path": "input.pin", "reason": "the caller asked"}
+
+
+def test_a_demos_address_opens_it_once_and_its_code_is_not_kept(chrome: Browser) -> None:
+    with ConsoleBoard(many_rows(2), signed_in=False).open() as board, chrome.tab() as page:
+        page.command("Page.navigate", url=f"{board.base}/console#code=good-once")
+        page.until("document.querySelectorAll('.call-row').length === 2")
+        assert page.value("location.href") == f"{board.base}/console"
+        press(page, "Sign out")
+        page.until("!!document.querySelector('#token')")
+        page.command("Page.navigate", url=f"{board.base}/console?again#code=good-once")
+        page.until("document.querySelector('[role=alert]')?.textContent === 'the token is wrong'")
+
+
+def test_the_softphone_opens_beside_the_console(chrome: Browser) -> None:
+    session = {**SESSION, "softphone": True}
+    with ConsoleBoard([], session=session).open() as board, chrome.tab() as page:
+        page.visit(f"{board.base}/console")
+        page.until("!!document.querySelector('.softphone')")
+        page.click(".softphone")
+        due_s = time.monotonic() + 5
+        found: list[dict[str, Any]] = []
+        while not found and time.monotonic() < due_s:
+            targets = chrome.command("Target.getTargets")["targetInfos"]
+            found = [one for one in targets if one["url"] == f"{board.base}/phone"]
+        assert found
+        assert page.value("!!document.querySelector('.top')")

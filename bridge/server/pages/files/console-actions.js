@@ -23,13 +23,21 @@ export function Actions({ view, session, connection }) {
     return answer.ok;
   };
   const mute = () => wish("mute", { on: !row.muted }, row.muted ? "The model speaks again." : "The model is muted.");
-  const toggle = (name) => setOpen(open === name ? null : name);
+  const opener = useRef(); // which has the focus again afterwards
+  const close = () => {
+    setOpen(null);
+    opener.current?.focus();
+  };
+  const toggle = (name) => (event) => {
+    opener.current = event.currentTarget;
+    setOpen(open === name ? null : name);
+  };
   useKeys({
-    l: () => session.may_listen && !over && listen(), m: () => !over && mute(), Escape: () => (open ? setOpen(null) : (location.hash = "#/live")),
+    l: () => session.may_listen && !over && listen(), m: () => !over && mute(), Escape: () => (open ? close() : (location.hash = "#/live")),
   });
   if (over) return told.words ? html`<${Told} told=${told} />` : null;
   const opens = (name, label, disabled) => html`
-    <button type="button" aria-expanded=${String(open === name)} disabled=${disabled} onClick=${() => toggle(name)}>${label}</button>
+    <button type="button" aria-expanded=${String(open === name)} disabled=${disabled} onClick=${toggle(name)}>${label}</button>
   `;
   return html`
     <div class="actions" role="toolbar" aria-label="Actions on this call">
@@ -41,9 +49,9 @@ export function Actions({ view, session, connection }) {
       <span class="grow"></span>
       <${SureButton} label="Hang up" sure="Really hang up" onSure=${() => wish("hang_up", {}, "Hanging up.")} />
     </div>
-    ${TEXTS[open] && html`<${Text} key=${open} action=${open} wish=${wish} close=${() => setOpen(null)} />`}
-    ${open === "transfer" && html`<${Transfer} targets=${targets} wish=${wish} close=${() => setOpen(null)} />`}
-    ${open === "take_over" && html`<${TakeOver} phone=${phone} wish=${wish} close=${() => setOpen(null)} />`}
+    ${TEXTS[open] && html`<${Text} key=${open} action=${open} wish=${wish} close=${close} />`}
+    ${open === "transfer" && html`<${Transfer} targets=${targets} wish=${wish} close=${close} />`}
+    ${open === "take_over" && html`<${TakeOver} phone=${phone} wish=${wish} close=${close} />`}
     ${listening && html`<${Hearing} listening=${listening} />`}
     <${Told} told=${told} />
   `;
