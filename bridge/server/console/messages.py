@@ -100,7 +100,7 @@ class Row(Part, frozen=True, gc=False):
     tools: int
     tools_failed: int
     tools_running: int
-    cost_micro_usd: int
+    cost_micro_usd: int | None
     muted: bool
     listeners: int
     trouble: list[str]

@@ -138,7 +138,7 @@ class RowReader:
             stats.tools,
             self._failed,
             len(tools.running),
-            stats.cost_micro_usd,
+            stats.cost_micro_usd if call.config.prices else None,
             call.caller_audio.muted,
             live.listeners[live.call_sid],
             self._trouble(),

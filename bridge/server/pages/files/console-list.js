@@ -3,7 +3,7 @@ import { html, useEffect, useLayoutEffect, useRef, useState } from "./htm-preact
 import { useKeys } from "./console-keys.js";
 import { Dot, still, useNow } from "./console-parts.js";
 import { describe, dotOf, isOver, lastsMs, numberOf, stateOf, troubleOf } from "./console-rows.js";
-import { UNKNOWN, count, dollars, duration, milliseconds } from "./console-words.js";
+import { UNKNOWN, count, dollars, duration, many, milliseconds } from "./console-words.js";
 
 const BEYOND = 3; // rows kept above and below what is seen
 
@@ -129,7 +129,7 @@ const Row = still(({ row, at, top, current, compact, now, href }) => {
       </span>
       ${!compact &&
       html`
-        <span class="wide right" role="cell">${milliseconds(row.answered_p50_ms)}${row.turns ? html` <small class="quiet">of ${row.turns}</small>` : ""}</span>
+        <span class="wide right" role="cell">${milliseconds(row.answered_p50_ms)}${row.turns ? html` <small class="quiet">${many(row.turns, "turn")}</small>` : ""}</span>
         <span class="wide right" role="cell">${count(row.barge_ins)}</span>
         <span class="wide right" role="cell">${dollars(row.cost_micro_usd)}</span>
       `}

@@ -33,11 +33,11 @@ export function dollars(microUsd) {
   return `$${usd.toFixed(usd && usd < 0.1 ? 4 : 2)}`;
 }
 
-// The middle one of some figures; undefined for none.
+// The middle one of some figures, of two the larger, as the server's rows have it; undefined for none.
 export function median(figures) {
   if (!figures?.length) return undefined;
   const sorted = [...figures].sort((a, b) => a - b);
-  return sorted[Math.floor((sorted.length - 1) / 2)];
+  return sorted[Math.floor(sorted.length / 2)];
 }
 
 export const capital = (words) => (words ? words[0].toUpperCase() + words.slice(1) : "");
