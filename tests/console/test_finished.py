@@ -47,8 +47,9 @@ def heard() -> list[str]:
     return [line.replace("Stop, I want number 0.", HOSTILE) for line in busy(3, sound=True)]
 
 
-@pytest.fixture
-def folder(tmp_path: Path, heard: list[str]) -> Path:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, heard: list[str]) -> Path:
+    tmp_path = tmp_path_factory.mktemp("finished")
     made = tmp_path / "recordings"
     made.mkdir()
     off = titled(off_by(160, lines_of("barge-in-two-items")), at="2026-11-28T14:03:00+00:00")
@@ -60,7 +61,7 @@ def folder(tmp_path: Path, heard: list[str]) -> Path:
     return made
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser(folder: Path) -> Any:
     with client(settings(recordings=str(folder))) as browser:
         assert sign_in(browser).status_code == 200
@@ -77,19 +78,21 @@ PATHS = (
 )
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_what_was_said_needs_the_right_that_everything_here_needs(folder: Path, path: str) -> None:
+def test_what_was_said_needs_the_right_that_everything_here_needs(folder: Path) -> None:
+    def asked(browser: TestClient, **headers: str) -> set[int]:
+        return {browser.get(f"/console/finished{path}", headers=headers).status_code for path in PATHS}
+
     with client(settings(recordings=str(folder))) as browser:
-        assert browser.get(f"/console/finished{path}").status_code == 401
+        assert asked(browser) == {401}
         sign_in(browser)
-        assert browser.get(f"/console/finished{path}").status_code == 200
-        foreign = {"host": "evil.example"}
-        assert browser.get(f"/console/finished{path}", headers=foreign).status_code == 403
-        origin = {"origin": "https://evil.example"}
-        assert browser.get(f"/console/finished{path}", headers=origin).status_code == 403
+        assert asked(browser) == {200}
+        assert asked(browser, host="evil.example") == {403}
+        assert asked(browser, origin="https://evil.example") == {403}
     with client(settings(recordings=str(folder), console_token=None)) as browser:
-        ours, other = browser.get(f"/console/finished{path}"), browser.get("/no-such-path")
-        assert (ours.status_code, ours.content) == (404, other.content)
+        other = browser.get("/no-such-path").content
+        for path in PATHS:
+            ours = browser.get(f"/console/finished{path}")
+            assert (ours.status_code, ours.content) == (404, other)
 
 
 def test_calls_are_listed_newest_first_and_searched(browser: TestClient) -> None:
@@ -278,6 +281,7 @@ def test_recordings_of_a_row_are_found_too(tmp_path: Path) -> None:
     assert folders(settings(recordings=str(tmp_path)), registry) == {own, tmp_path}
 
 
+@pytest.mark.hostile  # a second for each start of the process
 def test_a_process_of_its_own_reads_and_one_that_dies_is_replaced(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

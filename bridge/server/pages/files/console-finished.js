@@ -7,6 +7,7 @@ import { linkTo } from "./console-views.js";
 import { UNKNOWN, count, duration, many, milliseconds } from "./console-words.js";
 
 const WAIT_MS = 250; // after the last letter, before it is searched
+const ENOUGH = 25; // rows, before it waits to be asked for earlier ones
 const NONE = { words: "", since: "", until: "", off: false, fault: false };
 
 // What the server answers; `error` in words where it refuses. A server that is busy is asked again.
@@ -53,9 +54,17 @@ function useSearch(wanted) {
     asking.current?.abort();
     asking.current = new AbortController();
     setFound((before) => ({ ...before, loading: true, error: undefined }));
+    const { signal } = asking.current, enough = rows.length + ENOUGH;
     try {
-      const answer = await load(query(wanted, after), asking.current.signal);
-      setFound(answer.error ? { rows, error: answer.error, after } : { ...answer, rows: [...rows, ...answer.rows] });
+      // One answer looks at so many files and no more: it goes on until there is something to see.
+      for (let more = true; more; ) {
+        const answer = await load(query(wanted, after), signal);
+        if (answer.error) return setFound({ rows, error: answer.error, after });
+        ({ after } = answer);
+        rows = [...rows, ...answer.rows];
+        more = after && rows.length < enough;
+        setFound({ ...answer, rows, loading: Boolean(more) });
+      }
     } catch {
       // another search has begun
     }
@@ -84,7 +93,7 @@ function List({ wanted, setWanted, recorded }) {
     <div class="list-head finished-head">
       <h1>Finished calls</h1>
       <p class="small quiet grow" role="status">
-        ${loading ? "Searching…" : after ? `${many(rows.length, "call")} of the newest ${count(lookedAt)} of ${count(of)}` : many(rows.length, "call")}
+        ${loading ? `Searching… ${lookedAt ? `${count(lookedAt)} of ${count(of)}` : ""}` : after ? `${many(rows.length, "call")} of the newest ${count(lookedAt)} of ${count(of)}` : many(rows.length, "call")}
       </p>
       <input type="search" ref=${search} value=${wanted.words} placeholder="Number, agent, end" aria-label="Search finished calls" onInput=${change("words")} />
       <label>from <input type="date" value=${wanted.since} onInput=${change("since")} /></label>
