@@ -16,6 +16,7 @@ from bridge.ops.merged_metrics import merged
 from bridge.ops.metrics import known_accept
 from bridge.ops.recent import Recent
 from bridge.server.calls import CallRegistry
+from bridge.server.fleet.fleet import BREAKER
 from bridge.server.own_streams import OwnStreams
 from bridge.server.proof import Proof
 from bridge.server.workers.worker import METRICS, READYZ, Worker
@@ -56,10 +57,11 @@ class OperatorRoutes:
         if self._worker is not None:
             return await self._all_ready(request, self._worker)
         reasons = [*self._reasons(), *self._loopback_only(request)]
-        told: dict[str, object] = {"ready": not reasons, "reasons": reasons}
+        elsewhere = self.registry.services.fleet.better_elsewhere(reasons)
+        told: dict[str, object] = {"ready": not elsewhere, "reasons": reasons}
         if notes := self.registry.services.fleet.notes:
             told["notes"] = notes
-        return JSONResponse(told, 503 if reasons else 200)
+        return JSONResponse(told, 503 if elsewhere else 200)
 
     async def _all_ready(self, request: Request, worker: Worker) -> Response:
         """With siblings: whether calls may come to one of them, and why not to the others."""
@@ -73,7 +75,7 @@ class OperatorRoutes:
 
     def _reasons(self) -> list[str]:
         reasons = [*self.registry.own_reasons, *self._health_reasons.get()]
-        return [*reasons, "upstream breaker"] if self.registry.services.health.breaker.is_open else reasons
+        return [*reasons, BREAKER] if self.registry.services.health.breaker.is_open else reasons
 
     def _loopback_only(self, request: Request) -> list[str]:
         return [] if self.proof.peers.local_fault(request) is None else [LOOPBACK_ONLY]

@@ -10,8 +10,9 @@ import asyncio
 import hashlib
 import logging
 import re
-from collections.abc import Awaitable, Callable, Collection
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, NamedTuple, Protocol
 
 from bridge.core import messages as m
 from bridge.core.stats import Stats
@@ -25,17 +26,19 @@ from bridge.server.store.claims import (
     ClaimAnswer,
     Known,
     Limit,
+    Process,
     Ring,
     Status,
+    StoreError,
 )
-from bridge.server.store.commands import Commands, EmbeddedCommands
+from bridge.server.store.commands import Commands, EmbeddedCommands, NoAnswer
 from bridge.server.store.intents import DETOUR, ENDED, HANDOVER, TRANSFER
 from bridge.server.store.shared_claims import SharedClaims
 from bridge.server.store.shared_records import SharedRecords
 from bridge.server.stream_names import StreamNames
 
 from .heartbeat import Heartbeat
-from .machine_commands import MachineCommands
+from .machine_commands import MachineCommands, Refused
 from .moves import Moves
 
 logger = logging.getLogger(__name__)
@@ -45,6 +48,8 @@ TURN_S: Final = 0.4
 SPOKEN_S: Final = 0.1
 """The same after what was heard."""
 _DETOUR_ID: Final = re.compile("[0-9a-f]{32}")
+BREAKER: Final = "upstream breaker"
+"""The reason of a machine whose model refuses it."""
 SOUND_S: Final = 2.0
 """A carrier that sent sound this lately still has the call here, as far as a machine alone can know."""
 
@@ -54,6 +59,15 @@ class Gate(NamedTuple):
 
     gate: str
     why: str
+
+
+GATES: Final = {
+    ClaimAnswer.OVER: Gate("ended", "the call is over, another machine says"),
+    ClaimAnswer.USED: Gate("token", "a stream token that was used before, on another machine"),
+    ClaimAnswer.ACCOUNT: Gate("token", "the call is another account's"),
+    ClaimAnswer.FULL: Gate("full", "all machines together have as many calls as they may"),
+    ClaimAnswer.MONEY: Gate("money", "all machines together have spent the day's money"),
+}
 
 
 class Asked(NamedTuple):
@@ -74,6 +88,7 @@ class Calls(Protocol):
     def __len__(self) -> int: ...
     def runner(self, call_sid: str) -> Runner | None: ...
     def let_go(self, call_sid: str) -> None: ...
+    def waits_for(self, call_sid: str) -> bool: ...
 
 
 class Fleet:
@@ -129,6 +144,7 @@ class Fleet:
         self._calls, self._store, self._pulse = calls, store, pulse
         if self.shared is not None:
             self.shared.lost, self.shared.status = self._is_lost, self.status
+            self.commands.ops["forget"] = self._forgets
             store.intents.told = self._intended
             self.records = SharedRecords(self.shared, store)
 
@@ -196,6 +212,15 @@ class Fleet:
             for one in latest.machines
         )
 
+    def better_elsewhere(self, reasons: Sequence[str]) -> list[str]:
+        """Those of the reasons for which the carrier should ask another machine. Where all are as this one
+        is, none is better: calls that are resumed have to come somewhere.
+        """
+        if self.shared is None:
+            return [*reasons]
+        everywhere = ("money", BREAKER) if self.others_have_room else ("money", BREAKER, "full")
+        return [reason for reason in reasons if reason not in everywhere]
+
     def status(self) -> Status:
         """What this process says of itself."""
         calls = self._calls
@@ -242,24 +267,33 @@ class Fleet:
         )
         if found is None:
             return None
-        if self._watch is not None and found.answer.owned and found.warm not in (None, shared.process):
+        if found.answer is ClaimAnswer.TOOK:
+            how = self._moves.came(call_sid, found.owner, self.machine)
+            if self._watch is not None:
+                self._watch.handed_over(how)
+        if found.answer.owned and found.warm not in (None, shared.process):
+            self._dialled_twice(call_sid, found.warm)
+        return GATES.get(found.answer)
+
+    def _dialled_twice(self, call_sid: str, warm: Process | None) -> None:
+        """Another process has dialled the call's model, too."""
+        if self._watch is not None:
             self._watch.second_dial()
-        match found.answer:
-            case ClaimAnswer.TOOK:
-                how = self._moves.came(call_sid, found.owner, self.machine)
-                if self._watch is not None:
-                    self._watch.handed_over(how)
-            case ClaimAnswer.OVER:
-                return Gate("ended", f"the call is over: {found.intent}")
-            case ClaimAnswer.USED:
-                return Gate("token", "a stream token that was used before, on another machine")
-            case ClaimAnswer.ACCOUNT:
-                return Gate("token", "the call is another account's")
-            case ClaimAnswer.FULL:
-                return Gate("full", "all machines together have as many calls as they may")
-            case ClaimAnswer.MONEY:
-                return Gate("money", "all machines together have spent the day's money")
-        return None
+        if warm is not None and warm.machine != self.machine:
+            self._run(self._forget(warm.machine, call_sid))
+
+    async def _forget(self, machine: str, call_sid: str) -> None:
+        """The call that rings there has come here: its model need not wait any more."""
+        with suppress(NoAnswer, Refused, StoreError):
+            await self.commands.ask(machine, "forget", call_sid=call_sid)
+
+    async def _forgets(self, wanted: Mapping[str, Any]) -> bool:
+        """What another machine asks by that. False for a call that does not wait here."""
+        call_sid = str(wanted["call_sid"])
+        waits = self._calls.waits_for(call_sid)
+        if waits:
+            self._calls.let_go(call_sid)
+        return waits
 
     async def turned_away(self, call_sid: str, stream: int) -> None:
         """The stream got no call after all. One that goes on is handed over: the carrier asks what follows,

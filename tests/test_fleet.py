@@ -1,0 +1,218 @@
+"""A process among others, with their store in memory: what it asks, and what it does by the answers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from bridge.runner.pulse import Pulse
+from bridge.server.fleet import Fleet
+from bridge.server.fleet.heartbeat import BEAT_S
+from bridge.server.store import EmbeddedStore
+from bridge.server.store.claims import Limit, Process, RingAnswer, Spent
+from bridge.server.store.commands import EmbeddedCommands
+from bridge.server.store.embedded_claims import EmbeddedClaims
+from bridge.server.store.intents import ENDED, HANDOVER
+from bridge.server.store.sealing import Clear
+from bridge.server.store.shared_claims import SharedClaims
+from tests.agents import virtual_time
+
+pytestmark = pytest.mark.runs_with(function=virtual_time.run)
+CALL, ACCOUNT = f"CA{1:032x}", f"AC{1:032x}"
+
+
+class Calls:
+    """A registry without calls."""
+
+    draining = False
+    max_calls = 2
+
+    def __init__(self) -> None:
+        self.waiting: set[str] = set()
+        self.count = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def runner(self, _call_sid: str) -> None:
+        return None
+
+    def let_go(self, call_sid: str) -> None:
+        self.waiting.discard(call_sid)
+
+    def waits_for(self, call_sid: str) -> bool:
+        return call_sid in self.waiting
+
+
+class Machine:
+    """One process: its fleet, its calls, its own memory."""
+
+    def __init__(self, claims: EmbeddedClaims, commands: EmbeddedCommands, name: str, **given: Any) -> None:
+        loop = asyncio.get_running_loop()
+        self.spent = 0
+        process = Process(name, f"inst-{name}-{id(self)}")
+        shared = SharedClaims(claims, process, Clear(), clock=loop.time)
+        shared.spent = lambda: Spent("2026-11-29", {"": self.spent})
+        self.fleet = Fleet(shared, whole=Limit("", **given), commands=commands)
+        self.calls, self.store = Calls(), EmbeddedStore(None)
+        self.fleet.belongs_to(self.calls, self.store, Pulse())
+
+    async def claims(self, call_sid: str = CALL, stream: int = 1, *, goes_on: bool = False) -> str:
+        """The gate that turns the stream away, empty for none."""
+        gate = await self.fleet.claim(call_sid, ACCOUNT, stream, goes_on=goes_on)
+        return "" if gate is None else gate.gate
+
+
+async def two(**given: Any) -> tuple[Machine, Machine]:
+    loop = asyncio.get_running_loop()
+    claims, commands = EmbeddedClaims(lambda: round(loop.time() * 1000) + 1), EmbeddedCommands()
+    both = Machine(claims, commands, "one", **given), Machine(claims, commands, "two", **given)
+    for machine in both:
+        await machine.fleet.open()
+    await asyncio.sleep(BEAT_S + 0.1)
+    return both
+
+
+async def closed(*machines: Machine) -> None:
+    for machine in machines:
+        await machine.fleet.close()
+
+
+async def test_a_process_that_stands_alone_is_asked_nothing() -> None:
+    fleet = Fleet()
+    fleet.belongs_to(Calls(), EmbeddedStore(None), Pulse())
+    await fleet.open()
+    assert await fleet.ring(CALL, ACCOUNT) is None
+    assert await fleet.claim(CALL, ACCOUNT, 1, goes_on=True) is None
+    assert await fleet.after(CALL, ACCOUNT, 1) == (None, False)
+    assert (fleet.reasons, fleet.observer, fleet.machine) == ([], None, "")
+    assert fleet.better_elsewhere(["money", "full"]) == ["money", "full"]
+    await fleet.close()
+
+
+async def test_a_webhook_that_comes_again_elsewhere_finds_who_has_dialled() -> None:
+    one, other = await two()
+    first = await one.fleet.ring(CALL, ACCOUNT)
+    again = await other.fleet.ring(CALL, ACCOUNT)
+    assert first is not None
+    assert again is not None
+    assert (first.answer, again.answer, again.machine) == (RingAnswer.FIRST, RingAnswer.ELSEWHERE, "one")
+    await closed(one, other)
+
+
+async def test_a_stream_that_comes_elsewhere_lets_the_warm_model_go() -> None:
+    one, other = await two()
+    await one.fleet.ring(CALL, ACCOUNT)
+    one.calls.waiting.add(CALL)
+    assert await other.claims() == ""
+    await asyncio.sleep(0.1)
+    assert not one.calls.waiting
+    await closed(one, other)
+
+
+async def test_a_token_is_good_once_on_all_machines() -> None:
+    one, other = await two()
+    assert await one.claims() == ""
+    assert await other.claims() == "token"
+    assert await one.claims() == ""  # the same stream, asked again
+    await closed(one, other)
+
+
+async def test_a_call_is_learnt_from_the_machine_that_handed_it_over() -> None:
+    one, other = await two()
+    assert await one.claims() == ""
+    one.store.intents.began(CALL)
+    one.store.intents.note(CALL, HANDOVER)
+    await asyncio.sleep(0.1)
+    assert await other.fleet.after(CALL, ACCOUNT, 1) == (None, False)
+    assert (other.store.intents.peek(CALL), other.store.intents.streams(CALL)) == (HANDOVER, 1)
+    assert await one.fleet.after(CALL, ACCOUNT, 1) == (None, True), "asked again elsewhere"
+    assert await other.claims(stream=2, goes_on=True) == ""
+    old = await one.fleet.after(CALL, ACCOUNT, 1)
+    assert old.fault is not None, "a captured question"
+    await closed(one, other)
+
+
+async def test_a_goodbye_is_known_everywhere() -> None:
+    one, other = await two()
+    assert await one.claims() == ""
+    one.store.intents.note(CALL, ENDED)
+    await asyncio.sleep(0.1)
+    await other.fleet.after(CALL, ACCOUNT, 1)
+    assert other.store.intents.peek(CALL) == ENDED
+    assert await other.claims(stream=2) == "ended"
+    ring = await other.fleet.ring(CALL, ACCOUNT)
+    assert ring is not None
+    assert ring.answer is RingAnswer.ENDED
+    await closed(one, other)
+
+
+async def test_calls_of_all_machines_together_have_a_limit() -> None:
+    one, other = await two(most_calls=3)
+    sids = [f"CA{number:032x}" for number in range(5)]
+    got = [
+        await machine.claims(sid) for sid, machine in zip(sids, [one, other, one, other, one], strict=True)
+    ]
+    assert got == ["", "", "", "full", "full"]
+    await asyncio.sleep(BEAT_S + 0.1)
+    assert (one.fleet.reasons, other.fleet.reasons) == (["full"], ["full"])
+    for sid in sids[:3:2]:
+        assert one.fleet.shared is not None
+        one.fleet.shared.end(sid, keep=False)
+    await asyncio.sleep(BEAT_S + 0.1)
+    assert (one.fleet.reasons, other.fleet.reasons) == ([], [])
+    assert await other.claims(sids[4]) == ""
+    await closed(one, other)
+
+
+async def test_calls_of_a_machine_that_died_do_not_count_for_longer_than_its_lease() -> None:
+    one, other = await two(most_calls=2)
+    assert [await one.claims(f"CA{number:032x}") for number in (1, 2)] == ["", ""]
+    assert await other.claims(f"CA{3:032x}") == "full"
+    assert one.fleet.heartbeat is not None
+    one.fleet.heartbeat.close()  # as if killed
+    await asyncio.sleep(10.1)
+    assert await other.claims(f"CA{4:032x}") == ""
+    await closed(other)
+
+
+async def test_the_days_money_is_that_of_all_machines() -> None:
+    one, other = await two(most_micro_usd=1_000)
+    assert await one.claims() == ""
+    one.spent = 1_200
+    assert one.fleet.shared is not None
+    one.fleet.shared.end(CALL, keep=False)
+    await asyncio.sleep(BEAT_S + 0.1)
+    assert other.fleet.reasons == ["money"]
+    assert await other.claims(f"CA{2:032x}") == "money"
+    await closed(one, other)
+
+
+async def test_a_name_that_another_process_has_gets_a_suffix(caplog: pytest.LogCaptureFixture) -> None:
+    one, other = await two()
+    assert one.fleet.shared is not None
+    twin = Machine(one.fleet.shared.claims, EmbeddedCommands(), "one")  # type: ignore[arg-type]
+    await twin.fleet.open()
+    assert twin.fleet.machine != "one"
+    assert twin.fleet.machine.startswith("one-")
+    assert "another process has the name of this machine" in caplog.text
+    await asyncio.sleep(BEAT_S + 0.1)
+    assert {*one.fleet.machines} == {"one", "two", twin.fleet.machine}
+    await closed(one, other, twin)
+
+
+async def test_a_machine_that_is_no_worse_than_the_others_is_asked_all_the_same() -> None:
+    one, other = await two()
+    reasons = ["full", "money", "upstream breaker"]
+    assert one.fleet.better_elsewhere(["draining", *reasons]) == ["draining", "full"]
+    other.calls.count = other.calls.max_calls
+    other.fleet.hurry()
+    await asyncio.sleep(BEAT_S + 0.1)
+    assert one.fleet.better_elsewhere(["draining", "loop lag", *reasons]) == ["draining", "loop lag"]
+    other.calls.count, other.calls.draining = 0, True
+    other.fleet.hurry()
+    await asyncio.sleep(BEAT_S + 0.1)
+    assert one.fleet.better_elsewhere(reasons) == []
+    await closed(one, other)
