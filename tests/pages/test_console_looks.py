@@ -130,6 +130,23 @@ def test_each_tab_of_a_narrow_page_fits(shown: Shown) -> None:
         assert shown.dark or violations(shown.page) == []
 
 
+@pytest.mark.parametrize("shown", [("list", False), ("call", False)], indirect=True, ids=str)
+def test_at_400_percent_the_page_scrolls_down_and_never_sideways(shown: Shown) -> None:
+    shown.page.look(width=320, height=256, still=True)
+    shown.page.value("new Promise(done => setTimeout(done, 100))")
+    assert shown.page.value("document.documentElement.scrollWidth") == 320
+    assert shown.page.value(CLIPPED) == []
+    seen = """selector => {
+      const element = document.querySelector(selector);
+      element.scrollIntoView();
+      const box = element.getBoundingClientRect();
+      return box.top >= -1 && box.top < 200 && box.height > 40;
+    }"""
+    for selector in (".rows",) if shown.state == "list" else (".pane.words .scroll", ".actions"):
+        assert shown.page.value(f"({seen})({json.dumps(selector)})"), selector
+    shown.page.value("scrollTo(0, 0)")
+
+
 def test_signing_in_says_why_it_was_refused_and_shows_the_calls(chrome: Browser) -> None:
     rows, whole = scene()
     with ConsoleBoard(rows, [whole], signed_in=False).open() as board, chrome.tab() as page:
