@@ -3,7 +3,7 @@
 The phones and the server are the doubles behind real sockets; the bridge is what `phonebridge serve` runs.
 Everything that it sent is kept, frame by frame, and checked when the bridge is left: towards the model by the
 vendor's published types, towards the phone by the three shapes there are. Nothing may have been logged as an
-error.
+error. Calls of `bridge.testing` have no socket: these are for what only sockets, loops and servers show.
 """
 
 from __future__ import annotations

@@ -296,10 +296,6 @@ class Leg:
         self.note(order.kind)
         return order.document, at
 
-    def waiting_order(self) -> Order | None:
-        """An order that came and that no verb has seen."""
-        return None if self._orders.empty() else self._orders.get_nowait()
-
     async def next_order(self) -> Order:
         """The next order, for a leg that follows no document."""
         return await self._orders.get()

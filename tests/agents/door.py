@@ -1,4 +1,8 @@
-"""A scripted stand-in for the core's session door: tests say what the core would, and see what was wished."""
+"""A scripted stand-in for the core's session door: tests say what the core would, and see what was wished.
+
+In a call of `bridge.testing` the core answers each wish by its rules. Here a test says what comes back, at
+any moment and in any order: what the programmer's side does of it is its own.
+"""
 
 from __future__ import annotations
 

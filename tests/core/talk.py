@@ -9,6 +9,8 @@ fails, cancels, or says nothing that can be heard. Around everything that is don
 - nothing is asked while the caller speaks, while a response is active or before a change of configuration is
   settled;
 - the fields in force are those of the agent in force.
+
+It stands at the core's doors, as `world` does and for its reason.
 """
 
 from __future__ import annotations

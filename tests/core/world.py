@@ -4,6 +4,9 @@ Each byte pair of a script is one thing that happens; whatever it says, the worl
 keeps its conversation, obeys our commands late or at once, cancels where it should and answers nonsense with
 an error; the carrier plays to the byte and returns marks late, flushed ones too. Around every event the
 invariants of an interruption are checked, against what a bystander on both wires could know.
+
+A call of `bridge.testing` speaks to the core through the adapters, which send what a vendor can send. Here
+the core's own messages come in any order, and no code of the bridge makes the yardstick.
 """
 
 from __future__ import annotations

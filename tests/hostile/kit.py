@@ -2,7 +2,8 @@
 
 The phone plays what it gets in real time, echoes marks, and measures silence by loudness (`audioop`), so that
 sound without voice counts as silence. The model is a bare websocket server: a test replaces what it does.
-Attackers run in processes of their own (`attack`), at low priority, against the bridge's port.
+Attackers run in processes of their own (`attack`), at low priority, against the bridge's port. It is a
+yardstick from outside, so it takes nothing from `bridge.testing`, `bridge.doubles` or `bridge.simulators`.
 """
 
 from __future__ import annotations
