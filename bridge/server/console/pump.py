@@ -147,6 +147,7 @@ class Pump:
         for viewer in whole:
             viewer.wants_list = False
             viewer.seen.clear()
+        changes: dict[Viewer, list[str]] = {viewer: [] for viewer in listed}
         self._slow_turn = (self._slow_turn + 1) % UNASKED
         own = max(1, -(-len(calls) // SLICE))
         slices = own + -(-len(far) // SLICE)
@@ -160,9 +161,11 @@ class Pump:
                     ends = number == (own if viewer.far else slices) - 1
                     self._send_piece(viewer, piece, begins=not number, ends=ends)
                 else:
-                    self._send_changes(viewer, piece)
+                    changes[viewer] += self._changes(viewer, piece)
             await self._step()
-        for viewer in listed:
+        for viewer in listed:  # one message each: a write costs more than what is in it
+            if changes[viewer]:
+                viewer.send(messages.rows(changes[viewer]))
             self._tell_gone(viewer, gone if viewer.far else [*gone, *gone_far])
 
     def _own(self, call_sids: list[str]) -> Sequence[Told]:
@@ -196,15 +199,15 @@ class Pump:
         viewer.send(messages.calls([row.text for row in piece], begins=begins, ends=ends))
 
     @staticmethod
-    def _send_changes(viewer: Viewer, piece: Sequence[Told]) -> None:
+    def _changes(viewer: Viewer, piece: Sequence[Told]) -> list[str]:
+        """What that viewer has not seen, and from now on has."""
         texts, seen = [], viewer.seen
         for row in piece:
             revision, known = row.revision, seen.get(row.call_sid)
             if known != revision:
                 texts.append(row.change if known == revision - 1 else row.text)
                 seen[row.call_sid] = revision
-        if texts:
-            viewer.send(messages.rows(texts))
+        return texts
 
     # --- the call in view --------------------------------------------------------------------------------
 
