@@ -75,7 +75,7 @@ def news(board: ConsoleBoard, number: int) -> None:
 
 @pytest.mark.parametrize(
     ("lasts_s", "every_s"),
-    [(10, 0.125), pytest.param(600, 0.25, marks=pytest.mark.long)],
+    [(10, 0.125), pytest.param(600, 0.25, marks=[pytest.mark.long, pytest.mark.timeout(720)])],
     ids=("short", "long"),
 )
 def test_it_does_not_grow_while_calls_come_and_go(lasts_s: float, every_s: float) -> None:

@@ -7,7 +7,7 @@ const SHOWN = 60; // the newest first
 const KINDS = ["caller", "agent", "tool", "operator", "trouble", "call"];
 
 // A name of the program's own, `CallBegan`, as words.
-const inWords = (name) => name.replace(/(?<=[a-z])(?=[A-Z])/g, " ").toLowerCase();
+const inWords = (name) => (name === "Cut" ? "interrupts the agent" : name.replace(/(?<=[a-z])(?=[A-Z])/g, " ").toLowerCase());
 
 export function EventsPane({ view, stale }) {
   const [of, setOf] = useState("");
