@@ -103,7 +103,7 @@ class Service:
         health = _health(settings, metrics, has_model(settings, upstream_url))
         self.outbox, others = notices(settings, metrics, _hook(users))
         reports = _reports(metrics, users, others, health)
-        store, fleet = EmbeddedStore(settings.journal), _fleet(settings, health, metrics, worker)
+        store, fleet = EmbeddedStore(settings.journal), _fleet(settings, health, metrics, router, worker)
         rest = _rest(settings, store.intents, router)
         self.do_not_call, out = _calls_out(settings, rest, store, metrics)
         services = self.services = Services(
@@ -220,10 +220,12 @@ def _given(routes: Given | None, agent: Agent | None) -> Given | None:
     return agent.routes if routes is None and agent is not None else routes
 
 
-def _fleet(settings: Settings, health: Health, metrics: Metrics, worker: Worker | None) -> Fleet:
+def _fleet(
+    settings: Settings, health: Health, metrics: Metrics, router: Router, worker: Worker | None
+) -> Fleet:
     """Of all machines that share a store; else of the workers of this one."""
     claims = None if worker is None or settings.store is not None else SocketClaims(worker.step)
-    return make_fleet(settings, health.money, claims, metrics)
+    return make_fleet(settings, health.money, claims, metrics, router)
 
 
 def _siblings(worker: Worker | None) -> Observer | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from .fleet import Asked, Fleet, Gate
+from .fleet import Asked, Fleet
+from .gates import Gate
 
 __all__ = ["Asked", "Fleet", "Gate"]

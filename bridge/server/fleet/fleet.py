@@ -37,6 +37,7 @@ from bridge.server.store.shared_claims import SharedClaims
 from bridge.server.store.shared_records import SharedRecords
 from bridge.server.stream_names import StreamNames
 
+from .gates import Gate, gate_of
 from .heartbeat import Heartbeat
 from .machine_commands import MachineCommands, Refused
 from .moves import Moves
@@ -52,22 +53,6 @@ BREAKER: Final = "upstream breaker"
 """The reason of a machine whose model refuses it."""
 SOUND_S: Final = 2.0
 """A carrier that sent sound this lately still has the call here, as far as a machine alone can know."""
-
-
-class Gate(NamedTuple):
-    """Why a stream gets no call: a gate of `metrics`, and the reason in words that may be logged."""
-
-    gate: str
-    why: str
-
-
-GATES: Final = {
-    ClaimAnswer.OVER: Gate("ended", "the call is over, another machine says"),
-    ClaimAnswer.USED: Gate("token", "a stream token that was used before, on another machine"),
-    ClaimAnswer.ACCOUNT: Gate("token", "the call is another account's"),
-    ClaimAnswer.FULL: Gate("full", "all machines together have as many calls as they may"),
-    ClaimAnswer.MONEY: Gate("money", "all machines together have spent the day's money"),
-}
 
 
 class Asked(NamedTuple):
@@ -273,7 +258,7 @@ class Fleet:
                 self._watch.handed_over(how)
         if found.answer.owned and found.warm not in (None, shared.process):
             self._dialled_twice(call_sid, found.warm)
-        return GATES.get(found.answer)
+        return gate_of(found)
 
     def _dialled_twice(self, call_sid: str, warm: Process | None) -> None:
         """Another process has dialled the call's model, too."""

@@ -10,6 +10,7 @@ from importlib import metadata
 from bridge.ops.health import DayMoney
 from bridge.ops.metrics import Metrics
 from bridge.ops.store_metrics import StoreMetrics
+from bridge.server.routing.router import Router
 from bridge.server.store.claims import Claims, Limit, Process, Spent
 from bridge.server.store.commands import Commands
 from bridge.server.store.sealing import KeyRing, OnDisk, Sealing, Withheld
@@ -21,7 +22,11 @@ from .fleet import Fleet
 
 
 def make_fleet(
-    settings: Settings, money: DayMoney, claims: Claims | None = None, metrics: Metrics | None = None
+    settings: Settings,
+    money: DayMoney,
+    claims: Claims | None = None,
+    metrics: Metrics | None = None,
+    router: Router | None = None,
 ) -> Fleet:
     """The fleet that these settings describe, or that of this machine's workers, who have these `claims`; of
     one process without either. Raises ConfigError where the store's client is missing, or refuses the URL.
@@ -36,7 +41,8 @@ def make_fleet(
         sealing = KeyRing(keys, watch.unreadable) if keys else Withheld()
 
     def spent() -> Spent:
-        return Spent(dt.datetime.now(dt.UTC).date().isoformat(), {"": money.today_micro_usd})
+        of_groups = {} if router is None else router.spent()
+        return Spent(dt.datetime.now(dt.UTC).date().isoformat(), {**of_groups, "": money.today_micro_usd})
 
     process = Process(settings.machine, secrets.token_hex(8))
     shared = SharedClaims(found, process, sealing, spent=spent, watch=watch)
@@ -47,12 +53,17 @@ def make_fleet(
     return Fleet(
         shared,
         names,
+        limits=_no_limits if router is None else router.limits,
         whole=whole,
         config=_config(settings),
         version=_version(),
         commands=commands,
         watch=watch,
     )
+
+
+def _no_limits(_call_sid: str) -> tuple[Limit, ...]:
+    return ()
 
 
 def _claims(settings: Settings) -> Claims | None:

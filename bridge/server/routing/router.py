@@ -7,6 +7,7 @@ first proven webhook; another account's word about it counts for nothing. Lives 
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from bridge.ops.health import DayMoney
 from bridge.server.routing.blocked import number_of
 from bridge.server.routing.rates import CallsAMinute
 from bridge.server.routing.table import ANY, Account, Route, RoutingTable
+from bridge.server.store.claims import Limit
 from bridge.settings.settings import Settings
 
 Key: TypeAlias = tuple[str, str | None]
@@ -163,6 +165,23 @@ class Router:
             return Ruled("closed", "its number is closed now", route.closed or BUSY)
         return self._full(route.key, route, "number") or self._full(_own(route), route.account, "account")
 
+    def limits(self, call_sid: str) -> tuple[Limit, ...]:
+        """Those of the call's number and account, which hold for all machines of the service together."""
+        routed = self.of(call_sid)
+        route = routed.route
+        if routed.outbound:
+            return ()
+        found = []
+        for key, of in ((route.key, route), (_own(route), route.account)):
+            if of.max_calls is not None or of.day_cost is not None:
+                money = None if of.day_cost is None else max(1, round(of.day_cost * 1_000_000))
+                found.append(Limit(_group(key), of.max_calls, money))
+        return tuple(found)
+
+    def spent(self) -> dict[str, int]:
+        """What calls of this process have cost today, micro-USD by the groups of `limits`."""
+        return {_group(key): money.today_micro_usd for key, money in self._spent.items()}
+
     def too_often(self, call_sid: str) -> Ruled | None:
         """Why it turns a call away that would come in: too many have come within a minute."""
         routed = self.of(call_sid)
@@ -210,6 +229,12 @@ def whole_world(settings: Settings) -> RoutingTable:
     """The table of a bridge that has none: one row for all numbers of the main account."""
     main = Account(settings.twilio_account_sid, settings.twilio_auth_token)
     return RoutingTable((), Route(ANY, main, transfers=settings.transfers, fallback=settings.fallback))
+
+
+def _group(key: Key) -> str:
+    """As limits are counted on all machines together: no number is in it."""
+    digest = hashlib.blake2b(repr(key).encode(errors="surrogatepass"), digest_size=8).hexdigest()
+    return f"{'number' if key[0] else 'account'}-{digest}"
 
 
 def _own(route: Route) -> Key:

@@ -218,6 +218,8 @@ class SharedClaims:
             day=day,
         )
         found = await self.link.ask("claim", START_MS, lambda: self._claim(wanted))
+        if found is not None and found.answer is ClaimAnswer.NO_LEASE:
+            found = None  # another process has this machine's name: with the next beat it has another one
         if found is None or found.answer.owned:
             held = _Held(wanted, self._clock(), 0 if found is None else found.epoch)
             self._held[call_sid] = held
@@ -444,10 +446,13 @@ class SharedClaims:
         view, sealed = held.next(self.process, noted=due.noted), None
         if due.conversation is not None:
             sealed = self.sealing.seal(f"t:{call_sid}", _encode(due.conversation))
+        spent = self.spent()
+        counted = {group: spent.micro_usd[group] for group in ("", *held.groups) if group in spent.micro_usd}
+        spent = Spent(spent.day, counted)
         if due.ended:
-            return await self.claims.end(view, sealed, self.spent(), keep=due.keep)
+            return await self.claims.end(view, sealed, spent, keep=due.keep)
         if due.turned:
-            return await self.claims.turn(view, sealed, self.spent())
+            return await self.claims.turn(view, sealed, spent)
         if due.noted:
             return await self.claims.note(view)
         return Written(Fence.OK, held.epoch, self.process.machine)
