@@ -135,6 +135,21 @@ async def test_a_call_is_learnt_from_the_machine_that_handed_it_over() -> None:
     await closed(one, other)
 
 
+async def test_a_moved_call_that_is_turned_away_is_handed_over_again() -> None:
+    one, other = await two()
+    assert await one.claims() == ""
+    assert one.fleet.shared is not None
+    one.fleet.shared.end(CALL, keep=True)
+    await asyncio.sleep(0.1)
+    await one.fleet.after(CALL, ACCOUNT, 1)
+    assert await other.claims(stream=2, goes_on=True) == ""
+    await other.fleet.turned_away(CALL, 2)  # it is to go as well
+    assert await one.fleet.after(CALL, ACCOUNT, 2) == (None, False)
+    assert one.store.intents.peek(CALL) == HANDOVER
+    assert await one.claims(stream=3, goes_on=True) == ""
+    await closed(one, other)
+
+
 async def test_a_goodbye_is_known_everywhere() -> None:
     one, other = await two()
     assert await one.claims() == ""
