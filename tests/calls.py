@@ -292,7 +292,7 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def served(folder: Path | None = None, /, **environment: str) -> AsyncIterator[Served]:
+async def served(folder: Path | None = None, /, *arguments: str, **environment: str) -> AsyncIterator[Served]:
     """`python -m bridge serve` on a free port, with these settings and no others, while the block runs. It is
     at the end of the URL that signatures are made for, unless the settings say that there are none. It runs
     in `folder`, else where there is no agent.
@@ -303,7 +303,7 @@ async def served(folder: Path | None = None, /, **environment: str) -> AsyncIter
             port = str(free.getsockname()[1])
         proof = {"PUBLIC_URL": f"http://127.0.0.1:{port}", "TWILIO_AUTH_TOKEN": TOKEN}
         environment = {"HOST": "127.0.0.1", **proof, **environment}
-    process = await command("serve", "--port", port, folder=folder, **environment)
+    process = await command("serve", "--port", port, *arguments, folder=folder, **environment)
     said: list[str] = []
     logged: list[str] = []
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from bridge import sounds
 from bridge.doubles.agents import Agent, Asked, Output, Speech
@@ -69,7 +73,7 @@ class Site:
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
     _stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
-    async def server(self, **settings: str) -> Served:
+    async def server(self, *arguments: str, **settings: str) -> Served:
         """One more server, not in the pool yet. All of them share a folder for their journal."""
         usual = {
             "PUBLIC_URL": self.balancer.base,
@@ -78,7 +82,7 @@ class Site:
             "BRIDGE_UPSTREAM_URL": self.upstream.url,
             "BRIDGE_JOURNAL": str(self.folder / "intents.jsonl"),
         }
-        return await self._stack.enter_async_context(served(**{**usual, **settings}))
+        return await self._stack.enter_async_context(served(None, *arguments, **{**usual, **settings}))
 
     def handset(self, speech: bytes = b"") -> CarrierSimulator:
         public = self.balancer.base
@@ -114,6 +118,21 @@ async def site(mind: Agent, folder: Path, **server: Any) -> AsyncIterator[Site]:
                 yield here
             finally:
                 await here.hung_up()
+
+
+ALONE_OR_WORKERS = pytest.mark.parametrize(
+    "arguments", [(), pytest.param(("--workers", "2"), marks=pytest.mark.long)], ids=["alone", "workers"]
+)
+"""One process, or a supervisor and two workers, as what `site(…).server` starts."""
+
+
+def kill(server: Served) -> None:
+    """The machine is gone: the process, and its workers if it has some."""
+    pid = server.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    workers = map(int, children.read_text().split()) if children.exists() else []
+    for each in (pid, *workers):
+        os.kill(each, signal.SIGKILL)
 
 
 def streams(call: PhoneCall) -> int:

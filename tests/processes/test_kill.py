@@ -13,10 +13,12 @@ import pytest
 from bridge.simulators.phone import Kind
 from tests.calls import KeepingServer
 from tests.processes.rig import (
+    ALONE_OR_WORKERS,
     WORDS,
     Clerk,
     answer,
     first_sound_s,
+    kill,
     lived_through,
     phone,
     run,
@@ -35,11 +37,14 @@ TURNS = ("assistant", "user", "assistant")
 """The greeting, what the caller said, and the answer."""
 
 
-async def test_kill_9_of_one_of_two(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+@ALONE_OR_WORKERS
+async def test_kill_9_of_one_of_two(
+    arguments: tuple[str, ...], tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """Whoever was on it speaks with the other one, which knows what was said, and says what happened."""
 
     async with site(Clerk(), tmp_path) as here:
-        one, other = await asyncio.gather(here.server(), here.server())
+        one, other = await asyncio.gather(here.server(*arguments), here.server(*arguments))
         # Webhooks and streams go where they happen to: half of the calls ring at one and are had by the
         # other.
         here.balancer.put(one.base, other.base)
@@ -49,7 +54,7 @@ async def test_kill_9_of_one_of_two(tmp_path: Path, record_property: Callable[[s
         sessions = len(here.upstream.sessions)
 
         killed_s = time.monotonic()
-        one.process.kill()
+        kill(one)
         await until(lambda: any(len(c.streams) == 2 for c in calls), 5, "a second stream")
         await asyncio.sleep(0.3)
         cut = [call for call in calls if Kind.STREAM_OVER in lived_through(call)]

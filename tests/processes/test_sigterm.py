@@ -22,6 +22,7 @@ from bridge.server.service import drain
 from bridge.simulators.phone import Kind, PhoneCall
 from tests.agents import virtual_time
 from tests.processes.rig import (
+    ALONE_OR_WORKERS,
     WORDS,
     Clerk,
     answer,
@@ -72,8 +73,9 @@ def test_calls_have_half_of_25_seconds_to_end_and_nine_more_to_reach_the_end_of_
 
 
 @pytest.mark.hostile
+@ALONE_OR_WORKERS
 async def test_nobody_is_lost_in_a_deploy(
-    tmp_path: Path, record_property: Callable[[str, object], None]
+    arguments: tuple[str, ...], tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     async with site(Clerk(), tmp_path) as here:
         settings = {
@@ -81,7 +83,7 @@ async def test_nobody_is_lost_in_a_deploy(
             "BRIDGE_RECORDINGS": str(tmp_path / "recordings"),
             "BRIDGE_INSTRUCTIONS": "Count.",
         }
-        old, new = await asyncio.gather(here.server(**settings), here.server(**settings))
+        old, new = await asyncio.gather(*(here.server(*arguments, **settings) for _ in range(2)))
         here.balancer.put(old.base)
         calls = [here.dial(silence(600) + WORDS) for _ in range(CALLS)]
         await until(lambda: all(c.streams and answer(1) in phone(c).heard for c in calls), 20, "answers")

@@ -349,8 +349,8 @@ class Fleet:
 
     def _learn(self, call_sid: str, known: Known, after: After | None) -> None:
         shared = self.shared
-        if shared is None:
-            return
+        if shared is None or (not known.epoch and not known.intent):
+            return  # the store has never had it, or has lost it: the journal knows more
         resumed_s = [shared.local_s(at_ms) for at_ms in known.resumed_ms]
         if after is not None:
             resumed_s = resumed_s[: after.resumes]  # this time is counted when it is decided
