@@ -197,3 +197,17 @@ def test_they_break_no_rule_and_fit(page: Page, base: str, width: int, dark: boo
         (PICTURES / f"console-finished-timeline-{width}-{colour}.png").write_bytes(page.screenshot())
         assert page.value("document.querySelector('.recorded-lanes').clientWidth") > 300
         assert violations(page) == []
+
+
+def test_the_picture_draws_under_a_policy_that_lets_nothing_else_run(page: Page, base: str) -> None:
+    page.complaints.clear()
+    page.requests.clear()
+    url = f"{base}/console/finished/{HEARD}/picture"
+    page.visit(url)
+    page.until("document.body.dataset.drawn === 'yes'")
+    assert page.value("document.querySelectorAll('#chart .bar').length") > 10
+    assert page.value("document.querySelectorAll('.falls svg rect').length") > 0
+    assert page.value("document.querySelector('.talk .caller p').textContent") == HOSTILE
+    assert {one for one in page.requests if "favicon" not in one} == {url}
+    assert [one for one in page.complaints if "favicon" not in one] == []
+    assert page.dialogs == 0
