@@ -1,5 +1,5 @@
 // One live call: who it is, what one may do, and its panes.
-import { html, useEffect, useState } from "./htm-preact.js";
+import { html, useState } from "./htm-preact.js";
 import { Actions } from "./console-actions.js";
 import { EventsPane } from "./console-events.js";
 import { AboutPane, CostPane, ToolsPane, TurnsPane } from "./console-figures.js";

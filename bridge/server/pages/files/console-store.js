@@ -105,7 +105,7 @@ const TAKEN = {
 };
 
 // A call's whole record as the panes show it; a call that is over has the same shape.
-export function viewOf(whole) {
+function viewOf(whole) {
   return { ...whole, words: inOrder(whole.words), events: [...whole.events], loaded: true, lost: false, cameAt: Date.now() };
 }
 

@@ -1,6 +1,4 @@
 // Values as people read them: one format for each kind of number, and "–" for what is not known.
-import { html } from "./htm-preact.js";
-
 export const UNKNOWN = "–";
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 const two = (value) => String(value).padStart(2, "0");
@@ -53,10 +51,3 @@ export function pretty(text) {
     return String(text ?? "");
   }
 }
-
-// Words of the agent's: what the caller heard, and what was generated and never heard.
-export const Heard = ({ heard, unheard, coming }) => html`
-  ${heard && html`<span class="heard">${heard}</span>`}${heard && (unheard || coming) ? " " : ""}
-  ${unheard && html`<s><span class="visually-hidden">not heard: </span>${unheard}</s>`}
-  ${coming && html`<span class="coming"><span class="visually-hidden">not heard yet: </span>${coming}</span>`}
-`;
