@@ -205,6 +205,18 @@ async def test_the_days_money_is_that_of_all_machines() -> None:
     await closed(one, other)
 
 
+async def test_calls_out_of_all_machines_keep_the_distance_of_one() -> None:
+    one, other = await two()
+    waits_s = [await machine.fleet.wait_s(ACCOUNT, 2.0) for machine in (one, other, one)]
+    assert waits_s[0] == 0
+    assert 1.9 < min(waits_s[1:]) <= max(waits_s[1:]) <= 2.0
+    await asyncio.sleep(2.0)
+    assert await other.fleet.wait_s(ACCOUNT, 2.0) == 0
+    assert await one.fleet.wait_s(f"AC{2:032x}", 2.0) == 0, "another account has a distance of its own"
+    assert await Fleet().wait_s(ACCOUNT, 2.0) == 0
+    await closed(one, other)
+
+
 async def test_a_name_that_another_process_has_gets_a_suffix(caplog: pytest.LogCaptureFixture) -> None:
     one, other = await two()
     assert one.fleet.shared is not None

@@ -131,6 +131,8 @@ class Service:
         if self.services.outbound is not None:
             self.services.outbound.belongs_to(users, lambda: self.registry.refusal)
             self.services.outbound.tell(others.status)
+            account = self.settings.twilio_account_sid or ""
+            self.services.outbound.placing.shared_wait_s = partial(fleet.wait_s, account)
         self.traces = Traces(self.settings, self.services.metrics)
         self.traces.attach(self.registry, users)
 

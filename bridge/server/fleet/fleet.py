@@ -289,6 +289,15 @@ class Fleet:
                 await self.shared.hand_over(call_sid, HANDOVER, None)
             self.shared.end(call_sid, keep=True)
 
+    async def wait_s(self, account_sid: str, every_s: float) -> float:
+        """How long a call out has to wait yet, for all machines place one each `every_s` for that account; 0
+        takes the place. Where the store is away each machine keeps its own distance.
+        """
+        if self.shared is None:
+            return 0.0
+        wait_ms = await self.shared.pace(_digest(account_sid), round(every_s * 1000), 1)
+        return (wait_ms or 0) / 1000
+
     # --- a stream is over --------------------------------------------------------------------------------
 
     async def after(self, call_sid: str, account_sid: str, stream: int) -> Asked:

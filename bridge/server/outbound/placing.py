@@ -12,8 +12,8 @@ import contextlib
 import datetime as dt
 import logging
 import random
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
 
 from bridge.server.new_calls import Advice, Ambiguous, Created, NewCall, Placed, Refused
 from bridge.server.outbound.calls import OutboundCalls
@@ -44,9 +44,17 @@ READY_S: Final = 1.0
 POLL_S: Final = 2.0
 
 
+SharedWait: TypeAlias = Callable[[float], Awaitable[float]]
+
+
+async def _no_wait(_every_s: float) -> float:
+    return 0.0
+
+
 class Placing:
-    """Places what `calls` accepts. `base` is PUBLIC_URL. `start` on the loop of the calls; `close` ends it,
-    and what was not placed yet is left to the next process.
+    """Places what `calls` accepts. `base` is PUBLIC_URL. `shared_wait_s(every_s)` says how long to wait yet,
+    for all machines place one call each `every_s`; 0 takes the place. `start` on the loop of the calls;
+    `close` ends it, and what was not placed yet is left to the next process.
     """
 
     def __init__(
@@ -57,6 +65,7 @@ class Placing:
         self._base = base
         self._chance = chance
         settings = calls.settings
+        self.shared_wait_s: SharedWait = _no_wait
         self._bucket = Bucket(SHARE * settings.calls_a_second)
         self._at_once = min(settings.calls_out, settings.max_calls)
         self._places = asyncio.Semaphore(self._at_once)
@@ -215,6 +224,10 @@ class Placing:
                 continue
             if (paused_s := self.breaker.wait_s(self._now())) > 0:
                 await asyncio.sleep(paused_s)
+                continue
+            every_s = 1 / (SHARE * self._calls.settings.calls_a_second)
+            if (wait_s := await self.shared_wait_s(every_s)) > 0:
+                await asyncio.sleep(wait_s)
                 continue
             await asyncio.sleep(self._bucket.take(self._now()))
             if self._calls.full() is None and not self.breaker.wait_s(self._now()):
