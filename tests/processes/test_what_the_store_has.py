@@ -23,8 +23,8 @@ from tests.processes.rig import WORDS, Clerk, answer, phone, run, silence, speak
 
 pytestmark = [pytest.mark.redis, pytest.mark.runs_with(function=run)]
 
-CALLS = 10
-TURNS = 4
+CALLS = 5
+TURNS = 3
 
 
 async def talk(here: Machines, turns: int) -> None:
