@@ -230,6 +230,14 @@ async def test_a_name_that_another_process_has_gets_a_suffix(caplog: pytest.LogC
     await closed(one, other, twin)
 
 
+async def test_a_clock_that_is_off_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    one, other = await two()  # the store of these tests began its clock a moment ago
+    await asyncio.sleep(3 * BEAT_S)
+    said = [record for record in caplog.records if "off that of the store" in record.getMessage()]
+    assert len(said) == 2, "once by each"
+    await closed(one, other)
+
+
 async def test_a_machine_that_is_no_worse_than_the_others_is_asked_all_the_same() -> None:
     one, other = await two()
     reasons = ["full", "money", "upstream breaker"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -15,6 +16,8 @@ from bridge.settings.fleet import MOST_MACHINE_CHARS
 
 logger = logging.getLogger(__name__)
 
+MOST_APART_S: Final = 2.0
+"""Between the clock of this machine and that of the store. A token is refused at five seconds."""
 BEAT_S: Final = 3.0
 """Three of them may be lost before the lease ends."""
 
@@ -30,6 +33,7 @@ class Heartbeat:
         self._now = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._warned: set[str] = set()
+        self._told_clock = False
 
     @property
     def beats(self) -> bool:
@@ -56,7 +60,10 @@ class Heartbeat:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._now.wait(), BEAT_S)
             self._now.clear()
-            await self._beat()
+            try:
+                await self._beat()
+            except Exception:
+                logger.exception("a heartbeat failed; the next one is due in %.0f s", BEAT_S)
 
     async def _beat(self) -> None:
         found = await self._shared.beat()
@@ -73,7 +80,18 @@ class Heartbeat:
             self._renamed()
             found = await self._shared.beat()
         if found is not None:
+            self._compare_clocks(found.now_ms / 1000 - time.time())
             self._compare(found)
+
+    def _compare_clocks(self, ahead_s: float) -> None:
+        """Stream tokens of another machine are aged by the clocks of both."""
+        if abs(ahead_s) > MOST_APART_S and not self._told_clock:
+            self._told_clock = True
+            logger.warning(
+                "the clock of this machine is %.0f s off that of the store: streams that were given out by "
+                "another machine may be refused, let NTP set it",
+                abs(ahead_s),
+            )
 
     def _compare(self, found: Beat) -> None:
         """Machines that do not agree on what has to be equal everywhere lose calls between them."""
