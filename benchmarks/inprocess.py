@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from bridge.carriers import Twilio
 from bridge.core.call import Call
+from bridge.core.messages import Action
 from bridge.runner import Recorder, Runner
 from bridge.sockets.frames import FrameCodec
 from bridge.sockets.limits import CARRIER_LIMITS, UPSTREAM_LIMITS
@@ -60,7 +61,13 @@ class RunningCall:
             self.runner.feed(step.event)
 
 
-async def running_call(recorder: Recorder | None = None) -> RunningCall:
+def _nobody(_action: Action, _now_ms: int) -> None:
+    """Observes a call that nothing is told of."""
+
+
+async def running_call(
+    recorder: Recorder | None = None, observe: Callable[[Action, int], None] = _nobody
+) -> RunningCall:
     """A call whose carrier has connected and whose upstream has been dialled; nothing has been said yet."""
     carrier = StreamSocket(Sink(), server=True, limits=CARRIER_LIMITS)
     upstream = StreamSocket(Sink(), server=False, limits=UPSTREAM_LIMITS)
@@ -68,9 +75,7 @@ async def running_call(recorder: Recorder | None = None) -> RunningCall:
     async def dial(_dial: Dial) -> StreamSocket:
         return upstream
 
-    runner = Runner(
-        Call(CONFIG), Twilio(), OpenAI, dial, observe=lambda _action, _now_ms: None, recorder=recorder
-    )
+    runner = Runner(Call(CONFIG), Twilio(), OpenAI, dial, observe=observe, recorder=recorder)
     runner.attach(carrier, [])
     return RunningCall(carrier, upstream, runner)
 

@@ -1,14 +1,14 @@
 """What a call costs in instructions of the processor: a busy machine changes times, but not these.
 
-    python -m benchmarks.instructions [core|gate|both] [--turns 8] [--json]
+    python -m benchmarks.instructions [core|gate|traced|both] [--turns 8] [--json]
 
 Plays a scripted call (`benchmarks/scripted.py`) under `valgrind --tool=callgrind`, once and three times: the
 difference is two calls without the start of the interpreter. `core` is adapters and `Call` alone, `gate` the
-whole way from socket to socket, without kernel and loop. The figures are by frame of the caller, everything
-else of the call included. Beside the instructions stands how often one, or what it works on, was not in a
-simulated first-level cache (32 KiB each, as most processors have): in a server that slept before each frame,
-these are what it waits for. They belong to one build of Python and its libraries: compare on one machine
-only.
+whole way from socket to socket, without kernel and loop; `traced` is the same with OpenTelemetry on. The
+figures are by frame of the caller, everything else of the call included. Beside the instructions stands how
+often one, or what it works on, was not in a simulated first-level cache (32 KiB each, as most processors
+have): in a server that slept before each frame, these are what it waits for. They belong to one build of
+Python and its libraries: compare on one machine only.
 """
 
 from __future__ import annotations
@@ -23,14 +23,30 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
 import msgspec
 
+from bridge.core.messages import Action
+
 from .scripted import Input, new_call, perform, receive, scripted_call
 
 _read_script = msgspec.json.Decoder(list[Input]).decode
+
+
+class _Nowhere:
+    """Takes traces, and sends none."""
+
+    def samples(self, trace_id: int) -> bool:  # noqa: ARG002
+        return True
+
+    def put(self, batch: object) -> None:
+        pass
+
+    def enter(self, trace_id: int, span_id: int) -> None:
+        pass
 
 
 def play_core(steps: list[Input]) -> None:
@@ -40,20 +56,29 @@ def play_core(steps: list[Input]) -> None:
         perform(carrier, upstream, receive(call, carrier, upstream, step))
 
 
-def play_gate(steps: list[Input], calls: int) -> None:
-    """That many calls one after another, from socket to socket."""
+def play_gate(steps: list[Input], calls: int, *, traced: bool = False) -> None:
+    """That many calls one after another, from socket to socket; `traced` as while OpenTelemetry is on."""
     from .inprocess import HandClock, run, running_call, wire_bytes  # noqa: PLC0415  not where it is not counted
 
     async def play() -> None:
         loop = cast("HandClock", asyncio.get_running_loop())
         for _ in range(calls):
             loop.now_s = 0.0
-            call = await running_call()
+            call = await (running_call(observe=observer()) if traced else running_call())
             for step, raw in zip(steps, raws, strict=True):
                 loop.now_s = step.at_ms / 1000
                 call.play(step, raw)
                 if step.at_ms == 0:
                     await asyncio.sleep(0)  # the upstream is dialled in a task
+
+    def observer() -> Callable[[Action, int], None]:
+        from bridge.ops.otel import Tracing  # noqa: PLC0415
+
+        # Without the SDK, which is on another thread: to import it takes minutes here.
+        tracing = Tracing(_Nowhere(), provider="openai", budget_ms=2_000)
+        tracing.find = lambda _call_sid: new_call()[0]
+        tracing.call_began("CA1")
+        return lambda action, now_ms: tracing.call_did("CA1", action, now_ms)
 
     raws = [wire_bytes(step) for step in steps]
     run(play())
@@ -83,7 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="?", choices=("core", "gate", "both"), default="both")
+    parser.add_argument("what", nargs="?", choices=("core", "gate", "traced", "both"), default="both")
     parser.add_argument("--turns", type=int, default=8)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--play", type=int, help=argparse.SUPPRESS)
@@ -91,8 +116,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.play is not None:
         steps = _read_script(options.script.read_bytes())
-        if options.what == "gate":
-            play_gate(steps, options.play)
+        if options.what != "core":
+            play_gate(steps, options.play, traced=options.what == "traced")
         else:
             for _ in range(options.play):
                 play_core(steps)

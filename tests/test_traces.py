@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from benchmarks.inprocess import HandClock, run, running_call, wire_bytes
+from benchmarks.scripted import scripted_call
 from bridge.core import messages as m
 from bridge.doubles.options import ServerOptions
 from bridge.ops import otel_names as names
@@ -113,3 +116,25 @@ def test_only_names_of_the_table_are_used() -> None:
         }
         assert used <= known
         assert made.kind == span.kind
+
+
+def test_what_makes_a_trace_is_told_of_no_frame() -> None:
+    """So a caller's frame costs the same with traces and without."""
+    steps = scripted_call(1)
+    told: list[m.Action] = []
+
+    async def play() -> None:
+        loop = cast("HandClock", asyncio.get_running_loop())
+        loop.now_s = 0.0
+        call = await running_call(observe=lambda action, _now_ms: told.append(action))
+        for step in steps:
+            loop.now_s = step.at_ms / 1000
+            call.play(step, wire_bytes(step))
+            if step.at_ms == 0:
+                await asyncio.sleep(0)  # the upstream is dialled in a task
+
+    run(play())
+    frames = sum(step.frame.startswith('{"event":"media"') for step in steps)
+    assert frames >= 200
+    assert 0 < len(told) < 20
+    assert not any(isinstance(action, m.AppendAudio | m.PlayAudio) for action in told)
