@@ -38,6 +38,16 @@ async def test_a_hundred_questions_at_once(redis_url: str) -> None:
     await asking.close()
 
 
+async def test_two_machines_that_ask_each_other_at_once(redis_url: str) -> None:
+    """Neither's answers wait for its own questions."""
+    prefix = f"pb-{secrets.token_hex(6)}"
+    one, two = way(redis_url, prefix), way(redis_url, prefix)
+    told = list[bytes]()
+    async with obeying(one, "web-1", told), obeying(two, "web-2", told):
+        asked = [way_.ask(name, b"n") for _ in range(20) for way_, name in ((one, "web-2"), (two, "web-1"))]
+        assert await asyncio.gather(*asked) == [b"N"] * 40
+
+
 async def test_what_comes_too_late_is_not_obeyed(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after SIGSTOP and SIGCONT: the command lay in the store meanwhile."""
     monkeypatch.setattr(redis_commands, "OLD_MS", 300)

@@ -26,6 +26,8 @@ REPLY_KEPT_S: Final = 10
 RETRY_S: Final = 1.0
 MOST_AT_ONCE: Final = 32
 """Commands that are obeyed at the same time."""
+MOST_CONNECTIONS: Final = 6
+"""That wait for answers, or bring them: less than a client has, which gives up on a free one soon."""
 
 
 class RedisCommands:
@@ -39,6 +41,9 @@ class RedisCommands:
         self._asking: Redis | None = None
         self._doing: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(MOST_AT_ONCE)
+        # Two: machines that ask each other wait for answers, which must not wait for questions.
+        self._questions = asyncio.Semaphore(MOST_CONNECTIONS)
+        self._replies = asyncio.Semaphore(MOST_CONNECTIONS)
 
     async def ask(self, machine: str, command: bytes, within_ms: int = ANSWER_MS) -> bytes:
         """As `Commands` says."""
@@ -46,15 +51,21 @@ class RedisCommands:
             self._asking = self._open(ANSWER_MS / 1000 + 2)
         reply = secrets.token_urlsafe(12)
         fields: dict[Any, Any] = {b"reply": reply.encode(), b"command": bounded(command)}
-        stream = self._stream(machine)
-        with store_errors():
-            await self._asking.xadd(stream, fields, maxlen=MOST_WAITING, approximate=False)
-            await self._asking.expire(stream, STREAM_KEPT_S)
-            found: Any = await self._asking.blpop([self._reply(reply)], timeout=within_ms / 1000)
+        async with self._questions:
+            found = await self._answered(self._asking, machine, fields, reply, within_ms)
         if found is None:
             raise NoAnswer(machine)
-        answer: bytes = found[1]
-        return answer
+        return found
+
+    async def _answered(
+        self, client: Redis, machine: str, fields: dict[Any, Any], reply: str, within_ms: int
+    ) -> bytes | None:
+        stream = self._stream(machine)
+        with store_errors():
+            await client.xadd(stream, fields, maxlen=MOST_WAITING, approximate=False)
+            await client.expire(stream, STREAM_KEPT_S)
+            found: Any = await client.blpop([self._reply(reply)], timeout=within_ms / 1000)
+        return None if found is None else bytes(found[1])
 
     async def obey(self, machine: str, answer: Obey) -> None:
         """As `Commands` says. Goes on after the store was away; what was asked meanwhile, and is not too old,
@@ -110,9 +121,10 @@ class RedisCommands:
             return
         key = self._reply(reply.decode("latin-1"))
         try:
-            with store_errors():
-                await client.rpush(key, said)
-                await client.expire(key, REPLY_KEPT_S)
+            async with self._replies:
+                with store_errors():
+                    await client.rpush(key, said)
+                    await client.expire(key, REPLY_KEPT_S)
         except StoreError as error:
             logger.warning("the answer to a command was lost: %s", error)
 
