@@ -20,7 +20,7 @@ from tests.processes.rig import WORDS, Clerk, answer, lived_through, phone, sile
 pytestmark = [pytest.mark.redis, pytest.mark.runs_with(function=run_long)]
 
 CALLS = int(os.environ.get("TEST_CALLS", "12"))
-STOPPED_S = float(os.environ.get("TEST_STOPPED_SECONDS", "12"))
+STOPPED_S = 12
 """Longer than a lease."""
 
 
@@ -39,7 +39,10 @@ class Rest:
         writer.close()
 
 
-async def test_a_machine_that_wakes_up_says_nothing_for_the_calls_that_it_lost(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stopped_s", [STOPPED_S, pytest.param(30, marks=pytest.mark.long)])
+async def test_a_machine_that_wakes_up_says_nothing_for_the_calls_that_it_lost(
+    tmp_path: Path, stopped_s: float
+) -> None:
     rest = Rest()
     async with machines(Clerk(), tmp_path) as here, await rest.serve() as api:
         settings = {
@@ -62,7 +65,7 @@ async def test_a_machine_that_wakes_up_says_nothing_for_the_calls_that_it_lost(t
         here.site.balancer.put(two.base)
         here.site.balancer.cut(one.base)  # the carrier gives its streams up
         await until(lambda: all(loud_at_ms(c, 1) is not None for c in calls), 20, "they go on")
-        await asyncio.sleep(STOPPED_S)
+        await asyncio.sleep(stopped_s)
         lost = [one_session.machine for one_session in here.site.upstream.sessions[:sessions]]
         told = [len(server.got) for server in lost if isinstance(server, KeepingServer)]
         journal = next(here.folder.glob("one-*/intents.jsonl")).stat().st_size

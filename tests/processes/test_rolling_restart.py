@@ -99,8 +99,9 @@ def heard_numbers(call: PhoneCall) -> list[int]:
     return found
 
 
+@pytest.mark.parametrize("callers", [CALLS, pytest.param(100, marks=pytest.mark.long)])
 async def test_rolling_restarts_lose_no_call(
-    tmp_path: Path, record_property: Callable[[str, object], None]
+    tmp_path: Path, record_property: Callable[[str, object], None], callers: int
 ) -> None:
     """Each call moves at the end of a turn, or in time: no word is said twice, no tool runs twice, and what
     the day has cost is what the model bills.
@@ -117,10 +118,9 @@ async def test_rolling_restarts_lose_no_call(
     }
     async with machines(mind, tmp_path) as here:
         serving = [await here.start(name, **settings) for name in ("m0", "m1")]
-        calls = [here.site.dial(silence(600) + WORDS) for _ in range(CALLS)]
-        await until(
-            lambda: all(c.streams and loud_at_ms(c, 0) is not None for c in calls), 20, "they hear us"
-        )
+        calls = [here.site.dial(silence(600) + WORDS) for _ in range(callers)]
+        # A machine that is busy may turn the first stream away, and have the next.
+        await until(lambda: all(loud_at_ms(c, len(c.streams) - 1) is not None for c in calls), 60, "heard")
         talking = asyncio.create_task(_talk(calls, chance))
         for restart in range(RESTARTS):
             fresh = await here.start(f"m{restart + 2}", **settings)
@@ -133,7 +133,7 @@ async def test_rolling_restarts_lose_no_call(
         await asyncio.sleep(3)
         assert not any(call.over for call in calls), "no call is lost"
         moved = [(call, at) for call in calls for at in range(1, len(call.streams))]
-        assert len(moved) >= CALLS, "every call was moved"
+        assert len(moved) >= callers, "every call was moved"
         gaps_ms = sorted(gap_ms(call, at) for call, at in moved)
         record_property("without_a_stream_ms", gaps_ms)
         assert gaps_ms[len(gaps_ms) * 95 // 100 - 1] < 1_500, gaps_ms
