@@ -57,12 +57,15 @@ class Siblings:
         """That worker answers for this name, or no longer does."""
         if owned:
             self._owners[name] = worker
+            chosen = next((one for one in self._chosen if one[1] == worker), None)
+            if chosen is not None:  # it is counted among the owned now
+                self._chosen.remove(chosen)
         elif self._owners.get(name) == worker:
             del self._owners[name]
 
     def own(self, name: str) -> None:
         """Answer for that name from now on."""
-        self._owners[name] = self.me
+        self.owns(self.me, name, True)
         self._tell(name, True)
 
     def call_began(self, call_sid: str, /) -> None:
