@@ -71,8 +71,8 @@ class RedisClaims:
         )
         lease, taken_by, own_calls, fleet_calls, day_micro_usd, watched, now_ms, machines = found
         return Beat(
-            Lease(lease.decode()),
-            taken_by.decode(),
+            Lease(_text(lease)),
+            _text(taken_by),
             int(own_calls),
             int(fleet_calls),
             _machines(machines),
@@ -95,7 +95,7 @@ class RedisClaims:
         """See `Claims.ring`."""
         keys = [f"c:{call_sid}", f"w:{call_sid}"]
         answer, given, machine = await self._run("ring", keys, process.machine, process.inst, nonce, account)
-        return Ring(RingAnswer(answer.decode()), given.decode(), machine.decode())
+        return Ring(RingAnswer(_text(answer)), _text(given), _text(machine))
 
     async def claim(self, wanted: ClaimRequest) -> Claim:
         """See `Claims.claim`."""
@@ -109,7 +109,7 @@ class RedisClaims:
         groups = " ".join(limit.group for limit in wanted.limits if limit.group)
         who = (call_sid, process.machine, process.inst, wanted.nonce, wanted.account)
         found = await self._run("claim", keys, *who, wanted.stream, wanted.day, groups, *limits)
-        answer, epoch, owner, intent, group, machine, inst = (one.decode() for one in found)
+        answer, epoch, owner, intent, group, machine, inst = (_text(one) for one in found)
         warm = Process(machine, inst) if machine else None
         return Claim(ClaimAnswer(answer), int(epoch), owner, intent, group, warm)
 
@@ -157,14 +157,14 @@ class RedisClaims:
             *(asked.process.machine, asked.process.inst, asked.nonce, asked.fresh, asked.account),
             "1" if asked.draining else "",
         )
-        answer, intent, resumes, waits, nonce, machine, epoch, owner = (one.decode() for one in found)
+        answer, intent, resumes, waits, nonce, machine, epoch, owner = (_text(one) for one in found)
         counts = int(resumes), int(waits)
         return After(AfterAnswer(answer), intent, *counts, nonce, machine, int(epoch), owner)
 
     async def look(self, call_sid: str) -> Known | None:
         """See `Claims.look`."""
         *found, conversation = await self._run("look", [f"c:{call_sid}", f"t:{call_sid}"])
-        at_ms, intent, streams, resumed, waits, returns, owner, epoch = (one.decode() for one in found)
+        at_ms, intent, streams, resumed, waits, returns, owner, epoch = (_text(one) for one in found)
         if not at_ms and conversation is None:
             return None
         return Known(
@@ -199,7 +199,7 @@ class RedisClaims:
         """See `Claims.records`."""
         with store_errors():
             found: Any = await self.client.hgetall(self.prefix + key)
-        return {writer.decode(): record for writer, record in found.items()}
+        return {_text(writer): record for writer, record in found.items()}
 
     # --- the server --------------------------------------------------------------------------------------
 
@@ -246,8 +246,13 @@ class RedisClaims:
                 raise
 
 
+def _text(found: bytes) -> str:
+    """Whatever stands there: it may have been put by hand."""
+    return found.decode(errors="replace")
+
+
 def _written(found: list[bytes]) -> Written:
-    fence, epoch, owner, day_micro_usd = (one.decode() for one in found)
+    fence, epoch, owner, day_micro_usd = (_text(one) for one in found)
     return Written(Fence(fence), int(epoch), owner, int(day_micro_usd))
 
 
@@ -255,7 +260,7 @@ def _machines(found: list[list[bytes]]) -> tuple[Machine, ...]:
     machines = []
     for one in found:
         name, inst, calls, capacity, draining, version, config, address, lease_ms = (
-            part.decode() for part in one
+            _text(part) for part in one
         )
         status = Status(int(calls), int(capacity), draining == "1", version, config, address)
         machines.append(Machine(Process(name, inst), status, int(lease_ms)))

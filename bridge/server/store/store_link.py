@@ -142,7 +142,14 @@ class StoreLink:
         done, _ = await asyncio.wait({task}, timeout=budget_ms / 1000)
         if not done:
             raise StoreError("timeout", f"no answer within {budget_ms} ms")
-        answer = task.result()
+        try:
+            answer = task.result()
+        except StoreError:
+            raise
+        except Exception as error:
+            # Nothing that is wrong with one call may end what serves all: the writer, the heartbeat.
+            logger.exception("the store's answer to %s cannot be used", op)
+            raise StoreError("other", type(error).__name__) from error
         self.answered_s = self._clock()
         self._watch.store_answered(op, self.answered_s - began_s)
         return answer

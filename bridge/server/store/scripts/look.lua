@@ -1,6 +1,8 @@
 -- KEYS: call, conversation.
 local c = fields(KEYS[1])
+local resumed = {}
+for at in string.gmatch(c.resumed or '', '%S+') do resumed[#resumed + 1] = text(number(at)) end
 return {
-  c.at or '', c.intent or '', c.streams or '0', c.resumed or '', c.waits or '0', c.returns or '0', c.owner or '',
-  c.epoch or '0', redis.call('GET', KEYS[2])
+  c.at and text(number(c.at)) or '', c.intent or '', text(number(c.streams)), table.concat(resumed, ' '),
+  text(number(c.waits)), text(number(c.returns)), c.owner or '', text(number(c.epoch)), call('GET', KEYS[2])
 }
