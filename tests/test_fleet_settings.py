@@ -144,7 +144,7 @@ def test_a_machine_is_called_as_its_platform_calls_it(monkeypatch: pytest.Monkey
 def test_the_password_of_the_store_stands_in_no_log() -> None:
     settings = real(store="rediss://user:hunter%2F2@store.example.com")
     assert {"hunter%2F2", "hunter/2"} <= set(settings.unspeakable())
-    assert real(store="redis://localhost").store_secrets() == ()
+    assert real(store="redis://localhost")._store_secrets() == ()
 
 
 def test_the_address_may_stand_in_a_variable_of_the_platforms(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ class ConsoleSettings(BaseSettings):
     console_listen: bool = Field(False, validation_alias="BRIDGE_CONSOLE_LISTEN")
     console_phone: str | None = Field(None, validation_alias="BRIDGE_CONSOLE_PHONE")
 
-    def console_secrets(self) -> tuple[SecretStr, ...]:
+    def _console_secrets(self) -> tuple[SecretStr, ...]:
         """What of these may stand in no log."""
         return () if self.console_token is None else (self.console_token,)
 

@@ -138,7 +138,7 @@ class FleetSettings(BaseSettings):
     )
     fleet_calls: Annotated[int | None, Field(gt=0)] = Field(None, validation_alias="BRIDGE_FLEET_CALLS")
 
-    def store_secrets(self) -> tuple[str, ...]:
+    def _store_secrets(self) -> tuple[str, ...]:
         """What of these may stand in no log: the password of the store, as it is written and as it is
         meant. Keys are bytes, which no log holds.
         """

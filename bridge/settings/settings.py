@@ -350,12 +350,12 @@ class Settings(FleetSettings, ConsoleSettings, TracingSettings):
     def unspeakable(self) -> tuple[str, ...]:
         """Every secret and every phone number of the settings, so that logs can leave them out."""
         hidden = [*self.twilio_auth_token, *(key.secret for key in self.shared_keys.values())]
-        hidden += (*self.api_keys.values(), *self.console_secrets(), *self.tracing_secrets())
+        hidden += (*self.api_keys.values(), *self._console_secrets(), *self._tracing_secrets())
         if self.openai_api_key is not None:
             hidden.append(self.openai_api_key)
         hidden += [login.password for login in self.sip_logins.values()]
         targets = {part for text in self.transfers.values() for part in (text, Target.of(text).address)}
-        return (*(one.get_secret_value() for one in hidden), *self.store_secrets(), *targets, *self.call_from)
+        return (*(one.get_secret_value() for one in hidden), *self._store_secrets(), *targets, *self.call_from)
 
 
 def load_settings(*, demo: bool = False, env_file: str | Path | None = ".env", **overrides: Any) -> Settings:

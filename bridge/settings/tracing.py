@@ -41,6 +41,6 @@ class TracingSettings(BaseSettings):
             return self.otel_traces_endpoint
         return self.otel_endpoint.rstrip("/") + TRACES_PATH
 
-    def tracing_secrets(self) -> tuple[SecretStr, ...]:
+    def _tracing_secrets(self) -> tuple[SecretStr, ...]:
         """What of these may stand in no log."""
         return () if self.otel_headers is None else (self.otel_headers,)
