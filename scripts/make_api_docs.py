@@ -107,7 +107,11 @@ CHAPTERS: dict[str, tuple[str, dict[str, str]]] = {
 }
 WRITTEN_AS = {"CallerTurn": "Turn"}
 """Public names that differ from the definition's."""
-BASE_OF = {"RealtimeModel": ("client/connection", "ModelLink"), "Session": ("agents/leaving", "Leaving")}
+BASE_OF = {
+    "RealtimeModel": ("client/connection", "ModelLink"),
+    "Session": ("agents/leaving", "Leaving"),
+    "Settings": ("settings/tracing", "TracingSettings"),
+}
 """Classes whose methods are spread over two files; readers get them in one list."""
 DESCRIBED_BY = {
     "PlaybackTracker": ("client/playback", "Tracker"),

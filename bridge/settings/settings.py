@@ -355,7 +355,12 @@ class Settings(FleetSettings, ConsoleSettings, TracingSettings):
             hidden.append(self.openai_api_key)
         hidden += [login.password for login in self.sip_logins.values()]
         targets = {part for text in self.transfers.values() for part in (text, Target.of(text).address)}
-        return (*(one.get_secret_value() for one in hidden), *self._store_secrets(), *targets, *self.call_from)
+        return (
+            *(one.get_secret_value() for one in hidden),
+            *self._store_secrets(),
+            *targets,
+            *self.call_from,
+        )
 
 
 def load_settings(*, demo: bool = False, env_file: str | Path | None = ".env", **overrides: Any) -> Settings:
