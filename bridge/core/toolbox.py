@@ -5,9 +5,36 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
+
+import msgspec
 
 from .due import NEVER
 from .messages import ToolCalled
+
+FAILED: Final = "it failed"
+
+
+class _Failure(msgspec.Struct, gc=False):
+    error: object = None
+
+
+_failure = msgspec.json.Decoder(_Failure).decode
+
+
+def failure(output: str) -> str | None:
+    """What a tool's result says of its failure: it is an object with an `error`, as the bridge itself writes
+    one; None for any other. `FAILED` where `error` is no text.
+    """
+    if '"error"' not in output:
+        return None
+    try:
+        error = _failure(output).error
+    except (ValueError, RecursionError):
+        return None
+    if not error:
+        return None
+    return error if isinstance(error, str) else FAILED
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from bridge.core.messages import Reason, Usage
 from bridge.core.stats import Stats
+from bridge.core.toolbox import FAILED, failure
 from bridge.core.turn_times import ResponseTimes, ToolTimes, TurnTimes
 
 from . import otel_names as names
@@ -23,8 +24,6 @@ USUAL: Final = frozenset(
 """Every other end is a failure."""
 MOST_CHARACTERS: Final = 4_096
 """Of a text attribute."""
-FAILED: Final = '{"error"'
-"""So begins the result of a tool that failed."""
 
 
 class Link(NamedTuple):
@@ -240,7 +239,7 @@ def _tool(facts: Facts, tool: ToolTimes, parent_id: int) -> Made:
     if facts.content:
         attributes[names.TOOL_ARGUMENTS] = arguments[:MOST_CHARACTERS]
         attributes[names.TOOL_RESULT] = output[:MOST_CHARACTERS]
-    failed = "it failed" if output.startswith(FAILED) else None
+    failed = FAILED if failure(output) is not None else None
     end_ms = tool.finished_ms if tool.finished_ms is not None else facts.stats.ended_ms
     return Made(
         f"{names.TOOL} {tool.name}",

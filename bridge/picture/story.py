@@ -7,7 +7,8 @@ says. What the model was told stands in the recording, so the two can be held ag
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from ..core import messages as m
 from ..core.detours import title
@@ -54,15 +55,20 @@ def _remark(action: m.HangUpCancelled | m.Answered | m.Beep | m.MessageLeft) -> 
             )
 
 
-def tell(lines: Iterable[str]) -> Story:
-    """Walk through a recording. Raises ConfigError for anything else."""
+def tell(lines: Iterable[str], hide: Callable[[str], str] | None = None) -> Story:
+    """Walk through a recording. With `hide`, what a tool was given and answered is shown as it says, keys are
+    `•`, and where today's code decides otherwise stands without what it decides. Raises ConfigError for
+    anything else.
+    """
     kept = list(lines)
     walk = Walk(kept)
-    teller = _Teller(Story(walk.header, walk.call.stats))
+    teller = _Teller(Story(walk.header, walk.call.stats), hide)
     for walked in walk:
         teller.step(walked)
     story = teller.finish()
     story.difference = replay(kept).difference
+    if hide is not None and story.difference is not None:  # whole frames stand there
+        story.difference = replace(story.difference, expected="(hidden)", got="(hidden)", around=())
     if walk.recording.truncated is not None:
         story.ended = f"the recording was cut short: {walk.recording.truncated}"
     return story
@@ -71,8 +77,9 @@ def tell(lines: Iterable[str]) -> Story:
 class _Teller:
     """Goes along with a walk, and notes what is to be drawn."""
 
-    def __init__(self, story: Story) -> None:
+    def __init__(self, story: Story, hide: Callable[[str], str] | None) -> None:
         self.story = story
+        self._hides_keys = hide is not None
         self.heard = Heard(story.header.config.bytes_per_ms)
         self._names = Names(story.header.config.phrases, self.heard.bytes_per_ms)
         self._now: Walked
@@ -82,7 +89,7 @@ class _Teller:
         self._turns: dict[str, Bar] = {}
         self._lines: dict[str, Line] = {}
         self._marks: dict[str, tuple[int, float, bool]] = {}
-        self._tools = Tools(self._draw)
+        self._tools = Tools(self._draw, hide or str)
         self._sessions: dict[int, Bar] = {}
         self._told = Told()
         self._barge_ins = 0
@@ -164,6 +171,7 @@ class _Teller:
             self._voice = self._draw.bar(CALLER, "voice", "a voice on the line")
 
     def _pressed(self, digit: str) -> None:
+        digit = "•" if self._hides_keys else digit
         self._draw.point(CALLER, "key", f"key {digit}")
         last = self.story.talk[-1] if self.story.talk else None
         if last is not None and last.who == "keys":

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from bridge.core.messages import Reason
+from bridge.core.toolbox import failure
 
 from .json_text import UNREADABLE
 
@@ -55,12 +56,7 @@ class _Line(msgspec.Struct):
     end: bool = False
 
 
-class _Failed(msgspec.Struct):
-    error: str
-
-
 _line: Final = msgspec.json.Decoder(_Line).decode
-_failed: Final = msgspec.json.Decoder(_Failed).decode
 _BAD_ENDS: Final = {
     Reason.CARRIER_LOST, Reason.CARRIER_GIVEN_UP, Reason.NO_MEDIA, Reason.UPSTREAM_LOST,
     Reason.UPSTREAM_UNREACHABLE, Reason.UPSTREAM_REFUSED, Reason.LIMIT, Reason.BROKEN, Reason.HANDLER_FAILED,
@@ -145,12 +141,9 @@ class _Reader:
 
     def _event(self, event: _Action) -> None:
         if event.kind == "ToolFinished":
-            try:
-                why = _failed(event.output).error
-            except UNREADABLE:
-                return
-            self.found.tools_failed += 1
-            self.found.fault(f"a tool failed: {why[:80]}")
+            if (why := failure(event.output)) is not None:
+                self.found.tools_failed += 1
+                self.found.fault(f"a tool failed: {why[:80]}")
         elif event.kind in _FAULTS:
             self.found.fault(_FAULTS[event.kind])
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from bridge.core import messages as m
 from bridge.core.conversation import HISTORY
 from bridge.core.due import NEVER
 from bridge.core.responses import OVERLONG
 from bridge.core.tool_calls import NO_ANSWER, TOOL_GRACE_MS
-from bridge.core.toolbox import Toolbox
+from bridge.core.toolbox import FAILED, Toolbox, failure
 
 from .conftest import LiveCall, delta, legs, only, speech
 
@@ -20,6 +22,26 @@ def called(number: int = 1, response: str = "r1", *, complete: bool = True) -> m
 
 def output(number: int, item_id: str, text: str = "42") -> m.CreateItem:
     return m.CreateItem(item_id, call_id=f"call_{number}", output=text)
+
+
+@pytest.mark.parametrize(
+    ("result", "why"),
+    [
+        ('{"error": "no such order"}', "no such order"),
+        ('{ "id": 7, "error": {"code": 5}}', FAILED),
+        ('{"error": true}', FAILED),
+        ('{"error": null}', None),
+        ('{"error": ""}', None),
+        ('{"errors": "none"}', None),
+        ('["error"]', None),
+        ('"error"', None),
+        ('{"error": "\\ud800"}', None),
+        ('{"error": ' + "[" * 9_000, None),
+        ("\ud800", None),
+    ],
+)
+def test_what_a_result_says_of_its_failure(result: str, why: str | None) -> None:
+    assert failure(result) == why
 
 
 def test_a_call_id_runs_once(live_call: Any) -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
-
 from bridge.core.messages import Phase
 from bridge.core.state import CallState
-from bridge.core.toolbox import ToolCall
+from bridge.core.toolbox import ToolCall, failure
 from bridge.server.routing.router import Router
 
 from . import hidden
@@ -27,22 +25,9 @@ _STATES: Final[Mapping[Phase, str]] = {
 }
 
 
-class _Failure(msgspec.Struct):
-    error: object
-
-
-_failure = msgspec.json.Decoder(_Failure)
-
-
 def failed(call: ToolCall) -> bool:
-    """Whether a tool's result says so: an object with `error`, as the bridge itself writes one."""
-    output = call.output
-    if output is None or '"error"' not in output:
-        return False
-    try:
-        return bool(_failure.decode(output).error)
-    except (msgspec.MsgspecError, RecursionError):
-        return False
+    """Whether it has a result that says so."""
+    return call.output is not None and failure(call.output) is not None
 
 
 class RowReader:
