@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from bridge import cli
 from bridge.ops.recorded_index import RecordedIndex, Wanted
 from bridge.picture import tell
+from bridge.recording.bounds import MOST_BYTES
 from bridge.recording.outcome import outcome
 from tests.picture.calls import titled
 
@@ -146,3 +147,30 @@ def test_a_file_is_read_once_until_it_changes_and_forgotten_when_it_is_gone(fold
 )
 def test_a_name_that_is_not_listed_is_no_file(folder: Path, name: str) -> None:
     assert RecordedIndex(lambda: [folder]).find(name) is None
+
+
+def test_a_file_of_a_name_that_no_text_has_is_listed_too(tmp_path: Path) -> None:
+    lines = "\n".join([*lines_of("tool-filler"), ""]).encode()
+    for name in (b"20261201T000000Z-\xff.call.jsonl", b".20261202T000000Z-a.call.jsonl"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(lines)
+    index = RecordedIndex(lambda: [tmp_path])
+    (one,) = index.search(Wanted()).found
+    assert one.name == "20261201T000000Z-\ufffd"
+    assert index.find(one.name) == one.path
+    assert one.recorded is not None
+
+
+def test_a_file_larger_than_any_call_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "20261201T000000Z-a.call.jsonl"
+    with path.open("wb") as file:
+        file.write("\n".join([*lines_of("tool-filler"), ""]).encode())
+        file.truncate(MOST_BYTES + 1)
+    (one,) = RecordedIndex(lambda: [tmp_path]).search(Wanted()).found
+    assert one.recorded is None
+    assert "larger than" in one.unreadable
+
+
+def test_a_tool_that_fails_with_more_than_a_sentence_has_failed_everywhere() -> None:
+    said, failed = r"{\"state\": \"on its way\"}", r"{\"error\": {\"code\": 5}}"
+    lines = [line.replace(said, failed) for line in lines_of("tool-filler")]
+    assert outcome(line.encode() for line in lines).tools_failed == 1

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from bridge.recording import SUFFIX
+from bridge.recording.bounds import MOST_BYTES
 from bridge.recording.outcome import Outcome, outcome
 
 from .recorded import Recorded, glance
@@ -37,7 +38,7 @@ class Listed:
 
     @property
     def name(self) -> str:
-        return self.path.name.removesuffix(SUFFIX)
+        return _name(self.path.name)
 
     @property
     def off(self) -> bool:
@@ -106,8 +107,9 @@ class RecordedIndex:
         for folder in self._folders():
             with suppress(OSError), os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False):
-                        found[entry.name.removesuffix(SUFFIX)] = folder / entry.name
+                    ours = entry.name.endswith(SUFFIX) and not entry.name.startswith(".")
+                    if ours and entry.is_file(follow_symlinks=False):
+                        found[_name(entry.name)] = folder / entry.name
         for name in [name for name in found if "." in name and name.partition(".")[0] in found]:
             del found[name]  # a copy beside its recording is no call of its own
         there = set(found.values())
@@ -163,9 +165,16 @@ class RecordedIndex:
         return bool((wanted.since and day < wanted.since) or (wanted.until and day > wanted.until))
 
 
+def _name(file: str) -> str:
+    """That of a recording's file as text: bytes that are no UTF-8 are replaced."""
+    return os.fsencode(file.removesuffix(SUFFIX)).decode(errors="replace")
+
+
 def read(path: Path) -> Listed:
-    """What a recording says of its call."""
+    """What a recording says of its call. One larger than that of any call is not read."""
     try:
+        if path.stat().st_size > MOST_BYTES:
+            return Listed(path, unreadable="it is larger than the recording of any call")
         recorded = glance(path)
         with path.open("rb") as lines:
             return Listed(path, recorded, outcome(lines))
