@@ -7,6 +7,8 @@ import json
 from collections import Counter
 from typing import Any
 
+import pytest
+
 from bridge.core import messages as m
 from bridge.core.call import Call
 from bridge.server.console.call_view import CallView
@@ -207,6 +209,48 @@ async def test_a_call_in_view_shows_no_secret_and_no_key() -> None:
     for secret in ("4711", "5550100034", '"7"', "presses 7"):
         assert secret not in text
     assert socket.said("call")[0]["parameters"] == {"pin": "•••", "name": "Ann"}
+
+
+async def test_half_a_surrogate_pair_takes_nothing_from_other_viewers() -> None:
+    """JSON may hold one, of a tool's arguments or result as of a page's own message; UTF-8 has none."""
+    room = Room(2)
+    viewer, socket = room.join()
+    other, others = room.join()
+    viewer.looks_at, other.looks_at = "CA0", "CA1"
+    room.live.call_did("CA0", m.ToolWanted("call_1", "book", '{"name": "\\ud83d"}'), 1_000)
+    tools = room.registry.runner("CA0").call.playout.conversation.tools
+    tools.called(m.ToolCalled("resp_1", "item_1", "call_1", "book", '{"name": "\\ud83d"}'))
+    tools.finished("call_1", '{"name": "\\udc00"}')
+    await room.ticks(0.1)
+    assert socket.said("call")[0]["tools"][0]["output"] == '{"name": "\udc00"}'
+    assert others.said("call")
+    viewer.looks_at = "\ud800"
+    await room.ticks(0.3)
+    assert socket.said("lost") == [{"kind": "lost", "call": "\ud800"}]
+
+
+async def test_a_call_that_cannot_be_shown_is_lost_to_its_viewers_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    room = Room(2)
+    (viewer, socket), (other, others) = room.join(), room.join()
+    viewer.looks_at, other.looks_at = "CA0", "CA1"
+    await room.ticks(0.1)
+    whole = CallView.tick
+
+    def tick(view: CallView) -> str:
+        if view.live.call_sid == "CA0":
+            raise RuntimeError("odd")
+        return whole(view)
+
+    monkeypatch.setattr(CallView, "tick", tick)
+    before = len(others.texts)
+    room.live.call_did("CA1", m.CallerSpoke(speaking=True, item_id="item_1"), 1_100)
+    await room.ticks(0.3)
+    assert socket.said("lost") == [{"kind": "lost", "call": "CA0"}]
+    assert viewer.looks_at is None
+    assert len(others.texts) > before
+    assert not viewer.closed
 
 
 def test_a_row_says_what_is_wrong() -> None:

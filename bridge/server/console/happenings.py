@@ -11,7 +11,7 @@ from bridge.core import messages as m
 from bridge.ops.story import told
 
 from . import hidden
-from .messages import Happening, Lane
+from .messages import Happening, Lane, encode
 
 MOST_RAW: Final = 2_000
 MOST_TEXT: Final = 400
@@ -42,7 +42,7 @@ def happening(number: int, at_ms: int, action: m.Action) -> Happening:
     else:
         line = told(action)
         text = "" if line is None else line.what
-    body = msgspec.json.encode(raw).decode(errors="replace")[:MOST_RAW]
+    body = encode(raw)[:MOST_RAW]
     return Happening(number, at_ms, of, type(action).__name__, text[:MOST_TEXT], body)
 
 

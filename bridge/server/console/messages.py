@@ -47,6 +47,7 @@ begins with the ring, or durations. What is unknown is null, never 0.
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar
 
 import msgspec
@@ -293,9 +294,14 @@ class Pong(Message, frozen=True, gc=False, tag="pong"):
 _encoder = msgspec.json.Encoder()
 
 
-def encode(message: Message | Part) -> str:
-    """As it goes over the wire."""
-    return _encoder.encode(message).decode()
+def encode(message: Message | Part | dict[str, Any]) -> str:
+    """As it goes over the wire. Half of a surrogate pair, which JSON of others may hold, stays one, escaped:
+    the page shows it as what it is.
+    """
+    try:
+        return _encoder.encode(message).decode()
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(message))
 
 
 def rows(texts: list[str]) -> str:
@@ -316,4 +322,4 @@ def delta(before: Row, after: Row) -> str:
         value = getattr(after, name)
         if name != "revision" and getattr(before, name) != value:
             changed[name] = value
-    return _encoder.encode(changed).decode()
+    return encode(changed)

@@ -20,7 +20,7 @@ from bridge.sockets.frames import POLICY_VIOLATION
 from . import messages
 from .call_view import CallView
 from .far import Borrowed, Lent, Told
-from .live import LiveCalls
+from .live import LiveCall, LiveCalls
 from .messages import Gone, Lost, System, SystemNow, encode
 from .rows import RowReader
 from .viewer import Viewer
@@ -218,24 +218,37 @@ class Pump:
             del self._views[call_sid]
         for call_sid in wanted:
             lookers = [viewer for viewer in readers if viewer.looks_at == call_sid]
-            live, view = self._live.calls.get(call_sid), self._views.get(call_sid)
+            live = self._live.calls.get(call_sid)
             if call_sid in self.borrowed.looked_at:
                 self._look_far(call_sid, lookers)
                 continue
             if live is None:
-                self._views.pop(call_sid, None)
-                for viewer in lookers:
-                    viewer.looks_at = None
-                    viewer.send(encode(Lost(call_sid)))
-                continue
-            if view is None or view.live is not live:
-                view = self._views[call_sid] = self._make_view(call_sid, self._reader(call_sid))
-                for viewer in lookers:
-                    viewer.call_seen = 0
-            before, change = view.revision, view.tick()
-            for viewer in lookers:
-                self._send_call(viewer, view, before, change)
+                self._lose(call_sid, lookers)
+            else:
+                try:
+                    self._show(live, lookers)
+                except Exception:
+                    logger.exception("this call cannot be shown", extra={"call_sid": call_sid})
+                    self._lose(call_sid, lookers)
             await self._step()
+
+    def _show(self, live: LiveCall, lookers: list[Viewer]) -> None:
+        """What is new in this call, to those that look at it."""
+        view = self._views.get(live.call_sid)
+        if view is None or view.live is not live:
+            view = self._views[live.call_sid] = self._make_view(live.call_sid, self._reader(live.call_sid))
+            for viewer in lookers:
+                viewer.call_seen = 0
+        before, change = view.revision, view.tick()
+        for viewer in lookers:
+            self._send_call(viewer, view, before, change)
+
+    def _lose(self, call_sid: str, lookers: list[Viewer]) -> None:
+        """It cannot be looked at, or not any more."""
+        self._views.pop(call_sid, None)
+        for viewer in lookers:
+            viewer.looks_at = None
+            viewer.send(encode(Lost(call_sid)))
 
     def _look_far(self, call_sid: str, lookers: list[Viewer]) -> None:
         """Those that have begun to look, or were slow, get the whole of it from the machine that has it."""
