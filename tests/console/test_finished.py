@@ -129,6 +129,32 @@ def test_a_call_has_its_panes_and_its_lanes(browser: TestClient) -> None:
     assert call["turns"]
 
 
+def test_what_is_hidden_of_a_live_call_is_hidden_of_one_that_is_over(tmp_path: Path) -> None:
+    """In its panes, its lanes and its picture; the recording itself is kept as it lies there."""
+    given = r"{\"cardNumber\":\"4242-planted\"}"
+    answered = r"{\"otp\":\"planted-otp\",\"call\":\"+15550107777\"}"
+    text = "\n".join([*lines_of("tool-filler"), ""])
+    for before, after in ((r"{\"state\": \"on its way\"}", answered), (r"{\"number\": 5}", given)):
+        assert before in text
+        text = text.replace(before, after)
+    otherwise = text.replace("planted-otp", "planted", 1)
+    keys = "\n".join([*lines_of("keys-become-words"), ""])
+    for name, recorded in (("a", text), ("b", otherwise), ("k", keys)):
+        (tmp_path / f"{name}.call.jsonl").write_text(recorded, encoding="utf-8")
+    with client(settings(recordings=str(tmp_path))) as browser:
+        sign_in(browser)
+        found = {path: browser.get(f"/console/finished/{path}") for path in (
+            "a", "a/picture", "a/picture?keep=1", "b", "b/picture", "k", "k/picture"
+        )}  # fmt: skip
+    for answer in found.values():
+        assert answer.status_code == 200
+        for secret in ("planted", "5550107777", "key 4", "key 2", ">4 2<"):
+            assert secret not in answer.text
+    assert "cardNumber" in str(found["a"].json()["tool_calls"])
+    assert "decides otherwise" in found["b/picture"].text
+    assert "key •" in str(found["k"].json()["chart"])
+
+
 @pytest.mark.parametrize(
     "name",
     [

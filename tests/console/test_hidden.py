@@ -42,6 +42,40 @@ def test_fields_named_like_secrets_and_what_looks_like_one() -> None:
     assert hidden.revealed("no json", ["x"]) is None
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pin", "PIN", "pinCode", "customer_pin_code", "userPin", "new-pin", "pins", "otp", "smsOTP", "pwd",
+        "passphrase", "db_pwd", "Password", "x-api-key", "apiKey", "APIKey", "private_key", "accessKey",
+        "security_code", "verificationCode", "one_time_code", "sort_code", "auth", "auth_header", "bearer",
+        "cookie", "set-cookie", "signature", "card", "cardNumber", "card number", "card_no", "credit_card",
+        "cvv2", "cvc", "IBAN", "ssn", "accountNumber", "routing_no", "id_token", "clientSecret",
+        "Authorization", "authorisation",
+    ],
+)  # fmt: skip
+def test_names_of_secrets(name: str) -> None:
+    assert hidden.is_secret(name)
+    assert hidden.fields(json.dumps({name: "4711"}), "input")[1] == [f"input.{name}"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "day", "name", "opinion", "spinning", "author", "authors", "discard", "cardinality", "keyboard",
+        "postcard_motif", "key", "code", "postal_code", "account_holder", "instance", "tango", "order_number",
+    ],
+)  # fmt: skip
+def test_names_of_no_secrets(name: str) -> None:
+    assert not hidden.is_secret(name)
+
+
+def test_zero_and_one_are_values_true_is_none() -> None:
+    assert hidden.fields('{"pin": 1, "cvv": 0, "has_card": true, "token": null}', "input")[1] == [
+        "input.pin",
+        "input.cvv",
+    ]
+
+
 def test_what_is_no_json_or_too_deep_or_too_long() -> None:
     assert hidden.fields("plain +15550100034", "output") == ("plain +…", [])
     assert len(hidden.fields(json.dumps("x" * 9_000), "output")[0]) == hidden.MOST_CHARACTERS

@@ -13,11 +13,13 @@ MOST_CHARACTERS: Final = 4_000
 MOST_READ: Final = 32_768
 """Characters of one text that are looked through: this runs on the loop that carries sound."""
 _DEEPEST: Final = 8
-_SECRET_NAME: Final = re.compile(
-    r"token|secret|passw|passcode|authorization|api_?key|credential|\bpin\b|_pin$|^pin_|card|cvv|cvc|iban"
-    r"|ssn|social_?security|account_?number|routing_?number",
-    re.IGNORECASE,
+_SECRET_WORDS: Final = re.compile(
+    r"token|secret|passw|passphrase|passcode|authori[sz]ation|credential|signature|cookie"
+    r"|(api|private|access|encryption)_?key|(security|verification|access|auth|sort|one_?time)_?code"
+    r"|card_?(no|num|number|code)|iban|social_?security|(account|routing)_?(no|num|number)s?(?![a-z])"
+    r"|(?<![a-z])((credit|debit|bank)?cards?|pins?|pwd|auth|bearer|otps?|totp|mfa|cvv|cvc|cvn|ssn|tan)(?![a-z])"
 )
+_CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _KEYS: Final = re.compile(r"(?<=\[The caller pressed )[0-9A-D*# ]+(?= on the keypad)")
 _MASK: Final = Mask()
 _SHOWN_DIGITS: Final = 2
@@ -29,6 +31,16 @@ def number(text: str) -> str:
         digits = sum(map(str.isdigit, text))
         return text if digits < 6 else f"… {text[-_SHOWN_DIGITS:]}"
     return f"{text[:2]} … {text[-_SHOWN_DIGITS:]}"
+
+
+def plain(text: str) -> str:
+    """Words that are no JSON, without credentials and numbers."""
+    return _MASK.text(text)
+
+
+def shown(text: str) -> str:
+    """`fields` for who reveals nothing."""
+    return fields(text, "")[0]
 
 
 def keys(text: str) -> str:
@@ -69,7 +81,7 @@ def _shown(value: Any, path: str, hidden: list[str], depth: int) -> Any:
         found = {}
         for name, inner in value.items():
             where = f"{path}.{name}"
-            if _SECRET_NAME.search(name) and inner not in (None, "", True, False):
+            if is_secret(name) and inner is not None and inner != "" and not isinstance(inner, bool):
                 hidden.append(where)
                 found[name] = HIDDEN
             else:
@@ -81,8 +93,9 @@ def _shown(value: Any, path: str, hidden: list[str], depth: int) -> Any:
 
 
 def is_secret(name: str) -> bool:
-    """Whether a parameter of that name is shown to nobody."""
-    return _SECRET_NAME.search(name) is not None
+    """Whether what has this name is not shown: `cardNumber`, `x-api-key`, `customer_pin_code`."""
+    words = _CAMEL.sub("_", name).lower().replace("-", "_").replace(" ", "_")
+    return _SECRET_WORDS.search(words) is not None
 
 
 def _clipped(text: str) -> str:

@@ -19,10 +19,10 @@ import msgspec
 from bridge.codecs.wav import stereo_of
 from bridge.errors import ConfigError
 from bridge.ops.recorded_index import Listed, RecordedIndex, Wanted, read
-from bridge.picture import page, tell
+from bridge.picture import Story, page, tell
 from bridge.recording.channels import Channels, channels
 
-from . import recorded_view
+from . import hidden, recorded_view
 from .readers import HEAD
 
 MOST_ROWS: Final = 50
@@ -80,7 +80,7 @@ class Orders:
         return b"" if path is None else os.fsencode(path)
 
     def _call(self, one: Listed) -> bytes:
-        return msgspec.json.encode(recorded_view.view(one, tell(recorded_view.lines_of(one))))
+        return msgspec.json.encode(recorded_view.view(one, _told(recorded_view.lines_of(one))))
 
     def _sound(self, one: Listed) -> bytes:
         both = self._channels(one)
@@ -93,7 +93,7 @@ class Orders:
         if keep and one.recorded is not None and one.recorded.sound:
             sound = self._sound(one)
             sound = sound if len(sound) <= 2 * _MOST_PICTURE_SOUND else None
-        return page(tell(lines), one.name, sound, nonce=nonce).encode()
+        return page(_told(lines), one.name, sound, nonce=nonce).encode()
 
     def _channels(self, one: Listed) -> Channels:
         """Both sides of the call; those of the last calls are kept. Raises ConfigError without sound."""
@@ -103,6 +103,11 @@ class Orders:
         while len(self._sounds) > _KEPT_SOUNDS:
             self._sounds.popitem(last=False)
         return found
+
+
+def _told(lines: list[str]) -> Story:
+    """What is hidden of a live call is hidden of one that is over."""
+    return tell(lines, hide=hidden.shown)
 
 
 def _listed(path: str) -> Listed:

@@ -19,6 +19,7 @@ from bridge.recording.bounds import MOST_BYTES, MOST_STEPS
 from bridge.recording.channels import Channels
 from bridge.recording.printable import printable_json
 
+from . import hidden
 from .call_view import waterfall
 from .messages import Cost, Line, Tool, Turn
 
@@ -46,7 +47,7 @@ def row(one: Listed) -> dict[str, Any]:
         "off": one.off,
         "tools": came.tools,
         "tools_failed": came.tools_failed,
-        "faults": came.faults,
+        "faults": [hidden.plain(fault) for fault in came.faults],
         "torn": came.torn,
         "sound": found.sound,
         "size_bytes": found.size_bytes,
