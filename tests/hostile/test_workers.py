@@ -499,3 +499,27 @@ def test_workers_that_cannot_start_end_the_service(files: dict[str, str], code: 
         assert len(ended.stderr.splitlines()) == 1
     else:
         assert ended.stdout.count("has ended by SIGKILL") == 5
+
+
+def test_a_worker_that_stands_still_keeps_no_new_caller_waiting() -> None:
+    """What was passed on to it would hang until it is killed, and then be lost."""
+
+    async def work() -> None:
+        async with kit.Model() as model, kit.bridge(model, arguments=TWO) as served:
+            phones = [await kit.Phone(served).dial() for _ in range(4)]
+            frozen = workers(served)[0]
+            os.kill(frozen, signal.SIGSTOP)
+            try:
+                await asyncio.sleep(2.5)
+                began_s = time.monotonic()
+                rings = await asyncio.gather(*(served.ring(kit.call_sid()) for _ in range(8)))
+                assert all("<Stream" in twiml for twiml in rings), rings
+                assert time.monotonic() - began_s < AGAIN_S
+            finally:
+                os.kill(frozen, signal.SIGCONT)
+            await asyncio.sleep(1.5)
+            assert all(["<Stream" in await served.ring(kit.call_sid()) for _ in range(8)])
+            for phone in phones:
+                await phone.hang_up()
+
+    run(work())

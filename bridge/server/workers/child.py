@@ -33,6 +33,8 @@ class Child:
         self.ready = False
         self.draining = False
         """It was told to end, or ends by itself."""
+        self.still = False
+        """Its loop has not been heard of for a while: what is passed on to it waits."""
         self.kill_s: float | None = None
         self.names: set[str] = set()
         self.process: dict[str, Any] | None = None

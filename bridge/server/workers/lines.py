@@ -3,7 +3,7 @@
 Worker to supervisor:
 
     {"do": "ready", "answered": …}           calls may come; the line that says who answers them
-    {"do": "beat"}                           once a second, from the loop of the calls
+    {"do": "beat"}                           four times a second, from the loop of the calls
     {"do": "draining"}                       it takes no new call
     {"do": "own" | "gone", "name": …}        it answers for that call, or no longer does
     {"do": "want", "n": …, "what": …}        what all workers say: `metrics` or `readyz`
@@ -13,7 +13,7 @@ Worker to supervisor:
 
 Supervisor to worker:
 
-    {"do": "workers", "live": {name: draining}, "names": {name: worker}}
+    {"do": "workers", "live": {name: takes no new call}, "names": {name: worker}}
     {"do": "own" | "gone", "worker": …, "name": …}
     {"do": "say", "n": …, "what": …}
     {"do": "got", "n": …, "texts": {worker: text}}

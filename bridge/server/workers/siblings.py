@@ -37,7 +37,7 @@ class Siblings:
         self._folder = folder
         self._tell = tell
         self._live: dict[str, bool] = {}
-        """The others by name; true for one that is draining."""
+        """The others by name; true for one that is draining, or stands still: it gets no new call."""
         self._owners: dict[str, str] = {}
         self._chosen: deque[tuple[float, str]] = deque(maxlen=1_000)
 
@@ -115,7 +115,7 @@ class Siblings:
         """The worker with the fewest calls, this one rather than another with as many. A request becomes a
         call some milliseconds after it was sent on, so those of the last second are counted too.
         """
-        taking = [worker for worker, draining in self._live.items() if not draining]
+        taking = [worker for worker, closed in self._live.items() if not closed]
         taking = taking if self.draining else [self.me, *taking]
         if len(taking) < 2:
             return taking[0] if taking else self.me

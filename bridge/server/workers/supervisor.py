@@ -39,6 +39,8 @@ FORGIVEN_S: Final = 60.0
 MOST_DEATHS: Final = 5
 """Before any worker is ready, within `HOPELESS_S`: then it makes no sense to go on."""
 HOPELESS_S: Final = 10.0
+STILL_S: Final = 1.0
+"""Without a beat, before new calls go to other workers; four are due in that time."""
 STUCK_S: Final = 15.0
 STOP_S: Final = 3.0
 """After the time that workers have to drain; and for a hang-up."""
@@ -235,7 +237,7 @@ class Supervisor:
             self._tell_ready(answered)
 
     def _tell_workers(self) -> None:
-        live = {child.name: child.draining for child in self._children.values() if child.ready}
+        live = {child.name: child.draining or child.still for child in self._children.values() if child.ready}
         names = {name: child.name for child in self._children.values() for name in child.names}
         self._broadcast(line("workers", live=live, names=names))
 
@@ -319,6 +321,11 @@ class Supervisor:
                 logger.error("worker %s stands still for %d s: it is killed", child.name, STUCK_S)
                 send(child.pid, signal.SIGKILL)
                 child.beat_s = now_s
+        still = [child for child in self._children.values() if now_s - child.beat_s > STILL_S]
+        if any(child.still != (child in still) for child in self._children.values()):
+            for child in self._children.values():
+                child.still = child in still
+            self._tell_workers()
         self._roll()
 
     # --- signals -----------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from .siblings import Siblings
 
 logger = logging.getLogger(__name__)
 
-BEAT_S: Final = 1.0
+BEAT_S: Final = 0.25
 ASKED_S: Final = 1.0
 """For what all say. The supervisor answers after 0.3 s at the latest."""
 
