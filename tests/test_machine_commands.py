@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from bridge.server.fleet.machine_commands import MachineCommands, Refused
-from bridge.server.store.commands import MOST_BYTES, EmbeddedCommands, NoAnswer
+from bridge.server.store.commands import ANSWER_MS, MOST_BYTES, EmbeddedCommands, NoAnswer
+from bridge.server.store.sealing import KeyRing
 
 
 async def double(wanted: Mapping[str, Any]) -> int:
@@ -86,3 +87,56 @@ async def test_an_answer_is_bounded_and_so_is_a_command() -> None:
 async def test_whatever_stands_in_the_store_is_answered(command: bytes) -> None:
     async with two() as a:
         assert json.loads(await a.answer(command)) == {"error": "no such command"}
+
+
+class Overheard(EmbeddedCommands):
+    """What passes through the store."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passed: list[bytes] = []
+
+    async def ask(self, machine: str, command: bytes, within_ms: int = ANSWER_MS) -> bytes:
+        answer = await super().ask(machine, command, within_ms)
+        self.passed += [command, answer]
+        return answer
+
+
+async def repeats(wanted: Mapping[str, Any]) -> str:
+    return f"heard: {wanted['text']}"
+
+
+def private(name: str, way: EmbeddedCommands, key: bytes | None) -> MachineCommands:
+    made = MachineCommands(name, way, {"say": repeats}, None if key is None else KeyRing([key]))
+    made.private.add("say")
+    return made
+
+
+async def test_what_was_said_goes_through_the_store_encrypted_or_not_at_all() -> None:
+    way, key = Overheard(), bytes(range(32))
+    keyed, keyless = private("b", way, key), private("c", way, None)
+    tasks = [asyncio.create_task(one.obey()) for one in (keyed, keyless)]
+    await asyncio.sleep(0)
+    assert await private("a", way, key).ask("b", "say", text="swordfish") == "heard: swordfish"
+    assert not any(b"swordfish" in one for one in way.passed)
+    with pytest.raises(Refused, match="BRIDGE_STORE_KEY"):
+        await private("a", way, None).ask("b", "say", text="swordfish")
+    for other in ("b", "c"):
+        with pytest.raises((NoAnswer, Refused)):
+            await private("a", way, bytes(32)).ask(other, "say", text="swordfish")
+    in_clear = json.dumps({"op": "say", "text": "x"}).encode()
+    assert b"no such command" in await way.ask("b", in_clear), "only who has the key may ask"
+    assert not any(b"swordfish" in one for one in way.passed)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_an_answer_holds_as_many_letters_of_any_script() -> None:
+    """`console/far.py` counts on that: 16,000 of four bytes are an answer."""
+
+    async def letters(_wanted: Mapping[str, Any]) -> str:
+        return "\N{GRINNING FACE}" * 16_000
+
+    answer = await MachineCommands("a", EmbeddedCommands(), {"poll": letters}).answer(b'{"op": "poll"}')
+    assert len(answer) <= MOST_BYTES

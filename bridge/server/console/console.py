@@ -103,6 +103,7 @@ class Console:
         )
         if self.sign_in.served:
             fleet.commands.ops.update(self.ops())
+            fleet.commands.private.update(self.ops())
             registry.observers = (*registry.observers, self.live)
 
     def ops(self) -> dict[str, Op]:

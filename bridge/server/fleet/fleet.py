@@ -114,7 +114,9 @@ class Fleet:
         self._leaving: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.heartbeat = None if shared is None else Heartbeat(shared, self._obey)
-        self.commands = MachineCommands(self.machine, commands or EmbeddedCommands())
+        self.commands = MachineCommands(
+            self.machine, commands or EmbeddedCommands(), sealing=None if shared is None else shared.sealing
+        )
         self._obeying: asyncio.Task[None] | None = None
 
     @classmethod
