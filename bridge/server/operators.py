@@ -19,6 +19,7 @@ from bridge.server.calls import CallRegistry
 from bridge.server.fleet.fleet import BREAKER
 from bridge.server.own_streams import OwnStreams
 from bridge.server.proof import Proof
+from bridge.server.store.claims import StoreError
 from bridge.server.workers.worker import METRICS, READYZ, Worker
 from bridge.sockets.peers import LOOPBACK_ONLY
 
@@ -65,7 +66,10 @@ class OperatorRoutes:
 
     async def _all_ready(self, request: Request, worker: Worker) -> Response:
         """With siblings: whether calls may come to one of them, and why not to the others."""
-        said = await worker.everyone(READYZ)
+        try:
+            said = await worker.everyone(READYZ)
+        except StoreError:
+            said = {worker.name: self.says()[READYZ]()}
         reasons = {name: json.loads(text) if text else ["no answer"] for name, text in said.items()}
         refused = self._loopback_only(request)
         ready = not refused and not all(reasons.values())
@@ -107,7 +111,11 @@ class OperatorRoutes:
         if self._worker is None:
             text, content_type = self.registry.services.metrics.render(accept)
         else:
-            text, content_type = await self._all_figures(self._worker, known_accept(accept))
+            try:
+                text, content_type = await self._all_figures(self._worker, known_accept(accept))
+            except StoreError as error:
+                # A scrape that is missing is a gap; counters that fall are counted twice when they rise.
+                return Response(f"{error}\n", 503, media_type="text/plain")
         return Response(text, headers={"content-type": content_type})
 
     async def stream_tokens(self, request: Request) -> Response:

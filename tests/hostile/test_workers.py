@@ -523,3 +523,24 @@ def test_a_worker_that_stands_still_keeps_no_new_caller_waiting() -> None:
                 await phone.hang_up()
 
     run(work())
+
+
+def test_counters_do_not_fall_while_the_supervisor_is_silent() -> None:
+    """One worker's figures in the place of the sum are a reset to Prometheus, and the next sum a leap."""
+
+    async def work() -> None:
+        async with kit.Model() as model, kit.bridge(model, arguments=TWO) as served:
+            for _ in range(4):
+                await served.ring(kit.call_sid())
+            assert (await served.get("/metrics"))[0] == 200
+            served.process.send_signal(signal.SIGSTOP)
+            try:
+                await asyncio.sleep(1.2)
+                assert {(await served.get("/metrics"))[0] for _ in range(3)} == {503}
+                assert "<Stream" in await served.ring(kit.call_sid())
+            finally:
+                served.process.send_signal(signal.SIGCONT)
+            await asyncio.sleep(1.5)
+            assert (await served.get("/metrics"))[0] == 200
+
+    run(work())

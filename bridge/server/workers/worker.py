@@ -89,7 +89,8 @@ class Worker(asyncio.Protocol):
 
     async def everyone(self, what: str) -> dict[str, str]:
         """What each worker says, by its name; under the empty name, what those have said that are gone. A
-        crowd that asks gets what was said a second ago at most, and no worker is asked twice at once.
+        crowd that asks gets what was said a second ago at most, and no worker is asked twice at once. Raises
+        StoreError where the supervisor does not answer: what one worker has counted is not the sum.
         """
         known, pace = self._said.get(what), self._paces.setdefault(what, Pace())
         if known is None or (known.done() and not pace.due_s()):
@@ -103,8 +104,8 @@ class Worker(asyncio.Protocol):
         self._send("want", n=number, what=what)
         try:
             texts: dict[str, str] = await asyncio.wait_for(waiting, ASKED_S)
-        except (TimeoutError, StoreError):
-            return {self.name: self._says[what]()}
+        except TimeoutError:
+            raise StoreError("timeout", "the supervisor is silent") from None
         finally:
             self._waiting.pop(number, None)
         return texts
