@@ -12,10 +12,9 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from bridge.core import messages as m
-from bridge.core.stats import Stats
 from bridge.ops.store_metrics import StoreMetrics
 from bridge.runner import Runner
 from bridge.runner.pulse import Pulse
@@ -32,7 +31,7 @@ from bridge.server.store.claims import (
     StoreError,
 )
 from bridge.server.store.commands import Commands, EmbeddedCommands, NoAnswer
-from bridge.server.store.intents import DETOUR, ENDED, HANDOVER, TRANSFER
+from bridge.server.store.intents import DETOUR, ENDED, HANDOVER
 from bridge.server.store.shared_claims import SharedClaims
 from bridge.server.store.shared_records import SharedRecords
 from bridge.server.stream_names import StreamNames
@@ -41,16 +40,16 @@ from .gates import Gate, gate_of
 from .heartbeat import Heartbeat
 from .machine_commands import MachineCommands, Refused
 from .moves import Moves
+from .registry import Calls
+from .writes import Writes
 
 logger = logging.getLogger(__name__)
 
-TURN_S: Final = 0.4
-"""After the caller's words, until they are written: an answer that is heard by then goes with them."""
-SPOKEN_S: Final = 0.1
-"""The same after what was heard."""
 _DETOUR_ID: Final = re.compile("[0-9a-f]{32}")
 BREAKER: Final = "upstream breaker"
 """The reason of a machine whose model refuses it."""
+READ_S: Final = 0.1
+"""Until what the kernel had of the streams has been read."""
 SOUND_S: Final = 2.0
 """A carrier that sent sound this lately still has the call here, as far as a machine alone can know."""
 
@@ -62,18 +61,6 @@ class Asked(NamedTuple):
 
     fault: str | None = None
     again: bool = False
-
-
-class Calls(Protocol):
-    """The registry, as this sees it."""
-
-    draining: bool
-    max_calls: int
-
-    def __len__(self) -> int: ...
-    def runner(self, call_sid: str) -> Runner | None: ...
-    def let_go(self, call_sid: str) -> None: ...
-    def waits_for(self, call_sid: str) -> bool: ...
 
 
 class Fleet:
@@ -110,8 +97,7 @@ class Fleet:
         self._calls: Calls
         self._moves = Moves()
         self._epochs: dict[str, int] = {}  # of calls that an answer after their stream is being decided for
-        self._due: dict[str, asyncio.TimerHandle] = {}
-        self._leaving: dict[str, asyncio.Task[None]] = {}
+        self._writes = None if shared is None else Writes(shared, self._moves)
         self._tasks: set[asyncio.Task[None]] = set()
         self.heartbeat = None if shared is None else Heartbeat(shared, self._obey)
         self.commands = MachineCommands(
@@ -129,6 +115,8 @@ class Fleet:
     def belongs_to(self, calls: Calls, store: Store, pulse: Pulse) -> None:
         """These are its calls, what this machine keeps of them, and the beat of their loop."""
         self._calls, self._store, self._pulse = calls, store, pulse
+        if self._writes is not None:
+            self._writes.belongs_to(calls, store)
         if self.shared is not None:
             self.shared.lost, self.shared.status = self._is_lost, self.status
             self.commands.ops["forget"] = self._forgets
@@ -154,7 +142,8 @@ class Fleet:
             self._obeying.cancel()
         await self.commands.close()
         if self.shared is not None and self.heartbeat is not None:
-            await asyncio.gather(*self._leaving.values(), return_exceptions=True)
+            if self._writes is not None:
+                await self._writes.close()
             self.heartbeat.close()
             await self.shared.close()
 
@@ -373,65 +362,13 @@ class Fleet:
             self._store.conversations.keep(call_sid, conversation)
 
     @property
-    def observer(self) -> Fleet | None:
+    def observer(self) -> Writes | None:
         """What observes the calls; None for a machine that stands alone."""
-        return None if self.shared is None else self
-
-    # --- an observer of the calls ------------------------------------------------------------------------
-
-    def call_began(self, _call_sid: str) -> None:
-        """Nothing: a call is owned when its stream has come."""
-
-    def call_did(self, call_sid: str, action: m.Action, _now_ms: int) -> None:
-        """What was said is written when its turn is over."""
-        if self.shared is not None:
-            match action:
-                case m.Turn():
-                    self._write_in(TURN_S, call_sid)
-                case m.Spoken() | m.DetourMoved() | m.LeaveStream() | m.DetourEnded():
-                    self._write_in(SPOKEN_S, call_sid)
-
-    def call_ended(self, call_sid: str, ended: m.Ended, _stats: Stats) -> None:
-        """The last word about it, of this machine."""
-        shared, runner = self.shared, None if self.shared is None else self._calls.runner(call_sid)
-        self._moves.forget(call_sid)
-        if (timer := self._due.pop(call_sid, None)) is not None:
-            timer.cancel()
-        if shared is None or runner is None or ended.reason is m.Reason.TAKEN_OVER:
-            return
-        intent = self._store.intents.peek(call_sid)
-        goes_on = intent is None or intent.startswith((TRANSFER, DETOUR)) or intent == HANDOVER
-        if ended.reason is m.Reason.HANDED_OVER:
-            self._leaving[call_sid] = self._run(self._hand_over(call_sid, intent or "", runner))
-        elif goes_on and ended.reason is not m.Reason.CALLER_HUNG_UP:
-            shared.end(call_sid, keep=True, conversation=runner.call.carried(runner.now_ms()))
-        else:
-            shared.end(call_sid, keep=False)
+        return self._writes
 
     def before_close(self, call_sid: str, ended: m.Ended) -> Awaitable[object] | None:
         """What to await before the carrier's socket is closed: then the carrier asks any machine."""
-        return self._leaving.get(call_sid) if ended.reason is m.Reason.HANDED_OVER else None
-
-    async def _hand_over(self, call_sid: str, intent: str, runner: Runner) -> None:
-        shared = self.shared
-        if shared is not None:
-            carried = runner.call.carried(runner.now_ms())
-            await shared.hand_over(call_sid, intent, carried)
-            shared.end(call_sid, keep=True)
-        self._leaving.pop(call_sid, None)
-
-    def _write_in(self, seconds: float, call_sid: str) -> None:
-        loop, timer = asyncio.get_running_loop(), self._due.get(call_sid)
-        if timer is None or timer.when() > loop.time() + seconds:
-            if timer is not None:
-                timer.cancel()
-            self._due[call_sid] = loop.call_later(seconds, self._write, call_sid)
-
-    def _write(self, call_sid: str) -> None:
-        self._due.pop(call_sid, None)
-        runner = self._calls.runner(call_sid)
-        if runner is not None and self.shared is not None and runner.call.phase is not m.Phase.ENDED:
-            self.shared.turn(call_sid, runner.call.carried(runner.now_ms()))
+        return None if self._writes is None else self._writes.before_close(call_sid, ended)
 
     def _intended(self, call_sid: str, intent: str, returns: int) -> None:
         if self.shared is not None:
@@ -442,6 +379,10 @@ class Fleet:
         self._moves.began(call_sid, runner, self._store.conversations.find(call_sid))
 
     # --- whose is it? ------------------------------------------------------------------------------------
+
+    def doubt(self, call_sid: str) -> Awaitable[bool] | None:
+        """What to await before anything is done for the call: `is_ours`; None where the lease is fresh."""
+        return self.is_ours(call_sid) if self.shared is not None and self.shared.is_stale else None
 
     async def is_ours(self, call_sid: str) -> bool:
         """Whether a call that this machine carries is its own, as far as is known: asked of the store where
@@ -462,7 +403,7 @@ class Fleet:
         shared = self.shared
         try:
             if shared is not None and await shared.check() is None:
-                await asyncio.sleep(SPOKEN_S)  # what the kernel has of their streams is read meanwhile
+                await asyncio.sleep(READ_S)
                 for call_sid in list(shared.held):
                     runner = self._calls.runner(call_sid)
                     if runner is not None and not runner.carrier_is_open:

@@ -1,0 +1,98 @@
+"""What is written of a call, and when: one command a turn, where its answer is heard soon.
+
+An answer that was heard is written at once, together with the caller's words before it. Words whose answer
+takes longer are written without it, so a process that dies loses what was playing, and of the caller what
+they said in its last two seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Final
+
+from bridge.core import messages as m
+from bridge.core.stats import Stats
+from bridge.runner import Runner
+from bridge.server.store import Store
+from bridge.server.store.intents import DETOUR, HANDOVER, TRANSFER
+from bridge.server.store.shared_claims import SharedClaims
+
+from .moves import Moves
+from .registry import Calls
+
+WORDS_S: Final = 2.0
+"""After the caller's words, until they are written: an answer that is heard by then goes with them."""
+HEARD_S: Final = 0.1
+"""The same after what was heard."""
+
+
+class Writes:
+    """An observer of the calls. `belongs_to` gives it what it reads of them. Lives on their loop."""
+
+    def __init__(self, shared: SharedClaims, moves: Moves) -> None:
+        self._shared, self._moves = shared, moves
+        self._calls: Calls
+        self._store: Store
+        self._due: dict[str, asyncio.TimerHandle] = {}
+        self._leaving: dict[str, asyncio.Task[None]] = {}
+
+    def belongs_to(self, calls: Calls, store: Store) -> None:
+        """These are the calls, and what this machine keeps of them."""
+        self._calls, self._store = calls, store
+
+    async def close(self) -> None:
+        """Wait for the calls that are leaving."""
+        await asyncio.gather(*self._leaving.values(), return_exceptions=True)
+
+    def call_began(self, _call_sid: str) -> None:
+        """Nothing: a call is owned when its stream has come."""
+
+    def call_did(self, call_sid: str, action: m.Action, _now_ms: int) -> None:
+        """What was said is written when its turn is over."""
+        match action:
+            case m.Turn():
+                self._write_in(WORDS_S, call_sid)
+            case m.Spoken() | m.DetourMoved() | m.LeaveStream() | m.DetourEnded():
+                self._write_in(HEARD_S, call_sid)
+
+    def call_ended(self, call_sid: str, ended: m.Ended, _stats: Stats) -> None:
+        """The last word about it, of this machine."""
+        runner = self._calls.runner(call_sid)
+        self._moves.forget(call_sid)
+        if (timer := self._due.pop(call_sid, None)) is not None:
+            timer.cancel()
+        if runner is None or ended.reason is m.Reason.TAKEN_OVER:
+            return
+        intent = self._store.intents.peek(call_sid)
+        goes_on = intent is None or intent.startswith((TRANSFER, DETOUR)) or intent == HANDOVER
+        if ended.reason is m.Reason.HANDED_OVER:
+            handing_over = self._hand_over(call_sid, intent or "", runner)
+            self._leaving[call_sid] = asyncio.ensure_future(handing_over)
+        elif goes_on and ended.reason is not m.Reason.CALLER_HUNG_UP:
+            self._shared.end(call_sid, keep=True, conversation=runner.call.carried(runner.now_ms()))
+        else:
+            self._shared.end(call_sid, keep=False)
+
+    def before_close(self, call_sid: str, ended: m.Ended) -> Awaitable[object] | None:
+        """What to await before the carrier's socket is closed: then the carrier asks any machine."""
+        return self._leaving.get(call_sid) if ended.reason is m.Reason.HANDED_OVER else None
+
+    async def _hand_over(self, call_sid: str, intent: str, runner: Runner) -> None:
+        carried = runner.call.carried(runner.now_ms())
+        await self._shared.hand_over(call_sid, intent, carried)
+        self._shared.end(call_sid, keep=True)
+        self._leaving.pop(call_sid, None)
+
+    def _write_in(self, seconds: float, call_sid: str) -> None:
+        loop, timer = asyncio.get_running_loop(), self._due.get(call_sid)
+        if timer is None or timer.when() > loop.time() + seconds:
+            if timer is not None:
+                timer.cancel()
+            self._due[call_sid] = loop.call_later(seconds, self._write, call_sid)
+
+    def _write(self, call_sid: str) -> None:
+        self._due.pop(call_sid, None)
+        runner = self._calls.runner(call_sid)
+        if runner is not None and runner.call.phase is not m.Phase.ENDED:
+            self._shared.turn(call_sid, runner.call.carried(runner.now_ms()))
