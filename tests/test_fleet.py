@@ -251,3 +251,23 @@ async def test_a_machine_that_is_no_worse_than_the_others_is_asked_all_the_same(
     await asyncio.sleep(BEAT_S + 0.1)
     assert one.fleet.better_elsewhere(reasons) == []
     await closed(one, other)
+
+
+async def test_a_call_is_doubted_only_when_the_store_was_silent_for_a_lease() -> None:
+    one, other = await two()
+    assert await one.claims() == ""
+    assert one.fleet.doubt(CALL) is None, "an ordinary call waits for nothing"
+    assert Fleet().doubt(CALL) is None
+    assert one.fleet.heartbeat is not None
+    assert one.fleet.shared is not None
+    one.fleet.heartbeat.close()
+    await asyncio.sleep(11)
+    lost: list[str] = []
+    one.fleet.shared.lost = lambda call_sid, _owner: lost.append(call_sid)
+    await other.fleet.after(CALL, ACCOUNT, 1)
+    assert await other.claims(stream=2, goes_on=True) == ""
+    asking = one.fleet.doubt(CALL)
+    assert asking is not None
+    assert await asking is False
+    assert lost == [CALL]
+    await closed(other)

@@ -29,6 +29,7 @@ from bridge.agents.mcp import FillingSocket
 from bridge.agents.placed import is_placed
 from bridge.agents.prices import Bill
 from bridge.agents.tool_runner import log_failure
+from bridge.agents.tools import error_text
 from bridge.agents.transport_socket import carry
 from bridge.agents.turned_away import Forward, Refuse, TurnedAway, Voicemail
 from bridge.agents.user_code import CALL_SID
@@ -108,6 +109,13 @@ class Attachment:
         if len(self._waiting) < MOST_WAITING or isinstance(event, WAITED_FOR):
             self._waiting.append(event)
             self.loop.post(self._take)
+
+    async def run_if(self, tool: m.ToolWanted, asking: Awaitable[bool]) -> None:
+        """The core wants that tool; it is started if the answer is yes. Otherwise it has failed."""
+        if await asking:
+            self.tell(tool)
+        else:
+            self._feed(m.ToolFinished(tool.call_id, error_text("It could not be run.")))
 
     def summarise(self, summary: Mapping[str, Any]) -> None:
         """The call is summed up, for `on_end`. Returns at once."""
@@ -201,6 +209,9 @@ class UserSide:
         """Called, on a thread of its own, with a number that is never to be called again."""
         self.enter: Callable[[str, str], None] = lambda _call_sid, _call_id: None
         """Called in each context of user code: with its call, and with the tool call or ""."""
+        self.doubt: Callable[[str], Awaitable[bool] | None] = lambda _call_sid: None
+        """Asked before a tool is started: None where the call is this process's, or what to await."""
+        self._asking: set[asyncio.Task[None]] = set()
         self._upstream = upstream
         self._resolver_fails = resolver_fails
         self._routed = routed or (lambda _call_sid, usual: Answerer(usual, configs))
@@ -418,7 +429,13 @@ class UserSide:
     def call_did(self, call_sid: str, action: m.Action, _now_ms: int) -> None:
         """The core has said something about this call; what is no session event is left to others."""
         attachment = self._attached.get(call_sid)
-        if attachment is not None and isinstance(action, SESSION_EVENTS):
+        if attachment is None or not isinstance(action, SESSION_EVENTS):
+            return
+        if isinstance(action, m.ToolWanted) and (asking := self.doubt(call_sid)) is not None:
+            task = asyncio.ensure_future(attachment.run_if(action, asking))
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
+        else:
             attachment.tell(action)
 
     def call_ended(self, call_sid: str, _ended: m.Ended, _stats: Stats) -> None:

@@ -127,7 +127,7 @@ class Service:
         fleet.commands.ops.update(operators_ops(self.registry, leaving, lambda: fleet.moves))
         self.services.control.is_ours, self.services.control.leaves = fleet.is_ours, fleet.before_close
         if users is not None:
-            users.opt_out = self.do_not_call.add
+            users.opt_out, users.doubt = self.do_not_call.add, fleet.doubt
         if self.services.outbound is not None:
             self.services.outbound.belongs_to(users, lambda: self.registry.refusal)
             self.services.outbound.tell(others.status)
