@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from bridge.runner.pulse import Pulse
 from bridge.server.fleet import Fleet
 from bridge.server.fleet.heartbeat import BEAT_S
+from bridge.server.gates import StreamTokens
 from bridge.server.store import EmbeddedStore
 from bridge.server.store.claims import Limit, Process, RingAnswer, Spent
 from bridge.server.store.commands import EmbeddedCommands
@@ -228,6 +230,33 @@ async def test_a_name_that_another_process_has_gets_a_suffix(caplog: pytest.LogC
     await asyncio.sleep(BEAT_S + 0.1)
     assert {*one.fleet.machines} == {"one", "two", twin.fleet.machine}
     await closed(one, other, twin)
+
+
+async def test_a_store_that_is_silent_lets_no_more_calls_in_than_the_last_known_cap() -> None:
+    one, other = await two(most_calls=4)
+    assert [await other.claims(f"CA{number:032x}") for number in (1, 2)] == ["", ""]
+    await asyncio.sleep(BEAT_S + 0.1)
+    shared = one.fleet.shared
+    assert shared is not None
+    shared.link.up = False  # in the middle of a burst: their webhooks have passed
+    found = [await one.claims(f"CA{number:032x}") for number in range(3, 9)]
+    assert found == ["", "", "full", "full", "full", "full"]
+    assert await one.claims(f"CA{9:032x}", 2, goes_on=True) == "", "a call that goes on is not new"
+    shared.link.up = True
+    await closed(one, other)
+
+
+async def test_machines_whose_clocks_are_an_hour_apart_take_each_other_s_tokens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one, other = await two()
+    for machine in (one, other):  # the store of these tests began its clock a moment ago, at 0
+        assert machine.fleet.wall_s() < 1_000
+    before = StreamTokens(b"k" * 32, one.fleet.wall_s).mint(CALL, ACCOUNT)
+    monkeypatch.setattr(time, "time", lambda: 3_600 + 1_790_000_000.0)
+    assert StreamTokens(b"k" * 32, other.fleet.wall_s).redeem(before, CALL, ACCOUNT) is None
+    await closed(one, other)
+    assert Fleet().wall_s() > 1_000_000, "that of a machine which stands alone is its own"
 
 
 async def test_a_clock_that_is_off_is_said_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -55,7 +55,9 @@ class Admission:
         self.router = registry.services.router
         self.intents = registry.services.control.intents
         self.used = registry.services.store.used
-        self.tokens = StreamTokens(settings.stream_token_secret(), used=self.used)
+        self.tokens = StreamTokens(
+            settings.stream_token_secret(), registry.services.fleet.wall_s, used=self.used
+        )
         self.names = StreamNames(settings.stream_token_secret())
         self.replays = Replays(self.tokens, self.names, registry)
         self._speech = settings.speech()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .fleet import Asked, Fleet
-from .gates import Gate
+from .fleet import Fleet
+from .gates import Asked, Gate
 
 __all__ = ["Asked", "Fleet", "Gate"]

@@ -10,9 +10,10 @@ import asyncio
 import hashlib
 import logging
 import re
+import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bridge.core import messages as m
 from bridge.ops.store_metrics import StoreMetrics
@@ -36,7 +37,7 @@ from bridge.server.store.shared_claims import SharedClaims
 from bridge.server.store.shared_records import SharedRecords
 from bridge.server.stream_names import StreamNames
 
-from .gates import Gate, gate_of
+from .gates import GATES, Asked, Gate, gate_of
 from .heartbeat import Heartbeat
 from .machine_commands import MachineCommands, Refused
 from .moves import Moves
@@ -52,15 +53,6 @@ READ_S: Final = 0.1
 """Until what the kernel had of the streams has been read."""
 SOUND_S: Final = 2.0
 """A carrier that sent sound this lately still has the call here, as far as a machine alone can know."""
-
-
-class Asked(NamedTuple):
-    """Of the carrier's question after a stream: why it is an old one, None where it is not; and whether
-    another machine has been asked before, and has not been heard.
-    """
-
-    fault: str | None = None
-    again: bool = False
 
 
 class Fleet:
@@ -154,6 +146,10 @@ class Fleet:
         """The name of this machine; empty for one that stands alone."""
         return "" if self.shared is None else self.shared.process.machine
 
+    def wall_s(self) -> float:
+        """Seconds since 1970, the same on all machines: what one has stamped another may age."""
+        return time.time() if self.shared is None else self.shared.wall_s()
+
     @property
     def machines(self) -> Collection[str]:
         """The names of those that are alive."""
@@ -164,10 +160,10 @@ class Fleet:
     def reasons(self) -> list[str]:
         """Why no call may come in on any machine, as of the last answers: `full`, `money`."""
         shared, whole = self.shared, self._whole
-        if shared is None or shared.latest is None:
+        if shared is None:
             return []
-        calls = shared.latest.fleet_calls - shared.latest.own_calls + len(shared.held)
-        found = ["full"] if whole.most_calls is not None and calls >= whole.most_calls else []
+        full = whole.most_calls is not None and shared.known_calls >= whole.most_calls
+        found = ["full"] if full else []
         if whole.most_micro_usd is not None and shared.day_micro_usd >= whole.most_micro_usd:
             found.append("money")
         return found
@@ -242,7 +238,7 @@ class Fleet:
             learning,
         )
         if found is None:
-            return None
+            return self._full_alone(call_sid) if stream == 1 and not goes_on else None
         if found.answer is ClaimAnswer.TOOK:
             how = self._moves.came(call_sid, found.owner, self.machine)
             if self._watch is not None:
@@ -250,6 +246,14 @@ class Fleet:
         if found.answer.owned and found.warm not in (None, shared.process):
             self._dialled_twice(call_sid, found.warm)
         return gate_of(found)
+
+    def _full_alone(self, call_sid: str) -> Gate | None:
+        """The store does not say whether there is room: by what it said last, and the calls that are here."""
+        shared, most = self.shared, self._whole.most_calls
+        if shared is None or most is None or shared.known_calls <= most:
+            return None
+        shared.end(call_sid, keep=False)
+        return GATES[ClaimAnswer.FULL]
 
     def _dialled_twice(self, call_sid: str, warm: Process | None) -> None:
         """Another process has dialled the call's model, too."""

@@ -7,6 +7,15 @@ from typing import Final, NamedTuple
 from bridge.server.store.claims import Claim, ClaimAnswer
 
 
+class Asked(NamedTuple):
+    """Of the carrier's question after a stream: why it is an old one, None where it is not; and whether
+    another machine has been asked before, and has not been heard.
+    """
+
+    fault: str | None = None
+    again: bool = False
+
+
 class Gate(NamedTuple):
     """Why a stream gets no call: a gate of `metrics`, and the reason in words that may be logged."""
 

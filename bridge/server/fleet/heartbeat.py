@@ -17,7 +17,7 @@ from bridge.settings.fleet import MOST_MACHINE_CHARS
 logger = logging.getLogger(__name__)
 
 MOST_APART_S: Final = 2.0
-"""Between the clock of this machine and that of the store. A token is refused at five seconds."""
+"""Between the clock of this machine and that of the store. Streams go by the store's, files by this one."""
 BEAT_S: Final = 3.0
 """Three of them may be lost before the lease ends."""
 
@@ -84,12 +84,11 @@ class Heartbeat:
             self._compare(found)
 
     def _compare_clocks(self, ahead_s: float) -> None:
-        """Stream tokens of another machine are aged by the clocks of both."""
         if abs(ahead_s) > MOST_APART_S and not self._told_clock:
             self._told_clock = True
             logger.warning(
-                "the clock of this machine is %.0f s off that of the store: streams that were given out by "
-                "another machine may be refused, let NTP set it",
+                "the clock of this machine is %.0f s off that of the store: while the store is away, streams "
+                "that another machine gave out may be refused; let NTP set it",
                 abs(ahead_s),
             )
 

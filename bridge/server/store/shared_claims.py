@@ -158,6 +158,12 @@ class SharedClaims:
         return {call_sid: held.epoch for call_sid, held in self._held.items()}
 
     @property
+    def known_calls(self) -> int:
+        """The calls of all machines: those of the others as of the last beat, and those that are here now."""
+        latest = self.latest
+        return len(self._held) + (0 if latest is None else latest.fleet_calls - latest.own_calls)
+
+    @property
     def is_stale(self) -> bool:
         """Whether the store has said nothing for as long as a lease lasts."""
         return self.link.silent_s() * 1000 > LEASE_MS
@@ -165,6 +171,10 @@ class SharedClaims:
     def is_ahead(self, call_sid: str) -> bool:
         """Whether this process knows more of the call than the store: it carries it, or has yet to write."""
         return call_sid in self._held or call_sid in self._due
+
+    def wall_s(self) -> float:
+        """Seconds since 1970 as the store counts them; as this machine does while it has not been told."""
+        return time.time() if self.latest is None else (self._clock() * 1000 + self._offset_ms) / 1000
 
     def local_s(self, at_ms: int) -> float:
         """A moment of the store's clock, in seconds of this machine's wall clock."""
