@@ -75,7 +75,8 @@ class CallsApi:
         try:
             asked = await json_object(request, MEMBERS, MOST_BYTES)
             wanted, digest = read(asked), _digest(asked)
-            await self._fleet.learn_request(key, given[0])
+            if not await self._fleet.learn_request(key, given[0]):
+                raise CallRefused(409, "in_progress", "another machine is answering this request", 1)
             accepted = await self._calls.accept(wanted, key=key, idem=given[0], digest=digest)
         except (Unfit, ClientDisconnect) as error:
             return refused(400, "form", str(error))

@@ -75,6 +75,21 @@ def test_a_request_needs_an_idempotency_key() -> None:
     run(call())
 
 
+def test_a_request_that_another_machine_is_answering_places_no_call() -> None:
+    async def elsewhere(_key: str, _idem: str) -> bool:
+        return False
+
+    async def call() -> None:
+        async with office() as one:
+            one.service.services.fleet.learn_request = elsewhere  # type: ignore[method-assign,assignment]
+            answer = await one.asks()
+            assert (answer.status_code, answer.json()["rule"]) == (409, "in_progress")
+            assert answer.headers["retry-after"] == "1"
+            assert one.rest.created == []
+
+    run(call())
+
+
 FORBIDDEN: list[tuple[dict[str, Any], str]] = [
     ({"to": "+442079460000", "consent": CONSENT}, "country"),
     ({"to": "+19005550100", "consent": CONSENT}, "kind"),

@@ -35,7 +35,8 @@ class Machine:
 
 
 async def two(sealing: Sealing | None = None, journal: Path | None = None) -> tuple[Machine, Machine]:
-    claims = EmbeddedClaims()
+    loop = asyncio.get_running_loop()
+    claims = EmbeddedClaims(lambda: round(loop.time() * 1000))
     made = [Machine(claims, "a", sealing or Clear()), Machine(claims, "b", sealing or Clear(), journal)]
     for one in made:
         await one.shared.open()
@@ -141,4 +142,29 @@ async def test_what_waits_for_the_store_is_bounded_and_the_newest(monkeypatch: p
     await asyncio.sleep(0.01)
     assert await b.shared.records("d:1") == [b"last"]
     assert await b.shared.records("d:9") == [b"49"]
+    await close(a, b)
+
+
+async def test_one_machine_alone_answers_a_request_that_comes_to_two_at_once() -> None:
+    a, b = await two()
+    for one in (a, b):
+        await one.shared.beat()
+    may = await asyncio.gather(*(one.records.learn_request("shop", "order 7") for one in (a, b)))
+    assert sorted(may) == [False, True]
+    first, other = (a, b) if may[0] else (b, a)
+    assert await first.records.learn_request("shop", "order 7"), "asked again there"
+    assert await other.records.learn_request("shop", "order 8"), "another request"
+    first.store.calls_out.put(CALL)
+    await asyncio.sleep(0.01)
+    assert await other.records.learn_request("shop", "order 7")
+    assert other.store.calls_out.of_key("shop", "order 7") == CALL
+    await close(a, b)
+
+
+async def test_a_request_is_answered_by_the_other_machine_when_the_first_is_gone() -> None:
+    a, b = await two(Withheld())
+    await a.shared.beat()
+    assert await a.records.learn_request("shop", "order 7")
+    await asyncio.sleep(11)
+    assert await b.records.learn_request("shop", "order 7")
     await close(a, b)

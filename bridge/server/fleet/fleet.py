@@ -339,10 +339,11 @@ class Fleet:
         if self.records is not None and ref:
             await self.records.learn_call_out(ref)
 
-    async def learn_request(self, key: str, idem: str) -> None:
-        """What the others know of what was asked for with that idempotency key."""
-        if self.records is not None:
-            await self.records.learn_request(key, idem)
+    async def learn_request(self, key: str, idem: str) -> bool:
+        """What the others know of what was asked for with that idempotency key. False while another machine
+        is answering the same request.
+        """
+        return self.records is None or await self.records.learn_request(key, idem)
 
     async def _learnt(self, call_sid: str) -> None:
         if self.shared is None or self.shared.is_ahead(call_sid):

@@ -15,6 +15,7 @@ import msgspec
 
 from bridge.server.outbound.record import Record
 from bridge.server.store import Store
+from bridge.server.store.claims import RingAnswer
 from bridge.server.store.detours import DetourRecord
 from bridge.server.store.shared_claims import AFTER_STREAM_MS, WEBHOOK_MS, SharedClaims
 
@@ -44,10 +45,15 @@ class SharedRecords:
             if seen.ref == ref:
                 self._store.calls_out.learn(seen)
 
-    async def learn_request(self, key: str, idem: str) -> None:
-        """The call out that was asked for on any machine with that idempotency key."""
-        if idem:
-            await self._follow(f"oi:{_digest(key, idem)}")
+    async def learn_request(self, key: str, idem: str) -> bool:
+        """The call out that was asked for on any machine with that idempotency key. False where another one
+        was asked first, a moment ago, and has not written a call yet: it may still place one.
+        """
+        asked = _digest(key, idem)
+        rung = await self._shared.ring(f"i-{asked}", "asked", "")  # the first one has it, as with a webhook
+        await self._follow(f"oi:{asked}")
+        first = rung is None or rung.answer is not RingAnswer.ELSEWHERE
+        return first or self._store.calls_out.of_key(key, idem) is not None
 
     async def learn_call(self, call_sid: str) -> None:
         """The call out that has become this call."""
