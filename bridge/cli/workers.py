@@ -17,7 +17,8 @@ Workers: TypeAlias = Annotated[
     typer.Option(
         "--workers",
         metavar="N|auto",
-        help="Processes that answer calls on this port; auto for one a processor core.",
+        help="Processes that answer calls on this port; auto for one a processor core. "
+        "Each takes up to BRIDGE_MAX_CALLS calls.",
     ),
 ]
 KillStuck: TypeAlias = Annotated[

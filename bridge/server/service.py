@@ -226,8 +226,10 @@ def _fleet(
     settings: Settings, health: Health, metrics: Metrics, router: Router, worker: Worker | None
 ) -> Fleet:
     """Of all machines that share a store; else of the workers of this one."""
-    claims = None if worker is None or settings.store is not None else SocketClaims(worker.step)
-    return make_fleet(settings, health.money, claims, metrics, router)
+    siblings = None if worker is None or settings.store is not None else worker
+    claims = None if siblings is None else SocketClaims(siblings.step)
+    commands = None if siblings is None else siblings.commands
+    return make_fleet(settings, health.money, claims, metrics, router, commands)
 
 
 def _siblings(worker: Worker | None) -> Observer | None:

@@ -27,9 +27,11 @@ def make_fleet(
     claims: Claims | None = None,
     metrics: Metrics | None = None,
     router: Router | None = None,
+    commands: Commands | None = None,
 ) -> Fleet:
-    """The fleet that these settings describe, or that of this machine's workers, who have these `claims`; of
-    one process without either. Raises ConfigError where the store's client is missing, or refuses the URL.
+    """The fleet that these settings describe, or that of this machine's workers, who have these `claims` and
+    `commands`; of one process without either. Raises ConfigError where the store's client is missing, or
+    refuses the URL.
     """
     sealing: Sealing = OnDisk()
     found = _claims(settings) if claims is None else claims
@@ -49,7 +51,6 @@ def make_fleet(
     cost = settings.max_day_cost
     whole = Limit("", settings.fleet_calls, None if cost is None else max(1, round(cost * 1_000_000)))
     names = StreamNames(settings.stream_token_secret())
-    commands = None if settings.store is None else _commands(settings)
     return Fleet(
         shared,
         names,
@@ -57,7 +58,7 @@ def make_fleet(
         whole=whole,
         config=_config(settings),
         version=_version(),
-        commands=commands,
+        commands=commands or _commands(settings),
         watch=watch,
     )
 
@@ -75,11 +76,13 @@ def _claims(settings: Settings) -> Claims | None:
     return RedisClaims(connect(settings.store.get_secret_value(), settings.store_ca), settings.store_prefix)
 
 
-def _commands(settings: Settings) -> Commands:
+def _commands(settings: Settings) -> Commands | None:
+    if settings.store is None:
+        return None
     from bridge.server.store.redis_commands import RedisCommands  # noqa: PLC0415  its client is an extra
     from bridge.server.store.redis_connection import connect  # noqa: PLC0415
 
-    url = "" if settings.store is None else settings.store.get_secret_value()
+    url = settings.store.get_secret_value()
     return RedisCommands(lambda socket_s: connect(url, settings.store_ca, socket_s), settings.store_prefix)
 
 

@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG: Final = 1
 _PIECE_BYTES: Final = 1 << 20
+BEHIND_BYTES: Final = 1 << 20
+"""Of what a worker has not read yet."""
 
 
 class Child:
@@ -45,6 +47,16 @@ class Child:
         self._unsent = bytearray()
         line.setblocking(False)
         selector.register(line, selectors.EVENT_READ, self)
+
+    @property
+    def machine(self) -> str | None:
+        """Its name there."""
+        return None if self.process is None else self.process["machine"]
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much waits for it that nothing more should that can do without."""
+        return len(self._unsent) > BEHIND_BYTES
 
     def hear(self) -> list[dict[str, Any]]:
         """What it has said since; nothing when it has said all."""

@@ -10,6 +10,8 @@ Worker to supervisor:
     {"do": "said", "n": …, "text": …}        the answer to `say`
     {"do": "last", "text": …}                its metrics at its end
     {"do": "store", "n": …, "op": …, "args": …}   a step of the claims of this machine
+    {"do": "ask", "n": …, "machine": …, "command": …, "at_s": …}   a command to another worker
+    {"do": "answer", "by": …, "n": …, "answer": …}   to the command that `by` has asked; null for none
 
 Supervisor to worker:
 
@@ -18,6 +20,8 @@ Supervisor to worker:
     {"do": "say", "n": …, "what": …}
     {"do": "got", "n": …, "texts": {worker: text}}
     {"do": "stored", "n": …, "answer": … | "error": …}
+    {"do": "asked", "by": …, "n": …, "machine": …, "command": …, "at_s": …}
+    {"do": "answered", "n": …, "answer": …}
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from typing import Any, Final
 from bridge.server.store.claims import StoreError
 from bridge.server.store.embedded_claims import EmbeddedClaims
 from bridge.server.store.socket_claims import answered
+from bridge.server.store.socket_commands import Exchange
 
 from .asked import Asked
 from .child import Child, end_with_parent, plain_signals, send
@@ -80,6 +81,9 @@ class Supervisor:
         self._children: dict[str, Child] = {}
         self._asked = Asked(self._tell, now)
         self._claims = EmbeddedClaims()
+        self._exchange = Exchange(
+            lambda name, do, **fields: self._tell(name, line(do, **fields)), self._named
+        )
         self._selector = selectors.DefaultSelector()
         self._wake: socket.socket
         self._woken: socket.socket
@@ -219,6 +223,8 @@ class Supervisor:
                 self._asked.last(child.name, message["text"])
             case "store":
                 self._tell(child.name, self._store(child, message))
+            case "ask" | "answer":
+                self._exchange.hear(child.name, message)
 
     def _store(self, child: Child, message: dict[str, Any]) -> bytes:
         """Take a step of the claims; what it answers."""
@@ -229,6 +235,11 @@ class Supervisor:
             return line("stored", n=number, answer=answered(self._claims, op, arguments))
         except StoreError as error:
             return line("stored", n=number, error=str(error))
+
+    def _named(self, machine: str) -> str | None:
+        """The worker that the claims know by that name, if it reads what it is told."""
+        named = (child for child in self._children.values() if child.machine == machine)
+        return next((child.name for child in named if not child.is_behind), None)
 
     def _are_all_ready(self, answered: str) -> None:
         ready = sum(child.ready for child in self._children.values())

@@ -17,6 +17,8 @@ from typing import Any, Final, cast
 from bridge.ops.recent import Pace
 from bridge.server.store import Store
 from bridge.server.store.claims import StoreError
+from bridge.server.store.socket_commands import LINES as COMMANDS
+from bridge.server.store.socket_commands import SocketCommands
 from bridge.sockets.passing import Door
 
 from .lines import METRICS, READYZ, Lines, line
@@ -47,6 +49,7 @@ class Worker(asyncio.Protocol):
     def __init__(self, seat: Seat) -> None:
         self.name = seat.name
         self.siblings = Siblings(seat.name, seat.folder, self._names)
+        self.commands = SocketCommands(self._send)
         self._seat = seat
         self._lines = Lines()
         self._transport: asyncio.WriteTransport | None = None
@@ -154,6 +157,8 @@ class Worker(asyncio.Protocol):
                     self._send("said", n=message["n"], text=self._says[message["what"]]())
                 case "got" | "stored":
                     self._answered(message)
+                case do if do in COMMANDS:
+                    self.commands.hear(message)
 
     def _answered(self, message: dict[str, Any]) -> None:
         waiting = self._waiting.get(message["n"])
