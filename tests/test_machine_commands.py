@@ -12,7 +12,7 @@ import pytest
 
 from bridge.server.fleet.machine_commands import MachineCommands, Refused
 from bridge.server.store.commands import ANSWER_MS, MOST_BYTES, EmbeddedCommands, NoAnswer
-from bridge.server.store.sealing import KeyRing
+from bridge.server.store.sealing import Clear, KeyRing
 
 
 async def double(wanted: Mapping[str, Any]) -> int:
@@ -130,6 +130,18 @@ async def test_what_was_said_goes_through_the_store_encrypted_or_not_at_all() ->
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_workers_of_one_machine_need_no_key_for_what_was_said() -> None:
+    way = EmbeddedCommands()
+    asking, asked = (MachineCommands(name, way, {"say": repeats}, Clear()) for name in "ab")
+    for one in (asking, asked):
+        one.private.add("say")
+    task = asyncio.create_task(asked.obey())
+    await asyncio.sleep(0)
+    assert await asking.ask("b", "say", text="swordfish") == "heard: swordfish"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_an_answer_holds_as_many_letters_of_any_script() -> None:

@@ -33,8 +33,10 @@ from bridge.server.store.claims import (
 )
 from bridge.server.store.commands import Commands, EmbeddedCommands, NoAnswer
 from bridge.server.store.intents import DETOUR, ENDED, HANDOVER
+from bridge.server.store.sealing import Clear
 from bridge.server.store.shared_claims import SharedClaims
 from bridge.server.store.shared_records import SharedRecords
+from bridge.server.store.socket_commands import SocketCommands
 from bridge.server.stream_names import StreamNames
 
 from .gates import GATES, Asked, Gate, gate_of
@@ -92,9 +94,8 @@ class Fleet:
         self._writes = None if shared is None else Writes(shared, self._moves)
         self._tasks: set[asyncio.Task[None]] = set()
         self.heartbeat = None if shared is None else Heartbeat(shared, self._obey)
-        self.commands = MachineCommands(
-            self.machine, commands or EmbeddedCommands(), sealing=None if shared is None else shared.sealing
-        )
+        sealing = Clear() if shared is None or isinstance(commands, SocketCommands) else shared.sealing
+        self.commands = MachineCommands(self.machine, commands or EmbeddedCommands(), sealing=sealing)
         self._obeying: asyncio.Task[None] | None = None
 
     @classmethod

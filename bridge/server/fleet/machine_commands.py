@@ -1,7 +1,8 @@
 """What one machine may tell another, and an operator all of them.
 
 A command is JSON, `{"op": …}` with what the op wants; the answer is `{"ok": …}` or `{"error": "…"}`. Those of
-private ops, which hold what was said, go through the store encrypted or not at all.
+private ops, which hold what was said, go through the store encrypted or not at all; between workers of one
+machine they pass its supervisor's memory as they are (`Clear`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from bridge.server.store.commands import ANSWER_MS, MOST_BYTES, Commands, NoAnswer
-from bridge.server.store.sealing import OnDisk, Sealing
+from bridge.server.store.sealing import Clear, OnDisk, Sealing
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class MachineCommands:
     async def answer(self, command: bytes) -> bytes:
         """The answer to one command, whatever it holds: who may write into the store may be wrong."""
         if command.startswith(b"{"):
-            return await self._obey(command, private=False)
+            return await self._obey(command, private=isinstance(self._sealing, Clear))
         plain = self._sealing.open(f"q:{self.machine}", command)
         if plain is None:
             return _answer(error=UNKNOWN)

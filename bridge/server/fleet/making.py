@@ -50,10 +50,9 @@ def make_fleet(
     shared = SharedClaims(found, process, sealing, spent=spent, watch=watch)
     cost = settings.max_day_cost
     whole = Limit("", settings.fleet_calls, None if cost is None else max(1, round(cost * 1_000_000)))
-    names = StreamNames(settings.stream_token_secret())
     return Fleet(
         shared,
-        names,
+        StreamNames(settings.stream_token_secret()),
         limits=_no_limits if router is None else router.limits,
         whole=whole,
         config=_config(settings),
