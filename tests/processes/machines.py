@@ -71,6 +71,12 @@ class Machines:
             names = [str(name) for name in client.keys("{pb}:c:*")]
             return {name.rpartition(":")[2]: _fields(client.hgetall(name)) for name in names}
 
+    def conversations(self) -> int:
+        """Of how many calls the store has what was said."""
+        client = redis.Redis(unix_socket_path=str(self.store.socket))
+        with client:
+            return len(list(client.scan_iter("{pb}:t:*")))
+
     def recordings(self, name: str) -> list[Path]:
         """Those of that machine."""
         return sorted(self.folder.glob(f"{name}-*/recordings/*.call.jsonl"))

@@ -59,6 +59,7 @@ async def test_whatever_becomes_of_the_store_no_call_is_lost(tmp_path: Path) -> 
         await all_go_on(here, 3)
         here.store.start()  # empty
         await until(lambda: len(here.calls()) >= CALLS, 15, "all calls are written again")
+        await until(lambda: here.conversations() == CALLS, 5, "and what was said, before anything more is")
 
         client = redis.Redis(unix_socket_path=str(here.store.socket))
         client.config_set("maxmemory", "1")  # full

@@ -388,11 +388,14 @@ async def test_an_empty_store_is_filled_again_with_the_next_beat() -> None:
         made.mine.note(CA1, "transfer:desk")
         await made.settle()
         Faulty.__base__.__init__(made.claims, made.claims._now_ms)  # type: ignore[misc]
+        again: list[str] = []
+        made.mine.restored = again.append
         beat = await made.mine.beat()
         assert beat is not None
         assert beat.lease is Lease.NEW
         await made.settle()
         assert made.watch.restored == 3
+        assert sorted(again) == sorted(made.mine.held), "what was said in them is to be written again"
         known = await made.others.look(CA1)
         assert known is not None
         assert known.intent == "transfer:desk"

@@ -32,6 +32,7 @@ class Writes:
 
     def __init__(self, shared: SharedClaims, moves: Moves) -> None:
         self._shared, self._moves = shared, moves
+        shared.restored = lambda call_sid: self._write_in(HEARD_S, call_sid)
         self._calls: Calls
         self._store: Store
         self._due: dict[str, asyncio.TimerHandle] = {}

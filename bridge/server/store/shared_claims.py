@@ -113,7 +113,8 @@ class _Due:
 
 class SharedClaims:
     """`status` and `spent` say how this process is now. `lost(call_sid, owner)` is called for each call that
-    turns out to be another machine's: its sockets are to be closed without a word. Lives on one event loop.
+    turns out to be another machine's: its sockets are to be closed without a word; `restored(call_sid)` for
+    one that the store had lost, and what was said in it. Lives on one event loop.
     """
 
     def __init__(
@@ -132,6 +133,7 @@ class SharedClaims:
         self.sealing = sealing
         self.status, self.spent = status, spent
         self.lost: Callable[[str, str], None] = lambda _call_sid, _owner: None
+        self.restored: Callable[[str], None] = lambda _call_sid: None
         self.latest: Beat | None = None
         """The last beat that was answered."""
         self.day_micro_usd = 0
@@ -426,6 +428,7 @@ class SharedClaims:
         self.day_micro_usd = written.day_micro_usd or self.day_micro_usd
         if written.fence is Fence.RESTORED:
             self._watch.store_restored()
+            self.restored(call_sid)
         elif written.fence is Fence.GHOST and self._held.get(call_sid) in (held, None):
             self._is_lost(call_sid, written.owner)
 
