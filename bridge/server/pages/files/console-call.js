@@ -3,11 +3,11 @@ import { html, useState } from "./htm-preact.js";
 import { Actions } from "./console-actions.js";
 import { EventsPane } from "./console-events.js";
 import { AboutPane, CostPane, ToolsPane, TurnsPane } from "./console-figures.js";
+import { linkTo } from "./console-links.js";
 import { Dot, Empty, Skeleton, useNow } from "./console-parts.js";
 import { dotOf, isOver, lastsMs, numberOf, stateOf } from "./console-rows.js";
 import { TimelinePane } from "./console-timeline.js";
 import { WordsPane } from "./console-transcript.js";
-import { linkTo } from "./console-views.js";
 import { capital, duration } from "./console-words.js";
 
 const TABS = [["words", "Words"], ["timeline", "Timeline"], ["tools", "Tools"], ["events", "Events"]];

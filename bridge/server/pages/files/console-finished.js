@@ -1,33 +1,15 @@
 // Finished calls: found by words, dates, and what went wrong; one of them is shown with its sound.
 import { html, useEffect, useRef, useState } from "./htm-preact.js";
 import { useKeys } from "./console-keys.js";
+import { linkTo } from "./console-links.js";
+import { load } from "./console-load.js";
 import { Empty, Skeleton } from "./console-parts.js";
 import { RecordedCall } from "./console-recorded.js";
-import { linkTo } from "./console-views.js";
 import { UNKNOWN, count, duration, many, milliseconds } from "./console-words.js";
 
 const WAIT_MS = 250; // after the last letter, before it is searched
 const ENOUGH = 25; // rows, before it waits to be asked for earlier ones
 const NONE = { words: "", since: "", until: "", off: false, fault: false };
-
-// What the server answers; `error` in words where it refuses. A server that is busy is asked again.
-export async function load(path, signal) {
-  for (;;) {
-    let answer;
-    try {
-      answer = await fetch(path, { cache: "no-store", signal });
-    } catch (error) {
-      if (error.name === "AbortError") throw error;
-      return { error: "The server does not answer." };
-    }
-    if (answer.status === 503) {
-      await new Promise((run) => setTimeout(run, 2000));
-      continue;
-    }
-    const json = await answer.json().catch(() => ({}));
-    return answer.ok ? json : { error: json.error ?? `The server answered ${answer.status}.` };
-  }
-}
 
 export function FinishedView({ rest, store, connection }) {
   const [name] = rest;

@@ -2,10 +2,10 @@
 import { html, useEffect, useRef, useState } from "./htm-preact.js";
 import { CallView } from "./console-call.js";
 import { useKeys } from "./console-keys.js";
+import { linkTo } from "./console-links.js";
 import { CallList } from "./console-list.js";
 import { Empty, Skeleton } from "./console-parts.js";
 import { isOver, matches, troubleOf } from "./console-rows.js";
-import { linkTo } from "./console-views.js";
 import { many } from "./console-words.js";
 
 export function LiveView({ rest, store, connection }) {

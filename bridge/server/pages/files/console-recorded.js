@@ -1,11 +1,11 @@
 // One finished call: its sound, its lanes, its words and its figures under one cursor.
 import { html, useEffect, useRef, useState } from "./htm-preact.js";
-import { load } from "./console-finished.js";
 import { CostPane, ToolsPane, TurnsPane } from "./console-figures.js";
 import { useKeys } from "./console-keys.js";
+import { linkTo } from "./console-links.js";
+import { load } from "./console-load.js";
 import { Empty, Pane, Skeleton } from "./console-parts.js";
 import { Line } from "./console-transcript.js";
-import { linkTo } from "./console-views.js";
 import { position } from "./console-words.js";
 import { Chart } from "./picture/chart.js";
 import { clock, legend } from "./picture/shapes.js";

@@ -14,8 +14,6 @@ export function routeOf(hash) {
   return { view, rest: view.path === path ? rest : [] };
 }
 
-export const linkTo = (path, ...rest) => `#/${[path, ...rest].map(encodeURIComponent).join("/")}`;
-
 function decode(part) {
   try {
     return decodeURIComponent(part);

@@ -2,11 +2,12 @@
 import { html, render, useEffect, useReducer, useRef, useState } from "./htm-preact.js";
 import { Connection } from "./console-connection.js";
 import { useKeys } from "./console-keys.js";
+import { linkTo } from "./console-links.js";
 import { Dot, Empty, Skeleton, useNow } from "./console-parts.js";
 import { SignIn } from "./console-sign-in.js";
 import { Store } from "./console-store.js";
 import { SystemFacts } from "./console-system.js";
-import { VIEWS, linkTo, routeOf } from "./console-views.js";
+import { VIEWS, routeOf } from "./console-views.js";
 import { duration } from "./console-words.js";
 
 const KEYS = [

@@ -1,0 +1,2 @@
+// The address of a view: `linkTo("live", "CA1")` is `#/live/CA1`.
+export const linkTo = (path, ...rest) => `#/${[path, ...rest].map(encodeURIComponent).join("/")}`;
