@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
+from bridge.core import messages as m
+from bridge.core.stats import Stats
 from bridge.runner.pulse import Pulse
 from bridge.server.fleet import Fleet
 from bridge.server.fleet.heartbeat import BEAT_S
 from bridge.server.gates import StreamTokens
+from bridge.server.outbound.record import Record
 from bridge.server.store import EmbeddedStore
-from bridge.server.store.claims import Limit, Process, RingAnswer, Spent
+from bridge.server.store.claims import LEASE_MS, Beat, Limit, Process, RingAnswer, Spent, StoreError
 from bridge.server.store.commands import EmbeddedCommands
 from bridge.server.store.embedded_claims import EmbeddedClaims
 from bridge.server.store.intents import ENDED, HANDOVER
@@ -25,21 +28,37 @@ pytestmark = pytest.mark.runs_with(function=virtual_time.run)
 CALL, ACCOUNT = f"CA{1:032x}", f"AC{1:032x}"
 
 
+class Carried:
+    """A call, as far as a fleet looks at one."""
+
+    def __init__(self, silent_s: float = 0.0) -> None:
+        self.call = self
+        self.phase = m.Phase.LIVE
+        self.carrier_silent_s = silent_s
+
+    def now_ms(self) -> int:
+        return 0
+
+    def carried(self, _now_ms: int) -> m.CallSnapshot:
+        return m.CallSnapshot(items=(m.SnapshotItem("user", "Hello."),))
+
+
 class Calls:
-    """A registry without calls."""
+    """A registry with the calls that a test has put in."""
 
     draining = False
     max_calls = 2
 
     def __init__(self) -> None:
         self.waiting: set[str] = set()
+        self.carried: dict[str, Any] = {}
         self.count = 0
 
     def __len__(self) -> int:
         return self.count
 
-    def runner(self, _call_sid: str) -> None:
-        return None
+    def runner(self, call_sid: str) -> Any:
+        return self.carried.get(call_sid)
 
     def let_go(self, call_sid: str) -> None:
         self.waiting.discard(call_sid)
@@ -48,12 +67,31 @@ class Calls:
         return call_sid in self.waiting
 
 
+class Store(EmbeddedClaims):
+    """Says nothing while it is `absent`."""
+
+    absent = False
+
+    async def ping(self) -> None:
+        if self.absent:
+            raise StoreError("timeout", "it is silent")
+
+    async def beat(self, *args: Any, **named: Any) -> Beat:
+        await self.ping()
+        return await super().beat(*args, **named)
+
+    async def check(self, *args: Any) -> frozenset[str]:
+        await self.ping()
+        return await super().check(*args)
+
+
 class Machine:
     """One process: its fleet, its calls, its own memory."""
 
-    def __init__(self, claims: EmbeddedClaims, commands: EmbeddedCommands, name: str, **given: Any) -> None:
+    def __init__(self, claims: Store, commands: EmbeddedCommands, name: str, **given: Any) -> None:
         loop = asyncio.get_running_loop()
         self.spent = 0
+        self.shared_store = claims
         process = Process(name, f"inst-{name}-{id(self)}")
         shared = SharedClaims(claims, process, Clear(), clock=loop.time)
         shared.spent = lambda: Spent("2026-11-29", {"": self.spent})
@@ -69,7 +107,7 @@ class Machine:
 
 async def two(**given: Any) -> tuple[Machine, Machine]:
     loop = asyncio.get_running_loop()
-    claims, commands = EmbeddedClaims(lambda: round(loop.time() * 1000) + 1), EmbeddedCommands()
+    claims, commands = Store(lambda: round(loop.time() * 1000) + 1), EmbeddedCommands()
     both = Machine(claims, commands, "one", **given), Machine(claims, commands, "two", **given)
     for machine in both:
         await machine.fleet.open()
@@ -134,6 +172,63 @@ async def test_a_call_is_learnt_from_the_machine_that_handed_it_over() -> None:
     assert await other.claims(stream=2, goes_on=True) == ""
     old = await one.fleet.after(CALL, ACCOUNT, 1)
     assert old.fault is not None, "a captured question"
+    await closed(one, other)
+
+
+async def test_a_call_out_that_comes_elsewhere_is_known_as_one_there() -> None:
+    placed = Record(ref="r1", to="+15550101", from_="+15550102", asked_s=2e9, agent="host", call_sid=CALL)
+    for path in ("after", "claim"):
+        one, other = await two()
+        assert await one.claims() == ""
+        one.store.calls_out.put(placed)
+        await asyncio.sleep(0.1)
+        if path == "after":
+            await other.fleet.after(CALL, ACCOUNT, 1)
+        else:
+            assert await other.claims(stream=2, goes_on=True) == ""
+        found = other.store.calls_out.of_call(CALL)
+        assert found is not None
+        assert (found.ref, found.agent) == ("r1", "host")
+        await closed(one, other)
+
+
+async def test_a_resume_that_is_asked_about_is_counted_when_it_is_decided() -> None:
+    one, other = await two()
+    assert await one.claims() == ""
+    one.store.intents.began(CALL)
+    await asyncio.sleep(0.1)
+    await other.fleet.after(CALL, ACCOUNT, 1)
+    assert other.store.intents.resumes(CALL) == 0
+    await closed(one, other)
+
+
+@pytest.mark.parametrize("reason", [m.Reason.CALLER_HUNG_UP, m.Reason.CARRIER_LOST])
+async def test_what_was_said_goes_with_the_caller(reason: m.Reason) -> None:
+    one, other = await two()
+    one.calls.carried[CALL] = Carried()
+    writes = one.fleet.observer
+    assert writes is not None
+    assert await one.claims() == ""
+    writes.call_did(CALL, m.Spoken("item_1", "Hello.", "Hello.", 600, cut=False), 0)
+    await asyncio.sleep(1)
+    writes.call_ended(CALL, m.Ended(reason), Stats())
+    await asyncio.sleep(0.1)
+    await other.fleet.after(CALL, ACCOUNT, 1)
+    assert (other.store.conversations.find(CALL) is None) is (reason is m.Reason.CALLER_HUNG_UP)
+    await closed(one, other)
+
+
+@pytest.mark.parametrize(("silent_s", "ours"), [(1.0, True), (3.0, False)])
+async def test_where_the_store_is_away_the_carriers_sound_says_whose_a_call_is(
+    silent_s: float, ours: bool
+) -> None:
+    one, other = await two()
+    one.calls.carried[CALL] = Carried(silent_s)
+    assert await one.claims() == ""
+
+    one.shared_store.absent = True
+    await asyncio.sleep(LEASE_MS / 1000 + 1)
+    assert await one.fleet.is_ours(CALL) is ours
     await closed(one, other)
 
 

@@ -305,9 +305,10 @@ class Fleet:
             return Asked()
         ahead = shared.is_ahead(call_sid)
         name, fresh = (self._names.name(call_sid, number) for number in (stream, stream + 1))
-        found, known = await asyncio.gather(
+        found, known, _ = await asyncio.gather(
             shared.after(call_sid, name, fresh, _digest(account_sid), draining=self._calls.draining),
             shared.look(call_sid),
+            self._learn_placed(call_sid),
         )
         if found is None:
             return Asked()
@@ -349,9 +350,14 @@ class Fleet:
     async def _learnt(self, call_sid: str) -> None:
         if self.shared is None or self.shared.is_ahead(call_sid):
             return  # what this machine knows is not written yet
-        known = await self.shared.look(call_sid)
+        known, _ = await asyncio.gather(self.shared.look(call_sid), self._learn_placed(call_sid))
         if known is not None:
             self._learn(call_sid, known, None)
+
+    async def _learn_placed(self, call_sid: str) -> None:
+        """Whether the call was placed, and for what: a record of another machine's."""
+        if self.records is not None and self._store.calls_out.of_call(call_sid) is None:
+            await self.records.learn_call(call_sid)
 
     def _learn(self, call_sid: str, known: Known, after: After | None) -> None:
         shared = self.shared

@@ -17,7 +17,7 @@ from bridge.server.outbound.record import Record
 from bridge.server.store import Store
 from bridge.server.store.claims import RingAnswer
 from bridge.server.store.detours import DetourRecord
-from bridge.server.store.shared_claims import AFTER_STREAM_MS, WEBHOOK_MS, SharedClaims
+from bridge.server.store.shared_claims import WEBHOOK_MS, SharedClaims
 
 T = TypeVar("T")
 
@@ -60,8 +60,8 @@ class SharedRecords:
         await self._follow(f"oc:{call_sid}")
 
     async def _follow(self, pointer: str) -> None:
-        refs = await self._shared.records(pointer, AFTER_STREAM_MS)
-        await asyncio.gather(*(self.learn_call_out(ref.decode(), AFTER_STREAM_MS) for ref in set(refs)))
+        refs = await self._shared.records(pointer, WEBHOOK_MS)
+        await asyncio.gather(*(self.learn_call_out(ref.decode()) for ref in set(refs)))
 
     async def _views(self, key: str, kind: type[T], budget_ms: int) -> list[T]:
         found = []
