@@ -357,7 +357,6 @@ class Runner:
 
     def taken_over(self, by: str) -> None:
         """The call is that machine's: it ends here without a word, whatever waits."""
-        self._pending.clear()
         self._doubted = False
         self._feeding = self._over
         self._pulse = Pulse()
