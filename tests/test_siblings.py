@@ -102,6 +102,9 @@ A = """\
 # HELP phonebridge_calls_total Calls
 # TYPE phonebridge_calls_total counter
 phonebridge_calls_total{reason="a"} 2.0
+# HELP phonebridge_calls_created Calls
+# TYPE phonebridge_calls_created gauge
+phonebridge_calls_created{reason="a"} 1.7e+09
 # HELP phonebridge_lag_seconds Lag
 # TYPE phonebridge_lag_seconds histogram
 phonebridge_lag_seconds_bucket{le="1.0"} 1.0
@@ -129,6 +132,7 @@ def test_counters_and_buckets_are_added_up_and_gauges_say_whose_they_are() -> No
         "phonebridge_workers 2.0",
     ):
         assert line in text.splitlines()
+    assert "_created" not in text  # when a process began to count is no sum
     assert merged({"1": A}, "application/openmetrics-text; version=1.0.0")[0].endswith(b"# EOF\n")
 
 

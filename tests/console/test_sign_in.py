@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from starlette.requests import HTTPConnection
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from bridge.server import routes, service
+from bridge.server.console.sign_in import SignIn, TooManyTries
 from bridge.settings.rules import WrongSettings
 from bridge.settings.settings import Settings, load_settings
+from bridge.sockets.peers import Peers
 
 UPSTREAM = "ws://127.0.0.1:1/v1/realtime"
 TOKEN = "k" * 40
@@ -165,6 +168,29 @@ def test_five_wrong_tries_a_minute_and_no_more() -> None:
         assert late.status_code == 429
         assert 1 <= int(late.headers["retry-after"]) <= 61
         assert TOKEN not in late.text
+
+
+def test_wrong_tries_are_forgotten_after_a_minute() -> None:
+    times_s = [0.0, 10.0, 20.0, 30.0, 40.0]
+    peers = Peers(insecure=True, public_url=None, host="127.0.0.1")
+    right = SignIn(settings(), peers, lambda: times_s.pop(0) if len(times_s) > 1 else times_s[0])
+    for _ in range(5):
+        assert not right.opens("203.0.113.7", token="x")
+    with pytest.raises(TooManyTries) as found:
+        right.opens("203.0.113.7", token=TOKEN)
+    assert found.value.wait_s == 20
+    assert right.opens("203.0.113.8", token=TOKEN)
+    times_s[0] = 60.0
+    assert right.opens("203.0.113.7", token=TOKEN)
+
+
+def test_two_host_headers_are_no_host() -> None:
+    """RFC 9112, section 3.2: such a request is to be refused, whichever of them is right."""
+    right = SignIn(signed(), Peers(insecure=False, public_url=PUBLIC, host="127.0.0.1"))
+    for hosts, shown in ((["voice.example.com"], True), (["voice.example.com", "evil.example"], False)):
+        headers = [(b"host", host.encode()) for host in hosts]
+        scope = {"type": "http", "scheme": "https", "client": ("203.0.113.7", 5), "headers": headers}
+        assert (right.page_fault(HTTPConnection(scope)) is None) is shown
 
 
 def test_a_demo_s_code_is_good_once() -> None:

@@ -110,6 +110,12 @@ def test_parts_follow_each_other() -> None:
     assert tuple(turn.parts()) == PARTS
 
 
+def test_a_tool_that_runs_yet_takes_its_part_of_the_wait() -> None:
+    turn = TurnTimes(1, 1_000, 1_500, delta_ms=4_000, heard_ms=4_150, responses=[ResponseTimes("r1", 1_700)])
+    turn.tools = [ToolTimes("a", "book", 2_500)]
+    assert (turn.parts()["model"], turn.parts()["tools"]) == (800, 1_500)
+
+
 def test_parts_sum_whatever_came_first() -> None:
     chance = random.Random(5)
     for _ in range(500):

@@ -188,6 +188,17 @@ async def test_v7_a_ghost_writes_nothing(opened: Opened) -> None:
         assert await claims.check(A, {CA1: now}) == frozenset()
 
 
+async def test_v7_of_two_owners_with_one_epoch_the_one_that_the_store_knows_writes(opened: Opened) -> None:
+    """As after a failover, which may give one moment out twice."""
+    async with opened() as engine:
+        claims = await engine.connect()
+        epoch = await b_owns(claims)
+        twin = await claims.turn(owned(A, epoch, 9), b"twin", spent(1))
+        assert (twin.fence, twin.owner) == (Fence.GHOST, "b")
+        assert await claims.check(A, {CA1: epoch}) == {CA1}
+        assert await claims.check(B, {CA1: epoch}) == frozenset()
+
+
 async def test_v8_a_write_that_the_store_has_lost_is_written_back(opened: Opened) -> None:
     async with opened() as engine:
         claims = await engine.connect()
