@@ -329,6 +329,16 @@ def test_a_turn_that_it_finds_is_answered_by_itself(live_call: Any) -> None:
     assert only(m.CreateResponse, call.until(2_200 + RESUME_MS)) == []
 
 
+@pytest.mark.parametrize("voice_ms", [VOICE_MS - 100, VOICE_MS + 60])
+def test_a_click_that_the_new_session_hears_holds_no_answer_back(live_call: Any, voice_ms: int) -> None:
+    call = live_call()
+    call.speaks(600, m.SpeechStarted(), m.SpeechStopped(), m.ResponseStarted("r1"), LOST)
+    says(call, 1_020, voice_ms, quiet_ms=400)
+    given = restored(call, 2_200)
+    assert heard(given) == voice_ms // 20
+    assert bool(only(m.CreateResponse, given)) is (voice_ms < VOICE_MS)
+
+
 def test_what_was_answered_is_not_heard_again(live_call: Any) -> None:
     call = live_call()
     says(call, 1_000, 600)
