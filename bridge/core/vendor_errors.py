@@ -86,6 +86,11 @@ def in_words(event: UpstreamFaulted) -> str:
     return f"{told} ({PROMPT_OBJECTS})" if names_prompt(event) else told
 
 
+def harmless(code: str) -> bool:
+    """Whether an error of that code belongs to a call that goes well: a lost race, or a wait for a turn."""
+    return _CODES.get(code) in (Verdict.BENIGN, Verdict.BUSY)
+
+
 def verdict(event: UpstreamFaulted) -> Verdict | None:
     """What the error means, None for one we do not know. Some vendors put the word into the type."""
     return _CODES.get(event.code) or _CODES.get(event.kind)

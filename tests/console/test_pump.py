@@ -12,6 +12,7 @@ import pytest
 from bridge.core import messages as m
 from bridge.core.call import Call
 from bridge.server.console.call_view import CallView
+from bridge.server.console.happenings import Lanes, happening
 from bridge.server.console.live import LiveCall, LiveCalls
 from bridge.server.console.messages import System
 from bridge.server.console.pump import LIST_S, SLICE, Pump
@@ -251,6 +252,31 @@ async def test_a_call_that_cannot_be_shown_is_lost_to_its_viewers_only(
     assert viewer.looks_at is None
     assert len(others.texts) > before
     assert not viewer.closed
+
+
+def test_what_an_operator_says_is_no_phrase_of_the_bridge_and_told_once() -> None:
+    lines = {"item_5": "w3"}
+    lanes = Lanes(lambda item_id: lines.get(item_id, ""))
+    spoken = m.Spoken("item_5", "We are open.", "We are open.", 1_840, False)
+    heard = m.Heard("console-2", 1_840, False, "We are open.")
+    for action in (spoken, heard):
+        lanes.take(18_200, action)
+    assert [(lane.id, lane.state) for lane in lanes.news()] == [("hw3", "model")]
+    assert "We are open." in happening(1, 18_200, spoken).text
+    assert happening(2, 18_200, heard).text == "said as asked: heard to the end"
+    acted = m.Noted("operator", "hangs up")
+    assert (happening(3, 0, acted).of, happening(3, 0, acted).text) == ("operator", "hangs up")
+
+
+def test_an_error_that_is_part_of_a_good_call_is_no_trouble() -> None:
+    runner: Any = Runner()
+    rows = RowReader(LiveCall("CA1", runner, 0, Counter()), alone().router, "one")
+    runner.call.stats.faults = {"conversation_already_has_active_response": 1, "item_not_found": 1}
+    rows.read()
+    assert rows.row.trouble == []
+    runner.call.stats.faults["server_error"] = 1
+    assert rows.read()
+    assert rows.row.trouble == ["errors of the model: server_error"]
 
 
 def test_a_row_says_what_is_wrong() -> None:

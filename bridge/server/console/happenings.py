@@ -11,17 +11,20 @@ from bridge.core import messages as m
 from bridge.ops.story import told
 
 from . import hidden
+from .actions import SAY_ID
 from .messages import Happening, Lane, encode
 
 MOST_RAW: Final = 2_000
 MOST_TEXT: Final = 400
 MOST_LANES: Final = 600
 _OF: Final[tuple[tuple[str, tuple[type, ...]], ...]] = (
-    ("caller", (m.CallerSpoke, m.Turn, m.DigitHeard, m.CallerSilent, m.Cut)),
-    ("agent", (m.Spoken, m.Heard, m.ResponseEnded)),
+    ("caller", (m.CallerSpoke, m.Turn, m.DigitHeard, m.CallerSilent)),
+    ("agent", (m.Spoken, m.Heard, m.ResponseEnded, m.Cut)),
     ("tool", (m.ToolWanted,)),
     ("trouble", (m.Noted,)),
 )
+_UTTERED: Final = ("say", "respond", SAY_ID)
+"""What the model says as it was asked: `Spoken` tells of that, too."""
 OPERATOR: Final = m.OperatorActed.named
 """What `Noted` is called whose detail an operator did."""
 
@@ -39,6 +42,10 @@ def happening(number: int, at_ms: int, action: m.Action) -> Happening:
     if isinstance(action, m.ToolWanted):
         arguments, _ = hidden.fields(action.arguments, "input")
         raw["arguments"], text = arguments, f"calls the tool {action.name}({arguments})"
+    elif isinstance(action, m.Heard) and action.say_id.startswith(_UTTERED):
+        text = f"said as asked: {'cut off' if action.cut else 'heard to the end'}"
+    elif of == OPERATOR and isinstance(action, m.Noted):
+        text = action.detail
     else:
         line = told(action)
         text = "" if line is None else line.what
@@ -67,7 +74,7 @@ class Lanes:
                 self._end("caller", at_ms)
             case m.Spoken(item_id=item_id, heard_ms=heard_ms, cut=cut):
                 self._heard(item_id, at_ms, heard_ms, "cut" if cut else "model")
-            case m.Heard() if not action.say_id.startswith("say"):
+            case m.Heard() if not action.say_id.startswith(_UTTERED):
                 state = "cut" if action.cut else "phrase"
                 self._heard(action.say_id, at_ms, action.heard_ms, state, action.text)
             case m.Cut():

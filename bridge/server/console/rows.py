@@ -8,6 +8,7 @@ from typing import Any, Final
 from bridge.core.messages import Phase
 from bridge.core.state import CallState
 from bridge.core.toolbox import ToolCall, failure
+from bridge.core.vendor_errors import harmless
 from bridge.server.routing.router import Router
 
 from . import hidden
@@ -142,8 +143,8 @@ class RowReader:
             found.append("a tool failed" if self._failed == 1 else f"{self._failed} tools failed")
         if stats.recoveries:
             found.append("the model was lost" + (f" {stats.recoveries} times" * (stats.recoveries > 1)))
-        if stats.faults:
-            found.append(f"errors of the model: {', '.join(list(stats.faults)[:3])[:120]}")
+        if faults := [code for code in stats.faults if not harmless(code)]:
+            found.append(f"errors of the model: {', '.join(faults[:3])[:120]}")
         if stats.frames_refused:
             found.append("frames that no protocol allows")
         if stats.frames_dropped:

@@ -7,7 +7,8 @@ const SHOWN = 60; // the newest first
 const KINDS = ["caller", "agent", "tool", "operator", "trouble", "call"];
 
 // A name of the program's own, `CallBegan`, as words.
-const inWords = (name) => (name === "Cut" ? "interrupts the agent" : name.replace(/(?<=[a-z])(?=[A-Z])/g, " ").toLowerCase());
+const WORDS = { Cut: "is cut off", NoteIntent: "what comes next is written down" };
+const inWords = (name) => WORDS[name] ?? name.replace(/(?<=[a-z])(?=[A-Z])/g, " ").toLowerCase();
 
 export function EventsPane({ view, stale }) {
   const [of, setOf] = useState("");
