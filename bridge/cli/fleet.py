@@ -134,7 +134,7 @@ def _print_calls(console: Console, one: dict[str, Any]) -> None:
 def _print_moves(console: Console, one: dict[str, Any]) -> None:
     if (listed := one.get("moves_listed")) is None:
         return
-    console.print(f"\n{printable(one['machine'])}: {_count(listed, 'move')} lately")
+    console.print(f"\n{printable(one['machine'])}: {_count(listed, 'recent move')}")
     for move in listed if isinstance(listed, list) else ():
         silent = f", {move['silent_ms']} ms silent" if move.get("silent_ms") is not None else ""
         where = f"{move.get('from') or 'an unknown machine'} → {one['machine']}"
@@ -148,7 +148,7 @@ def _count(listed: Any, what: str) -> str:
 
 
 async def _asked(asking: MachineCommands, machine: str, op: str) -> Any:
-    """The machine's answer, or in words why there is none."""
+    """The machine's answer, or the reason in words."""
     from ..server.fleet.machine_commands import Refused
     from ..server.store.claims import StoreError
     from ..server.store.commands import NoAnswer
@@ -181,7 +181,7 @@ async def _drain(machine: str, *, undo: bool, as_json: bool) -> None:
 
 
 def _left(calls: int) -> str:
-    return {0: "none is left", 1: "one is left"}.get(calls, f"{calls} are left")
+    return {0: "it has no calls", 1: "it still has 1 call"}.get(calls, f"it still has {calls} calls")
 
 
 def _store() -> tuple[str, str, Path | None]:

@@ -163,7 +163,7 @@ def _tell_ready(settings: Settings, bound: tuple[str, int], answered: str, *, op
     console.print(f"ready: listening on {bound[0]}:{bound[1]}, webhook {base}/incoming-call")
     console.print(answered)
     if settings.console_code is not None:
-        console.print(f"console, by this address once: {base}/console#code={settings.console_code}")
+        console.print(f"console (this link signs in once): {base}/console#code={settings.console_code}")
     elif settings.console_token is not None:
         console.print(f"console: {base}/console")
     if not settings.insecure or settings.twilio_auth_token:

@@ -48,7 +48,7 @@ def count(workers: str) -> int:
 def take_a_seat(
     settings: Settings, count: int, tell_ready: Callable[[Any, str], object], *, kill_stuck: bool
 ) -> Seat:
-    """Become the supervisor of so many workers, and exit with it; return in each worker."""
+    """Become the supervisor of that many workers, and exit with it; return in each worker."""
     from bridge.ops import logs
     from bridge.server import service
     from bridge.server.workers.supervisor import Supervisor

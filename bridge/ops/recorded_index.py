@@ -117,7 +117,7 @@ class RecordedIndex:
         return dict(sorted(found.items(), reverse=True))
 
     def find(self, name: str) -> Path | None:
-        """The recording of that name; None if there is none. A name is looked up, never joined to a path."""
+        """The recording of that name; None without one. A name is looked up, never joined to a path."""
         return self.paths().get(name)
 
     def one(self, path: Path) -> Listed:
@@ -136,7 +136,7 @@ class RecordedIndex:
     def search(
         self, wanted: Wanted, after: str = "", most: int = 50, live: Collection[str] = frozenset()
     ) -> Page:
-        """The newest calls older than `after` that fit, at most so many. `live` are ids of calls that last:
+        """The newest calls older than `after` that fit, at most `most`. `live` are ids of calls that last:
         their recordings are not finished.
         """
         tails = {call_sid[-8:] for call_sid in live}

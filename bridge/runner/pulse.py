@@ -1,4 +1,4 @@
-"""Whether this process has stood still for so long that its calls may be another machine's by now.
+"""Whether this process has stood still long enough that its calls may be another machine's by now.
 
 After a pause (SIGSTOP, a virtual machine that was suspended, a loop that was blocked) the readers of sockets
 run before any timer that is overdue. So a check in a timer comes too late, and the gate of each call compares

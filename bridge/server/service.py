@@ -165,7 +165,7 @@ class Service:
 
     async def settled(self) -> None:
         """Wait until it is known whether the store that machines share has been reached. Raises ConfigError
-        where the settings for it are wrong; a store that does not answer is none of that.
+        where the settings for it are wrong; a store that does not answer raises nothing.
         """
         if self._opening is not None:
             try:

@@ -74,7 +74,7 @@ def _from_variable(name: str) -> str:
 
 
 def _hosts(netloc: str) -> list[str]:
-    """The hosts in that part of a URL. Raises ValueError for a port that is none."""
+    """The hosts in that part of a URL. Raises ValueError for an invalid port."""
     found = []
     for piece in netloc.rpartition("@")[2].split(","):
         one = urlsplit(f"//{piece}")

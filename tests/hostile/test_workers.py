@@ -216,7 +216,7 @@ def test_a_worker_that_is_killed_is_replaced_and_its_calls_go_on(
             assert all(phone.closed_s is None for phone in stayed)
             assert set(others) <= set(workers(served))
             await asyncio.gather(*(phone.hang_up() for phone in [*stayed, *after]))
-            await served.until_log("another one at once")
+            await served.until_log("another one starts at once")
             await asyncio.sleep(0.5)
             recorded = [replay(path.read_text().splitlines()) for path in served.recordings()]
             assert len(recorded) == 20 + len(cut)

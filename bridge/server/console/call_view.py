@@ -44,8 +44,8 @@ def waterfall(times: TurnTimes) -> Turn | None:
 
 
 class CallView:
-    """One call that is looked at, whoever looks. `revision` grows with each change. `tick` reads the state
-    once, and encodes what has changed once.
+    """One call that is looked at, shared by all viewers. `revision` grows with each change. `tick` reads the
+    state once, and encodes what has changed once.
     """
 
     __slots__ = (

@@ -52,7 +52,7 @@ _Endpoint = Callable[["Console", Request], Awaitable[Response]]
 
 
 def _signed_in(endpoint: _Endpoint) -> _Endpoint:
-    """Only for a page of ours that has signed in: 403 or 401 otherwise."""
+    """Only for our own page, signed in: 403 or 401 otherwise."""
 
     @wraps(endpoint)
     async def asked(self: Console, request: Request) -> Response:
@@ -171,11 +171,15 @@ class Console:
         try:
             opened = self.sign_in.opens(address, token=token, code=code)
         except TooManyTries as error:
-            logger.warning("too many wrong tries to sign in from %s", address)
+            logger.warning("too many failed sign-ins from %s", address)
             return refused(str(error), 429, **{"retry-after": str(int(error.wait_s) + 1)})
         if not opened:
-            logger.warning("a wrong try to sign in from %s", address)
-            what = "the code is spent, or wrong: take the token" if code else "the token is wrong"
+            logger.warning("failed sign-in from %s", address)
+            what = (
+                "this link has been used, or is wrong: sign in with the token, or start the demo again"
+                if code
+                else "the token is wrong"
+            )
             return refused(what)
         logger.info("= an operator has signed in from %s", address)
         return self.sign_in.greet(request, answer(msgspec.to_builtins(self._session())))
@@ -245,7 +249,7 @@ class Console:
             listening.end(listener)
 
     def _may_open(self, websocket: WebSocket) -> bool:
-        """Whether this is a page of ours that has signed in: a call's sound wants the same as its words."""
+        """Whether this is our own page, signed in: a call's sound wants the same as its words."""
         self._awake()
         return self.sign_in.fault(websocket) is None and self.sign_in.sender_fault(websocket) is None
 

@@ -171,7 +171,7 @@ class Finished:
     # --- files -------------------------------------------------------------------------------------------
 
     async def _find(self, request: Request) -> str | None:
-        """The path of the recording that is asked for; None if there is none of that name."""
+        """The path of the recording that is asked for; None if no recording has that name."""
         name = request.path_params["name"]
         found = await self._ask(self._list, do="find", folders=self._folders(), name=name)
         return os.fsdecode(found) or None

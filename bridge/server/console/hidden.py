@@ -64,7 +64,7 @@ def fields(text: str, path: str) -> tuple[str, list[str]]:
 
 
 def revealed(text: str, path: list[str]) -> str | None:
-    """The value at that path, as JSON; None where there is none."""
+    """The value at that path, as JSON; None where the path leads nowhere."""
     try:
         value = json.loads(text)
         for name in path:

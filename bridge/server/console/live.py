@@ -26,7 +26,7 @@ _NOT_KEPT: Final = frozenset({m.TranscriptDelta, m.HandedOver, m.ClearPlayout, m
 
 
 class LiveCall:
-    """One call while somebody looks. `began_at` in milliseconds of the epoch. `happened` counts the events
+    """One call while a viewer looks. `began_at` in milliseconds of the epoch. `happened` counts the events
     that were ever in the ring, so the oldest one there is number `happened - len(ring)`.
     """
 
@@ -88,7 +88,7 @@ class LiveCalls:
                 self._enter(call_sid)
 
     def find(self, call_sid: str) -> LiveCall | None:
-        """A call that lives here; while nobody looks, too, and then it is not kept."""
+        """A call that lives here; without viewers too, and then it is not kept."""
         found = self.calls.get(call_sid)
         if found is not None or self._on:
             return found

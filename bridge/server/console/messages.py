@@ -112,7 +112,7 @@ class Row(Part, frozen=True, gc=False):
 class Line(Part, frozen=True, gc=False):
     """Words of one side, in the order they were said.
 
-    `who`: `caller`, `agent` (the model), `bridge` (a phrase, no model), `operator` (somebody at a console),
+    `who`: `caller`, `agent` (the model), `bridge` (a phrase, no model), `operator` (a person at a console),
     `system` (what the model was told). `state`: `said` (all of it; the caller's own, too), `waiting` (nothing
     of it was heard yet), `playing`, `cut` (the rest was never heard), `unheard` (none of it was, and none
     will be). The caller heard the first `heard` characters of `text`: it is the ledger's word. `heard_ms` and
@@ -174,7 +174,7 @@ class Lane(Part, frozen=True, gc=False):
 class Happening(Part, frozen=True, gc=False):
     """A line of the log of events, with what it is filtered by: `of` is `caller`, `agent`, `tool`,
     `operator`, `trouble` or `call`. `raw` is the event itself as JSON, masked, "" where
-    there is none to show.
+    there is nothing to show.
     """
 
     id: int

@@ -1,7 +1,7 @@
 """The pump: a clock that tells viewers what has changed, in slices, so that no call waits for it.
 
 Four times a second every call is looked at, 25 and then the loop's turn; ten times a second the calls in
-view. What has changed is encoded once, whoever looks. Without viewers there is no clock.
+view. What has changed is encoded once for all viewers. Without viewers there is no clock.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SLICE: Final = 25
 FAR: Final = -1
 """The revision of a call that another machine tells of."""
 UNASKED: Final = 8
-"""A call of which nothing was told is read every so many times all the same: some things change unsaid."""
+"""A call of which nothing was told is read at every Nth look all the same: some things change unsaid."""
 TICK_S: Final = 0.1
 LIST_S: Final = 0.25
 SYSTEM_S: Final = 1.0

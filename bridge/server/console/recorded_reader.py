@@ -41,7 +41,7 @@ class Orders:
         self._sounds: OrderedDict[tuple[Path, int], Channels] = OrderedDict()
 
     def do(self, order: dict[str, Any]) -> bytes:
-        """Raises ConfigError also for what is in no recording of ours: one may come from anywhere."""
+        """Raises ConfigError also for what the bridge never records: a file may come from anywhere."""
         given = dict(order)
         try:
             match given.pop("do"):
@@ -74,7 +74,7 @@ class Orders:
         )
 
     def _find(self, folders: list[str], name: str) -> bytes:
-        """The path of the recording of that name, b"" if there is none."""
+        """The path of the recording of that name, b"" if no recording has it."""
         self._folders = [Path(folder) for folder in folders]
         path = self._index.find(name)
         return b"" if path is None else os.fsencode(path)

@@ -20,5 +20,5 @@ def answer(body: dict[str, Any], status: int = 200, **headers: str) -> Response:
 
 
 def refused(words: str, status: int = 403, **headers: str) -> Response:
-    """An answer that is none, and why."""
+    """A refusal, and why."""
     return answer({"error": words}, status, **headers)

@@ -1,7 +1,7 @@
 """The right to see: one class that every route of the console asks.
 
 A token (or, in a demo, a code that is good once) buys a cookie. A page of another site can neither read nor
-send it, and what it cannot send either is the header `X-Bridge-Console` with an `Origin` of ours.
+send it, and what it cannot send either is the header `X-Bridge-Console` with our own `Origin`.
 
 W3C, "Cookie Prefixes": `__Host-` is for cookies that came over https, from this very host.
 """
@@ -97,7 +97,7 @@ class SignIn:
         return None if self._session(connection) is not None else NOT_SIGNED_IN
 
     def sender_fault(self, connection: HTTPConnection) -> str | None:
-        """Why this is not sent by a page of ours: `Origin` has to be there and our own; a POST shows the
+        """Why this is not sent by our own page: `Origin` has to be there and our own; a POST shows the
         header `X-Bridge-Console`, too, which no page of another site may set. None if it is.
         """
         if (fault := self.page_fault(connection) or self._peers.fault(connection)) is not None:

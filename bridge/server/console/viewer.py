@@ -8,7 +8,7 @@ from typing import Final, Protocol
 SLOW_BYTES: Final = 64 * 1024
 """What may wait unread; from there on changes are dropped, and a snapshot follows."""
 PATIENCE_S: Final = 5.0
-"""A page that has read nothing for so long is closed."""
+"""A page that has read nothing for this time is closed."""
 TRY_AGAIN_LATER: Final = 1013
 
 

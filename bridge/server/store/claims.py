@@ -193,8 +193,8 @@ class ClaimAnswer(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """`warm` is who has dialled the model for this stream; None where nobody has, or more than 90 s ago: then
-    the age of the token has to be checked by what is written in it.
+    """`warm` is who has dialled the model for this stream; None where no machine has, or more than 90 s ago:
+    then the age of the token has to be checked by what is written in it.
     """
 
     answer: ClaimAnswer
@@ -286,7 +286,7 @@ class AfterAnswer(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """`intent` is why the stream ended, empty where nobody meant it to. `resumes` are those of the last
+    """`intent` is why the stream ended, empty where no machine meant it to. `resumes` are those of the last
     120 s, without this one for OK, and with it for AGAIN; `waits` those in a row. `nonce` is that of the next
     stream, empty where none may follow; `machine` is which one dials the model for it, this one unless the
     answer is AGAIN, and empty where all that is known of are draining. `epoch` is 0 where the call was not

@@ -31,7 +31,7 @@ MOST_CONNECTIONS: Final = 6
 
 
 class RedisCommands:
-    """`open_client` makes a client whose socket waits for so many seconds: a read that blocks needs longer
+    """`open_client` makes a client whose socket waits for that many seconds: a read that blocks needs longer
     than any other, and a connection of its own. `prefix` is BRIDGE_STORE_PREFIX.
     """
 

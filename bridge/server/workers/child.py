@@ -73,7 +73,7 @@ class Child:
         return list(self._lines.add(data))
 
     def tell(self, message: bytes) -> None:
-        """Send this, and what waits, as far as the kernel takes it. A worker that reads nothing for so long
+        """Send this, and what waits, as far as the kernel takes it. A worker that reads nothing for that long
         is of no use.
         """
         if self._line.fileno() < 0:

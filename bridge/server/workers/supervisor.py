@@ -296,7 +296,7 @@ class Supervisor:
         wait_s = BACKOFF_S[min(len(self._deaths), len(BACKOFF_S)) - 1]
         self._hire_s = now_s + wait_s
         again = f"in {wait_s:.0f} s" if wait_s else "at once"
-        logger.error("worker %s has ended %s with %d calls: another one %s", child.name, how,
+        logger.error("worker %s has ended %s with %d calls: another one starts %s", child.name, how,
                      len(child.names) - 1 if child.names else 0, again)  # fmt: skip
         late = [death_s for death_s in self._deaths if now_s - death_s <= HOPELESS_S]
         if len(late) < MOST_DEATHS:
