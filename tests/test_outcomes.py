@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from bridge import cli
+from bridge.ops.recorded import recorded
 from bridge.ops.recorded_index import RecordedIndex, Wanted
+from bridge.ops.retention import older_than, purge, purge_sound
 from bridge.picture import tell
 from bridge.recording.bounds import MOST_BYTES
 from bridge.recording.outcome import outcome
@@ -174,3 +177,22 @@ def test_a_tool_that_fails_with_more_than_a_sentence_has_failed_everywhere() -> 
     said, failed = r"{\"state\": \"on its way\"}", r"{\"error\": {\"code\": 5}}"
     lines = [line.replace(said, failed) for line in lines_of("tool-filler")]
     assert outcome(line.encode() for line in lines).tools_failed == 1
+
+
+def test_a_pipe_or_a_link_in_the_folder_holds_nothing_up(tmp_path: Path) -> None:
+    """To open a pipe takes until another program writes to it."""
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    elsewhere = tmp_path / "20261203T000000Z-c.call.jsonl"
+    for path in (elsewhere, folder / "20261130T000000Z-a.call.jsonl"):
+        path.write_text("\n".join([*lines_of("tool-filler"), ""]), encoding="utf-8")
+    os.mkfifo(folder / "20261201T000000Z-b.call.jsonl")
+    (folder / elsewhere.name).symlink_to(elsewhere)
+    (folder / "20261202T000000Z-d.call.jsonl").mkdir()
+    later = datetime.now(UTC) + timedelta(days=40)
+    assert [one.name for one in recorded(folder)] == ["20261130T000000Z-a"]
+    assert [path.name for path in older_than(folder, 30, later)] == ["20261130T000000Z-a.call.jsonl"]
+    assert list(older_than(folder, 10**12, later)) == [], "more days than a date has"
+    assert purge_sound(folder, 30, later) == 0
+    assert purge(folder, 30, later) == 1
+    assert elsewhere.exists()

@@ -21,8 +21,9 @@ import msgspec
 
 from bridge.errors import ConfigError
 from bridge.recording import SUFFIX
+from bridge.recording.bounds import MOST_BYTES
 
-from .retention import is_held, older_than
+from .retention import files, is_held, older_than
 
 DELETIONS: Final = "deletions.jsonl"
 """In the folder: when which call was deleted, by the SHA-256 of its id."""
@@ -107,7 +108,7 @@ class Recorded:
 
 def recorded(folder: Path) -> Iterator[Recorded]:
     """The recordings of this folder, oldest first; files that are none are left out."""
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
+    for path in files(folder):
         with suppress(OSError, ValueError, msgspec.MsgspecError):
             yield glance(path)
 
@@ -175,6 +176,8 @@ def _note(folder: Path, gone: list[Recorded]) -> None:
 def glance(path: Path) -> Recorded:
     """What its first lines and its last ones say. Raises OSError, ValueError or MsgspecError."""
     with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size > MOST_BYTES:
+            raise ValueError("it is larger than the recording of any call")
         first = msgspec.json.decode(file.readline(), type=_First)
         call_sid = ""
         for _ in range(_FIRST_LINES):

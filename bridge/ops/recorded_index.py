@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,10 +13,10 @@ from typing import Final
 import msgspec
 
 from bridge.recording import SUFFIX
-from bridge.recording.bounds import MOST_BYTES
 from bridge.recording.outcome import Outcome, outcome
 
 from .recorded import Recorded, glance
+from .retention import files
 
 OFF_MS: Final = 100
 """A barge-in whose error is larger was off: the model believes in words that the caller has not heard, or
@@ -105,11 +104,7 @@ class RecordedIndex:
         """By name, the newest first: names begin with the time."""
         found: dict[str, Path] = {}
         for folder in self._folders():
-            with suppress(OSError), os.scandir(folder) as entries:
-                for entry in entries:
-                    ours = entry.name.endswith(SUFFIX) and not entry.name.startswith(".")
-                    if ours and entry.is_file(follow_symlinks=False):
-                        found[_name(entry.name)] = folder / entry.name
+            found |= {_name(path.name): path for path in files(folder)}
         for name in [name for name in found if "." in name and name.partition(".")[0] in found]:
             del found[name]  # a copy beside its recording is no call of its own
         there = set(found.values())
@@ -171,10 +166,8 @@ def _name(file: str) -> str:
 
 
 def read(path: Path) -> Listed:
-    """What a recording says of its call. One larger than that of any call is not read."""
+    """What a recording says of its call."""
     try:
-        if path.stat().st_size > MOST_BYTES:
-            return Listed(path, unreadable="it is larger than the recording of any call")
         recorded = glance(path)
         with path.open("rb") as lines:
             return Listed(path, recorded, outcome(lines))

@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +21,7 @@ from bridge.recording.silencing import silenced
 logger = logging.getLogger(__name__)
 
 HOLD: Final = ".hold"
+_A_DAY_S: Final = 86_400
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 
 
@@ -75,13 +76,24 @@ def _silence(path: Path) -> bool:
     return True
 
 
+def files(folder: Path) -> list[Path]:
+    """The recordings of this folder by name. Links, pipes and hidden files are left out: to open a pipe may
+    take for ever.
+    """
+    with suppress(OSError), os.scandir(folder) as entries:
+        return sorted(folder / entry.name for entry in entries if _is_recording(entry))
+    return []
+
+
+def _is_recording(entry: os.DirEntry[str]) -> bool:
+    named = entry.name.endswith(SUFFIX) and not entry.name.startswith(".")
+    return named and entry.is_file(follow_symlinks=False)
+
+
 def older_than(folder: Path, days: int, now: datetime) -> Iterator[Path]:
     """The recordings of this folder that were last written this many days ago."""
-    oldest_s = (now - timedelta(days=days)).timestamp()
-    paths: list[Path] = []
-    with suppress(OSError):
-        paths = list(folder.glob(f"*{SUFFIX}"))
-    for path in paths:
+    oldest_s = now.timestamp() - days * _A_DAY_S
+    for path in files(folder):
         with suppress(OSError):
             if path.stat().st_mtime < oldest_s:
                 yield path
