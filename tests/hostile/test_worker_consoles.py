@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,33 @@ def test_a_page_sees_the_calls_of_all_workers_and_helps_them(tmp_path: Path) -> 
                 assert all(one.closed_s is None for one in others)
                 assert page.gaps == 0
                 await asyncio.gather(*(one.hang_up() for one in others))
+
+    run(main())
+
+
+def test_a_sign_out_holds_at_all_workers(tmp_path: Path) -> None:
+    """Two tabs of one browser, each at another worker: both are closed, and the cookie opens nothing any
+    more, not even for one who has kept it."""
+
+    async def main() -> None:
+        async with Speaker() as model, served(model, tmp_path) as house:
+            first = await open_page(house)
+            tabs: dict[str, Page] = {}
+            async with contextlib.AsyncExitStack() as stack, asyncio.timeout(20):
+                while len(tabs) < 2:
+                    tab = Page(house.port)
+                    tab.cookie = first.cookie
+                    await stack.enter_async_context(tab.looking())
+                    await tab.until(lambda tab=tab: home(tab))  # type: ignore[misc]
+                    if tabs.setdefault(home(tab), tab) is not tab:
+                        await tab.socket.close()
+                kept = first.cookie
+                assert (await first.request("POST", "/console/session/end"))[0] == 200
+                for tab in tabs.values():
+                    await tab.until(lambda tab=tab: tab.closed == 1008, 2)  # type: ignore[misc]
+            for _ in range(20):  # of which each worker gets some
+                first.cookie = kept
+                assert (await first.request("GET", "/console/session"))[0] == 401
 
     run(main())
 

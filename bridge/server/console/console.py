@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import wraps
 from typing import Any, Final, Protocol
@@ -39,7 +41,7 @@ from .messages import Hello, Pong, Session, System, encode
 from .pump import Pump
 from .requests import PAGE_HEADERS, answer, refused
 from .rows import RowReader
-from .sign_in import NOT_SIGNED_IN, SignIn, TooManyTries
+from .sign_in import NAME_LETTERS, NOT_SIGNED_IN, SignIn, TooManyTries
 from .viewer import TRY_AGAIN_LATER, Viewer
 
 logger = logging.getLogger("bridge.console")
@@ -48,6 +50,9 @@ MOST_BYTES: Final = 16_384
 LIMITS: Final = replace(CARRIER_LIMITS, max_size_bytes=4_096, dead_after_s=8, stalled_after_s=8)
 MEMBERS: Final = ("key", "machine", "text", "on", "to", "mode", "tool", "path", "reason")
 ACT: Final = "console act"
+SIGN_OUT: Final = "console sign out"
+SIGN_OUT_MS: Final = 500
+"""How long a machine is waited for that does not answer: its own clock ends the session."""
 _Endpoint = Callable[["Console", Request], Awaitable[Response]]
 
 
@@ -92,6 +97,9 @@ class Console:
         fleet = registry.services.fleet
         self.owners: Owners = fleet.commands
         self._machine: Callable[[], str] = lambda: fleet.commands.machine
+        self._others: Callable[[], set[str]] = lambda: (
+            set(registry.services.machines()) - {fleet.commands.machine}
+        )
         self.pump = Pump(
             self.live,
             registry,
@@ -99,11 +107,12 @@ class Console:
             self._view,
             self._system,
             ask=fleet.commands.ask,
-            others=lambda: set(registry.services.machines()) - {fleet.commands.machine},
+            others=self._others,
         )
         if self.sign_in.served:
             fleet.commands.ops.update(self.ops())
             fleet.commands.private.update(self.ops())
+            fleet.commands.ops[SIGN_OUT] = self._sign_out
             registry.observers = (*registry.observers, self.live)
 
     def ops(self) -> dict[str, Op]:
@@ -187,11 +196,28 @@ class Console:
     @_signed_in
     async def end(self, request: Request) -> Response:
         """Sign out, here and in every tab of this browser."""
-        name = self.sign_in.viewer(request)
+        session = self.sign_in.digest(request)
+        gone = self.sign_in.sign_out(request, answer({}))
+        self._close(session)
+        await asyncio.gather(*(self._tell_sign_out(machine, session) for machine in self._others()))
+        return gone
+
+    async def _tell_sign_out(self, machine: str, session: str) -> None:
+        with suppress(Refused, NoAnswer, StoreError):
+            await self.owners.ask(machine, SIGN_OUT, within_ms=SIGN_OUT_MS, session=session)
+
+    async def _sign_out(self, wanted: Mapping[str, Any]) -> None:
+        """A browser has signed out at another machine."""
+        session = str(wanted["session"])
+        self.sign_in.revoke(session)
+        self._close(session)
+
+    def _close(self, session: str) -> None:
+        """Close what shows calls to that session."""
+        name = session[:NAME_LETTERS]
         for viewer in [one for one in self.pump.viewers if one.name == name]:
             viewer.close(POLICY_VIOLATION, "signed out")
         self.actions.listening.stop(name)
-        return self.sign_in.sign_out(request, answer({}))
 
     def _session(self) -> Session:
         settings = self._settings

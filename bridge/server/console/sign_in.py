@@ -27,6 +27,8 @@ from bridge.sockets.peers import Peers, of_this_machine
 logger = logging.getLogger(__name__)
 
 LASTS_S: Final = 12 * 3600
+NAME_LETTERS: Final = 8
+"""Of a session's digest, in logs and records."""
 HEADER: Final = "x-bridge-console"
 SECURE_COOKIE: Final = "__Host-bridge"
 LOCAL_COOKIE: Final = "bridge-console"
@@ -148,14 +150,16 @@ class SignIn:
         return response
 
     def _revoke(self, connection: HTTPConnection) -> None:
-        session = self._session(connection)
-        if session is None:
-            return
+        if (session := self._session(connection)) is not None:
+            self.revoke(_digest(session))
+
+    def revoke(self, digest: str) -> None:
+        """The session with that digest is over here, wherever its browser has signed out."""
         now_s = self._clock()
         self._revoked = {one: at_s for one, at_s in self._revoked.items() if now_s - at_s < LASTS_S}
         while len(self._revoked) >= _MOST_REVOKED:
             del self._revoked[next(iter(self._revoked))]
-        self._revoked[session] = now_s
+        self._revoked[digest] = now_s
 
     def lasts(self, connection: HTTPConnection) -> bool:
         """Whether the session that opened this connection is still good."""
@@ -163,8 +167,11 @@ class SignIn:
 
     def viewer(self, connection: HTTPConnection) -> str:
         """A short name of this session for logs and records; it opens nothing."""
-        session = self._session(connection) or ""
-        return hashlib.sha256(session.encode()).hexdigest()[:8]
+        return self.digest(connection)[:NAME_LETTERS]
+
+    def digest(self, connection: HTTPConnection) -> str:
+        """What names this session among machines; it opens nothing either."""
+        return _digest(self._session(connection) or "")
 
     def _is_local(self, connection: HTTPConnection) -> bool:
         """Whether nothing but this machine has seen the request. A page that came over https is elsewhere,
@@ -182,9 +189,13 @@ class SignIn:
                 session = self._signer.unsign(connection.cookies.get(name, ""), max_age=LASTS_S).decode()
             except BadSignature:
                 continue
-            if session.startswith(kind) and session not in self._revoked:
+            if session.startswith(kind) and _digest(session) not in self._revoked:
                 return session
         return None
+
+
+def _digest(session: str) -> str:
+    return hashlib.sha256(session.encode()).hexdigest()
 
 
 def _same(given: str, known: str) -> bool:
