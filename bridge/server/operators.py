@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -22,6 +23,9 @@ from bridge.server.proof import Proof
 from bridge.server.store.claims import StoreError
 from bridge.server.workers.worker import METRICS, READYZ, Worker
 from bridge.sockets.peers import LOOPBACK_ONLY
+
+_SILENT: Final = {"reasons": ["no answer"], "elsewhere": ["no answer"], "notes": list[str]()}
+"""Of a worker that does not say how it is."""
 
 
 class OperatorRoutes:
@@ -70,12 +74,15 @@ class OperatorRoutes:
             said = await worker.everyone(READYZ)
         except StoreError:
             said = {worker.name: self.says()[READYZ]()}
-        reasons = {name: json.loads(text) if text else ["no answer"] for name, text in said.items()}
+        states = {name: json.loads(text) if text else _SILENT for name, text in said.items()}
+        reasons = {name: state["reasons"] for name, state in states.items()}
         refused = self._loopback_only(request)
-        ready = not refused and not all(reasons.values())
+        ready = not refused and not all(state["elsewhere"] for state in states.values())
         every = sorted({reason for of_one in reasons.values() for reason in of_one})
-        told = {"ready": ready, "reasons": refused or ([] if ready else every), "workers": reasons}
-        return JSONResponse(told, 200 if ready else 503)
+        told: dict[str, object] = {"ready": ready, "reasons": refused or ([] if ready else every)}
+        if notes := sorted({note for state in states.values() for note in state["notes"]}):
+            told["notes"] = notes
+        return JSONResponse({**told, "workers": reasons}, 200 if ready else 503)
 
     def _reasons(self) -> list[str]:
         reasons = [*self.registry.own_reasons, *self._health_reasons.get()]
@@ -100,7 +107,12 @@ class OperatorRoutes:
         def figures() -> str:
             return metrics.render()[0].decode()
 
-        return {METRICS: figures, READYZ: lambda: json.dumps(self._reasons())}
+        def state() -> str:
+            reasons, fleet = self._reasons(), self.registry.services.fleet
+            elsewhere = fleet.better_elsewhere(reasons)
+            return json.dumps({"reasons": reasons, "elsewhere": elsewhere, "notes": fleet.notes})
+
+        return {METRICS: figures, READYZ: state}
 
     async def metrics(self, request: Request) -> Response:
         """Prometheus' text."""

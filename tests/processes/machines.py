@@ -36,7 +36,7 @@ class Machines:
     folder: Path
     started: list[Served] = field(default_factory=list)
 
-    async def start(self, name: str, **settings: str) -> Served:
+    async def start(self, name: str, *arguments: str, **settings: str) -> Served:
         """One more machine, which the balancer knows at once. Its files are its own."""
         own = self.folder / f"{name}-{len(self.started)}"
         own.mkdir()
@@ -47,7 +47,7 @@ class Machines:
             "BRIDGE_JOURNAL": str(own / "intents.jsonl"),
             "BRIDGE_RECORDINGS": str(own / "recordings"),
         }
-        served = await self.site.server(**{**usual, **settings})
+        served = await self.site.server(*arguments, **{**usual, **settings})
         self.started.append(served)
         self.site.balancer.pool.append(served.base.removeprefix("http://"))
         return served

@@ -50,6 +50,17 @@ async def test_calls_are_taken_while_the_store_is_away(tmp_path: Path) -> None:
         assert await served.ended(10) == 0
 
 
+async def test_workers_say_it_as_one_process_does(tmp_path: Path) -> None:
+    async with machines(Clerk(), tmp_path) as here:
+        here.store.kill()
+        served = await here.start("one", "--workers", "2")
+        status, text = await asked(served.base, "/readyz")
+        ready: dict[str, Any] = json.loads(text)
+        assert (status, ready["ready"], ready["reasons"], ready["notes"]) == (200, True, [], ["store away"])
+        served.process.terminate()
+        assert await served.ended(10) == 0
+
+
 def changes(served: Served) -> list[str]:
     return [line for line in served.logged if "store away" in line or "store back" in line]
 

@@ -59,9 +59,9 @@ SOUND_S: Final = 2.0
 
 class Fleet:
     """`shared` is None for a process that stands alone. `whole` is the limit of all calls, `limits(call_sid)`
-    are those of its groups; `config` digests what has to be equal on all machines; `commands` is the way to
-    them, and `self.commands` asks and answers. `belongs_to` gives it the
-    calls, which it observes. Lives on their loop.
+    are those of its groups; `config` digests what has to be
+    equal on all machines; `commands` is the way to them, and `self.commands` asks and answers. `belongs_to`
+    gives it the calls, which it observes. Lives on their loop.
     """
 
     def __init__(
@@ -88,6 +88,8 @@ class Fleet:
         self._limits = limits
         self._whole = whole or Limit()
         self._config, self._version = config, version
+        self.elsewhere = True
+        """Whether the others are on other machines, and no workers of this one."""
         self._calls: Calls
         self._moves = Moves()
         self._epochs: dict[str, int] = {}  # of calls that an answer after their stream is being decided for
@@ -189,7 +191,7 @@ class Fleet:
         """Those of the reasons for which the carrier should ask another machine. Where all are as this one
         is, none is better: calls that are resumed have to come somewhere.
         """
-        if self.shared is None:
+        if self.shared is None or not self.elsewhere:
             return [*reasons]
         everywhere = ("money", BREAKER) if self.others_have_room else ("money", BREAKER, "full")
         return [reason for reason in reasons if reason not in everywhere]

@@ -50,7 +50,7 @@ def make_fleet(
     shared = SharedClaims(found, process, sealing, spent=spent, watch=watch)
     cost = settings.max_day_cost
     whole = Limit("", settings.fleet_calls, None if cost is None else max(1, round(cost * 1_000_000)))
-    return Fleet(
+    fleet = Fleet(
         shared,
         StreamNames(settings.stream_token_secret()),
         limits=_no_limits if router is None else router.limits,
@@ -60,6 +60,8 @@ def make_fleet(
         commands=commands or _commands(settings),
         watch=watch,
     )
+    fleet.elsewhere = settings.store is not None
+    return fleet
 
 
 def _no_limits(_call_sid: str) -> tuple[Limit, ...]:
