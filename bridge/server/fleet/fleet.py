@@ -59,9 +59,9 @@ SOUND_S: Final = 2.0
 
 class Fleet:
     """`shared` is None for a process that stands alone. `whole` is the limit of all calls, `limits(call_sid)`
-    are those of its groups; `config` digests what has to be
-    equal on all machines; `commands` is the way to them, and `self.commands` asks and answers. `belongs_to`
-    gives it the calls, which it observes. Lives on their loop.
+    are those of its groups; `config` digests what has to be equal on all machines; `commands` is the way to
+    them, and `self.commands` asks and answers. `belongs_to` gives it the calls, which it observes. Lives on
+    their loop.
     """
 
     def __init__(

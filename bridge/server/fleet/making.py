@@ -48,13 +48,11 @@ def make_fleet(
 
     process = Process(settings.machine, secrets.token_hex(8))
     shared = SharedClaims(found, process, sealing, spent=spent, watch=watch)
-    cost = settings.max_day_cost
-    whole = Limit("", settings.fleet_calls, None if cost is None else max(1, round(cost * 1_000_000)))
     fleet = Fleet(
         shared,
         StreamNames(settings.stream_token_secret()),
         limits=_no_limits if router is None else router.limits,
-        whole=whole,
+        whole=_whole(settings),
         config=_config(settings),
         version=_version(),
         commands=commands or _commands(settings),
@@ -62,6 +60,12 @@ def make_fleet(
     )
     fleet.elsewhere = settings.store is not None
     return fleet
+
+
+def _whole(settings: Settings) -> Limit:
+    """Of all calls on all machines."""
+    cost = settings.max_day_cost
+    return Limit("", settings.fleet_calls, None if cost is None else max(1, round(cost * 1_000_000)))
 
 
 def _no_limits(_call_sid: str) -> tuple[Limit, ...]:
