@@ -395,3 +395,16 @@ async def test_a_call_is_doubted_only_when_the_store_was_silent_for_a_lease() ->
     assert await asking is False
     assert lost == [CALL]
     await closed(other)
+
+
+async def test_a_machine_with_other_settings_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    one, other = await two()
+    other.fleet._config = "another digest"
+    other.fleet.hurry()
+    await asyncio.sleep(4 * BEAT_S)
+    said = [record.getMessage() for record in caplog.records if "PUBLIC_URL" in record.getMessage()]
+    assert sorted(text.split()[1] for text in said) == ["one", "two"], "each names the other"
+    assert all(
+        record.levelname == "ERROR" for record in caplog.records if "PUBLIC_URL" in record.getMessage()
+    )
+    await closed(one, other)
