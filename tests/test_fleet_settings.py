@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bridge.errors import ConfigError
 from bridge.settings.fleet import own_name
 from bridge.settings.rules import WrongSettings
 from bridge.settings.settings import Settings, load_settings
@@ -160,3 +163,15 @@ def test_the_address_may_stand_in_a_variable_of_the_platforms(monkeypatch: pytes
     assert mistake(store="$REDIS_URL") == ("BRIDGE_STORE", "has a scheme that is not known")
     monkeypatch.delenv("REDIS_URL")
     assert mistake(store="$REDIS_URL") == ("BRIDGE_STORE", "names the variable REDIS_URL, which is not set")
+
+
+@pytest.mark.parametrize("module", ["redis_claims", "redis_commands", "redis_connection"])
+def test_a_missing_client_of_the_store_is_named_whatever_is_imported_first(
+    module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("redis", "redis.asyncio", "redis.exceptions"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in ("redis_claims", "redis_commands", "redis_connection"):
+        monkeypatch.delitem(sys.modules, f"bridge.server.store.{name}", raising=False)
+    with pytest.raises(ConfigError, match="pip install redis cryptography"):
+        importlib.import_module(f"bridge.server.store.{module}")

@@ -10,9 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
-
 from bridge.server.store.claims import (
     LEASE_MS,
     After,
@@ -35,7 +32,7 @@ from bridge.server.store.claims import (
     StoreError,
     Written,
 )
-from bridge.server.store.redis_connection import close, store_errors
+from bridge.server.store.redis_connection import Redis, close, exceptions, store_errors
 from bridge.server.store.scripts import scripts
 
 CLUSTER: Final = "BRIDGE_STORE is a node of a Redis Cluster, which is not supported: use a server of its own"
@@ -234,13 +231,13 @@ class RedisClaims:
             try:
                 try:
                     return await self.client.evalsha(script.sha1, len(named), *named, self.prefix, *arguments)
-                except NoScriptError:
+                except exceptions.NoScriptError:
                     async with self.client.pipeline(transaction=False) as pipe:
                         pipe.script_load(script.text)
                         pipe.evalsha(script.sha1, len(named), *named, self.prefix, *arguments)
                         return (await pipe.execute())[-1]
-            except ResponseError as error:
-                if isinstance(error, ReadOnlyError) or "READONLY " in str(error):
+            except exceptions.ResponseError as error:
+                if isinstance(error, exceptions.ReadOnlyError) or "READONLY " in str(error):
                     # A failover: its name, or the sentinels, may lead to another server by now.
                     await self.client.connection_pool.disconnect(inuse_connections=False)
                 raise

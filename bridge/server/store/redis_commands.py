@@ -12,11 +12,9 @@ import secrets
 from collections.abc import Callable
 from typing import Any, Final
 
-from redis.asyncio import Redis
-
 from bridge.server.store.claims import StoreError
 from bridge.server.store.commands import ANSWER_MS, MOST_BYTES, MOST_WAITING, OLD_MS, NoAnswer, Obey, bounded
-from bridge.server.store.redis_connection import close, store_errors
+from bridge.server.store.redis_connection import Redis, close, store_errors
 
 logger = logging.getLogger(__name__)
 

@@ -27,6 +27,8 @@ except ImportError:
     what = "BRIDGE_STORE needs its client: pip install redis cryptography (the extra `redis`)"
     raise ConfigError(what) from None
 
+# Others take the client's names from here, so that a missing one is said in these words.
+__all__ = ("Redis", "close", "connect", "exceptions", "store_errors")
 SOCKET_S: Final = 0.25
 CONNECTIONS: Final = 8
 SENTINEL_CONNECTIONS: Final = 64
@@ -117,6 +119,7 @@ def store_errors() -> Iterator[None]:
 
 
 _WORDS: Final = {
+    "connection": "no server can be reached at BRIDGE_STORE",
     "auth": "user or password is refused",
     "readonly": "it is a replica, and takes no writes",
     "oom": "its memory is full",
