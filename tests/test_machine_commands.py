@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bridge.server.fleet.machine_commands import MachineCommands, Refused
+from bridge.server.fleet.operators import operators_ops
 from bridge.server.store.commands import ANSWER_MS, MOST_BYTES, EmbeddedCommands, NoAnswer
 from bridge.server.store.sealing import Clear, KeyRing
 
@@ -152,3 +153,26 @@ async def test_an_answer_holds_as_many_letters_of_any_script() -> None:
 
     answer = await MachineCommands("a", EmbeddedCommands(), {"poll": letters}).answer(b'{"op": "poll"}')
     assert len(answer) <= MOST_BYTES
+
+
+async def test_the_others_know_at_once_that_a_machine_drains() -> None:
+    class Calls:
+        draining = False
+
+        def __len__(self) -> int:
+            return 0
+
+        def call_sids(self) -> list[str]:
+            return []
+
+        def runner(self, _call_sid: str) -> None:
+            return None
+
+    async def drain() -> None:
+        return None
+
+    calls, told = Calls(), []
+    ops = operators_ops(calls, drain, list, lambda: told.append(calls.draining))
+    await ops["drain"]({})
+    await ops["undrain"]({})
+    assert told == [True, False]

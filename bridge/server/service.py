@@ -124,7 +124,7 @@ class Service:
         fleet = self.services.fleet
         self.services.machines = lambda: fleet.machines
         leaving = partial(drain, self.registry, self.settings.drain_seconds)
-        fleet.commands.ops.update(operators_ops(self.registry, leaving, lambda: fleet.moves))
+        fleet.commands.ops.update(operators_ops(self.registry, leaving, lambda: fleet.moves, fleet.hurry))
         self.services.control.is_ours, self.services.control.leaves = fleet.is_ours, fleet.before_close
         if users is not None:
             users.opt_out, users.doubt = self.do_not_call.add, fleet.doubt

@@ -25,10 +25,13 @@ class Calls(Protocol):
 
 
 def operators_ops(
-    registry: Calls, drain: Callable[[], Coroutine[Any, Any, None]], moves: Callable[[], list[Any]]
+    registry: Calls,
+    drain: Callable[[], Coroutine[Any, Any, None]],
+    moves: Callable[[], list[Any]],
+    hurry: Callable[[], None] = lambda: None,
 ) -> dict[str, Op]:
     """What `phonebridge fleet` asks. `drain` lets calls end and hands over those that are left; `moves` are
-    the latest calls that came from other machines.
+    the latest calls that came from other machines. `hurry` lets the others know at once.
     """
     draining: set[asyncio.Task[None]] = set()
 
@@ -41,6 +44,7 @@ def operators_ops(
         if not registry.draining:
             logger.warning("told to drain: %d calls are here", len(registry))
             registry.draining = True
+            hurry()
             task = asyncio.create_task(drain(), name="drain")
             draining.add(task)
             task.add_done_callback(draining.discard)
@@ -53,6 +57,7 @@ def operators_ops(
         if registry.draining:
             logger.warning("told to take calls again")
         registry.draining = False
+        hurry()
         return {"calls": len(registry)}
 
     async def moved(_wanted: Mapping[str, Any]) -> list[Any]:
