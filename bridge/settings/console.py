@@ -52,6 +52,6 @@ def mistakes(settings: "Settings") -> list[tuple[str, str, str]]:
             cure = "set PUBLIC_URL to the https:// address of the proxy in front, or HOST to 127.0.0.1"
             found.append(("BRIDGE_CONSOLE_TOKEN", "is set, and would be sent over plain http", cure))
     if settings.console_phone is not None and settings.console_phone not in settings.transfers:
-        cure = f"name one of: {', '.join(settings.transfers) or 'none is configured'}"
+        cure = f"name one of them ({', '.join(settings.transfers) or 'there are none yet'})"
         found.append(("BRIDGE_CONSOLE_PHONE", "names no target of BRIDGE_TRANSFERS", cure))
     return found

@@ -118,7 +118,7 @@ def _upstream(settings: Settings, demo: bool) -> list[Mistake]:
 def _on_the_way_out(settings: Settings) -> list[Mistake]:
     found = []
     if settings.fallback is not None and settings.fallback not in settings.transfers:
-        cure = f"name one of: {', '.join(settings.transfers) or 'none is configured'}"
+        cure = f"name one of them ({', '.join(settings.transfers) or 'there are none yet'})"
         found.append(Mistake("BRIDGE_FALLBACK", "names no target of BRIDGE_TRANSFERS", cure))
     if settings.resolver_fails == "fallback" and settings.fallback is None:
         cure = "name a target of BRIDGE_TRANSFERS there; or say agent or refuse"

@@ -258,7 +258,7 @@ class _Reading:
         if row.fallback is not None:
             fallback = row.fallback
             if fallback not in transfers:
-                cure = f"name one of: {', '.join(transfers) or 'none is configured'}"
+                cure = f"name one of them ({', '.join(transfers) or 'there are none yet'})"
                 self._found(f"{where}: fallback", "names no target of its transfers", cure)
         return transfers, fallback
 
@@ -268,7 +268,7 @@ class _Reading:
         where = f"{where}: closed"
         found = self._tried(where, lambda: closed_result(given))
         if isinstance(found, Forward) and found.name not in transfers:
-            cure = f"name one of: {', '.join(transfers) or 'none is configured'}"
+            cure = f"name one of them ({', '.join(transfers) or 'there are none yet'})"
             self._found(where, "forwards to no target of its transfers", cure)
         return self._agent(found, where) if isinstance(found, str) else found
 
