@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -22,6 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from bridge.picture.page import read_text
 from bridge.server.pages.static import page
+from tests.pages.served import served
 
 TOKEN = "a-console-token-of-thirty-two-or-more"
 SESSION: Mapping[str, Any] = {
@@ -155,19 +155,8 @@ class ConsoleBoard:
                 Route("/console/{name}", self._file),
             ]
         )
-        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        self.base = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-        try:
+        with served(app) as self.base:
             yield self
-        finally:
-            server.should_exit = True
-            server.force_exit = True
-            thread.join(10)
 
     def tell(self, message: dict[str, Any]) -> None:
         """From a test's thread, to every page that looks on."""

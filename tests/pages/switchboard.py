@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -27,6 +26,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from bridge.server.pages.static import page
+from tests.pages.served import served
 
 RATE_HZ = 8_000
 MICROPHONE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
@@ -130,18 +130,8 @@ class Switchboard:
                 WebSocketRoute("/media-stream", self._stream),
             ]
         )
-        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        self.base = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-        try:
+        with served(app) as self.base:
             yield self
-        finally:
-            server.should_exit = True
-            thread.join(10)
 
     async def _front(self, _request: Request) -> Response:
         return page("front.html", {"answered_by": self.answered_by})
