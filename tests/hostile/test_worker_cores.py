@@ -20,7 +20,7 @@ CORES = 4
 """Two for the workers, and one each for callers and models."""
 LIMIT_MS = 20.0
 GAIN = 1.8
-BARE = {
+BARE: dict[str, Any] = {
     "BRIDGE_INSECURE": "1", "TWILIO_AUTH_TOKEN": None, "TWILIO_ACCOUNT_SID": None, "PUBLIC_URL": None,
     "BRIDGE_RECORDINGS": None, "BRIDGE_JOURNAL": None, "BRIDGE_MAX_CALLS": "4000",
 }  # fmt: skip
