@@ -279,6 +279,17 @@ def test_an_error_that_is_part_of_a_good_call_is_no_trouble() -> None:
     assert rows.row.trouble == ["errors of the model: server_error"]
 
 
+def test_the_log_says_how_far_a_transfer_has_come() -> None:
+    kind, result = m.DetourKind.TRANSFER, m.DetourResult(m.TransferOutcome.NO_ANSWER, rang_ms=25_000)
+    moved = m.DetourMoved("d1", kind, "sales", m.DetourState.CALLING, m.LegStep.RINGING)
+    assert happening(1, 0, moved).text == "transfer to sales: calling (ringing)"
+    assert happening(2, 0, m.DetourMoved("d1", kind, "sales", m.DetourState.AWAY)).text == (
+        "transfer to sales: away"
+    )
+    ended = happening(3, 0, m.DetourEnded("d1", kind, "sales", result))
+    assert ended.text == "transfer to sales: nobody answered (25 s)"
+
+
 def test_a_row_says_what_is_wrong() -> None:
     runner: Any = Runner()
     live = LiveCall("CA1", runner, 0, Counter())

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from bridge.core import messages as m
+from bridge.core.detours import became, title
 from bridge.ops.story import told
 
 from . import hidden
@@ -47,10 +48,20 @@ def happening(number: int, at_ms: int, action: m.Action) -> Happening:
     elif of == OPERATOR and isinstance(action, m.Noted):
         text = action.detail
     else:
-        line = told(action)
-        text = "" if line is None else line.what
+        text = _words(action)
     body = encode(raw)[:MOST_RAW]
     return Happening(number, at_ms, of, type(action).__name__, text[:MOST_TEXT], body)
+
+
+def _words(action: m.Action) -> str:
+    """What has happened, as a listener would tell it; "" for what none would."""
+    match action:
+        case m.DetourMoved(kind=kind, name=name, state=state, leg=leg):
+            return f"{title(kind, name)}: {state.value}{f' ({leg.value})' if leg else ''}"
+        case m.DetourEnded(kind=kind, name=name, result=result):
+            return became(title(kind, name), result)
+    line = told(action)
+    return "" if line is None else line.what
 
 
 class Lanes:
