@@ -131,7 +131,7 @@ def test_a_call_has_its_panes_and_its_lanes(browser: TestClient) -> None:
 
 def test_what_is_hidden_of_a_live_call_is_hidden_of_one_that_is_over(tmp_path: Path) -> None:
     """In its panes, its lanes and its picture; the recording itself is kept as it lies there."""
-    given = r"{\"cardNumber\":\"4242-planted\"}"
+    given = r"{\"cardNumber\":\"4242-planted\",\"half\":\"\\ud800\"}"
     answered = r"{\"otp\":\"planted-otp\",\"call\":\"+15550107777\"}"
     text = "\n".join([*lines_of("tool-filler"), ""])
     for before, after in ((r"{\"state\": \"on its way\"}", answered), (r"{\"number\": 5}", given)):

@@ -69,6 +69,12 @@ def test_names_of_no_secrets(name: str) -> None:
     assert not hidden.is_secret(name)
 
 
+def test_half_a_surrogate_pair_stays_escaped_and_the_rest_is_readable() -> None:
+    assert hidden.fields(r'{"a": "\ud83d\ude00"}', "input") == ('{"a": "\U0001f600"}', [])
+    assert hidden.fields(r'{"a": "\ud83d"}', "input") == (r'{"a": "\ud83d"}', [])
+    assert hidden.revealed(r'{"pin": "\ud83d"}', ["pin"]) == r'"\ud83d"'
+
+
 def test_zero_and_one_are_values_true_is_none() -> None:
     assert hidden.fields('{"pin": 1, "cvv": 0, "has_card": true, "token": null}', "input")[1] == [
         "input.pin",

@@ -223,7 +223,7 @@ async def test_half_a_surrogate_pair_takes_nothing_from_other_viewers() -> None:
     tools.called(m.ToolCalled("resp_1", "item_1", "call_1", "book", '{"name": "\\ud83d"}'))
     tools.finished("call_1", '{"name": "\\udc00"}')
     await room.ticks(0.1)
-    assert socket.said("call")[0]["tools"][0]["output"] == '{"name": "\udc00"}'
+    assert socket.said("call")[0]["tools"][0]["output"] == r'{"name": "\udc00"}'
     assert others.said("call")
     viewer.looks_at = "\ud800"
     await room.ticks(0.3)

@@ -60,7 +60,7 @@ def fields(text: str, path: str) -> tuple[str, list[str]]:
         return _clipped(_MASK.text(text)), []
     hidden: list[str] = []
     shown = _shown(value, path, hidden, 0)
-    return _clipped(json.dumps(shown, ensure_ascii=False)), hidden
+    return _clipped(_json(shown)), hidden
 
 
 def revealed(text: str, path: list[str]) -> str | None:
@@ -71,7 +71,17 @@ def revealed(text: str, path: list[str]) -> str | None:
             value = value[int(name)] if isinstance(value, list) else value[name]
     except (ValueError, RecursionError, LookupError, TypeError):
         return None
-    return _clipped(json.dumps(value, ensure_ascii=False))
+    return _clipped(_json(value))
+
+
+def _json(value: Any) -> str:
+    """As people read it; half of a surrogate pair, which no encoding has, stays escaped."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value)
+    return text
 
 
 def _shown(value: Any, path: str, hidden: list[str], depth: int) -> Any:
