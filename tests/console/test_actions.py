@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from starlette.testclient import TestClient
 from bridge.core import messages as m
 from bridge.server import routes, service
 
-from .test_sign_in import BASE, PAGE, UPSTREAM, settings, sign_in
+from .test_sign_in import BASE, PAGE, settings, sign_in
 
 NUMBERS = itertools.count()
 
@@ -59,7 +60,9 @@ class Room:
 @pytest.fixture(scope="module")
 def rooms() -> Iterator[Room]:
     heard, chosen = Heard(), settings(transfers="ann=+15550100007,bob=+15550100008", console_phone="ann")
-    registry = service.make_registry(chosen, upstream_url=UPSTREAM, observers=(heard,))
+    mute = socket.create_server(("127.0.0.1", 0))  # its model never answers: a refusal would end the call
+    url = f"ws://127.0.0.1:{mute.getsockname()[1]}/v1/realtime"
+    registry = service.make_registry(chosen, upstream_url=url, observers=(heard,))
     fed: list[m.Event] = []
     feed = registry.feed
 
@@ -68,7 +71,7 @@ def rooms() -> Iterator[Room]:
         return feed(call_sid, event)
 
     registry.feed = kept  # type: ignore[method-assign]
-    with TestClient(routes.create_app(chosen, registry), base_url=BASE) as browser:
+    with mute, TestClient(routes.create_app(chosen, registry), base_url=BASE) as browser:
         yield Room(browser, heard, fed)
 
 
