@@ -41,6 +41,8 @@ from tests.store.engines import ENGINES, Opened, on_redis
 MACHINES = [Process(name, f"{name}-inst") for name in "abc"]
 CALLS = [f"CA{number:032x}" for number in range(5)]
 MOST = 4
+LEASE_MS = 3_600_000
+"""None lapses by itself, however slow the machine is that runs this."""
 machines, calls = st.sampled_from(MACHINES), st.sampled_from(CALLS)
 
 
@@ -67,7 +69,7 @@ class Fleet(RuleBasedStateMachine):
         self.live: dict[Process, set[str]] = {process: set() for process in MACHINES}
         self.late: list[Callable[[], Awaitable[Any]]] = []
         for process in MACHINES:
-            self.do(self.claims.beat(process, Status()))
+            self.do(self.claims.beat(process, Status(), lease_ms=LEASE_MS))
 
     def do(self, work: Any) -> Any:
         return self.runner.run(_awaited(work))
@@ -213,7 +215,7 @@ class Fleet(RuleBasedStateMachine):
 
     @rule(process=machines)
     def beats(self, process: Process) -> None:
-        found = self.do(self.claims.beat(process, Status(), "day"))
+        found = self.do(self.claims.beat(process, Status(), "day", lease_ms=LEASE_MS))
         assert found.lease is Lease.HELD
         assert found.own_calls == len(self.live[process])
         assert found.fleet_calls == sum(map(len, self.live.values()))
