@@ -136,7 +136,8 @@ class TakenOver(Message, frozen=True, gc=False):
 
 class Moved(Message, frozen=True, gc=False):
     """The call has come from another machine, and is heard again. `how` is `handover` or `crash`; `silent_ms`
-    is from the carrier's question to the first sound; `items` of the conversation came along, of which the
+    is from the carrier's question to the first sound, or to the moment when both hear each other where the
+    caller is owed nothing; `items` of the conversation came along, of which the
     model may say up to `said_twice` again.
     """
 

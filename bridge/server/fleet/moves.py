@@ -63,7 +63,7 @@ class Moves:
         silent_s = _now_s() - move.asked_s
         if runner.call.phase is m.Phase.ENDED or silent_s > LONGEST_S:
             return
-        if not runner.call.playout.line.ledger.sent:
+        if not _served(runner):
             asyncio.get_running_loop().call_later(LOOK_S, self._look, call_sid, runner, move, items)
             return
         # What is played when a machine dies is not written down as heard. At a hand-over all of it is.
@@ -72,6 +72,14 @@ class Moves:
         runner.feed(moved)
         seen = {"call_sid": call_sid, "from": move.from_machine, "how": move.how}
         self.recent.append({**seen, "at": int(time.time()), "silent_ms": moved.silent_ms})
+
+
+def _served(runner: Runner) -> bool:
+    """Whether the caller has what they wait for: a sound, or, where it is their turn, an ear."""
+    call = runner.call
+    playout = call.playout
+    listens = call.phase is m.Phase.LIVE and playout.ready
+    return playout.line.ledger.sent > 0 or (listens and not playout.debts.open)
 
 
 def _now_s() -> float:
