@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -27,6 +27,8 @@ app = typer.Typer(no_args_is_help=True, help="See the account's numbers, and lea
 _Number = Annotated[str, typer.Argument(help="The number, like +15550100001.")]
 _Yes = Annotated[bool, typer.Option("--yes", help="Change it without asking.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
+NO_MODEL: Final = "embedded"
+"""No model is asked, so no key of one is needed."""
 
 
 @app.callback()
@@ -135,7 +137,7 @@ def _check(number: str, as_json: bool) -> None:
     cure = f"`phonebridge number set {found.number}` shows what it would change, and changes it"
     checks = [Check("number", f"{found.number}: {found.handler}", "" if not plan.changes else cure)]
     checks += [Check("number", sentence, "see `phonebridge number set --help`") for sentence in plan.remarks]
-    checks += asyncio.run(Doctor(load_settings()).front_door(leading.base))
+    checks += asyncio.run(Doctor(load_settings(upstream=NO_MODEL)).front_door(leading.base))
     wrong = [one for one in checks if not one.ok]
     if as_json:
         told = [{"check": one.name, "ok": one.ok, "what": one.what, "cure": one.cure} for one in checks]
@@ -166,7 +168,7 @@ def _try(number: str, from_: str | None, out: Path, yes: bool, as_json: bool) ->
         _console().print(f"{caller} calls {found.number}: {COST}")
     if not yes and (as_json or not _confirmed("place it? [y/N] ")):
         raise ConfigError("no call was placed; --yes places it")
-    settings = load_settings()
+    settings = load_settings(upstream=NO_MODEL)
     result = asyncio.run(try_call(settings, read_accounts(settings, environment()), found.number, caller))
     out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     if as_json:
@@ -244,7 +246,7 @@ def _opened() -> Iterator[tuple[NumberRest, Leading]]:
     from ..server.routing.routing import environment
     from ..settings.settings import load_settings
 
-    settings = load_settings(upstream="embedded")  # no model is asked, so no key of one is needed
+    settings = load_settings(upstream=NO_MODEL)
     rest = NumberRest(settings, read_accounts(settings, environment()))
     with contextlib.closing(rest):
         yield rest, Leading(settings, rest)
