@@ -150,6 +150,9 @@ def _why(error: Exception) -> str:
     return (isinstance(reason, OSError) and reason.strerror) or str(reason)
 
 
+REFUSED = "is it signed with the server's TWILIO_AUTH_TOKEN, for its PUBLIC_URL? The server's log says why"
+
+
 def _post(url: str, form: dict[str, str] | None, headers: dict[str, str]) -> bytes:
     # Twilio, "Webhooks: connection overrides": once more if no connection came about (rc=1, rp=ct). A server
     # that dies between taking a connection and its first byte counts as that here: in the field its TLS
@@ -162,6 +165,7 @@ def _post(url: str, form: dict[str, str] | None, headers: dict[str, str]) -> byt
                 return bytes(answer.read())
         except urllib.error.HTTPError as error:
             said = error.read(300).decode(errors="replace").strip()
+            said = said or (REFUSED if error.code == 403 else error.reason)
             raise WebhookFailed(f"{url} answered {error.code}: {said}") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             if last or not isinstance(error, urllib.error.URLError | ConnectionError):

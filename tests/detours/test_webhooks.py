@@ -179,7 +179,7 @@ async def test_what_is_not_the_carrier_s_or_of_another_call_gets_nothing() -> No
         carrier = Carrier(house)
         unsigned = CarrierSimulator(call_sid=CALL, account_sid=ACCOUNT)
         for step in ("after", "whisper", "callee", "accept", "leg", "room", "hold", "go"):
-            with pytest.raises(WebhookFailed, match="403"):
+            with pytest.raises(WebhookFailed, match="403: is it signed with the server's TWILIO_AUTH_TOKEN"):
                 await unsigned.post(f"{carrier.base}/{step}", {"CallStatus": "in-progress"})
         before = carrier.record
         other = CarrierSimulator(call_sid=f"CA{2:032x}", account_sid=ACCOUNT, auth_token=house.token)
