@@ -180,6 +180,17 @@ async def test_a_store_that_hangs_costs_three_budgets_and_then_nothing() -> None
         assert made.loop.time() == began_s
 
 
+async def test_a_burst_that_is_late_at_once_is_one_failure() -> None:
+    """A machine that is busy for a moment is late with all that it asked."""
+    async with rig() as made:
+        made.claims.fault = HANG
+        await asyncio.gather(*(made.mine.ring(f"CA{number}", "n", "acct") for number in range(12)))
+        assert made.mine.up
+        for _ in range(2):
+            await made.mine.ring(CA1, "n", "acct")
+        assert not made.mine.up
+
+
 async def test_a_hand_over_waits_a_quarter_of_a_second_at_most() -> None:
     async with rig() as made:
         await made.mine.claim(CA1, "n1", account="acct")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol, TypeVar
@@ -19,7 +20,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MOST_FAILURES: Final = 3
-"""In a row, before the store is away."""
+"""In a row, before the store is away. Those that were asked at the same time count as one: a machine that is
+busy for a moment is late with all of them."""
 PING_EVERY_S: Final = 1.0
 GOOD_PINGS: Final = 2
 ANSWER_MS: Final = 250
@@ -84,6 +86,7 @@ class StoreLink:
         self._watch: StoreWatch = Unwatched() if watch is None else watch
         self._clock = clock
         self._failures = 0
+        self._failed_s = -math.inf
         self._away_since_s = 0.0
         self._said_s: dict[str, float] = {}
         self._probe: asyncio.Task[None] | None = None
@@ -108,10 +111,14 @@ class StoreLink:
         """
         if not self.up:
             return None
+        began_s = self._clock()
         try:
             answer = await self._timed(op, budget_ms, step)
         except StoreError as error:
             self._failed(error)
+            if began_s < self._failed_s:  # of a burst: what failed before has said it already
+                return None
+            self._failed_s = self._clock()
             self._failures += 1
             if self._failures == MOST_FAILURES:  # more may come of what was asked before that
                 self._go_away(error)

@@ -38,7 +38,7 @@ BACKOFF_S: Final = (0.0, 0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 FORGIVEN_S: Final = 60.0
 """After that long without a death the next one is the first again."""
 MOST_DEATHS: Final = 5
-"""Before any worker is ready, within `HOPELESS_S`: then it makes no sense to go on."""
+"""While no worker is ready, within `HOPELESS_S`: then it makes no sense to go on."""
 HOPELESS_S: Final = 10.0
 STILL_S: Final = 1.0
 """Without a beat, before new calls go to other workers; four are due in that time."""
