@@ -8,6 +8,7 @@ import copy
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any, Final
 
@@ -256,3 +257,15 @@ def test_the_balancer_asks_and_waits_as_calls_need() -> None:
     [kept_s] = re.findall(r"timeout http-keep-alive (\d+)s", text)
     assert int(kept_s) < 95
     assert re.search(r"server-template \S+ \d+ bridge:5050", text)
+
+
+def test_flys_autoscaler_counts_calls_and_keeps_two() -> None:
+    scaler = tomllib.loads((DEPLOY / "fly-autoscaler.toml").read_text(encoding="utf-8"))
+    machine = tomllib.loads((DEPLOY / "fly.toml").read_text(encoding="utf-8"))
+    env = scaler["env"]
+    assert set(re.findall(r"phonebridge_\w+", env["FAS_PROMETHEUS_QUERY"])) <= set(series())
+    assert env["FAS_APP_NAME"] == machine["app"]
+    [most] = re.findall(r"/ (\d+)\)", env["FAS_STARTED_MACHINE_COUNT"])
+    assert int(most) <= 0.6 * int(machine["env"]["BRIDGE_MAX_CALLS"])
+    assert env["FAS_STARTED_MACHINE_COUNT"].startswith("max(2, ")
+    assert machine["metrics"] == {"port": machine["http_service"]["internal_port"], "path": "/metrics"}

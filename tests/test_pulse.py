@@ -90,6 +90,22 @@ async def test_a_call_that_is_still_this_machines_goes_on_where_it_was() -> None
     await table.ends()
 
 
+async def test_a_frame_that_waited_is_looked_at_once() -> None:
+    """When it passes, and not while it is not known whose the call is."""
+    table = Table()
+    await table.live()
+    table.runner._look_each = 1
+    table.runner._glance = lambda _event: (m.BrokenOnPurpose("a glance"),)  # type: ignore[method-assign, assignment]
+    table.runner._pulse.until_s = now_s() - 1
+    before = len(table.notes.all)
+    table.hears()
+    assert len(table.notes.all) == before
+    table.runner._pulse.settle()
+    order = [what.split()[0] for _, what, _ in table.notes.all[before:]]
+    assert [one for one in order if one != "decided"] == ["happened", "came", "went"]
+    await table.ends()
+
+
 async def test_a_call_of_another_machine_ends_without_a_word() -> None:
     """No sound, no request, no intent; and its recording says where it is."""
 

@@ -188,8 +188,7 @@ class Runner:
         The gate need not be closed: the one write is the last thing to happen. All else takes the usual way.
         """
         if self._feeding:
-            self._process("carrier", self._parse, self._carrier.stream, frame)
-            return None
+            return self._process("carrier", self._parse, self._carrier.stream, frame)
         event: m.Event | None
         try:
             event = self._parse(frame)
@@ -199,15 +198,16 @@ class Runner:
             self._heard_s = self._gate_s
             self._process("carrier", lambda _frame: event, self._carrier.stream, frame)
             return None
+        now_ms = self.now_ms()
+        if self._gate_s > self._pulse.until_s:  # before the glance: it is done when the frame passes
+            return self._doubt("carrier", lambda _frame: event, self._carrier.stream, frame)
         if not self._caller_audio.frames % self._look_each:
             for told in self._glance(event):
                 self.feed(told)
                 if self._over or type(told) is m.FrameRefused:
                     return None
-        try:
             now_ms = self.now_ms()
-            if self._gate_s > self._pulse.until_s:
-                return self._doubt("carrier", lambda _frame: event, self._carrier.stream, frame)
+        try:
             if self.tap is not None:
                 self.tap(event)
             if self._recorder is not None:

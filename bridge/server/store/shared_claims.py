@@ -3,6 +3,8 @@
 What a caller waits for is asked at once, within a budget. What no caller waits for (turns, intents, ends)
 goes through one writer: of what waits for a call only the newest is written, so there is never more of it
 than calls. What cannot be written stays until it can be.
+
+One file, for all of it works on one table: the calls that are held, and what is due of each.
 """
 
 from __future__ import annotations
