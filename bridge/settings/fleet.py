@@ -8,12 +8,13 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from pydantic import Field, SecretBytes, SecretStr
 from pydantic_settings import BaseSettings, NoDecode
 
 from bridge.settings import values
+from bridge.settings.store_address import store_address
 from bridge.settings.values import Wrong, pieces, read_by
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ MOST_MACHINE_CHARS: Final = 40
 _MOST_KEYS: Final = 8
 _KEY_BYTES: Final = 32
 _PLATFORM_NAMES: Final = ("FLY_MACHINE_ID", "DYNO")
-_PORTS: Final = range(1, 65_536)
 _FORMS: Final = (
     "write redis://host:6379/0, rediss:// with TLS, unix:///path, or redis+sentinel://host:26379,…/name"
 )
@@ -44,14 +44,13 @@ def store_url(text: str) -> SecretStr:
     if "#" in rest:
         raise Wrong("has a fragment", "write a # in a password as %23")
     try:
-        parts = urlsplit(f"{scheme}://{rest}")
-        hosts = _hosts(parts.netloc)
+        hosts = (parts := store_address(text)).hosts
     except ValueError:
         raise Wrong("is no URL that can be read", _FORMS) from None
     if scheme == "unix":
         if not parts.path.strip("/"):
             raise Wrong("names no socket", _FORMS)
-    elif not hosts or not all(hosts):
+    elif not all(name for name, _ in hosts):
         raise Wrong("names no host", _FORMS)
     elif scheme == "redis+sentinel":
         if not re.fullmatch(r"/[\w.-]+", parts.path):
@@ -71,17 +70,6 @@ def _from_variable(name: str) -> str:
             f"names the variable {name[:40]}, which is not set", "set it, or write the address itself"
         )
     return value
-
-
-def _hosts(netloc: str) -> list[str]:
-    """The hosts in that part of a URL. Raises ValueError for an invalid port."""
-    found = []
-    for piece in netloc.rpartition("@")[2].split(","):
-        one = urlsplit(f"//{piece}")
-        if one.port is not None and one.port not in _PORTS:
-            raise ValueError(one.port)
-        found.append(one.hostname or "")
-    return found
 
 
 def store_keys(text: str) -> tuple[SecretBytes, ...]:
@@ -144,7 +132,7 @@ class FleetSettings(BaseSettings):
         """
         if self.store is None:
             return ()
-        password = urlsplit(self.store.get_secret_value()).netloc.rpartition("@")[0].partition(":")[2]
+        password = store_address(self.store.get_secret_value()).password
         return tuple(dict.fromkeys(one for one in (password, unquote(password)) if one))
 
 

@@ -11,10 +11,10 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from bridge.errors import ConfigError
 from bridge.server.store.claims import StoreError
+from bridge.settings.store_address import store_address
 
 try:
     from redis import exceptions
@@ -43,7 +43,7 @@ def connect(url: str, ca: Path | None = None, socket_s: float = SOCKET_S) -> Red
     that the client cannot read.
     """
     try:
-        if urlsplit(url).scheme == "redis+sentinel":
+        if store_address(url).scheme == "redis+sentinel":
             return _by_sentinel(url, ca, socket_s)
         options = _options(url, ca, socket_s)
         pool = BlockingConnectionPool(max_connections=CONNECTIONS, timeout=_POOL_WAIT_S, **options)
@@ -55,7 +55,7 @@ def connect(url: str, ca: Path | None = None, socket_s: float = SOCKET_S) -> Red
 
 def _options(url: str, ca: Path | None, socket_s: float) -> dict[str, Any]:
     options: dict[str, Any] = dict(parse_url(url))
-    if ca is not None and urlsplit(url).scheme == "rediss":
+    if ca is not None and store_address(url).scheme == "rediss":
         options.setdefault("ssl_ca_certs", str(ca))
     return {**_ours(socket_s), **options}
 
@@ -81,18 +81,13 @@ def _by_sentinel(url: str, ca: Path | None, socket_s: float) -> Redis:
     """The client has no URL of its own for this. User, password and query are those of the server that the
     sentinels name.
     """
-    parts = urlsplit(url)
-    credentials, _, hosts = parts.netloc.rpartition("@")
-    plain = (
-        f"redis://{credentials}@server/0?{parts.query}" if credentials else f"redis://server/0?{parts.query}"
-    )
+    parts = store_address(url)
+    at = f"{parts.credentials}@" if parts.credentials else ""
+    plain = f"redis://{at}server/0?{parts.query}"
     options = _options(plain, ca, socket_s)
     for name in ("host", "port", "connection_class"):
         options.pop(name, None)
-    where = []
-    for piece in hosts.split(","):
-        one = urlsplit(f"//{piece}")
-        where.append((one.hostname or "", one.port or _SENTINEL_PORT))
+    where = [(name, port or _SENTINEL_PORT) for name, port in parts.hosts]
     ours = _ours(socket_s)
     untyped: Any = Sentinel
     sentinel = untyped(where, sentinel_kwargs=dict(ours), **options)
@@ -148,5 +143,5 @@ def kind_of(error: Exception) -> str:
 
 
 def _plain(error: Exception, url: str) -> str:
-    password = urlsplit(url).netloc.rpartition("@")[0].partition(":")[2]
+    password = store_address(url).password
     return str(error).replace(password, "***") if password else str(error)
