@@ -50,6 +50,7 @@ FLOORS: dict[str, int] = {
     "testing": 7,
     # 8: the network as a client; and the public names
     "doctor": 8,
+    "experiments": 8,
     "__init__": 8,
     # 9: the terminal, and `python -m bridge`
     "cli": 9,
