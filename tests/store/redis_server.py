@@ -85,8 +85,15 @@ class RedisServer:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+MOST_PORT = 55_535
+"""A cluster's node listens on a second port, which is higher by 10,000."""
+
+
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-    return port
+    """One that a node of a cluster could have, too."""
+    while True:
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", 0))
+            port: int = one.getsockname()[1]
+        if port <= MOST_PORT:
+            return port
