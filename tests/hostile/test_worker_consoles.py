@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +71,7 @@ def test_a_page_sees_the_calls_of_all_workers_and_helps_them(tmp_path: Path) -> 
 
 def test_a_sign_out_holds_at_all_workers(tmp_path: Path) -> None:
     """Two tabs of one browser, each at another worker: both are closed, and the cookie opens nothing any
-    more, not even for one who has kept it."""
+    more, not even for one who has kept it, and not at a worker that starts later."""
 
     async def main() -> None:
         async with Speaker() as model, served(model, tmp_path) as house:
@@ -86,9 +89,20 @@ def test_a_sign_out_holds_at_all_workers(tmp_path: Path) -> None:
                 assert (await first.request("POST", "/console/session/end"))[0] == 200
                 for tab in tabs.values():
                     await tab.until(lambda tab=tab: tab.closed == 1008, 2)  # type: ignore[misc]
-            for _ in range(20):  # of which each worker gets some
-                first.cookie = kept
-                assert (await first.request("GET", "/console/session"))[0] == 401
+
+            async def refused() -> None:
+                for _ in range(20):  # of which each worker gets some
+                    first.cookie = kept
+                    assert (await first.request("GET", "/console/session"))[0] == 401
+
+            await refused()
+            before = workers(house)
+            os.kill(before[0], signal.SIGKILL)
+            await until(lambda: len(set(workers(house)) - {before[0]}) == 2, 5, "another worker")
+            async with asyncio.timeout(10):
+                while len(json.loads((await house.get("/readyz"))[1])["workers"]) < 2:  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+            await refused()
 
     run(main())
 

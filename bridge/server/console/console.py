@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from functools import wraps
 from typing import Any, Final, Protocol
@@ -42,6 +40,7 @@ from .pump import Pump
 from .requests import PAGE_HEADERS, answer, refused
 from .rows import RowReader
 from .sign_in import NAME_LETTERS, NOT_SIGNED_IN, SignIn, TooManyTries
+from .sign_outs import SignOuts
 from .viewer import TRY_AGAIN_LATER, Viewer
 
 logger = logging.getLogger("bridge.console")
@@ -50,9 +49,6 @@ MOST_BYTES: Final = 16_384
 LIMITS: Final = replace(CARRIER_LIMITS, max_size_bytes=4_096, dead_after_s=8, stalled_after_s=8)
 MEMBERS: Final = ("key", "machine", "text", "on", "to", "mode", "tool", "path", "reason")
 ACT: Final = "console act"
-SIGN_OUT: Final = "console sign out"
-SIGN_OUT_MS: Final = 500
-"""How long a machine is waited for that does not answer: its own clock ends the session."""
 _Endpoint = Callable[["Console", Request], Awaitable[Response]]
 
 
@@ -109,10 +105,11 @@ class Console:
             ask=fleet.commands.ask,
             others=self._others,
         )
+        self._sign_outs = SignOuts(fleet.commands, fleet.others_now, self._over, self.sign_in.revoked)
         if self.sign_in.served:
-            fleet.commands.ops.update(self.ops())
+            fleet.commands.ops.update({**self.ops(), **self._sign_outs.ops()})
             fleet.commands.private.update(self.ops())
-            fleet.commands.ops[SIGN_OUT] = self._sign_out
+            fleet.began.append(self._sign_outs.learn)
             registry.observers = (*registry.observers, self.live)
 
     def ops(self) -> dict[str, Op]:
@@ -191,6 +188,8 @@ class Console:
             )
             return refused(what)
         logger.info("= an operator has signed in from %s", address)
+        if self.sign_in.lasts(request):  # one browser has one session
+            await self._sign_outs.end(self.sign_in.digest(request))
         return self.sign_in.greet(request, answer(msgspec.to_builtins(self._session())))
 
     @_signed_in
@@ -198,22 +197,12 @@ class Console:
         """Sign out, here and in every tab of this browser."""
         session = self.sign_in.digest(request)
         gone = self.sign_in.sign_out(request, answer({}))
-        self._close(session)
-        await asyncio.gather(*(self._tell_sign_out(machine, session) for machine in self._others()))
+        await self._sign_outs.end(session)
         return gone
 
-    async def _tell_sign_out(self, machine: str, session: str) -> None:
-        with suppress(Refused, NoAnswer, StoreError):
-            await self.owners.ask(machine, SIGN_OUT, within_ms=SIGN_OUT_MS, session=session)
-
-    async def _sign_out(self, wanted: Mapping[str, Any]) -> None:
-        """A browser has signed out at another machine."""
-        session = str(wanted["session"])
+    def _over(self, session: str) -> None:
+        """A browser has signed out, here or at another machine: what shows calls to it is closed."""
         self.sign_in.revoke(session)
-        self._close(session)
-
-    def _close(self, session: str) -> None:
-        """Close what shows calls to that session."""
         name = session[:NAME_LETTERS]
         for viewer in [one for one in self.pump.viewers if one.name == name]:
             viewer.close(POLICY_VIOLATION, "signed out")

@@ -132,8 +132,7 @@ class SignIn:
         return right
 
     def greet(self, connection: HTTPConnection, response: Response) -> Response:
-        """The response, with the cookie of a new session; one that this browser had is over."""
-        self._revoke(connection)
+        """The response, with the cookie of a new session."""
         local = self._is_local(connection)
         session = self._signer.sign(f"{'local' if local else 'https'}.{secrets.token_hex(16)}").decode()
         name, path = (LOCAL_COOKIE, "/console") if local else (SECURE_COOKIE, "/")
@@ -144,14 +143,11 @@ class SignIn:
 
     def sign_out(self, connection: HTTPConnection, response: Response) -> Response:
         """The session of this request is over, here and now. Nothing without one."""
-        self._revoke(connection)
+        if self.lasts(connection):
+            self.revoke(self.digest(connection))
         response.delete_cookie(LOCAL_COOKIE, path="/console", httponly=True, samesite="strict")
         response.delete_cookie(SECURE_COOKIE, path="/", secure=True, httponly=True, samesite="strict")
         return response
-
-    def _revoke(self, connection: HTTPConnection) -> None:
-        if (session := self._session(connection)) is not None:
-            self.revoke(_digest(session))
 
     def revoke(self, digest: str) -> None:
         """The session with that digest is over here, wherever its browser has signed out."""
@@ -160,6 +156,10 @@ class SignIn:
         while len(self._revoked) >= _MOST_REVOKED:
             del self._revoked[next(iter(self._revoked))]
         self._revoked[digest] = now_s
+
+    def revoked(self) -> list[str]:
+        """The digests of sessions that are over, the oldest first."""
+        return list(self._revoked)
 
     def lasts(self, connection: HTTPConnection) -> bool:
         """Whether the session that opened this connection is still good."""

@@ -40,6 +40,7 @@ from bridge.server.store.sealing import Clear
 from bridge.server.store.shared_claims import SharedClaims
 from bridge.server.store.shared_records import SharedRecords
 from bridge.server.store.socket_commands import SocketCommands
+from bridge.server.store.store_link import ANSWER_MS
 from bridge.server.stream_names import StreamNames
 
 from .gates import GATES, Asked, Gate, gate_of
@@ -102,6 +103,8 @@ class Fleet:
         sealing = Clear() if shared is None or isinstance(commands, SocketCommands) else shared.sealing
         self.commands = MachineCommands(self.machine, commands or EmbeddedCommands(), sealing=sealing)
         self._obeying: asyncio.Task[None] | None = None
+        self.began: list[Callable[[], Awaitable[None]]] = []
+        """What to ask the others before this machine serves."""
 
     @classmethod
     def alone(cls, machine: str) -> Fleet:
@@ -127,6 +130,7 @@ class Fleet:
             self._pulse.start(self._ask_whose)
             await self.heartbeat.start()
             self._obey()
+            await asyncio.gather(*(ask() for ask in self.began))
 
     def hurry(self) -> None:
         """Something about this process has changed that the others should know at once."""
@@ -161,6 +165,17 @@ class Fleet:
         """The names of those that are alive."""
         latest = None if self.shared is None else self.shared.latest
         return () if latest is None else tuple(one.process.machine for one in latest.machines)
+
+    async def others_now(self) -> list[str]:
+        """The names of the other machines that are alive, as the store says now; as of the last beat where it
+        does not answer.
+        """
+        shared = self.shared
+        found = (
+            None if shared is None else await shared.link.ask("machines", ANSWER_MS, shared.claims.machines)
+        )
+        names = self.machines if found is None else [one.process.machine for one in found if one.live]
+        return [name for name in names if name != self.machine]
 
     @property
     def reasons(self) -> list[str]:
