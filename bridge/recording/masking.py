@@ -170,7 +170,7 @@ _ENUMS: Final = frozenset({
 _LANGUAGE: Final = re.compile("[a-z]{2}(-[A-Z]{2})?")
 _ANYBODYS: Final = frozenset({"metadata", "variables", "headers", "customParameters", "default", "enum",
     "const", "examples"})  # fmt: skip
-"""Keys of objects that a peer has filled: only their keys stay."""
+"""Keys of objects that a peer has filled: only their keys stay, and of numbers only that they are one."""
 
 
 def masked(lines: Iterable[str], parts: Parts | None = None) -> list[str]:
@@ -293,6 +293,8 @@ def _tree(node: Any, key: str, anybodys: bool = False, users: bool = False) -> A
         }
     if isinstance(node, list | tuple):
         return type(node)(_tree(value, key, anybodys, users) for value in node)
+    if anybodys and isinstance(node, int | float) and not isinstance(node, bool):
+        return 0
     if not isinstance(node, str) or (key in _NOT_WORDS and not anybodys):
         return node
     if key in _VENDORS and not anybodys:
