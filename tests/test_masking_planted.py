@@ -14,7 +14,42 @@ from bridge.core import messages as m
 from bridge.recording import Header, replay
 
 CALL = Path(__file__).parent / "replays" / "two-tools-one-answer.call.jsonl"
-WORDS = ["quagga", "zorilla", "wombat", "vaquita", "uakari", "tamarin", "saiga", "ratel", "pangolin", "okapi", "numbat", "markhor", "loris", "kudu", "jerboa", "indri", "hyrax", "gerenuk", "fossa", "echidna", "dugong", "caracal", "binturong", "axolotl", "tenrec", "serval", "quokka", "margay", "kinkajou", "hoopoe", "gharial", "dhole", "coati", "banteng"]
+WORDS = [
+    "quagga",
+    "zorilla",
+    "wombat",
+    "vaquita",
+    "uakari",
+    "tamarin",
+    "saiga",
+    "ratel",
+    "pangolin",
+    "okapi",
+    "numbat",
+    "markhor",
+    "loris",
+    "kudu",
+    "jerboa",
+    "indri",
+    "hyrax",
+    "gerenuk",
+    "fossa",
+    "echidna",
+    "dugong",
+    "caracal",
+    "binturong",
+    "axolotl",
+    "tenrec",
+    "serval",
+    "quokka",
+    "margay",
+    "kinkajou",
+    "hoopoe",
+    "gharial",
+    "dhole",
+    "coati",
+    "banteng",
+]
 NUMBERS = [77_000_101 + number for number in range(6)]
 
 
