@@ -279,6 +279,12 @@ def test_the_core_gets_prices_it_can_count_with() -> None:
     assert prices["cached_text"] == 0.4
     assert prices["transcription_minute"] == 0.0045
     assert set(prices) <= {*m.Usage.__struct_fields__, "image_out", "transcription_minute"}
+    by_tokens = CASTING.call(Agent(transcription="gpt-4o-transcribe")).prices
+    assert by_tokens["transcription_audio_in"] == 2.5
+    assert by_tokens["transcription_text_out"] == 10.0
+    assert CASTING.call(Agent(model="gpt-live-1", transcription="off")).prices == {"session_minute": 0.05}
+    theirs = AgentConfigs(BASE, vendor="xai").call(Agent(model="grok-voice-latest", transcription="off"))
+    assert theirs.prices == {"sound_second": 0.0013}
     assert CASTING.call(Agent(model="parrot", transcription="off")).prices == {}
 
 

@@ -100,6 +100,8 @@ def test_a_table_of_ones_own_goes_before_the_bundled_one_model_by_model(tmp_path
             "price 1, minute: dollars are a number of 0 or more, not '-1'",
         ),
         ('[[price]]\nmodel = "m"\nminute = true', "price 1, minute: dollars"),
+        ('[[price]]\nmodel = "m"\nsession_minute = "-1"', "price 1, session_minute: dollars"),
+        ('[[price]]\nmodel = "m"\nvendor = 3', "price 1: vendor is a name"),
         ('[[price]]\nmodel = "m"\ntext = { in = "4 USD" }', "price 1, text, in: dollars"),
         ('[[price]]\nmodel = "m"\ntext = { input = "4" }', "price 1, text: it has in, cached and out"),
     ],
@@ -154,4 +156,37 @@ def test_a_model_without_a_price_leaves_the_sum_incomplete_and_still_counts_toke
 def test_a_transcription_that_failed_costs_nothing() -> None:
     call = bill()
     call.transcription(0, None)
+    assert call.cost == Cost(Decimal(0), complete=True)
+
+
+def test_a_model_has_the_prices_of_its_vendor_and_of_no_other(tmp_path: Path) -> None:
+    table = tmp_path / "prices.toml"
+    table.write_text(
+        '[[price]]\nvendor = "azure"\nmodel = "gpt-realtime-2.1"\naudio = { in = "1", out = "2" }\n'
+    )
+    prices = Prices.load(table)
+    theirs, ours = (prices.of("gpt-realtime-2.1", TODAY, vendor) for vendor in ("azure", "openai"))
+    assert theirs is not None
+    assert theirs.audio == Rate(Decimal(1), None, Decimal(2))
+    assert ours == Prices.load().of("gpt-realtime-2.1", TODAY)
+    assert prices.of("gpt-realtime-2.1", TODAY, "xai") is None
+
+
+def test_the_bundled_table_has_the_vendors_that_sell_time() -> None:
+    prices = Prices.load()
+    live = prices.of("gpt-live-1.1", TODAY)
+    assert live is not None
+    assert live.of_session(90) == Decimal("0.075")
+    grok = prices.of("grok-voice-latest", TODAY, "xai")
+    assert grok is not None
+    assert grok.of_session(100) == Decimal("0.13")
+    realtime = prices.of("gpt-realtime-2.1", TODAY)
+    assert realtime is not None
+    assert realtime.of_session(100) is None
+
+
+def test_tokens_of_a_model_that_is_sold_by_time_make_no_sum_incomplete() -> None:
+    call = Bill(Prices.load(), "grok-voice-latest", None, TODAY, "xai")
+    call.response(Usage(text_in=13, text_out=8, audio_out=105))
+    call.response(None)
     assert call.cost == Cost(Decimal(0), complete=True)

@@ -126,7 +126,8 @@ class Attachment:
     def _make(self, side: UserSide, call_sid: str, prepared: Prepared, fields: Mapping[str, str]) -> None:
         agent, configs = prepared.agent, prepared.configs
         config = configs.session(agent, roster(agent))
-        bill = Bill(configs.prices, config.model, config.transcription, dt.datetime.now(dt.UTC).date())
+        today = dt.datetime.now(dt.UTC).date()
+        bill = Bill(configs.prices, config.model, config.transcription, today, configs.vendor)
         self._call = UserCall(
             call_sid,
             agent,

@@ -13,7 +13,7 @@ import msgspec
 from bridge.agents.agent import TRANSPORTS, Agent, roster
 from bridge.agents.machines import answer_rules, message_sound
 from bridge.agents.mcp import McpServer, Vault
-from bridge.agents.prices import Price, Prices
+from bridge.agents.prices import OPENAI, TIMES, Price, Prices
 from bridge.agents.tool_names import hand_off_names
 from bridge.agents.tools import AnyTool, hand_off_to, transfer, transfer_among
 from bridge.core.mailbox_message import MESSAGE
@@ -61,7 +61,7 @@ _ANYWHERE: Final = "ws://127.0.0.1/v1/realtime"
 @dataclass(frozen=True, slots=True)
 class AgentConfigs:
     """How agents become configurations here: on top of `base`, the settings' own, with the names of
-    `transfers` that are configured.
+    `transfers` that are configured, at the prices of `vendor`.
     """
 
     base: CallConfig
@@ -69,6 +69,7 @@ class AgentConfigs:
     prices: Prices = field(default_factory=Prices.load)
     speech: Phrases = field(default_factory=Phrases)
     vault: Vault = field(default_factory=Vault)
+    vendor: str = OPENAI
 
     def tools(self, agent: Agent, known: Mapping[str, Agent] = _NOBODY) -> dict[str, AnyTool]:
         """The tools that the model can call as this agent, by name. `known` are those whom it may hand
@@ -155,14 +156,14 @@ class AgentConfigs:
         return usual if not usual or language == self.base.session.language else self.speech.sounds(language)
 
     def rates(self, session: SessionConfig, day: dt.date) -> dict[str, float]:
-        """Prices as the core counts with them: dollars for a million tokens by the names of `Usage`'s fields,
-        and `transcription_minute`; those that are known.
+        """Prices as the core counts with them, by the names of `bridge.core.limits.Spending`; those that are
+        known.
         """
-        price = self.prices.of(session.model, day)
+        price = self.prices.of(session.model, day, self.vendor)
         found = {} if price is None else _by_field(price)
-        scribe = session.transcription and self.prices.of(session.transcription, day)
-        if scribe and scribe.minute is not None:
-            found["transcription_minute"] = float(scribe.minute)
+        scribe = session.transcription and self.prices.of(session.transcription, day, self.vendor)
+        if scribe:
+            found |= {f"transcription_{name}": dollars for name, dollars in _by_field(scribe).items()}
         return found
 
     def check(self, agent: Agent, upstream: str) -> None:
@@ -351,4 +352,5 @@ def _by_field(price: Price) -> dict[str, float]:
         cached = rate.into if rate.cached is None else rate.cached
         named = {f"{kind}_in": rate.into, f"cached_{kind}": cached, f"{kind}_out": rate.out}
         found.update({name: float(dollars) for name, dollars in named.items() if dollars is not None})
-    return found
+    times = ((name, getattr(price, name)) for name in TIMES)
+    return found | {name: float(dollars) for name, dollars in times if dollars is not None}

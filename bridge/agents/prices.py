@@ -21,6 +21,9 @@ from bridge.errors import ConfigError
 TABLE: Final = Path(__file__).with_name("prices.toml")
 _MILLION: Final = 1_000_000
 _KINDS: Final = ("text", "audio", "image")
+TIMES: Final = ("minute", "session_minute", "sound_second")
+OPENAI: Final = "openai"
+"""The vendor of an entry that names none."""
 # A snapshot costs what its model costs: gpt-realtime-mini-2025-12-15.
 _SNAPSHOT: Final = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 
@@ -41,8 +44,11 @@ _NOTHING: Final = Rate(Decimal(0), Decimal(0), Decimal(0))
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What one model costs from the day `since` on. `minute`: dollars for a minute of sound, for models that
-    are sold so.
+    """What one model costs at one vendor from the day `since` on, in dollars.
+
+    `minute` is for a minute of sound, of a model that transcribes; `session_minute` for each minute that a
+    session is open; `sound_second` for each second of sound that the vendor bills. Where one of the last two
+    is given, `text`, `audio` and `image` are for the tokens that are billed besides, if any are.
     """
 
     model: str
@@ -51,6 +57,14 @@ class Price:
     audio: Rate = Rate()
     image: Rate = Rate()
     minute: Decimal | None = None
+    session_minute: Decimal | None = None
+    sound_second: Decimal | None = None
+    vendor: str = OPENAI
+
+    @property
+    def by_time(self) -> bool:
+        """Whether time is what is sold."""
+        return self.session_minute is not None or self.sound_second is not None
 
     def of_tokens(self, usage: Usage) -> Decimal | None:
         """What these tokens cost; None if some of them have no price.
@@ -68,24 +82,33 @@ class Price:
             for tokens, dollars in ((into - cached, rate.into), (cached, cached_rate), (out, rate.out)):
                 if not tokens:
                     continue
-                if dollars is None:
+                if dollars is None and not self.by_time:
                     return None
-                total += tokens * dollars
+                total += tokens * (dollars or 0)
         return total / _MILLION
 
     def of_sound(self, seconds: float) -> Decimal | None:
         """What transcribing so much sound costs; None if the model is not sold by the minute."""
         return None if self.minute is None else self.minute * Decimal(str(seconds)) / 60
 
+    def of_session(self, seconds: float) -> Decimal | None:
+        """What so many billed seconds of a session cost; None if time is not what is sold."""
+        if not self.by_time:
+            return None
+        a_second = (self.session_minute or 0) / Decimal(60) + (self.sound_second or 0)
+        return a_second * Decimal(str(seconds))
+
 
 class Prices:
-    """A price table. `of(model, day)` is what is paid for a model on a day, None if the table has none."""
+    """A price table. `of(model, day, vendor)` is what that vendor asks for a model on a day, None if there is
+    none.
+    """
 
     def __init__(self, entries: Iterable[Price], *, free: bool = False) -> None:
         self._free = free
-        self._by_model: dict[str, list[Price]] = {}
+        self._by_model: dict[tuple[str, str], list[Price]] = {}
         for entry in entries:
-            self._by_model.setdefault(entry.model, []).append(entry)
+            self._by_model.setdefault((entry.vendor, entry.model), []).append(entry)
         for listed in self._by_model.values():
             listed.sort(key=lambda entry: entry.since)
 
@@ -98,18 +121,20 @@ class Prices:
         if path is None:
             return cls(ours)
         theirs = _read(path)
-        replaced = {entry.model for entry in theirs}
-        return cls([*theirs, *(entry for entry in ours if entry.model not in replaced)])
+        replaced = {(entry.vendor, entry.model) for entry in theirs}
+        kept = (entry for entry in ours if (entry.vendor, entry.model) not in replaced)
+        return cls([*theirs, *kept])
 
     @classmethod
     def free(cls) -> Prices:
         """No model costs anything: what a rehearsal uses, whatever the model is called."""
         return cls((), free=True)
 
-    def of(self, model: str, day: dt.date) -> Price | None:
+    def of(self, model: str, day: dt.date, vendor: str = OPENAI) -> Price | None:
         if self._free:
             return Price(model, dt.date.min, _NOTHING, _NOTHING, _NOTHING, Decimal(0))
-        listed = self._by_model.get(model) or self._by_model.get(_SNAPSHOT.sub("", model)) or []
+        named = (model, _SNAPSHOT.sub("", model))
+        listed = next((found for one in named if (found := self._by_model.get((vendor, one)))), [])
         return next((entry for entry in reversed(listed) if entry.since <= day), None)
 
 
@@ -132,9 +157,11 @@ class Bill:
     table as of one day. `cost` is the sum so far, `usage` the tokens of all responses.
     """
 
-    def __init__(self, prices: Prices, model: str, transcription: str | None, day: dt.date) -> None:
-        self._model = prices.of(model, day)
-        self._transcription = None if transcription is None else prices.of(transcription, day)
+    def __init__(
+        self, prices: Prices, model: str, transcription: str | None, day: dt.date, vendor: str = OPENAI
+    ) -> None:
+        self._model = prices.of(model, day, vendor)
+        self._transcription = None if transcription is None else prices.of(transcription, day, vendor)
         self.cost = Cost()
         self.usage = Usage()
 
@@ -145,6 +172,8 @@ class Bill:
                 name: getattr(self.usage, name) + getattr(usage, name) for name in usage.__struct_fields__
             }
             self.usage = Usage(**sums)
+        elif self._model is not None and self._model.by_time:
+            return  # its tokens are not what is sold
         priced = None if usage is None or self._model is None else self._model.of_tokens(usage)
         self.cost = self.cost.plus(priced)
 
@@ -173,7 +202,7 @@ def _read(path: Path) -> list[Price]:
 
 
 def _price(entry: Mapping[str, Any], where: str) -> Price:
-    unknown = entry.keys() - {"model", "since", "minute", *_KINDS}
+    unknown = entry.keys() - {"model", "vendor", "since", *TIMES, *_KINDS}
     if unknown:
         raise ConfigError(f"{where}: there is no {', '.join(sorted(unknown))}")
     model, since = entry.get("model"), entry.get("since", dt.date.min)
@@ -181,9 +210,12 @@ def _price(entry: Mapping[str, Any], where: str) -> Price:
         raise ConfigError(f"{where}: which model is it?")
     if type(since) is not dt.date:
         raise ConfigError(f"{where}: since is a date, as in 2026-11-20")
+    vendor = entry.get("vendor", OPENAI)
+    if not isinstance(vendor, str) or not vendor:
+        raise ConfigError(f"{where}: vendor is a name, as in BRIDGE_UPSTREAM")
     rates = {kind: _rate(entry[kind], f"{where}, {kind}") for kind in _KINDS if kind in entry}
-    minute = _dollars(entry["minute"], f"{where}, minute") if "minute" in entry else None
-    return Price(model, since, minute=minute, **rates)
+    times = {name: _dollars(entry[name], f"{where}, {name}") for name in TIMES if name in entry}
+    return Price(model, since, vendor=vendor, **rates, **times)
 
 
 def _rate(entry: Any, where: str) -> Rate:

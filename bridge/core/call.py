@@ -24,6 +24,7 @@ from . import (
     error_events,
     handover,
     liveness,
+    money,
     recovery,
     renewal,
     responses,
@@ -91,8 +92,8 @@ class Call(CallState):
 
     def _settle(self, now_ms: int) -> None:
         """The rules that hold after every event. Each is for something that there is, or is not."""
-        playout, detours = self.playout, self.detours
-        ledger = playout.line.ledger
+        playout, detours, ledger = self.playout, self.detours, self.playout.line.ledger
+        money.settle(self, now_ms)
         if self.phase is not Phase.AWAY:
             if playout.faint or self.inaudible:
                 recovery.settle(self, now_ms)
@@ -128,7 +129,7 @@ class Call(CallState):
         line, spare, over, detours = playout.line, self.spare, self.ending, self.detours
         due_ms = min(
             playout.owed.due_ms, playout.debts.due_ms, playout.faint_due_ms, playout.gate.again_due_ms,
-            line.ledger.check_due_ms, playout.conversation.tools.due_ms,
+            line.ledger.check_due_ms, playout.conversation.tools.due_ms, self.spending.due_ms,
             up.due_ms, up.probe_due_ms, up.resume_due_ms, up.renew_due_ms, up.forced_due_ms,
             turn.due_ms, turn.pad_due_ms, turn.confirm_due_ms, quiet.due_ms, quiet.nudge_due_ms,
             self.dialling.due_ms, self.limits.due_ms, self.key_series.due_ms, self.transcripts.due_ms,

@@ -162,6 +162,7 @@ def transcribed(call: CallState, event: m.CallerTranscribed, now_ms: int) -> Non
     if event.text and not call.caller_speaking:
         call.caller_audio.answered()
     call.stats.add_transcription(event)
+    call.spending.transcription(event.seconds, event.usage)
     if item.told or call.transcripts.told(event.item_id):
         return
     item.told = True

@@ -279,7 +279,7 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     """Without a further key before a row of them is over, unless `#` has ended it."""
     limits: Limits = Limits()
     prices: dict[str, float] = {}
-    """USD per million tokens by the names of `Usage`'s fields, and `transcription_minute`."""
+    """US dollars, by the names that `bridge.core.limits.Spending` knows."""
     jitter_seed: int = 0
     accepted_at_s: int = 0
     """Unix time at 0 ms of the call's clock. 0: unknown, and no session's `expires_at` says anything."""

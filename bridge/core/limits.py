@@ -16,14 +16,126 @@ def cost_micro_usd(usage: Usage, prices: dict[str, float]) -> int:
 
     Realtime costs guide: cached tokens are a subset of the input count and have a price of their own.
     """
+    return round(_of_tokens(usage, prices))
+
+
+def _of_tokens(usage: Usage, prices: dict[str, float], what: str = "") -> float:
+    """`what` stands before the names of prices that are not the model's own."""
     total = 0.0
     for modality in _MODALITIES:
         cached = getattr(usage, f"cached_{modality}")
         fresh = max(0, getattr(usage, f"{modality}_in") - cached)
-        total += fresh * prices.get(f"{modality}_in", 0.0) + cached * prices.get(f"cached_{modality}", 0.0)
+        total += fresh * prices.get(f"{what}{modality}_in", 0.0)
+        total += cached * prices.get(f"{what}cached_{modality}", 0.0)
     for modality in ("text", "audio"):
-        total += getattr(usage, f"{modality}_out") * prices.get(f"{modality}_out", 0.0)
-    return round(total)
+        total += getattr(usage, f"{modality}_out") * prices.get(f"{what}{modality}_out", 0.0)
+    return total
+
+
+@dataclass(slots=True)
+class SessionSeconds:
+    """One session of the model, where seconds are what is sold. `told_s` is the vendor's count, the last word
+    if it is `final`.
+    """
+
+    began_ms: int | None = None
+    ended_ms: int | None = None
+    told_s: float = 0.0
+    final: bool = False
+
+    def open_s(self, now_ms: int) -> float:
+        """How long it is or was open, at least."""
+        if self.final or self.began_ms is None:
+            return self.told_s
+        until_ms = now_ms if self.ended_ms is None else self.ended_ms
+        return max(self.told_s, (until_ms - self.began_ms) / 1000)
+
+
+class Spending:
+    """What one call has cost here: added up as it is spent, at the prices of then.
+
+    Prices are US dollars: for a million tokens by the names of `Usage`'s fields, those of a transcription
+    with `transcription_` before them; `transcription_minute` and `sound_second` for as much sound as the
+    vendor bills; `session_minute` for as long as the session is open. A missing price counts nothing.
+    """
+
+    __slots__ = ("_prices", "_room_micro_usd", "_spent_micro_usd", "due_ms", "sessions", "unsettled")
+
+    def __init__(self, limits: Limits, prices: dict[str, float], before_micro_usd: int = 0) -> None:
+        self._prices = prices
+        self._spent_micro_usd = 0.0
+        self._room_micro_usd: int | None = None
+        if limits.cost_micro_usd is not None:
+            self._room_micro_usd = limits.cost_micro_usd - limits.goodbye_micro_usd - before_micro_usd
+        self.sessions: dict[int, SessionSeconds] = {}
+        """By epoch."""
+        self.due_ms = NEVER
+        """When an open session will have cost as much as it may."""
+        self.unsettled = True
+        """Whether something was spent since the cost was last looked at."""
+
+    @property
+    def by_the_minute(self) -> bool:
+        """Whether a session costs money while it is open."""
+        return self._prices.get("session_minute", 0.0) > 0
+
+    def response(self, usage: Usage | None) -> None:
+        """A response ended with this usage; None where there are no figures."""
+        self.unsettled = True
+        if usage is not None:
+            self._spent_micro_usd += _of_tokens(usage, self._prices)
+
+    def transcription(self, seconds: float, usage: Usage | None) -> None:
+        """A turn was transcribed; the vendor bills the tokens, or else the seconds."""
+        self.unsettled = True
+        if usage is not None:
+            self._spent_micro_usd += _of_tokens(usage, self._prices, "transcription_")
+        else:
+            self._spent_micro_usd += 1e6 * seconds / 60 * self._prices.get("transcription_minute", 0.0)
+
+    def seconds(self, epoch: int, total_s: float, *, final: bool = False) -> None:
+        """The vendor says what it has counted in this session so far, all in all."""
+        self.unsettled = True
+        session = self.sessions.setdefault(epoch, SessionSeconds())
+        session.told_s = max(session.told_s, total_s)
+        session.final |= final
+
+    def opened(self, open_since_ms: dict[int, int], now_ms: int) -> None:
+        """These sessions are open now, by epoch, and since when; no others are."""
+        for epoch, since_ms in open_since_ms.items():
+            session = self.sessions.setdefault(epoch, SessionSeconds())
+            session.began_ms = since_ms if session.began_ms is None else session.began_ms
+        for epoch, session in self.sessions.items():
+            if epoch not in open_since_ms and session.ended_ms is None:
+                session.ended_ms = now_ms
+
+    def micro_usd(self, now_ms: int) -> int:
+        """All that it has cost by now."""
+        told = sum(session.told_s for session in self.sessions.values())
+        total = self._spent_micro_usd + 1e6 * told * self._prices.get("sound_second", 0.0)
+        if self.by_the_minute:
+            open_s = sum(session.open_s(now_ms) for session in self.sessions.values())
+            total += 1e6 * open_s / 60 * self._prices["session_minute"]
+        return round(total)
+
+    def exceeded(self, cost_micro_usd: int, before_micro_usd: int = 0) -> str | None:
+        """That the limit is reached with this cost, in words; None while there is room."""
+        if self._room_micro_usd is None or cost_micro_usd < self._room_micro_usd:
+            return None
+        return f"the call has cost {(before_micro_usd + cost_micro_usd) / 1e6:.2f} USD"
+
+    def watch(self, cost_micro_usd: int, now_ms: int) -> None:
+        """Set `due_ms`, by what it has cost now and by the sessions that are open."""
+        open_now = sum(
+            session.began_ms is not None and session.ended_ms is None for session in self.sessions.values()
+        )
+        if self._room_micro_usd is None or not open_now or not self.by_the_minute:
+            self.due_ms = NEVER
+            return
+        left_micro_usd = self._room_micro_usd - cost_micro_usd
+        micro_usd_a_ms = open_now * self._prices["session_minute"] * 1e6 / 60_000
+        # One more for the rounding: woken too early, it would be woken again for nothing.
+        self.due_ms = NEVER if left_micro_usd <= 0 else now_ms + int(left_micro_usd / micro_usd_a_ms) + 1
 
 
 @dataclass(slots=True)
@@ -62,10 +174,3 @@ class LimitWatch:
         """The goodbye may begin from now on, or again."""
         if self.began_ms is not None:
             self.due_ms = self.began_ms + max(0, self._limits.call_ms - self._limits.goodbye_ms)
-
-    def exceeded(self, cost: int) -> str | None:
-        """That the limit of money is reached, in words; None while there is room."""
-        limits = self._limits
-        if limits.cost_micro_usd is not None and cost + limits.goodbye_micro_usd >= limits.cost_micro_usd:
-            return f"the call has cost {cost / 1e6:.2f} USD"
-        return None

@@ -6,7 +6,6 @@ from . import answers, ending, inaudible, silence, state
 from . import messages as m
 from .debts import Kind
 from .due import NEVER
-from .limits import cost_micro_usd
 from .messages import Reason
 from .state import CallState
 from .upstream_leg import FATAL_CODES, REFUSED, Leg
@@ -116,6 +115,7 @@ def response_done(call: CallState, event: m.ResponseDone, now_ms: int) -> None:
     call.out.append(m.ResponseEnded(event.response_id, tag, event.status, event.why, event.usage))
     muted = event.response_id in call.playout.muted
     call.stats.add_usage(event.usage)
+    call.spending.response(event.usage)
     call.stats.response_ended(event, now_ms)
     if event.status in ("failed", "incomplete"):
         call.out.append(m.Noted(f"response {event.status}", event.why))
@@ -133,7 +133,6 @@ def response_done(call: CallState, event: m.ResponseDone, now_ms: int) -> None:
     call.playout.response_done(event, now_ms)
     if unheard:
         inaudible.clear(call, event.response_id, now_ms)
-    check_limits(call, now_ms)
 
 
 def broke_off(call: CallState, event: m.ResponseDone) -> bool:
@@ -233,18 +232,6 @@ def again(call: CallState, now_ms: int) -> None:
     call.playout.gate.again_due_ms = NEVER
     if call.playout.owed.since_ms is not None:
         call.playout.owed.go_on(now_ms)
-
-
-def check_limits(call: CallState, now_ms: int) -> None:
-    minutes = call.stats.transcribed_s / 60
-    prices = call.config.prices
-    cost = cost_micro_usd(call.stats.usage, prices)
-    cost += round(1e6 * minutes * prices.get("transcription_minute", 0.0))
-    call.stats.cost_micro_usd = cost
-    before = call.config.carried or m.CallSnapshot()
-    exceeded = call.limits.exceeded(before.cost_micro_usd + cost)
-    if exceeded is not None:
-        ending.goodbye(call, exceeded, now_ms)
 
 
 def in_force(call: CallState) -> None:

@@ -11,7 +11,7 @@ from .caller_audio import CallerAudioBuffer
 from .detours import Detours
 from .due import NEVER
 from .keys import Keys, KeySeries
-from .limits import LimitWatch, Silence
+from .limits import LimitWatch, Silence, Spending
 from .messages import Action, CallConfig, Event, Phase, Reason, SessionConfig
 from .open_turn import OpenTurn
 from .playout import Playout
@@ -54,6 +54,8 @@ class CallState:
         self.caller_audio = CallerAudioBuffer(config)
         self.callee = Callee(config, self.playout.message)
         self.limits = LimitWatch(config.limits)
+        before = config.carried.cost_micro_usd if config.carried else 0
+        self.spending = Spending(config.limits, config.prices, before)
         self.detours = Detours(config)
         self.silence = Silence()
         self.dialling = Dialling(config)

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.core import messages as m
 from bridge.core.due import NEVER
-from bridge.core.limits import LimitWatch, cost_micro_usd
+from bridge.core.limits import LimitWatch, Spending, cost_micro_usd
 
 from .conftest import LiveCall, delta, legs, only, speech
 
@@ -142,3 +142,85 @@ def test_a_handler_that_failed_ends_the_call_with_an_apology(live_call: Any) -> 
 def test_without_an_apology_it_just_ends(live_call: Any) -> None:
     call = live_call()
     assert call.at(1_000, m.HandlerFailed("ValueError"))[-1] == m.Ended(m.Reason.HANDLER_FAILED, "ValueError")
+
+
+# --- money that is not spent with a response
+
+
+BY_TOKENS = {"transcription_audio_in": 6.0, "transcription_text_out": 10.0, "transcription_minute": 600.0}
+
+
+def test_a_transcription_billed_by_tokens_costs_its_tokens(live_call: Any) -> None:
+    call = live_call(prices=PRICES | BY_TOKENS)
+    usage = m.Usage(audio_in=1_000, text_out=100)
+    call.at(0, m.CallerTranscribed("u1", "Hello!", seconds=30.0, usage=usage))
+    assert call.call.stats.cost_micro_usd == 7_000
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        m.CallerTranscribed("u1", "Hello!", usage=m.Usage(audio_in=20_000)),
+        m.CallerTranscribed("u1", "Hello!", seconds=12.0),
+    ],
+    ids=["tokens", "seconds"],
+)
+def test_a_transcription_can_end_the_call_without_any_response(
+    live_call: Any, said: m.CallerTranscribed
+) -> None:
+    call = live_call(
+        limits=m.Limits(cost_micro_usd=120_000, goodbye_micro_usd=20_000),
+        prices={"transcription_audio_in": 6.0, "transcription_minute": 0.6},
+    )
+    done = call.at(0, said)
+    assert only(m.Noted, done) == [m.Noted("a limit was reached", "the call has cost 0.12 USD")]
+    assert [create.tag for create in only(m.CreateResponse, done)] == ["goodbye"]
+
+
+def test_what_the_call_has_cost_before_counts(live_call: Any) -> None:
+    limits = m.Limits(cost_micro_usd=100_000, goodbye_micro_usd=20_000)
+    carried = m.CallSnapshot(cost_micro_usd=70_000, disclosed=True)
+    call = live_call(limits=limits, prices=PRICES, carried=carried)
+    call.speaks(0, m.ResponseStarted("r1"))
+    done = call.at(10, m.ResponseDone("r1", usage=m.Usage(audio_out=200)))
+    assert only(m.Noted, done) == [m.Noted("a limit was reached", "the call has cost 0.08 USD")]
+
+
+def test_a_session_that_is_sold_by_the_minute_costs_while_nobody_speaks(live_call: Any) -> None:
+    """0.06 USD a minute, 0.02 USD of room: gone after twenty seconds, without any event."""
+    limits = m.Limits(cost_micro_usd=40_000, goodbye_micro_usd=20_000)
+    call = live_call(limits=limits, prices={"session_minute": 0.06})
+    ready_ms = call.call.up.ready_ms
+    assert only(m.Noted, call.until(ready_ms + 19_999)) == []
+    told = only(m.Noted, call.until(ready_ms + 20_002))
+    assert told == [m.Noted("a limit was reached", "the call has cost 0.02 USD")]
+    assert call.call.stats.cost_micro_usd == pytest.approx(20_000, abs=3)
+
+
+def test_seconds_of_several_sessions_add_up_and_an_open_one_counts_by_the_clock() -> None:
+    spending = Spending(m.Limits(), {"session_minute": 0.6})
+    spending.opened({1: 1_000}, 1_000)
+    assert spending.micro_usd(31_000) == 300_000
+    spending.seconds(1, 45.0)  # the vendor counts what we could not see
+    assert spending.micro_usd(31_000) == 450_000
+    spending.opened({2: 60_000}, 61_000)  # the first was lost at 61 s
+    assert spending.micro_usd(61_000) == 600_000 + 10_000
+    spending.seconds(1, 59.0, final=True)
+    assert spending.micro_usd(120_000) == 590_000 + 600_000
+    spending.opened({}, 120_000)
+    assert spending.micro_usd(500_000) == 590_000 + 600_000
+    assert spending.due_ms == NEVER
+
+
+def test_told_seconds_are_a_sum_and_never_fall() -> None:
+    spending = Spending(m.Limits(), {"sound_second": 0.0013})
+    for total_s in (1.0, 3.0, 2.0):
+        spending.seconds(1, total_s)
+    spending.seconds(2, 4.0)
+    assert spending.micro_usd(0) == 7 * 1_300
+
+
+def test_a_session_sold_by_sound_costs_nothing_while_nobody_speaks(live_call: Any) -> None:
+    call = live_call(limits=m.Limits(cost_micro_usd=40_000), prices={"sound_second": 0.0013})
+    assert only(m.Noted, call.until(600_000)) == []
+    assert call.call.stats.cost_micro_usd == 0
