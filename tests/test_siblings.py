@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,17 @@ def test_a_request_belongs_to_the_worker_that_has_its_call(
     siblings: Siblings, head: bytes, body: bytes, door: str | None
 ) -> None:
     assert siblings.door_of(head, body) == door
+
+
+def test_a_stream_finds_a_worker_that_has_begun_and_is_not_told_of_yet(tmp_path: Path) -> None:
+    """It may have answered a webhook a moment ago; elsewhere the stream would dial the model again."""
+    siblings = Siblings("1", tmp_path, lambda _name, _owned: None)
+    siblings.are({"1": False})
+    assert siblings.door_of(get("/media-stream/4"), b"") is None
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(siblings.door("4"))
+        assert siblings.door_of(get("/media-stream/4"), b"") == siblings.door("4")
+        assert siblings.door_of(get("/media-stream/-"), b"") is None
 
 
 def test_new_calls_go_to_the_worker_with_the_fewest_and_not_to_one_that_drains(siblings: Siblings) -> None:

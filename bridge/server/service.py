@@ -360,9 +360,17 @@ class _Server(uvicorn.Server):
     first.
     """
 
+    opens: Callable[[], None] = staticmethod(lambda: None)
+    """Called before the first connection is accepted."""
+
     @contextlib.contextmanager
     def capture_signals(self):  # type: ignore[no-untyped-def]  # as uvicorn declares it
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take connections of siblings, then those of the world."""
+        self.opens()
+        await super().startup(sockets)
 
     async def adopt(self, came: socket.socket, read: bytes) -> None:
         """Serve a connection that another process has accepted, and has read so much of."""
@@ -395,7 +403,9 @@ async def serving(app: Starlette, sock: socket.socket, backlog: int = BACKLOG) -
     )  # fmt: skip
     server = _Server(config)
     vars(server.server_state)["strangers"] = app.state.registry.services.health.strangers
-    vars(server.server_state)["passing"] = None if worker is None else worker.siblings
+    if worker is not None:
+        vars(server.server_state)["passing"] = worker.siblings
+        server.opens = partial(worker.open, server.adopt)
     # libuv accepts one connection a listening socket in each turn of the loop: so there are several of it.
     sockets = [sock, *(sock.dup() for _ in range(A_TURN - 1))]
     task = asyncio.create_task(server.serve(sockets), name="uvicorn")
@@ -404,8 +414,6 @@ async def serving(app: Starlette, sock: socket.socket, backlog: int = BACKLOG) -
             if task.done():
                 await task
             await asyncio.sleep(0.005)
-        if worker is not None:
-            worker.open(server.adopt)
         yield server
     finally:
         server.should_exit = True
@@ -427,9 +435,9 @@ async def serve(service: Service, sock: socket.socket, ready: Callable[[], None]
     worker = registry.services.worker
     if worker is not None:
         await worker.begin(registry.services.store, app.state.says())
+    service.awake()
+    await service.settled()
     async with serving(app, sock, service.settings.backlog) as server:
-        service.awake()
-        await service.settled()
         ready()
         sign = await asked.get()
         registry.draining = True

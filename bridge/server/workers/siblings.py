@@ -45,6 +45,9 @@ class Siblings:
         """Where that worker takes connections."""
         return str(self._folder / worker)
 
+    def _has_door(self, worker: str) -> bool:
+        return Path(self.door(worker)).is_socket()
+
     # --- what is known -----------------------------------------------------------------------------------
 
     def are(self, live: dict[str, bool]) -> None:
@@ -89,7 +92,8 @@ class Siblings:
         stream = _STREAM.fullmatch(path)
         if stream is not None:
             named = stream[1].decode().rpartition("-")[2]
-            return named if named in self._live else self.me
+            # One that has just begun may have answered its first webhook before we are told of it.
+            return named if named in self._live or self._has_door(named) else self.me
         names = [*self._names(target, body)]
         for name in names:
             if (owner := self._owners.get(name)) is not None and (owner == self.me or owner in self._live):

@@ -172,7 +172,8 @@ class Supervisor:
             return Seat(name, theirs, self.folder, self._listener)
         theirs.close()
         now_s = self._now()
-        self._children[name] = Child(name, pid, ours, self._selector, now_s)
+        self._children[name] = child = Child(name, pid, ours, self._selector, now_s)
+        child.tell(self._workers())  # before it takes a connection
         return None
 
     def _become_a_worker(self, parent: int) -> None:
@@ -248,9 +249,13 @@ class Supervisor:
             self._tell_ready(answered)
 
     def _tell_workers(self) -> None:
+        self._broadcast(self._workers())
+
+    def _workers(self) -> bytes:
+        """Who is there, and which names each answers for."""
         live = {child.name: child.draining or child.still for child in self._children.values() if child.ready}
         names = {name: child.name for child in self._children.values() for name in child.names}
-        self._broadcast(line("workers", live=live, names=names))
+        return line("workers", live=live, names=names)
 
     def _tell(self, name: str, message: bytes) -> None:
         if name in self._children:

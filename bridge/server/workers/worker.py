@@ -62,14 +62,18 @@ class Worker(asyncio.Protocol):
         self._paces: dict[str, Pace] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending = False
+        self._told = asyncio.Event()
 
     async def begin(self, store: Store, says: dict[str, Callable[[], str]]) -> None:
-        """Listen to the supervisor. `says` has what this worker answers where all are asked."""
+        """Listen to the supervisor, until it has said who else is there. `says` has what this worker answers
+        where all are asked.
+        """
         self._says, self.siblings.store = says, store
         loop = asyncio.get_running_loop()
         await loop.create_connection(lambda: self, sock=self._seat.line)
         self.siblings.own(store.calls_out.me)
         self._beat(loop)
+        await self._told.wait()
 
     def open(self, adopt: Callable[[socket.socket, bytes], Any]) -> None:
         """Take connections that siblings pass on; `adopt` is a coroutine function."""
@@ -151,6 +155,7 @@ class Worker(asyncio.Protocol):
                     self.siblings.are(message["live"])
                     for name, worker in message.get("names", {}).items():
                         self.siblings.owns(worker, name, owned=True)
+                    self._told.set()
                 case "own" | "gone":
                     self.siblings.owns(message["worker"], message["name"], message["do"] == "own")
                 case "say":
@@ -174,6 +179,7 @@ class Worker(asyncio.Protocol):
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(StoreError("connection", "the supervisor has gone"))
+        self._told.set()
         if not self._ending:
             logger.warning("the supervisor has gone: this worker drains")
             os.kill(os.getpid(), signal.SIGTERM)
