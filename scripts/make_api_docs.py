@@ -48,7 +48,8 @@ CHAPTERS: dict[str, tuple[str, dict[str, str]]] = {
             "core/messages/detour": (
                 "DetourMoved DetourEnded DetourKind DetourState DetourResult TransferOutcome LegStep"
             ),
-            "core/messages/upstream": "VendorNote Usage",
+            "core/messages/upstream": "VendorNote",
+            "core/messages/usage": "Usage",
             "core/messages/base": "Reason",
         },
     ),

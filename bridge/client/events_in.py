@@ -55,6 +55,10 @@ def _upstream(core: ModelCore, message: m.UpstreamEvent | None, now_ms: int) -> 
     match message:
         case None | m.SessionCreated() | m.CallerIdled() | m.CallerWords() | m.ProbeAnswered():
             pass  # told elsewhere with more in it, or not asked for here
+        case m.UsageSeen() | m.SessionEnding() | m.StreamAudio() | m.Fragment():
+            pass  # of vendors that this client does not know
+        case m.Delegated() | m.BackendDone() | m.Accepted():
+            pass
         case m.AudioDelta():
             _delta(core, message, now_ms)
         case m.ResponseDone():

@@ -8,6 +8,8 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from .capabilities import Capabilities
+
 HIDDEN_KEY: Final = "•"
 """What stands in a recording for a key that a handler read: one whose value is not known."""
 
@@ -246,6 +248,8 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     """
 
     session: SessionConfig = SessionConfig()
+    capabilities: Capabilities = Capabilities()
+    """Of the vendor whose sessions the call begins with."""
     greeting: str | None = None
     greeting_interruptible: bool = True
     bytes_per_ms: int = 8

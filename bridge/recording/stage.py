@@ -11,7 +11,7 @@ from bridge.carriers import CARRIERS, Carrier
 from bridge.core import messages as m
 from bridge.core.call import Call
 from bridge.errors import ConfigError, why_refused
-from bridge.upstreams import UPSTREAMS, Upstream, Vendor
+from bridge.upstreams import UPSTREAMS, NewUpstream, Parsed, Upstream, Written, frames_of
 
 from .header import Header
 from .recorder import DOOR_OF
@@ -28,7 +28,7 @@ class Parts:
 
     call: Callable[[m.CallConfig], Call] = Call
     carriers: Mapping[str, Callable[[], Carrier]] = field(default_factory=lambda: CARRIERS)
-    upstreams: Mapping[str, Vendor] = field(default_factory=lambda: UPSTREAMS)
+    upstreams: Mapping[str, NewUpstream] = field(default_factory=lambda: UPSTREAMS)
 
 
 @dataclass(slots=True)
@@ -68,12 +68,13 @@ class Stage:
 
     def feed(self, step: Step) -> list[m.Action]:
         """What follows from this step."""
-        event = self.read(step)
-        return [] if event is None else self.call.receive(event, step.t_ms)
+        return [action for event in self.read(step) for action in self.call.receive(event, step.t_ms)]
 
-    def read(self, step: Step) -> m.Event | None:
-        """What this step is to the core; None for a frame that says nothing to it."""
-        event = step.event
+    def read(self, step: Step) -> tuple[m.Event, ...]:
+        """What this step is to the core: several events where a frame says several things, none where it says
+        nothing.
+        """
+        event: m.Event | Parsed = step.event
         if event is None:
             try:
                 if step.door == "carrier":
@@ -88,9 +89,9 @@ class Stage:
         elif isinstance(event, m.UpstreamClosed | m.DialFailed):
             self._reachable.discard(event.epoch)
             self._held.pop(event.epoch, None)
-        return event
+        return event if isinstance(event, tuple) else () if event is None else (event,)
 
-    def write(self, action: m.Action, door: str) -> str | bytes:
+    def write(self, action: m.Action, door: str) -> Written:
         if door == "carrier":
             return self._carrier.write(action)  # type: ignore[arg-type]  # DOOR_OF said so
         return self._upstream(action.epoch).write(action)  # type: ignore[union-attr,arg-type]
@@ -127,9 +128,11 @@ class Stage:
                 if isinstance(action, m.AppendAudio) and epoch in self._reachable:
                     self._held.setdefault(epoch, deque()).append(action)
                 yield Answer(expected, door, epoch, action=action)
-            else:
-                yield Answer(expected, door, epoch, self.write(action, door))
-            at += 1
+                at += 1
+                continue
+            for frame in frames_of(self.write(action, door)):
+                yield Answer(outputs[at] if at < len(outputs) else None, door, epoch, frame)
+                at += 1
         for late in self._late(outputs, at):
             yield late
             at += 1
@@ -145,7 +148,7 @@ class Stage:
             held = self._held.get(output.epoch)
             if not held or output.door != "upstream" or output.frame is None:
                 return
-            frame = self.write(held[0], "upstream")
+            frame = self._upstream(output.epoch).append(held[0].audio)
             if not output.dropped and not same_frame(output.frame, frame, "upstream"):
                 return
             held.popleft()

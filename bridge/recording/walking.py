@@ -19,8 +19,9 @@ from .steps import Recording, Step
 @dataclass(frozen=True, slots=True)
 class Walked:
     """One step: what the recording has of it, what that was to the core (None: nothing), what the core did
-    about it now, and the call after it. `before` is what the ledger knew when it came. `error` is what the
-    core or an adapter raised; then there is no further step.
+    about it now, and the call after it. A step whose frame says several things comes once for each of them.
+    `before` is what the ledger knew when it came. `error` is what the core or an adapter raised; then there
+    is no further step.
     """
 
     step: Step
@@ -52,15 +53,28 @@ class Walk:
     def __iter__(self) -> Iterator[Walked]:
         stage = self._stage
         for step in self.recording.steps():
-            ledger = stage.call.playout.line.ledger
-            before = Playout(ledger.position(step.t_ms), ledger.sent, ledger.acked, ledger.bytes_per_ms)
-            event: m.Event | None = None
+            before, event = self._before(step), None
+            followed: list[m.Action] = []
             try:
-                event = stage.read(step)
-                actions = [] if event is None else stage.call.receive(event, step.t_ms)
-                for _ in stage.answers(step.outputs, actions):
-                    pass  # adapters remember what they have written
+                events = stage.read(step)
+                for event in events:
+                    before = self._before(step)
+                    actions = stage.call.receive(event, step.t_ms)
+                    followed += actions
+                    if event is events[-1]:
+                        self._write(step, followed)
+                    yield Walked(step, event, actions, before, stage.call)
+                if not events:
+                    self._write(step, followed)
+                    yield Walked(step, None, [], before, stage.call)
             except Exception as error:  # noqa: BLE001  a call that broke is worth a look too
                 yield Walked(step, event, [], before, stage.call, error)
                 return
-            yield Walked(step, event, actions, before, stage.call)
+
+    def _before(self, step: Step) -> Playout:
+        ledger = self._stage.call.playout.line.ledger
+        return Playout(ledger.position(step.t_ms), ledger.sent, ledger.acked, ledger.bytes_per_ms)
+
+    def _write(self, step: Step, actions: list[m.Action]) -> None:
+        for _ in self._stage.answers(step.outputs, actions):
+            pass  # adapters remember what they have written

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from bridge.carriers import Carrier
@@ -30,8 +30,8 @@ class CarrierLeg:
     """
 
     __slots__ = (
-        "_feed", "_loop", "_outbox_full", "_recorder", "_stopped", "adapter", "close_code", "open", "socket",
-        "sound", "stream",
+        "_feed", "_loop", "_outbox_full", "_parting", "_recorder", "_stopped", "adapter", "close_code",
+        "open", "socket", "sound", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -47,6 +47,7 @@ class CarrierLeg:
         self.sound: str | bytes | None = None
         self._outbox_full = False
         self._stopped = False
+        self._parting: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
 
     # --- the socket --------------------------------------------------------------------------------------
@@ -80,6 +81,16 @@ class CarrierLeg:
         self.flush()
         if self.socket is not None:
             self.socket.close(self.close_code)
+
+    def close_after(self, parting: Awaitable[object]) -> None:
+        """Close it once that is done, however it ends."""
+        self._parting = self._loop.create_task(self._close_after(parting), name="parting")
+
+    async def _close_after(self, parting: Awaitable[object]) -> None:
+        try:
+            await parting
+        finally:
+            self.close()
 
     def stop(self) -> None:
         """The call is over: the outbox is not watched any more."""

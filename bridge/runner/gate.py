@@ -25,7 +25,7 @@ from bridge.errors import ProtocolError, why_refused
 from bridge.sockets.dial import CarrierSocket, Socket
 from bridge.sockets.frames import INTERNAL_ERROR
 from bridge.sockets.held import HELD_SOUND, HeldSound
-from bridge.upstreams import Dial, Upstream
+from bridge.upstreams import Dial, Parsed, Upstream
 
 from .callee_ear import CalleeEar
 from .carrier_leg import CarrierLeg
@@ -35,7 +35,7 @@ from .upstream_legs import UpstreamLeg, UpstreamLegs
 
 logger = logging.getLogger(__name__)
 
-_Parse: TypeAlias = Callable[[str | bytes], m.Event | None]
+_Parse: TypeAlias = Callable[[str | bytes], "m.Event | Parsed"]
 _Fed: TypeAlias = tuple[str, _Parse | None, int, Any]
 """A frame: its door, its reader, its epoch (0 for a call's first carrier stream), and itself. Without a
 reader, an event."""
@@ -100,7 +100,6 @@ class Runner:
         self._audible = True
         self._gate_s = self._heard_s = self._born_s
         self._stalled: list[tuple[UpstreamLeg, str | bytes]] | None = None
-        self._parting: asyncio.Task[None] | None = None
 
     @property
     def since_gate_s(self) -> float:
@@ -189,7 +188,7 @@ class Runner:
         """
         if self._feeding:
             return self._process("carrier", self._parse, self._carrier.stream, frame)
-        event: m.Event | None
+        event: m.Event | Parsed
         try:
             event = self._parse(frame)
         except Exception as error:  # noqa: BLE001  as in _unreadable
@@ -255,19 +254,20 @@ class Runner:
                                 self._feed_judged(told, now_ms)
                             if self.tap is not None:
                                 self.tap(event)
-                    elif type(event) is AudioDelta and is_audible(event.audio) is not self._audible:
-                        self._audible = not self._audible
-                        self._feed_judged(m.ModelVoice(self._audible), now_ms)
-                    elif self._ear is not None and (words := self._ear.read(event)) is not None:
-                        self._feed_judged(words, now_ms)
+                    elif type(event) is tuple:
+                        for one in event:
+                            self._judge(one, now_ms)
+                    else:
+                        self._judge(event, now_ms)
                 if recorder is not None:
                     if parse is None:
                         recorder.happened(now_ms, event)
                     else:
                         recorder.came(now_ms, door, what, epoch)
                 if event is not None:
-                    for action in self.call.receive(event, now_ms):
-                        _EXECUTE.get(type(action), _execute)(self, action, now_ms)
+                    for one in event if type(event) is tuple else (event,):
+                        for action in self.call.receive(one, now_ms):
+                            _EXECUTE.get(type(action), _execute)(self, action, now_ms)
                     if self._carrier.sound is not None:
                         self._carrier.flush()
                 if not pending:
@@ -318,6 +318,14 @@ class Runner:
             self._ear, self._look_each = None, GLANCE
             return voice
         return [*voice, *self._ear.hear(frame.audio)]
+
+    def _judge(self, event: m.Event | None, now_ms: int) -> None:
+        """Tell the call what is found in what the model says, before it is told that."""
+        if type(event) is AudioDelta and is_audible(event.audio) is not self._audible:
+            self._audible = not self._audible
+            self._feed_judged(m.ModelVoice(self._audible), now_ms)
+        elif self._ear is not None and (words := self._ear.read(event)) is not None:
+            self._feed_judged(words, now_ms)
 
     def _feed_judged(self, judged: m.Event, now_ms: int) -> None:
         """What was found in a frame: an input of its own, before the frame that shows it."""
@@ -451,13 +459,7 @@ class Runner:
         if parting is None:
             self._carrier.close()
         else:
-            self._parting = self._loop.create_task(self._close_after(parting), name="parting")
-
-    async def _close_after(self, parting: Awaitable[object]) -> None:
-        try:
-            await parting
-        finally:
-            self._carrier.close()
+            self._carrier.close_after(parting)
 
     def fail(self, error: Exception) -> None:
         """End this call without the core: its word can't be trusted any more. The caller hears the

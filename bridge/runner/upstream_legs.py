@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from bridge.core import messages as m
 from bridge.core.call import Call
 from bridge.sockets.dial import DialError, Socket
-from bridge.upstreams import Dial, Upstream
+from bridge.upstreams import Dial, Upstream, frames_of
 
 from .carrier_leg import OUTBOX_BYTES
 from .recorder import Recorder
@@ -122,15 +122,15 @@ class UpstreamLegs:
     # --- what goes out -----------------------------------------------------------------------------------
 
     def send(self, command: m.UpstreamCommand, now_ms: int) -> None:
-        """Write the frame of a command. Without a socket it is lost, which the recording shows."""
+        """Write the frames of a command. Without a socket it is lost, which the recording shows."""
         leg = self.legs.get(command.epoch)
         if leg is None or leg.socket is None:
             self._not_sent(command, now_ms)
             return
-        frame = leg.adapter.write(command)
-        if self._recorder is not None:
-            self._recorder.went(now_ms, "upstream", frame, command.epoch)
-        leg.socket.send(frame)
+        for frame in frames_of(leg.adapter.write(command)):
+            if self._recorder is not None:
+                self._recorder.went(now_ms, "upstream", frame, command.epoch)
+            leg.socket.send(frame)
 
     def append_at_once(self, audio: str, epoch: int, now_ms: int) -> bool:
         """Write one append of the caller's audio. False, and nothing is written, unless the session takes it
@@ -170,7 +170,7 @@ class UpstreamLegs:
             leg.backlog_bytes -= lost.size_bytes
             dropped += 1
             if self._recorder is not None:
-                self._recorder.dropped(now_ms, "upstream", leg.adapter.write(lost), lost.epoch)
+                self._recorder.dropped(now_ms, "upstream", leg.append(lost.audio), lost.epoch)
         if dropped:
             self._gate.feed(m.FramesDropped(dropped))
 

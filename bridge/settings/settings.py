@@ -29,7 +29,7 @@ from bridge.settings.tracing import TracingSettings
 from bridge.settings.values import SharedKey, Wrong, read_by
 from bridge.sockets.peers import is_loopback
 from bridge.sounds.phrases import ENGLISH, Phrases
-from bridge.upstreams import REHEARSALS
+from bridge.upstreams import REHEARSALS, UPSTREAMS
 
 DEFAULT_INSTRUCTIONS: Final = (
     "You are a friendly assistant on a phone call. Speak plainly and keep each answer to a sentence or two."
@@ -290,6 +290,7 @@ class Settings(FleetSettings, ConsoleSettings, TracingSettings):
         usual = Limits()
         return CallConfig(
             session=self.session_config(),
+            capabilities=UPSTREAMS[self.upstream].capabilities,
             greeting=self.greeting,
             phrases=self.speech().sounds(self.spoken_language),
             disclosure=self.spoken_first(),

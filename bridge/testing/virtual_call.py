@@ -24,7 +24,7 @@ from bridge.doubles.realtime import RealtimeServer
 from bridge.errors import CarrierError, UpstreamError
 from bridge.runner import CalleeEar, Recorder
 from bridge.testing.away import Elsewhere
-from bridge.upstreams import Upstream
+from bridge.upstreams import Parsed, Upstream, frames_of
 from bridge.upstreams.openai import OpenAI
 
 _Action = TypeVar("_Action", bound=m.Message)
@@ -49,7 +49,7 @@ class _Session:
     server: RealtimeServer
 
 
-_Parse = Callable[[str | bytes], m.Event | None]
+_Parse = Callable[[str | bytes], m.Event | Parsed]
 _Fed = tuple[m.Event | None, _Parse | None, str, str, int]
 """An event; or a frame, with who reads it, its door and its epoch."""
 
@@ -204,38 +204,49 @@ class VirtualCall:
         while self._pending and self.ended is None:
             event, parse, door, frame, epoch = self._pending.popleft()
             if parse is not None:
-                event = self._read(parse, door, frame, epoch)
-            elif event is not None:
-                self._told(event)
-            if self.beside is not None and isinstance(event, m.CallerAudio):
-                self.beside.heard(event)
-            for action in [] if event is None else self.call.receive(event, self.now_ms):
-                self._perform(action)
+                events = self._read(parse, door, frame, epoch)
+            else:
+                events = () if event is None else (self._told(event),)
+            for one in events:
+                if self.beside is not None and isinstance(one, m.CallerAudio):
+                    self.beside.heard(one)
+                for action in self.call.receive(one, self.now_ms):
+                    self._perform(action)
         self._feeding = False
 
-    def _read(self, parse: _Parse, door: str, frame: str, epoch: int) -> m.Event | None:
+    def _read(self, parse: _Parse, door: str, frame: str, epoch: int) -> tuple[m.Event, ...]:
         """Read only now: adapters remember what they have read, and a replay reads in the recorded order."""
+        events: tuple[m.Event, ...]
         try:
-            event = parse(frame)
+            parsed = parse(frame)
+            events = parsed if isinstance(parsed, tuple) else () if parsed is None else (parsed,)
         except (CarrierError, UpstreamError) as error:
-            event = m.FrameRefused(door, str(error))
+            events = (m.FrameRefused(door, str(error)),)
+        for event in events:
+            found = self._found_in(event)
+            if found is None:
+                return (self._told(m.FrameRefused(door, NOT_BASE64)),)
+            self._judged(found)
+        if self._recorder is not None:
+            self._recorder.came(self.now_ms, door, frame, epoch)
+        return events
+
+    def _found_in(self, event: m.Event) -> list[m.Event] | None:
+        """What the call is told before this; None for a frame of the caller's that is no sound."""
         if isinstance(event, m.CallerAudio):
             voice, between = self._voice, self.call.caller_audio.frames % GLANCE
             changed = voice.judge(event.audio) if between else voice.update(event.audio)
             if changed is None:
-                return self._told(m.FrameRefused(door, NOT_BASE64))
+                return None
             judged: list[m.Event] = [m.CallerVoice(voice.loud, voice.steady)] if changed else []
             if self.call.callee.open:
                 judged += self._ear.hear(event.audio)
-            self._judged(judged)
-        elif isinstance(event, m.AudioDelta) and is_audible(event.audio) is not self._audible:
+            return judged
+        if isinstance(event, m.AudioDelta) and is_audible(event.audio) is not self._audible:
             self._audible = not self._audible
-            self._judged([m.ModelVoice(self._audible)])
-        elif self.call.callee.open and (words := self._ear.read(event)) is not None:
-            self._judged([words])
-        if self._recorder is not None:
-            self._recorder.came(self.now_ms, door, frame, epoch)
-        return event
+            return [m.ModelVoice(self._audible)]
+        words = self._ear.read(event) if self.call.callee.open else None
+        return [] if words is None else [words]
 
     def _judged(self, found: list[m.Event]) -> None:
         """What was found in a frame: inputs of their own, before the frame."""
@@ -294,10 +305,10 @@ class VirtualCall:
             if recorder is not None:
                 recorder.decided(self.now_ms, action)
             return
-        frame = session.adapter.write(action)
-        if recorder is not None:
-            recorder.went(self.now_ms, "upstream", frame, action.epoch)
-        self.from_server(session.server.receive(frame, self.now_ms), action.epoch)
+        for frame in frames_of(session.adapter.write(action)):
+            if recorder is not None:
+                recorder.went(self.now_ms, "upstream", frame, action.epoch)
+            self.from_server(session.server.receive(frame, self.now_ms), action.epoch)
 
     def _do(self, action: m.Action) -> None:
         self.elsewhere.do(action)

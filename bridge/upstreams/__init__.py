@@ -7,12 +7,16 @@ what is its own: where to dial, how to say who we are, and the session it is con
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Protocol
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias
 
-from bridge.core.messages import SessionConfig, UpstreamCommand, UpstreamEvent
+from bridge.core.messages import Capabilities, SessionConfig, UpstreamCommand, UpstreamEvent
 
 from .dial import Dial
-from .openai import OpenAI, embedded
+from .openai import URL, OpenAI, embedded
+
+Parsed: TypeAlias = UpstreamEvent | tuple[UpstreamEvent, ...] | None
+Written: TypeAlias = str | bytes | tuple[str | bytes, ...] | None
 
 
 class Upstream(Protocol):
@@ -25,18 +29,18 @@ class Upstream(Protocol):
         """
         ...
 
-    def parse(self, frame: str | bytes) -> UpstreamEvent | None:
-        """What a frame says, stamped with this session's epoch; None for one that says nothing to us, such as
-        a kind that we do not know. Raises UpstreamError for a frame that breaks the protocol: that frame is
-        lost, the call is not.
+    def parse(self, frame: str | bytes) -> Parsed:
+        """What a frame says, stamped with this session's epoch; a tuple for one that says several things, in
+        their order; None for one that says nothing to us, such as a kind that we do not know. Raises
+        UpstreamError for a frame that breaks the protocol: that frame is lost, the call is not.
         """
         ...
 
-    def write(self, command: UpstreamCommand) -> str | bytes:
-        """The one frame that says this. Each has an event id that says what it was about
-        (`truncate:item_7`): a fault that it causes names it in `about`. The audio of an AppendAudio is
-        trusted: the door that let it in has checked its base64. The words of a SendVendorEvent are the
-        user's, and go as they are.
+    def write(self, command: UpstreamCommand) -> Written:
+        """The frame that says this, or a tuple of several, in their order; None where this vendor has no word
+        for it, and nothing is sent. Each has an event id that says what it was about (`truncate:item_7`): a
+        fault that it causes names it in `about`. The audio of an AppendAudio is trusted: the door that let it
+        in has checked its base64. The words of a SendVendorEvent are the user's, and go as they are.
         """
         ...
 
@@ -45,7 +49,7 @@ class Upstream(Protocol):
         ...
 
 
-class Vendor(Protocol):
+class NewUpstream(Protocol):
     """Makes the `Upstream` of one session. `epoch` numbers a call's sessions from 1; `url` is a base
     websocket URL in place of the vendor's, None for the vendor's own.
     """
@@ -53,12 +57,65 @@ class Vendor(Protocol):
     def __call__(self, epoch: int = 1, url: str | None = None) -> Upstream: ...
 
 
-UPSTREAMS: Final[Mapping[str, Vendor]] = {"openai": OpenAI, "embedded": embedded, "parrot": embedded}
+_USUAL: Final = Capabilities()
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """One entry of the table.
+
+    - `make`: makes the adapter of a session.
+    - `company`: to whom the caller's words are sent.
+    - `url`: where its sessions are to be had, None where a setting names the place.
+    - `key`: the name of the setting that holds the key, "" for a server that asks for none.
+    - `rehearsal`: it is a server of our own, without a model.
+    """
+
+    make: NewUpstream
+    capabilities: Capabilities = _USUAL
+    company: str = ""
+    url: str | None = None
+    key: str = ""
+    rehearsal: bool = False
+
+    def __call__(self, epoch: int = 1, url: str | None = None) -> Upstream:
+        """The adapter of one session."""
+        return self.make(epoch, url)
+
+
+UPSTREAMS: Final[Mapping[str, Vendor]] = {
+    "openai": Vendor(OpenAI, company="OpenAI", url=URL, key="OPENAI_API_KEY"),
+    "embedded": Vendor(embedded, company="phonebridge", rehearsal=True),
+    "parrot": Vendor(embedded, company="phonebridge", rehearsal=True),
+}
 """The table: an upstream's name in settings, and what to make for each session of a call."""
 
-REHEARSALS: Final = frozenset({"embedded", "parrot"})
+REHEARSALS: Final = frozenset(name for name, vendor in UPSTREAMS.items() if vendor.rehearsal)
 """Upstreams of our own, without a model: the front desk, and the parrot. They speak every provider's dialect,
 and cost nothing.
 """
 
-__all__ = ["REHEARSALS", "UPSTREAMS", "Dial", "OpenAI", "Upstream", "Vendor"]
+
+def events_of(parsed: Parsed) -> tuple[UpstreamEvent, ...]:
+    """What a frame said, one by one."""
+    return parsed if isinstance(parsed, tuple) else () if parsed is None else (parsed,)
+
+
+def frames_of(written: Written) -> tuple[str | bytes, ...]:
+    """What a command was written as, one by one."""
+    return written if isinstance(written, tuple) else () if written is None else (written,)
+
+
+__all__ = [
+    "REHEARSALS",
+    "UPSTREAMS",
+    "Dial",
+    "NewUpstream",
+    "OpenAI",
+    "Parsed",
+    "Upstream",
+    "Vendor",
+    "Written",
+    "events_of",
+    "frames_of",
+]

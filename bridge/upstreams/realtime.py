@@ -395,6 +395,8 @@ class Realtime:
                 return self._update("probe", {"type": "realtime"})
             case m.SendVendorEvent(body):
                 return body
+            case m.TellModel() | m.ContinueBackend() | m.MuteInput() | m.CloseSession():
+                raise UpstreamError(f"{type(command).__name__} is for sessions without responses")
             case _:
                 assert_never(command)
 

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from ..capabilities import Capabilities
 from ..config import (
     HIDDEN_KEY,
     AgentRules,
@@ -98,6 +99,17 @@ from .detour import (
     TransferMode,
     TransferOutcome,
     WentAway,
+)
+from .duplex import (
+    Accepted,
+    BackendDone,
+    CloseSession,
+    ContinueBackend,
+    Delegated,
+    Fragment,
+    MuteInput,
+    StreamAudio,
+    TellModel,
 )
 from .session import (
     AddText,
@@ -183,6 +195,7 @@ from .upstream import (
     ResponseStarted,
     SendVendorEvent,
     SessionCreated,
+    SessionEnding,
     SessionUpdated,
     SpeechStarted,
     SpeechStopped,
@@ -193,12 +206,14 @@ from .upstream import (
     UpstreamCommand,
     UpstreamEvent,
     UpstreamFaulted,
-    Usage,
+    UsageSeen,
     VendorNote,
 )
+from .usage import Usage
 
 __all__ = [
     "HIDDEN_KEY",
+    "Accepted",
     "Action",
     "AddText",
     "Admitted",
@@ -211,6 +226,7 @@ __all__ = [
     "AppendAudio",
     "AudioDelta",
     "AudioDone",
+    "BackendDone",
     "Beep",
     "BringBack",
     "BrokenOnPurpose",
@@ -227,6 +243,7 @@ __all__ = [
     "CallerWords",
     "CancelLeg",
     "CancelResponse",
+    "Capabilities",
     "CarrierClosed",
     "CarrierCommand",
     "CarrierEvent",
@@ -234,14 +251,17 @@ __all__ = [
     "ClearPlayout",
     "ClearTurn",
     "CloseCarrier",
+    "CloseSession",
     "CloseUpstream",
     "CommitAudio",
     "CommitTurn",
     "ConfigureSession",
+    "ContinueBackend",
     "CreateItem",
     "CreateResponse",
     "Cut",
     "DecideMachine",
+    "Delegated",
     "DeleteItem",
     "Detour",
     "DetourCommand",
@@ -262,6 +282,7 @@ __all__ = [
     "Ended",
     "Event",
     "ForgetAudio",
+    "Fragment",
     "FrameRefused",
     "FramesDropped",
     "HandOver",
@@ -288,6 +309,7 @@ __all__ = [
     "ModelVoice",
     "Moved",
     "Mute",
+    "MuteInput",
     "NoteIntent",
     "Noted",
     "OperatorActed",
@@ -318,6 +340,7 @@ __all__ = [
     "SessionCommand",
     "SessionConfig",
     "SessionCreated",
+    "SessionEnding",
     "SessionEvent",
     "SessionUpdated",
     "ShellCommand",
@@ -330,7 +353,9 @@ __all__ = [
     "Spoken",
     "Started",
     "Stopped",
+    "StreamAudio",
     "TakenOver",
+    "TellModel",
     "TextDelta",
     "ToolCalled",
     "ToolConfig",
@@ -350,6 +375,7 @@ __all__ = [
     "UpstreamEvent",
     "UpstreamFaulted",
     "Usage",
+    "UsageSeen",
     "VendorNote",
     "WakeUp",
     "WentAway",

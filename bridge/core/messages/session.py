@@ -10,7 +10,8 @@ from ..config import SessionConfig, Sound
 from .answered import AnswerCommand, AnswerNotice
 from .base import Message, Reason
 from .detour import DetourNotice, DetourWish
-from .upstream import Usage, VendorNote
+from .upstream import VendorNote
+from .usage import Usage
 
 
 class Play(Message, frozen=True, gc=False):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, TypeAlias
 
+from msgspec import UNSET, UnsetType
+
 from ..config import CallSnapshot
 from .answered import AnswerEvent
 from .base import Message
@@ -182,7 +184,10 @@ ShellEvent: TypeAlias = (
 
 
 class DialUpstream(Message, frozen=True, gc=False):
+    """Dial a session. `vendor` is its name in the table of upstreams; unset: the one the call began with."""
+
     epoch: int = 1
+    vendor: str | UnsetType = UNSET
 
 
 class CloseUpstream(Message, frozen=True, gc=False):

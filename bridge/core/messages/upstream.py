@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from typing import TypeAlias, final
 
-import msgspec
-
-from ..config import SessionConfig
+from ..config import SessionConfig, SnapshotItem
 from .base import Message
-
-
-class Usage(msgspec.Struct, frozen=True, gc=False):
-    """Tokens of one response; `cached_*` are a subset of the matching input count."""
-
-    text_in: int = 0
-    audio_in: int = 0
-    image_in: int = 0
-    cached_text: int = 0
-    cached_audio: int = 0
-    cached_image: int = 0
-    text_out: int = 0
-    audio_out: int = 0
+from .duplex import (
+    Accepted,
+    BackendDone,
+    CloseSession,
+    ContinueBackend,
+    Delegated,
+    Fragment,
+    MuteInput,
+    StreamAudio,
+    TellModel,
+)
+from .usage import Usage
 
 
 class SessionCreated(Message, frozen=True, gc=False):
@@ -100,7 +97,9 @@ class ItemGone(Message, frozen=True, gc=False):
 
 
 class CallerTranscribed(Message, frozen=True, gc=False):
-    """What the caller said in that item; late, out of order, or (with `failed`, and `why`) not to be had."""
+    """What the caller said in that item; late, out of order, or (with `failed`, and `why`) not to be had.
+    Where it is not `final`, a later one of the same item replaces it.
+    """
 
     item_id: str
     text: str
@@ -109,6 +108,7 @@ class CallerTranscribed(Message, frozen=True, gc=False):
     usage: Usage | None = None
     epoch: int = 1
     why: str = ""
+    final: bool = True
 
 
 class ResponseStarted(Message, frozen=True, gc=False):
@@ -212,6 +212,28 @@ class VendorNote(Message, frozen=True, gc=False):
     why: str = ""
 
 
+class UsageSeen(Message, frozen=True, gc=False):
+    """What a session has cost, told beside any response. `seconds_total` is that of the session so far, and
+    replaces what was told before; None where it is not told. `tokens` add to those told before. `final`:
+    nothing more will be told.
+    """
+
+    epoch: int = 1
+    seconds_total: float | None = None
+    tokens: Usage | None = None
+    final: bool = False
+
+
+class SessionEnding(Message, frozen=True, gc=False):
+    """The vendor will end the session in `in_ms`, and says `why` (expired, go_away, content, full …). 0: it
+    has, or is about to.
+    """
+
+    in_ms: int
+    why: str = ""
+    epoch: int = 1
+
+
 UpstreamEvent: TypeAlias = (
     SessionCreated
     | SessionUpdated
@@ -232,17 +254,25 @@ UpstreamEvent: TypeAlias = (
     | UpstreamFaulted
     | ProbeAnswered
     | VendorNote
+    | UsageSeen
+    | SessionEnding
+    | StreamAudio
+    | Fragment
+    | Delegated
+    | BackendDone
+    | Accepted
 )
 
 
 class ConfigureSession(Message, frozen=True, gc=False):
     """The whole configuration, once a session and before anything else; `again` leaves out what may not be
-    sent twice.
+    sent twice. `history` is what was said before, for a vendor that takes it here (`Capabilities.history`).
     """
 
     config: SessionConfig
     again: bool = False
     epoch: int = 1
+    history: tuple[SnapshotItem, ...] = ()
 
 
 @final
@@ -338,4 +368,8 @@ UpstreamCommand: TypeAlias = (
     | CancelResponse
     | Probe
     | SendVendorEvent
+    | TellModel
+    | ContinueBackend
+    | MuteInput
+    | CloseSession
 )
