@@ -181,6 +181,15 @@ class SnapshotItem(msgspec.Struct, frozen=True, gc=False):
     output: str | None = None
 
 
+class EchoSeen(msgspec.Struct, frozen=True, gc=False):
+    """What a call has learnt of the carrier's echoes: how late they usually are, and on how many looks that
+    rests.
+    """
+
+    late_ms: float
+    looks: float
+
+
 class CallSnapshot(msgspec.Struct, frozen=True, gc=False):
     """What a call takes along to the process that goes on with it: plain values, no sound, no secret.
 
@@ -290,6 +299,9 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     carried: CallSnapshot | None = None
     """The call was begun elsewhere: it goes on with this conversation, without greeting; the disclosure is
     played only if it was not heard."""
+    echoes: EchoSeen | None = None
+    """What is known already of the carrier's echoes; then no mark is sent to learn it. A piece of a recorded
+    call has it: its line is the line of the whole call."""
     resumed: bool = False
     """The caller heard that the call broke off: they are told so (phrase `restored`), and not greeted.
     Without `carried` nothing is known of what was said."""

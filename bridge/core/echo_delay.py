@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from .config import EchoSeen
 
 WINDOW = 8
 """Echoes that the lateness of a busy period is averaged over."""
@@ -98,6 +100,24 @@ class EchoDelay:
         if len(self.opening_ms) < OPENING:
             self.opening_ms.append(late_ms)
         self._weigh()
+
+    @classmethod
+    def of(cls, seen: EchoSeen | None) -> EchoDelay:
+        """As it was seen before; as at the beginning where nothing was."""
+        if seen is None:
+            return cls()
+        delay = cls(seen.late_ms, seen.looks)
+        delay._weigh()
+        return delay
+
+    @property
+    def seen(self) -> EchoSeen | None:
+        """What all periods until now have taught; None where there was no echo. Asked while the line is
+        quiet.
+        """
+        whole = replace(self, recent_ms=[], opening_ms=[*self.opening_ms])
+        whole.close_period()
+        return None if whole.usual_ms is None else EchoSeen(whole.usual_ms, whole.weight)
 
     def close_period(self) -> None:
         if self.opening_ms:

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 
+from .config import EchoSeen
 from .due import NEVER
 from .echo_delay import ONE_ECHO, UNKNOWN_MS, EchoDelay
 
@@ -77,6 +78,7 @@ class Ledger:
     __slots__ = (
         "_anchor_bytes",
         "_anchor_ms",
+        "_asks",
         "_assumed",
         "_late",
         "_marks",
@@ -95,10 +97,10 @@ class Ledger:
         "sent",
     )
 
-    def __init__(self, bytes_per_ms: int = 8, marks: bool = True) -> None:
+    def __init__(self, bytes_per_ms: int = 8, marks: bool = True, echoes: EchoSeen | None = None) -> None:
         self.bytes_per_ms = bytes_per_ms
         self.marks = marks
-        self.echoed = False
+        self.echoed = echoes is not None
         """Whether a mark has ever come back."""
         self.sent = 0
         self.acked = 0
@@ -118,7 +120,8 @@ class Ledger:
         """What only the clock calls heard, while an echo may still correct it."""
         self._anchor_ms = 0.0
         self._anchor_bytes = 0
-        self._late = EchoDelay()
+        self._late = EchoDelay.of(echoes)
+        self._asks = echoes is None
 
     # What the line reports
 
@@ -154,7 +157,7 @@ class Ledger:
         once, and tells how long the ways are. None when there is to be none, or none any more. It says
         nothing about playout.
         """
-        if not self.marks or self.sent or len(self._probes) == PROBES:
+        if not self.marks or self.sent or not self._asks or len(self._probes) == PROBES:
             return None
         name = f"probe{len(self._probes) + 1}"
         self._probes[name] = now_ms
@@ -268,6 +271,11 @@ class Ledger:
     def lateness_ms(self) -> int:
         """How late echoes usually are: the way to the caller and back. 0 before the first."""
         return int(self._late.known_ms or 0)
+
+    @property
+    def echoes(self) -> EchoSeen | None:
+        """What has been learnt of them, while nothing is on its way; None before the first."""
+        return self._late.seen
 
     def heard_bytes(self, span: Span, now_ms: int) -> int:
         """How much of this span the caller would have heard if a clear were sent now."""

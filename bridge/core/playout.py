@@ -36,7 +36,7 @@ class Playout:
     """
 
     def __init__(self, config: CallConfig, stats: Stats, out: list[Action]) -> None:
-        self.line = Line(Ledger(config.bytes_per_ms, config.marks), config.playout_lead_ms)
+        self.line = Line(Ledger(config.bytes_per_ms, config.marks, config.echoes), config.playout_lead_ms)
         self.gate = ResponseGate()
         self.conversation = Conversation()
         self.debts = Debts()

@@ -25,13 +25,23 @@ _SECRET_NAME: Final = re.compile(r"token|secret|password|authorization|api_?key"
 _PHONE_NUMBER: Final = re.compile(r"(?:\+|%2B)[0-9]{6,15}")
 
 
+class Origin(msgspec.Struct, frozen=True):
+    """Which recording this one is a piece of: the SHA-256 of its file ("" where it was none), and the moments
+    of that call from which it goes on (0: from its beginning) and which was marked.
+    """
+
+    recording: str = ""
+    from_ms: int = 0
+    at_ms: int = 0
+
+
 class Header(msgspec.Struct, frozen=True, kw_only=True):
     """`carrier` and `upstream` are names of the tables of adapters; `at` is the wall time in any words.
 
     `caller` is the number of the person on the line, written masked (`+1…34`), "" where it is withheld.
     `parameters` are those of the call, shown to who reads the recording; no secret and no phone number of
-    theirs is written. `carried` is what a process before this one handed over. `format` and `sound` are
-    written by the recorder.
+    theirs is written. `carried` is what a process before this one handed over. `cut` stands in a piece of
+    another recording. `format` and `sound` are written by the recorder.
     """
 
     carrier: str
@@ -42,6 +52,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str] = {}
     parameters: dict[str, str] = {}
     carried: dict[str, Any] | None = None
+    cut: Origin | None = None
     sound: bool = False
     format: int = FORMAT
 

@@ -1,0 +1,96 @@
+"""Quiet moments of a recorded call: where it can be cut, because nobody speaks and nothing is awaited.
+
+At such a moment `Call.carried` says everything that another call needs to go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from bridge.core import messages as m
+from bridge.core import renewal
+from bridge.core.call import Call
+from bridge.core.messages import CallSnapshot, EchoSeen
+
+from .facts import FactFinder, Facts
+from .header import Header
+from .stage import Parts
+from .steps import Step
+from .walking import Walk
+
+APART_MS: Final = 200
+"""Quiet moments are at least this far apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuietMoment:
+    """Between two steps: `index` steps lie before it, and the next one comes at `t_ms`. `carried` is what a
+    call needs to go on from here, `echoes` what it knew of the line, `epoch` the model's session, `stream`
+    the carrier's, `uploaded_ms` how much of the caller's sound that session was sent.
+    """
+
+    index: int
+    t_ms: int
+    carried: CallSnapshot
+    echoes: EchoSeen | None
+    epoch: int
+    stream: int
+    uploaded_ms: int
+
+
+@dataclass(slots=True)
+class Walkthrough:
+    """One walk through a recording, kept: its steps, what the core did at each, and what can be cut.
+
+    `began` is the number of steps up to the one at which caller and model could hear each other; 0 where they
+    never could.
+    """
+
+    header: Header
+    steps: list[Step]
+    actions: list[list[m.Action]]
+    moments: list[QuietMoment]
+    began: int
+    facts: Facts
+
+
+def walk_through(lines: Iterable[str], parts: Parts | None = None) -> Walkthrough:
+    """Walk through the whole recording. Raises ConfigError for what is no recording."""
+    walk = Walk(lines, parts)
+    finder = FactFinder(walk.call.stats)
+    found = Walkthrough(walk.header, [], [], [], 0, finder.facts)
+    stream = end_ms = 0
+    for walked in walk:
+        step = walked.step
+        if found.began and (moment := _moment(found, walked.call, stream, step.t_ms)) is not None:
+            found.moments.append(moment)
+        found.steps.append(step)
+        found.actions.append(walked.actions)
+        finder.step(walked)
+        if step.door == "carrier":
+            stream = max(stream, step.epoch)
+        if not found.began and any(type(action) is m.CallBegan for action in walked.actions):
+            found.began = len(found.steps)
+        end_ms = step.t_ms
+    finder.finish(end_ms)
+    return found
+
+
+def quiet_moments(lines: Iterable[str], parts: Parts | None = None) -> list[QuietMoment]:
+    """Where the recording can be cut, in order. Raises ConfigError for what is no recording."""
+    return walk_through(lines, parts).moments
+
+
+def _moment(found: Walkthrough, call: Call, stream: int, t_ms: int) -> QuietMoment | None:
+    """The moment before a step at `t_ms`; None where the call cannot be cut there, or was cut just before."""
+    if found.moments and t_ms - found.moments[-1].t_ms < APART_MS:
+        return None
+    busy = call.spare is not None or call.detours.under_way is not None or call.callee.open
+    if busy or call.phase is not m.Phase.LIVE or not renewal.quiet(call, t_ms):
+        return None
+    carried = call.carried(t_ms)
+    echoes = call.playout.line.ledger.echoes
+    uploaded_ms = call.caller_audio.uploaded_ms
+    return QuietMoment(len(found.steps), t_ms, carried, echoes, call.up.epoch, stream, uploaded_ms)

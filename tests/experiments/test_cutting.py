@@ -1,0 +1,55 @@
+"""Pieces of recorded calls: each does at its mark what the whole call did, and holds none of its words."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from bridge.recording import replay
+from bridge.recording.cutting import cut_out
+from bridge.recording.masking import masked
+from bridge.recording.moments import quiet_moments, walk_through
+from tests.experiments.jittered import ANSWERS, jittered_call
+from tests.long_form import some_of
+
+
+@pytest.mark.parametrize("seed", some_of(range(60), every=20))
+def test_a_piece_does_what_the_whole_call_did_and_replays(seed: int) -> None:
+    lines = jittered_call(seed)
+    call = walk_through(lines)
+    marks = [cut.at_ms for cut in call.facts.cuts] + [tool.at_ms for tool in call.facts.tools]
+    for mark_ms in marks:
+        piece = cut_out(call, mark_ms, mark_ms)
+        assert not piece.whole
+        made = piece.lines()
+        hidden = masked(made)
+        assert replay(made, strict=True).difference is None
+        assert replay(hidden, strict=True).difference is None
+        assert len(hidden) < len(lines)
+        then = [(cut.item_id, cut.heard_ms) for cut in call.facts.cuts if cut.at_ms == mark_ms]
+        now = walk_through(hidden).facts.cuts
+        assert [(cut.item_id, cut.heard_ms) for cut in now if cut.at_ms == mark_ms - piece.shift_ms] == then
+        assert not [answer for answer in ANSWERS if answer[:12] in "\n".join(hidden)]
+
+
+def test_quiet_moments_lie_where_nobody_speaks() -> None:
+    lines = jittered_call(0)
+    call = walk_through(lines)
+    moments = quiet_moments(lines)
+    assert len(moments) > 20
+    assert all(later.t_ms - one.t_ms >= 200 for one, later in itertools.pairwise(moments))
+    for cut in call.facts.cuts:
+        assert all(abs(moment.t_ms - cut.at_ms) > 100 for moment in moments)
+    said = [item.text for item in moments[-1].carried.items if item.role == "assistant"]
+    assert "Hello, this is the Blue Table." in said
+
+
+def test_a_mark_before_any_quiet_moment_keeps_the_whole_beginning() -> None:
+    lines = jittered_call(0)
+    call = walk_through(lines)
+    piece = cut_out(call, 300, 300)
+    assert piece.whole
+    assert piece.header.cut is not None
+    assert piece.header.cut.from_ms == 0
+    assert replay(piece.lines(), strict=True).difference is None
