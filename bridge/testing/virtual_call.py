@@ -119,14 +119,14 @@ class VirtualCall:
 
     def until(self, now_ms: int) -> None:
         """Let time pass up to and including `now_ms`, or to the end of the call."""
-        while (due_ms := self._next_ms()) is not None and due_ms <= now_ms:
+        while (due_ms := self.due_ms) is not None and due_ms <= now_ms:
             self.now_ms = max(self.now_ms, due_ms)
             self._step()
         self.now_ms = max(self.now_ms, now_ms)
 
     def run(self, limit_ms: int = 600_000) -> m.Ended | None:
         """Until the call has ended; None if it has not by `limit_ms`."""
-        while self.ended is None and (due_ms := self._next_ms()) is not None and due_ms <= limit_ms:
+        while self.ended is None and (due_ms := self.due_ms) is not None and due_ms <= limit_ms:
             self.now_ms = max(self.now_ms, due_ms)
             self._step()
         return self.ended
@@ -141,6 +141,19 @@ class VirtualCall:
         self._take([(None, self._carrier.parse, "carrier", frame, stream) for frame in frames])
         if self.phone.close is not None and self.ended is None:
             self.feed(m.CarrierClosed(*self.phone.close))
+
+    @property
+    def due_ms(self) -> int | None:
+        """When something is due next, None for never."""
+        due = [
+            self.call.deadline_ms,
+            self.phone.deadline_ms,
+            *(s.server.deadline_ms for s in self._sessions.values()),
+        ]
+        due += [at_ms for at_ms, _ in self._dials[:1]] + [at_ms for at_ms, _ in self._planned[:1]]
+        if self.beside is not None:
+            due.append(self.beside.deadline_ms)
+        return min((at_ms for at_ms in due if at_ms is not None), default=None)
 
     @property
     def over(self) -> bool:
@@ -258,17 +271,6 @@ class VirtualCall:
         if self._recorder is not None:
             self._recorder.happened(self.now_ms, event)
         return event
-
-    def _next_ms(self) -> int | None:
-        due = [
-            self.call.deadline_ms,
-            self.phone.deadline_ms,
-            *(s.server.deadline_ms for s in self._sessions.values()),
-        ]
-        due += [at_ms for at_ms, _ in self._dials[:1]] + [at_ms for at_ms, _ in self._planned[:1]]
-        if self.beside is not None:
-            due.append(self.beside.deadline_ms)
-        return min((at_ms for at_ms in due if at_ms is not None), default=None)
 
     def _step(self) -> None:
         now_ms = self.now_ms

@@ -1,0 +1,205 @@
+"""One recorded caller on one call of today, in virtual time: an arm of the experiment, once."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from bridge.agents.agent import Agent
+from bridge.agents.config import AgentConfigs
+from bridge.core import messages as m
+from bridge.doubles.agents import Agent as Mind
+from bridge.doubles.items import Item
+from bridge.doubles.options import ServerOptions
+from bridge.doubles.phone import Phone, PhoneOptions
+from bridge.recording.caller_script import Act, CallerScript, Kind, answered
+from bridge.recording.recorded_tools import RecordedTools
+from bridge.testing.agent_call import AgentCall
+from bridge.testing.answered_from import answered_from
+from bridge.testing.call import PLACED
+from bridge.testing.scripted_call import ScriptedCall
+
+from .shadow_caller import ShadowCaller
+from .shadow_facts import Run, run_of
+
+HANG_UP: Final = "hang_up"
+MOST_TIMES: Final = 3
+SLACK_MS: Final = 60_000
+"""A call lasts at most three times as long as its recording, and a minute."""
+USUAL: Final = ServerOptions(delta_bytes=(1600,))
+"""A model in a good mood, with a delta each 200 ms of sound."""
+MindOf = Callable[[int], Mind]
+"""A seed to the mind of one run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One side of the comparison. Without an agent it is the recorded configuration: prompt, tools, voice
+    detection as they were.
+    """
+
+    name: str
+    agent: Agent | None = None
+    instructions: str = ""
+    """Of agents that have none of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A model of this machine, whose time is virtual."""
+
+    mind: MindOf
+    options: ServerOptions = USUAL
+
+
+class ScriptEars:
+    """The ears of the model's double: the words of a turn are those of the recording."""
+
+    def __init__(self) -> None:
+        self._said: list[str] = []
+
+    def said(self, words: str | None) -> None:
+        """The caller says this, from now on."""
+        self._said.append(words or "")
+
+    def configure(self, tools: Sequence[Mapping[str, Any]]) -> None:
+        """Nothing depends on the tools."""
+
+    def feed(self, pcmu: bytes) -> None:
+        """The sound tells nothing that the recording does not."""
+
+    def finish(self) -> _Known:
+        """A turn is over: what was said since the last one."""
+        words, self._said = " ".join(filter(None, self._said)), []
+        return _Known(words)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    words: str
+
+    def text(self) -> str:
+        return self.words
+
+
+class RecordedCall(ScriptedCall):
+    """A call with the recorded configuration: its tools answer from the recording, and no code is run."""
+
+    def __init__(self, tools: RecordedTools, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._tools = tools
+
+    def _observe(self, action: m.Action, now_ms: int) -> None:
+        if not isinstance(action, m.ToolWanted):
+            return
+        found = self._tools.answer(action.name, action.arguments)
+        commands: list[m.Event] = [] if found.becomes is None else [found.becomes]
+        if action.name == HANG_UP:
+            commands.append(m.HangUp())
+        respond = found.respond and found.output is not None
+        commands.append(m.ToolFinished(action.call_id, found.output or "", respond))
+        self.rehearsal.at(now_ms + found.ms, lambda: self._feed(commands))
+
+    def _feed(self, commands: Sequence[m.Event]) -> None:
+        for command in commands:
+            self.rehearsal.feed(command)
+
+
+class _PhoneLine:
+    """The line as the phone double and the core know it."""
+
+    def __init__(self, call: ScriptedCall) -> None:
+        self._call = call
+
+    def heard_ms(self, now_ms: int) -> float:  # noqa: ARG002  the phone's clock is that of the call
+        self._call.settle()
+        return self._call.phone.played_bytes / 8
+
+    def queued_ms(self, now_ms: int) -> int:
+        return self._call.phone.queued_ms(now_ms)
+
+    def answered(self, now_ms: int) -> bool:
+        return answered(self._call.rehearsal.call, now_ms)
+
+
+def run_embedded(name: str, script: CallerScript, arm: Arm, model: Embedded, seed: int = 0) -> Run:
+    """The recorded caller on a call of this arm, with a model of this machine."""
+    tools, ears = RecordedTools(script.tools), ScriptEars()
+    options = dataclasses.replace(model.options, ears=ears)
+    call = _begun(script, arm, tools, model.mind(seed), options)
+    call.model.behaves(transcribe=_words_of)
+    call.rehearsal.start()
+    caller = ShadowCaller(script.acts, _PhoneLine(call))
+    _play(call, caller, ears, script.end_ms * MOST_TIMES + SLACK_MS)
+    call.close()
+    return run_of(name, arm.name, call, caller, tools)
+
+
+def config_of(script: CallerScript, arm: Arm) -> tuple[AgentConfigs, m.CallConfig]:
+    """How agents become configurations here, on top of what the call was recorded with; and the recorded
+    configuration, with a price for its model.
+    """
+    recorded = script.header.config
+    own_model = arm.agent is not None and arm.agent.model not in (None, recorded.session.model)
+    session = msgspec.structs.replace(recorded.session, extra={}, tools=(), instructions=arm.instructions)
+    base = msgspec.structs.replace(recorded, session=session, prices={} if own_model else recorded.prices)
+    configs = AgentConfigs(base, transfers_of(recorded))
+    prices = recorded.prices or configs.rates(recorded.session, dt.datetime.now(dt.UTC).date())
+    return configs, msgspec.structs.replace(recorded, prices=prices)
+
+
+def transfers_of(config: m.CallConfig) -> Collection[str]:
+    """The targets of transfers that the recorded model knew."""
+    for tool in config.session.tools:
+        if tool.get("name") == "transfer":
+            target = tool.get("parameters", {}).get("properties", {}).get("target", {})
+            return tuple(target.get("enum", ())) or tuple(filter(None, [target.get("const")]))
+    return ()
+
+
+def _begun(
+    script: CallerScript, arm: Arm, tools: RecordedTools, mind: Mind, options: ServerOptions
+) -> ScriptedCall:
+    configs, recorded = config_of(script, arm)
+    clock = {"accepted_at_s": options.created_at_s}
+    phone = Phone(parameters=script.header.parameters, options=PhoneOptions())
+    if arm.agent is None:
+        return RecordedCall(tools, msgspec.structs.replace(recorded, **clock), phone, options, mind=mind)
+    configs = dataclasses.replace(configs, base=msgspec.structs.replace(configs.base, **clock))
+    agent = answered_from(arm.agent, tools.answer, configs.transfers)
+    fields = {**script.header.parameters, **(PLACED if recorded.outbound is not None else {})}
+    return AgentCall(agent, configs, phone, options, fields=fields, mind=mind)
+
+
+def _words_of(item: Item) -> str | None:
+    return item.words.text() if item.words is not None else None
+
+
+def _play(call: ScriptedCall, caller: ShadowCaller, ears: ScriptEars, most_ms: int) -> None:
+    rehearsal = call.rehearsal
+    while not rehearsal.over and rehearsal.now_ms < most_ms:
+        due_ms = min((due for due in (rehearsal.due_ms, caller.deadline_ms) if due is not None), default=None)
+        if due_ms is None:
+            return
+        rehearsal.until(max(due_ms, rehearsal.now_ms))
+        for act in caller.wake(rehearsal.now_ms):
+            _do(call, ears, act)
+
+
+def _do(call: ScriptedCall, ears: ScriptEars, act: Act) -> None:
+    if act.kind is Kind.SAYS:
+        ears.said(act.words)
+        call.rehearsal.from_phone(call.phone.say(act.sound, call.now_ms))
+    elif act.kind is Kind.PRESSES:
+        if act.digits != m.HIDDEN_KEY:
+            call.caller.presses(act.digits)
+    elif not call.rehearsal.over:
+        call.caller.hangs_up()

@@ -1,0 +1,232 @@
+"""A recorded caller on a call of today: the same words at the same anchors, and no code of the user's."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+
+import pytest
+
+from bridge import Agent, tool
+from bridge.doubles.agents import Asked, Output, Speech
+from bridge.doubles.options import ServerOptions
+from bridge.doubles.phone import PhoneOptions
+from bridge.doubles.tones import tone
+from bridge.errors import ConfigError
+from bridge.experiments.shadow_facts import Run, figures, silences, similarity, told_again, values
+from bridge.experiments.shadow_run import Arm, Embedded, run_embedded
+from bridge.recording.caller_script import Anchor, CallerScript, Kind, ToolAnswer, canonical
+from bridge.recording.recorded_tools import MISSING, RecordedTools
+from bridge.recording.script_reader import caller_script, trimmed
+from bridge.testing import begin
+from bridge.testing.answered_from import answered_from
+from tests.experiments.kit import AGENT, Restaurant, recorded_call
+
+
+class Curt(Restaurant):
+    """Says one word."""
+
+    def _says(self, _text: str) -> Speech:
+        return super()._says("No.")
+
+
+class Mute(Restaurant):
+    """Says nothing."""
+
+    def _answer(self, _asked: Asked) -> list[Output]:
+        return []
+
+
+def played(script: CallerScript, agent: Agent | None = AGENT, **mind: object) -> Run:
+    model = Embedded(lambda _seed: Restaurant(**mind))  # type: ignore[arg-type]
+    return run_embedded("call", script, Arm("new", agent), model)
+
+
+def onset_errors(script: CallerScript, run: Run) -> list[int]:
+    """By how much the caller's turns begin elsewhere, on the recorded call's own clock."""
+    says = [act for act in script.acts if act.kind is Kind.SAYS]
+    return [begins - act.at_ms for (begins, _), act in zip(run.acts, says, strict=True)]
+
+
+@functools.cache
+def recorded_script(seed: int = 2) -> CallerScript:
+    return caller_script(recorded_call(seed))
+
+
+def test_an_unchanged_agent_has_the_same_call_again() -> None:
+    script = recorded_script()
+    for agent in (None, AGENT):
+        run = played(script, agent)
+        assert onset_errors(script, run) == [0] * 4
+        found = values(run, script)
+        assert (found["tools_equal"], found["similarity"], found["figures_told"]) == (1, 1, 1)
+        assert run.cost_micro_usd == script.stats.cost_micro_usd
+        assert len({one.at_ms for one in script.stats.barge_ins}) == run.barge_ins
+        assert run.length_ms == pytest.approx(script.end_ms, abs=10)
+        assert run == played(script, agent)
+
+
+def test_anchors_hold_though_the_recorded_network_was_slow() -> None:
+    phone = PhoneOptions(
+        delay_out_ms=itertools.cycle((45, 80, 60, 70, 52)), delay_back_ms=itertools.cycle((70, 50, 61))
+    )
+    script = caller_script(recorded_call(3, phone=phone))
+    run = played(script)
+    # Both calls are as long: what the network took is in the caller's gaps, once.
+    assert all(abs(error) <= 40 for error in onset_errors(script, run))
+    assert run.barge_ins == len({one.at_ms for one in script.stats.barge_ins})
+
+
+def test_a_script_says_who_spoke_when() -> None:
+    script = recorded_script()
+    assert [act.kind for act in script.acts] == [Kind.SAYS] * 4 + [Kind.HANGS_UP]
+    assert {act.anchor for act in script.acts} == {Anchor.GAP, Anchor.BARGE}
+    assert script.acts[0].words == "please book a table"
+    assert all(act.noticed and 480 <= act.length_ms <= 1200 for act in script.acts[:-1])
+    assert [answer.output for answer in script.tools] == ['{"booked": "Monday", "people": 2}'] * len(
+        script.tools
+    )
+    assert {answer.ms for answer in script.tools} == {400}
+
+
+def test_a_slow_model_moves_the_turns_behind_it() -> None:
+    script = recorded_script()
+    slow = played(script, think_ms=700)
+    felt, usual = values(slow, script)["felt_p50_ms"], values(played(script), script)["felt_p50_ms"]
+    assert felt == pytest.approx((usual or 0) + 700, abs=60)
+    moved = onset_errors(script, slow)
+    assert moved[0] == pytest.approx(700, abs=20)  # the greeting
+    assert moved == sorted(moved)
+
+
+def test_a_dropped_tool_is_missing_in_the_run() -> None:
+    script = recorded_script()
+    run = played(script, AGENT.replace(tools=[]))
+    assert run.tools == ()
+    assert values(run, script)["tools_equal"] == 0
+
+
+def test_other_arguments_are_not_in_the_recording() -> None:
+    script = recorded_script()
+    run = played(script, day="Sunday")
+    assert run.unanswered == len(run.tools) > 0
+    assert values(run, script)["tools_equal"] == 0
+    assert any("That failed." in text for text in run.generated)
+
+
+def test_a_short_answer_makes_an_interruption_moot() -> None:
+    script = recorded_script()
+    assert any(act.anchor is Anchor.BARGE for act in script.acts)
+    run = run_embedded("call", script, Arm("new", AGENT), Embedded(lambda _seed: Curt()))
+    assert run.moot == sum(act.anchor is Anchor.BARGE for act in script.acts)
+    assert len(run.acts) == 4
+    assert run.completed
+
+
+def test_without_an_answer_the_caller_goes_on() -> None:
+    script = recorded_script()
+    run = run_embedded("call", script, Arm("new", AGENT.replace(greeting="")), Embedded(lambda _seed: Mute()))
+    assert run.no_answer > 0
+    assert run.silences > 0
+
+
+def test_keys_have_anchors_too() -> None:
+    call = begin(recording={"sound": True, "keys": True})
+    call.at(1000)
+    call.model.speaks("Press one.", ms=1000)
+    call.at(2600)
+    call.caller.presses("1")
+    call.at(4000)
+    call.caller.hangs_up()
+    script = caller_script(call.lines)
+    assert [(act.kind, act.digits, act.anchor, act.ms) for act in script.acts] == [
+        (Kind.PRESSES, "1", Anchor.GAP, 600),
+        (Kind.HANGS_UP, "", Anchor.PAUSE, 1400),
+    ]
+
+
+def test_a_key_that_the_recording_hides_is_not_pressed() -> None:
+    call = begin(recording={"sound": True})
+    call.at(1000)
+    call.caller.presses("1")
+    call.at(2000)
+    call.caller.hangs_up()
+    script = caller_script(call.lines)
+    assert script.hidden_keys == 1
+    assert played(script, AGENT).completed
+
+
+def test_speech_that_was_not_noticed_is_kept() -> None:
+    call = begin(recording={"sound": True}, model=ServerOptions(delta_bytes=(1600,), min_speech_ms=400))
+    call.at(1000)
+    call.model.speaks("We are open from nine to five.", ms=3000)
+    call.at(2010)
+    call.caller.says(tone(200))
+    call.at(9000)
+    call.caller.hangs_up()
+    script = caller_script(call.lines)
+    assert [(act.kind, act.noticed, act.anchor) for act in script.acts] == [
+        (Kind.SAYS, False, Anchor.BARGE),
+        (Kind.HANGS_UP, True, Anchor.GAP),
+    ]
+
+
+def test_tools_answer_in_turn_and_the_last_answer_stays() -> None:
+    tools = RecordedTools(
+        [ToolAnswer("look", canonical('{"b": 1, "a": 2}'), text) for text in ("first", "second")]
+    )
+    asked = [tools.answer("look", '{"a":2,"b":1}').output for _ in range(3)]
+    assert asked == ["first", "second", "second"]
+    assert tools.answer("look", '{"a":3}').output == MISSING
+    assert tools.unanswered == 1
+
+
+def test_an_agent_with_a_handler_is_refused() -> None:
+    async def handler(_session: object) -> None: ...
+
+    with pytest.raises(ConfigError, match="has a handler"):
+        answered_from(AGENT.replace(handler=handler), RecordedTools(()).answer)
+
+
+def test_what_runs_in_a_shadow_call() -> None:
+    ran: list[object] = []
+
+    @tool(needs_approval=True)
+    def pay(amount: int) -> str:
+        """Pay."""
+        ran.append(amount)
+        return "paid"
+
+    async def approve(_session: object, asked: object) -> bool:
+        ran.append(asked)
+        return True
+
+    agent = AGENT.replace(
+        tools=[*AGENT.tools, pay],
+        approve=approve,
+        on_end=ran.append,
+        resolver=ran.append,
+    )
+    run = played(recorded_script(), agent)
+    assert run.tools
+    assert ran == []
+
+
+def test_figures_are_what_must_be_told_again() -> None:
+    assert figures(["It is 12.50, from nine to five, for one."]) == {"12.50", "9", "5"}
+    assert told_again(["12.50 from nine"], ["from 9: 13.50"]) == 0.5
+    assert told_again(["no figure"], ["12"]) is None
+
+
+def test_similarity_and_silences() -> None:
+    assert similarity(["a b c d"], ["a b x d"]) == 0.75
+    assert similarity([], []) is None
+    loud, quiet = bytes([0x10]) * 8 * 1000, b"\xff" * 8 * 4000
+    assert silences(loud + quiet + loud + quiet, []) == 2
+    assert silences(loud + quiet + loud, [(2000, 3000)]) == 0
+
+
+def test_silence_is_taken_off_both_ends() -> None:
+    loud = bytes([0x10, 0x90]) * 800
+    assert trimmed(b"\xff" * 400 + loud + b"\xff" * 4000) == (400, loud)
+    assert trimmed(b"\xff" * 400)[1] == b""
