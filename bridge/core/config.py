@@ -122,6 +122,8 @@ class SessionConfig(msgspec.Struct, frozen=True, gc=False):
     bridge's, µ-law both ways.
 
     `agent` is missing in recordings from before it existed: then the fields of `CallConfig` say the same.
+    `backend` is the model that does what a duplex model hands over, "" for a usual one; `delegate` names the
+    tool that takes such work in words instead, "" where the backend calls the tools.
     `unset` names fields that an earlier configuration of this call had and this one has not, so that a
     session in use is told their defaults: names of fields here, or `extra.` and a path in the vendor's words.
     """
@@ -139,6 +141,8 @@ class SessionConfig(msgspec.Struct, frozen=True, gc=False):
     max_output_tokens: int | str = "inf"
     extra: dict[str, Any] = {}
     tool_configs: tuple[ToolConfig, ...] = ()
+    backend: str = ""
+    delegate: str = ""
     agent: AgentRules | UnsetType = UNSET
     unset: tuple[str, ...] | UnsetType = UNSET
 
