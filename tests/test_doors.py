@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import stat
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import uvicorn
 
 from bridge.server.workers.supervisor import Supervisor
+from bridge.sockets import passing
 from bridge.sockets.passing import Door
 from bridge.sockets.uvicorn import UVICORN_PROTOCOLS
 
@@ -58,8 +60,8 @@ async def two_servers(folder: Path) -> AsyncIterator[tuple[int, Elsewhere]]:
         await server.startup([listener])
         servers.append(server)
     one, other = servers
-    passing = Elsewhere(str(folder / "other"))
-    vars(one.server_state)["passing"] = passing
+    elsewhere = Elsewhere(str(folder / "other"))
+    vars(one.server_state)["passing"] = elsewhere
     vars(other.server_state)["passing"] = Elsewhere(str(folder / "one"))
     tasks = set()
 
@@ -69,9 +71,9 @@ async def two_servers(folder: Path) -> AsyncIterator[tuple[int, Elsewhere]]:
         protocol.passed = read
         await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, came)
 
-    door = Door(passing.door, lambda came, read: tasks.add(asyncio.ensure_future(adopt(came, read))))
+    door = Door(elsewhere.door, lambda came, read: tasks.add(asyncio.ensure_future(adopt(came, read))))
     try:
-        yield ports[0], passing
+        yield ports[0], elsewhere
     finally:
         door.close()
         for server in servers:
@@ -81,7 +83,7 @@ async def two_servers(folder: Path) -> AsyncIterator[tuple[int, Elsewhere]]:
 async def test_a_connection_is_passed_on_once_with_all_that_was_read(tmp_path: Path) -> None:
     """Requests with and without a body, in one piece and in several, one after the other on a connection. The
     peer is the same, and no descriptor stays behind."""
-    async with two_servers(tmp_path) as (port, passing):
+    async with two_servers(tmp_path) as (port, elsewhere):
         before = len(os.listdir("/dev/fd"))  # noqa: PTH208
         for number in range(5):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -96,7 +98,7 @@ async def test_a_connection_is_passed_on_once_with_all_that_was_read(tmp_path: P
                 await asyncio.sleep(0.01)
             assert await answered(reader) == f"other POST /second {mine} {form.decode()}"
             writer.close()
-        assert len(passing.asked) == 5, "what was passed on stays there"
+        assert len(elsewhere.asked) == 5, "what was passed on stays there"
         await asyncio.sleep(0.05)
         assert len(os.listdir("/dev/fd")) <= before + 1  # noqa: PTH208
 
@@ -109,11 +111,66 @@ async def answered(reader: asyncio.StreamReader) -> str:
 
 
 async def test_a_door_that_is_gone_leaves_the_connection_where_it_is(tmp_path: Path) -> None:
-    async with two_servers(tmp_path) as (port, passing):
-        passing.door = str(tmp_path / "nowhere")
+    async with two_servers(tmp_path) as (port, elsewhere):
+        elsewhere.door = str(tmp_path / "nowhere")
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"POST / HTTP/1.1\r\nHost: x\r\ncontent-length: 2\r\n\r\nhi")
         assert (await answered(reader)).startswith("one POST / ")
+        writer.close()
+
+
+async def test_what_a_sibling_that_stands_still_does_not_take_is_served_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With upgrades, and with what had come behind a request. The peer sees the end of its connection, and
+    nothing is left at the door when the sibling wakes up."""
+    monkeypatch.setattr(passing, "AWAKE_S", 0.1)
+    taken: list[bytes] = []
+    awake, opened, over = threading.Event(), threading.Event(), threading.Event()
+
+    async def stand_still() -> None:
+        door = Door(str(tmp_path / "still"), lambda _came, read: taken.append(read))
+        opened.set()
+        awake.wait(10)  # no turn of the loop until then
+        await asyncio.sleep(0.1)
+        door.close()
+        over.set()
+
+    sibling = threading.Thread(target=asyncio.run, args=(stand_still(),))
+    sibling.start()
+    opened.wait(10)
+    before = len(os.listdir("/dev/fd"))  # noqa: PTH208
+    async with two_servers(tmp_path) as (port, elsewhere):
+        elsewhere.door = str(tmp_path / "still")
+        for request in (
+            b"POST / HTTP/1.1\r\nHost: x\r\ncontent-length: 2\r\n\r\nhi",
+            b"GET / HTTP/1.1\r\nHost: x\r\nupgrade: nothing\r\nconnection: upgrade\r\n\r\n",
+            b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\n\r\n",
+        ):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(request)
+            for _ in range(request.count(b"HTTP")):
+                assert (await answered(reader)).startswith(f"one {request[:4].decode().strip()} /")
+            writer.write_eof()
+            assert await asyncio.wait_for(reader.read(), 1) == b""
+            writer.close()
+        awake.set()
+        await asyncio.to_thread(over.wait, 10)
+    sibling.join()
+    assert taken == []
+    assert len(os.listdir("/dev/fd")) <= before  # noqa: PTH208
+
+
+async def test_a_sibling_that_dies_with_a_connection_on_its_way_leaves_it_here(tmp_path: Path) -> None:
+    async with two_servers(tmp_path) as (port, elsewhere):
+        elsewhere.door = str(tmp_path / "dying")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(elsewhere.door)
+            listener.listen()
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await asyncio.sleep(0.05)
+        assert (await asyncio.wait_for(answered(reader), 0.4)).startswith("one GET / ")
         writer.close()
 
 

@@ -16,17 +16,18 @@ import asyncio
 import enum
 import logging
 import re
+from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-from uvicorn.server import ServerState
 
 from bridge.sockets.passing import Passing, pass_on
 from bridge.sockets.request_head import HEAD_BYTES, RequestHead
 from bridge.sockets.request_turns import Lane
-from bridge.sockets.strangers import Stranger, Strangers
+from bridge.sockets.strangers import Stranger, strangers_at
 
 logger = logging.getLogger(__name__)
 
@@ -117,26 +118,24 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.cycle.on_response = _nothing  # one that was never run would hold us in a circle
 
     def data_received(self, data: bytes) -> None:
-        try:
-            match self._stage:
-                case _Stage.HEAD:
-                    self._read_head(data)
-                case _Stage.BODY:
-                    self._read_body(data)
-                case _Stage.QUEUED:
-                    self._early += data
-                    if len(self._early) > HEAD_BYTES:
-                        self.flow.pause_reading()
-                case _Stage.ANSWER:
-                    self._keep(data)
-                case _Stage.OVER:
-                    self._drop(data)
-            if not self._stranger.hold(self._held_bytes()):
-                self._give_way()
-        except Exception:
-            # What a parser makes of anybody's bytes is not known to the last case; the loop goes on.
-            logger.exception("a request could not be read")
-            self._refuse(HTTPStatus.BAD_REQUEST)
+        self._guarded(partial(self._read, data), has_its_turn=False)
+
+    def _read(self, data: bytes) -> None:
+        match self._stage:
+            case _Stage.HEAD:
+                self._read_head(data)
+            case _Stage.BODY:
+                self._read_body(data)
+            case _Stage.QUEUED:
+                self._early += data
+                if len(self._early) > HEAD_BYTES:
+                    self.flow.pause_reading()
+            case _Stage.ANSWER:
+                self._keep(data)
+            case _Stage.OVER:
+                self._drop(data)
+        if not self._stranger.hold(self._held_bytes()):
+            self._give_way()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         # The peer says that it is done; it may still read. Anything but an answer is not worth waiting for.
@@ -187,9 +186,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         return None
 
     def _parse_head(self, head: bytes, rest: bytes) -> None:
+        self._stage = _Stage.HEAD
         if self._passing is not None:
             self._raw = bytearray(head)
-            if self._is_upgrade and self._pass_on(rest):
+            if self._is_upgrade and self._pass_on(rest, partial(self._parse_head, head, rest)):
                 return None
         try:
             if self._feed(head):
@@ -352,21 +352,23 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             self._stage = _Stage.OVER
             return
-        self._has_its_turn = True
+        self._guarded(
+            partial(self._answer, early) if head is None else partial(self._parse_head, head, early)
+        )
+
+    def _guarded(self, read: Callable[[], None], *, has_its_turn: bool = True) -> None:
+        """What a parser makes of anybody's bytes is not known to the last case; the loop goes on."""
+        self._has_its_turn = has_its_turn
         try:
-            if head is None:
-                self._answer(early)
-            else:
-                self._stage = _Stage.HEAD
-                self._parse_head(head, early)
-        except Exception:  # as in `data_received`
+            read()
+        except Exception:
             logger.exception("a request could not be read")
             self._refuse(HTTPStatus.BAD_REQUEST)
         self._has_its_turn = False
 
     def _answer(self, rest: bytes = b"") -> None:
         """The request is whole and parsed, and `rest` came behind it."""
-        if self._passing is not None and self._pass_on(rest, bytes(self.cycle.body)):
+        if self._passing is not None and self._pass_on(rest, partial(self._answer, rest)):
             return
         self._raw.clear()
         self._stage = _Stage.ANSWER
@@ -380,18 +382,30 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if rest:
             self._keep(rest)
 
-    def _pass_on(self, rest: bytes, body: bytes = b"") -> bool:
-        """Give the connection to the sibling that this request belongs to. False if it is ours."""
+    def _pass_on(self, rest: bytes, stay: Callable[[], None]) -> bool:
+        """Give the connection to the sibling that this request belongs to. False if it is ours. Where the
+        sibling does not take it, `stay` goes on with it here.
+        """
+        body = b"" if self._is_upgrade or self.cycle is None else bytes(self.cycle.body)
         door = None if self._passing is None else self._passing.door_of(bytes(self._raw), body)
         # What we have written and the kernel has not taken would be lost.
         if door is None or cast("Any", self.transport).get_write_buffer_size():
             return False
-        if not pass_on(self.transport, self._raw + rest, door):
+        if not pass_on(self.transport, self._raw + rest, door, partial(self._passed, stay)):
             return False
-        self._stage = _Stage.OVER
-        self._stranger.leave()
-        self.transport.abort()
+        self._stage = _Stage.QUEUED
         return True
+
+    def _passed(self, stay: Callable[[], None], taken: bool) -> None:
+        """The sibling has it, or it was taken back."""
+        if taken or self.transport.is_closing():
+            self._stage = _Stage.OVER
+            self._stranger.leave()
+            self.transport.abort()
+            return
+        passing, self._passing = self._passing, None
+        self._guarded(stay)
+        self._passing = passing
 
     def on_given_up(self) -> None:
         self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
@@ -481,15 +495,6 @@ def answer_of(status: HTTPStatus) -> bytes:
         f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: text/plain; charset=utf-8\r\n"
         f"content-length: {len(text)}\r\nconnection: close\r\n\r\n{text}"
     ).encode()
-
-
-def strangers_at(server_state: ServerState) -> Strangers:
-    """Those of one server; it may have been given them as `server_state.strangers`."""
-    strangers: Strangers | None = getattr(server_state, "strangers", None)
-    if strangers is None:
-        strangers = Strangers()
-        vars(server_state)["strangers"] = strangers
-    return strangers
 
 
 def _nothing() -> None: ...

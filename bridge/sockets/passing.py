@@ -4,6 +4,10 @@ A door is a Unix socket in a folder that only this user may enter. One connectio
 four bytes with the length, the bytes that were read, and with the first of them the descriptor
 (`SCM_RIGHTS`). The peer sees nothing of it: address and port stay, and what it sends next is read by the
 sibling.
+
+The sibling says by one byte that it is awake, and only then the descriptor goes. One whose loop stands still
+does not, and half a second later the connection is served where it is. A descriptor that waits in a door
+could not be taken back: the peer would not even see the connection's end.
 """
 
 from __future__ import annotations
@@ -22,6 +26,9 @@ MOST_BYTES: Final = 128 * 1024
 _LENGTH_BYTES: Final = 4
 _BACKLOG: Final = 512
 _READ_S: Final = 2.0
+AWAKE_S: Final = 0.5
+"""How long a sibling may take to say so. A loop that is later than that is of no use to a caller either."""
+_AWAKE: Final = b"a"
 
 
 class Passing(Protocol):
@@ -33,23 +40,65 @@ class Passing(Protocol):
         """
 
 
-def pass_on(connection: asyncio.BaseTransport, read: bytes | bytearray, door: str) -> bool:
-    """Give a connection to the process behind that door. False if it takes none: then it is still ours.
-    Afterwards the owner of the transport aborts it, which ends our copy of the connection and not the peer's.
+def pass_on(
+    connection: asyncio.Transport, read: bytes | bytearray, door: str, settled: Callable[[bool], None]
+) -> bool:
+    """Give a connection to the process behind that door. False if there is none: then it is still ours. Else
+    nothing more is read of it here until `settled` is called: with True where the other has it, and the owner
+    of the transport aborts it, which ends our copy of the connection and not the peer's; with False where it
+    is ours again.
     """
-    found = connection.get_extra_info("socket")
-    if found is None or len(read) > MOST_BYTES:
+    if connection.get_extra_info("socket") is None or len(read) > MOST_BYTES:
         return False
-    message = len(read).to_bytes(_LENGTH_BYTES, "big") + read
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as way:
-        way.setblocking(False)
-        way.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MOST_BYTES)
-        try:
-            way.connect(door)
-            return socket.send_fds(way, [message], [found.fileno()]) == len(message)
-        except OSError as error:
-            logger.warning("a connection could not be passed on: %s", error)
-            return False
+    way = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    way.setblocking(False)
+    way.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MOST_BYTES)
+    try:
+        way.connect(door)
+    except OSError as error:
+        way.close()
+        logger.warning("a connection could not be passed on: %s", error)
+        return False
+    connection.pause_reading()
+    _Going(way, connection, bytes(read), settled)
+    return True
+
+
+class _Going:
+    """One connection that is to go through the door that `way` leads to."""
+
+    def __init__(
+        self,
+        way: socket.socket,
+        connection: asyncio.Transport,
+        read: bytes,
+        settled: Callable[[bool], None],
+    ) -> None:
+        self._way, self._connection = way, connection
+        self._message = len(read).to_bytes(_LENGTH_BYTES, "big") + read
+        self._settled = settled
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(way, self._answered)
+        self._timer = self._loop.call_later(AWAKE_S, self._settle, False)
+
+    def _answered(self) -> None:
+        """The sibling is awake, or has closed its door."""
+        gone = False
+        if not self._connection.is_closing():
+            found, message = self._connection.get_extra_info("socket"), self._message
+            with suppress(OSError):
+                if self._way.recv(1) == _AWAKE:
+                    gone = socket.send_fds(self._way, [message], [found.fileno()]) == len(message)
+        self._settle(gone)
+
+    def _settle(self, gone: bool) -> None:
+        self._timer.cancel()
+        self._loop.remove_reader(self._way)
+        self._way.close()
+        if not gone and not self._connection.is_closing():
+            logger.warning("a connection was to be passed on and was not taken: it is served here")
+            self._connection.resume_reading()
+        self._settled(gone)
 
 
 class Door:
@@ -69,7 +118,12 @@ class Door:
         with suppress(BlockingIOError, InterruptedError, ConnectionAbortedError):
             while True:
                 way, _ = self._listener.accept()
-                self._coming.add(_Coming(way, self._came))
+                try:
+                    way.send(_AWAKE)
+                except OSError:  # it is served elsewhere by now
+                    way.close()
+                else:
+                    self._coming.add(_Coming(way, self._came))
 
     def _came(self, coming: _Coming, taken: tuple[socket.socket, bytes] | None) -> None:
         self._coming.discard(coming)

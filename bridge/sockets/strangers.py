@@ -238,3 +238,12 @@ def _known(host: str) -> str | None:
 
 def _nothing() -> None:
     """What is overdue with those who have left."""
+
+
+def strangers_at(server_state: object) -> Strangers:
+    """Those of one server; it may have been given them as `server_state.strangers`."""
+    strangers: Strangers | None = getattr(server_state, "strangers", None)
+    if strangers is None:
+        strangers = Strangers()
+        vars(server_state)["strangers"] = strangers
+    return strangers
