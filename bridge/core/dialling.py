@@ -19,7 +19,8 @@ def first_dial(call: CallState, now_ms: int) -> None:
 def dial(call: CallState, now_ms: int) -> None:
     call.dialling.due_ms = NEVER
     due_ms = now_ms + call.dialling.attempt_ms(now_ms)
-    call.up = call.playout.session = UpstreamSession(next_epoch(call), Leg.DIALLING, due_ms=due_ms)
+    can = call.config.capabilities
+    call.up = call.playout.session = UpstreamSession(next_epoch(call), Leg.DIALLING, can, due_ms=due_ms)
     call.out.append(m.DialUpstream(call.up.epoch))
 
 

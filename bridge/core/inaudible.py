@@ -5,7 +5,7 @@ What cannot be heard is deleted from the model's conversation, for the caller do
 
 from __future__ import annotations
 
-from . import ending
+from . import ending, model_commands
 from . import messages as m
 from .due import NEVER
 from .state import CallState
@@ -61,7 +61,7 @@ def delete(call: CallState, response_id: str) -> bool:
             continue
         if item.received_bytes or item.worded:
             found = item.cut = item.gone = True
-            call.out.append(m.DeleteItem(item.item_id, playout.session.epoch))
+            call.out += model_commands.delete(playout.session, item.item_id)
             if item.received_bytes:
                 call.out.append(m.Spoken(item.item_id, item.said(), "", 0, cut=True))
     if found:

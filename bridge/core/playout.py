@@ -8,6 +8,7 @@ them has to agree.
 from __future__ import annotations
 
 from . import messages as m
+from . import model_commands
 from .conversation import Conversation, Item
 from .debts import RECITED, Debts, Kind
 from .due import NEVER
@@ -98,7 +99,7 @@ class Playout:
         if stats.first_audio_ms is None:
             stats.first_audio_ms = now_ms
         if self.unanswered is not None:
-            self._answers(self.unanswered, event, now_ms)
+            self._stats.answered(self.unanswered, event, self.line, now_ms)
             self.unanswered = None
         if response_id not in (gate.active, self._sounding):  # we were not told that it began
             tag = "" if gate.asked is None else gate.asked.tag
@@ -112,20 +113,6 @@ class Playout:
         else:
             self.faint = True
         self._send(event, item, now_ms)
-
-    def _answers(self, turn: TurnTimes, event: AudioDelta, now_ms: int) -> None:
-        """The first sound of the answer has come, and will be heard when what is on the line has been."""
-        line = self.line
-        played_ms = now_ms + line.remaining_ms(now_ms)
-        turn.delta_ms, turn.item_id = now_ms, event.item_id
-        turn.sent_ms = None if line.waiting else now_ms
-        turn.way_ms, turn.way_known = line.ledger.lateness_ms // 2, line.ledger.echoed
-        turn.heard_ms = played_ms + turn.way_ms
-        for one in turn.responses:
-            if one.response_id == event.response_id:
-                one.first_ms = now_ms
-        if turn.last_word_ms is not None:
-            self._stats.turn_latencies_ms.append(played_ms - turn.last_word_ms)
 
     def _send(self, event: AudioDelta, item: Item, now_ms: int) -> None:
         self._out += self.line.delta(event, now_ms)
@@ -208,11 +195,13 @@ class Playout:
         then.
         """
         item.cut, heard_ms = True, span.heard_bytes // self._config.bytes_per_ms
-        if tell:
+        if tell and self.session.capabilities.truncates:
             epoch = self.session.epoch
             untouched = heard_ms == 0 and span.part == 0
             truncate = m.TruncateItem(span.item_id, span.part, heard_ms, epoch)
             self._out.append(m.DeleteItem(span.item_id, epoch) if untouched else truncate)
+        elif tell:
+            self._out += model_commands.cut(self.session, item, span, self._config.bytes_per_ms)
         spoken = m.Spoken(span.item_id, item.said(), item.heard(), heard_ms, cut=True)
         return [m.Cut(span.item_id, heard_ms), spoken]
 
@@ -437,7 +426,7 @@ class Playout:
     def _cancel(self, response_id: str) -> None:
         if self.gate.cancelled != response_id:
             self.gate.cancelled = response_id
-            self._out.append(m.CancelResponse(response_id, self.session.epoch))
+            self._out += model_commands.cancel(self.session, response_id)
 
     def retry(self, response_id: str, *, inaudible: bool = False) -> None:
         """The response failed: it is asked for once more, in the same words, and its waiter waits
@@ -485,7 +474,7 @@ class Playout:
                 plays = item.cut or any(part.received_bytes for part in item.parts.values())
                 if item.received_bytes >= per_ms and not plays:
                     item.cut = True
-                    self._out.append(m.DeleteItem(item.item_id, self.session.epoch))
+                    self._out += model_commands.delete(self.session, item.item_id)
         self._complete_utterances()
 
     def refused(self, tag: str | None, again: bool) -> None:

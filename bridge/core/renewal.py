@@ -18,7 +18,8 @@ def renew(call: CallState, now_ms: int) -> None:
     call.up.renew_due_ms = NEVER
     if call.phase in (Phase.LIVE, Phase.AWAY) and call.spare is None and call.up.state is Leg.READY:
         due_ms = now_ms + call.config.session_ms
-        call.spare = UpstreamSession(dialling.next_epoch(call), Leg.DIALLING, due_ms=due_ms)
+        can = call.config.capabilities
+        call.spare = UpstreamSession(dialling.next_epoch(call), Leg.DIALLING, can, due_ms=due_ms)
         call.out.append(m.DialUpstream(call.spare.epoch))
 
 

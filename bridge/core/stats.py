@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from .messages import CallerTranscribed, DetourEnded, ResponseDone, Usage
+from .line import Line
+from .messages import AudioDelta, CallerTranscribed, DetourEnded, ResponseDone, Usage
 from .turn_times import MOST_OF_A_TURN, ResponseTimes, ToolTimes, TurnTimes
 
 MOST_KINDS = 32
@@ -111,6 +112,21 @@ class Stats:
                 if one.response_id == event.response_id:
                     one.done_ms, one.status, one.usage = now_ms, event.status, event.usage
                     return
+
+    def answered(self, turn: TurnTimes, event: AudioDelta, line: Line, now_ms: int) -> None:
+        """The first sound of the turn's answer has come, and will be heard when what is on the line has
+        been.
+        """
+        played_ms = now_ms + line.remaining_ms(now_ms)
+        turn.delta_ms, turn.item_id = now_ms, event.item_id
+        turn.sent_ms = None if line.waiting else now_ms
+        turn.way_ms, turn.way_known = line.ledger.lateness_ms // 2, line.ledger.echoed
+        turn.heard_ms = played_ms + turn.way_ms
+        for one in turn.responses:
+            if one.response_id == event.response_id:
+                one.first_ms = now_ms
+        if turn.last_word_ms is not None:
+            self.turn_latencies_ms.append(played_ms - turn.last_word_ms)
 
     def tool_began(self, call_id: str, name: str, now_ms: int) -> None:
         """The model wants a tool's result."""

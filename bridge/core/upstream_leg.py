@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from .due import NEVER
-from .messages import CallConfig, DialFailed
+from .messages import CallConfig, Capabilities, DialFailed
 
 FATAL_STATUS = frozenset({401, 403, 404})
 """The vendor answers an upgrade so where the key, the region or the model is wrong."""
@@ -31,6 +31,7 @@ FORCED_PERCENT, FORCED_MS = 4, 120_000
 """The same, when the next one takes over whether the moment is quiet or not."""
 SHORTEST_LIFE_MS, LONGEST_LIFE_MS = 5_000, 86_400_000
 """What else an `expires_at` says is that one of two clocks is wrong."""
+USUAL = Capabilities()
 RECOVERIES = 5
 RECOVERIES_WITHIN_MS = 60_000
 
@@ -62,6 +63,8 @@ class UpstreamSession:
 
     epoch: int
     state: Leg = Leg.NONE
+    capabilities: Capabilities = USUAL
+    """Of the vendor whose session it is."""
     interrupts: bool = True
     responds: bool = True
     ready_ms: int = 0

@@ -1,0 +1,51 @@
+"""What a session is told about the model's own words: in what that session has words for (`Capabilities`).
+
+Where a model can be cancelled and its items be cut, it knows what the caller has heard of it. A duplex model
+can be told by text alone, and takes that as it likes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from . import messages as m
+from .conversation import Item
+from .ledger import Span
+from .upstream_leg import UpstreamSession
+
+STOP: Final = "Stop speaking now and listen."
+UNHEARD: Final = 'The caller did not hear your last words: "{}".'
+MOST_UNHEARD_CHARACTERS: Final = 140
+"""Of the words that were lost, the last: a note is short, for it colours what is said next."""
+LOST_MS: Final = 1_000
+"""Of lost sound are worth a note."""
+
+
+def cancel(session: UpstreamSession, response_id: str) -> list[m.Action]:
+    """No more of this response is wanted."""
+    can = session.capabilities
+    if can.cancels:
+        return [m.CancelResponse(response_id, session.epoch)]
+    return [m.TellModel("rule", STOP, f"stop:{response_id}", epoch=session.epoch)] if can.duplex else []
+
+
+def cut(session: UpstreamSession, item: Item, span: Span, bytes_per_ms: int) -> list[m.Action]:
+    """The caller hears no more of this item, and the model cannot be told how much that was: it is told in
+    words, where it takes some at any time and enough of it is lost.
+    """
+    can, epoch = session.capabilities, session.epoch
+    if can.deletes and not span.heard_bytes and not span.part:
+        return [m.DeleteItem(item.item_id, epoch)]
+    lost_ms = (span.received_bytes - span.heard_bytes) // bytes_per_ms
+    said, heard = item.said(), item.heard()
+    lost = said[len(heard) :].strip() if said.startswith(heard) else said
+    if not can.duplex or lost_ms < LOST_MS or not lost:
+        return []
+    if len(lost) > MOST_UNHEARD_CHARACTERS:
+        lost = lost[-MOST_UNHEARD_CHARACTERS:].partition(" ")[2]
+    return [m.TellModel("fact", UNHEARD.format(lost), f"unheard:{item.item_id}", epoch=epoch)]
+
+
+def delete(session: UpstreamSession, item_id: str) -> list[m.Action]:
+    """Nothing of this item was heard."""
+    return [m.DeleteItem(item_id, session.epoch)] if session.capabilities.deletes else []
