@@ -23,7 +23,7 @@ LOST_MS: Final = 1_000
 
 def cancel(session: UpstreamSession, response_id: str) -> list[m.Action]:
     """No more of this response is wanted."""
-    can = session.capabilities
+    can = session.can
     if can.cancels:
         return [m.CancelResponse(response_id, session.epoch)]
     return [m.TellModel("rule", STOP, f"stop:{response_id}", epoch=session.epoch)] if can.duplex else []
@@ -33,7 +33,7 @@ def cut(session: UpstreamSession, item: Item, span: Span, bytes_per_ms: int) -> 
     """The caller hears no more of this item, and the model cannot be told how much that was: it is told in
     words, where it takes some at any time and enough of it is lost.
     """
-    can, epoch = session.capabilities, session.epoch
+    can, epoch = session.can, session.epoch
     if can.deletes and not span.heard_bytes and not span.part:
         return [m.DeleteItem(item.item_id, epoch)]
     lost_ms = (span.received_bytes - span.heard_bytes) // bytes_per_ms
@@ -48,4 +48,4 @@ def cut(session: UpstreamSession, item: Item, span: Span, bytes_per_ms: int) -> 
 
 def delete(session: UpstreamSession, item_id: str) -> list[m.Action]:
     """Nothing of this item was heard."""
-    return [m.DeleteItem(item_id, session.epoch)] if session.capabilities.deletes else []
+    return [m.DeleteItem(item_id, session.epoch)] if session.can.deletes else []

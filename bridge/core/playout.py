@@ -195,7 +195,7 @@ class Playout:
         then.
         """
         item.cut, heard_ms = True, span.heard_bytes // self._config.bytes_per_ms
-        if tell and self.session.capabilities.truncates:
+        if tell and self.session.can.truncates:
             epoch = self.session.epoch
             untouched = heard_ms == 0 and span.part == 0
             truncate = m.TruncateItem(span.item_id, span.part, heard_ms, epoch)

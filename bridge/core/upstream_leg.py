@@ -63,8 +63,8 @@ class UpstreamSession:
 
     epoch: int
     state: Leg = Leg.NONE
-    capabilities: Capabilities = USUAL
-    """Of the vendor whose session it is."""
+    can: Capabilities = USUAL
+    """What its vendor can do."""
     interrupts: bool = True
     responds: bool = True
     ready_ms: int = 0
