@@ -17,7 +17,11 @@ pytestmark = [pytest.mark.redis, pytest.mark.runs_with(function=run_long)]
 CALLS = 6
 RINGS = {"CallStatus": "ringing"}
 MOST_S = 0.5
-"""Of a webhook, whatever the store does. The model's double takes 50 ms, and is dialled meanwhile."""
+"""Of a webhook, whatever the store does, beyond what this machine takes for it while the store is well. The
+model's double takes 50 ms, and is dialled meanwhile.
+"""
+WEBHOOK_S = 0.1
+"""What a webhook waits for a store that may yet answer."""
 
 
 async def webhook_s(here: Machines) -> float:
@@ -46,16 +50,19 @@ async def test_whatever_becomes_of_the_store_no_call_is_lost(tmp_path: Path) -> 
         calls = here.site.calls
         await until(lambda: all(c.streams and answer(1) in phone(c).heard for c in calls), 30, "answers")
 
+        usual_s = [await webhook_s(here) for _ in range(5)]
+        most_s = MOST_S + max(usual_s)
         here.store.pause()  # frozen: each attempt takes its whole budget, until it counts as away
-        waits_s = [await webhook_s(here) for _ in range(8)]
-        assert max(waits_s) < MOST_S, waits_s
-        assert max(waits_s[-2:]) <= max(waits_s[:3]), "nothing waits for a store that is away"
+        waits_s = [await webhook_s(here) for _ in range(16)]
+        assert max(waits_s) < most_s, (usual_s, waits_s)
+        away_s = waits_s[6:]  # three failures at each of two machines
+        assert min(away_s) < min(usual_s) + WEBHOOK_S / 2, "nothing waits for a store that is away"
         await all_go_on(here, 2)
         here.store.resume()
         await until(lambda: all("store back" in "".join(m.logged) for m in (one, two)), 10, "back")
 
         here.store.kill()
-        assert await webhook_s(here) < MOST_S
+        assert await webhook_s(here) < most_s
         await all_go_on(here, 3)
         here.store.start()  # empty
         await until(lambda: len(here.calls()) >= CALLS, 15, "all calls are written again")
@@ -63,12 +70,12 @@ async def test_whatever_becomes_of_the_store_no_call_is_lost(tmp_path: Path) -> 
 
         client = redis.Redis(unix_socket_path=str(here.store.socket))
         client.config_set("maxmemory", "1")  # full
-        assert await webhook_s(here) < MOST_S
+        assert await webhook_s(here) < most_s
         await all_go_on(here, 4)
         client.config_set("maxmemory", "0")
         client.config_set("requirepass", "another")
         client.client_kill_filter(_type="normal", skipme=True)
-        assert await webhook_s(here) < MOST_S
+        assert await webhook_s(here) < most_s
         await all_go_on(here, 5)
         client.config_set("requirepass", "")
         client.close()
