@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 
 from bridge.errors import ConfigError
+from bridge.ops.health import DayMoney
+from bridge.server.fleet.making import make_fleet
+from bridge.server.store.embedded_claims import EmbeddedClaims
 from bridge.settings.fleet import own_name
 from bridge.settings.rules import WrongSettings
 from bridge.settings.settings import Settings, load_settings
@@ -127,12 +130,19 @@ def test_a_key_has_32_bytes(key: str, what: str) -> None:
         ({"stream_route": "host"}, ("BRIDGE_STREAM_ROUTE", "is host, and BRIDGE_MACHINE_URL is not set")),
         ({"machine_url": "http://one.example.com"}, ("BRIDGE_MACHINE_URL", "begins with http://")),
         ({"fleet_calls": 0, "store": "redis://one"}, ("BRIDGE_FLEET_CALLS", "is out of range")),
-        ({"fleet_calls": 9}, ("BRIDGE_FLEET_CALLS", "is set, and BRIDGE_STORE is not")),
         ({"store": "redis://one", "insecure": True}, ("BRIDGE_STORE", "is set under BRIDGE_INSECURE")),
     ],
 )
 def test_what_cannot_work_is_said(given: dict[str, Any], wrong: tuple[str, str]) -> None:
     assert mistake(**given) == wrong
+
+
+def test_a_limit_over_all_processes_wants_them_to_know_of_each_other() -> None:
+    """Through a store, or, as workers of one machine do, through their supervisor."""
+    settings = real(fleet_calls=1)
+    with pytest.raises(ConfigError, match="BRIDGE_FLEET_CALLS is set, and this process knows of no others"):
+        make_fleet(settings, DayMoney())
+    assert make_fleet(settings, DayMoney(), EmbeddedClaims()).shared is not None
 
 
 def test_a_machine_is_called_as_its_platform_calls_it(monkeypatch: pytest.MonkeyPatch) -> None:

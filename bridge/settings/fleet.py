@@ -142,9 +142,6 @@ def mistakes(settings: "Settings") -> list[tuple[str, str, str]]:
     if settings.store is not None and settings.insecure:
         cure = "leave one of them out: machines check each other's streams by keys of the carrier's token"
         found.append(("BRIDGE_STORE", "is set under BRIDGE_INSECURE", cure))
-    if settings.store is None and settings.fleet_calls is not None:
-        cure = "set it; calls of one process are limited by BRIDGE_MAX_CALLS"
-        found.append(("BRIDGE_FLEET_CALLS", "is set, and BRIDGE_STORE is not", cure))
     if settings.stream_route == "host" and settings.machine_url is None:
         cure = "set it to the address by which the carrier reaches this machine alone"
         found.append(("BRIDGE_STREAM_ROUTE", "is host, and BRIDGE_MACHINE_URL is not set", cure))

@@ -479,6 +479,27 @@ def test_workers_agree_on_what_a_caller_may_have_once(tmp_path: Path) -> None:
     run(main())
 
 
+def test_a_limit_over_all_workers_is_kept_by_all_together(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with (
+            Speaker() as model,
+            kit.bridge(model, folder=tmp_path, arguments=TWO, BRIDGE_FLEET_CALLS="3") as served,
+        ):
+            phones = [await kit.Phone(served).dial() for _ in range(3)]
+            assert sorted(map(len, owners(served, phones).values())) == [1, 2]
+            late = [kit.Phone(served) for _ in range(4)]
+            for phone in late:
+                phone.twiml = await served.ring(phone.sid)
+                if "<Stream" in phone.twiml:  # this worker has not heard yet how many there are
+                    await phone.open(kit.parameters(phone.twiml), kit.stream_path(phone.twiml))
+                    await until(lambda phone=phone: phone.closed_s is not None, 5, "turned away")  # type: ignore[misc]
+            await asyncio.gather(*(phone.hang_up() for phone in phones))
+            await asyncio.sleep(0.5)
+            await (await kit.Phone(served).dial()).hang_up()
+
+    run(main())
+
+
 WRONG = {"agent.py": "from bridge import Agent\nagent = Agent('Answer.', greeting=17)\n"}
 DYING = {"agent.py": "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"}
 

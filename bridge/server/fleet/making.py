@@ -6,7 +6,9 @@ import datetime as dt
 import hashlib
 import secrets
 from importlib import metadata
+from typing import Final
 
+from bridge.errors import ConfigError
 from bridge.ops.health import DayMoney
 from bridge.ops.metrics import Metrics
 from bridge.ops.store_metrics import StoreMetrics
@@ -20,6 +22,11 @@ from bridge.settings.settings import Settings
 
 from .fleet import Fleet
 
+ALONE: Final = (
+    "BRIDGE_FLEET_CALLS is set, and this process knows of no others: set BRIDGE_STORE, or start with "
+    "--workers; calls of one process are limited by BRIDGE_MAX_CALLS"
+)
+
 
 def make_fleet(
     settings: Settings,
@@ -31,12 +38,12 @@ def make_fleet(
 ) -> Fleet:
     """The fleet that these settings describe, or that of this machine's workers, who have these `claims` and
     `commands`; of one process without either. Raises ConfigError where the store's client is missing, or
-    refuses the URL.
+    refuses the URL, and for a limit over all processes that only this one would know of.
     """
     sealing: Sealing = OnDisk()
     found = _claims(settings) if claims is None else claims
     if found is None:
-        return Fleet.alone(settings.machine)
+        return _alone(settings)
     watch = StoreMetrics((Metrics() if metrics is None else metrics).registry)
     if claims is None:
         keys = [key.get_secret_value() for key in settings.store_key]
@@ -60,6 +67,12 @@ def make_fleet(
     )
     fleet.elsewhere = settings.store is not None
     return fleet
+
+
+def _alone(settings: Settings) -> Fleet:
+    if settings.fleet_calls is not None:
+        raise ConfigError(ALONE)
+    return Fleet.alone(settings.machine)
 
 
 def _whole(settings: Settings) -> Limit:
