@@ -46,7 +46,8 @@ from .upstream_leg import Leg
 FOR_THE_MODEL = (m.Say, m.Respond, m.AddText, m.SendRaw, m.CommitTurn, m.ClearTurn)
 """Wishes that need a model which listens: before there is one (or while a new one is dialled), they wait."""
 BEFORE_ADMISSION = frozenset({
-    m.SessionCreated, m.SessionUpdated, m.UpstreamFaulted, m.UpstreamClosed, m.DialFailed, m.VendorNote,
+    m.UpstreamOpened, m.SessionCreated, m.SessionUpdated, m.UpstreamFaulted, m.UpstreamClosed, m.DialFailed,
+    m.VendorNote,
 })  # fmt: skip
 """What a session has to say while it is not proven whose call it is: how it comes about, or does not."""
 
@@ -93,7 +94,8 @@ class Call(CallState):
     def _settle(self, now_ms: int) -> None:
         """The rules that hold after every event. Each is for something that there is, or is not."""
         playout, detours, ledger = self.playout, self.detours, self.playout.line.ledger
-        money.settle(self, now_ms)
+        if self.spending.unsettled:
+            money.settle(self, now_ms)
         if self.phase is not Phase.AWAY:
             if playout.faint or self.inaudible:
                 recovery.settle(self, now_ms)
@@ -178,6 +180,7 @@ class Call(CallState):
         playout = self.playout
         match event:
             case AudioDelta(): responses.sound(self, event, now_ms)
+            case m.UpstreamOpened(): dialling.opened(self, self.up)
             case m.SessionCreated(): dialling.session_created(self, self.up, event, now_ms)
             case m.SessionUpdated(): setup.session_updated(self, event, now_ms)
             case m.SpeechStarted(): speech.started(self, event, now_ms)

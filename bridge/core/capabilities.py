@@ -37,6 +37,7 @@ class Capabilities(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     A session's life
 
     - `session_s`: after how long it ends at the latest, where it tells no `expires_at` itself. 0: not known.
+    - `server_first`: its server begins, with what becomes a `SessionCreated`; else our configuration does.
     - `history`: where a new session is told what was said: `items`, one by one once it is there, `configure`,
       with its configuration, or `prompt`, in words of its instructions.
     - `history_messages`, `history_tokens`: the most that it takes of it; 0: as much as there is.
@@ -74,6 +75,7 @@ class Capabilities(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     probes: bool = True
     reconfigures: str = "session"
     session_s: int = 3_600
+    server_first: bool = True
     history: str = "items"
     history_messages: int = 0
     history_tokens: int = 0

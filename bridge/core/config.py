@@ -255,6 +255,20 @@ class AnswerRules(msgspec.Struct, frozen=True, gc=False):
     greet_after_ms: int = 1_800
 
 
+class VendorPlan(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One vendor that a call may have its sessions with. `name` is that of the table of upstreams, "" for the
+    one that the call begins with. Where `model`, `voice` or `transcription` is not empty it takes the place
+    of the session's. `prices` are as in `CallConfig`.
+    """
+
+    name: str = ""
+    capabilities: Capabilities = Capabilities()
+    model: str = ""
+    voice: str = ""
+    transcription: str = ""
+    prices: dict[str, float] = {}
+
+
 class CallConfig(msgspec.Struct, frozen=True, gc=False):
     """Everything a call needs to know before it begins; stands in the recording's header, so it holds no
     secret.
@@ -263,6 +277,8 @@ class CallConfig(msgspec.Struct, frozen=True, gc=False):
     session: SessionConfig = SessionConfig()
     capabilities: Capabilities = Capabilities()
     """Of the vendor whose sessions the call begins with."""
+    failover: tuple[VendorPlan, ...] = ()
+    """With whom the call goes on where that vendor is out, in this order."""
     greeting: str | None = None
     greeting_interruptible: bool = True
     bytes_per_ms: int = 8

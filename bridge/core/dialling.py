@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from . import ending, state
+from msgspec import UNSET
+
+from . import ending, history, state
 from . import messages as m
 from .due import NEVER
 from .messages import Phase, Reason
@@ -19,9 +21,14 @@ def first_dial(call: CallState, now_ms: int) -> None:
 def dial(call: CallState, now_ms: int) -> None:
     call.dialling.due_ms = NEVER
     due_ms = now_ms + call.dialling.attempt_ms(now_ms)
-    can = call.config.capabilities
-    call.up = call.playout.session = UpstreamSession(next_epoch(call), Leg.DIALLING, can, due_ms=due_ms)
-    call.out.append(m.DialUpstream(call.up.epoch))
+    call.up = call.playout.session = begin(call, due_ms)
+
+
+def begin(call: CallState, due_ms: int) -> UpstreamSession:
+    """Dial a session that has until `due_ms` to become one."""
+    session = UpstreamSession(next_epoch(call), Leg.DIALLING, call.dialling.plan, due_ms=due_ms)
+    call.out.append(m.DialUpstream(session.epoch, session.plan.name or UNSET))
+    return session
 
 
 def next_epoch(call: CallState) -> int:
@@ -54,7 +61,17 @@ def session_stalled(call: CallState, now_ms: int) -> None:
 
 
 def session_created(call: CallState, session: UpstreamSession, event: m.SessionCreated, now_ms: int) -> None:
-    if session.state is Leg.DIALLING:
-        session.state = Leg.CONFIGURING
+    """The server has begun: before we have configured it, or after where we begin."""
+    if session.state is Leg.DIALLING or not session.can.server_first:
         session.created(event.expires_at_s, call.config, now_ms)
-        call.out.append(m.ConfigureSession(state.asked_of(call, call.playout.config), epoch=session.epoch))
+    opened(call, session)
+
+
+def opened(call: CallState, session: UpstreamSession) -> None:
+    """The session takes its configuration, once."""
+    if session.state is not Leg.DIALLING:
+        return
+    session.state = Leg.CONFIGURING
+    told = history.with_configuration(call, session)
+    asked = state.asked_of(call, call.playout.config)
+    call.out.append(m.ConfigureSession(asked, epoch=session.epoch, history=told))

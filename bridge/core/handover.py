@@ -9,7 +9,7 @@ told.
 
 from __future__ import annotations
 
-from . import answers, ending, recovery, renewal
+from . import answers, ending, history, recovery, renewal
 from . import messages as m
 from .conversation import Item
 from .debts import Kind
@@ -18,15 +18,8 @@ from .messages import CallSnapshot, DetourResult, Phase, Reason, SnapshotItem, T
 from .state import CallState
 from .toolbox import ToolCall
 
-UNKNOWN = '{"error": "the line was interrupted while this ran: whether it was done is not known"}'
-"""The result of a tool whose process is gone. Not told at all, the model would call it again."""
 GIVEN_UP = DetourResult(TransferOutcome.LOST)
 """The result for a target that was being called: no other process continues that call."""
-CUT_OFF = (
-    "The call was cut off and has just been connected again. What was said before is not known to you. The "
-    "caller was told that the line was interrupted and asked to go on; do not greet."
-)
-
 BACK = (
     "The caller was sent on, no one was reached there, and they are back with you. Tell them so in one short "
     "sentence, by the reason above, and offer what you can do instead; do not greet."
@@ -78,7 +71,7 @@ def carried(call: CallState, now_ms: int) -> CallSnapshot:
     given_up = [] if its is None or away else [SnapshotItem("system", became(its.about, GIVEN_UP))]
     disclosed = call.admitted and config.disclosure in playout.phrases and heard
     return CallSnapshot(
-        items=(*(_carried(entry) for _, entry in record), *given_up),
+        items=(*(history.plain(entry) for _, entry in record), *given_up),
         owed=bool(playout.debts.of(Kind.RESUMED)) or playout.owed.since_ms is not None,
         disclosed=before.disclosed or disclosed,
         session=playout.config,
@@ -91,13 +84,6 @@ def carried(call: CallState, now_ms: int) -> CallSnapshot:
         turns=before.turns + len(stats.turn_times),
         began_at_s=before.began_at_s or config.accepted_at_s,
     )
-
-
-def _carried(entry: tuple[str, str] | ToolCall) -> SnapshotItem:
-    if isinstance(entry, ToolCall):
-        output = UNKNOWN if entry.output is None else entry.output
-        return SnapshotItem(call_id=entry.call_id, name=entry.name, arguments=entry.arguments, output=output)
-    return SnapshotItem(*entry)
 
 
 def shut_down(call: CallState, now_ms: int) -> None:
@@ -139,12 +125,11 @@ def go_on(call: CallState, now_ms: int) -> None:
     """
     before, returned = call.config.carried, call.config.returned
     if returned:
-        recovery.tell_history(call, call.up.epoch, returned)
+        history.tell(call, call.up.epoch, returned)
     elif before is None:
-        note = call.playout.conversation.new_id()
-        call.out.append(m.CreateItem(note, "system", CUT_OFF, epoch=call.up.epoch))
+        history.tell(call, call.up.epoch, history.CUT_OFF)
     else:
-        recovery.tell_history(call, call.up.epoch)
+        history.tell(call, call.up.epoch)
     recovery.upstream_ready(call, now_ms)
     if returned:
         call.playout.ask("returned", BACK, Kind.RESUMED, now_ms)
@@ -176,4 +161,4 @@ def newer_stream(call: CallState, now_ms: int) -> None:
     if call.ending is not None:
         ending.say_goodbye(call, now_ms)
     elif owed and call.phase is Phase.LIVE:
-        call.playout.ask("restored", recovery.RESTORED, Kind.RESUMED, now_ms)
+        call.playout.ask("restored", history.RESTORED, Kind.RESUMED, now_ms)

@@ -9,10 +9,8 @@ from .upstream_leg import Leg
 
 
 def settle(call: CallState, now_ms: int) -> None:
-    """The rule at the end of every event, if anything was spent."""
+    """The rule at the end of every event after which something was spent."""
     spending = call.spending
-    if not spending.unsettled:
-        return
     if spending.by_the_minute:
         spending.opened(
             {one.epoch: one.ready_ms for one in (call.up, call.spare) if one and one.state is Leg.READY},

@@ -46,7 +46,7 @@ class Playout:
         self._sounding = ""
         """The response of which the caller was sent something last."""
         self.owed = PendingAnswer(config.filler_ms)
-        self.session = UpstreamSession(0)
+        self.session = UpstreamSession(0, plan=m.VendorPlan(capabilities=config.capabilities))
         self.ready = False
         """Whether the upstream session takes items and response requests now."""
         self.audible = True

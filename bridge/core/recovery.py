@@ -6,7 +6,7 @@ told the conversation again, as the caller heard it.
 
 from __future__ import annotations
 
-from . import answers, caller_turns, dialling, ending, inaudible, responses, state
+from . import answers, caller_turns, dialling, ending, history, inaudible, state
 from . import messages as m
 from .debts import Kind
 from .messages import Phase, Reason
@@ -16,10 +16,6 @@ from .upstream_leg import FATAL_CLOSES, REFUSED, Leg
 RESUME_MS = 1_000
 """After what the caller said meanwhile was handed to the new session: voice detection has that long to find a
 turn in it, and answers it then. Else we ask for an answer."""
-RESTORED = (
-    "The line to you was interrupted for a moment and is restored. Go on where you were; do not greet again. "
-    "If the caller's last words are missing, ask them to say it again."
-)
 
 
 def upstream_closed(call: CallState, event: m.UpstreamClosed, now_ms: int) -> None:
@@ -85,20 +81,11 @@ def restored(call: CallState, now_ms: int) -> None:
     call.playout.lose_responses()
     call.playout.conversation.retire(call.up.epoch)
     silent, call.detours.parked = call.detours.parked or call.phase is Phase.AWAY, False
-    tell_history(call, call.up.epoch, "" if silent else RESTORED)
+    history.tell(call, call.up.epoch, "" if silent else history.RESTORED)
     spoke = call.caller_audio.loud or call.caller_audio.keeps_a_voice
     if spoke and not call.uninterruptible:
         call.up.resume_due_ms = now_ms + RESUME_MS
     upstream_ready(call, now_ms)
-
-
-def tell_history(call: CallState, epoch: int, note: str = RESTORED) -> None:
-    """The conversation, and what became of the line; unless it has not even been greeted yet."""
-    call.out += call.playout.conversation.history(epoch)
-    if responses.GREETING in call.playout.gate.waiting or not note:
-        return
-    item_id = call.playout.conversation.new_id()
-    call.out.append(m.CreateItem(item_id, "system", note, epoch=epoch))
 
 
 def upstream_ready(call: CallState, now_ms: int) -> None:

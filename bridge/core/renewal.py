@@ -18,13 +18,13 @@ def renew(call: CallState, now_ms: int) -> None:
     call.up.renew_due_ms = NEVER
     if call.phase in (Phase.LIVE, Phase.AWAY) and call.spare is None and call.up.state is Leg.READY:
         due_ms = now_ms + call.config.session_ms
-        can = call.config.capabilities
-        call.spare = UpstreamSession(dialling.next_epoch(call), Leg.DIALLING, can, due_ms=due_ms)
-        call.out.append(m.DialUpstream(call.spare.epoch))
+        call.spare = dialling.begin(call, due_ms)
 
 
 def from_spare(call: CallState, event: Event, spare: UpstreamSession, now_ms: int) -> None:
     match event:
+        case m.UpstreamOpened():
+            dialling.opened(call, spare)
         case m.SessionCreated():
             dialling.session_created(call, spare, event, now_ms)
         case m.SessionUpdated() if event.formats_ok:

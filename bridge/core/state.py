@@ -46,11 +46,11 @@ class CallState:
         self.phase = Phase.SETUP
         self.stats = Stats()
         self.deadline_ms: int | None = None
-        self.up = UpstreamSession(0)
         self.spare: UpstreamSession | None = None
         self.epochs = 0
         self.out: list[Action] = []
         self.playout = Playout(config, self.stats, self.out)
+        self.up = self.playout.session
         self.caller_audio = CallerAudioBuffer(config)
         self.callee = Callee(config, self.playout.message)
         self.limits = LimitWatch(config.limits)
@@ -81,6 +81,11 @@ class CallState:
         self.untranscribed_why = ""
         self.lost_ms: int | None = None
         self.differs: set[str] = set()
+
+    def begins(self, epoch: int) -> bool:
+        """Whether it is we who have to begin that session (`UpstreamOpened`)."""
+        session = self.spare if self.spare is not None and self.spare.epoch == epoch else self.up
+        return not session.can.server_first
 
     def other_event(self, event: Event, now_ms: int) -> None:
         """Take an event that belongs to no upstream session: `Call` does. Wishes that had to wait for a model

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .due import NEVER
-from .messages import CallConfig, Capabilities, DialFailed
+from .messages import CallConfig, Capabilities, DialFailed, VendorPlan
+
+USUAL = VendorPlan()
 
 FATAL_STATUS = frozenset({401, 403, 404})
 """The vendor answers an upgrade so where the key, the region or the model is wrong."""
@@ -31,7 +33,6 @@ FORCED_PERCENT, FORCED_MS = 4, 120_000
 """The same, when the next one takes over whether the moment is quiet or not."""
 SHORTEST_LIFE_MS, LONGEST_LIFE_MS = 5_000, 86_400_000
 """What else an `expires_at` says is that one of two clocks is wrong."""
-USUAL = Capabilities()
 RECOVERIES = 5
 RECOVERIES_WITHIN_MS = 60_000
 
@@ -63,8 +64,7 @@ class UpstreamSession:
 
     epoch: int
     state: Leg = Leg.NONE
-    can: Capabilities = USUAL
-    """What its vendor can do."""
+    plan: VendorPlan = USUAL
     interrupts: bool = True
     responds: bool = True
     ready_ms: int = 0
@@ -78,6 +78,11 @@ class UpstreamSession:
     renew_due_ms: int = NEVER
     forced_due_ms: int = NEVER
     """When the next session is dialled, and when it takes over whether the moment is quiet or not."""
+    can: Capabilities = field(init=False)
+    """What its vendor can do."""
+
+    def __post_init__(self) -> None:
+        self.can = self.plan.capabilities
 
     def close(self) -> None:
         """It is over, and with it all that it was to do."""
@@ -105,10 +110,12 @@ class Dialling:
     seed in the call's configuration.
     """
 
-    __slots__ = ("_attempts", "_began_ms", "_config", "_recovered_ms", "_seed", "due_ms")
+    __slots__ = ("_attempts", "_began_ms", "_config", "_recovered_ms", "_seed", "due_ms", "plan")
 
     def __init__(self, config: CallConfig) -> None:
         self._config = config
+        self.plan = VendorPlan(capabilities=config.capabilities)
+        """The vendor that is dialled."""
         self.due_ms = NEVER
         self._seed = config.jitter_seed
         self._attempts = 0

@@ -56,6 +56,8 @@ STAYS: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
             "tool_choice",
             "max_output_tokens",
             "unset",
+            "backend",
+            "delegate",
         }
     ),
     m.AgentRules: frozenset({"name"}),
@@ -76,6 +78,7 @@ STAYS: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
             "fatal_codes",
         }
     ),
+    m.VendorPlan: frozenset({"name", "model", "voice", "transcription", "prices"}),
     m.AnswerRules: frozenset({"on_machine"}),
     m.MachineVerdict: frozenset({"answered_by"}),
     m.DecideMachine: frozenset({"action"}),

@@ -98,6 +98,8 @@ class UpstreamLegs:
         leg.dialling = None
         leg.socket = socket
         socket.start(partial(self._gate.process_upstream, leg), partial(self._closed, epoch))
+        if self._call.begins(epoch):
+            self._gate.feed(m.UpstreamOpened(epoch))
 
     def _closed(self, epoch: int, code: int, reason: str) -> None:
         self.legs.pop(epoch, None)

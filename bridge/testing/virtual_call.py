@@ -338,3 +338,5 @@ class VirtualCall:
         self.servers.append(server)
         self._sessions[epoch] = _Session(self._new_upstream(epoch), server)
         self.from_server(server.open(self.now_ms), epoch)
+        if self.call.begins(epoch):
+            self.feed(m.UpstreamOpened(epoch))

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from bridge.core import messages as m
-from bridge.core.handover import CUT_OFF, UNKNOWN
-from bridge.core.recovery import RESTORED
+from bridge.core.history import CUT_OFF, RESTORED, UNKNOWN
 
 from .conftest import LiveCall, delta, frame, legs, new_call, only, phone, speech, truth
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bridge.core import messages as m
-from bridge.core.recovery import RESTORED
+from bridge.core.history import RESTORED
 from bridge.core.upstream_leg import RECOVERIES
 
 from .conftest import LiveCall, delta, frame, legs, only, phone, speech, truth

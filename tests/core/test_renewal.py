@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bridge.core import messages as m
-from bridge.core.recovery import RESTORED
+from bridge.core.history import RESTORED
 from bridge.core.vendor_errors import PROMPT_OBJECTS
 
 from .conftest import LiveCall, delta, frame, legs, only

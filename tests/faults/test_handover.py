@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from bridge.core import messages as m
-from bridge.core.handover import UNKNOWN
+from bridge.core.history import UNKNOWN
 from bridge.core.messages import CallSnapshot, SnapshotItem
 from bridge.doubles.agents import ToolCall
 

@@ -44,6 +44,7 @@ from ..config import (
     ToolConfig,
     TurnBounds,
     TurnDetection,
+    VendorPlan,
 )
 from .answered import (
     Answered,
@@ -172,6 +173,7 @@ from .shell import (
     ShutDown,
     TakenOver,
     UpstreamClosed,
+    UpstreamOpened,
     WakeUp,
 )
 from .upstream import (
@@ -376,9 +378,11 @@ __all__ = [
     "UpstreamCommand",
     "UpstreamEvent",
     "UpstreamFaulted",
+    "UpstreamOpened",
     "Usage",
     "UsageSeen",
     "VendorNote",
+    "VendorPlan",
     "WakeUp",
     "WentAway",
 ]

@@ -49,6 +49,14 @@ class DialFailed(Message, frozen=True, gc=False):
     retry_after_ms: int = 0
 
 
+class UpstreamOpened(Message, frozen=True, gc=False):
+    """The socket is there, and the server waits for us to begin. Told only where `Capabilities.server_first`
+    is false.
+    """
+
+    epoch: int = 1
+
+
 class UpstreamClosed(Message, frozen=True, gc=False):
     code: int
     reason: str = ""
@@ -165,6 +173,7 @@ ShellEvent: TypeAlias = (
     | CarrierClosed
     | CarrierGivenUp
     | DialFailed
+    | UpstreamOpened
     | UpstreamClosed
     | FramesDropped
     | OutboxFull
