@@ -27,6 +27,7 @@ from . import (
     recorded,
     replay,
     serve,
+    shadow,
     show,
     upstream,
 )
@@ -64,6 +65,7 @@ app.command("phone")(phone.phone)
 app.command("upstream")(upstream.upstream)
 app.command("replay")(replay.replay)
 app.command("show")(show.show)
+app.command("shadow")(shadow.shadow)
 app.command("doctor")(doctor.doctor)
 app.command("call")(call.call)
 app.add_typer(calls.app, name="calls")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +18,7 @@ from bridge.doubles.agents import Agent as Mind
 from bridge.doubles.items import Item
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import Phone, PhoneOptions
+from bridge.recording import Header
 from bridge.recording.caller_script import Act, CallerScript, Kind, answered
 from bridge.recording.recorded_tools import RecordedTools
 from bridge.testing.agent_call import AgentCall
@@ -130,8 +132,13 @@ class _PhoneLine:
         return answered(self._call.rehearsal.call, now_ms)
 
 
-def run_embedded(name: str, script: CallerScript, arm: Arm, model: Embedded, seed: int = 0) -> Run:
-    """The recorded caller on a call of this arm, with a model of this machine."""
+def run_embedded(
+    name: str, script: CallerScript, arm: Arm, model: Embedded, seed: int = 0, most_usd: float | None = None
+) -> Run:
+    """The recorded caller on a call of this arm, with a model of this machine. The call ends before it costs
+    more than `most_usd`.
+    """
+    script = dataclasses.replace(script, header=limited(script.header, most_usd))
     tools, ears = RecordedTools(script.tools), ScriptEars()
     options = dataclasses.replace(model.options, ears=ears)
     call = _begun(script, arm, tools, model.mind(seed), options)
@@ -141,6 +148,18 @@ def run_embedded(name: str, script: CallerScript, arm: Arm, model: Embedded, see
     _play(call, caller, ears, script.end_ms * MOST_TIMES + SLACK_MS)
     call.close()
     return run_of(name, arm.name, call, caller, tools)
+
+
+def limited(header: Header, most_usd: float | None) -> Header:
+    """The header of a call that may cost so much at most."""
+    if most_usd is None:
+        return header
+    limits = header.config.limits
+    most = min(round(most_usd * 1_000_000), limits.cost_micro_usd or sys.maxsize)
+    limits = msgspec.structs.replace(
+        limits, cost_micro_usd=most, goodbye_micro_usd=min(limits.goodbye_micro_usd, most // 10)
+    )
+    return msgspec.structs.replace(header, config=msgspec.structs.replace(header.config, limits=limits))
 
 
 def config_of(script: CallerScript, arm: Arm) -> tuple[AgentConfigs, m.CallConfig]:
@@ -170,12 +189,12 @@ def _begun(
 ) -> ScriptedCall:
     configs, recorded = config_of(script, arm)
     clock = {"accepted_at_s": options.created_at_s}
-    phone = Phone(parameters=script.header.parameters, options=PhoneOptions())
+    phone = Phone(parameters=script.parameters, options=PhoneOptions())
     if arm.agent is None:
         return RecordedCall(tools, msgspec.structs.replace(recorded, **clock), phone, options, mind=mind)
     configs = dataclasses.replace(configs, base=msgspec.structs.replace(configs.base, **clock))
     agent = answered_from(arm.agent, tools.answer, configs.transfers)
-    fields = {**script.header.parameters, **(PLACED if recorded.outbound is not None else {})}
+    fields = {**script.parameters, **(PLACED if recorded.outbound is not None else {})}
     return AgentCall(agent, configs, phone, options, fields=fields, mind=mind)
 
 

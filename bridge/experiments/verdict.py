@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
 
-from .significance import LEVEL, bootstrap, calls_needed, holm, mcnemar, sign_flip
+from .significance import EXACT_MOST, LEVEL, bootstrap, calls_needed, holm, mcnemar, sign_flip
 
 Better = Literal["up", "down", "told"]
 """Which way a metric is better; `told` ones are shown and not judged."""
@@ -98,7 +98,7 @@ def judge(
     """
     found = [(metric, _paired(pairs, metric.name)) for metric in metrics]
     found = [(metric, both) for metric, both in found if both]
-    judged = [metric for metric, _ in found if metric.better != "told"]
+    judged = [metric for metric, both in found if metric.better != "told" and _testable(both)]
     raw = {metric.name: _p(metric, both, repeats) for metric, both in found}
     adjusted = dict(zip((one.name for one in judged), holm([raw[one.name] for one in judged]), strict=True))
     return [
@@ -114,6 +114,13 @@ def red(verdicts: Sequence[Verdict]) -> bool:
 def _paired(pairs: Sequence[tuple[Values, Values]], name: str) -> list[tuple[float, float]]:
     both = ((control.get(name), new.get(name)) for control, new in pairs)
     return [(old, new) for old, new in both if old is not None and new is not None]
+
+
+def _testable(both: Sequence[tuple[float, float]]) -> bool:
+    """Whether so many differences could tell anything at all. What could not does not count among the tests
+    that have to pay for each other (Tarone 1990).
+    """
+    return sign_flip([1.0 for old, new in both if old != new][:EXACT_MOST]) <= LEVEL
 
 
 def _p(metric: Metric, both: Sequence[tuple[float, float]], repeats: int) -> float:

@@ -8,6 +8,7 @@ times are those of the ledger: the way to the caller and back is in them once.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -82,7 +83,7 @@ class ToolAnswer:
 @dataclass(frozen=True, slots=True)
 class CallerScript:
     """A caller, and the answers that tools gave. `generated` are the model's words, by item, in order;
-    `stats` those of the recorded call.
+    `stats` and `parameters` those of the recorded call.
     """
 
     header: Header
@@ -91,6 +92,7 @@ class CallerScript:
     generated: tuple[str, ...]
     end_ms: int
     stats: Stats
+    parameters: Mapping[str, str]
 
     @property
     def has_sound(self) -> bool:

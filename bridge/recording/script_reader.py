@@ -106,6 +106,7 @@ class _Reader:
         self._becomes: m.Reconfigure | None = None
         self._generated: dict[str, str] = {}
         self._began_ms: int | None = None
+        self._parameters: dict[str, str] = {}
         self._now_ms = 0
 
     # --- step by step ------------------------------------------------------------------------------------
@@ -128,6 +129,7 @@ class _Reader:
                 self._track.append((spoken_ms, event.audio))
             case m.Started() if self._began_ms is None:
                 self._began_ms = now_ms
+                self._parameters = event.parameters
             case m.SpeechStarted():
                 self._turns.append(_Turn(event.epoch, event.item_id, event.at_ms))
             case m.SpeechStopped():
@@ -220,6 +222,7 @@ class _Reader:
             tuple(self._generated.values()),
             self._now_ms,
             call.stats,
+            {**self._header.parameters, **self._parameters},
         )
 
     def _answer(self, call_id: str) -> ToolAnswer:

@@ -1,0 +1,164 @@
+"""`phonebridge shadow RECORDINGS…`: recorded callers meet a new agent before real ones do."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from ..errors import ConfigError
+from .options import configured
+from .words import printable
+
+if TYPE_CHECKING:
+    from ..experiments.shadow import Estimate, Gathered, Outcome
+    from ..experiments.shadow_run import Arm
+    from ..experiments.verdict import Metric
+
+_Recordings = Annotated[
+    list[Path], typer.Argument(help="Recordings with sound (*.call.jsonl), or folders of them.")
+]
+_New = Annotated[str, typer.Option("--agent", help="The new agent.", metavar="module:agent")]
+_Control = Annotated[
+    str | None,
+    typer.Option(help="The old agent; default: the configuration of each recording.", metavar="module:agent"),
+]
+_Against = Annotated[
+    str, typer.Option(help="The model of both: embedded, or module:mind for one of yours, in virtual time.")
+]
+_Repeats = Annotated[
+    int | None,
+    typer.Option(help="Runs of each call and arm; default: 3, or 1 of a model without dice.", min=1),
+]
+_MostUsd = Annotated[float | None, typer.Option("--max-usd", help="Spend no more than this.", min=0)]
+_Tolerances = Annotated[
+    list[str], typer.Option("--tolerance", help="A difference that is none.", metavar="METRIC=NUMBER")
+]
+_Consent = Annotated[bool, typer.Option("--consent", help="Use only calls whose parameter `reuse` is yes.")]
+
+
+def shadow(  # noqa: PLR0913, PLR0917  its options
+    recordings: _Recordings,
+    agent: _New,
+    control: _Control = None,
+    against: _Against = "embedded",
+    repeats: _Repeats = None,
+    max_usd: _MostUsd = None,
+    tolerance: _Tolerances = [],  # noqa: B006  typer copies it
+    consent: _Consent = False,
+    junit: Annotated[Path | None, typer.Option(help="Write a JUnit report here.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page here.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Let recorded callers meet a new agent, and tell what differs.
+
+    Their own sound is played to it, at the moments that its answers give; its tools answer from the
+    recordings. The old agent has the same calls again, and both are compared. Exit 0; 1 if something is
+    worse; 2 for wrong use; 3 if not all calls were run.
+    """
+    from ..experiments.shadow import gather
+
+    console = Console(stderr=as_json, highlight=False, soft_wrap=True)
+    metrics = _tolerant(tolerance)
+    arms = _arms(agent, control)
+    gathered = gather(recordings, consent=consent)
+    _tell_skipped(gathered, console)
+    outcome, expected = _compared(gathered, arms, against, _How(repeats, max_usd, metrics), console)
+    _tell(outcome, {"junit": junit, "html": html}, console)
+    if as_json:
+        from ..experiments.shadow_report import written_json
+
+        sys.stdout.write(written_json(outcome, expected) + "\n")
+    raise typer.Exit(outcome.exit_code)
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    repeats: int | None
+    max_usd: float | None
+    metrics: list[Metric]
+
+
+def _arms(agent: str, control: str | None) -> tuple[Arm, Arm]:
+    from ..agents.agent import load_agent
+    from ..experiments.shadow_run import Arm
+
+    instructions = configured("BRIDGE_INSTRUCTIONS") or ""
+    new = Arm(f"new: {agent}", load_agent(agent), instructions)
+    if control is None:
+        return Arm("control: as recorded"), new
+    return Arm(f"control: {control}", load_agent(control), instructions), new
+
+
+def _compared(
+    gathered: Gathered, arms: tuple[Arm, Arm], against: str, how: _How, console: Console
+) -> tuple[Outcome, Estimate]:
+    from ..experiments.shadow import Budget, compare, estimate
+    from ..experiments.shadow_models import embedded, has_dice, run_here
+    from ..experiments.shadow_report import told
+
+    model = embedded(against)
+    repeats = how.repeats or (3 if has_dice(model) else 1)
+    expected = estimate(gathered.calls, repeats, 1)
+    console.print(told(expected, real_time=False))
+    with console.status("calling") as status:
+        outcome = compare(
+            gathered,
+            arms,
+            partial(run_here, model),
+            repeats=repeats,
+            budget=Budget(how.max_usd),
+            metrics=how.metrics,
+            progress=lambda done: status.update(f"calling: {done} of {len(gathered.calls)}"),
+        )
+    return outcome, expected
+
+
+def _tell(outcome: Outcome, files: dict[str, Path | None], console: Console) -> None:
+    """The table and the verdict, and the files that were asked for."""
+    from ..experiments.shadow_report import headline, table, written_junit, written_page
+
+    console.print(table(outcome))
+    colour = "red" if outcome.exit_code else "green"
+    console.print(f"[{colour}]{escape(printable(headline(outcome)))}[/]")
+    writers = {"junit": written_junit, "html": written_page}
+    for name, path in files.items():
+        if path is not None:
+            path.write_text(writers[name](outcome), encoding="utf-8")
+            console.print(escape(printable(str(path))))
+
+
+def _tell_skipped(gathered: Gathered, console: Console) -> None:
+    for why, names in gathered.skipped.items():
+        console.print(
+            f"[yellow]skipped[/]  {len(names)} {escape(why)}: {escape(printable(', '.join(names[:5])))}"
+        )
+    if not gathered.calls:
+        raise ConfigError("no recording takes part; calls are recorded with sound by BRIDGE_RECORD_AUDIO=1")
+
+
+def _tolerant(given: list[str]) -> list[Metric]:
+    """The metrics, with other tolerances. Raises ConfigError for an unknown name, and for no number."""
+    from dataclasses import replace
+
+    from ..experiments.verdict import METRICS
+
+    wanted: dict[str, float] = {}
+    for one in given:
+        name, _, number = one.partition("=")
+        try:
+            wanted[name] = float(number)
+        except ValueError:
+            raise ConfigError(
+                f"--tolerance wants METRIC=NUMBER, such as felt_p50_ms=30, not {one!r}"
+            ) from None
+    judged = {one.name for one in METRICS if one.better != "told"}
+    for name in wanted.keys() - judged:
+        raise ConfigError(f"--tolerance: there is no metric {name!r}; there is {', '.join(sorted(judged))}")
+    return [replace(one, tolerance=wanted.get(one.name, one.tolerance)) for one in METRICS]

@@ -1,0 +1,239 @@
+"""Recorded callers meet a new agent and, under the same conditions, the old one; what differs is judged.
+
+The recording is not one of the arms: it had another network, another day, other dice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from bridge.core.messages import Reason
+from bridge.errors import ConfigError
+from bridge.recording import SUFFIX
+from bridge.recording.caller_script import CallerScript
+from bridge.recording.script_reader import caller_script
+
+from .shadow_facts import Run, mean_values, values
+from .shadow_run import Arm
+from .verdict import METRICS, Metric, Values, Verdict, judge, red
+
+CONSENT: Final = "reuse"
+"""The parameter of a call by which its caller says whether the recording may be used again."""
+_NO: Final = frozenset({"no", "false", "0"})
+_YES: Final = frozenset({"yes", "true", "1"})
+MICRO: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A recording that takes part."""
+
+    name: str
+    script: CallerScript
+
+    @property
+    def usd(self) -> float:
+        """What the call cost; recordings price themselves."""
+        return self.script.stats.cost_micro_usd / MICRO
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The recordings that take part, and why others do not: names by reason."""
+
+    calls: Sequence[Recorded]
+    skipped: dict[str, list[str]] = field(default_factory=dict)
+
+
+def gather(paths: Iterable[Path], *, consent: bool = False, without_sound: bool = False) -> Gathered:
+    """The recordings of these files and folders. With `consent` only calls whose parameter `reuse` is yes
+    take part; without it those whose parameter is not no. `without_sound`: words are enough.
+
+    Raises ConfigError for a path that is not there.
+    """
+    calls: list[Recorded] = []
+    skipped: dict[str, list[str]] = {}
+    for file in _files(paths):
+        name = file.name.removesuffix(SUFFIX)
+        try:
+            script = caller_script(file.read_text(encoding="utf-8").splitlines())
+        except (ConfigError, OSError, UnicodeDecodeError):
+            skipped.setdefault("not to be read", []).append(name)
+            continue
+        why = _why_not(script, consent=consent, without_sound=without_sound)
+        if why:
+            skipped.setdefault(why, []).append(name)
+        else:
+            calls.append(Recorded(name, script))
+    return Gathered(calls, skipped)
+
+
+def _files(paths: Iterable[Path]) -> list[Path]:
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(path.glob(f"*{SUFFIX}"))
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise ConfigError(f"there is no recording {path}")
+    return list(dict.fromkeys(found))
+
+
+def _why_not(script: CallerScript, *, consent: bool, without_sound: bool) -> str:
+    """Why this recording takes no part; "" if it does."""
+    said = script.parameters.get(CONSENT, "").strip().lower()
+    if said in _NO or (consent and said not in _YES):
+        return "without consent"
+    if script.masked:
+        return "masked"
+    if not script.has_sound and not without_sound:
+        return "without sound"
+    return "" if script.acts else "nothing was said"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What the experiment will take: seconds of wall time where calls run in real time, and money."""
+
+    runs: int
+    seconds: float
+    usd: float
+    low_usd: float
+    high_usd: float
+
+
+def estimate(calls: Sequence[Recorded], repeats: int, parallel: int, arms: int = 2) -> Estimate:
+    """By the lengths and costs of the recorded calls. The spread is that of their costs, for two standard
+    errors of the sum.
+    """
+    times = repeats * arms
+    costs = [call.usd for call in calls]
+    usd = math.fsum(costs) * times
+    mean = math.fsum(costs) / max(1, len(costs))
+    variance = math.fsum((cost - mean) ** 2 for cost in costs) / max(1, len(costs) - 1)
+    spread = 2 * math.sqrt(variance * len(costs)) * times
+    seconds = sum(call.script.end_ms for call in calls) / 1000 * times / max(1, parallel)
+    return Estimate(len(calls) * times, seconds, usd, max(0.0, usd - spread), usd + spread)
+
+
+class Budget:
+    """Money that may be spent, in USD; None: any. While a run lasts, its expected cost is set aside."""
+
+    def __init__(self, most_usd: float | None) -> None:
+        self.most_usd = most_usd
+        self.spent_usd = 0.0
+        self._aside_usd = 0.0
+
+    def begin(self, expected_usd: float) -> bool:
+        """Whether a run may begin that is expected to cost this; it is set aside then."""
+        if self.most_usd is not None and self.spent_usd + self._aside_usd + expected_usd > self.most_usd:
+            return False
+        self._aside_usd += expected_usd
+        return True
+
+    def end(self, expected_usd: float, cost_usd: float) -> None:
+        """The run is over and cost that much."""
+        self._aside_usd -= expected_usd
+        self.spent_usd += cost_usd
+
+    def left_usd(self, expected_usd: float = 0.0) -> float | None:
+        """What a run with this set aside may cost at most; None for any amount."""
+        if self.most_usd is None:
+            return None
+        return max(0.0, self.most_usd - self.spent_usd - self._aside_usd + expected_usd)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One call in both arms: its metrics, averaged over the repeats, and its runs."""
+
+    call: Recorded
+    control: Values
+    new: Values
+    runs: tuple[tuple[Run, ...], tuple[Run, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the experiment found. `whole` is False where it was stopped before all calls had run."""
+
+    arms: tuple[Arm, Arm]
+    pairs: Sequence[Pair]
+    verdicts: Sequence[Verdict]
+    planned: int
+    repeats: int
+    spent_usd: float
+    skipped: dict[str, list[str]]
+
+    @property
+    def whole(self) -> bool:
+        return len(self.pairs) == self.planned
+
+    @property
+    def red(self) -> bool:
+        return red(self.verdicts)
+
+    @property
+    def exit_code(self) -> int:
+        """0; 1 if something is worse; 3 if nothing or not everything was run."""
+        if not self.pairs or not self.whole:
+            return 3
+        return 1 if self.red else 0
+
+
+RunOne = Callable[[Recorded, Arm, int, float | None], Run]
+"""A call, an arm, a seed and what it may cost at most, in USD; to what it was like."""
+
+
+def seed_of(call: str, arm: str, repeat: int) -> int:
+    """The dice of one run: the same for the same recording, arm and repeat."""
+    return int.from_bytes(hashlib.sha256(f"{call}\0{arm}\0{repeat}".encode()).digest()[:4])
+
+
+def compare(
+    gathered: Gathered,
+    arms: tuple[Arm, Arm],
+    run: RunOne,
+    *,
+    repeats: int = 1,
+    budget: Budget | None = None,
+    metrics: Sequence[Metric] = METRICS,
+    progress: Callable[[int], None] = lambda _done: None,
+) -> Outcome:
+    """Let every caller meet both arms, one after the other, and judge. `arms` are (control, new)."""
+    budget = budget or Budget(None)
+    pairs: list[Pair] = []
+    for call in gathered.calls:
+        runs = _both(call, arms, run, repeats, budget)
+        if runs is None:
+            break
+        control, new = (mean_values([values(one, call.script) for one in of_arm]) for of_arm in runs)
+        pairs.append(Pair(call, control, new, runs))
+        progress(len(pairs))
+    whole = len(pairs) == len(gathered.calls)
+    judged = judge([(pair.control, pair.new) for pair in pairs], metrics, whole=whole, repeats=repeats)
+    return Outcome(arms, pairs, judged, len(gathered.calls), repeats, budget.spent_usd, gathered.skipped)
+
+
+def _both(
+    call: Recorded, arms: tuple[Arm, Arm], run: RunOne, repeats: int, budget: Budget
+) -> tuple[tuple[Run, ...], tuple[Run, ...]] | None:
+    """All runs of one call, by arm; None where the budget does not allow them all."""
+    control: list[Run] = []
+    new: list[Run] = []
+    for repeat in range(repeats):
+        for arm, found in zip(arms, (control, new), strict=True):
+            if not budget.begin(call.usd):
+                return None
+            one = run(call, arm, seed_of(call.name, arm.name, repeat), budget.left_usd(call.usd))
+            budget.end(call.usd, one.cost_micro_usd / MICRO)
+            if budget.most_usd is not None and one.ended == Reason.LIMIT.value:
+                return None  # of money: the call was cut short
+            found.append(one)
+    return tuple(control), tuple(new)

@@ -1,0 +1,204 @@
+"""What a shadow experiment found, as a table, JSON, JUnit and a page. No words of a call, no argument of a
+tool and no phone number are in any of them: only names of recordings, of metrics and of tools.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from rich import box
+from rich.table import Table as Shown
+from rich.text import Text
+
+from .report import Case, Cell, Fault, Suite, Table, Tone, Veil, junit, page
+from .shadow import Estimate, Outcome, Pair
+from .verdict import Verdict, Word
+
+TITLE: Final = "phonebridge shadow"
+_TONES: Final[dict[Word, Tone]] = {
+    Word.WORSE: "bad",
+    Word.BETTER: "good",
+    Word.CANNOT_TELL: "dim",
+    Word.TOLD: "dim",
+}
+_STYLES: Final = {Word.WORSE: "red", Word.BETTER: "green", Word.CANNOT_TELL: "yellow", Word.TOLD: "dim"}
+_COLUMNS: Final = ("metric", "control", "new", "difference (95 %)", "p", "verdict")
+_MOST_CALLS: Final = 500
+
+
+def headline(outcome: Outcome) -> str:
+    """The verdict in one sentence."""
+    calls = f"{len(outcome.pairs)} calls"
+    if not outcome.pairs:
+        return "no call was run"
+    if not outcome.whole:
+        return f"stopped after {len(outcome.pairs)} of {outcome.planned} calls: that tells nothing"
+    worse = [_spelt(one) for one in outcome.verdicts if one.word is Word.WORSE]
+    if worse:
+        return f"worse in {calls}: {', '.join(worse)}"
+    better = [_spelt(one) for one in outcome.verdicts if one.word is Word.BETTER]
+    unsure = [_spelt(one) for one in outcome.verdicts if one.word is Word.CANNOT_TELL]
+    told = f"not worse in {calls}" + (f"; better: {', '.join(better)}" if better else "")
+    return told + (f"; cannot tell: {', '.join(unsure)}" if unsure else "")
+
+
+def told(estimate: Estimate, *, real_time: bool) -> str:
+    """The estimate in words, before anything is spent."""
+    times = f", {estimate.seconds / 60:,.1f} min" if real_time else ""
+    spread = f" ({estimate.low_usd:,.2f} to {estimate.high_usd:,.2f})" if estimate.usd else ""
+    prices = "by the recorded calls' own prices"
+    return f"{estimate.runs:,} runs{times}, about {estimate.usd:,.2f} USD{spread} {prices}"
+
+
+def rows(verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:
+    """The table's cells, by `_COLUMNS`."""
+    return [
+        (
+            _spelt(one), _number(one, one.control), _number(one, one.new), _difference(one),
+            "–" if one.word is Word.TOLD else f"{one.p:.3f}", _word(one),
+        )
+        for one in verdicts
+    ]  # fmt: skip
+
+
+def table(outcome: Outcome) -> Shown:
+    """For the terminal."""
+    shown = Shown(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in _COLUMNS:
+        shown.add_column(name, justify="left" if name in ("metric", "verdict") else "right")
+    for one, cells in zip(outcome.verdicts, rows(outcome.verdicts), strict=True):
+        shown.add_row(*(Text(cell, style=_STYLES.get(one.word, "")) for cell in cells))
+    return shown
+
+
+def as_json(outcome: Outcome, estimate: Estimate) -> dict[str, Any]:
+    """The whole result. Nothing in it depends on the machine or the hour."""
+    return {
+        "verdict": headline(outcome),
+        "exit": outcome.exit_code,
+        "arms": [arm.name for arm in outcome.arms],
+        "calls": {"run": len(outcome.pairs), "planned": outcome.planned, "repeats": outcome.repeats},
+        "skipped": outcome.skipped,
+        "usd": {"estimated": round(estimate.usd, 6), "spent": round(outcome.spent_usd, 6)},
+        "metrics": [
+            {
+                "name": one.metric.name, "better": one.metric.better, "verdict": one.word.value,
+                "control": one.control, "new": one.new, "difference": one.difference,
+                "interval": [one.low, one.high], "p": one.p, "calls": one.calls,
+                "calls_needed": one.calls_needed,
+            }
+            for one in outcome.verdicts
+        ],
+        "by_call": [_call(pair) for pair in outcome.pairs],
+    }  # fmt: skip
+
+
+def written_json(outcome: Outcome, estimate: Estimate) -> str:
+    """The same as text: equal to the byte for an equal experiment."""
+    return json.dumps(as_json(outcome, estimate), indent=1, sort_keys=True)
+
+
+def written_junit(outcome: Outcome, veil: Veil | None = None) -> str:
+    """A case for each metric that is judged; worse is a failure, an experiment that was stopped an error."""
+    cases = [Case(_spelt(one), 0.0, _faults(one, outcome), _figures(one)) for one in outcome.verdicts]
+    if not outcome.pairs or not outcome.whole:
+        fault = Fault("harness", headline(outcome), error=True)
+        cases.append(Case("all calls were run", faults=[fault]))
+    return junit(TITLE, [Suite("shadow", cases)], veil)
+
+
+def written_page(outcome: Outcome, veil: Veil | None = None) -> str:
+    """One HTML file: the verdict, and the calls with the largest differences first."""
+    tone: Tone = "bad" if outcome.exit_code else "good"
+    facts = {
+        "control": outcome.arms[0].name,
+        "new": outcome.arms[1].name,
+        "calls": f"{len(outcome.pairs)} of {outcome.planned}, {outcome.repeats} each and arm",
+        "spent": f"{outcome.spent_usd:,.4f} USD",
+        **{f"skipped, {why}": str(len(names)) for why, names in outcome.skipped.items()},
+    }
+    judged = [
+        [Cell(cell, _TONES.get(one.word, "")) for cell in cells]
+        for one, cells in zip(outcome.verdicts, rows(outcome.verdicts), strict=True)
+    ]
+    by_call = sorted(outcome.pairs, key=_moved, reverse=True)[:_MOST_CALLS]
+    calls = Table(
+        "Calls",
+        ("recording", "tools: control", "tools: new", "felt p50 (ms)", "USD"),
+        [_row(p) for p in by_call],
+    )
+    return page(
+        TITLE,
+        Cell(headline(outcome), tone),
+        facts,
+        [Table("Verdict", _COLUMNS, judged), calls],
+        veil or Veil(),
+    )
+
+
+# --- inside ---------------------------------------------------------------------------------------------
+
+
+def _spelt(one: Verdict) -> str:
+    return one.metric.name.replace("_", " ").replace(" ms", "").replace(" usd", "")
+
+
+def _number(one: Verdict, value: float, *, signed: bool = False) -> str:
+    sign = "+" if signed else ""
+    match one.metric.unit:
+        case "ms":
+            return f"{value:{sign},.0f} ms"
+        case "USD":
+            return f"{value:{sign},.4f} USD"
+        case _:
+            return f"{value:{sign}.3f}"
+
+
+def _difference(one: Verdict) -> str:
+    low, high = (_number(one, value, signed=True).split(" ")[0] for value in (one.low, one.high))
+    return f"{_number(one, one.difference, signed=True)} ({low} … {high})"
+
+
+def _word(one: Verdict) -> str:
+    if one.calls_needed is not None:
+        return f"{one.word.value} (about {one.calls_needed:,} calls would)"
+    return one.word.value
+
+
+def _faults(one: Verdict, outcome: Outcome) -> list[Fault]:
+    if one.word is not Word.WORSE:
+        return []
+    moved = [
+        pair.call.name for pair in sorted(outcome.pairs, key=lambda p: -abs(_by(p, one.metric.name)))[:5]
+    ]
+    message = f"{_number(one, one.control)} -> {_number(one, one.new)}, {_difference(one)}, p {one.p:.4f}"
+    return [Fault("worse", message, f"most in: {', '.join(moved)}")]
+
+
+def _figures(one: Verdict) -> dict[str, str]:
+    return {
+        "verdict": one.word.value, "control": repr(one.control), "new": repr(one.new),
+        "low": repr(one.low), "high": repr(one.high), "p": repr(one.p),
+    }  # fmt: skip
+
+
+def _by(pair: Pair, name: str) -> float:
+    control, new = pair.control.get(name), pair.new.get(name)
+    return 0.0 if control is None or new is None else new - control
+
+
+def _moved(pair: Pair) -> float:
+    return abs(_by(pair, "tools_equal")) * 1e6 + abs(_by(pair, "felt_p50_ms"))
+
+
+def _call(pair: Pair) -> dict[str, Any]:
+    return {"name": pair.call.name, "control": dict(pair.control), "new": dict(pair.new)}
+
+
+def _row(pair: Pair) -> list[Cell | str]:
+    tools = [" ".join(name for name, _ in runs[0].tools) or "–" for runs in pair.runs]
+    tone: Tone = "bad" if _by(pair, "tools_equal") < 0 else ""
+    felt, usd = _by(pair, "felt_p50_ms"), _by(pair, "cost_usd")
+    return [pair.call.name, tools[0], Cell(tools[1], tone), f"{felt:+,.0f}", f"{usd:+.4f}"]

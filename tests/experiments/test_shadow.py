@@ -1,0 +1,127 @@
+"""Recorded callers against an old and a new agent: what is found, what is spent, what is written."""
+
+from __future__ import annotations
+
+import functools
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.errors import ConfigError
+from bridge.experiments.shadow import Budget, Gathered, Outcome, Recorded, compare, estimate, gather
+from bridge.experiments.shadow_facts import Run
+from bridge.experiments.shadow_report import headline, written_json, written_junit, written_page
+from bridge.experiments.shadow_run import Arm, Embedded, run_embedded
+from bridge.experiments.verdict import Word
+from bridge.recording.masking import masked
+from bridge.recording.script_reader import caller_script
+from tests.experiments.kit import AGENT, Restaurant, recorded_call
+from tests.experiments.shadow_variants import VARIANTS, Variant
+
+FEW = 7
+"""Calls of the quick form; tests/hostile/test_shadow_of_fifty.py has fifty."""
+
+
+@functools.cache
+def few() -> Gathered:
+    scripts = (caller_script(recorded_call(seed, turns=2)) for seed in range(FEW))
+    return Gathered([Recorded(f"call-{number}", script) for number, script in enumerate(scripts)])
+
+
+def shadowed(variant: Variant, gathered: Gathered, **how: Any) -> Outcome:
+    """The variant against the agent as it was."""
+
+    def run(call: Recorded, arm: Arm, seed: int, most_usd: float | None) -> Run:
+        if arm.name == "control" and most_usd is None:
+            return control_run(call.name)
+        mind = variant.mind if arm.name == "new" else lambda _seed: Restaurant()
+        return run_embedded(call.name, call.script, arm, Embedded(mind), seed, most_usd)
+
+    return compare(gathered, (Arm("control", AGENT), Arm("new", variant.agent)), run, **how)
+
+
+@functools.cache
+def control_run(name: str) -> Run:
+    [call] = [one for one in few().calls if one.name == name]
+    return run_embedded(name, call.script, Arm("control", AGENT), Embedded(lambda _seed: Restaurant()))
+
+
+def worse_in(outcome: Outcome) -> list[str]:
+    return [one.metric.name for one in outcome.verdicts if one.word is Word.WORSE]
+
+
+def test_a_planted_change_is_found_and_told() -> None:
+    outcome = shadowed(VARIANTS[1], few())
+    assert worse_in(outcome) == ["figures_told"]
+    assert outcome.exit_code == 1
+    assert headline(outcome) == "worse in 7 calls: figures told"
+    suite = ET.fromstring(written_junit(outcome)).find("testsuite")
+    assert suite is not None
+    assert [case.get("name") for case in suite.iter("testcase") if case.find("failure") is not None] == [
+        "figures told"
+    ]
+    page = written_page(outcome)
+    assert "worse in 7 calls" in page
+    for private in ("Monday", "people", "restaurant", "12.50", "13.90"):
+        assert private not in page + written_json(outcome, estimate(few().calls, 1, 1)) + written_junit(
+            outcome
+        )
+
+
+def test_an_unchanged_agent_is_green_and_a_rerun_equal_to_the_byte() -> None:
+    first, again = (shadowed(Variant("unchanged", ""), few()) for _ in range(2))
+    assert first.exit_code == 0
+    assert {one.word for one in first.verdicts} == {Word.SAME, Word.TOLD}
+    expected = estimate(few().calls, 1, 1)
+    assert written_json(first, expected) == written_json(again, expected)
+    assert first.spent_usd == pytest.approx(expected.usd, rel=0.2)
+
+
+def test_a_cap_of_money_holds() -> None:
+    each = few().calls[0].usd
+    stopped = shadowed(Variant("unchanged", ""), few(), budget=Budget(each * 3))
+    assert 0 < stopped.spent_usd <= each * 3
+    assert len(stopped.pairs) == 1
+    assert stopped.exit_code == 3
+    assert {one.word for one in stopped.verdicts} <= {Word.CANNOT_TELL, Word.TOLD}
+    assert "stopped after 1 of 7 calls" in headline(stopped)
+    nothing = shadowed(Variant("unchanged", ""), few(), budget=Budget(each / 2))
+    assert (nothing.spent_usd, len(nothing.pairs), nothing.exit_code) == (0, 0, 3)
+    assert "no call was run" in written_junit(nothing)
+
+
+def test_a_run_that_would_cost_more_than_is_left_is_cut_short() -> None:
+    """A chatty agent: the call itself ends, with the answer that has reached what was left."""
+    call = few().calls[0]
+    budget = Budget(call.usd * 2.5)
+    variant = Variant("long answers", "", mind=lambda _seed: Restaurant(wordy=9))
+    outcome = shadowed(variant, Gathered([call]), budget=budget)
+    assert outcome.exit_code == 3
+    assert outcome.spent_usd <= call.usd * 2.5 + 0.012
+    assert outcome.spent_usd < shadowed(variant, Gathered([call])).spent_usd
+
+
+def test_which_recordings_take_part(tmp_path: Path) -> None:
+    def keep(name: str, lines: list[str]) -> None:
+        (tmp_path / f"{name}.call.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    lines = recorded_call(1, turns=1)
+    keep("a", lines)
+    keep("b", recorded_call(1, turns=1, sound=False))
+    keep("c", recorded_call(1, turns=1, parameters={"reuse": "no"}))
+    keep("d", recorded_call(1, turns=1, parameters={"reuse": "yes"}))
+    keep("e", masked(lines))
+    keep("f", ["no recording"])
+    found = gather([tmp_path])
+    assert [call.name for call in found.calls] == ["a", "d"]
+    assert found.skipped == {
+        "without sound": ["b"],
+        "without consent": ["c"],
+        "masked": ["e"],
+        "not to be read": ["f"],
+    }
+    assert [call.name for call in gather([tmp_path], consent=True).calls] == ["d"]
+    with pytest.raises(ConfigError, match="no recording"):
+        gather([tmp_path / "missing"])
