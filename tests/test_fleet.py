@@ -16,7 +16,7 @@ from bridge.server.fleet.heartbeat import BEAT_S
 from bridge.server.gates import StreamTokens
 from bridge.server.outbound.record import Record
 from bridge.server.store import EmbeddedStore
-from bridge.server.store.claims import LEASE_MS, Beat, Limit, Process, RingAnswer, Spent, StoreError
+from bridge.server.store.claims import LEASE_MS, Beat, Limit, Process, RingAnswer, Spent, Status, StoreError
 from bridge.server.store.commands import EmbeddedCommands
 from bridge.server.store.embedded_claims import EmbeddedClaims
 from bridge.server.store.intents import ENDED, HANDOVER
@@ -95,7 +95,8 @@ class Machine:
         process = Process(name, f"inst-{name}-{id(self)}")
         shared = SharedClaims(claims, process, Clear(), clock=loop.time)
         shared.spent = lambda: Spent("2026-11-29", {"": self.spent})
-        self.fleet = Fleet(shared, whole=Limit("", **given), commands=commands)
+        address = f"https://{name}.example.com"
+        self.fleet = Fleet(shared, whole=Limit("", **given), commands=commands, said=Status(address=address))
         self.calls, self.store = Calls(), EmbeddedStore(None)
         self.fleet.belongs_to(self.calls, self.store, Pulse())
 
@@ -139,6 +140,8 @@ async def test_a_webhook_that_comes_again_elsewhere_finds_who_has_dialled() -> N
     assert first is not None
     assert again is not None
     assert (first.answer, again.answer, again.machine) == (RingAnswer.FIRST, RingAnswer.ELSEWHERE, "one")
+    assert other.fleet.address(again.machine) == "https://one.example.com"
+    assert other.fleet.address("gone") == ""
     await closed(one, other)
 
 
@@ -399,7 +402,7 @@ async def test_a_call_is_doubted_only_when_the_store_was_silent_for_a_lease() ->
 
 async def test_a_machine_with_other_settings_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
     one, other = await two()
-    other.fleet._config = "another digest"
+    other.fleet.said = Status(config="another digest")
     other.fleet.hurry()
     await asyncio.sleep(4 * BEAT_S)
     said = [record.getMessage() for record in caplog.records if "PUBLIC_URL" in record.getMessage()]

@@ -170,9 +170,9 @@ class Admission:
         """TwiML that opens that stream of the call, with `more` among its parameters. Before that, `keys` are
         pressed on the line. `machine` has dialled the model, where it is another one.
         """
-        links = self.proof.links(request)
+        links, address = self.proof.links(request), self.registry.services.fleet.address(machine)
         return twiml.connect(
-            stream_url=self.proof.stream_url(links, machine),
+            stream_url=self.proof.stream_url(links, machine, address),
             action_url=self.action_url(request, call_sid, stream),
             status_url=links.stream_status,
             parameters={TOKEN: token, **(more or {})},

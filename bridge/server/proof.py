@@ -114,11 +114,13 @@ class Proof:
     def _below(self, base: str) -> twiml.Links:
         return twiml.Links.below(base)._replace(media_stream=self.streams.url(base))
 
-    def stream_url(self, links: twiml.Links, machine: str = "") -> str:
-        """Where the stream of a call should come that has rung at that machine; empty for this one."""
+    def stream_url(self, links: twiml.Links, machine: str = "", address: str = "") -> str:
+        """Where the stream of a call should come that has rung at that machine, which has that address of its
+        own; empty for this one.
+        """
         if not machine or self._public_url is None:
             return links.media_stream
-        return self.streams.at(machine).url(self._public_url)
+        return self.streams.at(machine, address).url(self._public_url)
 
     def reject(self, gate: str, what: str, why: object, call_sid: str | None = None) -> None:
         """Count a request that was turned away, and log it now and then. Unproven, it may name any call."""

@@ -49,15 +49,18 @@ class StreamRoute(NamedTuple):
         name = self.machine if self.kind in ("path", "fly") else self.worker
         return f"ws{(self.own_base or base).removeprefix('http')}{PATH}{name and f'/{name}'}"
 
-    def at(self, machine: str) -> StreamRoute:
-        """As that machine, or that worker of this one, has it; this one's where no URL can name it."""
+    def at(self, machine: str, address: str = "") -> StreamRoute:
+        """As that machine, or that worker of this one, has it; `address` leads to it alone, empty where that
+        is not known. This one's where no URL can name it.
+        """
         if self.kind in ("path", "fly"):
             return self._replace(machine=machine)
-        return (
-            self._replace(worker=machine.rpartition("-")[2])
-            if self.worker and self.is_here(machine)
-            else self
-        )
+        worker = machine.rpartition("-")[2] if self.worker else ""
+        if worker and self.is_here(machine):
+            return self._replace(worker=worker)
+        if self.kind == "host":
+            return self._replace(own_base=address, worker=worker if address else "")
+        return self
 
     def is_here(self, name: str) -> bool:
         """Whether that name in a stream's path is this machine's, or that of one of its workers."""

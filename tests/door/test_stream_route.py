@@ -10,6 +10,7 @@ from websockets.asyncio.client import connect
 
 from bridge.doubles.agents import Parrot
 from bridge.doubles.tones import tone
+from bridge.server.store.claims import Ring, RingAnswer
 from bridge.server.stream_route import StreamRoute
 from tests.door.rig import Door, door, run, until
 from tests.door.test_strangers import signed
@@ -41,6 +42,57 @@ async def upgrade(house: Door, path: str, base: str = "", **more: str) -> Any:
 )
 def test_where_a_stream_is_asked_to_come(route: StreamRoute, url: str) -> None:
     assert route.url(BASE) == url
+
+
+@pytest.mark.parametrize(
+    ("route", "machine", "address", "url"),
+    [
+        (StreamRoute("none", "web-1"), "web-2", "", "wss://voice.example.com/phone/media-stream"),
+        (StreamRoute("path", "web-1"), "web-2", "", "wss://voice.example.com/phone/media-stream/web-2"),
+        (
+            StreamRoute("host", "web-1", "https://web-1.example.com"),
+            "web-2", "https://web-2.example.com",
+            "wss://web-2.example.com/media-stream",
+        ),
+        (
+            StreamRoute("host", "web-1", "https://web-1.example.com"),
+            "web-2", "",
+            "wss://voice.example.com/phone/media-stream",
+        ),
+        (
+            StreamRoute("host", "web-1-1", "https://web-1.example.com", "1"),
+            "web-1-2", "",
+            "wss://web-1.example.com/media-stream/2",
+        ),
+        (
+            StreamRoute("host", "web-1-1", "https://web-1.example.com", "1"),
+            "web-2-3", "https://web-2.example.com",
+            "wss://web-2.example.com/media-stream/3",
+        ),
+    ],
+)  # fmt: skip
+def test_where_a_stream_is_asked_to_come_that_has_rung_elsewhere(
+    route: StreamRoute, machine: str, address: str, url: str
+) -> None:
+    """At the machine that has dialled; at any, where that one has no address that is known."""
+    assert route.at(machine, address).url(BASE) == url
+
+
+async def test_a_webhook_that_comes_again_elsewhere_leads_to_the_first_machine_by_its_host() -> None:
+    class Dialled:
+        async def ring(self, *_: Any) -> Ring:
+            return Ring(RingAnswer.ELSEWHERE, "nonce", "web-2")
+
+        def address(self, machine: str) -> str:
+            return {"web-2": "https://web-2.example.com"}.get(machine, "")
+
+    own = "https://web-1.example.com"
+    async with door(Parrot(), stream_route="host", machine="web-1", machine_url=own) as house:
+        fleet = house.service.services.fleet
+        for name in ("ring", "address"):
+            setattr(fleet, name, getattr(Dialled(), name))
+        url, _ = await house.handset(tone(400, 300)).ring(house.webhook)
+        assert url == "wss://web-2.example.com/media-stream"
 
 
 async def test_a_call_whose_stream_names_its_machine() -> None:

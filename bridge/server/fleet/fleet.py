@@ -16,6 +16,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 from bridge.core import messages as m
@@ -63,9 +64,9 @@ SOUND_S: Final = 2.0
 
 class Fleet:
     """`shared` is None for a process that stands alone. `whole` is the limit of all calls, `limits(call_sid)`
-    are those of its groups; `config` digests what has to be equal on all machines; `commands` is the way to
-    them, and `self.commands` asks and answers. `belongs_to` gives it the calls, which it observes. Lives on
-    their loop.
+    are those of its groups; `said` is what this process says of itself that does not change; `commands` is
+    the way to the others, and `self.commands` asks and answers. `belongs_to` gives it the calls, which it
+    observes. Lives on their loop.
     """
 
     def __init__(
@@ -75,8 +76,7 @@ class Fleet:
         *,
         limits: Callable[[str], tuple[Limit, ...]] = lambda _call_sid: (),
         whole: Limit | None = None,
-        config: str = "",
-        version: str = "",
+        said: Status | None = None,
         commands: Commands | None = None,
         watch: StoreMetrics | None = None,
     ) -> None:
@@ -91,7 +91,7 @@ class Fleet:
         self._names = names or StreamNames((b"",))
         self._limits = limits
         self._whole = whole or Limit()
-        self._config, self._version = config, version
+        self.said = said or Status()
         self.elsewhere = True
         """Whether the others are on other machines, and no workers of this one."""
         self._calls: Calls
@@ -217,7 +217,13 @@ class Fleet:
     def status(self) -> Status:
         """What this process says of itself."""
         calls = self._calls
-        return Status(len(calls), calls.max_calls, calls.draining, self._version, self._config)
+        return replace(self.said, calls=len(calls), capacity=calls.max_calls, draining=calls.draining)
+
+    def address(self, machine: str) -> str:
+        """Where that machine alone is reached, as it said last; empty where that is not known."""
+        latest = None if self.shared is None else self.shared.latest
+        machines = () if latest is None else latest.machines
+        return next((one.status.address for one in machines if one.process.machine == machine), "")
 
     @property
     def moves(self) -> list[dict[str, object]]:

@@ -13,7 +13,7 @@ from bridge.ops.health import DayMoney
 from bridge.ops.metrics import Metrics
 from bridge.ops.store_metrics import StoreMetrics
 from bridge.server.routing.router import Router
-from bridge.server.store.claims import Claims, Limit, Process, Spent
+from bridge.server.store.claims import Claims, Limit, Process, Spent, Status
 from bridge.server.store.commands import Commands
 from bridge.server.store.sealing import KeyRing, OnDisk, Sealing, Withheld
 from bridge.server.store.shared_claims import SharedClaims
@@ -60,8 +60,7 @@ def make_fleet(
         StreamNames(settings.stream_token_secret()),
         limits=_no_limits if router is None else router.limits,
         whole=_whole(settings),
-        config=_config(settings),
-        version=_version(),
+        said=Status(version=_version(), config=_config(settings), address=settings.machine_url or ""),
         commands=commands or _commands(settings),
         watch=watch,
     )
