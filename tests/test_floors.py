@@ -81,6 +81,7 @@ PURE_OUTSIDE: set[str] = {
     "heapq",
     "itertools",
     "json",
+    "keyword",
     "math",
     "msgspec",
     "msgspec.json",

@@ -20,6 +20,7 @@ from . import (
     doctor,
     fleet,
     init,
+    make_test,
     notices,
     number,
     phone,
@@ -64,6 +65,7 @@ app.command("demo")(demo.demo)
 app.command("phone")(phone.phone)
 app.command("upstream")(upstream.upstream)
 app.command("replay")(replay.replay)
+app.command("make-test")(make_test.make_test)
 app.command("show")(show.show)
 app.command("shadow")(shadow.shadow)
 app.command("doctor")(doctor.doctor)

@@ -85,7 +85,7 @@ def show(
     """Draw one call of the folder as a picture, as `phonebridge show FILE` does."""
     from .show import show as draw
 
-    draw(_one(call, folder).path, out, as_json)
+    draw(one_call(call, folder).path, out, as_json)
 
 
 @app.command("export")
@@ -104,7 +104,7 @@ def export(
     """
     from ..recording import SUFFIX
 
-    path = _one(call, folder).path
+    path = one_call(call, folder).path
     target = out or Path(f"{path.name.removesuffix(SUFFIX)}.{form}")
     lines = read_recording(path)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -192,7 +192,7 @@ def _configured() -> Path | None:
     return Path(folder) if folder else None
 
 
-def _one(call: str, folder: Path | None) -> Recorded:
+def one_call(call: str, folder: Path | None) -> Recorded:
     """The recording of that call, and not a copy of it unless that is named."""
     from bridge.ops.recorded import find, originals
 

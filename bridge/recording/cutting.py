@@ -9,6 +9,7 @@ sessions) are those that it gives in the piece.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -83,25 +84,36 @@ def cut_out(
     mark_ms: int,
     *,
     recording: str = "",
+    sound: bool = False,
     parts: Parts | None = None,
 ) -> Piece:
     """The shortest piece around the marked moment at which the core does what it did in the whole call.
 
     It begins at the last quiet moment that lies `BEFORE_MS` before `from_ms`, or at an earlier one; where
     none will do it is the call up to the mark. `recording` is the SHA-256 of the file that it is cut from.
+    With `sound` the piece keeps it, if the recording has it.
     """
     parts = parts or Parts()
-    end_ms = mark_ms + AFTER_MS
-    last = sum(step.t_ms <= end_ms for step in call.steps)
+    last = _up_to(call, mark_ms)
     for moment in reversed(call.moments):
         if moment.t_ms > from_ms - BEFORE_MS or moment.stream != _stream(call):
             continue
-        found = _Cutter(call, moment, parts).piece(last, mark_ms, recording)
+        found = _Cutter(call, moment, parts, sound).piece(last, mark_ms, recording)
         if found is not None:
             return found
+    return whole_before(call, mark_ms, recording=recording, sound=sound)
+
+
+def whole_before(call: Walkthrough, mark_ms: int, *, recording: str = "", sound: bool = False) -> Piece:
+    """The call from its beginning up to the mark, as a piece."""
     origin = Origin(recording, 0, mark_ms)
-    header = msgspec.structs.replace(call.header, cut=origin, sound=False)
-    return Piece(header, call.steps[:last], 0, whole=True)
+    header = msgspec.structs.replace(call.header, cut=origin, sound=sound and call.header.sound)
+    return Piece(header, call.steps[: _up_to(call, mark_ms)], 0, whole=True)
+
+
+def _up_to(call: Walkthrough, mark_ms: int) -> int:
+    """How many steps there are up to the end of a piece."""
+    return bisect_right(call.steps, mark_ms + AFTER_MS, key=lambda step: step.t_ms)
 
 
 def _stream(call: Walkthrough) -> int:
@@ -114,11 +126,12 @@ class _Cutter:
     inputs.
     """
 
-    def __init__(self, call: Walkthrough, moment: QuietMoment, parts: Parts) -> None:
+    def __init__(self, call: Walkthrough, moment: QuietMoment, parts: Parts, sound: bool) -> None:
         self._call = call
         self._moment = moment
         self._shift_ms = moment.t_ms - call.steps[call.began - 1].t_ms
-        self._header = begins_with(call.header, moment, self._shift_ms)
+        header = begins_with(call.header, moment, self._shift_ms)
+        self._header = msgspec.structs.replace(header, sound=sound and call.header.sound)
         self._stage = Stage(self._header, parts)
         self._names = _Names()
 
@@ -231,4 +244,4 @@ def begins_with(header: Header, moment: QuietMoment, shift_ms: int) -> Header:
         resumed=False,
         returned="",
     )
-    return msgspec.structs.replace(header, config=made, sound=False)
+    return msgspec.structs.replace(header, config=made)

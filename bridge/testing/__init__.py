@@ -52,6 +52,8 @@ __all__ = [
 ]
 
 MARKER: Final = "calls"
+_USUAL: Final = {"strict": False, "compare": True}
+"""Keywords of the mark."""
 _RECORDED: Final = "recorded"
 _FELT: Final = "--felt-p95"
 _BUDGET: Final[pytest.StashKey[FeltBudget]] = pytest.StashKey()
@@ -127,8 +129,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(budget, _FELT)
     config.addinivalue_line(
         "markers",
-        f"{MARKER}(*patterns, strict=False): once for each recorded call; relative to the test's file, or to "
-        "the root. Fails where the call does not replay; `strict` compares every frame.",
+        f"{MARKER}(*patterns, strict=False, compare=True): once for each recorded call; relative to the "
+        "test's file, or to the root. Fails where the call does not replay; `strict` compares every frame, "
+        "and with `compare=False` only what is expected of it counts.",
     )
 
 
@@ -151,9 +154,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         skipped = pytest.mark.skip(reason=f"there is no recording ({', '.join(map(str, marker.args))})")
         metafunc.parametrize(_RECORDED, [pytest.param(None, marks=skipped)], ids=["none"], indirect=True)
         return
-    strict = bool(marker.kwargs.get("strict", False))
+    how = {name: bool(marker.kwargs.get(name, usual)) for name, usual in _USUAL.items()}
     ids = [file.name.removesuffix(".jsonl").removesuffix(".call") for file in files]
-    metafunc.parametrize(_RECORDED, [RecordedCall(file, strict) for file in files], ids=ids, indirect=True)
+    metafunc.parametrize(_RECORDED, [RecordedCall(file, **how) for file in files], ids=ids, indirect=True)
 
 
 def found(pattern: str, folders: tuple[Path, ...]) -> list[Path]:

@@ -10,6 +10,7 @@ import pytest
 
 from ..core import messages as m
 from ..ops.story import Told, quoted, told
+from ..recording.facts import LONG_SILENCE_MS, Facts
 from ..recording.walking import Walk
 
 Log = list[tuple[int, m.Action]]
@@ -38,7 +39,9 @@ class Expect:
         log: Callable[[], Log],
         truth: Callable[[], dict[str, tuple[int, int]]] | None = None,
         asides: Callable[[], Sequence[Aside]] = tuple,
+        facts: Callable[[], Facts] | None = None,
     ) -> None:
+        self._facts = facts
         self._log = log
         self._truth = truth
         self._asides = asides
@@ -61,10 +64,23 @@ class Expect:
         heard = [spoken for spoken in self._all(m.Spoken) if spoken.item_id == item_id]
         return self._check(bool(heard) and not heard[-1].cut, f"{item_id} heard to its end")
 
-    def heard_text(self, text: str, item_id: str = "") -> Expect:
+    def not_cut(self, item_id: str) -> Expect:
+        """The caller did not interrupt this item."""
+        return self._check(item_id not in [cut.item_id for cut in self._all(m.Cut)], f"{item_id} not cut")
+
+    def not_heard(self, item_id: str) -> Expect:
+        """The caller heard no word of this item."""
+        heard = self._heard(item_id)
+        return self._check(
+            not any(words for _, words in heard), f"nothing heard of {item_id}", _listed(heard)
+        )
+
+    def heard_text(self, text: str, item_id: str = "", *, part: bool = False) -> Expect:
         """These are all the words the caller heard of that item, or of one of them: an item ends when it was
-        heard to its end or was cut.
+        heard to its end or was cut. With `part` it may have been more.
         """
+        if part:
+            return self.heard_text_contains(text, item_id)
         heard = self._heard(item_id)
         wanted = f"{text!r} to be all that was heard of {item_id or 'an item'}, word for word"
         part = any(text in words for _, words in heard)
@@ -112,22 +128,49 @@ class Expect:
         keys = "".join(key.digit for key in self._all(m.DigitHeard))
         return self._check(digits in keys, f"the keys {digits} pressed")
 
-    def tool_called(self, name: str, **arguments: Any) -> Expect:
+    def tool_called(self, name: str, /, **arguments: Any) -> Expect:
         """The model called this tool; of its arguments those that are given are compared."""
-        made = [json.loads(call.arguments or "{}") for call in self._all(m.ToolWanted) if call.name == name]
-        found = any(arguments.items() <= call.items() for call in made)
-        return self._check(found, f"a call of the tool {name} with {arguments}")
+        calls = [call for call in self._all(m.ToolWanted) if call.name == name]
+        found = any(_has(call.arguments, arguments) for call in calls)
+        return self._check(found, f"a call of the tool {name} with {arguments}", self._tools())
+
+    def tool_not_called(self, name: str) -> Expect:
+        """The model did not call this tool."""
+        called = name in [call.name for call in self._all(m.ToolWanted)]
+        return self._check(not called, f"no call of the tool {name}", self._tools())
 
     def tool_answered(self, text: str) -> Expect:
         """The model was given a tool's result that holds this text."""
         outputs = [item.output or "" for item in self._all(m.CreateItem)]
-        return self._check(any(text in output for output in outputs), f"a tool's result with {text!r}")
+        found = any(text in output for output in outputs)
+        return self._check(found, f"a tool's result with {text!r}", self._tools())
 
     def told(self, text: str) -> Expect:
         """The model was told this, in an item or for a response."""
         words = [item.text for item in self._all(m.CreateItem)]
         words += [create.instructions or "" for create in self._all(m.CreateResponse)]
         return self._check(any(text in one for one in words), f"the model told {text!r}")
+
+    # --- waits -------------------------------------------------------------------------------------------
+
+    def answered_in(self, ms: int, item_id: str = "") -> Expect:
+        """After each of their turns that was answered, or the one that was answered by this item, the caller
+        waited `ms` at most: from their last word until they heard the answer.
+        """
+        turns = [turn for turn in self._known.turns if item_id in ("", turn.item_id)]
+        waits = [turn.felt_ms for turn in turns if turn.felt_ms is not None]
+        wanted = f"{item_id or 'every answer'} within {ms} ms"
+        return self._check(bool(waits) and max(waits) <= ms, wanted, f"waits in ms: {waits or 'no answer'}")
+
+    def silence(self, most_ms: int) -> Expect:
+        """At no time were both sides silent for longer than `most_ms`, which is 2,000 or more. Raises
+        ValueError for less.
+        """
+        if most_ms < LONG_SILENCE_MS:
+            raise ValueError(f"silence is counted from {LONG_SILENCE_MS} ms on")
+        found = [one for one in self._known.silences if one.ms > most_ms]
+        shown = "\n".join(f"{one.ms} ms of silence from {one.from_ms} ms on" for one in found)
+        return self._check(not found, f"no silence of more than {most_ms} ms", shown)
 
     # --- the call ----------------------------------------------------------------------------------------
 
@@ -182,6 +225,21 @@ class Expect:
     def _all(self, kind: type[_Kind]) -> list[_Kind]:
         return [action for _, action in self._log() if isinstance(action, kind)]
 
+    @property
+    def _known(self) -> Facts:
+        if self._facts is None:
+            raise TypeError("what is asked of needs a recording, and there is none")
+        return self._facts()
+
+    def _tools(self) -> str:
+        """Every tool's call with its whole answer."""
+        answers = {item.call_id: item.output for item in self._all(m.CreateItem) if item.output is not None}
+        calls = [
+            f"  {call.name}({call.arguments}) -> {answers.get(call.call_id, 'no answer yet')}"
+            for call in self._all(m.ToolWanted)
+        ]
+        return "\n".join(["tools:", *calls]) if calls else "no tool was called"
+
     def _heard(self, item_id: str) -> list[tuple[str, str]]:
         """Each item or sound that has ended, with the words the caller heard of it."""
         spoken = [(one.item_id, one.heard) for one in self._all(m.Spoken) if item_id in ("", one.item_id)]
@@ -200,6 +258,15 @@ class Expect:
             lines += [f"mind: at {asides[0][0]} ms {asides[0][1]}"] if asides else []
             pytest.fail("\n".join([*lines, *_story(self._log(), asides)]))
         return self
+
+
+def _has(arguments: str, wanted: dict[str, Any]) -> bool:
+    """Whether a tool was given these values. A masked recording may hold what is no JSON any more."""
+    try:
+        given = json.loads(arguments or "{}")
+    except ValueError:
+        given = {}
+    return isinstance(given, dict) and wanted.items() <= given.items()
 
 
 def account(log: Log, asides: Sequence[Aside] = ()) -> list[str]:

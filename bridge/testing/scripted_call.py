@@ -29,6 +29,7 @@ from ..doubles.phone import Phone
 from ..doubles.realtime import RealtimeServer
 from ..doubles.tones import LETTER_MS, marked, tone
 from ..recording import Header, Recorder
+from ..recording.facts import facts_of
 from .expectations import Aside, Expect
 from .mailbox import Mailbox, beep_of, greeting_of
 
@@ -269,7 +270,9 @@ class ScriptedCall:
         self.config = config
         self.caller = Caller(self)
         self.model = Model(self, scripted, options)
-        self.expect = Expect(lambda: self.rehearsal.said, self.truth, lambda: scripted.silences)
+        self.expect = Expect(
+            lambda: self.rehearsal.said, self.truth, lambda: scripted.silences, lambda: facts_of(self.lines)
+        )
         self.lines: list[str] = []
         """The recording of this call."""
         self._folders = folders

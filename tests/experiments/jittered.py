@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import random
 from functools import cache
+from typing import Any
+
+import pytest
 
 from bridge import Agent, tool
 from bridge.doubles.options import ServerOptions
@@ -58,3 +61,9 @@ def jittered_call(seed: int, exchanges: int = 4) -> list[str]:
         call.wait(dice.randint(5_000, 9_000))
     call.close()
     return call.lines
+
+
+def seeds(calls: int = 60, at_ci: int = 8) -> list[Any]:
+    """Parameters of a test, one a call: the first always runs, some more at CI, all by `make long`."""
+    marks = {True: [pytest.mark.hostile], False: [pytest.mark.hostile, pytest.mark.long]}
+    return [pytest.param(n, marks=marks[n < at_ci] if n else []) for n in range(calls)]

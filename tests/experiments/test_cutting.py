@@ -10,11 +10,10 @@ from bridge.recording import replay
 from bridge.recording.cutting import cut_out
 from bridge.recording.masking import masked
 from bridge.recording.moments import quiet_moments, walk_through
-from tests.experiments.jittered import ANSWERS, jittered_call
-from tests.long_form import some_of
+from tests.experiments.jittered import ANSWERS, jittered_call, seeds
 
 
-@pytest.mark.parametrize("seed", some_of(range(60), every=20))
+@pytest.mark.parametrize("seed", seeds())
 def test_a_piece_does_what_the_whole_call_did_and_replays(seed: int) -> None:
     lines = jittered_call(seed)
     call = walk_through(lines)

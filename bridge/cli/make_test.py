@@ -1,0 +1,221 @@
+"""`phonebridge make-test CALL --at 41.2`: a moment of a recorded call becomes a test."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from ..errors import ConfigError
+from .recorded import one_call
+from .recordings import read_recording, reading, write_recording, write_whole
+from .words import printable
+
+if TYPE_CHECKING:
+    from ..recording.make_test import MadeTest
+    from ..recording.marks import Mark, Wish
+
+_Kind = Literal["tool", "cut", "words", "latency", "silence", "end", "note"]
+_Call = Annotated[
+    str, typer.Argument(help="A recording, its name, or the call's id (its last eight characters do).")
+]
+_At = Annotated[float | None, typer.Option(help="The moment, in seconds of the call.")]
+_Should = Annotated[
+    str | None,
+    typer.Option(
+        help="What should have happened: heard MS, no-cut, answered-in MS, silence MS, tool NAME "
+        "[ARGUMENT=VALUE …], no-tool NAME, words TEXT. Without it the test pins what happened.",
+        metavar="WISH",
+    ),
+]
+_Expect = Annotated[_Kind | None, typer.Option(help="What the test is about, of what is near.")]
+_Pick = Annotated[int | None, typer.Option(min=1, help="The one of that number in --list.")]
+_List = Annotated[bool, typer.Option("--list", help="Show what a test could be about, and stop.")]
+_Words = Annotated[bool, typer.Option(help="Leave what was said readable.")]
+_Sound = Annotated[bool, typer.Option(help="Leave its sound too; wants --keep-words.")]
+_Folder = Annotated[
+    Path | None, typer.Option("--dir", help="The folder; default: BRIDGE_RECORDINGS.", metavar="DIR")
+]
+_Out = Annotated[Path, typer.Option(help="Where the two files go.", metavar="DIR")]
+_Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def make_test(  # noqa: PLR0913, PLR0917  the options of a command
+    call: _Call,
+    at: _At = None,
+    should: _Should = None,
+    expect: _Expect = None,
+    pick: _Pick = None,
+    list_: _List = False,
+    keep_words: _Words = False,
+    keep_sound: _Sound = False,
+    folder: _Folder = None,
+    out: _Out = Path("tests/calls"),
+    as_json: _Json = False,
+) -> None:
+    """Make a test of a moment in a recorded call: a short, masked recording, and a pytest file about it.
+
+    The recording is the shortest in which the moment is as it was. The test is red as long as what --should
+    says does not hold; without it, it pins what happened.
+    """
+    from ..recording.marks import wish_of
+
+    wish = None if should is None else wish_of(should)
+    if keep_sound and not keep_words:
+        raise ConfigError("--keep-sound wants --keep-words: words are in the sound")
+    if at is None and not list_:
+        raise ConfigError("say which moment: --at SECONDS; --list shows what a test could be about")
+    chosen = _Chosen(one_call(call, folder).path, at, wish, expect)
+    console = Console(stderr=as_json, highlight=False, soft_wrap=True)
+    if list_:
+        _listed(chosen.near, console, as_json=as_json)
+        return
+    made = chosen.made(pick, keep_words=keep_words, keep_sound=keep_sound)
+    recording, test = _written(made, out)
+    red = _red(recording, made)
+    _told(made, recording, test, red, chosen.path, console)
+    if as_json:
+        print(json.dumps(_facts(made, recording, test, red)))
+
+
+class _Chosen:
+    """A recording, and what of it happens near a moment: everything where none is said."""
+
+    def __init__(self, path: Path, at: float | None, wish: Wish | None, expect: str | None) -> None:
+        from ..recording.marks import marks_of, near
+        from ..recording.moments import walk_through
+
+        self.path, self._at, self._wish = path, at, wish
+        self._lines = read_recording(path)
+        with reading(path):
+            self._call = walk_through(self._lines)
+            self._marks = marks_of(self._call.facts)
+        kinds = (expect,) if expect is not None else (() if wish is None else wish.kinds)
+        self.near = self._marks if at is None else near(self._marks, round(at * 1000), kinds)
+
+    def made(self, pick: int | None, *, keep_words: bool, keep_sound: bool) -> MadeTest:
+        """The test of the mark that is meant. Raises ConfigError where there is none."""
+        from ..recording.make_test import make_test as made_of
+
+        mark = self._mark(pick)
+        with reading(self.path):
+            if self._wish is None:
+                _replays(self._lines)
+            sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
+            call, wish = self._call, self._wish
+            return made_of(call, mark, wish, sha256=sha256, keep_words=keep_words, keep_sound=keep_sound)
+
+    def _mark(self, pick: int | None) -> Mark:
+        at, found = self._at or 0.0, self.near
+        if pick is not None and pick > len(found):
+            raise ConfigError(f"--pick {pick}: --list shows {len(found)} near {at:g} s")
+        if found:
+            return found[(pick or 1) - 1]
+        nearest = min(self._marks, key=lambda mark: abs(mark.at_ms - at * 1000), default=None)
+        where = "" if nearest is None else f"; the nearest of any kind is at {nearest.at_ms / 1000:.1f} s"
+        raise ConfigError(f"nothing that such a test can be about is within 1.5 s of {at:g} s{where}")
+
+
+def _replays(lines: list[str]) -> None:
+    """Raises ConfigError where today's code decides otherwise: what it pins is not what happened."""
+    from ..recording import replay
+
+    difference = replay(lines).difference
+    if difference is not None:
+        raise ConfigError(
+            f"today's code decides otherwise at {difference.t_ms / 1000:.1f} s (`phonebridge replay` shows "
+            "it): say --should what is right, or make the recording that differs with `replay --minimize`"
+        )
+
+
+def _written(made: MadeTest, out: Path) -> tuple[Path, Path]:
+    """Two new files; none is ever overwritten."""
+    from ..recording import SUFFIX
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{out} can't be made: {error.strerror}") from error
+    number = 1
+    while True:
+        name = made.name if number == 1 else f"{made.name}-{number}"
+        recording = out / f"{name}{SUFFIX}"
+        test = out / f"test_{name.replace('-', '_')}.py"
+        if not recording.exists() and not test.exists():
+            break
+        number += 1
+    write_recording(recording, made.recording)
+    write_whole(test, made.source(name))
+    return recording, test
+
+
+def _red(recording: Path, made: MadeTest) -> bool | None:
+    """Whether the test fails today; None where pytest is not installed."""
+    try:
+        import pytest
+
+        from ..testing.replayed import RecordedCall
+    except ImportError:
+        return None
+    call = RecordedCall(recording, compare=not made.wished)
+    if call.difference() is not None:
+        return True
+    try:
+        for one in made.assertions:
+            getattr(call.expect, one.method)(*one.values, **one.named)
+    except pytest.fail.Exception:
+        return True
+    return False
+
+
+def _listed(found: list[Mark], console: Console, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([{"number": n, **_mark(mark)} for n, mark in enumerate(found, 1)]))
+        return
+    for number, mark in enumerate(found, 1):
+        words = escape(printable(mark.words))
+        console.print(f"{number:>4}  {mark.at_ms / 1000:>8.2f} s  [cyan]{mark.kind:<8}[/] {words}")
+    if not found:
+        console.print("nothing that a test can be about")
+
+
+def _mark(mark: Mark) -> dict[str, Any]:
+    return {"kind": mark.kind, "at_ms": mark.at_ms, "what": mark.words}
+
+
+def _told(
+    made: MadeTest, recording: Path, test: Path, red: bool | None, path: Path, console: Console
+) -> None:
+    from ..recording.cutting import AFTER_MS
+
+    mark = made.mark
+    console.print(f"[cyan]{mark.at_ms / 1000:.2f} s[/]  {escape(printable(mark.words))}")
+    size, of = recording.stat().st_size / 1000, path.stat().st_size / 1000
+    end = f"{(mark.at_ms + AFTER_MS) / 1000:.1f}"
+    cut = f"{made.from_ms / 1000:.1f} to {end} s" if made.from_ms else f"from the beginning to {end} s"
+    state = "masked" if made.masked else "[yellow]with everybody's words[/]"
+    console.print(f"{escape(printable(str(recording)))}  {size:,.0f} of {of:,.0f} kB: {cut}, {state}")
+    if made.kept:
+        console.print(f"readable in it: {escape(printable(', '.join(made.kept)))}")
+    colour = {True: "[red]red today[/]", False: "[green]green today[/]", None: "not run: pytest is missing"}
+    why = "it says what should have happened" if made.wished else "it pins what happened; --should says more"
+    console.print(f"{escape(printable(str(test)))}  {colour[red]}: {why}")
+
+
+def _facts(made: MadeTest, recording: Path, test: Path, red: bool | None) -> dict[str, Any]:
+    return {
+        "recording": str(recording),
+        "test": str(test),
+        **_mark(made.mark),
+        "from_ms": made.from_ms,
+        "masked": made.masked,
+        "kept": list(made.kept),
+        "expects": [one.code for one in made.assertions],
+        "wished": made.wished,
+        "red": red,
+    }
