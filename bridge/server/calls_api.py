@@ -28,7 +28,7 @@ from bridge.errors import CallRefused
 from bridge.server.fleet import Fleet
 from bridge.server.json_requests import Unfit, json_object, text, texts
 from bridge.server.keyed import Keyed, answer
-from bridge.server.outbound.calls import OutboundCalls, Wanted
+from bridge.server.outbound.calls import Accepted, OutboundCalls, Wanted
 from bridge.server.outbound.record import Record
 from bridge.server.outbound.rules import MOST_CONSENT
 
@@ -37,6 +37,8 @@ MOST_BYTES: Final = 8_192
 MOST_CONTEXT: Final = 20
 MOST_NUMBER: Final = 40
 RING_S: Final = (5, 120)
+UNDER_WAY: Final = 409
+"""The same request is being answered, or its key was another request's."""
 _IDEM: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -76,8 +78,8 @@ class CallsApi:
             asked = await json_object(request, MEMBERS, MOST_BYTES)
             wanted, digest = read(asked), _digest(asked)
             if not await self._fleet.learn_request(key, given[0]):
-                raise CallRefused(409, "in_progress", "another machine is answering this request", 1)
-            accepted = await self._calls.accept(wanted, key=key, idem=given[0], digest=digest)
+                raise CallRefused(UNDER_WAY, "in_progress", "another machine is answering this request", 1)
+            accepted = await self._accept(wanted, key, given[0], digest)
         except (Unfit, ClientDisconnect) as error:
             return refused(400, "form", str(error))
         except CallRefused as down:
@@ -85,6 +87,14 @@ class CallsApi:
         if accepted.replayed:
             return answer(200, self._told(accepted.record), {"idempotent-replayed": "true"})
         return answer(202, accepted.record.told())
+
+    async def _accept(self, wanted: Wanted, key: str, idem: str, digest: str) -> Accepted:
+        try:
+            return await self._calls.accept(wanted, key=key, idem=idem, digest=digest)
+        except CallRefused as refused:
+            if refused.status != UNDER_WAY:  # by a rule
+                self._fleet.request_refused(key, idem)
+            raise
 
     async def get(self, request: Request) -> Response:
         """What became of a call. Each key knows of its own only."""

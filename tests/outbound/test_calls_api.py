@@ -90,6 +90,22 @@ def test_a_request_that_another_machine_is_answering_places_no_call() -> None:
     run(call())
 
 
+def test_a_request_that_a_rule_refuses_is_left_to_any_machine() -> None:
+    async def call() -> None:
+        async with office() as one:
+            refused: list[tuple[str, str]] = []
+            fleet = one.service.services.fleet
+            fleet.request_refused = lambda *asked: refused.append(asked)  # type: ignore[method-assign]
+            assert (await one.asks({"to": "911", "consent": CONSENT}, idem="one")).status_code == 422
+            assert [idem for _key, idem in refused] == ["one"]
+            assert (await one.asks(idem="two")).status_code == 202
+            other = await one.asks({"to": PERSON, "consent": "another"}, idem="two")
+            assert (other.status_code, other.json()["rule"]) == (409, "idempotency_conflict")
+            assert len(refused) == 1
+
+    run(call())
+
+
 FORBIDDEN: list[tuple[dict[str, Any], str]] = [
     ({"to": "+442079460000", "consent": CONSENT}, "country"),
     ({"to": "+19005550100", "consent": CONSENT}, "kind"),

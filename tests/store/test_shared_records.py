@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bridge.core.messages import DetourResult, TransferOutcome
@@ -76,8 +77,6 @@ async def test_a_detour_is_known_on_the_other_machine() -> None:
 
 def test_of_two_outcomes_the_first_one_known_stays() -> None:
     talked, failed = (DetourResult(one) for one in (TransferOutcome.CONNECTED, TransferOutcome.FAILED))
-    import msgspec
-
     one, other = (msgspec.structs.replace(DETOUR, result=result) for result in (talked, failed))
     assert merged(one, other).result == talked
     assert merged(DETOUR, other).result == failed
@@ -95,8 +94,6 @@ async def test_a_call_out_is_known_on_the_other_machine(tmp_path: Path) -> None:
     assert b.store.calls_out.of_key("shop", "order 7") == CALL
     await b.records.learn_request("shop", "order 8")
     assert b.store.calls_out.of_key("shop", "order 8") is None
-    import msgspec
-
     b.store.calls_out.put(msgspec.structs.replace(CALL, call_sid=CA1, state=int(State.RINGING), rung_s=3.0))
     await asyncio.sleep(0.01)
     await a.records.learn_call(CA1)
@@ -158,6 +155,42 @@ async def test_one_machine_alone_answers_a_request_that_comes_to_two_at_once() -
     await asyncio.sleep(0.01)
     assert await other.records.learn_request("shop", "order 7")
     assert other.store.calls_out.of_key("shop", "order 7") == CALL
+    await close(a, b)
+
+
+async def test_a_request_that_was_refused_may_be_answered_by_any_machine() -> None:
+    """And again by one alone, however often, whichever has refused it, and before that is written."""
+    a, b = await two()
+    for one in (a, b):
+        await one.shared.beat()
+    for refuses, other in ((a, b), (a, b), (b, a)):
+        assert await refuses.records.learn_request("shop", "order 7")
+        assert not await other.records.learn_request("shop", "order 7")
+        refuses.records.request_refused("shop", "order 7")
+        await asyncio.sleep(0.01)
+        assert await other.records.learn_request("shop", "order 7")
+        other.records.request_refused("shop", "order 7")
+        await asyncio.sleep(0.01)
+    a.records.request_refused("shop", "order 8")
+    assert await a.records.learn_request("shop", "order 8")
+    await asyncio.sleep(0.01)
+    assert not await b.records.learn_request("shop", "order 8"), "the first machine is at it again"
+    a.store.calls_out.put(msgspec.structs.replace(CALL, idem="order 8"))
+    await asyncio.sleep(0.01)
+    assert await b.records.learn_request("shop", "order 8")
+    assert b.store.calls_out.of_key("shop", "order 8") is not None
+    await close(a, b)
+
+
+async def test_without_a_key_a_refused_request_stays_with_its_machine() -> None:
+    a, b = await two(Withheld())
+    for one in (a, b):
+        await one.shared.beat()
+    assert await a.records.learn_request("shop", "order 7")
+    a.records.request_refused("shop", "order 7")
+    await asyncio.sleep(0.01)
+    assert await a.records.learn_request("shop", "order 7")
+    assert not await b.records.learn_request("shop", "order 7")
     await close(a, b)
 
 

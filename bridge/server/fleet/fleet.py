@@ -373,6 +373,11 @@ class Fleet:
         """
         return self.records is None or await self.records.learn_request(key, idem)
 
+    def request_refused(self, key: str, idem: str) -> None:
+        """No call was written for that request."""
+        if self.records is not None:
+            self.records.request_refused(key, idem)
+
     async def _learnt(self, call_sid: str) -> None:
         if self.shared is None or self.shared.is_ahead(call_sid):
             return  # what this machine knows is not written yet

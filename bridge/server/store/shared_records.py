@@ -17,7 +17,7 @@ from bridge.server.outbound.record import Record
 from bridge.server.store import Store
 from bridge.server.store.claims import RingAnswer
 from bridge.server.store.detours import DetourRecord
-from bridge.server.store.shared_claims import WEBHOOK_MS, SharedClaims
+from bridge.server.store.shared_claims import MOST_WAITING, WEBHOOK_MS, SharedClaims
 
 T = TypeVar("T")
 
@@ -30,6 +30,7 @@ class SharedRecords:
     def __init__(self, shared: SharedClaims, store: Store) -> None:
         self._shared = shared
         self._store = store
+        self._refused: dict[str, int] = {}  # requests that this machine has refused, and how often
         store.detours.told = self._detour
         store.calls_out.told = self._call_out
 
@@ -47,13 +48,36 @@ class SharedRecords:
 
     async def learn_request(self, key: str, idem: str) -> bool:
         """The call out that was asked for on any machine with that idempotency key. False where another one
-        was asked first, a moment ago, and has not written a call yet: it may still place one.
+        was asked first, a moment ago, and has neither written a call nor refused one: it may still place one.
         """
         asked = _digest(key, idem)
-        rung = await self._shared.ring(f"i-{asked}", "asked", "")  # the first one has it, as with a webhook
+        attempt = await self._refusals(asked)
+        # The first one has this attempt, as with a webhook.
+        rung = await self._shared.ring(f"i-{asked}-{attempt}", "asked", "")
         await self._follow(f"oi:{asked}")
         first = rung is None or rung.answer is not RingAnswer.ELSEWHERE
         return first or self._store.calls_out.of_key(key, idem) is not None
+
+    def request_refused(self, key: str, idem: str) -> None:
+        """No call was written for that request: any machine may answer it when it is asked again."""
+        asked = _digest(key, idem)
+        if self._shared.sealing.seal(f"or:{asked}", b"") is None:
+            return  # the others would not know, and would count attempts otherwise
+        count = self._refused.pop(asked, 0) + 1
+        self._refused[asked] = count
+        if len(self._refused) > MOST_WAITING:
+            del self._refused[next(iter(self._refused))]
+        self._shared.put_record(f"or:{asked}", f"{self._shared.process.inst} {count}".encode())
+
+    async def _refusals(self, asked: str) -> int:
+        """How often that request was refused, on all machines; of this one as it knows itself."""
+        counts = {}
+        for view in await self._shared.records(f"or:{asked}", WEBHOOK_MS):
+            inst, _, count = view.decode(errors="replace").partition(" ")
+            counts[inst] = int(count) if count.isdecimal() else 0
+        mine = self._shared.process.inst
+        counts[mine] = max(counts.get(mine, 0), self._refused.get(asked, 0))
+        return sum(counts.values())
 
     async def learn_call(self, call_sid: str) -> None:
         """The call out that has become this call."""
