@@ -77,6 +77,7 @@ if TYPE_CHECKING:
         ResponseDone,
         ResponseEnded,
         ResponseStarted,
+        SecondsBilled,
         SessionEvent,
         SpeechStarted,
         SpeechStopped,
@@ -148,8 +149,8 @@ _PLACES: Final = {  # each place and its names
         "AnswerKind Answered AudioDone Beep CallBegan CallerSilent CallerSpoke CallerTranscribed Cut "
         "DetourEnded DetourKind DetourMoved DetourResult DetourState DigitHeard Ended HangUpCancelled "
         "Heard ItemGone LegStep MachineFound MessageLeft Noted Reason ResponseDone ResponseEnded "
-        "ResponseStarted SessionEvent SpeechStarted SpeechStopped Spoken TextDelta ToolCalled ToolWanted "
-        "TranscriptDelta TransferOutcome TurnCommitted UpstreamFaulted Usage VendorNote"
+        "ResponseStarted SecondsBilled SessionEvent SpeechStarted SpeechStopped Spoken TextDelta ToolCalled "
+        "ToolWanted TranscriptDelta TransferOutcome TurnCommitted UpstreamFaulted Usage VendorNote"
     ),
     "errors": (
         "AlreadyConnected BridgeError BrokenInvariant CallEnded CallRefused CarrierError ConfigError "
@@ -252,6 +253,7 @@ __all__ = [
     "ResponseStarted",
     "ResponseTraced",
     "Said",
+    "SecondsBilled",
     "SemanticVad",
     "ServerVad",
     "Session",

@@ -42,7 +42,7 @@ CHAPTERS: dict[str, tuple[str, dict[str, str]]] = {
         {
             "core/messages/session": (
                 "CallBegan CallerSpoke CallerTurn DigitHeard CallerSilent ToolWanted TranscriptDelta "
-                "ResponseEnded Spoken Cut Heard HangUpCancelled Noted Ended SessionEvent"
+                "ResponseEnded SecondsBilled Spoken Cut Heard HangUpCancelled Noted Ended SessionEvent"
             ),
             "core/messages/answered": "Answered AnswerKind Beep MessageLeft MachineFound",
             "core/messages/detour": (

@@ -330,9 +330,8 @@ def test_an_insecure_bridge_uses_a_key_only_when_told_to_and_says_so() -> None:
     assert not [remark for remark in told.remarks if "a script answers" in remark]
 
 
-def test_an_upstream_that_is_unknown_or_not_built_is_refused() -> None:
+def test_an_upstream_that_is_unknown_is_refused() -> None:
     assert mistakes(upstream="pigeon") == {"BRIDGE_UPSTREAM": "is unknown"}
-    assert mistakes(upstream="azure") == {"BRIDGE_UPSTREAM": "is azure, which is not built yet"}
 
 
 def test_a_model_of_ones_own_on_this_machine_needs_no_key() -> None:

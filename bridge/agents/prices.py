@@ -177,6 +177,11 @@ class Bill:
         priced = None if usage is None or self._model is None else self._model.of_tokens(usage)
         self.cost = self.cost.plus(priced)
 
+    def seconds(self, seconds: float) -> None:
+        """The vendor has counted so many more seconds of its session."""
+        priced = None if self._model is None else self._model.of_session(seconds)
+        self.cost = self.cost.plus(priced)
+
     def transcription(self, seconds: float, usage: Usage | None) -> None:
         """A turn was transcribed; billed by `seconds` or by `usage`, as the vendor says. Neither: nothing."""
         if not seconds and usage is None:
@@ -213,9 +218,9 @@ def _price(entry: Mapping[str, Any], where: str) -> Price:
     vendor = entry.get("vendor", OPENAI)
     if not isinstance(vendor, str) or not vendor:
         raise ConfigError(f"{where}: vendor is a name, as in BRIDGE_UPSTREAM")
-    rates = {kind: _rate(entry[kind], f"{where}, {kind}") for kind in _KINDS if kind in entry}
-    times = {name: _dollars(entry[name], f"{where}, {name}") for name in TIMES if name in entry}
-    return Price(model, since, vendor=vendor, **rates, **times)
+    named: dict[str, Any] = {kind: _rate(entry[kind], f"{where}, {kind}") for kind in _KINDS if kind in entry}
+    named |= {name: _dollars(entry[name], f"{where}, {name}") for name in TIMES if name in entry}
+    return Price(model, since, vendor=vendor, **named)
 
 
 def _rate(entry: Any, where: str) -> Rate:

@@ -403,6 +403,8 @@ class Session(Leaving):
                 self._heard(event)
             case m.ResponseEnded():
                 self._bill.response(event.usage)
+            case m.SecondsBilled():
+                self._bill.seconds(event.seconds)
             case m.CallerSpoke() if self._turns is not None:
                 self._turns.spoke(event.speaking, event.item_id)
             case m.HangUpCancelled():

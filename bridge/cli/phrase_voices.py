@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64decode
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from bridge.codecs.level import level_dbfs
 from bridge.core import messages as m
 from bridge.errors import BridgeError, ConfigError
 from bridge.sockets.transport import WebSocketTransport
-from bridge.upstreams import UPSTREAMS, Upstream
+from bridge.upstreams import UPSTREAMS, Dial, Upstream
 
 TRIES: Final = 3
 """A model may say something else, or something more."""
@@ -86,14 +86,17 @@ class ModelVoice:
 
 @asynccontextmanager
 async def model_voice(
-    upstream: str, url: str | None, headers: Callable[[Any], dict[str, str]], config: m.SessionConfig
+    upstream: str,
+    url: str | None,
+    headers: Callable[[Dial], Awaitable[dict[str, str]]],
+    config: m.SessionConfig,
 ) -> AsyncIterator[ModelVoice]:
     """The model's voice while the block runs. `headers` are those that prove who we are, by the vendor's way
     of being shown a key.
     """
     adapter = UPSTREAMS[upstream](1, url)
     dialled = adapter.dial(config)
-    transport = WebSocketTransport(url=dialled.url, headers={**dialled.headers, **headers(dialled.auth)})
+    transport = WebSocketTransport(url=dialled.url, headers={**dialled.headers, **await headers(dialled)})
     await transport.connect()
     if transport.last_error is not None:
         raise transport.last_error

@@ -175,7 +175,7 @@ async def _by_model(
     failed = []
     console.print(f"by {escape(str(config.voice))} of {escape(config.model)}")
     headers = partial(proof_for, settings)
-    async with model_voice(upstream, settings.upstream_url, headers, config) as says:
+    async with model_voice(upstream, settings.vendor_url(upstream), headers, config) as says:
         for phrase, text in words.items():
             try:
                 _keep(place, phrase, text, await says.pcmu(text), console)

@@ -40,7 +40,6 @@ from .due import NEVER
 from .messages import Action, AppendAudio, AudioDelta, CallConfig, CallerAudio, Event, Phase, Reason
 from .messages.answered import AnswerEvidence
 from .state import CallState
-from .stats import count
 from .upstream_leg import Leg
 
 FOR_THE_MODEL = (m.Say, m.Respond, m.AddText, m.SendRaw, m.CommitTurn, m.ClearTurn)
@@ -199,6 +198,7 @@ class Call(CallState):
             case m.UpstreamClosed(): recovery.upstream_closed(self, event, now_ms)
             case m.DialFailed(): dialling.dial_failed(self, event, now_ms)
             case m.VendorNote(): tool_calls.vendor_note(self, event, now_ms)
+            case m.UsageSeen(): money.seen(self, event)
 
     def other_event(self, event: Event, now_ms: int) -> None:  # noqa: C901, PLR0915  one line a message
         playout, up = self.playout, self.up
@@ -228,7 +228,7 @@ class Call(CallState):
             case m.Ringing(): setup.ringing(self, now_ms)
             case m.Admitted(): setup.admit(self, now_ms)
             case m.WakeUp(): wakes.wake(self, now_ms)
-            case m.FrameRefused(): self._refused(event)
+            case m.FrameRefused(): error_events.frame_refused(self, event)
             case AnswerEvidence(): answer_evidence.learn(self, event, now_ms)
             case m.CallerVoice(): liveness.voice(self, event, now_ms)
             case m.ModelVoice(): playout.audible = event.audible
@@ -245,8 +245,3 @@ class Call(CallState):
     def carried(self, now_ms: int) -> m.CallSnapshot:
         """What another process needs to go on with this call, as it is now: for a journal."""
         return handover.carried(self, now_ms)
-
-    def _refused(self, event: m.FrameRefused) -> None:
-        """By kind, without how each frame looked: else a peer's nonsense would fill log and memory."""
-        if count(self.stats.frames_refused, f"{event.leg}: {event.why.partition(':')[0]}") == 1:
-            self.out.append(m.Noted("frame refused", f"{event.leg}: {event.why}"))

@@ -150,8 +150,9 @@ def transcripts_late(call: CallState, now_ms: int) -> None:
 
 
 def transcribed(call: CallState, event: m.CallerTranscribed, now_ms: int) -> None:
-    if event.failed and event.why != call.untranscribed_why:  # said once, not with every turn
-        call.untranscribed_why = event.why
+    code = event.why.partition(":")[0]  # the rest may name the item
+    if event.failed and code != call.untranscribed_why:  # said once, not with every turn
+        call.untranscribed_why = code
         call.out.append(m.Noted("no transcript", event.why))
     item = call.playout.conversation.item(event.item_id)
     if has_words(event.text):

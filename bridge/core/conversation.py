@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from .ledger import Span
 from .messages import CreateItem, ItemAdded, Sound, TextDelta
+from .sentences import SentenceStarts
 from .toolbox import Toolbox, ToolCall
 
 NOTHING: Mapping[Span, int] = MappingProxyType({})
@@ -46,6 +47,7 @@ class Item:
     """Whether the handler was told of the turn: some vendors send an item's transcript several times."""
     _words: list[str] = field(default_factory=list)
     _characters: int = 0
+    _sentences: SentenceStarts | None = None
 
     @property
     def audible(self) -> bool:
@@ -57,8 +59,12 @@ class Item:
         """Whether there are words that should be heard."""
         return self.spoken and sum(map(str.isalpha, self.said())) >= LEAST_LETTERS
 
-    def generated(self, words: str) -> None:
-        """The model has generated more words for it."""
+    def generated(self, words: str, start_ms: int | None = None) -> None:
+        """The model has generated more words for it, whose sound begins at `start_ms` if that is known."""
+        if start_ms is not None:
+            if self._sentences is None:
+                self._sentences = SentenceStarts()
+            self._sentences.add(self._characters, start_ms)
         words = words[: MOST_CHARACTERS - self._characters]
         if words:
             self._words.append(words)
@@ -79,15 +85,19 @@ class Item:
         """The words the caller heard: cut at a word, where the ledger says.
 
         Text and sound of a delta carry no common clock, and come at no fixed distance from each other: the
-        text is spread evenly over the sound. `more` is what was heard beyond `heard_bytes` of what plays now.
+        text is spread evenly over the sound, or over that of its sentence where its start is known. `more` is
+        what was heard beyond `heard_bytes` of what plays now.
         """
         said = self.said()
         if self.spoken and not self.received_bytes:
             return ""  # its sound has not begun, or never will
         heard_bytes = sum(part.heard_bytes + more.get(part, 0) for part in self.parts.values())
-        if heard_bytes >= self.received_bytes:
+        if self.spoken and self._sentences:
+            characters = self._sentences.heard(heard_bytes, self.received_bytes, len(said))
+        elif heard_bytes >= self.received_bytes:
             return said
-        characters = len(said) * heard_bytes // self.received_bytes
+        else:
+            characters = len(said) * heard_bytes // self.received_bytes
         if characters >= len(said) or said[characters].isspace():
             return said[:characters].rstrip()
         return said[:characters].rpartition(" ")[0].rstrip()
@@ -226,7 +236,7 @@ class Conversation:
     def words(self, event: TextDelta) -> None:
         item = self.item(event.item_id, event.response_id)
         item.spoken |= event.spoken
-        item.generated(event.text)
+        item.generated(event.text, event.start_ms)
 
     def of(self, response_id: str) -> list[Item]:
         """The items of that response."""

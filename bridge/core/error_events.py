@@ -68,3 +68,9 @@ def create_refused(call: CallState, tag: str, event: m.UpstreamFaulted, now_ms: 
     playout.refused(tag, again=retryable)
     if not retryable and owed and gate.idle:
         playout.ask("retry", "", Kind.RESUMED, now_ms)
+
+
+def frame_refused(call: CallState, event: m.FrameRefused) -> None:
+    """By kind, without how each frame looked: else a peer's nonsense would fill log and memory."""
+    if count(call.stats.frames_refused, f"{event.leg}: {event.why.partition(':')[0]}") == 1:
+        call.out.append(m.Noted("frame refused", f"{event.leg}: {event.why}"))

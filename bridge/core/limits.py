@@ -93,12 +93,13 @@ class Spending:
         else:
             self._spent_micro_usd += 1e6 * seconds / 60 * self._prices.get("transcription_minute", 0.0)
 
-    def seconds(self, epoch: int, total_s: float, *, final: bool = False) -> None:
-        """The vendor says what it has counted in this session so far, all in all."""
+    def seconds(self, epoch: int, total_s: float, *, final: bool = False) -> float:
+        """The vendor says what it has counted in this session so far, all in all. Returns what is new."""
         self.unsettled = True
         session = self.sessions.setdefault(epoch, SessionSeconds())
-        session.told_s = max(session.told_s, total_s)
+        before_s, session.told_s = session.told_s, max(session.told_s, total_s)
         session.final |= final
+        return session.told_s - before_s
 
     def opened(self, open_since_ms: dict[int, int], now_ms: int) -> None:
         """These sessions are open now, by epoch, and since when; no others are."""

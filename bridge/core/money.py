@@ -8,6 +8,17 @@ from .state import CallState
 from .upstream_leg import Leg
 
 
+def seen(call: CallState, event: m.UsageSeen) -> None:
+    """The vendor says what its session has cost, beside any response."""
+    if event.tokens is not None:
+        call.stats.add_usage(event.tokens)
+        call.spending.response(event.tokens)
+    if event.seconds_total is not None:
+        more_s = call.spending.seconds(event.epoch, event.seconds_total, final=event.final)
+        if more_s > 0:
+            call.out.append(m.SecondsBilled(more_s))
+
+
 def settle(call: CallState, now_ms: int) -> None:
     """The rule at the end of every event after which something was spent."""
     spending = call.spending

@@ -161,11 +161,13 @@ class Doctor:
             answers = "a parrot" if settings.upstream == "parrot" else "the scripted front desk"
             self._ok("model", f"none, this is a rehearsal: {answers} answers and costs nothing")
             return
-        adapter = UPSTREAMS[settings.upstream](1, settings.upstream_url)
+        adapter = UPSTREAMS[settings.upstream](1, settings.vendor_url(settings.upstream))
         dialled = adapter.dial(configs.session(agent))
         await self._dates(dialled, configs.models(agent))
         try:
-            socket: Socket = await dial(dialled.url, {**dialled.headers, **proof_for(settings, dialled.auth)})
+            socket: Socket = await dial(
+                dialled.url, {**dialled.headers, **await proof_for(settings, dialled)}
+            )
         except DialError as error:
             verb = "cannot be reached" if error.code in UNREACHED else "refuses us"
             self._found("model", f"{settings.upstream} {verb}: {error}", _cure_of_dial(error))
@@ -185,7 +187,7 @@ class Doctor:
         for model in models:
             url, told = model_url(dialled.url, model), {}
             if url is not None:
-                answer = await _asked(url, proof_for(self.settings, dialled.auth))
+                answer = await _asked(url, await proof_for(self.settings, dialled))
                 told = answer.json() if answer.status == 200 else {}
             if (warned := warning(model, shutdown_date(model, told), today)) is not None:
                 cure = "name another model (BRIDGE_MODEL, BRIDGE_TRANSCRIBE, or the agent's own)"

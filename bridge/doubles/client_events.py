@@ -312,8 +312,10 @@ _FIELD = re.compile(
 _VALUE = re.compile(r"(?P<what>.*?)(?: - at (?:`key` in )?`\$\.?(?P<where>.*)`)?$", re.DOTALL)
 
 
-def check(event: dict[str, Any]) -> None:
-    """Raises `Fault` unless this is a client event with only known fields of the right types."""
+def check(event: dict[str, Any], unknown_fields: frozenset[str] = frozenset()) -> None:
+    """Raises `Fault` unless this is a client event with only known fields of the right types. An older server
+    knows fewer fields of a session: `unknown_fields` are the names of those.
+    """
     shape = _SHAPES.get(event["type"])
     if shape is None:
         raise Fault("unknown_event", f"Unknown event type: '{event['type']}'.", "type")
@@ -321,6 +323,9 @@ def check(event: dict[str, Any]) -> None:
     if isinstance(session, dict) and session.get("type") == "transcription":
         message = "A transcription session update can't be passed to a realtime session."
         raise Fault("invalid_value", message, "session.type")
+    if isinstance(session, dict) and (unknown := sorted(unknown_fields & session.keys())):
+        param = f"session.{unknown[0]}"
+        raise Fault("unknown_parameter", f"Unknown parameter: '{param}'.", param)
     try:
         msgspec.convert(event, shape)
     except msgspec.ValidationError as invalid:

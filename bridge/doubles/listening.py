@@ -70,18 +70,28 @@ class Listener:
             self._caller_audio = Ear(name)
 
     @property
+    def _scribe(self) -> str | None:
+        """The model that transcribes."""
+        transcription = self._host.session.input["transcription"]
+        return None if transcription is None else transcription.get("model")
+
+    @property
     def speaking(self) -> bool:
         """Whether the caller is in the middle of a turn."""
         return self._buffer.speaking
 
-    def hear(self, audio: object) -> tuple[int, list[Heard]]:
-        """Append base64 sound. Returns its size in bytes and what was noticed in it. Raises `Fault`."""
+    def hear(self, audio: object, *, heeded: bool = True) -> tuple[int, list[Heard]]:
+        """Append base64 sound; what is not `heeded` is lost. Returns its size in bytes and what was noticed
+        in it. Raises `Fault`.
+        """
         if not isinstance(audio, str) or len(audio) > MAX_APPEND_CHARACTERS:
             raise Fault("invalid_value", "Invalid 'audio': expected base64, 15 MiB of it at most.", "audio")
         try:
             sound = binascii.a2b_base64(audio, strict_mode=True)
         except ValueError:
             raise Fault("invalid_value", "Invalid 'audio': not base64.", "audio") from None
+        if not heeded:
+            return len(sound), []
         heard = self._buffer.write(self._caller_audio.hear(sound))
         if self._host.options.ears is not None:
             self._listen(self._host.options.ears, heard)
@@ -161,6 +171,13 @@ class Listener:
 
     def _transcribe(self, item: Item, now_ms: int) -> None:
         kind = "conversation.item.input_audio_transcription."
+        known, name = self._host.options.transcribers, self._scribe
+        if known is not None and name not in known:
+            # As Azure has it, where a transcription is named by its deployment.
+            message = f"Input transcription failed for item '{item.id}'."
+            error = {"type": "server_error", "code": "DeploymentNotFound", "message": message, "param": None}
+            self._host.emit(kind + "failed", item_id=item.id, content_index=0, error=error)
+            return
         transcript = self._host.options.transcribe(item)
         if transcript is None:
             error = {"type": "transcription_error", "code": "audio_unintelligible", "param": None}

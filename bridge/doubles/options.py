@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 from .ears import Ears
 from .items import Item
 from .turns import SpeechDetector
+from .wire import Wire
 
 
 class Drop(NamedTuple):
@@ -70,6 +71,11 @@ class ServerOptions:
     transcription_last: bool = False
     """A transcription begins only once a response is done."""
 
+    transcribers: frozenset[str] | None = None
+    """The names that a transcription may have; each turn of another one fails. None: any will do."""
+    deaf_until_configured: bool = False
+    """Sound before the first `session.updated` is lost."""
+
     # --- errors and accounts
     coded_errors: bool = True
     """False for older servers, whose truncate errors have no code."""
@@ -77,6 +83,8 @@ class ServerOptions:
     """False for older servers: `conversation_already_has_active_response` without the client's event id."""
     refuse: Mapping[str, str] = field(default_factory=dict)
     """Error codes for client events, by type, that are always refused."""
+    unknown_fields: frozenset[str] = frozenset()
+    """Paths in a session, like `reasoning`, that this server does not know: they refuse the whole update."""
     usage: bool = True
     """False for `usage: null`."""
     rate_limits: bool = True
@@ -87,6 +95,8 @@ class ServerOptions:
 
     # --- the session
     model: str = "gpt-realtime-2.1"
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Branches of the session tree before the client's first update, and of what it leaves out."""
     impose: Mapping[str, Any] = field(default_factory=dict)
     """Branches of the session tree that are so whatever is asked for."""
     expires_after_ms: int = 3_600_000
@@ -94,7 +104,12 @@ class ServerOptions:
     created_at_s: int = 1_700_000_000
     """Unix time at 0 ms of the machine's clock, for `expires_at`: it has no clock of its own."""
 
+    ping_ms: int | None = None
+    """A JSON `ping` comes so often."""
+
     # --- oddities
+    wire: Callable[[], Wire] | None = None
+    """How what it sends and takes differs from the vendor who coined the dialect; one object a session."""
     withhold: frozenset[str] = frozenset()
     """Types of events that never come."""
     strange: bool = False

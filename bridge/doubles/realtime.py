@@ -47,7 +47,7 @@ class RealtimeServer:
     def __init__(self, agent: Agent, options: ServerOptions | None = None) -> None:
         self.agent = agent
         self.options = options = options or ServerOptions()
-        self.session = Session(options.model, options.impose)
+        self.session = Session(options.model, options.impose, options.defaults)
         self.conversation = Conversation(options.short_by_ms)
         self.close: tuple[int, str] | None = None
         """Code and reason, once this server wants its socket closed; 1006 for a cut without a close frame."""
@@ -59,6 +59,7 @@ class RealtimeServer:
         self.usage: list[dict[str, Any]] = []
         self.speech_started_ms: list[int] = []
         """When the start of each turn was noticed, on the clock of `now_ms`."""
+        self._wire = None if options.wire is None else options.wire()
         self._listener = Listener(self)
         self._meter = Meter()
         self._ids: Counter[str] = Counter()
@@ -85,6 +86,8 @@ class RealtimeServer:
         self.emit("session.created", session=self.session.tree)
         conversation = {"id": self.conversation.id, "object": "realtime.conversation"}
         self.emit("conversation.created", conversation=conversation)
+        if self.options.ping_ms is not None:
+            self._ping(now_ms)
         return self._drain()
 
     def receive(self, frame: str | bytes, now_ms: int) -> list[str]:
@@ -180,7 +183,11 @@ class RealtimeServer:
         event = {"type": kind, "event_id": self.new_id("event"), **fields}
         if self.options.strange:
             event["x_unknown"] = {"at": [1, None]}
-        self._out.append(_encode(event).decode())
+        if self._wire is None:
+            self._out.append(_encode(event).decode())
+        else:
+            told = self._wire.outgoing(event, self.conversation.ever)
+            self._out += [_encode({"event_id": self.new_id("event"), **one}).decode() for one in told]
         self.sent[kind] += 1
         for drop in self.options.drops:
             if drop.after == kind and drop.nth == self.sent[kind]:
@@ -238,6 +245,10 @@ class RealtimeServer:
                 for response in list(self._responses):
                     response.wake(due_ms)
 
+    def _ping(self, now_ms: int) -> None:
+        self.emit("ping", timestamp=1000 * self.options.created_at_s + now_ms, previous_item_id=None)
+        self.at(now_ms + (self.options.ping_ms or 0), self._ping)
+
     def _expire(self, _now_ms: int) -> None:
         minutes = self.options.expires_after_ms // 60_000
         message = f"Your session hit the maximum duration of {minutes} minutes."
@@ -261,7 +272,8 @@ class RealtimeServer:
                 self._append(event, now_ms)
                 return
             self.log.append(event)
-            check(event)
+            event = event if self._wire is None else self._wire.incoming(event)
+            check(event, self.options.unknown_fields)
             if event["type"] in self.options.refuse:
                 raise Fault(self.options.refuse[event["type"]], "Refused, as the script has it.")
             self._readers[event["type"]](self, event, now_ms)
@@ -275,7 +287,8 @@ class RealtimeServer:
         self.emit("error", error=body)
 
     def _append(self, event: dict[str, Any], now_ms: int) -> None:
-        size_bytes, heard = self._listener.hear(event.get("audio"))
+        deaf = self.options.deaf_until_configured and not self.sent["session.updated"]
+        size_bytes, heard = self._listener.hear(event.get("audio"), heeded=not deaf)
         if not self.log or self.log[-1]["type"] != _APPEND:
             self.log.append({"type": _APPEND, "frames": 0, "bytes": 0})
         self.log[-1]["frames"] += 1

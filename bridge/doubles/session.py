@@ -32,12 +32,15 @@ _SEMANTIC_VAD: Final[dict[str, Any]] = {
 class Session:
     """The session object as `session.created` and `session.updated` tell it: `tree`, read only.
 
-    `imposed` is laid over whatever is asked for: a server that does not do as it is told.
+    `imposed` is laid over whatever is asked for: a server that does not do as it is told. `defaults` is laid
+    over the vendor's own.
     """
 
-    def __init__(self, model: str, imposed: Mapping[str, Any]) -> None:
+    def __init__(
+        self, model: str, imposed: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+    ) -> None:
         self._imposed = imposed
-        self._defaults = _defaults(model)
+        self._defaults = _laid_over(_defaults(model), defaults or {})
         self.tree = _laid_over(self._defaults, imposed)
 
     def begin(self, model: str, expires_at_s: int) -> None:
@@ -90,6 +93,9 @@ class Session:
         detection = tree["audio"]["input"]["turn_detection"]
         if detection is not None:
             defaults = _SERVER_VAD if detection["type"] == "server_vad" else _SEMANTIC_VAD
+            usual = self._defaults["audio"]["input"]["turn_detection"] or {}
+            if usual.get("type") == detection["type"]:
+                defaults = usual
             tree["audio"]["input"]["turn_detection"] = {**defaults, **detection}
         self.tree = _laid_over(tree, self._imposed)
 

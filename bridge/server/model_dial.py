@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
-from typing import assert_never
+from typing import Final, assert_never
 
 from bridge.server.services import Services
 from bridge.settings.settings import Settings
+from bridge.settings.vendors import key_of, token_source
 from bridge.sockets.dial import DialError, Socket, dial
-from bridge.upstreams import Dial
+from bridge.upstreams import Dial, azure
 from bridge.upstreams.dial import Auth
+
+TOKEN_S: Final = 3.0
+"""What the function that gives tokens has for one."""
 
 
 def dialler(settings: Settings, services: Services) -> Callable[[Dial], Awaitable[Socket]]:
@@ -19,7 +25,7 @@ def dialler(settings: Settings, services: Services) -> Callable[[Dial], Awaitabl
     async def dial_with_key(dialled: Dial) -> Socket:
         breaker.check()
         try:
-            socket = await dial(dialled.url, {**dict(dialled.headers), **proof_for(settings, dialled.auth)})
+            socket = await dial(dialled.url, {**dialled.headers, **await proof_for(settings, dialled)})
         except DialError as error:
             breaker.failed(error)
             raise
@@ -28,14 +34,43 @@ def dialler(settings: Settings, services: Services) -> Callable[[Dial], Awaitabl
     return dial_with_key
 
 
-def proof_for(settings: Settings, auth: Auth) -> dict[str, str]:
-    """The headers that authenticate us. Only the vendor gets the vendor's key."""
-    if auth is Auth.NONE or settings.openai_api_key is None:
+async def proof_for(settings: Settings, dialled: Dial) -> dict[str, str]:
+    """The headers that authenticate us. Only the vendor gets the vendor's key. Raises DialError where a token
+    is to be had from a function, and is not.
+    """
+    if dialled.auth is Auth.NONE:
         return {}
-    key = settings.openai_api_key.get_secret_value()
-    match auth:
+    if dialled.key == azure.KEY and settings.azure_token is not None:
+        return {"Authorization": f"Bearer {await _token(settings)}"}
+    secret = key_of(settings, dialled.key)
+    if secret is None:
+        return {}
+    key = secret.get_secret_value()
+    match dialled.auth:
         case Auth.BEARER:
             return {"Authorization": f"Bearer {key}"}
         case Auth.API_KEY:
             return {"api-key": key}
-    assert_never(auth)
+    assert_never(dialled.auth)
+
+
+async def _token(settings: Settings) -> str:
+    """From the user's function, on a thread: it may ask a server."""
+    try:
+        async with asyncio.timeout(TOKEN_S):
+            found = await asyncio.to_thread(_asked, settings)
+    except Exception as error:  # noqa: BLE001  user code, whose words might hold the token
+        raise DialError("token", f"BRIDGE_AZURE_TOKEN raised {type(error).__name__}") from None
+    if not isinstance(found, str) or not found or not found.isascii() or not found.isprintable():
+        raise DialError("token", "BRIDGE_AZURE_TOKEN gave no token")
+    return found
+
+
+def _asked(settings: Settings) -> object:
+    source = token_source(settings)
+    found = source() if source is not None else ""
+    return asyncio.run(_awaited(found)) if inspect.isawaitable(found) else found
+
+
+async def _awaited(found: Awaitable[str]) -> str:
+    return await found

@@ -249,7 +249,8 @@ def _there(*observers: Observer | None) -> tuple[Observer, ...]:
 
 def _configs(settings: Settings) -> AgentConfigs:
     prices = Prices.free() if settings.upstream in REHEARSALS else Prices.load(settings.prices)
-    return AgentConfigs(settings.call_config(), settings.transfers, prices, settings.speech())
+    vendor = UPSTREAMS[settings.upstream].prices
+    return AgentConfigs(settings.call_config(), settings.transfers, prices, settings.speech(), vendor=vendor)
 
 
 def has_model(settings: Settings, upstream_url: str | None = None) -> bool:
@@ -259,7 +260,7 @@ def has_model(settings: Settings, upstream_url: str | None = None) -> bool:
 
 def _vendor(settings: Settings, upstream_url: str | None) -> Callable[[int], Upstream]:
     vendor = UPSTREAMS[settings.upstream]
-    base_url = upstream_url or settings.upstream_url
+    base_url = upstream_url or settings.vendor_url(settings.upstream)
     return lambda epoch: vendor(epoch, base_url)
 
 

@@ -8,22 +8,22 @@ from urllib.parse import urlsplit
 
 from bridge.agents.prices import Prices
 from bridge.errors import ConfigError
-from bridge.settings import console, fleet
+from bridge.settings import console, fleet, vendors
 from bridge.settings.values import Wrong
 from bridge.sockets.peers import is_loopback
-from bridge.upstreams import REHEARSALS, UPSTREAMS
+from bridge.upstreams import REHEARSALS, UPSTREAMS, azure
 
 if TYPE_CHECKING:
     from bridge.settings.settings import Settings
-
-PLANNED_UPSTREAMS: Final = frozenset({"azure"})
-"""Upstreams that we have heard of and cannot speak to yet."""
 
 # Where one of these could not be read, the finding on the left would only follow from it.
 LEANS_ON: Final = {
     "TWILIO_AUTH_TOKEN": {"BRIDGE_INSECURE"},
     "PUBLIC_URL": {"BRIDGE_INSECURE"},
     "OPENAI_API_KEY": {"BRIDGE_INSECURE", "BRIDGE_UPSTREAM_URL"},
+    azure.KEY: {"BRIDGE_UPSTREAM_URL"},
+    vendors.ENDPOINT: {"BRIDGE_UPSTREAM_URL"},
+    "XAI_API_KEY": {"BRIDGE_UPSTREAM_URL"},
     "BRIDGE_FALLBACK": {"BRIDGE_TRANSFERS"},
     "BRIDGE_RESOLVER_FAILS": {"BRIDGE_FALLBACK", "BRIDGE_TRANSFERS"},
     "BRIDGE_RECORD_AUDIO": {"BRIDGE_RECORDINGS"},
@@ -97,19 +97,18 @@ def _at_the_gates(settings: Settings) -> list[Mistake]:
 def _upstream(settings: Settings, demo: bool) -> list[Mistake]:
     chosen = settings.upstream
     usable = ", ".join(sorted(UPSTREAMS))
-    if chosen in PLANNED_UPSTREAMS and chosen not in UPSTREAMS:
-        return [Mistake("BRIDGE_UPSTREAM", f"is {chosen}, which is not built yet", f"take one of {usable}")]
     if chosen and chosen not in UPSTREAMS:
         return [Mistake("BRIDGE_UPSTREAM", "is unknown", f"take one of {usable}")]
     name = chosen or default_upstream(settings, demo)
     ours = settings.upstream_url is not None and is_loopback(urlsplit(settings.upstream_url).hostname)
-    if name not in REHEARSALS and settings.openai_api_key is None and not (chosen and ours):
-        cure = "set it; or BRIDGE_UPSTREAM=embedded, if a script is to answer callers (a rehearsal)"
-        return [Mistake("OPENAI_API_KEY", "is not set, so no call could be answered", cure)]
     if name in REHEARSALS and settings.upstream_url is None:
         return []  # it is started with us, and then has one
+    if name not in REHEARSALS:
+        found = vendors.mistakes(settings, name, loopback=bool(chosen) and ours)
+        if found:
+            return [Mistake(*one) for one in found]
     try:
-        UPSTREAMS[name](1, settings.upstream_url).dial(settings.session_config())
+        UPSTREAMS[name](1, settings.vendor_url(name)).dial(settings.session_config())
     except ConfigError as error:
         return [Mistake("BRIDGE_UPSTREAM_URL", f"does not suit {name}", str(error))]
     return []

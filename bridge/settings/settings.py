@@ -27,9 +27,10 @@ from bridge.settings.rules import LEANS_ON, Mistake, WrongSettings, between, def
 from bridge.settings.targets import SipLogin, Target
 from bridge.settings.tracing import TracingSettings
 from bridge.settings.values import SharedKey, Wrong, read_by
+from bridge.settings.vendors import VendorSettings
 from bridge.sockets.peers import is_loopback
 from bridge.sounds.phrases import ENGLISH, Phrases
-from bridge.upstreams import REHEARSALS, UPSTREAMS
+from bridge.upstreams import REHEARSALS, UPSTREAMS, Vendor, azure
 
 DEFAULT_INSTRUCTIONS: Final = (
     "You are a friendly assistant on a phone call. Speak plainly and keep each answer to a sentence or two."
@@ -47,7 +48,7 @@ Word = Annotated[str, Field(min_length=1)]
 Money = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class Settings(FleetSettings, ConsoleSettings, TracingSettings):
+class Settings(FleetSettings, ConsoleSettings, TracingSettings, VendorSettings):
     """Every setting, checked. Raises ConfigError with all mistakes; keyword arguments go before the
     environment, by the names here or there.
 
@@ -152,21 +153,18 @@ class Settings(FleetSettings, ConsoleSettings, TracingSettings):
     )
 
     # -- the model
-    openai_api_key: Annotated[SecretStr | None, read_by(values.secret)] = Field(
-        None, validation_alias="OPENAI_API_KEY"
-    )
     upstream: str = Field("", validation_alias="BRIDGE_UPSTREAM")
     upstream_url: Annotated[str | None, read_by(values.websocket_url)] = Field(
         None, validation_alias="BRIDGE_UPSTREAM_URL"
     )
-    model: Word = Field("gpt-realtime-2.1", validation_alias="BRIDGE_MODEL")
-    voice: Word = Field("marin", validation_alias="BRIDGE_VOICE")
+    model: str = Field("", validation_alias="BRIDGE_MODEL")
+    voice: str = Field("", validation_alias="BRIDGE_VOICE")
     instructions: str = Field(DEFAULT_INSTRUCTIONS, validation_alias="BRIDGE_INSTRUCTIONS")
     greeting: Annotated[str | None, read_by(values.off_or(str))] = Field(
         DEFAULT_GREETING, validation_alias="BRIDGE_GREETING"
     )
     transcribe: Annotated[str | None, read_by(values.off_or(str))] = Field(
-        "gpt-transcribe", validation_alias="BRIDGE_TRANSCRIBE"
+        "", validation_alias="BRIDGE_TRANSCRIBE"
     )
     language: Annotated[str | None, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] = Field(
         None, validation_alias="BRIDGE_LANGUAGE"
@@ -229,6 +227,7 @@ class Settings(FleetSettings, ConsoleSettings, TracingSettings):
             broken = {known[mistake.name] for mistake in mistakes}
             kept = {name: value for name, value in given.items() if known.get(name) not in broken}
             super().__init__(**kept, **{field: fields[field].get_default() for field in broken})
+        self._take_the_vendors(UPSTREAMS.get(self.upstream or default_upstream(self, demo)))
         already = {mistake.name for mistake in mistakes}
         for one in between(self, demo):
             if already.isdisjoint({one.name, *LEANS_ON.get(one.name, ())}):
@@ -250,6 +249,21 @@ class Settings(FleetSettings, ConsoleSettings, TracingSettings):
             self._console_code, self.console_listen = secrets.token_urlsafe(24), True
         self._chosen = bool(self.upstream)
         self.upstream = self.upstream or default_upstream(self, demo)
+
+    def _take_the_vendors(self, vendor: Vendor | None) -> None:
+        """What is not set is as it is usual at this vendor."""
+        if vendor is None:
+            return
+        self.model = self.model or vendor.model
+        self.voice = self.voice or vendor.voice
+        if self.transcribe == "":
+            self.transcribe = vendor.transcription
+
+    def vendor_url(self, name: str) -> str | None:
+        """Where that upstream's sessions are, if a setting says so."""
+        if self.upstream_url is None and name in UPSTREAMS and UPSTREAMS[name].key == azure.KEY:
+            return self.azure_endpoint
+        return self.upstream_url
 
     @property
     def upstream_chosen(self) -> bool:
@@ -352,8 +366,7 @@ class Settings(FleetSettings, ConsoleSettings, TracingSettings):
         """Every secret and every phone number of the settings, so that logs can leave them out."""
         hidden = [*self.twilio_auth_token, *(key.secret for key in self.shared_keys.values())]
         hidden += (*self.api_keys.values(), *self._console_secrets(), *self._tracing_secrets())
-        if self.openai_api_key is not None:
-            hidden.append(self.openai_api_key)
+        hidden += self._vendor_keys().values()
         hidden += [login.password for login in self.sip_logins.values()]
         targets = {part for text in self.transfers.values() for part in (text, Target.of(text).address)}
         return (

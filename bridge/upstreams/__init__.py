@@ -12,8 +12,11 @@ from typing import Final, Protocol, TypeAlias
 
 from bridge.core.messages import Capabilities, SessionConfig, UpstreamCommand, UpstreamEvent
 
+from . import azure, xai
+from .azure import Azure
 from .dial import Dial
 from .openai import URL, OpenAI, embedded
+from .xai import Xai
 
 Parsed: TypeAlias = UpstreamEvent | tuple[UpstreamEvent, ...] | None
 Written: TypeAlias = str | bytes | tuple[str | bytes, ...] | None
@@ -69,6 +72,9 @@ class Vendor:
     - `url`: where its sessions are to be had, None where a setting names the place.
     - `key`: the name of the setting that holds the key, "" for a server that asks for none.
     - `rehearsal`: it is a server of our own, without a model.
+    - `model`, `voice`, `transcription`: what its sessions have where the settings name none; "" where they
+      have to.
+    - `prices`: its name in the table of prices.
     """
 
     make: NewUpstream
@@ -77,6 +83,10 @@ class Vendor:
     url: str | None = None
     key: str = ""
     rehearsal: bool = False
+    model: str = "gpt-realtime-2.1"
+    voice: str = "marin"
+    transcription: str = "gpt-transcribe"
+    prices: str = "openai"
 
     def __call__(self, epoch: int = 1, url: str | None = None) -> Upstream:
         """The adapter of one session."""
@@ -85,6 +95,20 @@ class Vendor:
 
 UPSTREAMS: Final[Mapping[str, Vendor]] = {
     "openai": Vendor(OpenAI, company="OpenAI", url=URL, key="OPENAI_API_KEY"),
+    "azure": Vendor(
+        Azure, company="Microsoft Azure", key=azure.KEY, model="", transcription="", prices="azure"
+    ),
+    "xai": Vendor(
+        Xai,
+        xai.CAPABILITIES,
+        company="xAI",
+        url=xai.URL,
+        key=xai.KEY,
+        model=xai.MODEL,
+        voice=xai.VOICE,
+        transcription=xai.TRANSCRIPTION,
+        prices="xai",
+    ),
     "embedded": Vendor(embedded, company="phonebridge", rehearsal=True),
     "parrot": Vendor(embedded, company="phonebridge", rehearsal=True),
 }
@@ -109,6 +133,7 @@ def frames_of(written: Written) -> tuple[str | bytes, ...]:
 __all__ = [
     "REHEARSALS",
     "UPSTREAMS",
+    "Azure",
     "Dial",
     "NewUpstream",
     "OpenAI",
@@ -116,6 +141,7 @@ __all__ = [
     "Upstream",
     "Vendor",
     "Written",
+    "Xai",
     "events_of",
     "frames_of",
 ]

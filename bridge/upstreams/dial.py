@@ -16,8 +16,11 @@ class Auth(enum.Enum):
 
 
 class Dial(msgspec.Struct, frozen=True):
-    """Where a session is to be had, without the key: this may be logged and recorded."""
+    """Where a session is to be had, without the key: this may be logged and recorded. `key` is the name of
+    the setting that holds it.
+    """
 
     url: str
     headers: dict[str, str] = {}
     auth: Auth = Auth.BEARER
+    key: str = "OPENAI_API_KEY"

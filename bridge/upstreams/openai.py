@@ -21,6 +21,7 @@ from .dial import Auth, Dial
 from .realtime import Realtime
 
 URL: Final = "wss://api.openai.com/v1/realtime"
+KEY: Final = "OPENAI_API_KEY"
 
 # A session of another kind names itself in the URL, without a model: the sideband of a SIP call,
 # transcription.
@@ -45,16 +46,25 @@ _MOVED: Final = {
 class OpenAI:
     """One session with OpenAI: its `Upstream`."""
 
-    __slots__ = ("_auth", "_url", "append", "parse", "write")
+    __slots__ = ("_auth", "_key", "_url", "append", "parse", "write")
 
-    def __init__(self, epoch: int = 1, url: str | None = None, *, auth: Auth = Auth.BEARER) -> None:
-        realtime = Realtime(session_tree, epoch)
+    def __init__(
+        self,
+        epoch: int = 1,
+        url: str | None = None,
+        *,
+        auth: Auth = Auth.BEARER,
+        key: str = KEY,
+        dialect: type[Realtime] = Realtime,
+    ) -> None:
+        realtime = dialect(session_tree, epoch)
         # Bound here, not wrapped in methods of this class: the dialect is on the path of every frame.
         self.parse = realtime.parse
         self.write = realtime.write
         self.append = realtime.append
         self._url = url or URL
         self._auth = auth
+        self._key = key
 
     def dial(self, config: SessionConfig) -> Dial:
         tree = session_tree(config, again=False)
@@ -62,7 +72,7 @@ class OpenAI:
             client_event("session.update", "", session=tree)
         except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"the session holds something that JSON has no word for: {error}") from error
-        return Dial(with_model(self._url, config.model), auth=self._auth)
+        return Dial(with_model(self._url, config.model), auth=self._auth, key=self._key)
 
 
 def embedded(epoch: int = 1, url: str | None = None) -> OpenAI:

@@ -100,7 +100,7 @@ class Realtime:
                 and (size := clean_size_bytes(delta)) >= 0
             ):
                 return m.AudioDelta(response_id, item_id, event.content_index or 0, delta, size, self._epoch)
-        reader = self._readers.get(event.type)
+        reader = self.readers.get(event.type)
         if reader is None:
             return None
         try:
@@ -114,7 +114,7 @@ class Realtime:
             kind = wire.decode_kind(frame).type
         except wire.UNREADABLE as cause:
             raise UpstreamError(f"not a server event: {cause}", frame=frame) from cause
-        if kind in self._readers:
+        if kind in self.readers:
             raise UpstreamError(f"{kind} not as documented: {unreadable}", frame=frame) from unreadable
 
     def _session_created(self, event: wire.Event) -> m.SessionCreated:
@@ -122,7 +122,7 @@ class Realtime:
         return m.SessionCreated(self._epoch, id_of(session.id, "session.id"), int(session.expires_at or 0))
 
     def _session_updated(self, event: wire.Event) -> m.SessionUpdated | m.ProbeAnswered:
-        session = in_force(wire.decode_tree(event.session))
+        session = self._in_force(wire.decode_tree(event.session))
         # It does not echo our event id, but updates are answered in order.
         if self._awaited:
             event_id = next(iter(self._awaited))
@@ -137,8 +137,20 @@ class Realtime:
             self._formats_ok,
             turn_detection_does("interrupt_response", session, asked),
             turn_detection_does("create_response", session, asked),
-            () if asked is None else tuple(differences(asked, session)),
+            () if asked is None else self._differences(asked, session),
         )
+
+    def _in_force(self, session: dict[str, Any]) -> dict[str, Any]:
+        """The session as a server told it, in the shape of `SessionTree`."""
+        return in_force(session)
+
+    def _differences(self, asked: dict[str, Any], told: dict[str, Any]) -> tuple[str, ...]:
+        """What is not in force as it was asked, each in a sentence."""
+        return tuple(differences(asked, told))
+
+    def _spelled(self, tree: dict[str, Any]) -> dict[str, Any]:
+        """A session, or part of one, as this vendor wants it."""
+        return tree
 
     def _speech_started(self, event: wire.Event) -> m.SpeechStarted:
         return m.SpeechStarted(id_of(event.item_id, "item_id"), int(event.audio_start_ms or 0), self._epoch)
@@ -322,7 +334,7 @@ class Realtime:
     def _conversation_created(self, _event: wire.Event) -> None:
         self._asked.conversation_named()
 
-    _readers: ClassVar[dict[str, Callable[[Realtime, wire.Event], m.UpstreamEvent | None]]] = {
+    readers: ClassVar[dict[str, Callable[[Realtime, wire.Event], m.UpstreamEvent | None]]] = {
         _AUDIO_DELTA: _audio_delta,
         "response.output_audio.done": _audio_done,
         "response.output_audio_transcript.delta": _spoken,
@@ -407,7 +419,7 @@ class Realtime:
         self._count += 1
         event_id = f"{why}:{self._count}"
         self._awaited[event_id] = tree
-        return client_event("session.update", event_id, session=tree)
+        return client_event("session.update", event_id, session=self._spelled(tree))
 
     def _create(self, command: m.CreateResponse) -> str:
         self._asked.ask(command.tag, aside=command.aside)

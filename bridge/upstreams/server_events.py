@@ -30,6 +30,7 @@ class Event(msgspec.Struct, gc=False):
     audio_end_ms: float | None = None
     previous_item_id: str | None = None
     transcript: str | None = None
+    start_time: float | None = None
     status: str | None = None
     item: msgspec.Raw = msgspec.Raw()
     response: msgspec.Raw = msgspec.Raw()
@@ -113,6 +114,7 @@ class Usage(msgspec.Struct, gc=False):
     input_token_details: Tokens | None = None
     output_token_details: Tokens | None = None
     seconds: float | None = None
+    billable_audio_seconds: float | None = None
 
 
 class RateLimit(msgspec.Struct, gc=False):

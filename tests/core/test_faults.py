@@ -288,3 +288,13 @@ def test_so_is_that_of_a_session_which_is_to_take_over(live_call: Any) -> None:
     call.speaks(1_100, m.SessionCreated(2))
     noted = m.Noted("no tools of an MCP server", "crm: http_error: 424")
     assert call.at(1_200, msgspec.structs.replace(FAILED_LIST, epoch=2)) == [noted]
+
+
+def test_a_transcription_that_fails_each_turn_is_told_once(live_call: Any) -> None:
+    """Azure, with a name that is no deployment: the words name the item, so they differ each time."""
+    call = live_call()
+    for number in range(3):
+        why = f"DeploymentNotFound: Input transcription failed for item 'item_{number}'."
+        call.at(number * 1_000, m.CallerTranscribed(f"item_{number}", "", failed=True, why=why))
+    noted = [one for one in only(m.Noted, call.actions) if one.what == "no transcript"]
+    assert [one.detail.partition(":")[0] for one in noted] == ["DeploymentNotFound"]

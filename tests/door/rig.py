@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,13 +121,16 @@ async def door(
     server: dict[str, Any] | None = None,
     insecure: bool = False,
     watched: bool = False,
+    options: Callable[..., ServerOptions] = ServerOptions,
     **given: Any,
 ) -> AsyncIterator[Door]:
-    """A service that answers while the block runs. Settings as `given`, without any environment."""
+    """A service that answers while the block runs. Settings as `given`, without any environment. `options`
+    makes those of the model's server: another vendor's.
+    """
     api = api or CarrierApi((TOKEN,))
     log = Log()
     upstream = EmbeddedUpstream(
-        lambda: KeepingServer(mind, ServerOptions(**{"speed": 50, "latency_ms": 20, **(server or {})}))
+        lambda: KeepingServer(mind, options(**{"speed": 50, "latency_ms": 20, **(server or {})}))
     )
     sock = service.listen("127.0.0.1", 0)
     base = f"http://127.0.0.1:{sock.getsockname()[1]}"

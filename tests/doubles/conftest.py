@@ -36,11 +36,12 @@ class Client:
     """One session. `at` says what came by then; `events` is all that ever came, `times` when."""
 
     def __init__(self, agent: Agent, **options: Any) -> None:
-        self.server = RealtimeServer(agent, ServerOptions(**options))
+        made = options.pop("made", ServerOptions)
+        self.server = RealtimeServer(agent, made(**options))
         self.events: list[dict[str, Any]] = []
         self.times: list[int] = []
         self.now_ms = 0
-        self._checked = not self.server.options.strange
+        self._checked = not self.server.options.strange and self.server.options.wire is None
         self._take(self.server.open(0))
 
     def _take(self, frames: list[str]) -> list[dict[str, Any]]:

@@ -240,6 +240,12 @@ class ResponseEnded(Message, frozen=True, gc=False):
     usage: Usage | None = None
 
 
+class SecondsBilled(Message, frozen=True, gc=False):
+    """The vendor has counted so many more seconds, where time is what it sells."""
+
+    seconds: float
+
+
 class CallerSilent(Message, frozen=True, gc=False):
     """The call has been silent for `ms`: the caller does not speak, the line is quiet, no answer is owed, no
     response is asked for or active. Comes after each `silence_ms` of silence, with the sum. Speech, a key and
@@ -283,6 +289,7 @@ SessionEvent: TypeAlias = (
     | Ended
     | TranscriptDelta
     | ResponseEnded
+    | SecondsBilled
     | CallerSilent
     | HangUpCancelled
     | DetourNotice

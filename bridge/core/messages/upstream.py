@@ -142,7 +142,7 @@ class AudioDone(Message, frozen=True, gc=False):
 
 class TextDelta(Message, frozen=True, gc=False):
     """Words of a model item: the transcript of its sound, or plain text of a text-only response (`spoken`
-    false).
+    false). `start_ms` is where their sound begins in the item's, if the vendor says so.
     """
 
     response_id: str
@@ -151,6 +151,7 @@ class TextDelta(Message, frozen=True, gc=False):
     text: str
     spoken: bool = True
     epoch: int = 1
+    start_ms: int | None = None
 
 
 class ToolCalled(Message, frozen=True, gc=False):

@@ -1,0 +1,108 @@
+"""Settings of the models' vendors: whose key is which, and where a resource of one's own is."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings
+
+from bridge.agents.importing import imported
+from bridge.errors import ConfigError
+from bridge.settings.values import Wrong, read_by, secret
+from bridge.sockets.peers import is_loopback
+from bridge.upstreams import UPSTREAMS, azure
+
+if TYPE_CHECKING:
+    from bridge.settings.settings import Settings
+
+ENDPOINT: Final = "AZURE_OPENAI_ENDPOINT"
+TOKEN: Final = "BRIDGE_AZURE_TOKEN"  # noqa: S105  the name of a setting
+
+
+def endpoint(text: str) -> str:
+    """A resource's address, as the portal shows it."""
+    parts = urlsplit(text.strip())
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise Wrong("does not begin with https://", "copy it from the portal: https://….openai.azure.com")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise Wrong(
+            "begins with http://", "write https://: keys and voices go unencrypted to this machine only"
+        )
+    if parts.query or parts.fragment or parts.username:
+        raise Wrong("holds more than an address", "leave off what follows the host and its path")
+    try:
+        azure.realtime_url(text)
+    except ConfigError as error:
+        raise Wrong("is another API's", str(error)) from error
+    return text.strip().rstrip("/")
+
+
+class VendorSettings(BaseSettings):
+    """Keys of vendors. Only the vendor gets the vendor's key."""
+
+    openai_api_key: Annotated[SecretStr | None, read_by(secret)] = Field(
+        None, validation_alias="OPENAI_API_KEY"
+    )
+    azure_endpoint: Annotated[str | None, read_by(endpoint)] = Field(None, validation_alias=ENDPOINT)
+    azure_api_key: Annotated[SecretStr | None, read_by(secret)] = Field(None, validation_alias=azure.KEY)
+    azure_token: str | Callable[..., Any] | None = Field(None, validation_alias=TOKEN)
+    xai_api_key: Annotated[SecretStr | None, read_by(secret)] = Field(None, validation_alias="XAI_API_KEY")
+
+    def _vendor_keys(self) -> dict[str, SecretStr]:
+        keys = {"OPENAI_API_KEY": self.openai_api_key, azure.KEY: self.azure_api_key}
+        keys["XAI_API_KEY"] = self.xai_api_key
+        return {name: key for name, key in keys.items() if key is not None}
+
+
+def key_of(settings: VendorSettings, name: str) -> SecretStr | None:
+    """The key that the setting of that name holds; None where it is not set, or there is no such."""
+    return settings._vendor_keys().get(name)  # noqa: SLF001  its own module
+
+
+def token_source(settings: VendorSettings) -> Callable[[], str | Awaitable[str]] | None:
+    """What gives a token in the place of Azure's key; None where the key is used. Raises ConfigError for a
+    name that cannot be imported.
+    """
+    named = settings.azure_token
+    if named is None or callable(named):
+        return named
+    module, _, attribute = named.partition(":")
+    if not module or not attribute:
+        raise ConfigError("a function is named as module:attribute, as in tokens:entra")
+    found = getattr(imported(module), attribute, None)
+    if not callable(found):
+        raise ConfigError(f"{module} has no function {attribute!r}")
+    source: Callable[[], str | Awaitable[str]] = found
+    return source
+
+
+def mistakes(settings: "Settings", name: str, *, loopback: bool) -> list[tuple[str, str, str]]:
+    """What keeps that upstream from being dialled: setting, what is wrong, cure. A server on `loopback` that
+    was named on purpose asks for no key.
+    """
+    vendor = UPSTREAMS[name]
+    if vendor.url is None and settings.vendor_url(name) is None:
+        return [(ENDPOINT, f"is not set, and {name} has no address of its own", "copy it from the portal")]
+    found = []
+    if vendor.key == azure.KEY and settings.azure_token is not None:
+        try:
+            token_source(settings)
+        except ConfigError as error:
+            found.append((TOKEN, "names no function", str(error)))
+    elif key_of(settings, vendor.key) is None and not loopback:
+        others = [one for one, other in UPSTREAMS.items() if other.key and key_of(settings, other.key)]
+        cure = (
+            f"BRIDGE_UPSTREAM={others[0]}, whose key is set"
+            if others
+            else ("BRIDGE_UPSTREAM=embedded, if a script is to answer callers (a rehearsal)")
+        )
+        found.append((vendor.key, "is not set, so no call could be answered", f"set it; or {cure}"))
+    if not settings.model:
+        found.append(("BRIDGE_MODEL", f"is not set, and {name} knows models by deployments", "name yours"))
+    if settings.transcribe == "":
+        cure = (
+            "name the deployment that transcribes; or `off`, and calls that break off are gone on with less"
+        )
+        found.append(("BRIDGE_TRANSCRIBE", f"is not set, and {name} knows models by deployments", cure))
+    return found
