@@ -77,6 +77,8 @@ def ask(call: CallState, now_ms: int) -> None:
     elif resumed is not None:
         resume(call, resumed, now_ms)
         return
+    if call.up.can.speaks != "response":
+        return  # it answers turns and results by itself, sooner or later
     if turn is not None:
         if not playout.agent.handler and not turn.asked and now_ms >= turn.not_before_ms:
             turn.asked = True
@@ -117,7 +119,8 @@ def watch(call: CallState, turn: Debt | None, now_ms: int) -> None:
     """Look again when the vendor has had its time: to end what was cut, or to answer the turn."""
     cut_ms = call.playout.gate.cut_ms
     times = [] if cut_ms is None else [cut_ms + UNENDED_MS]
-    if turn is not None and not call.playout.agent.handler:
+    asked = call.up.can.speaks == "response" and not call.playout.agent.handler
+    if turn is not None and asked:
         times += (turn.not_before_ms, give_up_ms(call, turn))
     call.playout.debts.due_ms = min((due_ms for due_ms in times if due_ms > now_ms), default=NEVER)
 

@@ -67,6 +67,18 @@ class AudioBacklog:
                 piece.texts = piece.texts[too_many * piece.characters :]
         return many
 
+    def take(self) -> tuple[str, int] | None:
+        """The oldest frame, its text and its size in bytes, kept no longer; None if there is none."""
+        self._put_together()
+        if not self._pieces:
+            return None
+        piece = self._pieces[0]
+        audio, piece.texts = piece.texts[: piece.characters], piece.texts[piece.characters :]
+        if not piece.texts:
+            self._pieces.popleft()
+        self.size_bytes -= piece.frame_bytes
+        return audio, piece.frame_bytes
+
     def __iter__(self) -> Iterator[tuple[str, int]]:
         """Each frame's text and its size in bytes."""
         self._put_together()

@@ -19,10 +19,12 @@ from . import (
     answers,
     away,
     caller_turns,
+    delegation,
     dialling,
     ending,
     error_events,
     handover,
+    input_clock,
     liveness,
     money,
     recovery,
@@ -111,16 +113,29 @@ class Call(CallState):
                 answers.send_request(self, now_ms)
             if self.uninterruptible:
                 caller_turns.reopen_caller_audio(self, now_ms)
+        if self.up.can.input_must_flow:
+            self._settle_stream(now_ms)
         if self.spare is not None:
             renewal.swap_if_quiet(self, now_ms)
         if self.handover_due_ms != NEVER:
             handover.leave_if_quiet(self, now_ms)
-        if self.ending is not None:
-            ending.drained(self, self.ending, now_ms)
-        if detours.under_way is not None:
-            away.settle(self, now_ms)
+        if self.ending is not None or detours.under_way is not None:
+            self._settle_leaving(now_ms)
         if ledger.check_due_ms == NEVER and ledger.acked < ledger.sent:
             liveness.watch_echoes(self)
+
+    def _settle_stream(self, now_ms: int) -> None:
+        """The rules of a session whose sound never pauses, either way."""
+        input_clock.settle(self, now_ms)
+        liveness.streams(self, now_ms)
+        delegation.settle(self, now_ms)
+
+    def _settle_leaving(self, now_ms: int) -> None:
+        """The rules of a call that ends, or whose caller leaves for a while."""
+        if self.ending is not None:
+            ending.drained(self, self.ending, now_ms)
+        if self.detours.under_way is not None:
+            away.settle(self, now_ms)
 
     def next_due_ms(self) -> int | None:
         """When something is due next, None for never: the first of what its owners say."""
@@ -131,10 +146,11 @@ class Call(CallState):
         due_ms = min(
             playout.owed.due_ms, playout.debts.due_ms, playout.faint_due_ms, playout.gate.again_due_ms,
             line.ledger.check_due_ms, playout.conversation.tools.due_ms, self.spending.due_ms,
-            up.due_ms, up.probe_due_ms, up.resume_due_ms, up.renew_due_ms, up.forced_due_ms,
+            up.due_ms, up.probe_due_ms, up.stream_due_ms, up.resume_due_ms, up.renew_due_ms, up.forced_due_ms,
             turn.due_ms, turn.pad_due_ms, turn.confirm_due_ms, quiet.due_ms, quiet.nudge_due_ms,
             self.dialling.due_ms, self.limits.due_ms, self.key_series.due_ms, self.transcripts.due_ms,
             self.carrier_due_ms, self.unheard_due_ms, self.handover_due_ms, self.callee.due_ms,
+            self.caller_audio.due_ms, self.delegation.due_ms,
             NEVER if spare is None else spare.due_ms,
             NEVER if over is None else min(over.due_ms, over.words_due_ms),
             NEVER if detours.under_way is None else detours.due_ms,
@@ -184,6 +200,7 @@ class Call(CallState):
             case m.SessionUpdated(): setup.session_updated(self, event, now_ms)
             case m.SpeechStarted(): speech.started(self, event, now_ms)
             case m.SpeechStopped(): speech.stopped(self, event, now_ms)
+            case m.Fragment(): delegation.heard(self, event)
             case m.TextDelta(): responses.words(self, event)
             case m.AudioDone(): playout.item_finished(event.item_id, event.part, now_ms)
             case m.ItemAdded(): playout.conversation.added(event)
@@ -193,7 +210,10 @@ class Call(CallState):
             case m.CallerTranscribed(): caller_turns.transcribed(self, event, now_ms)
             case m.ResponseStarted(): playout.response_started(event, now_ms)
             case m.ResponseDone(): responses.response_done(self, event, now_ms)
-            case m.ToolCalled(): tool_calls.tool_called(self, event, now_ms)
+            case m.ToolCalled(): delegation.called(self, event, now_ms)
+            case m.Delegated(): delegation.delegated(self, event, now_ms)
+            case m.BackendDone(): delegation.backend_done(self, event)
+            case m.SessionEnding(): recovery.ending_soon(self, event, now_ms)
             case m.UpstreamFaulted(): error_events.faulted(self, event, now_ms)
             case m.UpstreamClosed(): recovery.upstream_closed(self, event, now_ms)
             case m.DialFailed(): dialling.dial_failed(self, event, now_ms)

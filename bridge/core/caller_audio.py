@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from .audio_backlog import AudioBacklog
+from .due import NEVER
 from .messages import AppendAudio, CallConfig, CallerAudio
 
 GAP_MS = 60
@@ -67,12 +68,15 @@ class CallerAudioBuffer:
         "_too_many_bytes",
         "_uploaded_bytes",
         "_voice_ms",
+        "drains",
+        "due_ms",
         "epoch",
         "frames",
         "last_ms",
         "loud",
         "muted",
         "open",
+        "pads",
         "steady",
         "voice_ended_ms",
     )
@@ -107,6 +111,12 @@ class CallerAudioBuffer:
         # While open what was sent of an utterance that is not answered; else what is to be sent.
         self._held = AudioBacklog()
         self._keeps_a_voice = False
+        self.due_ms = NEVER
+        """When sound goes up whether a frame has come or not (`input_clock`)."""
+        self.pads = True
+        """Whether silence takes the place of frames that the carrier left out, when it goes on."""
+        self.drains = False
+        """Whether what was kept goes up frame by frame (`next_kept`)."""
 
     def add(self, event: CallerAudio, now_ms: int) -> str | Sequence[AppendAudio]:
         """One frame came. Returns what goes upstream for it, in session `epoch`. Nearly always that is one
@@ -135,7 +145,7 @@ class CallerAudioBuffer:
         if step_ms < GAP_MS:  # the usual case, known without a division
             return audio
         gap_ms = step_ms - size_bytes // self._bytes_per_ms
-        if gap_ms < GAP_MS:
+        if gap_ms < GAP_MS or not self.pads:
             return audio
         epoch = self.epoch
         return self.padding(min(gap_ms, MOST_PADDED_MS), epoch), AppendAudio(audio, size_bytes, epoch)
@@ -223,8 +233,42 @@ class CallerAudioBuffer:
         live_ms = (self.frames - self._first_frame) * FRAME_MS if self.open else 0
         return self._uploaded_bytes // self._bytes_per_ms + live_ms
 
+    def drain(self, epoch: int, most_ms: int) -> None:
+        """A session listens whose time goes by as ours does: of what was kept the newest `most_ms` go up at
+        that pace, and the ear opens behind them. At once, where no voice is among them.
+        """
+        self.epoch, self.pads = epoch, False
+        if self.open or self.drains:
+            return
+        self._drop_oldest()
+        self.drains = self.keeps_a_voice
+        if self.drains:
+            self._dropped += self._held.drop(most_ms * self._bytes_per_ms)
+        else:
+            self._open()
+
+    def next_kept(self, now_ms: int) -> AppendAudio | None:
+        """What goes up now of what was kept; None if nothing does. Once the caller is quiet and their words
+        have gone up, the silence behind them is left out, and the ear opens: what they say is late no more.
+        """
+        if not self.drains:
+            return None
+        behind_ms = self._held.size_bytes // self._bytes_per_ms
+        kept = None if now_ms - self.voice_ended_ms >= behind_ms + PAUSE_MS else self._held.take()
+        if kept is None:
+            self._open()
+            return None
+        audio, size_bytes = kept
+        self._uploaded_bytes += size_bytes
+        return AppendAudio(silence(size_bytes) if self.muted else audio, size_bytes, self.epoch)
+
+    def _open(self) -> None:
+        self.open, self.drains, self._first_frame = True, False, self.frames
+        self._let_go()
+
     def close(self) -> None:
         """What comes from here on is kept, for when the model may listen again."""
+        self.drains = False
         if self.open:
             self._uploaded_bytes = self.uploaded_ms * self._bytes_per_ms
             self._let_go()
@@ -236,11 +280,11 @@ class CallerAudioBuffer:
         """
         self._drop_oldest()
         self._uploaded_bytes = 0
-        self.open = False
+        self.open = self.drains = False
 
     def flush(self, epoch: int) -> list[AppendAudio]:
         """A session listens (again): opens the ear and returns what was kept, oldest first."""
-        self.epoch = epoch
+        self.epoch, self.pads = epoch, True
         if self.open:
             return []
         self._drop_oldest()

@@ -15,6 +15,9 @@ from .state import CallState
 
 MOST_DIGITS = 64
 """Keys of one sequence that become words to the model; what is pressed beyond is left out."""
+MOST_KEPT_MS = 3_000
+"""Of what the caller said while no session listened, where it goes up at the pace of the clock: what comes
+behind it is as late as that."""
 OVERHEARD_MS = 1_000
 """How long after kept sound was handed to the model a turn that it finds may be one of that sound."""
 LONGEST_PAUSE_MS = 10_000
@@ -29,14 +32,18 @@ def open_caller_audio(call: CallState) -> None:
     """The model may hear the caller, unless something is being said that it must not be interrupted
     by.
     """
-    if call.playout.ready and not call.uninterruptible and call.phase is not Phase.AWAY:
+    if not call.playout.ready or call.uninterruptible or call.phase is Phase.AWAY:
+        return
+    if call.up.can.clock == "realtime":
+        call.caller_audio.drain(call.up.epoch, MOST_KEPT_MS)
+    else:
         call.out += call.caller_audio.flush(call.up.epoch)
 
 
 def reopen_caller_audio(call: CallState, now_ms: int) -> None:
     """The sounds that the buffer was closed for may be over, in any way: heard, cut or refused."""
     call.uninterruptible = {say_id for say_id in call.uninterruptible if silence.sounding(call, say_id)}
-    if call.uninterruptible or call.caller_audio.open:
+    if call.uninterruptible or call.caller_audio.open or call.caller_audio.drains:
         return
     open_caller_audio(call)
     # Voice detection reads in one burst what the caller said meanwhile, and finds their turn in it now.

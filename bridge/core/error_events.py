@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import ending, recovery, responses
+from . import delegation, ending, recovery, responses
 from . import messages as m
 from .debts import Kind
 from .messages import Reason
@@ -22,12 +22,16 @@ def faulted(call: CallState, event: m.UpstreamFaulted, now_ms: int) -> None:
     prompt = names_prompt(event)
     if about == "commit" or code == COMMIT_EMPTY:
         call.open_turn.acknowledged()
+    if call.up.can.tools == "backend" and delegation.refused(call, event):
+        return
     if what is Verdict.FATAL:
         call.out.append(m.Noted(REFUSED, event.code or event.kind))
     if (about == "configure" or prompt) and call.up.state is Leg.CONFIGURING:
         ending.fail(call, Reason.UPSTREAM_REFUSED, now_ms, in_words(event))
     elif what is Verdict.FATAL:
         ending.fail(call, Reason.UPSTREAM_REFUSED, now_ms, f"{event.code}: {event.message}")
+    elif call.up.state is Leg.CONFIGURING and not call.up.can.server_first:
+        recovery.refused(call, event, now_ms)
     elif what is Verdict.EXPIRED:
         recovery.give_up(call, event.code, now_ms)
     elif what is Verdict.BUSY:
@@ -39,7 +43,7 @@ def faulted(call: CallState, event: m.UpstreamFaulted, now_ms: int) -> None:
         responses.in_force(call)
     elif prompt:
         ending.fail(call, Reason.UPSTREAM_REFUSED, now_ms, in_words(event))
-    elif about == "create":
+    elif about in ("create", "say"):
         call.out.append(m.Noted("upstream error", detail))
         create_refused(call, subject, event, now_ms)
     elif what is not Verdict.BENIGN and about not in ("truncate", "delete", "cancel"):

@@ -55,8 +55,9 @@ class Spending:
     """What one call has cost here: added up as it is spent, at the prices of then.
 
     Prices are US dollars: for a million tokens by the names of `Usage`'s fields, those of a transcription
-    with `transcription_` before them; `transcription_minute` and `sound_second` for as much sound as the
-    vendor bills; `session_minute` for as long as the session is open. A missing price counts nothing.
+    with `transcription_` before them, of a backend with `backend_`; `transcription_minute` and
+    `sound_second` for as much sound as the vendor bills; `session_minute` for as long as the session is open.
+    A missing price counts nothing.
     """
 
     __slots__ = ("_prices", "_room_micro_usd", "_spent_micro_usd", "due_ms", "sessions", "unsettled")
@@ -84,6 +85,12 @@ class Spending:
         self.unsettled = True
         if usage is not None:
             self._spent_micro_usd += _of_tokens(usage, self._prices)
+
+    def backend(self, usage: Usage | None) -> None:
+        """A response of the backend's behind the model ended with this usage."""
+        self.unsettled = True
+        if usage is not None:
+            self._spent_micro_usd += _of_tokens(usage, self._prices, "backend_")
 
     def transcription(self, seconds: float, usage: Usage | None) -> None:
         """A turn was transcribed; the vendor bills the tokens, or else the seconds."""

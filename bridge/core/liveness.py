@@ -13,7 +13,7 @@ from . import messages as m
 from .caller_audio import VOICE_MS
 from .debts import Kind
 from .due import NEVER
-from .messages import Reason
+from .messages import Phase, Reason
 from .state import CallState
 from .upstream_leg import Leg
 
@@ -29,6 +29,10 @@ WAITING_MS = 1_000
 follows."""
 HANDLER_FILLERS = 2
 """A handler that has let this many go by means to listen: then nothing is owed."""
+STREAM_MS = 1_500
+"""Without sound from a session that never pauses."""
+LATE_MS = 250
+"""That we may be late ourselves."""
 MCP_MS = 60_000
 """What an MCP server's tool may take, which the vendor runs; then it is the model that says nothing."""
 THINKING = 3
@@ -163,6 +167,33 @@ def no_sign_of_life(call: CallState, now_ms: int) -> None:
     call.up.probe_due_ms = NEVER
     if call.up.state is Leg.READY:
         recovery.give_up(call, "it gives no sign of life", now_ms)
+
+
+# --- a stream that never pauses
+
+
+def streams(call: CallState, now_ms: int) -> None:
+    """The rule at the end of every event of a session whose sound never pauses: without any for
+    `STREAM_MS` it is lost.
+    """
+    up = call.up
+    if up.state is not Leg.READY or call.phase not in (Phase.LIVE, Phase.AWAY):
+        up.stream_due_ms = NEVER
+    elif up.stream_due_ms == NEVER:
+        up.stream_due_ms = now_ms + STREAM_MS
+
+
+def stream_late(call: CallState, now_ms: int) -> None:
+    """Look whether something has come. If we are late ourselves, it waits at our socket: it has once more."""
+    up, late_ms = call.up, now_ms - call.up.stream_due_ms
+    up.stream_due_ms = max(call.upstream_ms, up.ready_ms) + STREAM_MS
+    if now_ms < up.stream_due_ms:
+        return
+    if late_ms >= LATE_MS:
+        up.stream_due_ms = now_ms + STREAM_MS
+        return
+    up.stream_due_ms = NEVER
+    recovery.give_up(call, "its sound has stopped", now_ms)
 
 
 # --- the caller speaks, as far as we can tell

@@ -1,4 +1,5 @@
-"""What a session is told about the model's own words: in what that session has words for (`Capabilities`).
+"""What a session is asked to say, and told about the model's own words: in what it has words for
+(`Capabilities`).
 
 Where a model can be cancelled and its items be cut, it knows what the caller has heard of it. A duplex model
 can be told by text alone, and takes that as it likes.
@@ -13,12 +14,27 @@ from .conversation import Item
 from .ledger import Span
 from .upstream_leg import UpstreamSession
 
+ANSWER: Final = "Answer the caller now."
+GO_ON: Final = "Go on where you were."
+RESTORED: Final = "restored"
+"""The tag of a response that goes on with what a lost session was saying."""
 STOP: Final = "Stop speaking now and listen."
 UNHEARD: Final = 'The caller did not hear your last words: "{}".'
 MOST_UNHEARD_CHARACTERS: Final = 140
 """Of the words that were lost, the last: a note is short, for it colours what is said next."""
 LOST_MS: Final = 1_000
 """Of lost sound are worth a note."""
+
+
+def ask(session: UpstreamSession, create: m.CreateResponse, config: m.SessionConfig) -> m.Action:
+    """The model shall speak: what it shall say is among the instructions of `create`, behind the session's
+    own.
+    """
+    if session.can.speaks != "append":
+        return create
+    wish = (create.instructions or "").removeprefix(config.instructions).strip()
+    wish = wish or (GO_ON if create.tag == RESTORED else ANSWER)
+    return m.TellModel("say", wish, f"say:{create.tag}", epoch=session.epoch)
 
 
 def cancel(session: UpstreamSession, response_id: str) -> list[m.Action]:

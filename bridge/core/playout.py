@@ -403,7 +403,7 @@ class Playout:
         """
         create = self.gate.next(self.session.epoch) if self.ready else None
         if create is not None:
-            self._out.append(create)
+            self._out.append(model_commands.ask(self.session, create, self.config))
         return create is not None
 
     def response_started(self, event: m.ResponseStarted, now_ms: int) -> None:

@@ -13,6 +13,10 @@ from .messages import Phase, Reason
 from .state import CallState
 from .upstream_leg import FATAL_CLOSES, REFUSED, Leg
 
+CONTENT = "content"
+"""Why a session ended that no other one may go on with."""
+ENDS_MS = 1_000
+"""Before the vendor ends a session, the next one takes over."""
 RESUME_MS = 1_000
 """After what the caller said meanwhile was handed to the new session: voice detection has that long to find a
 turn in it, and answers it then. Else we ask for an answer."""
@@ -27,6 +31,26 @@ def upstream_closed(call: CallState, event: m.UpstreamClosed, now_ms: int) -> No
         dialling.dial_failed(call, m.DialFailed(call.up.epoch, code=why), now_ms)
     else:
         lose(call, why, now_ms)
+
+
+def refused(call: CallState, event: m.UpstreamFaulted, now_ms: int) -> None:
+    """An error in place of the session: it ends this attempt at once. Its socket may take its time to end."""
+    call.out.append(m.CloseUpstream(call.up.epoch))
+    why = " ".join(filter(None, (event.code or event.kind, event.message)))
+    upstream_closed(call, m.UpstreamClosed(1011, why, call.up.epoch), now_ms)
+
+
+def ending_soon(call: CallState, event: m.SessionEnding, now_ms: int) -> None:
+    """The vendor ends the session: another one takes over before that, in a quiet moment. Where it has ended
+    it, what follows is known by its socket.
+    """
+    call.out.append(m.Noted("the session ends", f"{event.why} in {event.in_ms} ms"))
+    up = call.up
+    if event.in_ms:
+        up.renew_due_ms = min(up.renew_due_ms, now_ms)
+        up.forced_due_ms = min(up.forced_due_ms, now_ms + max(0, event.in_ms - ENDS_MS))
+    elif event.why == CONTENT and up.state is Leg.READY:
+        ending.fail(call, Reason.UPSTREAM_REFUSED, now_ms, "the vendor's filter has ended the session")
 
 
 def lose(call: CallState, why: str, now_ms: int) -> None:

@@ -83,6 +83,8 @@ def protect_greeting(call: CallState) -> None:
 
 def greet(call: CallState, now_ms: int) -> None:
     wish = f'Begin the call now. Say: "{call.config.greeting}"'
+    if call.up.can.speaks == "append":
+        wish = f"Say now, without waiting: {call.config.greeting}"
     call.playout.ask(GREETING, wish, Kind.GREETING, now_ms)
 
 

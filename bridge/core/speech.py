@@ -160,7 +160,8 @@ def pad(call: CallState, now_ms: int) -> None:
     """Voice detection counts audio written, not time: if frames stop while the caller speaks, the turn
     would not end.
     """
-    if now_ms - call.caller_audio.last_ms >= STALLED_MS and call.caller_audio.open:
+    flows = call.up.can.input_must_flow  # there silence goes up in any case
+    if now_ms - call.caller_audio.last_ms >= STALLED_MS and call.caller_audio.open and not flows:
         call.out.append(call.caller_audio.stall(call.up.epoch))
     next_ms = max(call.caller_audio.last_ms, now_ms) + STALLED_MS
     call.open_turn.pad_due_ms = next_ms if call.caller_speaking else NEVER

@@ -8,6 +8,7 @@ import msgspec
 
 from .callee import Callee
 from .caller_audio import CallerAudioBuffer
+from .delegated_work import Delegation
 from .detours import Detours
 from .due import NEVER
 from .keys import Keys, KeySeries
@@ -57,13 +58,13 @@ class CallState:
         before = config.carried.cost_micro_usd if config.carried else 0
         self.spending = Spending(config.limits, config.prices, before)
         self.detours = Detours(config)
+        self.delegation = Delegation()
         self.silence = Silence()
         self.dialling = Dialling(config)
         self.stream_id: str | None = None
-        self.admitted = False
+        self.admitted = self.disclosed = False  # disclosed by its phrase
         self.uninterruptible: set[str] = set()
         self.early: list[Event] = []
-        self.disclosed = False  # by its phrase
         self.ending: Ending | None = None
         self.carrier_due_ms = NEVER  # when its stream is overdue, or the next frame of it
         self.unheard_due_ms = NEVER  # when the model's word on what the caller said is due

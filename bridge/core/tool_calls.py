@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from . import ending, state
+from . import ending, state, tool_results
 from . import messages as m
 from .responses import MOST_ARGUMENTS_CHARACTERS, OVERLONG
 from .state import CallState
@@ -91,7 +91,7 @@ def tool_finished(call: CallState, event: m.ToolFinished, now_ms: int) -> None:
         conversation.tools.finished(twin.call_id, event.output)
     if call.playout.ready:
         for answered in twins or [done]:
-            call.out += conversation.result(answered, call.up.epoch)
+            call.out += tool_results.told(call, answered)
     for answered in [*twins, done]:
         call.stats.tool_ended(answered.call_id, now_ms)
         call.playout.debts.result(answered.call_id, wanted=event.respond)

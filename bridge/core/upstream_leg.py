@@ -73,6 +73,8 @@ class UpstreamSession:
     """By when it must have become a session."""
     probe_due_ms: int = NEVER
     """By when it must have given the sign of life that it was asked for."""
+    stream_due_ms: int = NEVER
+    """By when sound must have come, from a session whose stream never pauses."""
     resume_due_ms: int = NEVER
     """Until when it may find a turn in what the caller said before it was there."""
     renew_due_ms: int = NEVER
@@ -87,7 +89,7 @@ class UpstreamSession:
     def close(self) -> None:
         """It is over, and with it all that it was to do."""
         self.state = Leg.CLOSED
-        self.due_ms = self.probe_due_ms = self.resume_due_ms = NEVER
+        self.due_ms = self.probe_due_ms = self.resume_due_ms = self.stream_due_ms = NEVER
         self.renew_due_ms = self.forced_due_ms = NEVER
 
     def created(self, expires_at_s: int, config: CallConfig, now_ms: int) -> None:

@@ -83,7 +83,7 @@ class LiveServer:
 
     # --- the form of all doubles ----------------------------------------------------------------------------
 
-    def open(self, _now_ms: int, _model: str = "") -> list[str]:
+    def open(self, now_ms: int, model: str = "") -> list[str]:  # noqa: ARG002  as all doubles have it
         """The socket is up. The server waits for `session.start`; the URL names no model."""
         return []
 

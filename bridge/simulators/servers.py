@@ -11,16 +11,16 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
+from bridge.doubles.gpt_live import PATHS as LIVE_PATHS
 from bridge.doubles.handshake import PATHS, model_of, refusal
 from bridge.doubles.phone import Phone
-from bridge.doubles.realtime import RealtimeServer
 from bridge.errors import ConfigError
 from bridge.simulators.certificates import Certificate
 from bridge.sockets.dial import Socket, dial
@@ -38,6 +38,12 @@ class Machine(Protocol):
     def gone(self, now_ms: int) -> list[str]: ...
     @property
     def close(self) -> tuple[int, str] | None: ...
+
+
+class Server(Machine, Protocol):
+    """A model's server."""
+
+    def open(self, now_ms: int, model: str = "") -> list[str]: ...
 
 
 class Simulation:
@@ -140,7 +146,9 @@ class EmbeddedUpstream:
     oldest first: those that are over, too, unless `keep` is off.
     """
 
-    def __init__(self, make: Callable[[], RealtimeServer], *, keep: bool = True) -> None:
+    paths: ClassVar[tuple[str, ...]] = PATHS
+
+    def __init__(self, make: Callable[[], Server], *, keep: bool = True) -> None:
         self.make = make
         self.keep = keep
         self.sessions: list[Simulation] = []
@@ -152,7 +160,7 @@ class EmbeddedUpstream:
         if not of_this_machine(websocket.headers):
             await websocket.close()
             return
-        if (model := await accepted(websocket)) is None:
+        if (model := await self._accepted(websocket)) is None:
             return
         simulation = Simulation(server := self.make(), take_socket(websocket))
         self.sessions.append(simulation)
@@ -162,21 +170,24 @@ class EmbeddedUpstream:
         if not self.keep:
             self.sessions.remove(simulation)
 
+    async def _accepted(self, websocket: WebSocket) -> str | None:
+        return await accepted(websocket)
+
     def app(self) -> Starlette:
         """The server as an ASGI application, to be hosted elsewhere."""
-        return Starlette(routes=[WebSocketRoute(path, self._session) for path in PATHS])
+        return Starlette(routes=[WebSocketRoute(path, self._session) for path in self.paths])
 
     @contextlib.asynccontextmanager
     async def serve(
         self, port: int = 0, host: str = "127.0.0.1", certificate: Certificate | None = None
     ) -> AsyncIterator[str]:
-        """Serve while the block runs; gives the base URL (`ws://127.0.0.1:…/v1/realtime`, `wss` with a
-        certificate).
+        """Serve while the block runs; gives the base URL (`ws://127.0.0.1:…` and the first of `paths`, `wss`
+        with a certificate).
         """
         scheme = "ws" if certificate is None else "wss"
         async with serve_app(self.app(), port, host, certificate) as listener:
             self._listener = listener
-            self.url = f"{scheme}://{host}:{listener.sockets[0].getsockname()[1]}/v1/realtime"
+            self.url = f"{scheme}://{host}:{listener.sockets[0].getsockname()[1]}{self.paths[0]}"
             try:
                 yield self.url
             finally:
@@ -187,6 +198,16 @@ class EmbeddedUpstream:
         """Take no new session from here on: who dials finds the port closed. Sessions go on."""
         if self._listener is not None:
             self._listener.close()
+
+
+class EmbeddedLive(EmbeddedUpstream):
+    """A GPT-Live server in its place. The URL names no model: the session's first event does."""
+
+    paths = LIVE_PATHS
+
+    async def _accepted(self, websocket: WebSocket) -> str | None:
+        await websocket.accept()
+        return ""
 
 
 @contextlib.asynccontextmanager

@@ -49,6 +49,7 @@ LIVE: Final = Capabilities(
     probes=False,
     reconfigures="backend",
     session_s=7_200,
+    server_first=False,
     history="configure",
     history_messages=120,
     history_tokens=7_000,
