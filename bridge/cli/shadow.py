@@ -104,7 +104,8 @@ def _compared(
     from ..experiments.shadow_report import told
 
     model = embedded(against)
-    repeats = how.repeats or (3 if has_dice(model) else 1)
+    dice = has_dice(model)
+    repeats = how.repeats or (3 if dice else 1)
     expected = estimate(gathered.calls, repeats, 1)
     console.print(told(expected, real_time=False))
     with console.status("calling") as status:
@@ -113,6 +114,7 @@ def _compared(
             arms,
             partial(run_here, model),
             repeats=repeats,
+            exact=not dice,
             budget=Budget(how.max_usd),
             metrics=how.metrics,
             progress=lambda done: status.update(f"calling: {done} of {len(gathered.calls)}"),

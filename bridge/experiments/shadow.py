@@ -18,7 +18,7 @@ from bridge.recording import SUFFIX
 from bridge.recording.caller_script import CallerScript
 from bridge.recording.script_reader import caller_script
 
-from .shadow_facts import Run, mean_values, values
+from .shadow_facts import Run, agreement, mean_values, values
 from .shadow_run import Arm
 from .verdict import METRICS, Metric, Values, Verdict, judge, red
 
@@ -202,11 +202,14 @@ def compare(
     run: RunOne,
     *,
     repeats: int = 1,
+    exact: bool = False,
     budget: Budget | None = None,
     metrics: Sequence[Metric] = METRICS,
     progress: Callable[[int], None] = lambda _done: None,
 ) -> Outcome:
-    """Let every caller meet both arms, one after the other, and judge. `arms` are (control, new)."""
+    """Let every caller meet both arms, one after the other, and judge. `arms` are (control, new). `exact`: a
+    model without dice, two runs of which are equal.
+    """
     budget = budget or Budget(None)
     pairs: list[Pair] = []
     for call in gathered.calls:
@@ -214,7 +217,8 @@ def compare(
         if runs is None:
             break
         control, new = (mean_values([values(one, call.script) for one in of_arm]) for of_arm in runs)
-        pairs.append(Pair(call, control, new, runs))
+        usual, agreed = agreement(*runs, exact=exact)
+        pairs.append(Pair(call, control | usual, new | agreed, runs))
         progress(len(pairs))
     whole = len(pairs) == len(gathered.calls)
     judged = judge([(pair.control, pair.new) for pair in pairs], metrics, whole=whole, repeats=repeats)

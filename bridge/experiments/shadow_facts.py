@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,8 @@ from bridge.testing.scripted_call import ScriptedCall
 
 from .shadow_caller import ShadowCaller
 
+Values = dict[str, float | None]
+"""Metrics by the names of `verdict.METRICS`; None where there is no such value."""
 SILENT_MS: Final = 3_000
 """Of nothing heard and nothing said are a silence."""
 _BLOCK_MS: Final = 20
@@ -125,7 +127,7 @@ def facts(
 # --- metrics --------------------------------------------------------------------------------------------
 
 
-def values(run: Run, script: CallerScript) -> dict[str, float | None]:
+def values(run: Run, script: CallerScript) -> Values:
     """The metrics of a run by the names of `verdict.METRICS`; None where it has no such value."""
     generated = sum(len(text.split()) for text in run.generated)
     calls = len(run.tools)
@@ -149,11 +151,31 @@ def values(run: Run, script: CallerScript) -> dict[str, float | None]:
     }
 
 
-def mean_values(runs: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+def mean_values(runs: Sequence[Values]) -> Values:
     """The metrics of a call, averaged over its repeats."""
     names = runs[0] if runs else ()
     known = {name: [value for run in runs if (value := run[name]) is not None] for name in names}
     return {name: sum(found) / len(found) if found else None for name, found in known.items()}
+
+
+def agreement(control: Sequence[Run], new: Sequence[Run], *, exact: bool) -> tuple[Values, Values]:
+    """How often two runs of the control arm do the same (`exact`: they always would; {} where it is not
+    known), and how often a run of the new arm does what one of the control arm did.
+    """
+    twins = [(one, other) for at, one in enumerate(control) for other in control[at + 1 :]]
+    usual = _agreement(twins or [(one, one) for one in control]) if twins or exact else {}
+    return usual, _agreement([(one, other) for one in control for other in new])
+
+
+def _agreement(pairs: Sequence[tuple[Run, Run]]) -> Values:
+    told = [(figures(one.generated), figures(other.generated)) for one, other in pairs]
+    shared = [len(one & other) / len(one | other) for one, other in told if one or other]
+    return {
+        "tools_as_control": sum(one.tools == other.tools for one, other in pairs) / len(pairs)
+        if pairs
+        else None,
+        "figures_as_control": sum(shared) / len(shared) if shared else None,
+    }
 
 
 def figures(texts: Iterable[str]) -> set[str]:

@@ -24,13 +24,16 @@ _TONES: Final[dict[Word, Tone]] = {
     Word.TOLD: "dim",
 }
 _STYLES: Final = {Word.WORSE: "red", Word.BETTER: "green", Word.CANNOT_TELL: "yellow", Word.TOLD: "dim"}
-_COLUMNS: Final = ("metric", "control", "new", "difference (95 %)", "p", "verdict")
+_COLUMNS: Final = ("metric", "verdict", "control", "new", "difference (95 %)", "p")
+_ON_A_TERMINAL: Final = 5
+"""Columns of it that have room there."""
 _MOST_CALLS: Final = 500
+_LEAST_P: Final = 0.001
 
 
 def headline(outcome: Outcome) -> str:
     """The verdict in one sentence."""
-    calls = f"{len(outcome.pairs)} calls"
+    calls = f"{len(outcome.pairs)} call{'s' if len(outcome.pairs) != 1 else ''}"
     if not outcome.pairs:
         return "no call was run"
     if not outcome.whole:
@@ -56,8 +59,8 @@ def rows(verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:
     """The table's cells, by `_COLUMNS`."""
     return [
         (
-            _spelt(one), _number(one, one.control), _number(one, one.new), _difference(one),
-            "–" if one.word is Word.TOLD else f"{one.p:.3f}", _word(one),
+            _spelt(one), _word(one), _number(one, one.control), _number(one, one.new), _difference(one),
+            _chance(one),
         )
         for one in verdicts
     ]  # fmt: skip
@@ -66,10 +69,11 @@ def rows(verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:
 def table(outcome: Outcome) -> Shown:
     """For the terminal."""
     shown = Shown(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in _COLUMNS:
-        shown.add_column(name, justify="left" if name in ("metric", "verdict") else "right")
+    for name in _COLUMNS[:_ON_A_TERMINAL]:
+        words = name in ("metric", "verdict")
+        shown.add_column(name, justify="left" if words else "right", no_wrap=name != "verdict")
     for one, cells in zip(outcome.verdicts, rows(outcome.verdicts), strict=True):
-        shown.add_row(*(Text(cell, style=_STYLES.get(one.word, "")) for cell in cells))
+        shown.add_row(*(Text(cell, style=_STYLES.get(one.word, "")) for cell in cells[:_ON_A_TERMINAL]))
     return shown
 
 
@@ -142,28 +146,29 @@ def written_page(outcome: Outcome, veil: Veil | None = None) -> str:
 
 
 def _spelt(one: Verdict) -> str:
-    return one.metric.name.replace("_", " ").replace(" ms", "").replace(" usd", "")
+    name = one.metric.name.removesuffix("_ms").removesuffix("_usd").replace("_", " ")
+    return f"{name} ({one.metric.unit})" if one.metric.unit else name
 
 
 def _number(one: Verdict, value: float, *, signed: bool = False) -> str:
-    sign = "+" if signed else ""
-    match one.metric.unit:
-        case "ms":
-            return f"{value:{sign},.0f} ms"
-        case "USD":
-            return f"{value:{sign},.4f} USD"
-        case _:
-            return f"{value:{sign}.3f}"
+    form = {"ms": ",.0f", "USD": ",.4f"}.get(one.metric.unit, ".2f")
+    return f"{value:{'+' if signed else ''}z{form}}"
+
+
+def _chance(one: Verdict) -> str:
+    if one.word is Word.TOLD:
+        return "–"
+    return f"{one.p:.3f}" if one.p >= _LEAST_P else f"< {_LEAST_P}"
 
 
 def _difference(one: Verdict) -> str:
-    low, high = (_number(one, value, signed=True).split(" ")[0] for value in (one.low, one.high))
-    return f"{_number(one, one.difference, signed=True)} ({low} … {high})"
+    low, high = (_number(one, value, signed=True) for value in (one.low, one.high))
+    return f"{_number(one, one.difference, signed=True)} ({low}…{high})"
 
 
 def _word(one: Verdict) -> str:
     if one.calls_needed is not None:
-        return f"{one.word.value} (about {one.calls_needed:,} calls would)"
+        return f"{one.word.value}; {one.calls_needed:,} calls would"
     return one.word.value
 
 

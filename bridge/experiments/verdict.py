@@ -44,9 +44,11 @@ class Metric:
 SHARE: Final = 0.02
 METRICS: Final = (
     Metric("tools_equal", "up", SHARE, yes_no=True),
+    Metric("tools_as_control", "up", SHARE),
     Metric("tool_errors", "down", SHARE),
     Metric("tools_unanswered", "down", SHARE),
     Metric("figures_told", "up", SHARE),
+    Metric("figures_as_control", "up", SHARE),
     Metric("felt_p50_ms", "down", 50, "ms"),
     Metric("felt_p95_ms", "down", 50, "ms"),
     Metric("heard_share", "up", SHARE),

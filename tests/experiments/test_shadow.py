@@ -53,14 +53,15 @@ def worse_in(outcome: Outcome) -> list[str]:
 
 
 def test_a_planted_change_is_found_and_told() -> None:
-    outcome = shadowed(VARIANTS[1], few())
-    assert worse_in(outcome) == ["figures_told"]
+    outcome = shadowed(VARIANTS[1], few(), exact=True)
+    assert worse_in(outcome) == ["figures_told", "figures_as_control"]
     assert outcome.exit_code == 1
-    assert headline(outcome) == "worse in 7 calls: figures told"
+    assert headline(outcome) == "worse in 7 calls: figures told, figures as control"
     suite = ET.fromstring(written_junit(outcome)).find("testsuite")
     assert suite is not None
     assert [case.get("name") for case in suite.iter("testcase") if case.find("failure") is not None] == [
-        "figures told"
+        "figures told",
+        "figures as control",
     ]
     page = written_page(outcome)
     assert "worse in 7 calls" in page

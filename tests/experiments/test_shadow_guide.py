@@ -1,0 +1,85 @@
+"""docs/guides/shadow.md: its agents, its command, and what it prints."""
+
+from __future__ import annotations
+
+import importlib
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bridge.cli import app
+from bridge.doubles.front_desk.agent import FrontDesk
+from bridge.doubles.options import ServerOptions
+from bridge.doubles.tones import murmur
+from bridge.experiments.shadow_run import ScriptEars
+from bridge.testing import begin
+from tests.calls import ROOT
+from tests.test_guides import blocks
+
+GUIDE = ROOT / "docs" / "guides" / "shadow.md"
+SAYS = ("Order bread, three loaves please", "yes")
+
+
+def record(file: Path, number: int) -> None:
+    """A caller of the bakery, who answers later than the one before."""
+    agent = importlib.import_module("agents").agent
+    ears = ScriptEars()
+    options = ServerOptions(delta_bytes=(1600,), ears=ears)
+    call = begin(agent, mind=FrontDesk(), model=options, recording={"sound": True})
+    call.model.behaves(transcribe=lambda item: item.words.text() if item.words else None)
+    for words in SAYS:
+        call.until(lambda: not call.phone.playing(call.now_ms) and call.phone.played_bytes > 0)
+        call.wait(400 + 50 * number)
+        ears.said(words)
+        call.caller.says(murmur(words)[: 8 * 900])
+        call.wait(1_800)
+    call.wait(3_000)
+    call.caller.hangs_up()
+    call.save(file)
+    call.close()
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "agents.py").write_text(blocks(GUIDE, "python")[0], encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("agents", None)
+    (tmp_path / "recordings").mkdir()
+    record(tmp_path / "recordings" / "call-0.call.jsonl", 0)
+    return tmp_path
+
+
+def test_the_guide_is_true(here: Path) -> None:
+    for number in range(1, 8):
+        record(here / "recordings" / f"call-{number}.call.jsonl", number)
+    _, command = blocks(GUIDE, "sh")[0].splitlines()
+    run = CliRunner().invoke(app, shlex.split(command)[1:])
+    assert run.exit_code == 1, run.output
+    told = blocks(GUIDE, "text")[0].strip()
+    assert told in run.output
+    assert told.split(": ")[0] in (here / "shadow.html").read_text(encoding="utf-8")
+    assert 'type="worse"' in (here / "shadow.xml").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("here")
+def test_the_unchanged_agent_is_not_worse() -> None:
+    run = CliRunner().invoke(app, ["shadow", "recordings", "--agent", "agents:agent", "--json"])
+    assert run.exit_code == 0, run.output
+    assert '"verdict": "not worse in 1 call"' in run.output
+
+
+@pytest.mark.usefixtures("here")
+def test_wrong_use_is_told() -> None:
+    def fails(*arguments: str) -> str:
+        run = CliRunner().invoke(app, ["shadow", "recordings", "--agent", "agents:agent", *arguments])
+        assert run.exception is not None
+        return str(run.exception)
+
+    assert "felt_p50_ms" in fails("--tolerance", "waiting=3")
+    assert "METRIC=NUMBER" in fails("--tolerance", "felt_p50_ms")
+    assert "embedded" in fails("--against", "nothing")
+    assert "no recording takes part" in fails("--consent")
