@@ -90,67 +90,43 @@ class _Chosen:
         from ..recording.marks import marks_of, near
         from ..recording.moments import walk_through
 
-        self.path, self._at, self._wish = path, at, wish
+        self.path, self._wish = path, wish
+        self._at_ms = None if at is None else round(at * 1000)
+        self._kinds = (expect,) if expect is not None else (() if wish is None else wish.kinds)
         self._lines = read_recording(path)
         with reading(path):
             self._call = walk_through(self._lines)
             self._marks = marks_of(self._call.facts)
-        kinds = (expect,) if expect is not None else (() if wish is None else wish.kinds)
-        self.near = self._marks if at is None else near(self._marks, round(at * 1000), kinds)
+        self.near = self._marks if self._at_ms is None else near(self._marks, self._at_ms, self._kinds)
 
     def made(self, pick: int | None, *, keep_words: bool, keep_sound: bool) -> MadeTest:
         """The test of the mark that is meant. Raises ConfigError where there is none."""
         from ..recording.make_test import make_test as made_of
+        from ..recording.make_test import must_replay
+        from ..recording.marks import nearest
 
-        mark = self._mark(pick)
         with reading(self.path):
+            mark = nearest(self._marks, self._at_ms or 0, self._kinds, pick)
             if self._wish is None:
-                _replays(self._lines)
+                must_replay(self._lines)
             sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
             call, wish = self._call, self._wish
             return made_of(call, mark, wish, sha256=sha256, keep_words=keep_words, keep_sound=keep_sound)
 
-    def _mark(self, pick: int | None) -> Mark:
-        at, found = self._at or 0.0, self.near
-        if pick is not None and pick > len(found):
-            raise ConfigError(f"--pick {pick}: --list shows {len(found)} near {at:g} s")
-        if found:
-            return found[(pick or 1) - 1]
-        nearest = min(self._marks, key=lambda mark: abs(mark.at_ms - at * 1000), default=None)
-        where = "" if nearest is None else f"; the nearest of any kind is at {nearest.at_ms / 1000:.1f} s"
-        raise ConfigError(f"nothing that such a test can be about is within 1.5 s of {at:g} s{where}")
-
-
-def _replays(lines: list[str]) -> None:
-    """Raises ConfigError where today's code decides otherwise: what it pins is not what happened."""
-    from ..recording import replay
-
-    difference = replay(lines).difference
-    if difference is not None:
-        raise ConfigError(
-            f"today's code decides otherwise at {difference.t_ms / 1000:.1f} s (`phonebridge replay` shows "
-            "it): say --should what is right, or make the recording that differs with `replay --minimize`"
-        )
-
 
 def _written(made: MadeTest, out: Path) -> tuple[Path, Path]:
     """Two new files; none is ever overwritten."""
-    from ..recording import SUFFIX
-
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{out} can't be made: {error.strerror}") from error
-    number = 1
-    while True:
-        name = made.name if number == 1 else f"{made.name}-{number}"
-        recording = out / f"{name}{SUFFIX}"
-        test = out / f"test_{name.replace('-', '_')}.py"
-        if not recording.exists() and not test.exists():
-            break
+    number, files = 1, made.files()
+    while any((out / name).exists() for name in files):
         number += 1
+        files = made.files(f"{made.name}-{number}")
+    recording, test = (out / name for name in files)
     write_recording(recording, made.recording)
-    write_whole(test, made.source(name))
+    write_whole(test, files[test.name])
     return recording, test
 
 

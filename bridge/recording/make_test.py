@@ -20,6 +20,7 @@ from .marks import Assertion, Mark, Wish, marks_of
 from .masking import masked
 from .moments import Walkthrough
 from .printable import printable
+from .replaying import replay
 from .stage import Parts
 from .steps import Recording, Step
 
@@ -44,6 +45,12 @@ class MadeTest:
     kept: tuple[str, ...]
     from_ms: int
     sha256: str
+
+    def files(self, name: str = "") -> dict[str, str]:
+        """Both files by name, the recording first. `name` takes the place of the usual one."""
+        name = name or self.name
+        text = "\n".join([*self.recording, ""])
+        return {f"{name}{SUFFIX}": text, f"test_{_identifier(name)}.py": self.source(name)}
 
     def source(self, name: str) -> str:
         """The pytest file, for a recording of that name."""
@@ -110,6 +117,16 @@ def make_test(
         piece.header.cut.from_ms if piece.header.cut else 0,
         sha256,
     )
+
+
+def must_replay(lines: Sequence[str]) -> None:
+    """Raises ConfigError where today's code decides otherwise: what a test pins is not what happened then."""
+    difference = replay(lines).difference
+    if difference is not None:
+        raise ConfigError(
+            f"today's code decides otherwise at {difference.t_ms / 1000:.1f} s (`phonebridge replay` shows "
+            "it): say --should what is right, or make the recording that differs with `replay --minimize`"
+        )
 
 
 def _piece(call: Walkthrough, mark: Mark, sha256: str, *, sound: bool, parts: Parts | None) -> Piece:

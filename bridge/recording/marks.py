@@ -104,6 +104,20 @@ def near(marks: Sequence[Mark], at_ms: int, kinds: Sequence[str] = ()) -> list[M
     )
 
 
+def nearest(marks: Sequence[Mark], at_ms: int, kinds: Sequence[str] = (), pick: int | None = None) -> Mark:
+    """The mark that is meant, or that of number `pick` among those near. Raises ConfigError where there is
+    none.
+    """
+    found, at = near(marks, at_ms, kinds), f"{at_ms / 1000:g} s"
+    if pick is not None and pick > len(found):
+        raise ConfigError(f"--pick {pick}: --list shows {len(found)} near {at}")
+    if found:
+        return found[(pick or 1) - 1]
+    other = min(marks, key=lambda mark: _distance(mark, at_ms), default=None)
+    where = "" if other is None else f"; the nearest of any kind is at {other.at_ms / 1000:.1f} s"
+    raise ConfigError(f"nothing that such a test can be about is within {NEAR_MS / 1000:g} s of {at}{where}")
+
+
 def _distance(mark: Mark, at_ms: int) -> int:
     return max(mark.from_ms - at_ms, at_ms - mark.at_ms, 0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shlex
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
+from bridge import cli
 from bridge.codecs.g711 import pcmu_to_pcm
 from bridge.codecs.wav import stereo_of
 from bridge.errors import ConfigError
@@ -75,6 +78,7 @@ PATHS = (
     f"/{HEARD}/peaks",
     f"/{HEARD}/recording",
     f"/{HEARD}/picture",
+    f"/{HEARD}/test?at_ms=5000",
 )
 
 
@@ -110,6 +114,46 @@ def test_calls_are_listed_newest_first_and_searched(browser: TestClient) -> None
     assert names(off="1") == [OFF]
     assert names(until="2026-11-28", words="+1…34") == [OFF]
     assert names(after=OFF) == ["20261127T000000Z-torn"]
+
+
+def cut_ms(browser: TestClient) -> float:
+    return float(browser.get(f"/console/finished/{HEARD}").json()["chart"]["cuts"][0])
+
+
+@pytest.mark.parametrize("should", ["", "no-cut"])
+def test_a_moment_becomes_a_test_that_holds_no_word(
+    browser: TestClient, should: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    """The page gets what the command makes, to the byte."""
+    at_ms = round(cut_ms(browser))
+    given = {"at_ms": str(at_ms), **({"should": should} if should else {})}
+    made = browser.get(f"/console/finished/{HEARD}/test", params=given).json()
+    assert "item_" in made["about"]
+    texts = {one["name"]: one["text"] for one in made["files"]}
+    assert [name.endswith(".call.jsonl") for name in texts] == [True, False]
+    assert not [word for word in ("onerror", "parrot") if word in str(texts)]
+    words = shlex.split(made["command"])
+    assert words[:2] == ["phonebridge", "make-test"]
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli.app, [*words[1:], "--dir", str(folder)])
+    assert result.exit_code == 0, result.output
+    written = {one.name: one.read_text(encoding="utf-8") for one in (tmp_path / "tests/calls").iterdir()}
+    assert written == texts
+
+
+def test_what_can_be_no_test_is_told_in_words(browser: TestClient) -> None:
+    base = f"/console/finished/{HEARD}/test"
+    for query, why in [
+        ("", "milliseconds"),
+        ("?at_ms=-1", "milliseconds"),
+        ("?at_ms=999999999", "nothing"),
+        ("?at_ms=5000&should=magic", "--should wants"),
+        ("?at_ms=3900&should=words+hello", "--keep-words"),
+    ]:
+        answered = browser.get(f"{base}{query}")
+        assert (answered.status_code, why in answered.json()["error"]) == (422, True), answered.text
+    assert browser.get(f"/console/finished/{OFF}/test?at_ms=2700").status_code == 422
+    assert browser.get("/console/finished/none/test?at_ms=2700").status_code == 404
 
 
 def test_a_call_has_its_panes_and_its_lanes(browser: TestClient) -> None:

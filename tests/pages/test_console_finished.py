@@ -110,6 +110,32 @@ def test_calls_are_found_by_what_went_wrong_and_by_words(page: Page, base: str) 
     assert page.dialogs == 0
 
 
+MADE = "[...document.querySelectorAll('.made-test a.button')].map((one) => one.download)"
+
+
+def test_a_moment_is_made_a_test(page: Page, base: str, tmp_path: Path) -> None:
+    go(page, base, f"/{HEARD}", OPEN)
+    page.press("n")  # to the barge-in
+    page.value("document.querySelector('.make-test input').value = 'no-cut'")
+    page.click(".make-test button")
+    page.until(f"{MADE}.length === 2")
+    recording, test = page.value(MADE)
+    assert recording.endswith(".call.jsonl")
+    assert test.startswith("test_")
+    assert "phonebridge make-test" in page.value("document.querySelector('.made-test code').textContent")
+    page.command("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    page.click(".made-test a.button:last-child")
+    for _ in range(100):
+        if (tmp_path / test).exists():
+            break
+        time.sleep(0.05)
+    assert "not_cut(" in (tmp_path / test).read_text(encoding="utf-8")
+    page.value("document.querySelector('.make-test input').value = 'magic'")
+    page.click(".make-test button")
+    page.until("document.querySelector('.made-test .bad') !== null")
+    assert "--should wants" in page.value("document.querySelector('.made-test .bad').textContent")
+
+
 def onset_ms(track: bytes, near_ms: int) -> int:
     """When sound begins after a silence, within a second of that moment, by its loudness."""
     loud = np.abs(np.frombuffer(pcmu_to_pcm(track), "<i2").astype(int)).reshape(-1, 8).max(axis=1) > 600

@@ -7,6 +7,8 @@
 ``GET …/NAME/peaks``                  2 x 1,000 bytes: the loudness of both
 ``GET …/NAME/recording``              the recording as it lies there, to keep
 ``GET …/NAME/picture``                the picture as a document of its own; `?keep=1` to keep
+``GET …/NAME/test``                   `?at_ms&should`: a test of that moment, masked: `about`, `expects`, the
+                                      `command` that makes it, its `files` with `name` and `text`
 ``GET /console/picture/FILE``         what draws the lanes
 
 All of it reads files, in a process of its own for the list and one for calls; while calls are on the line and
@@ -56,6 +58,7 @@ _PICTURE_POLICY: Final = (
     "media-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _RANGE: Final = re.compile(r"bytes\s*=\s*([0-9]{0,15})-([0-9]{0,15})", re.IGNORECASE | re.ASCII)
+_MS: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 _Endpoint = Callable[["Finished", Request], Awaitable[Response]]
 
 
@@ -101,6 +104,7 @@ class Finished:
         yield Route(f"{base}/{{name}}/peaks", self.peaks, methods=["GET"])
         yield Route(f"{base}/{{name}}/recording", self.recording, methods=["GET"])
         yield Route(f"{base}/{{name}}/picture", self.picture, methods=["GET"])
+        yield Route(f"{base}/{{name}}/test", self.test, methods=["GET"])
         yield Route("/console/picture/{file}", self.drawing, methods=["GET"])
 
     # --- what is asked -----------------------------------------------------------------------------------
@@ -160,6 +164,18 @@ class Finished:
             name = _plain(Path(path).name.removesuffix(SUFFIX))
             headers["content-disposition"] = f'attachment; filename="{name}.html"'
         return Response(drawn, headers=headers)
+
+    @_allowed
+    async def test(self, request: Request) -> Response:
+        """A short, masked recording of a moment, and the pytest file about it."""
+        at_ms, should = request.query_params.get("at_ms", ""), request.query_params.get("should", "")
+        if not _MS.fullmatch(at_ms):
+            raise ConfigError("at_ms wants the moment, in milliseconds of the call")
+        path = await self._find(request)
+        if path is None:
+            return _unknown()
+        found = await self._ask(self._calls, do="test", path=path, at_ms=int(at_ms), should=should[:300])
+        return _json(found)
 
     async def drawing(self, request: Request) -> Response:
         """Scripts and style, which hold nothing of a call."""

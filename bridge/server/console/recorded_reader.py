@@ -7,6 +7,7 @@ whether it was done (1) or why not (0), the size of the answer in eight bytes, a
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections import OrderedDict
@@ -21,6 +22,9 @@ from bridge.errors import ConfigError
 from bridge.ops.recorded_index import Listed, RecordedIndex, Wanted, read
 from bridge.picture import Story, page, tell
 from bridge.recording.channels import Channels, channels
+from bridge.recording.make_test import make_test, must_replay
+from bridge.recording.marks import marks_of, nearest, wish_of
+from bridge.recording.moments import walk_through
 
 from . import hidden, recorded_view
 from .readers import HEAD
@@ -57,6 +61,8 @@ class Orders:
                     return recorded_view.peaks(self._channels(_listed(**given)))
                 case "picture":
                     return self._picture(**given)
+                case "test":
+                    return _test(**given)
         except ConfigError:
             raise
         except OSError as error:
@@ -103,6 +109,19 @@ class Orders:
         while len(self._sounds) > _KEPT_SOUNDS:
             self._sounds.popitem(last=False)
         return found
+
+
+def _test(path: str, at_ms: int, should: str) -> bytes:
+    """A test of a moment, as `phonebridge make-test` makes it: always masked."""
+    one = _listed(path)
+    lines = recorded_view.lines_of(one)
+    wish = wish_of(should) if should else None
+    call = walk_through(lines)
+    mark = nearest(marks_of(call.facts), at_ms, wish.kinds if wish is not None else ())
+    if wish is None:
+        must_replay(lines)
+    made = make_test(call, mark, wish, sha256=hashlib.sha256(one.path.read_bytes()).hexdigest())
+    return msgspec.json.encode(recorded_view.test(one, made, should))
 
 
 def _told(lines: list[str]) -> Story:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from bridge.picture.facts import facts, headline
 from bridge.picture.lanes import Line as Said
 from bridge.recording.bounds import MOST_BYTES, MOST_STEPS
 from bridge.recording.channels import Channels
+from bridge.recording.make_test import MadeTest
 from bridge.recording.printable import printable_json
 
 from . import hidden
@@ -83,6 +85,19 @@ def view(one: Listed, story: Story) -> dict[str, Any]:
         "turns": msgspec.to_builtins(_turns(story)),
         "tool_calls": msgspec.to_builtins(list(_tools(story))),
         "cost": msgspec.to_builtins(Cost(stats.cost_micro_usd or None, tokens, stats.transcribed_s, None)),
+    }
+
+
+def test(one: Listed, made: MadeTest, should: str) -> dict[str, Any]:
+    """A test of a moment: what it is about, the command that makes the same, and both files."""
+    wished = ["--should", should] if should else []
+    words = ["phonebridge", "make-test", one.name, "--at", f"{made.mark.at_ms / 1000:g}", *wished]
+    return {
+        "at_ms": made.mark.at_ms,
+        "about": made.mark.words,
+        "expects": [one.code for one in made.assertions],
+        "command": shlex.join(words),
+        "files": [{"name": name, "text": text} for name, text in made.files().items()],
     }
 
 

@@ -4,6 +4,7 @@ import { CostPane, ToolsPane, TurnsPane } from "./console-figures.js";
 import { useKeys } from "./console-keys.js";
 import { linkTo } from "./console-links.js";
 import { load } from "./console-load.js";
+import { MakeTest } from "./console-test.js";
 import { Empty, Pane, Skeleton } from "./console-parts.js";
 import { Line } from "./console-transcript.js";
 import { position } from "./console-words.js";
@@ -98,7 +99,7 @@ function Body({ call, path }) {
       ${TABS.map(([name, title]) => html`<button type="button" aria-pressed=${String(tab === name)} onClick=${() => setTab(name)}>${title}</button>`)}
     </div>
     <div class="panes" data-tab=${tab}>
-      <${Lanes} call=${call} cursor=${cursor.current} />
+      <${Lanes} call=${call} path=${path} cursor=${cursor.current} />
       <${Words} call=${call} cursor=${cursor.current} />
       <div class="facts-column">
         <${Answers} view=${view} cursor=${cursor.current} />
@@ -193,7 +194,7 @@ function drawPeaks(canvas, loud, share) {
   pen.fillRect(share * wide - 1, 0, 2, tall);
 }
 
-function Lanes({ call, cursor }) {
+function Lanes({ call, path, cursor }) {
   const host = useRef();
   const list = useRef();
   const chart = useRef();
@@ -236,6 +237,7 @@ function Lanes({ call, cursor }) {
       <p class="what small" role="status">
         ${what ? html`<b>${what.title}</b> <span class="quiet">${clock(what.from)} ${what.detail}</span>` : html`<span class="quiet">Press something in the lanes to see the frame behind it.</span>`}
       </p>
+      <${MakeTest} path=${path} cursor=${cursor} />
       <details class="small"><summary>Legend</summary><ul class="shapes" ref=${list}></ul></details>
     </section>
   `;
