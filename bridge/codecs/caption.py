@@ -12,6 +12,7 @@ from typing import Final
 MOST_BYTES: Final = 400
 _MAGIC: Final = b"\x93phb\x6c"
 _HEAD_BYTES: Final = len(_MAGIC) + 2 + 4
+_DIGITS: Final = bytes(ord("0") + (value & 1) for value in range(256))
 _LOW: Final = bytes(value & 1 for value in range(256))
 _MAGIC_BITS: Final = bytes(byte >> bit & 1 for byte in _MAGIC for bit in range(7, -1, -1))
 
@@ -53,6 +54,40 @@ def _read(bits: bytes, start: int) -> bytes | None:
 def _bytes(bits: bytes, start: int, count: int) -> bytes:
     """Up to that many bytes of the bits from there on."""
     taken = bits[start : start + 8 * count]
-    return bytes(
-        sum(bit << (7 - n) for n, bit in enumerate(taken[at : at + 8])) for at in range(0, len(taken) - 7, 8)
-    )
+    whole = len(taken) // 8
+    return int(taken[: 8 * whole].translate(_DIGITS), 2).to_bytes(whole) if whole else b""
+
+
+class CaptionReader:
+    """The captions of sound that comes in pieces."""
+
+    __slots__ = ("_bits",)
+
+    def __init__(self) -> None:
+        self._bits = b""
+
+    def read(self, sound: bytes, at_byte: int) -> list[tuple[str, int]]:
+        """The captions that this piece completes, each with the place of its first sample; the piece begins
+        at `at_byte`, behind the piece before.
+        """
+        bits = self._bits + sound.translate(_LOW)
+        origin = at_byte - len(self._bits)
+        found, start, kept = [], 0, max(0, len(bits) - len(_MAGIC_BITS) + 1)
+        while (start := bits.find(_MAGIC_BITS, start)) >= 0:
+            size = int.from_bytes(_bytes(bits, start + len(_MAGIC_BITS), 2))
+            end = start + 8 * (_HEAD_BYTES + size)
+            if len(bits) < start + 8 * _HEAD_BYTES or (size <= MOST_BYTES and len(bits) < end):
+                kept = min(start, kept)
+                break
+            text = _read(bits, start)
+            if text is None:
+                start += 1
+                continue
+            found.append((text.decode(errors="replace"), origin + start))
+            start, kept = end, max(end, kept)
+        self._bits = bits[kept:]
+        return found
+
+    def rest(self) -> None:
+        """Nothing was played."""
+        self._bits = b""
