@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from ..recording.printable import printable_lines
 
@@ -21,21 +21,45 @@ MASK: Final = "••••"
 STEP_SUMMARY: Final = "GITHUB_STEP_SUMMARY"
 _LEAST_SECRET: Final = 4
 """Characters. Shorter values are in every text by chance."""
+_NUMBER: Final = re.compile(r"\+?[\d -]+")
+_DIGIT: Final = re.compile(r"\d")
 _NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class Veil:
-    """Hides values in texts: those of at least four characters."""
+    """Hides values in texts: those of at least four characters. Of a number each digit becomes 0, also where
+    it is written with spaces or dashes in it; everything else becomes dots.
+    """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         found = sorted(
             {one for one in secrets if len(one) >= _LEAST_SECRET}, key=lambda one: (-len(one), one)
         )
-        self._found = re.compile("|".join(map(re.escape, found))) if found else None
+        self._found = re.compile("|".join(map(_pattern, found))) if found else None
 
     def __call__(self, text: str) -> str:
         """The text without them."""
-        return text if self._found is None else self._found.sub(MASK, text)
+        return text if self._found is None else self._found.sub(_hidden, text)
+
+    def json(self, value: Any) -> Any:
+        """The same for every text in a value of JSON; numbers that are such a value are texts too."""
+        if isinstance(value, dict):
+            return {self(str(name)): self.json(one) for name, one in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.json(one) for one in value]
+        return self(value) if isinstance(value, str) else value
+
+
+def _pattern(secret: str) -> str:
+    digits = secret.removeprefix("+")
+    if digits.isascii() and digits.isdigit():
+        return r"(?<!\d)\+?" + r"[ -]*".join(digits) + r"(?!\d)"
+    return re.escape(secret)
+
+
+def _hidden(found: re.Match[str]) -> str:
+    text = found[0]
+    return _DIGIT.sub("0", text) if _NUMBER.fullmatch(text) else MASK
 
 
 # --- JUnit ---------------------------------------------------------------------------------------------

@@ -1,0 +1,210 @@
+"""Runs scenarios, each several times, and judges them: in virtual time over processes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from bridge.agents.agent import load_agent
+
+from ..codecs.wav import stereo_of
+from ..doubles.agents import Agent as ModelMind
+from ..doubles.agents import Parrot
+from ..errors import BridgeError, ConfigError
+from .callers_run import CallFacts, Failure, Kind, Run, Tool
+from .callers_virtual import Stage, play
+from .callers_voice import import_function
+from .judge import judge
+from .report import Veil
+from .rubric import Vote, judged, voter
+from .scenario import Mind, Scenario
+
+EMBEDDED: Final = "embedded"
+PARROT: Final = "parrot"
+_LEAST_KEYS: Final = 4
+"""Fewer are a choice in a menu."""
+_KEYED: Final = re.compile(r'(?<="digit":")\d|(?<=The caller pressed )[0-9A-D*# ]+(?= on the keypad)')
+_SECONDS_IN_ONE: Final = 600
+"""Of calls: fewer are played in this process, a second one takes as long to begin."""
+
+
+class Job(NamedTuple):
+    """One run that is to be."""
+
+    scenario: Scenario
+    run: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What all runs share. `agent` and `model` are import strings, `judge` says who votes on a rubric, `out`
+    is the folder for files, `secrets` are in none of them.
+    """
+
+    agent: str
+    model: str = EMBEDDED
+    judge: str = ""
+    out: Path | None = None
+    secrets: tuple[str, ...] = ()
+
+
+def jobs(scenarios: Iterable[Scenario], runs: int, seed: int = 1) -> list[Job]:
+    """Each scenario so often; the seed of a run depends on its scenario's name and its number alone."""
+    return [
+        Job(scenario, run, _seed(seed, scenario.name, run))
+        for scenario in scenarios
+        for run in range(1, runs + 1)
+    ]
+
+
+def _seed(seed: int, name: str, run: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}/{run}".encode()).digest()[:4])
+
+
+def in_virtual_time(plan: Plan, wanted: Sequence[Job], parallel: int | None = None) -> list[Run]:
+    """All of these against the agent, in their order. Raises ConfigError."""
+    processes = min(parallel or os.cpu_count() or 1, len(wanted))
+    if processes <= 1 or sum(job.scenario.limits.seconds for job in wanted) < _SECONDS_IN_ONE:
+        return [one(plan, job) for job in wanted]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context) as pool:
+        return list(pool.map(one, [plan] * len(wanted), wanted, chunksize=1))
+
+
+def one(plan: Plan, job: Job) -> Run:
+    """One run in virtual time."""
+    facts = play(_stage(plan.agent, plan.model), job.scenario, job.seed)
+    return judged_run(plan, job, facts)
+
+
+@cache
+def _stage(agent: str, model: str) -> Stage:
+    return Stage.of(load_agent(agent), model_mind(model))
+
+
+def model_mind(name: str) -> ModelMind | None:
+    """The embedded model's mind: None for the front desk. Raises ConfigError."""
+    if name == EMBEDDED:
+        return None
+    if name == PARROT:
+        return Parrot()
+    found = import_function(name)
+    made: Any = found() if isinstance(found, type) or not hasattr(found, "answer") else found
+    if not hasattr(made, "answer"):
+        raise ConfigError(f"{name} is no model's mind: it has no method answer(asked)")
+    mind: ModelMind = made
+    return mind
+
+
+@cache
+def _voter(where: str) -> Vote:
+    return voter(where)
+
+
+# --- from a call to a run ------------------------------------------------------------------------------
+
+
+def judged_run(plan: Plan, job: Job, facts: CallFacts) -> Run:
+    """The call, judged, with its files written. What was pressed is in none of them, nor are secrets."""
+    failures, measures = judge(job.scenario, facts)
+    if not failures and plan.judge and job.scenario.rubric:
+        try:
+            failures = judged(job.scenario.rubric, facts.story, _voter(plan.judge))
+        except BridgeError as error:
+            failures = [Failure(Kind.HARNESS, "a verdict on the rubric", str(error))]
+    veil = Veil((*plan.secrets, *_private(job.scenario), facts.pressed))
+    run = Run(
+        scenario=job.scenario.name,
+        run=job.run,
+        seed=job.seed,
+        failures=[one._replace(want=veil(one.want), got=veil(one.got)) for one in failures],
+        measures=measures,
+        seconds=measures.get("seconds") or 0.0,
+        conversation=[line._replace(words=veil(line.words)) for line in facts.story],
+        tools=None if facts.tools is None else [_veiled(tool, veil) for tool in facts.tools],
+        ended=veil(facts.ended),
+        notes=_notes(facts),
+        draws=[round(draw, 6) for draw in facts.draws],
+    )
+    if plan.out is not None and not facts.harness:
+        run.files = _written(plan.out, job, facts, veil)
+    return run
+
+
+def _private(scenario: Scenario) -> list[str]:
+    """Numbers and names that callers have, and keys that they press."""
+    return [*scenario.call.parameters.values(), *(one.digits for one in scenario.caller.habits.keys)]
+
+
+def _veiled(tool: Tool, veil: Veil) -> Tool:
+    output = None if tool.output is None else veil(tool.output)
+    return tool._replace(arguments=_texts(tool.arguments, veil), output=output)
+
+
+def _texts(arguments: Mapping[str, Any], veil: Veil) -> dict[str, Any]:
+    """The arguments; a number that is hidden becomes a text."""
+    texts = {name: str(value) if isinstance(value, int) else value for name, value in arguments.items()}
+    hidden = {name: veil.json(value) for name, value in texts.items()}
+    return {name: value if hidden[name] == texts[name] else hidden[name] for name, value in arguments.items()}
+
+
+def _notes(facts: CallFacts) -> list[str]:
+    notes = ["words were counted as 400 ms each: none could be made out"] if facts.guessed_words else []
+    if facts.lost_frames:
+        notes.append(f"{facts.lost_frames} frames of the caller were lost on the way")
+    return notes
+
+
+def _written(folder: Path, job: Job, facts: CallFacts, veil: Veil) -> dict[str, str]:
+    """The files of a run: its sound, and where there is a recording that and its picture."""
+    from bridge.picture import page, tell  # noqa: PLC0415  only where there are pictures
+
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"{slug(job.scenario.name)}-{job.run}"
+    size = max(len(facts.heard), len(facts.caller_sound))
+    sound = stereo_of(*(one.ljust(size, b"\xff") for one in (facts.caller_sound, facts.heard)))
+    (folder / f"{stem}.wav").write_bytes(sound)
+    files = {"wav": f"{stem}.wav"}
+    if facts.recording:
+        lines = list(veiled_recording(facts.recording, veil, keys=len(facts.pressed) >= _LEAST_KEYS))
+        (folder / f"{stem}.call.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (folder / f"{stem}.html").write_text(page(tell(lines), stem, sound), encoding="utf-8")
+        files |= {"recording": f"{stem}.call.jsonl", "html": f"{stem}.html"}
+    return files
+
+
+def veiled_recording(lines: Iterable[str], veil: Veil, *, keys: bool) -> Iterator[str]:
+    """A recording that replays, without what is hidden; with `keys` every digit that was pressed is a 0."""
+    for line in lines:
+        text = veil(line)
+        if text == line and not (keys and _KEYED.search(line)):
+            yield line
+            continue
+        told = veil.json(json.loads(line))
+        text = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+        yield _KEYED.sub(lambda found: re.sub(r"\d", "0", found[0]), text) if keys else text
+
+
+def slug(name: str) -> str:
+    """A name as that of a file: letters, digits and dashes."""
+    kept = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower())
+    digest = hashlib.sha256(name.encode()).hexdigest()[:6]
+    plain = "-".join(part for part in kept.split("-") if part)[:60]
+    return plain if plain and plain == kept.strip("-") else f"{plain or 'scenario'}-{digest}"
+
+
+def secrets_of(scenarios: Iterable[Scenario], *names: str, others: Iterable[str] = ()) -> tuple[str, ...]:
+    """The values of keys that scenarios and options name, so that no file has them."""
+    minds = [one.caller.mind.key_env for one in scenarios if isinstance(one.caller.mind, Mind)]
+    found = [os.environ.get(name, "") for name in {*minds, *names} if name]
+    return tuple(sorted({*found, *others} - {""}))

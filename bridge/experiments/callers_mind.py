@@ -1,0 +1,151 @@
+"""Who decides what a caller without lines says next: a chat endpoint, or a function of the user's.
+
+A mind is told only what the caller has understood. Its answers are kept by what it was asked, so a run can be
+had again; the seed of a run is part of the question.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from ..doubles.people.caller import Decision, HangUp, Line, Press, Say
+from ..doubles.phone import DIGITS
+from ..errors import BridgeError, ConfigError
+from .callers_voice import import_function
+from .endpoint import Endpoint, EndpointFailed
+from .scenario import CallerTable
+from .scenario import Mind as MindTable
+
+THINK_MS: Final = 700
+CHAT: Final = "/chat/completions"
+_RULES: Final = (
+    "You are a person who has called a number on the phone. You are the caller, not the assistant. "
+    "Your goal: {goal}. Your manner: {persona}. Say one or two short spoken sentences at a time, and nothing "
+    "that you would not say aloud. If the other side's words are empty, you did not understand them. When "
+    "your goal is reached, or cannot be reached, call hang_up."
+)
+_TOOLS: Final[Any] = [
+    {
+        "type": "function",
+        "function": {
+            "name": "hang_up",
+            "description": "End the call.",
+            "parameters": {
+                "type": "object",
+                "properties": {"reached_goal": {"type": "boolean"}, "why": {"type": "string"}},
+                "required": ["reached_goal", "why"],
+            },
+        },
+    }
+]
+
+
+class MindFailed(BridgeError):
+    """A mind gave no turn; the message says what it gave instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a mind is told. `lines` are what the caller said (`caller`) and understood (`agent`)."""
+
+    goal: str
+    persona: str
+    lines: Sequence[Line]
+    seed: int
+
+
+class Mind(Protocol):
+    """Decides one turn. May take its time; in virtual time the call stands still meanwhile."""
+
+    think_ms: int
+
+    def decide(self, heard: Heard) -> Decision:
+        """The caller's next turn. Raises MindFailed or EndpointFailed."""
+        ...
+
+
+def mind_of(caller: CallerTable) -> Mind | None:
+    """None where the caller has lines. Raises ConfigError for one that cannot be had."""
+    if caller.lines is not None or caller.mind is None:
+        return None
+    if isinstance(caller.mind, str):
+        return FunctionMind(caller.mind)
+    return ChatMind(caller.mind)
+
+
+class FunctionMind:
+    """`module:function`: gets `Heard`, and returns words, `Say`, `Press` or `HangUp`."""
+
+    def __init__(self, where: str) -> None:
+        self.think_ms = THINK_MS
+        self._where = where
+        self._function: Callable[[Heard], object] = import_function(where)
+
+    def decide(self, heard: Heard) -> Decision:
+        try:
+            found = self._function(heard)
+        except Exception as error:
+            raise MindFailed(f"{self._where} raised {type(error).__name__}: {error}") from error
+        if isinstance(found, str) and found.strip():
+            return Say(found)
+        if isinstance(found, Press) and (not found.digits or set(found.digits) - set(DIGITS)):
+            raise MindFailed(f"{self._where} wants to press keys that no phone has")
+        if isinstance(found, Say | Press | HangUp):
+            return found
+        raise MindFailed(
+            f"{self._where} returned {type(found).__name__}: words, Say, Press or HangUp are wanted"
+        )
+
+
+class ChatMind:
+    """An OpenAI-compatible chat endpoint with one tool, `hang_up`."""
+
+    def __init__(self, table: MindTable) -> None:
+        query = f"?key_env={table.key_env}" if table.key_env else ""
+        self._endpoint, _ = Endpoint.of(table.url + query, CHAT)
+        self._model = table.model
+        self.think_ms = table.think_ms
+
+    def decide(self, heard: Heard) -> Decision:
+        rules = _RULES.format(goal=heard.goal or "none", persona=heard.persona or "as people are")
+        messages = [{"role": "system", "content": rules}]
+        for line in heard.lines:
+            role = "assistant" if line.who == "caller" else "user"
+            messages.append({"role": role, "content": line.words or "(not understood)"})
+        body = {"model": self._model, "messages": messages, "tools": _TOOLS, "seed": heard.seed}
+        return _decision(chat_message(self._endpoint, body))
+
+
+def chat_message(endpoint: Endpoint, body: dict[str, Any]) -> dict[str, Any]:
+    """The first message of a chat's answer. Raises EndpointFailed."""
+    try:
+        message = json.loads(endpoint.ask(body))["choices"][0]["message"]
+        if isinstance(message, dict):
+            return message
+    except (ValueError, LookupError, TypeError):
+        pass
+    raise EndpointFailed(f"{endpoint.url} answered with something that is no chat completion")
+
+
+def _decision(message: dict[str, Any]) -> Decision:
+    for call in message.get("tool_calls") or ():
+        function = call.get("function") or {}
+        if function.get("name") == "hang_up":
+            try:
+                given = json.loads(function.get("arguments") or "{}")
+            except ValueError:
+                given = {}
+            return HangUp(bool(given.get("reached_goal")), str(given.get("why", "")))
+    words = str(message.get("content") or "").strip()
+    if not words:
+        raise MindFailed("the caller's mind said nothing, and did not hang up")
+    return Say(words)
+
+
+def check_goal(caller: CallerTable) -> None:
+    """Raises ConfigError for a mind without a goal."""
+    if caller.lines is None and not caller.goal.strip():
+        raise ConfigError("a caller with a mind needs a goal")

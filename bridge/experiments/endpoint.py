@@ -1,0 +1,88 @@
+"""An HTTP endpoint that costs: each answer is kept on disk, by the hash of what was asked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bridge.sockets.urls import opener
+
+from ..errors import BridgeError, ConfigError
+
+WITHIN_S: Final = 60.0
+
+
+class EndpointFailed(BridgeError):
+    """It did not answer; the message has neither its key nor what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One address with its key. `keeps` is False where each answer is to be asked for anew."""
+
+    url: str
+    key: str = ""
+    keeps: bool = True
+
+    @classmethod
+    def of(cls, address: str, path: str) -> tuple[Endpoint, dict[str, str]]:
+        """That of an address with a query, `https://…/v1?model=…&key_env=NAME`, and what else the query has.
+        Raises ConfigError for an address that is not http(s), or has a password in it.
+        """
+        parts = urllib.parse.urlsplit(address)
+        if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
+            raise ConfigError(f"{parts.scheme}://{parts.hostname} is no http(s) address without a password")
+        given = dict(urllib.parse.parse_qsl(parts.query))
+        name = given.pop("key_env", "")
+        if name and not os.environ.get(name):
+            raise ConfigError(f"{name} is not set, and {parts.hostname} wants a key")
+        base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+        url = base if base.endswith(path) else base + path
+        return cls(url, os.environ.get(name, "")), given
+
+    def ask(self, body: Mapping[str, Any]) -> bytes:
+        """Its answer to this JSON. Raises EndpointFailed."""
+        return self.post(json.dumps(body, sort_keys=True, ensure_ascii=False).encode(), "application/json")
+
+    def post(self, raw: bytes, content_type: str) -> bytes:
+        """Its answer to this content. Raises EndpointFailed."""
+        kept = cache_folder() / hashlib.sha256(self.url.encode() + b"\n" + raw).hexdigest()
+        if self.keeps and kept.is_file():
+            return kept.read_bytes()
+        headers = {"Content-Type": content_type}
+        if self.key:
+            headers["Authorization"] = f"Bearer {self.key}"
+        request = urllib.request.Request(self.url, raw, headers)  # noqa: S310  http(s), see `of`
+        try:
+            with opener(self.url).open(request, timeout=WITHIN_S) as answer:
+                found = bytes(answer.read())
+        except urllib.error.HTTPError as error:
+            raise EndpointFailed(f"{self.url} answered {error.code}") from None
+        except OSError as error:
+            raise EndpointFailed(f"{self.url} cannot be reached: {type(error).__name__}") from None
+        if self.keeps:
+            _keep(kept, found)
+        return found
+
+
+def _keep(path: Path, found: bytes) -> None:
+    """For this user alone, and whole or not at all."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}")
+    part.write_bytes(found)
+    part.chmod(0o600)
+    part.replace(path)
+
+
+def cache_folder() -> Path:
+    """Where answers are kept; `XDG_CACHE_HOME` moves it."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "phonebridge" / "callers"

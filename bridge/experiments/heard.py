@@ -1,0 +1,210 @@
+"""What the caller of a finished call heard, by their phone's own sound: levels, gaps, and each item."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from ..codecs.g711 import pcmu_to_pcm
+
+BLOCK_BYTES: Final = 160
+BLOCK_MS: Final = 20
+LOUD: Final = (32_768 * 10 ** (-40 / 20)) ** 2
+"""As a mean square: what is above -40 dBFS is a voice."""
+_KEY_BYTES: Final = 80
+_STANDS_BYTES: Final = 16_000
+"""Playout may have stood still for so long within an item."""
+_TEMPLATE_BYTES: Final = 3_200
+_ALIKE: Final = 0.5
+_MOST_STRANGE: Final = 2
+
+
+def loud_blocks(sound: bytes) -> Any:
+    """Of each 20 ms whether they are loud: an array of bool."""
+    whole = len(sound) // BLOCK_BYTES * BLOCK_BYTES
+    samples = np.frombuffer(pcmu_to_pcm(sound[:whole]), "<i2").astype(np.float32).reshape(-1, BLOCK_BYTES)
+    return np.mean(samples**2, axis=1) > LOUD
+
+
+class Run(NamedTuple):
+    """Sound without a pause of any length, in ms."""
+
+    start_ms: int
+    end_ms: int
+
+
+def runs(loud: Any, least_gap_ms: int) -> list[Run]:
+    """The stretches of loud sound; shorter gaps belong to them."""
+    found: list[Run] = []
+    for block in np.flatnonzero(loud):
+        at_ms = int(block) * BLOCK_MS
+        if found and at_ms - found[-1].end_ms < least_gap_ms:
+            found[-1] = Run(found[-1].start_ms, at_ms + BLOCK_MS)
+        else:
+            found.append(Run(at_ms, at_ms + BLOCK_MS))
+    return found
+
+
+class Claim(NamedTuple):
+    """One item of the model's: its whole sound, and how many ms of it the model believes were heard."""
+
+    sound: bytes
+    claim_ms: int
+
+
+class Match(NamedTuple):
+    """Where an item was heard, in bytes of what the phone played."""
+
+    start: int
+    end: int
+    heard_bytes: int
+    key: bytes = b""
+    """The beginning of the sound."""
+
+
+def told_errors(claims: Sequence[Claim], heard: bytes) -> list[int]:
+    """Of each item what the model was told less what was heard, in ms. Items that were still playing when the
+    call ended, and those behind them, are left out: nothing was told of them any more.
+    """
+    places = _places(claims, heard)
+    if not places:
+        return _told_by_shape(claims, heard)
+    errors = []
+    for claim, found in _aligned(claims, places):
+        if claim is None:
+            errors.append(0 if found is None else -(found.heard_bytes // 8))
+            continue
+        if found is None:
+            errors.append(claim.claim_ms)
+            continue
+        if found.heard_bytes < len(claim.sound) and found.end >= len(heard) - BLOCK_BYTES:
+            break
+        errors.append(claim.claim_ms - found.heard_bytes // 8)
+    return errors
+
+
+def _places(claims: Sequence[Claim], heard: bytes) -> list[Match]:
+    """Wherever an item's sound begins in what was heard, in order."""
+    found: dict[int, Match] = {}
+    for sound in {claim.sound[:_KEY_BYTES]: claim.sound for claim in claims if claim.sound}.values():
+        start = heard.find(sound[:_KEY_BYTES])
+        while start >= 0:
+            found[start] = _followed(sound, heard, start)
+            start = heard.find(sound[:_KEY_BYTES], max(found[start].end, start + 1))
+    return [found[start] for start in sorted(found)]
+
+
+def _aligned(claims: Sequence[Claim], places: Sequence[Match]) -> list[tuple[Claim | None, Match | None]]:
+    """Items and places in pairs, in order, so that all in all the model was told the least wrong: the same
+    words may be said twice, and only one of both be heard. What is left alone has None beside it.
+    """
+    rows, columns = len(claims), len(places)
+    best: list[list[tuple[int, str]]] = [[(0, "")] * (columns + 1) for _ in range(rows + 1)]
+    for row in range(rows, -1, -1):
+        for column in range(columns, -1, -1):
+            ways = []
+            if row < rows:
+                ways.append((claims[row].claim_ms + best[row + 1][column][0], "item"))
+            if column < columns:
+                ways.append((places[column].heard_bytes // 8 + best[row][column + 1][0], "place"))
+            if row < rows and column < columns and claims[row].sound[:_KEY_BYTES] == places[column].key:
+                wrong = abs(claims[row].claim_ms - places[column].heard_bytes // 8)
+                ways.append((wrong + best[row + 1][column + 1][0], "both"))
+            best[row][column] = min(ways) if ways else (0, "")
+    pairs: list[tuple[Claim | None, Match | None]] = []
+    row = column = 0
+    while best[row][column][1]:
+        way = best[row][column][1]
+        pairs.append((
+            None if way == "place" else claims[row],
+            None if way == "item" else places[column],
+        ))  # fmt: skip
+        row, column = row + (way != "place"), column + (way != "item")
+    return pairs
+
+
+def _told_by_shape(claims: Sequence[Claim], heard: bytes) -> list[int]:
+    """The same where a server has changed the samples: one item after the other."""
+    errors, cursor = [], 0
+    for claim in claims:
+        found = _alike(claim.sound, heard, cursor)
+        if found is None:
+            errors.append(claim.claim_ms)
+            continue
+        if found.heard_bytes < len(claim.sound) and found.end >= len(heard) - 2 * BLOCK_BYTES:
+            break
+        cursor = found.end
+        errors.append(claim.claim_ms - found.heard_bytes // 8)
+    return errors
+
+
+def _followed(sound: bytes, heard: bytes, start: int) -> Match:
+    """As far as the samples are equal; silence in between is playout that stood still."""
+    at, place = 0, start
+    while at < len(sound) and place < len(heard):
+        size = min(BLOCK_BYTES, len(sound) - at)
+        if heard[place : place + size] == sound[at : at + size]:
+            at, place = at + size, place + size
+            continue
+        same = _alike_bytes(heard[place : place + size], sound[at : at + size])
+        at, place = at + same, place + same
+        resumed = place
+        while resumed < len(heard) and resumed - place < _STANDS_BYTES and heard[resumed] == 0xFF:
+            resumed += 1
+        key = sound[at : at + _KEY_BYTES]
+        if resumed == place or not key.strip(b"\xff") or heard[resumed : resumed + len(key)] != key:
+            break
+        place = resumed
+    return Match(start, place, at, sound[:_KEY_BYTES])
+
+
+def _alike_bytes(one: bytes, other: bytes) -> int:
+    """How many bytes they have in common at their beginnings."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (mine, yours) in pairs if mine != yours), min(len(one), len(other)))
+
+
+def _alike(sound: bytes, heard: bytes, cursor: int) -> Match | None:
+    """By the correlation of its first 400 ms, then block by block."""
+    template, rest = _samples(sound[:_TEMPLATE_BYTES]), _samples(heard[cursor:])
+    if len(template) < BLOCK_BYTES or len(rest) < len(template) or not template.any():
+        return None
+    size = 1 << (len(rest) + len(template)).bit_length()
+    product = np.fft.irfft(np.fft.rfft(rest, size) * np.conj(np.fft.rfft(template, size)), size)
+    power = np.cumsum(np.concatenate(([0.0], rest**2)))
+    places = np.arange(len(rest) - len(template) + 1)
+    energy = power[places + len(template)] - power[places]
+    score = product[: len(places)] / np.sqrt(np.maximum(energy, 1) * float(np.sum(template**2)))
+    # The first place that is about as good as the best: the same words may be said again later.
+    best = float(score.max())
+    if best < _ALIKE:
+        return None
+    first = int(np.argmax(score > 0.95 * best))
+    start = first + int(np.argmax(score[first : first + BLOCK_BYTES]))
+    heard_bytes = _extent(_samples(sound), rest[start:])
+    return Match(cursor + start, cursor + start + heard_bytes, heard_bytes)
+
+
+def _extent(sound: Any, heard: Any) -> int:
+    """How many samples of the sound go on in what was heard; quiet blocks count with those before them."""
+    extent, strange = 0, 0
+    for at in range(0, min(len(sound), len(heard)), BLOCK_BYTES):
+        one, other = sound[at : at + BLOCK_BYTES], heard[at : at + BLOCK_BYTES]
+        size = min(len(one), len(other))
+        one, other = one[:size], other[:size]
+        power, played = float(np.sum(one**2)), float(np.sum(other**2))
+        if power / max(1, size) < LOUD:
+            continue
+        if played and float(np.sum(one * other)) / np.sqrt(power * played) > _ALIKE:
+            extent, strange = at + size, 0
+            continue
+        strange += 1
+        if strange >= _MOST_STRANGE:
+            break
+    return len(sound) if len(sound) - extent < 2 * BLOCK_BYTES and not strange else extent
+
+
+def _samples(pcmu: bytes) -> Any:
+    return np.frombuffer(pcmu_to_pcm(pcmu), "<i2").astype(np.float64)
