@@ -15,6 +15,7 @@ from ..ops.ctrl_c import EXIT, end_quietly
 from . import (
     bench,
     call,
+    callers,
     calls,
     demo,
     doctor,
@@ -71,6 +72,7 @@ app.command("shadow")(shadow.shadow)
 app.command("doctor")(doctor.doctor)
 app.command("call")(call.call)
 app.add_typer(calls.app, name="calls")
+app.add_typer(callers.app, name="callers")
 app.add_typer(bench.app, name="bench")
 app.add_typer(phrases.app, name="phrases")
 app.add_typer(recorded.app, name="recordings")

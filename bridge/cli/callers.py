@@ -1,0 +1,226 @@
+"""`phonebridge callers run`: simulated callers against an agent in virtual time, or against any server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ..errors import ConfigError
+from .options import Token
+from .words import printable
+
+if TYPE_CHECKING:
+    from ..experiments.callers import Job, Plan
+    from ..experiments.callers_report import Row
+    from ..experiments.callers_run import CallFacts, Run
+    from ..experiments.report import Veil
+    from ..experiments.scenario import Scenario
+
+app = typer.Typer(no_args_is_help=True, help="Simulated callers, judged by what was heard.")
+
+
+@app.callback()
+def callers() -> None:
+    """Simulated callers, judged by what was heard."""
+
+
+Agent = Annotated[
+    str | None, typer.Option(help="Call this agent, as module:attribute, in virtual time and without a key.")
+]
+Called = Annotated[
+    str | None, typer.Option(help="Call this webhook (http, https) or stream (ws, wss), in real time.")
+]
+Parallel = Annotated[
+    int | None,
+    typer.Option(min=1, help="At once; default: a process for each core, or 20 calls of a server."),
+]
+PassRate = Annotated[
+    float, typer.Option(min=0, max=1, help="The share of a scenario's runs that has to pass.")
+]
+Model = Annotated[str, typer.Option(help="The rehearsal's model: embedded, parrot, or module:attribute.")]
+OwnPort = Annotated[
+    int | None,
+    typer.Option(help="With --server: be its model, at this port. Tools and `told` are known then."),
+]
+Votes = Annotated[
+    str, typer.Option(help="Who votes on rubrics: https://…/v1?model=…&key_env=NAME, or module:function.")
+]
+Ears = Annotated[
+    str, typer.Option(help="With --server: a transcriber of what was heard, module:function or https://….")
+]
+
+
+class Files(NamedTuple):
+    """What is written."""
+
+    junit: Path | None
+    html: Path | None
+    json: Path | None
+
+
+@app.command("run")
+def run(  # noqa: PLR0913, PLR0917  the options of a command
+    scenarios: Annotated[Path, typer.Argument(help="A folder of scenarios (*.toml, *.py), or one of them.")],
+    agent: Agent = None,
+    server: Called = None,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of each scenario.")] = 3,
+    parallel: Parallel = None,
+    seed: Annotated[int, typer.Option(help="Seed of all chance.")] = 1,
+    pass_rate: PassRate = 1.0,
+    model: Model = "embedded",
+    upstream_port: OwnPort = None,
+    judge: Votes = "",
+    ears: Ears = "",
+    token: Token = None,
+    junit: Annotated[Path | None, typer.Option(help="Write a JUnit report.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write index.html, pictures, sound to this folder.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write everything as JSON.")] = None,
+) -> None:
+    """Run scenarios. Judge each call by what the caller heard, by its tools, by what the model was told.
+
+    In a GitHub job the summary gets a table. Exits with 0, with 1 where a scenario failed, 2 for a mistake in
+    scenarios or options, 3 where a run itself failed.
+    """
+    from ..experiments.callers import Plan, in_virtual_time, jobs
+    from ..experiments.report import Veil
+
+    _check(agent, server, upstream_port, ears)
+    found, secrets = _scenarios(scenarios, judge, ears, token)
+    plan = Plan(agent=agent or "", model=model, judge=judge, out=html, secrets=secrets)
+    wanted, console = jobs(found, runs, seed), Console(stderr=True, highlight=False)
+    with console.status(f"{len(wanted)} calls"):
+        if server is None:
+            results = in_virtual_time(plan, wanted, parallel)
+        else:
+            called = _Server(server, token, upstream_port, ears, parallel or 20)
+            results = asyncio.run(_live(plan, called, wanted, console))
+    target = {"server": _without_query(server)} if server else {"agent": agent}
+    files = Files(junit, html, json)
+    _tell(results, {**target, "seed": seed, "runs": runs}, pass_rate, Veil(secrets), files)
+
+
+def _check(agent: str | None, server: str | None, upstream_port: int | None, ears: str) -> None:
+    """Raises ConfigError for options that do not go together."""
+    if (agent is None) == (server is None):
+        raise ConfigError("callers call an agent (--agent module:attribute) or a server (--server URL)")
+    if agent is not None and (upstream_port is not None or ears):
+        raise ConfigError("--upstream-port and --ears are for a --server")
+
+
+def _scenarios(
+    path: Path, judge: str, ears: str, token: str | None
+) -> tuple[list[Scenario], tuple[str, ...]]:
+    """What is to be run, and what is in no file."""
+    from ..experiments.callers import secrets_of
+    from ..experiments.scenario import load
+
+    found = load(path)
+    addresses = (judge, ears, *(one.caller.voice for one in found))
+    keys = [address.partition("key_env=")[2].partition("&")[0] for address in addresses]
+    return found, secrets_of(found, *keys, others=[token or ""])
+
+
+class _Server(NamedTuple):
+    """A server and how it is called."""
+
+    url: str
+    token: str | None
+    upstream_port: int | None
+    ears: str
+    parallel: int
+
+
+async def _live(plan: Plan, server: _Server, wanted: Sequence[Job], console: Console) -> list[Run]:
+    """The runs against a server, in the order of the jobs."""
+    from bridge.agents.agent import Agent as AnyAgent
+
+    from ..experiments.callers import judged_run, model_mind
+    from ..experiments.callers_live import Target, in_real_time, serving
+    from ..experiments.callers_virtual import Stage
+    from ..experiments.transcriber import transcriber
+
+    stage = Stage.of(AnyAgent(), model_mind(plan.model))
+    results: dict[tuple[str, int], Run] = {}
+
+    def done(job: Job, facts: CallFacts) -> None:
+        results[job.scenario.name, job.run] = judged_run(plan, job, facts)
+
+    async with contextlib.AsyncExitStack() as stack:
+        target = Target(server.url, server.token)
+        target.transcriber = transcriber(server.ears) if server.ears else None
+        if server.upstream_port is not None:
+            target.upstream = await stack.enter_async_context(serving(stage, server.upstream_port))
+            console.print(f"the model of these calls is at {target.upstream.url}")
+        await in_real_time(target, stage, wanted, server.parallel, done)
+    return [results[job.scenario.name, job.run] for job in wanted]
+
+
+def _without_query(url: str) -> str:
+    """The address as a report has it: a query may hold a secret, and a name before the host."""
+    address = url.partition("?")[0]
+    scheme, _, rest = address.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def _tell(results: Sequence[Run], facts: dict[str, Any], pass_rate: float, veil: Veil, files: Files) -> None:
+    """The table, the files, and the exit code."""
+    from ..experiments import callers_report as told
+    from ..experiments.report import add_to_step_summary
+
+    found = told.rows(results)
+    code = told.exit_code(found, pass_rate)
+    if files.junit is not None:
+        _write(files.junit, told.as_junit(found, veil))
+    if files.json is not None:
+        _write(files.json, told.as_json(found, {**facts, "exit_code": code}, veil))
+    if files.html is not None:
+        shown = {name: str(value) for name, value in facts.items()}
+        _write(files.html / "index.html", told.as_page(found, shown, veil))
+    add_to_step_summary(told.as_markdown(found, veil))
+    _print(found, told.table(found), told.verdict(found), veil)
+    if code:
+        raise typer.Exit(code)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path} can't be written: {error.strerror}") from error
+
+
+_COLOURS = {"good": "green", "bad": "red", "dim": "dim"}
+
+
+def _print(found: Sequence[Row], given: Any, verdict: str, hide: Callable[[str], str]) -> None:
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for name in given.columns:
+        table.add_column(name, justify="left" if name in ("scenario", "passed", "why") else "right")
+    for row in given.rows:
+        cells = []
+        for cell in row:
+            text = escape(printable(hide(cell if isinstance(cell, str) else cell.text)))
+            colour = "" if isinstance(cell, str) else _COLOURS.get(cell.tone, "")
+            cells.append(f"[{colour}]{text}[/]" if colour else text)
+        table.add_row(*cells)
+    console.print(table)
+    for scenario in found:
+        for one in scenario.runs:
+            for failure in one.failures:
+                at = "" if failure.at_ms is None else f" at {failure.at_ms / 1000:.2f} s"
+                what = f"{failure.kind.value}{at}: want {failure.want}, got {failure.got}"
+                line = f"{scenario.name}, run {one.run}: {what}"
+                console.print(f"[red]{escape(printable(hide(line)))}[/]", soft_wrap=True)
+    console.print(escape(hide(verdict)))
