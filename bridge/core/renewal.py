@@ -75,7 +75,8 @@ def quiet(call: CallState, now_ms: int) -> bool:
     if call.phase is Phase.AWAY:
         return True
     busy = call.playout.conversation.tools.running or call.key_series.keys or call.caller_audio.speaks(now_ms)
-    return silence.idle(call) and not busy
+    # Without its words another session is not told of a turn at all.
+    return silence.idle(call) and not busy and not call.transcripts.awaited
 
 
 def swap_if_quiet(call: CallState, now_ms: int) -> None:

@@ -14,6 +14,7 @@ from .conftest import LiveCall, delta, frame, legs, new_call, only, phone, speec
 NOTICE = {"notice": speech(500, letter="P")}
 BACK = {"restored": speech(300, "We were cut off.", "B")}
 WORDS = m.TextDelta("r1", "A", 0, "One two three four")
+TRANSCRIBED = m.SessionConfig(transcription="gpt-transcribe")
 SAID = (m.SnapshotItem("user", "Count!"), m.SnapshotItem("assistant", "One two three four"))
 
 
@@ -87,6 +88,30 @@ def test_a_caller_who_speaks_is_waited_for_and_then_owed_an_answer(live_call: An
     call.at(1_090, frame(0))
     call.until(1_100)
     assert handed_over(call).owed
+
+
+def test_words_of_the_caller_that_are_on_their_way_are_waited_for(live_call: Any) -> None:
+    """A short answer may be heard before they come; the next machine would not know of the turn."""
+    call = live_call(session=TRANSCRIBED)
+    call.speaks(0, m.SpeechStarted(), m.SpeechStopped(), m.TurnCommitted("u1"))
+    call.speaks(0, m.ResponseStarted("r1"), WORDS, delta("A", 200), m.AudioDone("r1", "A"))
+    call.at(0, m.ResponseDone("r1"))
+    call.echo(260)
+    assert call.at(1_000, m.HandOver(5_000)) == []
+    assert call.at(1_200, m.CallerTranscribed("u1", "Count!"))[-1] == m.Ended(m.Reason.HANDED_OVER)
+    assert handed_over(call).items == SAID
+
+
+def test_words_that_do_not_come_are_waited_for_as_long_as_there_is_time(live_call: Any) -> None:
+    call = live_call(session=TRANSCRIBED)
+    call.speaks(0, m.SpeechStarted(), m.SpeechStopped(), m.TurnCommitted("u1"))
+    call.speaks(0, m.ResponseStarted("r1"), WORDS, delta("A", 200), m.AudioDone("r1", "A"))
+    call.at(0, m.ResponseDone("r1"))
+    call.echo(260)
+    call.at(1_000, m.HandOver(5_000))
+    assert only(m.Ended, call.until(5_999)) == []
+    assert only(m.Ended, call.until(6_000)) == [m.Ended(m.Reason.HANDED_OVER)]
+    assert not handed_over(call).owed
 
 
 def test_a_tool_that_runs_is_carried_as_one_whose_end_is_not_known(live_call: Any) -> None:

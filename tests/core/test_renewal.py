@@ -40,6 +40,22 @@ def test_a_second_session_is_dialled_configured_and_takes_over_in_silence(live_c
     assert dials(call)[2:] == [(20_200, 3)], "and so on"
 
 
+def test_words_of_the_caller_that_are_on_their_way_are_waited_for(live_call: Any) -> None:
+    """Without them the next session would not be told of the turn."""
+    session = m.SessionConfig(transcription="gpt-transcribe")
+    call = live_call(**RENEW, session=session)
+    call.speaks(9_000, m.SpeechStarted(), m.SpeechStopped(), m.TurnCommitted("u1"))
+    call.speaks(9_100, m.ResponseStarted("r1"), delta("A", 200), m.AudioDone("r1", "A"))
+    call.at(9_100, m.ResponseDone("r1"))
+    call.echo(9_400)
+    call.until(10_000)
+    call.at(10_100, m.SessionCreated(2))
+    assert m.CloseUpstream(1) not in call.at(10_200, m.SessionUpdated(2))
+    taken_over = call.at(10_400, m.CallerTranscribed("u1", "Count!"))
+    assert [one.text for one in only(m.CreateItem, taken_over) if one.role == "user"] == ["Count!"]
+    assert m.CloseUpstream(1) in taken_over
+
+
 REFUSED = m.UpstreamFaulted(
     "invalid_value", "no such voice", "configure:1", "session.audio.output.voice", epoch=2
 )
