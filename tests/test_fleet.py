@@ -60,7 +60,8 @@ class Calls:
     def runner(self, call_sid: str) -> Any:
         return self.carried.get(call_sid)
 
-    def let_go(self, call_sid: str) -> None:
+    def let_go(self, call_sid: str, by: str = "") -> None:
+        self.taken_by = by
         self.waiting.discard(call_sid)
 
     def waits_for(self, call_sid: str) -> bool:
@@ -152,6 +153,7 @@ async def test_a_stream_that_comes_elsewhere_lets_the_warm_model_go() -> None:
     assert await other.claims() == ""
     await asyncio.sleep(0.1)
     assert not one.calls.waiting
+    assert one.calls.taken_by == "two"
     await closed(one, other)
 
 

@@ -226,6 +226,8 @@ def left(call: CallState, event: m.Stopped | m.CarrierClosed | m.CarrierGivenUp,
     match event:
         case m.Stopped():
             end(call, Reason.CALLER_HUNG_UP, now_ms)
+        case m.CarrierClosed() if call.stream_id is None:
+            end(call, Reason.UNCLAIMED, now_ms, event.reason)
         case m.CarrierClosed():
             end(call, Reason.CARRIER_LOST, now_ms, f"{event.code}, no stop")
         case m.CarrierGivenUp():

@@ -26,6 +26,7 @@ from bridge.ops.health import LATE
 from bridge.ops.recent import Pace
 from bridge.runner import Runner
 from bridge.server.call_control import HURRY_S
+from bridge.server.fleet.registry import ANOTHER
 from bridge.server.going_on import RESUMED, RETURNED, goes_on, words_of_return
 from bridge.server.services import CallFactory, Observer, Services, alone
 from bridge.server.store.intents import DETOUR, HANDOVER, TRANSFER, opens_a_stream
@@ -234,8 +235,10 @@ class CallRegistry:
             entry.runner.part_with_carrier()
         return True
 
-    def let_go(self, call_sid: str) -> None:
-        """No stream of this call is to come any more: end what waits for one here."""
+    def let_go(self, call_sid: str, by: str = "") -> None:
+        """No stream of this call is to come any more: end what waits for one here. `by` is the machine that
+        has it instead.
+        """
         entry = self._living(call_sid)
         if entry is not None and entry.runner.away:
             return  # its detour says what comes
@@ -243,7 +246,7 @@ class CallRegistry:
             entry.runner.feed(m.CarrierClosed(1006, "another stream was not to come"))
         elif entry is not None:
             entry.forgotten = True
-            entry.runner.feed(m.ShutDown())
+            entry.runner.feed(m.TakenOver(by) if by else m.CarrierClosed(1006, "no stream is to come"))
 
     def language(self, call_sid: str) -> str | None:
         """The language that this call is in, here or before it came here: ISO 639-1, or with its region where
@@ -339,7 +342,7 @@ class CallRegistry:
         """
         entry = self._living(call_sid)
         if entry is not None and goes_on(fields) and not entry.claimed and not entry.resumed:
-            self.let_go(call_sid)
+            self.let_go(call_sid, by=ANOTHER)
 
     def _make(self, call_sid: str, fields: Mapping[str, str]) -> _Entry:
         making, services = self._making, self.services

@@ -7,7 +7,7 @@ from typing import Final
 
 from bridge.core import messages as m
 from bridge.core.detours import became
-from bridge.server.store.intents import returned_words
+from bridge.server.store.intents import HANDOVER, returned_words
 
 RESUMED: Final = "resumed"
 """Among a call's fields: how the stream before this one came to its end, `handover` or `cut off`."""
@@ -18,6 +18,11 @@ RETURNED: Final = "returned"
 def goes_on(fields: Mapping[str, str]) -> bool:
     """Whether this is not the beginning of a call."""
     return RESUMED in fields or RETURNED in fields
+
+
+def was_cut_off(fields: Mapping[str, str]) -> bool:
+    """Whether the stream before this one was lost: `handover`, and a transfer, end it on purpose."""
+    return RETURNED not in fields and fields.get(RESUMED) != HANDOVER
 
 
 def words_of_return(outcome: str, intent: str | None, carried: m.CallSnapshot | None) -> str:

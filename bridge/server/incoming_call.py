@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from bridge.server import twiml
 from bridge.server.admission import Admission, answer
+from bridge.server.fleet.registry import ANOTHER
 from bridge.server.gates import SPENT
 from bridge.server.proof import Fields
 from bridge.server.store.claims import Ring, RingAnswer
@@ -47,7 +48,7 @@ class IncomingCall:
             refused = None if found is None else admission.refusal(found, request, form)
             if refused is None and rung is not None:
                 if rung.answer is RingAnswer.SPENT:
-                    self._registry.let_go(call_sid)
+                    self._registry.let_go(call_sid, by=ANOTHER)
                     reject("replay", "call", "it has had its stream on another machine", call_sid)
                     return answer(admission.connect(request, call_sid, SPENT))
                 refused, machine = self._elsewhere(call_sid, rung)
@@ -69,7 +70,7 @@ class IncomingCall:
             self._admission.proof.reject("ended", "call", "it is over already", call_sid)
             return twiml.hangup(), ""
         if rung.answer is RingAnswer.ELSEWHERE:
-            self._registry.let_go(call_sid)
+            self._registry.let_go(call_sid, by=rung.machine)
             return None, rung.machine
         return None, ""
 

@@ -19,7 +19,7 @@ from bridge.errors import SignatureError
 from bridge.server import sids, twiml
 from bridge.server.admission import GATES, Admission
 from bridge.server.gates import PendingSockets
-from bridge.server.going_on import goes_on
+from bridge.server.going_on import goes_on, was_cut_off
 from bridge.server.own_streams import RESERVED, TOKEN
 from bridge.server.own_tokens import Grant, OwnTokens
 from bridge.server.pending_stream import PendingStream
@@ -218,7 +218,8 @@ class MediaStream:
         call_sid, proven, fleet = started.call_id, self._admission.proven, self._registry.services.fleet
         if proven:
             away = goes_on(fields) and self._registry.runner(call_sid) is None
-            gate = await fleet.claim(call_sid, started.account_id, stream, goes_on=away)
+            cut_off = was_cut_off(fields)
+            gate = await fleet.claim(call_sid, started.account_id, stream, goes_on=away, cut_off=cut_off)
             if gate is not None:
                 self._registry.let_go(call_sid)
                 self._close(socket, *gate, call_sid)

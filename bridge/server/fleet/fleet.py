@@ -48,7 +48,7 @@ from .gates import GATES, Asked, Gate, gate_of
 from .heartbeat import Heartbeat
 from .machine_commands import MachineCommands, Refused
 from .moves import Moves
-from .registry import Calls
+from .registry import ANOTHER, Calls
 from .writes import Writes
 
 logger = logging.getLogger(__name__)
@@ -245,15 +245,18 @@ class Fleet:
             return None
         return await self.shared.ring(call_sid, self._names.name(call_sid, 1), _digest(account_sid))
 
-    async def claim(self, call_sid: str, account_sid: str, stream: int, *, goes_on: bool) -> Gate | None:
+    async def claim(
+        self, call_sid: str, account_sid: str, stream: int, *, goes_on: bool, cut_off: bool = False
+    ) -> Gate | None:
         """A stream has come with a token that was found right: the call is this machine's from now on.
-        Returns why it is not. A call that `goes_on`, and that is not here, is learnt about meanwhile.
+        Returns why it is not. A call that `goes_on`, and that is not here, is learnt about meanwhile;
+        `cut_off` says that its stream before was lost.
         """
         shared = self.shared
         if shared is None:
             return None
         learning = self._learnt(call_sid) if goes_on else asyncio.sleep(0)
-        found, _ = await asyncio.gather(
+        found, known = await asyncio.gather(
             shared.claim(
                 call_sid,
                 self._names.name(call_sid, stream),
@@ -267,7 +270,10 @@ class Fleet:
         if found is None:
             return self._full_alone(call_sid) if stream == 1 and not goes_on else None
         if found.answer is ClaimAnswer.TOOK:
-            how = self._moves.came(call_sid, found.owner, self.machine)
+            how = "crash" if cut_off else "handover"
+            asked_ms = known.resumed_ms[-1] if known is not None and known.resumed_ms else None
+            asked_s = 0.0 if asked_ms is None else time.time() - shared.local_s(asked_ms)
+            self._moves.came(call_sid, found.owner, self.machine, how, asked_s=asked_s)
             if self._watch is not None:
                 self._watch.handed_over(how)
         if found.answer.owned and found.warm not in (None, shared.process):
@@ -292,14 +298,14 @@ class Fleet:
     async def _forget(self, machine: str, call_sid: str) -> None:
         """The call that rings there has come here: its model need not wait any more."""
         with suppress(NoAnswer, Refused, StoreError):
-            await self.commands.ask(machine, "forget", call_sid=call_sid)
+            await self.commands.ask(machine, "forget", call_sid=call_sid, by=self.machine)
 
     async def _forgets(self, wanted: Mapping[str, Any]) -> bool:
         """What another machine asks by that. False for a call that does not wait here."""
         call_sid = str(wanted["call_sid"])
         waits = self._calls.waits_for(call_sid)
         if waits:
-            self._calls.let_go(call_sid)
+            self._calls.let_go(call_sid, by=str(wanted.get("by") or ANOTHER))
         return waits
 
     async def turned_away(self, call_sid: str, stream: int) -> None:
@@ -345,7 +351,7 @@ class Fleet:
             if not ahead:
                 self._learn(call_sid, known, found)
             await self.learn_detour(known.intent.removeprefix(DETOUR))
-        self._moves.asked(call_sid, found.intent)
+        self._moves.asked(call_sid)
         return Asked(again=found.answer is AfterAnswer.AGAIN)
 
     def decided(self, call_sid: str) -> None:
@@ -378,12 +384,13 @@ class Fleet:
         if self.records is not None:
             self.records.request_refused(key, idem)
 
-    async def _learnt(self, call_sid: str) -> None:
+    async def _learnt(self, call_sid: str) -> Known | None:
         if self.shared is None or self.shared.is_ahead(call_sid):
-            return  # what this machine knows is not written yet
+            return None  # what this machine knows is not written yet
         known, _ = await asyncio.gather(self.shared.look(call_sid), self._learn_placed(call_sid))
         if known is not None:
             self._learn(call_sid, known, None)
+        return known
 
     async def _learn_placed(self, call_sid: str) -> None:
         """Whether the call was placed, and for what: a record of another machine's."""
@@ -461,7 +468,7 @@ class Fleet:
             logger.warning(
                 "the call is another machine's by now (%s)", owner or "which, is not known", extra=about
             )
-            runner.taken_over(owner or "another machine")
+            runner.taken_over(owner or ANOTHER)
 
     def _run(self, work: Awaitable[None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)

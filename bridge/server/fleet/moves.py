@@ -10,7 +10,6 @@ from typing import Final
 
 from bridge.core import messages as m
 from bridge.runner import Runner
-from bridge.server.store.intents import HANDOVER
 
 LOOK_S: Final = 0.02
 LONGEST_S: Final = 20.0
@@ -31,23 +30,25 @@ class Moves:
     """Lives on the loop of the calls."""
 
     def __init__(self) -> None:
-        self._asked: dict[str, tuple[float, str]] = {}  # by call, the oldest first
+        self._asked: dict[str, float] = {}  # by call, the oldest first
         self._moves: dict[str, _Move] = {}
         self.recent: deque[dict[str, object]] = deque(maxlen=MOST_RECENT)
         """Those that came here, the latest at the end; `at` in seconds since 1970."""
 
-    def asked(self, call_sid: str, intent: str) -> None:
-        """The carrier asked here what comes after a stream that ended with that intent."""
-        self._asked[call_sid] = (_now_s(), intent)
+    def asked(self, call_sid: str) -> None:
+        """The carrier asked here what comes after a stream."""
+        self._asked[call_sid] = _now_s()
         if len(self._asked) > MOST_ASKED:
             del self._asked[next(iter(self._asked))]
 
-    def came(self, call_sid: str, from_machine: str, to_machine: str) -> str:
-        """The call's stream has come here from that machine. Returns how: `handover` or `crash`."""
-        asked_s, intent = self._asked.pop(call_sid, (_now_s(), ""))
-        how = "handover" if intent == HANDOVER else "crash"
-        self._moves[call_sid] = _Move(from_machine, to_machine, how, asked_s)
-        return how
+    def came(
+        self, call_sid: str, from_machine: str, to_machine: str, how: str, *, asked_s: float = 0
+    ) -> None:
+        """The call's stream has come here from that machine: `how` is `handover` or `crash`. The carrier has
+        asked for it so many seconds ago, where it has asked another machine than this one.
+        """
+        began_s = self._asked.pop(call_sid, _now_s() - asked_s)
+        self._moves[call_sid] = _Move(from_machine, to_machine, how, began_s)
 
     def began(self, call_sid: str, runner: Runner, carried: m.CallSnapshot | None) -> None:
         """The call goes on here with that conversation."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from bridge.runner import Runner
+
+ANOTHER: Final = "another machine"
+"""The name of one that is not known by its name."""
 
 
 class Calls(Protocol):
@@ -15,5 +18,5 @@ class Calls(Protocol):
 
     def __len__(self) -> int: ...
     def runner(self, call_sid: str) -> Runner | None: ...
-    def let_go(self, call_sid: str) -> None: ...
+    def let_go(self, call_sid: str, by: str = "") -> None: ...
     def waits_for(self, call_sid: str) -> bool: ...
