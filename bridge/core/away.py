@@ -102,7 +102,9 @@ def ask(call: CallState, wish: str, kind: Kind, now_ms: int) -> None:
 
 
 def settle(call: CallState, now_ms: int) -> None:
-    """The last word was heard, or the caller spoke instead of leaving."""
+    """The last word is heard: the call ends, or its caller leaves for a while, unless they spoke instead."""
+    if call.ending is not None:
+        ending.drained(call, call.ending, now_ms)
     its = call.detours.under_way
     if its is None or not call.detours.draining:
         return

@@ -44,14 +44,6 @@ from .messages.answered import AnswerEvidence
 from .state import CallState
 from .upstream_leg import Leg
 
-FOR_THE_MODEL = (m.Say, m.Respond, m.AddText, m.SendRaw, m.CommitTurn, m.ClearTurn)
-"""Wishes that need a model which listens: before there is one (or while a new one is dialled), they wait."""
-BEFORE_ADMISSION = frozenset({
-    m.UpstreamOpened, m.SessionCreated, m.SessionUpdated, m.UpstreamFaulted, m.UpstreamClosed, m.DialFailed,
-    m.VendorNote,
-})  # fmt: skip
-"""What a session has to say while it is not proven whose call it is: how it comes about, or does not."""
-
 
 class Call(CallState):
     """The pure core of one call.
@@ -114,28 +106,15 @@ class Call(CallState):
             if self.uninterruptible:
                 caller_turns.reopen_caller_audio(self, now_ms)
         if self.up.can.input_must_flow:
-            self._settle_stream(now_ms)
+            input_clock.settle(self, now_ms)
         if self.spare is not None:
             renewal.swap_if_quiet(self, now_ms)
         if self.handover_due_ms != NEVER:
             handover.leave_if_quiet(self, now_ms)
         if self.ending is not None or detours.under_way is not None:
-            self._settle_leaving(now_ms)
+            away.settle(self, now_ms)
         if ledger.check_due_ms == NEVER and ledger.acked < ledger.sent:
             liveness.watch_echoes(self)
-
-    def _settle_stream(self, now_ms: int) -> None:
-        """The rules of a session whose sound never pauses, either way."""
-        input_clock.settle(self, now_ms)
-        liveness.streams(self, now_ms)
-        delegation.settle(self, now_ms)
-
-    def _settle_leaving(self, now_ms: int) -> None:
-        """The rules of a call that ends, or whose caller leaves for a while."""
-        if self.ending is not None:
-            ending.drained(self, self.ending, now_ms)
-        if self.detours.under_way is not None:
-            away.settle(self, now_ms)
 
     def next_due_ms(self) -> int | None:
         """When something is due next, None for never: the first of what its owners say."""
@@ -162,7 +141,7 @@ class Call(CallState):
         """Whether it is a wish that needs a model which listens, or a caller who hears it, and there is
         none.
         """
-        if isinstance(event, FOR_THE_MODEL) and not self.playout.ready:
+        if isinstance(event, setup.FOR_THE_MODEL) and not self.playout.ready:
             return True
         return self.phase is Phase.AWAY and isinstance(event, away.LATER)
 
@@ -188,7 +167,7 @@ class Call(CallState):
             liveness.answered(self)
         if type(event) is not m.ProbeAnswered:
             self.upstream_ms = now_ms
-        if not self.admitted and type(event) not in BEFORE_ADMISSION:
+        if not self.admitted and type(event) not in setup.BEFORE_ADMISSION:
             return  # a stranger's model gets no answer
         if self.phase is Phase.AWAY and away.unheard(self, event, now_ms):
             return

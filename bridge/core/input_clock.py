@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from . import delegation, liveness
 from .caller_audio import FRAME_MS
 from .due import NEVER
 from .messages import Phase
@@ -20,7 +21,9 @@ GAP_MS: Final = 100
 
 
 def settle(call: CallState, now_ms: int) -> None:
-    """The rule at the end of every event, where a session's input must flow."""
+    """The rules at the end of every event, where a session's input must flow and its sound never pauses."""
+    delegation.settle(call, now_ms)
+    liveness.streams(call, now_ms)
     ear = call.caller_audio
     if call.up.state is not Leg.READY or call.phase not in (Phase.LIVE, Phase.AWAY, Phase.DRAINING):
         ear.due_ms = NEVER

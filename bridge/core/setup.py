@@ -9,6 +9,13 @@ from .messages import Phase, Reason
 from .state import CallState
 from .upstream_leg import Leg
 
+FOR_THE_MODEL = (m.Say, m.Respond, m.AddText, m.SendRaw, m.CommitTurn, m.ClearTurn)
+"""Wishes that need a model which listens: before there is one (or while a new one is dialled), they wait."""
+BEFORE_ADMISSION = frozenset({
+    m.UpstreamOpened, m.SessionCreated, m.SessionUpdated, m.UpstreamFaulted, m.UpstreamClosed, m.DialFailed,
+    m.VendorNote,
+})  # fmt: skip
+"""What a session has to say while it is not proven whose call it is: how it comes about, or does not."""
 MOST_DIFFERENCES = 100
 """Between what was asked and what is in force that are noted."""
 
