@@ -68,6 +68,9 @@ class Agent:
       gets the `Dial` (URL with the model, no key) and returns the `RealtimeTransport` of one session. A call
       with a second session calls it again.
     - `instructions`: in place of blank ones a sentence is sent, or the vendor's own persona would answer.
+    - `backend_model`: with `gpt-live` and `azure-live`, the model that does what the voice hands over, and
+      calls the tools; None for BRIDGE_BACKEND_MODEL's. `delegate`: the name of a tool that takes such work in
+      words instead, as its argument `request`; the other tools are not used then.
     - `greeting`: the model's first sentence; "" for no greeting. With a handler the default is no greeting.
       With `greeting_interruptible=False` the caller's voice does not stop it; what they say is heard when it
       is over. A noise in which there are no words never costs the greeting.
@@ -127,6 +130,8 @@ class Agent:
     transport: str | MakeTransport = "websocket"
     model: str | None = None
     voice: str | None = None
+    backend_model: str | None = None
+    delegate: str = ""
     language: str | None = None
     greeting: str | None = None
     greeting_interruptible: bool = True
@@ -397,6 +402,7 @@ def _of(kind: type | tuple[type, ...], what: str) -> Callable[[Any], str | None]
 _CHECKS: Final[dict[str, Callable[[Any], str | None]]] = {
     "name": lambda value: None if isinstance(value, str) and value.strip() else "text, and not empty",
     **dict.fromkeys(("instructions", "model", "voice", "language", "greeting", "transcription"), _text),
+    **dict.fromkeys(("backend_model", "delegate"), _text),
     "noise_reduction": _noise_reduction,
     "modalities": _modalities,
     "backchannel_ms": _counts(0),

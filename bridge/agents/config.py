@@ -33,6 +33,7 @@ from bridge.core.vendor_errors import PROMPT_OBJECTS
 from bridge.errors import ConfigError
 from bridge.sounds.phrases import Phrases
 from bridge.upstreams import REHEARSALS, UPSTREAMS
+from bridge.upstreams.live_session import BACKEND
 
 APPROVAL_MS: Final = 60_000
 """How long a human may take to approve a tool."""
@@ -109,6 +110,8 @@ class AgentConfigs:
             max_output_tokens=agent.max_output_tokens,
             extra=extra,
             tool_configs=self._tool_configs(tools),
+            backend=_or(agent.backend_model, base.backend),
+            delegate=agent.delegate,
             agent=self._rules(agent, known),
         )
 
@@ -162,6 +165,9 @@ class AgentConfigs:
         price = self.prices.of(session.model, day, self.vendor)
         found = {} if price is None else _by_field(price)
         scribe = session.transcription and self.prices.of(session.transcription, day, self.vendor)
+        backend = self.prices.of(session.backend or BACKEND, day, self.vendor)
+        if self.base.capabilities.tools == "backend" and session.tools and backend is not None:
+            found |= {f"backend_{name}": dollars for name, dollars in _by_field(backend).items()}
         if scribe:
             found |= {f"transcription_{name}": dollars for name, dollars in _by_field(scribe).items()}
         return found
@@ -189,6 +195,9 @@ class AgentConfigs:
                 "give it a handler that calls session.commit()"
             )
         session = self.session(agent, known)
+        if agent.delegate and agent.delegate not in self.tools(agent, known):
+            have = ", ".join(sorted(self.tools(agent, known))) or "none"
+            raise ConfigError(f"agent {agent.name}: delegate names {agent.delegate!r}; its tools: {have}")
         self._check_choice(agent, session)
         # It looks at `extra` and at whether JSON has words for all of it.
         UPSTREAMS[upstream](1, _ANYWHERE).dial(session)

@@ -159,6 +159,7 @@ class Settings(FleetSettings, ConsoleSettings, TracingSettings, VendorSettings):
     )
     model: str = Field("", validation_alias="BRIDGE_MODEL")
     voice: str = Field("", validation_alias="BRIDGE_VOICE")
+    backend_model: str = Field("", validation_alias="BRIDGE_BACKEND_MODEL")
     instructions: str = Field(DEFAULT_INSTRUCTIONS, validation_alias="BRIDGE_INSTRUCTIONS")
     greeting: Annotated[str | None, read_by(values.off_or(str))] = Field(
         DEFAULT_GREETING, validation_alias="BRIDGE_GREETING"
@@ -257,7 +258,7 @@ class Settings(FleetSettings, ConsoleSettings, TracingSettings, VendorSettings):
         self.model = self.model or vendor.model
         self.voice = self.voice or vendor.voice
         if self.transcribe == "":
-            self.transcribe = vendor.transcription
+            self.transcribe = None if vendor.transcription == "off" else vendor.transcription
 
     def vendor_url(self, name: str) -> str | None:
         """Where that upstream's sessions are, if a setting says so."""
@@ -295,6 +296,7 @@ class Settings(FleetSettings, ConsoleSettings, TracingSettings, VendorSettings):
             instructions=self.instructions,
             transcription=self.transcribe,
             language=self.spoken_language,
+            backend=self.backend_model,
         )
 
     def call_config(self) -> CallConfig:

@@ -12,9 +12,10 @@ from typing import Final, Protocol, TypeAlias
 
 from bridge.core.messages import Capabilities, SessionConfig, UpstreamCommand, UpstreamEvent
 
-from . import azure, xai
+from . import azure, live, xai
 from .azure import Azure
 from .dial import Dial
+from .live import LIVE, Live
 from .openai import URL, OpenAI, embedded
 from .xai import Xai
 
@@ -109,6 +110,18 @@ UPSTREAMS: Final[Mapping[str, Vendor]] = {
         transcription=xai.TRANSCRIPTION,
         prices="xai",
     ),
+    "gpt-live": Vendor(
+        Live, LIVE, company="OpenAI", url=live.URL, key=live.KEY, model=live.MODEL, transcription="off"
+    ),
+    "azure-live": Vendor(
+        live.azure,
+        LIVE,
+        company="Microsoft Azure",
+        key=azure.KEY,
+        model="",
+        transcription="off",
+        prices="azure",
+    ),
     "embedded": Vendor(embedded, company="phonebridge", rehearsal=True),
     "parrot": Vendor(embedded, company="phonebridge", rehearsal=True),
 }
@@ -135,6 +148,7 @@ __all__ = [
     "UPSTREAMS",
     "Azure",
     "Dial",
+    "Live",
     "NewUpstream",
     "OpenAI",
     "Parsed",

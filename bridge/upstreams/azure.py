@@ -19,6 +19,7 @@ KEY: Final = "AZURE_OPENAI_API_KEY"
 PATH: Final = "/openai/v1/realtime"
 _SAME: Final = ("/", "/openai", "/openai/v1", PATH)
 """Paths of an endpoint, as the portal, SDKs and samples write it."""
+NO_ADDRESS: Final = "a resource has an address of its own: AZURE_OPENAI_ENDPOINT names it"
 _VOICE_LIVE: Final = "/voice-live"
 
 
@@ -40,13 +41,13 @@ class Azure(OpenAI):
 
     def __init__(self, epoch: int = 1, url: str | None = None) -> None:
         if url is None:
-            raise ConfigError("a resource has an address of its own: AZURE_OPENAI_ENDPOINT names it")
+            raise ConfigError(NO_ADDRESS)
         super().__init__(epoch, realtime_url(url), auth=Auth.API_KEY, key=KEY, dialect=AzureRealtime)
 
 
-def realtime_url(endpoint: str) -> str:
-    """Where a resource's sessions are. A path that is none of the usual ones is kept: a gateway's. Raises
-    ConfigError for an address that is another API's.
+def realtime_url(endpoint: str, own: str = PATH) -> str:
+    """Where a resource has its sessions of that API, at the path `own`. A path that is not a usual one is
+    kept: a gateway's. Raises ConfigError for an address that is another API's.
     """
     try:
         parts = urlsplit(endpoint.strip())
@@ -56,4 +57,4 @@ def realtime_url(endpoint: str) -> str:
     if path.startswith(_VOICE_LIVE):
         raise ConfigError("Voice Live is another API: name the resource, https://….openai.azure.com")
     scheme = {"https": "wss", "http": "ws"}.get(parts.scheme, parts.scheme)
-    return urlunsplit(parts._replace(scheme=scheme, path=PATH if path in _SAME else parts.path))
+    return urlunsplit(parts._replace(scheme=scheme, path=own if path in _SAME else parts.path))

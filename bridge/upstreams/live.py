@@ -20,14 +20,18 @@ from bridge.core.messages import AppendAudio, Capabilities, SessionConfig
 from bridge.errors import ConfigError, UpstreamError
 
 from . import live_events as wire
+from .azure import KEY as AZURE_KEY
+from .azure import NO_ADDRESS, realtime_url
 from .client_events import client_event
 from .dial import Auth, Dial
-from .live_session import BACKEND, by_backend, delegation, pieces, start_tree
+from .live_session import BACKEND, delegation, pieces, start_tree
 from .realtime import MAX_FRAME_CHARACTERS
 from .remembered import remember
 from .server_events import UNREADABLE, decode_item, if_readable
 from .values import id_of, reason, required, text_of
 
+KEY: Final = "OPENAI_API_KEY"
+MODEL: Final = "gpt-live-1.1"
 URL: Final = "wss://api.openai.com/v1/live/sessions"
 AZURE_PATH: Final = "/openai/v1/live/sessions"
 
@@ -78,12 +82,25 @@ Written: TypeAlias = str | tuple[str, ...] | None
 class Live:
     """Both directions of one session."""
 
-    __slots__ = ("_auth", "_count", "_done", "_epoch", "_instructions", "_responses", "_started", "_url")
+    __slots__ = (
+        "_auth", "_behind", "_count", "_done", "_epoch", "_instructions", "_key", "_responses", "_started",
+        "_url",
+    )  # fmt: skip
 
-    def __init__(self, epoch: int = 1, url: str | None = None, *, auth: Auth = Auth.BEARER) -> None:
+    def __init__(
+        self,
+        epoch: int = 1,
+        url: str | None = None,
+        *,
+        auth: Auth = Auth.BEARER,
+        key: str = KEY,
+        backend: str = BACKEND,
+    ) -> None:
         self._epoch = epoch
         self._url = url or URL
         self._auth = auth
+        self._key = key
+        self._behind = backend
         self._count = 0
         self._started = False
         self._instructions = ""
@@ -91,12 +108,12 @@ class Live:
         self._done: dict[str, None] = {}  # responses whose end was told
 
     def dial(self, config: SessionConfig) -> Dial:
-        tree = start_tree(config, ())
+        tree = start_tree(config, (), self._behind)
         try:
             client_event("session.start", "", session=tree)
         except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"the session holds something that JSON has no word for: {error}") from error
-        return Dial(_checked(self._url), auth=self._auth)
+        return Dial(_checked(self._url), auth=self._auth, key=self._key)
 
     # --- what comes in -----------------------------------------------------------------------------------
 
@@ -290,7 +307,7 @@ class Live:
         config, event_id = command.config, self._numbered("start" if not command.again else "configure")
         if not command.again:
             self._instructions = config.instructions
-            tree = start_tree(config, command.history)
+            tree = start_tree(config, command.history, self._behind)
             return client_event("session.start", event_id, session=tree)
         rules: tuple[str, ...] = ()
         if config.instructions != self._instructions:
@@ -299,7 +316,7 @@ class Live:
             self._instructions = config.instructions
             text = f"From now on these instructions hold in place of all before: {config.instructions}"
             rules = self._appends("rule", text, f"rule:{self._count}", "")
-        changed = delegation(config)
+        changed = delegation(config, self._behind)
         update = client_event("session.update", event_id, session={"delegation": changed})
         return *rules, update
 
@@ -341,8 +358,8 @@ class Live:
 def azure(epoch: int = 1, url: str | None = None) -> Live:
     """A session with Azure OpenAI. It has no address but its resource's."""
     if url is None:
-        raise ConfigError("GPT-Live on Azure is at your resource: AZURE_OPENAI_ENDPOINT names it")
-    return Live(epoch, url, auth=Auth.API_KEY)
+        raise ConfigError(NO_ADDRESS)
+    return Live(epoch, realtime_url(url, AZURE_PATH), auth=Auth.API_KEY, key=AZURE_KEY, backend="")
 
 
 def _checked(url: str) -> str:
@@ -362,6 +379,3 @@ def _is_phone_sound(audio: dict[str, Any] | None) -> bool:
     """Whether µ-law is in force. A host that does not say does as it is told."""
     told = (audio or {}).get("format")
     return told is None or (isinstance(told, dict) and told.get("type") == "audio/pcmu")
-
-
-__all__ = ["AZURE_PATH", "BACKEND", "LIVE", "URL", "Live", "azure", "by_backend"]

@@ -30,7 +30,7 @@ _BY_THE_BRIDGE: Final = ("audio", "input", "model", "instructions", "client", "i
 """Members of a session that are not an agent's `extra`: the bridge's own, and those of other transports."""
 
 
-def start_tree(config: SessionConfig, history: Sequence[SnapshotItem]) -> dict[str, Any]:
+def start_tree(config: SessionConfig, history: Sequence[SnapshotItem], backend: str) -> dict[str, Any]:
     """The `session` of a session.start. Raises ConfigError for an `extra` that cannot be sent."""
     for name in _BY_THE_BRIDGE:
         if name in config.extra:
@@ -39,7 +39,7 @@ def start_tree(config: SessionConfig, history: Sequence[SnapshotItem]) -> dict[s
     if config.instructions:
         tree["instructions"] = config.instructions
     tree["audio"] = {"format": dict(PHONE_FORMAT), "output": {"voice": voice(config.voice)}}
-    tree["delegation"] = delegation(config)
+    tree["delegation"] = delegation(config, backend)
     if messages := told(history):
         tree["input"] = messages
     return tree | {name: value for name, value in config.extra.items() if name != "delegation"}
@@ -57,21 +57,27 @@ def by_backend(config: SessionConfig) -> bool:
     return bool(config.tools) and not config.delegate
 
 
-def delegation(config: SessionConfig) -> dict[str, Any]:
-    """Who does the work. Raises ConfigError for an `extra` that says something else."""
+def delegation(config: SessionConfig, usual: str = BACKEND) -> dict[str, Any]:
+    """Who does the work: a backend by its own name, or by the `usual` one. Raises ConfigError for an `extra`
+    that says something else, and where there has to be a name and is none.
+    """
     extra = config.extra.get("delegation") or {}
     kind = "responses" if by_backend(config) else "client"
     if not isinstance(extra, dict) or extra.get("type", kind) != kind:
         raise ConfigError("extra: session.delegation.type follows from the agent's tools and its `delegate`")
     made: dict[str, Any] = {"type": kind}
     if kind == "responses":
-        backend: dict[str, Any] = {"model": config.backend or BACKEND}
+        backend: dict[str, Any] = {"model": config.backend or usual}
         if config.instructions:
             backend["instructions"] = config.instructions
         backend["tools"] = [_tool(tool) for tool in config.tools]
         if config.tool_choice != "auto":
             backend["tool_choice"] = config.tool_choice
         made["responses"] = backend | extra.get("responses", {})
+        if not made["responses"]["model"]:
+            raise ConfigError(
+                "the tools need a model behind this one: BRIDGE_BACKEND_MODEL names a deployment"
+            )
     return made | {name: value for name, value in extra.items() if name not in ("type", "responses")}
 
 
