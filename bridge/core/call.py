@@ -23,6 +23,7 @@ from . import (
     dialling,
     ending,
     error_events,
+    failover,
     handover,
     input_clock,
     liveness,
@@ -84,8 +85,10 @@ class Call(CallState):
         self.out.clear()
         return out
 
-    def _settle(self, now_ms: int) -> None:
+    def _settle(self, now_ms: int) -> None:  # noqa: C901  one rule after the other
         """The rules that hold after every event. Each is for something that there is, or is not."""
+        if self.dialling.left:
+            failover.settle(self, now_ms)
         playout, detours, ledger = self.playout, self.detours, self.playout.line.ledger
         if self.spending.unsettled:
             money.settle(self, now_ms)

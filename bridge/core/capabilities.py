@@ -91,6 +91,7 @@ class Capabilities(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     ready: str = "session.updated"
     fatal_codes: tuple[str, ...] = ()
     fatal_closes: tuple[int, ...] = (1008, 3000, 4000)
+    """OpenAI's: a policy, a refused key, a refused dialect."""
 
     @property
     def duplex(self) -> bool:

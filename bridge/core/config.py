@@ -218,6 +218,10 @@ class CallSnapshot(msgspec.Struct, frozen=True, gc=False):
     """How long its target rings."""
     turns: int = 0
     """How many the caller has had."""
+    vendor: str = ""
+    """By whom it was answered last, where that is not whom it began with."""
+    failovers: int = 0
+    """How often it has gone on with another vendor."""
     began_at_s: int = 0
     """When the call was accepted by the first process that had it; of the epoch."""
 
@@ -267,6 +271,14 @@ class VendorPlan(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     voice: str = ""
     transcription: str = ""
     prices: dict[str, float] = {}
+
+    def dress(self, session: SessionConfig) -> SessionConfig:
+        """That configuration, for this vendor."""
+        named = {"model": self.model, "voice": self.voice, "transcription": self.transcription}
+        ours = {name: value for name, value in named.items() if value}
+        if session.transcription is None:
+            ours.pop("transcription", None)
+        return msgspec.structs.replace(session, **ours) if ours else session
 
 
 class CallConfig(msgspec.Struct, frozen=True, gc=False):

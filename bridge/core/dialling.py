@@ -7,9 +7,9 @@ from msgspec import UNSET
 from . import ending, history, state
 from . import messages as m
 from .due import NEVER
-from .messages import Phase, Reason
+from .messages import Phase, Reason, VendorPlan
 from .state import CallState
-from .upstream_leg import REFUSED, Leg, UpstreamSession, is_fatal
+from .upstream_leg import LATE, REFUSED, Leg, UpstreamSession, is_fatal
 
 
 def first_dial(call: CallState, now_ms: int) -> None:
@@ -20,13 +20,14 @@ def first_dial(call: CallState, now_ms: int) -> None:
 
 def dial(call: CallState, now_ms: int) -> None:
     call.dialling.due_ms = NEVER
-    due_ms = now_ms + call.dialling.attempt_ms(now_ms)
-    call.up = call.playout.session = begin(call, due_ms)
+    hurried = call.phase is not Phase.SETUP and call.dialling.next is not None
+    due_ms = now_ms + call.dialling.attempt_ms(now_ms, hurried=hurried)
+    call.up = call.playout.session = begin(call, call.dialling.plan, due_ms)
 
 
-def begin(call: CallState, due_ms: int) -> UpstreamSession:
-    """Dial a session that has until `due_ms` to become one."""
-    session = UpstreamSession(next_epoch(call), Leg.DIALLING, call.dialling.plan, due_ms=due_ms)
+def begin(call: CallState, plan: VendorPlan, due_ms: int) -> UpstreamSession:
+    """Dial a session with that vendor, which has until `due_ms` to become one."""
+    session = UpstreamSession(next_epoch(call), Leg.DIALLING, plan, due_ms=due_ms)
     call.out.append(m.DialUpstream(session.epoch, session.plan.name or UNSET))
     return session
 
@@ -44,7 +45,7 @@ def dial_failed(call: CallState, event: m.DialFailed, now_ms: int) -> None:
     use.
     """
     call.up.close()
-    if is_fatal(event.status, event.code):
+    if is_fatal(event.status, event.code, call.up.can):
         call.out.append(m.Noted(REFUSED, f"{event.status} {event.code}"))
     delay_ms = call.dialling.again_in_ms(event, now_ms)
     if delay_ms is None:
@@ -57,7 +58,7 @@ def dial_failed(call: CallState, event: m.DialFailed, now_ms: int) -> None:
 
 def session_stalled(call: CallState, now_ms: int) -> None:
     call.out.append(m.CloseUpstream(call.up.epoch))
-    dial_failed(call, m.DialFailed(call.up.epoch, code="no session in time"), now_ms)
+    dial_failed(call, m.DialFailed(call.up.epoch, code=LATE), now_ms)
 
 
 def session_created(call: CallState, session: UpstreamSession, event: m.SessionCreated, now_ms: int) -> None:
@@ -73,5 +74,5 @@ def opened(call: CallState, session: UpstreamSession) -> None:
         return
     session.state = Leg.CONFIGURING
     told = history.with_configuration(call, session)
-    asked = state.asked_of(call, call.playout.config)
+    asked = session.plan.dress(state.asked_of(call, call.playout.config))
     call.out.append(m.ConfigureSession(asked, epoch=session.epoch, history=told))

@@ -22,6 +22,9 @@ def fail(call: CallState, reason: Reason, now_ms: int, detail: str) -> None:
     """
     if call.ending is not None and call.ending.reason is reason:
         return
+    if call.ending is None and call.dialling.next is not None:
+        call.dialling.out = detail  # another vendor takes over, at the end of this event
+        return
     if call.up.state is not Leg.CLOSED:
         call.out.append(m.CloseUpstream(call.up.epoch))
     call.up.close()

@@ -80,6 +80,14 @@ class Spending:
         """Whether a session costs money while it is open."""
         return self._prices.get("session_minute", 0.0) > 0
 
+    def use(self, prices: dict[str, float], now_ms: int) -> None:
+        """From now on these are the prices: another vendor's. The sessions of the one before are over."""
+        self.opened({}, now_ms)
+        self._spent_micro_usd = self._total(now_ms)
+        self.sessions.clear()
+        self._prices = prices
+        self.unsettled = True
+
     def response(self, usage: Usage | None) -> None:
         """A response ended with this usage; None where there are no figures."""
         self.unsettled = True
@@ -119,12 +127,15 @@ class Spending:
 
     def micro_usd(self, now_ms: int) -> int:
         """All that it has cost by now."""
+        return round(self._total(now_ms))
+
+    def _total(self, now_ms: int) -> float:
         told = sum(session.told_s for session in self.sessions.values())
         total = self._spent_micro_usd + 1e6 * told * self._prices.get("sound_second", 0.0)
         if self.by_the_minute:
             open_s = sum(session.open_s(now_ms) for session in self.sessions.values())
             total += 1e6 * open_s / 60 * self._prices["session_minute"]
-        return round(total)
+        return total
 
     def exceeded(self, cost_micro_usd: int, before_micro_usd: int = 0) -> str | None:
         """That the limit is reached with this cost, in words; None while there is room."""

@@ -17,6 +17,7 @@ from .messages import Phase, Reason
 from .state import CallState
 from .upstream_leg import Leg
 
+DEAD = "it gives no sign of life"
 QUIET_MS = 1_000
 """Without a word from a model that owes an answer, before it is asked for a sign of life."""
 UNHEARD_MS = 900
@@ -165,8 +166,10 @@ def answered(call: CallState) -> None:
 def no_sign_of_life(call: CallState, now_ms: int) -> None:
     """We asked, and nothing at all has come since."""
     call.up.probe_due_ms = NEVER
-    if call.up.state is Leg.READY:
-        recovery.give_up(call, "it gives no sign of life", now_ms)
+    if call.up.state is Leg.READY and call.dialling.next is not None:
+        ending.fail(call, Reason.UPSTREAM_LOST, now_ms, DEAD)
+    elif call.up.state is Leg.READY:
+        recovery.give_up(call, DEAD, now_ms)
 
 
 # --- a stream that never pauses

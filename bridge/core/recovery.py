@@ -11,7 +11,7 @@ from . import messages as m
 from .debts import Kind
 from .messages import Phase, Reason
 from .state import CallState
-from .upstream_leg import FATAL_CLOSES, REFUSED, Leg
+from .upstream_leg import REFUSED, Leg
 
 CONTENT = "content"
 """Why a session ended that no other one may go on with."""
@@ -24,7 +24,7 @@ turn in it, and answers it then. Else we ask for an answer."""
 
 def upstream_closed(call: CallState, event: m.UpstreamClosed, now_ms: int) -> None:
     why = f"{event.code} {event.reason}".rstrip()
-    if event.code in FATAL_CLOSES:
+    if event.code in call.up.can.fatal_closes:
         call.out.append(m.Noted(REFUSED, why))
         ending.fail(call, Reason.UPSTREAM_REFUSED, now_ms, why)
     elif call.phase is Phase.SETUP:
@@ -75,16 +75,19 @@ def lose(call: CallState, why: str, now_ms: int) -> None:
         call.playout.lost(now_ms)
         return
     let_go(call, now_ms)
-    if not call.dialling.may_recover(now_ms):
+    again = call.dialling.recovered(now_ms) > 0 and call.dialling.next is not None
+    if not call.dialling.may_recover(now_ms) or again:
         ending.fail(call, Reason.UPSTREAM_LOST, now_ms, why)
+    if call.phase in (Phase.DRAINING, Phase.ENDED):
         return
     call.stats.recoveries += 1
     call.lost_ms = now_ms
     if call.playout.debts.of(Kind.RESUMED):
         call.playout.owed.stop()
         state.owe(call, now_ms, silent_ms=silent_ms)
-    call.dialling.begin(now_ms)
-    dialling.dial(call, now_ms)
+    if call.dialling.out is None:
+        call.dialling.begin(now_ms)
+        dialling.dial(call, now_ms)
 
 
 def let_go(call: CallState, now_ms: int) -> None:

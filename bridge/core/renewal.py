@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import dialling, recovery, silence, tool_calls
+from . import dialling, failover, recovery, silence, tool_calls
 from . import messages as m
 from .due import NEVER
 from .messages import Event, Phase
@@ -18,7 +18,7 @@ def renew(call: CallState, now_ms: int) -> None:
     call.up.renew_due_ms = NEVER
     if call.phase in (Phase.LIVE, Phase.AWAY) and call.spare is None and call.up.state is Leg.READY:
         due_ms = now_ms + call.config.session_ms
-        call.spare = dialling.begin(call, due_ms)
+        call.spare = dialling.begin(call, call.dialling.plan, due_ms)
 
 
 def from_spare(call: CallState, event: Event, spare: UpstreamSession, now_ms: int) -> None:
@@ -105,6 +105,8 @@ def swap(call: CallState, now_ms: int) -> None:
     call.dialling.due_ms = NEVER  # of a session in place of a lost one
     old, call.spare = call.up, None
     call.up = call.playout.session = spare
+    if spare.plan is not call.dialling.plan:
+        failover.go_to(call, spare.plan, failover.LIMPS, now_ms)
     call.out.append(m.Noted("session renewed", f"{old.epoch} -> {spare.epoch}"))
     recovery.restored(call, now_ms)
     call.out.append(m.CloseUpstream(old.epoch))

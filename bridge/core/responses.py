@@ -57,7 +57,8 @@ def reconfigure(call: CallState, event: m.Reconfigure, now_ms: int) -> None:
     call.playout.gate.held = call.playout.ready
     for session in (call.up, call.spare):
         if session is not None and session.state in (Leg.CONFIGURING, Leg.READY):
-            call.out.append(m.ConfigureSession(state.asked_of(call, config), True, session.epoch))
+            asked = session.plan.dress(state.asked_of(call, config))
+            call.out.append(m.ConfigureSession(asked, True, session.epoch))
 
 
 def disclose(call: CallState, now_ms: int) -> None:
@@ -214,6 +215,9 @@ def wait(call: CallState, retry_ms: int, now_ms: int) -> bool:
     """The vendor says when to ask again: until then nothing is asked, and that it refused counts as no
     failure. False where it says nothing, or longer than a caller waits.
     """
+    if retry_ms > MOST_WAIT_MS and call.dialling.next is not None:
+        ending.fail(call, Reason.UPSTREAM_LOST, now_ms, f"it asks to wait for {retry_ms} ms")
+        return True
     if not retry_ms or call.waited_ms + retry_ms > MOST_WAIT_MS:
         return False
     call.waited_ms += retry_ms

@@ -83,10 +83,9 @@ class CallState:
         self.lost_ms: int | None = None
         self.differs: set[str] = set()
 
-    def begins(self, epoch: int) -> bool:
-        """Whether it is we who have to begin that session (`UpstreamOpened`)."""
-        session = self.spare if self.spare is not None and self.spare.epoch == epoch else self.up
-        return not session.can.server_first
+    def session_of(self, epoch: int) -> UpstreamSession:
+        """The upstream session of that epoch; for one that is over, the one in its place."""
+        return self.spare if self.spare is not None and self.spare.epoch == epoch else self.up
 
     def other_event(self, event: Event, now_ms: int) -> None:
         """Take an event that belongs to no upstream session: `Call` does. Wishes that had to wait for a model

@@ -66,6 +66,8 @@ class Stats:
     frames_dropped: int = 0
     faults: dict[str, int] = field(default_factory=dict)
     recoveries: int = 0
+    failovers: list[str] = field(default_factory=list)
+    """To which vendors the call has gone on, and from which."""
     tools: int = 0
     usage: Usage = field(default_factory=Usage)
     usage_missing: int = 0

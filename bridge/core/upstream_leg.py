@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass, field
 
 from .due import NEVER
-from .messages import CallConfig, Capabilities, DialFailed, VendorPlan
+from .messages import CallConfig, CallSnapshot, Capabilities, DialFailed, VendorPlan
 
 USUAL = VendorPlan()
 
@@ -20,8 +20,8 @@ FATAL_CODES = frozenset({
 })  # fmt: skip
 """Codes (or types) after which another attempt would only cost time: the account, the model or we ourselves
 are wrong."""
-FATAL_CLOSES = frozenset({1008, 3000, 4000})
-"""Close codes the vendor uses for a refused key (3000), a refused dialect (4000) and a policy (1008)."""
+LATE = "no session in time"
+"""The code of a dial that did not become a session."""
 REFUSED = "upstream refused"
 """What a `Noted` says when a status or a code shows that no session would fare any better: for the next half
 a minute the shell need not try for any call."""
@@ -33,6 +33,12 @@ FORCED_PERCENT, FORCED_MS = 4, 120_000
 """The same, when the next one takes over whether the moment is quiet or not."""
 SHORTEST_LIFE_MS, LONGEST_LIFE_MS = 5_000, 86_400_000
 """What else an `expires_at` says is that one of two clocks is wrong."""
+FAILOVERS = 2
+"""Times that a call goes on with another vendor, at the most; never back."""
+REDIAL_MS = 1_200
+"""What the vendor has to be there again, where another one stands ready."""
+REDIALS = 2
+"""Times that it is dialled for that."""
 RECOVERIES = 5
 RECOVERIES_WITHIN_MS = 60_000
 
@@ -47,13 +53,19 @@ class Leg(enum.Enum):
     CLOSED = "closed"
 
 
-def is_fatal(status: int, code: str) -> bool:
-    """Whether another attempt would only cost time. 0 for no status, empty for no code.
+def is_fatal(status: int, code: str, can: Capabilities | None = None) -> bool:
+    """Whether another attempt would only cost time. 0 for no status, empty for no code; `can` names the codes
+    of that vendor.
 
     400 means that only where the vendor says what was wrong. Balancers and proxies answer so too.
     """
     named = status == 400 and code not in WITHOUT_CODE
-    return named or status in FATAL_STATUS or code in FATAL_CODES
+    return (
+        named
+        or status in FATAL_STATUS
+        or code in FATAL_CODES
+        or (can is not None and code in can.fatal_codes)
+    )
 
 
 @dataclass(slots=True)
@@ -101,7 +113,9 @@ class UpstreamSession:
     def renewals_ms(self, config: CallConfig, now_ms: int) -> tuple[int, int]:
         """When the next session is dialled, and when it takes over at the latest, by the call's clock."""
         if self.expires_ms is None:
-            return now_ms + config.renew_ms, now_ms + config.renew_forced_ms
+            longest_ms = 1000 * self.can.session_s or LONGEST_LIFE_MS
+            renew_ms = min(config.renew_ms, longest_ms * 5 // 6)
+            return now_ms + renew_ms, now_ms + min(config.renew_forced_ms, longest_ms * 29 // 30)
         life_ms = self.expires_ms - now_ms
         renew_ms = min(RENEW_MS, life_ms * RENEW_PERCENT // 100)
         return self.expires_ms - renew_ms, self.expires_ms - min(FORCED_MS, life_ms * FORCED_PERCENT // 100)
@@ -109,35 +123,74 @@ class UpstreamSession:
 
 class Dialling:
     """Counts attempts; the next one is at `due_ms`. The core has no chance in it, so the jitter comes from a
-    seed in the call's configuration.
+    seed in the call's configuration. And knows which vendor is dialled (`plan`), and which ones are left.
     """
 
-    __slots__ = ("_attempts", "_began_ms", "_config", "_recovered_ms", "_seed", "due_ms", "plan")
+    __slots__ = (
+        "_attempts",
+        "_began_ms",
+        "_config",
+        "_recovered_ms",
+        "_seed",
+        "due_ms",
+        "failovers",
+        "left",
+        "out",
+        "plan",
+        "retried_ms",
+    )  # fmt: skip
 
     def __init__(self, config: CallConfig) -> None:
         self._config = config
         self.plan = VendorPlan(capabilities=config.capabilities)
         """The vendor that is dialled."""
+        self.left = list(config.failover)
+        """Those that may follow, the next one first."""
+        self.failovers = 0
+        self.retried_ms = 0
+        """When another vendor may be tried because this one limps."""
+        self.out: str | None = None
+        """Why nothing more is to be had from it, until the next one is dialled."""
+        if config.carried is not None:
+            self._go_on(config.carried)
         self.due_ms = NEVER
         self._seed = config.jitter_seed
         self._attempts = 0
         self._began_ms = 0
         self._recovered_ms: list[int] = []
 
+    def _go_on(self, before: CallSnapshot) -> None:
+        self.failovers = before.failovers
+        while before.vendor and self.left and self.plan.name != before.vendor:
+            self.plan = self.left.pop(0)
+
+    @property
+    def next(self) -> VendorPlan | None:
+        """The vendor that the call would go on with; None where there is none."""
+        return self.left[0] if self.left and self.failovers < FAILOVERS else None
+
+    def go_to(self, plan: VendorPlan) -> None:
+        """From now on that vendor, one of those left, is dialled."""
+        del self.left[: self.left.index(plan) + 1]
+        self.plan, self.out = plan, None
+        self.failovers += 1
+
     def begin(self, now_ms: int) -> None:
         """A new round of attempts begins with this one."""
         self._attempts, self._began_ms = 1, now_ms
 
-    def attempt_ms(self, now_ms: int) -> int:
+    def attempt_ms(self, now_ms: int, *, hurried: bool = False) -> int:
         """What this attempt has until there must be a session."""
-        return min(self._config.session_ms, max(0, self._began_ms + self._config.dial_total_ms - now_ms))
+        longest_ms = REDIAL_MS if hurried else self._config.session_ms
+        return min(longest_ms, max(0, self._began_ms + self._config.dial_total_ms - now_ms))
 
     def again_in_ms(self, event: DialFailed, now_ms: int) -> int | None:
         """How long to wait before the next attempt; None when there shall be none."""
         config = self._config
         if (
-            is_fatal(event.status, event.code)
-            or self._attempts >= config.dial_attempts
+            is_fatal(event.status, event.code, self.plan.capabilities)
+            or self._attempts >= (config.dial_attempts if self.next is None else REDIALS)
+            or (self.next is not None and event.code == LATE)
             or event.retry_after_ms > MOST_RETRY_AFTER_MS
         ):
             return None
@@ -148,6 +201,10 @@ class Dialling:
             return None
         self._attempts += 1
         return delay_ms
+
+    def recovered(self, now_ms: int) -> int:
+        """How many sessions were replaced within the last minute."""
+        return sum(now_ms - at_ms < RECOVERIES_WITHIN_MS for at_ms in self._recovered_ms)
 
     def may_recover(self, now_ms: int) -> bool:
         """Whether a session lost now may be replaced: at most 5 times a minute. Counts it if so."""

@@ -44,7 +44,7 @@ _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 STAYS: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     Header: frozenset({"carrier", "upstream", "at", "versions"}),
     Origin: frozenset({"recording"}),
-    m.CallSnapshot: frozenset({"away"}),
+    m.CallSnapshot: frozenset({"away", "vendor"}),
     m.CallConfig: frozenset({"phrases", "disclosure", "fallback", "digits", "prices"}),
     m.SessionConfig: frozenset(
         {

@@ -61,7 +61,8 @@ class Stage:
         self._new_carrier = parts.carriers[header.carrier]
         self._carrier = self._new_carrier()
         self._stream = 0
-        self._vendor = parts.upstreams[header.upstream]
+        self._table, self._first = parts.upstreams, header.upstream
+        self._vendors: dict[int, str] = {}
         self._upstreams: dict[int, Upstream] = {}
         self._reachable: set[int] = set()
         self._held: dict[int, deque[m.AppendAudio]] = {}
@@ -99,7 +100,10 @@ class Stage:
     def _upstream(self, epoch: int) -> Upstream:
         upstream = self._upstreams.get(epoch)
         if upstream is None:
-            upstream = self._upstreams[epoch] = self._vendor(epoch, NOWHERE)
+            name = self._vendors.get(epoch, self._first)
+            if name not in self._table:
+                raise ConfigError(f"this call went on with {name!r}, which this phonebridge does not know")
+            upstream = self._upstreams[epoch] = self._table[name](epoch, NOWHERE)
         return upstream
 
     def as_usual(self, outputs: list[Output], actions: list[m.Action]) -> bool:
@@ -120,6 +124,8 @@ class Stage:
             for late in self._late(outputs, at):
                 yield late
                 at += 1
+            if type(action) is m.DialUpstream and action.vendor:
+                self._vendors[action.epoch] = action.vendor
             expected = outputs[at] if at < len(outputs) else None
             door = DOOR_OF.get(type(action), "session")
             epoch = action.epoch if door == "upstream" else 0  # type: ignore[union-attr]

@@ -25,7 +25,7 @@ from bridge.errors import ProtocolError, why_refused
 from bridge.sockets.dial import CarrierSocket, Socket
 from bridge.sockets.frames import INTERNAL_ERROR
 from bridge.sockets.held import HELD_SOUND, HeldSound
-from bridge.upstreams import Dial, Parsed, Upstream
+from bridge.upstreams import Dial, Parsed, Upstream, adapter_of
 
 from .callee_ear import CalleeEar
 from .carrier_leg import CarrierLeg
@@ -49,9 +49,10 @@ class Runner:
     `closed` is done when the call has ended and both sockets are gone. Lives on the event loop it was made
     on; none of its methods may be called from another thread.
 
-    Four things may be set from outside: `call_sid` names the call in the log; `tap` is given each frame of
+    Five things may be set from outside: `call_sid` names the call in the log; `tap` is given each frame of
     the caller's that is heard, and `sent_tap` what goes to them; `before_close(ended)` returns what is to be
-    awaited before the carrier's socket is closed, None for nothing. `held` counts the sound that waits in all
+    awaited before the carrier's socket is closed, None for nothing; `other_vendor(name, epoch)` makes the
+    adapter of a session with another vendor. `held` counts the sound that waits in all
     calls of this process.
     """
 
@@ -59,6 +60,7 @@ class Runner:
     tap: Callable[[m.CallerAudio], None] | None = None
     sent_tap: Callable[[m.CarrierCommand], None] | None = None
     before_close: Callable[[m.Ended], Awaitable[object] | None] | None = None
+    other_vendor: Callable[[str, int], Upstream] = staticmethod(adapter_of)
     _doubted = False
     """Of the class, for Python keeps at most 30 attributes of an object where they are quick to read."""
 
@@ -394,7 +396,7 @@ class Runner:
             self._recorder.decided(now_ms, action)
         match action:
             case m.DialUpstream():
-                self._upstreams.open(action.epoch)
+                self._upstreams.open(action)
             case m.CloseUpstream():
                 self._upstreams.close(action.epoch)
             case m.HoldSound():

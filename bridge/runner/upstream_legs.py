@@ -22,7 +22,9 @@ BACKLOG_MS: Final = 500
 
 
 class Gate(Protocol):
-    """What the legs tell the runner."""
+    """What the legs tell the runner, and ask of it."""
+
+    other_vendor: Callable[[str, int], Upstream]
 
     def feed(self, event: m.Event) -> None:
         """Something happened."""
@@ -75,16 +77,19 @@ class UpstreamLegs:
 
     # --- sessions ----------------------------------------------------------------------------------------
 
-    def open(self, epoch: int) -> None:
+    def open(self, command: m.DialUpstream) -> None:
         """Dial a session, in a task."""
-        adapter = self._vendor(epoch)
+        epoch = command.epoch
+        vendor = command.vendor
+        adapter = self._gate.other_vendor(vendor, epoch) if vendor else self._vendor(epoch)
         leg = self.legs[epoch] = UpstreamLeg(epoch, adapter, adapter.append)
         leg.dialling = self._loop.create_task(self._connect(leg), name=f"dial {epoch}")
 
     async def _connect(self, leg: UpstreamLeg) -> None:
         epoch = leg.epoch
         try:
-            socket = await self._dial(leg.adapter.dial(self._call.config.session))
+            session = self._call.session_of(epoch).plan.dress(self._call.config.session)
+            socket = await self._dial(leg.adapter.dial(session))
         except DialError as error:
             del self.legs[epoch]
             retry_ms = int((error.retry_after_s or 0) * 1000)
@@ -98,7 +103,7 @@ class UpstreamLegs:
         leg.dialling = None
         leg.socket = socket
         socket.start(partial(self._gate.process_upstream, leg), partial(self._closed, epoch))
-        if self._call.begins(epoch):
+        if not self._call.session_of(epoch).can.server_first:
             self._gate.feed(m.UpstreamOpened(epoch))
 
     def _closed(self, epoch: int, code: int, reason: str) -> None:

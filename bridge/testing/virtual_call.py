@@ -49,6 +49,8 @@ class _Session:
     server: RealtimeServer
 
 
+Other = tuple[Callable[[], RealtimeServer | None], Callable[[int], Upstream]]
+"""Another vendor: its server, and our adapter, of each session."""
 _Parse = Callable[[str | bytes], m.Event | Parsed]
 _Fed = tuple[m.Event | None, _Parse | None, str, str, int]
 """An event; or a frame, with who reads it, its door and its epoch."""
@@ -89,11 +91,13 @@ class VirtualCall:
         self._carrier = carrier()
         self._new_upstream = upstream
         self._new_server = server
+        self.others: dict[str, Other] = {}
+        """The vendors that the call may go on with, by name."""
         self._dial_ms = dial_ms
         self._recorder = recorder
         self._observe = observe
         self._sessions: dict[int, _Session] = {}
-        self._dials: list[tuple[int, int]] = []
+        self._dials: list[tuple[int, int, str]] = []
         self._pending: deque[_Fed] = deque()
         self._feeding = False
         self._voice = VoiceDetector()
@@ -150,7 +154,7 @@ class VirtualCall:
             self.phone.deadline_ms,
             *(s.server.deadline_ms for s in self._sessions.values()),
         ]
-        due += [at_ms for at_ms, _ in self._dials[:1]] + [at_ms for at_ms, _ in self._planned[:1]]
+        due += [at_ms for at_ms, *_ in self._dials[:1]] + [at_ms for at_ms, _ in self._planned[:1]]
         if self.beside is not None:
             due.append(self.beside.deadline_ms)
         return min((at_ms for at_ms in due if at_ms is not None), default=None)
@@ -277,7 +281,7 @@ class VirtualCall:
         while self._planned and self._planned[0][0] <= now_ms:
             self._planned.pop(0)[1]()
         while self._dials and self._dials[0][0] <= now_ms:
-            self._dialled(self._dials.pop(0)[1])
+            self._dialled(*self._dials.pop(0)[1:])
         if self.ended is None and self.call.deadline_ms is not None and self.call.deadline_ms <= now_ms:
             self.feed(m.WakeUp())
         self.from_phone(self.phone.wake(now_ms))
@@ -316,7 +320,7 @@ class VirtualCall:
         self.elsewhere.do(action)
         match action:
             case m.DialUpstream():
-                self._dials.append((self.now_ms + self._dial_ms, action.epoch))
+                self._dials.append((self.now_ms + self._dial_ms, action.epoch, action.vendor or ""))
             case m.CloseUpstream():
                 self._dials = [dial for dial in self._dials if dial[1] != action.epoch]
                 if (session := self._sessions.pop(action.epoch, None)) is not None:
@@ -330,13 +334,14 @@ class VirtualCall:
         if self._observe is not None:
             self._observe(action, self.now_ms)
 
-    def _dialled(self, epoch: int) -> None:
-        server = self._new_server()
+    def _dialled(self, epoch: int, name: str) -> None:
+        new_server, new_upstream = self.others[name] if name else (self._new_server, self._new_upstream)
+        server = new_server()
         if server is None:
             self.feed(m.DialFailed(epoch, code="unreachable"))
             return
         self.servers.append(server)
-        self._sessions[epoch] = _Session(self._new_upstream(epoch), server)
+        self._sessions[epoch] = _Session(new_upstream(epoch), server)
         self.from_server(server.open(self.now_ms), epoch)
-        if self.call.begins(epoch):
+        if not self.call.session_of(epoch).can.server_first:
             self.feed(m.UpstreamOpened(epoch))

@@ -133,6 +133,11 @@ and cost nothing.
 """
 
 
+def adapter_of(name: str, epoch: int) -> Upstream:
+    """That of a session with the vendor of that name, at its own address."""
+    return UPSTREAMS[name](epoch)
+
+
 def events_of(parsed: Parsed) -> tuple[UpstreamEvent, ...]:
     """What a frame said, one by one."""
     return parsed if isinstance(parsed, tuple) else () if parsed is None else (parsed,)
@@ -156,6 +161,7 @@ __all__ = [
     "Vendor",
     "Written",
     "Xai",
+    "adapter_of",
     "events_of",
     "frames_of",
 ]

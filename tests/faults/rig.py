@@ -276,13 +276,13 @@ class Rig(VirtualCall):
 
     # --- inside
 
-    def _dialled(self, epoch: int) -> None:
+    def _dialled(self, epoch: int, name: str) -> None:
         outcome = next(self.outcomes)
         if isinstance(outcome, m.DialFailed):
             self.feed(m.DialFailed(epoch, outcome.status, outcome.code, outcome.retry_after_ms))
             return
         self._new_server = lambda: MoodyServer(self.agent, outcome, self.moods)
-        super()._dialled(epoch)
+        super()._dialled(epoch, name)
 
     def _do(self, action: m.Action) -> None:
         if isinstance(action, m.CloseUpstream) and action.epoch in self._sessions:
