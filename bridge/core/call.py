@@ -21,6 +21,7 @@ from . import (
     caller_turns,
     delegation,
     dialling,
+    duplex_turns,
     ending,
     error_events,
     failover,
@@ -96,6 +97,8 @@ class Call(CallState):
             if playout.faint or self.inaudible:
                 recovery.settle(self, now_ms)
             speech.settle(self, now_ms)
+            if playout.duplex is not None:
+                duplex_turns.settle(self, now_ms)
             if self.callee.stage is not Stage.CLOSED:
                 answered_by.settle(self, now_ms)
             if detours.under_way is not None:
@@ -182,7 +185,8 @@ class Call(CallState):
             case m.SessionUpdated(): setup.session_updated(self, event, now_ms)
             case m.SpeechStarted(): speech.started(self, event, now_ms)
             case m.SpeechStopped(): speech.stopped(self, event, now_ms)
-            case m.Fragment(): delegation.heard(self, event)
+            case m.StreamAudio(): duplex_turns.sound(self, event, now_ms)
+            case m.Fragment(): duplex_turns.fragment(self, event, now_ms)
             case m.TextDelta(): responses.words(self, event)
             case m.AudioDone(): playout.item_finished(event.item_id, event.part, now_ms)
             case m.ItemAdded(): playout.conversation.added(event)

@@ -45,6 +45,8 @@ class Item:
     """Whether the model says it on its way to an answer, which it is not."""
     told: bool = False
     """Whether the handler was told of the turn: some vendors send an item's transcript several times."""
+    ours: bool = False
+    """Whether its id is ours, and no other session's."""
     _words: list[str] = field(default_factory=list)
     _characters: int = 0
     _sentences: SentenceStarts | None = None
@@ -125,10 +127,11 @@ class Conversation:
         item_id = self._aliases.get(item_id, item_id)
         item = self.items.get(item_id)
         if item is None:
-            item = self._enter(Item(item_id, role="assistant", response_id=response_id))
+            item = self.enter(Item(item_id, role="assistant", response_id=response_id))
         return item
 
-    def _enter(self, item: Item) -> Item:
+    def enter(self, item: Item) -> Item:
+        """It stands in the conversation from now on."""
         self.items[item.item_id] = item
         if len(self.items) > REMEMBERED:
             del self.items[next(iter(self.items))]
@@ -142,7 +145,7 @@ class Conversation:
 
     def created(self, role: str, text: str) -> Item:
         """An item that the bridge puts into the conversation now."""
-        return self._enter(Item(self.new_id(), role=role, text=text))
+        return self.enter(Item(self.new_id(), role=role, text=text))
 
     def sounding(self, say_id: str, sound: Sound) -> None:
         """A recorded sound is queued: its words will be a model message, here, as far as they are heard."""
@@ -155,7 +158,7 @@ class Conversation:
         """That upstream session is over, and its ids with it: the next one may use the same again."""
         for item in self.items.values():
             item.response_id = ""
-        self.items = {f"{epoch}/{key}": item for key, item in self.items.items()}
+        self.items = {key if item.ours else f"{epoch}/{key}": item for key, item in self.items.items()}
         self._aliases.clear()
 
     def history(self, epoch: int) -> list[CreateItem]:

@@ -156,6 +156,7 @@ class DuplexStream:
         "_gate",
         "_heard",
         "_hush_from",
+        "_last",
         "_per_ms",
         "dropped_ms",
         "epoch",
@@ -177,6 +178,7 @@ class DuplexStream:
         """What is on its way to the caller, in order."""
         self.segment: Segment | None = None
         """The newest of them, while more of it may come."""
+        self._last: Segment | None = None
         self.dropped_ms = 0
         """Of loud sound that never went out."""
         self._heard = 0
@@ -191,6 +193,16 @@ class DuplexStream:
         return self.received - self.sent
 
     @property
+    def hushed(self) -> bool:
+        """Whether what the model says now is dropped."""
+        return self._hush_from is not None
+
+    @property
+    def quiet_ms(self) -> int:
+        """Since its last loud sound, in its own time."""
+        return self._gate.quiet_ms
+
+    @property
     def silent(self) -> bool:
         """Whether the model has stopped speaking, as far as its stream tells."""
         return self._gate.quiet_ms >= SILENT_MS
@@ -198,15 +210,22 @@ class DuplexStream:
     # --- what goes out
 
     def take(
-        self, audio: str, size_bytes: int, loud: bool, lag_ms: int, *, ours: bool = False
+        self,
+        audio: str,
+        size_bytes: int,
+        loud: bool,
+        lag_ms: int,
+        *,
+        ours: bool = False,
+        wanted: bool = True,
     ) -> list[Piece]:
         """A run of blocks of one kind has come. Returns what of it goes out, oldest first: more than came,
         where an utterance begins. `lag_ms` is what waits on the line, `ours` whether a sound of our own is
-        among it.
+        among it. What is not `wanted` is dropped, but for the rest of an utterance.
         """
         start, self.received = self.received, self.received + size_bytes
         if loud:
-            if self._drops(size_bytes, lag_ms):
+            if self._drops(size_bytes, lag_ms, wanted or self.segment is not None):
                 return []
             cushion = self._gate.loud(lag_ms)
             return self._go_out([*cushion, (audio, size_bytes)], start)
@@ -226,7 +245,7 @@ class DuplexStream:
         if segment is None:
             self.utterances += 1
             item_id = f"live:{self.epoch}:{self.utterances}"
-            segment = self.segment = Segment(
+            segment = self.segment = self._last = Segment(
                 self.received - sent_bytes, onset, Span(item_id, response_id=item_id)
             )
             self.segments.append(segment)
@@ -236,20 +255,20 @@ class DuplexStream:
         segment.loud.append((onset, self.received))
         return pieces
 
-    def _drops(self, size_bytes: int, lag_ms: int) -> bool:
+    def _drops(self, size_bytes: int, lag_ms: int, wanted: bool) -> bool:
         """Whether loud sound is not to be heard: it was hushed, or too much of it waits."""
         hush = self._hush_from
         if hush is not None and self.received - hush > HUSH_MS * self._per_ms:
             hush = self._hush_from = None
         limit_ms = FEW_LOUD_MS if self._dropping else MOST_LOUD_MS
         self._dropping = lag_ms > limit_ms and self.waiting_ms(lambda span: span.sent_bytes) > limit_ms
-        if hush is None and not self._dropping:
+        if hush is None and wanted and not self._dropping:
             return False
         self._gate.close(loud=True)
         self.segment = None
         self.dropped_ms += size_bytes // self._per_ms
-        if self.segments:
-            self.segments[-1].dropped_to = self.received
+        if self._last is not None:
+            self._last.dropped_to = self.received
         return True
 
     def hush(self) -> None:
@@ -294,6 +313,6 @@ class DuplexStream:
         self._gate.close()
         self._cut, self.segment = True, None
 
-    def ended(self, segment: Segment) -> None:
-        """It was heard, or cut, and is not looked at any more."""
-        self.segments.remove(segment)
+    def ended(self, span: Span) -> None:
+        """It was heard to its end, or cut, and is not looked at any more."""
+        self.segments = [segment for segment in self.segments if segment.span is not span]

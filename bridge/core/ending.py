@@ -12,6 +12,8 @@ from .state import CallState, Ending
 from .upstream_leg import Leg
 
 GOODBYE = "goodbye"
+TAKEN_BACK = (Reason.WE_HUNG_UP, Reason.TRANSFERRED)
+"""Ends that a caller who speaks takes back."""
 GENERATING_MS = 15_000
 """How long a goodbye may take to be generated before the drain stops waiting for it."""
 
@@ -92,6 +94,13 @@ def drain(
     call.phase = Phase.DRAINING
     if intent:
         call.out.append(m.NoteIntent(intent))
+
+
+def take_back(call: CallState) -> None:
+    """The caller speaks while the last word is said: the call goes on."""
+    call.phase, call.ending = Phase.LIVE, None
+    if not call.detours.draining:
+        call.out += (m.NoteIntent(""), m.HangUpCancelled())
 
 
 def transfer(call: CallState, name: str, now_ms: int) -> None:

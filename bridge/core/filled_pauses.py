@@ -7,9 +7,10 @@ What goes out has the size of what came. So the ledger's truth about the item do
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from .messages import Sound
+from .fillers import WAITING, WORDS
+from .messages import AudioDelta, Sound
 
 PAUSE_MS = 1_400
 """Of silence within an answer before a filler: a delta of half a second may have ended in silence before."""
@@ -36,6 +37,14 @@ class FilledPauses:
         """Sound that cannot be heard is all there is so far: the filler is due in this many ms."""
         self._at = self._next = 0
         self._quiet_bytes = max(0, self._pause_bytes - max(0, patience_ms) * self._per_ms)
+
+    def filled(self, event: AudioDelta, phrases: Mapping[str, Sound]) -> AudioDelta:
+        """The delta, with the fillers among the phrases in it where its silence lasts."""
+        fillers = [phrases[name] for name in (WORDS, WAITING) if name in phrases]
+        audio = self.fill(event.audio, event.size_bytes, fillers)
+        if audio is event.audio:
+            return event
+        return AudioDelta(event.response_id, event.item_id, event.part, audio, event.size_bytes, event.epoch)
 
     def fill(self, audio: str, size_bytes: int, fillers: Sequence[Sound]) -> str:
         """The base64 text that goes out in the place of inaudible `audio`, as long as that. Of the `fillers`

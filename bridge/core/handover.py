@@ -53,7 +53,7 @@ def leave(call: CallState, now_ms: int) -> None:
         return
     owed = call.playout.owed.since_ms is not None or call.caller_speaking
     owed = owed or call.detours.under_way is not None  # they wait for a target that is no longer called
-    if call.playout.lost(now_ms) or owed:
+    if call.playout.lost(now_ms, leaves=True) or owed:
         answers.owe_resumed(call, now_ms)
     call.out += (m.NoteIntent("handover"), m.HandedOver(carried(call, now_ms)))
     ending.end(call, Reason.HANDED_OVER, now_ms)

@@ -12,8 +12,8 @@ from . import model_commands
 from .conversation import Conversation, Item
 from .debts import RECITED, Debts, Kind
 from .due import NEVER
+from .duplex_session import DuplexSession
 from .filled_pauses import FilledPauses
-from .fillers import WAITING, WORDS
 from .ledger import Ledger, Span
 from .line import Line
 from .mailbox_message import MailboxMessage
@@ -47,6 +47,8 @@ class Playout:
         """The response of which the caller was sent something last."""
         self.owed = PendingAnswer(config.filler_ms)
         self.session = UpstreamSession(0, plan=m.VendorPlan(capabilities=config.capabilities))
+        self.duplex: DuplexSession | None = None
+        """Where the model listens and speaks at once: its stream, from its first sound on."""
         self.ready = False
         """Whether the upstream session takes items and response requests now."""
         self.audible = True
@@ -90,7 +92,9 @@ class Playout:
             return
         if not self.audible:
             self.faint |= not self.can_be_heard(item)
-            self._send(self._fill(event, item, now_ms), item, now_ms)
+            if item.received_bytes == event.size_bytes and self.owed.since_ms is not None:
+                self._pauses.begin(self.owed.due_ms - now_ms - self.line.remaining_ms(now_ms))
+            self._send(self._pauses.filled(event, self.phrases), item, now_ms)
             return
         self._pauses.audible()
         if self.waiting:
@@ -119,17 +123,6 @@ class Playout:
         span = self.line.spans.get((event.item_id, event.part))
         if span is not None:
             item.parts[event.part] = span
-
-    def _fill(self, event: AudioDelta, item: Item, now_ms: int) -> AudioDelta:
-        """Sound that cannot be heard pays nothing, and is filled where it lasts."""
-        pauses = self._pauses
-        if item.received_bytes == event.size_bytes and self.owed.since_ms is not None:
-            pauses.begin(self.owed.due_ms - now_ms - self.line.remaining_ms(now_ms))
-        fillers = [self.phrases[name] for name in (WORDS, WAITING) if name in self.phrases]
-        audio = pauses.fill(event.audio, event.size_bytes, fillers)
-        if audio is event.audio:
-            return event
-        return AudioDelta(event.response_id, event.item_id, event.part, audio, event.size_bytes, event.epoch)
 
     def can_be_heard(self, item: Item) -> bool:
         """Whether there is more than a click of sound in it."""
@@ -182,6 +175,8 @@ class Playout:
         if not span.response_id:
             self._sounded(span, cut=False)
             return
+        if self.duplex is not None:
+            self.duplex.stream.ended(span)
         self._stats.heard_bytes += span.heard_bytes
         item = self.conversation.item(span.item_id)
         if span.short:
@@ -302,15 +297,18 @@ class Playout:
             self.debts.unsaid(tag)
         return dropped
 
-    def lost(self, now_ms: int) -> bool:
+    def lost(self, now_ms: int, *, leaves: bool = False) -> bool:
         """The upstream session is gone, and its item ids with it: nothing to truncate, but the record is
-        corrected. Recorded sounds play on where nothing of the model's is among them. Returns whether the
-        caller was owed something that will not come now.
+        corrected. Recorded sounds play on where nothing of the model's is among them; what a duplex model has
+        said plays on too, for no more of it waits than is said at a time, unless the call `leaves`. Returns
+        whether the caller was owed something that will not come now.
         """
-        gate = self.gate
+        gate, plays_on = self.gate, self.duplex is not None and not leaves
         owed = self.owed.since_ms is not None or not gate.idle
         cut: list[Span] = []
-        if any(span.response_id for span in self.line.spans.values()):
+        if plays_on:
+            self._end_spans(now_ms)
+        elif any(span.response_id for span in self.line.spans.values()):
             commands, cut = self.line.cut(now_ms)
             self._out += commands
         if gate.active in gate.tags:
@@ -327,6 +325,7 @@ class Playout:
         """The session is gone, and its responses with it: the next one may use their ids again."""
         self.gate.lose()
         self.muted.clear()
+        self.duplex = None
 
     def over(self, now_ms: int) -> None:
         """The caller hears nothing any more: of what was on its way the record and the observers get what was
@@ -338,9 +337,15 @@ class Playout:
 
     def say_what_is_left(self, now_ms: int) -> None:
         """The upstream session is gone while we say goodbye: what came of it is still played."""
+        self._end_spans(now_ms)
         self.lose_responses()
         self.gate.waiting.clear()
         self.ready = False
+
+    def _end_spans(self, now_ms: int) -> None:
+        """No more comes of what is on the line."""
+        if self.duplex is not None:
+            self.duplex.utterance_over()
         for span in list(self.line.spans.values()):
             self.item_finished(span.item_id, span.part, now_ms)
 
@@ -375,6 +380,8 @@ class Playout:
                         turn.cut_ms, turn.heard_ms = now_ms, turn.heard_ms if heard_ms else None
             cuts += self._cut(item, span, tell=tell)
         self._out += cuts
+        if self.duplex is not None:
+            self.duplex.cut(spans)
         if self.utterances.open:
             self.utterances.cut(cut)
             self._complete_utterances()
@@ -427,6 +434,8 @@ class Playout:
         if self.gate.cancelled != response_id:
             self.gate.cancelled = response_id
             self._out += model_commands.cancel(self.session, response_id)
+            if self.duplex is not None:
+                self.duplex.stream.hush()
 
     def retry(self, response_id: str, *, inaudible: bool = False) -> None:
         """The response failed: it is asked for once more, in the same words, and its waiter waits

@@ -130,10 +130,8 @@ def confirmed(call: CallState, now_ms: int) -> None:
     call.greeting_cut |= responses.GREETING in cut
     if call.ending is None or call.detours.deaf:
         return
-    if call.ending.reason in (Reason.WE_HUNG_UP, Reason.TRANSFERRED):
-        call.phase, call.ending = Phase.LIVE, None
-        if not call.detours.draining:
-            call.out += (m.NoteIntent(""), m.HangUpCancelled())
+    if call.ending.reason in ending.TAKEN_BACK:
+        ending.take_back(call)
     else:
         ending.say_goodbye(call, now_ms)
 

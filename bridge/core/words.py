@@ -12,11 +12,17 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from .due import NEVER
+
 ALIGNED_BY = 8
 """Utterances whose beginnings say how far the labels are from the sound: their median."""
 MOST_APART_MS = 1_000
 MOST_FRAGMENTS = 4_096
 """Of the words whose sound is not over, the newest that are kept: 13 minutes of speech."""
+TURN_PAUSE_MS = 800
+"""Between two fragments of the caller's, by their labels: those behind it are another turn."""
+TURN_OVER_MS = 1_100
+"""Without a fragment of the caller's: their turn is over."""
 WITHOUT_SPACES = 0x0E00
 """From this character on (Thai, the East Asian scripts) most scripts put no space between words..."""
 HANGUL = range(0xAC00, 0xD7A4)
@@ -124,9 +130,51 @@ class TimedWords:
             if low_ms < fragment.middle_ms <= high_ms
         ]
 
+    def after(self, after_ms: int) -> int:
+        """By how much the newest words are after that, in the stream's time; 0 where none are."""
+        newest = self._fragments[-1:]
+        return max((one.middle_ms - self.apart_ms - after_ms for one in newest), default=0)
+
+    def drop(self, after_ms: int) -> list[TimedText]:
+        """Words after that have no sound: they are no longer kept. Returns them."""
+        dropped = self.between(after_ms, 1 << 62)
+        apart_ms = self.apart_ms
+        self._fragments = [one for one in self._fragments if one.middle_ms - apart_ms <= after_ms]
+        return dropped
+
     def take(self, until_ms: int) -> list[TimedText]:
         """The words until there, which are no longer kept."""
         taken = self.between(-1 << 62, until_ms)
         apart_ms = self.apart_ms
         self._fragments = [one for one in self._fragments if one.middle_ms - apart_ms > until_ms]
         return taken
+
+
+class TurnText:
+    """The caller's words, as turns: one is over after a pause in its labels, or when no more of it has come
+    for a while. Its words come a second after the voice, so none ends while that is heard.
+    """
+
+    __slots__ = ("_parts", "due_ms", "end_ms")
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self.end_ms = 0
+        """Of the last words, on the model's clock."""
+        self.due_ms = NEVER
+        """When the turn is over, unless more comes."""
+
+    def add(self, fragment: TimedText, now_ms: int) -> str:
+        """Words came. Returns the turn that is over by that, "" for none."""
+        over = self.over() if self._parts and fragment.start_ms - self.end_ms >= TURN_PAUSE_MS else ""
+        self._parts.append(fragment.text)
+        self.end_ms = max(self.end_ms, fragment.end_ms)
+        self.due_ms = now_ms + TURN_OVER_MS
+        return over
+
+    def over(self) -> str:
+        """The turn's words; the next ones are another turn's."""
+        text = "".join(self._parts).strip()
+        self._parts.clear()
+        self.due_ms = NEVER
+        return text

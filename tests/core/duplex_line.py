@@ -149,7 +149,7 @@ class SparseLine(WholeLine):
     def finished(self, spans: list[Span]) -> None:
         for segment in list(self.stream.segments):
             if segment.span in spans:
-                self.stream.ended(segment)
+                self.stream.ended(segment.span)
                 self.ended.append(segment)
 
     def cut(self) -> list[Segment]:
@@ -159,7 +159,7 @@ class SparseLine(WholeLine):
         self.stream.cut()
         cut = [segment for segment in self.stream.segments if segment.span in spans]
         for segment in cut:
-            self.stream.ended(segment)
+            self.stream.ended(segment.span)
         self.ended += cut
         return cut
 

@@ -1,0 +1,226 @@
+"""Whose turn it is with a model that listens and speaks at once, and tells neither.
+
+Its sound says when it speaks and when it has stopped, our own ear when the caller does. The caller who speaks
+cuts nothing: the model may mean to go on. If it stops for them, what of it waits on the line is cleared.
+"""
+
+from __future__ import annotations
+
+from . import caller_turns, delegation, ending, inaudible, responses
+from . import messages as m
+from .conversation import LEAST_LETTERS, MOST_CHARACTERS
+from .debts import Kind
+from .due import NEVER
+from .duplex import Segment
+from .duplex_session import PAUSE_MS, DuplexSession
+from .limits import Silence
+from .messages import Phase
+from .state import CallState
+from .words import TimedText
+
+UNSAID_MS = 2_500
+"""After the model was asked to say something and has not begun to: it is asked once more."""
+RESULT_MS = 10_000
+"""The same after its backend was to go on with a tool's result: never asked twice."""
+WORDLESS_MS = 2_500
+"""After the caller's voice for words to come of it: without any it was a noise, and no answer is owed."""
+PAUSED_MS = 100
+"""Of quiet by our ear, when the model begins to speak: the caller had ended."""
+AGAIN = "The caller could not hear you. Say it again."
+
+
+def session_of(call: CallState, epoch: int) -> DuplexSession:
+    """The session in use, from its first word on."""
+    duplex = call.playout.duplex
+    if duplex is None or duplex.epoch != epoch:
+        duplex = call.playout.duplex = DuplexSession(epoch, call.config.bytes_per_ms)
+    return duplex
+
+
+# --- the model speaks
+
+
+def sound(call: CallState, event: m.StreamAudio, now_ms: int) -> None:
+    """A piece of the model's stream has come."""
+    playout, duplex = call.playout, session_of(call, event.epoch)
+    stream, line = duplex.stream, playout.line
+    if not playout.ready:
+        call.stats.late_bytes += event.size_bytes
+        return
+    # A call that ends when its last word was heard has nothing more to say.
+    wanted = call.ending is None or not playout.gate.idle
+    before, lag_ms = stream.segment, line.remaining_ms(now_ms)
+    ours = bool(line.spans.of(""))
+    pieces = stream.take(event.audio, event.size_bytes, event.loud, lag_ms, ours=ours, wanted=wanted)
+    if stream.segment is not None and stream.segment is not before:
+        begin(call, duplex, stream.segment, now_ms)
+    item = duplex.item
+    if item is not None:
+        for audio, size_bytes in pieces:
+            delta = m.AudioDelta(item.response_id, item.item_id, 0, audio, size_bytes, event.epoch)
+            responses.sound(call, delta, now_ms)
+    if before is not None and stream.segment is None:
+        duplex.utterance_over()
+        playout.item_finished(before.span.item_id, 0, now_ms)
+    voice_ago_ms = now_ms - call.caller_audio.voice_ended_ms
+    heard = line.ledger.heard_bytes
+    if not call.uninterruptible and stream.yields(voice_ago_ms, lambda span: heard(span, now_ms)):
+        call.out.append(m.Noted("the model stopped for the caller", "what it said before is cleared"))
+        playout.interrupt(now_ms, ours=False, by_caller=True)
+
+
+def begin(call: CallState, duplex: DuplexSession, segment: Segment, now_ms: int) -> None:
+    """An utterance begins, and a response with it where the model was silent."""
+    playout = call.playout
+    if call.caller_speaking and now_ms - call.caller_audio.voice_ended_ms >= PAUSED_MS:
+        stopped(call, now_ms)
+    continues = duplex.response_id
+    item = duplex.utterance(segment)
+    if not continues:
+        gate = playout.gate
+        tag = "" if gate.asked is None or gate.stale else gate.asked.tag
+        if gate.stale:
+            gate.asked, gate.stale = None, False
+        duplex.asked_ms, duplex.asked_twice = NEVER, ""
+        playout.response_started(m.ResponseStarted(item.response_id, tag, epoch=duplex.epoch), now_ms)
+    playout.conversation.enter(item)
+    playout.line.spans.begin(segment.span)
+
+
+def settle(call: CallState, now_ms: int) -> None:
+    """The rules at the end of every event of a call with a duplex model."""
+    duplex, ear = call.playout.duplex, call.caller_audio
+    if duplex is None or call.phase is Phase.ENDED:
+        return
+    if not call.caller_speaking and ear.speaks(now_ms):
+        started(call, duplex, now_ms)
+    elif call.caller_speaking and not ear.speaks(now_ms):
+        stopped(call, now_ms)
+    if duplex.caller_text.due_ms <= now_ms and not ear.speaks(now_ms):
+        turn_over(call, duplex, duplex.caller_text.over(), now_ms)
+    if duplex.response_id:
+        response_over(call, duplex, now_ms)
+    wordless(call, duplex, now_ms)
+    unsaid(call, duplex, now_ms)
+    unsounded(call, duplex, now_ms)
+
+
+def response_over(call: CallState, duplex: DuplexSession, now_ms: int) -> None:
+    """What the model was saying is over: it has been quiet for long enough, or was cut."""
+    response_id = duplex.response_id
+    cut = response_id in call.playout.muted
+    if not cut and (duplex.stream.segment is not None or duplex.stream.quiet_ms < PAUSE_MS):
+        return
+    duplex.response_id = ""
+    status, why = ("cancelled", "interrupted") if cut else ("completed", "")
+    responses.response_done(call, m.ResponseDone(response_id, status, why, epoch=duplex.epoch), now_ms)
+
+
+def unsaid(call: CallState, duplex: DuplexSession, now_ms: int) -> None:
+    """The model was asked to say something and does not: once more, and then it is not waited for."""
+    playout, gate = call.playout, call.playout.gate
+    if gate.asked is None:
+        duplex.asked_ms = NEVER
+        return
+    tag = gate.asked.tag
+    result = tag.startswith("tool:")
+    if duplex.asked_ms == NEVER:
+        duplex.asked_ms = now_ms
+    if now_ms < duplex.asked_ms + (RESULT_MS if result else UNSAID_MS) or call.caller_speaking:
+        return
+    again = duplex.asked_twice != tag and not gate.stale and not result
+    duplex.asked_ms, duplex.asked_twice = NEVER, tag
+    playout.refused(tag, again=again)
+    if not again:
+        call.out.append(m.Noted("not said", f"{tag}: the model was asked twice"))
+        if tag == responses.GREETING and (phrase := playout.phrases.get("restored")) is not None:
+            playout.play(f"unsaid:{duplex.epoch}", phrase, now_ms)
+
+
+def unsounded(call: CallState, duplex: DuplexSession, now_ms: int) -> None:
+    """Words came, and no sound: the caller has not heard them. The model is told so, once; then another
+    session may do better.
+    """
+    words = duplex.unsounded(now_ms)
+    if not words:
+        return
+    call.out.append(m.Noted("inaudible", "text without sound"))
+    if sum(map(str.isalpha, words)) < LEAST_LETTERS:
+        return
+    call.inaudible += 1
+    if call.inaudible < inaudible.MOST and call.playout.ready:
+        call.out.append(m.TellModel("say", AGAIN, f"inaudible:{duplex.epoch}", epoch=duplex.epoch))
+
+
+# --- the caller speaks
+
+
+def started(call: CallState, duplex: DuplexSession, now_ms: int) -> None:
+    """Our ear hears a voice. What the model says goes on; what was owed is answered with this turn."""
+    item_id, duplex.spoke_ms = duplex.turn_begun(), now_ms
+    item = call.playout.conversation.item(item_id)
+    item.role, item.ours = "user", True
+    call.turn += 1
+    call.caller_speaking, call.spoke_over = True, call.playout.gate.active
+    call.playout.unanswered, call.silence = None, Silence()
+    call.playout.debts.superseded()
+    call.out.append(m.CallerSpoke(True, item_id))
+    if call.ending is not None and not call.detours.deaf and call.ending.reason in ending.TAKEN_BACK:
+        ending.take_back(call)
+
+
+def stopped(call: CallState, now_ms: int) -> None:
+    """Our ear has heard no voice for a while. What the model says by now is its answer."""
+    playout, duplex = call.playout, call.playout.duplex
+    said_ms = call.caller_audio.voice_ended_ms
+    call.caller_speaking = False
+    call.out.append(m.CallerSpoke(False, duplex.turns[-1] if duplex is not None and duplex.turns else ""))
+    if call.ending is not None:
+        return
+    active = playout.gate.active
+    call.spoke_over = None  # what the model goes on saying is meant for the caller who has stopped
+    caller_turns.owe_answer(call, now_ms, said_ms, said_ms, began=active not in playout.muted)
+
+
+def fragment(call: CallState, event: m.Fragment, now_ms: int) -> None:
+    """Words of either side."""
+    duplex = session_of(call, event.epoch)
+    words = TimedText(event.text[:MOST_CHARACTERS], event.start_ms, event.end_ms)
+    if event.role == "user":
+        duplex.worded_ms = now_ms
+        delegation.heard(call, event)
+        over = duplex.caller_text.add(words, now_ms)
+        if over:
+            turn_over(call, duplex, over, now_ms)
+        return
+    duplex.fragment(words, now_ms)
+    if call.playout.agent.running_words and duplex.item is not None:
+        call.out.append(m.TranscriptDelta(duplex.item.response_id, duplex.item.item_id, event.text))
+
+
+def turn_over(call: CallState, duplex: DuplexSession, text: str, now_ms: int) -> None:
+    """The words of a turn of the caller's are there. It stands where they began to speak, for the model may
+    have answered already.
+    """
+    if not text:
+        return
+    if not duplex.turns:
+        duplex.turn_begun()
+    item_id = duplex.turns.popleft()
+    item = call.playout.conversation.item(item_id)
+    item.role, item.text, item.told, item.ours = "user", text[:MOST_CHARACTERS], True, True
+    call.committed_turn = call.turn
+    call.open_turn.worded(now_ms)
+    call.caller_audio.answered()
+    call.out.append(m.Turn(item_id, item.text))
+
+
+def wordless(call: CallState, duplex: DuplexSession, now_ms: int) -> None:
+    """A noise was no turn: nothing is owed to it."""
+    if call.caller_speaking or duplex.worded_ms >= duplex.spoke_ms:
+        return
+    for debt in call.playout.debts.of(Kind.TURN):
+        if debt.due and not debt.asked and now_ms >= debt.since_ms + WORDLESS_MS:
+            if duplex.turns:
+                duplex.turns.pop()
+            call.playout.debts.close(debt, reason="there were no words in it")
