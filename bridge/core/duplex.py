@@ -68,6 +68,11 @@ class Segment:
         return self.begin + self.span.received_bytes
 
     @property
+    def ended_quietly(self) -> bool:
+        """Whether all of it went out, and quiet after it: it was not broken off."""
+        return not self.dropped_to and self.loud[-1][1] < self.end
+
+    @property
     def over(self) -> int:
         """Where its words end at the latest."""
         return max(self.end, self.dropped_to)

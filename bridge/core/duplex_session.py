@@ -21,6 +21,8 @@ PAUSE_MS = 800
 """Of quiet after which the model has said what it had to say."""
 EDGE_MS = 100
 """Words may be labelled so much later than the end of their sound."""
+UNSAID_MS = 1_000
+"""Words come so much before their sound at most: a model that stops leaves them unsaid."""
 UNSOUNDED_MS = 1_500
 """After words came whose sound has not: there is none."""
 MOST_TURNS = 4
@@ -46,12 +48,13 @@ class TimedItem(Item):
         return self.words.between(-_EVER, _EVER if self.open else self._until_ms())
 
     def _until_ms(self) -> int:
-        return self.segment.over // self.per_ms + EDGE_MS
+        return self.segment.over // self.per_ms + (EDGE_MS if self.segment.ended_quietly else 0)
 
     def settle(self, next_ms: int) -> None:
-        """The next utterance begins there: words before belong to this one."""
-        until_ms = min(self._until_ms(), (self.segment.over // self.per_ms + next_ms) // 2)
-        self.open, self.fragments = False, self.words.take(until_ms)
+        """The next utterance begins there: words before belong to this one, also those of which it made no
+        sound because it was cut.
+        """
+        self.open, self.fragments = False, self.words.take(next_ms - EDGE_MS // 2)
 
     def said(self) -> str:
         return joined(self._timed())
@@ -60,9 +63,9 @@ class TimedItem(Item):
         heard_bytes = sum(part.heard_bytes + more.get(part, 0) for part in self.parts.values())
         if not heard_bytes:
             return ""
-        segment, place = self.segment, self.segment.begin + heard_bytes
-        if not self.open and place >= segment.end and not segment.dropped_to:
-            place += EDGE_MS * self.per_ms
+        place = self.segment.begin + heard_bytes
+        if not self.open and place >= self.segment.end:
+            place = max(place, self._until_ms() * self.per_ms if not self.segment.dropped_to else 0)
         return cut(self._timed(), lambda middle_ms: middle_ms * self.per_ms <= place)
 
 
@@ -132,8 +135,10 @@ class DuplexSession:
     def fragment(self, words: TimedText, now_ms: int) -> None:
         """Words of the model's have come."""
         self.words.add(words)
-        waits = self.words.after(-_EVER if self.item is None else self.item.segment.over // self.per_ms)
-        if self.stream.segment is None and not self.stream.hushed and waits > EDGE_MS:
+        item = self.item
+        after_ms = self.words.after(-_EVER if item is None else item.segment.over // self.per_ms)
+        waits = after_ms > (UNSAID_MS if item is not None and item.cut else EDGE_MS)
+        if self.stream.segment is None and not self.stream.hushed and waits:
             self.unsounded_ms = min(self.unsounded_ms, now_ms)
 
     def unsounded(self, now_ms: int) -> str:

@@ -1,0 +1,356 @@
+"""Calls with a duplex model: who stops whom, what the caller heard, and what the model is told of it."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import Any
+
+import pytest
+
+from bridge.core import messages as m
+from bridge.core.call import Call
+from bridge.core.handover import carried
+
+from .duplex_call import DuplexCall
+
+FIVE = "Hello there, how are you?"
+
+
+def sound(ms: int, text: str = "") -> m.Sound:
+    return m.Sound(b64encode(b"\x10\x90" * (4 * ms)).decode(), 8 * ms, text)
+
+
+def told(call: DuplexCall, kind: str) -> list[m.TellModel]:
+    return [one for one in call.all(m.TellModel) if one.kind == kind]
+
+
+def test_what_the_model_says_is_heard_and_told_as_such() -> None:
+    call = DuplexCall().ready().wait(500)
+    call.speaks(FIVE)
+    call.wait(3_000)
+    assert call.heard_by_phone() == FIVE
+    assert call.spoken() == [(FIVE, FIVE)]
+    (ended,) = call.all(m.ResponseEnded)
+    assert (ended.status, ended.response_id) == ("completed", "live:1:1")
+    assert call.call.playout.line.quiet
+    sent = sum(one.size_bytes for one in call.all(m.PlayAudio))
+    assert sent == (60 + 1_000 + 240) * 8, "silence costs the carrier nothing"
+
+
+def test_a_pause_in_what_it_says_makes_two_items_of_one_response() -> None:
+    call = DuplexCall().ready().wait(500)
+    call.speaks("Thank you.")
+    call.speaks("Good bye.", 800)
+    call.wait(4_000)
+    assert call.spoken() == [("Thank you.", "Thank you."), ("Good bye.", "Good bye.")]
+    assert len(call.all(m.ResponseEnded)) == 1
+
+
+@pytest.mark.parametrize("labels_ms", [-200, 0, 300])
+def test_a_model_that_stops_for_the_caller_is_cut_where_the_caller_heard_it(labels_ms: int) -> None:
+    call = DuplexCall(labels_ms=labels_ms).ready().wait(500)
+    call.speaks("One two three four five six seven eight nine ten eleven twelve")
+    call.wait(700)
+    call.stall(700)  # so 700 ms of it wait on the line from then on
+    call.wait(900)
+    call.caller(1_500)
+    call.wait(300)
+    call.stops()
+    call.wait(400)
+    heard = call.heard_by_phone()
+    assert len(call.all(m.ClearPlayout)) == 1
+    (spoken,) = call.all(m.Spoken)
+    assert spoken.cut
+    assert abs(len(spoken.heard.split()) - len(heard.split())) <= 1
+    assert spoken.generated.startswith(spoken.heard)
+    assert len(spoken.generated.split()) >= len(spoken.heard.split()) + 2
+    (cut,) = call.all(m.Cut)
+    assert cut.heard_ms == spoken.heard_ms
+    call.wait(2_000)
+    assert call.heard_by_phone() == heard
+    assert len(call.all(m.ClearPlayout)) == 1
+    assert not told(call, "rule"), "it has stopped by itself"
+
+
+def test_it_is_told_what_was_not_heard_where_that_is_more_than_a_second() -> None:
+    call = DuplexCall().ready().wait(500)
+    call.speaks(" ".join(f"word{number}" for number in range(16)))
+    call.wait(500)
+    call.stall(1_600)
+    call.wait(1_700)
+    call.caller(1_000)
+    call.wait(200)
+    call.stops()
+    call.wait(400)
+    (spoken,) = call.all(m.Spoken)
+    (note,) = told(call, "fact")
+    lost = spoken.generated.removeprefix(spoken.heard).strip()
+    assert note.text == f'The caller did not hear your last words: "{lost}".'
+    assert note.about == "unheard:live:1:1"
+    assert len(note.text) <= 200
+
+
+def test_a_caller_who_speaks_cuts_nothing_while_the_model_goes_on() -> None:
+    """It may mean to: the caller has only said that they listen."""
+    call = DuplexCall().ready().wait(500)
+    call.speaks("One two three four five six seven eight nine ten")
+    call.wait(600)
+    call.caller(400)
+    call.wait(5_000)
+    assert call.all(m.ClearPlayout) == []
+    assert call.heard_by_phone() == "One two three four five six seven eight nine ten"
+    spoke = [one.speaking for one in call.all(m.CallerSpoke)]
+    assert spoke == [True, False]
+
+
+@pytest.mark.parametrize("how", ["handler", "key"])
+def test_it_is_hushed_by_a_handler_or_a_key(how: str) -> None:
+    call = DuplexCall(digits="interrupt", digits_gap_ms=60_000).ready().wait(500)
+    call.speaks("One two three four five six seven eight nine ten")
+    call.wait(900)
+    call.feed(m.Interrupt() if how == "handler" else m.DigitPressed("1"))
+    heard = call.heard_by_phone()
+    assert len(call.all(m.ClearPlayout)) == 1
+    assert [one.text for one in told(call, "rule")] == ["Stop speaking now and listen."]
+    call.wait(600)
+    call.stops()  # the model has heard of it
+    call.wait(800)
+    assert call.heard_by_phone() == heard, "what still came is dropped"
+    (spoken,) = call.all(m.Spoken)
+    assert (spoken.heard, spoken.cut) == (heard, True)
+    call.speaks("Yes, please?")
+    call.wait(2_000)
+    assert call.heard_by_phone() == f"{heard} Yes, please?"
+    assert call.spoken()[-1] == ("Yes, please?", "Yes, please?")
+    assert [one.status for one in call.all(m.ResponseEnded)] == ["cancelled", "completed"]
+
+
+def test_a_caller_is_owed_an_answer_and_a_filler_until_it_comes() -> None:
+    call = DuplexCall(phrases={"filler": sound(300, "One moment.")}, filler_ms=1_500).ready().wait(1_000)
+    call.caller(1_000)
+    call.wait(1_000 + 800)
+    assert [one.speaking for one in call.all(m.CallerSpoke)] == [True, False]
+    call.caller_words(" Opening", " hours?")
+    call.wait(1_300)
+    assert [one.text for one in call.all(m.Turn)] == ["Opening hours?"]
+    call.speaks("From nine to five.")
+    call.wait(3_000)
+    record = [entry for _, entry in call.call.playout.conversation.record()]
+    assert record == [("user", "Opening hours?"), ("assistant", "From nine to five.")]
+    assert not call.call.playout.debts.open
+    assert call.call.playout.owed.since_ms is None
+    assert told(call, "say") == []
+    (turn,) = call.call.stats.turn_times
+    assert turn.item_id == "live:1:1"
+    assert turn.felt_ms is not None
+
+
+def test_words_that_come_after_the_answer_stand_before_it() -> None:
+    """Those of the caller come a second late, and the answer may be quicker."""
+    call = DuplexCall().ready().wait(1_000)
+    call.caller(1_000)
+    call.speaks("From nine to five.", 1_200)
+    call.wait(2_200)
+    call.caller_words(" Opening", " hours?")
+    call.wait(3_000)
+    record = [entry for _, entry in call.call.playout.conversation.record()]
+    assert record == [("user", "Opening hours?"), ("assistant", "From nine to five.")]
+    assert not call.call.playout.debts.open
+    assert told(call, "say") == []
+
+
+def test_a_caller_whom_the_model_does_not_answer_is_answered_on_request() -> None:
+    call = DuplexCall().ready().wait(1_000)
+    call.caller(1_000)
+    call.wait(2_200)
+    call.caller_words(" Hello?")
+    call.wait(3_500)
+    assert [one.about for one in told(call, "say")] == ["say:turn:1"]
+    call.speaks("Sorry, I am here.")
+    call.wait(3_000)
+    assert not call.call.playout.debts.open
+
+
+def test_a_noise_is_owed_no_answer() -> None:
+    call = DuplexCall().ready().wait(1_000)
+    call.caller(300)
+    call.wait(6_000)
+    assert told(call, "say") == []
+    assert not call.call.playout.debts.open
+    assert call.all(m.Turn) == []
+
+
+def test_the_greeting_is_asked_for_in_words_and_again_if_it_does_not_come() -> None:
+    call = DuplexCall(greeting="Hello, how can I help?", phrases={"restored": sound(500)}).ready()
+    call.wait(600)
+    (first,) = told(call, "say")
+    assert first.about == "say:greeting"
+    assert "Hello, how can I help?" in first.text
+    call.wait(2_400)
+    assert len(told(call, "say")) == 2
+    call.wait(4_000)
+    assert len(told(call, "say")) == 2
+    plays = [one for one in call.all(m.Heard) if one.say_id.startswith("unsaid")]
+    assert plays, "the caller is not left in silence"
+
+
+def test_a_greeting_that_comes_is_asked_for_once() -> None:
+    call = DuplexCall(greeting="Hello, how can I help?").ready().wait(500)
+    call.speaks("Hello, how can I help?", 700)
+    call.wait(5_000)
+    assert len(told(call, "say")) == 1
+    assert call.spoken() == [("Hello, how can I help?", "Hello, how can I help?")]
+    assert not call.call.playout.debts.open
+
+
+def test_what_a_handler_wants_said_is_told_back_when_it_was_heard() -> None:
+    call = DuplexCall().ready().wait(500)
+    call.feed(m.Say("say:1", "We close at five."))
+    call.wait(100)
+    (say,) = told(call, "say")
+    assert "We close at five." in say.text
+    call.speaks("We close at five.", 600)
+    call.wait(4_000)
+    (heard,) = call.all(m.Heard)
+    assert (heard.say_id, heard.cut, heard.text) == ("say:1", False, "We close at five.")
+
+
+def test_text_without_sound_is_noticed_once_and_said_again() -> None:
+    """D15, and the alarm of more than a few letters."""
+    call = DuplexCall().ready().wait(500)
+    call.feed(m.Fragment("assistant", " Yes.", 400, 600))
+    call.wait(1_700)
+    notes = [one for one in call.all(m.Noted) if one.detail == "text without sound"]
+    assert len(notes) == 1
+    assert call.spoken() == []
+    assert told(call, "say") == []
+    call.feed(m.Fragment("assistant", " Certainly.", 2_400, 2_600))
+    call.wait(1_700)
+    assert [one.text for one in told(call, "say")] == ["The caller could not hear you. Say it again."]
+    call.speaks("Here I am.")
+    call.wait(3_000)
+    assert call.spoken() == [("Here I am.", "Here I am.")]
+
+
+def test_a_sound_of_ours_waits_for_none_and_costs_no_word() -> None:
+    call = DuplexCall().ready().wait(500)
+    call.speaks("One two three four five six seven eight nine ten eleven twelve")
+    call.wait(600)
+    call.feed(m.Play("ours", sound(2_000)))
+    call.wait(8_000)
+    assert call.heard_by_phone() == "One two three four five six seven eight nine ten eleven twelve"
+    assert [one.heard for one in call.all(m.Spoken)] == [call.heard_by_phone()]
+    assert not call.call.playout.line.ledger.unplayed_ms(call.now_ms)
+    call.speaks("Next.")
+    call.wait(200)
+    assert call.call.playout.line.remaining_ms(call.now_ms) <= 160
+
+
+def test_a_goodbye_is_heard_to_its_end_and_nothing_follows_it() -> None:
+    call = DuplexCall().ready().wait(500)
+    call.speaks("Good bye, and thank you.")
+    call.wait(700)
+    call.feed(m.HangUp("done"))
+    call.speaks("By the way, one more thing.", 3_000)
+    call.wait(8_000)
+    assert call.heard_by_phone() == "Good bye, and thank you."
+    (ended,) = call.all(m.Ended)
+    assert ended.reason is m.Reason.WE_HUNG_UP
+    assert call.spoken() == [("Good bye, and thank you.", "Good bye, and thank you.")]
+
+
+def test_a_caller_who_speaks_takes_the_goodbye_back() -> None:
+    call = DuplexCall().ready().wait(500)
+    call.speaks("Good bye, and thank you very much for your call.")
+    call.wait(300)
+    call.feed(m.HangUp("done"))
+    call.caller(800)
+    call.wait(3_000)
+    assert call.all(m.HangUpCancelled) == [m.HangUpCancelled()]
+    assert call.all(m.Ended) == []
+
+
+def test_a_transfer_leaves_after_the_last_word() -> None:
+    call = DuplexCall().ready().wait(500)
+    call.speaks("I put you through.")
+    call.wait(500)
+    call.feed(m.Transfer("desk"))
+    call.wait(4_000)
+    assert call.heard_by_phone() == "I put you through."
+    assert [one.reason for one in call.all(m.Ended)] == [m.Reason.TRANSFERRED]
+
+
+def test_a_lost_session_is_played_to_its_end_and_the_next_one_is_told_what_was_heard() -> None:
+    """D13, in a call."""
+    call = DuplexCall().ready().wait(500)
+    call.speaks("We are open from nine to five every day of the week")
+    call.wait(1_240)
+    call.stall(500)
+    call.wait(600)
+    lag_ms = call.call.playout.line.remaining_ms(call.now_ms)
+    assert lag_ms >= 500
+    call.streams = False
+    call.feed(m.UpstreamClosed(1006))
+    assert call.all(m.ClearPlayout) == []
+    call.wait(800)
+    heard = call.heard_by_phone()
+    (spoken,) = call.all(m.Spoken)
+    assert spoken.heard == heard
+    assert [one.epoch for one in call.all(m.DialUpstream)] == [1, 2]
+    call.session(2).wait(100)
+    call.feed(m.StreamAudio("AAAA", 3, True, 1), m.Fragment("assistant", " late", 0, 200, 1))
+    record = [entry for _, entry in call.call.playout.conversation.record()]
+    assert record == [("assistant", heard)]
+    call.speaks("to five.")
+    call.wait(3_000)
+    assert call.spoken()[-1] == ("to five.", "to five.")
+    record = [entry for _, entry in call.call.playout.conversation.record()]
+    assert record == [("assistant", heard), ("assistant", "to five.")]
+
+
+def test_a_call_is_carried_to_another_process_with_what_was_heard() -> None:
+    call = DuplexCall().ready().wait(500)
+    call.speaks("We are open from nine to five every day of the week")
+    call.wait(1_300)
+    snapshot = carried(call.call, call.now_ms)
+    (item,) = snapshot.items
+    assert item.text == call.heard_by_phone()
+    call.feed(m.HandOver(0))
+    call.wait(100)
+    (left,) = call.all(m.HandedOver)
+    assert left.carried.items[0].text == call.heard_by_phone()
+    assert left.carried.owed
+
+
+def test_a_protected_greeting_is_not_cut() -> None:
+    call = DuplexCall(greeting="Hello.", greeting_interruptible=False).ready().wait(500)
+    call.speaks("Hello, this call is recorded by us.", 600)
+    call.wait(900)
+    call.stall(600)
+    call.wait(700)
+    call.caller(1_000)
+    call.wait(100)
+    call.stops()
+    call.wait(1_000)
+    assert call.all(m.ClearPlayout) == []
+
+
+def test_a_call_replays_to_the_same_actions() -> None:
+    call = DuplexCall(greeting="Hello.").ready().wait(500)
+    call.speaks("Hello, how can I help?", 500)
+    call.wait(1_100)
+    call.stall(600)
+    call.wait(700)
+    call.caller(1_200)
+    call.wait(300)
+    call.stops()
+    call.wait(1_500)
+    call.caller_words(" Opening hours?")
+    call.speaks("From nine to five.", 300)
+    call.feed(m.Play("ours", sound(700)))
+    call.wait(4_000)
+    again = Call(call.call.config)
+    did: list[Any] = []
+    for at_ms, event in call.events:
+        did += [(at_ms, action) for action in again.receive(event, at_ms)]
+    assert did == call.did
