@@ -96,9 +96,7 @@ class Call(CallState):
         if self.phase is not Phase.AWAY:
             if playout.faint or self.inaudible:
                 recovery.settle(self, now_ms)
-            speech.settle(self, now_ms)
-            if playout.duplex is not None:
-                duplex_turns.settle(self, now_ms)
+            (speech if playout.duplex is None else duplex_turns).settle(self, now_ms)
             if self.callee.stage is not Stage.CLOSED:
                 answered_by.settle(self, now_ms)
             if detours.under_way is not None:

@@ -32,6 +32,8 @@ DUPLEX = m.Capabilities(
     probes=False,
     reconfigures="backend",
     transcripts="fragments",
+    server_first=False,
+    history="configure",
 )
 WORD_MS = 200
 DELTA_MS = 100
@@ -85,7 +87,7 @@ class DuplexCall:
         """A session begins, and its stream with it."""
         self.epoch, self.began_ms, self.streams = epoch, self.now_ms, True
         self.words, self._told = [], 0
-        self.feed(m.SessionCreated(epoch), m.SessionUpdated(epoch))
+        self.feed(m.UpstreamOpened(epoch), m.SessionCreated(epoch), m.SessionUpdated(epoch))
         return self
 
     # --- what happens
