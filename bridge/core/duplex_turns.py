@@ -22,6 +22,8 @@ UNSAID_MS = 2_500
 """After the model was asked to say something and has not begun to: it is asked once more."""
 RESULT_MS = 10_000
 """The same after its backend was to go on with a tool's result: never asked twice."""
+UNANSWERED_MS = 8_000
+"""After the caller's turn: it answers by itself, but not always."""
 WORDLESS_MS = 2_500
 """After the caller's voice for words to come of it: without any it was a noise, and no answer is owed."""
 PAUSED_MS = 100
@@ -101,6 +103,7 @@ def settle(call: CallState, now_ms: int) -> None:
     if duplex.response_id:
         response_over(call, duplex, now_ms)
     wordless(call, duplex, now_ms)
+    unanswered(call, now_ms)
     unsaid(call, duplex, now_ms)
     unsounded(call, duplex, now_ms)
 
@@ -135,6 +138,19 @@ def unsaid(call: CallState, duplex: DuplexSession, now_ms: int) -> None:
         call.out.append(m.Noted("not said", f"{tag}: the model was asked twice"))
         if tag == responses.GREETING and (phrase := playout.phrases.get("restored")) is not None:
             playout.play(f"unsaid:{duplex.epoch}", phrase, now_ms)
+
+
+def unanswered(call: CallState, now_ms: int) -> None:
+    """The caller has said something long ago, and no one works on it: the model is asked for its answer. One
+    that hands work over is reminded of that instead (`delegation`).
+    """
+    playout = call.playout
+    if playout.config.tools or playout.config.delegate or not playout.gate.idle or call.caller_speaking:
+        return
+    for debt in playout.debts.of(Kind.TURN):
+        if debt.due and not debt.asked and now_ms >= debt.since_ms + UNANSWERED_MS:
+            debt.asked = True
+            playout.request(debt.tag, "", Kind.TURN)
 
 
 def unsounded(call: CallState, duplex: DuplexSession, now_ms: int) -> None:
