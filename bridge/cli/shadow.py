@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
@@ -30,13 +29,22 @@ _Control = Annotated[
     typer.Option(help="The old agent; default: the configuration of each recording.", metavar="module:agent"),
 ]
 _Against = Annotated[
-    str, typer.Option(help="The model of both: embedded, or module:mind for one of yours, in virtual time.")
+    str,
+    typer.Option(
+        help="The model of both arms: embedded, or module:mind for one of yours, in virtual time; openai or "
+        "another upstream, or the ws:// or wss:// address of one that speaks as OpenAI's, in real time."
+    ),
 ]
+_Parallel = Annotated[int, typer.Option(help="Calls at once, in real time.", min=1, max=100)]
+_Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before money is spent.")]
 _Repeats = Annotated[
     int | None,
     typer.Option(help="Runs of each call and arm; default: 3, or 1 of a model without dice.", min=1),
 ]
-_MostUsd = Annotated[float | None, typer.Option("--max-usd", help="Spend no more than this.", min=0)]
+_MostUsd = Annotated[
+    float | None,
+    typer.Option("--max-usd", help="Spend no more than this; default: 5 with a vendor.", min=0),
+]
 _Tolerances = Annotated[
     list[str], typer.Option("--tolerance", help="A difference that is none.", metavar="METRIC=NUMBER")
 ]
@@ -49,7 +57,9 @@ def shadow(  # noqa: PLR0913, PLR0917  its options
     control: _Control = None,
     against: _Against = "embedded",
     repeats: _Repeats = None,
+    parallel: _Parallel = 8,
     max_usd: _MostUsd = None,
+    yes: _Yes = False,
     tolerance: _Tolerances = [],  # noqa: B006  typer copies it
     consent: _Consent = False,
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit report here.")] = None,
@@ -63,13 +73,19 @@ def shadow(  # noqa: PLR0913, PLR0917  its options
     worse; 2 for wrong use; 3 if not all calls were run.
     """
     from ..experiments.shadow import gather
+    from ..experiments.shadow_live import NotRun
 
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     metrics = _tolerant(tolerance)
     arms = _arms(agent, control)
     gathered = gather(recordings, consent=consent)
     _tell_skipped(gathered, console)
-    outcome, expected = _compared(gathered, arms, against, _How(repeats, max_usd, metrics), console)
+    how = _How(repeats, parallel, max_usd, yes, metrics)
+    try:
+        outcome, expected = _compared(gathered, arms, against, how, console)
+    except NotRun as error:
+        console.print(f"[red]not run[/]  {escape(printable(str(error)))}")
+        raise typer.Exit(3) from error
     _tell(outcome, {"junit": junit, "html": html}, console)
     if as_json:
         from ..experiments.shadow_report import written_json
@@ -78,10 +94,16 @@ def shadow(  # noqa: PLR0913, PLR0917  its options
     raise typer.Exit(outcome.exit_code)
 
 
+USUAL_USD: Final = 5.0
+"""What is spent at most with a vendor, unless --max-usd says more."""
+
+
 @dataclass(frozen=True, slots=True)
 class _How:
     repeats: int | None
+    parallel: int
     max_usd: float | None
+    yes: bool
     metrics: list[Metric]
 
 
@@ -99,27 +121,35 @@ def _arms(agent: str, control: str | None) -> tuple[Arm, Arm]:
 def _compared(
     gathered: Gathered, arms: tuple[Arm, Arm], against: str, how: _How, console: Console
 ) -> tuple[Outcome, Estimate]:
-    from ..experiments.shadow import Budget, compare, estimate
-    from ..experiments.shadow_models import embedded, has_dice, run_here
+    from ..experiments.shadow import Budget, Experiment, estimate
+    from ..experiments.shadow_models import carried_out, costs, has_dice, model_of
     from ..experiments.shadow_report import told
+    from ..experiments.shadow_run import Embedded
 
-    model = embedded(against)
+    model = model_of(against)
     dice = has_dice(model)
     repeats = how.repeats or (3 if dice else 1)
-    expected = estimate(gathered.calls, repeats, 1)
-    console.print(told(expected, real_time=False))
+    expected = estimate(gathered.calls, repeats, how.parallel)
+    console.print(told(expected, real_time=not isinstance(model, Embedded)))
+    most_usd = how.max_usd
+    if costs(model):
+        most_usd = USUAL_USD if most_usd is None else most_usd
+        _ask(how, most_usd)
     with console.status("calling") as status:
-        outcome = compare(
-            gathered,
-            arms,
-            partial(run_here, model),
-            repeats=repeats,
-            exact=not dice,
-            budget=Budget(how.max_usd),
-            metrics=how.metrics,
-            progress=lambda done: status.update(f"calling: {done} of {len(gathered.calls)}"),
-        )
-    return outcome, expected
+        experiment = Experiment(
+            gathered, arms, repeats, not dice, Budget(most_usd), how.metrics,
+            lambda done: status.update(f"calling: {done} of {len(gathered.calls)}"),
+        )  # fmt: skip
+        return carried_out(experiment, model, how.parallel), expected
+
+
+def _ask(how: _How, most_usd: float) -> None:
+    """Money is to be spent. Raises ConfigError where nobody can be asked."""
+    if how.yes:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigError("this spends money: --yes agrees to it, and --max-usd bounds it")
+    typer.confirm(f"Spend up to {most_usd:,.2f} USD?", abort=True, err=True)
 
 
 def _tell(outcome: Outcome, files: dict[str, Path | None], console: Console) -> None:

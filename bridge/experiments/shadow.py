@@ -5,9 +5,10 @@ The recording is not one of the arms: it had another network, another day, other
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -189,55 +190,102 @@ class Outcome:
 
 RunOne = Callable[[Recorded, Arm, int, float | None], Run]
 """A call, an arm, a seed and what it may cost at most, in USD; to what it was like."""
+RunLive = Callable[[Recorded, Arm, int, float | None], Awaitable[Run]]
+"""The same in real time."""
 
 
-def seed_of(call: str, arm: str, repeat: int) -> int:
-    """The dice of one run: the same for the same recording, arm and repeat."""
-    return int.from_bytes(hashlib.sha256(f"{call}\0{arm}\0{repeat}".encode()).digest()[:4])
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run that is planned."""
+
+    call: Recorded
+    arm: Arm
+    repeat: int
+
+    @property
+    def seed(self) -> int:
+        """Its dice: the same for the same recording, arm and repeat."""
+        key = f"{self.call.name}\0{self.arm.name}\0{self.repeat}"
+        return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4])
 
 
-def compare(
-    gathered: Gathered,
-    arms: tuple[Arm, Arm],
-    run: RunOne,
-    *,
-    repeats: int = 1,
-    exact: bool = False,
-    budget: Budget | None = None,
-    metrics: Sequence[Metric] = METRICS,
-    progress: Callable[[int], None] = lambda _done: None,
-) -> Outcome:
-    """Let every caller meet both arms, one after the other, and judge. `arms` are (control, new). `exact`: a
-    model without dice, two runs of which are equal.
+@dataclass(slots=True)
+class Experiment:
+    """What is compared and how: `arms` are (control, new). `exact`: a model without dice, two runs of which
+    are equal. `progress` is told how many calls are done in both arms.
     """
-    budget = budget or Budget(None)
-    pairs: list[Pair] = []
-    for call in gathered.calls:
-        runs = _both(call, arms, run, repeats, budget)
-        if runs is None:
-            break
+
+    gathered: Gathered
+    arms: tuple[Arm, Arm]
+    repeats: int = 1
+    exact: bool = False
+    budget: Budget = field(default_factory=lambda: Budget(None))
+    metrics: Sequence[Metric] = METRICS
+    progress: Callable[[int], None] = lambda _done: None
+    runs: dict[tuple[str, str], dict[int, Run]] = field(default_factory=dict)
+    stopped: bool = False
+
+    def jobs(self) -> Iterator[Job]:
+        """All runs, those of one call together, until the experiment is stopped. What each is expected to
+        cost is set aside.
+        """
+        for call in self.gathered.calls:
+            for repeat in range(self.repeats):
+                for arm in self.arms:
+                    if self.stopped or not self.budget.begin(call.usd):
+                        self.stopped = True
+                        return
+                    yield Job(call, arm, repeat)
+
+    def most_usd(self, job: Job) -> float | None:
+        """What this run may cost at most."""
+        return self.budget.left_usd(job.call.usd)
+
+    def done(self, job: Job, run: Run) -> None:
+        """A run is over. One that was cut short by the money that is left does not count."""
+        self.budget.end(job.call.usd, run.cost_micro_usd / MICRO)
+        if self.budget.most_usd is not None and run.ended == Reason.LIMIT.value:
+            self.stopped = True
+            return
+        self.runs.setdefault((job.call.name, job.arm.name), {})[job.repeat] = run
+        if job.arm is self.arms[1] and job.repeat == self.repeats - 1:
+            self.progress(len(self.runs) // 2)
+
+    def outcome(self) -> Outcome:
+        """The verdict over the calls of which all runs are done."""
+        pairs = [pair for call in self.gathered.calls if (pair := self._pair(call)) is not None]
+        whole = len(pairs) == len(self.gathered.calls)
+        values_of = [(pair.control, pair.new) for pair in pairs]
+        judged = judge(values_of, self.metrics, whole=whole, repeats=self.repeats)
+        planned, spent = len(self.gathered.calls), self.budget.spent_usd
+        return Outcome(self.arms, pairs, judged, planned, self.repeats, spent, self.gathered.skipped)
+
+    def _pair(self, call: Recorded) -> Pair | None:
+        by_arm = [self.runs.get((call.name, arm.name), {}) for arm in self.arms]
+        if any(len(runs) < self.repeats for runs in by_arm):
+            return None
+        runs = tuple(by_arm[0][n] for n in sorted(by_arm[0])), tuple(by_arm[1][n] for n in sorted(by_arm[1]))
         control, new = (mean_values([values(one, call.script) for one in of_arm]) for of_arm in runs)
-        usual, agreed = agreement(*runs, exact=exact)
-        pairs.append(Pair(call, control | usual, new | agreed, runs))
-        progress(len(pairs))
-    whole = len(pairs) == len(gathered.calls)
-    judged = judge([(pair.control, pair.new) for pair in pairs], metrics, whole=whole, repeats=repeats)
-    return Outcome(arms, pairs, judged, len(gathered.calls), repeats, budget.spent_usd, gathered.skipped)
+        usual, agreed = agreement(*runs, exact=self.exact)
+        return Pair(call, control | usual, new | agreed, runs)
 
 
-def _both(
-    call: Recorded, arms: tuple[Arm, Arm], run: RunOne, repeats: int, budget: Budget
-) -> tuple[tuple[Run, ...], tuple[Run, ...]] | None:
-    """All runs of one call, by arm; None where the budget does not allow them all."""
-    control: list[Run] = []
-    new: list[Run] = []
-    for repeat in range(repeats):
-        for arm, found in zip(arms, (control, new), strict=True):
-            if not budget.begin(call.usd):
-                return None
-            one = run(call, arm, seed_of(call.name, arm.name, repeat), budget.left_usd(call.usd))
-            budget.end(call.usd, one.cost_micro_usd / MICRO)
-            if budget.most_usd is not None and one.ended == Reason.LIMIT.value:
-                return None  # of money: the call was cut short
-            found.append(one)
-    return tuple(control), tuple(new)
+def compare(experiment: Experiment, run: RunOne) -> Outcome:
+    """Let every caller meet both arms, one run after the other, and judge."""
+    for job in experiment.jobs():
+        experiment.done(job, run(job.call, job.arm, job.seed, experiment.most_usd(job)))
+    return experiment.outcome()
+
+
+async def compare_live(experiment: Experiment, run: RunLive, parallel: int) -> Outcome:
+    """The same with so many calls at once."""
+    jobs = experiment.jobs()
+
+    async def worker() -> None:
+        for job in jobs:
+            experiment.done(job, await run(job.call, job.arm, job.seed, experiment.most_usd(job)))
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(parallel):
+            tasks.create_task(worker())
+    return experiment.outcome()

@@ -12,6 +12,7 @@ from typing import Final
 from bridge.codecs.level import level_dbfs
 from bridge.core import messages as m
 from bridge.core.stats import Stats
+from bridge.doubles.phone import Phone
 from bridge.recording.caller_script import CallerScript, canonical
 from bridge.recording.recorded_tools import MISSING, RecordedTools
 from bridge.testing.scripted_call import ScriptedCall
@@ -84,9 +85,15 @@ def run_of(
     log = [action for _, action in call.rehearsal.said]
     stats = call.rehearsal.call.stats
     phone = call.rehearsal.phones[0]
+    outputs = [action.output for action in log if isinstance(action, m.CreateItem) and action.output]
+    heard = heard_by(phone, call.now_ms)
+    return facts((name, arm), log, stats, caller, tools, heard, outputs)
+
+
+def heard_by(phone: Phone, end_ms: int) -> Heard:
+    """What this phone has played."""
     spans = [(span.at_ms, span.at_ms + span.size_bytes // _BYTES_PER_MS) for span in phone.heard_spans]
-    heard = Heard(phone.heard, spans, call.now_ms)
-    return facts((name, arm), log, stats, caller, tools, heard)
+    return Heard(phone.heard, spans, end_ms)
 
 
 def facts(
@@ -96,12 +103,14 @@ def facts(
     caller: ShadowCaller,
     tools: RecordedTools,
     heard: Heard,
+    outputs: Iterable[str],
 ) -> Run:
-    """The facts of a call that is over; `key` names the call and the arm."""
+    """The facts of a call that is over; `key` names the call and the arm, `outputs` are what the model was
+    told of its tools.
+    """
     spoken = [action for action in log if isinstance(action, m.Spoken)]
     ends = [action for action in log if isinstance(action, m.Ended)]
     wanted = [action for action in log if isinstance(action, m.ToolWanted)]
-    outputs = [action.output for action in log if isinstance(action, m.CreateItem) and action.output]
     return Run(
         call=key[0],
         arm=key[1],

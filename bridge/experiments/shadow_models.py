@@ -2,37 +2,83 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from bridge.agents.importing import imported
 from bridge.doubles.agents import Agent as Mind
 from bridge.doubles.front_desk.agent import FrontDesk
 from bridge.errors import ConfigError
+from bridge.settings.settings import load_settings
+from bridge.sockets.peers import is_loopback
+from bridge.upstreams import REHEARSALS, UPSTREAMS
 
-from .shadow import Recorded
+from .shadow import Experiment, Outcome, Recorded, compare, compare_live
 from .shadow_facts import Run
+from .shadow_live import LiveModel, NotRun, run_live
 from .shadow_run import Arm, Embedded, MindOf, run_embedded
 
 EMBEDDED: Final = "embedded"
+OPENAI: Final = "openai"
 
 
-def embedded(where: str) -> Embedded:
-    """The model of this machine: `embedded` is the front desk; `module:attribute` an object with `answer`, or
-    a function of a seed that makes one. Raises ConfigError for anything else.
+def model_of(where: str) -> Embedded | LiveModel:
+    """The model: `embedded` is the front desk; `module:attribute` an object with `answer`, or a function of a
+    seed that makes one; an upstream of the table, or the address of one that speaks as OpenAI's. Raises
+    ConfigError for anything else, and for a vendor whose key is not set.
     """
     if where == EMBEDDED:
         return Embedded(lambda _seed: FrontDesk())
+    if urlsplit(where).scheme in ("ws", "wss"):
+        return _live(OPENAI, where)
+    if where in UPSTREAMS and where not in REHEARSALS:
+        return _live(where, None)
     return Embedded(_mind_of(where))
 
 
-def has_dice(model: Embedded) -> bool:
+def has_dice(model: Embedded | LiveModel) -> bool:
     """Whether two runs of a call may differ."""
+    if isinstance(model, LiveModel):
+        return True
     return not isinstance(model.mind(0), FrontDesk) and model.mind(0) is not model.mind(1)
 
 
-def run_here(model: Embedded, call: Recorded, arm: Arm, seed: int, most_usd: float | None) -> Run:
-    """One run in virtual time."""
-    return run_embedded(call.name, call.script, arm, model, seed, most_usd)
+def costs(model: Embedded | LiveModel) -> bool:
+    """Whether runs are billed: a model of this machine is not."""
+    if isinstance(model, Embedded):
+        return False
+    return model.url is None or not is_loopback(urlsplit(model.url).hostname)
+
+
+def carried_out(experiment: Experiment, model: Embedded | LiveModel, parallel: int) -> Outcome:
+    """The experiment, with this model."""
+    if isinstance(model, Embedded):
+        here = model
+
+        def one(call: Recorded, arm: Arm, seed: int, most_usd: float | None) -> Run:
+            return run_embedded(call.name, call.script, arm, here, seed, most_usd)
+
+        return compare(experiment, one)
+    there = model
+
+    async def live(call: Recorded, arm: Arm, _seed: int, most_usd: float | None) -> Run:
+        return await run_live(call.name, call.script, arm, there, most_usd)
+
+    try:
+        return asyncio.run(compare_live(experiment, live, parallel))
+    except ExceptionGroup as errors:
+        for error in errors.exceptions:
+            if isinstance(error, NotRun):
+                raise error from errors
+        raise
+
+
+def _live(vendor: str, url: str | None) -> LiveModel:
+    settings = load_settings(
+        insecure=True, twilio_auth_token=None, public_url=None, upstream=vendor, upstream_url=url
+    )
+    return LiveModel(settings, vendor, url or settings.vendor_url(vendor))
 
 
 def _mind_of(where: str) -> MindOf:

@@ -19,7 +19,7 @@ from bridge.doubles.items import Item
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import Phone, PhoneOptions
 from bridge.recording import Header
-from bridge.recording.caller_script import Act, CallerScript, Kind, answered
+from bridge.recording.caller_script import Act, CallerScript, Kind, ToolAnswer, answered
 from bridge.recording.recorded_tools import RecordedTools
 from bridge.testing.agent_call import AgentCall
 from bridge.testing.answered_from import answered_from
@@ -103,16 +103,21 @@ class RecordedCall(ScriptedCall):
         if not isinstance(action, m.ToolWanted):
             return
         found = self._tools.answer(action.name, action.arguments)
-        commands: list[m.Event] = [] if found.becomes is None else [found.becomes]
-        if action.name == HANG_UP:
-            commands.append(m.HangUp())
-        respond = found.respond and found.output is not None
-        commands.append(m.ToolFinished(action.call_id, found.output or "", respond))
+        commands = commands_of(action, found)
         self.rehearsal.at(now_ms + found.ms, lambda: self._feed(commands))
 
     def _feed(self, commands: Sequence[m.Event]) -> None:
         for command in commands:
             self.rehearsal.feed(command)
+
+
+def commands_of(wanted: m.ToolWanted, found: ToolAnswer) -> list[m.Event]:
+    """What follows from a tool's answer where no agent's code runs."""
+    commands: list[m.Event] = [] if found.becomes is None else [found.becomes]
+    if wanted.name == HANG_UP:
+        commands.append(m.HangUp())
+    respond = found.respond and found.output is not None
+    return [*commands, m.ToolFinished(wanted.call_id, found.output or "", respond)]
 
 
 class _PhoneLine:

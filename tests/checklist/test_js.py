@@ -29,6 +29,7 @@ from bridge.doubles.agents import Parrot
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.realtime import RealtimeServer
 from bridge.errors import AlreadyConnected, ConfigError, NotConnected
+from bridge.simulators.memory_sockets import pair
 from bridge.simulators.servers import EmbeddedUpstream
 from bridge.sockets.dial import DialError, Socket
 from bridge.sockets.transport import MemoryTransport, WebSocketTransport
@@ -45,7 +46,6 @@ from tests.checklist.stage import (
     started,
 )
 from tests.loops import both_loops, until
-from tests.memory_sockets import pair
 
 pytestmark = pytest.mark.runs_with(function=play)
 

@@ -14,10 +14,10 @@ from bridge.client.config import SessionOptions
 from bridge.client.events import Audio, ConnectionState, Failed, ItemUpdated, ModelEvent, RawEvent
 from bridge.client.model import RealtimeModel
 from bridge.errors import AlreadyConnected, ConfigError, ConnectionLost
+from bridge.simulators.memory_sockets import pair
 from bridge.sockets.dial import Socket
 from tests.checklist.stage import PHONE, Stage, delta, play, settled, started
 from tests.loops import both_loops, until
-from tests.memory_sockets import pair
 
 pytestmark = pytest.mark.runs_with(function=play)
 

@@ -19,12 +19,12 @@ from bridge.doubles.agents import Parrot
 from bridge.doubles.options import Drop, ServerOptions
 from bridge.doubles.realtime import RealtimeServer
 from bridge.errors import AlreadyConnected, ConfigError, ConnectionLost, NotConnected
+from bridge.simulators.memory_sockets import MemorySocket, pair
 from bridge.simulators.servers import EmbeddedUpstream
 from bridge.sockets.dial import DialError, Socket, dial
 from bridge.sockets.transport import Key, MemoryTransport, RealtimeTransport, WebSocketTransport
 from tests.checklist.stage import Stage, audio_done, delta, done, error, play, settled, speech, started
 from tests.loops import both_loops
-from tests.memory_sockets import MemorySocket, pair
 
 pytestmark = pytest.mark.runs_with(function=play)
 

@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 
 from bridge.errors import ConfigError
-from bridge.experiments.shadow import Budget, Gathered, Outcome, Recorded, compare, estimate, gather
+from bridge.experiments.shadow import (
+    Budget,
+    Experiment,
+    Gathered,
+    Outcome,
+    Recorded,
+    compare,
+    estimate,
+    gather,
+)
 from bridge.experiments.shadow_facts import Run
 from bridge.experiments.shadow_report import headline, written_json, written_junit, written_page
 from bridge.experiments.shadow_run import Arm, Embedded, run_embedded
@@ -39,7 +48,8 @@ def shadowed(variant: Variant, gathered: Gathered, **how: Any) -> Outcome:
         mind = variant.mind if arm.name == "new" else lambda _seed: Restaurant()
         return run_embedded(call.name, call.script, arm, Embedded(mind), seed, most_usd)
 
-    return compare(gathered, (Arm("control", AGENT), Arm("new", variant.agent)), run, **how)
+    arms = Arm("control", AGENT), Arm("new", variant.agent)
+    return compare(Experiment(gathered, arms, **how), run)
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bridge.experiments.shadow import Gathered, Outcome, Recorded, compare, estimate
+from bridge.experiments.shadow import Experiment, Gathered, Outcome, Recorded, compare, estimate
 from bridge.experiments.shadow_facts import Run
 from bridge.experiments.shadow_report import written_json
 from bridge.experiments.shadow_run import Arm, Embedded, run_embedded
@@ -59,9 +59,8 @@ def thinking(number: int) -> dict[str, Run]:
 
 def compared(control: dict[str, Run], new: dict[str, Run], *, exact: bool = True) -> Outcome:
     arms = Arm("control", AGENT), Arm("new", AGENT)
-    return compare(
-        fifty(), arms, lambda call, arm, *_: (control if arm is arms[0] else new)[call.name], exact=exact
-    )
+    experiment = Experiment(fifty(), arms, exact=exact)
+    return compare(experiment, lambda call, arm, *_: (control if arm is arms[0] else new)[call.name])
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda one: one.name)

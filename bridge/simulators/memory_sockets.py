@@ -24,19 +24,20 @@ class MemorySocket:
     def start(self, on_frame: OnFrame, on_close: OnClose) -> None:
         self._on_frame, self._on_close = on_frame, on_close
         for frame in self._waiting:
-            self._loop.call_soon(self._deliver, frame)
+            self._loop.call_soon(self.deliver, frame)
         self._waiting.clear()
 
     def send(self, frame: Message, *more: Message) -> None:
         if not self._closed:
             for one in (frame, *more):
-                self._loop.call_soon(self.other._deliver, one)
+                self._loop.call_soon(self.other.deliver, one)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         for end in (self, self.other):
-            self._loop.call_soon(end._end, code, reason)
+            self._loop.call_soon(end.over, code, reason)
 
-    def _deliver(self, frame: Message) -> None:
+    def deliver(self, frame: Message) -> None:
+        """The other end has sent this."""
         if self._closed:
             return
         if self._on_frame is None:
@@ -44,7 +45,8 @@ class MemorySocket:
         else:
             self._on_frame(frame)
 
-    def _end(self, code: int, reason: str) -> None:
+    def over(self, code: int, reason: str) -> None:
+        """Either end has closed."""
         if not self._closed:
             self._closed = True
             if self._on_close is not None:
@@ -52,6 +54,7 @@ class MemorySocket:
 
 
 def pair() -> tuple[MemorySocket, MemorySocket]:
+    """Both ends."""
     one, other = MemorySocket(), MemorySocket()
     one.other, other.other = other, one
     return one, other
