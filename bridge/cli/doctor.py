@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
 def doctor(
     agent: Annotated[str | None, typer.Option(help="The agent, as module:attribute (BRIDGE_AGENT).")] = None,
+    canary: Annotated[
+        bool, typer.Option("--canary", help="Compare the live API's events with our double's; about a cent.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The checks as JSON.")] = False,
 ) -> None:
     """Check the settings, accounts and addresses that calls need.
 
     Checks settings, key, PUBLIC_URL (reachable, TLS, upgrade, signature) and the number's webhook. Exits 1 if
-    something is wrong.
+    something is wrong. `--canary`, by hand or each night, holds a short conversation with the model instead,
+    and exits 1 where its events are not those that our simulated one sends.
     """
     from bridge.doctor.checks import Doctor, examine_wrong
     from bridge.settings.rules import WrongSettings
@@ -31,7 +35,8 @@ def doctor(
 
     given: dict[str, Any] = {} if agent is None else {"agent": agent}
     try:
-        checks = asyncio.run(Doctor(load_settings(**given)).examine())
+        one = Doctor(load_settings(**given))
+        checks = asyncio.run(one.canary() if canary else one.examine())
     except WrongSettings as error:
         checks = examine_wrong(error)
     wrong = [check for check in checks if not check.ok]

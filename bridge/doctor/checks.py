@@ -8,7 +8,6 @@ configuration, which cost nothing.
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import os
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
@@ -21,32 +20,25 @@ from twilio.request_validator import SIGNATURE_HEADER, RequestValidator
 
 from bridge.agents.agent import HERE, Agent, agent_here, load_agent, load_agent_here
 from bridge.agents.config import AgentConfigs
-from bridge.agents.mcp import FillingSocket
 from bridge.agents.prices import Prices
-from bridge.core import messages as m
-from bridge.doctor import store
+from bridge.doctor import canary, models, store
 from bridge.doctor.collector import collector
 from bridge.doctor.http import Answer, Unreachable, ask
-from bridge.doctor.shutdowns import model_url, shutdown_date, warning
 from bridge.errors import ConfigError
-from bridge.server.model_dial import proof_for
 from bridge.server.phone_numbers.numbers import PhoneNumber, plain
 from bridge.server.routing.routing import Routing
 from bridge.server.routing.rows import WrongTable
 from bridge.server.twiml import Links
 from bridge.settings.rules import WrongSettings
 from bridge.settings.settings import TWILIO_API, Settings
-from bridge.sockets.dial import DialError, Socket, dial
+from bridge.sockets.dial import DialError, dial
 from bridge.sockets.peers import LOOPBACK_ONLY
-from bridge.upstreams import REHEARSALS, UPSTREAMS, Dial
+from bridge.upstreams import REHEARSALS, UPSTREAMS
 
-SESSION_S: Final = 10.0
 DESCRIPTORS_A_CALL: Final = 3
 SPARE_DESCRIPTORS: Final = 100
 NUMBERS_SHOWN: Final = 5
 REMARKED: Final = "change it, unless it is meant"
-UNREACHED: Final = ("timeout", "unreachable", "tls", "proxy")
-"""Codes of a `DialError` without an answer of the model's server."""
 
 
 class Check(NamedTuple):
@@ -91,6 +83,17 @@ class Doctor:
             self.checks.append(Check("traces", traces, cure))
         return self.checks
 
+    async def canary(self) -> list[Check]:
+        """The live API against our double of it, and nothing else."""
+        if self.settings.upstream in REHEARSALS:
+            self._found("canary", "a rehearsal has no live API", "set BRIDGE_UPSTREAM and its key")
+            return self.checks
+        configs, agent = self._agent()
+        if agent is not None:
+            for what, cure in await canary.examine(self.settings, configs.session(agent)):
+                self._found("canary", what, cure)
+        return self.checks
+
     def _ok(self, name: str, what: str) -> None:
         self.checks.append(Check(name, what))
 
@@ -124,7 +127,8 @@ class Doctor:
 
     def _agent(self) -> tuple[AgentConfigs, Agent | None]:
         settings = self.settings
-        configs = AgentConfigs(settings.call_config(), settings.transfers, Prices.load(settings.prices))
+        prices, vendor = Prices.load(settings.prices), UPSTREAMS[settings.upstream].prices
+        configs = AgentConfigs(settings.call_config(), settings.transfers, prices, vendor=vendor)
         try:
             if settings.agent is None:
                 where, agent = HERE, load_agent_here() or Agent()
@@ -156,42 +160,8 @@ class Doctor:
             )
 
     async def _model(self, configs: AgentConfigs, agent: Agent) -> None:
-        settings = self.settings
-        if settings.upstream in REHEARSALS and settings.upstream_url is None:
-            answers = "a parrot" if settings.upstream == "parrot" else "the scripted front desk"
-            self._ok("model", f"none, this is a rehearsal: {answers} answers and costs nothing")
-            return
-        adapter = UPSTREAMS[settings.upstream](1, settings.vendor_url(settings.upstream))
-        dialled = adapter.dial(configs.session(agent))
-        await self._dates(dialled, configs.models(agent))
-        try:
-            socket: Socket = await dial(
-                dialled.url, {**dialled.headers, **await proof_for(settings, dialled)}
-            )
-        except DialError as error:
-            verb = "cannot be reached" if error.code in UNREACHED else "refuses us"
-            self._found("model", f"{settings.upstream} {verb}: {error}", _cure_of_dial(error))
-            return
-        socket = FillingSocket(socket, configs.vault) if configs.vault else socket
-        fault = await _configured(socket, adapter, configs.session(agent))
-        if fault is None:
-            self._ok("model", f"{settings.upstream} takes our key and our configuration of {settings.model}")
-        else:
-            self._found("model", *fault)
-
-    async def _dates(self, dialled: Dial, models: list[str]) -> None:
-        """Whether one of them is shut down soon. Without an answer of the vendor's, by what is announced."""
-        today = dt.datetime.now(dt.UTC).date()
-        if self.settings.upstream in REHEARSALS:
-            return
-        for model in models:
-            url, told = model_url(dialled.url, model), {}
-            if url is not None:
-                answer = await _asked(url, await proof_for(self.settings, dialled))
-                told = answer.json() if answer.status == 200 else {}
-            if (warned := warning(model, shutdown_date(model, told), today)) is not None:
-                cure = "name another model (BRIDGE_MODEL, BRIDGE_TRANSCRIBE, or the agent's own)"
-                self._found("model", warned, f"{cure}: developers.openai.com/api/docs/deprecations")
+        for what, cure in await models.examine(self.settings, configs, agent):
+            self._found("model", what, cure)
 
     # --- our own server, from outside --------------------------------------------------------------------
 
@@ -366,62 +336,6 @@ def _descriptors() -> int | None:
         return None
     most, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return None if most == resource.RLIM_INFINITY else most
-
-
-def _cure_of_dial(error: DialError) -> str:
-    match error.status:
-        case 401 | 403:
-            return "copy the key anew (OPENAI_API_KEY), and see that its project may use realtime models"
-        case 404 | 400:
-            return "see that BRIDGE_MODEL is a realtime model, and BRIDGE_UPSTREAM_URL the vendor's"
-        case 429:
-            return "see the account's billing and limits at the vendor's"
-    if error.code == "tls":
-        return "install the certificates of your platform (ca-certificates), or mend BRIDGE_UPSTREAM_URL"
-    return "let this machine reach it, or mend BRIDGE_UPSTREAM_URL"
-
-
-async def _configured(socket: Socket, adapter: Any, config: m.SessionConfig) -> tuple[str, str] | None:
-    """What is wrong with our configuration, and the cure; None if the model takes it."""
-    said: asyncio.Future[tuple[str, str] | None] = asyncio.get_running_loop().create_future()
-
-    def settle(fault: tuple[str, str] | None) -> None:
-        if not said.done():
-            said.set_result(fault)
-
-    def heard(frame: str | bytes) -> None:
-        match adapter.parse(frame):
-            case m.SessionCreated():
-                socket.send(adapter.write(m.ConfigureSession(config)))
-            case m.SessionUpdated(formats_ok=True):
-                settle(None)
-            case m.SessionUpdated():
-                cure = "take another model: this one cannot speak G.711 µ-law"
-                settle(("the audio formats in force are not the phone's", cure))
-            case m.UpstreamFaulted(code=code, param=param, message=message):
-                cure = f"mend or leave out {param or 'what it names'} in the agent's fields or `extra`"
-                settle((f"our configuration is refused: {code} {param}: {message}", cure))
-
-    def closed(code: int, reason: str) -> None:
-        told = f"it closed with {code} {reason}".rstrip()
-        settle((told, "see the vendor's status page, and the limits of the key"))
-
-    socket.start(heard, closed)
-    try:
-        async with asyncio.timeout(SESSION_S):
-            return await said
-    except TimeoutError:
-        return f"no session within {SESSION_S:g} s", "see the vendor's status page"
-    finally:
-        socket.close()
-
-
-async def _asked(url: str, headers: Mapping[str, str]) -> Answer:
-    """The vendor's answer, with status 0 without an answer."""
-    try:
-        return await ask("GET", url, headers=headers)
-    except Unreachable:
-        return Answer(0, b"")
 
 
 def _is_ours(answer: Answer) -> bool:

@@ -306,6 +306,9 @@ _SHAPES: Final[dict[str, type[_Event]]] = {
     "output_audio_buffer.clear": _Event,
 }
 
+EVENTS: Final = frozenset(_SHAPES)
+"""The types of what a client may send."""
+
 _FIELD = re.compile(
     r"Object (contains unknown|missing required) field `(?P<name>.*?)`(?: - at `\$\.?(?P<where>.*)`)?$"
 )

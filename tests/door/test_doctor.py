@@ -25,6 +25,7 @@ from starlette.websockets import WebSocket
 from bridge import Agent
 from bridge.cli import doctor as cli
 from bridge.doctor import checks as doctor
+from bridge.doctor import models
 from bridge.doctor.checks import Check, Doctor, examine_wrong
 from bridge.doubles.agents import Parrot
 from bridge.errors import ConfigError
@@ -275,14 +276,14 @@ def _whisper_soon(today: dt.date) -> list[str]:
 async def test_a_model_that_is_not_to_be_had(
     error: DialError, cure: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reached = doctor.dial  # type: ignore[attr-defined]
+    reached = models.dial  # type: ignore[attr-defined]
 
     async def refuse(url: str, headers: Any) -> Any:
         if "/realtime" in url:
             raise error
         return await reached(url, headers)
 
-    monkeypatch.setattr(doctor, "dial", refuse)
+    monkeypatch.setattr(models, "dial", refuse)
 
     async with door(Parrot()) as house:
         found = await working(house)

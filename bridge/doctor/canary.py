@@ -1,0 +1,202 @@
+"""The live API against our double of it: the same short conversation with both, and how their events differ.
+
+It is for a night's job with a key: one spoken word, so it costs about a cent. What tells something is that
+a field or an event is new, or is gone. Values are not compared, and what is null may be anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from bridge.core import messages as m
+from bridge.doubles.agents import Scripted, Speech
+from bridge.doubles.azure import SCRIBE, azure_options
+from bridge.doubles.client_events import EVENTS
+from bridge.doubles.options import ServerOptions
+from bridge.doubles.realtime import RealtimeServer
+from bridge.doubles.xai import xai_options
+from bridge.errors import UpstreamError
+from bridge.server.model_dial import proof_for
+from bridge.settings.settings import Settings
+from bridge.sockets.dial import DialError, Socket, dial
+from bridge.upstreams import UPSTREAMS, Upstream, frames_of
+
+DOUBLES: Final[Mapping[str, Callable[..., ServerOptions]]] = {
+    "openai": ServerOptions, "azure": azure_options, "xai": xai_options,
+}  # fmt: skip
+"""By the names of `UPSTREAMS`: those that speak a dialect of Realtime."""
+WHOLE_S: Final = 20.0
+UNKNOWN: Final = "phonebridge.canary"
+"""A client event that there is not: its refusal may list those that there are."""
+TAG: Final = "canary"
+_WORD: Final = Speech(400, "Yes.")
+_LISTED: Final = re.compile(r"'([a-z_]+(?:\.[a-z_]+)+)'")
+_FREE: Final = ("metadata", "parameters", "tracing")
+"""Objects whose fields are the client's own."""
+_OFTEN: Final = frozenset({"ping", "rate_limits.updated"})
+"""Events that may come or not within so short a time."""
+SEE: Final = "see whether bridge/upstreams needs it, then let the double have it (bridge/doubles)"
+
+
+class Conversation:
+    """Greeting-long, and the same with any server: configure, something unknown, one word."""
+
+    def __init__(self, adapter: Upstream, config: m.SessionConfig) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.over = False
+        self._adapter = adapter
+        self._config = config
+
+    def heard(self, frame: str | bytes) -> list[str | bytes]:
+        """What is sent after this frame of the server's."""
+        event = json.loads(frame)
+        self.events.append(event)
+        match event["type"]:
+            case "session.created":
+                return self._written(m.ConfigureSession(self._config))
+            case "session.updated":
+                unknown = json.dumps({"type": UNKNOWN, "event_id": TAG})
+                return [unknown, *self._written(m.CreateResponse(TAG, 'Say exactly this: "Yes."'))]
+            case "response.done":
+                self.over = True
+        return []
+
+    def _written(self, command: m.UpstreamCommand) -> list[str | bytes]:
+        return list(frames_of(self._adapter.write(command)))
+
+
+async def examine(settings: Settings, config: m.SessionConfig) -> list[tuple[str, str]]:
+    """What differs, each with what to do; one entry without a cure where nothing does."""
+    name = settings.upstream
+    if name not in DOUBLES:
+        return [(f"{name} has no double of a Realtime dialect", f"BRIDGE_UPSTREAM={'|'.join(DOUBLES)}")]
+    adapter = UPSTREAMS[name](1, settings.vendor_url(name))
+    dialled = adapter.dial(config)
+    try:
+        socket = await dial(dialled.url, {**dialled.headers, **await proof_for(settings, dialled)})
+    except DialError as error:
+        return [(f"{name} cannot be asked: {error}", "run `phonebridge doctor`")]
+    talk = Conversation(adapter, config)
+    if not await _held(talk, socket):
+        kinds = ", ".join(dict.fromkeys(str(event["type"]) for event in talk.events)) or "nothing"
+        what = f"{name} did not finish a word within {WHOLE_S:g} s: {kinds}"
+        return [(what, "run it again, then `phonebridge doctor`")]
+    ours = rehearsed(name, config)
+    found = [*_events(talk.events, ours), *_listed(talk.events)]
+    told = f"{name} speaks as its double does: {len(talk.events)} events, {len(shapes(talk.events))} kinds"
+    return [(f"{name} {what}", SEE) for what in found] or [(told, "")]
+
+
+async def _held(talk: Conversation, socket: Socket) -> bool:
+    """Whether it came to its end."""
+    done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    def heard(frame: str | bytes) -> None:
+        for answer in talk.heard(frame):
+            socket.send(answer)
+        if talk.over and not done.done():
+            done.set_result(True)
+
+    def closed(_code: int, _reason: str) -> None:
+        if not done.done():
+            done.set_result(False)
+
+    socket.start(heard, closed)
+    try:
+        async with asyncio.timeout(WHOLE_S):
+            return await done
+    except TimeoutError:
+        return False
+    finally:
+        socket.close()
+
+
+def rehearsed(name: str, config: m.SessionConfig) -> list[dict[str, Any]]:
+    """The events of the double in that conversation."""
+    made = DOUBLES[name]
+    scribes = {SCRIBE, config.transcription or ""}
+    options = made(transcribers=frozenset(scribes)) if name == "azure" else made()
+    server = RealtimeServer(Scripted([_WORD]), options)
+    talk, now_ms = Conversation(UPSTREAMS[name](1, "ws://127.0.0.1/v1/realtime"), config), 0
+    waiting = server.open(now_ms)
+    while not talk.over and (waiting or server.deadline_ms is not None):
+        if not waiting:
+            now_ms = server.deadline_ms or now_ms
+            waiting = server.wake(now_ms)
+        answers = [answer for frame in waiting for answer in talk.heard(frame)]
+        waiting = [frame for answer in answers for frame in server.receive(answer, now_ms)]
+    if not talk.over:
+        raise UpstreamError(f"the double of {name} does not take our configuration")
+    return talk.events
+
+
+def shapes(events: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, set[str]]]:
+    """Of each kind of event, its fields by path, and the JSON types that each was seen with."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for event in events:
+        fields = found.setdefault(str(event["type"]), {})
+        for path, kind in _fields(event):
+            fields.setdefault(path, set()).add(kind)
+    return found
+
+
+def _fields(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+    for name, one in value.items():
+        here = f"{path}.{name}" if path else str(name)
+        for part in one if isinstance(one, list) else [one]:
+            yield here, _kind(part)
+            if isinstance(part, dict) and name not in _FREE:
+                yield from _fields(part, here)
+
+
+def _kind(value: object) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "yes or no"
+        case int() | float():
+            return "number"
+        case str():
+            return "text"
+        case _:
+            return "object"
+
+
+def _events(live: list[dict[str, Any]], ours: list[dict[str, Any]]) -> Iterator[str]:
+    """Differences, in sentences."""
+    theirs, known = shapes(live), shapes(ours)
+    for kind in sorted((theirs.keys() ^ known.keys()) - _OFTEN):
+        yield f"sends {kind}, which its double does not" if kind in theirs else f"did not send {kind}"
+    for kind in sorted(theirs.keys() & known.keys()):
+        new, gone = theirs[kind].keys() - known[kind].keys(), known[kind].keys() - theirs[kind].keys()
+        yield from (f"has a new field in {kind}: {path}" for path in _tops(new))
+        yield from (f"has no field {path} in {kind} any more" for path in _tops(gone))
+        for path in sorted(theirs[kind].keys() & known[kind].keys()):
+            now, before = (fields[kind][path] - {"null"} for fields in (theirs, known))
+            if now and before and now.isdisjoint(before):
+                was = " or ".join(sorted(before))
+                yield f"has {' or '.join(sorted(now))} in {kind}: {path}, no longer {was}"
+
+
+def _tops(paths: Iterable[str]) -> Iterator[str]:
+    """Paths without those below another of them."""
+    every = set(paths)
+    for path in sorted(every):
+        if not any(path.startswith(f"{other}.") for other in every):
+            yield path
+
+
+def _listed(events: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The client events that its refusal of an unknown one names, against those that the double knows."""
+    errors = (event["error"] for event in events if event["type"] == "error")
+    named = {one for error in errors for one in _LISTED.findall(str(error.get("message")))} - {UNKNOWN}
+    if len(named) < 2:  # it names none but the one that it refuses
+        return
+    yield from (f"takes {one}, which its double does not know" for one in sorted(named - EVENTS))
+    ours = {"session.update", "input_audio_buffer.append", "response.create", "conversation.item.create"}
+    yield from (f"does not name {one} among what it takes" for one in sorted(ours - named))
