@@ -20,6 +20,7 @@ from . import (
     demo,
     doctor,
     fleet,
+    fork,
     init,
     make_test,
     notices,
@@ -67,6 +68,7 @@ app.command("phone")(phone.phone)
 app.command("upstream")(upstream.upstream)
 app.command("replay")(replay.replay)
 app.command("make-test")(make_test.make_test)
+app.command("fork")(fork.fork)
 app.command("show")(show.show)
 app.command("shadow")(shadow.shadow)
 app.command("doctor")(doctor.doctor)

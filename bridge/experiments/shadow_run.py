@@ -120,7 +120,7 @@ def commands_of(wanted: m.ToolWanted, found: ToolAnswer) -> list[m.Event]:
     return [*commands, m.ToolFinished(wanted.call_id, found.output or "", respond)]
 
 
-class _PhoneLine:
+class PhoneLine:
     """The line as the phone double and the core know it."""
 
     def __init__(self, call: ScriptedCall) -> None:
@@ -146,11 +146,11 @@ def run_embedded(
     script = dataclasses.replace(script, header=limited(script.header, most_usd))
     tools, ears = RecordedTools(script.tools), ScriptEars()
     options = dataclasses.replace(model.options, ears=ears)
-    call = _begun(script, arm, tools, model.mind(seed), options)
-    call.model.behaves(transcribe=_words_of)
+    call = begun(script, arm, tools, model.mind(seed), options)
+    call.model.behaves(transcribe=words_of)
     call.rehearsal.start()
-    caller = ShadowCaller(script.acts, _PhoneLine(call))
-    _play(call, caller, ears, script.end_ms * MOST_TIMES + SLACK_MS)
+    caller = ShadowCaller(script.acts, PhoneLine(call))
+    play(call, caller, ears, script.end_ms * MOST_TIMES + SLACK_MS)
     call.close()
     return run_of(name, arm.name, call, caller, tools)
 
@@ -189,25 +189,35 @@ def transfers_of(config: m.CallConfig) -> Collection[str]:
     return ()
 
 
-def _begun(
-    script: CallerScript, arm: Arm, tools: RecordedTools, mind: Mind, options: ServerOptions
+def begun(
+    script: CallerScript,
+    arm: Arm,
+    tools: RecordedTools,
+    mind: Mind,
+    options: ServerOptions,
+    *,
+    sound: bool = False,
 ) -> ScriptedCall:
+    """A call of this arm, before the phone connects; `sound` is kept in its recording."""
     configs, recorded = config_of(script, arm)
-    clock = {"accepted_at_s": options.created_at_s}
+    clock, kept = {"accepted_at_s": options.created_at_s}, {"sound": sound}
     phone = Phone(parameters=script.parameters, options=PhoneOptions())
     if arm.agent is None:
-        return RecordedCall(tools, msgspec.structs.replace(recorded, **clock), phone, options, mind=mind)
+        config = msgspec.structs.replace(recorded, **clock)
+        return RecordedCall(tools, config, phone, options, mind=mind, recording=kept)
     configs = dataclasses.replace(configs, base=msgspec.structs.replace(configs.base, **clock))
     agent = answered_from(arm.agent, tools.answer, configs.transfers)
     fields = {**script.parameters, **(PLACED if recorded.outbound is not None else {})}
-    return AgentCall(agent, configs, phone, options, fields=fields, mind=mind)
+    return AgentCall(agent, configs, phone, options, fields=fields, mind=mind, recording=kept)
 
 
-def _words_of(item: Item) -> str | None:
+def words_of(item: Item) -> str | None:
+    """The words of a turn, for the double's transcription; None where there are none."""
     return item.words.text() if item.words is not None else None
 
 
-def _play(call: ScriptedCall, caller: ShadowCaller, ears: ScriptEars, most_ms: int) -> None:
+def play(call: ScriptedCall, caller: ShadowCaller, ears: ScriptEars, most_ms: int) -> None:
+    """The call goes on until it is over, the caller has nothing left to do, or it is that late."""
     rehearsal = call.rehearsal
     while not rehearsal.over and rehearsal.now_ms < most_ms:
         due_ms = min((due for due in (rehearsal.due_ms, caller.deadline_ms) if due is not None), default=None)

@@ -35,13 +35,25 @@ class Origin(msgspec.Struct, frozen=True):
     at_ms: int = 0
 
 
+class Forked(msgspec.Struct, frozen=True):
+    """Which recording this call goes on from (the SHA-256 of its file), at which of its moments, and which
+    was asked for. `exact`: to the millisecond; else from a quiet moment. `model` answered from there on.
+    """
+
+    recording: str = ""
+    asked_ms: int = 0
+    at_ms: int = 0
+    exact: bool = False
+    model: str = ""
+
+
 class Header(msgspec.Struct, frozen=True, kw_only=True):
     """`carrier` and `upstream` are names of the tables of adapters; `at` is the wall time in any words.
 
     `caller` is the number of the person on the line, written masked (`+1…34`), "" where it is withheld.
     `parameters` are those of the call, shown to who reads the recording; no secret and no phone number of
     theirs is written. `carried` is what a process before this one handed over. `cut` stands in a piece of
-    another recording. `format` and `sound` are written by the recorder.
+    another recording, `forked` in one that goes on from it. `format` and `sound` are written by the recorder.
     """
 
     carrier: str
@@ -53,6 +65,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     parameters: dict[str, str] = {}
     carried: dict[str, Any] | None = None
     cut: Origin | None = None
+    forked: Forked | None = None
     sound: bool = False
     format: int = FORMAT
 

@@ -19,7 +19,7 @@ from bridge.codecs import is_clean, size_bytes
 from bridge.core import messages as m
 
 from .editing import remade
-from .header import Header, Origin
+from .header import Forked, Header, Origin
 from .json_text import UNREADABLE, one_line
 from .sound import MAX_BYTES, silence
 from .stage import Parts
@@ -44,6 +44,7 @@ _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 STAYS: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     Header: frozenset({"carrier", "upstream", "at", "versions"}),
     Origin: frozenset({"recording"}),
+    Forked: frozenset({"recording", "model"}),
     m.CallSnapshot: frozenset({"away", "vendor"}),
     m.CallConfig: frozenset({"phrases", "disclosure", "fallback", "digits", "prices"}),
     m.SessionConfig: frozenset(

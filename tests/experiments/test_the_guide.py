@@ -20,8 +20,8 @@ def test_commands_print_and_write_what_the_guide_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = GUIDE.read_text(encoding="utf-8")
-    shown = re.findall(r"```sh\n(phonebridge make-test [^\n]+)\n```\n\n```text\n(.*?)```", text, re.DOTALL)
-    assert len(shown) == 2
+    shown = re.findall(r"```sh\n(phonebridge [^\n]+)\n```\n\n```text\n(.*?)```", text, re.DOTALL)
+    assert len(shown) == 3
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "replays").symlink_to(ROOT / "tests" / "replays")
     monkeypatch.chdir(tmp_path)

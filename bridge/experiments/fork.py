@@ -1,0 +1,241 @@
+"""A recorded call goes on otherwise: the same caller and the same words before, another agent from there on.
+
+The call is cut at the last quiet moment before the one that was asked for. A new call begins with what was
+said until then (`CallConfig.carried`), and the recorded caller goes on from there, by what they hear now.
+Tools answer from the recording: nothing is done a second time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any, Final
+
+import msgspec
+
+from bridge.core.turn_times import TurnTimes
+from bridge.doubles.agents import Agent as Mind
+from bridge.doubles.tones import tone
+from bridge.errors import ConfigError
+from bridge.recording import replay
+from bridge.recording.caller_script import Act, Anchor, CallerScript, Kind, canonical
+from bridge.recording.cutting import begins_with
+from bridge.recording.facts import Facts, facts_of
+from bridge.recording.header import Forked, Header
+from bridge.recording.json_text import encoded
+from bridge.recording.moments import QuietMoment, Walkthrough, walk_through
+from bridge.recording.recorded_tools import RecordedTools
+from bridge.recording.script_reader import caller_script
+from bridge.testing.scripted_call import ScriptedCall
+
+from .shadow_caller import FRAME_MS, ShadowCaller
+from .shadow_run import MOST_TIMES, SLACK_MS, USUAL, Arm, PhoneLine, ScriptEars, begun, play, words_of
+
+BEGIN_MS: Final = 10_000
+"""Within this caller and model can hear each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What came of one turn of the caller's: what they heard then, the tools that were called, their wait."""
+
+    heard: str
+    tools: tuple[str, ...]
+    felt_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """One turn of the caller's after the fork: in the recorded call, and now. None where there was none."""
+
+    caller: str
+    then: Turn | None
+    now: Turn | None
+
+
+@dataclass(frozen=True, slots=True)
+class ForkRun:
+    """One continuation: the lines of its recording, its facts, and what it did otherwise."""
+
+    lines: list[str]
+    facts: Facts
+    turns: tuple[Turn, ...]
+
+    @property
+    def tools(self) -> tuple[str, ...]:
+        """All that it called, in order."""
+        return tuple(tool for turn in self.turns for tool in turn.tools)
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """What came of a fork. `at_ms` is the quiet moment at which it goes on; `missing_turns` are the caller's
+    turns before it whose words are not known to the model.
+    """
+
+    asked_ms: int
+    at_ms: int
+    steps: int
+    items: int
+    owed: bool
+    missing_turns: int
+    after: tuple[After, ...]
+    runs: tuple[ForkRun, ...]
+
+    @property
+    def agree(self) -> str:
+        """In how many of the runs the same tools were called: one answer is no proof."""
+        [(_, most)] = Counter(run.tools for run in self.runs).most_common(1)
+        return f"{most} of {len(self.runs)}"
+
+    @property
+    def cost_micro_usd(self) -> int:
+        return sum(run.facts.cost_micro_usd for run in self.runs)
+
+
+@dataclass(frozen=True, slots=True)
+class Forking:
+    """A recording, and the quiet moment at which it is to go on. `differs` says where today's code decides
+    otherwise before it; "" where it does not, and only then a run says anything.
+    """
+
+    call: Walkthrough
+    script: CallerScript
+    moment: QuietMoment
+    asked_ms: int
+    differs: str = ""
+
+    @classmethod
+    def of(cls, lines: Sequence[str], asked_ms: int) -> Forking:
+        """Raises ConfigError where there is no quiet moment by then, or the words are masked."""
+        call, script = walk_through(lines), caller_script(lines)
+        moments = [
+            moment
+            for moment in call.moments
+            if moment.t_ms <= asked_ms and not _speaking(script, moment.t_ms)
+        ]
+        if not moments:
+            raise ConfigError(
+                f"there is no quiet moment before {asked_ms / 1000:g} s: nobody speaks then, and nothing is "
+                "awaited"
+            )
+        if script.masked:
+            raise ConfigError("its words are masked: no agent can answer what nobody said")
+        found, differs = replay(lines).difference, ""
+        if found is not None and found.t_ms <= moments[-1].t_ms:
+            differs = f"{found.t_ms / 1000:.2f} s, line {found.line}: {found.got}"
+        return cls(call, script, moments[-1], asked_ms, differs)
+
+    @property
+    def acts(self) -> tuple[Act, ...]:
+        """What the caller does from there on. The first thing is counted from the moment itself."""
+        acts = [act for act in self.script.acts if act.at_ms >= self.moment.t_ms]
+        made = [act if act.sound or act.kind is not Kind.SAYS else _sounding(act) for act in acts]
+        if made:
+            gap_ms = made[0].at_ms - self.moment.t_ms
+            made[0] = dataclasses.replace(made[0], anchor=Anchor.PAUSE, ms=gap_ms)
+        return tuple(made)
+
+    @property
+    def tools(self) -> RecordedTools:
+        """Later answers first: the same question again may have had another one."""
+        before = sum(tool.at_ms < self.moment.t_ms for tool in self.call.facts.tools)
+        later = self.script.tools[before:]
+        asked = {(one.name, one.arguments) for one in later}
+        earlier = [one for one in self.script.tools[:before] if (one.name, one.arguments) not in asked]
+        return RecordedTools([*later, *earlier])
+
+    @property
+    def header(self) -> Header:
+        """Of the call that goes on: another line, a new clock."""
+        made = begins_with(self.call.header, self.moment, self.moment.t_ms)
+        config = msgspec.structs.replace(made.config, echoes=None)
+        return msgspec.structs.replace(made, config=config)
+
+    def run(
+        self, arm: Arm, mind: Mind, *, sound: bool = False, recording: str = "", model: str = ""
+    ) -> ForkRun:
+        """One continuation with a model of this machine, in virtual time. `recording` is the SHA-256 of the
+        file it goes on from, `model` what the model is called.
+        """
+        script = dataclasses.replace(self.script, header=self.header)
+        ears = ScriptEars()
+        options = dataclasses.replace(USUAL, ears=ears)
+        call = begun(script, arm, self.tools, mind, options, sound=sound)
+        call.model.behaves(transcribe=words_of)
+        call.rehearsal.start()
+        call.until(lambda: call.rehearsal.call.stats.began_ms is not None, BEGIN_MS)
+        caller = ShadowCaller(self.acts, PhoneLine(call), call.now_ms)
+        left_ms = self.script.end_ms - self.moment.t_ms
+        play(call, caller, ears, left_ms * MOST_TIMES + SLACK_MS)
+        call.close()
+        forked = Forked(recording, self.asked_ms, self.moment.t_ms, model=model)
+        lines = _headed(call, forked)
+        facts = facts_of(lines)
+        return ForkRun(lines, facts, tuple(_turns(facts, 0)))
+
+    def compared(self, runs: Sequence[ForkRun]) -> Fork:
+        """What the first of these runs did otherwise, turn by turn."""
+        moment, carried = self.moment, self.moment.carried
+        said = [act.words or "" for act in self.acts if act.kind is Kind.SAYS and act.noticed]
+        then = _turns(self.call.facts, moment.t_ms)
+        known = sum(item.role == "user" and bool(item.text) for item in carried.items)
+        return Fork(
+            asked_ms=self.asked_ms,
+            at_ms=moment.t_ms,
+            steps=moment.index,
+            items=len(carried.items),
+            owed=carried.owed,
+            missing_turns=max(0, carried.turns - known),
+            after=tuple(
+                After(words or "", *turns) for words, *turns in zip_longest(said, then, runs[0].turns)
+            ),
+            runs=tuple(runs),
+        )
+
+
+def _speaking(script: CallerScript, t_ms: int) -> bool:
+    """Whether the caller speaks: voice detection notices it later."""
+    return any(act.at_ms - FRAME_MS <= t_ms < act.end_ms for act in script.acts)
+
+
+def _sounding(act: Act) -> Act:
+    """Sound in the place of speech whose sound was not recorded."""
+    return dataclasses.replace(act, sound=tone(act.length_ms, 300))
+
+
+def _headed(call: ScriptedCall, forked: Forked) -> list[str]:
+    """The recording, with where it comes from in its header."""
+    header = msgspec.json.decode(call.lines[0], type=Header)
+    return [encoded(msgspec.structs.replace(header, forked=forked)), *call.lines[1:]]
+
+
+def _turns(facts: Facts, from_ms: int) -> list[Turn]:
+    """What came of each turn that was over after that moment."""
+    turns = [turn for turn in facts.turns if (turn.decided_ms or 0) > from_ms]
+    ends = [*((turn.decided_ms or 0) for turn in turns[1:]), 1 << 60]
+    return [_turn(facts, turn, end_ms) for turn, end_ms in zip(turns, ends, strict=False)]
+
+
+def _turn(facts: Facts, turn: TurnTimes, end_ms: int) -> Turn:
+    begin_ms = turn.decided_ms or 0
+    tools = [tool for tool in facts.tools if begin_ms <= tool.at_ms < end_ms]
+    heard = [one.heard for one in facts.spoken if begin_ms <= one.at_ms < end_ms and one.heard]
+    return Turn(
+        " ".join(heard), tuple(f"{tool.name}({_given(tool.arguments)})" for tool in tools), turn.felt_ms
+    )
+
+
+def _given(arguments: str) -> str:
+    """A tool's arguments in short."""
+    try:
+        given: Any = json.loads(canonical(arguments))
+    except ValueError:
+        return arguments
+    if not isinstance(given, dict):
+        return arguments
+    return ", ".join(f"{name}={value!r}" for name, value in given.items())

@@ -1,0 +1,177 @@
+"""A recorded call goes on otherwise: what was before is the same, and the caller keeps to their anchors."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from bridge import Agent, cli
+from bridge.core import messages as m
+from bridge.doubles.agents import Asked, Output, Speech, ToolCall
+from bridge.errors import ConfigError
+from bridge.experiments.fork import Fork, Forking, ForkRun
+from bridge.experiments.shadow_run import Arm
+from bridge.recording import Recording, replay
+from bridge.recording.caller_script import Anchor, Kind
+from bridge.recording.make_test import make_test
+from bridge.recording.marks import marks_of
+from bridge.recording.masking import masked
+from bridge.recording.moments import walk_through
+from bridge.recording.script_reader import caller_script
+from tests.experiments.jittered import AGENT, jittered_call, seeds
+
+
+class Books:
+    """A model that books where it can, and says that it cannot where it has no tool for it."""
+
+    def answer(self, asked: Asked) -> Sequence[Output]:
+        if asked.tool_output is not None:
+            return [Speech(1_200, f"Done: {asked.tool_output}.")]
+        if any(one.get("name") == "book" for one in asked.session.get("tools", [])):
+            return [ToolCall("book", {"day": "Tuesday", "people": 2})]
+        return [Speech(2_500, "I can not book a table for you, I am sorry.")]
+
+
+BOOKS = Books()
+WITHOUT = Agent("You book nothing.", name="nothing")
+
+
+def forked(lines: list[str], asked_ms: int, arm: Arm, times: int = 1) -> tuple[Forking, Fork]:
+    forking = Forking.of(lines, asked_ms)
+    return forking, forking.compared([forking.run(arm, Books()) for _ in range(times)])
+
+
+def told(run: ForkRun) -> list[tuple[str, str]]:
+    """What the model was told when it began, as the recording has it: role and text, or call and output."""
+    items: list[tuple[str, str]] = []
+    for step in Recording(run.lines).steps():
+        for output in step.outputs:
+            frame = output.frame
+            if output.door == "upstream" and isinstance(frame, str) and "conversation.item.create" in frame:
+                item = json.loads(frame)["item"]
+                texts = [part.get("text", "") for part in item.get("content", [])]
+                items.append(
+                    (item.get("role", ""), "".join(texts) or item.get("output") or item.get("name", ""))
+                )
+        if any(isinstance(output.action, m.CallerSpoke) for output in step.outputs):
+            break
+    return items
+
+
+@pytest.mark.parametrize("seed", seeds(10, 2))
+def test_what_was_before_is_carried_and_the_caller_keeps_to_the_anchors(seed: int) -> None:
+    lines = jittered_call(seed)
+    script = caller_script(lines)
+    dice = random.Random(seed)
+    for asked_ms in [dice.randint(8_000, script.end_ms) for _ in range(20 if seed else 3)]:
+        forking, found = forked(lines, asked_ms, Arm("as recorded"))
+        [run] = found.runs
+        assert found.at_ms <= asked_ms
+        carried = forking.moment.carried.items
+        words = [(item.role, item.text) for item in carried if item.text]
+        told_words = [one for one in told(run) if one in words]
+        assert told_words == words
+        assert replay(run.lines, strict=True).difference is None
+        again = forking.run(Arm("as recorded"), Books())
+        assert again.lines == run.lines
+        first = next((act for act in forking.acts if act.kind is Kind.SAYS), None)
+        if first is not None and forking.acts[0] is first:
+            now = next(act for act in caller_script(run.lines).acts if act.kind is Kind.SAYS)
+            began_ms = run.facts.stats.began_ms or 0
+            assert abs(now.at_ms - began_ms - (first.at_ms - found.at_ms)) <= 10
+            assert first.anchor is Anchor.PAUSE
+
+
+def test_an_agent_without_the_tool_says_that_it_can_not_book() -> None:
+    lines = jittered_call(1)
+    tool_ms = next(
+        mark.at_ms for mark in marks_of(Forking.of(lines, 20_000).call.facts) if mark.kind == "tool"
+    )
+    _, usual = forked(lines, tool_ms, Arm("as recorded"), times=3)
+    assert usual.agree == "3 of 3"
+    [*_, last] = usual.after
+    assert last.then is not None
+    assert last.now is not None
+    assert last.then.tools == last.now.tools == ("book(day='Tuesday', people=2)",)
+    assert "booked for 2 on Tuesday" in last.now.heard
+    _, other = forked(lines, tool_ms, Arm("nothing", WITHOUT))
+    [*_, last] = other.after
+    assert last.now is not None
+    assert (last.now.tools, last.now.heard) == ((), "I can not book a table for you, I am sorry.")
+
+
+def test_what_can_not_be_forked_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = jittered_call(0)
+    with pytest.raises(ConfigError, match="no quiet moment"):
+        Forking.of(lines, 200)
+    with pytest.raises(ConfigError, match="masked"):
+        Forking.of(masked(lines), 20_000)
+    from tests.experiments.test_make_test import told_200_ms_more
+
+    told_200_ms_more(monkeypatch)
+    assert Forking.of(lines, 17_000).differs == ""
+    assert Forking.of(lines, 40_000).differs.startswith("17.98 s")
+
+
+# --- the command --------------------------------------------------------------------------------------------
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli.app, ["fork", *map(str, arguments)])  # type: ignore[return-value]
+
+
+def test_the_command_writes_recordings_that_say_where_they_come_from(tmp_path: Path) -> None:
+    file = tmp_path / "call.call.jsonl"
+    file.write_text("\n".join(jittered_call(1)) + "\n", encoding="utf-8")
+    agent, mind = f"{__name__}:WITHOUT", f"{__name__}:BOOKS"
+    given = (file, "--at", "33", "--agent", agent, "--upstream", mind, "--repeat", "2", "--json")
+    result = run(*given)
+    assert result.exit_code == 0, (result.output, result.exception)
+    found = json.loads(result.stdout)
+    assert (found["asked_ms"], found["before"]["same"], found["agree"]) == (33_000, True, "2 of 2")
+    assert found["at_ms"] <= 33_000
+    assert [Path(one).name for one in found["recordings"]] == [
+        "call.fork-1.call.jsonl",
+        "call.fork-2.call.jsonl",
+    ]
+    header = Recording(Path(found["recordings"][0]).read_text(encoding="utf-8").splitlines()).header
+    assert header.forked is not None
+    assert (header.forked.asked_ms, header.forked.at_ms, header.forked.model) == (
+        33_000,
+        found["at_ms"],
+        mind,
+    )
+    assert header.config.session.agent
+    assert header.config.session.agent.name == "nothing"
+    assert run(*given[:-1]).exit_code == 0
+    assert len(list(tmp_path.glob("*.fork-*"))) == 4
+    shown = run(file, "--at", "33")
+    assert "the same tools in 1 of 1 runs" in shown.output
+    assert "then" in shown.output
+
+
+def test_a_call_that_differs_before_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.experiments.test_make_test import told_200_ms_more
+
+    file = tmp_path / "call.call.jsonl"
+    file.write_text("\n".join(jittered_call(0)) + "\n", encoding="utf-8")
+    told_200_ms_more(monkeypatch)
+    result = run(file, "--at", "40", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["before"] == {"same": False}
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_piece_can_be_forked_as_well() -> None:
+    """It begins with what was carried: so does what is forked from it."""
+    call = walk_through(jittered_call(1))
+    mark = next(mark for mark in marks_of(call.facts) if mark.kind == "tool")
+    piece = make_test(call, mark, keep_words=True)
+    _, found = forked(piece.recording, 60_000, Arm("tables", AGENT))
+    assert found.items >= 3
