@@ -73,7 +73,6 @@ def shadow(  # noqa: PLR0913, PLR0917  its options
     worse; 2 for wrong use; 3 if not all calls were run.
     """
     from ..experiments.shadow import gather
-    from ..experiments.shadow_live import NotRun
 
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     metrics = _tolerant(tolerance)
@@ -81,11 +80,7 @@ def shadow(  # noqa: PLR0913, PLR0917  its options
     gathered = gather(recordings, consent=consent)
     _tell_skipped(gathered, console)
     how = _How(repeats, parallel, max_usd, yes, metrics)
-    try:
-        outcome, expected = _compared(gathered, arms, against, how, console)
-    except NotRun as error:
-        console.print(f"[red]not run[/]  {escape(printable(str(error)))}")
-        raise typer.Exit(3) from error
+    outcome, expected = _compared(gathered, arms, against, how, console)
     _tell(outcome, {"junit": junit, "html": html}, console)
     if as_json:
         from ..experiments.shadow_report import written_json
@@ -122,6 +117,7 @@ def _compared(
     gathered: Gathered, arms: tuple[Arm, Arm], against: str, how: _How, console: Console
 ) -> tuple[Outcome, Estimate]:
     from ..experiments.shadow import Budget, Experiment, estimate
+    from ..experiments.shadow_live import NotRun
     from ..experiments.shadow_models import carried_out, costs, has_dice, model_of
     from ..experiments.shadow_report import told
     from ..experiments.shadow_run import Embedded
@@ -140,7 +136,11 @@ def _compared(
             gathered, arms, repeats, not dice, Budget(most_usd), how.metrics,
             lambda done: status.update(f"calling: {done} of {len(gathered.calls)}"),
         )  # fmt: skip
-        return carried_out(experiment, model, how.parallel), expected
+        try:
+            return carried_out(experiment, model, how.parallel), expected
+        except NotRun as error:
+            console.print(f"[red]not run[/]  {escape(printable(str(error)))}")
+            raise typer.Exit(3) from error
 
 
 def _ask(how: _How, most_usd: float) -> None:
