@@ -10,7 +10,7 @@ from . import state
 from .debts import Debt, Kind
 from .due import NEVER
 from .messages import Phase
-from .playout import RETRY
+from .model_commands import RETRY
 from .state import CallState
 
 UNANSWERED_MS = 3_000

@@ -6,7 +6,7 @@ cuts nothing: the model may mean to go on. If it stops for them, what of it wait
 
 from __future__ import annotations
 
-from . import caller_turns, delegation, ending, inaudible, responses
+from . import caller_turns, delegation, ending, inaudible, model_commands, responses
 from . import messages as m
 from .conversation import LEAST_LETTERS, MOST_CHARACTERS
 from .debts import Kind
@@ -28,7 +28,6 @@ WORDLESS_MS = 2_500
 """After the caller's voice for words to come of it: without any it was a noise, and no answer is owed."""
 PAUSED_MS = 100
 """Of quiet by our ear, when the model begins to speak: the caller had ended."""
-AGAIN = "The caller could not hear you. Say it again."
 
 
 def session_of(call: CallState, epoch: int) -> DuplexSession:
@@ -58,6 +57,7 @@ def sound(call: CallState, event: m.StreamAudio, now_ms: int) -> None:
         begin(call, duplex, stream.segment, now_ms)
     item = duplex.item
     if item is not None:
+        playout.audible = not event.faint if event.loud else playout.audible
         for audio, size_bytes in pieces:
             delta = m.AudioDelta(item.response_id, item.item_id, 0, audio, size_bytes, event.epoch)
             responses.sound(call, delta, now_ms)
@@ -165,7 +165,9 @@ def unsounded(call: CallState, duplex: DuplexSession, now_ms: int) -> None:
         return
     call.inaudible += 1
     if call.inaudible < inaudible.MOST and call.playout.ready:
-        call.out.append(m.TellModel("say", AGAIN, f"inaudible:{duplex.epoch}", epoch=duplex.epoch))
+        call.out.append(
+            m.TellModel("say", model_commands.AGAIN, f"inaudible:{duplex.epoch}", epoch=duplex.epoch)
+        )
 
 
 # --- the caller speaks

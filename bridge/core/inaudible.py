@@ -79,5 +79,7 @@ def clear(call: CallState, response_id: str, now_ms: int) -> None:
         return  # the caller hears something else
     commands, cut = playout.line.cut(now_ms)
     call.out += commands
+    if playout.duplex is not None:
+        playout.duplex.cut(cut)
     call.stats.heard_bytes += sum(span.heard_bytes for span in cut)
     playout.owed.taken_back(now_ms)

@@ -15,10 +15,13 @@ from .ledger import Span
 from .upstream_leg import UpstreamSession
 
 ANSWER: Final = "Answer the caller now."
-GO_ON: Final = "Go on where you were."
-RESTORED: Final = "restored"
-"""The tag of a response that goes on with what a lost session was saying."""
+AGAIN: Final = "The caller could not hear you. Say it again."
+RETRY: Final = "retry"
+"""The tag of a response in place of one that came to nothing."""
+USUAL: Final = {"restored": "Go on where you were.", RETRY: AGAIN}
+"""What is to be said by the tag of a response that has no words of its own."""
 STOP: Final = "Stop speaking now and listen."
+TOLD: Final = 'The caller was told by a recording: "{}".'
 UNHEARD: Final = 'The caller did not hear your last words: "{}".'
 MOST_UNHEARD_CHARACTERS: Final = 140
 """Of the words that were lost, the last: a note is short, for it colours what is said next."""
@@ -33,7 +36,7 @@ def ask(session: UpstreamSession, create: m.CreateResponse, config: m.SessionCon
     if session.can.speaks != "append":
         return create
     wish = (create.instructions or "").removeprefix(config.instructions).strip()
-    wish = wish or (GO_ON if create.tag == RESTORED else ANSWER)
+    wish = wish or USUAL.get(create.tag, ANSWER)
     return m.TellModel("say", wish, f"say:{create.tag}", epoch=session.epoch)
 
 
@@ -60,6 +63,16 @@ def cut(session: UpstreamSession, item: Item, span: Span, bytes_per_ms: int) -> 
     if len(lost) > MOST_UNHEARD_CHARACTERS:
         lost = lost[-MOST_UNHEARD_CHARACTERS:].partition(" ")[2]
     return [m.TellModel("fact", UNHEARD.format(lost), f"unheard:{item.item_id}", epoch=epoch)]
+
+
+def message(session: UpstreamSession, item_id: str, role: str, text: str) -> m.Action:
+    """Something was said or is to be known, and not by the model: as an item, or as a fact where it has
+    none.
+    """
+    if not session.can.duplex:
+        return m.CreateItem(item_id, role, text, epoch=session.epoch)
+    told = TOLD.format(text) if role == "assistant" else text
+    return m.TellModel("fact", told, f"item:{item_id}", epoch=session.epoch)
 
 
 def delete(session: UpstreamSession, item_id: str) -> list[m.Action]:

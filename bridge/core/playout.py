@@ -18,6 +18,7 @@ from .ledger import Ledger, Span
 from .line import Line
 from .mailbox_message import MailboxMessage
 from .messages import Action, AgentRules, AudioDelta, CallConfig, SessionConfig, Sound
+from .model_commands import RETRY
 from .pending_answer import PendingAnswer
 from .response_gate import FORGET_RESPONSES, ResponseGate
 from .stats import MOST_KEPT, BargeIn, Stats
@@ -25,8 +26,6 @@ from .turn_times import TurnTimes
 from .upstream_leg import UpstreamSession
 from .utterances import Utterances
 
-RETRY = "retry"
-"""Asks once more for what the vendor began by itself."""
 LEAST_MS = 10
 """Of audible sound, before it counts as an answer: less is a click."""
 
@@ -220,7 +219,7 @@ class Playout:
             text = item.heard()
         self._out.append(m.Heard(span.item_id, span.heard_bytes // self._config.bytes_per_ms, cut, text))
         if item is not None and text and self.ready:
-            self._out.append(m.CreateItem(item.item_id, "assistant", text, epoch=self.session.epoch))
+            self._out.append(model_commands.message(self.session, item.item_id, "assistant", text))
 
     # --- the handler's utterances ------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import answers, ending, inaudible, silence, state
+from . import answers, ending, inaudible, model_commands, silence, state
 from . import messages as m
 from .debts import Kind
 from .due import NEVER
@@ -110,7 +110,7 @@ def respond(call: CallState, event: m.Respond, now_ms: int) -> None:
 
 def add_text(call: CallState, role: str, text: str) -> None:
     item = call.playout.conversation.created(role, text)
-    call.out.append(m.CreateItem(item.item_id, role, text, epoch=call.up.epoch))
+    call.out.append(model_commands.message(call.up, item.item_id, role, text))
 
 
 def response_done(call: CallState, event: m.ResponseDone, now_ms: int) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
+from bridge.codecs.audible import is_audible
 from bridge.codecs.blocks import runs
 from bridge.core import messages as m
 from bridge.core.messages import AppendAudio, Capabilities, SessionConfig
@@ -157,7 +158,11 @@ class Live:
             blocks = runs(event.delta)
         except ValueError:
             raise ValueError("whose delta is not base64") from None
-        return tuple(m.StreamAudio(audio, size, loud, self._epoch) for audio, size, loud in blocks) or None
+        pieces = (
+            m.StreamAudio(audio, size, loud, self._epoch, faint=loud and not is_audible(audio))
+            for audio, size, loud in blocks
+        )
+        return tuple(pieces) or None
 
     def _session_started(self, event: wire.Event) -> Parsed:
         session = wire.decode_session(event.session)

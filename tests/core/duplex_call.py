@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge.codecs import blocks
+from bridge.codecs.audible import is_audible
 from bridge.core import messages as m
 from bridge.core.call import Call
 
@@ -51,10 +52,14 @@ class Word:
     text: str
     start_ms: int
     number: int
+    level: bytes = b""
+    """The samples of its sound, where it has none of its own."""
 
     @property
     def sound(self) -> bytes:
         """Loud, and unlike any other's."""
+        if self.level:
+            return self.level * (WORD_MS * PER_MS // len(self.level))
         return bytes((self.number % 96, 0x80 + self.number // 96 % 96)) * (WORD_MS * PER_MS // 2)
 
 
@@ -92,13 +97,15 @@ class DuplexCall:
 
     # --- what happens
 
-    def speaks(self, text: str, in_ms: int = 0, *, pause_ms: int = 0) -> None:
-        """The model says these words from `in_ms` on, with so long a pause between them."""
+    def speaks(self, text: str, in_ms: int = 0, *, pause_ms: int = 0, level: bytes = b"") -> None:
+        """The model says these words from `in_ms` on, with so long a pause between them; as loud as the
+        samples of `level`.
+        """
         at_ms = self.now_ms + in_ms - self.began_ms
         at_ms -= at_ms % FRAME_MS
         for word in text.split():
             self._numbers += 1
-            self.words.append(Word(f" {word}", at_ms, self._numbers))
+            self.words.append(Word(f" {word}", at_ms, self._numbers, level))
             self.played[self._numbers] = word
             at_ms += WORD_MS + pause_ms
 
@@ -160,7 +167,8 @@ class DuplexCall:
         if at_ms % DELTA_MS == 0:
             audio = b64encode(self._sound(at_ms - DELTA_MS, at_ms)).decode()
             for run, size_bytes, is_loud in blocks.runs(audio):
-                self._comes(m.StreamAudio(run, size_bytes, is_loud, self.epoch))
+                faint = is_loud and not is_audible(run)
+                self._comes(m.StreamAudio(run, size_bytes, is_loud, self.epoch, faint))
 
     def _comes(self, event: m.Event) -> None:
         self._kept.append((self.now_ms, event))
@@ -193,7 +201,7 @@ class DuplexCall:
                 assert len(sound) == size_bytes
                 for at in range(0, size_bytes, 160):
                     block = sound[at : at + 160]
-                    number = 0 if block[:1] == b"\xff" else block[0] + 96 * (block[1] - 0x80)
+                    number = 0 if block[0] > 0x60 else block[0] + 96 * (block[1] - 0x80)
                     self.phone.play(str(number), len(block), self.now_ms)
             case m.ClearPlayout():
                 self.phone.clear(self.now_ms)

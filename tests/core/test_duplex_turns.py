@@ -234,6 +234,54 @@ def test_text_without_sound_is_noticed_once_and_said_again() -> None:
     assert call.spoken() == [("Here I am.", "Here I am.")]
 
 
+def test_a8_words_too_faint_to_be_heard_are_asked_for_again() -> None:
+    """Loud enough to go out, at -49 dBFS, and below what an ear makes out."""
+    call = DuplexCall().ready().wait(500)
+    call.speaks("Hello, how can I help you now today?", level=b"\xf0\x70")
+    call.wait(500)
+    assert call.all(m.PlayAudio)
+    assert told(call, "say") == []
+    call.wait(800)
+    assert [one.detail for one in call.all(m.Noted)][-1].startswith("nothing of live:1:1")
+    assert len(call.all(m.ClearPlayout)) == 1
+    call.stops()
+    call.wait(500)
+    assert [one.text for one in told(call, "say")] == ["The caller could not hear you. Say it again."]
+    call.speaks("Hello, how can I help?")
+    call.wait(3_000)
+    assert call.spoken()[0][1] == "", "nothing of it was heard"
+    assert call.spoken()[-1] == ("Hello, how can I help?", "Hello, how can I help?")
+    assert call.heard_by_phone() == "Hello, how can I help?"
+    record = [entry for _, entry in call.call.playout.conversation.record()]
+    assert record == [("assistant", "Hello, how can I help?")]
+
+
+def test_a9_speech_with_pauses_raises_no_alarm() -> None:
+    call = DuplexCall().ready().wait(500)
+    call.speaks("Well, then.", pause_ms=600, level=b"\xe0\x60")
+    call.wait(4_000)
+    assert call.all(m.Noted) == []
+    assert told(call, "say") == []
+
+
+def test_a10_a_murmur_without_sound_is_not_said_again() -> None:
+    call = DuplexCall().ready().wait(500)
+    call.speaks("Mm.", level=b"\xff")
+    call.wait(4_000)
+    assert told(call, "say") == []
+    assert call.call.inaudible == 0
+
+
+def test_what_the_caller_was_told_by_a_recording_is_known_to_the_model() -> None:
+    call = DuplexCall().ready().wait(500)
+    call.feed(m.Play("ours", sound(500, "This call is recorded.")), m.AddText("Their name is Ann.", "system"))
+    call.wait(1_500)
+    assert [one.text for one in told(call, "fact")] == [
+        "Their name is Ann.",
+        'The caller was told by a recording: "This call is recorded.".',
+    ]
+
+
 def test_a_sound_of_ours_waits_for_none_and_costs_no_word() -> None:
     call = DuplexCall().ready().wait(500)
     call.speaks("One two three four five six seven eight nine ten eleven twelve")

@@ -12,13 +12,15 @@ from .usage import Usage
 
 class StreamAudio(Message, frozen=True, gc=False):
     """The next piece of the one stream of sound that a session sends, silence included: blocks of 20 ms that
-    are all `loud`, or all not. `audio` is base64 of `size_bytes` bytes of the phone's sound.
+    are all `loud`, or all not. `audio` is base64 of `size_bytes` bytes of the phone's sound. `faint`: it is
+    no silence, and yet cannot be heard (`codecs.audible` says when).
     """
 
     audio: str
     size_bytes: int
     loud: bool
     epoch: int = 1
+    faint: bool = False
 
 
 class Fragment(Message, frozen=True, gc=False):
