@@ -75,6 +75,17 @@ def test_a_folder_is_listed(folder: Path) -> None:
     assert NAME in run("ls").stdout
 
 
+def test_a_list_can_be_read_on_eighty_columns(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    a_call(folder)
+    lines = run("ls").stdout.splitlines()
+    (at,) = [at for at, line in enumerate(lines) if NAME in line]
+    assert "the caller" in lines[at]
+    assert "kB" in lines[at]
+    assert len([line for line in lines[at:] if line.strip()]) <= 2
+    assert max(map(len, lines)) <= 80
+
+
 @pytest.mark.parametrize("by", [CALL, NAME, "00000001", f"calls/{NAME}.call.jsonl"])
 def test_a_wav_has_both_channels_as_the_phone_had_them(folder: Path, by: str) -> None:
     call = a_call(folder)

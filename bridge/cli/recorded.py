@@ -21,6 +21,9 @@ from .words import printable
 if TYPE_CHECKING:
     from bridge.ops.recorded import Recorded
 
+_NARROW = 100
+"""Columns of a terminal up to which only a call's name says when it began."""
+
 app = typer.Typer(no_args_is_help=True, help="List recorded calls, hear them as files, delete them.")
 
 _Folder = Annotated[
@@ -58,13 +61,16 @@ def ls(folder: _Folder = None, as_json: _Json = False) -> None:
     if as_json:
         print(json.dumps([{**_facts(one), "copies": copies[one.name]} for one in found]))
         return
+    console = Console(highlight=False)
+    wide = console.width > _NARROW
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("call", no_wrap=True)
-    for name in ("began (UTC)", "length", "ended", "agent", "sound", "size", ""):
+    for name in (*(["began (UTC)"] if wide else []), "length", "ended", "agent", "sound", "size", ""):
         table.add_column(name, overflow="fold")
     for one in found:
         length = f"{one.duration_ms // 60_000}:{one.duration_ms // 1_000 % 60:02}"
-        cells = (one.name, one.at[:19].replace("T", " "), length, one.end or "–", one.agent or "–")
+        began = [one.at[:19].replace("T", " ")] if wide else []
+        cells = (one.name, *began, length, one.end or "–", one.agent or "–")
         size = f"{one.size_bytes / 1_000:,.0f} kB"
         table.add_row(
             *(escape(printable(cell)) for cell in cells),
@@ -72,7 +78,7 @@ def ls(folder: _Folder = None, as_json: _Json = False) -> None:
             size,
             escape(printable(", ".join([*(["held"] if one.held else []), *map(_copy, copies[one.name])]))),
         )
-    Console(highlight=False).print(table)
+    console.print(table)
 
 
 @app.command("show")
