@@ -32,6 +32,16 @@ def lines_of(name: str) -> list[str]:
     return file.read_text(encoding="utf-8").splitlines()
 
 
+@pytest.mark.parametrize("event", ["Interrupt", "HangUp"])
+def test_what_user_code_or_an_operator_cuts_is_no_barge_in(event: str) -> None:
+    lines = lines_of("barge-in-twice")
+    told = next(at for at, line in enumerate(lines) if '"conversation.item.truncate"' in line)
+    began = max(at for at in range(told) if '"to":' not in lines[at][:24])  # the step that has cut it
+    cut = {"t": json.loads(lines[began])["t"], "event": {"is": event}}
+    lines[began] = json.dumps(cut, separators=(",", ":"))
+    assert outcome(line.encode() for line in lines).barge_ins == 1
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -275,7 +275,7 @@ class Playout:
             if ours or not (self.session.interrupts and self._config.auto_cancels):
                 self._cancel(active)
         if cut or active:
-            self._settle_cut(cut, now_ms, tell=True)
+            self._settle_cut(cut, now_ms, tell=True, by_caller=by_caller)
         return {gate.tags.get(response_id or "", "") for response_id in responses}.union(dropped)
 
     def mute(self, response_id: str, now_ms: int, *, short: bool = False) -> None:
@@ -348,7 +348,7 @@ class Playout:
         for span in list(self.line.spans.values()):
             self.item_finished(span.item_id, span.part, now_ms)
 
-    def _settle_cut(self, spans: list[Span], now_ms: int, tell: bool) -> None:
+    def _settle_cut(self, spans: list[Span], now_ms: int, *, tell: bool, by_caller: bool = False) -> None:
         """One truncate or delete per item cut, ever; nothing for what was heard to its end. What still comes
         of their responses is not for the caller.
         """
@@ -373,7 +373,8 @@ class Playout:
                 continue
             if tell and len(self._stats.barge_ins) < MOST_KEPT:
                 heard_ms, received_ms = span.heard_bytes // per_ms, span.received_bytes // per_ms
-                self._stats.barge_ins.append(BargeIn(now_ms, span.item_id, heard_ms, received_ms))
+                if by_caller:
+                    self._stats.barge_ins.append(BargeIn(now_ms, span.item_id, heard_ms, received_ms))
                 for turn in self._stats.turn_times[-2:]:
                     if turn.item_id == span.item_id and turn.cut_ms is None:
                         turn.cut_ms, turn.heard_ms = now_ms, turn.heard_ms if heard_ms else None

@@ -49,7 +49,7 @@ class Stats:
     turns: int = 0
     responses: int = 0
     barge_ins: list[BargeIn] = field(default_factory=list)
-    """One for each item that was cut."""
+    """One for each item that the caller cut."""
     opening: TurnTimes = field(default_factory=TurnTimes)
     """What there was before the caller's first turn."""
     turn_times: list[TurnTimes] = field(default_factory=list)

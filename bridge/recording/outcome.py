@@ -63,7 +63,9 @@ _BAD_ENDS: Final = {
 }  # fmt: skip
 _BAD_REASONS: Final = {reason.value for reason in _BAD_ENDS}
 _OF_INTEREST: Final = re.compile(
-    rb'\{(?:"t":\d+,)?(?:"event":\{"is":"(?:ToolFinished|' + "|".join(_FAULTS).encode() + rb')"'
+    rb'\{(?:"t":\d+,)?(?:"event":\{"is":"(?:ToolFinished|Interrupt|HangUp|'
+    + "|".join(_FAULTS).encode()
+    + rb')"'
     rb'|"to":"session","action":\{"is":"(?:Cut|ToolWanted|Noted|Ended)"'
     rb'|"to":"upstream","frame":\{"type":"conversation\.item\.(?:truncate|delete)"'
     rb'|"truncated":|"end":)'
@@ -111,16 +113,20 @@ class _Reader:
         self.found = Outcome()
         self._heard: dict[str, int] = {}
         self._told: dict[str, int] = {}
+        self._ours = False
 
     def next_step(self) -> None:
-        """What was cut in one step is one barge-in, if the model was told of it."""
+        """What was cut in one step is one barge-in, if the model was told of it, and unless user code or an
+        operator has cut it.
+        """
         if self._told:
-            self.found.barge_ins += 1
+            self.found.barge_ins += not self._ours
             for item_id, told_ms in self._told.items():
                 if item_id in self._heard:
                     self._error(told_ms - self._heard[item_id])
             self._told.clear()
         self._heard.clear()
+        self._ours = False
 
     def read(self, line: _Line) -> None:
         if line.event is not None:
@@ -146,6 +152,7 @@ class _Reader:
                 self.found.fault(f"a tool failed: {why[:80]}")
         elif event.kind in _FAULTS:
             self.found.fault(_FAULTS[event.kind])
+        self._ours |= event.kind in ("Interrupt", "HangUp")
 
     def _action(self, action: _Action) -> None:
         match action.kind:

@@ -12,7 +12,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from bridge.core import messages as m
+from bridge.core.detours import UnderWay
 from bridge.server import routes, service
+from bridge.server.calls import CallRegistry
 
 from .test_sign_in import BASE, PAGE, settings, sign_in
 
@@ -38,8 +40,8 @@ class Heard:
 class Room:
     """A browser that has signed in, and a call that rings."""
 
-    def __init__(self, browser: TestClient, heard: Heard, fed: list[m.Event]) -> None:
-        self.browser, self.heard, self.fed = browser, heard, fed
+    def __init__(self, browser: TestClient, heard: Heard, fed: list[m.Event], registry: CallRegistry) -> None:
+        self.browser, self.heard, self.fed, self.registry = browser, heard, fed, registry
         browser.get("/phone")
         sign_in(browser)
         self.ring()
@@ -72,7 +74,7 @@ def rooms() -> Iterator[Room]:
 
     registry.feed = kept  # type: ignore[method-assign]
     with mute, TestClient(routes.create_app(chosen, registry), base_url=BASE) as browser:
-        yield Room(browser, heard, fed)
+        yield Room(browser, heard, fed, registry)
 
 
 @pytest.fixture
@@ -105,6 +107,21 @@ def test_each_is_done_once_for_its_key(
     assert room.act(action, key=f"once-{action}-{given.get('on')}", text="other").status_code == 409
     assert len(room.heard.notes) == 1
     assert "friend" not in json.dumps(room.heard.notes)
+
+
+@pytest.mark.parametrize("action", ["transfer", "take_over"])
+def test_a_call_that_is_sent_on_already_is_not_sent_on_again(room: Room, action: str) -> None:
+    runner = room.registry.runner(room.call)
+    assert runner is not None
+    wish = m.Detour(detour_id="d" * 32, kind=m.DetourKind.TRANSFER, name="bob")
+    runner.call.detours.under_way = UnderWay(wish, m.DetourState.AWAY)
+    answer = room.act(action, to="ann") if action == "transfer" else room.act(action)
+    runner.call.detours.under_way = None
+    assert (answer.status_code, answer.json()) == (
+        409,
+        {"error": "the call is on its way already: transfer to bob"},
+    )
+    assert room.fed == []
 
 
 @pytest.mark.parametrize(

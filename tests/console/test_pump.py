@@ -268,6 +268,15 @@ def test_what_an_operator_says_is_no_phrase_of_the_bridge_and_told_once() -> Non
     assert (happening(3, 0, acted).of, happening(3, 0, acted).text) == ("operator", "hangs up")
 
 
+def test_what_an_operator_cuts_is_no_barge_in() -> None:
+    lanes = Lanes(lambda _item_id: "")
+    lanes.take(1_000, m.Cut("item_1", 700))
+    lanes.take(2_000, m.CallerSpoke(True))
+    lanes.take(2_100, m.Cut("item_2", 300))
+    marks = [(lane.from_ms, lane.state) for lane in lanes.news() if lane.lane == "mark"]
+    assert marks == [(1_000, "cut"), (2_100, "barge_in")]
+
+
 def test_an_error_that_is_part_of_a_good_call_is_no_trouble() -> None:
     runner: Any = Runner()
     rows = RowReader(LiveCall("CA1", runner, 0, Counter()), alone().router, "one")

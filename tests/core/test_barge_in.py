@@ -175,3 +175,14 @@ def test_the_words_of_an_item_of_two_parts_are_cut_by_what_was_heard_of_both(liv
     assert truth(actions) == [m.ClearPlayout(), m.TruncateItem("A", 1, 1_000)]
     [spoken] = only(m.Spoken, actions)
     assert spoken.heard == "one two three", "three quarters of its sound"
+
+
+@pytest.mark.parametrize(("by", "items"), [(m.SpeechStarted(), ["A"]), (m.Interrupt(), [])])
+def test_what_user_code_or_an_operator_cuts_is_no_barge_in(
+    live_call: Any, by: m.Event, items: list[str]
+) -> None:
+    call = live_call()
+    playout(call)
+    call.echo(1_240, 1)
+    assert m.TruncateItem("A", 0, 1_300) in call.at(1_300, by)
+    assert [one.item_id for one in call.call.stats.barge_ins] == items

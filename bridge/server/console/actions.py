@@ -24,7 +24,7 @@ action         the body, beside ``key``              what follows
 =============  ====================================  ===============================================
 
 Answers: 200 ``{"done": action, …}``, or ``{"error": sentence}`` with 400 (the body), 404 (no such call here,
-or it is over; no such target or field), 409 (the key).
+or it is over; no such target or field), 409 (the key; a call that is being sent on already).
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from typing import Any, Final, NamedTuple
 
 from bridge.agents.detours import transfer_wish
 from bridge.core import messages as m
+from bridge.core.detours import title
 from bridge.server.calls import CallRegistry
 
 from . import hidden
@@ -177,6 +178,9 @@ class Actions:
         targets = services.router.of(call_sid).route.transfers
         if name not in targets:
             raise Wrong(404, f"there is no target of that name; there is {', '.join(targets) or 'none'}")
+        runner = self._registry.runner(call_sid)
+        if runner is not None and (its := runner.call.detours.under_way) is not None:
+            raise Wrong(409, f"the call is on its way already: {title(its.wish.kind, its.wish.name)}")
         if not services.detours or call_sid in services.one_way:  # the caller could not come back
             return _Done(what, (m.Transfer(name),), {"mode": "cold", "returns": False})
         wish = transfer_wish(

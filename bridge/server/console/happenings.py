@@ -89,7 +89,8 @@ class Lanes:
                 state = "cut" if action.cut else "phrase"
                 self._heard(action.say_id, at_ms, action.heard_ms, state, action.text)
             case m.Cut():
-                self._mark(at_ms, "barge_in", f"heard {action.heard_ms} ms")
+                state = "barge_in" if "caller" in self._open else "cut"  # else we cut it: a mute, a hang-up
+                self._mark(at_ms, state, f"heard {action.heard_ms} ms")
             case m.ToolWanted():
                 self._begin(f"tool {action.call_id}", at_ms, "tool", action.name)
             case m.DigitHeard():

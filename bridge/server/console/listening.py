@@ -6,8 +6,9 @@ caller hears is taken from the ledger in real time: what is played now, not what
 barge-in cut off. Where there is no sound nothing is sent.
 
 While the caller presses a secret their channel is silent, as in recordings. Five may listen at once, with
-BRIDGE_CONSOLE_LISTEN only; each beginning and end stands in the call's record. The socket closes with 1000
-when the call is over, 1008 when the session is, 1013 when it is read too slowly or five listen already.
+BRIDGE_CONSOLE_LISTEN only; each beginning and end stands in the call's record, where a call that ends first
+is its own end. The socket closes with 1000 when the call is over, 1008 when the session is, 1013 when it is
+read too slowly or five listen already.
 """
 
 from __future__ import annotations

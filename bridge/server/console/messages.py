@@ -160,7 +160,7 @@ class Tool(Part, frozen=True, gc=False):
 class Lane(Part, frozen=True, gc=False):
     """A stretch of the timeline; `to_ms` is null while it lasts. `lane`: `caller` (they speak), `heard` (they
     hear us: `state` `model`, `phrase`; `cut` at the end of a barge-in), `tool`, `away`, `mark` (a moment:
-    `state` says which, `barge_in`, `answered`, `key`, `note`, `operator`).
+    `state` says which, `barge_in`, `cut`, `answered`, `key`, `note`, `operator`).
     """
 
     id: str

@@ -6,7 +6,7 @@ const AXIS = 18;
 const STEPS_MS = [100, 200, 500, 1000, 2000, 5000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_800_000, 3_600_000];
 const FONT = "12px system-ui, sans-serif";
 export const GUTTER = 60;
-const SIGNS = { barge_in: ["▼", "--bad"], key: ["•", "--caller"], operator: ["◆", "--link"], answered: ["│", "--good"], note: ["○", "--quiet"] };
+const SIGNS = { barge_in: ["▼", "--bad"], cut: ["▽", "--quiet"], key: ["•", "--caller"], operator: ["◆", "--link"], answered: ["│", "--good"], note: ["○", "--quiet"] };
 
 // A canvas of the size that it has on the page, cleared, in CSS pixels.
 export function begin(canvas) {
