@@ -65,6 +65,7 @@ class Endpoint:
             with opener(self.url).open(request, timeout=WITHIN_S) as answer:
                 found = bytes(answer.read())
         except urllib.error.HTTPError as error:
+            error.close()
             raise EndpointFailed(f"{self.url} answered {error.code}") from None
         except OSError as error:
             raise EndpointFailed(f"{self.url} cannot be reached: {type(error).__name__}") from None

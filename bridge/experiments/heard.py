@@ -16,8 +16,13 @@ LOUD: Final = (32_768 * 10 ** (-40 / 20)) ** 2
 _KEY_BYTES: Final = 80
 _STANDS_BYTES: Final = 16_000
 """Playout may have stood still for so long within an item."""
-_TEMPLATE_BYTES: Final = 3_200
-_ALIKE: Final = 0.5
+_LEAST_BYTES: Final = 800
+_PAUSE_MS: Final = 100
+_ALIKE: Final = 0.6
+_DRIFTS_SAMPLES: Final = 48
+"""A server that makes other samples in pieces may lose or add some at each joint."""
+_FIRST_SAMPLES: Final = 400
+"""Where it begins is known to a block, and what its filter adds."""
 _MOST_STRANGE: Final = 2
 
 
@@ -167,43 +172,64 @@ def _alike_bytes(one: bytes, other: bytes) -> int:
 
 
 def _alike(sound: bytes, heard: bytes, cursor: int) -> Match | None:
-    """By the correlation of its first 400 ms, then block by block."""
-    template, rest = _samples(sound[:_TEMPLATE_BYTES]), _samples(heard[cursor:])
-    if len(template) < BLOCK_BYTES or len(rest) < len(template) or not template.any():
-        return None
-    size = 1 << (len(rest) + len(template)).bit_length()
-    product = np.fft.irfft(np.fft.rfft(rest, size) * np.conj(np.fft.rfft(template, size)), size)
-    power = np.cumsum(np.concatenate(([0.0], rest**2)))
-    places = np.arange(len(rest) - len(template) + 1)
-    energy = power[places + len(template)] - power[places]
-    score = product[: len(places)] / np.sqrt(np.maximum(energy, 1) * float(np.sum(template**2)))
-    # The first place that is about as good as the best: the same words may be said again later.
-    best = float(score.max())
-    if best < _ALIKE:
-        return None
-    first = int(np.argmax(score > 0.95 * best))
-    start = first + int(np.argmax(score[first : first + BLOCK_BYTES]))
-    heard_bytes = _extent(_samples(sound), rest[start:])
-    return Match(cursor + start, cursor + start + heard_bytes, heard_bytes)
+    """By its shape: the first place where it begins, right behind what was heard before or after a pause, and
+    from where it goes on to its end or to a pause.
+    """
+    samples, played = _samples(sound), _samples(heard)
+    starts = [run.start_ms * 8 for run in runs(loud_blocks(heard), _PAUSE_MS)]
+    for place in [cursor, *(start for start in starts if start >= cursor)]:
+        extent, end = _extent(samples, played, place)
+        after = played[end + 2 * BLOCK_BYTES : end + 4 * BLOCK_BYTES]
+        stops = extent == len(sound) or not len(after) or float(np.mean(after**2)) < LOUD
+        if extent >= _LEAST_BYTES and stops:
+            return Match(place, end, extent)
+    return None
 
 
-def _extent(sound: Any, heard: Any) -> int:
-    """How many samples of the sound go on in what was heard; quiet blocks count with those before them."""
-    extent, strange = 0, 0
-    for at in range(0, min(len(sound), len(heard)), BLOCK_BYTES):
-        one, other = sound[at : at + BLOCK_BYTES], heard[at : at + BLOCK_BYTES]
-        size = min(len(one), len(other))
-        one, other = one[:size], other[:size]
-        power, played = float(np.sum(one**2)), float(np.sum(other**2))
-        if power / max(1, size) < LOUD:
+def _extent(sound: Any, heard: Any, place: int) -> tuple[int, int]:
+    """How many samples of the sound go on in what was heard from there, whose pace may drift and stand still;
+    and where that ends. Quiet blocks count with the loud ones behind them.
+    """
+    extent, end, shift, strange, drifts = 0, place, place, 0, _FIRST_SAMPLES
+    for at in range(0, len(sound) - BLOCK_BYTES + 1, BLOCK_BYTES):
+        block = sound[at : at + BLOCK_BYTES]
+        if float(np.mean(block**2)) < LOUD:
             continue
-        if played and float(np.sum(one * other)) / np.sqrt(power * played) > _ALIKE:
-            extent, strange = at + size, 0
+        found = _shift(block, heard, at + shift, drifts)
+        if found is None and extent and (pause := _pause(heard, at + shift)):
+            found = _shift(block, heard, at + shift + pause, _FIRST_SAMPLES)
+            found = None if found is None else found + pause
+        if found is None:
+            strange += 1
+            if strange >= _MOST_STRANGE:
+                return extent, end
             continue
-        strange += 1
-        if strange >= _MOST_STRANGE:
-            break
-    return len(sound) if len(sound) - extent < 2 * BLOCK_BYTES and not strange else extent
+        shift, extent, strange, drifts = shift + found, at + BLOCK_BYTES, 0, _DRIFTS_SAMPLES
+        end = extent + shift
+    whole = len(sound) - extent < 2 * BLOCK_BYTES and not strange
+    return (len(sound) if whole else extent), end
+
+
+def _pause(heard: Any, place: int) -> int:
+    """How long it is quiet from there on, in samples; 0 where it is not, or for too long."""
+    for blocks in range(_STANDS_BYTES // BLOCK_BYTES):
+        start = place + blocks * BLOCK_BYTES
+        if float(np.sum(heard[start : start + BLOCK_BYTES] ** 2)) >= LOUD * BLOCK_BYTES:
+            return blocks * BLOCK_BYTES
+    return 0
+
+
+def _shift(block: Any, heard: Any, place: int, drifts: int) -> int | None:
+    """By how many samples this block is heard before or after that place, None where it is not near it."""
+    start = max(0, place - drifts)
+    near = heard[start : place + BLOCK_BYTES + drifts]
+    if len(near) < BLOCK_BYTES:
+        return None
+    energy = np.convolve(near**2, np.ones(BLOCK_BYTES), "valid")
+    power = float(np.sum(block**2))
+    score = np.correlate(near, block, "valid") / np.sqrt(np.maximum(energy, LOUD) * power)
+    best = int(np.argmax(score))
+    return start + best - place if float(score[best]) > _ALIKE else None
 
 
 def _samples(pcmu: bytes) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Literal
 
 from bridge import Agent, hang_up, tool
 from bridge.doubles.people.caller import HangUp, Say
+from bridge.doubles.people.words import spoken
 from bridge.experiments.callers_mind import Heard
 
 
@@ -43,3 +45,14 @@ def mind(heard: Heard) -> Say | HangUp:
 
 def broken(_heard: Heard) -> str:
     raise RuntimeError("no idea")
+
+
+def voice(text: str) -> bytes:
+    """Tones."""
+    return spoken(text)
+
+
+def slow_mind(heard: Heard) -> Say | HangUp:
+    """The same, after half a second."""
+    time.sleep(0.5)
+    return mind(heard)

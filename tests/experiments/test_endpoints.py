@@ -1,0 +1,191 @@
+"""Endpoints of others: a mind, a judge, a voice, a transcriber by URL. Answers are kept, keys stay here."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.codecs.wav import stereo_of
+from bridge.doubles.people.caller import HangUp, Line, Say, plain
+from bridge.doubles.people.words import spoken
+from bridge.doubles.tones import tone
+from bridge.errors import ConfigError
+from bridge.experiments.callers_mind import ChatMind, Heard, MindFailed
+from bridge.experiments.callers_voice import CallerVoice, noise_of, speaker_for, trimmed
+from bridge.experiments.endpoint import Endpoint, EndpointFailed
+from bridge.experiments.rubric import voter
+from bridge.experiments.scenario import Mind, Noise, read_toml
+from bridge.experiments.transcriber import transcriber
+
+KEY = "sk-planted-2271"
+
+
+class Office(ThreadingHTTPServer):
+    """Answers each path with what the test wants, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.asked: list[tuple[str, dict[str, str], bytes]] = []
+        self.answers: dict[str, Any] = {}
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def chat(self, **message: Any) -> None:
+        self.answers["/v1/chat/completions"] = {"choices": [{"message": message}]}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        office: Any = self.server
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        office.asked.append((self.path, dict(self.headers), body))
+        answer = office.answers.get(self.path, 500)
+        self.send_response(answer if isinstance(answer, int) else 200)
+        self.end_headers()
+        if not isinstance(answer, int):
+            self.wfile.write(answer if isinstance(answer, bytes) else json.dumps(answer).encode())
+
+    def log_message(self, *_args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def office(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Office]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("MIND_KEY", KEY)
+    server = Office()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def heard(*lines: Line, seed: int = 1) -> Heard:
+    return Heard("book a table", "in a hurry", lines, seed)
+
+
+def test_a_mind_by_url_says_the_next_turn_and_is_asked_once(office: Office):
+    office.chat(content="A table for Monday, please.")
+    mind = ChatMind(Mind(url=office.url, model="m", key_env="MIND_KEY"))
+    asked = heard(Line(0, "agent", "Good day."), Line(1, "agent", ""))
+    assert mind.decide(asked) == Say("A table for Monday, please.")
+    assert mind.decide(asked) == Say("A table for Monday, please.")
+    ((path, headers, body),) = office.asked
+    told = json.loads(body)
+    assert (path, headers["Authorization"]) == ("/v1/chat/completions", f"Bearer {KEY}")
+    assert [one["content"] for one in told["messages"][1:]] == ["Good day.", "(not understood)"]
+    assert "book a table" in told["messages"][0]["content"]
+    mind.decide(heard(Line(0, "agent", "Good day."), Line(1, "agent", ""), seed=2))
+    assert len(office.asked) == 2
+
+
+def test_a_mind_by_url_hangs_up_with_its_tool(office: Office):
+    arguments = json.dumps({"reached_goal": True, "why": "it is booked"})
+    office.chat(content=None, tool_calls=[{"function": {"name": "hang_up", "arguments": arguments}}])
+    mind = ChatMind(Mind(url=office.url, model="m"))
+    assert mind.decide(heard()) == HangUp(reached=True, why="it is booked")
+
+
+def test_a_mind_without_words_fails(office: Office):
+    office.chat(content=" ")
+    with pytest.raises(MindFailed):
+        ChatMind(Mind(url=office.url, model="m")).decide(heard())
+
+
+@pytest.mark.parametrize("answer", [401, 500, b"no json", {"choices": []}, []])
+def test_an_endpoint_that_fails_is_named_without_its_key(office: Office, answer: Any):
+    office.answers["/v1/chat/completions"] = answer
+    with pytest.raises(EndpointFailed) as caught:
+        ChatMind(Mind(url=office.url, model="m", key_env="MIND_KEY")).decide(heard())
+    assert office.url in str(caught.value)
+    assert KEY not in str(caught.value)
+
+
+def test_a_judge_by_url_votes_three_times(office: Office):
+    office.chat(content='It is so: {"verdict": "yes", "quote": "at five"}')
+    vote = voter(f"{office.url}?model=m&key_env=MIND_KEY")
+    record = [Line(0, "agent", "We close at five.")]
+    votes = [vote("it was told", record, number) for number in (1, 2, 3)]
+    assert votes == [{"verdict": "yes", "quote": "at five"}] * 3
+    assert len(office.asked) == 3
+
+
+def test_a_voice_by_url_is_paid_for_once(office: Office):
+    sound = tone(400)
+    office.answers["/v1/audio/speech"] = stereo_of(sound, sound)
+    for _ in range(2):
+        assert speaker_for(f"url:{office.url}?voice=coral&key_env=MIND_KEY").sound("Hello.") == trimmed(sound)
+    ((_, _, body),) = office.asked
+    assert json.loads(body)["voice"] == "coral"
+    assert KEY.encode() not in body
+
+
+def test_a_transcriber_by_url_gets_a_wav_file(office: Office):
+    office.answers["/v1/audio/transcriptions"] = {"text": "We close at five."}
+    assert transcriber(f"{office.url}?model=m")(tone(200)) == "We close at five."
+    assert b"RIFF" in office.asked[0][2]
+    office.answers["/v1/audio/transcriptions"] = {"words": 3}
+    with pytest.raises(EndpointFailed):
+        transcriber(f"{office.url}?model=m")(tone(220))
+
+
+def test_what_is_kept_is_for_this_user_alone(office: Office, tmp_path: Path):
+    office.chat(content="Hello.")
+    ChatMind(Mind(url=office.url, model="m", key_env="MIND_KEY")).decide(heard())
+    (kept,) = (tmp_path / "cache").rglob("*/callers/*")
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert KEY.encode() not in kept.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "address", ["file:///etc/passwd", "ftp://a/b", "http://user:pass@127.0.0.1/v1", "http:///v1"]
+)
+def test_only_plain_addresses_are_asked(address: str):
+    with pytest.raises(ConfigError) as caught:
+        Endpoint.of(address, "/x")
+    assert "pass@" not in str(caught.value)
+
+
+def test_a_key_that_is_not_set_is_said():
+    with pytest.raises(ConfigError, match="NOT_SET_HERE"):
+        Endpoint.of("http://127.0.0.1:1/v1?key_env=NOT_SET_HERE", "/x")
+
+
+def test_recorded_lines_are_found_by_their_words(tmp_path: Path):
+    sound = tone(300)
+    name = plain("A table for Monday, please.").replace(" ", "-")
+    (tmp_path / "lines").mkdir()
+    (tmp_path / "lines" / f"{name}.wav").write_bytes(stereo_of(sound, sound))
+    speaker = speaker_for("wav:lines", str(tmp_path))
+    assert speaker.sound("A table for Monday, please.") == trimmed(sound)
+    with pytest.raises(ConfigError, match=r"and-then\.wav"):
+        speaker.sound("And then?")
+
+
+def test_a_voice_of_the_user_s_is_a_function():
+    assert speaker_for("tests.experiments.bakery:voice").sound("Hello.") == trimmed(spoken("Hello."))
+    with pytest.raises(ConfigError, match="there is no voice"):
+        speaker_for("festival")
+
+
+def test_noise_is_as_loud_as_it_is_asked_for_and_mumbling_is_quiet():
+    from bridge.codecs.level import level_dbfs
+
+    for name in ("cafe", "white"):
+        assert level_dbfs(noise_of(Noise(file=name, snr_db=15))) in (-36, -35, -34)
+    scenario = read_toml('name = "s"\n[caller]\nvoice = "tones"\nlines = ["Hello there."]', "s")
+    voice = CallerVoice(scenario)
+    clear, mumbled = voice(Say("Hello there.")), voice(Say("Hello there.", mumbled=True))
+    assert level_dbfs(clear) - level_dbfs(mumbled) in (11, 12, 13)
+    with pytest.raises(ConfigError, match="the noise nowhere"):
+        noise_of(Noise(file="nowhere.wav"))
