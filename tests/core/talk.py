@@ -24,7 +24,7 @@ import msgspec
 
 from bridge.core import messages as m
 from bridge.core.call import Call
-from bridge.core.playout import RETRY
+from bridge.core.model_commands import RETRY
 from bridge.doubles.session import Session
 from bridge.upstreams.openai import session_tree
 
