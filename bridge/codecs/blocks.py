@@ -6,8 +6,11 @@ A block is loud when at least 4 of its samples are above -55 dBFS. That is below
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode, b64encode
 from typing import Final
+
+from .audible import is_audible
 
 BLOCK_BYTES: Final = 160
 LEAST_SAMPLES: Final = 4
@@ -46,3 +49,31 @@ def runs(audio: str) -> list[tuple[str, int, bool]]:
         parts.append((b64encode(sound[start:end]).decode(), end - start, loud))
         start = end
     return parts
+
+
+# What stands for sound that is left out: a letter of each kind of run, and samples of that kind.
+_LOUD: Final = "!"
+_FAINT: Final = "~"
+_SAMPLES: Final = {".": b"\xff\xff", _LOUD: b"\x10\x90", _FAINT: b"\xf0\x70"}
+_RUN: Final = re.compile(r"(\d+)([.!~])")
+
+
+def marks(audio: str) -> str:
+    """The runs of a delta without their sound, such as `320.480!`: sizes in bytes, `.` quiet, `!` loud, `~`
+    loud and yet not to be heard. Raises ValueError as `runs` does.
+    """
+    return "".join(
+        f"{size_bytes}{'.' if not loud else _LOUD if is_audible(part) else _FAINT}"
+        for part, size_bytes, loud in runs(audio)
+    )
+
+
+def marked(marks: str) -> str:
+    """Base64 text of sound with these `marks`: its runs are the same."""
+    parts = ((int(size), kind) for size, kind in _RUN.findall(marks))
+    return b64encode(b"".join((_SAMPLES[kind] * size)[:size] for size, kind in parts)).decode()
+
+
+def marked_bytes(marks: str) -> int:
+    """How long that sound is."""
+    return sum(int(size) for size, _ in _RUN.findall(marks))

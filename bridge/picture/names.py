@@ -37,6 +37,16 @@ class Names:
         self.sizes_ms[name] = self.sizes_ms.get(name, 0) + ms
         return name, ms
 
+    def utterance(self, item_id: str, epoch: int, ms: int) -> str:
+        """The item that a duplex model's sound belongs to, of which so much has gone out."""
+        name = self.of(item_id, epoch)
+        self.sizes_ms[name] = ms
+        return name
+
+    def said(self, spoken: m.Spoken) -> None:
+        """The words of an item, where they came without its name."""
+        self._words.setdefault(self.of(spoken.item_id), spoken.generated)
+
     def words(self, name: str, ours: Mapping[str, int]) -> str:
         """Of an item, or of a recorded sound; `ours` has the sizes of the latter in bytes."""
         return self._words.get(name) or self.phrase(name, ours)

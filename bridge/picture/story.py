@@ -128,10 +128,11 @@ class _Teller:
     # --- what came in ------------------------------------------------------------------------------------
 
     # fmt: off
-    def _event(self, event: m.Event) -> None:  # noqa: C901  one line a message
+    def _event(self, event: m.Event) -> None:  # noqa: C901, PLR0915  one line a message
         match event:
             case m.Started(): self.heard.stream_began()
             case m.AudioDelta(): self._delta(event)
+            case m.StreamAudio() if event.loud: self._stream(event)
             case m.CallerVoice(): self._loud(event.loud)
             case m.TextDelta(): self._names.text(event)
             case m.DigitPressed(): self._pressed(event.digit)
@@ -162,6 +163,17 @@ class _Teller:
             self._draw.point(MODEL, "unsent", f"{ms} ms of {name}, thrown away: its response was cut")
         else:
             self._draw.point(MODEL, "delta", f"{ms} ms of {name}")
+
+    def _stream(self, event: m.StreamAudio) -> None:
+        """A piece of a duplex model's stream that is no silence."""
+        ms, duplex = event.size_bytes // self.heard.bytes_per_ms, self._now.call.playout.duplex
+        if duplex is None or duplex.item is None or not duplex.item.open:
+            self._draw.point(MODEL, "unsent", f"{ms} ms, thrown away: the model was to stop")
+            return
+        item, per_ms = duplex.item, self.heard.bytes_per_ms
+        name = self._names.utterance(item.item_id, event.epoch, item.segment.span.received_bytes // per_ms)
+        self._draw.span(MODEL, "model", name)
+        self._draw.point(MODEL, "delta", f"{ms} ms of {name}")
 
     def _loud(self, loud: bool) -> None:
         if self._voice is not None:
@@ -217,7 +229,7 @@ class _Teller:
     # --- what was decided --------------------------------------------------------------------------------
 
     # fmt: off
-    def _action(self, action: m.Action) -> None:  # noqa: C901  one line a message
+    def _action(self, action: m.Action) -> None:  # noqa: C901, PLR0915  one line a message
         match action:
             case m.PlayAudio(): self._played(action)
             case m.SendMark(): self._marked(action.name)
@@ -228,6 +240,10 @@ class _Teller:
                 title = f"truncate {action.item_id} to {action.heard_ms:,} ms"
                 point = self._draw.point(CUTS, "truncate", title, row=2, rows=4)
                 point.words = f"heard {action.heard_ms:,} ms"
+            case m.TellModel(kind):
+                self._draw.point(CUTS, "delete", f"told: {kind}, {action.about}", row=3, rows=4)
+            case m.CallerSpoke() if self._now.call.up.can.duplex:
+                self._started() if action.speaking else self._stopped(action.item_id)
             case m.DeleteItem(): self._draw.point(CUTS, "delete", f"delete {action.item_id}", row=3, rows=4)
             case m.Cut(): self._lost(action)
             case m.Turn(): self._said(action)
@@ -297,6 +313,7 @@ class _Teller:
         self.story.talk.append(line)
 
     def _spoken(self, spoken: m.Spoken) -> None:
+        self._names.said(spoken)
         line = Line(self._now.step.t_ms, "model", f"({spoken.item_id}, without a transcript)")
         if spoken.generated:
             line.said, line.heard = spoken.generated, spoken.heard

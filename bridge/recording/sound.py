@@ -1,6 +1,8 @@
 """Sound in frames, left out and put back: a base64 text reads `<160>`, its decoded size.
 
-`<` is no letter of base64, so nothing can be mistaken for it. What is put back is silence of that size. Only
+`<` is no letter of base64, so nothing can be mistaken for it. What is put back is silence of that size. A
+duplex model's sound says when it speaks: it reads `<320.480!>`, its runs of quiet and loud blocks, and sound
+of the same runs is put back. Only
 the texts that a door is known to carry sound in are looked at, and they are found by their key: the frame is
 not read.
 """
@@ -13,7 +15,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
-from bridge.codecs import clean_size_bytes, is_clean, plain_size_bytes, size_bytes
+from bridge.codecs import blocks, clean_size_bytes, is_clean, plain_size_bytes, size_bytes
 
 LEAST_CHARACTERS: Final = 48
 """Shorter sound stays (4.5 ms of it): `errors.elide` shows such a text as it is, and a replay must get the
@@ -26,7 +28,11 @@ _MOST_DIGITS: Final = len(str(MAX_BYTES))
 # A quote inside of a JSON string is escaped, so a key in quotes with a colon behind it is a key.
 _KEYS: Final = {"carrier": ('"payload"',), "upstream": ('"audio"', '"delta"')}
 _COLON: Final = re.compile(r'\s*:\s*"')
-_ELIDED: Final = re.compile(r"<(\d+)>")
+_MARKS: Final = r"(?:\d{1,8}[.!~]){1,65536}"
+_ELIDED: Final = re.compile(rf"<(\d+|{_MARKS})>")
+_STREAM: Final = '"session.output_audio.delta"'
+_KIND_CHARACTERS: Final = 96
+"""Of a frame hold its type, in those of a stream."""
 
 
 @lru_cache(256)
@@ -46,7 +52,7 @@ def elide_sound(frame: str, door: str, least_characters: int = LEAST_CHARACTERS)
         if text.startswith("<") and _ELIDED.fullmatch(text):
             return None
         if text and end - start >= least_characters and is_clean(text):
-            pieces.append(f"{frame[done:start]}<{size_bytes(text)}>")
+            pieces.append(f"{frame[done:start]}<{_marks_of(frame, text) or size_bytes(text)}>")
             done = end
     return "".join(pieces) + frame[done:] if pieces else frame
 
@@ -58,23 +64,28 @@ def expand_sound(frame: str, door: str) -> str:
     for start, end in _sounds(frame, door):
         elided = _ELIDED.fullmatch(frame, start, end)
         if elided is not None:
-            size = _size(elided[1])
+            told = elided[1]
+            size = _size(told) if told.isdecimal() else blocks.marked_bytes(told)
             total_bytes += size
             if total_bytes > MAX_BYTES:
                 raise ValueError(f"{total_bytes} bytes of sound in one frame")
-            pieces += (frame[done:start], silence(size))
+            pieces += (frame[done:start], silence(size) if told.isdecimal() else blocks.marked(told))
             done = end
     return "".join(pieces) + frame[done:] if pieces else frame
 
 
 def without_sound(frame: str, door: str) -> str:
-    """The frame with silence in the place of its sound, of the same size where its adapter takes it."""
+    """The frame with silence in the place of its sound, of the same size where its adapter takes it; that of
+    a duplex model with the same runs.
+    """
     size_of = plain_size_bytes if door == "carrier" and "\\" not in frame else clean_size_bytes
     pieces: list[str] = []
     done = 0
     for start, end in _sounds(frame, door):
-        size = size_of(frame[start:end])
-        pieces += (frame[done:start], silence(min(size, MAX_BYTES)) if size > 0 else "")
+        text = frame[start:end]
+        size, told = size_of(text), _marks_of(frame, text)
+        silent = silence(min(size, MAX_BYTES)) if size > 0 else ""
+        pieces += (frame[done:start], blocks.marked(told) if told else silent)
         done = end
     return "".join(pieces) + frame[done:]
 
@@ -83,6 +94,17 @@ def expand_text(audio: str) -> str:
     """One base64 text, put back if it was left out."""
     elided = _ELIDED.fullmatch(audio)
     return audio if elided is None else silence(_size(elided[1]))
+
+
+def _marks_of(frame: str, text: str) -> str:
+    """The runs of a duplex model's sound; "" where all of it is quiet, and for any other frame's."""
+    if frame.find(_STREAM, 0, _KIND_CHARACTERS) < 0:
+        return ""
+    try:
+        found = blocks.marks(text)
+    except ValueError:
+        return ""
+    return "" if found.count(".") == 1 and found.endswith(".") else found
 
 
 def _size(digits: str) -> int:

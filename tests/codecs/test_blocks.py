@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from bridge.codecs.blocks import is_loud, runs
+from bridge.codecs.blocks import is_loud, marked, marked_bytes, marks, runs
 from bridge.codecs.g711 import pcmu_to_pcm
 
 BLOCKS = {
@@ -76,3 +76,18 @@ def test_what_is_no_base64_is_refused_and_nothing_is_nothing() -> None:
     for wrong in ("AAA", "é" * 8, "////é===", "AA AA"):
         with pytest.raises(ValueError, match=r"base64|ASCII|padding|Excess|Incorrect|Only"):
             runs(wrong)
+
+
+def test_marks_stand_for_sound_with_the_same_runs() -> None:
+    rng = random.Random(4)
+    kinds = (b"\xff\x7f", b"\x10\x90", b"\xf0\x70")
+    for _ in range(200):
+        sound = b"".join(rng.choice(kinds) * 80 for _ in range(rng.randrange(1, 8)))
+        sound = sound[: len(sound) - rng.randrange(150)]
+        told = marks(text(sound))
+        again = marked(told)
+        assert marks(again) == told
+        assert marked_bytes(told) == len(b64decode(again)) == len(sound)
+        assert [part[1:] for part in runs(again)] == [part[1:] for part in runs(text(sound))]
+    assert marks("") == ""
+    assert marks(text(b"\xff" * 320 + b"\x10\x90" * 240)) == "320.480!"
