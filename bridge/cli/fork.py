@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console
@@ -18,6 +18,7 @@ from .recordings import read_recording, reading, write_recording
 from .words import printable
 
 if TYPE_CHECKING:
+    from ..experiments.exact_fork import ExactForking
     from ..experiments.fork import Fork, Forking, ForkRun, Turn
     from ..experiments.shadow_run import Arm
 
@@ -40,6 +41,10 @@ _Agent = Annotated[
 _Upstream = Annotated[
     str, typer.Option(help="The model: embedded, or module:mind for one of yours, in virtual time.")
 ]
+_Exact = Annotated[
+    bool,
+    typer.Option(help="Go on from that very moment, as the call stood: for questions about the bridge."),
+]
 _Repeat = Annotated[
     int, typer.Option(min=1, max=100, help="Go on so many times, and tell how often it agrees.")
 ]
@@ -58,6 +63,7 @@ def fork(  # noqa: PLR0913, PLR0917  its options
     at: _At,
     agent: _Agent = None,
     upstream: _Upstream = "embedded",
+    exact: _Exact = False,
     repeat: _Repeat = 1,
     with_sound: _Sound = False,
     folder: _Folder = None,
@@ -68,29 +74,32 @@ def fork(  # noqa: PLR0913, PLR0917  its options
 
     The call goes on from the last quiet moment before: the model knows what was said until then, and the
     recorded caller says again what they said, by what they hear now. Tools answer from the recording. Each
-    run is written as a recording, `CALL.fork-1.call.jsonl`. Exit 1 if today's code decides otherwise before
-    the moment: then nothing is run.
+    run is written as a recording, `CALL.fork-1.call.jsonl`. With --exact the call itself goes on from the
+    moment, and only the model's session is another one. Exit 1 if today's code decides otherwise before the
+    moment: then nothing is run.
     """
     path = one_call(call, folder).path
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
-    forking = _forking(path, at)
+    if exact and agent is not None:
+        raise ConfigError("--exact goes on with the recorded agent: it is about the bridge, not the prompt")
+    forking = _forking(path, at, exact=exact)
     if forking.differs:
         why = escape(printable(forking.differs))
         console.print(f"[red]today's code decides otherwise before that moment[/]: {why}")
         if as_json:
             print(json.dumps({"before": {"same": False}, "difference": forking.differs}))
         raise typer.Exit(1)
-    found, written = _forked(
-        path, forking, _arm(agent), upstream, _How(repeat, with_sound, out or path.parent)
-    )
+    runs = _runs(path, forking, agent, upstream, _How(repeat, with_sound))
+    found = forking.compared(runs)
+    written = [_written(path, out or path.parent, run) for run in runs]
     _told(found, written, console)
     if as_json:
         print(json.dumps(_facts(found, written)))
 
 
-class _How:
-    def __init__(self, repeat: int, sound: bool, out: Path) -> None:
-        self.repeat, self.sound, self.out = repeat, sound, out
+class _How(NamedTuple):
+    repeat: int
+    sound: bool
 
 
 def _arm(agent: str | None) -> Arm:
@@ -102,15 +111,19 @@ def _arm(agent: str | None) -> Arm:
     return Arm(agent, load_agent(agent), configured("BRIDGE_INSTRUCTIONS") or "")
 
 
-def _forking(path: Path, at: float) -> Forking:
+def _forking(path: Path, at: float, *, exact: bool) -> Forking | ExactForking:
+    from ..experiments.exact_fork import ExactForking
     from ..experiments.fork import Forking
 
     lines = read_recording(path)
     with reading(path):
-        return Forking.of(lines, round(at * 1000))
+        return (ExactForking if exact else Forking).of(lines, round(at * 1000))
 
 
-def _forked(path: Path, forking: Forking, arm: Arm, upstream: str, how: _How) -> tuple[Fork, list[Path]]:
+def _runs(
+    path: Path, forking: Forking | ExactForking, agent: str | None, upstream: str, how: _How
+) -> list[ForkRun]:
+    from ..experiments.exact_fork import ExactForking
     from ..experiments.shadow_models import model_of
     from ..experiments.shadow_run import Embedded
 
@@ -118,11 +131,11 @@ def _forked(path: Path, forking: Forking, arm: Arm, upstream: str, how: _How) ->
     if not isinstance(model, Embedded):
         raise ConfigError(f"a fork has a model of this machine, embedded or module:mind, and not {upstream}")
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    runs = [
-        forking.run(arm, model.mind(seed), sound=how.sound, recording=sha256, model=upstream)
-        for seed in range(how.repeat)
-    ]
-    return forking.compared(runs), [_written(path, how.out, run) for run in runs]
+    minds = [model.mind(seed) for seed in range(how.repeat)]
+    if isinstance(forking, ExactForking):
+        return [forking.run(mind, sound=how.sound, recording=sha256, model=upstream) for mind in minds]
+    arm = _arm(agent)
+    return [forking.run(arm, mind, sound=how.sound, recording=sha256, model=upstream) for mind in minds]
 
 
 def _written(path: Path, out: Path, run: ForkRun) -> Path:
@@ -140,7 +153,8 @@ def _written(path: Path, out: Path, run: ForkRun) -> Path:
 
 def _told(found: Fork, written: list[Path], console: Console) -> None:
     asked, at = found.asked_ms / 1000, found.at_ms / 1000
-    console.print(f"{asked:.2f} → {at:.2f} s, a quiet moment; before it today's code does the same")
+    snapped = "exactly" if found.asked_ms == found.at_ms else f"→ {at:.2f} s, a quiet moment"
+    console.print(f"{asked:.2f} {snapped}; before it today's code does the same")
     owed = ", an answer owed" if found.owed else ""
     missing = f", {found.missing_turns} turns without words" if found.missing_turns else ""
     console.print(f"{found.items} items carried{owed}{missing}")

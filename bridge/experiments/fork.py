@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from bridge.core.messages import CallSnapshot
 from bridge.core.turn_times import TurnTimes
 from bridge.doubles.agents import Agent as Mind
 from bridge.doubles.tones import tone
@@ -125,16 +126,14 @@ class Forking:
             )
         if script.masked:
             raise ConfigError("its words are masked: no agent can answer what nobody said")
-        found, differs = replay(lines).difference, ""
-        if found is not None and found.t_ms <= moments[-1].t_ms:
-            differs = f"{found.t_ms / 1000:.2f} s, line {found.line}: {found.got}"
+        differs = difference_before(lines, moments[-1].t_ms)
         return cls(call, script, moments[-1], asked_ms, differs)
 
     @property
     def acts(self) -> tuple[Act, ...]:
         """What the caller does from there on. The first thing is counted from the moment itself."""
         acts = [act for act in self.script.acts if act.at_ms >= self.moment.t_ms]
-        made = [act if act.sound or act.kind is not Kind.SAYS else _sounding(act) for act in acts]
+        made = [act if act.sound or act.kind is not Kind.SAYS else sounding(act) for act in acts]
         if made:
             gap_ms = made[0].at_ms - self.moment.t_ms
             made[0] = dataclasses.replace(made[0], anchor=Anchor.PAUSE, ms=gap_ms)
@@ -176,26 +175,49 @@ class Forking:
         forked = Forked(recording, self.asked_ms, self.moment.t_ms, model=model)
         lines = _headed(call, forked)
         facts = facts_of(lines)
-        return ForkRun(lines, facts, tuple(_turns(facts, 0)))
+        return ForkRun(lines, facts, tuple(turns_after(facts, 0)))
 
     def compared(self, runs: Sequence[ForkRun]) -> Fork:
         """What the first of these runs did otherwise, turn by turn."""
-        moment, carried = self.moment, self.moment.carried
-        said = [act.words or "" for act in self.acts if act.kind is Kind.SAYS and act.noticed]
-        then = _turns(self.call.facts, moment.t_ms)
-        known = sum(item.role == "user" and bool(item.text) for item in carried.items)
-        return Fork(
-            asked_ms=self.asked_ms,
-            at_ms=moment.t_ms,
-            steps=moment.index,
-            items=len(carried.items),
-            owed=carried.owed,
-            missing_turns=max(0, carried.turns - known),
-            after=tuple(
-                After(words or "", *turns) for words, *turns in zip_longest(said, then, runs[0].turns)
-            ),
-            runs=tuple(runs),
-        )
+        moment, said = self.moment, words_said(self.acts)
+        return fork_of(self.asked_ms, moment.t_ms, moment.index, moment.carried, said, self.call.facts, runs)
+
+
+def words_said(acts: Sequence[Act]) -> list[str]:
+    """The words of each turn, "" where they are not known."""
+    return [act.words or "" for act in acts if act.kind is Kind.SAYS and act.noticed]
+
+
+def fork_of(
+    asked_ms: int,
+    at_ms: int,
+    steps: int,
+    carried: CallSnapshot,
+    said: Sequence[str],
+    then: Facts,
+    runs: Sequence[ForkRun],
+) -> Fork:
+    """What the first of these runs did otherwise after `at_ms` than the recorded call."""
+    known = sum(item.role == "user" and bool(item.text) for item in carried.items)
+    turns = zip_longest(said, turns_after(then, at_ms), runs[0].turns)
+    return Fork(
+        asked_ms=asked_ms,
+        at_ms=at_ms,
+        steps=steps,
+        items=len(carried.items),
+        owed=carried.owed,
+        missing_turns=max(0, carried.turns - known),
+        after=tuple(After(words or "", *both) for words, *both in turns),
+        runs=tuple(runs),
+    )
+
+
+def difference_before(lines: Sequence[str], at_ms: int) -> str:
+    """Where today's code decides otherwise than the recording up to that moment; "" if it does not."""
+    found = replay(lines).difference
+    if found is None or found.t_ms > at_ms:
+        return ""
+    return f"{found.t_ms / 1000:.2f} s, line {found.line}: {found.got}"
 
 
 def _speaking(script: CallerScript, t_ms: int) -> bool:
@@ -203,7 +225,7 @@ def _speaking(script: CallerScript, t_ms: int) -> bool:
     return any(act.at_ms - FRAME_MS <= t_ms < act.end_ms for act in script.acts)
 
 
-def _sounding(act: Act) -> Act:
+def sounding(act: Act) -> Act:
     """Sound in the place of speech whose sound was not recorded."""
     return dataclasses.replace(act, sound=tone(act.length_ms, 300))
 
@@ -214,7 +236,7 @@ def _headed(call: ScriptedCall, forked: Forked) -> list[str]:
     return [encoded(msgspec.structs.replace(header, forked=forked)), *call.lines[1:]]
 
 
-def _turns(facts: Facts, from_ms: int) -> list[Turn]:
+def turns_after(facts: Facts, from_ms: int) -> list[Turn]:
     """What came of each turn that was over after that moment."""
     turns = [turn for turn in facts.turns if (turn.decided_ms or 0) > from_ms]
     ends = [*((turn.decided_ms or 0) for turn in turns[1:]), 1 << 60]

@@ -31,20 +31,25 @@ def written(header: Header, steps: Iterable[Step]) -> list[str]:
     lines: list[str] = []
     recorder = Recorder(lines.append, header, header.sound, keys=True)
     for step in steps:
-        if step.event is not None:
-            recorder.happened(step.t_ms, step.event)
-        else:
-            recorder.came(step.t_ms, step.door, step.frame or "", step.epoch)
-        for output in step.outputs:
-            now_ms = step.t_ms if output.late_ms is None else output.late_ms
-            if output.action is not None:
-                recorder.decided(now_ms, output.action)
-            elif output.dropped:
-                recorder.dropped(now_ms, output.door, output.frame or "", output.epoch)
-            else:
-                recorder.went(now_ms, output.door, output.frame or "", output.epoch)
+        note(recorder, step)
     recorder.close()
     return lines
+
+
+def note(recorder: Recorder, step: Step) -> None:
+    """Tell the recorder this step, with what followed from it."""
+    if step.event is not None:
+        recorder.happened(step.t_ms, step.event)
+    else:
+        recorder.came(step.t_ms, step.door, step.frame or "", step.epoch)
+    for output in step.outputs:
+        now_ms = step.t_ms if output.late_ms is None else output.late_ms
+        if output.action is not None:
+            recorder.decided(now_ms, output.action)
+        elif output.dropped:
+            recorder.dropped(now_ms, output.door, output.frame or "", output.epoch)
+        else:
+            recorder.went(now_ms, output.door, output.frame or "", output.epoch)
 
 
 def remade(header: Header, steps: Iterable[Step], parts: Parts | None = None) -> list[str]:

@@ -64,10 +64,13 @@ def walk_through(lines: Iterable[str], parts: Parts | None = None) -> Walkthroug
     stream = end_ms = 0
     for walked in walk:
         step = walked.step
-        if found.began and (moment := _moment(found, walked.call, stream, step.t_ms)) is not None:
-            found.moments.append(moment)
-        found.steps.append(step)
-        found.actions.append(walked.actions)
+        if found.steps and found.steps[-1] is step:  # its frame says several things
+            found.actions[-1] += walked.actions
+        else:
+            moment = _moment(found, walked.call, stream, step.t_ms) if found.began else None
+            found.moments += [] if moment is None else [moment]
+            found.steps.append(step)
+            found.actions.append([*walked.actions])
         finder.step(walked)
         if step.door == "carrier":
             stream = max(stream, step.epoch)

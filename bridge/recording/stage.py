@@ -67,6 +67,11 @@ class Stage:
         self._reachable: set[int] = set()
         self._held: dict[int, deque[m.AppendAudio]] = {}
 
+    @property
+    def carrier(self) -> Carrier:
+        """The adapter of the stream that is open."""
+        return self._carrier
+
     def feed(self, step: Step) -> list[m.Action]:
         """What follows from this step."""
         return [action for event in self.read(step) for action in self.call.receive(event, step.t_ms)]

@@ -116,6 +116,13 @@ class VirtualCall:
         if admitted:
             self.feed(m.Admitted())
 
+    def take_up(self, call: Call, now_ms: int, carrier: Carrier, recorder: Recorder | None = None) -> None:
+        """Go on with a call that stands at this moment, by the carrier's adapter that it has: its phone is
+        connected, and nothing of its beginning is done again. The model's session is not there: tell it so.
+        """
+        self.call, self.now_ms, self._carrier, self._recorder = call, now_ms, carrier, recorder
+        self.phone.start(now_ms)
+
     def at(self, now_ms: int, do: Callable[[], None]) -> None:
         """Plan something for later: a key pressed, a model lost, a wish of the handler's."""
         self._planned.append((now_ms, do))

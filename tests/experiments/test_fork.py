@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 from collections.abc import Sequence
@@ -14,7 +15,9 @@ from typer.testing import CliRunner
 from bridge import Agent, cli
 from bridge.core import messages as m
 from bridge.doubles.agents import Asked, Output, Speech, ToolCall
+from bridge.doubles.tones import tone
 from bridge.errors import ConfigError
+from bridge.experiments.exact_fork import ExactForking
 from bridge.experiments.fork import Fork, Forking, ForkRun
 from bridge.experiments.shadow_run import Arm
 from bridge.recording import Recording, replay
@@ -24,6 +27,8 @@ from bridge.recording.marks import marks_of
 from bridge.recording.masking import masked
 from bridge.recording.moments import walk_through
 from bridge.recording.script_reader import caller_script
+from bridge.recording.steps import Step
+from bridge.testing.call import begin
 from tests.experiments.jittered import AGENT, jittered_call, seeds
 
 
@@ -64,12 +69,13 @@ def told(run: ForkRun) -> list[tuple[str, str]]:
     return items
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("seed", seeds(10, 2))
 def test_what_was_before_is_carried_and_the_caller_keeps_to_the_anchors(seed: int) -> None:
     lines = jittered_call(seed)
     script = caller_script(lines)
     dice = random.Random(seed)
-    for asked_ms in [dice.randint(8_000, script.end_ms) for _ in range(20 if seed else 3)]:
+    for asked_ms in [dice.randint(8_000, script.end_ms) for _ in range(20)]:
         forking, found = forked(lines, asked_ms, Arm("as recorded"))
         [run] = found.runs
         assert found.at_ms <= asked_ms
@@ -117,6 +123,60 @@ def test_what_can_not_be_forked_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     told_200_ms_more(monkeypatch)
     assert Forking.of(lines, 17_000).differs == ""
     assert Forking.of(lines, 40_000).differs.startswith("17.98 s")
+
+
+# --- to the millisecond -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", seeds(10, 2))
+def test_the_same_call_goes_on_from_any_moment(seed: int) -> None:
+    lines = jittered_call(seed)
+    end_ms = caller_script(lines).end_ms
+    dice = random.Random(seed)
+    for at_ms in [dice.randint(3_000, end_ms - 500) for _ in range(20 if seed else 1)]:
+        forking = ExactForking.of(lines, at_ms)
+        assert forking.differs == ""
+        run = forking.run(Books())
+        before = [step for step in Recording(lines).steps() if step.t_ms <= at_ms]
+        now = [step for step, _ in zip(Recording(run.lines).steps(), before, strict=False)]
+        assert [in_short(step) for step in now] == [in_short(step) for step in before]
+        assert replay(run.lines, strict=True).difference is None
+        assert run.facts.stats.recoveries == 1
+        assert run.facts.ended is not None
+        assert forking.run(Books()).lines == run.lines
+
+
+def in_short(step: Step) -> tuple[object, ...]:
+    """All of a step but its place in the file."""
+    outputs = [(one.door, one.frame, one.action, one.epoch) for one in step.outputs]
+    return step.t_ms, step.door, step.frame, step.epoch, step.event, outputs
+
+
+def test_what_was_sent_and_not_played_is_in_the_new_phone() -> None:
+    """The caller hears the rest of the filler of a call whose model is lost."""
+    call = begin()
+    sound = m.Sound(base64.b64encode(tone(4_000)).decode(), 32_000, "Please hold the line.")
+    call.at(1_000).wish(m.Play("hold", sound))
+    call.at(2_500)
+    call.wait(6_000).close()
+    run = ExactForking.of(call.lines, 2_500).run(Books())
+    [heard] = [
+        action
+        for step in Recording(run.lines).steps()
+        for output in step.outputs
+        if isinstance(action := output.action, m.Heard)
+    ]
+    assert (heard.say_id, heard.heard_ms, heard.cut) == ("hold", 4_000, False)
+
+
+def test_an_exact_fork_is_no_place_for_another_agent(tmp_path: Path) -> None:
+    file = tmp_path / "call.call.jsonl"
+    file.write_text("\n".join(jittered_call(1)) + "\n", encoding="utf-8")
+    refused = run(file, "--at", "20", "--exact", "--agent", f"{__name__}:WITHOUT")
+    assert "--exact goes on with the recorded agent" in str(refused.exception)
+    result = run(file, "--at", "16.5", "--exact", "--upstream", f"{__name__}:BOOKS")
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert result.output.startswith("16.50 exactly")
 
 
 # --- the command --------------------------------------------------------------------------------------------
@@ -168,6 +228,7 @@ def test_a_call_that_differs_before_is_not_run(tmp_path: Path, monkeypatch: pyte
     assert list(tmp_path.iterdir()) == [file]
 
 
+@pytest.mark.hostile
 def test_a_piece_can_be_forked_as_well() -> None:
     """It begins with what was carried: so does what is forked from it."""
     call = walk_through(jittered_call(1))
