@@ -81,6 +81,7 @@ class DuplexSession:
         "per_ms",
         "response_id",
         "spoke_ms",
+        "stopped_ms",
         "stream",
         "turns",
         "turns_begun",
@@ -108,8 +109,8 @@ class DuplexSession:
         self.turns: deque[str] = deque(maxlen=MOST_TURNS)
         """The caller's turns, as items, whose words have not come."""
         self.turns_begun = 0
-        self.spoke_ms = self.worded_ms = -1
-        """When the caller began to speak last, and when words of theirs came."""
+        self.spoke_ms = self.worded_ms = self.stopped_ms = -1
+        """When the caller began to speak last, when words of theirs came, and when they had stopped."""
 
     def utterance(self, segment: Segment) -> TimedItem:
         """An utterance begins."""

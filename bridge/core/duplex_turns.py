@@ -94,7 +94,7 @@ def settle(call: CallState, now_ms: int) -> None:
     duplex, ear = call.playout.duplex, call.caller_audio
     if duplex is None or call.phase is Phase.ENDED:
         return
-    if not call.caller_speaking and ear.speaks(now_ms):
+    if not call.caller_speaking and ear.speaks(now_ms) and ear.voice_ended_ms > duplex.stopped_ms:
         started(call, duplex, now_ms)
     elif call.caller_speaking and not ear.speaks(now_ms):
         stopped(call, now_ms)
@@ -192,6 +192,8 @@ def stopped(call: CallState, now_ms: int) -> None:
     playout, duplex = call.playout, call.playout.duplex
     said_ms = call.caller_audio.voice_ended_ms
     call.caller_speaking = False
+    if duplex is not None:
+        duplex.stopped_ms = now_ms
     call.out.append(m.CallerSpoke(False, duplex.turns[-1] if duplex is not None and duplex.turns else ""))
     if call.ending is not None:
         return

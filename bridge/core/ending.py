@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import messages as m
+from . import model_commands
 from .debts import Kind
 from .detours import became
 from .due import NEVER
@@ -222,7 +223,7 @@ def end(call: CallState, reason: Reason, now_ms: int, detail: str = "") -> None:
     call.stats.frames_dropped += call.caller_audio.dropped()
     for session in (call.up, call.spare):
         if session is not None and session.state not in (Leg.NONE, Leg.CLOSED):
-            call.out.append(m.CloseUpstream(session.epoch))
+            call.out += model_commands.close(session)
     call.out += (m.CloseCarrier(), m.Ended(reason, detail))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import dialling, failover, recovery, silence, tool_calls
+from . import dialling, failover, model_commands, recovery, silence, tool_calls
 from . import messages as m
 from .due import NEVER
 from .messages import Event, Phase
@@ -109,4 +109,4 @@ def swap(call: CallState, now_ms: int) -> None:
         failover.go_to(call, spare.plan, failover.LIMPS, now_ms)
     call.out.append(m.Noted("session renewed", f"{old.epoch} -> {spare.epoch}"))
     recovery.restored(call, now_ms)
-    call.out.append(m.CloseUpstream(old.epoch))
+    call.out += model_commands.close(old)

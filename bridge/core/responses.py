@@ -49,7 +49,8 @@ def reconfigure(call: CallState, event: m.Reconfigure, now_ms: int) -> None:
     asked for until the session has its configuration, so that the next one speaks with it. A session that
     stands ready to take over is told too; one that is not dialled yet begins with it.
     """
-    config = event.config.after(call.playout.config)
+    before = call.playout.config
+    config = event.config.after(before)
     call.playout.configure(config)
     call.playout.phrases = event.phrases or call.playout.phrases
     call.keys.read(event)
@@ -59,6 +60,9 @@ def reconfigure(call: CallState, event: m.Reconfigure, now_ms: int) -> None:
         if session is not None and session.state in (Leg.CONFIGURING, Leg.READY):
             asked = session.plan.dress(state.asked_of(call, config))
             call.out.append(m.ConfigureSession(asked, True, session.epoch))
+    if call.up.can.reconfigures != "session" and config.instructions != before.instructions:
+        # It was told in words, as far as a session takes them; the next one begins with the instructions.
+        call.up.renew_due_ms = min(call.up.renew_due_ms, now_ms)
 
 
 def disclose(call: CallState, now_ms: int) -> None:

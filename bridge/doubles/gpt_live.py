@@ -75,7 +75,8 @@ class LiveServer:
         self._hears = InputBuffer()
         self._over_ms = 0  # how long the caller has spoken over the voice
         self._unread = b""
-        self._asked = 0
+        self.asked = 0
+        """How often the mind was asked."""
         self._ids: Counter[str] = Counter()
         self._ties = itertools.count()
         self._timers: list[_Timed] = []  # by the clock
@@ -178,7 +179,7 @@ class LiveServer:
     def ask(self, why: str, **request: Any) -> Sequence[Output]:
         """What the mind makes of all that there is now."""
         reason: Literal["turn", "client"] = "turn" if why == "turn" else "client"
-        number, self._asked = self._asked, self._asked + 1
+        number, self.asked = self.asked, self.asked + 1
         return self.agent.answer(Asked(number, reason, list(self.items), request, self.session))
 
     def speak(self, speech: Sequence[Speech], _now_ms: int) -> None:

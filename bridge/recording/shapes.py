@@ -19,6 +19,7 @@ MOST_DIGITS: Final = 15
 """Of a counter or a clock: what a run can hold."""
 
 _DELTA: Final = re.compile(r'"type"\s*:\s*"response\.(?:output_)?(audio|audio_transcript|text)\.delta"')
+_APPEND: Final = re.compile(r'"type":"(?:input_audio_buffer|session\.input_audio)\.append"')
 _COLON: Final = re.compile(r'\s*:\s*"')
 _NEW: Final = ("event_id", "delta", "obfuscation")
 
@@ -172,7 +173,7 @@ class Shapes:
     def went(self, door: str, frame: str, epoch: int) -> None:
         """A frame that went out does."""
         if door == "upstream":
-            if '"type":"input_audio_buffer.append"' in frame:
+            if _APPEND.search(frame):
                 self.append = _around(frame, '"audio":"', epoch) or self.append
         elif '"event":"media"' in frame:
             self.play = _around(frame, '"payload":"') or self.play

@@ -17,7 +17,7 @@ from .recorder import DOOR_OF
 # events for the session; the rest of those are news.
 _QUIET_COMMANDS: Final = (m.PlayAudio, m.SendMark, m.AppendAudio, m.HoldSound)
 _TRUE_EVENTS: Final = (m.Cut, m.Heard, m.Spoken, m.Ended)
-_QUIET_FRAMES: Final = ("media", "mark", "input_audio_buffer.append")
+_QUIET_FRAMES: Final = ("media", "mark", "input_audio_buffer.append", "session.input_audio.append")
 
 
 class _Kind(msgspec.Struct, gc=False):

@@ -73,6 +73,8 @@ LIVE: Final = Capabilities(
 _APPENDS: Final = {"rule": "instructions", "fact": "thinking", "say": "commentary"}
 """What we tell the model, and the event that says it: to be obeyed, to be known, to be said."""
 _OLD_NAMES: Final = frozenset({"session.created", "output_audio.delta", "turn.started", "turn.ended"})
+_OF_THE_SERVER: Final = frozenset({"server_error", "overloaded", "rate_limit_exceeded", "rate_limit_error"})
+"""Codes and types of errors that say nothing of what was asked for."""
 _BENIGN: Final = "missing_scope"
 """A key that may not read responses is told so, and its session is started nevertheless."""
 
@@ -260,7 +262,7 @@ class Live:
         if code == _BENIGN and not self._started:
             return m.VendorNote(code, message, epoch=self._epoch)
         about = id_of(fault.client_event_id, "error.client_event_id").partition("#")[0]
-        if not self._started:
+        if not self._started and _OF_THE_SERVER.isdisjoint((code, text_of(fault.type))):
             about = about or "configure"  # what is refused in place of session.started is the session
         return m.UpstreamFaulted(code, message, about, text_of(fault.param), text_of(fault.type), self._epoch)
 

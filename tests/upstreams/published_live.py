@@ -31,3 +31,12 @@ def server_event(event: dict[str, Any]) -> str:
     """The frame of an event; raises unless the vendor's server may send it."""
     _server.validate_python(event)
     return json.dumps(event)
+
+
+def client_events(log: list[dict[str, Any]]) -> None:
+    """Raises unless each of what a server has got is an event that the vendor knows. Sound stands there in
+    runs, and is left out.
+    """
+    for event in log:
+        if event["type"] != "session.input_audio.append":
+            client_event(json.dumps(event))
