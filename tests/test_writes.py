@@ -25,6 +25,8 @@ class Written:
     def __init__(self) -> None:
         self.said: list[str] = []
         self.turns: list[list[str]] = []
+        self.words_of: list[dict[str, Any]] = []
+        self.refused: set[str] = set()
         self.writes = Writes(self, Moves())  # type: ignore[arg-type]
         self.writes.belongs_to(self, SimpleNamespace())  # type: ignore[arg-type]
 
@@ -34,6 +36,10 @@ class Written:
 
     def turn(self, _call_sid: str, conversation: list[str]) -> None:
         self.turns.append(conversation)
+
+    async def words(self, conversations: dict[str, Any]) -> set[str]:
+        self.words_of.append(conversations)
+        return self.refused & conversations.keys()
 
     async def did(self, action: m.Action, *said: str, after_s: float) -> None:
         await asyncio.sleep(after_s)
@@ -49,6 +55,7 @@ async def test_a_turn_whose_answer_is_heard_soon_is_one_command() -> None:
         await call.did(HEARD, f"answer {number}", after_s=WORDS_S - 0.1)
     await asyncio.sleep(10)
     assert [written[-1] for written in call.turns] == ["hello", "answer 1", "answer 2", "answer 3"]
+    assert call.words_of == []
 
 
 async def test_what_was_heard_waits_for_nothing() -> None:
@@ -63,10 +70,37 @@ async def test_words_are_written_before_an_answer_that_is_long() -> None:
     call = Written()
     await call.did(WORDS, "words", after_s=0.0)
     await asyncio.sleep(WORDS_S + 0.01)
-    assert call.turns == [["words"]], "a crash while the answer plays loses that alone"
+    assert call.words_of == [{CALL: ["words"]}], "a crash while the answer plays loses that alone"
+    assert call.turns == []
     await call.did(HEARD, "answer", after_s=8.0)
     await asyncio.sleep(1.0)
-    assert call.turns[1:] == [["words", "answer"]]
+    assert call.turns == [["words", "answer"]]
+
+
+async def test_words_of_all_calls_go_in_one_command() -> None:
+    """However many callers wait, it is one each two seconds; words whose answer was heard are not in it."""
+    call = Written()
+    for number in range(30):
+        call.writes.call_did(f"CA{number}", WORDS, 0)
+    call.writes.call_did("CA7", HEARD, 0)
+    await asyncio.sleep(WORDS_S + 0.01)
+    [words] = call.words_of
+    assert len(words) == 29
+    assert "CA7" not in words
+    for number in range(100):
+        call.writes.call_did(f"CA{number % 30}", WORDS, 0)
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(WORDS_S)
+    assert len(call.words_of) <= 1 + 6
+    assert len(call.turns) == 1
+
+
+async def test_words_that_are_refused_are_written_as_a_turn() -> None:
+    call = Written()
+    call.refused = {CALL}
+    await call.did(WORDS, "words", after_s=0.0)
+    await asyncio.sleep(WORDS_S + HEARD_S + 0.01)
+    assert call.turns == [["words"]]
 
 
 async def test_an_answer_that_is_cut_is_written_before_the_words_that_cut_it() -> None:

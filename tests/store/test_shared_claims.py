@@ -32,6 +32,7 @@ from tests.store.virtual_loop import virtually
 pytestmark = pytest.mark.runs_with(function=virtually)
 
 CA1 = f"CA{1:032x}"
+OTHER = f"CA{2:032x}"
 A, B = Process("a", "a1"), Process("b", "b1")
 HANG = "hang"
 
@@ -77,7 +78,20 @@ def _meets(name: str) -> None:
     setattr(Faulty, name, met)
 
 
-for _name in ("ping", "beat", "ring", "claim", "note", "turn", "end", "intend", "after", "look", "check"):
+for _name in (
+    "ping",
+    "beat",
+    "ring",
+    "claim",
+    "note",
+    "turn",
+    "end",
+    "intend",
+    "after",
+    "look",
+    "check",
+    "words",
+):
     _meets(_name)
 
 
@@ -282,6 +296,23 @@ async def test_a_wrong_password_at_start_is_no_weather() -> None:
     with pytest.raises(StoreError, match="auth"):
         await made.mine.open()
     await made.mine.close()
+
+
+async def test_words_of_all_calls_are_one_command_and_what_is_not_written_is_named() -> None:
+    async with rig() as made:
+        for call_sid, nonce in ((CA1, "n1"), (OTHER, "n2")):
+            await made.mine.claim(call_sid, nonce, account="acct")
+        made.claims.commands = []
+        said = {CA1: CallSnapshot(tools=1), OTHER: CallSnapshot(tools=2), "unknown": CallSnapshot()}
+        assert await made.mine.words(said) == {"unknown"}
+        assert made.claims.commands == ["words"]
+        known = await made.others.look(OTHER)
+        assert known is not None
+        assert made.mine.conversation(OTHER, known) == CallSnapshot(tools=2)
+        made.mine.turn(OTHER, CallSnapshot(tools=3))
+        await made.settle()
+        made.claims.fault = "timeout"
+        assert await made.mine.words({CA1: CallSnapshot(tools=9)}) == {CA1}
 
 
 async def test_of_what_waits_the_newest_is_written() -> None:

@@ -25,6 +25,7 @@ from bridge.server.store.claims import (
     RingAnswer,
     Spent,
     Status,
+    Words,
 )
 from tests.store.engines import ENGINES, Opened, on_redis
 
@@ -224,6 +225,26 @@ async def test_v9_a_write_that_comes_late_or_twice_changes_nothing(opened: Opene
         known = await claims.look(CA1)
         assert known is not None
         assert known.conversation == b"3"
+
+
+async def test_words_of_several_calls_are_written_at_once_each_by_its_owner(opened: Opened) -> None:
+    """What another owns, or has been written later, or is not there, stays as it is and is named."""
+    async with opened() as engine:
+        claims = await engine.connect()
+        epoch = await b_owns(claims)
+        other = (await claim(claims, A, "n2", sid(2))).epoch
+        await claims.turn(owned(B, epoch, 4), b"4", spent(10))
+        said = [Words(CA1, epoch, 5, b"five"), Words(sid(2), other, 1, b"x"), Words(sid(3), epoch, 1, b"y")]
+        assert await claims.words(B, said) == {sid(2), sid(3)}
+        assert await claims.words(B, said) == {CA1, sid(2), sid(3)}, "a repeated write changes nothing"
+        assert await claims.words(B, [Words(CA1, epoch - 1, 9, b"old")]) == {CA1}
+        known, others = await claims.look(CA1), await claims.look(sid(2))
+        assert known is not None
+        assert others is not None
+        assert (known.conversation, others.conversation) == (b"five", None)
+        assert (await claims.turn(owned(B, epoch, 5), b"late", spent(10))).fence is Fence.STALE
+        assert (await claims.turn(owned(B, epoch, 6), b"six", spent(11))).fence is Fence.OK
+        assert await claims.words(B, []) == frozenset()
 
 
 async def test_v10_a_call_that_has_ended_opens_nothing(opened: Opened) -> None:

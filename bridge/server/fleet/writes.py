@@ -1,8 +1,8 @@
-"""What is written of a call, and when: one command a turn, where its answer is heard soon.
+"""What is written of a call, and when: one command a turn.
 
 An answer that was heard is written at once, together with the caller's words before it. Words whose answer
-takes longer are written without it, so a process that dies loses what was playing, and of the caller what
-they said in its last two seconds.
+takes longer are written without it, those of all calls in one command each two seconds: a process that dies
+loses what was playing, and of the caller what they said in its last two seconds.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from .moves import Moves
 from .registry import Calls
 
 WORDS_S: Final = 2.0
-"""After the caller's words, until they are written: an answer that is heard by then goes with them."""
+"""How long words of callers wait at most: an answer that is heard by then goes with them."""
 HEARD_S: Final = 0.1
-"""The same after what was heard."""
+"""After what was heard, until it is written."""
 
 
 class Writes:
@@ -36,6 +36,9 @@ class Writes:
         self._calls: Calls
         self._store: Store
         self._due: dict[str, asyncio.TimerHandle] = {}
+        self._words: dict[str, None] = {}  # calls whose words wait for an answer
+        self._words_due: asyncio.TimerHandle | None = None
+        self._writing: set[asyncio.Task[None]] = set()
         self._leaving: dict[str, asyncio.Task[None]] = {}
 
     def belongs_to(self, calls: Calls, store: Store) -> None:
@@ -43,8 +46,8 @@ class Writes:
         self._calls, self._store = calls, store
 
     async def close(self) -> None:
-        """Wait for the calls that are leaving."""
-        await asyncio.gather(*self._leaving.values(), return_exceptions=True)
+        """Wait for the calls that are leaving, and for what is being written."""
+        await asyncio.gather(*self._leaving.values(), *self._writing, return_exceptions=True)
 
     def call_began(self, _call_sid: str) -> None:
         """Nothing: a call is owned when its stream has come."""
@@ -52,8 +55,8 @@ class Writes:
     def call_did(self, call_sid: str, action: m.Action, _now_ms: int) -> None:
         """What was said is written when its turn is over."""
         match action:
-            case m.Turn():
-                self._write_in(WORDS_S, call_sid)
+            case m.Turn() if call_sid not in self._due:
+                self._wait(call_sid)
             case m.Spoken() | m.DetourMoved() | m.LeaveStream() | m.DetourEnded():
                 self._write_in(HEARD_S, call_sid)
 
@@ -61,6 +64,7 @@ class Writes:
         """The last word about it, of this machine."""
         runner = self._calls.runner(call_sid)
         self._moves.forget(call_sid)
+        self._wait_no_more(call_sid)
         if (timer := self._due.pop(call_sid, None)) is not None:
             timer.cancel()
         if runner is None or ended.reason is m.Reason.TAKEN_OVER:
@@ -85,15 +89,43 @@ class Writes:
         self._shared.end(call_sid, keep=True)
         self._leaving.pop(call_sid, None)
 
+    def _wait(self, call_sid: str) -> None:
+        """Its caller has said something."""
+        self._words[call_sid] = None
+        if self._words_due is None:
+            self._words_due = asyncio.get_running_loop().call_later(WORDS_S, self._write_words)
+
+    def _wait_no_more(self, call_sid: str) -> None:
+        self._words.pop(call_sid, None)
+        if not self._words and self._words_due is not None:
+            self._words_due.cancel()
+            self._words_due = None
+
+    def _write_words(self) -> None:
+        said, self._words, self._words_due = list(self._words), {}, None
+        task = asyncio.ensure_future(self._write_all(said))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def _write_all(self, call_sids: list[str]) -> None:
+        """What was said in these calls; where that is refused, `turn` finds out why."""
+        snapshots = {one: found for one in call_sids if (found := self._snapshot(one)) is not None}
+        for call_sid in await self._shared.words(snapshots):
+            self._write_in(HEARD_S, call_sid)
+
     def _write_in(self, seconds: float, call_sid: str) -> None:
-        loop, timer = asyncio.get_running_loop(), self._due.get(call_sid)
-        if timer is None or timer.when() > loop.time() + seconds:
-            if timer is not None:
-                timer.cancel()
-            self._due[call_sid] = loop.call_later(seconds, self._write, call_sid)
+        """The whole of it, soon."""
+        self._wait_no_more(call_sid)
+        if call_sid not in self._due:
+            self._due[call_sid] = asyncio.get_running_loop().call_later(seconds, self._write, call_sid)
 
     def _write(self, call_sid: str) -> None:
         self._due.pop(call_sid, None)
+        if (found := self._snapshot(call_sid)) is not None:
+            self._shared.turn(call_sid, found)
+
+    def _snapshot(self, call_sid: str) -> m.CallSnapshot | None:
         runner = self._calls.runner(call_sid)
-        if runner is not None and runner.call.phase is not m.Phase.ENDED:
-            self._shared.turn(call_sid, runner.call.carried(runner.now_ms()))
+        if runner is None or runner.call.phase is m.Phase.ENDED:
+            return None
+        return runner.call.carried(runner.now_ms())

@@ -8,7 +8,7 @@ a socket to another process that has an `EmbeddedClaims`. Every method is one at
 2. A write of an owner is fenced by epoch, process and sequence number (`Owned`). A later owner's epoch is
    higher, so an earlier one learns that it is a ghost.
 3. Times are the store's own clock, in milliseconds. `epoch` is `max(the one before + 1, now)`.
-4. Nothing loops over calls.
+4. Nothing loops over calls but what is given some: `words`, `check`.
 
 The store has neither sound nor numbers nor tokens in it. What was said comes here encrypted, as bytes.
 
@@ -227,6 +227,16 @@ class Owned:
 
 
 @dataclass(frozen=True, slots=True)
+class Words:
+    """What was said in a call, encrypted, by its owner's `epoch` and `seq`."""
+
+    call_sid: str
+    epoch: int
+    seq: int
+    conversation: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Spent:
     """What this process has spent on that day in all, micro-USD by group; the group "" is everything."""
 
@@ -360,6 +370,12 @@ class Claims(Protocol):
 
     async def turn(self, call: Owned, conversation: bytes | None, spent: Spent) -> Written:
         """Write what was said so far, None for no change, what was spent, and the intent if it is new."""
+        ...
+
+    async def words(self, process: Process, calls: Sequence[Words]) -> frozenset[str]:
+        """Write what was said so far in each of these calls of that process, and nothing else. Returns those
+        of which nothing was written: the store does not have them as the process's own, or has a later write.
+        """
         ...
 
     async def end(self, call: Owned, conversation: bytes | None, spent: Spent, *, keep: bool) -> Written:

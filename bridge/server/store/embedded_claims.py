@@ -39,6 +39,7 @@ from bridge.server.store.claims import (
     RingAnswer,
     Spent,
     Status,
+    Words,
     Written,
 )
 from bridge.server.store.expiring import Expiring
@@ -247,6 +248,20 @@ class EmbeddedClaims:
             self._keep(call.call_sid, known)
             self._write(call, conversation, spent)
         return Written(fence, known.epoch, known.owner, self._total(spent.day, ""))
+
+    async def words(self, process: Process, calls: Sequence[Words]) -> frozenset[str]:
+        """See `Claims.words`."""
+        left = set()
+        for one in calls:
+            known = self._calls.get(one.call_sid)
+            mine = known is not None and (known.epoch, known.inst) == (one.epoch, process.inst)
+            if known is None or not mine or known.seq >= one.seq:
+                left.add(one.call_sid)
+                continue
+            known.seq = one.seq
+            self._keep(one.call_sid, known)
+            self._conversations.put(one.call_sid, one.conversation, CONVERSATION_KEPT_MS)
+        return frozenset(left)
 
     async def end(self, call: Owned, conversation: bytes | None, spent: Spent, *, keep: bool) -> Written:
         """See `Claims.end`."""

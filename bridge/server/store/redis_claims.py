@@ -30,6 +30,7 @@ from bridge.server.store.claims import (
     Spent,
     Status,
     StoreError,
+    Words,
     Written,
 )
 from bridge.server.store.redis_connection import Redis, close, exceptions, store_errors
@@ -119,6 +120,12 @@ class RedisClaims:
     async def turn(self, call: Owned, conversation: bytes | None, spent: Spent) -> Written:
         """See `Claims.turn`."""
         return await self._write("turn", call, conversation, spent, keep=True)
+
+    async def words(self, process: Process, calls: Sequence[Words]) -> frozenset[str]:
+        """See `Claims.words`."""
+        given = [x for one in calls for x in (one.call_sid, one.epoch, one.seq, one.conversation)]
+        left = await self._run("words", [f"c:{one.call_sid}" for one in calls], process.inst, *given)
+        return frozenset(map(_text, left))
 
     async def end(self, call: Owned, conversation: bytes | None, spent: Spent, *, keep: bool) -> Written:
         """See `Claims.end`."""

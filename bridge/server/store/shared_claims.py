@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -31,13 +32,14 @@ from bridge.server.store.claims import (
     Known,
     Lease,
     Limit,
-    Owned,
     Process,
     Ring,
     Spent,
     Status,
+    Words,
     Written,
 )
+from bridge.server.store.due_writes import Due, Held
 from bridge.server.store.sealing import Sealing
 from bridge.server.store.store_link import ANSWER_MS, StoreLink, StoreWatch, Unwatched
 
@@ -49,68 +51,13 @@ CHECK_MS: Final = 150
 MOST_WAITING: Final = 4_096
 """Calls that are over, or not owned, whose last write waits for the store; the latest."""
 RECORD_KEPT_MS: Final = 24 * 3_600_000
+MOST_WORDS: Final = 50
+"""Calls whose words go in one command."""
 MOST_AT_ONCE: Final = 4
 """Writes under way, each of another call: a store that is 100 ms away takes forty a second."""
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(CallSnapshot).decode
-
-
-@dataclass(slots=True)
-class _Held:
-    """A call that this process carries since then. `asked` is its claim; `epoch` 0 until the store has
-    answered that.
-    """
-
-    asked: ClaimRequest
-    since_s: float
-    epoch: int = 0
-    seq: int = 0
-    intent: str = ""
-
-    @property
-    def groups(self) -> tuple[str, ...]:
-        """Those that it counts in."""
-        return tuple(limit.group for limit in self.asked.limits if limit.group)
-
-    def next(self, process: Process, *, noted: bool = False) -> Owned:
-        """The view of it for one more write."""
-        self.seq += 1
-        asked = self.asked
-        return Owned(
-            call_sid=asked.call_sid,
-            process=process,
-            epoch=self.epoch,
-            seq=self.seq,
-            intent=self.intent,
-            noted=noted,
-            nonce=asked.nonce,
-            account=asked.account,
-            stream=asked.stream,
-            groups=self.groups,
-        )
-
-
-@dataclass(slots=True)
-class _Due:
-    """What is to be written of a call. `held` None is for one that another process may own: then `intent`."""
-
-    held: _Held | None = None
-    noted: bool = False
-    conversation: CallSnapshot | None = None
-    ended: bool = False
-    keep: bool = False
-    turned: bool = False
-    intent: str = ""
-    returns: int = 0
-    epoch: int | None = None
-
-    @property
-    def op(self) -> str:
-        """The name of the command."""
-        if self.held is None:
-            return "intend"
-        return "end" if self.ended else "turn" if self.turned else "note"
 
 
 class SharedClaims:
@@ -144,8 +91,8 @@ class SharedClaims:
         self.link = StoreLink(claims.ping, self._beat, self._wake, watch, clock)
         self._clock = clock
         self._offset_ms = 0.0
-        self._held: dict[str, _Held] = {}
-        self._due: dict[str, _Due] = {}  # what has waited longest first
+        self._held: dict[str, Held] = {}
+        self._due: dict[str, Due] = {}  # what has waited longest first
         self._records: dict[str, bytes] = {}  # by key, likewise
         self._awry = False
         self._something = asyncio.Event()
@@ -235,11 +182,11 @@ class SharedClaims:
         if found is not None and found.answer is ClaimAnswer.NO_LEASE:
             found = None  # another process has this machine's name: with the next beat it has another one
         if found is None or found.answer.owned:
-            held = _Held(wanted, self._clock(), 0 if found is None else found.epoch)
+            held = Held(wanted, self._clock(), 0 if found is None else found.epoch)
             self._held[call_sid] = held
             self._due.pop(call_sid, None)
             if found is None:
-                self._due[call_sid] = _Due(held)
+                self._due[call_sid] = Due(held)
                 self._wake()
         return found
 
@@ -273,10 +220,29 @@ class SharedClaims:
         if held is None:
             return False
         held.intent = intent
-        due = self._due.pop(call_sid, None) or _Due(held)
+        due = self._due.pop(call_sid, None) or Due(held)
         due.noted, due.turned = True, True
         due.conversation = conversation or due.conversation
         return await self._write_one(call_sid, due)
+
+    async def words(self, conversations: Mapping[str, CallSnapshot]) -> set[str]:
+        """Write what was said in each of these calls, in one command. Returns those of which it is not
+        written: their next `turn` says why.
+        """
+        left, batch = set(conversations), []
+        for call_sid, conversation in conversations.items():
+            held = self._held.get(call_sid)
+            if held is None or not held.epoch or call_sid in self._due:
+                continue
+            sealed = self.sealing.seal(f"t:{call_sid}", _encode(conversation))
+            if sealed is not None:
+                batch.append(Words(call_sid, held.epoch, held.next_seq(), sealed))
+        while batch:
+            now, batch = batch[:MOST_WORDS], batch[MOST_WORDS:]
+            lost = await self.link.ask("words", HAND_OVER_MS, partial(self.claims.words, self.process, now))
+            if lost is not None:
+                left -= {one.call_sid for one in now} - lost
+        return left
 
     async def check(self) -> frozenset[str] | None:
         """Which calls this process has lost; `lost` is called for each. None: the store does not say."""
@@ -300,7 +266,7 @@ class SharedClaims:
         if held is None and due is not None and due.held is not None:
             due.held.intent, due.noted = intent, True  # its end is not written yet
         elif held is None:
-            self._put(call_sid, _Due(intent=intent, returns=returns, epoch=epoch))
+            self._put(call_sid, Due(intent=intent, returns=returns, epoch=epoch))
         elif held.intent != intent:
             held.intent = intent
             self._add(call_sid, held).noted = True
@@ -328,14 +294,14 @@ class SharedClaims:
             del self._records[next(iter(self._records))]
         self._wake()
 
-    def _add(self, call_sid: str, held: _Held) -> _Due:
+    def _add(self, call_sid: str, held: Held) -> Due:
         due = self._due.get(call_sid)
         if due is None or due.held is not held:
-            due = _Due(held)
+            due = Due(held)
         self._put(call_sid, due)
         return due
 
-    def _put(self, call_sid: str, due: _Due) -> None:
+    def _put(self, call_sid: str, due: Due) -> None:
         self._due[call_sid] = due
         idle = len(self._due) - len(self._held)
         if idle > MOST_WAITING:
@@ -412,7 +378,7 @@ class SharedClaims:
         if await self.link.ask("record", ANSWER_MS, put) is None:
             self._records.setdefault(key, record)
 
-    async def _write_one(self, call_sid: str, due: _Due) -> bool:
+    async def _write_one(self, call_sid: str, due: Due) -> bool:
         """Whether it is written. What is not waits again, unless something newer does."""
         try:
             written = await self.link.ask(due.op, HAND_OVER_MS, lambda: self._step(call_sid, due))
@@ -426,7 +392,7 @@ class SharedClaims:
             self._was_written(call_sid, due.held, written)
         return written.fence is not Fence.GHOST
 
-    def _was_written(self, call_sid: str, held: _Held, written: Written) -> None:
+    def _was_written(self, call_sid: str, held: Held, written: Written) -> None:
         self.day_micro_usd = written.day_micro_usd or self.day_micro_usd
         if written.fence is Fence.RESTORED:
             self._watch.store_restored()
@@ -441,7 +407,7 @@ class SharedClaims:
             self._watch.store_ghost()
             self.lost(call_sid, owner)
 
-    def _again(self, call_sid: str, due: _Due) -> None:
+    def _again(self, call_sid: str, due: Due) -> None:
         newer = self._due.get(call_sid)
         if newer is None:
             self._put(call_sid, due)
@@ -450,7 +416,7 @@ class SharedClaims:
             newer.turned |= due.turned
             newer.noted |= due.noted
 
-    async def _step(self, call_sid: str, due: _Due) -> Written:
+    async def _step(self, call_sid: str, due: Due) -> Written:
         """One command, of all that waits for that call the one that says most."""
         held = due.held
         if held is None:
@@ -472,7 +438,7 @@ class SharedClaims:
             return await self.claims.note(view)
         return Written(Fence.OK, held.epoch, self.process.machine)
 
-    async def _claim_late(self, held: _Held) -> Written | None:
+    async def _claim_late(self, held: Held) -> Written | None:
         """Claim a call that came while the store was away. GHOST where another machine has claimed it since;
         None for a call that is this process's.
         """

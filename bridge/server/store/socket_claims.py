@@ -29,6 +29,7 @@ from bridge.server.store.claims import (
     Spent,
     Status,
     StoreError,
+    Words,
     Written,
 )
 
@@ -80,6 +81,10 @@ class SocketClaims:
     async def turn(self, call: Owned, conversation: bytes | None, spent: Spent) -> Written:
         """See `Claims.turn`."""
         return await self._step(Written, "turn", call, conversation, spent)
+
+    async def words(self, process: Process, calls: Sequence[Words]) -> frozenset[str]:
+        """See `Claims.words`."""
+        return await self._step(frozenset[str], "words", process, calls)
 
     async def end(self, call: Owned, conversation: bytes | None, spent: Spent, *, keep: bool) -> Written:
         """See `Claims.end`."""

@@ -37,6 +37,7 @@ NAMES: Final = (
     "check",
     "pace",
     "put",
+    "words",
 )
 
 
