@@ -104,7 +104,7 @@ def _marks_of(frame: str, text: str) -> str:
         found = blocks.marks(text)
     except ValueError:
         return ""
-    return "" if found.count(".") == 1 and found.endswith(".") else found
+    return "" if found[:-1].isdecimal() and found.endswith(".") else found
 
 
 def _size(digits: str) -> int:
