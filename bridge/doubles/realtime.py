@@ -275,7 +275,9 @@ class RealtimeServer:
             event = event if self._wire is None else self._wire.incoming(event)
             check(event, self.options.unknown_fields)
             if event["type"] in self.options.refuse:
-                raise Fault(self.options.refuse[event["type"]], "Refused, as the script has it.")
+                code = self.options.refuse[event["type"]]
+                unknown = f"Unknown event type: '{event['type']}'."
+                raise Fault(code, unknown if code == "unknown_event" else "Refused, as the script has it.")
             self._readers[event["type"]](self, event, now_ms)
         except Fault as fault:
             event_id = event.get("event_id") if isinstance(event, dict) else None

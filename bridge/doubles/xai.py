@@ -22,6 +22,8 @@ _SENTENCE: Final = re.compile(r"[^.!?]*[.!?]*\s*")
 _MOVED: Final = {"voice": "output", "turn_detection": "input"}
 """Fields of a session that stand at its top, and the half of GA's `audio` that they belong to."""
 _OWN: Final = frozenset({"resumption"})
+_NEVER: Final = ("conversation.item.done", "response.output_text.done")
+"""Events of the GA dialect that they do not send."""
 
 
 class XaiWire:
@@ -35,7 +37,9 @@ class XaiWire:
         self._sound_bytes: dict[str, int] = {}
 
     def incoming(self, event: dict[str, Any]) -> dict[str, Any]:
-        session = event.get("session")
+        session, response = event.get("session"), event.get("response")
+        if event["type"] == "response.create" and isinstance(response, dict):
+            return {**event, "response": _asked(response)}
         if event["type"] != "session.update" or not isinstance(session, dict):
             return event
         lifted = {name: value for name, value in session.items() if name not in (*_MOVED, *_OWN)}
@@ -46,6 +50,11 @@ class XaiWire:
                 value = session[name]
                 off = name == "turn_detection" and isinstance(value, dict) and value.get("type") is None
                 audio.setdefault(half, {})[name] = None if off else value
+        transcription = audio.get("input", {}).get("transcription")
+        if isinstance(transcription, dict) and "language_hint" in transcription:
+            hint = transcription["language_hint"]
+            rest = {name: value for name, value in transcription.items() if name != "language_hint"}
+            audio["input"] = {**audio["input"], "transcription": {**rest, "language": hint}}
         return {**event, "session": {"type": "realtime", **lifted, "audio": audio}}
 
     def outgoing(self, event: dict[str, Any], items: Mapping[str, Item]) -> list[dict[str, Any]]:
@@ -66,6 +75,8 @@ class XaiWire:
                 return self._sentences(event, items)
             case kind if kind.startswith(_TRANSCRIPTION):
                 return self._transcription(event)
+            case kind if kind in _NEVER:
+                return []
             case _:
                 return [event]
 
@@ -118,6 +129,12 @@ def xai_options(*, replayed: tuple[tuple[str, str], ...] = (), **more: Any) -> S
         "refuse": {"conversation.item.truncate": "unknown_event"},
     }
     return ServerOptions(**{**usual, **more})
+
+
+def _asked(response: dict[str, Any]) -> dict[str, Any]:
+    """What is asked for with a response; sound or text is `modalities` there, and both are sound."""
+    asked = {name: value for name, value in response.items() if name != "modalities"}
+    return asked | ({"output_modalities": ["text"]} if response.get("modalities") == ["text"] else {})
 
 
 def _detection(session: dict[str, Any]) -> dict[str, Any]:

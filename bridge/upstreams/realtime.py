@@ -423,6 +423,8 @@ class Realtime:
 
     def _create(self, command: m.CreateResponse) -> str:
         self._asked.ask(command.tag, aside=command.aside)
-        return client_event(
-            "response.create", f"create:{command.tag}", response=client_events.response(command)
-        )
+        return client_event("response.create", f"create:{command.tag}", response=self._asked_for(command))
+
+    def _asked_for(self, command: m.CreateResponse) -> dict[str, Any]:
+        """The response of a response.create, as this vendor wants it."""
+        return client_events.response(command)

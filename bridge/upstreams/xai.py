@@ -97,6 +97,12 @@ class XaiRealtime(Realtime):
     def _spelled(self, tree: dict[str, Any]) -> dict[str, Any]:
         return spelled(tree)
 
+    def _asked_for(self, command: m.CreateResponse) -> dict[str, Any]:
+        # Metadata does not come back, and what is `output_modalities` elsewhere is `modalities` here.
+        asked = super()._asked_for(command)
+        del asked["metadata"]
+        return asked | ({"modalities": asked.pop("output_modalities")} if command.text_only else {})
+
 
 class Xai(OpenAI):
     """One session: its `Upstream`."""
@@ -109,9 +115,8 @@ class Xai(OpenAI):
     def dial(self, config: SessionConfig) -> Dial:
         if config.turn_detection is None or isinstance(config.turn_detection, SemanticVad):
             raise ConfigError("xAI finds turns by server_vad: leave turn_detection as it is")
-        for name in ("noise_reduction", "speed"):
-            if getattr(config, name) is not None:
-                raise ConfigError(f"xAI has no {name}: leave it out")
+        if config.noise_reduction is not None:
+            raise ConfigError("xAI has no noise_reduction: leave it out")
         return super().dial(config)
 
 
@@ -122,6 +127,10 @@ def spelled(tree: dict[str, Any]) -> dict[str, Any]:
     for name, half in _AT_THE_TOP.items():
         if name in audio.get(half, {}):
             theirs[name] = audio[half].pop(name)
+    transcription = audio.get("input", {}).get("transcription")
+    if transcription and "language" in transcription:
+        rest = {name: value for name, value in transcription.items() if name != "language"}
+        audio["input"]["transcription"] = {**rest, "language_hint": transcription["language"]}
     if "turn_detection" in theirs and theirs["turn_detection"] is None:
         theirs["turn_detection"] = {"type": None}
     return theirs | ({"audio": audio} if audio else {})

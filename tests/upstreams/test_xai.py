@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from bridge.core import messages as m
@@ -91,14 +92,26 @@ def test_a_voice_is_not_sent_twice(model: Xai) -> None:
         {"turn_detection": None},
         {"turn_detection": m.SemanticVad()},
         {"noise_reduction": "far_field"},
-        {"speed": 1.2},
     ],
 )
 def test_what_it_has_not_is_refused_before_a_call(model: Xai, changes: dict[str, Any]) -> None:
-    import msgspec
-
     with pytest.raises(ConfigError, match="xAI"):
         model.dial(msgspec.structs.replace(CONFIG, **changes))
+
+
+def test_a_language_is_a_hint_and_a_speed_is_taken(model: Xai) -> None:
+    config = msgspec.structs.replace(CONFIG, language="de", speed=1.2)
+    model.dial(config)
+    audio = json.loads(model.write(m.ConfigureSession(config)))["session"]["audio"]
+    assert audio["input"]["transcription"] == {"model": "grok-transcribe", "language_hint": "de"}
+    assert audio["output"]["speed"] == 1.2
+
+
+def test_a_response_is_asked_for_in_their_words(model: Xai) -> None:
+    asked = json.loads(model.write(m.CreateResponse("greeting", "Say hello.")))
+    assert asked["response"] == {"instructions": "Say hello."}
+    text = json.loads(model.write(m.CreateResponse("summary", text_only=True)))
+    assert text["response"] == {"modalities": ["text"]}
 
 
 # --- what comes in: X1 to X10
