@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import enum
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from bridge.doubles.options import ServerOptions
     from bridge.settings.settings import Settings
     from bridge.simulators.certificates import Certificate
 
 
+class Dialect(enum.StrEnum):
+    """Of Realtime."""
+
+    OPENAI = "openai"
+    AZURE = "azure"
+    XAI = "xai"
+
+
 @contextlib.asynccontextmanager
 async def embedded(
-    settings: Settings, port: int = 0, *, certificate: Certificate | None = None
+    settings: Settings,
+    port: int = 0,
+    *,
+    certificate: Certificate | None = None,
+    dialect: Dialect = Dialect.OPENAI,
 ) -> AsyncIterator[str]:
     """A rehearsal's server, while the block runs; gives its base URL. With a certificate it speaks TLS.
     Raises ConfigError for ears or a voice that were named and cannot be had.
@@ -27,10 +41,28 @@ async def embedded(
 
     async with contextlib.AsyncExitStack() as stack:
         rehearsal = rehearsing(
-            settings.upstream, ears=settings.ears, voice=settings.voice_file, turns=settings.turns
+            settings.upstream,
+            ears=settings.ears,
+            voice=settings.voice_file,
+            turns=settings.turns,
+            options=_options(dialect),
         )
         upstream = EmbeddedUpstream(await stack.enter_async_context(rehearsal), keep=False)
         yield await stack.enter_async_context(upstream.serve(port, certificate=certificate))
+
+
+def _options(dialect: Dialect) -> Callable[..., ServerOptions]:
+    """What makes the options of a server of that vendor's."""
+    from bridge.doubles.azure import azure_options
+    from bridge.doubles.options import ServerOptions
+    from bridge.doubles.xai import xai_options
+
+    makes: dict[Dialect, Callable[..., ServerOptions]] = {
+        Dialect.OPENAI: ServerOptions,
+        Dialect.AZURE: azure_options,
+        Dialect.XAI: xai_options,
+    }
+    return makes[dialect]
 
 
 def upstream(
@@ -43,6 +75,9 @@ def upstream(
             "path is printed.",
         ),
     ] = False,
+    dialect: Annotated[
+        Dialect, typer.Option(help="Whose dialect of Realtime it speaks, as far as that is known.")
+    ] = Dialect.OPENAI,
 ) -> None:
     """A Realtime server without a model, for any Realtime client.
 
@@ -50,17 +85,17 @@ def upstream(
     With ?model=parrot in the URL a parrot repeats what it hears.
     """
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_upstream(port, tls))
+        asyncio.run(_upstream(port, tls, dialect))
 
 
-async def _upstream(port: int, tls: bool) -> None:
+async def _upstream(port: int, tls: bool, dialect: Dialect) -> None:
     from bridge.settings.settings import load_settings
     from bridge.simulators.certificates import self_signed
 
     settings = load_settings(insecure=True, upstream="embedded")
     console = Console(highlight=False, soft_wrap=True)
     with self_signed() if tls else contextlib.nullcontext() as certificate:
-        async with embedded(settings, port, certificate=certificate) as url:
+        async with embedded(settings, port, certificate=certificate, dialect=dialect) as url:
             if certificate is not None:
                 path = certificate.certificate
                 console.print(f"trust: SSL_CERT_FILE={path} (Python), NODE_EXTRA_CA_CERTS={path} (Node)")

@@ -46,11 +46,16 @@ def transcript(item: Item) -> str | None:
 
 @contextlib.asynccontextmanager
 async def rehearsing(
-    answers: str = "embedded", *, ears: str = DESK, voice: str = ESPEAK, turns: Turns | None = None
+    answers: str = "embedded",
+    *,
+    ears: str = DESK,
+    voice: str = ESPEAK,
+    turns: Turns | None = None,
+    options: Callable[..., ServerOptions] = ServerOptions,
 ) -> AsyncIterator[Callable[[], RealtimeServer]]:
     """What makes the server of each session, while the block runs. `answers`: embedded, which is the front
     desk, or parrot, which has neither ears nor a voice. Raises ConfigError for what was named (BRIDGE_EARS,
-    BRIDGE_VOICE_FILE, BRIDGE_TURNS) and cannot be had.
+    BRIDGE_VOICE_FILE, BRIDGE_TURNS) and cannot be had. `options` makes those of another vendor's server.
     """
     repeats = answers == PARROT
     spoken = Tones() if repeats else local_voice(voice)
@@ -65,11 +70,11 @@ async def rehearsing(
         async with listening(OFF if repeats else ears) as process:
 
             def server() -> RealtimeServer:
-                options = ServerOptions(
+                made = options(
                     ears=None if process is None else process.session(),
                     detector=None if repeats else speech_detector(turns),
                     transcribe=transcript, created_at_s=int(time.time()), **given,
                 )  # fmt: skip
-                return RealtimeServer(mind, options)
+                return RealtimeServer(mind, made)
 
             yield server

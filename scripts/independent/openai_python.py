@@ -1,6 +1,7 @@
 """The `openai` package's own Realtime connection, with its defaults: PCM at 24 kHz, voice detection on.
 
-Run by a Python that has `openai[realtime]`: `openai_python.py BASE`, where BASE ends in /v1.
+Run by a Python that has `openai[realtime]`: `openai_python.py BASE [azure|xai]`, where BASE ends in /v1. With
+`azure` it is the package's own client of Azure, with a deployment; `xai` takes no truncation.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 from base64 import b64decode, b64encode
 from typing import Any
 
-from openai import AsyncOpenAI  # type: ignore[import-not-found,unused-ignore]
+from openai import AsyncAzureOpenAI, AsyncOpenAI  # type: ignore[import-not-found,unused-ignore]
 from sound import QUESTION, RECITAL, TOOL, VOICE, done
 
 MODEL = "gpt-realtime-2.1"
@@ -43,16 +44,30 @@ class Conversation:
         return sum(len(event.delta) for event in self.events if event.type == "response.output_audio.delta")
 
 
-async def main(base: str) -> None:
+def client_of(base: str, dialect: str) -> Any:
+    if dialect != "azure":
+        return AsyncOpenAI(api_key="invented", websocket_base_url=base)
+    place = base.replace("/v1", "/openai").replace("http", "ws", 1)
+    return AsyncAzureOpenAI(
+        api_key="invented",
+        azure_endpoint="https://mine.openai.azure.com",
+        azure_deployment=MODEL,
+        api_version="2025-08-28",
+        websocket_base_url=place,
+    )
+
+
+async def main(base: str, dialect: str = "") -> None:
     async with (
-        AsyncOpenAI(api_key="invented", websocket_base_url=base) as client,
+        client_of(base, dialect) as client,
         client.realtime.connect(model=MODEL, websocket_connection_options={"proxy": None}) as connection,
     ):
         talk = Conversation(connection)
         created = await talk.until("session.created")
         assert created.session.model == MODEL, created.session
+        own = {"turn_detection": {"type": "server_vad"}} if dialect == "xai" else {}
         await connection.session.update(
-            session={"type": "realtime", "model": "gpt-realtime", "tools": [TOOL]}
+            session={"type": "realtime", "model": "gpt-realtime", "tools": [TOOL], **own}
         )
         await talk.until("session.updated")
 
@@ -80,6 +95,9 @@ async def main(base: str) -> None:
         await talk.speak()  # over it
         await talk.until("input_audio_buffer.speech_started")
         assert (await talk.response()).status == "cancelled"
+        if dialect == "xai":
+            done()
+            return
         heard_ms = len(b64decode(first.delta)) // 48
         await connection.conversation.item.truncate(
             item_id=first.item_id, content_index=0, audio_end_ms=heard_ms
@@ -88,4 +106,4 @@ async def main(base: str) -> None:
         done()
 
 
-asyncio.run(main(sys.argv[1]))
+asyncio.run(main(*sys.argv[1:]))

@@ -53,6 +53,12 @@ class Client(NamedTuple):
     script: str
     environment: Environment
     tls: bool = False
+    dialect: str = ""
+
+    @property
+    def server(self) -> tuple[str, ...]:
+        """Options of the server that it talks to."""
+        return (*(("--tls",) if self.tls else ()), *(("--dialect", self.dialect) if self.dialect else ()))
 
 
 OPENAI_PYTHON: Final = Environment("openai-python", ("openai-agents>=0.24", "openai[realtime]>=3"))
@@ -64,11 +70,14 @@ LIVEKIT: Final = Environment(
 PIPECAT: Final = Environment("pipecat", ("pipecat-ai[openai]>=1.14",), heavy=True)
 CLIENTS: Final = (
     Client("openai-python", "openai_python.py", OPENAI_PYTHON),
+    Client("openai-python, Azure", "openai_python.py", OPENAI_PYTHON, dialect="azure"),
+    Client("openai-python, xAI", "openai_python.py", OPENAI_PYTHON, dialect="xai"),
     Client("openai-agents-python", "openai_agents.py", OPENAI_PYTHON),
     Client("openai-node", "openai_node.mjs", OPENAI_NODE, tls=True),
     Client("openai-agents-node", "openai_agents_node.mjs", AGENTS_NODE),
     Client("livekit-plugin", "livekit_plugin.py", LIVEKIT),
     Client("pipecat", "pipecat_service.py", PIPECAT),
+    Client("pipecat, xAI", "pipecat_service.py", PIPECAT, dialect="xai"),
 )
 
 
@@ -131,7 +140,7 @@ def conversation(client: Client, base: str, certificate: str) -> str:
     folder = client.environment.folder
     for file in (client.script, "sound.mjs" if client.environment.node else "sound.py"):
         shutil.copy(HERE / file, folder)
-    command = [client.environment.command, client.script, base]
+    command = [client.environment.command, client.script, base, *([client.dialect] if client.dialect else [])]
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     environment = {**kept, "OPENAI_AGENTS_DISABLE_TRACING": "1"}
     if certificate:
@@ -186,10 +195,10 @@ def main() -> int:
                 tell(client.name, "skipped", made[client.environment])
         here = [client for client in wanted if not made[client.environment]]
         bases = {}
-        for tls in {client.tls for client in here}:
-            bases[tls] = stack.enter_context(upstream("--tls") if tls else upstream())
+        for options in {client.server for client in here}:
+            bases[options] = stack.enter_context(upstream(*options))
         for client, why in zip(
-            here, pool.map(lambda one: conversation(one, *bases[one.tls]), here), strict=True
+            here, pool.map(lambda one: conversation(one, *bases[one.server]), here), strict=True
         ):
             tell(client.name, "FAILED" if why else "ok", why)
     if OPENAI_PYTHON in {client.environment for client in here} and not asked.names:
