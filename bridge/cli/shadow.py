@@ -62,6 +62,9 @@ def shadow(  # noqa: PLR0913, PLR0917  its options
     yes: _Yes = False,
     tolerance: _Tolerances = [],  # noqa: B006  typer copies it
     consent: _Consent = False,
+    text: Annotated[
+        bool, typer.Option("--text", help="Callers write their words: for recordings without sound.")
+    ] = False,
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit report here.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page here.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -75,9 +78,9 @@ def shadow(  # noqa: PLR0913, PLR0917  its options
     from ..experiments.shadow import gather
 
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
-    metrics = _tolerant(tolerance)
+    metrics = _tolerant(tolerance, text=text)
     arms = _arms(agent, control)
-    gathered = gather(recordings, consent=consent)
+    gathered = gather(recordings, consent=consent, text=text)
     _tell_skipped(gathered, console)
     how = _How(repeats, parallel, max_usd, yes, metrics)
     outcome, expected = _compared(gathered, arms, against, how, console)
@@ -116,7 +119,8 @@ def _arms(agent: str, control: str | None) -> tuple[Arm, Arm]:
 def _compared(
     gathered: Gathered, arms: tuple[Arm, Arm], against: str, how: _How, console: Console
 ) -> tuple[Outcome, Estimate]:
-    from ..experiments.shadow import Budget, Experiment, estimate
+    from ..experiments.budget import Budget
+    from ..experiments.shadow import Experiment, estimate
     from ..experiments.shadow_live import NotRun
     from ..experiments.shadow_models import carried_out, costs, has_dice, model_of
     from ..experiments.shadow_report import told
@@ -175,10 +179,11 @@ def _tell_skipped(gathered: Gathered, console: Console) -> None:
         raise ConfigError("no recording takes part; calls are recorded with sound by BRIDGE_RECORD_AUDIO=1")
 
 
-def _tolerant(given: list[str]) -> list[Metric]:
+def _tolerant(given: list[str], *, text: bool) -> list[Metric]:
     """The metrics, with other tolerances. Raises ConfigError for an unknown name, and for no number."""
     from dataclasses import replace
 
+    from ..experiments.shadow import OF_WORDS
     from ..experiments.verdict import METRICS
 
     wanted: dict[str, float] = {}
@@ -193,4 +198,8 @@ def _tolerant(given: list[str]) -> list[Metric]:
     judged = {one.name for one in METRICS if one.better != "told"}
     for name in wanted.keys() - judged:
         raise ConfigError(f"--tolerance: there is no metric {name!r}; there is {', '.join(sorted(judged))}")
-    return [replace(one, tolerance=wanted.get(one.name, one.tolerance)) for one in METRICS]
+    return [
+        replace(one, tolerance=wanted.get(one.name, one.tolerance))
+        for one in METRICS
+        if not text or one.name in OF_WORDS
+    ]

@@ -19,15 +19,15 @@ from bridge.recording import SUFFIX
 from bridge.recording.caller_script import CallerScript
 from bridge.recording.script_reader import caller_script
 
+from .budget import MICRO, Budget
 from .shadow_facts import Run, agreement, mean_values, values
-from .shadow_run import Arm
+from .shadow_run import Arm, in_words
 from .verdict import METRICS, Metric, Values, Verdict, judge, red
 
 CONSENT: Final = "reuse"
 """The parameter of a call by which its caller says whether the recording may be used again."""
 _NO: Final = frozenset({"no", "false", "0"})
 _YES: Final = frozenset({"yes", "true", "1"})
-MICRO: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,10 @@ class Gathered:
     skipped: dict[str, list[str]] = field(default_factory=dict)
 
 
-def gather(paths: Iterable[Path], *, consent: bool = False, without_sound: bool = False) -> Gathered:
+def gather(paths: Iterable[Path], *, consent: bool = False, text: bool = False) -> Gathered:
     """The recordings of these files and folders. With `consent` only calls whose parameter `reuse` is yes
-    take part; without it those whose parameter is not no. `without_sound`: words are enough.
+    take part; without it those whose parameter is not no. With `text` callers write their words instead of
+    speaking: recordings need no sound.
 
     Raises ConfigError for a path that is not there.
     """
@@ -66,11 +67,11 @@ def gather(paths: Iterable[Path], *, consent: bool = False, without_sound: bool 
         except (ConfigError, OSError, UnicodeDecodeError):
             skipped.setdefault("not to be read", []).append(name)
             continue
-        why = _why_not(script, consent=consent, without_sound=without_sound)
+        why = _why_not(script, consent=consent, text=text)
         if why:
             skipped.setdefault(why, []).append(name)
         else:
-            calls.append(Recorded(name, script))
+            calls.append(Recorded(name, in_words(script) if text else script))
     return Gathered(calls, skipped)
 
 
@@ -86,16 +87,26 @@ def _files(paths: Iterable[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def _why_not(script: CallerScript, *, consent: bool, without_sound: bool) -> str:
+def _why_not(script: CallerScript, *, consent: bool, text: bool) -> str:
     """Why this recording takes no part; "" if it does."""
     said = script.parameters.get(CONSENT, "").strip().lower()
     if said in _NO or (consent and said not in _YES):
         return "without consent"
     if script.masked:
         return "masked"
-    if not script.has_sound and not without_sound:
+    if not script.has_sound and not text:
         return "without sound"
+    if text and not any(act.words for act in script.acts):
+        return "without words"
     return "" if script.acts else "nothing was said"
+
+
+OF_WORDS: Final = (
+    "tools_equal", "tools_as_control", "tool_errors", "tools_unanswered", "figures_told",
+    "figures_as_control",
+    "cost_usd", "completed", "similarity",
+)  # fmt: skip
+"""The metrics that calls in words have: nothing is spoken, so nobody waits or interrupts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,33 +132,6 @@ def estimate(calls: Sequence[Recorded], repeats: int, parallel: int, arms: int =
     spread = 2 * math.sqrt(variance * len(costs)) * times
     seconds = sum(call.script.end_ms for call in calls) / 1000 * times / max(1, parallel)
     return Estimate(len(calls) * times, seconds, usd, max(0.0, usd - spread), usd + spread)
-
-
-class Budget:
-    """Money that may be spent, in USD; None: any. While a run lasts, its expected cost is set aside."""
-
-    def __init__(self, most_usd: float | None) -> None:
-        self.most_usd = most_usd
-        self.spent_usd = 0.0
-        self._aside_usd = 0.0
-
-    def begin(self, expected_usd: float) -> bool:
-        """Whether a run may begin that is expected to cost this; it is set aside then."""
-        if self.most_usd is not None and self.spent_usd + self._aside_usd + expected_usd > self.most_usd:
-            return False
-        self._aside_usd += expected_usd
-        return True
-
-    def end(self, expected_usd: float, cost_usd: float) -> None:
-        """The run is over and cost that much."""
-        self._aside_usd -= expected_usd
-        self.spent_usd += cost_usd
-
-    def left_usd(self, expected_usd: float = 0.0) -> float | None:
-        """What a run with this set aside may cost at most; None for any amount."""
-        if self.most_usd is None:
-            return None
-        return max(0.0, self.most_usd - self.spent_usd - self._aside_usd + expected_usd)
 
 
 @dataclass(frozen=True, slots=True)

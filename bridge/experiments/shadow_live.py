@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -31,9 +30,10 @@ from bridge.testing.answered_from import answered_from
 from bridge.testing.call import PLACED
 from bridge.upstreams import UPSTREAMS, Dial
 
+from .budget import Purse
 from .shadow_caller import ShadowCaller
 from .shadow_facts import Run, facts, heard_by
-from .shadow_run import MOST_TIMES, SLACK_MS, Arm, commands_of, config_of, limited
+from .shadow_run import MOST_TIMES, SLACK_MS, Arm, commands_of, config_of, written
 
 LOOK_S: Final = 0.005
 """How often the caller looks at the line while nothing is due."""
@@ -65,16 +65,16 @@ async def run_live(
     """The recorded caller on a call of this arm, in real time. The call ends before it costs more than
     `most_usd`. Raises NotRun where there is no model.
     """
-    script = dataclasses.replace(script, header=limited(script.header, most_usd))
-    call = _LiveCall(script, arm, model)
+    call, purse = _LiveCall(script, arm, model), Purse(most_usd)
     await call.begin()
-    await call.play(script.end_ms * MOST_TIMES + SLACK_MS)
+    await call.play(purse, script.end_ms * MOST_TIMES + SLACK_MS)
     ended = call.ended
     if ended is not None and ended.reason in NO_MODEL:
         raise NotRun(f"{name}: {ended.reason.value} {ended.detail}".rstrip())
     heard = heard_by(call.phone, call.line.now_ms())
     stats = call.runner.call.stats
-    return facts((name, arm.name), call.log, stats, call.caller, call.tools, heard, call.outputs)
+    run = facts((name, arm.name), call.log, stats, call.caller, call.tools, heard, call.outputs)
+    return purse.told(run)
 
 
 class _LiveCall:
@@ -134,14 +134,15 @@ class _LiveCall:
             raise NotRun(f"the agent turns the call away: {found}")
         return found
 
-    async def play(self, most_ms: int) -> None:
+    async def play(self, purse: Purse, most_ms: int) -> None:
         """The caller does what the script says, until the call is over."""
         while not self.runner.closed.done():
             now_ms = self.line.now_ms()
             for act in self.caller.wake(now_ms):
                 self._do(act, now_ms)
             due_ms = self.caller.deadline_ms
-            if due_ms is None or now_ms > most_ms:
+            spent = purse.empty(self.runner.call.stats.cost_micro_usd)
+            if due_ms is None or now_ms > most_ms or spent:
                 break
             wait_s = min(LOOK_S, max(0.0, (due_ms - self.line.now_ms()) / 1000))
             await asyncio.wait([self.runner.closed], timeout=wait_s)
@@ -150,7 +151,9 @@ class _LiveCall:
         await asyncio.wait([self.runner.closed], timeout=GONE_S)
 
     def _do(self, act: Act, now_ms: int) -> None:
-        if act.kind is Kind.SAYS:
+        if act.kind is Kind.SAYS and not act.sound:
+            self._feed_all(written(act, now_ms))
+        elif act.kind is Kind.SAYS:
             self.line.send(self.phone.say(act.sound, now_ms))
         elif act.kind is Kind.HANGS_UP:
             self.line.send(self.phone.hang_up(now_ms))

@@ -42,9 +42,13 @@ def headline(outcome: Outcome) -> str:
     if worse:
         return f"worse in {calls}: {', '.join(worse)}"
     better = [_spelt(one) for one in outcome.verdicts if one.word is Word.BETTER]
-    unsure = [_spelt(one) for one in outcome.verdicts if one.word is Word.CANNOT_TELL]
+    unsure = [_unsure(one) for one in outcome.verdicts if one.word is Word.CANNOT_TELL]
     told = f"not worse in {calls}" + (f"; better: {', '.join(better)}" if better else "")
     return told + (f"; cannot tell: {', '.join(unsure)}" if unsure else "")
+
+
+def _unsure(one: Verdict) -> str:
+    return _spelt(one) + (f" ({one.calls_needed:,} calls would)" if one.calls_needed else "")
 
 
 def told(estimate: Estimate, *, real_time: bool) -> str:
@@ -59,7 +63,7 @@ def rows(verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:
     """The table's cells, by `_COLUMNS`."""
     return [
         (
-            _spelt(one), _word(one), _number(one, one.control), _number(one, one.new), _difference(one),
+            _column(one), one.word.value, _number(one, one.control), _number(one, one.new), _difference(one),
             _chance(one),
         )
         for one in verdicts
@@ -146,8 +150,11 @@ def written_page(outcome: Outcome, veil: Veil | None = None) -> str:
 
 
 def _spelt(one: Verdict) -> str:
-    name = one.metric.name.removesuffix("_ms").removesuffix("_usd").replace("_", " ")
-    return f"{name} ({one.metric.unit})" if one.metric.unit else name
+    return one.metric.name.removesuffix("_ms").removesuffix("_usd").replace("_", " ")
+
+
+def _column(one: Verdict) -> str:
+    return f"{_spelt(one)} ({one.metric.unit})" if one.metric.unit else _spelt(one)
 
 
 def _number(one: Verdict, value: float, *, signed: bool = False) -> str:
@@ -164,12 +171,6 @@ def _chance(one: Verdict) -> str:
 def _difference(one: Verdict) -> str:
     low, high = (_number(one, value, signed=True) for value in (one.low, one.high))
     return f"{_number(one, one.difference, signed=True)} ({low}…{high})"
-
-
-def _word(one: Verdict) -> str:
-    if one.calls_needed is not None:
-        return f"{one.word.value}; {one.calls_needed:,} calls would"
-    return one.word.value
 
 
 def _faults(one: Verdict, outcome: Outcome) -> list[Fault]:

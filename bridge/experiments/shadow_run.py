@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,14 +17,14 @@ from bridge.doubles.agents import Agent as Mind
 from bridge.doubles.items import Item
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import Phone, PhoneOptions
-from bridge.recording import Header
-from bridge.recording.caller_script import Act, CallerScript, Kind, ToolAnswer, answered
+from bridge.recording.caller_script import Act, Anchor, CallerScript, Kind, ToolAnswer, answered
 from bridge.recording.recorded_tools import RecordedTools
 from bridge.testing.agent_call import AgentCall
 from bridge.testing.answered_from import answered_from
 from bridge.testing.call import PLACED
 from bridge.testing.scripted_call import ScriptedCall
 
+from .budget import Purse
 from .shadow_caller import ShadowCaller
 from .shadow_facts import Run, run_of
 
@@ -35,6 +34,8 @@ SLACK_MS: Final = 60_000
 """A call lasts at most three times as long as its recording, and a minute."""
 USUAL: Final = ServerOptions(delta_bytes=(1600,))
 """A model in a good mood, with a delta each 200 ms of sound."""
+WRITES_MS: Final = 300
+"""After an answer, until a caller in words goes on."""
 MindOf = Callable[[int], Mind]
 """A seed to the mind of one run."""
 
@@ -143,28 +144,16 @@ def run_embedded(
     """The recorded caller on a call of this arm, with a model of this machine. The call ends before it costs
     more than `most_usd`.
     """
-    script = dataclasses.replace(script, header=limited(script.header, most_usd))
+    purse = Purse(most_usd)
     tools, ears = RecordedTools(script.tools), ScriptEars()
     options = dataclasses.replace(model.options, ears=ears)
     call = begun(script, arm, tools, model.mind(seed), options)
     call.model.behaves(transcribe=words_of)
     call.rehearsal.start()
     caller = ShadowCaller(script.acts, PhoneLine(call))
-    play(call, caller, ears, script.end_ms * MOST_TIMES + SLACK_MS)
+    play(call, caller, ears, script.end_ms * MOST_TIMES + SLACK_MS, purse)
     call.close()
-    return run_of(name, arm.name, call, caller, tools)
-
-
-def limited(header: Header, most_usd: float | None) -> Header:
-    """The header of a call that may cost so much at most."""
-    if most_usd is None:
-        return header
-    limits = header.config.limits
-    most = min(round(most_usd * 1_000_000), limits.cost_micro_usd or sys.maxsize)
-    limits = msgspec.structs.replace(
-        limits, cost_micro_usd=most, goodbye_micro_usd=min(limits.goodbye_micro_usd, most // 10)
-    )
-    return msgspec.structs.replace(header, config=msgspec.structs.replace(header.config, limits=limits))
+    return purse.told(run_of(name, arm.name, call, caller, tools))
 
 
 def config_of(script: CallerScript, arm: Arm) -> tuple[AgentConfigs, m.CallConfig]:
@@ -178,6 +167,23 @@ def config_of(script: CallerScript, arm: Arm) -> tuple[AgentConfigs, m.CallConfi
     configs = AgentConfigs(base, transfers_of(recorded))
     prices = recorded.prices or configs.rates(recorded.session, dt.datetime.now(dt.UTC).date())
     return configs, msgspec.structs.replace(recorded, prices=prices)
+
+
+def in_words(script: CallerScript) -> CallerScript:
+    """The caller as one who writes: each turn is its words, after the answer, and takes no time. What was not
+    written down is left out.
+    """
+    acts = [
+        dataclasses.replace(act, anchor=Anchor.GAP, ms=WRITES_MS, end_ms=act.at_ms, sound=b"")
+        for act in script.acts
+        if act.kind is not Kind.SAYS or act.words
+    ]
+    return dataclasses.replace(script, acts=tuple(acts))
+
+
+def written(act: Act, number: int) -> list[m.Event]:
+    """A turn in words, and that it is to be answered."""
+    return [m.AddText(act.words or ""), m.Respond(f"shadow:{number}")]
 
 
 def transfers_of(config: m.CallConfig) -> Collection[str]:
@@ -216,20 +222,29 @@ def words_of(item: Item) -> str | None:
     return item.words.text() if item.words is not None else None
 
 
-def play(call: ScriptedCall, caller: ShadowCaller, ears: ScriptEars, most_ms: int) -> None:
-    """The call goes on until it is over, the caller has nothing left to do, or it is that late."""
+def play(
+    call: ScriptedCall, caller: ShadowCaller, ears: ScriptEars, most_ms: int, purse: Purse | None = None
+) -> None:
+    """The call goes on until it is over, the caller has nothing left to do, it is that late, or the purse is
+    empty.
+    """
     rehearsal = call.rehearsal
     while not rehearsal.over and rehearsal.now_ms < most_ms:
         due_ms = min((due for due in (rehearsal.due_ms, caller.deadline_ms) if due is not None), default=None)
         if due_ms is None:
             return
         rehearsal.until(max(due_ms, rehearsal.now_ms))
+        if purse is not None and purse.empty(rehearsal.call.stats.cost_micro_usd):
+            return
         for act in caller.wake(rehearsal.now_ms):
             _do(call, ears, act)
 
 
 def _do(call: ScriptedCall, ears: ScriptEars, act: Act) -> None:
-    if act.kind is Kind.SAYS:
+    if act.kind is Kind.SAYS and not act.sound:
+        for event in written(act, call.now_ms):
+            call.rehearsal.feed(event)
+    elif act.kind is Kind.SAYS:
         ears.said(act.words)
         call.rehearsal.from_phone(call.phone.say(act.sound, call.now_ms))
     elif act.kind is Kind.PRESSES:

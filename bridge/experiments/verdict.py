@@ -103,8 +103,10 @@ def judge(
     judged = [metric for metric, both in found if metric.better != "told" and _testable(both)]
     raw = {metric.name: _p(metric, both, repeats) for metric, both in found}
     adjusted = dict(zip((one.name for one in judged), holm([raw[one.name] for one in judged]), strict=True))
+    least = math.ceil(math.log2(2 * max(1, sum(metric.better != "told" for metric, _ in found)) / LEVEL))
     return [
-        _verdict(metric, both, adjusted.get(metric.name, raw[metric.name]), whole) for metric, both in found
+        _verdict(metric, both, adjusted.get(metric.name, raw[metric.name]), least if whole else None)
+        for metric, both in found
     ]
 
 
@@ -131,7 +133,8 @@ def _p(metric: Metric, both: Sequence[tuple[float, float]], repeats: int) -> flo
     return sign_flip([new - old for old, new in both])
 
 
-def _verdict(metric: Metric, both: Sequence[tuple[float, float]], p: float, whole: bool) -> Verdict:
+def _verdict(metric: Metric, both: Sequence[tuple[float, float]], p: float, least: int | None) -> Verdict:
+    """`least`: with fewer calls nothing can be told about so many metrics; None: the run was stopped."""
     count = len(both)
     control, new = (math.fsum(values) / count for values in zip(*both, strict=True))
     differences = [after - before for before, after in both]
@@ -140,9 +143,10 @@ def _verdict(metric: Metric, both: Sequence[tuple[float, float]], p: float, whol
     tolerance = metric.tolerance * abs(control) if metric.relative else metric.tolerance
     word, needed = Word.TOLD, None
     if metric.better != "told":
-        word = _word(metric, mean, (low, high), p, tolerance) if whole else Word.CANNOT_TELL
-        if word is Word.CANNOT_TELL and whole:
+        word = Word.CANNOT_TELL if least is None else _word(metric, mean, (low, high), p, tolerance)
+        if word is Word.CANNOT_TELL and least is not None:
             needed = calls_needed(differences, max(tolerance, abs(mean)))
+            needed = needed and max(needed, least)
     return Verdict(metric, word, count, control, new, mean, low, high, p, needed)
 
 

@@ -101,7 +101,7 @@ def recorded_call(
         mind=mind or Restaurant(),
         model=ServerOptions(delta_bytes=(1600,), ears=ears),
         recording={"sound": sound},
-        tool_ms={"book": 400} if agent.tools else None,
+        tool_ms={"book": 400} if book_really in agent.tools else None,
         phone=phone,
         parameters=parameters,
     )

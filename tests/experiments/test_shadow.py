@@ -10,16 +10,8 @@ from typing import Any
 import pytest
 
 from bridge.errors import ConfigError
-from bridge.experiments.shadow import (
-    Budget,
-    Experiment,
-    Gathered,
-    Outcome,
-    Recorded,
-    compare,
-    estimate,
-    gather,
-)
+from bridge.experiments.budget import Budget
+from bridge.experiments.shadow import Experiment, Gathered, Outcome, Recorded, compare, estimate, gather
 from bridge.experiments.shadow_facts import Run
 from bridge.experiments.shadow_report import headline, written_json, written_junit, written_page
 from bridge.experiments.shadow_run import Arm, Embedded, run_embedded
@@ -35,7 +27,7 @@ FEW = 7
 
 @functools.cache
 def few() -> Gathered:
-    scripts = (caller_script(recorded_call(seed, turns=2)) for seed in range(FEW))
+    scripts = (caller_script(recorded_call(seed, turns=1)) for seed in range(FEW))
     return Gathered([Recorded(f"call-{number}", script) for number, script in enumerate(scripts)])
 
 
@@ -104,13 +96,13 @@ def test_a_cap_of_money_holds() -> None:
 
 
 def test_a_run_that_would_cost_more_than_is_left_is_cut_short() -> None:
-    """A chatty agent: the call itself ends, with the answer that has reached what was left."""
+    """A chatty agent: its call ends before the money does."""
     call = few().calls[0]
-    budget = Budget(call.usd * 2.5)
+    budget = Budget(call.usd * 6)
     variant = Variant("long answers", "", mind=lambda _seed: Restaurant(wordy=9))
     outcome = shadowed(variant, Gathered([call]), budget=budget)
     assert outcome.exit_code == 3
-    assert outcome.spent_usd <= call.usd * 2.5 + 0.012
+    assert outcome.spent_usd <= call.usd * 6
     assert outcome.spent_usd < shadowed(variant, Gathered([call])).spent_usd
 
 
@@ -136,3 +128,20 @@ def test_which_recordings_take_part(tmp_path: Path) -> None:
     assert [call.name for call in gather([tmp_path], consent=True).calls] == ["d"]
     with pytest.raises(ConfigError, match="no recording"):
         gather([tmp_path / "missing"])
+
+
+def test_callers_without_sound_write_their_words(tmp_path: Path) -> None:
+    for seed in range(1):
+        file = tmp_path / f"call-{seed}.call.jsonl"
+        file.write_text("\n".join(recorded_call(seed, turns=1, sound=False)) + "\n", encoding="utf-8")
+    gathered = gather([tmp_path], text=True)
+    assert [act.words for act in gathered.calls[0].script.acts[:1]] == ["please book a table"]
+    arms = Arm("control"), Arm("new", AGENT.replace(tools=[]))
+
+    def run(call: Recorded, arm: Arm, seed: int, most_usd: float | None) -> Run:
+        return run_embedded(call.name, call.script, arm, Embedded(lambda _seed: Restaurant()), seed, most_usd)
+
+    outcome = compare(Experiment(gathered, arms), run)
+    for pair in outcome.pairs:
+        assert (pair.control["tools_equal"], pair.control["figures_told"]) == (1, 1)
+        assert (pair.new["tools_equal"], pair.new["completed"]) == (0, 1)

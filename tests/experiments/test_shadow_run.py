@@ -7,8 +7,8 @@ import itertools
 
 import pytest
 
-from bridge import Agent, tool
-from bridge.doubles.agents import Asked, Output, Speech
+from bridge import Agent, hang_up, tool
+from bridge.doubles.agents import Asked, Output, Speech, ToolCall
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import PhoneOptions
 from bridge.doubles.tones import tone
@@ -230,3 +230,29 @@ def test_silence_is_taken_off_both_ends() -> None:
     loud = bytes([0x10, 0x90]) * 800
     assert trimmed(b"\xff" * 400 + loud + b"\xff" * 4000) == (400, loud)
     assert trimmed(b"\xff" * 400)[1] == b""
+
+
+class Clerk(Restaurant):
+    """Hands the caller on, and hangs up in the third turn."""
+
+    def _answer(self, asked: Asked) -> list[Output]:
+        if asked.tool_output is not None:
+            return [self._says(str(asked.session["instructions"])[:20])]
+        turns = sum(item.role == "user" for item in asked.items)
+        if turns == 1:
+            return [ToolCall("hand_off_to_billing", {})]
+        return [self._says("Goodbye."), ToolCall("hang_up", {})] if turns == 3 else super()._answer(asked)
+
+
+@pytest.mark.parametrize("as_recorded", [True, False])
+def test_hand_offs_and_hanging_up_are_done(as_recorded: bool) -> None:
+    billing = Agent("You are billing.", name="billing", tools=[hang_up])
+    front = Agent("You are the front.", name="front", greeting="Hi.", handoffs=[billing], tools=[hang_up])
+    script = caller_script(recorded_call(1, agent=front, mind=Clerk(), turns=3))
+    arm = Arm("arm", None if as_recorded else front)
+    run = run_embedded("call", script, arm, Embedded(lambda _seed: Clerk()))
+    assert run.ended == "we hung up"
+    assert [name for name, _ in run.tools] == ["hand_off_to_billing", "hang_up"]
+    assert run.generated == script.generated
+    assert "You are billing." in run.generated
+    assert (run.completed, run.length_ms) == (True, script.end_ms)

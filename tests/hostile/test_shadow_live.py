@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.experiments.shadow import Budget, Experiment, Gathered, Outcome, Recorded
+from bridge.experiments.budget import Budget
+from bridge.experiments.shadow import Experiment, Gathered, Outcome, Recorded
 from bridge.experiments.shadow_live import LiveModel, NotRun, run_live
 from bridge.experiments.shadow_models import carried_out, costs, has_dice, model_of
 from bridge.experiments.shadow_run import Arm
