@@ -67,16 +67,6 @@ class Segment:
     def end(self) -> int:
         return self.begin + self.span.received_bytes
 
-    @property
-    def ended_quietly(self) -> bool:
-        """Whether all of it went out, and quiet after it: it was not broken off."""
-        return not self.dropped_to and self.loud[-1][1] < self.end
-
-    @property
-    def over(self) -> int:
-        """Where its words end at the latest."""
-        return max(self.end, self.dropped_to)
-
 
 class Gate:
     """Open while an utterance goes out. All times in ms; `lag_ms` is what waits on the line."""

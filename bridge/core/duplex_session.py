@@ -19,8 +19,8 @@ from .words import TimedText, TimedWords, TurnText, cut, joined
 
 PAUSE_MS = 800
 """Of quiet after which the model has said what it had to say."""
-EDGE_MS = 100
-"""Words may be labelled so much later than the end of their sound."""
+EDGE_MS = 50
+"""The middle of a word may be labelled so much later than the end of its sound."""
 UNSAID_MS = 1_000
 """Words come so much before their sound at most: a model that stops leaves them unsaid."""
 UNSOUNDED_MS = 1_500
@@ -42,19 +42,23 @@ class TimedItem(Item):
     fragments: list[TimedText] | None = None
     """Its words, once the next utterance has begun; until then they are among the session's."""
 
+    @property
+    def last_ms(self) -> int:
+        """Where its last word is at the latest: words come before their sound, and some never have one."""
+        loud = self.segment.loud
+        return (loud[-1][1] if loud else self.segment.begin) // self.per_ms + EDGE_MS
+
     def _timed(self) -> list[TimedText]:
         if self.fragments is not None:
             return self.fragments
-        return self.words.between(-_EVER, _EVER if self.open else self._until_ms())
-
-    def _until_ms(self) -> int:
-        return self.segment.over // self.per_ms + (EDGE_MS if self.segment.ended_quietly else 0)
+        until_ms = max(self.last_ms, self.segment.dropped_to // self.per_ms)
+        return self.words.between(-_EVER, _EVER if self.open else until_ms)
 
     def settle(self, next_ms: int) -> None:
         """The next utterance begins there: words before belong to this one, also those of which it made no
-        sound because it was cut.
+        sound.
         """
-        self.open, self.fragments = False, self.words.take(next_ms - EDGE_MS // 2)
+        self.open, self.fragments = False, self.words.take(next_ms - EDGE_MS)
 
     def said(self) -> str:
         return joined(self._timed())
@@ -63,10 +67,10 @@ class TimedItem(Item):
         heard_bytes = sum(part.heard_bytes + more.get(part, 0) for part in self.parts.values())
         if not heard_bytes:
             return ""
-        place = self.segment.begin + heard_bytes
-        if not self.open and place >= self.segment.end:
-            place = max(place, self._until_ms() * self.per_ms if not self.segment.dropped_to else 0)
-        return cut(self._timed(), lambda middle_ms: middle_ms * self.per_ms <= place)
+        place_ms = (self.segment.begin + heard_bytes) // self.per_ms
+        if place_ms >= self.last_ms - EDGE_MS:
+            place_ms = self.last_ms
+        return cut(self._timed(), lambda middle_ms: middle_ms <= place_ms)
 
 
 class DuplexSession:
@@ -85,7 +89,6 @@ class DuplexSession:
         "stream",
         "turns",
         "turns_begun",
-        "unsounded_ms",
         "worded_ms",
         "words",
     )
@@ -103,8 +106,6 @@ class DuplexSession:
         """When it was asked to say what it has not begun to say."""
         self.asked_twice = ""
         """The tag of what it was asked for again."""
-        self.unsounded_ms = NEVER
-        """When words came whose sound has not come yet."""
         self.caller_text = TurnText()
         self.turns: deque[str] = deque(maxlen=MOST_TURNS)
         """The caller's turns, as items, whose words have not come."""
@@ -118,7 +119,6 @@ class DuplexSession:
         if self.item is not None:
             self.item.settle(onset_ms)
         self.words.begun(onset_ms)
-        self.unsounded_ms = NEVER
         span = segment.span
         self.response_id = span.response_id = self.response_id or span.item_id
         self.item = TimedItem(
@@ -131,24 +131,14 @@ class DuplexSession:
         """The gate is closed behind it."""
         if self.item is not None and self.item.open:
             self.item.open = False
-            self.words.ended(self.item.segment.over // self.per_ms)
-
-    def fragment(self, words: TimedText, now_ms: int) -> None:
-        """Words of the model's have come."""
-        self.words.add(words)
-        item = self.item
-        after_ms = self.words.after(-_EVER if item is None else item.segment.over // self.per_ms)
-        waits = after_ms > (UNSAID_MS if item is not None and item.cut else EDGE_MS)
-        if self.stream.segment is None and not self.stream.hushed and waits:
-            self.unsounded_ms = min(self.unsounded_ms, now_ms)
+            self.words.ended(max(self.item.last_ms, self.item.segment.dropped_to // self.per_ms))
 
     def unsounded(self, now_ms: int) -> str:
         """Words that have waited for their sound for too long; "" for none. They are waited for no more."""
-        if now_ms < self.unsounded_ms + UNSOUNDED_MS or self.unsounded_ms == NEVER:
+        if self.stream.segment is not None or self.stream.hushed:
             return ""
-        self.unsounded_ms = NEVER
-        over_ms = -_EVER if self.item is None else self.item.segment.over // self.per_ms + EDGE_MS
-        return joined(self.words.drop(over_ms))
+        over_ms = -_EVER if self.item is None else self.item.last_ms + UNSAID_MS
+        return joined(self.words.drop(over_ms, now_ms - UNSOUNDED_MS))
 
     def turn_begun(self) -> str:
         """The caller has begun a turn: its item's id."""

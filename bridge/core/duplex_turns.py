@@ -205,7 +205,7 @@ def stopped(call: CallState, now_ms: int) -> None:
 def fragment(call: CallState, event: m.Fragment, now_ms: int) -> None:
     """Words of either side."""
     duplex = session_of(call, event.epoch)
-    words = TimedText(event.text[:MOST_CHARACTERS], event.start_ms, event.end_ms)
+    words = TimedText(event.text[:MOST_CHARACTERS], event.start_ms, event.end_ms, now_ms)
     if event.role == "user":
         duplex.worded_ms = now_ms
         delegation.heard(call, event)
@@ -213,7 +213,7 @@ def fragment(call: CallState, event: m.Fragment, now_ms: int) -> None:
         if over:
             turn_over(call, duplex, over, now_ms)
         return
-    duplex.fragment(words, now_ms)
+    duplex.words.add(words)
     if call.playout.agent.running_words and duplex.item is not None:
         call.out.append(m.TranscriptDelta(duplex.item.response_id, duplex.item.item_id, event.text))
 

@@ -150,8 +150,8 @@ def unanswered(call: CallState, now_ms: int) -> None:
 
 
 def probe(call: CallState, now_ms: int) -> None:
-    """Ask for a sign of life, unless that was done already."""
-    if call.config.probe_ms and call.up.probe_due_ms == NEVER:
+    """Ask for a sign of life, unless that was done already, or there is no question for it."""
+    if call.config.probe_ms and call.up.probe_due_ms == NEVER and call.up.can.probes:
         call.out.append(m.Probe(call.up.epoch))
         call.up.probe_due_ms = now_ms + call.config.probe_ms
 

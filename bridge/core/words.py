@@ -31,18 +31,21 @@ HANGUL = range(0xAC00, 0xD7A4)
 
 @dataclass(frozen=True, slots=True)
 class TimedText:
-    """Words of one fragment; times in ms on the model's clock, or on the stream's where it is `shifted`."""
+    """Words of one fragment; times in ms on the model's clock, or on the stream's where it is `shifted`. It
+    came at `came_ms` of the call.
+    """
 
     text: str
     start_ms: int
     end_ms: int
+    came_ms: int = 0
 
     @property
     def middle_ms(self) -> int:
         return (self.start_ms + self.end_ms) // 2
 
     def shifted(self, by_ms: int) -> TimedText:
-        return TimedText(self.text, self.start_ms + by_ms, self.end_ms + by_ms) if by_ms else self
+        return TimedText(self.text, self.start_ms + by_ms, self.end_ms + by_ms, self.came_ms)
 
 
 def joined(fragments: Sequence[TimedText]) -> str:
@@ -130,16 +133,12 @@ class TimedWords:
             if low_ms < fragment.middle_ms <= high_ms
         ]
 
-    def after(self, after_ms: int) -> int:
-        """By how much the newest words are after that, in the stream's time; 0 where none are."""
-        newest = self._fragments[-1:]
-        return max((one.middle_ms - self.apart_ms - after_ms for one in newest), default=0)
-
-    def drop(self, after_ms: int) -> list[TimedText]:
-        """Words after that have no sound: they are no longer kept. Returns them."""
-        dropped = self.between(after_ms, 1 << 62)
-        apart_ms = self.apart_ms
-        self._fragments = [one for one in self._fragments if one.middle_ms - apart_ms <= after_ms]
+    def drop(self, after_ms: int, came_ms: int) -> list[TimedText]:
+        """Words after that, on the stream, which came so long ago, are no longer kept. Returns them."""
+        after_ms += self.apart_ms
+        dropped = [one for one in self._fragments if one.middle_ms > after_ms and one.came_ms <= came_ms]
+        if dropped:
+            self._fragments = [one for one in self._fragments if one not in dropped]
         return dropped
 
     def take(self, until_ms: int) -> list[TimedText]:

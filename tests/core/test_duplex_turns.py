@@ -217,6 +217,39 @@ def test_what_a_handler_wants_said_is_told_back_when_it_was_heard() -> None:
     assert (heard.say_id, heard.cut, heard.text) == ("say:1", False, "We close at five.")
 
 
+def test_words_of_which_it_made_no_sound_were_not_heard() -> None:
+    """They come before their sound, and a model that stops leaves them unsaid. That is no fault."""
+    call = DuplexCall(early_ms=740).ready().wait(500)
+    call.speaks("One two three four five six seven")
+    call.wait(700)
+    call.caller(600)
+    call.wait(100)
+    call.stops()
+    call.wait(4_000)
+    heard = call.heard_by_phone()
+    assert heard == "One two three four"
+    assert call.all(m.ClearPlayout) == [], "nothing was left to be cleared"
+    assert [one.heard for one in call.all(m.Spoken)] == [heard]
+    assert call.all(m.Noted) == []
+    call.speaks("Sorry, go on.")
+    call.wait(3_000)
+    assert call.spoken()[-1] == ("Sorry, go on.", "Sorry, go on.")
+    record = [words for _, (_, words) in call.call.playout.conversation.record()]  # type: ignore[misc]
+    assert record == [heard, "Sorry, go on."]
+
+
+def test_a_stream_that_stalls_while_an_answer_is_owed_is_asked_nothing() -> None:
+    """There is no question that it would answer: the stream itself is the sign of life."""
+    call = DuplexCall(probe_ms=500).ready().wait(1_000)
+    call.caller(800)
+    call.wait(900)
+    call.caller_words(" Hello?")
+    for _ in range(4):
+        call.stall(1_300)
+        call.wait(1_600)
+    assert len(call.all(m.DialUpstream)) == 1
+
+
 def test_text_without_sound_is_noticed_once_and_said_again() -> None:
     """D15, and the alarm of more than a few letters."""
     call = DuplexCall().ready().wait(500)
