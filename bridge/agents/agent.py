@@ -102,6 +102,8 @@ class Agent:
     - `silence_ms`: a handler's input gets a `Silence` each time this has passed without a voice. `nudge_ms`:
       the model asks a silent caller whether they are there, `nudges` times, then says goodbye.
       `wait_ms`: a caller who has waited this long for one answer goes to BRIDGE_FALLBACK, or the call ends.
+    - `failover`: with which vendors calls that begin with this agent go on where the model is out, as in
+      BRIDGE_FAILOVER; [] for none, None for what that setting says.
     - `turn_audio`: turns carry their sound. `on_end(summary)` is called with the summary of each call.
     - `on_voicemail(message)` is called with each message that a caller has left in a `Voicemail` box: `from`,
       `to`, `call_sid`, `account_sid`, `recording_sid`, `recording_url`, and `seconds`.
@@ -165,6 +167,7 @@ class Agent:
     nudge_ms: int = 0
     nudges: int = 2
     wait_ms: int = 60_000
+    failover: Sequence[str] | None = None
     turn_audio: bool = False
     on_machine: str | OnMachine | None = None
     voicemail: str | Path | None = None
@@ -425,6 +428,7 @@ _CHECKS: Final[dict[str, Callable[[Any], str | None]]] = {
     "handoffs": _of((Agent, str), "a list of agents and names"),
     "guardrails": _of(Guardrail, "a list of Guardrail"),
     "tags": _of(str, "a list of texts"),
+    "failover": lambda value: None if value is None else _of(str, "a list of texts")(value),
     "tools": _of(object, "a list"),
     "metadata": _texts,
     "routes": _routes,

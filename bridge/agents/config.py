@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
@@ -27,13 +27,15 @@ from bridge.core.messages import (
     ToolConfig,
     TurnBounds,
     TurnDetection,
+    VendorPlan,
 )
 from bridge.core.open_turn import usual_quiet_ms
 from bridge.core.vendor_errors import PROMPT_OBJECTS
 from bridge.errors import ConfigError
 from bridge.sounds.phrases import Phrases
-from bridge.upstreams import REHEARSALS, UPSTREAMS
+from bridge.upstreams import REHEARSALS, UPSTREAMS, adapter_of
 from bridge.upstreams.live_session import BACKEND
+from bridge.upstreams.plans import plan_of
 
 APPROVAL_MS: Final = 60_000
 """How long a human may take to approve a tool."""
@@ -71,6 +73,8 @@ class AgentConfigs:
     speech: Phrases = field(default_factory=Phrases)
     vault: Vault = field(default_factory=Vault)
     vendor: str = OPENAI
+    endpoint: str | None = None
+    """The resource of Azure OpenAI, where a call goes on there."""
 
     def tools(self, agent: Agent, known: Mapping[str, Agent] = _NOBODY) -> dict[str, AnyTool]:
         """The tools that the model can call as this agent, by name. `known` are those whom it may hand
@@ -135,6 +139,7 @@ class AgentConfigs:
         """What a call begins with; `placed`: we have placed it."""
         everybody = roster(agent)
         base, session = self.base, self.session(agent, everybody)
+        day = dt.datetime.now(dt.UTC).date()
         greeting = agent.greeting
         if greeting is None and agent.handler is None:
             greeting = base.greeting
@@ -145,8 +150,19 @@ class AgentConfigs:
             greeting_interruptible=agent.greeting_interruptible,
             phrases=self.phrases(session.language) | (self._message(agent) if placed else {}),
             outbound=answer_rules(agent) if placed else base.outbound,
-            prices=base.prices or self.rates(session, dt.datetime.now(dt.UTC).date()),
+            prices=base.prices or self.rates(session, day),
+            failover=tuple(self._priced(plan, session, day) for plan in self._failover(agent)),
         )
+
+    def _failover(self, agent: Agent) -> Iterable[VendorPlan]:
+        """With whom its calls go on."""
+        if agent.failover is None:
+            return self.base.failover
+        return [plan_of(text, self.base.capabilities, self.endpoint) for text in agent.failover]
+
+    def _priced(self, plan: VendorPlan, session: SessionConfig, day: dt.date) -> VendorPlan:
+        prices = self.rates(plan.dress(session), day, UPSTREAMS[plan.name].prices)
+        return msgspec.structs.replace(plan, prices=prices)
 
     def _message(self, agent: Agent) -> dict[str, Sound]:
         """The recorded message for a mailbox, among the phrases."""
@@ -158,14 +174,15 @@ class AgentConfigs:
         usual = self.base.phrases
         return usual if not usual or language == self.base.session.language else self.speech.sounds(language)
 
-    def rates(self, session: SessionConfig, day: dt.date) -> dict[str, float]:
+    def rates(self, session: SessionConfig, day: dt.date, vendor: str = "") -> dict[str, float]:
         """Prices as the core counts with them, by the names of `bridge.core.limits.Spending`; those that are
-        known.
+        known. `vendor` is another one than the calls begin with, by its name in the table of prices.
         """
-        price = self.prices.of(session.model, day, self.vendor)
+        vendor = vendor or self.vendor
+        price = self.prices.of(session.model, day, vendor)
         found = {} if price is None else _by_field(price)
-        scribe = session.transcription and self.prices.of(session.transcription, day, self.vendor)
-        backend = self.prices.of(session.backend or BACKEND, day, self.vendor)
+        scribe = session.transcription and self.prices.of(session.transcription, day, vendor)
+        backend = self.prices.of(session.backend or BACKEND, day, vendor)
         if self.base.capabilities.tools == "backend" and session.tools and backend is not None:
             found |= {f"backend_{name}": dollars for name, dollars in _by_field(backend).items()}
         if scribe:
@@ -201,6 +218,8 @@ class AgentConfigs:
         self._check_choice(agent, session)
         # It looks at `extra` and at whether JSON has words for all of it.
         UPSTREAMS[upstream](1, _ANYWHERE).dial(session)
+        for plan in self._failover(agent):
+            adapter_of(plan, 1).dial(plan.dress(session))
 
     def _check_choice(self, agent: Agent, session: SessionConfig) -> None:
         """`tool_choice` names a tool that there is."""

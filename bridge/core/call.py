@@ -24,7 +24,6 @@ from . import (
     duplex_turns,
     ending,
     error_events,
-    failover,
     handover,
     input_clock,
     liveness,
@@ -86,10 +85,8 @@ class Call(CallState):
         self.out.clear()
         return out
 
-    def _settle(self, now_ms: int) -> None:  # noqa: C901  one rule after the other
+    def _settle(self, now_ms: int) -> None:
         """The rules that hold after every event. Each is for something that there is, or is not."""
-        if self.dialling.left:
-            failover.settle(self, now_ms)
         playout, detours, ledger = self.playout, self.detours, self.playout.line.ledger
         if self.spending.unsettled:
             money.settle(self, now_ms)
@@ -111,8 +108,8 @@ class Call(CallState):
                 caller_turns.reopen_caller_audio(self, now_ms)
         if self.up.can.input_must_flow:
             input_clock.settle(self, now_ms)
-        if self.spare is not None:
-            renewal.swap_if_quiet(self, now_ms)
+        if self.spare is not None or self.dialling.left:
+            renewal.settle(self, now_ms)
         if self.handover_due_ms != NEVER:
             handover.leave_if_quiet(self, now_ms)
         if self.ending is not None or detours.under_way is not None:

@@ -218,8 +218,6 @@ class CallSnapshot(msgspec.Struct, frozen=True, gc=False):
     """How long its target rings."""
     turns: int = 0
     """How many the caller has had."""
-    vendor: str = ""
-    """By whom it was answered last, where that is not whom it began with."""
     failovers: int = 0
     """How often it has gone on with another vendor."""
     began_at_s: int = 0
@@ -271,6 +269,8 @@ class VendorPlan(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     voice: str = ""
     transcription: str = ""
     prices: dict[str, float] = {}
+    url: str = ""
+    """Where its sessions are to be had; "" for the vendor's own address."""
 
     def dress(self, session: SessionConfig) -> SessionConfig:
         """That configuration, for this vendor."""

@@ -79,6 +79,14 @@ def quiet(call: CallState, now_ms: int) -> bool:
     return silence.idle(call) and not busy and not call.transcripts.awaited
 
 
+def settle(call: CallState, now_ms: int) -> None:
+    """The rule at the end of every event: where another session stands ready, or another vendor is named."""
+    if call.dialling.left:
+        failover.settle(call, now_ms)
+    if call.spare is not None:
+        swap_if_quiet(call, now_ms)
+
+
 def swap_if_quiet(call: CallState, now_ms: int) -> None:
     """If the first session is lost, any moment is a good one."""
     if call.up.state is not Leg.READY or quiet(call, now_ms):

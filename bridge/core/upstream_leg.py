@@ -22,6 +22,8 @@ FATAL_CODES = frozenset({
 are wrong."""
 LATE = "no session in time"
 """The code of a dial that did not become a session."""
+FULL = "as many sessions as we may have"
+"""The code of a dial that we have not tried: with that vendor we have enough open."""
 REFUSED = "upstream refused"
 """What a `Noted` says when a status or a code shows that no session would fare any better: for the next half
 a minute the shell need not try for any call."""
@@ -161,8 +163,9 @@ class Dialling:
 
     def _go_on(self, before: CallSnapshot) -> None:
         self.failovers = before.failovers
-        while before.vendor and self.left and self.plan.name != before.vendor:
-            self.plan = self.left.pop(0)
+        for plan in self.left[: before.failovers]:
+            self.plan = plan
+        del self.left[: before.failovers]
 
     @property
     def next(self) -> VendorPlan | None:
@@ -190,7 +193,7 @@ class Dialling:
         if (
             is_fatal(event.status, event.code, self.plan.capabilities)
             or self._attempts >= (config.dial_attempts if self.next is None else REDIALS)
-            or (self.next is not None and event.code == LATE)
+            or (self.next is not None and event.code in (LATE, FULL))
             or event.retry_after_ms > MOST_RETRY_AFTER_MS
         ):
             return None

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-import msgspec
-
 from bridge.agents.agent import Agent
 from bridge.agents.config import AgentConfigs
 from bridge.agents.mcp import FillingSocket
@@ -36,7 +34,7 @@ async def examine(settings: Settings, configs: AgentConfigs, agent: Agent) -> li
     if settings.upstream in REHEARSALS and settings.upstream_url is None:
         answers = "a parrot" if settings.upstream == "parrot" else "the scripted front desk"
         return [(f"none, this is a rehearsal: {answers} answers and costs nothing", "")]
-    plans = (VendorPlan(settings.upstream), *configs.base.failover)
+    plans = (VendorPlan(settings.upstream), *configs.call(agent).failover)
     found = [*_unpriced(settings, configs, agent, plans)]
     for plan in plans:
         found += await _one(settings, configs, agent, plan, alone=len(plans) == 1)
@@ -46,10 +44,10 @@ async def examine(settings: Settings, configs: AgentConfigs, agent: Agent) -> li
 async def _one(
     settings: Settings, configs: AgentConfigs, agent: Agent, plan: VendorPlan, *, alone: bool
 ) -> list[tuple[str, str]]:
-    name, config = plan.name, session_of(plan, configs.session(agent))
+    name, config = plan.name, plan.dress(configs.session(agent))
     vendor = UPSTREAMS[name]
     try:
-        adapter = vendor(1, settings.vendor_url(name))
+        adapter = vendor(1, plan.url or settings.vendor_url(name))
         dialled = adapter.dial(config)
     except ConfigError as error:
         return [(f"{name} does not suit the agent: {error}", "mend it where the agent is declared")]
@@ -71,12 +69,6 @@ async def _one(
     return [*found, (told, "")]
 
 
-def session_of(plan: VendorPlan, session: m.SessionConfig) -> m.SessionConfig:
-    """What is asked of that vendor."""
-    named = {name: getattr(plan, name) for name in ("model", "voice", "transcription")}
-    return msgspec.structs.replace(session, **{name: value for name, value in named.items() if value})
-
-
 def _unpriced(
     settings: Settings, configs: AgentConfigs, agent: Agent, plans: tuple[VendorPlan, ...]
 ) -> Iterator[tuple[str, str]]:
@@ -85,7 +77,7 @@ def _unpriced(
         return
     today = dt.datetime.now(dt.UTC).date()
     for plan in plans:
-        vendor, model = UPSTREAMS[plan.name], session_of(plan, configs.session(agent)).model
+        vendor, model = UPSTREAMS[plan.name], plan.dress(configs.session(agent)).model
         if plan.name not in REHEARSALS and configs.prices.of(model, today, vendor.prices) is None:
             what = f"{plan.name}'s {model} has no known price, so no limit of money is ever reached"
             cure = f'give it one in a file of BRIDGE_PRICES: vendor = "{vendor.prices}", model = "{model}"'

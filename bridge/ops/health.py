@@ -111,37 +111,45 @@ class Breaker:
     quota, no such model. Until it closes no call dials, and one line in the log says why.
     """
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic, *, others: bool = False) -> None:
         self._now = now
-        self._until_s = 0.0
-        self._error = DialError("refused", "")
+        self._shut: dict[str, tuple[float, DialError]] = {}
+        self.others = others
+        """Calls go on with another vendor: they are let in all the same."""
 
     @property
     def is_open(self) -> bool:
-        return self._now() < self._until_s
+        """Whether no call can be answered."""
+        return not self.others and any(self._is_shut(place) for place in self._shut)
 
-    def check(self) -> None:
-        """To be called before dialling. Raises DialError while it is open."""
-        if self.is_open:
-            error = self._error
+    def _is_shut(self, place: str) -> bool:
+        return place in self._shut and self._now() < self._shut[place][0]
+
+    def check(self, place: str = "") -> None:
+        """To be called before dialling there. Raises DialError while it is open."""
+        shut = next((one for one in (place, "") if self._is_shut(one)), None)
+        if shut is not None:
+            error = self._shut[shut][1]
             raise DialError(error.code, f"not tried again yet: {error.reason}", error.status)
 
-    def failed(self, error: DialError) -> None:
-        """A dial failed. If trying again would be no use, the breaker opens."""
+    def failed(self, error: DialError, place: str = "") -> None:
+        """A dial failed there. If trying again would be no use, the breaker opens."""
         if is_fatal(error.status or 0, error.code):
-            self._open(error)
+            self._open(error, place)
 
     def refused(self, why: str) -> None:
-        """A session was refused for good, after its socket was there. Says nothing new while it is open."""
-        if not self.is_open:
-            self._open(DialError("refused", why, 403))
+        """A session was refused for good, after its socket was there. Says nothing new while it is open.
+        Which vendor that was is not known: where there are others, all are tried again.
+        """
+        if not self.is_open and not self.others:
+            self._open(DialError("refused", why, 403), "")
 
-    def _open(self, error: DialError) -> None:
-        if not self.is_open:
-            told = "no call can be answered: the model refused us, %s; callers get the fallback for %d s"
-            logger.error(told, error, BREAKER_S)
-        self._error = error
-        self._until_s = self._now() + BREAKER_S
+    def _open(self, error: DialError, place: str) -> None:
+        if not self._is_shut(place):
+            what = "calls begin with another vendor" if self.others else "callers get the fallback"
+            told = "no call can be answered: the model refused us, %s; %s for %d s"
+            logger.error(told, error, what, BREAKER_S)
+        self._shut[place] = (self._now() + BREAKER_S, error)
 
 
 class DayMoney:

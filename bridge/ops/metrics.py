@@ -86,15 +86,14 @@ class Metrics:
         self._part = histogram("turn_part", "What a caller's wait is made of", _PART_S, "part")
         self._stop = histogram("barge_in_stop", "From the news that the caller speaks to our clear", _STOP_S)
         self._cut = histogram("truncated", "Of an interrupted answer, what the caller did not hear", _CUT_S)
+        self._failovers = counter("failovers", "Times a call went on with another vendor", "vendor")
         self._recoveries = counter("recoveries", "Model sessions lost and replaced in a call")
         self._gap = histogram("gap", "From the loss of a model session until the next one listened", _TURN_S)
         self._dropped = counter("frames_dropped", "Frames thrown away", "reason")
         self._tools = histogram("tool", "How long the user's tools took", _TOOL_S)
         self._tokens = counter("tokens", "Tokens billed by the model", "kind")
         self._cost = counter("cost_usd", "What the model cost, by the price table")
-        self._blocked = histogram(
-            "handler_loop_blocked", "How long user code kept its loop to itself", _STOOD_S
-        )
+        self._blocked = histogram("handler_loop_blocked", "How long user code kept its loop", _STOOD_S)
         self._stuck = gauge("handler_loops_stuck", "Loops of user code that do not answer now")
         self._waiting = gauge("calls_waiting", "Calls whose loop of user code does not answer now")
         self._lag = histogram("loop_lag", "How late the event loop ran a timer", _LAG_S)
@@ -163,6 +162,8 @@ class Metrics:
         for unheard_ms in stats.interruptions_ms:
             self._cut.observe(unheard_ms / 1000)
         self._recoveries.inc(stats.recoveries)
+        for went in stats.failovers:
+            self._failovers.labels(went.rpartition(" ")[2]).inc()
         for gap_ms in stats.gaps_ms:
             self._gap.observe(gap_ms / 1000)
         self._dropped.labels("late").inc(stats.frames_dropped)

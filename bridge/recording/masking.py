@@ -45,7 +45,7 @@ STAYS: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     Header: frozenset({"carrier", "upstream", "at", "versions"}),
     Origin: frozenset({"recording"}),
     Forked: frozenset({"recording", "model"}),
-    m.CallSnapshot: frozenset({"away", "vendor"}),
+    m.CallSnapshot: frozenset({"away"}),
     m.CallConfig: frozenset({"phrases", "disclosure", "fallback", "digits", "prices"}),
     m.SessionConfig: frozenset(
         {
@@ -137,6 +137,7 @@ GOES: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     m.SessionConfig: frozenset({"instructions", "tools", "extra"}),
     m.AnswerRules: frozenset({"message", "screening"}),
     m.SnapshotItem: frozenset({"text", "arguments", "output"}),
+    m.VendorPlan: frozenset({"url"}),
     m.Sound: frozenset({"audio", "text"}),
     m.Started: frozenset({"parameters"}),
     m.CallerAudio: frozenset({"audio"}),

@@ -51,7 +51,7 @@ class Runner:
 
     Five things may be set from outside: `call_sid` names the call in the log; `tap` is given each frame of
     the caller's that is heard, and `sent_tap` what goes to them; `before_close(ended)` returns what is to be
-    awaited before the carrier's socket is closed, None for nothing; `other_vendor(name, epoch)` makes the
+    awaited before the carrier's socket is closed, None for nothing; `other_vendor(plan, epoch)` makes the
     adapter of a session with another vendor. `held` counts the sound that waits in all
     calls of this process.
     """
@@ -60,7 +60,7 @@ class Runner:
     tap: Callable[[m.CallerAudio], None] | None = None
     sent_tap: Callable[[m.CarrierCommand], None] | None = None
     before_close: Callable[[m.Ended], Awaitable[object] | None] | None = None
-    other_vendor: Callable[[str, int], Upstream] = staticmethod(adapter_of)
+    other_vendor: Callable[[m.VendorPlan, int], Upstream] = staticmethod(adapter_of)
     _doubted = False
     """Of the class, for Python keeps at most 30 attributes of an object where they are quick to read."""
 

@@ -11,11 +11,13 @@ from typing import Final, Protocol
 
 from bridge.core import messages as m
 from bridge.core.call import Call
+from bridge.core.upstream_leg import FULL
 from bridge.sockets.dial import DialError, Socket
 from bridge.upstreams import Dial, Upstream, frames_of
 
 from .carrier_leg import OUTBOX_BYTES
 from .recorder import Recorder
+from .vendor_sessions import VENDOR_SESSIONS
 
 BACKLOG_MS: Final = 500
 """Caller audio that may wait for a slow upstream; then the oldest goes, for late audio is worse than none."""
@@ -24,7 +26,7 @@ BACKLOG_MS: Final = 500
 class Gate(Protocol):
     """What the legs tell the runner, and ask of it."""
 
-    other_vendor: Callable[[str, int], Upstream]
+    other_vendor: Callable[[m.VendorPlan, int], Upstream]
 
     def feed(self, event: m.Event) -> None:
         """Something happened."""
@@ -46,6 +48,8 @@ class UpstreamLeg:
     epoch: int
     adapter: Upstream
     append: Callable[[str], str | bytes]
+    vendor: str = ""
+    """Its name, where it is not the one that the call began with."""
     dialling: asyncio.Task[None] | None = None
     socket: Socket | None = None
     backlog: deque[m.AppendAudio] = field(default_factory=deque)
@@ -80,9 +84,13 @@ class UpstreamLegs:
     def open(self, command: m.DialUpstream) -> None:
         """Dial a session, in a task."""
         epoch = command.epoch
-        vendor = command.vendor
-        adapter = self._gate.other_vendor(vendor, epoch) if vendor else self._vendor(epoch)
-        leg = self.legs[epoch] = UpstreamLeg(epoch, adapter, adapter.append)
+        vendor = command.vendor or ""
+        if vendor and not VENDOR_SESSIONS.enter(vendor):
+            self._loop.call_soon(self._gate.feed, m.DialFailed(epoch, code=FULL))
+            return
+        plan = self._call.session_of(epoch).plan
+        adapter = self._gate.other_vendor(plan, epoch) if vendor else self._vendor(epoch)
+        leg = self.legs[epoch] = UpstreamLeg(epoch, adapter, adapter.append, vendor)
         leg.dialling = self._loop.create_task(self._connect(leg), name=f"dial {epoch}")
 
     async def _connect(self, leg: UpstreamLeg) -> None:
@@ -91,13 +99,13 @@ class UpstreamLegs:
             session = self._call.session_of(epoch).plan.dress(self._call.config.session)
             socket = await self._dial(leg.adapter.dial(session))
         except DialError as error:
-            del self.legs[epoch]
+            self._drop(epoch)
             retry_ms = int((error.retry_after_s or 0) * 1000)
             self._gate.feed(m.DialFailed(epoch, error.status or 0, error.code or error.reason, retry_ms))
             self._gate.check_closed()
             return
         except Exception as error:  # noqa: BLE001  `dial` comes from outside: nothing may be lost in a task
-            del self.legs[epoch]
+            self._drop(epoch)
             self._gate.fail(error)
             return
         leg.dialling = None
@@ -107,9 +115,14 @@ class UpstreamLegs:
             self._gate.feed(m.UpstreamOpened(epoch))
 
     def _closed(self, epoch: int, code: int, reason: str) -> None:
-        self.legs.pop(epoch, None)
+        self._drop(epoch)
         self._gate.feed(m.UpstreamClosed(code, reason, epoch))
         self._gate.check_closed()
+
+    def _drop(self, epoch: int) -> None:
+        leg = self.legs.pop(epoch, None)
+        if leg is not None and leg.vendor:
+            VENDOR_SESSIONS.leave(leg.vendor)
 
     def close(self, epoch: int) -> None:
         """Close a session or stop dialling it. Idempotent."""
@@ -118,7 +131,7 @@ class UpstreamLegs:
             return
         if leg.dialling is not None:
             leg.dialling.cancel()
-            del self.legs[epoch]
+            self._drop(epoch)
         elif leg.socket is not None:
             leg.socket.close()
 

@@ -6,7 +6,9 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import Final, assert_never
+from urllib.parse import urlsplit
 
+from bridge.runner.vendor_sessions import VENDOR_SESSIONS
 from bridge.server.services import Services
 from bridge.settings.settings import Settings
 from bridge.settings.vendors import key_of, token_source
@@ -21,13 +23,16 @@ TOKEN_S: Final = 3.0
 def dialler(settings: Settings, services: Services) -> Callable[[Dial], Awaitable[Socket]]:
     """The way to the model: with the key, where its vendor wants one; closed while the breaker is open."""
     breaker = services.health.breaker
+    breaker.others = bool(settings.failover)
+    VENDOR_SESSIONS.most = settings.failover_sessions
 
     async def dial_with_key(dialled: Dial) -> Socket:
-        breaker.check()
+        place = urlsplit(dialled.url).netloc
+        breaker.check(place)
         try:
             socket = await dial(dialled.url, {**dialled.headers, **await proof_for(settings, dialled)})
         except DialError as error:
-            breaker.failed(error)
+            breaker.failed(error, place)
             raise
         return socket if services.users is None else services.users.with_secrets(socket)
 

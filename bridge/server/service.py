@@ -250,7 +250,14 @@ def _there(*observers: Observer | None) -> tuple[Observer, ...]:
 def _configs(settings: Settings) -> AgentConfigs:
     prices = Prices.free() if settings.upstream in REHEARSALS else Prices.load(settings.prices)
     vendor = UPSTREAMS[settings.upstream].prices
-    return AgentConfigs(settings.call_config(), settings.transfers, prices, settings.speech(), vendor=vendor)
+    return AgentConfigs(
+        settings.call_config(),
+        settings.transfers,
+        prices,
+        settings.speech(),
+        vendor=vendor,
+        endpoint=settings.azure_endpoint,
+    )
 
 
 def has_model(settings: Settings, upstream_url: str | None = None) -> bool:

@@ -111,7 +111,7 @@ def _upstream(settings: Settings, demo: bool) -> list[Mistake]:
         UPSTREAMS[name](1, settings.vendor_url(name)).dial(settings.session_config())
     except ConfigError as error:
         return [Mistake("BRIDGE_UPSTREAM_URL", f"does not suit {name}", str(error))]
-    return []
+    return [Mistake(*one) for one in vendors.failover_mistakes(settings, name)]
 
 
 def _on_the_way_out(settings: Settings) -> list[Mistake]:

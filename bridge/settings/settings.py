@@ -27,7 +27,7 @@ from bridge.settings.rules import LEANS_ON, Mistake, WrongSettings, between, def
 from bridge.settings.targets import SipLogin, Target
 from bridge.settings.tracing import TracingSettings
 from bridge.settings.values import SharedKey, Wrong, read_by
-from bridge.settings.vendors import VendorSettings
+from bridge.settings.vendors import VendorSettings, plans
 from bridge.sockets.peers import is_loopback
 from bridge.sounds.phrases import ENGLISH, Phrases
 from bridge.upstreams import REHEARSALS, UPSTREAMS, Vendor, azure
@@ -307,6 +307,7 @@ class Settings(FleetSettings, ConsoleSettings, TracingSettings, VendorSettings):
         return CallConfig(
             session=self.session_config(),
             capabilities=UPSTREAMS[self.upstream].capabilities,
+            failover=plans(self, self.upstream),
             greeting=self.greeting,
             phrases=self.speech().sounds(self.spoken_language),
             disclosure=self.spoken_first(),

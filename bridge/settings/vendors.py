@@ -8,10 +8,12 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
 from bridge.agents.importing import imported
+from bridge.core.messages import VendorPlan
 from bridge.errors import ConfigError
 from bridge.settings.values import Wrong, read_by, secret
 from bridge.sockets.peers import is_loopback
 from bridge.upstreams import UPSTREAMS, azure
+from bridge.upstreams.plans import plan_of
 
 if TYPE_CHECKING:
     from bridge.settings.settings import Settings
@@ -38,6 +40,18 @@ def endpoint(text: str) -> str:
     return text.strip().rstrip("/")
 
 
+def several(text: str) -> tuple[str, ...]:
+    """Vendors, by comma."""
+    return tuple(piece for piece in (part.strip() for part in text.split(",")) if piece)
+
+
+def sessions(text: str) -> int:
+    """How many of them may be open."""
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise Wrong("is no number of sessions", "write a whole number from 1 on, or leave it out")
+    return int(text)
+
+
 class VendorSettings(BaseSettings):
     """Keys of vendors. Only the vendor gets the vendor's key."""
 
@@ -48,6 +62,11 @@ class VendorSettings(BaseSettings):
     azure_api_key: Annotated[SecretStr | None, read_by(secret)] = Field(None, validation_alias=azure.KEY)
     azure_token: str | Callable[..., Any] | None = Field(None, validation_alias=TOKEN)
     xai_api_key: Annotated[SecretStr | None, read_by(secret)] = Field(None, validation_alias="XAI_API_KEY")
+
+    failover: Annotated[tuple[str, ...], read_by(several)] = Field((), validation_alias="BRIDGE_FAILOVER")
+    failover_sessions: Annotated[int | None, read_by(sessions)] = Field(
+        None, validation_alias="BRIDGE_FAILOVER_SESSIONS"
+    )
 
     def _vendor_keys(self) -> dict[str, SecretStr]:
         keys = {"OPENAI_API_KEY": self.openai_api_key, azure.KEY: self.azure_api_key}
@@ -105,4 +124,26 @@ def mistakes(settings: "Settings", name: str, *, loopback: bool) -> list[tuple[s
             "name the deployment that transcribes; or `off`, and calls that break off are gone on with less"
         )
         found.append(("BRIDGE_TRANSCRIBE", f"is not set, and {name} knows models by deployments", cure))
+    return found
+
+
+def plans(settings: VendorSettings, first: str) -> tuple[VendorPlan, ...]:
+    """With whom calls go on that begin with the upstream of that name. Raises ConfigError."""
+    can = UPSTREAMS[first].capabilities
+    return tuple(plan_of(text, can, settings.azure_endpoint) for text in settings.failover)
+
+
+def failover_mistakes(settings: "Settings", first: str) -> list[tuple[str, str, str]]:
+    """What keeps calls from going on with the vendors that are named for it: setting, what is wrong, cure."""
+    try:
+        others = plans(settings, first)
+    except ConfigError as error:
+        return [("BRIDGE_FAILOVER", "names what a call cannot go on with", str(error))]
+    found = []
+    for plan in others:
+        name = UPSTREAMS[plan.name].key
+        token = name == azure.KEY and settings.azure_token is not None
+        ours = plan.url and is_loopback(urlsplit(plan.url).hostname)
+        if name and not token and not ours and key_of(settings, name) is None:
+            found.append((name, "is not set, and calls are to go on there (BRIDGE_FAILOVER)", "set it"))
     return found

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
-from bridge.core.messages import Capabilities, SessionConfig, UpstreamCommand, UpstreamEvent
+from bridge.core.messages import Capabilities, SessionConfig, UpstreamCommand, UpstreamEvent, VendorPlan
 
 from . import azure, live, xai
 from .azure import Azure
@@ -133,9 +133,9 @@ and cost nothing.
 """
 
 
-def adapter_of(name: str, epoch: int) -> Upstream:
-    """That of a session with the vendor of that name, at its own address."""
-    return UPSTREAMS[name](epoch)
+def adapter_of(plan: VendorPlan, epoch: int) -> Upstream:
+    """That of a session with another vendor than the call began with."""
+    return UPSTREAMS[plan.name](epoch, plan.url or None)
 
 
 def events_of(parsed: Parsed) -> tuple[UpstreamEvent, ...]:

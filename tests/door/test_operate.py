@@ -167,7 +167,7 @@ def test_a_model_that_refuses_us_is_not_asked_again(
             if fallback is None:
                 assert later.steps[1].detail == APOLOGY
             assert 'gate="upstream"} 1.0' in (await get(house, "/metrics")).text
-            house.service.services.health.breaker._until_s = 0.0
+            house.service.services.health.breaker._shut.clear()
             assert (await ready(house))[0] == 200
 
     with caplog.at_level(logging.INFO, logger="bridge"):

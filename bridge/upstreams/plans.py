@@ -1,0 +1,42 @@
+"""With whom a call goes on where its vendor is out, as an operator writes it down."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bridge.core.messages import Capabilities, VendorPlan
+from bridge.errors import ConfigError
+
+from . import UPSTREAMS, azure
+
+HOW: Final = "name[:model[:voice[:transcription]]][@address]"
+
+
+def plan_of(text: str, first: Capabilities, endpoint: str | None = None) -> VendorPlan:
+    """One of them: `azure:my-deployment`, `xai`, `azure:eu@https://….openai.azure.com`. `first` is what the
+    vendor can do that calls begin with, `endpoint` the resource of Azure's where the text names none. Voice
+    and transcription that it leaves out are those of the call's own session where both vendors can do the
+    same, else the usual ones of that vendor. Raises ConfigError.
+    """
+    named, _, address = text.strip().partition("@")
+    name, *parts = (part.strip() for part in named.split(":"))
+    model, voice, transcription, *more = [*parts, "", "", ""][: max(3, len(parts))]
+    if more:
+        raise ConfigError(f"{name} has too many parts: write {HOW}")
+    vendor = UPSTREAMS.get(name)
+    if vendor is None:
+        raise ConfigError(f"{name!r} is no vendor: there is {', '.join(sorted(UPSTREAMS))}")
+    if vendor.capabilities.duplex or first.duplex:
+        raise ConfigError("a call goes on neither from nor to a model that listens and speaks at once, yet")
+    url = address.strip() or (endpoint if vendor.key == azure.KEY else None) or ""
+    if not url and vendor.url is None:
+        raise ConfigError(f"{name} has no address of its own: write {HOW}")
+    if not model and not vendor.model:
+        raise ConfigError(f"{name} knows models by deployments: write {name}:DEPLOYMENT")
+    try:
+        vendor(1, url or None)
+    except ConfigError as error:
+        raise ConfigError(f"{name} cannot be dialled there: {error}") from error
+    if vendor.capabilities != first:
+        voice, transcription = voice or vendor.voice, transcription or vendor.transcription
+    return VendorPlan(name, vendor.capabilities, model or vendor.model, voice, transcription, url=url)

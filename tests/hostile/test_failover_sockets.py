@@ -1,0 +1,77 @@
+"""Failover over real sockets: two servers on loopback, the bridge between them and the phones."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from bridge.codecs.audible import is_audible_block
+from bridge.doubles.agents import Asked, Output, Speech
+from bridge.doubles.options import ServerOptions
+from bridge.doubles.tones import tone
+from bridge.runner.vendor_sessions import VENDOR_SESSIONS
+from bridge.simulators.servers import EmbeddedUpstream, Simulation
+from tests.calls import KeepingServer, bridge, hang_up, phone_of, within
+
+pytestmark = pytest.mark.hostile
+
+
+class Talker:
+    """Says the same, long, as often as it is asked."""
+
+    def __init__(self, hz: int) -> None:
+        self.hz = hz
+
+    def answer(self, _asked: Asked) -> list[Output]:
+        return [Speech(tone(4_000, self.hz), "This is a long answer about nothing in particular.")]
+
+
+def loud(call: Simulation) -> bool:
+    """Whether the phone hears something now, by the last 40 ms of it."""
+    heard = phone_of(call).heard
+    return is_audible_block(heard[-160:])
+
+
+async def test_twenty_calls_at_once_go_on_with_the_other_vendor() -> None:
+    second = EmbeddedUpstream(lambda: KeepingServer(Talker(700), ServerOptions(latency_ms=50)))
+    async with second.serve() as url:
+        given = {"failover": f"embedded@{url}"}
+        async with bridge(Talker(440), given=given, config={"greeting": "Hello."}) as house:
+            calls = [await house.call(tone(400, 500)) for _ in range(20)]
+            await within(8, lambda: all(loud(call) for call in calls))
+            began_s = time.monotonic()
+            house.lose_model(1006)
+            await within(1, lambda: not any(loud(call) for call in calls))
+            first_s: dict[int, float] = {}
+
+            def each_was_heard() -> bool:
+                for number, call in enumerate(calls):
+                    if number not in first_s and loud(call):
+                        first_s[number] = time.monotonic() - began_s
+                return len(first_s) == len(calls)
+
+            await within(6, each_was_heard)
+            assert max(first_s.values()) < 3
+            assert len(second.sessions) == 20
+            for call in calls:
+                hang_up(call)
+            await within(6, lambda: len(house.log.ended) == len(calls))
+    assert not +VENDOR_SESSIONS._open
+
+
+async def test_a_cap_of_sessions_holds_and_the_rest_hear_an_apology() -> None:
+    second = EmbeddedUpstream(lambda: KeepingServer(Talker(700), ServerOptions(latency_ms=50)))
+    async with second.serve() as url:
+        given = {"failover": f"embedded@{url}", "failover_sessions": "2"}
+        async with bridge(Talker(440), given=given, config={"greeting": "Hello."}) as house:
+            calls = [await house.call() for _ in range(3)]
+            await within(8, lambda: all(loud(call) for call in calls))
+            house.lose_model(1006)
+            await within(6, lambda: len(second.sessions) == 2 and len(house.log.ended) == 1)
+            await asyncio.sleep(0.3)
+            assert len(second.sessions) == 2
+            for call in calls:
+                hang_up(call)
+    VENDOR_SESSIONS.most = None
