@@ -91,7 +91,7 @@ def show(
     """Draw one call of the folder as a picture, as `phonebridge show FILE` does."""
     from .show import show as draw
 
-    draw(one_call(call, folder).path, out, as_json)
+    draw(one_call(call, folder).path, out=out, as_json=as_json)
 
 
 @app.command("export")

@@ -15,6 +15,7 @@ from .words import printable
 
 if TYPE_CHECKING:
     from ..picture import Story
+    from ..picture.beside import Beside
     from ..picture.folder import CallRow
 
 
@@ -24,6 +25,9 @@ MOST_SOUND_MS = 600_000
 
 def show(
     file: Annotated[Path, typer.Argument(help="A recording (*.call.jsonl), or a folder of them.")],
+    other: Annotated[
+        Path | None, typer.Argument(help="A second one on the same axis, such as its fork.", metavar="[FILE]")
+    ] = None,
     out: Annotated[Path, typer.Option(help="The page to write: one HTML file, no network.")] = Path(
         "call.html"
     ),
@@ -32,18 +36,20 @@ def show(
     """Draw a recorded call as a picture.
 
     Who said what, what the caller heard of it, and what the model was told. A folder becomes a table of its
-    calls, the one with the largest truncation error on top.
+    calls, the one with the largest truncation error on top. With a second recording, both calls stand on one
+    axis; of one that was forked or cut out of the first, a line shows where they part.
     """
-    if file.is_dir():
+    if file.is_dir() and other is None:
         _show_folder(file, out, as_json=as_json)
         return
     from ..picture import page, tell
     from ..picture.facts import facts, summary
 
     lines = read_recording(file)
+    beside = None if other is None else _beside(other)
     with reading(file):
         story = tell(lines)
-        drawn = page(story, file.name.removesuffix(".jsonl").removesuffix(".call"), _sound(story, lines))
+        drawn = page(story, _name(file), _sound(story, lines), beside=beside)
     write_whole(out, drawn)
     if as_json:
         print(json.dumps({"html": str(out), **summary(story)}))
@@ -52,6 +58,19 @@ def show(
     for name, value in facts(story):
         console.print(f"[cyan]{name:>26}[/]  {escape(printable(value))}", highlight=False)
     _written(console, out, drawn)
+
+
+def _name(file: Path) -> str:
+    return file.name.removesuffix(".jsonl").removesuffix(".call")
+
+
+def _beside(file: Path) -> Beside:
+    from ..picture import tell
+    from ..picture.beside import Beside
+
+    lines = read_recording(file)
+    with reading(file):
+        return Beside.of(tell(lines), _name(file))
 
 
 def _show_folder(folder: Path, out: Path, *, as_json: bool) -> None:

@@ -108,6 +108,7 @@ export class Chart {
     this.#names(svg);
     this.#depth(plot);
     for (const ms of this.data.cuts) this.#cut(plot, ms);
+    if ((this.data.parts ?? null) !== null) this.#parts(plot, this.data.parts);
     this.#bars(plot, visible.filter((one) => one.bar));
     this.#points(plot, visible.filter((one) => !one.bar));
     this.#words(plot, visible.filter((one) => one.words));
@@ -168,6 +169,13 @@ export class Chart {
       text.append(`${ms / 1000} s`);
       this.svg.append(text);
     }
+  }
+
+  // Where two calls on one axis part.
+  #parts(plot, ms) {
+    if (ms < this.from || ms > this.to) return;
+    const x = this.x(ms).toFixed(1);
+    plot.append(element("line", { class: "parts", x1: x, x2: x, y1: AXIS - 4, y2: this.height }));
   }
 
   #cut(plot, ms) {

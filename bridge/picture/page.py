@@ -12,6 +12,7 @@ from string import Template
 from typing import Any, Final
 
 from ..recording.printable import printable_json, printable_lines
+from .beside import Beside, both
 from .chart import chart, clock
 from .facts import felt, headline, hero, took
 from .lanes import Cut, Line, Story, ToolCall
@@ -32,10 +33,21 @@ def as_data(found: Any) -> str:
     return json.dumps(printable_json(found), separators=(",", ":")).replace("<", "\\u003c")
 
 
-def page(story: Story, name: str, sound: bytes | None = None, *, nonce: str = "") -> str:
+def page(
+    story: Story,
+    name: str,
+    sound: bytes | None = None,
+    *,
+    nonce: str = "",
+    beside: Beside | None = None,
+) -> str:
     """One HTML file with everything in it; `name` is that of the file, `sound` a WAV file of the whole call.
-    With a `nonce` its style and script run under a policy that names it, and nothing else does.
+    With a `nonce` its style and script run under a policy that names it, and nothing else does. `beside` is
+    another call on the same axis.
     """
+    more = (
+        [] if beside is None else [(f"Conversation of 2, {shown(beside.name)}", _conversation(beside.story))]
+    )
     fields = {
         "title": shown(name),
         "headline": shown(headline(story, name)),
@@ -46,8 +58,8 @@ def page(story: Story, name: str, sound: bytes | None = None, *, nonce: str = ""
         "style": "".join(map(read_text, _STYLES)),
         "badge": _badge(story),
         "facts": "".join(map(_group, (felt(story), took(story)))),
-        "sections": "".join(_section(title, body) for title, body in sections(story)),
-        "data": as_data(chart(story)),
+        "sections": "".join(_section(title, body) for title, body in (*sections(story), *more)),
+        "data": as_data(chart(story) if beside is None else both(story, beside)),
         "script": _script(),
     }
     return Template(read_text("page.html")).substitute(fields)
@@ -60,9 +72,12 @@ def sections(story: Story) -> list[tuple[str, str]]:
         found.append(("Answer times", falls))
     if story.tools:
         found.append(("Tools", _tools(story)))
+    return [*found, ("Conversation", _conversation(story))]
+
+
+def _conversation(story: Story) -> str:
     talk = "".join(map(_line, story.talk))
-    words = f'<ol class="talk">{talk}</ol>' if talk else _none("No words were spoken.")
-    return [*found, ("Conversation", words)]
+    return f'<ol class="talk">{talk}</ol>' if talk else _none("No words were spoken.")
 
 
 @cache
