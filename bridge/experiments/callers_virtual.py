@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -40,8 +41,8 @@ MODEL_VOICE: Final = "espeak"
 _NOT_HERE: Final = "calls in virtual time need pytest, as the plugin does: pip install pytest"
 _DELAYS: Final = 2_000
 _RISES_DB: Final = 9
-_FLOOR_RISES_DB: Final = 0.02
-"""With each frame: 1 dB a second."""
+_NOISE_FRAMES: Final = 200
+"""Of 20 ms: longer than a turn of most callers has no pause."""
 _LEAST_DBFS: Final = -40
 CALLER_LEFT: Final = "the caller hung up"
 
@@ -146,17 +147,17 @@ def _thinks(stage: Stage, scenario: Scenario, seed: int, phone: CallerPhone, now
 
 
 class _Talk:
-    """Whether 20 ms are speech, over whatever noise the line has: so many decibels above the quietest that
-    was heard lately.
+    """Whether 20 ms are speech, over whatever noise the line has: so many decibels above the level that a
+    tenth of the last seconds stayed below.
     """
 
     def __init__(self) -> None:
-        self._floor_db: float | None = None
+        self._levels: deque[int] = deque(maxlen=_NOISE_FRAMES)
 
     def is_speech(self, buf: bytes, sample_rate: int) -> bool:  # noqa: ARG002  as webrtcvad has it
         level = pcm_level_dbfs(buf)
-        floor = level if self._floor_db is None else min(level, self._floor_db + _FLOOR_RISES_DB)
-        self._floor_db = floor
+        self._levels.append(level)
+        floor = sorted(self._levels)[len(self._levels) // 10]
         return level > max(_LEAST_DBFS, floor + _RISES_DB)
 
 
