@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from . import delegation, ending, recovery, responses
+import msgspec
+
+from . import delegation, ending, history, recovery, responses, state
 from . import messages as m
 from .debts import Kind
 from .messages import Reason
@@ -11,6 +13,9 @@ from .state import CallState
 from .stats import count
 from .upstream_leg import REFUSED, Leg
 from .vendor_errors import COMMIT_EMPTY, Verdict, in_words, names_prompt, verdict
+
+NEEDED = ("audio", "prompt")
+"""Fields of `extra` without which the call would be another one."""
 
 
 def faulted(call: CallState, event: m.UpstreamFaulted, now_ms: int) -> None:
@@ -22,7 +27,8 @@ def faulted(call: CallState, event: m.UpstreamFaulted, now_ms: int) -> None:
     prompt = names_prompt(event)
     if about == "commit" or code == COMMIT_EMPTY:
         call.open_turn.acknowledged()
-    if call.up.can.tools == "backend" and delegation.refused(call, event):
+    delegated = call.up.can.tools == "backend" and delegation.refused(call, event)
+    if delegated or left_out(call, event):
         return
     if what is Verdict.FATAL:
         call.out.append(m.Noted(REFUSED, event.code or event.kind))
@@ -50,6 +56,25 @@ def faulted(call: CallState, event: m.UpstreamFaulted, now_ms: int) -> None:
         call.out.append(m.Noted("upstream error", detail))
         if not about and event.retry_ms and call.playout.gate.idle:
             responses.wait(call, event.retry_ms, now_ms)  # the vendor was to answer the turn by itself
+
+
+def left_out(call: CallState, event: m.UpstreamFaulted) -> bool:
+    """The vendor does not take a field of `extra`, as an older deployment does not take `reasoning`, and has
+    refused all of the configuration with it: that is sent again without the field. Whether it is.
+    """
+    name, config = event.param.removeprefix("session.").partition(".")[0], call.playout.config
+    ours = event.about.startswith("configure:") and verdict(event) in (Verdict.OURS, None)
+    if not ours or name not in config.extra or name in NEEDED:
+        return False
+    extra = {field: value for field, value in config.extra.items() if field != name}
+    config = msgspec.structs.replace(config, extra=extra)
+    call.playout.configure(config)
+    up, first = call.up, call.up.state is Leg.CONFIGURING
+    told = history.with_configuration(call, up) if first else ()
+    asked = up.plan.dress(state.asked_of(call, config))
+    call.out.append(m.Noted("configuration refused", f"{event.param} is left out: {event.message}"))
+    call.out.append(m.ConfigureSession(asked, not first, up.epoch, history=told))
+    return True
 
 
 def create_refused(call: CallState, tag: str, event: m.UpstreamFaulted, now_ms: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import permutations
 from typing import Any, get_args
 
+import msgspec
 import pytest
 
 from bridge.core import messages as m
@@ -237,3 +238,46 @@ def test_nothing_happens_in_the_millisecond_after_the_end() -> None:
     [ended] = only(m.Ended, call.actions)
     assert ended.reason is m.Reason.UNCLAIMED
     assert call.actions[-1] == ended
+
+
+# --- a field that an older deployment does not take
+
+
+def refused(param: str, code: str = "unknown_parameter") -> m.UpstreamFaulted:
+    return m.UpstreamFaulted(code, f"Unknown parameter: '{param}'.", "configure:1", param)
+
+
+def configuring(session: m.SessionConfig) -> LiveCall:
+    call = new_call(session=session)
+    call.speaks(0, STARTED, m.Admitted(), m.SessionCreated())
+    return call
+
+
+REASONS = m.SessionConfig(instructions="Be brief.", extra={"reasoning": {"effort": "low"}, "include": ["x"]})
+
+
+def test_a_field_that_is_refused_is_left_out_and_the_rest_sent_again() -> None:
+    call = configuring(REASONS)
+    did = call.at(100, refused("session.reasoning"))
+    [noted], [again] = only(m.Noted, did), only(m.ConfigureSession, did)
+    assert noted.detail.startswith("session.reasoning is left out")
+    assert again.config.extra == {"include": ["x"]}
+    assert again.config.instructions == "Be brief."
+    assert not again.again
+    assert not only(m.Ended, call.at(200, m.SessionUpdated()))
+
+
+def test_it_is_left_out_once_and_what_the_call_needs_never_is() -> None:
+    call = configuring(REASONS)
+    call.at(100, refused("session.reasoning"))
+    assert only(m.Ended, call.at(200, refused("session.reasoning")))
+    for param in ("session.instructions", "session.audio.output.voice", "session.prompt", ""):
+        other = configuring(msgspec.structs.replace(REASONS, extra={"prompt": {"id": "p"}}))
+        assert only(m.Ended, other.at(100, refused(param)))
+
+
+def test_a_later_configuration_is_sent_again_without_it(live_call: Any) -> None:
+    call = live_call()
+    call.at(100, m.Reconfigure(REASONS))
+    [again] = only(m.ConfigureSession, call.at(200, refused("session.reasoning.effort")))
+    assert (again.again, again.config.extra) == (True, {"include": ["x"]})

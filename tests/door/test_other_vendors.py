@@ -91,3 +91,14 @@ async def test_a_transcription_without_a_deployment_says_why() -> None:
         noted = [one for one in house.log.did[call.handset.call_sid] if isinstance(one, m.Noted)]
     [untold] = [one.detail for one in noted if one.what == "no transcript"]
     assert untold.startswith("DeploymentNotFound: ")
+
+
+async def test_an_older_deployment_is_asked_again_without_what_it_does_not_know() -> None:
+    mind = Scripted([[Speech(400, "Goodbye."), ToolCall("hang_up", {})]])
+    agent = Agent("Be brief.", tools=[hang_up], greeting="Hello.", extra={"reasoning": {"effort": "low"}})
+    server = {"unknown_fields": frozenset({"reasoning"})}
+    async with door(mind, agent, server=server, **AZURE) as house:
+        await house.placed_call(SILENCE * 24_000)
+        updates = [frame["session"] for frame in sent(house) if frame["type"] == "session.update"]
+    assert ["reasoning" in session for session in updates] == [True, False]
+    assert updates[1]["instructions"] == "Be brief."
