@@ -107,6 +107,14 @@ def a_minute(name: str) -> str:
     return f"{cost / 1_000_000:.3f}" if call.call.config.prices else "by your price list"
 
 
+def renewed(name: str) -> str:
+    """How old a session is when the next one is dialled, where the vendor does not say when it ends it."""
+    call = called(name, Talker(1, 1_000))
+    call.until(3_000)
+    up = call.call.up
+    return f"{round((up.renew_due_ms - up.ready_ms) / 60_000)} min"
+
+
 def rows() -> dict[str, list[str]]:
     """The measured table of the guide: by its first column, a cell for each vendor."""
     table = GUIDE.read_text(encoding="utf-8").partition("<!-- measured -->")[2].partition("\n\n")[0]
@@ -124,6 +132,7 @@ def measured() -> dict[str, list[str]]:
         "the model is told what of its answer was heard": [told for _, told in cut],
         "the session is lost in an answer: silence": [gap for gap, _ in loss],
         "the next session knows of that answer": [known for _, known in loss],
+        "a session is renewed after": [renewed(name) for name in names],
         "a minute of talk, US dollars": [a_minute(name) for name in names],
     }
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from bridge.core import messages as m
+from bridge.core.config import VendorPlan
 from bridge.doubles.agents import Scripted, Speech
 from bridge.doubles.azure import SCRIBE, azure_options
 from bridge.doubles.client_events import EVENTS
@@ -69,12 +70,12 @@ class Conversation:
         return list(frames_of(self._adapter.write(command)))
 
 
-async def examine(settings: Settings, config: m.SessionConfig) -> list[tuple[str, str]]:
-    """What differs, each with what to do; one entry without a cure where nothing does."""
-    name = settings.upstream
+async def examine(settings: Settings, plan: VendorPlan, session: m.SessionConfig) -> list[tuple[str, str]]:
+    """What differs at that vendor, each with what to do; one entry without a cure where nothing does."""
+    name, config = plan.name, plan.dress(session)
     if name not in DOUBLES:
         return [(f"{name} has no double of a Realtime dialect", f"BRIDGE_UPSTREAM={'|'.join(DOUBLES)}")]
-    adapter = UPSTREAMS[name](1, settings.vendor_url(name))
+    adapter = UPSTREAMS[name](1, plan.url or settings.vendor_url(name))
     dialled = adapter.dial(config)
     try:
         socket = await dial(dialled.url, {**dialled.headers, **await proof_for(settings, dialled)})

@@ -90,8 +90,9 @@ class Doctor:
             return self.checks
         configs, agent = self._agent()
         if agent is not None:
-            for what, cure in await canary.examine(self.settings, configs.session(agent)):
-                self._found("canary", what, cure)
+            for plan in models.plans_of(self.settings, configs, agent):
+                for what, cure in await canary.examine(self.settings, plan, configs.session(agent)):
+                    self._found("canary", what, cure)
         return self.checks
 
     def _ok(self, name: str, what: str) -> None:

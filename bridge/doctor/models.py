@@ -34,11 +34,16 @@ async def examine(settings: Settings, configs: AgentConfigs, agent: Agent) -> li
     if settings.upstream in REHEARSALS and settings.upstream_url is None:
         answers = "a parrot" if settings.upstream == "parrot" else "the scripted front desk"
         return [(f"none, this is a rehearsal: {answers} answers and costs nothing", "")]
-    plans = (VendorPlan(settings.upstream), *configs.call(agent).failover)
+    plans = plans_of(settings, configs, agent)
     found = [*_unpriced(settings, configs, agent, plans)]
     for plan in plans:
         found += await _one(settings, configs, agent, plan, alone=len(plans) == 1)
     return found
+
+
+def plans_of(settings: Settings, configs: AgentConfigs, agent: Agent) -> tuple[VendorPlan, ...]:
+    """The vendors that a call of that agent may speak with, the first one first."""
+    return (VendorPlan(settings.upstream), *configs.call(agent).failover)
 
 
 async def _one(

@@ -126,3 +126,27 @@ async def test_doctor_of_a_deployment_that_knows_an_older_api() -> None:
     refused = Doctored("azure", refuse={"session.update": "unknown_parameter"})
     [check] = [one for one in await refused.says(whole=True) if not one.ok]
     assert "our configuration is refused" in check.what
+
+
+async def test_doctor_looks_at_each_vendor_that_a_call_may_go_on_with() -> None:
+    """And says to which company its words would go; the canary asks both, too."""
+    first, other = Doctored("openai"), Doctored("xai", withhold=frozenset({"ping"}))
+    async with other.upstream.serve() as url:
+        given: dict[str, Any] = {"failover": f"xai@{url}", "xai_api_key": "xai-invented"}
+        checks = [check for check in await first.says(whole=True, **given) if check.name == "model"]
+        assert [(check.what.partition(" ")[0], check.ok) for check in checks] == [
+            ("openai", True),
+            ("xai", True),
+        ]
+        assert "(OpenAI, 127.0.0.1)" in checks[0].what
+        assert "(xAI, 127.0.0.1)" in checks[1].what
+        canaries = await first.says(**given)
+        assert [(check.what.partition(" ")[0], check.ok) for check in canaries] == [
+            ("openai", True),
+            ("xai", True),
+        ]
+    broken = Doctored("xai", refuse={"session.update": "invalid_value"})
+    async with broken.upstream.serve() as url:
+        given = {"failover": f"xai@{url}", "xai_api_key": "xai-invented"}
+        [wrong] = [check for check in await first.says(whole=True, **given) if not check.ok]
+        assert wrong.what.startswith("xai: our configuration is refused")
