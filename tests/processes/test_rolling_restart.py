@@ -143,6 +143,9 @@ async def test_rolling_restarts_lose_no_call(
             await until(lambda: not silent(calls, last), 15)
         assert not silent(calls, last), str(silent(calls, last))
         assert not any(says(call, "restored", at) for call, at in moved), "none was cut off"
+        logged = [line for one in here.started for line in one.logged if '"moved: ' in line]
+        assert logged
+        assert not [line for line in logged if "(crash)" in line], "each was handed over, wherever it came"
         twice = [call for call in calls if max(Counter(heard_numbers(call)).values()) > 1]
         record_property("moves", len(moved))
         assert not twice, [heard_numbers(call) for call in twice]
