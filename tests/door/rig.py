@@ -14,6 +14,7 @@ import uvloop
 
 from bridge.agents.agent import Agent
 from bridge.doubles.agents import Agent as Mind
+from bridge.doubles.gpt_live import LiveServer
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import PhoneOptions
 from bridge.server import service
@@ -22,7 +23,7 @@ from bridge.settings.settings import Settings, load_settings
 from bridge.simulators.carrier import CarrierSimulator
 from bridge.simulators.phone import Kind, PhoneCall
 from bridge.simulators.rest_api import CarrierApi
-from bridge.simulators.servers import EmbeddedUpstream
+from bridge.simulators.servers import EmbeddedLive, EmbeddedUpstream
 from tests.calls import ACCOUNT, TOKEN, KeepingServer, Log
 
 DESK, NIGHT = "+15550004444", "+15550005555"
@@ -122,16 +123,19 @@ async def door(
     insecure: bool = False,
     watched: bool = False,
     options: Callable[..., ServerOptions] = ServerOptions,
+    live: Callable[[], LiveServer] | None = None,
     **given: Any,
 ) -> AsyncIterator[Door]:
     """A service that answers while the block runs. Settings as `given`, without any environment. `options`
-    makes those of the model's server: another vendor's.
+    makes those of the model's server: another vendor's. `live` makes one for GPT-Live in its place.
     """
     api = api or CarrierApi((TOKEN,))
     log = Log()
     upstream = EmbeddedUpstream(
         lambda: KeepingServer(mind, options(**{"speed": 50, "latency_ms": 20, **(server or {})}))
     )
+    if live is not None:
+        upstream = EmbeddedLive(live)
     sock = service.listen("127.0.0.1", 0)
     base = f"http://127.0.0.1:{sock.getsockname()[1]}"
     async with at_once() as begin:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.doubles.agents import Scripted, Speech, ToolCall
+from bridge.doubles.agents import Output, Scripted, Speech, ToolCall
 from bridge.doubles.gpt_live import LiveServer
 from bridge.doubles.live_options import LiveOptions
 from bridge.doubles.tones import murmur
@@ -22,7 +22,7 @@ from scripts.independent.run import HERE, HOME, OPENAI_PYTHON
 PYTHON = Path(os.environ.get("AGENTS_PYTHON") or OPENAI_PYTHON.command)
 LIVEKIT = Path(os.environ.get("LIVEKIT_PYTHON") or HOME / "livekit-plugin" / "bin" / "python")
 LONG = "We are open from nine to five, every day of the week but Sunday"
-MIND = [
+MIND: list[Output | list[Output]] = [
     Speech(murmur("Hello there"), "Hello there."),
     Speech(murmur("I heard you"), "I heard you."),
     [ToolCall("opening_hours", {"day": "saturday"}, "call_1")],
