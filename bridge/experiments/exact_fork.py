@@ -91,6 +91,10 @@ class ExactForking:
             raise ConfigError(f"--exact knows calls with {UPSTREAM}, and not with {script.header.upstream}")
         return cls([*lines], at_ms, script, facts_of(lines), difference_before(lines, at_ms))
 
+    def at(self, at_ms: int) -> ExactForking:
+        """The same recording at an earlier moment."""
+        return dataclasses.replace(self, at_ms=at_ms)
+
     def run(self, mind: Mind, *, sound: bool = False, recording: str = "", model: str = "") -> ForkRun:
         """One continuation, as in `Forking.run`. Raises ConfigError where the call is not on then."""
         reached = _Reached(self, recording, model, sound=sound)

@@ -114,20 +114,15 @@ class Forking:
     def of(cls, lines: Sequence[str], asked_ms: int) -> Forking:
         """Raises ConfigError where there is no quiet moment by then, or the words are masked."""
         call, script = walk_through(lines), caller_script(lines)
-        moments = [
-            moment
-            for moment in call.moments
-            if moment.t_ms <= asked_ms and not _speaking(script, moment.t_ms)
-        ]
-        if not moments:
-            raise ConfigError(
-                f"there is no quiet moment before {asked_ms / 1000:g} s: nobody speaks then, and nothing is "
-                "awaited"
-            )
         if script.masked:
             raise ConfigError("its words are masked: no agent can answer what nobody said")
-        differs = difference_before(lines, moments[-1].t_ms)
-        return cls(call, script, moments[-1], asked_ms, differs)
+        moment = _quiet_before(call, script, asked_ms)
+        return cls(call, script, moment, asked_ms, difference_before(lines, moment.t_ms))
+
+    def at(self, asked_ms: int) -> Forking:
+        """The same recording at an earlier moment. Raises ConfigError as `of` does."""
+        moment = _quiet_before(self.call, self.script, asked_ms)
+        return dataclasses.replace(self, moment=moment, asked_ms=asked_ms)
 
     @property
     def acts(self) -> tuple[Act, ...]:
@@ -218,6 +213,16 @@ def difference_before(lines: Sequence[str], at_ms: int) -> str:
     if found is None or found.t_ms > at_ms:
         return ""
     return f"{found.t_ms / 1000:.2f} s, line {found.line}: {found.got}"
+
+
+def _quiet_before(call: Walkthrough, script: CallerScript, asked_ms: int) -> QuietMoment:
+    """The last quiet moment by then at which the caller does not speak."""
+    for moment in reversed(call.moments):
+        if moment.t_ms <= asked_ms and not _speaking(script, moment.t_ms):
+            return moment
+    raise ConfigError(
+        f"there is no quiet moment before {asked_ms / 1000:g} s: nobody speaks then, and nothing is awaited"
+    )
 
 
 def _speaking(script: CallerScript, t_ms: int) -> bool:

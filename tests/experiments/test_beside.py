@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from bridge import cli
 from tests.experiments.jittered import jittered_call
+from tests.long_form import some_of
 
 
 def shown(*files: Path) -> tuple[dict[str, Any], str]:
@@ -24,12 +25,12 @@ def shown(*files: Path) -> tuple[dict[str, Any], str]:
     return json.loads(data), drawn
 
 
-@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("exact", some_of([False, True], every=2))
 def test_a_call_and_its_fork_stand_on_one_axis_and_a_line_shows_where_they_part(
     exact: bool, tmp_path: Path
 ) -> None:
     file = tmp_path / "call.call.jsonl"
-    file.write_text("\n".join(jittered_call(0)) + "\n", encoding="utf-8")
+    file.write_text("\n".join(jittered_call(0, 3)) + "\n", encoding="utf-8")
     given = ["fork", str(file), "--at", "24", "--json", *(["--exact"] if exact else [])]
     found = json.loads(CliRunner().invoke(cli.app, given).stdout)
     alone, _ = shown(file)

@@ -15,7 +15,7 @@ from tests.experiments.jittered import ANSWERS, jittered_call, seeds
 
 @pytest.mark.parametrize("seed", seeds())
 def test_a_piece_does_what_the_whole_call_did_and_replays(seed: int) -> None:
-    lines = jittered_call(seed)
+    lines = jittered_call(seed, 4 if seed else 2)
     call = walk_through(lines)
     marks = [cut.at_ms for cut in call.facts.cuts] + [tool.at_ms for tool in call.facts.tools]
     for mark_ms in marks:
@@ -33,7 +33,7 @@ def test_a_piece_does_what_the_whole_call_did_and_replays(seed: int) -> None:
 
 
 def test_quiet_moments_lie_where_nobody_speaks() -> None:
-    lines = jittered_call(0)
+    lines = jittered_call(0, 2)
     call = walk_through(lines)
     moments = quiet_moments(lines)
     assert len(moments) > 20
@@ -45,7 +45,7 @@ def test_quiet_moments_lie_where_nobody_speaks() -> None:
 
 
 def test_a_mark_before_any_quiet_moment_keeps_the_whole_beginning() -> None:
-    lines = jittered_call(0)
+    lines = jittered_call(0, 2)
     call = walk_through(lines)
     piece = cut_out(call, 300, 300)
     assert piece.whole

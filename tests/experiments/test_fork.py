@@ -48,7 +48,10 @@ WITHOUT = Agent("You book nothing.", name="nothing")
 
 
 def forked(lines: list[str], asked_ms: int, arm: Arm, times: int = 1) -> tuple[Forking, Fork]:
-    forking = Forking.of(lines, asked_ms)
+    return fork_at(Forking.of(lines, asked_ms), arm, times)
+
+
+def fork_at(forking: Forking, arm: Arm, times: int = 1) -> tuple[Forking, Fork]:
     return forking, forking.compared([forking.run(arm, Books()) for _ in range(times)])
 
 
@@ -74,9 +77,10 @@ def told(run: ForkRun) -> list[tuple[str, str]]:
 def test_what_was_before_is_carried_and_the_caller_keeps_to_the_anchors(seed: int) -> None:
     lines = jittered_call(seed)
     script = caller_script(lines)
-    dice = random.Random(seed)
+    dice, last = random.Random(seed), Forking.of(lines, script.end_ms)
+    assert last.differs == ""
     for asked_ms in [dice.randint(8_000, script.end_ms) for _ in range(20)]:
-        forking, found = forked(lines, asked_ms, Arm("as recorded"))
+        forking, found = fork_at(last.at(asked_ms), Arm("as recorded"))
         [run] = found.runs
         assert found.at_ms <= asked_ms
         carried = forking.moment.carried.items
@@ -99,8 +103,8 @@ def test_an_agent_without_the_tool_says_that_it_can_not_book() -> None:
     tool_ms = next(
         mark.at_ms for mark in marks_of(Forking.of(lines, 20_000).call.facts) if mark.kind == "tool"
     )
-    _, usual = forked(lines, tool_ms, Arm("as recorded"), times=3)
-    assert usual.agree == "3 of 3"
+    _, usual = forked(lines, tool_ms, Arm("as recorded"), times=2)
+    assert usual.agree == "2 of 2"
     [*_, last] = usual.after
     assert last.then is not None
     assert last.now is not None
@@ -112,6 +116,7 @@ def test_an_agent_without_the_tool_says_that_it_can_not_book() -> None:
     assert (last.now.tools, last.now.heard) == ((), "I can not book a table for you, I am sorry.")
 
 
+@pytest.mark.hostile
 def test_what_can_not_be_forked_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = jittered_call(0)
     with pytest.raises(ConfigError, match="no quiet moment"):
@@ -128,14 +133,15 @@ def test_what_can_not_be_forked_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
 # --- to the millisecond -------------------------------------------------------------------------------------
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("seed", seeds(10, 2))
 def test_the_same_call_goes_on_from_any_moment(seed: int) -> None:
     lines = jittered_call(seed)
     end_ms = caller_script(lines).end_ms
-    dice = random.Random(seed)
-    for at_ms in [dice.randint(3_000, end_ms - 500) for _ in range(20 if seed else 1)]:
-        forking = ExactForking.of(lines, at_ms)
-        assert forking.differs == ""
+    dice, last = random.Random(seed), ExactForking.of(lines, end_ms)
+    assert last.differs == ""
+    for at_ms in [dice.randint(3_000, end_ms - 500) for _ in range(20)]:
+        forking = last.at(at_ms)
         run = forking.run(Books())
         before = [step for step in Recording(lines).steps() if step.t_ms <= at_ms]
         now = [step for step, _ in zip(Recording(run.lines).steps(), before, strict=False)]
@@ -169,6 +175,7 @@ def test_what_was_sent_and_not_played_is_in_the_new_phone() -> None:
     assert (heard.say_id, heard.heard_ms, heard.cut) == ("hold", 4_000, False)
 
 
+@pytest.mark.hostile
 def test_an_exact_fork_is_no_place_for_another_agent(tmp_path: Path) -> None:
     file = tmp_path / "call.call.jsonl"
     file.write_text("\n".join(jittered_call(1)) + "\n", encoding="utf-8")
@@ -186,6 +193,7 @@ def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(cli.app, ["fork", *map(str, arguments)])  # type: ignore[return-value]
 
 
+@pytest.mark.hostile
 def test_the_command_writes_recordings_that_say_where_they_come_from(tmp_path: Path) -> None:
     file = tmp_path / "call.call.jsonl"
     file.write_text("\n".join(jittered_call(1)) + "\n", encoding="utf-8")
@@ -216,6 +224,7 @@ def test_the_command_writes_recordings_that_say_where_they_come_from(tmp_path: P
     assert "then" in shown.output
 
 
+@pytest.mark.hostile
 def test_a_call_that_differs_before_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.experiments.test_make_test import told_200_ms_more
 

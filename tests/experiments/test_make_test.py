@@ -71,7 +71,7 @@ def green(made: MadeTest, folder: Path) -> bool:
 def test_a_pinned_cut_is_red_in_a_core_that_tells_another_truth(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    call = walk_through(jittered_call(seed))
+    call = walk_through(jittered_call(seed, 4 if seed else 2))
     cuts = [mark for mark in marks_of(call.facts) if mark.kind == "cut"]
     made = [make_test(call, mark) for mark in cuts]
     assert all(green(one, tmp_path) for one in made)
@@ -102,6 +102,7 @@ def test_a_fault_that_was_recorded_is_red_until_it_is_mended(
     assert result["expects"] == ['truncated("item_1", 620)']
 
 
+@pytest.mark.hostile
 def test_the_two_files_are_a_test_that_pytest_runs(pytester: pytest.Pytester, tmp_path: Path) -> None:
     file = tmp_path / "call.call.jsonl"
     file.write_text("\n".join(jittered_call(0)) + "\n", encoding="utf-8")
@@ -214,6 +215,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.hostile
 def test_a_call_that_differs_today_wants_a_wish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "call.call.jsonl"
     file.write_text("\n".join(jittered_call(0)) + "\n", encoding="utf-8")
@@ -262,7 +264,7 @@ def test_no_planted_value_is_in_any_file_that_is_made(wish: str | None, tmp_path
     marks = [mark for mark in marks_of(facts) if not wanted or mark.kind in wanted]
     assert marks
     out = tmp_path / "out"
-    for mark in random.Random(1).sample(marks, min(4, len(marks))):
+    for mark in random.Random(1).sample(marks, min(3, len(marks))):
         wished = ["--should", wish] if wish else ["--expect", mark.kind]
         result = run(file, "--at", str(mark.at_ms / 1000), *wished, "--out", out)
         assert result.exit_code == 0, (mark, result.output, result.exception)
