@@ -26,6 +26,7 @@ from bridge.recording.bounds import MOST_STEPS
 from bridge.recording.editing import minimized, trimmed
 from bridge.recording.masking import masked
 from bridge.recording.printable import printable_json
+from bridge.recording.script_reader import caller_script
 from tests.hostile_values import CALLS, DEEP, RAW, lines_of, places, with_value
 from tests.long_form import some_of
 
@@ -51,6 +52,7 @@ READERS: list[Callable[[list[str]], Any]] = [
     lambda lines: replay(lines, strict=True),
     shown,
     masked,
+    caller_script,
     lambda lines: trimmed(lines, 1_000, 3_000),
     minimized,
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -84,6 +85,8 @@ class _Raw:
     digits: str = ""
     noticed: bool = True
     item_id: str = ""
+    over_us: bool = False
+    """While the caller heard us; of speech the sound itself tells."""
 
 
 class _Reader:
@@ -105,6 +108,7 @@ class _Reader:
         self._answers: dict[str, tuple[m.ToolFinished, int, m.Reconfigure | None]] = {}
         self._becomes: m.Reconfigure | None = None
         self._generated: dict[str, str] = {}
+        self._hung_up = False
         self._began_ms: int | None = None
         self._parameters: dict[str, str] = {}
         self._now_ms = 0
@@ -140,18 +144,17 @@ class _Reader:
             case m.CallerTranscribed(failed=False):
                 self._words[event.item_id] = event.text
             case m.DigitPressed():
-                self._acts.append(_Raw(Kind.PRESSES, now_ms, now_ms, digits=event.digit))
+                self._acts.append(
+                    _Raw(Kind.PRESSES, now_ms, now_ms, digits=event.digit, over_us=self._sounding)
+                )
             case m.ToolFinished():
                 self._answers.setdefault(event.call_id, (event, now_ms, self._becomes))
                 self._becomes = None
             case m.Reconfigure():
                 self._becomes = event
             case m.Stopped() | m.CarrierClosed() if not self._hung_up:
-                self._acts.append(_Raw(Kind.HANGS_UP, now_ms, now_ms))
-
-    @property
-    def _hung_up(self) -> bool:
-        return any(act.kind is Kind.HANGS_UP for act in self._acts)
+                self._hung_up = True
+                self._acts.append(_Raw(Kind.HANGS_UP, now_ms, now_ms, over_us=self._sounding))
 
     def _action(self, action: m.Action, now_ms: int) -> None:
         match action:
@@ -206,7 +209,7 @@ class _Reader:
         turns = [
             self._spoke(turn, before) for before, turn in zip([None, *self._turns], self._turns, strict=False)
         ]
-        spoken = [turn for turn in turns if turn is not None]
+        spoken = sorted((turn for turn in turns if turn is not None), key=lambda act: act.at_ms)
         raw = sorted([*self._acts, *spoken, *self._unnoticed(spoken)], key=lambda act: act.at_ms)
         acts: list[Act] = []
         before_ms = self._began_ms or 0
@@ -238,10 +241,10 @@ class _Reader:
         if upload is None or not upload.frames:
             return None
         per_ms = self._bytes_per_ms
-        start_ms = turn.start_ms
+        start_ms = max(0, turn.start_ms)
         if before is not None and before.epoch == turn.epoch and before.stop_ms is not None:
             start_ms = max(start_ms, before.stop_ms)
-        stop = len(upload.sound) if turn.stop_ms is None else turn.stop_ms * per_ms
+        stop = len(upload.sound) if turn.stop_ms is None else max(0, turn.stop_ms) * per_ms
         whole = bytes(upload.sound[start_ms * per_ms : stop])
         lead, sound = trimmed(whole, per_ms) if self._header.sound else self._as_told(whole)
         first = min(start_ms * per_ms + lead, len(upload.sound) - 1)
@@ -262,11 +265,13 @@ class _Reader:
         """Speech in which no turn was found."""
         if not self._header.sound:
             return []
-        covered = [(act.at_ms - _BLOCK_MS, act.end_ms + _BLOCK_MS) for act in spoken]
+        covered = deque((act.at_ms - _BLOCK_MS, act.end_ms + _BLOCK_MS) for act in spoken)
         found: list[_Raw] = []
         quiet_ms = _PAUSE_MS
         for at_ms, audio in self._track:
-            if any(start <= at_ms < end for start, end in covered):
+            while covered and covered[0][1] <= at_ms:
+                covered.popleft()
+            if covered and covered[0][0] <= at_ms:
                 quiet_ms = _PAUSE_MS
                 continue
             frame = b64decode(audio)
@@ -285,15 +290,16 @@ class _Reader:
 
     def _anchored(self, act: _Raw, before_ms: int) -> Act:
         anchor, ms = Anchor.PAUSE, act.at_ms - before_ms
-        since = [
-            (max(start, before_ms), min(end, act.at_ms)) for start, end in self._heard if start < act.at_ms
-        ]
-        heard_ms = sum(end - start for start, end in since if end > start)
-        if any(start <= act.at_ms < end for start, end in self._heard) and heard_ms:
+        first = bisect_right(self._heard, before_ms, key=lambda span: span[1])
+        last = bisect_left(self._heard, act.at_ms, key=lambda span: span[0])
+        since = [(max(start, before_ms), min(end, act.at_ms)) for start, end in self._heard[first:last]]
+        heard_ms = sum(end - start for start, end in since)
+        over_us = act.over_us or (last > 0 and act.at_ms < self._heard[last - 1][1])
+        if over_us and heard_ms:
             anchor, ms = Anchor.BARGE, heard_ms
         elif heard_ms:
             anchor = Anchor.BETWEEN if self._waits_for_more(act.at_ms) else Anchor.GAP
-            ms = act.at_ms - max(end for start, end in since if end > start)
+            ms = act.at_ms - since[-1][1]
         words = self._words.get(act.item_id) if act.kind is Kind.SAYS else None
         return Act(
             act.kind,
@@ -311,7 +317,9 @@ class _Reader:
     def _waits_for_more(self, at_ms: int) -> bool:
         """More of the answer was to come. That it was complete is noticed a frame later."""
         at_ms += 2 * _BLOCK_MS
-        return any(start < at_ms and (end < 0 or at_ms < end) for start, end in self._unsettled)
+        place = bisect_left(self._unsettled, at_ms, key=lambda span: span[0])
+        end_ms = self._unsettled[place - 1][1] if place else 0
+        return end_ms < 0 or at_ms < end_ms
 
 
 def trimmed(sound: bytes, bytes_per_ms: int = 8) -> tuple[int, bytes]:

@@ -145,6 +145,17 @@ def test_keys_have_anchors_too() -> None:
     ]
 
 
+def test_a_caller_who_hangs_up_while_we_speak_does_so_again() -> None:
+    call = begin(recording={"sound": True})
+    call.at(1000)
+    call.model.speaks("We are open from nine to five.", ms=3000)
+    call.at(2500)
+    call.caller.hangs_up()
+    [act] = caller_script(call.lines).acts
+    assert (act.kind, act.anchor) == (Kind.HANGS_UP, Anchor.BARGE)
+    assert act.ms == pytest.approx(1500, abs=5)
+
+
 def test_a_key_that_the_recording_hides_is_not_pressed() -> None:
     call = begin(recording={"sound": True})
     call.at(1000)
