@@ -14,12 +14,21 @@ function tell(thing) {
     details.textContent = "Click on something, or step through the call with ↑ and ↓, to see its frame here.";
     return;
   }
-  const [title, time, frame] = ["b", "span", "pre"].map((name) => document.createElement(name));
+  const [title, time, command, frame] = ["b", "span", "code", "pre"].map((name) => document.createElement(name));
   title.textContent = thing.title;
   const lasted = thing.bar ? ` to ${clock(thing.to)} (${(thing.to - thing.from).toLocaleString("en")} ms)` : "";
   time.textContent = clock(thing.from) + lasted;
   frame.textContent = thing.detail;
-  details.replaceChildren(title, " ", time, frame);
+  command.textContent = makeTest(thing);
+  details.replaceChildren(title, " ", time, " ", command, frame);
+}
+
+// The command that makes a test of this moment; of a second call on the axis there is another recording.
+function makeTest({ lane, from }) {
+  if (data.lanes[lane][0].startsWith("2 ")) return "";
+  const name = find("header small").textContent;
+  const named = /^[\w.+-]+$/.test(name) ? name : `'${name.replaceAll("'", `'\\''`)}'`;
+  return `phonebridge make-test ${named} --at ${(from / 1000).toFixed(2)}`;
 }
 
 function seek(ms) {

@@ -194,6 +194,14 @@ def test_it_breaks_no_rule_of_accessibility_and_nothing_scrolls_sideways(
     assert tab.complaints == []
 
 
+def test_beside_what_is_clicked_stands_the_command_that_makes_a_test_of_it(tab: Page, file: Path) -> None:
+    shown(tab, file, 1_440)
+    tab.value(f"{LANES}.step(1)")
+    at_ms = tab.value(f"{LANES}.picked.from")
+    command = tab.value("document.querySelector('#details code').textContent")
+    assert command == f"phonebridge make-test 20261129T140300Z-00000001 --at {at_ms / 1000:.2f}"
+
+
 def test_tables_are_cards_on_a_phone(tab: Page, file: Path) -> None:
     shown(tab, file, 390)
     heads = (
