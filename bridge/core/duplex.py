@@ -154,6 +154,7 @@ class DuplexStream:
         "_last",
         "_per_ms",
         "dropped_ms",
+        "dropped_to",
         "epoch",
         "received",
         "segment",
@@ -174,6 +175,8 @@ class DuplexStream:
         self.segment: Segment | None = None
         """The newest of them, while more of it may come."""
         self._last: Segment | None = None
+        self.dropped_to = 0
+        """Where the newest sound ended that was dropped."""
         self.dropped_ms = 0
         """Of loud sound that never went out."""
         self._heard = 0
@@ -261,6 +264,7 @@ class DuplexStream:
             return False
         self._gate.close(loud=True)
         self.segment = None
+        self.dropped_to = self.received
         self.dropped_ms += size_bytes // self._per_ms
         if self._last is not None:
             self._last.dropped_to = self.received

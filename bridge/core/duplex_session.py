@@ -15,7 +15,7 @@ from .conversation import NOTHING, Item
 from .due import NEVER
 from .duplex import DuplexStream, Segment
 from .ledger import Span
-from .words import TimedText, TimedWords, TurnText, cut, joined
+from .words import TimedText, TimedWords, TurnText, bounded, cut, joined
 
 PAUSE_MS = 800
 """Of quiet after which the model has said what it had to say."""
@@ -52,13 +52,13 @@ class TimedItem(Item):
         if self.fragments is not None:
             return self.fragments
         until_ms = max(self.last_ms, self.segment.dropped_to // self.per_ms)
-        return self.words.between(-_EVER, _EVER if self.open else until_ms)
+        return bounded(self.words.between(-_EVER, _EVER if self.open else until_ms))
 
     def settle(self, next_ms: int) -> None:
         """The next utterance begins there: words before belong to this one, also those of which it made no
         sound.
         """
-        self.open, self.fragments = False, self.words.take(next_ms - EDGE_MS)
+        self.open, self.fragments = False, bounded(self.words.take(next_ms - EDGE_MS))
 
     def said(self) -> str:
         return joined(self._timed())
@@ -137,7 +137,9 @@ class DuplexSession:
         """Words that have waited for their sound for too long; "" for none. They are waited for no more."""
         if self.stream.segment is not None or self.stream.hushed:
             return ""
-        over_ms = -_EVER if self.item is None else self.item.last_ms + UNSAID_MS
+        dropped_ms = self.stream.dropped_to // self.per_ms
+        over_ms = max(0 if self.item is None else self.item.last_ms, dropped_ms)
+        over_ms = over_ms + UNSAID_MS if over_ms else -_EVER
         return joined(self.words.drop(over_ms, now_ms - UNSOUNDED_MS))
 
     def turn_begun(self) -> str:

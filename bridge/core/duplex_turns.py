@@ -16,7 +16,7 @@ from .duplex_session import PAUSE_MS, DuplexSession
 from .limits import Silence
 from .messages import Phase
 from .state import CallState
-from .words import TimedText
+from .words import MOST_OF_A_FRAGMENT, TimedText
 
 UNSAID_MS = 2_500
 """After the model was asked to say something and has not begun to: it is asked once more."""
@@ -48,8 +48,8 @@ def sound(call: CallState, event: m.StreamAudio, now_ms: int) -> None:
     if not playout.ready:
         call.stats.late_bytes += event.size_bytes
         return
-    # A call that ends when its last word was heard has nothing more to say.
-    wanted = call.ending is None or not playout.gate.idle
+    # A call that ends when its last word was heard has nothing more to say, nor one whose caller is away.
+    wanted = (call.ending is None or not playout.gate.idle) and call.phase is not Phase.AWAY
     before, lag_ms = stream.segment, line.remaining_ms(now_ms)
     ours = bool(line.spans.of(""))
     pieces = stream.take(event.audio, event.size_bytes, event.loud, lag_ms, ours=ours, wanted=wanted)
@@ -205,7 +205,7 @@ def stopped(call: CallState, now_ms: int) -> None:
 def fragment(call: CallState, event: m.Fragment, now_ms: int) -> None:
     """Words of either side."""
     duplex = session_of(call, event.epoch)
-    words = TimedText(event.text[:MOST_CHARACTERS], event.start_ms, event.end_ms, now_ms)
+    words = TimedText(event.text[:MOST_OF_A_FRAGMENT], event.start_ms, event.end_ms, now_ms)
     if event.role == "user":
         duplex.worded_ms = now_ms
         delegation.heard(call, event)

@@ -17,8 +17,11 @@ from .due import NEVER
 ALIGNED_BY = 8
 """Utterances whose beginnings say how far the labels are from the sound: their median."""
 MOST_APART_MS = 1_000
-MOST_FRAGMENTS = 4_096
-"""Of the words whose sound is not over, the newest that are kept: 13 minutes of speech."""
+MOST_FRAGMENTS = 1_024
+"""Of the words whose sound is not over, the newest that are kept: 3 minutes of speech without a pause."""
+MOST_OF_A_FRAGMENT = 512
+MOST_OF_A_TEXT = 32_768
+"""Characters: no one says more in 200 ms, or in a turn of half an hour."""
 TURN_PAUSE_MS = 800
 """Between two fragments of the caller's, by their labels: those behind it are another turn."""
 TURN_OVER_MS = 1_100
@@ -46,6 +49,16 @@ class TimedText:
 
     def shifted(self, by_ms: int) -> TimedText:
         return TimedText(self.text, self.start_ms + by_ms, self.end_ms + by_ms, self.came_ms)
+
+
+def bounded(fragments: list[TimedText]) -> list[TimedText]:
+    """The first of them, as many as are kept of one text."""
+    room = MOST_OF_A_TEXT
+    for at, fragment in enumerate(fragments):
+        room -= len(fragment.text)
+        if room < 0:
+            return fragments[:at]
+    return fragments
 
 
 def joined(fragments: Sequence[TimedText]) -> str:
@@ -135,10 +148,13 @@ class TimedWords:
 
     def drop(self, after_ms: int, came_ms: int) -> list[TimedText]:
         """Words after that, on the stream, which came so long ago, are no longer kept. Returns them."""
+        if not self._fragments:
+            return []
         after_ms += self.apart_ms
-        dropped = [one for one in self._fragments if one.middle_ms > after_ms and one.came_ms <= came_ms]
-        if dropped:
-            self._fragments = [one for one in self._fragments if one not in dropped]
+        dropped, kept = list[TimedText](), list[TimedText]()
+        for one in self._fragments:
+            (dropped if one.middle_ms > after_ms and one.came_ms <= came_ms else kept).append(one)
+        self._fragments = kept
         return dropped
 
     def take(self, until_ms: int) -> list[TimedText]:
@@ -154,10 +170,11 @@ class TurnText:
     for a while. Its words come a second after the voice, so none ends while that is heard.
     """
 
-    __slots__ = ("_parts", "due_ms", "end_ms")
+    __slots__ = ("_characters", "_parts", "due_ms", "end_ms")
 
     def __init__(self) -> None:
         self._parts: list[str] = []
+        self._characters = 0
         self.end_ms = 0
         """Of the last words, on the model's clock."""
         self.due_ms = NEVER
@@ -166,7 +183,9 @@ class TurnText:
     def add(self, fragment: TimedText, now_ms: int) -> str:
         """Words came. Returns the turn that is over by that, "" for none."""
         over = self.over() if self._parts and fragment.start_ms - self.end_ms >= TURN_PAUSE_MS else ""
-        self._parts.append(fragment.text)
+        self._characters += len(fragment.text)
+        if self._characters <= MOST_OF_A_TEXT:
+            self._parts.append(fragment.text)
         self.end_ms = max(self.end_ms, fragment.end_ms)
         self.due_ms = now_ms + TURN_OVER_MS
         return over
@@ -175,5 +194,5 @@ class TurnText:
         """The turn's words; the next ones are another turn's."""
         text = "".join(self._parts).strip()
         self._parts.clear()
-        self.due_ms = NEVER
+        self._characters, self.due_ms = 0, NEVER
         return text

@@ -363,6 +363,36 @@ def test_a_transfer_leaves_after_the_last_word() -> None:
     assert [one.reason for one in call.all(m.Ended)] == [m.Reason.TRANSFERRED]
 
 
+def test_what_it_says_while_the_caller_is_away_is_not_heard_and_costs_no_truth() -> None:
+    """Its time goes on: the words that it says when the caller is back are known by their sound."""
+    call = DuplexCall(labels_ms=-100).ready().wait(500)
+    call.speaks("I put you through.")
+    call.wait(2_500)
+    call.call.phase = m.Phase.AWAY
+    call.speaks("Nobody hears me now at all.")
+    call.wait(5_000)
+    heard = call.heard_by_phone()
+    assert heard == "I put you through."
+    call.call.phase = m.Phase.LIVE
+    call.wait(2_500)
+    call.speaks("There you are again.")
+    call.wait(3_000)
+    assert call.heard_by_phone() == f"{heard} There you are again."
+    assert call.spoken()[-1] == ("There you are again.", "There you are again.")
+    assert call.all(m.Noted) == []
+
+
+def test_no_one_can_fill_the_memory_with_words() -> None:
+    call = DuplexCall().ready().wait(500)
+    for number in range(400):
+        for role in ("assistant", "user"):
+            call.feed(m.Fragment(role, " word" * 400, 500 + number, 700 + number))
+    call.speaks("Hello.")
+    call.wait(3_000)
+    assert sum(len(said) for said, _ in call.spoken()) <= 32_768
+    assert sum(len(turn.text) for turn in call.all(m.Turn)) <= 32_768
+
+
 def test_a_lost_session_is_played_to_its_end_and_the_next_one_is_told_what_was_heard() -> None:
     """D13, in a call."""
     call = DuplexCall().ready().wait(500)
