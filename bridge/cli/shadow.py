@@ -60,6 +60,9 @@ def shadow(  # noqa: PLR0913, PLR0917  its options
     parallel: _Parallel = 8,
     max_usd: _MostUsd = None,
     yes: _Yes = False,
+    tools: Annotated[
+        str, typer.Option(help="What answers tools: recorded, or stub:module for functions of yours.")
+    ] = "recorded",
     tolerance: _Tolerances = [],  # noqa: B006  typer copies it
     consent: _Consent = False,
     text: Annotated[
@@ -79,7 +82,7 @@ def shadow(  # noqa: PLR0913, PLR0917  its options
 
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     metrics = _tolerant(tolerance, text=text)
-    arms = _arms(agent, control)
+    arms = _arms(agent, control, tools)
     gathered = gather(recordings, consent=consent, text=text)
     _tell_skipped(gathered, console)
     how = _How(repeats, parallel, max_usd, yes, metrics)
@@ -105,15 +108,22 @@ class _How:
     metrics: list[Metric]
 
 
-def _arms(agent: str, control: str | None) -> tuple[Arm, Arm]:
+def _arms(agent: str, control: str | None, tools: str) -> tuple[Arm, Arm]:
+    from dataclasses import replace
+
     from ..agents.agent import load_agent
     from ..experiments.shadow_run import Arm
+    from ..experiments.stubs import stub_of
 
     instructions = configured("BRIDGE_INSTRUCTIONS") or ""
     new = Arm(f"new: {agent}", load_agent(agent), instructions)
-    if control is None:
-        return Arm("control: as recorded"), new
-    return Arm(f"control: {control}", load_agent(control), instructions), new
+    old = Arm("control: as recorded")
+    if control is not None:
+        old = Arm(f"control: {control}", load_agent(control), instructions)
+    if tools == "recorded":
+        return old, new
+    stub = stub_of(tools)
+    return replace(old, stub=stub), replace(new, stub=stub)
 
 
 def _compared(

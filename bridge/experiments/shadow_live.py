@@ -87,7 +87,7 @@ class _LiveCall:
 
     def __init__(self, script: CallerScript, arm: Arm, model: LiveModel) -> None:
         self.script, self.arm, self.model = script, arm, model
-        self.tools = RecordedTools(script.tools)
+        self.tools = RecordedTools(script.tools, arm.stub)
         self.log: list[m.Action] = []
         self.outputs: list[str] = []
         self.ended: m.Ended | None = None

@@ -18,7 +18,7 @@ from bridge.doubles.items import Item
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import Phone, PhoneOptions
 from bridge.recording.caller_script import Act, Anchor, CallerScript, Kind, ToolAnswer, answered
-from bridge.recording.recorded_tools import RecordedTools
+from bridge.recording.recorded_tools import RecordedTools, Stub
 from bridge.testing.agent_call import AgentCall
 from bridge.testing.answered_from import answered_from
 from bridge.testing.call import PLACED
@@ -40,6 +40,10 @@ MindOf = Callable[[int], Mind]
 """A seed to the mind of one run."""
 
 
+def _no_stub(_name: str, _arguments: str) -> None:
+    """Every tool is answered from the recording."""
+
+
 @dataclass(frozen=True, slots=True)
 class Arm:
     """One side of the comparison. Without an agent it is the recorded configuration: prompt, tools, voice
@@ -50,6 +54,7 @@ class Arm:
     agent: Agent | None = None
     instructions: str = ""
     """Of agents that have none of their own."""
+    stub: Stub = _no_stub
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +150,7 @@ def run_embedded(
     more than `most_usd`.
     """
     purse = Purse(most_usd)
-    tools, ears = RecordedTools(script.tools), ScriptEars()
+    tools, ears = RecordedTools(script.tools, arm.stub), ScriptEars()
     options = dataclasses.replace(model.options, ears=ears)
     call = begun(script, arm, tools, model.mind(seed), options)
     call.model.behaves(transcribe=words_of)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from .caller_script import ToolAnswer, canonical
@@ -12,10 +12,17 @@ MISSING: Final = '{"error": "not in the recording"}'
 """What the model reads where the recording has no answer."""
 
 
-class RecordedTools:
-    """Answers by name and arguments: each recorded answer in turn, the last one again and again."""
+Stub = Callable[[str, str], str | None]
+"""Answers a tool call (name, arguments) in the place of the recording; None where the recording shall."""
 
-    def __init__(self, tools: Iterable[ToolAnswer]) -> None:
+
+class RecordedTools:
+    """Answers by name and arguments: `stub` first, then each recorded answer in turn, the last one again and
+    again.
+    """
+
+    def __init__(self, tools: Iterable[ToolAnswer], stub: Stub = lambda _name, _arguments: None) -> None:
+        self._stub = stub
         self._answers: dict[tuple[str, str], deque[ToolAnswer]] = {}
         for tool in tools:
             self._answers.setdefault((tool.name, tool.arguments), deque()).append(tool)
@@ -30,6 +37,9 @@ class RecordedTools:
         """
         asked = name, canonical(arguments)
         self.asked.append(asked)
+        stubbed = self._stub(*asked)
+        if stubbed is not None:
+            return ToolAnswer(*asked, output=stubbed)
         answers = self._answers.get(asked)
         if answers is None:
             self.unanswered += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from bridge.doubles.tones import tone
 from bridge.errors import ConfigError
 from bridge.experiments.shadow_facts import Run, figures, silences, similarity, told_again, values
 from bridge.experiments.shadow_run import Arm, Embedded, run_embedded
+from bridge.experiments.stubs import stub_of
 from bridge.recording.caller_script import Anchor, CallerScript, Kind, ToolAnswer, canonical
 from bridge.recording.recorded_tools import MISSING, RecordedTools
 from bridge.recording.script_reader import caller_script, trimmed
@@ -267,3 +269,24 @@ def test_hand_offs_and_hanging_up_are_done(as_recorded: bool) -> None:
     assert run.generated == script.generated
     assert "You are billing." in run.generated
     assert (run.completed, run.length_ms) == (True, script.end_ms)
+
+
+def test_a_module_answers_tools_in_the_place_of_the_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shadow_stubs.py").write_text("def book(day, people):\n    return f'{people} on {day}'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    stub = stub_of("stub:shadow_stubs")
+    script = recorded_script()
+    for agent in (None, AGENT):
+        arm = Arm("arm", agent, stub=stub)
+        run = run_embedded("call", script, arm, Embedded(lambda _seed: Restaurant(day="Sunday")))
+        assert (run.unanswered, run.tool_errors) == (0, 0)
+        assert run.tools
+    assert (
+        stub("book", '{"day": 1}')
+        == '{"error": "The arguments do not fit: book() missing 1 required positional argument: \'people\'"}'
+    )
+    assert stub("another", "{}") is None
+    with pytest.raises(ConfigError, match="stub:module"):
+        stub_of("live")
