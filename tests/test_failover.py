@@ -25,6 +25,7 @@ from bridge.doubles.phone import Phone, PhoneOptions
 from bridge.doubles.realtime import RealtimeServer
 from bridge.doubles.tones import tone
 from bridge.recording import Header, Parts, Recorder, describe, replay
+from bridge.settings.settings import load_settings
 from bridge.sounds.phrases import Phrases
 from bridge.testing.call import usual_config
 from bridge.testing.virtual_call import VirtualCall
@@ -333,6 +334,14 @@ def test_there_is_no_way_back_and_no_third() -> None:
     assert [note.partition(":")[0] for note in talk.notes] == ["the first -> b", "b -> c"]
     assert len(talk.a) == 1
     assert talk.call.ended is not None
+
+
+def test_nothing_is_sent_elsewhere_unless_it_is_named() -> None:
+    talk = Talk(failover=())
+    talk.bring_to("speaking", 0)
+    assert talk.call.run(30_000) is not None
+    assert (len(talk.b), talk.notes) == (0, [])
+    assert load_settings(insecure=True, env_file=None).call_config().failover == ()
 
 
 def test_a_goodbye_that_is_being_said_is_not_begun_again_elsewhere() -> None:

@@ -19,6 +19,8 @@ NOISE_MS = 1_000
 """After the vendor took something for speech and cut its response: the turn that it heard is due by then."""
 UNENDED_MS = 3_000
 """After a response was cut: its `response.done` is due within moments, and what is owed waits for it."""
+UNTOLD_MS = 5_000
+"""After a request, where a response does not say whose it is: then it is no longer taken for ours."""
 CONTINUED = "continued"
 RETURNED = "returned"
 GO_ON = "Your last message was cut off. Say the rest of it, from where it was cut off; do not begin it again."
@@ -104,8 +106,18 @@ def send_request(call: CallState, now_ms: int) -> None:
         wanted = {RETRY, *(debt.tag for debt in playout.debts.open.values())}
         for tag in [tag for tag in waiting if tag not in wanted and tag not in playout.utterances]:
             del waiting[tag]
-    if playout.next_response() and playout.unanswered is not None and playout.unanswered.asked_ms is None:
+    if not playout.next_response():
+        return
+    if not call.up.can.tags:
+        playout.gate.untold_due_ms = now_ms + UNTOLD_MS
+    if playout.unanswered is not None and playout.unanswered.asked_ms is None:
         playout.unanswered.asked_ms = now_ms
+
+
+def untold(call: CallState, _now_ms: int) -> None:
+    """What began since then was not what we asked for, as far as can be told: it is asked for again."""
+    call.playout.gate.untold_due_ms = NEVER
+    call.playout.refused(None, again=True)
 
 
 def hears(call: CallState) -> bool:

@@ -125,6 +125,7 @@ class Call(CallState):
         line, spare, over, detours = playout.line, self.spare, self.ending, self.detours
         due_ms = min(
             playout.owed.due_ms, playout.debts.due_ms, playout.faint_due_ms, playout.gate.again_due_ms,
+            playout.gate.untold_due_ms,
             line.ledger.check_due_ms, playout.conversation.tools.due_ms, self.spending.due_ms,
             up.due_ms, up.probe_due_ms, up.stream_due_ms, up.resume_due_ms, up.renew_due_ms, up.forced_due_ms,
             turn.due_ms, turn.pad_due_ms, turn.confirm_due_ms, quiet.due_ms, quiet.nudge_due_ms,

@@ -167,6 +167,8 @@ def transcribed(call: CallState, event: m.CallerTranscribed, now_ms: int) -> Non
     elif event.failed:
         voice(call, now_ms)
     item.role, item.text = "user", event.text[:MOST_CHARACTERS]
+    if not event.final:
+        return  # a later one takes its place
     if event.text and not call.caller_speaking:
         call.caller_audio.answered()
     call.stats.add_transcription(event)

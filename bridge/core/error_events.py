@@ -23,7 +23,7 @@ def faulted(call: CallState, event: m.UpstreamFaulted, now_ms: int) -> None:
     code = event.code or "unknown"
     count(call.stats.faults, code)
     about, _, subject = event.about.partition(":")
-    what, detail = verdict(event), f"{event.code} {event.param} {event.message}"
+    what, detail = verdict(event, call.up.can.fatal_codes), f"{event.code} {event.param} {event.message}"
     prompt = names_prompt(event)
     if about == "commit" or code == COMMIT_EMPTY:
         call.open_turn.acknowledged()

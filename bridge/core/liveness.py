@@ -221,7 +221,7 @@ def unheard(call: CallState, now_ms: int) -> None:
     elif call.up.state is not Leg.READY:
         answers.owe_resumed(call, now_ms)
         state.owe(call, now_ms, silent_ms=ended_ms)
-    elif caller_audio.open and call.upstream_ms < ended_ms and call.config.probe_ms:
+    elif caller_audio.open and call.upstream_ms < ended_ms and call.config.probe_ms and call.up.can.probes:
         state.owe(call, now_ms, silent_ms=ended_ms, doubtful=True)
         probe(call, now_ms)
 

@@ -38,16 +38,16 @@ def from_spare(call: CallState, event: Event, spare: UpstreamSession, now_ms: in
             spare_failed(call, now_ms)
         case m.VendorNote():
             tool_calls.note_failed_list(call, event)
-        case m.UpstreamFaulted() if spare.state is Leg.CONFIGURING and will_not_be(event):
+        case m.UpstreamFaulted() if spare.state is Leg.CONFIGURING and will_not_be(spare, event):
             call.out.append(m.Noted("configuration refused", in_words(event)))
             spare_failed(call, now_ms, again=not names_prompt(event))
         case m.UpstreamClosed() | m.DialFailed():
             renewal_failed(call, now_ms)
 
 
-def will_not_be(event: m.UpstreamFaulted) -> bool:
+def will_not_be(spare: UpstreamSession, event: m.UpstreamFaulted) -> bool:
     """Whether a session that was answered with this error before it was configured never will be one."""
-    fatal = verdict(event) is Verdict.FATAL or names_prompt(event)
+    fatal = verdict(event, spare.can.fatal_codes) is Verdict.FATAL or names_prompt(event)
     return fatal or event.about.partition(":")[0] == "configure"
 
 

@@ -36,6 +36,8 @@ class ResponseGate:
     or ends."""
     again_due_ms: int = NEVER
     """When the vendor may be asked again, while it is left in peace."""
+    untold_due_ms: int = NEVER
+    """When a request counts as lost, of a vendor that does not say to which of them a response belongs."""
     cut_ms: int | None = None
     """When the active response was cut, whose end is still to come: `Playout.mute` sets it."""
     waiting: OrderedDict[str, CreateResponse] = field(default_factory=OrderedDict)
@@ -75,7 +77,7 @@ class ResponseGate:
         if self.asked is not None and not self.stale:
             self._put_back(self.asked)
         self.active, self.asked, self.stale, self.held, self.cancelled = None, None, False, False, None
-        self.cut_ms = None
+        self.cut_ms, self.untold_due_ms = None, NEVER
         self.loses_ends = self.busy = False
         self.asides.clear()
         self.tags.clear()
@@ -106,6 +108,7 @@ class ResponseGate:
         if self.asked is None or event.tag != self.asked.tag:
             return False
         stale, self.begun, self.asked, self.stale = self.stale, self.asked, None, False
+        self.untold_due_ms = NEVER
         return stale
 
     def done(self, event: ResponseDone) -> None:
@@ -122,7 +125,7 @@ class ResponseGate:
             return
         if again and not self.stale:
             self._put_back(self.asked)
-        self.asked, self.stale = None, False
+        self.asked, self.stale, self.untold_due_ms = None, False, NEVER
 
     def superseded(self) -> list[CreateResponse]:
         """The caller spoke: what was asked for and has not begun is out of date. Returns what is dropped

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Collection
 
 from .messages import UpstreamFaulted
 from .upstream_leg import FATAL_CODES
@@ -91,6 +92,10 @@ def harmless(code: str) -> bool:
     return _CODES.get(code) in (Verdict.BENIGN, Verdict.BUSY)
 
 
-def verdict(event: UpstreamFaulted) -> Verdict | None:
-    """What the error means, None for one we do not know. Some vendors put the word into the type."""
+def verdict(event: UpstreamFaulted, fatal: Collection[str] = ()) -> Verdict | None:
+    """What the error means, None for one we do not know. Some vendors put the word into the type. `fatal` are
+    the codes of that vendor after which no session fares better (`Capabilities.fatal_codes`).
+    """
+    if event.code in fatal or (event.kind in fatal and event.code not in _CODES):
+        return Verdict.FATAL
     return _CODES.get(event.code) or _CODES.get(event.kind)

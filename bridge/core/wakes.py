@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from . import (
+    answers,
     away,
     caller_turns,
     dialling,
@@ -73,6 +74,7 @@ DUE: tuple[tuple[Callable[[CallState], int], Callable[[CallState, int], None]], 
     (lambda call: call.caller_audio.due_ms, input_clock.flow),
     (lambda call: call.delegation.due_ms, settled),
     (lambda call: call.playout.gate.again_due_ms, responses.again),
+    (lambda call: call.playout.gate.untold_due_ms, answers.untold),
     (lambda call: call.playout.faint_due_ms, settled),
     (lambda call: call.spending.due_ms, settled),
     (lambda call: call.up.resume_due_ms, resumed),

@@ -11,14 +11,16 @@ from .values import id_of
 class AskedResponses:
     """Responses of one session that were asked for and have not begun."""
 
-    __slots__ = ("_asked", "_names_conversations")
+    __slots__ = ("_asked", "_names_conversations", "_turns")
 
     def __init__(self) -> None:
         self._asked: dict[str, bool] = {}  # by tag; true for an aside
         self._names_conversations = False
+        self._turns = 0  # that the caller has had since the last of them was asked for
 
     def ask(self, tag: str, *, aside: bool) -> None:
         """A response.create goes out."""
+        self._turns = 0
         self._asked[tag] = aside
 
     def refused(self, tag: str) -> None:
@@ -28,6 +30,10 @@ class AskedResponses:
     def first(self) -> str:
         """The tag of the first that belongs to the conversation; empty for none."""
         return next((tag for tag, aside in self._asked.items() if not aside), "")
+
+    def turn_taken(self) -> None:
+        """The caller's turn is an item: the vendor may answer it by itself."""
+        self._turns += 1
 
     def conversation_named(self) -> None:
         """The server gives conversations a name."""
@@ -40,8 +46,9 @@ class AskedResponses:
         if response.metadata is msgspec.UNSET:
             # OpenAI and Azure always have the field, null or not; xAI has none. There responses are told
             # apart by their order: one conversation has one active response, and the one that begins while
-            # we have asked for one is ours.
-            tag = self.first()
+            # we have asked for one is ours, unless it answers a turn that came after.
+            tag = "" if self._turns else self.first()
+            self._turns = 0
         conversation_id = response.conversation_id
         self._names_conversations |= isinstance(conversation_id, str)
         aside = self._asked.pop(tag, None)

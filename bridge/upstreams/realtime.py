@@ -159,6 +159,7 @@ class Realtime:
         return m.SpeechStopped(id_of(event.item_id, "item_id"), int(event.audio_end_ms or 0), self._epoch)
 
     def _committed(self, event: wire.Event) -> m.TurnCommitted:
+        self._asked.turn_taken()
         return m.TurnCommitted(required(event.item_id, "item_id"), self._epoch)
 
     def _idled(self, event: wire.Event) -> m.CallerIdled:
