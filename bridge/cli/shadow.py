@@ -51,6 +51,14 @@ _Tolerances = Annotated[
 _Consent = Annotated[bool, typer.Option("--consent", help="Use only calls whose parameter `reuse` is yes.")]
 
 
+_Tools = Annotated[
+    str, typer.Option(help="What answers tools: recorded, or stub:module for functions of yours.")
+]
+_Text = Annotated[
+    bool, typer.Option("--text", help="Callers write their words: for recordings without sound.")
+]
+
+
 def shadow(  # noqa: PLR0913, PLR0917  its options
     recordings: _Recordings,
     agent: _New,
@@ -60,14 +68,10 @@ def shadow(  # noqa: PLR0913, PLR0917  its options
     parallel: _Parallel = 8,
     max_usd: _MostUsd = None,
     yes: _Yes = False,
-    tools: Annotated[
-        str, typer.Option(help="What answers tools: recorded, or stub:module for functions of yours.")
-    ] = "recorded",
+    tools: _Tools = "recorded",
     tolerance: _Tolerances = [],  # noqa: B006  typer copies it
     consent: _Consent = False,
-    text: Annotated[
-        bool, typer.Option("--text", help="Callers write their words: for recordings without sound.")
-    ] = False,
+    text: _Text = False,
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit report here.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page here.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
