@@ -22,6 +22,8 @@ _SENTENCE: Final = re.compile(r"[^.!?]*[.!?]*\s*")
 _MOVED: Final = {"voice": "output", "turn_detection": "input"}
 """Fields of a session that stand at its top, and the half of GA's `audio` that they belong to."""
 _OWN: Final = frozenset({"resumption"})
+_UNPLACED: Final = ("session.created", "error")
+"""Events without a `previous_item_id`. All others have one, and it is null where it means nothing."""
 _NEVER: Final = ("conversation.item.done", "response.output_text.done")
 """Events of the GA dialect that they do not send."""
 
@@ -35,6 +37,8 @@ class XaiWire:
         self._replayed = replayed
         self._heard: dict[str, str] = {}
         self._sound_bytes: dict[str, int] = {}
+        self._detection: dict[str, Any] | None = None
+        """Turn detection as it was asked for last: that is how it is told."""
 
     def incoming(self, event: dict[str, Any]) -> dict[str, Any]:
         session, response = event.get("session"), event.get("response")
@@ -48,6 +52,8 @@ class XaiWire:
         for name, half in _MOVED.items():
             if name in session:
                 value = session[name]
+                if name == "turn_detection" and isinstance(value, dict):
+                    self._detection = value
                 off = name == "turn_detection" and isinstance(value, dict) and value.get("type") is None
                 audio.setdefault(half, {})[name] = None if off else value
         transcription = audio.get("input", {}).get("transcription")
@@ -58,12 +64,16 @@ class XaiWire:
         return {**event, "session": {"type": "realtime", **lifted, "audio": audio}}
 
     def outgoing(self, event: dict[str, Any], items: Mapping[str, Item]) -> list[dict[str, Any]]:
+        placed = event["type"] not in _UNPLACED
+        return [{"previous_item_id": None, **one} if placed else one for one in self._told(event, items)]
+
+    def _told(self, event: dict[str, Any], items: Mapping[str, Item]) -> list[dict[str, Any]]:
         match event["type"]:
             case "session.created":
                 return [{**event, "session": _created(event["session"])}]
             case "session.updated":
                 replayed, self._replayed = self._replayed, ()
-                told = {**event, "session": _updated(event["session"])}
+                told = {**event, "session": _updated(event["session"], self._detection)}
                 return [*map(_replay, range(len(replayed)), replayed), told]
             case "response.created":
                 return [{**event, "response": _response(event["response"])}]
@@ -73,6 +83,12 @@ class XaiWire:
                 return [self._sound(event)]
             case "response.output_audio_transcript.delta":
                 return self._sentences(event, items)
+            case "response.content_part.done":
+                return [_without(event, "part")]
+            case "response.function_call_arguments.delta":
+                return [_without(event, "output_index")]
+            case "response.output_item.done":
+                return [{**event, "item": _without(event["item"], "content")}]
             case kind if kind.startswith(_TRANSCRIPTION):
                 return self._transcription(event)
             case kind if kind in _NEVER:
@@ -84,7 +100,8 @@ class XaiWire:
         sent_bytes = len(event["delta"]) * 3 // 4 - event["delta"].count("=")
         before_bytes = self._sound_bytes.get(event["item_id"], 0)
         self._sound_bytes[event["item_id"]] = before_bytes + sent_bytes
-        return {**event, "audio_duration_ms": sent_bytes // 8, "ts": before_bytes // 8}
+        times = {"audio_duration_ms": sent_bytes // 8, "ts": before_bytes // 8, "latency": ""}
+        return {**event, **times, "rid": event["response_id"]}
 
     def _sentences(self, event: dict[str, Any], items: Mapping[str, Item]) -> list[dict[str, Any]]:
         """Each with where it begins in the item's sound: words come with their sound, or before."""
@@ -92,7 +109,8 @@ class XaiWire:
         rest_bytes, told, characters = len(items[event["item_id"]].sound) - start_bytes, [], 0
         for sentence in filter(None, _SENTENCE.findall(words)):
             begins = start_bytes + rest_bytes * characters // len(words)
-            told.append({**event, "delta": sentence, "start_time": round(begins / 8000, 3)})
+            begins_s = round(begins / 8000, 3)
+            told.append({**event, "delta": sentence, "start_time": begins_s, "rid": event["response_id"]})
             characters += len(sentence)
         return told
 
@@ -137,8 +155,8 @@ def _asked(response: dict[str, Any]) -> dict[str, Any]:
     return asked | ({"output_modalities": ["text"]} if response.get("modalities") == ["text"] else {})
 
 
-def _detection(session: dict[str, Any]) -> dict[str, Any]:
-    return session["audio"]["input"]["turn_detection"] or {"type": None}
+def _without(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if key != name}
 
 
 def _created(session: dict[str, Any]) -> dict[str, Any]:
@@ -148,28 +166,34 @@ def _created(session: dict[str, Any]) -> dict[str, Any]:
         "instructions": session["instructions"],
         "voice": session["audio"]["output"]["voice"],
         "modalities": ["audio"],
-        "turn_detection": _detection(session),
+        "turn_detection": {"type": None},
         "tools": [],
         "model": session["model"],
     }
 
 
-def _updated(session: dict[str, Any]) -> dict[str, Any]:
-    wrapped = [
-        {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}
-        for tool in session["tools"]
-    ]
-    halves = {
-        half: {"format": session["audio"][half]["format"], "transport": "json"}
-        for half in ("input", "output")
-    }
+def _updated(session: dict[str, Any], detection: dict[str, Any] | None) -> dict[str, Any]:
+    heard = session["audio"]["input"]
+    scribe = {"transcription": heard["transcription"]} if heard["transcription"] else {}
     return {
-        "turn_detection": _detection(session),
+        "instructions": session["instructions"],
+        "turn_detection": detection or heard["turn_detection"] or {"type": None},
         "model": session["model"],
+        "modalities": ["audio"],
+        "enable_noise_suppression": True,
+        "enable_phonetic_spelling": False,
+        "keep_context": False,
+        "temperature": -1.0,
+        "tool_choice": session["tool_choice"],
+        "max_response_output_tokens": session["max_output_tokens"],
         "input_audio_format": "not specified",
         "output_audio_format": "not specified",
-        "tools": wrapped,
-        "audio": halves,
+        "input_audio_transcription": heard["transcription"],
+        "tools": [{"type": "function", "function": _without(tool, "type")} for tool in session["tools"]],
+        "audio": {
+            "input": {"format": heard["format"], "transport": "json", **scribe},
+            "output": {"format": session["audio"]["output"]["format"], "transport": "json"},
+        },
     }
 
 
@@ -192,16 +216,18 @@ def _done(event: dict[str, Any], items: Mapping[str, Item]) -> dict[str, Any]:
         usage = {
             "total_tokens": told["total_tokens"],
             "input_tokens": told["input_tokens"],
-            "input_token_details": {
-                name: told["input_token_details"][name] for name in ("text_tokens", "audio_tokens")
-            },
+            "input_token_details": _counted(told["input_token_details"]),
             "output_tokens": told["output_tokens"],
-            "output_token_details": told["output_token_details"],
+            "output_token_details": _counted(told["output_token_details"]),
             "output_audio_seconds": round(spoken_ms / 1000, 2),
             "billable_audio_seconds": spoken_ms // 1000,
         }
     beside = {} if usage is None else {"usage": usage}
     return {**event, "response": _response(response), "response_id": response["id"], **beside}
+
+
+def _counted(details: dict[str, Any]) -> dict[str, int]:
+    return {name: details[name] for name in ("text_tokens", "audio_tokens")} | {"grok_tokens": 0}
 
 
 def _replay(number: int, said: tuple[str, str]) -> dict[str, Any]:

@@ -45,7 +45,9 @@ def test_a_session_is_told_in_their_shape() -> None:
     updated = client.last("session.updated")["session"]
     assert updated["turn_detection"]["type"] == "server_vad"
     assert updated["input_audio_format"] == updated["output_audio_format"] == "not specified"
-    assert updated["audio"]["input"] == {"format": {"type": "audio/pcmu"}, "transport": "json"}
+    assert updated["audio"]["output"] == {"format": {"type": "audio/pcmu"}, "transport": "json"}
+    assert updated["audio"]["input"]["transcription"] == {"model": "grok-transcribe"}
+    assert updated["turn_detection"] == THEIRS["turn_detection"], "as it was asked, without defaults"
     assert updated["tools"] == [
         {"type": "function", "function": {k: v for k, v in TOOL.items() if k != "type"}}
     ]
