@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,7 +100,7 @@ def test_every_entry_of_the_table_has_a_double() -> None:
 
 @contextlib.asynccontextmanager
 async def house_of(
-    name: str, *, config: dict[str, Any] | None = None, **options: Any
+    name: str, *, config: dict[str, Any] | None = None, more: dict[str, Any] | None = None, **options: Any
 ) -> AsyncIterator[tuple[House, list[list[str]]]]:
     """A bridge that speaks with that vendor's double, and the recordings of its calls."""
     double = DOUBLES[name]
@@ -116,7 +117,7 @@ async def house_of(
         base = f"http://127.0.0.1:{sock.getsockname()[1]}"
         settings = load_settings(
             demo=True, env_file=None, upstream=name, upstream_url=url, public_url=base,
-            twilio_auth_token=TOKEN, greeting=GREETING, disclosure=False, **double.settings,
+            twilio_auth_token=TOKEN, greeting=GREETING, disclosure=False, **double.settings, **(more or {}),
         )  # fmt: skip
         log = Log()
         registry = service.make_registry(settings, observers=(log,))
@@ -189,27 +190,27 @@ def replays(recordings: list[list[str]]) -> None:
         assert result.outputs == lines
 
 
-async def of_each(holds: Callable[[str], Awaitable[None]]) -> None:
+async def of_each(holds: Callable[..., Awaitable[None]], entries: Iterable[tuple[str, ...]]) -> None:
     """That holds of every entry, all at the same time: what takes long is that people speak."""
 
-    async def named(name: str) -> None:
+    async def named(names: tuple[str, ...]) -> None:
         try:
-            await holds(name)
+            await holds(*names)
         except Exception as error:
-            error.add_note(f"with {name}")
+            error.add_note(f"with {' and '.join(names)}")
             raise
 
     async with asyncio.TaskGroup() as group:
-        for name in DOUBLES:
-            group.create_task(named(name))
+        for names in entries:
+            group.create_task(named(names))
 
 
 async def test_greeting_turn_tool_barge_in_drop_and_replay() -> None:
-    await of_each(a_conversation)
+    await of_each(a_conversation, [(name,) for name in DOUBLES])
 
 
 async def test_a_refusal_and_a_limit_end_a_call_and_a_cap_does_not() -> None:
-    await of_each(ends)
+    await of_each(ends, [(name,) for name in DOUBLES])
 
 
 async def a_conversation(name: str) -> None:
@@ -270,3 +271,38 @@ async def ends(name: str) -> None:
         hang_up(three.phone)
         await within(4, lambda: capped.log.ended)
         replays([*lines, *limited_lines, *capped_lines])
+
+
+async def test_a_call_goes_on_from_each_vendor_to_each_other_that_may_follow() -> None:
+    follow = ("openai", "azure", "xai")
+    await of_each(goes_on, itertools.permutations(follow, 2))
+
+
+async def goes_on(first: str, second: str) -> None:
+    """`first` is cut in the middle of its greeting and can be had no more."""
+    other = DOUBLES[second]
+    server = other.hosts(other.make())
+    model = other.settings.get("model", "")
+    scribe = other.settings.get("transcribe", "")
+    async with contextlib.AsyncExitStack() as stack:
+        url = await stack.enter_async_context(server.serve())
+        more = {"failover": f"{second}:{model}::{scribe}@{url}"}
+        house, lines = await stack.enter_async_context(house_of(first, more=more))
+        call = await begun(house)
+        await within(6, lambda: call.loud)
+        await asyncio.sleep(0.6)
+        house.lose_model(1006)
+        await within(1, lambda: not call.loud)
+        took_s = await within(6, lambda: call.loud)
+        assert took_s < 3, took_s
+        assert len(server.sessions) == 1
+        machine = server.sessions[0].machine
+        assert isinstance(machine, KeepingServer)
+        told = [json.loads(frame) for frame in machine.got]
+        said = [one["item"] for one in told if one["type"] == "conversation.item.create"]
+        heard = [item["content"][0]["text"] for item in said if item.get("role") == "assistant"]
+        assert heard == [one.heard for one in call.did(m.Spoken) if one.heard][: len(heard)] != []
+        assert [note for note in call.did(m.Noted) if note.what == "failed over"]
+        hang_up(call.phone)
+        await within(4, lambda: house.log.ended)
+        replays(lines)
