@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from bridge.core.capabilities import Capabilities
 from bridge.core.messages import CallSnapshot
 from bridge.core.turn_times import TurnTimes
 from bridge.doubles.agents import Agent as Mind
@@ -116,6 +117,8 @@ class Forking:
         call, script = walk_through(lines), caller_script(lines)
         if script.masked:
             raise ConfigError("its words are masked: no agent can answer what nobody said")
+        if call.facts.turns and not any(act.kind is Kind.SAYS for act in script.acts):
+            raise ConfigError("it does not say when the caller spoke: a call with this model wants its sound")
         moment = _quiet_before(call, script, asked_ms)
         return cls(call, script, moment, asked_ms, difference_before(lines, moment.t_ms))
 
@@ -147,7 +150,7 @@ class Forking:
     def header(self) -> Header:
         """Of the call that goes on: another line, a new clock."""
         made = begins_with(self.call.header, self.moment, self.moment.t_ms)
-        config = msgspec.structs.replace(made.config, echoes=None)
+        config = msgspec.structs.replace(made.config, echoes=None, capabilities=Capabilities(), failover=())
         return msgspec.structs.replace(made, config=config)
 
     def run(

@@ -21,7 +21,7 @@ from bridge.core import messages as m
 from .editing import remade
 from .header import Forked, Header, Origin
 from .json_text import UNREADABLE, one_line
-from .sound import MAX_BYTES, silence
+from .sound import MAX_BYTES, STREAM_DELTA, runs_of, silence
 from .stage import Parts
 from .steps import Recording, Step
 
@@ -306,6 +306,10 @@ def _without_words(frame: dict[str, Any], door: str, users: bool) -> dict[str, A
     delta, pressed = frame.get("delta"), frame.get("dtmf")
     if door == "carrier" and isinstance(pressed, dict):
         made["dtmf"]["digit"] = _key(pressed.get("digit"))
+    elif frame.get("type") == STREAM_DELTA and isinstance(delta, str):
+        made["delta"] = (
+            runs_of(delta) if is_clean(delta) and size_bytes(delta) <= MAX_BYTES else _sound(delta)
+        )
     elif str(frame.get("type")).endswith("audio.delta") and isinstance(delta, str):
         made["delta"] = _sound(delta)
     return made

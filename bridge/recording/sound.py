@@ -30,7 +30,9 @@ _KEYS: Final = {"carrier": ('"payload"',), "upstream": ('"audio"', '"delta"')}
 _COLON: Final = re.compile(r'\s*:\s*"')
 _MARKS: Final = r"(?:\d{1,8}[.!~]){1,65536}"
 _ELIDED: Final = re.compile(rf"<(\d+|{_MARKS})>")
-_STREAM: Final = '"session.output_audio.delta"'
+STREAM_DELTA: Final = "session.output_audio.delta"
+"""The type of a duplex model's sound."""
+_STREAM: Final = f'"{STREAM_DELTA}"'
 _KIND_CHARACTERS: Final = 96
 """Of a frame hold its type, in those of a stream."""
 
@@ -88,6 +90,13 @@ def without_sound(frame: str, door: str) -> str:
         pieces += (frame[done:start], blocks.marked(told) if told else silent)
         done = end
     return "".join(pieces) + frame[done:]
+
+
+def runs_of(audio: str) -> str:
+    """Sound of a duplex model with nothing of it left but when it is quiet and loud, as base64 text. Raises
+    ValueError for a text that is no base64.
+    """
+    return blocks.marked(blocks.marks(audio))
 
 
 def expand_text(audio: str) -> str:

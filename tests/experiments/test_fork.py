@@ -30,6 +30,7 @@ from bridge.recording.script_reader import caller_script
 from bridge.recording.steps import Step
 from bridge.testing.call import begin
 from tests.experiments.jittered import AGENT, jittered_call, seeds
+from tests.live_call import LiveCall
 
 
 class Books:
@@ -128,6 +129,15 @@ def test_what_can_not_be_forked_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     told_200_ms_more(monkeypatch)
     assert Forking.of(lines, 17_000).differs == ""
     assert Forking.of(lines, 40_000).differs.startswith("17.98 s")
+
+
+def test_a_call_with_a_duplex_model_is_not_forked_without_its_sound() -> None:
+    live = LiveCall(Speech(1_500, "Hello."), Speech(2_000, "We close at ten."))
+    live.at(4_000).says("When do you close?")
+    live.at(9_000)
+    live.call.from_phone(live.call.phone.hang_up(live.call.now_ms))
+    with pytest.raises(ConfigError, match="wants its sound"):
+        Forking.of(live.lines, 8_000)
 
 
 # --- to the millisecond -------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from bridge import Agent, cli, tool
 from bridge.core import messages as m
 from bridge.core.call import Call
+from bridge.doubles.agents import Speech
 from bridge.errors import ConfigError
 from bridge.recording.facts import facts_of
 from bridge.recording.make_test import MadeTest, make_test
@@ -24,6 +25,7 @@ from bridge.recording.moments import walk_through
 from bridge.testing.call import begin
 from bridge.testing.replayed import RecordedCall
 from tests.experiments.jittered import jittered_call, seeds
+from tests.live_call import LiveCall
 from tests.long_form import some_of
 
 pytest_plugins = ["pytester"]
@@ -113,6 +115,22 @@ def test_the_two_files_are_a_test_that_pytest_runs(pytester: pytest.Pytester, tm
     files = sorted(path.name for path in pytester.path.glob("test_*.py"))
     assert files == ["test_call_cut_39s.py", "test_call_cut_39s_2.py"]
     pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(passed=1, failed=1)
+
+
+def test_a_call_with_a_duplex_model_becomes_a_test_as_well(tmp_path: Path) -> None:
+    """Its sound says when it speaks: that stays in a masked recording, and nothing else of it."""
+    live = LiveCall(Speech(1_500, "Hello, how can I help?"), Speech(2_000, "We close at ten o'clock."))
+    live.at(4_000).says("When do you close?")
+    live.at(9_000)
+    live.call.from_phone(live.call.phone.hang_up(live.call.now_ms))
+    live.at(10_000)
+    call = walk_through(live.lines)
+    marks = marks_of(call.facts)
+    assert {mark.kind for mark in marks} >= {"words", "latency", "end"}
+    for mark in marks:
+        made = make_test(call, mark)
+        assert green(made, tmp_path), mark
+        assert "ten o" not in "\n".join(made.recording)
 
 
 # --- what a test is about -----------------------------------------------------------------------------------
