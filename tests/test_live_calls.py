@@ -169,6 +169,19 @@ def test_new_instructions_are_told_at_once_and_begin_the_next_session() -> None:
     settled(call)
 
 
+def test_whom_we_call_is_heard_by_the_model_once_a_person_has_answered() -> None:
+    call = LiveCall(GREETING, Speech(1_500, "Gladly."), outbound=m.AnswerRules())
+    call.at(1_500).says("Hello?", 600)
+    call.words.clear()  # the model hears nothing of it
+    call.at(7_000)
+    assert [words for words, _ in spoken(call)] == [HELLO]
+    assert call.servers[0].turns == []
+    call.says("Tell me more.")
+    call.at(12_000)
+    assert [words for words, _ in spoken(call)] == [HELLO, "Gladly."]
+    assert [turn.text for turn in call.log(m.Turn)][-1] == "Tell me more."
+
+
 # --- errors and ends
 
 

@@ -32,12 +32,19 @@ def open_caller_audio(call: CallState) -> None:
     """The model may hear the caller, unless something is being said that it must not be interrupted
     by.
     """
-    if not call.playout.ready or call.uninterruptible or call.phase is Phase.AWAY:
+    if not call.playout.ready or call.uninterruptible or call.phase is Phase.AWAY or awaited(call):
         return
     if call.up.can.clock == "realtime":
         call.caller_audio.drain(call.up.epoch, MOST_KEPT_MS)
     else:
         call.out += call.caller_audio.flush(call.up.epoch)
+
+
+def awaited(call: CallState) -> bool:
+    """A duplex model answers whatever it hears: until it is known that a person has answered a call that we
+    placed, it hears silence.
+    """
+    return call.up.can.duplex and call.callee.unanswered
 
 
 def reopen_caller_audio(call: CallState, now_ms: int) -> None:

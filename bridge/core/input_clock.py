@@ -11,6 +11,7 @@ from typing import Final
 
 from . import delegation, liveness
 from .caller_audio import FRAME_MS
+from .caller_turns import awaited, open_caller_audio
 from .due import NEVER
 from .messages import Phase
 from .state import CallState
@@ -25,6 +26,9 @@ def settle(call: CallState, now_ms: int) -> None:
     delegation.settle(call, now_ms)
     liveness.streams(call, now_ms)
     ear = call.caller_audio
+    if call.config.outbound is not None and not ear.open and not ear.drains and not awaited(call):
+        ear.forget()  # the greeting answers the word with which they picked up
+        open_caller_audio(call)
     if call.up.state is not Leg.READY or call.phase not in (Phase.LIVE, Phase.AWAY, Phase.DRAINING):
         ear.due_ms = NEVER
     elif ear.due_ms == NEVER:

@@ -8,12 +8,16 @@ from typing import Any
 import pytest
 
 from bridge.agents.agent import Agent
+from bridge.agents.config import AgentConfigs
 from bridge.agents.tools import hang_up, tool
 from bridge.core import messages as m
+from bridge.doctor import models
 from bridge.doubles.agents import Output, Scripted, Speech, ToolCall
 from bridge.doubles.gpt_live import LiveServer
-from bridge.doubles.live_options import LiveOptions
+from bridge.doubles.live_options import LiveOptions, Refused
 from bridge.doubles.tones import marked, tone
+from bridge.settings.settings import load_settings
+from bridge.simulators.servers import EmbeddedLive
 from tests.door.rig import door, run, until
 from tests.upstreams.published_live import client_events
 
@@ -82,6 +86,24 @@ async def test_a_greeting_a_turn_a_tool_and_a_goodbye(vendor: dict[str, Any]) ->
     assert double.log[-1]["type"] == "session.close" or "session.close" in [one["type"] for one in double.log]
     appended = sum(one["bytes"] for one in double.log if one["type"] == "session.input_audio.append")
     assert appended == pytest.approx(double.timeline_ms * 8, abs=320)
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({}, "gpt-live takes our key and our configuration of gpt-live-1.1"),
+        ({"refuse_start": Refused("model_not_found")}, "our configuration is refused: model_not_found"),
+        ({"alpha": True}, "our configuration is refused: alpha_dialect"),
+        ({"impose": {"audio": {"format": {"type": "audio/pcm", "rate": 24_000}}}}, "the audio formats"),
+    ],
+)
+async def test_doctor_starts_a_session(options: dict[str, Any], found: str) -> None:
+    upstream = EmbeddedLive(lambda: LiveServer(Scripted([]), LiveOptions(**options)))
+    async with upstream.serve() as url:
+        settings = load_settings(env_file=None, insecure=True, upstream_url=url, **LIVE)
+        configs = AgentConfigs(settings.call_config(), settings.transfers)
+        [(what, _)] = await models.examine(settings, configs, Agent("Answer.", tools=[look_up]))
+    assert what.startswith(found)
 
 
 async def test_a_session_that_is_cut_goes_on_with_what_was_heard() -> None:
