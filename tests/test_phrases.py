@@ -7,6 +7,7 @@ import base64
 import io
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,6 +23,7 @@ from bridge.doubles.options import ServerOptions
 from bridge.doubles.realtime import RealtimeServer
 from bridge.doubles.tones import tone
 from bridge.doubles.wishes import said_exactly
+from bridge.doubles.xai import xai_options
 from bridge.errors import BridgeError, ConfigError
 from bridge.settings.settings import load_settings
 from bridge.simulators.servers import EmbeddedUpstream
@@ -53,19 +55,33 @@ class Reader:
         return [Speech(SILENT + tone(len(words) * 10, 300) + SILENT, words)]
 
 
-def made(reader: Reader, folder: Path, told: io.StringIO, *, agent: Agent | None = None) -> None:
+def made(
+    reader: Reader,
+    folder: Path,
+    told: io.StringIO,
+    *,
+    agent: Agent | None = None,
+    upstream: str = "openai",
+    options_of: Callable[..., ServerOptions] = ServerOptions,
+) -> None:
     """The model of a server says the words; `told` gets what the command tells meanwhile."""
     console = Console(width=200, file=told)
 
     async def main() -> None:
-        options = ServerOptions(speed=math.inf, latency_ms=0)
+        options = options_of(speed=math.inf, latency_ms=0)
         async with EmbeddedUpstream(lambda: RealtimeServer(reader, options)).serve() as url:
             settings = load_settings(
-                demo=True, insecure=True, env_file=None, upstream_url=url, openai_api_key="sk-" + "0" * 40
+                demo=True,
+                insecure=True,
+                env_file=None,
+                upstream_url=url,
+                upstream="" if upstream == "openai" else upstream,
+                openai_api_key="sk-" + "0" * 40,
+                xai_api_key="xai-" + "0" * 40,
             )
-            assert phrases._upstream(settings) == "openai"
+            assert phrases._upstream(settings) == upstream
             config = phrases.reading(settings, agent, None)
-            await phrases._by_model(settings, "openai", config, WORDS, folder, console)
+            await phrases._by_model(settings, upstream, config, WORDS, folder, console)
 
     folder.mkdir(parents=True)
     asyncio.run(main())
@@ -92,6 +108,13 @@ def test_a_model_says_them_in_the_voice_of_the_agent(tmp_path: Path) -> None:
     words_ms = len(WORDS["disclosure"]) * 10
     assert sound.size_bytes == 8 * (math.ceil(words_ms / 20) * 20 + 40), "without the silence around it"
     assert base64.b64decode(sound.audio) == (place / "disclosure.ulaw").read_bytes()
+
+
+def test_a_model_of_another_vendors_says_them_too(tmp_path: Path) -> None:
+    reader = Reader()
+    made(reader, tmp_path / "en", io.StringIO(), upstream="xai", options_of=xai_options)
+    assert len(reader.sessions) == len(WORDS)
+    assert (tmp_path / "en" / "disclosure.ulaw").is_file()
 
 
 def test_a_model_that_says_something_else_is_asked_again(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from bridge.codecs.level import level_dbfs
 from bridge.core import messages as m
 from bridge.errors import BridgeError, ConfigError
 from bridge.sockets.transport import WebSocketTransport
-from bridge.upstreams import UPSTREAMS, Dial, Upstream
+from bridge.upstreams import UPSTREAMS, Dial, Upstream, events_of, frames_of
 
 TRIES: Final = 3
 """A model may say something else, or something more."""
@@ -71,16 +71,17 @@ class ModelVoice:
         return bytes(sound), text
 
     async def _send(self, command: m.UpstreamCommand) -> None:
-        await self._transport.send(str(self._adapter.write(command)))
+        for frame in frames_of(self._adapter.write(command)):
+            await self._transport.send(str(frame))
 
     async def _until(self, last: Callable[[object], bool]) -> AsyncIterator[Any]:
         """What comes, up to the event that is the last."""
         async with asyncio.timeout(ANSWER_S):
             async for frame in self._events:
-                event = self._adapter.parse(frame)
-                yield event
-                if last(event):
-                    return
+                for event in events_of(self._adapter.parse(frame)):
+                    yield event
+                    if last(event):
+                        return
         raise NotSaid("the connection to the model was lost")
 
 

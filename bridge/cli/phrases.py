@@ -129,7 +129,9 @@ def _words(place: Path, language: str) -> dict[str, str]:
 
 
 def reading(settings: Settings, agent: Agent | None, voice: str | None) -> SessionConfig:
-    """A session in which sentences are read out, by the agent's voice: no tools, no ears."""
+    """A session in which sentences are read out, by the agent's voice: no tools, and nothing to hear. Turn
+    detection is as usual, for some vendors have no session without.
+    """
     from bridge.core.messages import SessionConfig
 
     return SessionConfig(
@@ -137,7 +139,6 @@ def reading(settings: Settings, agent: Agent | None, voice: str | None) -> Sessi
         voice=voice or (agent and agent.voice) or settings.voice,
         speed=None if agent is None else agent.speed,
         instructions=TASK,
-        turn_detection=None,
         transcription=None,
     )
 
