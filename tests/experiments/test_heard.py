@@ -10,6 +10,7 @@ import pytest
 from bridge.codecs.caption import CaptionReader, caption_of, captioned
 from bridge.codecs.g711 import pcm_to_pcmu, pcmu_to_pcm
 from bridge.codecs.whole_sound import at_rate
+from bridge.doubles.people.caption_ear import CaptionEar
 from bridge.doubles.people.words import spoken
 from bridge.experiments.heard import Claim, loud_blocks, runs, told_errors
 
@@ -78,3 +79,23 @@ def test_captions_are_found_in_pieces_of_any_size(seed: int):
     assert caption_of(sound) == " ".join(words)
     for text, one in zip(words, sounds, strict=True):
         assert next(place for name, place in found if name == text) == sound.index(one[:200])
+
+
+def test_a_sentence_that_ends_in_silence_is_heard_to_its_end():
+    words = "eight to twelve"
+    sound = captioned(spoken(words)[:-40], words) + b"\xff" * 40
+    ear = CaptionEar(lambda _text: len(sound))
+    for at in range(0, len(sound), 152):
+        ear.hear((sound + GAP)[at : at + 152])
+    ear.hear(GAP)
+    assert ear.words() == words
+
+
+def test_a_sentence_that_is_cut_is_heard_to_a_word():
+    ear = CaptionEar()
+    for at in range(0, 7_840, 160):
+        ear.hear(ONE[at : at + 160])
+    ear.hear(GAP)
+    assert ear.words() == "The first answer"
+    ear.turn()
+    assert ear.words() == ""

@@ -9,6 +9,8 @@ from ...codecs.caption import CaptionReader
 from ..tones import LETTER_MS
 
 _SILENCE: Final = b"\xff"
+_FRAME_BYTES: Final = 160
+"""The last frame of a sentence may hold nothing that can be told from silence."""
 _OVER_BYTES: Final = 100 * 8
 """A sentence that pauses this long has been cut off."""
 
@@ -72,7 +74,7 @@ class CaptionEar:
     def _part(self, sentence: _Sentence, at_byte: int) -> str:
         size = self._bytes_of(sentence.text)
         text, heard = sentence.text, at_byte - sentence.start_byte
-        if heard >= size:
+        if heard >= size - _FRAME_BYTES:
             return text
         characters = len(text) * heard // size
         if text[characters].isspace():
