@@ -89,6 +89,7 @@ class DuplexSession:
         "stream",
         "turns",
         "turns_begun",
+        "unwanted",
         "worded_ms",
         "words",
     )
@@ -102,6 +103,8 @@ class DuplexSession:
         """The newest utterance."""
         self.response_id = ""
         """What the model is saying, "" while it says nothing."""
+        self.unwanted = ""
+        """A response that was interrupted by its words, before it made a sound."""
         self.asked_ms = NEVER
         """When it was asked to say what it has not begun to say."""
         self.asked_twice = ""
@@ -112,6 +115,11 @@ class DuplexSession:
         self.turns_begun = 0
         self.spoke_ms = self.worded_ms = self.stopped_ms = -1
         """When the caller began to speak last, when words of theirs came, and when they had stopped."""
+
+    @property
+    def upcoming(self) -> str:
+        """The id of the next utterance: its words come before its sound."""
+        return f"live:{self.epoch}:{self.stream.utterances + 1}"
 
     def utterance(self, segment: Segment) -> TimedItem:
         """An utterance begins."""

@@ -64,6 +64,9 @@ def sound(call: CallState, event: m.StreamAudio, now_ms: int) -> None:
     if before is not None and stream.segment is None:
         duplex.utterance_over()
         playout.item_finished(before.span.item_id, 0, now_ms)
+    if duplex.unwanted and duplex.unwanted == duplex.response_id:
+        duplex.unwanted = ""
+        playout.interrupt(now_ms, ours=True)
     voice_ago_ms = now_ms - call.caller_audio.voice_ended_ms
     heard = line.ledger.heard_bytes
     if not call.uninterruptible and stream.yields(voice_ago_ms, lambda span: heard(span, now_ms)):
@@ -214,8 +217,10 @@ def fragment(call: CallState, event: m.Fragment, now_ms: int) -> None:
             turn_over(call, duplex, over, now_ms)
         return
     duplex.words.add(words)
-    if call.playout.agent.running_words and duplex.item is not None:
-        call.out.append(m.TranscriptDelta(duplex.item.response_id, duplex.item.item_id, event.text))
+    if call.playout.agent.running_words and not duplex.stream.hushed:
+        speaking = duplex.stream.segment
+        item_id = duplex.upcoming if speaking is None else speaking.span.item_id
+        call.out.append(m.TranscriptDelta(duplex.response_id or duplex.upcoming, item_id, event.text))
 
 
 def turn_over(call: CallState, duplex: DuplexSession, text: str, now_ms: int) -> None:

@@ -40,8 +40,11 @@ def words(call: CallState, event: m.TextDelta) -> None:
 
 
 def interrupted_by_us(call: CallState, event: m.Interrupt, now_ms: int) -> None:
-    if not event.response_id or call.playout.concerns(event.response_id):
-        call.playout.interrupt(now_ms, ours=True)
+    playout = call.playout
+    if not event.response_id or playout.concerns(event.response_id):
+        playout.interrupt(now_ms, ours=True)
+    elif playout.duplex is not None and event.response_id == playout.duplex.upcoming:
+        playout.duplex.unwanted = event.response_id
 
 
 def reconfigure(call: CallState, event: m.Reconfigure, now_ms: int) -> None:

@@ -125,6 +125,29 @@ def test_it_is_hushed_by_a_handler_or_a_key(how: str) -> None:
     assert [one.status for one in call.all(m.ResponseEnded)] == ["cancelled", "completed"]
 
 
+def test_a_guardrail_that_reads_its_words_stops_it_before_it_sounds() -> None:
+    """Words come before their sound, and so may the verdict on them."""
+    rules = m.AgentRules(running_words=True)
+    call = DuplexCall(early_ms=740, session=m.SessionConfig(agent=rules)).ready().wait(500)
+    call.speaks("Good day.")
+    call.wait(2_500)
+    call.speaks("Your password is one two three four five.", 900)
+    call.wait(500)
+    first, second = (
+        [one for one in call.all(m.TranscriptDelta) if one.response_id == f"live:1:{n}"] for n in (1, 2)
+    )
+    assert "".join(one.text for one in first) == " Good day."
+    assert "".join(one.text for one in second).startswith(" Your password")
+    call.feed(m.Interrupt(second[0].response_id))
+    assert call.all(m.ClearPlayout) == []
+    call.wait(900)
+    call.stops()
+    call.wait(1_500)
+    assert call.heard_by_phone() == "Good day."
+    assert [one.heard for one in call.all(m.Spoken)] == ["Good day.", ""]
+    assert [one.text for one in told(call, "rule")] == ["Stop speaking now and listen."]
+
+
 def test_a_caller_is_owed_an_answer_and_a_filler_until_it_comes() -> None:
     call = DuplexCall(phrases={"filler": sound(300, "One moment.")}, filler_ms=1_500).ready().wait(1_000)
     call.caller(1_000)
