@@ -101,9 +101,7 @@ class _LiveCall:
         """The phone's stream opens and the model is dialled."""
         config = await self._config()
         vendor = UPSTREAMS[self.model.vendor]
-        config = msgspec.structs.replace(
-            config, accepted_at_s=int(time.time()), capabilities=vendor.capabilities
-        )
+        config = msgspec.structs.replace(config, accepted_at_s=int(time.time()))
         self._born_s = self._loop.time()
         self.runner = Runner(
             Call(config),
@@ -123,7 +121,7 @@ class _LiveCall:
         self.caller = ShadowCaller(self.script.acts, self, self.phone.started_ms or 0)
 
     async def _config(self) -> m.CallConfig:
-        configs, recorded = config_of(self.script, self.arm)
+        configs, recorded = config_of(self.script, self.arm, self.model.vendor)
         if self.arm.agent is None:
             return recorded
         agent = answered_from(self.arm.agent, self.tools.answer, configs.transfers)

@@ -17,17 +17,20 @@ from bridge.doubles.agents import Agent as Mind
 from bridge.doubles.items import Item
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import Phone, PhoneOptions
+from bridge.recording import Header
 from bridge.recording.caller_script import Act, Anchor, CallerScript, Kind, ToolAnswer, answered
 from bridge.recording.recorded_tools import RecordedTools, Stub
 from bridge.testing.agent_call import AgentCall
 from bridge.testing.answered_from import answered_from
 from bridge.testing.call import PLACED
 from bridge.testing.scripted_call import ScriptedCall
+from bridge.upstreams import REHEARSALS, UPSTREAMS
 
 from .budget import Purse
 from .shadow_caller import ShadowCaller
 from .shadow_facts import Run, run_of
 
+EMBEDDED: Final = "embedded"
 HANG_UP: Final = "hang_up"
 MOST_TIMES: Final = 3
 SLACK_MS: Final = 60_000
@@ -161,17 +164,29 @@ def run_embedded(
     return purse.told(run_of(name, arm.name, call, caller, tools))
 
 
-def config_of(script: CallerScript, arm: Arm) -> tuple[AgentConfigs, m.CallConfig]:
+def config_of(script: CallerScript, arm: Arm, vendor: str = EMBEDDED) -> tuple[AgentConfigs, m.CallConfig]:
     """How agents become configurations here, on top of what the call was recorded with; and the recorded
-    configuration, with a price for its model.
+    configuration, with a price for its model. Both are for that vendor alone.
     """
-    recorded = script.header.config
+    recorded = _at(script.header, vendor)
     own_model = arm.agent is not None and arm.agent.model not in (None, recorded.session.model)
     session = msgspec.structs.replace(recorded.session, extra={}, tools=(), instructions=arm.instructions)
     base = msgspec.structs.replace(recorded, session=session, prices={} if own_model else recorded.prices)
     configs = AgentConfigs(base, transfers_of(recorded))
     prices = recorded.prices or configs.rates(recorded.session, dt.datetime.now(dt.UTC).date())
     return configs, msgspec.structs.replace(recorded, prices=prices)
+
+
+def _at(header: Header, name: str) -> m.CallConfig:
+    """The recorded configuration for a call with this vendor. What only another vendor knows is replaced."""
+    vendor = UPSTREAMS[name]
+    config = msgspec.structs.replace(header.config, capabilities=vendor.capabilities, failover=())
+    if name in REHEARSALS or header.upstream in REHEARSALS or header.upstream == name:
+        return config
+    own = {"model": vendor.model, "voice": vendor.voice, "transcription": vendor.transcription}
+    named = {field: value for field, value in own.items() if value}
+    session = msgspec.structs.replace(config.session, **named)
+    return msgspec.structs.replace(config, session=session, prices={})
 
 
 def in_words(script: CallerScript) -> CallerScript:

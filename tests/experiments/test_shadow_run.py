@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bridge import Agent, hang_up, tool
+from bridge.core import messages as m
 from bridge.doubles.agents import Asked, Output, Speech, ToolCall
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import PhoneOptions
 from bridge.doubles.tones import tone
 from bridge.errors import ConfigError
 from bridge.experiments.shadow_facts import Run, figures, silences, similarity, told_again, values
-from bridge.experiments.shadow_run import Arm, Embedded, run_embedded
+from bridge.experiments.shadow_run import Arm, Embedded, config_of, run_embedded
 from bridge.experiments.stubs import stub_of
 from bridge.recording.caller_script import Anchor, CallerScript, Kind, ToolAnswer, canonical
 from bridge.recording.recorded_tools import MISSING, RecordedTools
 from bridge.recording.script_reader import caller_script, trimmed
 from bridge.testing import begin
 from bridge.testing.answered_from import answered_from
+from bridge.upstreams import UPSTREAMS
 from tests.experiments.kit import AGENT, Restaurant, recorded_call
 
 
@@ -290,3 +294,16 @@ def test_a_module_answers_tools_in_the_place_of_the_recording(
     assert stub("another", "{}") is None
     with pytest.raises(ConfigError, match="stub:module"):
         stub_of("live")
+
+
+def test_a_configuration_is_for_the_vendor_that_answers() -> None:
+    script = recorded_script()
+    xai = msgspec.structs.replace(
+        script.header.config, capabilities=UPSTREAMS["xai"].capabilities, failover=(m.VendorPlan("xai"),)
+    )
+    header = msgspec.structs.replace(script.header, upstream="xai", config=xai)
+    elsewhere = dataclasses.replace(script, header=header)
+    assert played(elsewhere).tools == played(script).tools
+    _, config = config_of(elsewhere, Arm("control"), "openai")
+    assert (config.capabilities, config.failover) == (UPSTREAMS["openai"].capabilities, ())
+    assert config.session.model == UPSTREAMS["openai"].model
