@@ -182,6 +182,12 @@ class Bill:
         priced = None if self._model is None else self._model.of_session(seconds)
         self.cost = self.cost.plus(priced)
 
+    def elsewhere(self) -> None:
+        """The call goes on with another vendor, whose prices are not these: the sum is not complete from the
+        next item on. The call's limit of money knows all prices.
+        """
+        self._model = self._transcription = None
+
     def transcription(self, seconds: float, usage: Usage | None) -> None:
         """A turn was transcribed; billed by `seconds` or by `usage`, as the vendor says. Neither: nothing."""
         if not seconds and usage is None:

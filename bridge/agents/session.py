@@ -27,6 +27,7 @@ from bridge.agents.placed import context, is_placed
 from bridge.agents.prices import Bill, Cost
 from bridge.agents.queues import Feed, TurnAudio
 from bridge.core import messages as m
+from bridge.core.failover import FAILED_OVER
 
 if TYPE_CHECKING:
     from bridge.agents.agent import Agent
@@ -405,6 +406,8 @@ class Session(Leaving):
                 self._bill.response(event.usage)
             case m.SecondsBilled():
                 self._bill.seconds(event.seconds)
+            case m.Noted(what=what) if what == FAILED_OVER:
+                self._bill.elsewhere()
             case m.CallerSpoke() if self._turns is not None:
                 self._turns.spoke(event.speaking, event.item_id)
             case m.HangUpCancelled():

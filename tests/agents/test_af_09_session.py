@@ -78,3 +78,18 @@ def test_af_09_what_it_costs_is_known_while_it_lasts() -> None:
         assert not door.session.cost.complete
 
     run(call())
+
+
+def test_af_09_what_another_vendor_bills_is_not_priced_as_the_first_ones() -> None:
+    async def call() -> None:
+        door = await Door(Agent(model="gpt-realtime-2.1")).begin()
+        door.tell(m.ResponseEnded("r1", usage=m.Usage(audio_out=500)))
+        door.tell(m.Noted("failed over", "openai -> xai: it is out"))
+        await settled()
+        assert door.session.cost.complete
+        door.tell(m.ResponseEnded("r2", usage=m.Usage(audio_out=500)))
+        await settled()
+        assert door.session.cost.usd == Decimal("0.032")
+        assert not door.session.cost.complete
+
+    run(call())
