@@ -30,6 +30,7 @@ from bridge.recording.script_reader import caller_script
 from bridge.recording.stage import Parts, Stage
 from bridge.recording.steps import Step
 from bridge.testing.scripted_call import UPSTREAM
+from bridge.upstreams import REHEARSALS
 
 from .fork import Fork, ForkRun, difference_before, fork_of, sounding, turns_after, words_said
 from .shadow_caller import ShadowCaller
@@ -87,7 +88,7 @@ class ExactForking:
     def of(cls, lines: Sequence[str], at_ms: int) -> ExactForking:
         """Raises ConfigError for a call whose model is not one that can be stood in for."""
         script = caller_script(lines)
-        if script.header.upstream != UPSTREAM:
+        if script.header.upstream not in {UPSTREAM, *REHEARSALS}:
             raise ConfigError(f"--exact knows calls with {UPSTREAM}, and not with {script.header.upstream}")
         return cls([*lines], at_ms, script, facts_of(lines), difference_before(lines, at_ms))
 

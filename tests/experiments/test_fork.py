@@ -168,6 +168,16 @@ def in_short(step: Step) -> tuple[object, ...]:
     return step.t_ms, step.door, step.frame, step.epoch, step.event, outputs
 
 
+def test_a_call_of_a_rehearsal_goes_on_as_well() -> None:
+    """Its model speaks as OpenAI's does; that of another vendor has no double here."""
+    header, *rest = jittered_call(0, 2)
+    parrot = header.replace('"upstream":"openai"', '"upstream":"parrot"')
+    run = ExactForking.of([parrot, *rest], 7_000).run(Books())
+    assert replay(run.lines, strict=True).difference is None
+    with pytest.raises(ConfigError, match="gpt-live"):
+        ExactForking.of([header.replace('"upstream":"openai"', '"upstream":"gpt-live"'), *rest], 7_000)
+
+
 def test_what_was_sent_and_not_played_is_in_the_new_phone() -> None:
     """The caller hears the rest of the filler of a call whose model is lost."""
     call = begin()
