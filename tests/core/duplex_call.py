@@ -67,7 +67,7 @@ class DuplexCall:
     """`now_ms` is the call's time. Everything that was done is in `did`, as (when, action)."""
 
     def __init__(self, *, early_ms: int = 600, labels_ms: int = 0, **config: Any) -> None:
-        self.call = Call(m.CallConfig(capabilities=DUPLEX, media_gap_ms=10**9, **config))
+        self.call = Call(m.CallConfig(**{"capabilities": DUPLEX, "media_gap_ms": 10**9, **config}))
         self.phone = Carrier()
         self.now_ms = 0
         self.did: list[tuple[int, m.Action]] = []

@@ -10,8 +10,9 @@ import pytest
 from bridge.core import messages as m
 from bridge.core.call import Call
 from bridge.core.handover import carried
+from bridge.core.upstream_leg import Leg
 
-from .duplex_call import DuplexCall
+from .duplex_call import DUPLEX, DuplexCall
 
 FIVE = "Hello there, how are you?"
 
@@ -490,3 +491,58 @@ def test_a_call_replays_to_the_same_actions() -> None:
     for at_ms, event in call.events:
         did += [(at_ms, action) for action in again.receive(event, at_ms)]
     assert did == call.did
+
+
+# --- another vendor goes on
+
+
+def given_up(call: DuplexCall) -> int:
+    """The vendor's session is lost, and it takes no other. Returns the next one's epoch."""
+    first = call.call.up.can
+    call.streams = False
+    call.feed(m.UpstreamClosed(1006))
+    while call.call.up.can is first:
+        call.wait(20)
+        if call.call.up.epoch > 1 and call.call.up.can is first and call.call.up.state is Leg.DIALLING:
+            call.feed(m.DialFailed(call.call.up.epoch, 503))
+    return call.call.up.epoch
+
+
+def test_a_vendor_with_turns_goes_on_with_what_was_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.core.duplex_call.NEVER_SENT", ())
+    call = DuplexCall(failover=(m.VendorPlan("openai"),)).ready().wait(500)
+    call.speaks("We are open from nine to five.")
+    call.wait(900)
+    epoch = given_up(call)
+    call.feed(m.SessionCreated(epoch), m.SessionUpdated(epoch))
+    told = [(one.role, one.text) for one in call.all(m.CreateItem)]
+    assert told[0] == ("assistant", call.heard_by_phone())
+    assert [one.tag for one in call.all(m.CreateResponse)] == ["restored"]
+    call.feed(m.ResponseStarted("r1", "restored", epoch=epoch))
+    audio = b64encode(b"\x10\x90" * 4_000).decode()
+    call.feed(m.TextDelta("r1", "i1", 0, "To five.", epoch=epoch))
+    call.feed(m.AudioDelta("r1", "i1", 0, audio, 8_000, epoch), m.AudioDone("r1", "i1", epoch=epoch))
+    call.feed(m.ResponseDone("r1", epoch=epoch))
+    call.wait(2_000)
+    assert call.spoken()[-1] == ("To five.", "To five.")
+    assert call.call.playout.duplex is None
+
+
+def test_a_duplex_model_goes_on_for_a_vendor_with_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.core.duplex_call.NEVER_SENT", ())
+    call = DuplexCall(failover=(m.VendorPlan("gpt-live", DUPLEX),), capabilities=m.Capabilities())
+    call.streams = False
+    call.feed(m.Started("MZ1", "CA1", "AC1"), m.Admitted(), m.SessionCreated(1), m.SessionUpdated(1))
+    call.feed(m.ResponseStarted("r1"), m.TextDelta("r1", "i1", 0, "We are open from nine to five."))
+    call.feed(m.AudioDelta("r1", "i1", 0, b64encode(b"\x10\x90" * 16_000).decode(), 32_000))
+    call.wait(1_000)
+    epoch = given_up(call)
+    call.session(epoch)
+    (configured,) = [one for one in call.all(m.ConfigureSession) if one.epoch == epoch]
+    (spoken,) = call.all(m.Spoken)
+    assert ("assistant", spoken.heard) in [(item.role, item.text) for item in configured.history]
+    assert [one.about for one in call.all(m.TellModel)] == ["say:restored"]
+    call.speaks("From nine to five.", 600)
+    call.wait(4_000)
+    assert call.spoken()[-1] == ("From nine to five.", "From nine to five.")
+    assert not call.call.playout.debts.open
