@@ -100,8 +100,8 @@ MUTATIONS = [
     Mutation(
         "the cancel comes before the clear",
         "core.playout",
-        "self._out.append(m.CancelResponse(",
-        "self._out.insert(0, m.CancelResponse(",
+        "self._out += model_commands.cancel(self.session, response_id)",
+        "self._out[:0] = model_commands.cancel(self.session, response_id)",
         "vendor-does-not-interrupt",
     ),
     Mutation(
@@ -156,7 +156,7 @@ MUTATIONS = [
     Mutation(
         "a goodbye is not taken back",
         "core.speech",
-        "if call.ending.reason in (Reason.WE_HUNG_UP, Reason.TRANSFERRED):",
+        "if call.ending.reason in ending.TAKEN_BACK:",
         "if False:",
         "goodbye-taken-back",
     ),
@@ -176,7 +176,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a new session is not told the conversation",
-        "core.recovery",
+        "core.history",
         "    call.out += call.playout.conversation.history(epoch)\n",
         "",
         "model-lost-mid-speech",

@@ -58,10 +58,10 @@ def make_test(  # noqa: PLR0913, PLR0917  the options of a command
     out: _Out = Path("tests/calls"),
     as_json: _Json = False,
 ) -> None:
-    """Make a test of a moment in a recorded call: a short, masked recording, and a pytest file about it.
+    """Make a test of a moment in a recorded call.
 
-    The recording is the shortest in which the moment is as it was. The test is red as long as what --should
-    says does not hold; without it, it pins what happened.
+    The result is a masked recording, the shortest in which the moment is as it was, and a pytest file about
+    it. The test is red as long as what --should says does not hold; without it, it pins what happened.
     """
     from ..recording.marks import wish_of
 
