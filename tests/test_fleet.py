@@ -11,7 +11,7 @@ import pytest
 from bridge.core import messages as m
 from bridge.core.stats import Stats
 from bridge.runner.pulse import Pulse
-from bridge.server.fleet import Fleet
+from bridge.server.fleet import Asked, Fleet
 from bridge.server.fleet.heartbeat import BEAT_S
 from bridge.server.gates import StreamTokens
 from bridge.server.outbound.record import Record
@@ -128,7 +128,7 @@ async def test_a_process_that_stands_alone_is_asked_nothing() -> None:
     await fleet.open()
     assert await fleet.ring(CALL, ACCOUNT) is None
     assert await fleet.claim(CALL, ACCOUNT, 1, goes_on=True) is None
-    assert await fleet.after(CALL, ACCOUNT, 1) == (None, False)
+    assert await fleet.after(CALL, ACCOUNT, 1) == Asked()
     assert (fleet.reasons, fleet.observer, fleet.machine) == ([], None, "")
     assert fleet.better_elsewhere(["money", "full"]) == ["money", "full"]
     await fleet.close()
@@ -171,9 +171,12 @@ async def test_a_call_is_learnt_from_the_machine_that_handed_it_over() -> None:
     one.store.intents.began(CALL)
     one.store.intents.note(CALL, HANDOVER)
     await asyncio.sleep(0.1)
-    assert await other.fleet.after(CALL, ACCOUNT, 1) == (None, False)
+    assert await other.fleet.after(CALL, ACCOUNT, 1) == Asked()
     assert (other.store.intents.peek(CALL), other.store.intents.streams(CALL)) == (HANDOVER, 1)
-    assert await one.fleet.after(CALL, ACCOUNT, 1) == (None, True), "asked again elsewhere"
+    assert await one.fleet.after(CALL, ACCOUNT, 1) == Asked(again=True, machine="two"), (
+        "asked again elsewhere"
+    )
+    assert await other.fleet.after(CALL, ACCOUNT, 1) == Asked(again=True)
     assert await other.claims(stream=2, goes_on=True) == ""
     old = await one.fleet.after(CALL, ACCOUNT, 1)
     assert old.fault is not None, "a captured question"
@@ -246,7 +249,7 @@ async def test_a_moved_call_that_is_turned_away_is_handed_over_again() -> None:
     await one.fleet.after(CALL, ACCOUNT, 1)
     assert await other.claims(stream=2, goes_on=True) == ""
     await other.fleet.turned_away(CALL, 2)  # it is to go as well
-    assert await one.fleet.after(CALL, ACCOUNT, 2) == (None, False)
+    assert await one.fleet.after(CALL, ACCOUNT, 2) == Asked()
     assert one.store.intents.peek(CALL) == HANDOVER
     assert await one.claims(stream=3, goes_on=True) == ""
     await closed(one, other)

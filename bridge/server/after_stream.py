@@ -54,22 +54,23 @@ class AfterStream:
         if (detour := self._detours.under_way(call_sid)) is not None:
             return await self._detours.leaves(request, form, detour)
         try:
-            return await self._goes_on(request, form, stream, statuses, again=asked.again)
+            return await self._goes_on(request, form, stream, statuses, asked)
         finally:
             self._registry.services.fleet.decided(call_sid)
 
     async def _goes_on(
-        self, request: Request, form: Fields, stream: int, statuses: tuple[str, str], *, again: bool
+        self, request: Request, form: Fields, stream: int, statuses: tuple[str, str], asked: Asked
     ) -> Response:
         """The call's next step by its intent, for a question that was not asked before."""
         admission, call_sid, proven = self._admission, form["CallSid"], self._admission.proven
-        retried = proven and (again or admission.tokens.is_waiting(call_sid, stream + 1))
+        retried = proven and (asked.again or admission.tokens.is_waiting(call_sid, stream + 1))
         situation = self._situation(call_sid, statuses, retried=retried)
         remembered = admission.used.has(call_sid, stream) and not self._intents.has_begun(call_sid)
         before = HANDOVER if self._intents.peek(call_sid) == HANDOVER else CUT_OFF
         step, voice = self._intents.decide(call_sid, situation), admission.voice(call_sid)
         how = {RETURNED: step.outcome} if step.then is Next.RETURN else {RESUMED: before}
-        if step.then in (Next.RESUME, Next.RETURN):
+        opens = step.then in (Next.RESUME, Next.RETURN)
+        if opens and not asked.machine:  # else that one has dialled the model, and waits for the stream
             fields = {**form, **how}
             if not proven:
                 await self._registry.ring(call_sid, fields)
@@ -78,14 +79,14 @@ class AfterStream:
                 step = self._intents.decide(call_sid, situation._replace(can_answer=False))
             elif gate is not None:
                 return answer(admission.refusal(gate, request, form))
-        else:
+        elif not opens:
             if proven:
                 self._registry.let_go(call_sid)
             if step.then not in (Next.WAIT, Next.DIAL, Next.FALLBACK):
                 self._registry.services.store.conversations.forget(call_sid)
         logger.info("= after the stream: %s", step.then.value, extra={"call_sid": call_sid})
 
-        resume = partial(self._reconnect, request, form, stream + 1, how)
+        resume = partial(self._reconnect, request, form, stream + 1, how, asked.machine)
         unnamed = admission.proof.links(request).after_stream
         waits = admission.action_url(request, call_sid, stream) if proven else unnamed
         target = partial(admission.target, call_sid)
@@ -103,10 +104,10 @@ class AfterStream:
             self._registry.tell(call_sid, m.Noted("stream-error", error))
         return Response(status_code=204)
 
-    def _reconnect(self, request: Request, form: Fields, stream: int, how: Fields) -> str:
+    def _reconnect(self, request: Request, form: Fields, stream: int, how: Fields, machine: str) -> str:
         call_sid = form["CallSid"]
         token = self._admission.mint(call_sid, form.get("AccountSid", ""), stream)
-        return self._admission.connect(request, call_sid, token, stream, how)
+        return self._admission.connect(request, call_sid, token, stream, how, machine=machine)
 
     def _situation(self, call_sid: str, statuses: tuple[str, str], *, retried: bool) -> Situation:
         route = self._admission.route(call_sid)

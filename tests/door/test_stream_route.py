@@ -10,6 +10,7 @@ from websockets.asyncio.client import connect
 
 from bridge.doubles.agents import Parrot
 from bridge.doubles.tones import tone
+from bridge.server.fleet import Asked
 from bridge.server.store.claims import Ring, RingAnswer
 from bridge.server.stream_route import StreamRoute
 from tests.door.rig import Door, door, run, until
@@ -93,6 +94,23 @@ async def test_a_webhook_that_comes_again_elsewhere_leads_to_the_first_machine_b
             setattr(fleet, name, getattr(Dialled(), name))
         url, _ = await house.handset(tone(400, 300)).ring(house.webhook)
         assert url == "wss://web-2.example.com/media-stream"
+
+
+async def test_a_question_after_a_stream_that_comes_again_elsewhere_dials_no_second_model() -> None:
+    """The machine that was asked first has dialled it; its answer was not heard."""
+    async with door(Parrot(), stream_route="path", machine="web-1") as house:
+        fleet, handset = house.service.services.fleet, house.handset(tone(400, 300))
+        house.service.services.control.intents.began(handset.call_sid)
+
+        async def after(*_: Any) -> Asked:
+            return Asked(again=True, machine="web-2")
+
+        setattr(fleet, "after", after)  # noqa: B010
+        document = await handset.webhook(f"{house.base}/after-stream", {"CallStatus": "in-progress"})
+        assert document is not None
+        (stream,) = document.iterfind(".//Stream")
+        assert stream.get("url", "").endswith("/media-stream/web-2")
+        assert house.servers() == []
 
 
 async def test_a_call_whose_stream_names_its_machine() -> None:

@@ -352,7 +352,8 @@ class Fleet:
                 self._learn(call_sid, known, found)
             await self.learn_detour(known.intent.removeprefix(DETOUR))
         self._moves.asked(call_sid)
-        return Asked(again=found.answer is AfterAnswer.AGAIN)
+        dialled = "" if found.machine == self.machine else found.machine
+        return Asked(again=found.answer is AfterAnswer.AGAIN, machine=dialled)
 
     def decided(self, call_sid: str) -> None:
         """What comes after the stream is decided."""

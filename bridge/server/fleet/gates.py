@@ -8,12 +8,14 @@ from bridge.server.store.claims import Claim, ClaimAnswer
 
 
 class Asked(NamedTuple):
-    """Of the carrier's question after a stream: why it is an old one, None where it is not; and whether
-    another machine has been asked before, and has not been heard.
+    """Of the carrier's question after a stream: why it is an old one, None where it is not; whether it was
+    asked before, and the answer was not heard; and the machine that has dialled the model then, empty for
+    this one.
     """
 
     fault: str | None = None
     again: bool = False
+    machine: str = ""
 
 
 class Gate(NamedTuple):
