@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Coroutine
@@ -10,9 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import redis
 
+from bridge.core.messages import CallSnapshot
 from bridge.doubles.agents import Agent
+from bridge.server.store.sealing import KeyRing
 from bridge.simulators.phone import Kind, PhoneCall
 from tests.calls import Served
 from tests.hostile.kit import FRAME_BYTES, is_loud
@@ -76,6 +80,14 @@ class Machines:
         client = redis.Redis(unix_socket_path=str(self.store.socket))
         with client:
             return len(list(client.scan_iter("{pb}:t:*")))
+
+    def said(self) -> list[CallSnapshot]:
+        """What the store has of each conversation."""
+        ring, client = KeyRing([base64.b64decode(KEY)]), redis.Redis(unix_socket_path=str(self.store.socket))
+        with client:
+            kept: dict[str, Any] = {key.decode(): client.get(key) for key in client.scan_iter("{pb}:t:*")}
+        plain = [ring.open(key.removeprefix("{pb}:"), blob) for key, blob in kept.items() if blob is not None]
+        return [msgspec.json.decode(one, type=CallSnapshot) for one in plain if one is not None]
 
     def recordings(self, name: str) -> list[Path]:
         """Those of that machine."""

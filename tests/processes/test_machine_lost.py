@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.core.messages import CallSnapshot
 from bridge.recording import replay
 from bridge.simulators.phone import Kind, PhoneCall
 from tests.processes.machines import loud_at_ms, machines, over_at_ms, run_long
@@ -17,6 +18,11 @@ from tests.processes.test_kill import TURNS, what_it_was_told
 pytestmark = [pytest.mark.redis, pytest.mark.runs_with(function=run_long)]
 
 CALLS = 20
+
+
+def whole(said: CallSnapshot) -> bool:
+    """Whether the answer was heard to its end, as far as the store knows."""
+    return [item.role for item in said.items][-2:] == ["user", "assistant"] and not said.owed
 
 
 def silent_ms(call: PhoneCall) -> int:
@@ -35,7 +41,7 @@ async def test_kill_9_of_one_of_two_machines(
         one, other = await asyncio.gather(here.start("one"), here.start("two"))
         calls = [here.site.dial(silence(600) + WORDS) for _ in range(CALLS)]
         await until(lambda: all(c.streams and answer(1) in phone(c).heard for c in calls), 20, "answers")
-        await asyncio.sleep(0.5)  # the answer's mark comes back
+        await until(lambda: sum(map(whole, here.said())) == CALLS, 10, "what was heard is written")
         sessions = len(here.site.upstream.sessions)
 
         one.process.kill()
