@@ -15,6 +15,7 @@ from rich.table import Table
 
 from ..errors import ConfigError
 from .options import Token
+from .wav import check_writable
 from .words import printable
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command
     from ..experiments.callers import Plan, in_virtual_time, jobs
     from ..experiments.report import Veil
 
-    _check(agent, server, upstream_port, ears)
+    files = Files(junit, html, json)
+    _check(agent, server, upstream_port, ears, judge, files)
     found, secrets = _scenarios(scenarios, judge, ears, token)
     plan = Plan(agent=agent or "", model=model, judge=judge, out=html, secrets=secrets)
     wanted, console = jobs(found, runs, seed), Console(stderr=True, highlight=False)
@@ -105,16 +107,32 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command
             called = _Server(server, token, upstream_port, ears, parallel or 20)
             results = asyncio.run(_live(plan, called, wanted, console))
     target = {"server": _without_query(server)} if server else {"agent": agent}
-    files = Files(junit, html, json)
     _tell(results, {**target, "seed": seed, "runs": runs}, pass_rate, Veil(secrets), files)
 
 
-def _check(agent: str | None, server: str | None, upstream_port: int | None, ears: str) -> None:
-    """Raises ConfigError for options that do not go together."""
+def _check(
+    agent: str | None, server: str | None, upstream_port: int | None, ears: str, judge: str, files: Files
+) -> None:
+    """Raises ConfigError for options that do not go together, or cannot be: before any call, not after it."""
+    from ..experiments.rubric import voter
+
     if (agent is None) == (server is None):
         raise ConfigError("callers call an agent (--agent module:attribute) or a server (--server URL)")
     if agent is not None and (upstream_port is not None or ears):
         raise ConfigError("--upstream-port and --ears are for a --server")
+    if judge:
+        voter(judge)
+    for path in (files.junit, files.json, files.html and files.html / "index.html"):
+        if path is not None:
+            _make_folder(path)
+            check_writable(path)
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{path} can't be written: {error.strerror}") from error
 
 
 def _scenarios(
@@ -194,7 +212,6 @@ def _tell(results: Sequence[Run], facts: dict[str, Any], pass_rate: float, veil:
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path} can't be written: {error.strerror}") from error

@@ -20,7 +20,7 @@ from ..doubles.options import ServerOptions
 from ..doubles.people.caller import CallerMachine, HangUp, Say
 from ..doubles.people.caller_phone import CallerPhone, heard_of, said_of
 from ..doubles.realtime import RealtimeServer
-from ..errors import BridgeError, BrokenInvariant
+from ..errors import BridgeError, BrokenInvariant, ConfigError
 from .callers import Job
 from .callers_run import CallFacts, Tool
 from .callers_virtual import CALLER_LEFT, Stage, arguments_of, claims_of, decided, handset
@@ -86,7 +86,7 @@ def _prepare(stage: Stage, scenarios: Sequence[Scenario]) -> None:
 
 
 async def call(target: Target, stage: Stage, scenario: Scenario, seed: int) -> CallFacts:
-    """One call, from ringing to its end."""
+    """One call, from ringing to its end. Raises ConfigError for an address that cannot be called."""
     live = _Live(stage, scenario, seed)
     ringing = CarrierSimulator(auth_token=target.token, make=live.phone_of)
     try:
@@ -94,6 +94,8 @@ async def call(target: Target, stage: Stage, scenario: Scenario, seed: int) -> C
             before = len(target.upstream.sessions) if target.upstream is not None else 0
             line = await ringing.call(target.url)
             session = None if target.upstream is None else await _session(target.upstream, before)
+    except ConfigError:
+        raise
     except (BridgeError, OSError) as error:
         return CallFacts(harness=str(error))
     live.line = line

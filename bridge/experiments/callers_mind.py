@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from ..doubles.people.caller import Decision, HangUp, Line, Press, Say
 from ..doubles.phone import DIGITS
-from ..errors import BridgeError, ConfigError
+from ..errors import BridgeError
 from .callers_voice import import_function
 from .endpoint import Endpoint, EndpointFailed
 from .scenario import CallerTable
@@ -143,9 +143,3 @@ def _decision(message: dict[str, Any]) -> Decision:
     if not words:
         raise MindFailed("the caller's mind said nothing, and did not hang up")
     return Say(words)
-
-
-def check_goal(caller: CallerTable) -> None:
-    """Raises ConfigError for a mind without a goal."""
-    if caller.lines is None and not caller.goal.strip():
-        raise ConfigError("a caller with a mind needs a goal")
