@@ -73,11 +73,10 @@ def fork(  # noqa: PLR0913, PLR0917  its options
     """Let a recorded call go on otherwise from a moment.
 
     Another agent, or another model: the call goes on from the last quiet moment before. The model knows what
-    was said until then, and the recorded caller says again what they said, by what they hear now. Tools answer
-    from the recording. Each
-    run is written as a recording, `CALL.fork-1.call.jsonl`. With --exact the call itself goes on from the
-    moment, and only the model's session is another one. Exit 1 if today's code decides otherwise before the
-    moment: then nothing is run.
+    was said until then, and the recorded caller says again what they said, by what they hear now. Tools
+    answer from the recording. Each run is written as a recording, `CALL.fork-1.call.jsonl`. With --exact the
+    call itself goes on from the moment, and only the model's session is another one. Exit 1 if today's code
+    decides otherwise before the moment: then nothing is run.
     """
     path = one_call(call, folder).path
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
