@@ -29,6 +29,8 @@ _PAUSE_MS: Final = 300
 """Of quiet, in speech that the model's voice detection did not notice."""
 _LEAST_MS: Final = 100
 """Of loud sound make such speech; less is a click."""
+_MOST_MS: Final = 10_000
+"""More of it is a noise or music."""
 
 
 def caller_script(lines: Iterable[str], parts: Parts | None = None) -> CallerScript:
@@ -268,6 +270,9 @@ class _Reader:
         covered = deque((act.at_ms - _BLOCK_MS, act.end_ms + _BLOCK_MS) for act in spoken)
         found: list[_Raw] = []
         quiet_ms = _PAUSE_MS
+        levels = sorted(level_dbfs(b64decode(audio)) for _, audio in self._track)
+        floor = levels[len(levels) // 10] if levels else 0
+        least = max(_UNNOTICED_DBFS, min(floor, _MOST_FLOOR_DBFS) + _ABOVE_FLOOR_DB)
         for at_ms, audio in self._track:
             while covered and covered[0][1] <= at_ms:
                 covered.popleft()
@@ -275,7 +280,7 @@ class _Reader:
                 quiet_ms = _PAUSE_MS
                 continue
             frame = b64decode(audio)
-            loud = level_dbfs(frame) >= _UNNOTICED_DBFS
+            loud = level_dbfs(frame) >= least
             length_ms = len(frame) // self._bytes_per_ms
             if quiet_ms >= _PAUSE_MS and loud:
                 found.append(_Raw(Kind.SAYS, at_ms, at_ms, noticed=False))
@@ -286,7 +291,7 @@ class _Reader:
         for act in found:
             _, act.sound = trimmed(act.sound, self._bytes_per_ms)
             act.end_ms = act.at_ms + len(act.sound) // self._bytes_per_ms
-        return [act for act in found if act.end_ms - act.at_ms >= _LEAST_MS]
+        return [act for act in found if _LEAST_MS <= act.end_ms - act.at_ms <= _MOST_MS]
 
     def _anchored(self, act: _Raw, before_ms: int) -> Act:
         anchor, ms = Anchor.PAUSE, act.at_ms - before_ms

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import random
+import struct
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from bridge import Agent, hang_up, tool
+from bridge.codecs.g711 import pcm_to_pcmu
 from bridge.core import messages as m
 from bridge.doubles.agents import Asked, Output, Speech, ToolCall
 from bridge.doubles.options import ServerOptions
@@ -241,6 +244,31 @@ def test_similarity_and_silences() -> None:
     loud, quiet = bytes([0x10]) * 8 * 1000, b"\xff" * 8 * 4000
     assert silences(loud + quiet + loud + quiet, []) == 2
     assert silences(loud + quiet + loud, [(2000, 3000)]) == 0
+
+
+def line_noise(ms: int, amplitude: int) -> bytes:
+    """Of a line, as samples of this standard deviation: 300 are -41 dBFS."""
+    dice = random.Random(ms)
+    return pcm_to_pcmu(struct.pack(f"<{ms * 8}h", *(round(dice.gauss(0, amplitude)) for _ in range(ms * 8))))
+
+
+@pytest.mark.parametrize("amplitude", [100, 600])
+def test_noise_is_taken_off_both_ends(amplitude: int) -> None:
+    sound = line_noise(300, amplitude) + tone(800) + line_noise(500, amplitude)
+    lead, kept = trimmed(sound)
+    assert (lead, len(kept)) == (2_400, 6_400)
+
+
+def test_the_noise_of_a_line_is_no_speech() -> None:
+    deaf = ServerOptions(delta_bytes=(1600,), min_speech_ms=60_000)
+    call = begin(recording={"sound": True}, model=deaf)
+    noise = line_noise(6_000, 600)
+    call.rehearsal.from_phone(call.phone.say(noise + tone(400) + noise, call.now_ms))
+    call.at(12_000)
+    call.caller.hangs_up()
+    [act] = [act for act in caller_script(call.lines).acts if act.kind is Kind.SAYS]
+    assert not act.noticed
+    assert act.length_ms == pytest.approx(400, abs=40)
 
 
 def test_silence_is_taken_off_both_ends() -> None:
