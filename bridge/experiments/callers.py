@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import multiprocessing
@@ -76,9 +77,20 @@ def in_virtual_time(plan: Plan, wanted: Sequence[Job], parallel: int | None = No
     processes = min(parallel or os.cpu_count() or 1, len(wanted))
     if processes <= 1 or sum(job.scenario.limits.seconds for job in wanted) < _SECONDS_IN_ONE:
         return [one(plan, job) for job in wanted]
+    # Each process has its jobs from the beginning: espeak-ng says the same words a little differently each
+    # time, so the order of what a process says belongs to what makes two runs equal.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context) as pool:
-        return list(pool.map(one, [plan] * len(wanted), wanted, chunksize=1))
+    with contextlib.ExitStack() as stack:
+        pools = [stack.enter_context(ProcessPoolExecutor(1, context)) for _ in range(processes)]
+        parts = [pool.submit(_all, plan, wanted[at::processes]) for at, pool in enumerate(pools)]
+        found: list[Run | None] = [None] * len(wanted)
+        for at, part in enumerate(parts):
+            found[at::processes] = part.result()
+    return [run for run in found if run is not None]
+
+
+def _all(plan: Plan, wanted: Sequence[Job]) -> list[Run]:
+    return [one(plan, job) for job in wanted]
 
 
 def one(plan: Plan, job: Job) -> Run:
