@@ -28,7 +28,7 @@ print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependenc
 endef
 export docs_extra
 
-.PHONY: help demo check test browser hostile redis long coverage lint types docs lock sbom audit clean FORCE
+.PHONY: help demo check test browser hostile virtual redis long coverage lint types docs lock sbom audit clean FORCE
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 12
@@ -55,11 +55,15 @@ browser: $(VENV)/.ready-to-test  ## the pages in a real browser; needs chromium
 hostile: $(VENV)/.ready-to-test  ## attack a server in a process of its own; some minutes
 	@$(attacks) -m "hostile and not long" $(ARGS)
 
+# They wait for no clock: as many at once as there are cores.
+virtual: $(VENV)/.ready-to-test  ## many calls in virtual time: some minutes
+	@$(pytest) -n auto --dist worksteal tests -m "virtual and not long" $(ARGS)
+
 redis: $(VENV)/.ready-to-test  ## the store of several machines, on a Redis server; needs redis-server
 	@$(attacks) -m "redis and not long" $(ARGS)
 
 long: $(VENV)/.ready-to-test  ## every attack and every page, in full
-	@$(attacks) -m "hostile or browser or redis" $(ARGS)
+	@$(attacks) -m "hostile or virtual or browser or redis" $(ARGS)
 
 coverage: $(VENV)/.ready-to-test  ## run the tests and say which lines they missed
 	@$(python) -m coverage run -m pytest $(ARGS)

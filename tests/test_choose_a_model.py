@@ -137,7 +137,7 @@ def measured() -> dict[str, list[str]]:
     }
 
 
-@pytest.mark.hostile  # minutes of calls, in seconds
+@pytest.mark.virtual  # minutes of calls, in seconds
 def test_the_table_is_what_is_measured(measured: dict[str, list[str]]) -> None:
     told = rows()
     assert {first: told[first] for first in told if not first.startswith("---")} == measured

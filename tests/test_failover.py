@@ -43,7 +43,7 @@ STATES = ("greeting", "silent", "caller speaks", "owed", "speaking", "tool")
 QUICK = (("greeting", 0, False), ("speaking", 700, True), ("tool", 0, False))
 MATRIX = [
     pytest.param(
-        state, offset_ms, hangs, marks=() if (state, offset_ms, hangs) in QUICK else pytest.mark.hostile
+        state, offset_ms, hangs, marks=() if (state, offset_ms, hangs) in QUICK else pytest.mark.virtual
     )
     for state in STATES
     for offset_ms in (0, 700)
@@ -322,7 +322,7 @@ def test_where_none_can_be_had_the_caller_is_told_within_eight_seconds() -> None
     assert talk.call.run(60_000) is not None
 
 
-@pytest.mark.hostile
+@pytest.mark.virtual
 def test_there_is_no_way_back_and_no_third() -> None:
     talk = Talk(failover=tuple(m.VendorPlan(name, prices=PRICES_B) for name in ("b", "c", "d")))
     talk.call.others["c"] = talk.call.others["d"] = talk.call.others["b"]
@@ -353,7 +353,7 @@ def test_a_goodbye_that_is_being_said_is_not_begun_again_elsewhere() -> None:
     assert talk.call.ended.reason is m.Reason.WE_HUNG_UP
 
 
-@pytest.mark.hostile
+@pytest.mark.virtual
 def test_a_vendor_that_limps_is_left_in_a_quiet_moment() -> None:
     talk = Talk(latency_ms=700)
     talk.minds[0].replies = [[Speech(tone(600), "Hi.")]]
@@ -383,7 +383,7 @@ def test_a_vendor_that_limps_is_left_in_a_quiet_moment() -> None:
     whole(talk)
 
 
-@pytest.mark.hostile
+@pytest.mark.virtual
 def test_one_that_is_always_slow_does_not_limp() -> None:
     talk = Talk(latency_ms=3_500)
     talk.minds[0].replies = [[Speech(tone(600, 300), "Yes.")] for _ in range(20)]

@@ -176,7 +176,7 @@ def test_d11_a_hush_drops_what_still_comes() -> None:
     assert stretches(line)[1:] == [(3_600, 2_540, 3_240)], "what comes after it is heard"
 
 
-@pytest.mark.hostile
+@pytest.mark.virtual
 def test_d12_twenty_minutes_of_stalls_leave_no_lag() -> None:
     chance = Random(20)
     speech, at_ms, ms = [], 1_000, 1_200_000

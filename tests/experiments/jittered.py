@@ -65,5 +65,5 @@ def jittered_call(seed: int, exchanges: int = 4) -> list[str]:
 
 def seeds(calls: int = 60, at_ci: int = 8) -> list[Any]:
     """Parameters of a test, one a call: the first always runs, some more at CI, all by `make long`."""
-    marks = {True: [pytest.mark.hostile], False: [pytest.mark.hostile, pytest.mark.long]}
+    marks = {True: [pytest.mark.virtual], False: [pytest.mark.hostile, pytest.mark.long]}
     return [pytest.param(n, marks=marks[n < at_ci] if n else []) for n in range(calls)]

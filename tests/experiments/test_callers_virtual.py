@@ -145,7 +145,7 @@ def test_the_command_writes_what_it_says_and_no_hidden_value(tmp_path: Path, mon
     assert not any(secret in result.output for secret in planted)
 
 
-@pytest.mark.hostile
+@pytest.mark.virtual
 def test_two_runs_of_the_command_are_equal_to_the_byte(tmp_path: Path):
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "one.toml").write_text(TOML.replace("turn = 1", "chance = 0.5"))

@@ -73,7 +73,7 @@ def told(run: ForkRun) -> list[tuple[str, str]]:
     return items
 
 
-@pytest.mark.hostile
+@pytest.mark.virtual
 @pytest.mark.parametrize("seed", seeds(10, 2))
 def test_what_was_before_is_carried_and_the_caller_keeps_to_the_anchors(seed: int) -> None:
     lines = jittered_call(seed)
@@ -117,7 +117,7 @@ def test_an_agent_without_the_tool_says_that_it_can_not_book() -> None:
     assert (last.now.tools, last.now.heard) == ((), "I can not book a table for you, I am sorry.")
 
 
-@pytest.mark.hostile
+@pytest.mark.virtual
 def test_what_can_not_be_forked_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = jittered_call(0)
     with pytest.raises(ConfigError, match="no quiet moment"):
@@ -143,7 +143,7 @@ def test_a_call_with_a_duplex_model_is_not_forked_without_its_sound() -> None:
 # --- to the millisecond -------------------------------------------------------------------------------------
 
 
-@pytest.mark.hostile
+@pytest.mark.virtual
 @pytest.mark.parametrize("seed", seeds(10, 2))
 def test_the_same_call_goes_on_from_any_moment(seed: int) -> None:
     lines = jittered_call(seed)
@@ -195,7 +195,7 @@ def test_what_was_sent_and_not_played_is_in_the_new_phone() -> None:
     assert (heard.say_id, heard.heard_ms, heard.cut) == ("hold", 4_000, False)
 
 
-@pytest.mark.hostile
+@pytest.mark.virtual
 def test_an_exact_fork_is_no_place_for_another_agent(tmp_path: Path) -> None:
     file = tmp_path / "call.call.jsonl"
     file.write_text("\n".join(jittered_call(1)) + "\n", encoding="utf-8")
@@ -213,7 +213,7 @@ def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(cli.app, ["fork", *map(str, arguments)])  # type: ignore[return-value]
 
 
-@pytest.mark.hostile
+@pytest.mark.virtual
 def test_the_command_writes_recordings_that_say_where_they_come_from(tmp_path: Path) -> None:
     file = tmp_path / "call.call.jsonl"
     file.write_text("\n".join(jittered_call(1)) + "\n", encoding="utf-8")
@@ -244,7 +244,7 @@ def test_the_command_writes_recordings_that_say_where_they_come_from(tmp_path: P
     assert "then" in shown.output
 
 
-@pytest.mark.hostile
+@pytest.mark.virtual
 def test_a_call_that_differs_before_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.experiments.test_make_test import told_200_ms_more
 
@@ -257,7 +257,7 @@ def test_a_call_that_differs_before_is_not_run(tmp_path: Path, monkeypatch: pyte
     assert list(tmp_path.iterdir()) == [file]
 
 
-@pytest.mark.hostile
+@pytest.mark.virtual
 def test_a_piece_can_be_forked_as_well() -> None:
     """It begins with what was carried: so does what is forked from it."""
     call = walk_through(jittered_call(1))

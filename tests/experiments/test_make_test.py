@@ -104,7 +104,7 @@ def test_a_fault_that_was_recorded_is_red_until_it_is_mended(
     assert result["expects"] == ['truncated("item_1", 620)']
 
 
-@pytest.mark.hostile
+@pytest.mark.virtual
 def test_the_two_files_are_a_test_that_pytest_runs(pytester: pytest.Pytester, tmp_path: Path) -> None:
     file = tmp_path / "call.call.jsonl"
     file.write_text("\n".join(jittered_call(0)) + "\n", encoding="utf-8")
@@ -233,7 +233,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.hostile
+@pytest.mark.virtual
 def test_a_call_that_differs_today_wants_a_wish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "call.call.jsonl"
     file.write_text("\n".join(jittered_call(0)) + "\n", encoding="utf-8")

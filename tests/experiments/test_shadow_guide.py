@@ -53,7 +53,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.hostile
+@pytest.mark.virtual
 def test_the_guide_is_true(here: Path) -> None:
     for number in range(1, 8):
         record(here / "recordings" / f"call-{number}.call.jsonl", number)

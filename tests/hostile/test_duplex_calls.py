@@ -17,7 +17,7 @@ from bridge.core.handover import carried
 
 from ..core.duplex_call import WORD_MS, DuplexCall
 
-pytestmark = pytest.mark.hostile
+pytestmark = pytest.mark.virtual
 
 WORDS = ("alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliet", "kilo")
 PHRASES = {"filler": 400, "restored": 500, "apology": 500, "goodbye": 500}

@@ -16,7 +16,7 @@ from bridge.doubles.live_options import Stall
 from ..core.duplex_line import PER_MS, SparseLine, WholeLine
 from ..doubles.live_client import START, Client
 
-pytestmark = pytest.mark.hostile
+pytestmark = pytest.mark.virtual
 
 SECONDS = 180
 WORDS = "We are open from nine to five, every day but Sunday."

@@ -21,7 +21,7 @@ from bridge.recording.script_reader import caller_script
 from tests.experiments.kit import AGENT, Restaurant, recorded_call
 from tests.experiments.shadow_variants import VARIANTS, Variant
 
-pytestmark = pytest.mark.hostile
+pytestmark = pytest.mark.virtual
 
 CALLS = 50
 ARMS = 5
