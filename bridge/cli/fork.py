@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..errors import ConfigError
+from .money import USUAL_USD, agreed
 from .options import configured
 from .recorded import one_call
 from .recordings import read_recording, reading, write_recording
@@ -20,6 +22,7 @@ from .words import printable
 if TYPE_CHECKING:
     from ..experiments.exact_fork import ExactForking
     from ..experiments.fork import Fork, Forking, ForkRun, Turn
+    from ..experiments.live_fork import LiveForking
     from ..experiments.shadow_run import Arm
 
 NOT_CARRIED = (
@@ -39,8 +42,17 @@ _Agent = Annotated[
     typer.Option(help="Who answers from there; default: as recorded.", metavar="module:agent"),
 ]
 _Upstream = Annotated[
-    str, typer.Option(help="The model: embedded, or module:mind for one of yours, in virtual time.")
+    str,
+    typer.Option(
+        help="The model: embedded, or module:mind for one of yours, in virtual time; openai or another "
+        "upstream, or the ws:// or wss:// address of one that speaks as OpenAI's, in real time."
+    ),
 ]
+_MostUsd = Annotated[
+    float | None,
+    typer.Option("--max-usd", help="Spend no more than this; default: 5 with a vendor.", min=0),
+]
+_Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before money is spent.")]
 _Exact = Annotated[
     bool,
     typer.Option(help="Go on from that very moment, as the call stood: for questions about the bridge."),
@@ -68,6 +80,8 @@ def fork(  # noqa: PLR0913, PLR0917  its options
     with_sound: _Sound = False,
     folder: _Folder = None,
     out: _Out = None,
+    max_usd: _MostUsd = None,
+    yes: _Yes = False,
     as_json: _Json = False,
 ) -> None:
     """Let a recorded call go on otherwise from a moment.
@@ -76,30 +90,66 @@ def fork(  # noqa: PLR0913, PLR0917  its options
     was said until then, and the recorded caller says again what they said, by what they hear now. Tools
     answer from the recording. Each run is written as a recording, `CALL.fork-1.call.jsonl`. With --exact the
     call itself goes on from the moment, and only the model's session is another one. Exit 1 if today's code
-    decides otherwise before the moment: then nothing is run.
+    decides otherwise before the moment: then nothing is run; 3 if not all runs could be made.
     """
     path = one_call(call, folder).path
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     if exact and agent is not None:
         raise ConfigError("--exact goes on with the recorded agent: it is about the bridge, not the prompt")
+    if out is not None and not out.is_dir():
+        raise ConfigError(f"{out} is no folder")
     forking = _forking(path, at, exact=exact)
     if forking.differs:
-        why = escape(printable(forking.differs))
-        console.print(f"[red]today's code decides otherwise before that moment[/]: {why}")
-        if as_json:
-            print(json.dumps({"before": {"same": False}, "difference": forking.differs}))
+        _tell_difference(forking.differs, console, as_json=as_json)
         raise typer.Exit(1)
-    runs = _runs(path, forking, agent, upstream, _How(repeat, with_sound))
-    found = forking.compared(runs)
-    written = [_written(path, out or path.parent, run) for run in runs]
-    _told(found, written, console)
+    kept = _Kept(path, out or path.parent)
+    how = _How(repeat, with_sound, max_usd, yes)
+    _run(path, forking, _Who(agent, upstream), how, kept, console)
+    _tell(forking, kept, console, as_json=as_json)
+    missing = repeat - sum(run.whole for run in kept.runs)
+    if missing:
+        console.print(f"[red]{missing} of {repeat} runs were not paid for[/]: --max-usd allows no more")
+        raise typer.Exit(3)
+
+
+def _tell_difference(differs: str, console: Console, *, as_json: bool) -> None:
+    why = escape(printable(differs))
+    console.print(f"[red]today's code decides otherwise before that moment[/]: {why}")
     if as_json:
-        print(json.dumps(_facts(found, written)))
+        print(json.dumps({"before": {"same": False}, "difference": differs}))
+
+
+def _tell(forking: Forking | ExactForking, kept: _Kept, console: Console, *, as_json: bool) -> None:
+    found = forking.compared([run for run in kept.runs if run.whole] or kept.runs)
+    _told(found, kept.written, console)
+    if as_json:
+        print(json.dumps(_facts(found, kept.written)))
+
+
+class _Who(NamedTuple):
+    agent: str | None
+    upstream: str
+
+
+@dataclass(slots=True)
+class _Kept:
+    """The runs, each written down as soon as it is over."""
+
+    path: Path
+    out: Path
+    runs: list[ForkRun] = field(default_factory=list)
+    written: list[Path] = field(default_factory=list)
+
+    def __call__(self, run: ForkRun) -> None:
+        self.runs.append(run)
+        self.written.append(_written(self.path, self.out, run))
 
 
 class _How(NamedTuple):
     repeat: int
     sound: bool
+    max_usd: float | None
+    yes: bool
 
 
 def _arm(agent: str | None) -> Arm:
@@ -120,22 +170,54 @@ def _forking(path: Path, at: float, *, exact: bool) -> Forking | ExactForking:
         return (ExactForking if exact else Forking).of(lines, round(at * 1000))
 
 
-def _runs(
-    path: Path, forking: Forking | ExactForking, agent: str | None, upstream: str, how: _How
-) -> list[ForkRun]:
+def _run(
+    path: Path, forking: Forking | ExactForking, who: _Who, how: _How, kept: _Kept, console: Console
+) -> None:
     from ..experiments.exact_fork import ExactForking
     from ..experiments.shadow_models import model_of
     from ..experiments.shadow_run import Embedded
 
-    model = model_of(upstream)
-    if not isinstance(model, Embedded):
-        raise ConfigError(f"a fork has a model of this machine, embedded or module:mind, and not {upstream}")
+    model, name = model_of(who.upstream), who.upstream
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    minds = [model.mind(seed) for seed in range(how.repeat)]
     if isinstance(forking, ExactForking):
-        return [forking.run(mind, sound=how.sound, recording=sha256, model=upstream) for mind in minds]
-    arm = _arm(agent)
-    return [forking.run(arm, mind, sound=how.sound, recording=sha256, model=upstream) for mind in minds]
+        if not isinstance(model, Embedded):
+            raise ConfigError("--exact goes on in virtual time: with embedded or module:mind")
+        for seed in range(how.repeat):
+            kept(forking.run(model.mind(seed), sound=how.sound, recording=sha256, model=name))
+        return
+    arm = _arm(who.agent)
+    if isinstance(model, Embedded):
+        for seed in range(how.repeat):
+            kept(forking.run(arm, model.mind(seed), sound=how.sound, recording=sha256, model=name))
+        return
+    from ..experiments.live_fork import LiveForking
+
+    _run_live(LiveForking(forking, arm, model, sha256, name, how.sound), how, kept, console)
+
+
+def _run_live(fork: LiveForking, how: _How, kept: _Kept, console: Console) -> None:
+    """In real time; what it will cost is said before."""
+    from ..experiments.live_fork import run_forks
+    from ..experiments.shadow_live import NotRun
+    from ..experiments.shadow_models import costs, priced
+
+    most_usd, usd, minutes = how.max_usd, fork.forking.left_usd * how.repeat, fork.seconds(how.repeat) / 60
+    console.print(
+        f"{how.repeat} runs, {minutes:,.1f} min, about {usd:,.2f} USD by the recorded call's own prices"
+    )
+    if costs(fork.upstream):
+        most_usd = USUAL_USD if most_usd is None else most_usd
+        known = priced(fork.upstream, fork.script, fork.arm)
+        agreed(most_usd, yes=how.yes, priced=known)
+    with console.status("calling"):
+        try:
+            run_forks(fork, how.repeat, most_usd, kept)
+        except NotRun as error:
+            console.print(f"[red]not run[/]  {escape(printable(str(error)))}")
+            raise typer.Exit(3) from error
+    if not kept.runs:
+        console.print("[red]not run[/]  one run is expected to cost more than --max-usd allows")
+        raise typer.Exit(3)
 
 
 def _written(path: Path, out: Path, run: ForkRun) -> Path:
@@ -145,8 +227,6 @@ def _written(path: Path, out: Path, run: ForkRun) -> Path:
     name, number = path.name.removesuffix(SUFFIX), 1
     while (file := out / f"{name}.fork-{number}{SUFFIX}").exists():
         number += 1
-    if not out.is_dir():
-        raise ConfigError(f"{out} is no folder")
     write_recording(file, run.lines)
     return file
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from ..errors import ConfigError
+from .money import USUAL_USD, agreed
 from .options import configured
 from .words import printable
 
@@ -99,10 +100,6 @@ def shadow(  # noqa: PLR0913, PLR0917  its options
     raise typer.Exit(outcome.exit_code)
 
 
-USUAL_USD: Final = 5.0
-"""What is spent at most with a vendor, unless --max-usd says more."""
-
-
 @dataclass(frozen=True, slots=True)
 class _How:
     repeats: int | None
@@ -136,7 +133,7 @@ def _compared(
     from ..experiments.budget import Budget
     from ..experiments.shadow import Experiment, estimate
     from ..experiments.shadow_live import NotRun
-    from ..experiments.shadow_models import carried_out, costs, has_dice, model_of
+    from ..experiments.shadow_models import carried_out, costs, has_dice, model_of, priced
     from ..experiments.shadow_report import told
     from ..experiments.shadow_run import Embedded
 
@@ -146,9 +143,10 @@ def _compared(
     expected = estimate(gathered.calls, repeats, how.parallel)
     console.print(told(expected, real_time=not isinstance(model, Embedded)))
     most_usd = how.max_usd
-    if costs(model):
+    if not isinstance(model, Embedded) and costs(model):
         most_usd = USUAL_USD if most_usd is None else most_usd
-        _ask(how, most_usd)
+        known = all(priced(model, call.script, arm) for call in gathered.calls for arm in arms)
+        agreed(most_usd, yes=how.yes, priced=known)
     with console.status("calling") as status:
         experiment = Experiment(
             gathered, arms, repeats, not dice, Budget(most_usd), how.metrics,
@@ -159,15 +157,6 @@ def _compared(
         except NotRun as error:
             console.print(f"[red]not run[/]  {escape(printable(str(error)))}")
             raise typer.Exit(3) from error
-
-
-def _ask(how: _How, most_usd: float) -> None:
-    """Money is to be spent. Raises ConfigError where nobody can be asked."""
-    if how.yes:
-        return
-    if not sys.stdin.isatty():
-        raise ConfigError("this spends money: --yes agrees to it, and --max-usd bounds it")
-    typer.confirm(f"Spend up to {most_usd:,.2f} USD?", abort=True, err=True)
 
 
 def _tell(outcome: Outcome, files: dict[str, Path | None], console: Console) -> None:

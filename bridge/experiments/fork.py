@@ -34,6 +34,7 @@ from bridge.recording.recorded_tools import RecordedTools
 from bridge.recording.script_reader import caller_script
 from bridge.testing.scripted_call import ScriptedCall
 
+from .budget import MICRO
 from .shadow_caller import FRAME_MS, ShadowCaller
 from .shadow_run import MOST_TIMES, SLACK_MS, USUAL, Arm, PhoneLine, ScriptEars, begun, play, words_of
 
@@ -61,11 +62,14 @@ class After:
 
 @dataclass(frozen=True, slots=True)
 class ForkRun:
-    """One continuation: the lines of its recording, its facts, and what it did otherwise."""
+    """One continuation: the lines of its recording, its facts, and what it did otherwise. `whole` is False
+    where it ended for want of money.
+    """
 
     lines: list[str]
     facts: Facts
     turns: tuple[Turn, ...]
+    whole: bool = True
 
     @property
     def tools(self) -> tuple[str, ...]:
@@ -138,6 +142,16 @@ class Forking:
         return tuple(made)
 
     @property
+    def left_ms(self) -> int:
+        """How long the recorded call went on from there."""
+        return self.script.end_ms - self.moment.t_ms
+
+    @property
+    def left_usd(self) -> float:
+        """What the rest of the recorded call cost, by its own prices."""
+        return max(0, self.script.stats.cost_micro_usd - self.moment.carried.cost_micro_usd) / MICRO
+
+    @property
     def tools(self) -> RecordedTools:
         """Later answers first: the same question again may have had another one."""
         before = sum(tool.at_ms < self.moment.t_ms for tool in self.call.facts.tools)
@@ -167,8 +181,7 @@ class Forking:
         call.rehearsal.start()
         call.until(lambda: call.rehearsal.call.stats.began_ms is not None, BEGIN_MS)
         caller = ShadowCaller(self.acts, PhoneLine(call), call.now_ms)
-        left_ms = self.script.end_ms - self.moment.t_ms
-        play(call, caller, ears, left_ms * MOST_TIMES + SLACK_MS)
+        play(call, caller, ears, self.left_ms * MOST_TIMES + SLACK_MS)
         call.close()
         forked = Forked(recording, self.asked_ms, self.moment.t_ms, model=model)
         lines = _headed(call, forked)

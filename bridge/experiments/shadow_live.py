@@ -18,6 +18,7 @@ from bridge.core import messages as m
 from bridge.core.call import Call
 from bridge.doubles.phone import Phone
 from bridge.errors import BridgeError
+from bridge.recording import Recorder
 from bridge.recording.caller_script import Act, CallerScript, Kind, answered
 from bridge.recording.recorded_tools import RecordedTools
 from bridge.runner import Runner
@@ -65,29 +66,37 @@ async def run_live(
     """The recorded caller on a call of this arm, in real time. The call ends before it costs more than
     `most_usd`. Raises NotRun where there is no model.
     """
-    call, purse = _LiveCall(script, arm, model), Purse(most_usd)
+    call, purse = LiveCall(script, arm, model, RecordedTools(script.tools, arm.stub)), Purse(most_usd)
     await call.begin()
     await call.play(purse, script.end_ms * MOST_TIMES + SLACK_MS)
-    ended = call.ended
-    if ended is not None and ended.reason in NO_MODEL:
-        raise NotRun(f"{name}: {ended.reason.value} {ended.detail}".rstrip())
+    call.raise_without_model(name)
     heard = heard_by(call.phone, call.line.now_ms())
     stats = call.runner.call.stats
     run = facts((name, arm.name), call.log, stats, call.caller, call.tools, heard, call.outputs)
     return purse.told(run)
 
 
-class _LiveCall:
-    """A runner between a phone in memory and a model, and the agent's side beside it."""
+class LiveCall:
+    """A runner between a phone in memory and a model, and the agent's side beside it. `recorder` makes the
+    recording of a call with this configuration; without one it is not recorded.
+    """
 
     runner: Runner
     line: Simulation
     phone: Phone
     caller: ShadowCaller
 
-    def __init__(self, script: CallerScript, arm: Arm, model: LiveModel) -> None:
+    def __init__(
+        self,
+        script: CallerScript,
+        arm: Arm,
+        model: LiveModel,
+        tools: RecordedTools,
+        recorder: Callable[[m.CallConfig], Recorder] | None = None,
+    ) -> None:
         self.script, self.arm, self.model = script, arm, model
-        self.tools = RecordedTools(script.tools, arm.stub)
+        self.tools = tools
+        self._recorder = recorder
         self.log: list[m.Action] = []
         self.outputs: list[str] = []
         self.ended: m.Ended | None = None
@@ -109,6 +118,7 @@ class _LiveCall:
             lambda epoch: vendor(epoch, self.model.url),
             self.model.dial,
             observe=self._observe,
+            recorder=self._recorder(config) if self._recorder is not None else None,
         )
         if self._users is not None:
             self._users.attach(self._sid, self, self.script.parameters)
@@ -118,10 +128,28 @@ class _LiveCall:
         self.runner.attach(ours, [*self.phone.start(self.line.now_ms())])
         self.line.start(lambda _now_ms: [])
         self.runner.feed(m.Admitted())
-        self.caller = ShadowCaller(self.script.acts, self, self.phone.started_ms or 0)
+        self.calls_from(self.phone.started_ms or 0)
+
+    def calls_from(self, now_ms: int) -> None:
+        """The caller begins their script at that moment of the phone's clock."""
+        self.caller = ShadowCaller(self.script.acts, self, now_ms)
+
+    async def until_begun(self, within_ms: int) -> None:
+        """Caller and model hear each other, or the call is over, or it is that late."""
+        latest_ms = self.line.now_ms() + within_ms
+        while self.runner.call.stats.began_ms is None and self.line.now_ms() < latest_ms:
+            done, _ = await asyncio.wait([self.runner.closed], timeout=LOOK_S)
+            if done:
+                return
+
+    def raise_without_model(self, name: str) -> None:
+        """Raises NotRun where the call ended because there was no model."""
+        ended = self.ended
+        if ended is not None and ended.reason in NO_MODEL:
+            raise NotRun(f"{name}: {ended.reason.value} {ended.detail}".rstrip())
 
     async def _config(self) -> m.CallConfig:
-        configs, recorded = config_of(self.script, self.arm, self.model.vendor)
+        configs, recorded = config_of(self.script, self.arm, self.model.vendor, self.model.settings.prices)
         if self.arm.agent is None:
             return recorded
         agent = answered_from(self.arm.agent, self.tools.answer, configs.transfers)

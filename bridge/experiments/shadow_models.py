@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from typing import Any, Final
 from urllib.parse import urlsplit
+
+import msgspec
 
 from bridge.agents.importing import imported
 from bridge.doubles.agents import Agent as Mind
 from bridge.doubles.front_desk.agent import FrontDesk
 from bridge.errors import ConfigError
+from bridge.recording.caller_script import CallerScript
 from bridge.settings.settings import load_settings
 from bridge.sockets.peers import is_loopback
 from bridge.upstreams import REHEARSALS, UPSTREAMS
@@ -17,7 +21,7 @@ from bridge.upstreams import REHEARSALS, UPSTREAMS
 from .shadow import Experiment, Outcome, Recorded, compare, compare_live
 from .shadow_facts import Run
 from .shadow_live import LiveModel, NotRun, run_live
-from .shadow_run import Arm, Embedded, MindOf, run_embedded
+from .shadow_run import Arm, Embedded, MindOf, config_of, run_embedded
 
 EMBEDDED: Final = "embedded"
 OPENAI: Final = "openai"
@@ -49,6 +53,16 @@ def costs(model: Embedded | LiveModel) -> bool:
     if isinstance(model, Embedded):
         return False
     return model.url is None or not is_loopback(urlsplit(model.url).hostname)
+
+
+def priced(model: LiveModel, script: CallerScript, arm: Arm) -> bool:
+    """Whether it is known what a call of this arm costs there: without a price no limit of money holds."""
+    configs, recorded = config_of(script, arm, model.vendor, model.settings.prices)
+    prices = recorded.prices
+    if arm.agent is not None and arm.agent.model is not None:
+        session = msgspec.structs.replace(recorded.session, model=arm.agent.model)
+        prices = configs.rates(session, dt.datetime.now(dt.UTC).date())
+    return any(not name.startswith("transcription_") for name in prices)
 
 
 def carried_out(experiment: Experiment, model: Embedded | LiveModel, parallel: int) -> Outcome:

@@ -6,12 +6,14 @@ import dataclasses
 import datetime as dt
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from bridge.agents.agent import Agent
 from bridge.agents.config import AgentConfigs
+from bridge.agents.prices import Prices
 from bridge.core import messages as m
 from bridge.doubles.agents import Agent as Mind
 from bridge.doubles.items import Item
@@ -164,17 +166,20 @@ def run_embedded(
     return purse.told(run_of(name, arm.name, call, caller, tools))
 
 
-def config_of(script: CallerScript, arm: Arm, vendor: str = EMBEDDED) -> tuple[AgentConfigs, m.CallConfig]:
+def config_of(
+    script: CallerScript, arm: Arm, vendor: str = EMBEDDED, prices: Path | None = None
+) -> tuple[AgentConfigs, m.CallConfig]:
     """How agents become configurations here, on top of what the call was recorded with; and the recorded
-    configuration, with a price for its model. Both are for that vendor alone.
+    configuration, with a price for its model. Both are for that vendor alone. `prices` is a list besides the
+    bundled one.
     """
     recorded = _at(script.header, vendor)
     own_model = arm.agent is not None and arm.agent.model not in (None, recorded.session.model)
     session = msgspec.structs.replace(recorded.session, extra={}, tools=(), instructions=arm.instructions)
     base = msgspec.structs.replace(recorded, session=session, prices={} if own_model else recorded.prices)
-    configs = AgentConfigs(base, transfers_of(recorded))
-    prices = recorded.prices or configs.rates(recorded.session, dt.datetime.now(dt.UTC).date())
-    return configs, msgspec.structs.replace(recorded, prices=prices)
+    configs = AgentConfigs(base, transfers_of(recorded), Prices.load(prices), vendor=UPSTREAMS[vendor].prices)
+    rates = recorded.prices or configs.rates(recorded.session, dt.datetime.now(dt.UTC).date())
+    return configs, msgspec.structs.replace(recorded, prices=rates)
 
 
 def _at(header: Header, name: str) -> m.CallConfig:

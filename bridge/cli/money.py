@@ -1,0 +1,28 @@
+"""Money is asked for before it is spent."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+import typer
+
+from ..errors import ConfigError
+
+USUAL_USD: Final = 5.0
+"""What is spent at most with a vendor, unless --max-usd says more."""
+
+
+def agreed(most_usd: float, *, yes: bool, priced: bool) -> None:
+    """Money is to be spent. Aborts where that is not wanted. Raises ConfigError without a terminal to ask on,
+    and where the model's price is not known: all would seem to be free, and no limit would hold.
+    """
+    if not priced:
+        raise ConfigError(
+            "no price of this model is known, so --max-usd would not hold: BRIDGE_PRICES can name one"
+        )
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigError("this spends money: --yes agrees to it, and --max-usd bounds it")
+    typer.confirm(f"Spend up to {most_usd:,.2f} USD?", abort=True, err=True)

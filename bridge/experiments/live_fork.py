@@ -1,0 +1,129 @@
+"""A recorded call goes on from a moment with a model behind a URL, in real time."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from bridge.core import messages as m
+from bridge.errors import ConfigError
+from bridge.recording import Recorder
+from bridge.recording.caller_script import CallerScript, Kind
+from bridge.recording.facts import facts_of
+from bridge.recording.header import Forked, Header
+
+from .budget import MICRO, Budget, Purse
+from .fork import BEGIN_MS, Forking, ForkRun, turns_after
+from .shadow_live import LiveCall, LiveModel, NotRun
+from .shadow_run import MOST_TIMES, SLACK_MS, Arm
+
+PARALLEL: Final = 4
+"""Calls at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveForking:
+    """What is to go on, with whom, and what is written in the new recordings: `recording` is the SHA-256 of
+    the old one's file, `model` what the model is called.
+
+    Raises ConfigError for a recording without sound: a real model hears nothing in its place.
+    """
+
+    forking: Forking
+    arm: Arm
+    upstream: LiveModel
+    recording: str = ""
+    model: str = ""
+    sound: bool = False
+
+    def __post_init__(self) -> None:
+        acts = self.forking.script.acts
+        if any(act.kind is Kind.SAYS and not act.sound for act in acts):
+            raise ConfigError(
+                "a model behind a URL listens, and this recording has no sound: record calls with "
+                "BRIDGE_RECORD_AUDIO=1, or go on with a model of this machine"
+            )
+
+    @property
+    def script(self) -> CallerScript:
+        """The caller from the moment on."""
+        forking = self.forking
+        return dataclasses.replace(forking.script, header=forking.header, acts=forking.acts)
+
+    def seconds(self, repeat: int) -> float:
+        """About how long so many runs take."""
+        return self.forking.left_ms / 1000 * -(-repeat // PARALLEL)
+
+    async def run(self, most_usd: float | None = None) -> ForkRun:
+        """One continuation. It ends before it costs more than `most_usd`; its reason is then `limit`. Raises
+        NotRun where there is no model.
+        """
+        lines: list[str] = []
+        forking, purse = self.forking, Purse(most_usd)
+        call = LiveCall(
+            self.script, self.arm, self.upstream, forking.tools, lambda config: self._recorder(lines, config)
+        )
+        await call.begin()
+        await call.until_begun(BEGIN_MS)
+        call.calls_from(call.line.now_ms())
+        await call.play(purse, forking.left_ms * MOST_TIMES + SLACK_MS)
+        call.raise_without_model("fork")
+        facts = facts_of(lines)
+        spent = purse.empty(facts.cost_micro_usd) and not call.caller.completed
+        return ForkRun(lines, facts, tuple(turns_after(facts, 0)), whole=not spent)
+
+    def _recorder(self, lines: list[str], config: m.CallConfig) -> Recorder:
+        forking = self.forking
+        forked = Forked(self.recording, forking.asked_ms, forking.moment.t_ms, model=public(self.model))
+        header = Header(
+            carrier="twilio",
+            upstream=self.upstream.vendor,
+            config=config,
+            at=dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
+            forked=forked,
+        )
+        return Recorder(lines.append, header, self.sound)
+
+
+def public(model: str) -> str:
+    """What a model is called, without what proves something in its address."""
+    parts = urlsplit(model)
+    if not parts.netloc:
+        return model
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def run_forks(
+    fork: LiveForking, repeat: int, most_usd: float | None, done: Callable[[ForkRun], None]
+) -> None:
+    """So many continuations, some at once, as long as there is money for the next one. `done` is told each
+    as soon as it is over. Raises NotRun where there is no model.
+    """
+    expected_usd, budget = fork.forking.left_usd, Budget(most_usd)
+    waiting = iter(range(repeat))
+
+    async def worker() -> None:
+        for _ in waiting:
+            if not budget.begin(expected_usd):
+                return
+            run = await fork.run(budget.left_usd(expected_usd))
+            budget.end(expected_usd, run.facts.cost_micro_usd / MICRO)
+            done(run)
+
+    async def all_of_them() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(min(repeat, PARALLEL)):
+                tasks.create_task(worker())
+
+    try:
+        asyncio.run(all_of_them())
+    except ExceptionGroup as errors:
+        for error in errors.exceptions:
+            if isinstance(error, (NotRun, ConfigError)):
+                raise error from errors
+        raise
