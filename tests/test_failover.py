@@ -383,6 +383,41 @@ def test_a_vendor_that_limps_is_left_in_a_quiet_moment() -> None:
     whole(talk)
 
 
+def limping(quick_turns: int, turns: int, *failover: m.VendorPlan) -> Talk:
+    """A call with so many turns that are answered quickly by the first vendor; all others are late there."""
+    talk = Talk(latency_ms=700, failover=failover or (PLAN_B,))
+    talk.call.others["c"] = talk.call.others["b"]
+    talk.minds[0].replies = [[Speech(tone(600), "Hi.")]]
+    talk.minds[0].replies += [[Speech(tone(600, 300), "Yes.")] for _ in range(20)]
+    talk.call.start()
+    talk.to(3_000)
+    for turn in range(turns):
+        if turn == quick_turns:
+            talk.a[0].options = dataclasses.replace(talk.a[0].options, latency_ms=4_000)
+        talk.says(500)
+        talk.to(talk.call.now_ms + 7_500)
+    return talk
+
+
+@pytest.mark.virtual
+def test_one_that_limps_early_is_left_after_three_late_turns() -> None:
+    """What is usual is what was usual before."""
+    talk = limping(1, 5)
+    assert len(talk.notes) == 1
+    assert len([turn for turn in talk.call.call.stats.turn_times if turn.delta_ms]) == 5
+    whole(talk)
+
+
+@pytest.mark.virtual
+def test_the_second_does_not_limp_for_what_was_late_with_the_first() -> None:
+    plans = tuple(m.VendorPlan(name, prices=PRICES_B) for name in ("b", "c"))
+    talk = limping(5, 8, *plans)
+    assert len(talk.notes) == 1
+    talk.to(talk.call.now_ms + 150_000)  # in which the caller says nothing
+    assert len(talk.notes) == 1
+    whole(talk)
+
+
 @pytest.mark.virtual
 def test_one_that_is_always_slow_does_not_limp() -> None:
     talk = Talk(latency_ms=3_500)
@@ -407,5 +442,9 @@ def test_another_process_goes_on_with_the_vendor_that_it_was() -> None:
     later.others = {"b": (talk._new_b, OpenAI)}
     later.start()
     later.until(2_000)
+    later.from_phone(later.phone.say(tone(800, 500), later.now_ms))
+    later.until(8_000)
     assert len(talk.b) == 2
+    spent = sum(cost_micro_usd(one, PRICES_B) for one in talk.b[1].usd)
+    assert later.call.stats.cost_micro_usd == spent > 0
     assert next(text for role, text in talk.b[1].history if role == "assistant") == GREETING

@@ -67,20 +67,25 @@ def prepare(call: CallState, now_ms: int) -> None:
 
 
 def limps(call: CallState) -> bool:
-    """Whether the last turns were all answered late. Turns with tools say nothing about the vendor."""
-    late_ms = [
-        turn.delta_ms - turn.last_word_ms
+    """Whether the last turns with this vendor were all answered late, by what was usual before them. Turns
+    with tools say nothing about the vendor.
+    """
+    answered = [
+        (turn.last_word_ms, turn.delta_ms - turn.last_word_ms)
         for turn in call.stats.turn_times[-SEARCHED:]
         if turn.delta_ms is not None and turn.last_word_ms is not None and not turn.tools
     ]
-    usual_ms = sorted(late_ms)[(len(late_ms) - 1) // 2] if late_ms else 0
-    return len(late_ms) > SLOW_TURNS and min(late_ms[-SLOW_TURNS:]) > max(SLOW_MS, 2 * usual_ms)
+    before, last = answered[:-SLOW_TURNS], answered[-SLOW_TURNS:]
+    if not before or last[0][0] < call.dialling.since_ms:
+        return False
+    usual_ms = sorted(late_ms for _, late_ms in before)[(len(before) - 1) // 2]
+    return min(late_ms for _, late_ms in last) > max(SLOW_MS, 2 * usual_ms)
 
 
 def go_to(call: CallState, plan: VendorPlan, why: str, now_ms: int) -> None:
     """From now on that vendor is dialled, and what it does costs what it charges."""
     before = call.dialling.plan.name or "the first"
-    call.dialling.go_to(plan)
+    call.dialling.go_to(plan, now_ms)
     call.spending.use(plan.prices, now_ms)
     call.stats.failovers.append(f"{before} -> {plan.name}")
     call.out.append(m.Noted(FAILED_OVER, f"{before} -> {plan.name}: {why}"))

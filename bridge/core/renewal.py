@@ -62,6 +62,8 @@ def renewal_failed(call: CallState, now_ms: int, *, again: bool = True) -> None:
     """Tried again later, unless it would only be refused again: the session that there is goes on till its
     end.
     """
+    if call.spare is not None and call.spare.plan is not call.dialling.plan:
+        again = True  # another vendor's refusal says nothing about this one
     call.spare = None
     call.up.renew_due_ms = now_ms + call.config.renew_again_ms if again else NEVER
     if not again:

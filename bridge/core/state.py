@@ -55,12 +55,13 @@ class CallState:
         self.caller_audio = CallerAudioBuffer(config)
         self.callee = Callee(config, self.playout.message)
         self.limits = LimitWatch(config.limits)
-        before = config.carried.cost_micro_usd if config.carried else 0
-        self.spending = Spending(config.limits, config.prices, before)
         self.detours = Detours(config)
         self.delegation = Delegation()
         self.silence = Silence()
         self.dialling = Dialling(config)
+        before = config.carried.cost_micro_usd if config.carried else 0
+        prices = self.dialling.plan.prices if self.dialling.plan.name else config.prices
+        self.spending = Spending(config.limits, prices, before)
         self.stream_id: str | None = None
         self.admitted = self.disclosed = False  # disclosed by its phrase
         self.uninterruptible: set[str] = set()

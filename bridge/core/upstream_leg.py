@@ -140,12 +140,15 @@ class Dialling:
         "out",
         "plan",
         "retried_ms",
+        "since_ms",
     )  # fmt: skip
 
     def __init__(self, config: CallConfig) -> None:
         self._config = config
         self.plan = VendorPlan(capabilities=config.capabilities)
         """The vendor that is dialled."""
+        self.since_ms = 0
+        """When the call went on with it."""
         self.left = list(config.failover)
         """Those that may follow, the next one first."""
         self.failovers = 0
@@ -172,10 +175,10 @@ class Dialling:
         """The vendor that the call would go on with; None where there is none."""
         return self.left[0] if self.left and self.failovers < FAILOVERS else None
 
-    def go_to(self, plan: VendorPlan) -> None:
+    def go_to(self, plan: VendorPlan, now_ms: int) -> None:
         """From now on that vendor, one of those left, is dialled."""
         del self.left[: self.left.index(plan) + 1]
-        self.plan, self.out = plan, None
+        self.plan, self.out, self.since_ms = plan, None, now_ms
         self.failovers += 1
 
     def begin(self, now_ms: int) -> None:
