@@ -158,7 +158,8 @@ class AgentConfigs:
         """With whom its calls go on."""
         if agent.failover is None:
             return self.base.failover
-        return [plan_of(text, self.base.capabilities, self.endpoint) for text in agent.failover]
+        can = self.base.capabilities
+        return [plan_of(text, can, self.endpoint, self.vendor) for text in agent.failover]
 
     def _priced(self, plan: VendorPlan, session: SessionConfig, day: dt.date) -> VendorPlan:
         prices = self.rates(plan.dress(session), day, UPSTREAMS[plan.name].prices)

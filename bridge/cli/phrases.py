@@ -176,7 +176,9 @@ async def _by_model(
     failed = []
     console.print(f"by {escape(str(config.voice))} of {escape(config.model)}")
     headers = partial(proof_for, settings)
-    async with model_voice(upstream, settings.vendor_url(upstream), headers, config) as says:
+    chosen = settings.upstream_chosen
+    url = settings.vendor_url(upstream) if chosen else settings.upstream_url
+    async with model_voice(upstream, url, headers, config) as says:
         for phrase, text in words.items():
             try:
                 _keep(place, phrase, text, await says.pcmu(text), console)

@@ -259,8 +259,8 @@ class AnswerRules(msgspec.Struct, frozen=True, gc=False):
 
 class VendorPlan(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One vendor that a call may have its sessions with. `name` is that of the table of upstreams, "" for the
-    one that the call begins with. Where `model`, `voice` or `transcription` is not empty it takes the place
-    of the session's. `prices` are as in `CallConfig`.
+    one that the call begins with. Where `model`, `voice` or `transcription` ("off" for none) is not empty it
+    takes the place of the session's. `prices` are as in `CallConfig`.
     """
 
     name: str = ""
@@ -275,9 +275,9 @@ class VendorPlan(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     def dress(self, session: SessionConfig) -> SessionConfig:
         """That configuration, for this vendor."""
         named = {"model": self.model, "voice": self.voice, "transcription": self.transcription}
-        ours = {name: value for name, value in named.items() if value}
-        if session.transcription is None:
-            ours.pop("transcription", None)
+        ours: dict[str, str | None] = {name: value for name, value in named.items() if value}
+        if session.transcription is None or self.transcription == "off":
+            ours["transcription"] = None
         return msgspec.structs.replace(session, **ours) if ours else session
 
 

@@ -60,8 +60,7 @@ class CallState:
         self.silence = Silence()
         self.dialling = Dialling(config)
         before = config.carried.cost_micro_usd if config.carried else 0
-        prices = self.dialling.plan.prices if self.dialling.plan.name else config.prices
-        self.spending = Spending(config.limits, prices, before)
+        self.spending = Spending(config.limits, self.dialling.prices, before)
         self.stream_id: str | None = None
         self.admitted = self.disclosed = False  # disclosed by its phrase
         self.uninterruptible: set[str] = set()

@@ -171,6 +171,11 @@ class Dialling:
         del self.left[: before.failovers]
 
     @property
+    def prices(self) -> dict[str, float]:
+        """What the vendor that is dialled charges."""
+        return self.plan.prices if self.plan.name else self._config.prices
+
+    @property
     def next(self) -> VendorPlan | None:
         """The vendor that the call would go on with; None where there is none."""
         return self.left[0] if self.left and self.failovers < FAILOVERS else None

@@ -129,7 +129,13 @@ class Doctor:
     def _agent(self) -> tuple[AgentConfigs, Agent | None]:
         settings = self.settings
         prices, vendor = Prices.load(settings.prices), UPSTREAMS[settings.upstream].prices
-        configs = AgentConfigs(settings.call_config(), settings.transfers, prices, vendor=vendor)
+        configs = AgentConfigs(
+            settings.call_config(),
+            settings.transfers,
+            prices,
+            vendor=vendor,
+            endpoint=settings.azure_endpoint,
+        )
         try:
             if settings.agent is None:
                 where, agent = HERE, load_agent_here() or Agent()

@@ -261,10 +261,13 @@ class Settings(FleetSettings, ConsoleSettings, TracingSettings, VendorSettings):
             self.transcribe = None if vendor.transcription == "off" else vendor.transcription
 
     def vendor_url(self, name: str) -> str | None:
-        """Where that upstream's sessions are, if a setting says so."""
-        if self.upstream_url is None and name in UPSTREAMS and UPSTREAMS[name].key == azure.KEY:
-            return self.azure_endpoint
-        return self.upstream_url
+        """Where that upstream's sessions are, if a setting says so. BRIDGE_UPSTREAM_URL is that of the one
+        that calls begin with: no other vendor's key is shown there.
+        """
+        if self.upstream_url is not None and self.upstream in ("", name):
+            return self.upstream_url
+        its = UPSTREAMS.get(name)
+        return self.azure_endpoint if its is not None and its.key == azure.KEY else None
 
     @property
     def upstream_chosen(self) -> bool:

@@ -129,8 +129,11 @@ def mistakes(settings: "Settings", name: str, *, loopback: bool) -> list[tuple[s
 
 def plans(settings: VendorSettings, first: str) -> tuple[VendorPlan, ...]:
     """With whom calls go on that begin with the upstream of that name. Raises ConfigError."""
-    can = UPSTREAMS[first].capabilities
-    return tuple(plan_of(text, can, settings.azure_endpoint) for text in settings.failover)
+    vendor = UPSTREAMS[first]
+    return tuple(
+        plan_of(text, vendor.capabilities, settings.azure_endpoint, vendor.prices)
+        for text in settings.failover
+    )
 
 
 def failover_mistakes(settings: "Settings", first: str) -> list[tuple[str, str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import urlsplit
 
 from bridge.core.messages import Capabilities, VendorPlan
 from bridge.errors import ConfigError
@@ -12,11 +13,14 @@ from . import UPSTREAMS, azure
 HOW: Final = "name[:model[:voice[:transcription]]][@address]"
 
 
-def plan_of(text: str, first: Capabilities, endpoint: str | None = None) -> VendorPlan:
+def plan_of(
+    text: str, first: Capabilities, endpoint: str | None = None, company: str = "openai"
+) -> VendorPlan:
     """One of them: `azure:my-deployment`, `xai`, `azure:eu@https://….openai.azure.com`. `first` is what the
-    vendor can do that calls begin with, `endpoint` the resource of Azure's where the text names none. Voice
-    and transcription that it leaves out are those of the call's own session where both vendors can do the
-    same, else the usual ones of that vendor. Raises ConfigError.
+    vendor can do that calls begin with, `company` its name in the table of prices, `endpoint` the resource of
+    Azure's where the text names none. Voice and transcription that it leaves out are those of the call's own
+    session where both vendors can do the same, else the usual ones of that vendor. A deployment that
+    transcribes is known to its resource only. Raises ConfigError.
     """
     named, _, address = text.strip().partition("@")
     name, *parts = (part.strip() for part in named.split(":"))
@@ -33,10 +37,34 @@ def plan_of(text: str, first: Capabilities, endpoint: str | None = None) -> Vend
         raise ConfigError(f"{name} has no address of its own: write {HOW}")
     if not model and not vendor.model:
         raise ConfigError(f"{name} knows models by deployments: write {name}:DEPLOYMENT")
+    if address.strip():
+        _check_address(name, url)
     try:
         vendor(1, url or None)
     except ConfigError as error:
         raise ConfigError(f"{name} cannot be dialled there: {error}") from error
     if vendor.capabilities != first:
-        voice, transcription = voice or vendor.voice, transcription or vendor.transcription
+        voice = voice or vendor.voice
+    if vendor.capabilities != first or vendor.prices != company:
+        transcription = transcription or vendor.transcription
     return VendorPlan(name, vendor.capabilities, model or vendor.model, voice, transcription, url=url)
+
+
+def _check_address(name: str, url: str) -> None:
+    """It takes a key, and stands in recordings. Raises ConfigError."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigError(f"{name} has an address that cannot be read ({error})") from error
+    usual = ("wss", "ws", "https", "http") if UPSTREAMS[name].key == azure.KEY else ("wss", "ws")
+    if parts.scheme not in usual or not host:
+        raise ConfigError(f"{name}'s address begins with {' or '.join(f'{one}://' for one in usual[::2])}")
+    if parts.scheme in ("ws", "http") and not _this_machine(host):
+        raise ConfigError(f"{name}'s address begins with {parts.scheme}://: keys and voices go unencrypted")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ConfigError(f"{name}'s address holds more than a host and a path")
+
+
+def _this_machine(host: str) -> bool:
+    return host in ("localhost", "::1") or (host.startswith("127.") and host.replace(".", "").isdecimal())

@@ -1,0 +1,88 @@
+"""With whom calls may go on: as BRIDGE_FAILOVER names them, and what is asked of the one that it names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bridge.agents.agent import Agent
+from bridge.doctor.checks import Doctor
+from bridge.settings.rules import WrongSettings
+from bridge.settings.settings import Settings, load_settings
+
+OPENAI = {"upstream": "openai", "openai_api_key": "sk-invented"}
+AZURE = {
+    "upstream": "azure",
+    "azure_endpoint": "https://mine.openai.azure.com",
+    "azure_api_key": "of-azure",
+    "model": "voice",
+    "transcribe": "my-scribe",
+}
+KEYS = {"openai_api_key": "sk-invented", "azure_api_key": "of-azure", "xai_api_key": "xai-invented"}
+
+
+def settings(first: dict[str, Any], failover: str, **given: Any) -> Settings:
+    return load_settings(env_file=None, insecure=True, **{**KEYS, **first, "failover": failover, **given})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "xai@ws://models.example.com/v1/realtime",
+        "azure:eu@http://eu.openai.azure.com",
+        "azure:eu@ws://eu.openai.azure.com",
+        "xai@https://api.example.com",
+        "xai@models.example.com",
+        "openai@wss://[::1",
+        "openai@wss://models.example.com:port",
+        "azure:eu@https://ann:secret@eu.openai.azure.com",
+        "azure:eu@https://eu.openai.azure.com?api-key=secret",
+    ],
+)
+def test_an_address_that_would_give_a_key_away_or_cannot_be_dialled_is_refused_at_start(wrong: str) -> None:
+    """The address stands in each recording, which holds no secret."""
+    with pytest.raises(WrongSettings) as refused:
+        settings(OPENAI, wrong)
+    assert "BRIDGE_FAILOVER" in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        "xai@ws://127.0.0.1:9/v1",
+        "azure:eu@https://eu.openai.azure.com/",
+        "openai@wss://eu.api.openai.com/v1/realtime",
+    ],
+)
+def test_an_address_that_may_be(right: str) -> None:
+    [plan] = settings(OPENAI, right).call_config().failover
+    assert plan.url == right.partition("@")[2]
+
+
+def test_a_deployment_that_transcribes_is_named_to_its_own_resource_only() -> None:
+    config = settings(AZURE, "openai,xai,azure:eu@https://eu.openai.azure.com").call_config()
+    asked = [plan.dress(config.session).transcription for plan in config.failover]
+    assert asked == ["gpt-transcribe", "grok-transcribe", "my-scribe"]
+
+
+@pytest.mark.parametrize("text", ["xai:::off", "azure:voice::off@https://eu.openai.azure.com"])
+def test_off_is_no_model_that_transcribes(text: str) -> None:
+    config = settings(OPENAI, text).call_config()
+    assert config.failover[0].dress(config.session).transcription is None
+
+
+def test_the_address_of_the_first_vendor_is_not_shown_the_key_of_another() -> None:
+    there = settings(OPENAI, "xai", upstream_url="wss://proxy.example.com/v1/realtime")
+    assert there.vendor_url("openai") == "wss://proxy.example.com/v1/realtime"
+    assert there.vendor_url("xai") is None
+    both = settings(AZURE, "openai", upstream_url="wss://proxy.example.com/v1/realtime")
+    assert both.vendor_url("azure") == "wss://proxy.example.com/v1/realtime"
+
+
+def test_doctor_reads_an_agents_vendors_as_a_call_does() -> None:
+    doctor = Doctor(settings(OPENAI, "", azure_endpoint="https://mine.openai.azure.com"))
+    configs, _ = doctor._agent()
+    [plan] = configs.call(Agent(failover=["azure:voice"])).failover
+    assert plan.url == "https://mine.openai.azure.com"
