@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..errors import ConfigError
+from .options import finite
 from .recorded import one_call
 from .recordings import read_recording, reading, write_recording, write_whole
 from .words import printable
@@ -24,7 +25,7 @@ _Kind = Literal["tool", "cut", "words", "latency", "silence", "end", "note"]
 _Call = Annotated[
     str, typer.Argument(help="A recording, its name, or the call's id (its last eight characters do).")
 ]
-_At = Annotated[float | None, typer.Option(help="The moment, in seconds of the call.")]
+_At = Annotated[float | None, typer.Option(callback=finite, help="The moment, in seconds of the call.")]
 _Should = Annotated[
     str | None,
     typer.Option(
@@ -92,6 +93,9 @@ class _Chosen:
 
         self.path, self._wish = path, wish
         self._at_ms = None if at is None else round(at * 1000)
+        if expect is not None and wish is not None and wish.kinds and expect not in wish.kinds:
+            about = " or ".join(wish.kinds)
+            raise ConfigError(f"--expect {expect}: what --should says is about {about}")
         self._kinds = (expect,) if expect is not None else (() if wish is None else wish.kinds)
         self._lines = read_recording(path)
         with reading(path):

@@ -203,7 +203,7 @@ def wish_of(text: str) -> Wish:
             return Wish(("silence",), "silence", (int(rest),))
         case "tool" if rest:
             name, *arguments = _words_of(rest)
-            return Wish((), "tool_called", (name,), dict(map(_argument, arguments)))
+            return Wish((), "tool_called", (_bare(name),), dict(map(_argument, arguments)))
         case "no-tool" if rest and " " not in rest:
             return Wish(("tool",), "tool_not_called", (rest,))
         case "words" if rest:
@@ -212,8 +212,16 @@ def wish_of(text: str) -> Wish:
 
 
 def _words_of(text: str) -> list[str]:
-    """Words apart at spaces; what stands in double quotes is one."""
-    return [one.replace('"', "") for one in re.findall(r'(?:[^\s"]|"[^"]*")+', text)]
+    """Words apart at spaces; what stands in double quotes is one. Raises ConfigError for quotes that are not
+    closed.
+    """
+    if text.count('"') % 2:
+        raise ConfigError(f"a quote is not closed in {text!r}")
+    return re.findall(r'(?:[^\s"]|"[^"]*")+', text)
+
+
+def _bare(text: str) -> str:
+    return text.replace('"', "")
 
 
 def _argument(text: str) -> tuple[str, Any]:
@@ -221,9 +229,14 @@ def _argument(text: str) -> tuple[str, Any]:
     if not equals or not name:
         raise ConfigError(f"an argument of a tool is NAME=VALUE, and not {text!r}")
     try:
-        return name, json.loads(value)
+        return _bare(name), json.loads(value, parse_constant=_no_number)
     except ValueError:
-        return name, value
+        return _bare(name), _bare(value)
+
+
+def _no_number(name: str) -> None:
+    """NaN and the infinities are words: JSON has no such numbers."""
+    raise ValueError(name)
 
 
 def _literal(value: Any) -> str:

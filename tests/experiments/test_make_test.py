@@ -180,13 +180,34 @@ def test_what_is_nearest_is_meant() -> None:
     assert near(marks, 600_000) == []
 
 
-BAD_WISHES = ["", "heard", "heard much", "no-cut 5", "silence 900", "tool", "tool book day", "hear 5"]
+BAD_WISHES = [
+    "", "heard", "heard much", "no-cut 5", "silence 900", "tool", "tool book day", "hear 5",
+    'tool book day="Monday',
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", BAD_WISHES)
 def test_a_wish_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"heard MS|NAME=VALUE"):
+    with pytest.raises(ConfigError, match=r"heard MS|NAME=VALUE|not closed"):
         wish_of(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('day="next Monday"', "next Monday"),
+        ('day={"of":["May",3]}', {"of": ["May", 3]}),
+        ('day="5"', "5"),
+        ("day=5", 5),
+        ("day=NaN", "NaN"),
+        ("day=-Infinity", "-Infinity"),
+        ('day="Mon"day', "Monday"),
+    ],
+)
+def test_the_value_of_an_argument_is_json_or_the_words_as_they_stand(text: str, value: object) -> None:
+    wish = wish_of(f"tool book {text}")
+    assert wish.named == {"day": value}
+    eval(Assertion("dict", (), wish.named).code, {"dict": dict})
 
 
 def test_every_wish_that_is_listed_is_known() -> None:
@@ -226,6 +247,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
         (("--at", "3", "--pick", "99"), "--list shows"),
         (("--at", "3", "--keep-sound"), "--keep-words"),
         (("--at", "5", "--should", "words hello"), "--keep-words"),
+        (("--at", "5", "--should", "heard 800", "--expect", "latency"), "is about cut"),
     ]:
         result = run(file, *arguments, "--out", tmp_path / "out")
         assert isinstance(result.exception, ConfigError), result.output
