@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from ..errors import ConfigError
 from .bench_server import NotMeasured
-from .options import ModelPort, Server, Token
+from .options import ModelPort, Server, Token, finite
 
 OUR_MOST = "100000"
 """Calls that our own server admits while it is measured: its limit is what is looked for."""
@@ -53,14 +53,18 @@ def load(  # noqa: PLR0913, PLR0917  an option each
         str | None,
         typer.Option(help="Steps, as in 10,50,100,200; default: from 50 upwards, until one fails."),
     ] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Measured seconds of each step.")] = 10.0,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, callback=finite, help="Measured seconds of each step.")
+    ] = 10.0,
     limit_ms: Annotated[
-        float, typer.Option("--limit-ms", help="Highest delay (p99, either way) that passes.")
+        float,
+        typer.Option("--limit-ms", callback=finite, help="Highest delay (p99, either way) that passes."),
     ] = 20.0,
     speed: Annotated[
         float,
         typer.Option(
             min=0.1,
+            callback=finite,
             help="How many times faster than it sounds the model generates; 1 for a "
             "server that holds sound back until it is due.",
         ),

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..errors import ConfigError
-from .options import Token
+from .options import Token, finite
 from .wav import check_writable
 from .words import printable
 
@@ -44,7 +44,8 @@ Parallel = Annotated[
     typer.Option(min=1, help="At once; default: a process for each core, or 20 calls of a server."),
 ]
 PassRate = Annotated[
-    float, typer.Option(min=0, max=1, help="The share of a scenario's runs that has to pass.")
+    float,
+    typer.Option(min=0, max=1, callback=finite, help="The share of a scenario's runs that has to pass."),
 ]
 Model = Annotated[str, typer.Option(help="The rehearsal's model: embedded, parrot, or module:attribute.")]
 OwnPort = Annotated[

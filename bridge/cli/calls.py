@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from .calling import AgentOption, ConsentOption, KeyOption, PortOption, ServerOption, source
 from .interrupt import until_interrupted
+from .options import finite
 from .words import printable
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ List = Annotated[
     Path,
     typer.Argument(help="CSV with a column `to`; `consent`, `from`, `agent` and any others are allowed."),
 ]
-Cps = Annotated[float, typer.Option(min=0.01, max=30, help="Calls asked for a second.")]
+Cps = Annotated[float, typer.Option(min=0.01, max=30, callback=finite, help="Calls asked for a second.")]
 AtOnce = Annotated[int, typer.Option(min=1, max=1000, help="Calls under way at once.")]
 Once = Annotated[
     bool, typer.Option("--once", help="Do not wait for numbers that are due later (busy, hours): end.")

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from ..errors import ConfigError
 from .money import USUAL_USD, agreed
-from .options import configured
+from .options import configured, finite
 from .recorded import one_call
 from .recordings import read_recording, reading, write_recording
 from .words import printable
@@ -36,7 +36,7 @@ NOT_CARRIED = (
 _Call = Annotated[
     str, typer.Argument(help="A recording, its name, or the call's id (its last eight characters do).")
 ]
-_At = Annotated[float, typer.Option(help="The moment, in seconds of the call.")]
+_At = Annotated[float, typer.Option(callback=finite, help="The moment, in seconds of the call.")]
 _Agent = Annotated[
     str | None,
     typer.Option(help="Who answers from there; default: as recorded.", metavar="module:agent"),
@@ -50,7 +50,9 @@ _Upstream = Annotated[
 ]
 _MostUsd = Annotated[
     float | None,
-    typer.Option("--max-usd", help="Spend no more than this; default: 5 with a vendor.", min=0),
+    typer.Option(
+        "--max-usd", help="Spend no more than this; default: 5 with a vendor.", min=0, callback=finite
+    ),
 ]
 _Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before money is spent.")]
 _Exact = Annotated[

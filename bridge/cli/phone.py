@@ -18,7 +18,7 @@ from ..codecs.caption import captioned
 from ..ops.ctrl_c import EXIT
 from .answering import AnswerAs, answering, wait_for_call
 from .interrupt import Interrupt, hanging_up
-from .options import ReportAsJson, StereoWav, Token
+from .options import ReportAsJson, StereoWav, Token, finite
 from .words import printable
 
 if TYPE_CHECKING:
@@ -61,7 +61,10 @@ _Digits = Annotated[
 _PublicUrl = Annotated[
     str | None, typer.Option(help="Base URL that the signature is made for.", envvar="PUBLIC_URL")
 ]
-_Tail = Annotated[float, typer.Option(help="Hang up after this many seconds without a voice on either side.")]
+_Tail = Annotated[
+    float,
+    typer.Option(callback=finite, help="Hang up after this many seconds without a voice on either side."),
+]
 _Api = Annotated[
     int | None, typer.Option(help="Port for the carrier's REST API, where BRIDGE_TWILIO_API_URL points.")
 ]

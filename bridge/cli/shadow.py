@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from rich.markup import escape
 
 from ..errors import ConfigError
 from .money import USUAL_USD, agreed
-from .options import configured
+from .options import configured, finite
 from .words import printable
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ _Repeats = Annotated[
 ]
 _MostUsd = Annotated[
     float | None,
-    typer.Option("--max-usd", help="Spend no more than this; default: 5 with a vendor.", min=0),
+    typer.Option(
+        "--max-usd", help="Spend no more than this; default: 5 with a vendor.", min=0, callback=finite
+    ),
 ]
 _Tolerances = Annotated[
     list[str], typer.Option("--tolerance", help="A difference that is none.", metavar="METRIC=NUMBER")
@@ -182,6 +185,13 @@ def _tell_skipped(gathered: Gathered, console: Console) -> None:
         raise ConfigError("no recording takes part; calls are recorded with sound by BRIDGE_RECORD_AUDIO=1")
 
 
+def _number(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < math.inf:
+        raise ValueError(text)
+    return number
+
+
 def _tolerant(given: list[str], *, text: bool) -> list[Metric]:
     """The metrics, with other tolerances. Raises ConfigError for an unknown name, and for no number."""
     from dataclasses import replace
@@ -193,7 +203,7 @@ def _tolerant(given: list[str], *, text: bool) -> list[Metric]:
     for one in given:
         name, _, number = one.partition("=")
         try:
-            wanted[name] = float(number)
+            wanted[name] = _number(number)
         except ValueError:
             raise ConfigError(
                 f"--tolerance wants METRIC=NUMBER, such as felt_p50_ms=30, not {one!r}"
