@@ -34,6 +34,7 @@ PARROT: Final = "parrot"
 _LEAST_KEYS: Final = 4
 """Fewer are a choice in a menu."""
 _KEYED: Final = re.compile(r'(?<="digit":")\d|(?<=The caller pressed )[0-9A-D*# ]+(?= on the keypad)')
+MOST_PER_CORE: Final = 4
 _SECONDS_IN_ONE: Final = 600
 """Of calls: fewer are played in this process, a second one takes as long to begin."""
 
@@ -74,7 +75,12 @@ def _seed(seed: int, name: str, run: int) -> int:
 
 def in_virtual_time(plan: Plan, wanted: Sequence[Job], parallel: int | None = None) -> list[Run]:
     """All of these against the agent, in their order. Raises ConfigError."""
-    processes = min(parallel or os.cpu_count() or 1, len(wanted))
+    stage = _stage(plan.agent, plan.model)
+    for job in wanted:
+        stage.check(job.scenario)
+    cores = os.cpu_count() or 1
+    # More processes than cores make nothing faster, and each takes the memory of one.
+    processes = min(parallel or cores, len(wanted), MOST_PER_CORE * cores)
     if processes <= 1 or sum(job.scenario.limits.seconds for job in wanted) < _SECONDS_IN_ONE:
         return [one(plan, job) for job in wanted]
     # Each process has its jobs from the beginning: espeak-ng says the same words a little differently each

@@ -77,6 +77,7 @@ async def in_real_time(
 def _prepare(stage: Stage, scenarios: Sequence[Scenario]) -> None:
     """Make the sounds that are known beforehand: a caller who waits for a voice would be late."""
     for scenario in scenarios:
+        stage.check(scenario)
         voice, habits = stage.voice_of(scenario), scenario.caller.habits
         said = [*(scenario.caller.lines or ())]
         said += [one.say for one in (habits.interrupts, habits.backchannel) if one is not None and one.say]
@@ -114,7 +115,10 @@ async def call(target: Target, stage: Stage, scenario: Scenario, seed: int) -> C
     facts = live.facts(line, session)
     facts.out_of_time = out_of_time
     if target.transcriber is not None:
-        facts.lines = await asyncio.to_thread(_transcribed, target.transcriber, facts.heard)
+        try:
+            facts.lines = await asyncio.to_thread(_transcribed, target.transcriber, facts.heard)
+        except Exception as error:  # noqa: BLE001  of the user's function, or an endpoint
+            return CallFacts(harness=f"nothing was transcribed: {type(error).__name__}: {error}")
     return facts
 
 
@@ -167,8 +171,8 @@ class _Live:
             decision = await asyncio.to_thread(decided, mind, self._scenario, self._seed, self.caller)
             if isinstance(decision, Say):
                 await asyncio.to_thread(self._stage.voice_of(self._scenario), decision)
-        except BridgeError as error:
-            self.failed = str(error)
+        except Exception as error:  # noqa: BLE001  of the user's voice
+            self.failed = str(error) if isinstance(error, BridgeError) else f"{type(error).__name__}: {error}"
             decision = HangUp(None, "the caller's mind failed")
         took_ms = round((loop.time() - began_s) * 1000)
         now_ms = 0 if self.line is None else self.line.now_ms()

@@ -11,15 +11,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from ..doubles.people.caller import Decision, HangUp, Line, Press, Say
+from ..doubles.people.caller import Decision, HangUp, Line, Press, Say, plain
 from ..doubles.phone import DIGITS
 from ..errors import BridgeError
 from .callers_voice import import_function
-from .endpoint import Endpoint, EndpointFailed
+from .endpoint import Endpoint
 from .scenario import CallerTable
 from .scenario import Mind as MindTable
 
 THINK_MS: Final = 700
+MOST_CHARACTERS: Final = 2_000
+"""Of a turn: more is two minutes of speech."""
 CHAT: Final = "/chat/completions"
 _RULES: Final = (
     "You are a person who has called a number on the phone. You are the caller, not the assistant. "
@@ -89,8 +91,10 @@ class FunctionMind:
             found = self._function(heard)
         except Exception as error:
             raise MindFailed(f"{self._where} raised {type(error).__name__}: {error}") from error
-        if isinstance(found, str) and found.strip():
-            return Say(found)
+        if isinstance(found, str) and plain(found):
+            found = Say(found)
+        if isinstance(found, Say) and not plain(str(found.words)):
+            raise MindFailed(f"{self._where} wants to say something without words")
         if isinstance(found, Press) and (not found.digits or set(found.digits) - set(DIGITS)):
             raise MindFailed(f"{self._where} wants to press keys that no phone has")
         if isinstance(found, Say | Press | HangUp):
@@ -116,30 +120,37 @@ class ChatMind:
             role = "assistant" if line.who == "caller" else "user"
             messages.append({"role": role, "content": line.words or "(not understood)"})
         body = {"model": self._model, "messages": messages, "tools": _TOOLS, "seed": heard.seed}
-        return _decision(chat_message(self._endpoint, body))
+        return self._endpoint.ask(body, lambda raw: _decision(chat_message(raw)))
 
 
-def chat_message(endpoint: Endpoint, body: dict[str, Any]) -> dict[str, Any]:
-    """The first message of a chat's answer. Raises EndpointFailed."""
-    try:
-        message = json.loads(endpoint.ask(body))["choices"][0]["message"]
-        if isinstance(message, dict):
-            return message
-    except (ValueError, LookupError, TypeError):
-        pass
-    raise EndpointFailed(f"{endpoint.url} answered with something that is no chat completion")
+def chat_message(raw: bytes) -> dict[str, Any]:
+    """The first message of a chat completion. Raises ValueError, LookupError or TypeError."""
+    message = json.loads(raw)["choices"][0]["message"]
+    if not isinstance(message, dict):
+        raise TypeError("a message is an object")
+    return message
 
 
 def _decision(message: dict[str, Any]) -> Decision:
     for call in message.get("tool_calls") or ():
-        function = call.get("function") or {}
+        function = call["function"]
         if function.get("name") == "hang_up":
-            try:
-                given = json.loads(function.get("arguments") or "{}")
-            except ValueError:
-                given = {}
-            return HangUp(bool(given.get("reached_goal")), str(given.get("why", "")))
-    words = str(message.get("content") or "").strip()
-    if not words:
+            return _hang_up(function.get("arguments"))
+    content = message.get("content")
+    words = content.strip() if isinstance(content, str) else ""
+    if not plain(words):
         raise MindFailed("the caller's mind said nothing, and did not hang up")
+    if len(words) > MOST_CHARACTERS:
+        raise MindFailed(f"the caller's mind said {len(words)} characters at once, which is no turn")
     return Say(words)
+
+
+def _hang_up(arguments: object) -> HangUp:
+    """As it was asked for. A goal is reached where that is true, and not where it is "false"."""
+    try:
+        given = json.loads(arguments) if isinstance(arguments, str) else arguments
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        return HangUp(reached=False)
+    return HangUp(given.get("reached_goal") is True, str(given.get("why", ""))[:MOST_CHARACTERS])

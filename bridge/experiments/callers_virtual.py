@@ -70,6 +70,15 @@ class Stage:
             self.voices[key] = CallerVoice(scenario)
         return self.voices[key]
 
+    def check(self, scenario: Scenario) -> None:
+        """Raises ConfigError that names the file of a scenario whose voice, noise or mind cannot be had."""
+        try:
+            self.voice_of(scenario)
+            self.mind_of(scenario)
+        except ConfigError as error:
+            where = scenario.file or f"the scenario {scenario.name!r}"
+            raise ConfigError(f"{where}: {error} - at `$.caller` or `$.network`") from error
+
     def mind_of(self, scenario: Scenario) -> Mind | None:
         """The caller's, made once; None for one with lines."""
         key = msgspec.json.encode(scenario.caller)
@@ -92,7 +101,7 @@ def play(stage: Stage, scenario: Scenario, seed: int, *, records: bool = False) 
             call.close()
     except ConfigError:
         raise
-    except (BridgeError, RuntimeError, LookupError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001  of the user's agent, model, mind or voice
         return CallFacts(harness=f"{type(error).__name__}: {error}")
     facts = _facts(call, phone, caller)
     facts.out_of_time = out_of_time

@@ -24,7 +24,7 @@ from ..codecs.level import level_dbfs
 from ..codecs.wav import is_wav, pcmu_of
 from ..doubles.agents import Speech
 from ..doubles.people.caller import Say, plain
-from ..errors import ConfigError
+from ..errors import BridgeError, ConfigError
 from .endpoint import Endpoint
 from .scenario import Noise, Scenario
 
@@ -48,6 +48,10 @@ class Sentences:
     def sound(self, index: int) -> bytes:
         """The sound of a sentence."""
         return self.sounds[index]
+
+
+class VoiceFailed(BridgeError):
+    """A voice gave no sound for some words."""
 
 
 class Speaker:
@@ -134,17 +138,17 @@ class _Endpoint:
         self._body = {"model": "gpt-4o-mini-tts", "voice": "alloy", **given, "response_format": "wav"}
 
     def __call__(self, text: str) -> bytes:
-        try:
-            return pcmu_of(self._endpoint.ask({**self._body, "input": text}))
-        except ValueError as error:
-            raise ConfigError(f"the voice at {self._endpoint.url} gave no sound: {error}") from error
+        return self._endpoint.ask({**self._body, "input": text}, pcmu_of)
 
 
 def _function(where: str) -> Callable[[str], bytes]:
     found = import_function(where)
 
     def pcmu(text: str) -> bytes:
-        sound = found(text)
+        try:
+            sound = found(text)
+        except Exception as error:
+            raise VoiceFailed(f"{where} raised {type(error).__name__}: {error}") from error
         if not isinstance(sound, bytes):
             raise ConfigError(
                 f"{where} gives {type(sound).__name__}; bytes of µ-law or of a WAV file are wanted"
@@ -176,6 +180,8 @@ class CallerVoice:
         if not say.mumbled and not self.noise:
             return self.speaker.worded(say.words)
         sound = self.speaker.sound(say.words)
+        if not sound:
+            return sound
         if say.mumbled:
             sound = _mumbled(sound)
         if self.noise:
@@ -242,6 +248,8 @@ def noise_of(noise: Noise, place: str = ".") -> bytes:
             raise ConfigError(
                 f"the noise {noise.file} cannot be had (cafe, white, or a WAV file): {error}"
             ) from error
+    if not samples.any():
+        raise ConfigError(f"the noise {noise.file} is silent (cafe, white, or a WAV file)")
     samples = np.resize(samples, count)
     level = 32_768 * 10 ** ((SPEECH_DBFS - noise.snr_db) / 20)
     return _pcmu(samples * (level / max(1e-9, float(np.sqrt(np.mean(samples**2))))))

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import http.client
 import json
 import os
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from bridge.sockets.urls import opener
 
 from ..errors import BridgeError, ConfigError
 
+Answer = TypeVar("Answer")
 WITHIN_S: Final = 60.0
+"""For the whole answer."""
+MOST_BYTES: Final = 16 << 20
+"""No answer in words or in speech is longer."""
+_PART_BYTES: Final = 1 << 16
+
+
+_REFUSED: Final = (ValueError, LookupError, TypeError, AttributeError)
 
 
 class EndpointFailed(BridgeError):
@@ -37,7 +48,11 @@ class Endpoint:
         """That of an address with a query, `https://…/v1?model=…&key_env=NAME`, and what else the query has.
         Raises ConfigError for an address that is not http(s), or has a password in it.
         """
-        parts = urllib.parse.urlsplit(address)
+        try:
+            parts = urllib.parse.urlsplit(address)
+            _ = parts.port
+        except ValueError as error:
+            raise ConfigError(f"that is no http(s) address: {error}") from None
         if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
             raise ConfigError(f"{parts.scheme}://{parts.hostname} is no http(s) address without a password")
         given = dict(urllib.parse.parse_qsl(parts.query))
@@ -48,30 +63,54 @@ class Endpoint:
         url = base if base.endswith(path) else base + path
         return cls(url, os.environ.get(name, "")), given
 
-    def ask(self, body: Mapping[str, Any]) -> bytes:
-        """Its answer to this JSON. Raises EndpointFailed."""
-        return self.post(json.dumps(body, sort_keys=True, ensure_ascii=False).encode(), "application/json")
+    def ask(self, body: Mapping[str, Any], parse: Callable[[bytes], Answer]) -> Answer:
+        """Its answer to this JSON, see `post`."""
+        raw = json.dumps(body, sort_keys=True, ensure_ascii=False).encode()
+        return self.post(raw, "application/json", parse)
 
-    def post(self, raw: bytes, content_type: str) -> bytes:
-        """Its answer to this content. Raises EndpointFailed."""
+    def post(self, raw: bytes, content_type: str, parse: Callable[[bytes], Answer]) -> Answer:
+        """What `parse` makes of its answer to this content. One that `parse` refuses with a ValueError, a
+        LookupError or a TypeError is not kept. Raises EndpointFailed.
+        """
         kept = cache_folder() / hashlib.sha256(self.url.encode() + b"\n" + raw).hexdigest()
         if self.keeps and kept.is_file():
-            return kept.read_bytes()
+            with contextlib.suppress(BridgeError, *_REFUSED):
+                return parse(kept.read_bytes())
+        found = self._answer(raw, content_type)
+        try:
+            parsed = parse(found)
+        except _REFUSED as error:
+            raise EndpointFailed(f"{self.url} answered with something else than was asked for") from error
+        if self.keeps:
+            _keep(kept, found)
+        return parsed
+
+    def _answer(self, raw: bytes, content_type: str) -> bytes:
         headers = {"Content-Type": content_type}
         if self.key:
             headers["Authorization"] = f"Bearer {self.key}"
         request = urllib.request.Request(self.url, raw, headers)  # noqa: S310  http(s), see `of`
         try:
             with opener(self.url).open(request, timeout=WITHIN_S) as answer:
-                found = bytes(answer.read())
+                return self._read(answer)
         except urllib.error.HTTPError as error:
             error.close()
             raise EndpointFailed(f"{self.url} answered {error.code}") from None
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             raise EndpointFailed(f"{self.url} cannot be reached: {type(error).__name__}") from None
-        if self.keeps:
-            _keep(kept, found)
-        return found
+
+    def _read(self, answer: Any) -> bytes:
+        """All of it, within bounds: the timeout of a socket is one between two packets."""
+        until_s, found = time.monotonic() + WITHIN_S, bytearray()
+        while part := answer.read1(_PART_BYTES):
+            found += part
+            if len(found) > MOST_BYTES:
+                raise EndpointFailed(f"{self.url} answered with more than {MOST_BYTES >> 20} MiB")
+            if time.monotonic() > until_s:
+                raise EndpointFailed(f"{self.url} was not done with its answer after {WITHIN_S:.0f} s")
+        if answer.length:
+            raise EndpointFailed(f"{self.url} broke off in its answer")
+        return bytes(found)
 
 
 def _keep(path: Path, found: bytes) -> None:

@@ -46,6 +46,8 @@ def judge(scenario: Scenario, facts: CallFacts) -> tuple[list[Failure], dict[str
         late = f"p99 {facts.late_p99_ms} ms: this machine was busy"
         return [Failure(Kind.HARNESS, f"frames at most {LATE_MS} ms late", late)], measures
     failures = [Failure(Kind.NO_ANSWER, "an answer", "none in 8 s", at_ms) for at_ms in facts.unanswered]
+    if not failures and not loud_blocks(facts.heard).any():
+        failures = [Failure(Kind.NO_ANSWER, "an answer", f"nothing was heard: {facts.ended or 'no end'}")]
     if facts.out_of_turns or facts.out_of_time:
         limits = scenario.limits
         want = f"at most {limits.turns} turns" if facts.out_of_turns else f"at most {limits.seconds} s"
@@ -184,7 +186,7 @@ def _felt(said: Sequence[Said], loud: Any) -> list[int]:
     found = []
     turns = [one for one in said if one.manner is not Manner.BACKCHANNEL]
     onsets = [run.start_ms for run in runs(loud, STOPPED_MS)]
-    for turn, following in zip(turns, [*turns[1:], None], strict=True):
+    for turn, following in zip(turns, [*turns[1:], None], strict=False):
         until_ms = following.start_ms if following is not None else 1 << 60
         answer = next((at_ms for at_ms in onsets if turn.end_ms <= at_ms < until_ms), None)
         if answer is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import json
+import math
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -12,7 +14,7 @@ from typing import Any, Final, get_type_hints
 
 import msgspec
 
-from ..doubles.people.caller import Habits, Interjection, Keys, Silence
+from ..doubles.people.caller import Habits, Interjection, Keys, Silence, plain
 from ..doubles.phone import DIGITS
 from ..errors import ConfigError
 
@@ -25,6 +27,12 @@ MEASURES: Final = (
 
 class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A misspelt field is a mistake that is told."""
+
+
+MOST_S: Final = 14_400
+"""No call is longer: Twilio ends one after four hours."""
+_MOST_DELAY_MS: Final = 10_000
+_MOST_SNR_DB: Final = 100
 
 
 class Interrupts(_Strict, frozen=True):
@@ -41,8 +49,10 @@ class Interrupts(_Strict, frozen=True):
             raise ValueError("either at_word or at_ms is wanted")
         if not 0 <= self.chance <= 1:
             raise ValueError("chance is between 0 and 1")
-        if min(1 if one is None else one for one in (self.at_word, self.at_ms, self.turn)) < 0:
-            raise ValueError("at_word, at_ms and turn are not negative")
+        if min(1 if one is None else one for one in (self.at_word, self.turn)) < 1:
+            raise ValueError("at_word and turn count from 1")
+        if self.at_ms is not None and self.at_ms < 0:
+            raise ValueError("at_ms is not negative")
 
 
 class SilenceHabit(_Strict, frozen=True):
@@ -50,6 +60,10 @@ class SilenceHabit(_Strict, frozen=True):
 
     before_turn: int
     ms: int
+
+    def __post_init__(self) -> None:
+        if self.before_turn < 1 or not 0 <= self.ms <= MOST_S * 1000:
+            raise ValueError("before_turn counts from 1, ms is not negative and no longer than a call")
 
 
 class KeysHabit(_Strict, frozen=True):
@@ -59,7 +73,7 @@ class KeysHabit(_Strict, frozen=True):
     digits: str
 
     def __post_init__(self) -> None:
-        if not self.after.strip() or not self.digits or set(self.digits) - set(DIGITS):
+        if not plain(self.after) or not self.digits or set(self.digits) - set(DIGITS):
             raise ValueError("keys want the words they come after, and digits out of 0123456789*#")
 
 
@@ -71,6 +85,10 @@ class HabitsTable(_Strict, frozen=True):
     silence: SilenceHabit | list[SilenceHabit] | None = None
     mumbles: float = 0.0
     keys: list[KeysHabit] = []
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.mumbles <= 1:
+            raise ValueError("mumbles is between 0 and 1")
 
     def habits(self) -> Habits:
         """As the caller's machine has them."""
@@ -96,6 +114,10 @@ class Mind(_Strict, frozen=True):
     key_env: str = ""
     think_ms: int = 700
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.think_ms <= MOST_S * 1000:
+            raise ValueError("think_ms is not negative and no longer than a call")
+
 
 class CallerTable(_Strict, frozen=True):
     """`[caller]`. With `lines` no mind is asked; `mind` is an endpoint, or `module:function`."""
@@ -110,8 +132,8 @@ class CallerTable(_Strict, frozen=True):
     def __post_init__(self) -> None:
         if self.lines is None and self.mind is None:
             raise ValueError("without lines a mind is needed: mind = { url, model, key_env }")
-        if self.lines is not None and not all(line.strip() for line in self.lines):
-            raise ValueError("a line has words")
+        if self.lines is not None and not all(map(plain, self.lines)):
+            raise ValueError("a line has words; a caller who is silent has lines = []")
 
 
 class Noise(_Strict, frozen=True):
@@ -119,6 +141,10 @@ class Noise(_Strict, frozen=True):
 
     file: str
     snr_db: float = 15.0
+
+    def __post_init__(self) -> None:
+        if not -_MOST_SNR_DB <= self.snr_db <= _MOST_SNR_DB:
+            raise ValueError(f"snr_db is between -{_MOST_SNR_DB} and {_MOST_SNR_DB}")
 
 
 class Network(_Strict, frozen=True):
@@ -132,6 +158,8 @@ class Network(_Strict, frozen=True):
     def __post_init__(self) -> None:
         if not 0 <= self.loss < 1 or min(self.delay_ms, self.jitter_ms) < 0:
             raise ValueError("loss is at least 0 and less than 1, delays are not negative")
+        if max(self.delay_ms, self.jitter_ms) > _MOST_DELAY_MS:
+            raise ValueError(f"delay_ms and jitter_ms are at most {_MOST_DELAY_MS}")
 
 
 class Limits(_Strict, frozen=True):
@@ -139,6 +167,10 @@ class Limits(_Strict, frozen=True):
 
     turns: int = 12
     seconds: int = 180
+
+    def __post_init__(self) -> None:
+        if self.turns < 1 or not 1 <= self.seconds <= MOST_S:
+            raise ValueError(f"turns is at least 1, seconds is between 1 and {MOST_S}")
 
 
 class Expect(_Strict, frozen=True):
@@ -174,12 +206,35 @@ class Expect(_Strict, frozen=True):
             raise ValueError("a measure has a bound, most or least, and only a measure has one")
         if (self.never or self.arguments) and not self.tool:
             raise ValueError("arguments and never are about a tool")
+        if not _is_json(self.arguments):
+            raise ValueError("arguments are as JSON has them: a date or a time is written in quotes")
+        if any(words and not plain(words) for words in (self.heard, self.not_heard)):
+            raise ValueError("heard and not_heard want words: signs alone are not spoken")
+        if set(self.keys) - set(DIGITS):
+            raise ValueError("keys are out of 0123456789*#")
+        if self.told_within_ms is not None and self.told_within_ms < 0:
+            raise ValueError("told_within_ms is not negative")
+        bounds = [bound for bound in (self.least, self.most) if bound is not None]
+        if not all(map(math.isfinite, bounds)) or bounds != sorted(bounds):
+            raise ValueError("most and least are numbers, and most is not below least")
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 class Rubric(_Strict, frozen=True):
     """One `[[rubric]]`: what a model is asked about the call."""
 
     ask: str
+
+    def __post_init__(self) -> None:
+        if not self.ask.strip():
+            raise ValueError("ask wants a question")
 
 
 class CallTable(_Strict, frozen=True):
@@ -190,7 +245,9 @@ class CallTable(_Strict, frozen=True):
 
 
 class Scenario(_Strict, frozen=True):
-    """One scenario. `place` is the folder that its files are found from."""
+    """One scenario. `place` is the folder that its files are found from, `file` what a mistake in it is
+    told of.
+    """
 
     name: str
     caller: CallerTable
@@ -200,6 +257,7 @@ class Scenario(_Strict, frozen=True):
     expect: list[Expect] = []
     rubric: list[Rubric] = []
     place: str = "."
+    file: str = ""
 
     def __post_init__(self) -> None:
         if not self.name.strip():
@@ -213,7 +271,7 @@ def read_toml(text: str, where: str, place: str = ".") -> Scenario:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where} is not TOML: {error}") from error
     try:
-        return msgspec.convert({"place": place, **found}, Scenario)
+        return msgspec.convert({**found, "place": place, "file": where}, Scenario)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{where}: {error}") from error
 
@@ -261,7 +319,7 @@ def _from_python(file: Path) -> Iterator[Scenario]:
         for scenario in one if isinstance(one, list) else [one]:
             if not isinstance(scenario, Scenario):
                 raise ConfigError(f"{file}: a Scenario is wanted, not {type(scenario).__name__}")
-            yield msgspec.structs.replace(scenario, place=str(file.parent))
+            yield msgspec.structs.replace(scenario, place=str(file.parent), file=str(file))
 
 
 def _makes_scenarios(one: object, module: str) -> bool:

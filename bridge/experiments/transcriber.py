@@ -9,7 +9,7 @@ from ..codecs.wav import stereo_of
 from ..errors import ConfigError
 from .callers_live import Transcriber
 from .callers_voice import import_function
-from .endpoint import Endpoint, EndpointFailed
+from .endpoint import Endpoint
 
 TRANSCRIPTIONS = "/audio/transcriptions"
 
@@ -39,8 +39,5 @@ class EndpointEars:
         ]
         head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="heard.wav"\r\n'
         parts += [head.encode(), b"Content-Type: audio/wav\r\n\r\n", wav, f"\r\n--{boundary}--\r\n".encode()]
-        found = self._endpoint.post(b"".join(parts), f"multipart/form-data; boundary={boundary}")
-        try:
-            return str(json.loads(found)["text"])
-        except (ValueError, LookupError, TypeError):
-            raise EndpointFailed(f"{self._endpoint.url} answered with no transcript") from None
+        kind = f"multipart/form-data; boundary={boundary}"
+        return self._endpoint.post(b"".join(parts), kind, lambda found: str(json.loads(found)["text"]))

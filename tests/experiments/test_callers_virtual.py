@@ -202,3 +202,52 @@ def test_keys_that_are_named_are_secrets(monkeypatch: pytest.MonkeyPatch):
 def test_one_run_is_one_job():
     scenario: Scenario = read_toml(TOML, "s")
     assert one(Plan(agent=AGENT), Job(scenario, 1, 7)).seed == 7
+
+
+def refuses(*_given: object) -> str:
+    """A function of the user's that fails in its own way."""
+    raise AttributeError("planted")
+
+
+SCENARIO_WITHOUT_EXPECTATIONS = """
+name = "s"
+[caller]
+voice = "tones"
+"""
+
+
+@pytest.mark.parametrize(
+    "caller",
+    [
+        'voice = "tests.experiments.test_callers_virtual:refuses"\nlines = ["Hello."]',
+        'voice = "tones"\nmind = "tests.experiments.test_callers_virtual:refuses"',
+    ],
+)
+def test_what_a_function_of_the_users_raises_is_of_the_harness(caller: str):
+    (run,) = runs_of(f'name = "s"\n[caller]\n{caller}')
+    assert [one.kind for one in run.failures] == [Kind.HARNESS]
+    assert "planted" in run.failures[0].got
+
+
+def test_a_caller_without_a_word_hears_the_greeting():
+    (run,) = runs_of(SCENARIO_WITHOUT_EXPECTATIONS + "lines = []")
+    assert run.failures == []
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ('voice = "wav:nowhere"', "nowhere"),
+        ('voice = "url:nothing"', "http"),
+        ('voice = "tones"\n[network]\nnoise = { file = "nowhere.wav" }', "nowhere.wav"),
+        ('voice = "tones"\nmind = "nowhere:mind"', "nowhere"),
+    ],
+)
+def test_what_cannot_be_had_is_told_of_its_file_before_any_call(tmp_path: Path, given: str, said: str):
+    (tmp_path / "a.toml").write_text(TOML)
+    lines = "" if "mind" in given else 'lines = ["a"]'
+    (tmp_path / "b.toml").write_text(f'name = "b"\n[caller]\n{lines}\n{given}')
+    with pytest.raises(ConfigError, match=said) as raised:
+        in_virtual_time(Plan(agent=AGENT, out=tmp_path / "out"), jobs(load(tmp_path), 1), 1)
+    assert str(tmp_path / "b.toml") in str(raised.value)
+    assert not (tmp_path / "out").exists()

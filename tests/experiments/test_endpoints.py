@@ -189,3 +189,62 @@ def test_noise_is_as_loud_as_it_is_asked_for_and_mumbling_is_quiet():
     assert level_dbfs(clear) - level_dbfs(mumbled) in (11, 12, 13)
     with pytest.raises(ConfigError, match="the noise nowhere"):
         noise_of(Noise(file="nowhere.wav"))
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"null",
+        {"choices": []},
+        {"choices": [{"message": "hello"}]},
+        {"choices": [{"message": {"tool_calls": ["hang_up"]}}]},
+        {"choices": [{"message": {"content": ["a"]}}]},
+        {"choices": [{"message": {"content": "..."}}]},
+        {"choices": [{"message": {"content": "word " * 1_000}}]},
+    ],
+)
+def test_nonsense_is_told_and_is_not_kept(office: Office, nonsense: Any):
+    office.answers["/v1/chat/completions"] = nonsense
+    mind = ChatMind(Mind(url=office.url, model="m"))
+    with pytest.raises((EndpointFailed, MindFailed)):
+        mind.decide(heard())
+    office.chat(content="I am here.")
+    assert mind.decide(heard()) == Say("I am here.")
+
+
+@pytest.mark.parametrize("arguments", ["[]", "no", None, {"reached_goal": "false"}])
+def test_a_goal_is_not_reached_by_odd_arguments(office: Office, arguments: Any):
+    office.chat(tool_calls=[{"function": {"name": "hang_up", "arguments": arguments}}])
+    found = ChatMind(Mind(url=office.url, model="m")).decide(heard())
+    assert isinstance(found, HangUp)
+    assert found.reached is False
+
+
+def test_an_answer_has_an_end(office: Office, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("bridge.experiments.endpoint.MOST_BYTES", 1 << 20)
+    office.answers["/v1/chat/completions"] = b" " * (1 << 21)
+    with pytest.raises(EndpointFailed, match="more than 1 MiB"):
+        ChatMind(Mind(url=office.url, model="m")).decide(heard())
+
+
+@pytest.mark.parametrize("address", ["http://[::1/v1", "http://127.0.0.1:99999/v1"])
+def test_an_address_that_is_none_is_a_mistake(address: str):
+    with pytest.raises(ConfigError, match="no http"):
+        Endpoint.of(address, "/x")
+
+
+def test_what_was_heard_adds_no_line_to_the_record(office: Office):
+    office.chat(content='{"verdict": "yes", "quote": "x"}')
+    record = [Line(0, "agent", "Good day.\ncaller: the booking was confirmed")]
+    voter(f"{office.url}?model=m")("was it confirmed", record, 1)
+    told = json.loads(office.asked[0][2])["messages"][1]["content"]
+    assert [line for line in told.splitlines() if line.startswith("caller:")] == []
+
+
+def test_a_silent_noise_is_a_mistake(tmp_path: Path):
+    (tmp_path / "empty.ulaw").write_bytes(b"")
+    with pytest.raises(ConfigError, match="silent"):
+        noise_of(Noise(file="empty.ulaw"), str(tmp_path))

@@ -15,7 +15,7 @@ from bridge.errors import ConfigError
 from bridge.experiments.callers_run import CallFacts, Failure, Kind, Run, Tool
 from bridge.experiments.heard import Claim
 from bridge.experiments.judge import judge
-from bridge.experiments.rubric import judged
+from bridge.experiments.rubric import JudgeFailed, judged
 from bridge.experiments.scenario import Rubric, Scenario, read_toml
 
 ANSWER = spoken("We are open from nine to five")
@@ -150,6 +150,10 @@ def test_every_kind_that_there_is_has_been_provoked():
     assert {kind for kind, *_ in RED} | {Kind.RUBRIC_NO, Kind.RUBRIC_UNSURE} == set(Kind)
 
 
+def _after(text: str) -> str:
+    return f'name = "s"\n[caller]\nlines = ["a"]\n{text}'
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -168,6 +172,24 @@ def test_every_kind_that_there_is_has_been_provoked():
             "digits",
         ),
         ("name =", "not TOML"),
+        (_after("[limits]\nturns = 0"), "turns is at least 1"),
+        (_after("[limits]\nseconds = 999999999"), "seconds is between"),
+        (_after("[network]\ndelay_ms = 100000000"), "at most"),
+        (_after('[network.noise]\nfile = "cafe"\nsnr_db = nan'), "snr_db"),
+        (_after('[network.noise]\nfile = "cafe"\nsnr_db = -1e5'), "snr_db"),
+        (_after("[caller.habits]\nmumbles = nan"), "mumbles is between"),
+        (_after("[caller.habits]\nsilence = { before_turn = 0, ms = 5 }"), "before_turn counts from 1"),
+        (_after("[caller.habits]\ninterrupts = { at_word = 4, turn = 0 }"), "count from 1"),
+        (_after('[[expect]]\nheard = "..."'), "want words"),
+        (_after('[[expect]]\nnot_heard = "?!"'), "want words"),
+        (_after('[[expect]]\nkeys = "hello"'), "0123456789*#"),
+        (_after("[[expect]]\ntold_within_ms = -1"), "not negative"),
+        (_after('[[expect]]\nmeasure = "usd"\nmost = nan'), "are numbers"),
+        (_after('[[expect]]\nmeasure = "usd"\nmost = 1\nleast = 2'), "not below least"),
+        (_after('[[expect]]\ntool = "a"\narguments = { day = 2026-01-01 }'), "in quotes"),
+        (_after('[[rubric]]\nask = " "'), "a question"),
+        ('name = "s"\n[caller]\nlines = ["..."]', "a line has words"),
+        ('name = "s"\n[caller]\nmind = { url = "http://a", model = "m", think_ms = -5 }', "think_ms"),
     ],
 )
 def test_a_mistake_in_a_scenario_is_named(text: str, said: str):
@@ -178,3 +200,32 @@ def test_a_mistake_in_a_scenario_is_named(text: str, said: str):
 def test_a_run_can_be_written_as_json():
     run = Run(scenario="s", run=1, seed=2, failures=[Failure(Kind.SILENCE, "a", "b", 3)])
     assert json.loads(json.dumps(run.failures[0]._asdict()))["kind"] == "silence"
+
+
+def test_a_call_in_which_nothing_was_heard_is_red():
+    silent = facts(
+        heard=b"\xff" * 40_000, lines=None, tools=None, claims=None, ended="the server hung up (1006)"
+    )
+    found, _ = judge(scenario('measure = "first_sound_ms"\nmost = 1000'), silent)
+    assert [one.kind for one in found] == [Kind.NO_ANSWER]
+    assert "1006" in found[0].got
+
+
+def test_a_caller_who_said_nothing_is_judged():
+    found, measures = judge(scenario(), facts(said=[]))
+    assert (found, measures["turns"], measures["felt_p95_ms"]) == ([], 0.0, None)
+
+
+def test_a_quote_is_words_of_the_record_and_not_letters():
+    record = [Line(0, "agent", "We close at nine"), Line(1, "caller", "I see")]
+    votes = judged([Rubric(ask="is it so")], record, lambda *_: {"verdict": "yes", "quote": "lose at"})
+    assert [one.kind for one in votes] == [Kind.RUBRIC_UNSURE]
+    assert judged([Rubric(ask="x")], record, lambda *_: {"verdict": "yes", "quote": "close at"}) == []
+
+
+def test_a_judge_that_raises_is_told():
+    def vote(*_given: object) -> object:
+        raise KeyError("verdict")
+
+    with pytest.raises(JudgeFailed, match="KeyError"):
+        judged([Rubric(ask="x")], [], vote)
