@@ -53,17 +53,26 @@ class Conversation:
     def __init__(self, adapter: Upstream, config: m.SessionConfig) -> None:
         self.events: list[dict[str, Any]] = []
         self.over = False
+        self.failed = ""
+        """Why it cannot go on."""
+        self._configured = False
         self._adapter = adapter
         self._config = config
 
     def heard(self, frame: str | bytes) -> list[str | bytes]:
         """What is sent after this frame of the server's."""
-        event = json.loads(frame)
+        event = _event(frame)
+        if event is None:
+            self.failed = self.failed or "sends what is no event"
+            return []
         self.events.append(event)
         match event["type"]:
+            case "error" if not self._configured:
+                self.failed = f"refuses us: {_words(event)}"
             case "session.created":
                 return self._written(m.ConfigureSession(self._config))
             case "session.updated":
+                self._configured = True
                 unknown = json.dumps({"type": UNKNOWN, "event_id": TAG})
                 return [unknown, *self._written(m.CreateResponse(TAG, 'Say exactly this: "Yes."'))]
             case "response.done":
@@ -86,7 +95,10 @@ async def examine(settings: Settings, plan: VendorPlan, session: m.SessionConfig
     except DialError as error:
         return [(f"{name} cannot be asked: {error}", "run `phonebridge doctor`")]
     talk = Conversation(adapter, config)
-    if not await _held(talk, socket):
+    held = await _held(talk, socket)
+    if talk.failed:
+        return [(f"{name} {talk.failed}", "run `phonebridge doctor`")]
+    if not held:
         kinds = ", ".join(dict.fromkeys(str(event["type"]) for event in talk.events)) or "nothing"
         what = f"{name} did not finish a word within {WHOLE_S:g} s: {kinds}"
         return [(what, "run it again, then `phonebridge doctor`")]
@@ -103,11 +115,12 @@ async def _held(talk: Conversation, socket: Socket) -> bool:
     def heard(frame: str | bytes) -> None:
         for answer in talk.heard(frame):
             socket.send(answer)
-        if talk.over and not done.done():
-            done.set_result(True)
+        if (talk.over or talk.failed) and not done.done():
+            done.set_result(talk.over)
 
-    def closed(_code: int, _reason: str) -> None:
+    def closed(code: int, reason: str) -> None:
         if not done.done():
+            talk.failed = talk.failed or f"closed with {code} {reason}".rstrip()
             done.set_result(False)
 
     socket.start(heard, closed)
@@ -137,6 +150,21 @@ def rehearsed(name: str, config: m.SessionConfig) -> list[dict[str, Any]]:
     if not talk.over:
         raise UpstreamError(f"the double of {name} does not take our configuration")
     return talk.events
+
+
+def _event(frame: str | bytes) -> dict[str, Any] | None:
+    """The server's event; None for a frame that is none."""
+    try:
+        event = json.loads(frame)
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) and isinstance(event.get("type"), str) else None
+
+
+def _words(event: Mapping[str, Any]) -> str:
+    error = event.get("error")
+    told = [error.get("code") or error.get("type"), error.get("message")] if isinstance(error, dict) else []
+    return ": ".join(str(one) for one in told if one) or "without a reason"
 
 
 def shapes(events: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, set[str]]]:
@@ -200,8 +228,8 @@ def _tops(paths: Iterable[str]) -> Iterator[str]:
 
 def _listed(events: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """The client events that its refusal of an unknown one names, against those that the double knows."""
-    errors = (event["error"] for event in events if event["type"] == "error")
-    named = {one for error in errors for one in _LISTED.findall(str(error.get("message")))} - {UNKNOWN}
+    told = [_words(event) for event in events if event["type"] == "error"]
+    named = {one for words in told for one in _LISTED.findall(words)} - {UNKNOWN}
     if len(named) < 2:  # it names none but the one that it refuses
         return
     yield from (f"takes {one}, which its double does not know" for one in sorted(named - EVENTS))

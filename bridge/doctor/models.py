@@ -15,13 +15,16 @@ from bridge.core import messages as m
 from bridge.core.config import VendorPlan
 from bridge.doctor.http import Answer, Unreachable, ask
 from bridge.doctor.shutdowns import model_url, shutdown_date, warning
-from bridge.errors import ConfigError
+from bridge.errors import ConfigError, UpstreamError
 from bridge.server.model_dial import proof_for
 from bridge.settings.settings import Settings
 from bridge.sockets.dial import DialError, Socket, dial
 from bridge.upstreams import REHEARSALS, UPSTREAMS, Dial, Upstream, Vendor, events_of, frames_of
 
 SESSION_S: Final = 10.0
+OTHER_API: Final = (
+    "see that the address is that of the vendor's realtime API, and no proxy answers in its place"
+)
 UNREACHED: Final = ("timeout", "unreachable", "tls", "proxy")
 """Codes of a `DialError` without an answer of the model's server."""
 DEPRECATIONS: Final = "developers.openai.com/api/docs/deprecations"
@@ -137,7 +140,12 @@ async def _configured(
             socket.send(frame)
 
     def heard(frame: str | bytes) -> None:
-        for event in events_of(adapter.parse(frame)):
+        try:
+            events = events_of(adapter.parse(frame))
+        except UpstreamError as error:
+            settle((f"it does not speak as {vendor.company} does ({error})", OTHER_API))
+            return
+        for event in events:
             if isinstance(event, m.SessionCreated) and vendor.capabilities.server_first:
                 configure()
             elif isinstance(event, m.SessionUpdated | m.UpstreamFaulted):

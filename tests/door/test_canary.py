@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from bridge.doctor import canary
 from bridge.doctor.checks import Check, Doctor
@@ -89,6 +90,43 @@ async def test_an_api_that_says_nothing_is_told_as_that(monkeypatch: pytest.Monk
     monkeypatch.setattr(canary, "WHOLE_S", 0.3)
     [check] = await Doctored("openai", withhold=frozenset({"response.done"})).says()
     assert check.what.startswith("openai did not finish a word within 0.3 s: session.created,")
+
+
+@pytest.mark.parametrize(
+    ("frame", "told", "canary_told"),
+    [
+        ("<html>", "it does not speak as OpenAI does", "sends what is no event"),
+        ("[]", "it does not speak as OpenAI does", "sends what is no event"),
+        (
+            '{"type":"error","error":{"code":"model_not_found","message":"no such model"}}',
+            "our configuration is refused: model_not_found",
+            "refuses us: model_not_found: no such model",
+        ),
+        ("", "it closed with 1011 try later", "closed with 1011 try later"),
+    ],
+)
+async def test_a_server_that_says_something_else_is_told_by_what_it_says(
+    frame: str, told: str, canary_told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At once, and without a traceback."""
+
+    async def answer(socket: ServerConnection) -> None:
+        if not frame:
+            await socket.close(1011, "try later")
+        else:
+            await socket.send(frame)
+        await socket.wait_closed()
+
+    async with serve(answer, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/realtime"
+        settings = load_settings(
+            env_file=None, insecure=True, upstream="openai", upstream_url=url, **SETTINGS["openai"]
+        )
+        [canary_found] = await Doctor(settings).canary()
+        found = [check for check in await Doctor(settings).examine() if check.name == "model"]
+    assert canary_found.what.startswith(f"openai {canary_told}")
+    assert found[-1].what.startswith(told)
+    assert "Traceback" not in caplog.text
 
 
 def test_the_client_events_that_a_refusal_lists_are_compared() -> None:
