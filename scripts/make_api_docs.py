@@ -95,6 +95,14 @@ CHAPTERS: dict[str, tuple[str, dict[str, str]]] = {
             "testing/call": "begin tool_call",
         },
     ),
+    "Simulated callers": (
+        "Scenarios and minds that are written in Python, for `phonebridge callers run`.",
+        {
+            "experiments/scenario": "Scenario CallerTable Expect",
+            "experiments/callers_mind": "Heard",
+            "doubles/people/caller": "Say Press HangUp",
+        },
+    ),
     "Errors": (
         "Every error raised on purpose is a `BridgeError`.",
         {
@@ -106,6 +114,8 @@ CHAPTERS: dict[str, tuple[str, dict[str, str]]] = {
         },
     ),
 }
+PACKAGE_OF = {"Calls as tests": "testing", "Simulated callers": "experiments"}
+"""Chapters whose names are not imported from `bridge` itself."""
 WRITTEN_AS = {"CallerTurn": "Turn"}
 """Public names that differ from the definition's."""
 BASE_OF = {
@@ -130,13 +140,15 @@ def page() -> str:
     """The whole document."""
     lines = ["# The public API", ""]
     lines += [
-        "Import these names from `bridge`, those of the tests from `bridge.testing`; nothing deeper is API."
+        "Import these names from `bridge`, those of tests from `bridge.testing`, those of simulated callers",
+        "from `bridge.experiments`; nothing deeper is API.",
     ]
     lines += ["This page is made by `scripts/make_api_docs.py`; a test compares it with the source."]
     for chapter, (about, modules) in CHAPTERS.items():
         lines += ["", f"## {chapter}", "", about]
         for module, names in modules.items():
-            package = "bridge.testing" if module.startswith("testing/") else "bridge"
+            room = PACKAGE_OF.get(chapter)
+            package = f"bridge.{room}" if room else "bridge"
             for name in names.split():
                 lines += ["", f"### `{package}.{name}`", "", *entry(module, name)]
     return "\n".join(lines) + "\n"

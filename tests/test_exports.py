@@ -41,10 +41,11 @@ def test_the_version_is_that_of_the_distribution_and_the_command_prints_it() -> 
 
 
 def test_what_users_read_imports_from_the_top_and_from_the_plugin_only() -> None:
-    """Examples, guides and the plugin's docs: `bridge` and `bridge.testing`, nothing below them."""
+    """Examples, guides and the plugin's docs: `bridge`, `bridge.testing` and `bridge.experiments`, nothing
+    below them."""
     read = [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "bridge" / "testing" / "__init__.py"]
     read += sorted((ROOT / "examples").glob("*.py")) + sorted((ROOT / "docs").rglob("*.md"))
-    deep = re.compile(r"^\s*(?:from|import) (bridge\.(?!testing\b)[\w.]+)", re.MULTILINE)
+    deep = re.compile(r"^\s*(?:from|import) (bridge\.(?!testing\b|experiments\s)[\w.]+)", re.MULTILINE)
     found = {path.name: hits for path in read if (hits := deep.findall(path.read_text(encoding="utf-8")))}
     assert found == {}
     assert deep.findall("from bridge.agents.agent import Agent\n    import bridge.core") == [

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from types import FunctionType, ModuleType
 
-import bridge
+import bridge.experiments
 
 ROOT = Path(__file__).resolve().parents[2]
 HINT = "docs/api.md is out of date: run scripts/make_api_docs.py"
@@ -49,10 +49,14 @@ def test_the_page_is_what_the_script_makes_of_the_source() -> None:
 def test_every_public_name_is_documented_under_the_name_it_is_imported_by() -> None:
     """What a signature mentions is importable, and a core message appears as an event of `bridge` only."""
     names = documented(page())
-    assert {name.removeprefix("bridge.") for name in names if not name.startswith("bridge.testing.")} == {
+    rooms = ("bridge.testing.", "bridge.experiments.")
+    assert {name.removeprefix("bridge.") for name in names if not name.startswith(rooms)} == {
         *bridge.__all__
     } - {"__version__"}
-    assert all(name.count(".") == 1 or name.startswith("bridge.testing.") for name in names)
+    assert {name.removeprefix(rooms[1]) for name in names if name.startswith(rooms[1])} == {
+        *bridge.experiments.__all__
+    }
+    assert all(name.count(".") == 1 or name.startswith(rooms) for name in names)
     assert "bridge.core" not in page()
     assert "epoch" not in "".join(names.values())
 
