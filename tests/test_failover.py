@@ -288,6 +288,19 @@ def test_one_that_is_lost_twice_in_a_minute_is_replaced_at_once() -> None:
     whole(talk)
 
 
+def test_the_second_is_dialled_again_where_it_is_lost_once_and_a_third_is_named() -> None:
+    """That the first was lost says nothing about it."""
+    third = msgspec.structs.replace(PLAN_B, model="deployment-c")
+    talk = Talk(failover=(PLAN_B, third))
+    talk.bring_to("speaking", 0)
+    talk.to(talk.cut_ms + 900).cut()
+    talk.to(talk.cut_ms + 3_000)
+    assert len(talk.notes) == 1
+    assert len(talk.b) == 2
+    assert talk.first_sound_ms(talk.cut_ms) < LATE_MS
+    whole(talk)
+
+
 @pytest.mark.parametrize("code", ["insufficient_quota", "model_not_found"])
 def test_a_verdict_that_is_final_needs_no_redial(code: str) -> None:
     talk = Talk(back=True)
@@ -448,3 +461,18 @@ def test_another_process_goes_on_with_the_vendor_that_it_was() -> None:
     spent = sum(cost_micro_usd(one, PRICES_B) for one in talk.b[1].usd)
     assert later.call.stats.cost_micro_usd == spent > 0
     assert next(text for role, text in talk.b[1].history if role == "assistant") == GREETING
+
+
+def test_a_call_that_was_carried_here_waits_no_longer_for_a_vendor_that_says_nothing() -> None:
+    """The caller is on the line, no phone rings."""
+    talk = Talk(hangs=True)
+    talk.bring_to("speaking", 300)
+    config = msgspec.structs.replace(
+        talk.call.call.config, carried=talk.call.call.carried(talk.call.now_ms), phrases={}
+    )
+    later = VirtualCall(config, Phone(options=PhoneOptions()), talk._new_a)
+    later.others = {"b": (talk._new_b, OpenAI)}
+    later.start()
+    later.until(2_000)
+    assert len(talk.b) == 1
+    assert talk.b[0].mind.asked

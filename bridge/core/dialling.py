@@ -20,7 +20,8 @@ def first_dial(call: CallState, now_ms: int) -> None:
 
 def dial(call: CallState, now_ms: int) -> None:
     call.dialling.due_ms = NEVER
-    hurried = call.phase is not Phase.SETUP and call.dialling.next is not None
+    waits = call.phase is not Phase.SETUP or call.config.carried is not None  # no phone rings
+    hurried = waits and call.dialling.next is not None
     due_ms = now_ms + call.dialling.attempt_ms(now_ms, hurried=hurried)
     call.up = call.playout.session = begin(call, call.dialling.plan, due_ms)
 

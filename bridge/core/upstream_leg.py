@@ -214,8 +214,9 @@ class Dialling:
         return delay_ms
 
     def recovered(self, now_ms: int) -> int:
-        """How many sessions were replaced within the last minute."""
-        return sum(now_ms - at_ms < RECOVERIES_WITHIN_MS for at_ms in self._recovered_ms)
+        """How many sessions with this vendor were replaced within the last minute."""
+        from_ms = max(now_ms - RECOVERIES_WITHIN_MS, self.since_ms)
+        return sum(at_ms > from_ms for at_ms in self._recovered_ms)
 
     def may_recover(self, now_ms: int) -> bool:
         """Whether a session lost now may be replaced: at most 5 times a minute. Counts it if so."""
