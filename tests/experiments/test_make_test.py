@@ -117,6 +117,7 @@ def test_the_two_files_are_a_test_that_pytest_runs(pytester: pytest.Pytester, tm
     pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(passed=1, failed=1)
 
 
+@pytest.mark.virtual
 def test_a_call_with_a_duplex_model_becomes_a_test_as_well(tmp_path: Path) -> None:
     """Its sound says when it speaks: that stays in a masked recording, and nothing else of it."""
     live = LiveCall(Speech(1_500, "Hello, how can I help?"), Speech(2_000, "We close at ten o'clock."))

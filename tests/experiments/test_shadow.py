@@ -73,6 +73,7 @@ def test_a_planted_change_is_found_and_told() -> None:
         )
 
 
+@pytest.mark.virtual
 def test_an_unchanged_agent_is_green_and_a_rerun_equal_to_the_byte() -> None:
     first, again = (shadowed(Variant("unchanged", ""), few()) for _ in range(2))
     assert first.exit_code == 0
@@ -95,6 +96,7 @@ def test_a_cap_of_money_holds() -> None:
     assert "no call was run" in written_junit(nothing)
 
 
+@pytest.mark.virtual
 def test_a_run_that_would_cost_more_than_is_left_is_cut_short() -> None:
     """A chatty agent: its call ends before the money does."""
     call = few().calls[0]
