@@ -28,8 +28,8 @@ from .dial import Auth, Dial
 from .live_session import BACKEND, delegation, pieces, start_tree
 from .realtime import MAX_FRAME_CHARACTERS
 from .remembered import remember
-from .server_events import UNREADABLE, decode_item, if_readable
-from .values import id_of, reason, required, text_of
+from .server_events import UNREADABLE, decode_item, decode_number, if_readable
+from .values import id_of, reason, required, text_of, tokens_of
 
 KEY: Final = "OPENAI_API_KEY"
 MODEL: Final = "gpt-live-1.1"
@@ -170,7 +170,8 @@ class Live:
         session = wire.decode_session(event.session)
         self._started = True
         session_id = id_of(session.id, "session.id")
-        created = m.SessionCreated(self._epoch, session_id, int(session.expires_at or 0))
+        expires_at_s = if_readable(decode_number, session.expires_at) or 0
+        created = m.SessionCreated(self._epoch, session_id, int(expires_at_s))
         return created, m.SessionUpdated(self._epoch, _is_phone_sound(session.audio))
 
     def _session_updated(self, event: wire.Event) -> Parsed:
@@ -233,13 +234,13 @@ class Live:
         if response_id in self._done:
             return None  # the vendor tells some ends twice, and bills them once
         remember(self._done, response_id, None)
-        usage, tokens = response.usage, None
+        usage, tokens = if_readable(wire.decode_backend_usage, response.usage), None
         if usage is not None and usage.input_tokens is not None:
             cached = usage.input_tokens_details.cached_tokens if usage.input_tokens_details else 0
             tokens = m.Usage(
-                text_in=max(0, usage.input_tokens),
-                cached_text=max(0, cached or 0),
-                text_out=max(0, usage.output_tokens or 0),
+                text_in=tokens_of(usage.input_tokens),
+                cached_text=tokens_of(cached),
+                text_out=tokens_of(usage.output_tokens),
             )
         failed = nested.type != "response.completed"
         why = reason(response.error) or (nested.type.removeprefix("response.") if failed else "")

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import msgspec
 
+from .server_events import Number
+
 Moment = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
 
 
@@ -41,7 +43,7 @@ class Session(msgspec.Struct, gc=False):
     """The session in force."""
 
     id: str | None = None
-    expires_at: float | None = None
+    expires_at: msgspec.Raw = msgspec.Raw()
     audio: dict[str, Any] | None = None
     delegation: dict[str, Any] | None = None
 
@@ -57,7 +59,7 @@ class Delegation(msgspec.Struct, gc=False):
 class Seconds(msgspec.Struct, gc=False):
     """What a session has cost so far: replaces what was told before."""
 
-    seconds: float | None = None
+    seconds: Number | None = None
 
 
 class Fault(msgspec.Struct, gc=False):
@@ -96,7 +98,7 @@ class BackendResponse(msgspec.Struct, gc=False):
     """A backend response at its beginning or end. Its `output` is always empty."""
 
     id: str | None = None
-    usage: BackendUsage | None = None
+    usage: msgspec.Raw = msgspec.Raw()
     error: msgspec.Raw = msgspec.Raw()
     incomplete_details: msgspec.Raw = msgspec.Raw()
 
@@ -109,3 +111,4 @@ decode_seconds = msgspec.json.Decoder(Seconds).decode
 decode_fault = msgspec.json.Decoder(Fault).decode
 decode_nested = msgspec.json.Decoder(Nested).decode
 decode_response = msgspec.json.Decoder(BackendResponse).decode
+decode_backend_usage = msgspec.json.Decoder(BackendUsage).decode

@@ -119,7 +119,8 @@ class Realtime:
 
     def _session_created(self, event: wire.Event) -> m.SessionCreated:
         session = wire.decode_session(event.session)
-        return m.SessionCreated(self._epoch, id_of(session.id, "session.id"), int(session.expires_at or 0))
+        expires_at_s = wire.if_readable(wire.decode_number, session.expires_at) or 0
+        return m.SessionCreated(self._epoch, id_of(session.id, "session.id"), int(expires_at_s))
 
     def _session_updated(self, event: wire.Event) -> m.SessionUpdated | m.ProbeAnswered:
         session = self._in_force(wire.decode_tree(event.session))

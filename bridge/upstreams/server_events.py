@@ -18,6 +18,9 @@ UNREADABLE = (ValueError, RecursionError)
 """What bad input raises: DecodeError and UnicodeError are ValueErrors, and arrays may be nested too deep."""
 
 
+Number = Annotated[float, msgspec.Meta(le=2**40)]
+
+
 class Event(msgspec.Struct, gc=False):
     """Any server event. Inner objects are decoded only when they are needed."""
 
@@ -129,7 +132,7 @@ class Session(msgspec.Struct, gc=False):
     """A new session. Its configuration is not ours yet."""
 
     id: str | None = None
-    expires_at: float | None = None
+    expires_at: msgspec.Raw = msgspec.Raw()
 
 
 decode_event = msgspec.json.Decoder(Event).decode
@@ -144,6 +147,7 @@ decode_details = msgspec.json.Decoder(StatusDetails).decode
 decode_content = msgspec.json.Decoder(list[Part]).decode
 decode_limits = msgspec.json.Decoder(list[RateLimit]).decode
 decode_usage = msgspec.json.Decoder(Usage).decode
+decode_number = msgspec.json.Decoder(Number | None).decode
 
 
 def if_readable(decode: Callable[[msgspec.Raw], Decoded], raw: msgspec.Raw) -> Decoded | None:

@@ -45,7 +45,8 @@ def reason(error: msgspec.Raw) -> str:
     return ": ".join(part for part in parts if part)
 
 
-def _tokens(count: int | None) -> int:
+def tokens_of(count: int | None) -> int:
+    """As many as there can be; 0 for none."""
     return min(max(0, count or 0), _MOST_TOKENS)
 
 
@@ -60,12 +61,12 @@ def counted(usage: wire.Usage) -> m.Usage:
     cached = tokens_in.cached_tokens_details or wire.Tokens()
     tokens_out = usage.output_token_details or wire.Tokens()
     return m.Usage(
-        text_in=_tokens(tokens_in.text_tokens),
-        audio_in=_tokens(tokens_in.audio_tokens),
-        image_in=_tokens(tokens_in.image_tokens),
-        cached_text=_tokens(cached.text_tokens),
-        cached_audio=_tokens(cached.audio_tokens),
-        cached_image=_tokens(cached.image_tokens),
-        text_out=_tokens(tokens_out.text_tokens),
-        audio_out=_tokens(tokens_out.audio_tokens),
+        text_in=tokens_of(tokens_in.text_tokens),
+        audio_in=tokens_of(tokens_in.audio_tokens),
+        image_in=tokens_of(tokens_in.image_tokens),
+        cached_text=tokens_of(cached.text_tokens),
+        cached_audio=tokens_of(cached.audio_tokens),
+        cached_image=tokens_of(cached.image_tokens),
+        text_out=tokens_of(tokens_out.text_tokens),
+        audio_out=tokens_of(tokens_out.audio_tokens),
     )

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bridge.core import messages as m
+from bridge.core.limits import Spending
 from bridge.errors import ConfigError, UpstreamError
 from bridge.upstreams import live, live_session
 from bridge.upstreams.dial import Auth
@@ -306,11 +307,29 @@ def test_the_previews_dialect_is_refused_in_a_sentence() -> None:
         '{"type":"session.delegation.created","delegation":{"target":"client"}}',
         '{"type":"response.event","event":{"type":"response.output_item.done","item":{"type":"function_call"}}}',
         '{"type":"session.started","session":3}',
+        '{"type":"session.usage.updated","usage":{"seconds":1e308}}',
     ],
 )
 def test_only_a_broken_frame_is_lost(frame: str | bytes) -> None:
     with pytest.raises(UpstreamError):
         read(frame)
+
+
+@pytest.mark.parametrize("usage", [7, [], {"input_tokens": "900"}, {"input_tokens": 10**400}])
+def test_a_backend_that_cannot_count_has_ended_all_the_same(usage: Any) -> None:
+    response = {"id": "resp_1", "output": [], "usage": usage}
+    event = {"type": "response.completed", "response": response}
+    done = read(json.dumps({"type": "response.event", "delegation_id": None, "event": event}))
+    assert (done.id, done.failed) == ("resp_1", False)
+    spending = Spending(m.Limits(), {"backend_text_in": 0.5})
+    spending.backend(done.usage)
+    assert spending.micro_usd(0) >= 0
+
+
+@pytest.mark.parametrize("told", ["2026-11-29T22:00:00Z", {}, 1e300])
+def test_a_session_that_does_not_say_when_it_expires_has_begun(told: Any) -> None:
+    created, _ = read(json.dumps({"type": "session.started", "session": {"id": "a", "expires_at": told}}))
+    assert created == m.SessionCreated(1, "a", 0)
 
 
 @pytest.mark.parametrize("kind", ["info", "session.paused", "session.input_audio.muted", "decision.created"])
