@@ -139,6 +139,49 @@ def test_a_lost_session_goes_on_with_what_was_heard(lost_ms: int) -> None:
     settled(call)
 
 
+def test_a_result_that_a_lost_session_asked_for_is_answered_by_the_next() -> None:
+    mind: list[Any] = [GREETING, [ToolCall("hours", {}, "call_1")], Speech(2_000, "From nine to five.")]
+    call = LiveCall(*mind, session=BY_BACKEND)
+    call.at(4_500).says("Opening hours?")
+    call.at(8_500)
+    call.call.lose_model()
+    call.at(12_000)
+    call.call.feed(m.ToolFinished("call_1", "Nine to five."))
+    call.at(18_000)
+    assert call.told("session.thinking.append")[-1]["content"].endswith("returned Nine to five.")
+    assert spoken(call)[-1] == ("From nine to five.", False)
+    settled(call)
+
+
+def test_what_is_said_while_another_session_stands_ready_is_told_to_it() -> None:
+    call = LiveCall(GREETING, ANSWER, session=BY_BACKEND)
+    call.at(4_500).says("Opening hours?")
+    call.at(5_600)
+    changed = m.SessionConfig(model="gpt-live-1", instructions="Speak of the weather.", tools=(HOURS,))
+    call.call.feed(m.Reconfigure(changed))  # which another session is to begin with
+    call.at(14_000)
+    assert len(call.servers) == 2
+    given = [one["content"][0]["text"] for one in call.servers[1].log[0]["session"]["input"]]
+    assert given[:-1] == [HELLO]
+    told = [one["content"] for one in call.servers[1].log if one["type"] == "session.thinking.append"]
+    heard = spoken(call)[1][0]
+    assert told == ['Meanwhile the caller said: "Opening hours?".', f'Meanwhile you said: "{heard}".']
+    settled(call)
+
+
+def test_words_that_have_come_when_the_session_is_lost_are_a_turn() -> None:
+    call = LiveCall(GREETING, ANSWER, Speech(2_000, "As I said."))
+    call.at(4_500).says("Opening hours?")
+    call.at(6_900)
+    assert not call.log(m.Turn)
+    call.call.lose_model()
+    call.at(9_000)
+    assert [turn.text for turn in call.log(m.Turn)] == ["Opening hours?"]
+    given = [one["content"][0]["text"] for one in call.servers[1].log[0]["session"]["input"]]
+    assert given[:2] == [HELLO, "Opening hours?"]
+    settled(call)
+
+
 def test_late_events_of_a_session_that_is_gone_count_for_nothing() -> None:
     call = LiveCall(GREETING, ANSWER, Speech(2_000, "As I said."))
     call.at(4_500).says("Opening hours?")

@@ -80,13 +80,21 @@ def ask(call: CallState, now_ms: int) -> None:
         resume(call, resumed, now_ms)
         return
     if call.up.can.speaks != "response":
-        return  # it answers turns and results by itself, sooner or later
-    if turn is not None:
-        if not playout.agent.handler and not turn.asked and now_ms >= turn.not_before_ms:
-            turn.asked = True
-            playout.request(turn.tag, "", Kind.TURN)
-    elif Kind.TOOLS in due:
-        playout.request(due[Kind.TOOLS].tag, "", Kind.TOOLS)
+        # It answers turns and results by itself, sooner or later, but for what another session has asked.
+        answer_tools(call, due.get(Kind.TOOLS), ours=False)
+    elif turn is None:
+        answer_tools(call, due.get(Kind.TOOLS))
+    elif not playout.agent.handler and not turn.asked and now_ms >= turn.not_before_ms:
+        turn.asked = True
+        playout.request(turn.tag, "", Kind.TURN)
+
+
+def answer_tools(call: CallState, results: Debt | None, *, ours: bool = True) -> None:
+    """Ask for the answer to these results; unless they are `ours`, only if a session that is gone has asked
+    for them.
+    """
+    if results is not None and (ours or not results.made_by):
+        call.playout.request(results.tag, "", Kind.TOOLS)
 
 
 def tools_answer(call: CallState, resumed: Debt) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from . import caller_turns, delegation, ending, inaudible, model_commands, responses
 from . import messages as m
-from .conversation import LEAST_LETTERS, MOST_CHARACTERS
+from .conversation import LEAST_LETTERS
 from .debts import Kind
 from .due import NEVER
 from .duplex import Segment
@@ -102,7 +102,7 @@ def settle(call: CallState, now_ms: int) -> None:
     elif call.caller_speaking and not ear.speaks(now_ms):
         stopped(call, now_ms)
     if duplex.caller_text.due_ms <= now_ms and not ear.speaks(now_ms):
-        turn_over(call, duplex, duplex.caller_text.over(), now_ms)
+        caller_turns.worded(call, duplex, duplex.caller_text.over(), now_ms)
     if duplex.response_id:
         response_over(call, duplex, now_ms)
     wordless(call, duplex, now_ms)
@@ -214,30 +214,13 @@ def fragment(call: CallState, event: m.Fragment, now_ms: int) -> None:
         delegation.heard(call, event)
         over = duplex.caller_text.add(words, now_ms)
         if over:
-            turn_over(call, duplex, over, now_ms)
+            caller_turns.worded(call, duplex, over, now_ms)
         return
     duplex.words.add(words)
     if call.playout.agent.running_words and not duplex.stream.hushed:
         speaking = duplex.stream.segment
         item_id = duplex.upcoming if speaking is None else speaking.span.item_id
         call.out.append(m.TranscriptDelta(duplex.response_id or duplex.upcoming, item_id, event.text))
-
-
-def turn_over(call: CallState, duplex: DuplexSession, text: str, now_ms: int) -> None:
-    """The words of a turn of the caller's are there. It stands where they began to speak, for the model may
-    have answered already.
-    """
-    if not text:
-        return
-    if not duplex.turns:
-        duplex.turn_begun()
-    item_id = duplex.turns.popleft()
-    item = call.playout.conversation.item(item_id)
-    item.role, item.text, item.told, item.ours = "user", text[:MOST_CHARACTERS], True, True
-    call.committed_turn = call.turn
-    call.open_turn.worded(now_ms)
-    call.caller_audio.answered()
-    call.out.append(m.Turn(item_id, item.text))
 
 
 def wordless(call: CallState, duplex: DuplexSession, now_ms: int) -> None:

@@ -11,6 +11,7 @@ from . import responses
 from .conversation import Conversation
 from .messages import Phase, SnapshotItem
 from .state import CallState
+from .tool_results import RETURNED, short
 from .toolbox import ToolCall
 from .upstream_leg import UpstreamSession
 
@@ -22,15 +23,18 @@ CUT_OFF = (
     "The call was cut off and has just been connected again. What was said before is not known to you. The "
     "caller was told that the line was interrupted and asked to go on; do not greet."
 )
+MEANWHILE = {"user": 'Meanwhile the caller said: "{}".', "assistant": 'Meanwhile you said: "{}".'}
+"""To a session that was told the conversation before that, by who said it."""
 UNKNOWN = '{"error": "the line was interrupted while this ran: whether it was done is not known"}'
 """The result of a tool whose process is gone. Not told at all, the model would call it again."""
 
 
 def tell(call: CallState, epoch: int, note: str = RESTORED) -> None:
     """Put the conversation into a session that is there, and what became of the line (`note`), unless it has
-    not even been greeted yet. Nothing where it came with the configuration.
+    not even been greeted yet. Where it came with the configuration, what was said and done since then.
     """
     if call.up.can.history == "configure":
+        call.out += since(call.playout.conversation, call.up)
         return
     call.out += call.playout.conversation.history(epoch)
     if note and not ungreeted(call):
@@ -42,7 +46,9 @@ def with_configuration(call: CallState, session: UpstreamSession) -> tuple[Snaps
     if session.can.history != "configure":
         return ()
     config = call.config
-    told = snapshot(call.playout.conversation)
+    entries = finished(call.playout.conversation)
+    session.told = {key: item.text for key, item in entries.items()}
+    told = tuple(entries.values())
     note = RESTORED
     if call.phase is Phase.SETUP:
         note = config.returned or (CUT_OFF if config.resumed and config.carried is None else RESTORED)
@@ -58,12 +64,34 @@ def ungreeted(call: CallState) -> bool:
     return responses.GREETING in call.playout.gate.waiting
 
 
-def snapshot(conversation: Conversation) -> tuple[SnapshotItem, ...]:
-    """The conversation as plain values, without tools that have no result yet."""
-    entries = (entry for _, entry in conversation.record())
-    return tuple(
-        plain(entry) for entry in entries if not isinstance(entry, ToolCall) or entry.output is not None
-    )
+def since(conversation: Conversation, session: UpstreamSession) -> list[m.Action]:
+    """What was said and done after the session was configured with the conversation, as facts: while it was
+    started, or stood ready to take over.
+    """
+    out: list[m.Action] = []
+    for key, item in finished(conversation).items():
+        before = session.told.get(key.removeprefix(f"{session.epoch}/"))  # `Conversation.retire` renames
+        if before is None or (item.text != before and item.text.startswith(before)):
+            text = fact(item, item.text[len(before or "") :].strip())
+            out.append(m.TellModel("fact", text, f"item:{key}", epoch=session.epoch))
+    return out
+
+
+def fact(item: SnapshotItem, words: str) -> str:
+    """An entry of the conversation as something to be known; `words` are those of its own that are new."""
+    if item.arguments is not None:
+        return RETURNED.format(item.name, item.arguments, short(item.output or ""))
+    return MEANWHILE.get(item.role, "{}").format(words)
+
+
+def finished(conversation: Conversation) -> dict[str, SnapshotItem]:
+    """The conversation as plain values, each with its key, without tools that have no result yet."""
+    entries = conversation.record()
+    return {
+        key: plain(entry)
+        for key, entry in entries
+        if not isinstance(entry, ToolCall) or entry.output is not None
+    }
 
 
 def plain(entry: tuple[str, str] | ToolCall) -> SnapshotItem:

@@ -91,7 +91,11 @@ def lose(call: CallState, why: str, now_ms: int) -> None:
 
 
 def let_go(call: CallState, now_ms: int) -> None:
-    """The session ends in the middle of something: what the caller is owed of it, the next one owes them."""
+    """The session ends in the middle of something: what the caller is owed of it, the next one owes them. No
+    more words come of what they were saying.
+    """
+    if (duplex := call.playout.duplex) is not None:
+        caller_turns.worded(call, duplex, duplex.caller_text.over(), now_ms)
     if call.playout.lost(now_ms) or call.caller_speaking:
         answers.owe_resumed(call, now_ms)
     call.caller_speaking = False

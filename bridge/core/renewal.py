@@ -77,8 +77,10 @@ def quiet(call: CallState, now_ms: int) -> bool:
     if call.phase is Phase.AWAY:
         return True
     busy = call.playout.conversation.tools.running or call.key_series.keys or call.caller_audio.speaks(now_ms)
+    duplex = call.playout.duplex
     # Without its words another session is not told of a turn at all.
-    return silence.idle(call) and not busy and not call.transcripts.awaited
+    awaited = call.transcripts.awaited or (duplex is not None and duplex.caller_text.due_ms != NEVER)
+    return silence.idle(call) and not busy and not awaited
 
 
 def settle(call: CallState, now_ms: int) -> None:

@@ -16,6 +16,7 @@ MOST_INPUT_BYTES: Final = 32_768 - 1_024
 ITEM_BYTES: Final = 120
 """Of an item, around its output."""
 LONG: Final = '{"error": "the result was too long"}'
+RETURNED: Final = "Tool {} with {} returned {}"
 COULD_NOT: Final = "Tell the caller that this could not be done."
 
 
@@ -35,7 +36,7 @@ def told(call: CallState, done: ToolCall) -> list[Action]:
     given, epoch, output = of(call), call.up.epoch, done.output or ""
     if done.epoch != epoch:
         done.epoch = epoch
-        text = f"Tool {done.name} with {done.arguments} returned {short(output)}"
+        text = RETURNED.format(done.name, done.arguments, short(output))
         return [m.TellModel("fact", text, f"result:{done.call_id}", epoch=epoch)]
     if done.call_id in given.tasks:
         del given.tasks[done.call_id]

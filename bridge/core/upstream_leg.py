@@ -94,6 +94,8 @@ class UpstreamSession:
     renew_due_ms: int = NEVER
     forced_due_ms: int = NEVER
     """When the next session is dialled, and when it takes over whether the moment is quiet or not."""
+    told: dict[str, str] = field(default_factory=dict)
+    """Of the conversation that it was configured with: the words by their key."""
     can: Capabilities = field(init=False)
     """What its vendor can do."""
 
