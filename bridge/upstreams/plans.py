@@ -30,8 +30,6 @@ def plan_of(
     vendor = UPSTREAMS.get(name)
     if vendor is None:
         raise ConfigError(f"{name!r} is no vendor: there is {', '.join(sorted(UPSTREAMS))}")
-    if vendor.capabilities.duplex or first.duplex:
-        raise ConfigError("a call goes on neither from nor to a model that listens and speaks at once, yet")
     url = address.strip() or (endpoint if vendor.key == azure.KEY else None) or ""
     if not url and vendor.url is None:
         raise ConfigError(f"{name} has no address of its own: write {HOW}")
