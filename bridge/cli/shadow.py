@@ -15,6 +15,7 @@ from rich.markup import escape
 from ..errors import ConfigError
 from .money import USUAL_USD, agreed
 from .options import configured, finite
+from .wav import check_writable
 from .words import printable
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ def shadow(  # noqa: PLR0913, PLR0917  its options
     from ..experiments.shadow import gather
 
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
+    for path in filter(None, (junit, html)):
+        check_writable(path)
     metrics = _tolerant(tolerance, text=text)
     arms = _arms(agent, control, tools)
     gathered = gather(recordings, consent=consent, text=text)

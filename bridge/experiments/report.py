@@ -249,10 +249,15 @@ def _cell_text(text: str, veil: Veil) -> str:
 
 
 def add_to_step_summary(text: str) -> bool:
-    """Append to the summary of the GitHub job that this runs in; False where there is none."""
+    """Append to the summary of the GitHub job that this runs in; False where there is none, and where it
+    cannot be written: the other reports are told all the same.
+    """
     path = os.environ.get(STEP_SUMMARY)
     if not path:
         return False
-    with Path(path).open("a", encoding="utf-8") as summary:
-        summary.write(text + "\n")
+    try:
+        with Path(path).open("a", encoding="utf-8") as summary:
+            summary.write(text + "\n")
+    except OSError:
+        return False
     return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,8 +62,12 @@ def gather(paths: Iterable[Path], *, consent: bool = False, text: bool = False) 
     """
     calls: list[Recorded] = []
     skipped: dict[str, list[str]] = {}
+    met: Counter[str] = Counter()
     for file in _files(paths):
         name = file.name.removesuffix(SUFFIX)
+        met[name] += 1
+        if met[name] > 1:  # of another folder
+            name = f"{name} ({met[name]})"
         try:
             script = caller_script(_lines(file))
         except (ConfigError, OSError, UnicodeDecodeError):

@@ -12,7 +12,7 @@ import msgspec
 from bridge.agents.importing import imported
 from bridge.doubles.agents import Agent as Mind
 from bridge.doubles.front_desk.agent import FrontDesk
-from bridge.errors import ConfigError
+from bridge.errors import BridgeError, ConfigError
 from bridge.recording.caller_script import CallerScript
 from bridge.settings.settings import load_settings
 from bridge.sockets.peers import is_loopback
@@ -34,7 +34,7 @@ def model_of(where: str) -> Embedded | LiveModel:
     """
     if where == EMBEDDED:
         return Embedded(lambda _seed: FrontDesk())
-    if urlsplit(where).scheme in ("ws", "wss"):
+    if where.lower().startswith(("ws://", "wss://")):
         return _live(OPENAI, where)
     if where in UPSTREAMS and where not in REHEARSALS:
         return _live(where, None)
@@ -71,21 +71,35 @@ def carried_out(experiment: Experiment, model: Embedded | LiveModel, parallel: i
         here = model
 
         def one(call: Recorded, arm: Arm, seed: int, most_usd: float | None) -> Run:
-            return run_embedded(call.name, call.script, arm, here, seed, most_usd)
+            try:
+                return run_embedded(call.name, call.script, arm, here, seed, most_usd)
+            except BridgeError:
+                raise
+            except Exception as error:  # of the user's agent or mind
+                raise NotRun(_fault(call, arm, error)) from error
 
         return compare(experiment, one)
     there = model
 
     async def live(call: Recorded, arm: Arm, _seed: int, most_usd: float | None) -> Run:
-        return await run_live(call.name, call.script, arm, there, most_usd)
+        try:
+            return await run_live(call.name, call.script, arm, there, most_usd)
+        except BridgeError:
+            raise
+        except Exception as error:  # of the user's agent
+            raise NotRun(_fault(call, arm, error)) from error
 
     try:
         return asyncio.run(compare_live(experiment, live, parallel))
     except ExceptionGroup as errors:
         for error in errors.exceptions:
-            if isinstance(error, NotRun):
+            if isinstance(error, BridgeError):
                 raise error from errors
         raise
+
+
+def _fault(call: Recorded, arm: Arm, error: Exception) -> str:
+    return f"{call.name}, {arm.name}: {type(error).__name__}: {error}"
 
 
 def _live(vendor: str, url: str | None) -> LiveModel:
@@ -106,4 +120,8 @@ def _mind_of(where: str) -> MindOf:
     if not callable(found):
         raise ConfigError(f"{where} neither answers nor makes something that does")
     make: MindOf = found
+    try:
+        make(0)
+    except Exception as error:  # of the user's function
+        raise ConfigError(f"{where} makes no mind: {type(error).__name__}: {error}") from error
     return make

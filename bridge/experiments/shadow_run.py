@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -158,11 +159,11 @@ def run_embedded(
     tools, ears = RecordedTools(script.tools, arm.stub), ScriptEars()
     options = dataclasses.replace(model.options, ears=ears)
     call = begun(script, arm, tools, model.mind(seed), options)
-    call.model.behaves(transcribe=words_of)
-    call.rehearsal.start()
-    caller = ShadowCaller(script.acts, PhoneLine(call))
-    play(call, caller, ears, script.end_ms * MOST_TIMES + SLACK_MS, purse)
-    call.close()
+    with contextlib.closing(call):
+        call.model.behaves(transcribe=words_of)
+        call.rehearsal.start()
+        caller = ShadowCaller(script.acts, PhoneLine(call))
+        play(call, caller, ears, script.end_ms * MOST_TIMES + SLACK_MS, purse)
     return purse.told(run_of(name, arm.name, call, caller, tools))
 
 

@@ -151,3 +151,8 @@ def test_a_step_summary_is_added_to(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert add_to_step_summary("one")
     assert add_to_step_summary("two")
     assert path.read_text() == "one\ntwo\n"
+
+
+def test_a_summary_that_cannot_be_written_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "nowhere" / "summary.md"))
+    assert add_to_step_summary("x") is False

@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from bridge.cli import app
 from bridge.errors import ConfigError
 from bridge.experiments.budget import Budget
 from bridge.experiments.shadow import Experiment, Gathered, Outcome, Recorded, compare, estimate, gather
 from bridge.experiments.shadow_facts import Run
+from bridge.experiments.shadow_live import NotRun
+from bridge.experiments.shadow_models import carried_out, model_of
 from bridge.experiments.shadow_report import headline, written_json, written_junit, written_page
 from bridge.experiments.shadow_run import Arm, Embedded, run_embedded
 from bridge.experiments.verdict import Word
+from bridge.recording import SUFFIX
 from bridge.recording.masking import masked
 from bridge.recording.script_reader import caller_script
 from tests.experiments.kit import AGENT, Restaurant, recorded_call
@@ -147,3 +152,44 @@ def test_callers_without_sound_write_their_words(tmp_path: Path) -> None:
     for pair in outcome.pairs:
         assert (pair.control["tools_equal"], pair.control["figures_told"]) == (1, 1)
         assert (pair.new["tools_equal"], pair.new["completed"]) == (0, 1)
+
+
+def test_recordings_of_one_name_are_two_calls(tmp_path: Path) -> None:
+    for number, folder in enumerate(("monday", "tuesday")):
+        (tmp_path / folder).mkdir()
+        file = tmp_path / folder / f"call{SUFFIX}"
+        file.write_text("\n".join(recorded_call(number)), encoding="utf-8")
+    gathered = gather([tmp_path / "monday", tmp_path / "tuesday"])
+    assert [call.name for call in gathered.calls] == ["call", "call (2)"]
+
+
+class Fails:
+    """A mind with a mistake in it."""
+
+    def answer(self, _asked: object) -> list[object]:
+        raise AttributeError("planted")
+
+
+fails = Fails()
+
+
+def test_a_mind_that_raises_is_no_verdict() -> None:
+    experiment = Experiment(few(), (Arm("old", AGENT), Arm("new", AGENT)))
+    with pytest.raises(NotRun, match=r"old: AttributeError: planted"):
+        carried_out(experiment, model_of(f"{__name__}:fails"), 1)
+
+
+@pytest.mark.parametrize("where", ["ws://[::1/x", f"{__name__}:worse_in"])
+def test_what_is_no_model_is_a_mistake(where: str) -> None:
+    with pytest.raises(ConfigError):
+        model_of(where)
+
+
+def test_a_report_that_cannot_be_written_is_told_before_any_call(tmp_path: Path) -> None:
+    (tmp_path / f"call{SUFFIX}").write_text("\n".join(recorded_call(1)), encoding="utf-8")
+    junit = tmp_path / "nowhere" / "x.xml"
+    command = ["shadow", str(tmp_path), "--agent", "tests.experiments.kit:AGENT", "--junit", str(junit)]
+    found = CliRunner().invoke(app, command)
+    assert isinstance(found.exception, ConfigError)
+    assert "nowhere" in str(found.exception)
+    assert "runs" not in found.output
