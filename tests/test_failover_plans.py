@@ -86,3 +86,10 @@ def test_doctor_reads_an_agents_vendors_as_a_call_does() -> None:
     configs, _ = doctor._agent()
     [plan] = configs.call(Agent(failover=["azure:voice"])).failover
     assert plan.url == "https://mine.openai.azure.com"
+
+
+def test_vendors_are_named_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRIDGE_FAILOVER", "azure:voice@https://eu.openai.azure.com, xai")
+    given: dict[str, Any] = {**KEYS, **OPENAI, "insecure": True}
+    read = load_settings(env_file=None, **given)
+    assert read.failover == ("azure:voice@https://eu.openai.azure.com", "xai")

@@ -56,6 +56,13 @@ def test_the_defaults_are_those_of_the_table() -> None:
     assert settings.remarks == ()
 
 
+def test_each_is_read_as_text_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for field in Settings.model_fields.values():
+        monkeypatch.setenv(str(field.validation_alias), "a:b,c")
+    with pytest.raises(WrongSettings):  # not a complaint that the text is no JSON
+        load_settings(env_file=None)
+
+
 def test_they_come_from_the_environment_before_env_and_an_override_goes_before_both(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, NoDecode
 
 from bridge.agents.importing import imported
 from bridge.core.messages import VendorPlan
@@ -63,7 +63,9 @@ class VendorSettings(BaseSettings):
     azure_token: str | Callable[..., Any] | None = Field(None, validation_alias=TOKEN)
     xai_api_key: Annotated[SecretStr | None, read_by(secret)] = Field(None, validation_alias="XAI_API_KEY")
 
-    failover: Annotated[tuple[str, ...], read_by(several)] = Field((), validation_alias="BRIDGE_FAILOVER")
+    failover: Annotated[tuple[str, ...], NoDecode, read_by(several, ())] = Field(
+        (), validation_alias="BRIDGE_FAILOVER"
+    )
     failover_sessions: Annotated[int | None, read_by(sessions)] = Field(
         None, validation_alias="BRIDGE_FAILOVER_SESSIONS"
     )
