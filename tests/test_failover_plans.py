@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,6 +60,22 @@ def test_an_address_that_would_give_a_key_away_or_cannot_be_dialled_is_refused_a
 def test_an_address_that_may_be(right: str) -> None:
     [plan] = settings(OPENAI, right).call_config().failover
     assert plan.url == right.partition("@")[2]
+
+
+@pytest.mark.parametrize("where", ["environment", "file"])
+def test_they_are_read_where_settings_are_written(
+    where: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = "azure:my-deployment, xai"
+    file = tmp_path / ".env"
+    file.write_text(f"BRIDGE_FAILOVER={text}\n" if where == "file" else "")
+    if where == "environment":
+        monkeypatch.setenv("BRIDGE_FAILOVER", text)
+    given: dict[str, Any] = {**KEYS, **OPENAI, "azure_endpoint": "https://mine.openai.azure.com"}
+    read = load_settings(env_file=file, insecure=True, **given)
+    assert [plan.name for plan in read.call_config().failover] == ["azure", "xai"]
+    monkeypatch.setenv("BRIDGE_FAILOVER", "")
+    assert load_settings(env_file=None, insecure=True, **given).failover == ()
 
 
 def test_a_deployment_that_transcribes_is_named_to_its_own_resource_only() -> None:
