@@ -194,7 +194,7 @@ class Call(CallState):
             case m.ResponseDone(): responses.response_done(self, event, now_ms)
             case m.ToolCalled(): delegation.called(self, event, now_ms)
             case m.Delegated(): delegation.delegated(self, event, now_ms)
-            case m.BackendDone(): delegation.backend_done(self, event)
+            case m.BackendDone(): delegation.backend_done(self, event, now_ms)
             case m.SessionEnding(): recovery.ending_soon(self, event, now_ms)
             case m.UpstreamFaulted(): error_events.faulted(self, event, now_ms)
             case m.UpstreamClosed(): recovery.upstream_closed(self, event, now_ms)

@@ -27,6 +27,12 @@ class Delegation:
     items: int = 0
     input_bytes: int = 0
     refusals: int = 0
+    failures: int = 0
+    """Responses that failed, one after another."""
+    told_ms: int = 0
+    """When the backend last gave or was given something."""
+    stuck: str = ""
+    """Why no answer will ever come of it, "" while one may."""
     due_ms: int = NEVER
     """When something of it is to be looked at."""
     leaves: bool = False

@@ -32,6 +32,10 @@ RENEW_ITEMS: Final = 100
 """The backend takes 128 items and 32 KiB a session: another session takes over before that."""
 FORGOTTEN_MS: Final = 8_000
 """Both sides are silent after words of the caller's: the model meant to hand something over, and did not."""
+STUCK_MS: Final = 20_000
+"""Without a word from a backend that is at work, and from the model: it will not answer any more."""
+FAILED_MS: Final = 4_000
+"""After a response of the backend's failed, for the model to say so: then it is made once more."""
 AGAIN: Final = 2
 """Refusals of the backend's to go on, one after another: then another session takes over."""
 
@@ -48,7 +52,7 @@ def delegated(call: CallState, event: m.Delegated, now_ms: int) -> None:
     if len(given.known) > MOST_KNOWN:
         del given.known[next(iter(given.known))]
     if event.target == "responses":
-        given.running, given.words = True, ""
+        given.running, given.words, given.told_ms = True, "", now_ms
     elif event.target == "client":
         given.requests[event.id] = now_ms + REQUEST_MS
     else:
@@ -68,13 +72,15 @@ def called(call: CallState, event: m.ToolCalled, now_ms: int) -> None:
     given = of(call)
     if event.complete and event.call_id not in call.playout.conversation.tools.calls:
         given.calls[event.call_id] = event.response_id
+    given.told_ms = now_ms
     tool_calls.tool_called(call, event, now_ms)
 
 
-def backend_done(call: CallState, event: m.BackendDone) -> None:
+def backend_done(call: CallState, event: m.BackendDone, now_ms: int) -> None:
     """A response of the backend's is over. The calls of one that failed are void."""
     given = of(call)
-    given.running, given.refusals = False, 0
+    given.running, given.refusals, given.told_ms = False, 0, now_ms
+    given.failures = given.failures + 1 if event.failed else 0
     call.spending.backend(event.usage)
     call.stats.add_usage(event.usage)
     if event.failed:
@@ -118,6 +124,7 @@ def settle(call: CallState, now_ms: int) -> None:
             given.due_ms = min(given.due_ms, due_ms, latest_ms)
     if given.unread and not given.running and not given.calls:
         go_on(call, given, now_ms)
+    unanswered(call, given, now_ms)
     if not given.leaves and (given.input_bytes >= RENEW_BYTES or given.items >= RENEW_ITEMS):
         leave(call, given, now_ms)
     remind(call, given, now_ms)
@@ -130,10 +137,27 @@ def go_on(call: CallState, given: Delegation, now_ms: int) -> None:
     given.unread = False
     if given.refusals > AGAIN:
         call.out.append(m.Noted("the backend does not go on", f"{given.refusals} refusals"))
-        leave(call, given, now_ms)
+        given.stuck = "its backend does not go on"
         return
-    given.running = True
+    given.running, given.told_ms = True, now_ms
     call.out.append(m.ContinueBackend(call.up.epoch))
+
+
+def unanswered(call: CallState, given: Delegation, now_ms: int) -> None:
+    """The caller waits, and nothing says that the backend has done its work: one that failed is asked once
+    more, one that says nothing never will.
+    """
+    failed = given.failures and not given.busy
+    silent = given.running and not given.calls
+    if not (failed or silent) or call.playout.owed.since_ms is None or call.playout.gate.active is not None:
+        return
+    due_ms = max(given.told_ms, call.playout.owed.since_ms) + (FAILED_MS if failed else STUCK_MS)
+    if now_ms < due_ms:
+        given.due_ms = min(given.due_ms, due_ms)
+    elif silent or given.failures > 1:
+        given.stuck = "its backend does not answer"
+    else:
+        go_on(call, given, now_ms)
 
 
 def leave(call: CallState, given: Delegation, now_ms: int) -> None:

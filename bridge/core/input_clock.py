@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import delegation, liveness
+from . import answers, delegation, liveness, recovery
 from .caller_audio import FRAME_MS
 from .caller_turns import awaited, open_caller_audio
 from .due import NEVER
@@ -24,6 +24,10 @@ GAP_MS: Final = 100
 def settle(call: CallState, now_ms: int) -> None:
     """The rules at the end of every event, where a session's input must flow and its sound never pauses."""
     delegation.settle(call, now_ms)
+    if call.delegation.stuck and call.up.state is Leg.READY and call.ending is None:
+        why, call.delegation.stuck = call.delegation.stuck, ""
+        answers.owe_resumed(call, now_ms)
+        recovery.give_up(call, why, now_ms)
     liveness.streams(call, now_ms)
     ear = call.caller_audio
     if call.config.outbound is not None and not ear.open and not ear.drains and not awaited(call):

@@ -231,3 +231,41 @@ def test_the_backends_tokens_cost_money() -> None:
     call = backend("c1", prices={"backend_text_in": 1.0, "backend_text_out": 10.0, "text_in": 99.0})
     call.feed(m.BackendDone("resp_1", usage=m.Usage(text_in=1_000, text_out=100)))
     assert call.call.stats.cost_micro_usd == 2_000
+
+
+# --- a backend that never answers
+
+
+def handed_over() -> LiveSession:
+    call = asked(BY_BACKEND)
+    call.until(3_100)
+    call.words(" Opening hours?")
+    call.until(3_300)
+    call.feed(m.Delegated("d1", "responses", 1_600))
+    return call
+
+
+def test_a_backend_that_failed_is_asked_once_more_and_then_another_session_answers() -> None:
+    call = handed_over()
+    call.feed(m.BackendDone("resp_1", failed=True, why="server_error"))
+    call.until(7_000)
+    assert not call.of(m.ContinueBackend)
+    call.until(7_500)
+    assert len(call.of(m.ContinueBackend)) == 1
+    call.feed(m.BackendDone("resp_2", failed=True, why="server_error"))
+    call.until(12_000)
+    assert len(call.of(m.ContinueBackend)) == 1
+    assert [one.epoch for one in call.of(m.DialUpstream)] == [1, 2]
+    assert not call.of(m.Ended)
+
+
+def test_a_backend_that_says_nothing_more_is_left_behind_while_the_caller_waits() -> None:
+    call = handed_over()
+    call.until(22_000)
+    assert [one.epoch for one in call.of(m.DialUpstream)] == [1]
+    call.until(24_000)
+    assert [one.epoch for one in call.of(m.DialUpstream)] == [1, 2]
+    call.feed(m.UpstreamOpened(2))
+    call.feed(m.SessionCreated(2, "live_2"), m.SessionUpdated(2))
+    call.until(26_000)
+    assert [one.text for one in told(call, "say:")], "the next session is asked for the answer"
