@@ -11,11 +11,12 @@ import msgspec
 from . import server_events as wire
 from .values import text_of
 
-# OpenAI, as it says so: "Please try again in 2.5s", "in 20ms", "in 1m2.5s". Azure: "Please retry after 3
-# seconds".
+# OpenAI, as it says so: "Please try again in 2.5s", "in 20ms", "in 1m2.5s", "in 1h12m". Azure: "Please retry
+# after 3 seconds".
 _TRY_AGAIN: Final = re.compile(
-    r"\b(?:try again|retry) (?:in|after) (?:(\d{1,4})m)?(\d{1,6}(?:\.\d{1,6})?)"
-    r" ?(ms|milliseconds?|s|sec|seconds?)\b",
+    r"\b(?:try again|retry) (?:in|after) (?=\d)"
+    r"(?:(\d{1,4}) ?(?:h|hours?)(?![a-z]) ?)?(?:(\d{1,4}) ?(?:m|min|minutes?)(?![a-z]) ?)?"
+    r"(?:(\d{1,6}(?:\.\d{1,6})?) ?(ms|milliseconds?|s|sec|seconds?)\b)?",
     re.IGNORECASE,
 )
 _RATE_LIMIT: Final = re.compile(r"rate_?limit|too_?many_?requests|throttled|\b429\b", re.IGNORECASE)
@@ -42,8 +43,11 @@ class RetryAfter:
         told = _TRY_AGAIN.search(text_of(fault.message))
         if told is None:
             return self._reset_ms
-        minutes, number, unit = told.groups()
-        seconds = float(number) / (1000 if unit.lower().startswith("m") else 1) + 60 * int(minutes or 0)
+        hours, minutes, number, unit = told.groups()
+        if not (hours or minutes or number):
+            return self._reset_ms
+        seconds = float(number or 0) / (1000 if (unit or "s").lower().startswith("m") else 1)
+        seconds += 60 * int(minutes or 0) + 3600 * int(hours or 0)
         return min(_MOST_MS, ceil(1000 * seconds))
 
     def limits(self, raw: msgspec.Raw) -> None:
