@@ -61,13 +61,13 @@ def walk_through(lines: Iterable[str], parts: Parts | None = None) -> Walkthroug
     walk = Walk(lines, parts)
     finder = FactFinder(walk.call.stats)
     found = Walkthrough(walk.header, [], [], [], 0, finder.facts)
-    stream = end_ms = 0
+    stream = end_ms = uploaded_ms = 0
     for walked in walk:
         step = walked.step
         if found.steps and found.steps[-1] is step:  # its frame says several things
             found.actions[-1] += walked.actions
         else:
-            moment = _moment(found, walked.call, stream, step.t_ms) if found.began else None
+            moment = _moment(found, walked.call, stream, step.t_ms, uploaded_ms) if found.began else None
             found.moments += [] if moment is None else [moment]
             found.steps.append(step)
             found.actions.append([*walked.actions])
@@ -76,7 +76,7 @@ def walk_through(lines: Iterable[str], parts: Parts | None = None) -> Walkthroug
             stream = max(stream, step.epoch)
         if not found.began and any(type(action) is m.CallBegan for action in walked.actions):
             found.began = len(found.steps)
-        end_ms = step.t_ms
+        end_ms, uploaded_ms = step.t_ms, walked.call.caller_audio.uploaded_ms
     finder.finish(end_ms)
     return found
 
@@ -86,8 +86,10 @@ def quiet_moments(lines: Iterable[str], parts: Parts | None = None) -> list[Quie
     return walk_through(lines, parts).moments
 
 
-def _moment(found: Walkthrough, call: Call, stream: int, t_ms: int) -> QuietMoment | None:
-    """The moment before a step at `t_ms`; None where the call cannot be cut there, or was cut just before."""
+def _moment(found: Walkthrough, call: Call, stream: int, t_ms: int, uploaded_ms: int) -> QuietMoment | None:
+    """The moment before a step at `t_ms`; None where the call cannot be cut there, or was cut just before.
+    `call` has seen the step; `uploaded_ms` is what the session was sent before it.
+    """
     if found.moments and t_ms - found.moments[-1].t_ms < APART_MS:
         return None
     busy = call.spare is not None or call.detours.under_way is not None or call.callee.open
@@ -95,5 +97,4 @@ def _moment(found: Walkthrough, call: Call, stream: int, t_ms: int) -> QuietMome
         return None
     carried = call.carried(t_ms)
     echoes = call.playout.line.ledger.echoes
-    uploaded_ms = call.caller_audio.uploaded_ms
     return QuietMoment(len(found.steps), t_ms, carried, echoes, call.up.epoch, stream, uploaded_ms)

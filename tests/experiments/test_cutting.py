@@ -8,9 +8,12 @@ import pytest
 
 from bridge.recording import replay
 from bridge.recording.cutting import cut_out
+from bridge.recording.make_test import make_test
+from bridge.recording.marks import marks_of
 from bridge.recording.masking import masked
 from bridge.recording.moments import quiet_moments, walk_through
 from tests.experiments.jittered import ANSWERS, jittered_call, seeds
+from tests.experiments.kit import recorded_call
 
 
 @pytest.mark.parametrize("seed", seeds())
@@ -30,6 +33,16 @@ def test_a_piece_does_what_the_whole_call_did_and_replays(seed: int) -> None:
         now = walk_through(hidden).facts.cuts
         assert [(cut.item_id, cut.heard_ms) for cut in now if cut.at_ms == mark_ms - piece.shift_ms] == then
         assert not [answer for answer in ANSWERS if answer[:12] in "\n".join(hidden)]
+
+
+def test_an_answer_is_as_late_in_a_piece_as_in_the_whole_call() -> None:
+    call = walk_through(recorded_call(0, turns=2))
+    latencies = [mark for mark in marks_of(call.facts) if mark.kind == "latency"]
+    assert latencies
+    for mark in latencies:
+        made = make_test(call, mark)
+        assert made.from_ms > 0, "no more than a piece of the call"
+        assert made.assertions == mark.holds
 
 
 def test_quiet_moments_lie_where_nobody_speaks() -> None:
