@@ -6,6 +6,7 @@ The demo's own call takes twenty seconds. It is placed first, and looked at last
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
 import subprocess
@@ -121,6 +122,15 @@ def test_each_command_is_told_in_one_line() -> None:
     told = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"}).output
     listed = told.partition("Commands")[2].splitlines()[1:-1]
     assert sorted(line.strip("│ ").split()[0] for line in listed if line.startswith("│")) == COMMANDS
+
+
+def test_paragraphs_of_help_are_filled_on_a_narrow_terminal() -> None:
+    for words in (["fork"], ["call"], ["bench", "load"]):
+        narrow = {"COLUMNS": "80", "TERMINAL_WIDTH": "80"}
+        told = CliRunner().invoke(app, [*words, "--help"], env=narrow).output
+        prose = [line.strip() for line in told.partition("╭")[0].splitlines()]
+        for line, following in itertools.pairwise(prose):
+            assert not line or not following or len(f"{line} {following.split()[0]}") > 78, (words, line)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

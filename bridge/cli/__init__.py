@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from typing import Annotated
 
@@ -81,6 +82,19 @@ app.add_typer(recorded.app, name="recordings")
 app.add_typer(notices.app, name="notices")
 app.add_typer(number.app, name="number")
 app.add_typer(fleet.app, name="fleet")
+
+
+def _fill_paragraphs(group: typer.Typer) -> None:
+    # Typer keeps the line breaks of all paragraphs but the first: a narrow terminal would break lines twice.
+    for command in group.registered_commands:
+        text = inspect.getdoc(command.callback) if command.help is None else inspect.cleandoc(command.help)
+        command.help = "\n\n".join(paragraph.replace("\n", " ") for paragraph in (text or "").split("\n\n"))
+    for inner in group.registered_groups:
+        if inner.typer_instance is not None:
+            _fill_paragraphs(inner.typer_instance)
+
+
+_fill_paragraphs(app)
 
 
 def main() -> None:
