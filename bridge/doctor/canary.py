@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from bridge.core import messages as m
@@ -17,6 +17,8 @@ from bridge.core.config import VendorPlan
 from bridge.doubles.agents import Scripted, Speech
 from bridge.doubles.azure import SCRIBE, azure_options
 from bridge.doubles.client_events import EVENTS
+from bridge.doubles.gpt_live import LiveServer
+from bridge.doubles.live_commands import FIELDS
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.realtime import RealtimeServer
 from bridge.doubles.xai import xai_options
@@ -30,10 +32,27 @@ DOUBLES: Final[Mapping[str, Callable[..., ServerOptions]]] = {
     "openai": ServerOptions, "azure": azure_options, "xai": xai_options,
 }  # fmt: skip
 """By the names of `UPSTREAMS`: those that speak a dialect of Realtime."""
+LIVE: Final = ("gpt-live", "azure-live")
+"""Those that speak GPT-Live. A word of theirs takes sound, which is billed: they are asked for none."""
 WHOLE_S: Final = 20.0
 UNKNOWN: Final = "phonebridge.canary"
 """A client event that there is not: its refusal may list those that there are."""
 TAG: Final = "canary"
+MISSING_SCOPE: Final = "missing_scope"
+"""An error before `session.started` that changes nothing."""
+OF_REALTIME: Final = frozenset({
+    "session.update", "input_audio_buffer.append", "response.create", "conversation.item.create",
+})  # fmt: skip
+UNUSED: Final = frozenset({
+    "session.output_audio.fixture.play", "decision.create", "decision.item.create", "decision.item.delete",
+})  # fmt: skip
+"""Documented client events of GPT-Live that we never send, and its double does not take."""
+OF_LIVE: Final = frozenset({
+    "session.start", "session.update", "session.close", "session.input_audio.append",
+    "session.instructions.append", "session.thinking.append", "session.commentary.append",
+    "response.item.create", "response.create",
+})  # fmt: skip
+"""What we send."""
 _WORD: Final = Speech(400, "Yes.")
 _LISTED: Final = re.compile(r"'([a-z_]+(?:\.[a-z_]+)+)'")
 _SAYS_NOTHING: Final = ("obfuscation", "object")
@@ -59,6 +78,10 @@ class Conversation:
         self._adapter = adapter
         self._config = config
 
+    def opened(self) -> list[str | bytes]:
+        """What is sent when the socket is up."""
+        return []
+
     def heard(self, frame: str | bytes) -> list[str | bytes]:
         """What is sent after this frame of the server's."""
         event = _event(frame)
@@ -83,27 +106,54 @@ class Conversation:
         return list(frames_of(self._adapter.write(command)))
 
 
+class Handshake(Conversation):
+    """With GPT-Live: the session is started, and something unknown is refused."""
+
+    def opened(self) -> list[str | bytes]:
+        return self._written(m.ConfigureSession(self._config))
+
+    def heard(self, frame: str | bytes) -> list[str | bytes]:
+        event = _event(frame)
+        if event is None:
+            self.failed = self.failed or "sends what is no event"
+            return []
+        match event["type"]:
+            case "session.started":
+                self._configured = True
+                self.events.append(event)
+                return [json.dumps({"type": UNKNOWN, "event_id": TAG})]
+            case "error" if self._configured:
+                self.events.append(event)
+                self.over = True
+                return self._written(m.CloseSession())
+            case "error" if not _words(event).startswith(MISSING_SCOPE):
+                self.failed = f"refuses us: {_words(event)}"
+        return []
+
+
 async def examine(settings: Settings, plan: VendorPlan, session: m.SessionConfig) -> list[tuple[str, str]]:
     """What differs at that vendor, each with what to do; one entry without a cure where nothing does."""
     name, config = plan.name, plan.dress(session)
-    if name not in DOUBLES:
-        return [(f"{name} has no double of a Realtime dialect", f"BRIDGE_UPSTREAM={'|'.join(DOUBLES)}")]
+    if name not in DOUBLES and name not in LIVE:
+        return [(f"{name} is no vendor", f"BRIDGE_UPSTREAM={'|'.join((*DOUBLES, *LIVE))}")]
     adapter = UPSTREAMS[name](1, plan.url or settings.vendor_url(name))
     dialled = adapter.dial(config)
     try:
         socket = await dial(dialled.url, {**dialled.headers, **await proof_for(settings, dialled)})
     except DialError as error:
         return [(f"{name} cannot be asked: {error}", "run `phonebridge doctor`")]
-    talk = Conversation(adapter, config)
+    talk = (Handshake if name in LIVE else Conversation)(adapter, config)
     held = await _held(talk, socket)
     if talk.failed:
         return [(f"{name} {talk.failed}", "run `phonebridge doctor`")]
     if not held:
         kinds = ", ".join(dict.fromkeys(str(event["type"]) for event in talk.events)) or "nothing"
-        what = f"{name} did not finish a word within {WHOLE_S:g} s: {kinds}"
+        wanted = "a handshake" if name in LIVE else "a word"
+        what = f"{name} did not finish {wanted} within {WHOLE_S:g} s: {kinds}"
         return [(what, "run it again, then `phonebridge doctor`")]
     ours = rehearsed(name, config)
-    found = [*_events(talk.events, ours), *_listed(talk.events)]
+    known, needed = (FIELDS.keys() | UNUSED, OF_LIVE) if name in LIVE else (EVENTS, OF_REALTIME)
+    found = [*_events(talk.events, ours), *_listed(talk.events, known, needed)]
     told = f"{name} speaks as its double does: {len(talk.events)} events, {len(shapes(talk.events))} kinds"
     return [(f"{name} {what}", SEE) for what in found] or [(told, "")]
 
@@ -124,6 +174,8 @@ async def _held(talk: Conversation, socket: Socket) -> bool:
             done.set_result(False)
 
     socket.start(heard, closed)
+    for first in talk.opened():
+        socket.send(first)
     try:
         async with asyncio.timeout(WHOLE_S):
             return await done
@@ -135,12 +187,19 @@ async def _held(talk: Conversation, socket: Socket) -> bool:
 
 def rehearsed(name: str, config: m.SessionConfig) -> list[dict[str, Any]]:
     """The events of the double in that conversation."""
+    if name in LIVE:
+        return _rehearsed(LiveServer(Scripted([])), Handshake(UPSTREAMS["gpt-live"](1), config), name)
     made = DOUBLES[name]
     scribes = {SCRIBE, config.transcription or ""}
     options = made(transcribers=frozenset(scribes)) if name == "azure" else made()
     server = RealtimeServer(Scripted([_WORD]), options)
-    talk, now_ms = Conversation(UPSTREAMS[name](1, "ws://127.0.0.1/v1/realtime"), config), 0
+    return _rehearsed(server, Conversation(UPSTREAMS[name](1, "ws://127.0.0.1/v1/realtime"), config), name)
+
+
+def _rehearsed(server: RealtimeServer | LiveServer, talk: Conversation, name: str) -> list[dict[str, Any]]:
+    now_ms = 0
     waiting = server.open(now_ms)
+    waiting += [frame for first in talk.opened() for frame in server.receive(first, now_ms)]
     while not talk.over and (waiting or server.deadline_ms is not None):
         if not waiting:
             now_ms = server.deadline_ms or now_ms
@@ -226,12 +285,17 @@ def _tops(paths: Iterable[str]) -> Iterator[str]:
             yield path
 
 
-def _listed(events: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """The client events that its refusal of an unknown one names, against those that the double knows."""
-    told = [_words(event) for event in events if event["type"] == "error"]
-    named = {one for words in told for one in _LISTED.findall(words)} - {UNKNOWN}
+def _listed(
+    events: Iterable[Mapping[str, Any]],
+    known: Collection[str] = EVENTS,
+    needed: Collection[str] = OF_REALTIME,
+) -> Iterator[str]:
+    """The client events that its refusal of an unknown one names, against those that the double knows, and
+    those that we send.
+    """
+    errors = (event["error"] for event in events if event["type"] == "error")
+    named = {one for error in errors for one in _LISTED.findall(str(error.get("message")))} - {UNKNOWN}
     if len(named) < 2:  # it names none but the one that it refuses
         return
-    yield from (f"takes {one}, which its double does not know" for one in sorted(named - EVENTS))
-    ours = {"session.update", "input_audio_buffer.append", "response.create", "conversation.item.create"}
-    yield from (f"does not name {one} among what it takes" for one in sorted(ours - named))
+    yield from (f"takes {one}, which its double does not know" for one in sorted(named.difference(known)))
+    yield from (f"does not name {one} among what it takes" for one in sorted(set(needed) - named))

@@ -12,11 +12,13 @@ from bridge.doctor import canary
 from bridge.doctor.checks import Check, Doctor
 from bridge.doubles.agents import Scripted, Speech
 from bridge.doubles.azure import azure_options
+from bridge.doubles.gpt_live import LiveServer
+from bridge.doubles.live_options import LiveOptions, Refused
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.realtime import RealtimeServer
 from bridge.doubles.xai import XaiWire, xai_options
 from bridge.settings.settings import load_settings
-from bridge.simulators.servers import EmbeddedUpstream
+from bridge.simulators.servers import EmbeddedLive, EmbeddedUpstream
 from tests.door.rig import run
 
 pytestmark = pytest.mark.runs_with(function=run)
@@ -57,6 +59,46 @@ async def test_an_api_that_is_as_its_double_has_it(name: str) -> None:
     [check] = await Doctored(name).says()
     assert check.ok, check
     assert check.what.startswith(f"{name} speaks as its double does")
+
+
+class Dancer(LiveServer):
+    """Has an event more than the double."""
+
+    def receive(self, frame: str | bytes, now_ms: int) -> list[str]:
+        told = super().receive(frame, now_ms)
+        return [one.replace("'session.close'", "'session.dance'") for one in told]
+
+
+@pytest.mark.parametrize(
+    ("server", "found"),
+    [
+        (LiveServer, ["gpt-live speaks as its double does: 2 events, 2 kinds"]),
+        (
+            Dancer,
+            [
+                "gpt-live takes session.dance, which its double does not know",
+                "gpt-live does not name session.close among what it takes",
+            ],
+        ),
+    ],
+)
+async def test_a_session_of_gpt_live_is_started_and_asked_what_it_takes(
+    server: Any, found: list[str]
+) -> None:
+    async with EmbeddedLive(lambda: server(Scripted([]))).serve() as url:
+        given: dict[str, Any] = {"upstream": "gpt-live", "upstream_url": url, "openai_api_key": "sk-invented"}
+        checks = await Doctor(load_settings(env_file=None, insecure=True, **given)).canary()
+    assert [check.what for check in checks if check.name == "canary"] == found
+
+
+async def test_a_session_of_gpt_live_that_is_refused_is_told_as_that() -> None:
+    refused = LiveOptions(refuse_start=Refused("model_not_found"), missing_scope=True)
+    async with EmbeddedLive(lambda: LiveServer(Scripted([]), refused)).serve() as url:
+        given: dict[str, Any] = {"upstream": "gpt-live", "upstream_url": url, "openai_api_key": "sk-invented"}
+        checks = await Doctor(load_settings(env_file=None, insecure=True, **given)).canary()
+    [found] = [check.what for check in checks if check.name == "canary"]
+    assert found.startswith("gpt-live refuses us: ")
+    assert "model_not_found" in found or "cannot be started" in found
 
 
 async def test_what_is_new_is_named() -> None:
