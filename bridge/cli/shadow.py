@@ -51,7 +51,10 @@ _MostUsd = Annotated[
     ),
 ]
 _Tolerances = Annotated[
-    list[str], typer.Option("--tolerance", help="A difference that is none.", metavar="METRIC=NUMBER")
+    list[str],
+    typer.Option(
+        "--tolerance", help="How large a difference still counts as the same.", metavar="METRIC=NUMBER"
+    ),
 ]
 _Consent = Annotated[bool, typer.Option("--consent", help="Use only calls whose parameter `reuse` is yes.")]
 
