@@ -37,7 +37,10 @@ def tool_called(call: CallState, event: m.ToolCalled, now_ms: int) -> None:
     call.stats.tools += 1
     call.stats.tool_began(made.call_id, made.name, now_ms)
     tool = tool_config(call, made.name)
-    state.owe(call, now_ms, tool.filler_after_ms)
+    # A duplex model calls as soon as it knows enough: our ear may not know yet that the caller has stopped.
+    ahead = call.up.can.duplex and call.caller_speaking
+    silent_ms = call.caller_audio.voice_ended_ms if ahead else None
+    state.owe(call, now_ms, tool.filler_after_ms, silent_ms)
     if overlong:
         tool_finished(call, m.ToolFinished(made.call_id, OVERLONG), now_ms)
         return

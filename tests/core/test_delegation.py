@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -269,3 +270,13 @@ def test_a_backend_that_says_nothing_more_is_left_behind_while_the_caller_waits(
     call.feed(m.SessionCreated(2, "live_2"), m.SessionUpdated(2))
     call.until(26_000)
     assert [one.text for one in told(call, "say:")], "the next session is asked for the answer"
+
+
+def test_a_call_that_comes_before_our_ear_knows_that_they_stopped_makes_no_filler_late() -> None:
+    words = m.Sound(b64encode(b"\x10\x90" * 1_600).decode(), 3_200, "One moment.")
+    call = asked(BY_BACKEND, phrases={"filler": words, "working": words})
+    call.until(2_600)
+    call.feed(m.Delegated("d1", "responses", 1_600), m.ToolCalled("resp_1", "fc_1", "c1", "hours", "{}"))
+    call.until(6_000)
+    played = [at_ms for at_ms, action in call.said if isinstance(action, m.PlayAudio) and at_ms > 2_000]
+    assert played[0] < 4_000
