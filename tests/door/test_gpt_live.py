@@ -54,8 +54,14 @@ def servers(*mind: Output | list[Output], words: list[str]) -> Any:
     return server, made
 
 
-@pytest.mark.parametrize("vendor", [LIVE, AZURE], ids=["gpt-live", "azure-live"])
-async def test_a_greeting_a_turn_a_tool_and_a_goodbye(vendor: dict[str, Any]) -> None:
+async def test_a_greeting_a_turn_a_tool_and_a_goodbye() -> None:
+    """At both hosts at once: what takes long is that people speak."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(a_conversation(LIVE))
+        group.create_task(a_conversation(AZURE))
+
+
+async def a_conversation(vendor: dict[str, Any]) -> None:
     told: list[Any] = []
     server, made = servers(
         Speech(1_500, HELLO),
