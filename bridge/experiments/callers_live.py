@@ -32,6 +32,8 @@ SESSION_S: Final = 2.0
 _POLL_S: Final = 0.01
 _WARM_FRAMES: Final = 50
 SERVER_LEFT: Final = "the server hung up"
+_HUNG_UP: Final = frozenset({0, 1000, 1001, 1005})
+"""Codes of a websocket that was closed on purpose; 0 is one that is still open."""
 
 
 class Transcriber(Protocol):
@@ -199,6 +201,7 @@ class _Live:
             tools=None if server is None else _tools(server),
             claims=None if server is None else claims_of([server]),
             ended=CALLER_LEFT if caller.left is not None else left,
+            broke_off=caller.left is None and code not in _HUNG_UP,
             unanswered=caller.unanswered,
             out_of_turns=caller.out_of_turns,
             left=caller.left,

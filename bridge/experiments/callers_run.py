@@ -71,6 +71,8 @@ class CallFacts:
     claims: Sequence[Claim] | None = None
     ended: str = ""
     """How it ended, in words; `the caller hung up` where they did."""
+    broke_off: bool = False
+    """Whether the other side was lost: its stream ended otherwise than by hanging up."""
     unanswered: Sequence[int] = ()
     out_of_turns: bool = False
     out_of_time: bool = False

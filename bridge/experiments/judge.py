@@ -48,6 +48,8 @@ def judge(scenario: Scenario, facts: CallFacts) -> tuple[list[Failure], dict[str
     failures = [Failure(Kind.NO_ANSWER, "an answer", "none in 8 s", at_ms) for at_ms in facts.unanswered]
     if not failures and not loud_blocks(facts.heard).any():
         failures = [Failure(Kind.NO_ANSWER, "an answer", f"nothing was heard: {facts.ended or 'no end'}")]
+    elif facts.broke_off and not any(expect.ended for expect in scenario.expect):
+        failures.append(Failure(Kind.ENDED_WRONG, "a call that is hung up", facts.ended, facts.ended_ms))
     if facts.out_of_turns or facts.out_of_time:
         limits = scenario.limits
         want = f"at most {limits.turns} turns" if facts.out_of_turns else f"at most {limits.seconds} s"

@@ -229,3 +229,11 @@ def test_a_judge_that_raises_is_told():
 
     with pytest.raises(JudgeFailed, match="KeyError"):
         judged([Rubric(ask="x")], [], vote)
+
+
+def test_a_stream_that_broke_off_is_red_unless_that_was_wanted():
+    lost = facts(broke_off=True, ended="the server hung up (1006)", left=None)
+    found, _ = judge(scenario(), lost)
+    assert [one.kind for one in found] == [Kind.ENDED_WRONG]
+    found, _ = judge(scenario('ended = "the server hung up (1006)"'), lost)
+    assert found == []
