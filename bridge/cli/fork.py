@@ -17,6 +17,7 @@ from .money import USUAL_USD, agreed
 from .options import configured, finite
 from .recorded import one_call
 from .recordings import read_recording, reading, write_recording
+from .wav import check_writable
 from .words import printable
 
 if TYPE_CHECKING:
@@ -98,13 +99,12 @@ def fork(  # noqa: PLR0913, PLR0917  its options
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     if exact and agent is not None:
         raise ConfigError("--exact goes on with the recorded agent: it is about the bridge, not the prompt")
-    if out is not None and not out.is_dir():
-        raise ConfigError(f"{out} is no folder")
+    kept = _Kept(path, out or path.parent)
+    check_writable(_new_file(path, kept.out))
     forking = _forking(path, at, exact=exact)
     if forking.differs:
         _tell_difference(forking.differs, console, as_json=as_json)
         raise typer.Exit(1)
-    kept = _Kept(path, out or path.parent)
     how = _How(repeat, with_sound, max_usd, yes)
     _run(path, forking, _Who(agent, upstream), how, kept, console)
     _tell(forking, kept, console, as_json=as_json)
@@ -222,13 +222,18 @@ def _run_live(fork: LiveForking, how: _How, kept: _Kept, console: Console) -> No
         raise typer.Exit(3)
 
 
-def _written(path: Path, out: Path, run: ForkRun) -> Path:
-    """A new file; none is ever overwritten."""
+def _new_file(path: Path, out: Path) -> Path:
+    """The next file that is not there: none is ever overwritten."""
     from ..recording import SUFFIX
 
     name, number = path.name.removesuffix(SUFFIX), 1
     while (file := out / f"{name}.fork-{number}{SUFFIX}").exists():
         number += 1
+    return file
+
+
+def _written(path: Path, out: Path, run: ForkRun) -> Path:
+    file = _new_file(path, out)
     write_recording(file, run.lines)
     return file
 

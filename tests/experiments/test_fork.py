@@ -257,6 +257,15 @@ def test_a_call_that_differs_before_is_not_run(tmp_path: Path, monkeypatch: pyte
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_nothing_runs_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run may have cost money."""
+    file = tmp_path / "call.call.jsonl"
+    file.write_text("\n".join(jittered_call(0, 2)) + "\n", encoding="utf-8")
+    assert "no folder" in str(run(file, "--at", "7", "--out", tmp_path / "none").exception)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert "can't be written" in str(run(file, "--at", "7").exception)
+
+
 @pytest.mark.virtual
 def test_a_piece_can_be_forked_as_well() -> None:
     """It begins with what was carried: so does what is forked from it."""
