@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from bridge.agents.agent import Agent
 from bridge.doctor.checks import Doctor
+from bridge.doctor.models import examine
 from bridge.settings.rules import WrongSettings
 from bridge.settings.settings import Settings, load_settings
 
@@ -110,3 +112,13 @@ def test_vendors_are_named_in_the_environment(monkeypatch: pytest.MonkeyPatch) -
     given: dict[str, Any] = {**KEYS, **OPENAI, "insecure": True}
     read = load_settings(env_file=None, **given)
     assert read.failover == ("azure:voice@https://eu.openai.azure.com", "xai")
+
+
+def test_doctor_says_where_a_vendor_that_cannot_be_reached_is_named() -> None:
+    gone = "ws://127.0.0.1:1/v1/realtime"
+    doctor = Doctor(settings(OPENAI, f"xai@{gone}", upstream_url=gone))
+    configs, agent = doctor._agent()
+    first, other = asyncio.run(examine(doctor.settings, configs, agent or Agent()))
+    assert "BRIDGE_UPSTREAM_URL" in first[1]
+    assert "BRIDGE_FAILOVER" in other[1]
+    assert "BRIDGE_UPSTREAM_URL" not in other[1]

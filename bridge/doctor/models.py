@@ -27,6 +27,7 @@ OTHER_API: Final = (
 )
 UNREACHED: Final = ("timeout", "unreachable", "tls", "proxy")
 """Codes of a `DialError` without an answer of the model's server."""
+FAILOVER: Final = "its entry in BRIDGE_FAILOVER (or the agent's failover)"
 DEPRECATIONS: Final = "developers.openai.com/api/docs/deprecations"
 
 
@@ -66,7 +67,8 @@ async def _one(
         socket: Socket = await dial(dialled.url, headers)
     except DialError as error:
         verb = "cannot be reached" if error.code in UNREACHED else "refuses us"
-        return [*found, (f"{name} {verb}: {error}", cure_of_dial(error, vendor))]
+        cure = cure_of_dial(error, vendor, FAILOVER if plan.model else None)
+        return [*found, (f"{name} {verb}: {error}", cure)]
     socket = FillingSocket(socket, configs.vault) if configs.vault else socket
     fault = await _configured(socket, adapter, config, vendor)
     if fault is not None:
@@ -106,18 +108,19 @@ async def _dates(settings: Settings, dialled: Dial, models: list[str]) -> list[t
     return found
 
 
-def cure_of_dial(error: DialError, vendor: Vendor) -> str:
-    """What to do about a dial that failed."""
+def cure_of_dial(error: DialError, vendor: Vendor, named: str | None = None) -> str:
+    """What to do about a dial that failed. `named`: where model and address are named."""
     if error.code == "token":
         return "see that the function of BRIDGE_AZURE_TOKEN returns a token, within three seconds"
-    place = "BRIDGE_UPSTREAM_URL" if vendor.url else "AZURE_OPENAI_ENDPOINT"
+    place = named or ("BRIDGE_UPSTREAM_URL" if vendor.url else "AZURE_OPENAI_ENDPOINT")
+    model = named or "BRIDGE_MODEL"
     match error.status:
         case 401 | 403:
             return f"copy the key anew ({vendor.key}), and see that its project may use realtime models"
         case 404 | 400 if vendor.url is None:
-            return f"see that BRIDGE_MODEL names a deployment of a realtime model, in the resource of {place}"
+            return f"see that {model} names a deployment of a realtime model, in the resource of {place}"
         case 404 | 400:
-            return f"see that BRIDGE_MODEL is a realtime model, and {place} the vendor's"
+            return f"see that {model} names a realtime model, and {place} the vendor's"
         case 429:
             return "see the account's billing and limits at the vendor's"
     if error.code == "tls":
