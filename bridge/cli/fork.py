@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..errors import ConfigError
-from .money import USUAL_USD, agreed
+from .money import USUAL_USD, MostUsd, Yes, agreed
 from .options import configured, finite
 from .recorded import one_call
 from .recordings import read_recording, reading, write_recording
@@ -49,13 +49,6 @@ _Upstream = Annotated[
         "upstream, or the ws:// or wss:// address of one that speaks as OpenAI's, in real time."
     ),
 ]
-_MostUsd = Annotated[
-    float | None,
-    typer.Option(
-        "--max-usd", help="Spend no more than this; default: 5 with a vendor.", min=0, callback=finite
-    ),
-]
-_Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before money is spent.")]
 _Exact = Annotated[
     bool,
     typer.Option(help="Go on from that very moment, as the call stood: for questions about the bridge."),
@@ -83,8 +76,8 @@ def fork(  # noqa: PLR0913, PLR0917  its options
     with_sound: _Sound = False,
     folder: _Folder = None,
     out: _Out = None,
-    max_usd: _MostUsd = None,
-    yes: _Yes = False,
+    max_usd: MostUsd = None,
+    yes: Yes = False,
     as_json: _Json = False,
 ) -> None:
     """Let a recorded call go on otherwise from a moment.
@@ -243,7 +236,8 @@ def _told(found: Fork, written: list[Path], console: Console) -> None:
     snapped = "exactly" if found.asked_ms == found.at_ms else f"→ {at:.2f} s, a quiet moment"
     console.print(f"{asked:.2f} {snapped}; before it today's code does the same")
     owed = ", an answer owed" if found.owed else ""
-    missing = f", {found.missing_turns} turns without words" if found.missing_turns else ""
+    turns = "turn" if found.missing_turns == 1 else "turns"
+    missing = f", {found.missing_turns} {turns} without words" if found.missing_turns else ""
     console.print(f"{found.items} items carried{owed}{missing}")
     for number, one in enumerate(found.after, 1):
         console.print(f"[bold]{number:>3}[/]  caller  {_quoted(one.caller)}")

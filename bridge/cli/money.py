@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import sys
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 
 from ..errors import ConfigError
+from .options import finite
 
 USUAL_USD: Final = 5.0
 """What is spent at most with a vendor, unless --max-usd says more."""
+
+MostUsd = Annotated[
+    float | None,
+    typer.Option(
+        "--max-usd", help="Spend no more than this; default: 5 with a vendor.", min=0, callback=finite
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before money is spent.")]
 
 
 def agreed(most_usd: float, *, yes: bool, priced: bool) -> None:

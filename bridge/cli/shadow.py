@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..errors import ConfigError
-from .money import USUAL_USD, agreed
-from .options import configured, finite
+from .money import USUAL_USD, MostUsd, Yes, agreed
+from .options import configured
 from .wav import check_writable
 from .words import printable
 
@@ -39,16 +39,9 @@ _Against = Annotated[
     ),
 ]
 _Parallel = Annotated[int, typer.Option(help="Calls at once, in real time.", min=1, max=100)]
-_Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before money is spent.")]
 _Repeats = Annotated[
     int | None,
     typer.Option(help="Runs of each call and arm; default: 3, or 1 of a model without dice.", min=1),
-]
-_MostUsd = Annotated[
-    float | None,
-    typer.Option(
-        "--max-usd", help="Spend no more than this; default: 5 with a vendor.", min=0, callback=finite
-    ),
 ]
 _Tolerances = Annotated[
     list[str],
@@ -57,8 +50,6 @@ _Tolerances = Annotated[
     ),
 ]
 _Consent = Annotated[bool, typer.Option("--consent", help="Use only calls whose parameter `reuse` is yes.")]
-
-
 _Tools = Annotated[
     str, typer.Option(help="What answers tools: recorded, or stub:module for functions of yours.")
 ]
@@ -74,8 +65,8 @@ def shadow(  # noqa: PLR0913, PLR0917  its options
     against: _Against = "embedded",
     repeats: _Repeats = None,
     parallel: _Parallel = 8,
-    max_usd: _MostUsd = None,
-    yes: _Yes = False,
+    max_usd: MostUsd = None,
+    yes: Yes = False,
     tools: _Tools = "recorded",
     tolerance: _Tolerances = [],  # noqa: B006  typer copies it
     consent: _Consent = False,

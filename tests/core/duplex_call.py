@@ -15,27 +15,10 @@ from bridge.codecs import blocks
 from bridge.codecs.audible import is_audible
 from bridge.core import messages as m
 from bridge.core.call import Call
+from bridge.upstreams.live import LIVE
 
 from .carrier import PER_MS, Carrier
 
-DUPLEX = m.Capabilities(
-    turns="duplex",
-    clock="realtime",
-    speech_events=False,
-    input_must_flow=True,
-    cancels=False,
-    truncates=False,
-    deletes=False,
-    commits=False,
-    speaks="append",
-    tags=False,
-    roles=(),
-    probes=False,
-    reconfigures="backend",
-    transcripts="fragments",
-    server_first=False,
-    history="configure",
-)
 WORD_MS = 200
 DELTA_MS = 100
 FRAME_MS = 20
@@ -67,7 +50,7 @@ class DuplexCall:
     """`now_ms` is the call's time. Everything that was done is in `did`, as (when, action)."""
 
     def __init__(self, *, early_ms: int = 600, labels_ms: int = 0, **config: Any) -> None:
-        self.call = Call(m.CallConfig(**{"capabilities": DUPLEX, "media_gap_ms": 10**9, **config}))
+        self.call = Call(m.CallConfig(**{"capabilities": LIVE, "media_gap_ms": 10**9, **config}))
         self.phone = Carrier()
         self.now_ms = 0
         self.did: list[tuple[int, m.Action]] = []

@@ -11,8 +11,9 @@ from bridge.core import messages as m
 from bridge.core.call import Call
 from bridge.core.handover import carried
 from bridge.core.upstream_leg import Leg
+from bridge.upstreams.live import LIVE
 
-from .duplex_call import DUPLEX, DuplexCall
+from .duplex_call import DuplexCall
 
 FIVE = "Hello there, how are you?"
 
@@ -530,7 +531,7 @@ def test_a_vendor_with_turns_goes_on_with_what_was_heard(monkeypatch: pytest.Mon
 
 def test_a_duplex_model_goes_on_for_a_vendor_with_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.core.duplex_call.NEVER_SENT", ())
-    call = DuplexCall(failover=(m.VendorPlan("gpt-live", DUPLEX),), capabilities=m.Capabilities())
+    call = DuplexCall(failover=(m.VendorPlan("gpt-live", LIVE),), capabilities=m.Capabilities())
     call.streams = False
     call.feed(m.Started("MZ1", "CA1", "AC1"), m.Admitted(), m.SessionCreated(1), m.SessionUpdated(1))
     call.feed(m.ResponseStarted("r1"), m.TextDelta("r1", "i1", 0, "We are open from nine to five."))

@@ -6,8 +6,11 @@ ends.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from bridge.doubles.agents import Asked, Output, Speech, ToolCall
 from bridge.doubles.options import ServerOptions
@@ -41,6 +44,19 @@ async def serve() -> None:
     async with upstream.serve() as url:
         print(url, flush=True)  # noqa: T201  who has started it reads it
         await asyncio.to_thread(sys.stdin.read)
+
+
+@contextlib.contextmanager
+def in_a_process() -> Iterator[str]:
+    """The model, in a process of its own; gives its address."""
+    command = [sys.executable, "-m", "tests.hostile.by_turn"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    ) as model:
+        assert model.stdout is not None
+        yield model.stdout.readline().strip()
+        assert model.stdin is not None
+        model.stdin.close()
 
 
 if __name__ == "__main__":

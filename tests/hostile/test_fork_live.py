@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +20,7 @@ from bridge.recording.caller_script import Kind
 from bridge.recording.masking import masked
 from bridge.recording.script_reader import caller_script
 from tests.experiments.kit import AGENT, recorded_call
-from tests.hostile.by_turn import ByTurn
+from tests.hostile.by_turn import ByTurn, in_a_process
 
 pytestmark = pytest.mark.hostile
 
@@ -32,14 +30,8 @@ UNKNOWN = AGENT.replace(model="a-model-of-tomorrow")
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    command = [sys.executable, "-m", "tests.hostile.by_turn"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
-    ) as model:
-        assert model.stdout is not None
-        yield model.stdout.readline().strip()
-        assert model.stdin is not None
-        model.stdin.close()
+    with in_a_process() as url:
+        yield url
 
 
 @pytest.fixture

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -19,7 +16,7 @@ from bridge.experiments.shadow_run import Arm
 from bridge.recording.caller_script import Kind
 from bridge.recording.script_reader import caller_script
 from tests.experiments.kit import AGENT, recorded_call
-from tests.hostile.by_turn import ByTurn
+from tests.hostile.by_turn import ByTurn, in_a_process
 
 pytestmark = pytest.mark.hostile
 
@@ -30,14 +27,8 @@ LATE_MS = 75
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    command = [sys.executable, "-m", "tests.hostile.by_turn"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
-    ) as model:
-        assert model.stdout is not None
-        yield model.stdout.readline().strip()
-        assert model.stdin is not None
-        model.stdin.close()
+    with in_a_process() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
