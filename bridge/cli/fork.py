@@ -243,7 +243,10 @@ def _told(found: Fork, written: list[Path], console: Console) -> None:
         console.print(f"[bold]{number:>3}[/]  caller  {_quoted(one.caller)}")
         for name, turn in (("then", one.then), ("now", one.now)):
             console.print(f"     {name:<6}  {_turn(turn)}")
-    console.print(f"the same tools in {found.agree} runs; {found.cost_micro_usd / 1e6:.4f} USD")
+    agree = "one run: another may differ"
+    if len(found.runs) > 1:
+        agree = f"{found.agree} runs called the same tools as each other"
+    console.print(f"{agree}; {found.cost_micro_usd / 1e6:.4f} USD")
     for file in written:
         console.print(escape(printable(str(file))))
 

@@ -119,10 +119,11 @@ def written_junit(outcome: Outcome, veil: Veil | None = None) -> str:
 
 def written_page(outcome: Outcome, veil: Veil | None = None) -> str:
     """One HTML file: the verdict, and the calls with the largest differences first."""
-    tone: Tone = "bad" if outcome.exit_code else "good"
+    unsure = any(one.word is Word.CANNOT_TELL for one in outcome.verdicts)
+    tone: Tone = "bad" if outcome.exit_code else "" if unsure else "good"
     facts = {
-        "control": outcome.arms[0].name,
-        "new": outcome.arms[1].name,
+        "control": outcome.arms[0].name.removeprefix("control: "),
+        "new": outcome.arms[1].name.removeprefix("new: "),
         "calls": f"{len(outcome.pairs)} of {outcome.planned}, {outcome.repeats} each and arm",
         "spent": f"{outcome.spent_usd:,.4f} USD",
         **{f"skipped, {why}": str(len(names)) for why, names in outcome.skipped.items()},

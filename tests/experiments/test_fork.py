@@ -240,7 +240,7 @@ def test_the_command_writes_recordings_that_say_where_they_come_from(tmp_path: P
     assert run(*given[:-1]).exit_code == 0
     assert len(list(tmp_path.glob("*.fork-*"))) == 4
     shown = run(file, "--at", "33")
-    assert "the same tools in 1 of 1 runs" in shown.output
+    assert "one run: another may differ" in shown.output
     assert "then" in shown.output
 
 
