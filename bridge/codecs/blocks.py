@@ -19,11 +19,6 @@ _QUIET: Final = bytes(range(0xF8, 0x100)) + bytes(range(0x78, 0x80))
 _LOUDNESS: Final = bytes(ord(".") if byte in _QUIET else ord("!") for byte in range(256))
 
 
-def is_loud(block: bytes) -> bool:
-    """Whether a block of at most 20 ms is loud."""
-    return block.translate(_LOUDNESS).count(b"!") >= LEAST_SAMPLES
-
-
 def runs(audio: str) -> list[tuple[str, int, bool]]:
     """The delta's blocks, neighbours of one kind together: base64 text, size in bytes, and whether it is
     loud. The text of a delta of one kind is returned as it came; [] for one without sound. Raises ValueError

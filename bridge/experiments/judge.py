@@ -14,6 +14,7 @@ from ..doubles.people.caller_phone import Said
 from .callers_run import CallFacts, Failure, Kind, Tool
 from .heard import BLOCK_MS, loud_blocks, runs, told_errors
 from .scenario import Expect, Scenario
+from .significance import percentile
 
 STOPPED_MS: Final = 300
 """The other side has stopped when it is quiet for this long."""
@@ -169,10 +170,10 @@ def measured(facts: CallFacts) -> dict[str, float | None]:
     errors = None if facts.claims is None else told_errors(facts.claims, facts.heard)
     first = next(iter(loud.nonzero()[0]), None)
     return {
-        "felt_p50_ms": _percentile(felt, 50),
-        "felt_p95_ms": _percentile(felt, 95),
+        "felt_p50_ms": percentile(felt, 50),
+        "felt_p95_ms": percentile(felt, 95),
         "first_sound_ms": None if first is None else float(int(first) * BLOCK_MS - facts.started_ms),
-        "stop_p95_ms": _percentile(stops, 95),
+        "stop_p95_ms": percentile(stops, 95),
         "told_error_ms": None if not errors else float(max(map(abs, errors))),
         "talk_over_ms": float(_talk_over(facts.said, loud)),
         "silence_max_ms": float(_longest_silence(facts, loud)),
@@ -232,11 +233,3 @@ def _repeats(lines: Sequence[tuple[int, str]]) -> int:
     """How often something of four words or more was heard again."""
     heard = [plain(text) for _, text in lines if len(text.split()) >= _REPEATED_WORDS]
     return len(heard) - len(set(heard))
-
-
-def _percentile(values: Sequence[int], percent: int) -> float | None:
-    """The least value that so many per cent do not exceed; None for none."""
-    if not values:
-        return None
-    ordered = sorted(values)
-    return float(ordered[-(-percent * len(ordered) // 100) - 1])

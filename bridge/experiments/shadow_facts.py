@@ -18,6 +18,7 @@ from bridge.recording.recorded_tools import MISSING, RecordedTools
 from bridge.testing.scripted_call import ScriptedCall
 
 from .shadow_caller import ShadowCaller
+from .significance import percentile
 
 Values = dict[str, float | None]
 """Metrics by the names of `verdict.METRICS`; None where there is no such value."""
@@ -210,11 +211,6 @@ def similarity(recorded: Sequence[str], now: Sequence[str]) -> float | None:
     if not before and not after:
         return None
     return difflib.SequenceMatcher(None, before, after, autojunk=False).ratio()
-
-
-def percentile(found: Sequence[int], percent: int) -> float | None:
-    """The least value that so many percent do not exceed; None of nothing."""
-    return float(sorted(found)[-(-percent * len(found) // 100) - 1]) if found else None
 
 
 def silences(heard: bytes, spoken: Sequence[tuple[int, int]]) -> int:

@@ -22,6 +22,11 @@ _EQUAL: Final = 1e-12
 """Relative; sums in another order differ by less."""
 
 
+def percentile(values: Sequence[int], percent: int) -> float | None:
+    """The least value that so many per cent do not exceed; None for none."""
+    return float(sorted(values)[-(-percent * len(values) // 100) - 1]) if values else None
+
+
 def wilson(successes: int, trials: int, level: float = LEVEL) -> tuple[float, float]:
     """The interval of a share (Wilson's score); (0, 1) without trials."""
     if not trials:
@@ -41,12 +46,6 @@ def mcnemar(lost: int, won: int) -> float:
         return 1.0
     tail = sum(math.comb(changed, k) for k in range(min(lost, won) + 1))
     return min(1.0, tail / (1 << (changed - 1)))
-
-
-def chance_of(at_least: int, trials: int, rate: float) -> float:
-    """The probability of `at_least` or more events in so many trials, each with that rate."""
-    below = sum(math.comb(trials, k) * rate**k * (1 - rate) ** (trials - k) for k in range(at_least))
-    return max(0.0, 1.0 - below)
 
 
 def bootstrap(differences: Sequence[float], level: float = LEVEL) -> tuple[float, float]:

@@ -99,11 +99,6 @@ class CallerScript:
         return self.header.sound
 
     @property
-    def hidden_keys(self) -> int:
-        """Keys that the recording does not tell; they cannot be pressed again."""
-        return sum(act.digits == m.HIDDEN_KEY for act in self.acts)
-
-    @property
     def masked(self) -> bool:
         """Whether the words are masked: nothing of what was said is left."""
         words = [act.words or "" for act in self.acts] + [*self.generated]

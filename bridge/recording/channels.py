@@ -17,7 +17,6 @@ from typing import Final
 from bridge.core import messages as m
 from bridge.errors import ConfigError
 
-from .stage import Parts
 from .walking import Walk, Walked
 
 _SILENCE: Final = b"\xff"
@@ -39,11 +38,11 @@ class Channels:
     bytes_per_ms: int
 
 
-def channels(lines: Iterable[str], parts: Parts | None = None) -> Channels:
+def channels(lines: Iterable[str]) -> Channels:
     """Both sides of a recorded call. Raises ConfigError for a recording without sound, and for text that is
     not one.
     """
-    walk = Walk(lines, parts)
+    walk = Walk(lines)
     if not walk.header.sound:
         raise ConfigError(NO_SOUND)
     bytes_per_ms = walk.header.config.bytes_per_ms

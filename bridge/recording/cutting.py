@@ -73,9 +73,9 @@ class Piece:
     shift_ms: int
     whole: bool
 
-    def lines(self, parts: Parts | None = None) -> list[str]:
+    def lines(self) -> list[str]:
         """The piece as a recording."""
-        return remade(self.header, self.steps, parts)
+        return remade(self.header, self.steps)
 
 
 def cut_out(
@@ -85,7 +85,6 @@ def cut_out(
     *,
     recording: str = "",
     sound: bool = False,
-    parts: Parts | None = None,
 ) -> Piece:
     """The shortest piece around the marked moment at which the core does what it did in the whole call.
 
@@ -93,12 +92,11 @@ def cut_out(
     none will do it is the call up to the mark. `recording` is the SHA-256 of the file that it is cut from.
     With `sound` the piece keeps it, if the recording has it.
     """
-    parts = parts or Parts()
     last = _up_to(call, mark_ms)
     for moment in reversed(call.moments):
         if moment.t_ms > from_ms - BEFORE_MS or moment.stream != _stream(call):
             continue
-        found = _Cutter(call, moment, parts, sound).piece(last, mark_ms, recording)
+        found = _Cutter(call, moment, sound).piece(last, mark_ms, recording)
         if found is not None:
             return found
     return whole_before(call, mark_ms, recording=recording, sound=sound)
@@ -126,13 +124,13 @@ class _Cutter:
     inputs.
     """
 
-    def __init__(self, call: Walkthrough, moment: QuietMoment, parts: Parts, sound: bool) -> None:
+    def __init__(self, call: Walkthrough, moment: QuietMoment, sound: bool) -> None:
         self._call = call
         self._moment = moment
         self._shift_ms = moment.t_ms - call.steps[call.began - 1].t_ms
         header = begins_with(call.header, moment, self._shift_ms)
         self._header = msgspec.structs.replace(header, sound=sound and call.header.sound)
-        self._stage = Stage(self._header, parts)
+        self._stage = Stage(self._header, Parts())
         self._names = _Names()
 
     def piece(self, last: int, mark_ms: int, recording: str) -> Piece | None:

@@ -52,12 +52,12 @@ def note(recorder: Recorder, step: Step) -> None:
             recorder.went(now_ms, output.door, output.frame or "", output.epoch)
 
 
-def remade(header: Header, steps: Iterable[Step], parts: Parts | None = None) -> list[str]:
+def remade(header: Header, steps: Iterable[Step]) -> list[str]:
     """These steps as a recording, with what follows from them today."""
-    return replay(written(header, steps), parts=parts).outputs
+    return replay(written(header, steps)).outputs
 
 
-def trimmed(lines: Iterable[str], from_ms: int, to_ms: int | None, parts: Parts | None = None) -> list[str]:
+def trimmed(lines: Iterable[str], from_ms: int, to_ms: int | None) -> list[str]:
     """The recording without what happened before and after. The beginning of the call stays, up to where
     caller and model could hear each other: without it nothing could follow. Raises ConfigError for what is
     no recording.
@@ -69,7 +69,7 @@ def trimmed(lines: Iterable[str], from_ms: int, to_ms: int | None, parts: Parts 
         if not begun or (step.t_ms >= from_ms and (to_ms is None or step.t_ms < to_ms)):
             kept.append(step)
         begun = begun or any(isinstance(output.action, m.CallBegan) for output in step.outputs)
-    return remade(recording.header, kept, parts)
+    return remade(recording.header, kept)
 
 
 def minimized(

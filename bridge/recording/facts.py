@@ -13,7 +13,6 @@ from bridge.core import messages as m
 from bridge.core.stats import Stats
 from bridge.core.turn_times import TurnTimes
 
-from .stage import Parts
 from .walking import Walk, Walked
 
 LONG_SILENCE_MS: Final = 2_000
@@ -162,9 +161,9 @@ class FactFinder:
         return self.facts
 
 
-def facts_of(lines: Iterable[str], parts: Parts | None = None) -> Facts:
+def facts_of(lines: Iterable[str]) -> Facts:
     """The facts of a recording. Raises ConfigError for what is no recording."""
-    walk = Walk(lines, parts)
+    walk = Walk(lines)
     finder = FactFinder(walk.call.stats)
     end_ms = 0
     for walked in walk:

@@ -21,7 +21,6 @@ from .masking import masked
 from .moments import Walkthrough
 from .printable import printable
 from .replaying import replay
-from .stage import Parts
 from .steps import Recording, Step
 
 _DAY: Final = re.compile(r"(\d{4})-(\d\d)-(\d\d)")
@@ -88,7 +87,6 @@ def make_test(
     sha256: str = "",
     keep_words: bool = False,
     keep_sound: bool = False,
-    parts: Parts | None = None,
 ) -> MadeTest:
     """A test of that mark: that it happens, or with `wish` what should happen instead.
 
@@ -98,14 +96,14 @@ def make_test(
     """
     if wish is not None and wish.spoken and not keep_words:
         raise ConfigError("words are masked in the test: say --keep-words, if it may hold what was said")
-    piece = _piece(call, mark, sha256, sound=keep_sound and keep_words, parts=parts)
-    lines = piece.lines(parts)
+    piece = _piece(call, mark, sha256, sound=keep_sound and keep_words)
+    lines = piece.lines()
     values: dict[str, Any] = {}
     if not keep_words:
         values = _given(call, mark, wish)
-        lines = masked(lines, parts)
-        lines = _with_arguments(lines, mark.call_id, values, parts) if values else lines
-    found = _found(lines, mark, piece.shift_ms, parts)
+        lines = masked(lines)
+        lines = _with_arguments(lines, mark.call_id, values) if values else lines
+    found = _found(lines, mark, piece.shift_ms)
     return MadeTest(
         _name(call.header.at, mark),
         lines,
@@ -129,21 +127,19 @@ def must_replay(lines: Sequence[str]) -> None:
         )
 
 
-def _piece(call: Walkthrough, mark: Mark, sha256: str, *, sound: bool, parts: Parts | None) -> Piece:
+def _piece(call: Walkthrough, mark: Mark, sha256: str, *, sound: bool) -> Piece:
     """The shortest piece in which the mark is what it is in the whole call."""
     if not call.began:
         return whole_before(call, mark.at_ms, recording=sha256, sound=sound)
-    piece = cut_out(call, mark.from_ms, mark.at_ms, recording=sha256, sound=sound, parts=parts)
-    if not piece.whole and _mark_in(piece.lines(parts), mark, piece.shift_ms, parts) != mark.holds:
+    piece = cut_out(call, mark.from_ms, mark.at_ms, recording=sha256, sound=sound)
+    if not piece.whole and _mark_in(piece.lines(), mark, piece.shift_ms) != mark.holds:
         return whole_before(call, mark.at_ms, recording=sha256, sound=sound)
     return piece
 
 
-def _mark_in(
-    lines: Sequence[str], mark: Mark, shift_ms: int, parts: Parts | None
-) -> tuple[Assertion, ...] | None:
+def _mark_in(lines: Sequence[str], mark: Mark, shift_ms: int) -> tuple[Assertion, ...] | None:
     """What pins the mark in this recording; None if it is not in it."""
-    facts = facts_of(lines, parts)
+    facts = facts_of(lines)
     if mark.kind == "silence" and facts.silences:  # one bound for all of a recording
         return (Assertion("silence", (max(one.ms for one in facts.silences),)),)
     same = [
@@ -154,9 +150,9 @@ def _mark_in(
     return same[0].holds if same else None
 
 
-def _found(lines: Sequence[str], mark: Mark, shift_ms: int, parts: Parts | None) -> Mark:
+def _found(lines: Sequence[str], mark: Mark, shift_ms: int) -> Mark:
     """The mark as it is in the recording that was made."""
-    holds = _mark_in(lines, mark, shift_ms, parts)
+    holds = _mark_in(lines, mark, shift_ms)
     if holds is None:
         raise ConfigError(f"{mark.words}: this cannot be shown in a recording without its words")
     return Mark(mark.kind, mark.at_ms, mark.from_ms, mark.words, holds, mark.item_id, mark.call_id)
@@ -177,13 +173,11 @@ def _given(call: Walkthrough, mark: Mark, wish: Wish | None) -> dict[str, Any]:
     return {}
 
 
-def _with_arguments(
-    lines: list[str], call_id: str, values: Mapping[str, Any], parts: Parts | None
-) -> list[str]:
+def _with_arguments(lines: list[str], call_id: str, values: Mapping[str, Any]) -> list[str]:
     """The recording with these arguments of one tool call in clear, and none beside them."""
     recording = Recording(lines)
     text = msgspec.json.encode(dict(values)).decode()
-    return remade(recording.header, list(_filled(recording, call_id, text)), parts)
+    return remade(recording.header, list(_filled(recording, call_id, text)))
 
 
 def _filled(recording: Recording, call_id: str, arguments: str) -> Iterator[Step]:

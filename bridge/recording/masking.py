@@ -22,7 +22,6 @@ from .editing import remade
 from .header import Forked, Header, Origin
 from .json_text import UNREADABLE, one_line
 from .sound import MAX_BYTES, STREAM_DELTA, runs_of, silence
-from .stage import Parts
 from .steps import Recording, Step
 
 _LETTER: Final = re.compile(r"[^\W\d_]")
@@ -204,13 +203,13 @@ _ANYBODYS: Final = frozenset({"metadata", "variables", "headers", "customParamet
 """Keys of objects that a peer has filled: only their keys stay, and of numbers only that they are one."""
 
 
-def masked(lines: Iterable[str], parts: Parts | None = None) -> list[str]:
+def masked(lines: Iterable[str]) -> list[str]:
     """The recording without words, sound, keys, numbers and ids of accounts. What follows is made anew by
     today's code: a recording that does not replay should be accepted before. Raises ConfigError for what is
     no recording.
     """
     recording = Recording(_without_sids(lines))
-    return remade(_header(recording.header), map(_step, recording.steps()), parts)
+    return remade(_header(recording.header), map(_step, recording.steps()))
 
 
 def _without_sids(lines: Iterable[str]) -> Iterator[str]:

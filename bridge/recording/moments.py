@@ -16,7 +16,6 @@ from bridge.core.messages import CallSnapshot, EchoSeen
 
 from .facts import FactFinder, Facts
 from .header import Header
-from .stage import Parts
 from .steps import Step
 from .walking import Walk
 
@@ -56,9 +55,9 @@ class Walkthrough:
     facts: Facts
 
 
-def walk_through(lines: Iterable[str], parts: Parts | None = None) -> Walkthrough:
+def walk_through(lines: Iterable[str]) -> Walkthrough:
     """Walk through the whole recording. Raises ConfigError for what is no recording."""
-    walk = Walk(lines, parts)
+    walk = Walk(lines)
     finder = FactFinder(walk.call.stats)
     found = Walkthrough(walk.header, [], [], [], 0, finder.facts)
     stream = end_ms = uploaded_ms = 0
@@ -79,11 +78,6 @@ def walk_through(lines: Iterable[str], parts: Parts | None = None) -> Walkthroug
         end_ms, uploaded_ms = step.t_ms, walked.call.caller_audio.uploaded_ms
     finder.finish(end_ms)
     return found
-
-
-def quiet_moments(lines: Iterable[str], parts: Parts | None = None) -> list[QuietMoment]:
-    """Where the recording can be cut, in order. Raises ConfigError for what is no recording."""
-    return walk_through(lines, parts).moments
 
 
 def _moment(found: Walkthrough, call: Call, stream: int, t_ms: int, uploaded_ms: int) -> QuietMoment | None:

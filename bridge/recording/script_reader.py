@@ -15,7 +15,6 @@ from bridge.core.call import Call
 
 from .caller_script import Act, Anchor, CallerScript, Kind, ToolAnswer, answered, canonical
 from .header import Header
-from .stage import Parts
 from .walking import Walk, Walked
 
 _BLOCK_MS: Final = 20
@@ -33,11 +32,11 @@ _MOST_MS: Final = 10_000
 """More of it is a noise or music."""
 
 
-def caller_script(lines: Iterable[str], parts: Parts | None = None) -> CallerScript:
+def caller_script(lines: Iterable[str]) -> CallerScript:
     """The caller's script. Raises ConfigError for what is no recording, and for one of a call that does not
     begin with its caller's stream.
     """
-    walk = Walk(lines, parts)
+    walk = Walk(lines)
     reader = _Reader(walk.header)
     for walked in walk:
         reader.step(walked)
@@ -58,11 +57,8 @@ class _Upload:
 
     def spoken_ms(self, byte: int, bytes_per_ms: int) -> int:
         """When this byte was spoken."""
-        low, high = 0, len(self.frames) - 1
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if self.frames[middle][0] <= byte else (low, middle - 1)
-        first, at_ms = self.frames[low]
+        place = bisect_right(self.frames, byte, key=lambda frame: frame[0])
+        first, at_ms = self.frames[max(0, place - 1)]
         return at_ms + (byte - first) // bytes_per_ms
 
 

@@ -100,7 +100,6 @@ class BackendResponse(msgspec.Struct, gc=False):
     id: str | None = None
     usage: msgspec.Raw = msgspec.Raw()
     error: msgspec.Raw = msgspec.Raw()
-    incomplete_details: msgspec.Raw = msgspec.Raw()
 
 
 decode_event = msgspec.json.Decoder(Event).decode

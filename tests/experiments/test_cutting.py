@@ -11,7 +11,7 @@ from bridge.recording.cutting import cut_out
 from bridge.recording.make_test import make_test
 from bridge.recording.marks import marks_of
 from bridge.recording.masking import masked
-from bridge.recording.moments import quiet_moments, walk_through
+from bridge.recording.moments import walk_through
 from tests.experiments.jittered import ANSWERS, jittered_call, seeds
 from tests.experiments.kit import recorded_call
 
@@ -46,9 +46,8 @@ def test_an_answer_is_as_late_in_a_piece_as_in_the_whole_call() -> None:
 
 
 def test_quiet_moments_lie_where_nobody_speaks() -> None:
-    lines = jittered_call(0, 2)
-    call = walk_through(lines)
-    moments = quiet_moments(lines)
+    call = walk_through(jittered_call(0, 2))
+    moments = call.moments
     assert len(moments) > 20
     assert all(later.t_ms - one.t_ms >= 200 for one, later in itertools.pairwise(moments))
     for cut in call.facts.cuts:

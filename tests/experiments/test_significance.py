@@ -9,15 +9,7 @@ from typing import Any
 
 import pytest
 
-from bridge.experiments.significance import (
-    bootstrap,
-    calls_needed,
-    chance_of,
-    holm,
-    mcnemar,
-    sign_flip,
-    wilson,
-)
+from bridge.experiments.significance import bootstrap, calls_needed, holm, mcnemar, sign_flip, wilson
 from bridge.experiments.verdict import Word, judge, red
 
 
@@ -44,21 +36,6 @@ def test_an_interval_of_a_share(successes: int, trials: int, low: float, high: f
 def test_pairs_that_changed(lost: int, won: int, p: float) -> None:
     assert mcnemar(lost, won) == pytest.approx(p, abs=6e-6)
     assert mcnemar(won, lost) == mcnemar(lost, won)
-
-
-@pytest.mark.parametrize(
-    ("trials", "rate", "chance"),
-    [
-        (50, 0.05, 0.038),
-        (50, 0.1, 0.384),
-        (50, 0.2, 0.952),
-        (150, 0.05, 0.766),
-        (150, 0.1, 0.998),
-        (300, 0.02, 0.556),
-    ],
-)
-def test_the_chance_to_see_a_change(trials: int, rate: float, chance: float) -> None:
-    assert chance_of(6, trials, rate) == pytest.approx(chance, abs=6e-4)
 
 
 def test_signs_are_flipped_exactly_where_there_are_few() -> None:
