@@ -182,6 +182,31 @@ def test_words_that_have_come_when_the_session_is_lost_are_a_turn() -> None:
     settled(call)
 
 
+@pytest.mark.parametrize(
+    "ends", ["the caller hangs up", "we do", "another process takes it", "the caller is away"]
+)
+def test_words_that_have_come_when_the_call_ends_are_a_turn(ends: str) -> None:
+    call = LiveCall(GREETING, ANSWER)
+    call.at(4_500).says("Opening hours?")
+    call.at(6_900)
+    assert not call.log(m.Turn)
+    match ends:
+        case "we do":
+            call.call.feed(m.HangUp())
+            call.call.feed(m.ShutDown())
+        case "another process takes it":
+            call.call.feed(m.HandOver(0))
+        case "the caller is away":
+            call.call.call.phase = m.Phase.AWAY
+            call.call.lose_model()
+        case _:
+            call.call.from_phone(call.call.phone.hang_up(call.call.now_ms))
+    call.at(7_000)
+    assert [turn.text for turn in call.log(m.Turn)] == ["Opening hours?"]
+    for handed in call.log(m.HandedOver):
+        assert "Opening hours?" in [item.text for item in handed.carried.items]
+
+
 def test_late_events_of_a_session_that_is_gone_count_for_nothing() -> None:
     call = LiveCall(GREETING, ANSWER, Speech(2_000, "As I said."))
     call.at(4_500).says("Opening hours?")

@@ -7,7 +7,7 @@ knows how far a detour has come.
 
 from __future__ import annotations
 
-from . import answers, caller_turns, dialling, ending, responses, silence, state, tool_calls
+from . import answers, caller_turns, caller_words, dialling, ending, responses, silence, state, tool_calls
 from . import messages as m
 from .debts import Kind
 from .detours import SAY_MS, told
@@ -244,6 +244,7 @@ def park(call: CallState, why: str, now_ms: int) -> None:
 
 def parked(call: CallState, now_ms: int) -> None:
     """There is no session while the caller is away."""
+    caller_words.close(call, now_ms)
     call.dialling.due_ms = call.playout.gate.again_due_ms = NEVER
     call.playout.lost(now_ms)
     call.playout.owed.stop()

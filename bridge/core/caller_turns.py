@@ -8,7 +8,6 @@ from .caller_audio import VOICE_MS
 from .conversation import MOST_CHARACTERS
 from .debts import Kind
 from .due import NEVER
-from .duplex_session import DuplexSession
 from .limits import Silence
 from .messages import Event, Phase
 from .open_turn import has_words
@@ -248,20 +247,3 @@ def other_or_later(call: CallState, wish: Event, now_ms: int) -> None:
         call.other_event(wish, now_ms)
     else:
         call.early.append(wish)
-
-
-def worded(call: CallState, duplex: DuplexSession, text: str, now_ms: int) -> None:
-    """The words of a turn of the caller's are there. It stands where they began to speak, for the model may
-    have answered already.
-    """
-    if not text:
-        return
-    if not duplex.turns:
-        duplex.turn_begun()
-    item_id = duplex.turns.popleft()
-    item = call.playout.conversation.item(item_id)
-    item.role, item.text, item.told, item.ours = "user", text[:MOST_CHARACTERS], True, True
-    call.committed_turn = call.turn
-    call.open_turn.worded(now_ms)
-    call.caller_audio.answered()
-    call.out.append(m.Turn(item_id, item.text))

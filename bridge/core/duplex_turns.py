@@ -6,7 +6,7 @@ cuts nothing: the model may mean to go on. If it stops for them, what of it wait
 
 from __future__ import annotations
 
-from . import caller_turns, delegation, ending, inaudible, model_commands, responses
+from . import caller_turns, caller_words, delegation, ending, inaudible, model_commands, responses
 from . import messages as m
 from .conversation import LEAST_LETTERS
 from .debts import Kind
@@ -102,7 +102,7 @@ def settle(call: CallState, now_ms: int) -> None:
     elif call.caller_speaking and not ear.speaks(now_ms):
         stopped(call, now_ms)
     if duplex.caller_text.due_ms <= now_ms and not ear.speaks(now_ms):
-        caller_turns.worded(call, duplex, duplex.caller_text.over(), now_ms)
+        caller_words.worded(call, duplex, duplex.caller_text.over(), now_ms)
     if duplex.response_id:
         response_over(call, duplex, now_ms)
     wordless(call, duplex, now_ms)
@@ -214,7 +214,7 @@ def fragment(call: CallState, event: m.Fragment, now_ms: int) -> None:
         delegation.heard(call, event)
         over = duplex.caller_text.add(words, now_ms)
         if over:
-            caller_turns.worded(call, duplex, over, now_ms)
+            caller_words.worded(call, duplex, over, now_ms)
         return
     duplex.words.add(words)
     if call.playout.agent.running_words and not duplex.stream.hushed:

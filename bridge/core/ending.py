@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from . import caller_words, model_commands
 from . import messages as m
-from . import model_commands
 from .debts import Kind
 from .detours import became
 from .due import NEVER
@@ -211,6 +211,7 @@ def end(call: CallState, reason: Reason, now_ms: int, detail: str = "") -> None:
         return
     if reason not in (Reason.HANDED_OVER, Reason.TAKEN_OVER):
         # else another process goes on with the call, and with what it was saying
+        caller_words.close(call, now_ms)
         release(call, MESSAGE)
         call.playout.over(now_ms)
         call.out += call.callee.ended(call.out)

@@ -9,7 +9,7 @@ told.
 
 from __future__ import annotations
 
-from . import answers, ending, history, recovery, renewal
+from . import answers, caller_words, ending, history, recovery, renewal
 from . import messages as m
 from .conversation import Item
 from .debts import Kind
@@ -42,6 +42,7 @@ def leave_if_quiet(call: CallState, now_ms: int) -> None:
 
 def leave(call: CallState, now_ms: int) -> None:
     """Now, even if one side speaks. Without a farewell: the call goes on."""
+    caller_words.close(call, now_ms)
     if call.phase is Phase.AWAY:  # the intent says already where the caller is
         call.out.append(m.HandedOver(carried(call, now_ms)))
         ending.end(call, Reason.HANDED_OVER, now_ms)

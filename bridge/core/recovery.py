@@ -6,7 +6,7 @@ told the conversation again, as the caller heard it.
 
 from __future__ import annotations
 
-from . import answers, caller_turns, dialling, ending, history, inaudible, state
+from . import answers, caller_turns, caller_words, dialling, ending, history, inaudible, state
 from . import messages as m
 from .debts import Kind
 from .messages import Phase, Reason
@@ -71,6 +71,7 @@ def lose(call: CallState, why: str, now_ms: int) -> None:
         return
     silent_ms = call.playout.owed.silent_ms if call.playout.owed.since_ms is not None else now_ms
     if call.phase is Phase.AWAY:
+        caller_words.close(call, now_ms)
         call.detours.parked = True
         call.playout.lost(now_ms)
         return
@@ -94,8 +95,7 @@ def let_go(call: CallState, now_ms: int) -> None:
     """The session ends in the middle of something: what the caller is owed of it, the next one owes them. No
     more words come of what they were saying.
     """
-    if (duplex := call.playout.duplex) is not None:
-        caller_turns.worded(call, duplex, duplex.caller_text.over(), now_ms)
+    caller_words.close(call, now_ms)
     if call.playout.lost(now_ms) or call.caller_speaking:
         answers.owe_resumed(call, now_ms)
     call.caller_speaking = False
