@@ -161,10 +161,10 @@ def _compared(
 
 def _tell(outcome: Outcome, files: dict[str, Path | None], console: Console) -> None:
     """The table and the verdict, and the files that were asked for."""
-    from ..experiments.shadow_report import headline, table, written_junit, written_page
+    from ..experiments.shadow_report import headline, table, tone, written_junit, written_page
 
     console.print(table(outcome))
-    colour = "red" if outcome.exit_code else "green"
+    colour = {"bad": "red", "good": "green"}.get(tone(outcome), "yellow")
     console.print(f"[{colour}]{escape(printable(headline(outcome)))}[/]")
     writers = {"junit": written_junit, "html": written_page}
     for name, path in files.items():
@@ -205,7 +205,7 @@ def _tolerant(given: list[str], *, text: bool) -> list[Metric]:
             raise ConfigError(
                 f"--tolerance wants METRIC=NUMBER, such as felt_p50_ms=30, not {one!r}"
             ) from None
-    judged = {one.name for one in METRICS if one.better != "told"}
+    judged = {one.name for one in METRICS if one.judged}
     for name in wanted.keys() - judged:
         raise ConfigError(f"--tolerance: there is no metric {name!r}; there is {', '.join(sorted(judged))}")
     return [

@@ -253,7 +253,7 @@ class Experiment:
         pairs = [pair for call in self.gathered.calls if (pair := self._pair(call)) is not None]
         whole = len(pairs) == len(self.gathered.calls)
         values_of = [(pair.control, pair.new) for pair in pairs]
-        judged = judge(values_of, self.metrics, whole=whole, repeats=self.repeats)
+        judged = judge(values_of, self.metrics, whole=whole, repeats=self.repeats, exact=self.exact)
         planned, spent = len(self.gathered.calls), self.budget.spent_usd
         return Outcome(self.arms, pairs, judged, planned, self.repeats, spent, self.gathered.skipped)
 

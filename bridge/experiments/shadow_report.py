@@ -14,16 +14,21 @@ from rich.text import Text
 
 from .report import Case, Cell, Fault, Suite, Table, Tone, Veil, junit, page
 from .shadow import Estimate, Outcome, Pair
-from .verdict import Verdict, Word
+from .verdict import Verdict, Word, nothing_told
 
 TITLE: Final = "phonebridge shadow"
 _TONES: Final[dict[Word, Tone]] = {
     Word.WORSE: "bad",
     Word.BETTER: "good",
     Word.CANNOT_TELL: "dim",
-    Word.TOLD: "dim",
+    Word.NOT_JUDGED: "dim",
 }
-_STYLES: Final = {Word.WORSE: "red", Word.BETTER: "green", Word.CANNOT_TELL: "yellow", Word.TOLD: "dim"}
+_STYLES: Final = {
+    Word.WORSE: "red",
+    Word.BETTER: "green",
+    Word.CANNOT_TELL: "yellow",
+    Word.NOT_JUDGED: "dim",
+}
 _COLUMNS: Final = ("metric", "verdict", "control", "new", "difference (95 %)", "p")
 _ON_A_TERMINAL: Final = 5
 """Columns of it that have room there."""
@@ -38,17 +43,27 @@ def headline(outcome: Outcome) -> str:
         return "no call was run"
     if not outcome.whole:
         return f"stopped after {len(outcome.pairs)} of {outcome.planned} calls: that tells nothing"
-    worse = [_spelt(one) for one in outcome.verdicts if one.word is Word.WORSE]
+    if nothing_told(outcome.verdicts):
+        least = min(one.calls_needed or 0 for one in outcome.verdicts if one.metric.judged)
+        return f"cannot tell from {calls}: {least} or more would"
+    worse = [one.metric.label for one in outcome.verdicts if one.word is Word.WORSE]
     if worse:
         return f"worse in {calls}: {', '.join(worse)}"
-    better = [_spelt(one) for one in outcome.verdicts if one.word is Word.BETTER]
+    better = [one.metric.label for one in outcome.verdicts if one.word is Word.BETTER]
     unsure = [_unsure(one) for one in outcome.verdicts if one.word is Word.CANNOT_TELL]
     told = f"not worse in {calls}" + (f"; better: {', '.join(better)}" if better else "")
     return told + (f"; cannot tell: {', '.join(unsure)}" if unsure else "")
 
 
+def tone(outcome: Outcome) -> Tone:
+    """How good that is; a doubt is neither."""
+    if outcome.exit_code:
+        return "bad"
+    return "" if any(one.word is Word.CANNOT_TELL for one in outcome.verdicts) else "good"
+
+
 def _unsure(one: Verdict) -> str:
-    return _spelt(one) + (f" ({one.calls_needed:,} calls would)" if one.calls_needed else "")
+    return one.metric.label + (f" ({one.calls_needed:,} calls would)" if one.calls_needed else "")
 
 
 def told(estimate: Estimate, *, real_time: bool) -> str:
@@ -110,7 +125,7 @@ def written_json(outcome: Outcome, estimate: Estimate) -> str:
 
 def written_junit(outcome: Outcome, veil: Veil | None = None) -> str:
     """A case for each metric that is judged; worse is a failure, an experiment that was stopped an error."""
-    cases = [Case(_spelt(one), 0.0, _faults(one, outcome), _figures(one)) for one in outcome.verdicts]
+    cases = [Case(one.metric.label, 0.0, _faults(one, outcome), _figures(one)) for one in outcome.verdicts]
     if not outcome.pairs or not outcome.whole:
         fault = Fault("harness", headline(outcome), error=True)
         cases.append(Case("all calls were run", faults=[fault]))
@@ -119,8 +134,6 @@ def written_junit(outcome: Outcome, veil: Veil | None = None) -> str:
 
 def written_page(outcome: Outcome, veil: Veil | None = None) -> str:
     """One HTML file: the verdict, and the calls with the largest differences first."""
-    unsure = any(one.word is Word.CANNOT_TELL for one in outcome.verdicts)
-    tone: Tone = "bad" if outcome.exit_code else "" if unsure else "good"
     facts = {
         "control": outcome.arms[0].name.removeprefix("control: "),
         "new": outcome.arms[1].name.removeprefix("new: "),
@@ -140,7 +153,7 @@ def written_page(outcome: Outcome, veil: Veil | None = None) -> str:
     )
     return page(
         TITLE,
-        Cell(headline(outcome), tone),
+        Cell(headline(outcome), tone(outcome)),
         facts,
         [Table("Verdict", _COLUMNS, judged), calls],
         veil or Veil(),
@@ -150,12 +163,8 @@ def written_page(outcome: Outcome, veil: Veil | None = None) -> str:
 # --- inside ---------------------------------------------------------------------------------------------
 
 
-def _spelt(one: Verdict) -> str:
-    return one.metric.name.removesuffix("_ms").removesuffix("_usd").replace("_", " ")
-
-
 def _column(one: Verdict) -> str:
-    return f"{_spelt(one)} ({one.metric.unit})" if one.metric.unit else _spelt(one)
+    return f"{one.metric.label} ({one.metric.unit})" if one.metric.unit else one.metric.label
 
 
 def _number(one: Verdict, value: float, *, signed: bool = False) -> str:
@@ -164,7 +173,7 @@ def _number(one: Verdict, value: float, *, signed: bool = False) -> str:
 
 
 def _chance(one: Verdict) -> str:
-    if one.word is Word.TOLD:
+    if one.word is Word.NOT_JUDGED:
         return "–"
     return f"{one.p:.3f}" if one.p >= _LEAST_P else f"< {_LEAST_P}"
 
@@ -206,6 +215,6 @@ def _call(pair: Pair) -> dict[str, Any]:
 
 def _row(pair: Pair) -> list[Cell | str]:
     tools = [" ".join(name for name, _ in runs[0].tools) or "–" for runs in pair.runs]
-    tone: Tone = "bad" if _by(pair, "tools_equal") < 0 else ""
+    shade: Tone = "bad" if _by(pair, "tools_equal") < 0 else ""
     felt, usd = _by(pair, "felt_p50_ms"), _by(pair, "cost_usd")
-    return [pair.call.name, tools[0], Cell(tools[1], tone), f"{felt:+,.0f}", f"{usd:+.4f}"]
+    return [pair.call.name, tools[0], Cell(tools[1], shade), f"{felt:+,.0f}", f"{usd:+.4f}"]

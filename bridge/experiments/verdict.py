@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
 
-from .significance import EXACT_MOST, LEVEL, bootstrap, calls_needed, holm, mcnemar, sign_flip
+from .significance import LEVEL, bootstrap, calls_needed, holm, mcnemar, sign_flip
 
-Better = Literal["up", "down", "told"]
-"""Which way a metric is better; `told` ones are shown and not judged."""
+Better = Literal["up", "down", "not judged"]
+"""Which way a metric is better."""
 
 
 class Word(StrEnum):
@@ -24,13 +24,14 @@ class Word(StrEnum):
     BETTER = "better"
     SAME = "same"
     CANNOT_TELL = "cannot tell"
-    TOLD = "told"
+    NOT_JUDGED = "not judged"
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
     """One thing that is compared. A difference within `tolerance` is no difference; with `relative` that is
-    a share of the control's mean. `yes_no`: it is 0 or 1 in one run.
+    a share of the control's mean. `yes_no`: it is 0 or 1 in one run. `shown` is what a reader sees where the
+    name itself would not do.
     """
 
     name: str
@@ -39,15 +40,28 @@ class Metric:
     unit: str = ""
     relative: bool = False
     yes_no: bool = False
+    shown: str = ""
+
+    @property
+    def label(self) -> str:
+        """The metric in words, without its unit."""
+        return self.shown or self.name.removesuffix("_ms").removesuffix("_usd").replace("_", " ")
+
+    @property
+    def judged(self) -> bool:
+        """Whether one way is better than the other."""
+        return self.better != "not judged"
 
 
+FEWEST: Final = math.ceil(math.log2(2 / LEVEL))
+"""Calls: a sign-flip test of fewer never tells, however they differ."""
 SHARE: Final = 0.02
 METRICS: Final = (
     Metric("tools_equal", "up", SHARE, yes_no=True),
     Metric("tools_as_control", "up", SHARE),
     Metric("tool_errors", "down", SHARE),
     Metric("tools_unanswered", "down", SHARE),
-    Metric("figures_told", "up", SHARE),
+    Metric("figures_told", "up", SHARE, shown="figures repeated"),
     Metric("figures_as_control", "up", SHARE),
     Metric("felt_p50_ms", "down", 50, "ms"),
     Metric("felt_p95_ms", "down", 50, "ms"),
@@ -56,11 +70,11 @@ METRICS: Final = (
     Metric("silences", "down", SHARE),
     Metric("cost_usd", "down", 0.05, "USD", relative=True),
     Metric("completed", "up", SHARE, yes_no=True),
-    Metric("barge_ins", "told"),
-    Metric("talk_over_ms", "told", unit="ms"),
-    Metric("moot", "told"),
-    Metric("length_ms", "told", unit="ms"),
-    Metric("similarity", "told"),
+    Metric("barge_ins", "not judged", shown="barge-ins"),
+    Metric("talk_over_ms", "not judged", unit="ms", shown="talk-over"),
+    Metric("moot", "not judged", shown="barge-ins too late"),
+    Metric("length_ms", "not judged", unit="ms"),
+    Metric("similarity", "not judged"),
 )
 """In the order in which they are shown."""
 
@@ -94,20 +108,29 @@ def judge(
     *,
     whole: bool = True,
     repeats: int = 1,
+    exact: bool = False,
 ) -> list[Verdict]:
     """A verdict for each metric that calls have in both arms. `pairs` are (control, new), one a call. With
-    `whole` False (a run that was stopped) no metric is called better, worse or the same.
+    `whole` False (a run that was stopped) no metric is called better, worse or the same. `exact`: a call
+    would be the same again, so calls that are equal are no luck, however few.
     """
     found = [(metric, _paired(pairs, metric.name)) for metric in metrics]
     found = [(metric, both) for metric, both in found if both]
-    judged = [metric for metric, both in found if metric.better != "told" and _testable(both)]
+    judged = [metric for metric, both in found if metric.judged and _testable(both)]
     raw = {metric.name: _p(metric, both, repeats) for metric, both in found}
     adjusted = dict(zip((one.name for one in judged), holm([raw[one.name] for one in judged]), strict=True))
-    least = math.ceil(math.log2(2 * max(1, sum(metric.better != "told" for metric, _ in found)) / LEVEL))
+    least = math.ceil(math.log2(2 * max(1, sum(metric.judged for metric, _ in found)) / LEVEL))
     return [
-        _verdict(metric, both, adjusted.get(metric.name, raw[metric.name]), least if whole else None)
+        _verdict(
+            metric, both, adjusted.get(metric.name, raw[metric.name]), least if whole else None, exact=exact
+        )
         for metric, both in found
     ]
+
+
+def nothing_told(verdicts: Sequence[Verdict]) -> bool:
+    """Whether nothing that is judged could be told."""
+    return {one.word for one in verdicts if one.metric.judged} == {Word.CANNOT_TELL}
 
 
 def red(verdicts: Sequence[Verdict]) -> bool:
@@ -124,7 +147,7 @@ def _testable(both: Sequence[tuple[float, float]]) -> bool:
     """Whether so many differences could tell anything at all. What could not does not count among the tests
     that have to pay for each other (Tarone 1990).
     """
-    return sign_flip([1.0 for old, new in both if old != new][:EXACT_MOST]) <= LEVEL
+    return sum(old != new for old, new in both) >= FEWEST
 
 
 def _p(metric: Metric, both: Sequence[tuple[float, float]], repeats: int) -> float:
@@ -133,7 +156,9 @@ def _p(metric: Metric, both: Sequence[tuple[float, float]], repeats: int) -> flo
     return sign_flip([new - old for old, new in both])
 
 
-def _verdict(metric: Metric, both: Sequence[tuple[float, float]], p: float, least: int | None) -> Verdict:
+def _verdict(
+    metric: Metric, both: Sequence[tuple[float, float]], p: float, least: int | None, *, exact: bool
+) -> Verdict:
     """`least`: with fewer calls nothing can be told about so many metrics; None: the run was stopped."""
     count = len(both)
     control, new = (math.fsum(values) / count for values in zip(*both, strict=True))
@@ -141,12 +166,13 @@ def _verdict(metric: Metric, both: Sequence[tuple[float, float]], p: float, leas
     mean = math.fsum(differences) / count
     low, high = bootstrap(differences)
     tolerance = metric.tolerance * abs(control) if metric.relative else metric.tolerance
-    word, needed = Word.TOLD, None
-    if metric.better != "told":
+    word, needed = Word.NOT_JUDGED, None
+    if metric.judged:
         word = Word.CANNOT_TELL if least is None else _word(metric, mean, (low, high), p, tolerance)
         if word is Word.CANNOT_TELL and least is not None:
-            needed = calls_needed(differences, max(tolerance, abs(mean)))
-            needed = needed and max(needed, least)
+            needed = max(least, calls_needed(differences, max(tolerance, abs(mean))) or 0)
+        elif word is Word.SAME and not exact and count < FEWEST:
+            word, needed = Word.CANNOT_TELL, FEWEST
     return Verdict(metric, word, count, control, new, mean, low, high, p, needed)
 
 

@@ -63,11 +63,11 @@ def test_a_planted_change_is_found_and_told() -> None:
     outcome = shadowed(VARIANTS[1], few(), exact=True)
     assert worse_in(outcome) == ["figures_told", "figures_as_control"]
     assert outcome.exit_code == 1
-    assert headline(outcome) == "worse in 7 calls: figures told, figures as control"
+    assert headline(outcome) == "worse in 7 calls: figures repeated, figures as control"
     suite = ET.fromstring(written_junit(outcome)).find("testsuite")
     assert suite is not None
     assert [case.get("name") for case in suite.iter("testcase") if case.find("failure") is not None] == [
-        "figures told",
+        "figures repeated",
         "figures as control",
     ]
     page = written_page(outcome)
@@ -82,10 +82,19 @@ def test_a_planted_change_is_found_and_told() -> None:
 def test_an_unchanged_agent_is_green_and_a_rerun_equal_to_the_byte() -> None:
     first, again = (shadowed(Variant("unchanged", ""), few()) for _ in range(2))
     assert first.exit_code == 0
-    assert {one.word for one in first.verdicts} == {Word.SAME, Word.TOLD}
+    assert {one.word for one in first.verdicts} == {Word.SAME, Word.NOT_JUDGED}
     expected = estimate(few().calls, 1, 1)
     assert written_json(first, expected) == written_json(again, expected)
     assert first.spent_usd == pytest.approx(expected.usd, rel=0.2)
+
+
+def test_one_call_of_a_model_with_dice_proves_nothing() -> None:
+    outcome = shadowed(Variant("unchanged", ""), Gathered(few().calls[:1]))
+    assert headline(outcome) == "cannot tell from 1 call: 6 or more would"
+    assert 'class="good"' not in written_page(outcome)
+    assert headline(shadowed(Variant("unchanged", ""), Gathered(few().calls[:1]), exact=True)) == (
+        "not worse in 1 call"
+    )
 
 
 def test_a_cap_of_money_holds() -> None:
@@ -94,7 +103,7 @@ def test_a_cap_of_money_holds() -> None:
     assert 0 < stopped.spent_usd <= each * 3
     assert len(stopped.pairs) == 1
     assert stopped.exit_code == 3
-    assert {one.word for one in stopped.verdicts} <= {Word.CANNOT_TELL, Word.TOLD}
+    assert {one.word for one in stopped.verdicts} <= {Word.CANNOT_TELL, Word.NOT_JUDGED}
     assert "stopped after 1 of 7 calls" in headline(stopped)
     nothing = shadowed(Variant("unchanged", ""), few(), budget=Budget(each / 2))
     assert (nothing.spent_usd, len(nothing.pairs), nothing.exit_code) == (0, 0, 3)

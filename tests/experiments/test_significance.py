@@ -92,7 +92,7 @@ def calls(control: float, new: float, count: int = 20, name: str = "felt_p50_ms"
         ("tools_equal", 0, 1, Word.BETTER),
         ("cost_usd", 100, 104, Word.SAME),
         ("cost_usd", 100, 140, Word.WORSE),
-        ("barge_ins", 1, 9, Word.TOLD),
+        ("barge_ins", 1, 9, Word.NOT_JUDGED),
     ],
 )
 def test_words(name: str, control: float, new: float, word: Word) -> None:
@@ -107,6 +107,15 @@ def test_too_few_calls_say_how_many_would_do() -> None:
     assert verdict.word is Word.CANNOT_TELL
     assert verdict.calls_needed is not None
     assert verdict.calls_needed > 3
+
+
+def test_few_calls_of_a_model_with_dice_are_not_the_same() -> None:
+    one_call, six = calls(600, 600, count=1), calls(600, 600, count=6)
+    assert [one.word for one in judge(one_call, exact=True)] == [Word.SAME]
+    verdicts = judge(one_call)
+    assert [one.word for one in verdicts] == [Word.CANNOT_TELL]
+    assert verdicts[0].calls_needed == 6
+    assert [one.word for one in judge(six)] == [Word.SAME]
 
 
 def test_a_run_that_was_stopped_tells_nothing() -> None:

@@ -87,5 +87,5 @@ def test_a_rerun_is_equal_to_the_byte() -> None:
     first = written_json(compared(as_it_was(), as_it_was()), expected)
     assert written_json(compared(as_it_was(), again), expected) == first
     outcome = compared(as_it_was(), again)
-    assert {one.word for one in outcome.verdicts} == {Word.SAME, Word.TOLD}
+    assert {one.word for one in outcome.verdicts} == {Word.SAME, Word.NOT_JUDGED}
     assert all(one.difference == 0 for one in outcome.verdicts)
