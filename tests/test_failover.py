@@ -18,13 +18,16 @@ from bridge.codecs.audible import is_audible_block
 from bridge.core import messages as m
 from bridge.core.failover import FAILED_OVER
 from bridge.core.limits import cost_micro_usd
+from bridge.core.playout import UNTOLD
 from bridge.core.upstream_leg import Leg
 from bridge.doubles.agents import Asked, Output, Speech, ToolCall
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.phone import Phone, PhoneOptions
 from bridge.doubles.realtime import RealtimeServer
 from bridge.doubles.tones import tone
+from bridge.ops import logs
 from bridge.recording import Header, Parts, Recorder, describe, replay
+from bridge.recording.outcome import outcome
 from bridge.settings.settings import load_settings
 from bridge.sounds.phrases import Phrases
 from bridge.testing.call import usual_config
@@ -325,6 +328,27 @@ def test_the_second_is_asked_as_the_plan_says() -> None:
     assert updates[0]["audio"]["output"]["voice"] == "ash"
     assert any(dial.vendor == "b" for dial in talk.call.log(m.DialUpstream))
     whole(talk)
+
+
+def test_cuts_that_the_second_cannot_be_told_of_are_marked() -> None:
+    """Not those of the first, which could be."""
+    mute = msgspec.structs.replace(PLAN_B, capabilities=m.Capabilities(truncates=False))
+    talk = Talk(failover=(mute,))
+    talk.call.start()
+    talk.to(1_500).says(600)  # over the greeting
+    talk.to(6_500).cut()
+    talk.to(9_000).says()
+    talk.to(10_500).says()  # over what the second says
+    talk.to(13_000)
+    whole(talk)
+    assert talk.call.call.stats.cuts_untold == {"b": 1}
+    assert [one.detail for one in talk.call.log(m.Noted) if one.what == UNTOLD] == [
+        "b believes that all was heard"
+    ]
+    assert [frame["type"] for frame in talk.b[0].got].count("conversation.item.truncate") == 0
+    told = logs.summary(m.Reason.WE_HUNG_UP, talk.call.call.stats)
+    assert (told["cuts_not_told"], told["failovers"]) == (1, ["the first -> b"])
+    assert UNTOLD in outcome(line.encode() for line in talk.lines).faults[-1]
 
 
 def test_where_none_can_be_had_the_caller_is_told_within_eight_seconds() -> None:

@@ -442,7 +442,9 @@ def test_a_call_in_its_summary() -> None:
         heard_bytes=160_000,
         frames_dropped=2,
         faults={"rate_limit": 1},
+        cuts_untold={"": 1, "xai": 2},
         recoveries=1,
+        failovers=["the first -> xai"],
         gaps_ms=[840],
         tools=2,
         detours=[
@@ -472,7 +474,9 @@ def test_a_call_in_its_summary() -> None:
         "turn_latency_ms": {"p50": 500, "p95": 900, "max": 900},
         "barge_ins": 2,
         "cut_ms": 1_380,
+        "cuts_not_told": 3,
         "recoveries": 1,
+        "failovers": ["the first -> xai"],
         "gap_ms": {"p50": 840, "p95": 840, "max": 840},
         "tools": 2,
         "detours": [

@@ -21,13 +21,15 @@ from .messages import Action, AgentRules, AudioDelta, CallConfig, SessionConfig,
 from .model_commands import RETRY
 from .pending_answer import PendingAnswer
 from .response_gate import FORGET_RESPONSES, ResponseGate
-from .stats import MOST_KEPT, BargeIn, Stats
+from .stats import MOST_KEPT, BargeIn, Stats, count
 from .turn_times import TurnTimes
 from .upstream_leg import UpstreamSession
 from .utterances import Utterances
 
 LEAST_MS = 10
 """Of audible sound, before it counts as an answer: less is a click."""
+UNTOLD = "cuts not told"
+"""What a `Noted` says, once for each vendor, where a cut could not be told to the model."""
 
 
 class Playout:
@@ -189,15 +191,18 @@ class Playout:
         then.
         """
         item.cut, heard_ms = True, span.heard_bytes // self._config.bytes_per_ms
+        epoch, said, heard = self.session.epoch, item.said(), item.heard()
         if tell and self.session.can.truncates:
-            epoch = self.session.epoch
             untouched = heard_ms == 0 and span.part == 0
             truncate = m.TruncateItem(span.item_id, span.part, heard_ms, epoch)
             self._out.append(m.DeleteItem(span.item_id, epoch) if untouched else truncate)
         elif tell:
-            self._out += model_commands.cut(self.session, item, span, self._config.bytes_per_ms)
-        spoken = m.Spoken(span.item_id, item.said(), item.heard(), heard_ms, cut=True)
-        return [m.Cut(span.item_id, heard_ms), spoken]
+            told = model_commands.cut(self.session, item, span, self._config.bytes_per_ms)
+            self._out += told
+            lost, vendor = heard != said or not said, self.session.plan.name
+            if lost and not told and count(self._stats.cuts_untold, vendor) == 1:
+                self._out.append(m.Noted(UNTOLD, f"{vendor or 'the model'} believes that all was heard"))
+        return [m.Cut(span.item_id, heard_ms), m.Spoken(span.item_id, said, heard, heard_ms, cut=True)]
 
     # --- our own sounds ----------------------------------------------------------------------------------
 

@@ -50,6 +50,8 @@ class Stats:
     responses: int = 0
     barge_ins: list[BargeIn] = field(default_factory=list)
     """One for each item that the caller cut."""
+    cuts_untold: dict[str, int] = field(default_factory=dict)
+    """Cuts that the model could not be told of, by vendor; "" is the one that the call began with."""
     opening: TurnTimes = field(default_factory=TurnTimes)
     """What there was before the caller's first turn."""
     turn_times: list[TurnTimes] = field(default_factory=list)

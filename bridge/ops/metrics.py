@@ -86,6 +86,7 @@ class Metrics:
         self._part = histogram("turn_part", "What a caller's wait is made of", _PART_S, "part")
         self._stop = histogram("barge_in_stop", "From the news that the caller speaks to our clear", _STOP_S)
         self._cut = histogram("truncated", "Of an interrupted answer, what the caller did not hear", _CUT_S)
+        self._untold = counter("cuts_untold", "Cuts that the model could not be told of")
         self._failovers = counter("failovers", "Times a call went on with another vendor", "vendor")
         self._recoveries = counter("recoveries", "Model sessions lost and replaced in a call")
         self._gap = histogram("gap", "From the loss of a model session until the next one listened", _TURN_S)
@@ -161,6 +162,7 @@ class Metrics:
                     self._part.labels(part).observe(ms / 1000)
         for unheard_ms in stats.interruptions_ms:
             self._cut.observe(unheard_ms / 1000)
+        self._untold.inc(sum(stats.cuts_untold.values()))
         self._recoveries.inc(stats.recoveries)
         for went in stats.failovers:
             self._failovers.labels(went.rpartition(" ")[2]).inc()

@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from ..core.playout import UNTOLD
 from .chart import clock
 from .lanes import Cut, Story
 
@@ -53,6 +54,8 @@ def felt(story: Story) -> list[tuple[str, str]]:
         ("barge-ins", str(len(story.barge_ins))),
         ("turns", str(stats.turns)),
     ]
+    if stats.cuts_untold:
+        found.append((UNTOLD, str(sum(stats.cuts_untold.values()))))
     if stats.recoveries:
         gaps = ", ".join(f"{ms:,} ms" for ms in stats.gaps_ms)
         times = "once" if stats.recoveries == 1 else f"{stats.recoveries} times"
@@ -123,7 +126,9 @@ def summary(story: Story) -> dict[str, Any]:
             }
             for at_ms, cuts in story.barge_ins.items()
         ],
+        "cuts_not_told": sum(story.stats.cuts_untold.values()),
         "recoveries": story.stats.recoveries,
+        "failovers": story.stats.failovers,
         "tools": story.stats.tools,
         "tools_failed": sum(tool.failed for tool in story.tools),
         "cost_usd": story.stats.cost_micro_usd / 1_000_000,

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from bridge.core.messages import Reason
+from bridge.core.playout import UNTOLD
 from bridge.core.toolbox import failure
 
 from .json_text import UNREADABLE
@@ -27,7 +28,7 @@ _FAULTS: Final = {
     "FramesDropped": "frames of the caller's were dropped",
     "CarrierClosed": "the carrier's socket was lost",
 }
-_NOTED: Final = {"the model was lost", "configuration refused", "inaudible", "a tool gave no answer"}
+_NOTED: Final = {"the model was lost", "configuration refused", "inaudible", "a tool gave no answer", UNTOLD}
 
 
 class _Action(msgspec.Struct):

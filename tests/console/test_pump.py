@@ -305,8 +305,8 @@ def test_a_row_says_what_is_wrong() -> None:
     services = alone()
     rows = RowReader(live, services.router, "one")
     assert rows.row.trouble == []
-    runner.call.stats.recoveries = 2
+    runner.call.stats.recoveries, runner.call.stats.cuts_untold = 2, {"xai": 1}
     runner.call.stats.turn_latencies_ms.append(4_000)
     assert rows.read()
-    assert rows.row.trouble == ["the model was lost 2 times", "slow answers, 4000 ms"]
+    assert rows.row.trouble == ["the model was lost 2 times", "cuts not told: 1", "slow answers, 4000 ms"]
     assert not rows.read()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bridge.core import messages as m
+from bridge.core.playout import UNTOLD
 
 from .conftest import LiveCall, delta, legs, only, phone, truth
 
@@ -186,3 +187,31 @@ def test_what_user_code_or_an_operator_cuts_is_no_barge_in(
     call.echo(1_240, 1)
     assert m.TruncateItem("A", 0, 1_300) in call.at(1_300, by)
     assert [one.item_id for one in call.call.stats.barge_ins] == items
+
+
+def test_a_cut_that_the_model_cannot_be_told_is_counted_and_said_once(live_call: Any) -> None:
+    call = live_call(capabilities=m.Capabilities(truncates=False))
+    for turn, item in enumerate("ABC"):
+        start_ms, response = 2_000 * turn, f"r{item}"
+        words = m.TextDelta(response, item, 0, "one two three four", True)
+        call.speaks(start_ms, m.ResponseStarted(response), words, delta(item, 4_000, response=response))
+        call.at(start_ms + (0 if item == "C" else 1_000), m.SpeechStarted())
+        call.at(start_ms + 1_500, m.SpeechStopped(f"turn {item}"))
+        call.at(start_ms + 1_500, m.ResponseDone(response, "cancelled"))
+    said = [action for _, action in call.said]
+    assert [note.what for note in only(m.Noted, said)] == [UNTOLD]
+    assert truth(said).count(m.DeleteItem("C")) == 1, "of which nothing was heard: that can be told"
+    assert call.call.stats.cuts_untold == {"": 2}
+
+
+@pytest.mark.parametrize("truncates", [True, False])
+def test_what_was_heard_whole_or_told_is_no_cut_that_is_not_told(live_call: Any, truncates: bool) -> None:
+    call = live_call(capabilities=m.Capabilities(truncates=truncates))
+    playout(call)
+    if truncates:
+        call.at(1_300, m.SpeechStarted())
+    else:
+        call.speaks(900, m.AudioDone("r1", "A"), m.ResponseDone("r1"))
+        call.echo(5_000)
+        call.at(5_400, m.SpeechStarted())
+    assert call.call.stats.cuts_untold == {}

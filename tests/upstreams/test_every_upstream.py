@@ -18,6 +18,7 @@ import pytest
 
 from bridge.codecs.audible import is_audible_block
 from bridge.core import messages as m
+from bridge.core.playout import UNTOLD
 from bridge.doubles.agents import Asked, Output, Speech, ToolCall
 from bridge.doubles.azure import DEPLOYMENT, SCRIBE, azure_options
 from bridge.doubles.gpt_live import LiveServer
@@ -240,6 +241,8 @@ async def a_conversation(name: str) -> None:
         if not UPSTREAMS[name].capabilities.duplex:  # which has stopped by itself, before much was sent
             assert cut.cut
             assert len(phone_of(call.phone).cleared) > clears
+            untold = any(note.what == UNTOLD for note in call.did(m.Noted))
+            assert untold is not UPSTREAMS[name].capabilities.truncates
         assert LONG.startswith(cut.heard.strip())
         assert 0 < len(cut.heard) < len(LONG)
         await asyncio.sleep(2.5)

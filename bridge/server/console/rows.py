@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bridge.core.messages import Phase
+from bridge.core.playout import UNTOLD
 from bridge.core.state import CallState
 from bridge.core.toolbox import ToolCall, failure
 from bridge.core.vendor_errors import harmless
@@ -143,6 +144,8 @@ class RowReader:
             found.append("a tool failed" if self._failed == 1 else f"{self._failed} tools failed")
         if stats.recoveries:
             found.append("the model was lost" + (f" {stats.recoveries} times" * (stats.recoveries > 1)))
+        if untold := sum(stats.cuts_untold.values()):
+            found.append(f"{UNTOLD}: {untold}")
         if faults := [code for code in stats.faults if not harmless(code)]:
             found.append(f"errors of the model: {', '.join(faults[:3])[:120]}")
         if stats.frames_refused:
