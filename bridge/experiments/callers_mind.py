@@ -11,6 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from bridge.agents.blocking import Blocked, bounded
+from bridge.agents.user_code import USER_CODE
+
 from ..doubles.people.caller import Decision, HangUp, Line, Press, Say, plain
 from ..doubles.phone import DIGITS
 from ..errors import BridgeError
@@ -88,7 +91,10 @@ class FunctionMind:
 
     def decide(self, heard: Heard) -> Decision:
         try:
-            found = self._function(heard)
+            with USER_CODE.runs(self._function, ""), bounded():
+                found = self._function(heard)
+        except Blocked as error:
+            raise MindFailed(str(error)) from error
         except Exception as error:
             raise MindFailed(f"{self._where} raised {type(error).__name__}: {error}") from error
         if isinstance(found, str) and plain(found):

@@ -10,12 +10,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
-import math
-import selectors
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Final
 
 from bridge.agents.agent import Agent, roster
 from bridge.agents.calls import UserSide
@@ -28,58 +26,12 @@ from ..core import messages as m
 from ..core.call import Call
 from ..doubles.options import ServerOptions
 from ..doubles.phone import Phone
+from .call_loop import CallLoop
 from .scripted_call import ScriptedCall
 
-STAND_IN = "embedded"
-_Result = TypeVar("_Result")
-
-
-class _Selector(selectors.SelectSelector):
-    """Never waits: when there is nothing to do but wait, it says so."""
-
-    loop: CallLoop
-
-    def select(self, timeout: float | None = None) -> Any:
-        ready = super().select(0)
-        if not ready and timeout != 0:
-            self.loop.waits(timeout)
-        return ready
-
-
-class CallLoop(asyncio.SelectorEventLoop):
-    """An event loop by the clock of a call. `deadline_ms` is when a task on it wants to go on."""
-
-    def __init__(self) -> None:
-        selector = _Selector()
-        selector.loop = self
-        self.now_ms = 0
-        self.deadline_ms: int | None = None
-        super().__init__(selector)
-
-    def time(self) -> float:
-        return self.now_ms / 1000
-
-    def waits(self, timeout_s: float | None) -> None:
-        """No task can go on before this."""
-        self.deadline_ms = None if timeout_s is None else self.now_ms + math.ceil(timeout_s * 1000 - 1e-6)
-        self.stop()
-
-    def wake(self, now_ms: int) -> None:
-        """Run what can run at this moment."""
-        self.now_ms = max(self.now_ms, now_ms)
-        self.run_forever()
-
-    def complete(self, work: Coroutine[Any, Any, _Result]) -> _Result:
-        """Run this to its end, in no time at all. Raises RuntimeError if it waits for something that is not
-        here.
-        """
-        task = self.create_task(work)
-        self.wake(self.now_ms)
-        while not task.done():
-            if self.deadline_ms is None:
-                raise RuntimeError("the agent's resolver waits for something that never comes")
-            self.wake(self.deadline_ms)
-        return task.result()
+STAND_IN: Final = "embedded"
+AFTER_MS: Final = 60_000
+"""What user code still does after a call is given so long; then its tasks are cancelled."""
 
 
 class _Way:
@@ -199,19 +151,28 @@ class AgentCall(ScriptedCall):
     def _later(self, function: Any, *args: Any) -> None:
         """On the loop, at this moment."""
         self.loop.call_soon(function, *args)
-        self.loop.deadline_ms = self.loop.now_ms
+        self.loop.soon()
 
     # --- the end -----------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Hangs up, lets user code come to its end, and raises what escaped from it."""
-        super().close()
-        self.wait(0)
-        while self.loop.deadline_ms is not None and self.deadline_ms is not None:
-            self.wake(self.deadline_ms)
-        for task in asyncio.all_tasks(self.loop):
-            task.cancel()
-        self.loop.wake(self.loop.now_ms)
-        self.loop.close()
-        if self._escaped:
+        try:
+            if not self.loop.blocked:
+                super().close()
+                self.wait(0)
+                self._finish()
+        finally:
+            for task in asyncio.all_tasks(self.loop):
+                task.cancel()
+            self.loop.soon()
+            self.loop.wake(self.loop.now_ms)
+            self.loop.close()
+        if self._escaped and not self.loop.blocked:
             raise RuntimeError(f"user code left this behind: {self._escaped}")
+
+    def _finish(self) -> None:
+        """User code goes on until it waits for nothing more, polls, or has had its time."""
+        until_ms = self.loop.now_ms + AFTER_MS
+        while (due_ms := self.loop.deadline_ms) is not None and due_ms <= until_ms and not self.loop.polls:
+            self.loop.wake(due_ms)
