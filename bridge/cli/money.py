@@ -1,4 +1,4 @@
-"""Money is asked for before it is spent."""
+"""What cannot be undone is asked for: money before it is spent, tools before they run for real."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MostUsd = Annotated[
         "--max-usd", help="Spend no more than this; default: 5 with a vendor.", min=0, callback=finite
     ),
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before money is spent.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before money is spent, or tools run for real.")]
 
 
 def agreed(most_usd: float, *, yes: bool, priced: bool) -> None:
@@ -30,8 +30,19 @@ def agreed(most_usd: float, *, yes: bool, priced: bool) -> None:
         raise ConfigError(
             "no price of this model is known, so --max-usd would not hold: BRIDGE_PRICES can name one"
         )
+    wanted(
+        f"Spend up to {most_usd:,.2f} USD?",
+        "this spends money: --yes agrees to it, and --max-usd bounds it",
+        yes=yes,
+    )
+
+
+def wanted(question: str, otherwise: str, *, yes: bool) -> None:
+    """The question, unless `yes` has answered it. Aborts where it is not wanted. Raises ConfigError with
+    `otherwise` without a terminal to ask on.
+    """
     if yes:
         return
     if not sys.stdin.isatty():
-        raise ConfigError("this spends money: --yes agrees to it, and --max-usd bounds it")
-    typer.confirm(f"Spend up to {most_usd:,.2f} USD?", abort=True, err=True)
+        raise ConfigError(otherwise)
+    typer.confirm(question, abort=True, err=True)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..errors import ConfigError
-from .money import USUAL_USD, MostUsd, Yes, agreed
+from .money import USUAL_USD, MostUsd, Yes, agreed, wanted
 from .options import configured
 from .wav import check_writable
 from .words import printable
@@ -51,11 +51,18 @@ _Tolerances = Annotated[
 ]
 _Consent = Annotated[bool, typer.Option("--consent", help="Use only calls whose parameter `reuse` is yes.")]
 _Tools = Annotated[
-    str, typer.Option(help="What answers tools: recorded, or stub:module for functions of yours.")
+    str,
+    typer.Option(
+        help="What answers tools: recorded; stub:module for functions of yours in their place; or live: the "
+        "agent's own functions run, for real."
+    ),
 ]
 _Text = Annotated[
     bool, typer.Option("--text", help="Callers write their words: for recordings without sound.")
 ]
+
+
+RECORDED, LIVE = "recorded", "live"
 
 
 def shadow(  # noqa: PLR0913, PLR0917  its options
@@ -121,8 +128,10 @@ def _arms(agent: str, control: str | None, tools: str) -> tuple[Arm, Arm]:
     old = Arm("control: as recorded")
     if control is not None:
         old = Arm(f"control: {control}", load_agent(control), instructions)
-    if tools == "recorded":
+    if tools == RECORDED:
         return old, new
+    if tools == LIVE:
+        return replace(old, live=True), replace(new, live=True)
     stub = stub_of(tools)
     return replace(old, stub=stub), replace(new, stub=stub)
 
@@ -147,6 +156,7 @@ def _compared(
         most_usd = USUAL_USD if most_usd is None else most_usd
         known = all(priced(model, call.script, arm) for call in gathered.calls for arm in arms)
         agreed(most_usd, yes=how.yes, priced=known)
+    _ask_for_tools(arms, expected.runs // 2, console, yes=how.yes)
     with console.status("calling") as status:
         experiment = Experiment(
             gathered, arms, repeats, not dice, Budget(most_usd), how.metrics,
@@ -157,6 +167,35 @@ def _compared(
         except NotRun as error:
             console.print(f"[red]not run[/]  {escape(printable(str(error)))}")
             raise typer.Exit(3) from error
+
+
+def _ask_for_tools(arms: tuple[Arm, Arm], runs: int, console: Console, *, yes: bool) -> None:
+    """Names the functions that will run for real, and those that will not, and asks."""
+    from ..testing.answered_from import run_for_real, tools_of
+
+    found = False
+    for arm in (one for one in arms if one.live):
+        tools = {} if arm.agent is None else {one.name: one for one in tools_of(arm.agent)}
+        real = [name for name, one in tools.items() if run_for_real(one)]
+        kept = [
+            f"{name}{' (needs approval)' * one.needs_approval}"
+            for name, one in tools.items()
+            if name not in real
+        ]
+        found = found or bool(real)
+        if real:
+            console.print(
+                escape(printable(f"{arm.name}: run for real, in {runs} calls: {', '.join(real)}")),
+                style="yellow",
+            )
+        if kept or not real:
+            console.print(
+                escape(
+                    printable(f"{arm.name}: answered from the recordings: {', '.join(kept) or 'all tools'}")
+                )
+            )
+    if found:
+        wanted("Run them?", "--tools live runs these functions for real: --yes agrees to it", yes=yes)
 
 
 def _tell(outcome: Outcome, files: dict[str, Path | None], console: Console) -> None:

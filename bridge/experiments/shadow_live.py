@@ -152,7 +152,7 @@ class LiveCall:
         configs, recorded = config_of(self.script, self.arm, self.model.vendor, self.model.settings.prices)
         if self.arm.agent is None:
             return recorded
-        agent = answered_from(self.arm.agent, self.tools.answer, configs.transfers)
+        agent = answered_from(self.arm.agent, self.tools.answer, configs.transfers, live=self.arm.live)
         self._users = UserSide(agent, configs, upstream=self.model.vendor, loops=[SameLoop()])
         placed = PLACED if recorded.outbound is not None else {}
         found = await self._users.prepare(self._sid, {**self.script.parameters, **placed})

@@ -61,6 +61,8 @@ class Arm:
     instructions: str = ""
     """Of agents that have none of their own."""
     stub: Stub = _no_stub
+    live: bool = False
+    """Whether the agent's own functions run, for real."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +240,7 @@ def begun(
         config = msgspec.structs.replace(recorded, **clock)
         return RecordedCall(tools, config, phone, options, mind=mind, recording=kept)
     configs = dataclasses.replace(configs, base=msgspec.structs.replace(configs.base, **clock))
-    agent = answered_from(arm.agent, tools.answer, configs.transfers)
+    agent = answered_from(arm.agent, tools.answer, configs.transfers, live=arm.live)
     fields = {**script.parameters, **(PLACED if recorded.outbound is not None else {})}
     return AgentCall(agent, configs, phone, options, fields=fields, mind=mind, recording=kept)
 

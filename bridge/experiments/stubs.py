@@ -19,7 +19,7 @@ def stub_of(where: str) -> Stub:
     model sent; all other tools answer from the recording. Raises ConfigError for anything else.
     """
     if not where.startswith(PREFIX):
-        raise ConfigError(f"tools are answered by recorded or stub:module, not {where!r}")
+        raise ConfigError(f"tools are answered by recorded, stub:module or live, not {where!r}")
     module = imported(where.removeprefix(PREFIX))
 
     def stub(name: str, arguments: str) -> str | None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import math
 import selectors
+import time
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
@@ -29,10 +30,9 @@ class _Selector(selectors.SelectSelector):
 
     loop: CallLoop
 
-    @property
-    def ready(self) -> bool:
-        """Whether something from outside is there, such as what a thread has found."""
-        return bool(super().select(0))
+    def comes(self, within_s: float) -> bool:
+        """Whether something from outside is there by then, such as what a thread has found."""
+        return bool(super().select(within_s))
 
     def select(self, timeout: float | None = None) -> Any:
         ready = super().select(0)
@@ -47,7 +47,8 @@ class CallLoop(asyncio.SelectorEventLoop):
     """An event loop by the clock of a call. `deadline_ms` is when a task on it wants to go on.
 
     A task that polls (`while not done: await asyncio.sleep(0)`) takes time as it does elsewhere, so that the
-    call goes on and its deadlines hold.
+    call goes on and its deadlines hold. The clock stands while a task waits for what is really outside:
+    `outside` has an entry for each, by how many seconds `time.monotonic()` was ahead of `time()` then.
     """
 
     def __init__(self) -> None:
@@ -60,6 +61,7 @@ class CallLoop(asyncio.SelectorEventLoop):
         """Whether a task has not waited for anything in the last moment."""
         self.blocked: Blocked | None = None
         """What has not returned; nothing of this call is to be believed then."""
+        self.outside: list[float] = []
         super().__init__(self._peeking)
 
     def time(self) -> float:
@@ -85,14 +87,25 @@ class CallLoop(asyncio.SelectorEventLoop):
     def wake(self, now_ms: int) -> None:
         """Run what can run at this moment. Raises UserCodeBlocked."""
         self.now_ms = max(self.now_ms, now_ms)
-        if (self.deadline_ms is None or self.deadline_ms > self.now_ms) and not self._peeking.ready:
-            return
-        self._rounds, self.polls = POLLING_ROUNDS if self.polls else ROUNDS, False
-        before = self.blocked
-        with bounded(self._interrupted), contextlib.suppress(Blocked):
-            self.run_forever()
-        if self.blocked is not before:
-            raise UserCodeBlocked(str(self.blocked))
+        while self._is_due or self._peeking.comes(self._outside_s()):
+            self._rounds, self.polls = POLLING_ROUNDS if self.polls else ROUNDS, False
+            before = self.blocked
+            with bounded(self._interrupted), contextlib.suppress(Blocked):
+                self.run_forever()
+            if self.blocked is not before:
+                raise UserCodeBlocked(str(self.blocked))
+            if not self.outside:
+                return
+
+    @property
+    def _is_due(self) -> bool:
+        return self.deadline_ms is not None and self.deadline_ms <= self.now_ms
+
+    def _outside_s(self) -> float:
+        """How long to wait for what is outside: until the time of day has caught up with the deadline."""
+        if not self.outside or self.deadline_ms is None:
+            return 0
+        return max(0.0, self.deadline_ms / 1000 + min(self.outside) - time.monotonic())
 
     def _interrupted(self, blocked: Blocked) -> None:
         """A task keeps what is raised in it: the loop stops, too."""

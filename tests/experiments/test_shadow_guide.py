@@ -84,3 +84,22 @@ def test_wrong_use_is_told() -> None:
     assert "METRIC=NUMBER" in fails("--tolerance", "felt_p50_ms")
     assert "embedded" in fails("--against", "nothing")
     assert "no recording takes part" in fails("--consent")
+
+
+@pytest.mark.usefixtures("here")
+def test_live_tools_are_named_and_run_only_with_yes() -> None:
+    ran: list[int] = []
+    agents = importlib.import_module("agents")
+
+    def order_bread(loaves: int) -> None:
+        ran.append(loaves)
+
+    agents.order_bread.function = order_bread
+    command = ["shadow", "recordings", "--agent", "agents:agent", "--tools", "live"]
+    run = CliRunner().invoke(app, command)
+    assert "--yes" in str(run.exception)
+    assert "new: agents:agent: run for real, in 1 calls: opening_hours, order_bread" in run.output
+    assert not ran
+    run = CliRunner().invoke(app, [*command, "--yes"])
+    assert run.exit_code == 0, run.output
+    assert ran == [3]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import functools
 import itertools
 import random
 import struct
+import threading
+import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from bridge import Agent, hang_up, tool
+from bridge import Agent, Session, hang_up, stop_calling, tool
 from bridge.codecs.g711 import pcm_to_pcmu
 from bridge.core import messages as m
 from bridge.doubles.agents import Asked, Output, Speech, ToolCall
@@ -27,7 +30,7 @@ from bridge.recording.caller_script import Anchor, CallerScript, Kind, ToolAnswe
 from bridge.recording.recorded_tools import MISSING, RecordedTools
 from bridge.recording.script_reader import caller_script, trimmed
 from bridge.testing import begin
-from bridge.testing.answered_from import answered_from
+from bridge.testing.answered_from import answered_from, run_for_real, tools_of
 from bridge.upstreams import UPSTREAMS
 from tests.experiments.kit import AGENT, Restaurant, recorded_call
 
@@ -335,3 +338,61 @@ def test_a_configuration_is_for_the_vendor_that_answers() -> None:
     _, config = config_of(elsewhere, Arm("control"), "openai")
     assert (config.capabilities, config.failover) == (UPSTREAMS["openai"].capabilities, ())
     assert config.session.model == UPSTREAMS["openai"].model
+
+
+async def asked_over_a_socket(answer: bytes) -> str:
+    """What a server on this machine says."""
+
+    async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.05)
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
+        found = await reader.read()
+        writer.close()
+        return found.decode()
+
+
+def test_live_tools_run_for_real_and_take_their_time() -> None:
+    ran: list[object] = []
+
+    @tool
+    async def book(session: Session, day: str, people: int) -> str:
+        """Book a table."""
+        ran.append((session.fields.get("branch"), day, people))
+        return await asked_over_a_socket(b"booked")
+
+    @tool
+    def in_a_thread(day: str, people: int) -> str:
+        """Book a table."""
+        ran.append(threading.current_thread() is threading.main_thread())
+        time.sleep(0.05)
+        return f"{day}: {people}"
+
+    in_a_thread.name = "book"
+    script = caller_script(recorded_call(2, turns=1, parameters={"branch": "north"}))
+    usual = played(script)
+    for one, expected in ((book, ("north", "Sunday", 2)), (in_a_thread, False)):
+        arm = Arm("new", AGENT.replace(tools=[one]), live=True)
+        run = run_embedded("call", script, arm, Embedded(lambda _seed: Restaurant(day="Sunday")))
+        assert ran == [expected]
+        assert (run.unanswered, run.tool_errors) == (0, 0)
+        assert "It is booked, and costs 12.50 a head." in run.generated
+        assert usual.felt_ms[0] - 400 + 40 < run.felt_ms[0] < usual.felt_ms[0] + 200
+        ran.clear()
+
+
+def test_live_tools_that_a_person_approves_of_answer_from_the_recording() -> None:
+    @tool(needs_approval=True)
+    def book(day: str, people: int) -> str:
+        """Book a table."""
+        raise AssertionError(f"it has run: {day}, {people}")
+
+    agent = AGENT.replace(tools=[book, stop_calling, hang_up], approve=lambda _session, _asked: True)
+    arm = Arm("new", agent, live=True)
+    assert not any(map(run_for_real, tools_of(agent)))
+    run = run_embedded("call", recorded_script(), arm, Embedded(lambda _seed: Restaurant()))
+    assert run.tools
+    assert (run.unanswered, run.tool_errors) == (0, 0)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from bridge import tool
 from bridge.experiments.budget import Budget
 from bridge.experiments.shadow import Experiment, Gathered, Outcome, Recorded
 from bridge.experiments.shadow_live import LiveModel, NotRun, run_live
@@ -82,6 +83,24 @@ def test_no_model_is_no_result(calls: Gathered) -> None:
     assert isinstance(nowhere, LiveModel)
     with pytest.raises(NotRun, match="could not be reached"):
         asyncio.run(run_live(call.name, call.script, Arm("control"), nowhere))
+
+
+def test_live_tools_run_beside_the_calls(url: str, calls: Gathered) -> None:
+    ran: list[str] = []
+
+    @tool
+    def book(day: str, people: int) -> str:
+        """Book a table."""
+        time.sleep(0.3)
+        ran.append(f"{people} on {day}")
+        return "booked"
+
+    call, model = calls.calls[0], model_of(url)
+    assert isinstance(model, LiveModel)
+    arm = Arm("new", AGENT.replace(tools=[book]), live=True)
+    run = asyncio.run(run_live(call.name, call.script, arm, model))
+    assert ran == ["2 on Monday"]
+    assert (run.unanswered, run.tool_errors, run.completed) == (0, 0, True)
 
 
 def test_money_holds_with_calls_at_once(url: str) -> None:
