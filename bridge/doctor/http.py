@@ -49,16 +49,11 @@ async def ask(
     return await asyncio.to_thread(_ask, method, url, form, dict(headers or {}))
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_args: Any, **_more: Any) -> None:
-        return None
-
-
 def _ask(method: str, url: str, form: Mapping[str, str] | None, headers: dict[str, str]) -> Answer:
     body = None if form is None else urlencode(form).encode()
     request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310  settings have its scheme
     try:
-        with opener(url, _NoRedirect()).open(request, timeout=PATIENCE_S) as answer:
+        with opener(url, redirects=False).open(request, timeout=PATIENCE_S) as answer:
             return Answer(answer.status, answer.read(MOST_BYTES))
     except urllib.error.HTTPError as error:
         return Answer(error.code, error.read(MOST_BYTES))

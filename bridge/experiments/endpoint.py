@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import json
 import os
+import secrets
 import time
 import urllib.error
 import urllib.parse
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from bridge.sockets.peers import is_loopback
 from bridge.sockets.urls import opener
 
 from ..errors import BridgeError, ConfigError
@@ -46,7 +48,8 @@ class Endpoint:
     @classmethod
     def of(cls, address: str, path: str) -> tuple[Endpoint, dict[str, str]]:
         """That of an address with a query, `https://…/v1?model=…&key_env=NAME`, and what else the query has.
-        Raises ConfigError for an address that is not http(s), or has a password in it.
+        Raises ConfigError for an address that is not http(s), or has a password in it, and for a key that
+        would go unencrypted to another machine.
         """
         try:
             parts = urllib.parse.urlsplit(address)
@@ -59,6 +62,8 @@ class Endpoint:
         name = given.pop("key_env", "")
         if name and not os.environ.get(name):
             raise ConfigError(f"{name} is not set, and {parts.hostname} wants a key")
+        if name and parts.scheme == "http" and not is_loopback(parts.hostname):
+            raise ConfigError(f"a key goes unencrypted to this machine only: write https://{parts.hostname}")
         base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
         url = base if base.endswith(path) else base + path
         return cls(url, os.environ.get(name, "")), given
@@ -74,7 +79,7 @@ class Endpoint:
         """
         kept = cache_folder() / hashlib.sha256(self.url.encode() + b"\n" + raw).hexdigest()
         if self.keeps and kept.is_file():
-            with contextlib.suppress(BridgeError, *_REFUSED):
+            with contextlib.suppress(BridgeError, OSError, *_REFUSED):
                 return parse(kept.read_bytes())
         found = self._answer(raw, content_type)
         try:
@@ -91,7 +96,7 @@ class Endpoint:
             headers["Authorization"] = f"Bearer {self.key}"
         request = urllib.request.Request(self.url, raw, headers)  # noqa: S310  http(s), see `of`
         try:
-            with opener(self.url).open(request, timeout=WITHIN_S) as answer:
+            with opener(self.url, redirects=False).open(request, timeout=WITHIN_S) as answer:
                 return self._read(answer)
         except urllib.error.HTTPError as error:
             error.close()
@@ -114,12 +119,13 @@ class Endpoint:
 
 
 def _keep(path: Path, found: bytes) -> None:
-    """For this user alone, and whole or not at all."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}")
-    part.write_bytes(found)
-    part.chmod(0o600)
-    part.replace(path)
+    """For this user alone, and whole or not at all. Where that cannot be, it is asked for again."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part = path.with_suffix(f".{secrets.token_hex(8)}")
+        part.touch(0o600)
+        part.write_bytes(found)
+        part.replace(path)
 
 
 def cache_folder() -> Path:

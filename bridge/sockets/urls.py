@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import urllib.request
 from functools import cache
+from typing import Any
 from urllib.parse import urlsplit
 
 from .peers import is_loopback
@@ -18,9 +19,16 @@ def default_tls() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def opener(url: str, *handlers: urllib.request.BaseHandler) -> urllib.request.OpenerDirector:
-    """What opens that URL, with these handlers besides the usual ones."""
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_args: Any, **_more: Any) -> None:
+        return None
+
+
+def opener(url: str, *, redirects: bool = True) -> urllib.request.OpenerDirector:
+    """What opens that URL. Whatever proves who asks goes along with a redirect, to any host: then `redirects`
+    is False, and a redirect is an HTTPError.
+    """
     # A proxy of the environment would look for this machine's loopback on its own.
     proxies = urllib.request.ProxyHandler({} if is_loopback(urlsplit(url).hostname) else None)
     tls = urllib.request.HTTPSHandler(context=default_tls())
-    return urllib.request.build_opener(proxies, tls, *handlers)
+    return urllib.request.build_opener(proxies, tls, *([] if redirects else [_NoRedirect()]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ class Office(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[tuple[str, dict[str, str], bytes]] = []
         self.answers: dict[str, Any] = {}
+        self.redirects = 307
 
     @property
     def url(self) -> str:
@@ -48,9 +50,13 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         office.asked.append((self.path, dict(self.headers), body))
         answer = office.answers.get(self.path, 500)
-        self.send_response(answer if isinstance(answer, int) else 200)
+        self.send_response(
+            answer if isinstance(answer, int) else office.redirects if isinstance(answer, str) else 200
+        )
+        if isinstance(answer, str):
+            self.send_header("Location", answer)
         self.end_headers()
-        if not isinstance(answer, int):
+        if not isinstance(answer, int | str):
             self.wfile.write(answer if isinstance(answer, bytes) else json.dumps(answer).encode())
 
     def log_message(self, *_args: Any) -> None:
@@ -221,6 +227,44 @@ def test_a_goal_is_not_reached_by_odd_arguments(office: Office, arguments: Any):
     found = ChatMind(Mind(url=office.url, model="m")).decide(heard())
     assert isinstance(found, HangUp)
     assert found.reached is False
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_key_goes_nowhere_else(office: Office, status: int):
+    """An endpoint that redirects names another place, and the key was not given for that."""
+    office.redirects = status
+    office.answers["/v1/chat/completions"] = f"http://localhost:{office.server_port}/elsewhere"
+    with pytest.raises(EndpointFailed, match=str(status)):
+        ChatMind(Mind(url=office.url, model="m", key_env="MIND_KEY")).decide(heard())
+    assert len(office.asked) == 1
+
+
+def test_a_key_goes_unencrypted_to_this_machine_only(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MIND_KEY", KEY)
+    Endpoint.of("http://llm.example/v1?model=m", "/x")
+    with pytest.raises(ConfigError, match="https://") as caught:
+        Endpoint.of("http://llm.example/v1?key_env=MIND_KEY", "/x")
+    assert KEY not in str(caught.value)
+
+
+def test_an_answer_that_cannot_be_kept_is_an_answer(
+    office: Office, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    (tmp_path / "a-file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a-file"))
+    office.chat(content="I am here.")
+    assert ChatMind(Mind(url=office.url, model="m")).decide(heard()) == Say("I am here.")
+
+
+def test_the_same_answer_may_come_to_several_at_once(office: Office):
+    """Two callers of one process say the same: each keeps the sound, and none takes it from the other."""
+    office.answers["/v1/audio/speech"] = stereo_of(*[tone(200, 300)] * 2)
+    endpoint, _ = Endpoint.of(office.url, "/audio/speech")
+    with ThreadPoolExecutor(8) as pool:
+        for turn in range(20):
+            body = {"input": f"the same words, {turn}"}
+            found = list(pool.map(lambda _: endpoint.ask(body, len), range(8)))  # noqa: B023
+            assert len(set(found)) == 1
 
 
 def test_an_answer_has_an_end(office: Office, monkeypatch: pytest.MonkeyPatch):
