@@ -171,6 +171,30 @@ def test_a_session_that_is_refused_when_it_is_there_opens_it_too(caplog: pytest.
     assert len(caplog.messages) == 1
 
 
+def test_a_second_vendor_that_refuses_shuts_no_door_of_the_first(caplog: pytest.LogCaptureFixture) -> None:
+    """A call went on with it, or tried to; others begin with the first as before."""
+    breaker = Breaker(Clock(100.0))
+    breaker.first = "first.example"
+    breaker.failed(KEY_REFUSED, "second.example")
+    assert not breaker.is_open
+    breaker.check("first.example")
+    with pytest.raises(DialError):
+        breaker.check("second.example")
+    breaker.failed(KEY_REFUSED, "first.example")
+    assert breaker.is_open
+    assert ["no call can be answered" in message for message in caplog.messages] == [False, True]
+
+
+def test_calls_that_go_on_with_another_vendor_are_let_in(caplog: pytest.LogCaptureFixture) -> None:
+    breaker = Breaker(Clock(100.0))
+    breaker.first, breaker.others = "first.example", lambda: True
+    breaker.failed(KEY_REFUSED, "first.example")
+    assert not breaker.is_open
+    with pytest.raises(DialError):
+        breaker.check("first.example")
+    assert "no call can be answered" not in caplog.text
+
+
 # --- money and descriptors ---------------------------------------------------------------------------------
 
 

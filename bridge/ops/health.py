@@ -111,16 +111,18 @@ class Breaker:
     quota, no such model. Until it closes no call dials, and one line in the log says why.
     """
 
-    def __init__(self, now: Callable[[], float] = time.monotonic, *, others: bool = False) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._shut: dict[str, tuple[float, DialError]] = {}
-        self.others = others
-        """Calls go on with another vendor: they are let in all the same."""
+        self.first = ""
+        """The place of the vendor that calls begin with."""
+        self.others: Callable[[], bool] = lambda: False
+        """Whether calls go on with another vendor: then they are let in all the same."""
 
     @property
     def is_open(self) -> bool:
         """Whether no call can be answered."""
-        return not self.others and any(self._is_shut(place) for place in self._shut)
+        return not self.others() and (self._is_shut(self.first) or self._is_shut(""))
 
     def _is_shut(self, place: str) -> bool:
         return place in self._shut and self._now() < self._shut[place][0]
@@ -138,18 +140,22 @@ class Breaker:
             self._open(error, place)
 
     def refused(self, why: str) -> None:
-        """A session was refused for good, after its socket was there. Says nothing new while it is open.
-        Which vendor that was is not known: where there are others, all are tried again.
+        """A session was refused for good, after its socket was there, in a call that has no other vendor.
+        Says nothing new while it is open.
         """
-        if not self.is_open and not self.others:
+        if not self.is_open:
             self._open(DialError("refused", why, 403), "")
 
     def _open(self, error: DialError, place: str) -> None:
-        if not self._is_shut(place):
-            what = "calls begin with another vendor" if self.others else "callers get the fallback"
-            told = "no call can be answered: the model refused us, %s; %s for %d s"
-            logger.error(told, error, what, BREAKER_S)
+        again = self._is_shut(place)
         self._shut[place] = (self._now() + BREAKER_S, error)
+        if again:
+            return
+        if self.is_open:
+            told = "no call can be answered: the model refused us, %s; callers get the fallback for %d s"
+        else:
+            told = "a vendor refused us, %s; it is not dialled for %d s"
+        logger.error(told, error, BREAKER_S)
 
 
 class DayMoney:

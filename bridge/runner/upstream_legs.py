@@ -85,11 +85,11 @@ class UpstreamLegs:
         """Dial a session, in a task."""
         epoch = command.epoch
         vendor = command.vendor or ""
+        plan = self._call.session_of(epoch).plan
+        adapter = self._gate.other_vendor(plan, epoch) if vendor else self._vendor(epoch)
         if vendor and not VENDOR_SESSIONS.enter(vendor):
             self._loop.call_soon(self._gate.feed, m.DialFailed(epoch, code=FULL))
             return
-        plan = self._call.session_of(epoch).plan
-        adapter = self._gate.other_vendor(plan, epoch) if vendor else self._vendor(epoch)
         leg = self.legs[epoch] = UpstreamLeg(epoch, adapter, adapter.append, vendor)
         leg.dialling = self._loop.create_task(self._connect(leg), name=f"dial {epoch}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, assert_never
 from urllib.parse import urlsplit
 
@@ -13,17 +14,22 @@ from bridge.server.services import Services
 from bridge.settings.settings import Settings
 from bridge.settings.vendors import key_of, token_source
 from bridge.sockets.dial import DialError, Socket, dial
-from bridge.upstreams import Dial, azure
+from bridge.upstreams import UPSTREAMS, Dial, azure
 from bridge.upstreams.dial import Auth
 
 TOKEN_S: Final = 3.0
 """What the function that gives tokens has for one."""
 
 
-def dialler(settings: Settings, services: Services) -> Callable[[Dial], Awaitable[Socket]]:
-    """The way to the model: with the key, where its vendor wants one; closed while the breaker is open."""
+def dialler(
+    settings: Settings, services: Services, first: str | None = None
+) -> Callable[[Dial], Awaitable[Socket]]:
+    """The way to the model: with the key, where its vendor wants one; closed while the breaker is open.
+    `first` is where calls begin, None for the vendor's own address.
+    """
     breaker = services.health.breaker
-    breaker.others = bool(settings.failover)
+    breaker.first = urlsplit(first or UPSTREAMS[settings.upstream].url or "").netloc
+    breaker.others = partial(_goes_on, settings, services)
     VENDOR_SESSIONS.most = settings.failover_sessions
 
     async def dial_with_key(dialled: Dial) -> Socket:
@@ -37,6 +43,12 @@ def dialler(settings: Settings, services: Services) -> Callable[[Dial], Awaitabl
         return socket if services.users is None else services.users.with_secrets(socket)
 
     return dial_with_key
+
+
+def _goes_on(settings: Settings, services: Services) -> bool:
+    """Whether calls go on with another vendor: by the agent, or where it says nothing by the settings."""
+    named = None if services.users is None else services.users.agent.failover
+    return bool(settings.failover if named is None else named)
 
 
 async def proof_for(settings: Settings, dialled: Dial) -> dict[str, str]:

@@ -59,7 +59,7 @@ from bridge.sockets.limits import bound_kernel
 from bridge.sockets.request_turns import A_TURN
 from bridge.sockets.strangers import Strangers
 from bridge.sockets.uvicorn import UVICORN_PROTOCOLS
-from bridge.upstreams import REHEARSALS, UPSTREAMS, Upstream
+from bridge.upstreams import REHEARSALS, UPSTREAMS
 
 logger = logging.getLogger(__name__)
 
@@ -137,13 +137,13 @@ class Service:
         self.traces.attach(self.registry, users)
 
     def _factory(self, configs: AgentConfigs, upstream_url: str | None) -> CallFactory:
-        default = Agent()
+        default, base_url = Agent(), upstream_url or self.settings.vendor_url(self.settings.upstream)
         making = CallFactory(
             config=lambda fields: configs.call(calling_out.told(default, fields, self.settings.instructions)),
             phrases=configs.phrases,
             carrier=Twilio,
-            vendor=_vendor(self.settings, upstream_url),
-            dial=dialler(self.settings, self.services),
+            vendor=partial(UPSTREAMS[self.settings.upstream], url=base_url),
+            dial=dialler(self.settings, self.services, base_url),
         )
         making.recorder = self.recordings.recorder
         return making
@@ -263,12 +263,6 @@ def _configs(settings: Settings) -> AgentConfigs:
 def has_model(settings: Settings, upstream_url: str | None = None) -> bool:
     """Whether there is a model to dial: the embedded one has no address of its own."""
     return settings.upstream not in REHEARSALS or (upstream_url or settings.upstream_url) is not None
-
-
-def _vendor(settings: Settings, upstream_url: str | None) -> Callable[[int], Upstream]:
-    vendor = UPSTREAMS[settings.upstream]
-    base_url = upstream_url or settings.vendor_url(settings.upstream)
-    return lambda epoch: vendor(epoch, base_url)
 
 
 def _rest(settings: Settings, intents: CallIntents, router: Router) -> CarrierRest:

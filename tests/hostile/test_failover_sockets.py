@@ -8,11 +8,14 @@ import time
 import pytest
 
 from bridge.codecs.audible import is_audible_block
+from bridge.core import messages as m
 from bridge.doubles.agents import Asked, Output, Speech
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.tones import tone
+from bridge.errors import ConfigError
 from bridge.runner.vendor_sessions import VENDOR_SESSIONS
 from bridge.simulators.servers import EmbeddedUpstream, Simulation
+from bridge.upstreams import Upstream
 from tests.calls import KeepingServer, bridge, hang_up, phone_of, within
 
 pytestmark = pytest.mark.hostile
@@ -58,6 +61,39 @@ async def test_twenty_calls_at_once_go_on_with_the_other_vendor() -> None:
             for call in calls:
                 hang_up(call)
             await within(6, lambda: len(house.log.ended) == len(calls))
+    assert not +VENDOR_SESSIONS._open
+
+
+async def test_a_refusal_of_one_vendor_shuts_no_other() -> None:
+    """The agent alone names who goes on; the settings name none."""
+    second = EmbeddedUpstream(lambda: KeepingServer(Talker(700), ServerOptions(latency_ms=50)))
+    async with second.serve() as url:
+        config = {"greeting": "Hello.", "failover": (m.VendorPlan("embedded", url=url),)}
+        async with bridge(Talker(440), config=config) as house:
+            call = await house.call()
+            await within(8, lambda: loud(call))
+            runner = house.registry.runner(phone_of(call).call_sid)
+            assert runner is not None
+            runner.feed(m.UpstreamFaulted("insufficient_quota"))
+            await within(6, lambda: second.sessions and loud(call))
+            assert not house.registry.services.health.breaker.is_open
+            hang_up(call)
+
+
+async def test_a_vendor_whose_adapter_cannot_be_made_keeps_no_place() -> None:
+    def broken(_plan: m.VendorPlan, _epoch: int) -> Upstream:
+        raise ConfigError("no address")
+
+    VENDOR_SESSIONS.most, config = 1, {"greeting": "Hello.", "failover": (m.VendorPlan("embedded"),)}
+    async with bridge(Talker(440), config=config, errors=1) as house:
+        call = await house.call()
+        await within(8, lambda: loud(call))
+        runner = house.registry.runner(phone_of(call).call_sid)
+        assert runner is not None
+        runner.other_vendor = broken
+        runner.feed(m.UpstreamFaulted("insufficient_quota"))
+        await within(8, lambda: house.reason(call))
+    VENDOR_SESSIONS.most = None
     assert not +VENDOR_SESSIONS._open
 
 
