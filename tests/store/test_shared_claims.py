@@ -220,6 +220,29 @@ async def test_a_hand_over_waits_a_quarter_of_a_second_at_most() -> None:
         assert made.others.conversation(CA1, known) == CallSnapshot()
 
 
+@pytest.mark.parametrize("newer", ["hand_over", "words", "end"])
+async def test_what_was_late_takes_nothing_back(newer: str) -> None:
+    """A turn that was not answered in time is written again, unless more is known by now."""
+    async with rig() as made:
+        await made.mine.claim(CA1, "n1", account="acct")
+        made.claims.fault = HANG
+        made.mine.turn(CA1, CallSnapshot(turns=1))
+        await made.settle()
+        made.claims.fault = ""
+        if newer == "words":
+            assert await made.mine.words({CA1: CallSnapshot(turns=2)}) == set()
+        elif newer == "hand_over":
+            assert await made.mine.hand_over(CA1, "handover", CallSnapshot(turns=2))
+            made.mine.end(CA1, keep=True)
+        else:
+            made.mine.end(CA1, keep=False)
+        await asyncio.sleep(1)
+        known = await made.others.look(CA1)
+        assert known is not None
+        expected = None if newer == "end" else CallSnapshot(turns=2)
+        assert made.others.conversation(CA1, known) == expected
+
+
 @pytest.mark.parametrize("fault", ["timeout", "connection", "auth", "readonly", "oom", "busy", "other"])
 async def test_every_kind_of_failure_is_counted_and_leads_away(fault: str) -> None:
     async with rig() as made:

@@ -11,7 +11,7 @@ from bridge.server.store.claims import ClaimRequest, Owned, Process
 @dataclass(slots=True)
 class Held:
     """A call that this process carries since then. `asked` is its claim; `epoch` 0 until the store has
-    answered that.
+    answered that. `conversation` is the latest of what was said: whatever is late, no older one is written.
     """
 
     asked: ClaimRequest
@@ -19,6 +19,7 @@ class Held:
     epoch: int = 0
     seq: int = 0
     intent: str = ""
+    conversation: CallSnapshot | None = None
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -49,11 +50,12 @@ class Held:
 
 @dataclass(slots=True)
 class Due:
-    """What is to be written of a call. `held` None is for one that another process may own: then `intent`."""
+    """What is to be written of a call: its intent (`noted`), what was said (`turned`), its end here. `held`
+    None is for one that another process may own: then `intent`.
+    """
 
     held: Held | None = None
     noted: bool = False
-    conversation: CallSnapshot | None = None
     ended: bool = False
     keep: bool = False
     turned: bool = False

@@ -219,10 +219,9 @@ class SharedClaims:
         held = self._held.get(call_sid)
         if held is None:
             return False
-        held.intent = intent
+        held.intent, held.conversation = intent, conversation or held.conversation
         due = self._due.pop(call_sid, None) or Due(held)
         due.noted, due.turned = True, True
-        due.conversation = conversation or due.conversation
         return await self._write_one(call_sid, due)
 
     async def words(self, conversations: Mapping[str, CallSnapshot]) -> set[str]:
@@ -234,7 +233,8 @@ class SharedClaims:
             held = self._held.get(call_sid)
             if held is None or not held.epoch or call_sid in self._due:
                 continue
-            sealed = self.sealing.seal(f"t:{call_sid}", _encode(conversation))
+            held.conversation = conversation
+            sealed = self._sealed(held)
             if sealed is not None:
                 batch.append(Words(call_sid, held.epoch, held.next_seq(), sealed))
         while batch:
@@ -275,15 +275,16 @@ class SharedClaims:
         """What was said so far, at the end of a turn."""
         held = self._held.get(call_sid)
         if held is not None:
-            due = self._add(call_sid, held)
-            due.conversation, due.turned = conversation, True
+            held.conversation = conversation
+            self._add(call_sid, held).turned = True
 
     def end(self, call_sid: str, *, keep: bool, conversation: CallSnapshot | None = None) -> None:
         """The call's stream is over here. `keep` what was said, for the call may go on."""
         held = self._held.pop(call_sid, None)
         if held is not None:
             due = self._add(call_sid, held)
-            due.conversation = conversation or due.conversation
+            if conversation is not None:
+                held.conversation, due.turned = conversation, True
             due.ended, due.keep = True, keep
 
     def put_record(self, key: str, record: bytes) -> None:
@@ -410,9 +411,9 @@ class SharedClaims:
     def _again(self, call_sid: str, due: Due) -> None:
         newer = self._due.get(call_sid)
         if newer is None:
-            self._put(call_sid, due)
+            if due.held is None or due.ended or self._held.get(call_sid) is due.held:  # else its end says all
+                self._put(call_sid, due)
         elif newer.held is due.held:
-            newer.conversation = newer.conversation or due.conversation
             newer.turned |= due.turned
             newer.noted |= due.noted
 
@@ -424,9 +425,7 @@ class SharedClaims:
             return await self.claims.intend(call_sid, intent, epoch=due.epoch, returns=returns)
         if not held.epoch and (lost := await self._claim_late(held)) is not None:
             return lost
-        view, sealed = held.next(self.process, noted=due.noted), None
-        if due.conversation is not None:
-            sealed = self.sealing.seal(f"t:{call_sid}", _encode(due.conversation))
+        view, sealed = held.next(self.process, noted=due.noted), self._sealed(held) if due.turned else None
         spent = self.spent()
         counted = {group: spent.micro_usd[group] for group in ("", *held.groups) if group in spent.micro_usd}
         spent = Spent(spent.day, counted)
@@ -452,6 +451,11 @@ class SharedClaims:
             return Written(Fence.GHOST if found.answer is ClaimAnswer.USED else Fence.STALE, 0, found.owner)
         held.epoch, held.seq = found.epoch, 0
         return None
+
+    def _sealed(self, held: Held) -> bytes | None:
+        """What was said in that call, for the store; None where that is not known, or kept from it."""
+        said = held.conversation
+        return None if said is None else self.sealing.seal(f"t:{held.asked.call_sid}", _encode(said))
 
     def conversation(self, call_sid: str, known: Known) -> CallSnapshot | None:
         """What was said in that call; None where that is not known, or cannot be read."""
