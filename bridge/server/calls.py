@@ -27,7 +27,7 @@ from bridge.ops.recent import Pace
 from bridge.runner import Runner
 from bridge.server.call_control import HURRY_S
 from bridge.server.fleet.registry import ANOTHER
-from bridge.server.going_on import RESUMED, RETURNED, goes_on, words_of_return
+from bridge.server.going_on import RESUMED, RETURNED, goes_on, how, words_of_return
 from bridge.server.services import CallFactory, Observer, Services, alone
 from bridge.server.store.intents import DETOUR, HANDOVER, TRANSFER, opens_a_stream
 from bridge.server.taps import Tap, Taps
@@ -61,7 +61,6 @@ class _Entry:
     ended: bool = False
     dirty: bool = False
     keeping: Pace = field(default_factory=lambda: Pace(asyncio.get_running_loop().time))
-    resumed: bool = False
     placed: bool = False
     settling: asyncio.Task[bool] | None = None
     told: set[m.Noted] = field(default_factory=set)
@@ -337,17 +336,20 @@ class CallRegistry:
         return None if entry is None or entry.ended else entry
 
     def _let_go_of_stale(self, call_sid: str, fields: Mapping[str, str]) -> None:
-        """A call that has rung here, was had by another process and goes on here: the one that waits since
-        the first ring would greet, and knows nothing of what was said.
+        """A call that has rung here, was had by another process and goes on here: the one that waits since it
+        rang knows nothing of what was said there, and may greet.
         """
         entry = self._living(call_sid)
-        if entry is not None and goes_on(fields) and not entry.claimed and not entry.resumed:
+        if entry is None or entry.claimed or not goes_on(fields):
+            return
+        known = self.services.store.conversations.find(call_sid)
+        if how(fields) != how(entry.fields) or known != entry.runner.call.config.carried:
             self.let_go(call_sid, by=ANOTHER)
 
     def _make(self, call_sid: str, fields: Mapping[str, str]) -> _Entry:
         making, services = self._making, self.services
         config = self._config(call_sid, fields)
-        entry = _Entry(call_sid, fields.get("AccountSid", ""), dict(fields), resumed=goes_on(fields))
+        entry = _Entry(call_sid, fields.get("AccountSid", ""), dict(fields))
         entry.placed = is_placed(fields)
         runner = entry.runner = Runner(
             Call(config),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from xml.etree.ElementTree import Element
+
 import pytest
 
 from bridge.core import messages as m
@@ -14,6 +16,17 @@ pytestmark = pytest.mark.runs_with(function=run)
 
 SAID = m.CallSnapshot((m.SnapshotItem("user", "Count!"), m.SnapshotItem("assistant", "One two")))
 
+LATER = m.CallSnapshot((*SAID.items, m.SnapshotItem("user", "More!")))
+
+
+def stream_of(document: Element) -> tuple[str, dict[str, str]]:
+    """Its URL and parameters."""
+    stream = document.find("./Connect/Stream")
+    assert stream is not None
+    return stream.get("url", ""), {
+        p.get("name", ""): p.get("value", "") for p in stream.iterfind("Parameter")
+    }
+
 
 async def rings_here_and_goes_on_here(house: Door) -> None:
     """The webhook is answered, the stream goes elsewhere and is lost; here the next one is asked for."""
@@ -24,10 +37,7 @@ async def rings_here_and_goes_on_here(house: Door) -> None:
         handset.call_sid, SAID
     )  # as the other process has written it
     document = await handset.webhook(f"{house.base}/after-stream", {"CallStatus": "in-progress"})
-    stream = document.find("./Connect/Stream")
-    assert stream is not None
-    parameters = {p.get("name", ""): p.get("value", "") for p in stream.iterfind("Parameter")}
-    call = await handset.open(stream.get("url", ""), parameters)
+    call = await handset.open(*stream_of(document))
     await until(lambda: len(house.servers()) == 2 and "Count!" in "".join(map(str, house.servers()[1].got)))
     call.send(call.machine.hang_up(call.now_ms()))  # type: ignore[attr-defined]  # a phone
     await until(lambda: not len(house.service.registry))
@@ -41,6 +51,22 @@ async def test_it_is_not_the_one_that_waits_since_the_first_ring() -> None:
         first, second = house.servers()
         assert "Begin the call now" not in "".join(map(str, first.got + second.got))
         await until(house.upstream.sessions[0].closed.done)
+
+
+async def test_it_is_not_one_that_waits_for_a_stream_before() -> None:
+    """That stream went elsewhere, and what was said there is not known to the one that waits here."""
+    async with door(Parrot(marked(9, 200))) as house:
+        handset, known = house.handset(), house.service.services.store.conversations
+        for said in (SAID, LATER):
+            known.keep(handset.call_sid, said)
+            document = await handset.webhook(f"{house.base}/after-stream", {"CallStatus": "in-progress"})
+        call = await handset.open(*stream_of(document))
+        await until(
+            lambda: len(house.servers()) == 2 and "More!" in "".join(map(str, house.servers()[1].got))
+        )
+        await until(house.upstream.sessions[0].closed.done)
+        call.send(call.machine.hang_up(call.now_ms()))  # type: ignore[attr-defined]  # a phone
+        await until(lambda: not len(house.service.registry))
 
 
 async def test_a_call_that_only_rang_here_leaves_alone_what_is_known_of_it() -> None:
