@@ -16,7 +16,17 @@ from bridge.server.fleet.heartbeat import BEAT_S
 from bridge.server.gates import StreamTokens
 from bridge.server.outbound.record import Record
 from bridge.server.store import EmbeddedStore
-from bridge.server.store.claims import LEASE_MS, Beat, Limit, Process, RingAnswer, Spent, Status, StoreError
+from bridge.server.store.claims import (
+    LEASE_MS,
+    Beat,
+    Limit,
+    Process,
+    RingAnswer,
+    Spent,
+    Status,
+    StoreError,
+    Written,
+)
 from bridge.server.store.commands import EmbeddedCommands
 from bridge.server.store.embedded_claims import EmbeddedClaims
 from bridge.server.store.intents import ENDED, HANDOVER
@@ -122,6 +132,18 @@ async def closed(*machines: Machine) -> None:
         await machine.fleet.close()
 
 
+async def hands_over(machine: Machine) -> None:
+    """The call leaves that machine; its carrier's socket may be closed."""
+    machine.calls.carried[CALL] = Carried()
+    writes, ended = machine.fleet.observer, m.Ended(m.Reason.HANDED_OVER)
+    assert writes is not None
+    machine.store.intents.note(CALL, HANDOVER)
+    writes.call_ended(CALL, ended, Stats())
+    written = writes.before_close(CALL, ended)
+    assert written is not None
+    await written
+
+
 async def test_a_process_that_stands_alone_is_asked_nothing() -> None:
     fleet = Fleet()
     fleet.belongs_to(Calls(), EmbeddedStore(None), Pulse())
@@ -169,8 +191,7 @@ async def test_a_call_is_learnt_from_the_machine_that_handed_it_over() -> None:
     one, other = await two()
     assert await one.claims() == ""
     one.store.intents.began(CALL)
-    one.store.intents.note(CALL, HANDOVER)
-    await asyncio.sleep(0.1)
+    await hands_over(one)
     assert await other.fleet.after(CALL, ACCOUNT, 1) == Asked()
     assert (other.store.intents.peek(CALL), other.store.intents.streams(CALL)) == (HANDOVER, 1)
     assert await one.fleet.after(CALL, ACCOUNT, 1) == Asked(again=True, machine="two"), (
@@ -180,6 +201,22 @@ async def test_a_call_is_learnt_from_the_machine_that_handed_it_over() -> None:
     assert await other.claims(stream=2, goes_on=True) == ""
     old = await one.fleet.after(CALL, ACCOUNT, 1)
     assert old.fault is not None, "a captured question"
+    await closed(one, other)
+
+
+async def test_a_hand_over_that_is_not_written_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next machine knows less than was said, and says so to caller and model, as after a crash."""
+    one, other = await two()
+    assert await one.claims() == ""
+
+    async def silent(*_: object) -> Written:
+        raise StoreError("timeout", "it is silent")
+
+    for write in ("turn", "end"):
+        monkeypatch.setattr(one.shared_store, write, silent)
+    await hands_over(one)
+    await other.fleet.after(CALL, ACCOUNT, 1)
+    assert other.store.intents.peek(CALL) is None
     await closed(one, other)
 
 

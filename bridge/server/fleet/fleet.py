@@ -422,7 +422,8 @@ class Fleet:
         return None if self._writes is None else self._writes.before_close(call_sid, ended)
 
     def _intended(self, call_sid: str, intent: str, returns: int) -> None:
-        if self.shared is not None:
+        # A hand-over is written with what was said, by `Writes`: one without the other misleads who goes on.
+        if self.shared is not None and intent != HANDOVER:
             self.shared.note(call_sid, intent, returns, epoch=self._epochs.get(call_sid))
 
     def stream_began(self, call_sid: str, runner: Runner) -> None:
