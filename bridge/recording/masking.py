@@ -62,21 +62,7 @@ STAYS: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     ),
     m.AgentRules: frozenset({"name"}),
     m.Capabilities: frozenset(
-        {
-            "turns",
-            "clock",
-            "speaks",
-            "roles",
-            "reconfigures",
-            "history",
-            "transcripts",
-            "tools",
-            "priced_by",
-            "audio_in",
-            "audio_out",
-            "ready",
-            "fatal_codes",
-        }
+        {"turns", "clock", "speaks", "reconfigures", "history", "tools", "fatal_codes"}
     ),
     m.VendorPlan: frozenset({"name", "model", "voice", "transcription", "prices"}),
     m.AnswerRules: frozenset({"on_machine"}),

@@ -29,11 +29,8 @@ TRANSCRIPTION: Final = "grok-transcribe"
 CAPABILITIES: Final = m.Capabilities(
     truncates=False,
     tags=False,
-    roles=("user", "assistant"),
     probes=False,
     session_s=1_800,
-    transcripts="snapshots",
-    priced_by="audio_seconds",
     fatal_closes=(1008,),
 )
 """A session may last an hour, or half of one, and does not say which."""

@@ -60,7 +60,7 @@ def test_where_responses_come_with_our_tag_nothing_is_given_up() -> None:
 
 
 def test_a_transcript_that_is_not_final_is_no_turn_yet() -> None:
-    call, _ = live(m.Capabilities(transcripts="snapshots"), session=m.SessionConfig(transcription="scribe"))
+    call, _ = live(m.Capabilities(), session=m.SessionConfig(transcription="scribe"))
     call.receive(m.SpeechStarted("item_1", 0, 1), 1_000)
     call.receive(m.SpeechStopped("item_1", 0, 1), 2_000)
     call.receive(m.TurnCommitted("item_1", 1), 2_000)

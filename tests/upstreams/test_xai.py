@@ -225,5 +225,5 @@ def test_a_ping_of_theirs_says_nothing(model: Xai) -> None:
 def test_the_record_says_what_it_gives_up() -> None:
     record = UPSTREAMS["xai"].capabilities
     assert (record.truncates, record.tags, record.probes) == (False, False, False)
-    assert (record.cancels, record.duplex, record.audio_in) == (True, False, "audio/pcmu")
+    assert (record.cancels, record.duplex) == (True, False)
     assert record.session_s * 83 // 100 <= 25 * 60  # when the next one is dialled
