@@ -159,10 +159,10 @@ class Talk:
         self.a.append(Server(mind, latency_ms=self.latency_ms))
         return self.a[-1]
 
-    def _new_b(self) -> Server | None:
+    def _new_b(self, **options: Any) -> Server | None:
         if self.b_is_down:
             return None
-        self.b.append(Server(Mind(), latency_ms=200))
+        self.b.append(Server(Mind(), latency_ms=200, **options))
         return self.b[-1]
 
     def to(self, at_ms: int) -> Talk:
@@ -351,6 +351,31 @@ def test_cuts_that_the_second_cannot_be_told_of_are_marked() -> None:
     assert UNTOLD in outcome(line.encode() for line in talk.lines).faults[-1]
 
 
+@pytest.mark.parametrize("limps", [False, pytest.param(True, marks=pytest.mark.virtual)])
+def test_a_voice_that_the_second_does_not_have_costs_the_voice_and_no_more(limps: bool) -> None:
+    """It is refused with all that it was asked for with; the dial and the call go on."""
+    talk = Talk()
+    talk.call.others["b"] = (lambda: talk._new_b(voices=frozenset({"marin", "verse"})), OpenAI)
+    if limps:
+        limping(4, 8, talk=talk)
+    else:
+        talk.bring_to("speaking", 300)
+        talk.to(talk.cut_ms + 4_000)
+        assert talk.first_sound_ms(talk.cut_ms) < LATE_MS
+    assert (len(talk.b), len(talk.notes)) == (1, 1)
+    voices = [
+        frame["session"]["audio"]["output"].get("voice")
+        for frame in talk.b[0].got
+        if frame["type"] == "session.update"
+    ]
+    assert voices[:2] == ["ash", None]
+    talk.call.lose_model()  # the next session there is not asked for it again
+    talk.to(talk.call.now_ms + 3_000)
+    asked = [one.config.voice for one in talk.call.log(m.ConfigureSession)]
+    assert asked[-1] == ""
+    whole(talk)
+
+
 def test_where_none_can_be_had_the_caller_is_told_within_eight_seconds() -> None:
     talk = Talk(hangs=True, b_is_down=True, options={"phrases": Phrases().sounds("en")})
     talk.bring_to("speaking", 0)
@@ -420,10 +445,11 @@ def test_a_vendor_that_limps_is_left_in_a_quiet_moment() -> None:
     whole(talk)
 
 
-def limping(quick_turns: int, turns: int, *failover: m.VendorPlan) -> Talk:
+def limping(quick_turns: int, turns: int, *failover: m.VendorPlan, talk: Talk | None = None) -> Talk:
     """A call with so many turns that are answered quickly by the first vendor; all others are late there."""
-    talk = Talk(latency_ms=700, failover=failover or (PLAN_B,))
-    talk.call.others["c"] = talk.call.others["b"]
+    talk = talk or Talk(latency_ms=700, failover=failover or (PLAN_B,))
+    talk.latency_ms = 700
+    talk.call.others.setdefault("c", talk.call.others["b"])
     talk.minds[0].replies = [[Speech(tone(600), "Hi.")]]
     talk.minds[0].replies += [[Speech(tone(600, 300), "Yes.")] for _ in range(20)]
     talk.call.start()

@@ -22,6 +22,7 @@ AZURE = {
     "model": "voice",
     "transcribe": "my-scribe",
 }
+XAI = {"upstream": "xai", "xai_api_key": "xai-invented"}
 KEYS = {"openai_api_key": "sk-invented", "azure_api_key": "of-azure", "xai_api_key": "xai-invented"}
 
 
@@ -90,6 +91,41 @@ def test_a_deployment_that_transcribes_is_named_to_its_own_resource_only() -> No
 def test_off_is_no_model_that_transcribes(text: str) -> None:
     config = settings(OPENAI, text).call_config()
     assert config.failover[0].dress(config.session).transcription is None
+
+
+@pytest.mark.parametrize(
+    ("first", "entry", "voice", "asked"),
+    [
+        (OPENAI, "azure:a", "cedar", "cedar"),
+        (OPENAI, "azure:a", "voice_of_our_own", "voice_of_our_own"),  # refused, it is the vendor's own
+        (OPENAI, "gpt-live", "cedar", "cedar"),
+        (OPENAI, "xai", "marin", "ara"),
+        (OPENAI, "xai", "cedar", "rex"),
+        (OPENAI, "xai", "voice_of_our_own", "ara"),
+        (OPENAI, "xai::leo", "cedar", "leo"),
+        (OPENAI, "xai::cedar=leo+sage=eve", "cedar", "leo"),
+        (OPENAI, "xai::cedar=leo+sage=eve", "marin", "ara"),
+        (OPENAI, "xai::cedar=leo+sal", "marin", "sal"),
+        (XAI, "openai", "rex", "cedar"),
+        (XAI, "openai", "someone new", "marin"),
+    ],
+)
+def test_a_call_goes_on_with_the_nearest_voice(
+    first: dict[str, Any], entry: str, voice: str, asked: str
+) -> None:
+    endpoint = {"azure_endpoint": "https://mine.openai.azure.com"}
+    doctor = Doctor(settings(first, entry, **endpoint))
+    configs, _ = doctor._agent()
+    for agent in (Agent(voice=voice), Agent(voice=voice, failover=[entry])):
+        config = configs.call(agent)
+        assert config.failover[0].dress(config.session).voice == asked
+
+
+@pytest.mark.parametrize("wrong", ["xai::=rex", "xai::marin=", "xai::rex+leo", "xai::marin=rex+ara+eve"])
+def test_voices_that_cannot_be_read_are_refused_at_start(wrong: str) -> None:
+    with pytest.raises(WrongSettings) as refused:
+        settings(OPENAI, wrong)
+    assert "marin=eve+cedar=rex+ara" in str(refused.value)
 
 
 def test_the_address_of_the_first_vendor_is_not_shown_the_key_of_another() -> None:

@@ -65,7 +65,8 @@ class Timed(LiveServer):
 class Talk:
     """One call with `first`, whose redial fails, and the other of the two to go on with."""
 
-    def __init__(self, to: str, *, tool: bool = False) -> None:
+    def __init__(self, to: str, *, tool: bool = False, voice: str = "", redials: int = 0) -> None:
+        self.redials = redials
         self.to_live = to == "gpt-live"
         self.turn: list[Output] = (
             [ToolCall("hours", {"day": "mon"}, "call_1")] if tool else [Speech(tone(4_000), ANSWER)]
@@ -82,7 +83,7 @@ class Talk:
         )
         config = m.CallConfig(
             session=session, capabilities=can[first], prices=prices[first], greeting=GREETING,
-            failover=(m.VendorPlan(to, can[to], "of-the-second", prices=prices[to]),),
+            failover=(m.VendorPlan(to, can[to], "of-the-second", voice, prices=prices[to]),),
         )  # fmt: skip
         recorder = Recorder(self.lines.append, Header(carrier="twilio", upstream=first, config=config))
         make = cast("Any", {"gpt-live": (self._live, Live), "openai": (self._realtime, OpenAI)})
@@ -103,7 +104,7 @@ class Talk:
         return self.realtime[-1]
 
     def _live(self) -> Timed | None:
-        if self.live:
+        if len(self.live) > self.redials:
             return None
         agent: Any = Mind() if self.to_live else Scripted([Speech(tone(3_000), GREETING), self.turn])
         self.live.append(Timed(agent, LiveOptions(transcribe=lambda _item: "Opening hours?")))
@@ -209,6 +210,18 @@ def test_the_other_goes_on_with_what_was_heard(to: str, state: str, offset_ms: i
         assert len(told) == 2
         assert ANSWER.startswith(told[1])
     whole(talk)
+
+
+@pytest.mark.virtual
+def test_a_voice_that_gpt_live_does_not_have_costs_one_more_dial() -> None:
+    """It refuses the whole session, and its socket dies of that."""
+    talk = Talk("gpt-live", voice="onyx", redials=1)
+    since_ms = talk.bring_to("speaking", 700)
+    talk.to(talk.cut_ms + 8_000)
+    assert talk.first_sound_ms(since_ms) < LATE_MS
+    refused, taken = (server.log[0]["session"]["audio"] for server in talk.live)
+    assert refused["output"] == {"voice": "onyx"}
+    assert "output" not in taken
 
 
 def test_a_result_that_comes_while_the_other_begins_is_told_and_answered() -> None:

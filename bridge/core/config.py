@@ -119,7 +119,7 @@ class SessionConfig(msgspec.Struct, frozen=True, gc=False):
 
     It is one value, which follows every update, hand-off, renewal, loss and hand-over to another process.
     `voice` and `model` are the call's: the vendor refuses to change them. Formats are not here: they are the
-    bridge's, µ-law both ways.
+    bridge's, µ-law both ways. A `voice` of "" is the one that the vendor has by itself.
 
     `agent` is missing in recordings from before it existed: then the fields of `CallConfig` say the same.
     `backend` is the model that does what a duplex model hands over, "" for a usual one; `delegate` names the
@@ -260,22 +260,27 @@ class AnswerRules(msgspec.Struct, frozen=True, gc=False):
 class VendorPlan(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One vendor that a call may have its sessions with. `name` is that of the table of upstreams, "" for the
     one that the call begins with. Where `model`, `voice` or `transcription` ("off" for none) is not empty it
-    takes the place of the session's. `prices` are as in `CallConfig`.
+    takes the place of the session's. `voices` are its voices by the session's, and `voice` is for those that
+    are not among them; None is whatever the vendor has by itself. `prices` are as in `CallConfig`.
     """
 
     name: str = ""
     capabilities: Capabilities = Capabilities()
     model: str = ""
-    voice: str = ""
+    voice: str | None = ""
     transcription: str = ""
     prices: dict[str, float] = {}
     url: str = ""
     """Where its sessions are to be had; "" for the vendor's own address."""
+    voices: dict[str, str] = {}
 
     def dress(self, session: SessionConfig) -> SessionConfig:
         """That configuration, for this vendor."""
-        named = {"model": self.model, "voice": self.voice, "transcription": self.transcription}
+        voice = self.voices.get(session.voice, self.voice)
+        named = {"model": self.model, "voice": voice, "transcription": self.transcription}
         ours: dict[str, str | None] = {name: value for name, value in named.items() if value}
+        if voice is None:
+            ours["voice"] = ""
         if session.transcription is None or self.transcription == "off":
             ours["transcription"] = None
         return msgspec.structs.replace(session, **ours) if ours else session

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+import msgspec
 from msgspec import UNSET
 
 from . import ending, history, state
@@ -9,7 +12,10 @@ from . import messages as m
 from .due import NEVER
 from .messages import Phase, Reason, VendorPlan
 from .state import CallState
-from .upstream_leg import LATE, REFUSED, Leg, UpstreamSession, is_fatal
+from .upstream_leg import FATAL_CODES, LATE, REFUSED, Leg, UpstreamSession, is_fatal
+
+VOICE = re.compile(r"\bvoice\b", re.IGNORECASE)
+"""In the path of the field that an error is about, or in its words."""
 
 
 def first_dial(call: CallState, now_ms: int) -> None:
@@ -77,3 +83,21 @@ def opened(call: CallState, session: UpstreamSession) -> None:
     told = history.with_configuration(call, session)
     asked = session.plan.dress(state.asked_of(call, call.playout.config))
     call.out.append(m.ConfigureSession(asked, epoch=session.epoch, history=told))
+
+
+def voice_refused(call: CallState, session: UpstreamSession, event: m.UpstreamFaulted) -> bool:
+    """A vendor that the call goes on with does not take the voice that it is asked for: it is asked again,
+    for the one that it has by itself. Whether it is. Where the client begins, the next session is.
+    """
+    plan = session.plan
+    words = event.message if event.code not in FATAL_CODES else ""
+    named = session.state is Leg.CONFIGURING and VOICE.search(event.param or words)
+    if not named or not plan.name or plan.voice is None:
+        return False
+    call.out.append(m.Noted("voice refused", f"{plan.name} goes on with its own: {event.message}"))
+    session.plan = msgspec.structs.replace(plan, voice=None, voices={})
+    call.dialling.replace(plan, session.plan)
+    if session.can.server_first:
+        session.state = Leg.DIALLING
+        opened(call, session)
+    return True

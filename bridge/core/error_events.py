@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from . import delegation, ending, history, recovery, responses, state
+from . import delegation, dialling, ending, history, recovery, responses, state
 from . import messages as m
 from .debts import Kind
 from .messages import Reason
@@ -28,7 +28,7 @@ def faulted(call: CallState, event: m.UpstreamFaulted, now_ms: int) -> None:
     if about == "commit" or code == COMMIT_EMPTY:
         call.open_turn.acknowledged()
     delegated = call.up.can.tools == "backend" and delegation.refused(call, event)
-    if delegated or left_out(call, event):
+    if delegated or left_out(call, event, now_ms):
         return
     if what is Verdict.FATAL:
         call.out.append(m.Noted(REFUSED, event.code or event.kind))
@@ -58,10 +58,15 @@ def faulted(call: CallState, event: m.UpstreamFaulted, now_ms: int) -> None:
             responses.wait(call, event.retry_ms, now_ms)  # the vendor was to answer the turn by itself
 
 
-def left_out(call: CallState, event: m.UpstreamFaulted) -> bool:
-    """The vendor does not take a field of `extra`, as an older deployment does not take `reasoning`, and has
-    refused all of the configuration with it: that is sent again without the field. Whether it is.
+def left_out(call: CallState, event: m.UpstreamFaulted, now_ms: int) -> bool:
+    """The vendor does not take the voice, or a field of `extra`, as an older deployment does not take
+    `reasoning`, and has refused all of the configuration with it: that is sent again without it. Whether it
+    is.
     """
+    if dialling.voice_refused(call, call.up, event):
+        if not call.up.can.server_first:
+            recovery.refused(call, event, now_ms)
+        return True
     name, config = event.param.removeprefix("session.").partition(".")[0], call.playout.config
     ours = event.about.startswith("configure:") and verdict(event) in (Verdict.OURS, None)
     if not ours or name not in config.extra or name in NEEDED:

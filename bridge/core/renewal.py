@@ -38,6 +38,9 @@ def from_spare(call: CallState, event: Event, spare: UpstreamSession, now_ms: in
             spare_failed(call, now_ms)
         case m.VendorNote():
             tool_calls.note_failed_list(call, event)
+        case m.UpstreamFaulted() if dialling.voice_refused(call, spare, event):
+            if not spare.can.server_first:
+                spare_failed(call, now_ms)
         case m.UpstreamFaulted() if spare.state is Leg.CONFIGURING and will_not_be(spare, event):
             call.out.append(m.Noted("configuration refused", in_words(event)))
             spare_failed(call, now_ms, again=not names_prompt(event))

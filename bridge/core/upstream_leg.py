@@ -188,6 +188,12 @@ class Dialling:
         self.plan, self.out, self.since_ms = plan, None, now_ms
         self.failovers += 1
 
+    def replace(self, plan: VendorPlan, by: VendorPlan) -> None:
+        """A plan has turned out to be another one."""
+        if self.plan is plan:
+            self.plan = by
+        self.left = [by if one is plan else one for one in self.left]
+
     def begin(self, now_ms: int) -> None:
         """A new round of attempts begins with this one."""
         self._attempts, self._began_ms = 1, now_ms

@@ -85,6 +85,8 @@ class ServerOptions:
     """Error codes for client events, by type, that are always refused."""
     unknown_fields: frozenset[str] = frozenset()
     """Paths in a session, like `reasoning`, that this server does not know: they refuse the whole update."""
+    voices: frozenset[str] | None = None
+    """Those that it has; another one refuses the whole update. None: any will do."""
     usage: bool = True
     """False for `usage: null`."""
     rate_limits: bool = True

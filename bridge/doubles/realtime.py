@@ -341,6 +341,9 @@ class RealtimeServer:
     def _update(self, event: dict[str, Any], _now_ms: int) -> None:
         before = self.session.tree
         self.session.update(event["session"], has_spoken=self.sent["response.output_audio.delta"] > 0)
+        if self.options.voices is not None and self.session.output["voice"] not in self.options.voices:
+            self.session.tree = before
+            raise Fault("invalid_value", "There is no such voice.", "session.audio.output.voice")
         self._listener.configure()
         if any(before[name] != self.session.tree[name] for name in ("instructions", "tools")):
             self._meter.forget()

@@ -139,6 +139,7 @@ def xai_options(*, replayed: tuple[tuple[str, str], ...] = (), **more: Any) -> S
             "instructions": "",
             "audio": {"output": {"voice": VOICE}, "input": {"turn_detection": None}},
         },
+        "voices": frozenset({"ara", "eve", "leo", "rex", "sal"}),
         "metadata": False,
         "rate_limits": False,
         "words_ahead_ms": 1_000_000_000,

@@ -64,7 +64,7 @@ STAYS: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     m.Capabilities: frozenset(
         {"turns", "clock", "speaks", "reconfigures", "history", "tools", "fatal_codes"}
     ),
-    m.VendorPlan: frozenset({"name", "model", "voice", "transcription", "prices"}),
+    m.VendorPlan: frozenset({"name", "model", "voice", "transcription", "prices", "voices"}),
     m.AnswerRules: frozenset({"on_machine"}),
     m.MachineVerdict: frozenset({"answered_by"}),
     m.DecideMachine: frozenset({"action"}),

@@ -12,7 +12,7 @@ from typing import Final, Protocol, TypeAlias
 
 from bridge.core.messages import Capabilities, SessionConfig, UpstreamCommand, UpstreamEvent, VendorPlan
 
-from . import azure, live, xai
+from . import azure, live, voices, xai
 from .azure import Azure
 from .dial import Dial
 from .live import LIVE, Live
@@ -74,7 +74,7 @@ class Vendor:
     - `key`: the name of the setting that holds the key, "" for a server that asks for none.
     - `rehearsal`: it is a server of our own, without a model.
     - `model`, `voice`, `transcription`: what its sessions have where the settings name none; "" where they
-      have to.
+      have to. `voices` are those that are known of it.
     - `prices`: its name in the table of prices.
     """
 
@@ -86,6 +86,7 @@ class Vendor:
     rehearsal: bool = False
     model: str = "gpt-realtime-2.1"
     voice: str = "marin"
+    voices: tuple[str, ...] = voices.OPENAI
     transcription: str = "gpt-transcribe"
     prices: str = "openai"
 
@@ -107,6 +108,7 @@ UPSTREAMS: Final[Mapping[str, Vendor]] = {
         key=xai.KEY,
         model=xai.MODEL,
         voice=xai.VOICE,
+        voices=voices.XAI,
         transcription=xai.TRANSCRIPTION,
         prices="xai",
     ),

@@ -38,7 +38,9 @@ def start_tree(config: SessionConfig, history: Sequence[SnapshotItem], backend: 
     tree: dict[str, Any] = {"model": config.model}
     if config.instructions:
         tree["instructions"] = config.instructions
-    tree["audio"] = {"format": dict(PHONE_FORMAT), "output": {"voice": voice(config.voice)}}
+    tree["audio"] = {"format": dict(PHONE_FORMAT)}
+    if config.voice:
+        tree["audio"]["output"] = {"voice": voice(config.voice)}
     tree["delegation"] = delegation(config, backend)
     if messages := told(history):
         tree["input"] = messages

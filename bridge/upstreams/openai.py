@@ -120,7 +120,9 @@ def session_tree(config: SessionConfig, again: bool) -> dict[str, Any]:
     not set, too, or those of before would stay, and leaves out what may not be sent twice. Raises
     ConfigError for an `extra` that would break the phone.
     """
-    playout: dict[str, Any] = {"format": dict(PHONE_FORMAT), "voice": _voice(config.voice)}
+    playout: dict[str, Any] = {"format": dict(PHONE_FORMAT)}
+    if config.voice:
+        playout["voice"] = _voice(config.voice)
     if config.speed is not None:
         playout["speed"] = config.speed
     tree: dict[str, Any] = {

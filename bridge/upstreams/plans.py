@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import urlsplit
 
+import msgspec
+
 from bridge.core.messages import Capabilities, VendorPlan
 from bridge.errors import ConfigError
 
-from . import UPSTREAMS, azure
+from . import UPSTREAMS, azure, voices
 
 HOW: Final = "name[:model[:voice[:transcription]]][@address]"
 
@@ -18,9 +20,10 @@ def plan_of(
 ) -> VendorPlan:
     """One of them: `azure:my-deployment`, `xai`, `azure:eu@https://….openai.azure.com`. `first` is what the
     vendor can do that calls begin with, `company` its name in the table of prices, `endpoint` the resource of
-    Azure's where the text names none. Voice and transcription that it leaves out are those of the call's own
-    session where both vendors can do the same, else the usual ones of that vendor. A deployment that
-    transcribes is known to its resource only. Raises ConfigError.
+    Azure's where the text names none. A voice that it leaves out is the call's own where that vendor has it,
+    else the one most like it. A transcription that it leaves out is that of the call's own session where both
+    vendors can do the same, else the usual one of that vendor. A deployment that transcribes is known to its
+    resource only. Raises ConfigError.
     """
     named, _, address = text.strip().partition("@")
     name, *parts = (part.strip() for part in named.split(":"))
@@ -41,11 +44,17 @@ def plan_of(
         vendor(1, url or None)
     except ConfigError as error:
         raise ConfigError(f"{name} cannot be dialled there: {error}") from error
-    if vendor.capabilities != first:
-        voice = voice or vendor.voice
+    pairs, voice = voices.wished(voice)
+    if not voice and vendor.voices != _voices_at(company):
+        pairs, voice = {**voices.nearest(vendor.voices), **pairs}, vendor.voice
     if vendor.capabilities != first or vendor.prices != company:
         transcription = transcription or vendor.transcription
-    return VendorPlan(name, vendor.capabilities, model or vendor.model, voice, transcription, url=url)
+    plan = VendorPlan(name, vendor.capabilities, model or vendor.model, voice, transcription, url=url)
+    return msgspec.structs.replace(plan, voices=pairs)
+
+
+def _voices_at(company: str) -> tuple[str, ...]:
+    return next(vendor.voices for vendor in UPSTREAMS.values() if vendor.prices == company)
 
 
 def _check_address(name: str, url: str) -> None:
