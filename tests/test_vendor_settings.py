@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -184,9 +186,14 @@ def test_without_a_token_there_is_no_dial_and_nothing_of_it_is_told(source: Any)
 def test_a_token_that_does_not_come_keeps_no_dial_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bridge.server.model_dial.TOKEN_S", 0.02)
 
+    done, began_s = threading.Event(), time.monotonic()
+
     async def never() -> str:
-        await asyncio.sleep(0.2)
+        await asyncio.to_thread(done.wait, 5)
         return "late"
 
-    with pytest.raises(DialError, match="TimeoutError"):
-        proof(settings(**{**AZURE, "azure_token": never}))
+    for source in (never, lambda: done.wait(5)):
+        with pytest.raises(DialError, match="TimeoutError"):
+            proof(settings(**{**AZURE, "azure_token": source}))  # its loop ends: no thread is waited for
+    assert time.monotonic() - began_s < 4
+    done.set()

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final, assert_never
 from urllib.parse import urlsplit
 
+from bridge.agents.loop import Job, Pool
 from bridge.runner.vendor_sessions import VENDOR_SESSIONS
 from bridge.server.services import Services
 from bridge.settings.settings import Settings
@@ -19,6 +20,7 @@ from bridge.upstreams.dial import Auth
 
 TOKEN_S: Final = 3.0
 """What the function that gives tokens has for one."""
+_THREADS: Final = Pool(4)
 
 
 def dialler(
@@ -72,10 +74,10 @@ async def proof_for(settings: Settings, dialled: Dial) -> dict[str, str]:
 
 
 async def _token(settings: Settings) -> str:
-    """From the user's function, on a thread: it may ask a server."""
+    """From the user's function, on a thread: it may ask a server, and never come back."""
     try:
         async with asyncio.timeout(TOKEN_S):
-            found = await asyncio.to_thread(_asked, settings)
+            found = await asyncio.wrap_future(_THREADS.submit(Job(partial(_asked, settings))).future)
     except Exception as error:  # noqa: BLE001  user code, whose words might hold the token
         raise DialError("token", f"BRIDGE_AZURE_TOKEN raised {type(error).__name__}") from None
     if not isinstance(found, str) or not found or not found.isascii() or not found.isprintable():
