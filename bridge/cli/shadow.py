@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..errors import ConfigError
+from .callers import Votes
 from .money import USUAL_USD, MostUsd, Yes, agreed, wanted
 from .options import configured
 from .wav import check_writable
@@ -20,6 +21,7 @@ from .words import printable
 
 if TYPE_CHECKING:
     from ..experiments.shadow import Estimate, Gathered, Outcome
+    from ..experiments.shadow_rules import ShadowRules
     from ..experiments.shadow_run import Arm
     from ..experiments.verdict import Metric
 
@@ -57,6 +59,13 @@ _Tools = Annotated[
         "agent's own functions run, for real."
     ),
 ]
+_Expect = Annotated[
+    Path | None,
+    typer.Option(
+        "--expect",
+        help="What every call must show: a TOML file of expect and rubric, as scenarios have them.",
+    ),
+]
 _Text = Annotated[
     bool, typer.Option("--text", help="Callers write their words: for recordings without sound.")
 ]
@@ -78,6 +87,8 @@ def shadow(  # noqa: PLR0913, PLR0917  its options
     tolerance: _Tolerances = [],  # noqa: B006  typer copies it
     consent: _Consent = False,
     text: _Text = False,
+    expect: _Expect = None,
+    judge: Votes = "",
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit report here.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page here.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -86,18 +97,17 @@ def shadow(  # noqa: PLR0913, PLR0917  its options
 
     Their own sound is played to it, at the moments that its answers give; its tools answer from the
     recordings. The old agent has the same calls again, and both are compared. Exit 0; 1 if something is
-    worse; 2 for wrong use; 3 if not all calls were run.
+    worse, or a call does not show what --expect says; 2 for wrong use; 3 if not all calls were run.
     """
     from ..experiments.shadow import gather
 
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     for path in filter(None, (junit, html)):
         check_writable(path)
-    metrics = _tolerant(tolerance, text=text)
+    how = _How(repeats, parallel, max_usd, yes, _tolerant(tolerance, text=text), _rules(expect, judge))
     arms = _arms(agent, control, tools)
     gathered = gather(recordings, consent=consent, text=text)
     _tell_skipped(gathered, console)
-    how = _How(repeats, parallel, max_usd, yes, metrics)
     outcome, expected = _compared(gathered, arms, against, how, console)
     _tell(outcome, {"junit": junit, "html": html}, console)
     if as_json:
@@ -114,6 +124,15 @@ class _How:
     max_usd: float | None
     yes: bool
     metrics: list[Metric]
+    rules: ShadowRules | None
+
+
+def _rules(expect: Path | None, judge: str) -> ShadowRules | None:
+    from ..experiments.shadow_rules import rules_of
+
+    if expect is None and judge:
+        raise ConfigError("--judge votes on the [[rubric]] of --expect FILE")
+    return None if expect is None else rules_of(expect, judge)
 
 
 def _arms(agent: str, control: str | None, tools: str) -> tuple[Arm, Arm]:
@@ -163,7 +182,7 @@ def _compared(
             lambda done: status.update(f"calling: {done} of {len(gathered.calls)}"),
         )  # fmt: skip
         try:
-            return carried_out(experiment, model, how.parallel), expected
+            return carried_out(experiment, model, how.parallel, how.rules), expected
         except NotRun as error:
             console.print(f"[red]not run[/]  {escape(printable(str(error)))}")
             raise typer.Exit(3) from error

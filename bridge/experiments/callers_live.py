@@ -22,8 +22,8 @@ from ..doubles.people.caller_phone import CallerPhone, heard_of, said_of
 from ..doubles.realtime import RealtimeServer
 from ..errors import BridgeError, BrokenInvariant, ConfigError
 from .callers import Job
-from .callers_run import CallFacts, Tool
-from .callers_virtual import CALLER_LEFT, Stage, arguments_of, claims_of, decided, handset
+from .callers_run import CallFacts, Tool, arguments_of
+from .callers_virtual import CALLER_LEFT, Stage, claims_of, decided, handset
 from .heard import loud_blocks, runs
 from .scenario import Scenario
 

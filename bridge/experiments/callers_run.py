@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from ..core import messages as m
 from ..doubles.people.caller import HangUp, Line
 from ..doubles.people.caller_phone import Said
 from .heard import Claim
@@ -112,3 +114,49 @@ class Run:
     def harness(self) -> bool:
         """Whether the run itself failed: it says nothing about the agent."""
         return any(one.kind is Kind.HARNESS for one in self.failures)
+
+
+# --- what the bridge did, as the judge reads it ---------------------------------------------------------
+
+
+def lines_of(said: Sequence[tuple[int, m.Action]]) -> list[tuple[int, str]]:
+    """The words that were heard, by the ledger: of what the model said, and of sounds of our own."""
+    found = []
+    for at_ms, action in said:
+        if isinstance(action, m.Spoken) and action.heard:
+            found.append((at_ms, action.heard))
+        elif isinstance(action, m.Heard) and action.text and action.heard_ms:
+            found.append((at_ms, action.text))
+    return found
+
+
+def tools_of(said: Sequence[tuple[int, m.Action]]) -> list[Tool]:
+    """What the model called, with what it was told of each."""
+    outputs = {
+        action.call_id: action.output
+        for _, action in said
+        if isinstance(action, m.CreateItem) and action.output is not None
+    }
+    return [
+        Tool(at_ms, action.name, arguments_of(action.arguments), outputs.get(action.call_id))
+        for at_ms, action in said
+        if isinstance(action, m.ToolWanted)
+    ]
+
+
+def arguments_of(text: str) -> Mapping[str, Any]:
+    """A tool's arguments; what is no object is under "" as it came."""
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        found = text
+    return found if isinstance(found, dict) else {"": found}
+
+
+def transferred(said: Sequence[tuple[int, m.Action]]) -> list[str]:
+    """The targets of transfers."""
+    return [
+        action.name
+        for _, action in said
+        if isinstance(action, m.DetourMoved) and action.kind is m.DetourKind.TRANSFER
+    ]

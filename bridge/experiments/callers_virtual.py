@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from bridge.agents.agent import Agent
-from bridge.core import messages as m
 from bridge.simulators.rehearsal import transcript
 
 from ..codecs.caption import caption_of
@@ -29,7 +27,7 @@ from ..doubles.phone import PhoneOptions
 from ..doubles.realtime import RealtimeServer
 from ..errors import BridgeError, ConfigError
 from .callers_mind import Heard, Mind, mind_of
-from .callers_run import CallFacts, Tool
+from .callers_run import CallFacts, lines_of, tools_of, transferred
 from .callers_voice import CallerVoice, Speaker, speaker_for
 from .heard import Claim
 from .scenario import Network, Scenario
@@ -213,9 +211,9 @@ def _facts(call: AgentCall, phone: CallerPhone, caller: CallerMachine) -> CallFa
         said=[said for one in own for said in one.said],
         pressed="".join(digit for one in own for _, digit in one.pressed),
         story=caller.story,
-        lines=_lines(rehearsal.said),
-        tools=_tools(rehearsal.said),
-        transfers=_transfers(rehearsal.said),
+        lines=lines_of(rehearsal.said),
+        tools=tools_of(rehearsal.said),
+        transfers=transferred(rehearsal.said),
         claims=claims_of(rehearsal.servers),
         ended=CALLER_LEFT if caller.left is not None else ended.reason.value if ended else "",
         unanswered=caller.unanswered,
@@ -243,44 +241,3 @@ def claims_of(servers: Sequence[RealtimeServer]) -> list[Claim]:
         claim_ms = 0 if item.id in server.deleted else believed_ms
         found.append(Claim(item.sound, claim_ms))  # all of it: more may be heard than is believed
     return found
-
-
-def _lines(said: Sequence[tuple[int, m.Action]]) -> list[tuple[int, str]]:
-    """The words that were heard, by the ledger: of what the model said, and of sounds of our own."""
-    found = []
-    for at_ms, action in said:
-        if isinstance(action, m.Spoken) and action.heard:
-            found.append((at_ms, action.heard))
-        elif isinstance(action, m.Heard) and action.text and action.heard_ms:
-            found.append((at_ms, action.text))
-    return found
-
-
-def _tools(said: Sequence[tuple[int, m.Action]]) -> list[Tool]:
-    outputs = {
-        action.call_id: action.output
-        for _, action in said
-        if isinstance(action, m.CreateItem) and action.output is not None
-    }
-    return [
-        Tool(at_ms, action.name, arguments_of(action.arguments), outputs.get(action.call_id))
-        for at_ms, action in said
-        if isinstance(action, m.ToolWanted)
-    ]
-
-
-def arguments_of(text: str) -> Mapping[str, Any]:
-    """A tool's arguments; what is no object is under "" as it came."""
-    try:
-        found = json.loads(text or "{}")
-    except ValueError:
-        found = text
-    return found if isinstance(found, dict) else {"": found}
-
-
-def _transfers(said: Sequence[tuple[int, m.Action]]) -> list[str]:
-    return [
-        action.name
-        for _, action in said
-        if isinstance(action, m.DetourMoved) and action.kind is m.DetourKind.TRANSFER
-    ]

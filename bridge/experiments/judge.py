@@ -55,14 +55,19 @@ def judge(scenario: Scenario, facts: CallFacts) -> tuple[list[Failure], dict[str
         limits = scenario.limits
         want = f"at most {limits.turns} turns" if facts.out_of_turns else f"at most {limits.seconds} s"
         failures.append(Failure(Kind.LIMIT, want, "more", facts.ended_ms))
-    for bounds in (False, True):
-        for expect in scenario.expect:
-            if bool(expect.measure or expect.told_within_ms is not None) is bounds:
-                failures += _checked(expect, facts, measures)
+    failures += checked(scenario.expect, facts, measures)
     return failures, measures
 
 
 # --- assertions ---------------------------------------------------------------------------------------------
+
+
+def checked(
+    expects: Sequence[Expect], facts: CallFacts, measures: Mapping[str, float | None]
+) -> list[Failure]:
+    """What of these does not hold: assertions first, then bounds."""
+    ordered = sorted(expects, key=lambda one: bool(one.measure or one.told_within_ms is not None))
+    return [failure for expect in ordered for failure in _checked(expect, facts, measures)]
 
 
 def _checked(expect: Expect, facts: CallFacts, measures: Mapping[str, float | None]) -> Iterator[Failure]:

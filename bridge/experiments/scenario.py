@@ -10,7 +10,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, get_type_hints
+from typing import Any, Final, TypeVar, get_type_hints
 
 import msgspec
 
@@ -33,6 +33,7 @@ MOST_S: Final = 14_400
 """No call is longer: Twilio ends one after four hours."""
 _MOST_DELAY_MS: Final = 10_000
 _MOST_SNR_DB: Final = 100
+_Kind = TypeVar("_Kind")
 
 
 class Interrupts(_Strict, frozen=True):
@@ -244,7 +245,14 @@ class CallTable(_Strict, frozen=True):
     transfers: list[str] = []
 
 
-class Scenario(_Strict, frozen=True):
+class Rules(_Strict, frozen=True):
+    """What has to come of a call: `[[expect]]`, and `[[rubric]]` where an endpoint or a function judges."""
+
+    expect: list[Expect] = []
+    rubric: list[Rubric] = []
+
+
+class Scenario(Rules, frozen=True, kw_only=True):
     """One scenario. `place` is the folder that its files are found from, `file` what a mistake in it is
     told of.
     """
@@ -254,8 +262,6 @@ class Scenario(_Strict, frozen=True):
     network: Network = Network()
     limits: Limits = Limits()
     call: CallTable = CallTable()
-    expect: list[Expect] = []
-    rubric: list[Rubric] = []
     place: str = "."
     file: str = ""
 
@@ -266,12 +272,21 @@ class Scenario(_Strict, frozen=True):
 
 def read_toml(text: str, where: str, place: str = ".") -> Scenario:
     """One scenario. Raises ConfigError that names the file and the field."""
+    return _converted(text, where, Scenario, place=place, file=where)
+
+
+def read_rules(file: Path) -> Rules:
+    """`[[expect]]` and `[[rubric]]` without a caller. Raises ConfigError, as `read_toml` does."""
+    return _converted(_text(file), str(file), Rules)
+
+
+def _converted(text: str, where: str, kind: type[_Kind], **more: str) -> _Kind:
     try:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where} is not TOML: {error}") from error
     try:
-        return msgspec.convert({**found, "place": place, "file": where}, Scenario)
+        return msgspec.convert({**found, **more}, kind)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{where}: {error}") from error
 
@@ -296,11 +311,14 @@ def _read(file: Path) -> Iterator[Scenario]:
     if file.suffix == ".py":
         yield from _from_python(file)
         return
+    yield read_toml(_text(file), str(file), str(file.parent))
+
+
+def _text(file: Path) -> str:
     try:
-        text = file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} cannot be read: {error}") from error
-    yield read_toml(text, str(file), str(file.parent))
 
 
 def _from_python(file: Path) -> Iterator[Scenario]:

@@ -115,7 +115,7 @@ def _why_not(script: CallerScript, *, consent: bool, text: bool) -> str:
 
 
 OF_WORDS: Final = (
-    "tools_equal", "tools_as_control", "tool_errors", "tools_unanswered", "figures_told",
+    "expectations", "tools_equal", "tools_as_control", "tool_errors", "tools_unanswered", "figures_told",
     "figures_as_control",
     "cost_usd", "completed", "similarity",
 )  # fmt: skip
@@ -174,12 +174,19 @@ class Outcome:
         return len(self.pairs) == self.planned
 
     @property
+    def broken(self) -> Counter[str]:
+        """What the new agent's calls broke of the user's rules: in how many calls, by kind."""
+        kinds = ({kind for run in pair.runs[1] for kind in run.broken or ()} for pair in self.pairs)
+        return Counter(kind for of_call in kinds for kind in sorted(of_call))
+
+    @property
     def red(self) -> bool:
-        return red(self.verdicts)
+        """Whether something is worse than in the control, or a rule is broken."""
+        return red(self.verdicts) or bool(self.broken)
 
     @property
     def exit_code(self) -> int:
-        """0; 1 if something is worse; 3 if nothing or not everything was run."""
+        """0; 1 if something is worse or a rule broken; 3 if nothing or not everything was run."""
         if not self.pairs or not self.whole:
             return 3
         return 1 if self.red else 0

@@ -68,6 +68,8 @@ class ShadowCaller:
         self.counts = Counts()
         self.spoken: list[tuple[int, int]] = []
         """From when to when the caller spoke."""
+        self.words: list[str] = []
+        """What they said then, "" where that was not written down."""
         self.deadline_ms: int | None = began_ms
         self._line = line
         self._shift_ms = shift_ms
@@ -110,6 +112,7 @@ class ShadowCaller:
         self._reached_ms = None
         if act.kind is Kind.SAYS:
             self.spoken.append((begins_ms, self._before_ms))
+            self.words.append(act.words or "")
         return act
 
     def _due(self, act: Act, now_ms: int, queued_ms: int) -> tuple[int, bool, bool]:

@@ -6,17 +6,20 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from bridge.codecs.level import level_dbfs
 from bridge.core import messages as m
 from bridge.core.stats import Stats
+from bridge.doubles.people.caller import Line, Manner
+from bridge.doubles.people.caller_phone import Said
 from bridge.doubles.phone import Phone
 from bridge.recording.caller_script import CallerScript, canonical
 from bridge.recording.recorded_tools import MISSING, RecordedTools
 from bridge.testing.scripted_call import ScriptedCall
 
+from .callers_run import CallFacts, lines_of, tools_of, transferred
 from .shadow_caller import ShadowCaller
 from .significance import percentile
 
@@ -64,6 +67,10 @@ class Run:
     ended: str
     acts: tuple[tuple[int, int], ...] = ()
     """From when to when the caller spoke."""
+    evidence: CallFacts | None = field(default=None, compare=False, repr=False)
+    """The call for rules of the user's; dropped when those are judged."""
+    broken: tuple[str, ...] | None = None
+    """The kinds of failures that those found; None without rules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +90,10 @@ def run_of(
     tools: RecordedTools,
 ) -> Run:
     """The facts of a call in virtual time that is over."""
-    log = [action for _, action in call.rehearsal.said]
+    log = call.rehearsal.said
     stats = call.rehearsal.call.stats
     phone = call.rehearsal.phones[0]
-    outputs = [action.output for action in log if isinstance(action, m.CreateItem) and action.output]
+    outputs = [action.output for _, action in log if isinstance(action, m.CreateItem) and action.output]
     heard = heard_by(phone, call.now_ms)
     return facts((name, arm), log, stats, caller, tools, heard, outputs)
 
@@ -99,7 +106,7 @@ def heard_by(phone: Phone, end_ms: int) -> Heard:
 
 def facts(
     key: tuple[str, str],
-    log: Sequence[m.Action],
+    log: Sequence[tuple[int, m.Action]],
     stats: Stats,
     caller: ShadowCaller,
     tools: RecordedTools,
@@ -109,9 +116,10 @@ def facts(
     """The facts of a call that is over; `key` names the call and the arm, `outputs` are what the model was
     told of its tools.
     """
-    spoken = [action for action in log if isinstance(action, m.Spoken)]
-    ends = [action for action in log if isinstance(action, m.Ended)]
-    wanted = [action for action in log if isinstance(action, m.ToolWanted)]
+    spoken = [action for _, action in log if isinstance(action, m.Spoken)]
+    ends = [action for _, action in log if isinstance(action, m.Ended)]
+    wanted = [action for _, action in log if isinstance(action, m.ToolWanted)]
+    ended = ends[0].reason.value if ends else "went on"
     return Run(
         call=key[0],
         arm=key[1],
@@ -129,9 +137,38 @@ def facts(
         cost_micro_usd=stats.cost_micro_usd,
         length_ms=heard.end_ms,
         completed=caller.completed,
-        ended=ends[0].reason.value if ends else "went on",
+        ended=ended,
         acts=tuple(caller.spoken),
+        evidence=_evidence(log, stats, caller, heard, ended),
     )
+
+
+def _evidence(
+    log: Sequence[tuple[int, m.Action]], stats: Stats, caller: ShadowCaller, heard: Heard, ended: str
+) -> CallFacts:
+    said = [
+        Said(start, end, words, _manner(start, heard.spans))
+        for (start, end), words in zip(caller.spoken, caller.words, strict=True)
+    ]
+    lines = lines_of(log)
+    story = [Line(at_ms, "agent", words) for at_ms, words in lines]
+    story += [Line(one.end_ms, "caller", one.words) for one in said if one.words]
+    return CallFacts(
+        heard=heard.sound,
+        ended_ms=heard.end_ms,
+        said=said,
+        story=sorted(story),
+        lines=lines,
+        tools=tools_of(log),
+        transfers=transferred(log),
+        ended=ended,
+        usd=stats.cost_micro_usd / 1_000_000,
+    )
+
+
+def _manner(start_ms: int, spans: Sequence[tuple[int, int]]) -> Manner:
+    over_us = any(start <= start_ms < end for start, end in spans)
+    return Manner.INTERRUPTION if over_us else Manner.TURN
 
 
 # --- metrics --------------------------------------------------------------------------------------------
@@ -142,6 +179,7 @@ def values(run: Run, script: CallerScript) -> Values:
     generated = sum(len(text.split()) for text in run.generated)
     calls = len(run.tools)
     return {
+        "expectations": None if run.broken is None else float(not run.broken),
         "tools_equal": float(run.tools == tuple((tool.name, tool.arguments) for tool in script.tools)),
         "tool_errors": run.tool_errors / calls if calls else 0.0,
         "tools_unanswered": run.unanswered / calls if calls else 0.0,

@@ -97,7 +97,7 @@ class LiveCall:
         self.script, self.arm, self.model = script, arm, model
         self.tools = tools
         self._recorder = recorder
-        self.log: list[m.Action] = []
+        self.log: list[tuple[int, m.Action]] = []
         self.outputs: list[str] = []
         self.ended: m.Ended | None = None
         self.detours = False
@@ -222,7 +222,7 @@ class LiveCall:
         """There is no other side that would hear them."""
 
     def _observe(self, action: m.Action, now_ms: int) -> None:
-        self.log.append(action)
+        self.log.append((now_ms, action))
         if isinstance(action, m.Ended):
             self.ended = action
         if self._users is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime as dt
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from bridge.upstreams import REHEARSALS, UPSTREAMS
 from .shadow import Experiment, Outcome, Recorded, compare, compare_live
 from .shadow_facts import Run
 from .shadow_live import LiveModel, NotRun, run_live
+from .shadow_rules import ShadowRules
 from .shadow_run import Arm, Embedded, MindOf, config_of, run_embedded
 
 EMBEDDED: Final = "embedded"
@@ -65,14 +67,26 @@ def priced(model: LiveModel, script: CallerScript, arm: Arm) -> bool:
     return any(not name.startswith("transcription_") for name in prices)
 
 
-def carried_out(experiment: Experiment, model: Embedded | LiveModel, parallel: int) -> Outcome:
-    """The experiment, with this model."""
+def carried_out(
+    experiment: Experiment, model: Embedded | LiveModel, parallel: int, rules: ShadowRules | None = None
+) -> Outcome:
+    """The experiment, with this model. Raises NotRun where a call or a judge cannot be had."""
+
+    def judged(run: Run) -> Run:
+        broken = None
+        if rules is not None and run.evidence is not None:
+            try:
+                broken = rules.broken(run.evidence)
+            except BridgeError as error:
+                raise NotRun(f"{run.call}: no verdict on the rubric: {error}") from error
+        return dataclasses.replace(run, evidence=None, broken=broken)
+
     if isinstance(model, Embedded):
         here = model
 
         def one(call: Recorded, arm: Arm, seed: int, most_usd: float | None) -> Run:
             try:
-                return run_embedded(call.name, call.script, arm, here, seed, most_usd)
+                return judged(run_embedded(call.name, call.script, arm, here, seed, most_usd))
             except BridgeError:
                 raise
             except Exception as error:  # of the user's agent or mind
@@ -83,7 +97,8 @@ def carried_out(experiment: Experiment, model: Embedded | LiveModel, parallel: i
 
     async def live(call: Recorded, arm: Arm, _seed: int, most_usd: float | None) -> Run:
         try:
-            return await run_live(call.name, call.script, arm, there, most_usd)
+            run = await run_live(call.name, call.script, arm, there, most_usd)
+            return await asyncio.to_thread(judged, run)
         except BridgeError:
             raise
         except Exception as error:  # of the user's agent

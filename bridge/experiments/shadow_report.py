@@ -43,12 +43,14 @@ def headline(outcome: Outcome) -> str:
         return "no call was run"
     if not outcome.whole:
         return f"stopped after {len(outcome.pairs)} of {outcome.planned} calls: that tells nothing"
+    worse = [one.metric.label for one in outcome.verdicts if one.word is Word.WORSE]
+    broken = [f"{kind} in {count}" for kind, count in sorted(outcome.broken.items())]
+    if worse or broken:
+        found = [f"expectations not met ({', '.join(broken)})"] if broken else []
+        return f"worse in {calls}: {', '.join([*found, *worse])}"
     if nothing_told(outcome.verdicts):
         least = min(one.calls_needed or 0 for one in outcome.verdicts if one.metric.judged)
         return f"cannot tell from {calls}: {least} or more would"
-    worse = [one.metric.label for one in outcome.verdicts if one.word is Word.WORSE]
-    if worse:
-        return f"worse in {calls}: {', '.join(worse)}"
     better = [one.metric.label for one in outcome.verdicts if one.word is Word.BETTER]
     unsure = [_unsure(one) for one in outcome.verdicts if one.word is Word.CANNOT_TELL]
     told = f"not worse in {calls}" + (f"; better: {', '.join(better)}" if better else "")
@@ -114,6 +116,7 @@ def as_json(outcome: Outcome, estimate: Estimate) -> dict[str, Any]:
             }
             for one in outcome.verdicts
         ],
+        "expectations_not_met": dict(outcome.broken),
         "by_call": [_call(pair) for pair in outcome.pairs],
     }  # fmt: skip
 
@@ -126,6 +129,12 @@ def written_json(outcome: Outcome, estimate: Estimate) -> str:
 def written_junit(outcome: Outcome, veil: Veil | None = None) -> str:
     """A case for each metric that is judged; worse is a failure, an experiment that was stopped an error."""
     cases = [Case(one.metric.label, 0.0, _faults(one, outcome), _figures(one)) for one in outcome.verdicts]
+    if outcome.broken:
+        faults = [
+            Fault(kind, f"in {count} of {len(outcome.pairs)} calls", ", ".join(_where(outcome, kind)))
+            for kind, count in sorted(outcome.broken.items())
+        ]
+        cases.append(Case("expectations met in every call", faults=faults))
     if not outcome.pairs or not outcome.whole:
         fault = Fault("harness", headline(outcome), error=True)
         cases.append(Case("all calls were run", faults=[fault]))
@@ -193,6 +202,13 @@ def _faults(one: Verdict, outcome: Outcome) -> list[Fault]:
     return [Fault("worse", message, f"most in: {', '.join(moved)}")]
 
 
+def _where(outcome: Outcome, kind: str) -> list[str]:
+    """The first calls of the new agent that have this fault."""
+    return [
+        pair.call.name for pair in outcome.pairs if any(kind in (run.broken or ()) for run in pair.runs[1])
+    ][:5]
+
+
 def _figures(one: Verdict) -> dict[str, str]:
     return {
         "verdict": one.word.value, "control": repr(one.control), "new": repr(one.new),
@@ -210,7 +226,9 @@ def _moved(pair: Pair) -> float:
 
 
 def _call(pair: Pair) -> dict[str, Any]:
-    return {"name": pair.call.name, "control": dict(pair.control), "new": dict(pair.new)}
+    found = {"name": pair.call.name, "control": dict(pair.control), "new": dict(pair.new)}
+    broken = sorted({kind for run in pair.runs[1] for kind in run.broken or ()})
+    return found | {"expectations_not_met": broken}
 
 
 def _row(pair: Pair) -> list[Cell | str]:

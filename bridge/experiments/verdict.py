@@ -57,6 +57,7 @@ FEWEST: Final = math.ceil(math.log2(2 / LEVEL))
 """Calls: a sign-flip test of fewer never tells, however they differ."""
 SHARE: Final = 0.02
 METRICS: Final = (
+    Metric("expectations", "up", SHARE, yes_no=True, shown="expectations met"),
     Metric("tools_equal", "up", SHARE, yes_no=True),
     Metric("tools_as_control", "up", SHARE),
     Metric("tool_errors", "down", SHARE),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import json
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -13,6 +15,7 @@ from typer.testing import CliRunner
 from bridge.cli import app
 from bridge.doubles.front_desk.agent import FrontDesk
 from bridge.doubles.options import ServerOptions
+from bridge.doubles.people.caller import Line
 from bridge.doubles.tones import murmur
 from bridge.experiments.shadow_run import ScriptEars
 from bridge.testing import begin
@@ -84,6 +87,55 @@ def test_wrong_use_is_told() -> None:
     assert "METRIC=NUMBER" in fails("--tolerance", "felt_p50_ms")
     assert "embedded" in fails("--against", "nothing")
     assert "no recording takes part" in fails("--consent")
+    Path("odd.toml").write_text("[[expect]]\nreached_goal = true\n", encoding="utf-8")
+    Path("ask.toml").write_text('[[rubric]]\nask = "kind?"\n', encoding="utf-8")
+    assert "simulated callers only" in fails("--expect", "odd.toml")
+    assert "wants a --judge" in fails("--expect", "ask.toml")
+    assert "--expect FILE" in fails("--judge", "module:votes")
+    assert "missing.toml" in fails("--expect", "missing.toml")
+
+
+VOTES: list[list[Line]] = []
+
+
+def votes_yes(_ask: str, record: list[Line], _vote: int) -> dict[str, str]:
+    VOTES.append(record)
+    return {"verdict": "yes", "quote": record[-1].words}
+
+
+def votes_no(_ask: str, record: list[Line], _vote: int) -> dict[str, str]:
+    return {"verdict": "no", "quote": record[0].words}
+
+
+def test_rules_hold_in_every_call_of_the_new_agent(here: Path) -> None:
+    (here / "must.toml").write_text(blocks(GUIDE, "toml")[0], encoding="utf-8")
+
+    def verdict(agent: str, judge: str) -> tuple[int, dict[str, Any]]:
+        command = [
+            "shadow",
+            "recordings",
+            "--agent",
+            agent,
+            "--expect",
+            "must.toml",
+            "--judge",
+            judge,
+            "--json",
+        ]
+        run = CliRunner().invoke(app, command)
+        return run.exit_code, json.loads(run.stdout)
+
+    code, found = verdict("agents:agent", f"{__name__}:votes_yes")
+    assert (code, found["verdict"]) == (0, "not worse in 1 call")
+    assert [line.words for line in VOTES[0] if line.who == "caller"] == [*SAYS]
+    assert VOTES[0][-1].words == "3 loaves are ordered."
+    code, found = verdict("agents:agent", f"{__name__}:votes_no")
+    assert (code, found["expectations_not_met"]) == (1, {"rubric_no": 1})
+    VOTES.clear()
+    code, found = verdict("agents:shorter", f"{__name__}:votes_yes")
+    assert (code, found["expectations_not_met"]) == (1, {"tool_missing": 1})
+    assert found["verdict"].startswith("worse in 1 call: expectations not met (tool_missing in 1)")
+    assert len(VOTES) == 3  # of the control alone
 
 
 @pytest.mark.usefixtures("here")
