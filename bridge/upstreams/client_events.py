@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from bridge.core.messages import CreateItem, CreateResponse
+from bridge.errors import ConfigError
 
 MAX_ID_CHARACTERS: Final = 512
 """Of an event id, and of a metadata value."""
@@ -26,6 +27,14 @@ def client_event(kind: str, event_id: str, **fields: Any) -> str:
     except UnicodeEncodeError:
         # Half of a surrogate pair in a user's text: no word in JSON, and no reason to lose the rest.
         return json.dumps(event, ensure_ascii=False).encode(errors="replace").decode()
+
+
+def check_session(tree: dict[str, Any]) -> None:
+    """Raises ConfigError for a session that no frame can hold."""
+    try:
+        client_event("", "", session=tree)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"the session holds something that JSON has no word for: {error}") from error
 
 
 def item(command: CreateItem) -> dict[str, Any]:

@@ -23,12 +23,12 @@ from bridge.errors import ConfigError, UpstreamError
 from . import live_events as wire
 from .azure import KEY as AZURE_KEY
 from .azure import NO_ADDRESS, realtime_url
-from .client_events import client_event
+from .client_events import check_session, client_event
 from .dial import Auth, Dial
 from .live_session import BACKEND, delegation, pieces, start_tree
 from .realtime import MAX_FRAME_CHARACTERS
 from .remembered import remember
-from .server_events import UNREADABLE, decode_item, decode_number, if_readable
+from .server_events import UNREADABLE, decode_item, decode_number, if_readable, refuse_if_known
 from .values import id_of, reason, required, text_of, tokens_of
 
 KEY: Final = "OPENAI_API_KEY"
@@ -102,11 +102,7 @@ class Live:
         self._done: dict[str, None] = {}  # responses whose end was told
 
     def dial(self, config: SessionConfig) -> Dial:
-        tree = start_tree(config, (), self._behind)
-        try:
-            client_event("session.start", "", session=tree)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ConfigError(f"the session holds something that JSON has no word for: {error}") from error
+        check_session(start_tree(config, (), self._behind))
         return Dial(_checked(self._url), auth=self._auth, key=self._key)
 
     # --- what comes in -----------------------------------------------------------------------------------
@@ -119,7 +115,7 @@ class Live:
         try:
             event = wire.decode_event(frame)
         except UNREADABLE as unreadable:
-            self._refuse_if_known(frame, unreadable)
+            refuse_if_known(frame, self._readers, unreadable)
             return None
         if event.type in _OLD_NAMES and not self._started:
             return self._old_dialect()
@@ -130,15 +126,6 @@ class Live:
             return reader(self, event)
         except UNREADABLE as unreadable:
             raise UpstreamError(f"{event.type} {unreadable}", frame=frame) from unreadable
-
-    def _refuse_if_known(self, frame: str, unreadable: Exception) -> None:
-        """Ignore a field of the wrong type in an event of an unknown kind."""
-        try:
-            kind = wire.decode_kind(frame).type
-        except UNREADABLE as cause:
-            raise UpstreamError(f"not a server event: {cause}", frame=frame) from cause
-        if kind in self._readers:
-            raise UpstreamError(f"{kind} not as documented: {unreadable}", frame=frame) from unreadable
 
     def _old_dialect(self) -> m.UpstreamFaulted:
         told = "this host speaks the preview's dialect of GPT-Live, whose events have other names"

@@ -33,12 +33,6 @@ class Event(msgspec.Struct, gc=False):
     error: msgspec.Raw = msgspec.Raw()
 
 
-class Kind(msgspec.Struct, gc=False):
-    """What an event is, of one that cannot be read otherwise."""
-
-    type: str
-
-
 class Session(msgspec.Struct, gc=False):
     """The session in force."""
 
@@ -103,7 +97,6 @@ class BackendResponse(msgspec.Struct, gc=False):
 
 
 decode_event = msgspec.json.Decoder(Event).decode
-decode_kind = msgspec.json.Decoder(Kind).decode
 decode_session = msgspec.json.Decoder(Session).decode
 decode_delegation = msgspec.json.Decoder(Delegation).decode
 decode_seconds = msgspec.json.Decoder(Seconds).decode

@@ -15,7 +15,7 @@ from bridge.core.config import IDLE_TIMEOUT
 from bridge.core.messages import SessionConfig
 from bridge.errors import ConfigError
 
-from .client_events import client_event
+from .client_events import check_session
 from .configuration import PHONE_FORMAT
 from .dial import Auth, Dial
 from .realtime import Realtime
@@ -67,11 +67,7 @@ class OpenAI:
         self._key = key
 
     def dial(self, config: SessionConfig) -> Dial:
-        tree = session_tree(config, again=False)
-        try:
-            client_event("session.update", "", session=tree)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ConfigError(f"the session holds something that JSON has no word for: {error}") from error
+        check_session(session_tree(config, again=False))
         return Dial(with_model(self._url, config.model), auth=self._auth, key=self._key)
 
 

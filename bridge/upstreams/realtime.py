@@ -88,7 +88,7 @@ class Realtime:
         try:
             event = wire.decode_event(frame)
         except wire.UNREADABLE as unreadable:
-            self._refuse_if_known(frame, unreadable)
+            wire.refuse_if_known(frame, self.readers, unreadable)
             return None
         if event.type == _AUDIO_DELTA:  # as _audio_delta reads it, without the ways to fail
             delta, item_id, response_id = event.delta, event.item_id, event.response_id
@@ -107,15 +107,6 @@ class Realtime:
             return reader(self, event)
         except wire.UNREADABLE as unreadable:
             raise UpstreamError(f"{event.type} {unreadable}", frame=frame) from unreadable
-
-    def _refuse_if_known(self, frame: str, unreadable: Exception) -> None:
-        """Ignore a field of the wrong type in an event of an unknown kind."""
-        try:
-            kind = wire.decode_kind(frame).type
-        except wire.UNREADABLE as cause:
-            raise UpstreamError(f"not a server event: {cause}", frame=frame) from cause
-        if kind in self.readers:
-            raise UpstreamError(f"{kind} not as documented: {unreadable}", frame=frame) from unreadable
 
     def _session_created(self, event: wire.Event) -> m.SessionCreated:
         session = wire.decode_session(event.session)

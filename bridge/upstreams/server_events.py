@@ -7,10 +7,12 @@ where it is used.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Annotated, Any, TypeVar
 
 import msgspec
+
+from bridge.errors import UpstreamError
 
 Decoded = TypeVar("Decoded")
 
@@ -148,6 +150,18 @@ decode_content = msgspec.json.Decoder(list[Part]).decode
 decode_limits = msgspec.json.Decoder(list[RateLimit]).decode
 decode_usage = msgspec.json.Decoder(Usage).decode
 decode_number = msgspec.json.Decoder(Number | None).decode
+
+
+def refuse_if_known(frame: str, kinds: Container[str], unreadable: Exception) -> None:
+    """Ignore a field of the wrong type in an event of an unknown kind. Raises UpstreamError for the others,
+    and for what is no event.
+    """
+    try:
+        kind = decode_kind(frame).type
+    except UNREADABLE as cause:
+        raise UpstreamError(f"not a server event: {cause}", frame=frame) from cause
+    if kind in kinds:
+        raise UpstreamError(f"{kind} not as documented: {unreadable}", frame=frame) from unreadable
 
 
 def if_readable(decode: Callable[[msgspec.Raw], Decoded], raw: msgspec.Raw) -> Decoded | None:
