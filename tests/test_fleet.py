@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from bridge.core import messages as m
 from bridge.core.stats import Stats
 from bridge.runner.pulse import Pulse
+from bridge.server.draining import AT_ONCE, hand_over
 from bridge.server.fleet import Asked, Fleet
 from bridge.server.fleet.heartbeat import BEAT_S
 from bridge.server.gates import StreamTokens
@@ -132,16 +134,12 @@ async def closed(*machines: Machine) -> None:
         await machine.fleet.close()
 
 
-async def hands_over(machine: Machine) -> None:
-    """The call leaves that machine; its carrier's socket may be closed."""
-    machine.calls.carried[CALL] = Carried()
-    writes, ended = machine.fleet.observer, m.Ended(m.Reason.HANDED_OVER)
-    assert writes is not None
-    machine.store.intents.note(CALL, HANDOVER)
-    writes.call_ended(CALL, ended, Stats())
-    written = writes.before_close(CALL, ended)
-    assert written is not None
-    await written
+def leave(machine: Machine, call_sid: str = CALL) -> None:
+    """The call is to go on elsewhere."""
+    machine.calls.carried[call_sid] = Carried()
+    machine.store.intents.note(call_sid, HANDOVER)
+    assert machine.fleet.observer is not None
+    machine.fleet.observer.call_ended(call_sid, m.Ended(m.Reason.HANDED_OVER), Stats())
 
 
 async def test_a_process_that_stands_alone_is_asked_nothing() -> None:
@@ -191,7 +189,8 @@ async def test_a_call_is_learnt_from_the_machine_that_handed_it_over() -> None:
     one, other = await two()
     assert await one.claims() == ""
     one.store.intents.began(CALL)
-    await hands_over(one)
+    leave(one)
+    await one.fleet.written([CALL])
     assert await other.fleet.after(CALL, ACCOUNT, 1) == Asked()
     assert (other.store.intents.peek(CALL), other.store.intents.streams(CALL)) == (HANDOVER, 1)
     assert await one.fleet.after(CALL, ACCOUNT, 1) == Asked(again=True, machine="two"), (
@@ -214,9 +213,45 @@ async def test_a_hand_over_that_is_not_written_is_none(monkeypatch: pytest.Monke
 
     for write in ("turn", "end"):
         monkeypatch.setattr(one.shared_store, write, silent)
-    await hands_over(one)
+    leave(one)
+    await one.fleet.written([CALL])
     await other.fleet.after(CALL, ACCOUNT, 1)
     assert other.store.intents.peek(CALL) is None
+    await closed(one, other)
+
+
+async def test_calls_leave_a_few_at_a_time_and_each_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred at once kept a busy process for longer than a hand-over waits: none was written in time."""
+    one, other = await two(most_calls=50)
+    turn, under_way, most, due_ms = one.shared_store.turn, 0, 0, list[int]()
+    sids = [f"CA{number:032x}" for number in range(40)]
+
+    async def slow(*given: Any) -> Written:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.05)
+        under_way -= 1
+        return await turn(*given)
+
+    def leaves(call_sid: str, event: m.HandOver) -> None:
+        due_ms.append(event.within_ms)
+        leave(one, call_sid)
+
+    monkeypatch.setattr(one.shared_store, "turn", slow)
+    for call_sid in sids:
+        assert await one.claims(call_sid) == ""
+    registry: Any = SimpleNamespace(
+        call_sids=lambda: sids, feed=leaves, services=SimpleNamespace(fleet=one.fleet)
+    )
+    await hand_over(registry, 300)
+    await asyncio.sleep(0.1)
+    assert most <= AT_ONCE
+    assert due_ms[0] == 300
+    assert due_ms[-1] == 0, "it has no more time than was said"
+    for call_sid in sids:
+        await other.fleet.after(call_sid, ACCOUNT, 1)
+        assert other.store.intents.peek(call_sid) == HANDOVER
     await closed(one, other)
 
 

@@ -311,15 +311,6 @@ class CallRegistry:
             return False
         return True
 
-    def hand_over(self, within_ms: int) -> None:
-        """The calls that are left go to another process, each at its next turn boundary and at the latest in
-        `within_ms`: its stream is closed, the intent says why, and `/after-stream` opens it again where calls
-        are taken.
-        """
-        for entry in list(self._entries.values()):
-            if not entry.ended:
-                entry.runner.feed(m.HandOver(within_ms))
-
     async def shut_down(self, timeout_s: float = 1.0) -> None:
         """End every call politely, at once, and wait for the sockets to go."""
         self.draining = True

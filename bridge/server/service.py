@@ -32,6 +32,7 @@ from bridge.ops.notices import CallNotices
 from bridge.ops.reports import Reports
 from bridge.server.call_control import CallControl
 from bridge.server.calls import CallRegistry
+from bridge.server.draining import drain
 from bridge.server.fleet import Fleet
 from bridge.server.fleet.making import make_fleet
 from bridge.server.fleet.operators import operators_ops
@@ -63,10 +64,6 @@ from bridge.upstreams import REHEARSALS, UPSTREAMS
 
 logger = logging.getLogger(__name__)
 
-HAND_OVER_S: Final = 12.0
-STOP_S: Final = 3.0
-HANDED_OVER_MS: Final = 500
-"""Between the last moment for a turn boundary and the stop: for the close handshakes."""
 LAST_REQUESTS_S: Final = 0.2
 RECEIVE_BUFFER_BYTES: Final = 64 * 1024
 """Of each connection to us, in the kernel: by itself it grows to megabytes, for each stranger. A call's is
@@ -462,20 +459,6 @@ async def serve(service: Service, sock: socket.socket, ready: Callable[[], None]
         worker.close()
     await registry.services.fleet.close()
     service.close()
-
-
-async def drain(registry: CallRegistry, seconds: float) -> None:
-    """Let calls end by themselves; hand over those that are left 12 s before the deadline. Returns 3 s before
-    it, or when no call is left.
-    """
-    registry.draining = True
-    stop_s = max(seconds - STOP_S, seconds / 2)
-    hand_over_s = max(0.0, seconds - HAND_OVER_S)
-    if await registry.drained(hand_over_s):
-        return
-    left_s = stop_s - hand_over_s
-    registry.hand_over(max(0, int(left_s * 1000) - HANDED_OVER_MS))
-    await registry.drained(left_s)
 
 
 async def _interrupted(asked: asyncio.Queue[signal.Signals]) -> None:

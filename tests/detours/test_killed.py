@@ -9,6 +9,7 @@ import pytest
 
 from bridge.agents.agent import Agent
 from bridge.core import messages as m
+from bridge.server.draining import hand_over
 from bridge.server.store import EmbeddedStore
 from tests.detours.rig import BILLING, Mind, feed, greeted_call, heard, hears_a_word, wish
 from tests.detours.test_documents import T
@@ -52,7 +53,7 @@ async def test_a_caller_whose_process_goes_is_had_by_the_next_with_what_came_of_
         call = await greeted_call(house)
         feed(house, call, wish(ring_s=200))
         await until(lambda: phone.legs and phone.leg.status == "ringing", 10)
-        house.service.registry.hand_over(5_000)
+        await hand_over(house.service.registry, 5_000)
         sid = call.handset.call_sid
         assert house.log.ended[sid][0].reason is m.Reason.HANDED_OVER
         await hears_a_word(call, 1)

@@ -14,6 +14,7 @@ from bridge.core import messages as m
 from bridge.doubles.agents import Parrot, Scripted, Speech
 from bridge.doubles.tones import marked, tone
 from bridge.recording import describe, replay
+from bridge.server.draining import hand_over
 from bridge.server.store.snapshots import Conversations
 from bridge.simulators.phone import Kind, PhoneCall
 from bridge.sockets.dial import dial
@@ -95,7 +96,7 @@ async def test_a_call_that_is_handed_over_goes_on_as_if_nothing_had_been() -> No
     async with door(Parrot(FIRST, "Hello, who is there?"), AGENT) as house:
         call = house.dial(house.caller(silence(1_000) + tone(400) + silence(5_000)))
         await until(lambda: call.streaming.is_set() and FIRST in call.phone.heard)
-        house.service.registry.hand_over(3_000)
+        await hand_over(house.service.registry, 3_000)
         await until(lambda: len(call.streams) == 2)
         await until(lambda: len(house.servers()) == 2 and items(house, 1))
         assert ("assistant", "Hello, who is there?") in items(house, 1)
@@ -170,7 +171,7 @@ async def test_a_draining_process_lets_the_carrier_ask_again_elsewhere() -> None
         call = house.dial(house.caller())
         await until(lambda: call.streaming.is_set() and call.phone.received_bytes)
         house.service.registry.draining = True
-        house.service.registry.hand_over(0)
+        await hand_over(house.service.registry, 0)
         await until(lambda: call.over, 20)
         assert len(call.streams) == 1
         assert kinds(call).count(Kind.PAUSE) == 8

@@ -10,15 +10,17 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from bridge.core.messages import SnapshotItem
+from bridge.core.messages import HandOver, SnapshotItem
 from bridge.doubles.agents import Asked, Output, Speech
 from bridge.doubles.tones import marked
 from bridge.recording import replay
 from bridge.recording.header import read_header
-from bridge.server.service import drain
+from bridge.server.draining import drain
+from bridge.server.fleet import Fleet
 from bridge.simulators.phone import Kind, PhoneCall
 from tests.agents import virtual_time
 from tests.processes.rig import (
@@ -47,10 +49,11 @@ have by default, it is thirteen seconds.
 
 
 class _NeverEmpty:
-    """An exchange whose calls last; it notes when it was told what, in seconds."""
+    """An exchange whose one call lasts; it notes when it was told what, in seconds."""
 
     def __init__(self) -> None:
         self.draining = False
+        self.services = SimpleNamespace(fleet=Fleet())
         self.told: list[tuple[float, int]] = []
 
     async def drained(self, timeout_s: float) -> bool:
@@ -58,8 +61,11 @@ class _NeverEmpty:
         await asyncio.sleep(timeout_s)
         return False
 
-    def hand_over(self, within_ms: int) -> None:
-        self.told.append((asyncio.get_running_loop().time(), within_ms))
+    def call_sids(self) -> list[str]:
+        return ["CA1"]
+
+    def feed(self, _call_sid: str, event: HandOver) -> None:
+        self.told.append((asyncio.get_running_loop().time(), event.within_ms))
 
 
 def test_calls_have_half_of_25_seconds_to_end_and_nine_more_to_reach_the_end_of_a_turn() -> None:

@@ -14,7 +14,7 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
@@ -420,6 +420,14 @@ class Fleet:
     def before_close(self, call_sid: str, ended: m.Ended) -> Awaitable[object] | None:
         """What to await before the carrier's socket is closed: then the carrier asks any machine."""
         return None if self._writes is None else self._writes.before_close(call_sid, ended)
+
+    async def written(self, call_sids: Iterable[str]) -> None:
+        """Wait until it is written what was said in those of the calls that are being handed over. The loop
+        has its turn in any case.
+        """
+        await asyncio.sleep(0)
+        if self._writes is not None:
+            await self._writes.written(call_sids)
 
     def _intended(self, call_sid: str, intent: str, returns: int) -> None:
         # A hand-over is written with what was said, by `Writes`: one without the other misleads who goes on.

@@ -8,7 +8,7 @@ loses what was playing, and of the caller what they said in its last two seconds
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from typing import Final
 
 from bridge.core import messages as m
@@ -82,6 +82,11 @@ class Writes:
     def before_close(self, call_sid: str, ended: m.Ended) -> Awaitable[object] | None:
         """What to await before the carrier's socket is closed: then the carrier asks any machine."""
         return self._leaving.get(call_sid) if ended.reason is m.Reason.HANDED_OVER else None
+
+    async def written(self, call_sids: Iterable[str]) -> None:
+        """Wait for those of the calls that are leaving."""
+        if leaving := [self._leaving[one] for one in call_sids if one in self._leaving]:
+            await asyncio.wait(leaving)
 
     async def _hand_over(self, call_sid: str, intent: str, runner: Runner) -> None:
         carried = runner.call.carried(runner.now_ms())
