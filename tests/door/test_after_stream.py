@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +231,18 @@ def test_what_was_said_outlives_the_process_and_nobody_else_may_read_it(tmp_path
     assert after.find("CA2") is None
     late = Conversations(tmp_path / "kept", now=lambda: path.stat().st_mtime + 601)
     assert late.find("CA1") is None
+
+
+def test_what_another_process_has_written_since_is_known_too(tmp_path: Path) -> None:
+    """The call was here, went on there, and comes back."""
+    here, there, later = Conversations(tmp_path), Conversations(tmp_path), m.CallSnapshot(turns=2)
+    here.keep("CA1", m.CallSnapshot(turns=1))
+    here.close()
+    there.keep("CA1", later)
+    there.close()
+    [path] = tmp_path.iterdir()
+    os.utime(path, (time.time() + 1, time.time() + 1))  # a file's clock may be some milliseconds behind
+    assert here.find("CA1") == later
 
 
 def test_a_folder_that_cannot_be_written_costs_nothing_but_a_line(

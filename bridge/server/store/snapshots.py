@@ -56,11 +56,13 @@ class Conversations:
             self._folder.put(_name(call_sid), None)
 
     def find(self, call_sid: str) -> CallSnapshot | None:
-        """What is known of a call that is to go on; None if nothing, or nothing of the last ten minutes."""
+        """What is known of a call that is to go on; None if nothing, or nothing of the last ten minutes. What
+        another process has written since is known too.
+        """
         at_s, carried = self._kept.get(call_sid, (0.0, None))
-        if carried is not None:
-            return carried if self._now() - at_s <= KEPT_S else None
-        return None if self._folder is None else self._folder.read(_name(call_sid), self._now() - KEPT_S)
+        if self._folder is not None:
+            at_s, carried = self._folder.read(_name(call_sid), at_s) or (at_s, carried)
+        return carried if self._now() - at_s <= KEPT_S else None
 
     def close(self) -> None:
         """Write what waits, two seconds long at most."""
@@ -92,16 +94,16 @@ class _Folder:
                 self._thread.start()
             self._changed.notify()
 
-    def read(self, name: str, since_s: float) -> CallSnapshot | None:
+    def read(self, name: str, since_s: float) -> tuple[float, CallSnapshot] | None:
+        """What was written after that, and when."""
         with self._changed:
             if name in self._waiting:
                 waiting = self._waiting[name]
-                return None if waiting is None else _decode(waiting)
+                return None if waiting is None else (time.time(), _decode(waiting))
         try:
             path = self._path / name
-            if path.stat().st_mtime < since_s:
-                return None
-            return _decode(path.read_bytes())
+            at_s = path.stat().st_mtime
+            return (at_s, _decode(path.read_bytes())) if at_s > since_s else None
         except (OSError, msgspec.DecodeError):
             return None
 
