@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import stat
@@ -10,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -117,6 +119,45 @@ async def test_a_door_that_is_gone_leaves_the_connection_where_it_is(tmp_path: P
         writer.write(b"POST / HTTP/1.1\r\nHost: x\r\ncontent-length: 2\r\n\r\nhi")
         assert (await answered(reader)).startswith("one POST / ")
         writer.close()
+
+
+def no_more(*_args: Any) -> Any:
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+async def test_without_a_descriptor_for_the_way_a_connection_is_served_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two_servers(tmp_path) as (port, _elsewhere):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        monkeypatch.setattr(passing, "socket", SimpleNamespace(**{**vars(socket), "socket": no_more}))
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\ncontent-length: 2\r\n\r\nhi")
+        assert (await answered(reader)).startswith("one POST / ")
+        writer.close()
+
+
+async def test_without_a_descriptor_a_door_waits_and_does_not_spin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passing, "AGAIN_S", 0.05)
+    door, tries = Door(str(tmp_path / "full"), lambda _came, _read: None), 0
+    listener: Any = door._listener
+
+    def accept() -> Any:
+        nonlocal tries
+        tries += 1
+        return no_more() if tries < 3 else listener.accept()
+
+    stub: Any = SimpleNamespace(accept=accept, fileno=listener.fileno, close=listener.close)
+    door._listener = stub
+    with socket.socket(socket.AF_UNIX) as way:
+        way.setblocking(False)
+        way.connect(str(tmp_path / "full"))
+        await asyncio.sleep(0.02)
+        assert tries == 1
+        assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(way, 1), 1) == b"a"
+    assert tries == 4, "and once more, for there may be others"
+    door.close()
 
 
 async def test_what_a_sibling_that_stands_still_does_not_take_is_served_here(

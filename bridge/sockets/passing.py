@@ -13,6 +13,7 @@ could not be taken back: the peer would not even see the connection's end.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 from collections.abc import Callable
@@ -29,6 +30,8 @@ _READ_S: Final = 2.0
 AWAKE_S: Final = 0.5
 """How long a sibling may take to say so. A loop that is later than that is of no use to a caller either."""
 _AWAKE: Final = b"a"
+AGAIN_S: Final = 1.0
+_NONE_LEFT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Passing(Protocol):
@@ -50,18 +53,27 @@ def pass_on(
     """
     if connection.get_extra_info("socket") is None or len(read) > MOST_BYTES:
         return False
-    way = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    way.setblocking(False)
-    way.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MOST_BYTES)
     try:
-        way.connect(door)
+        way = _way_to(door)
     except OSError as error:
-        way.close()
         logger.warning("a connection could not be passed on: %s", error)
         return False
     connection.pause_reading()
     _Going(way, connection, bytes(read), settled)
     return True
+
+
+def _way_to(door: str) -> socket.socket:
+    """Raises OSError where there is no such door, and where a descriptor is lacking."""
+    way = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        way.setblocking(False)
+        way.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MOST_BYTES)
+        way.connect(door)
+    except OSError:
+        way.close()
+        raise
+    return way
 
 
 class _Going:
@@ -112,12 +124,25 @@ class Door:
         self._listener.bind(path)
         self._listener.listen(_BACKLOG)
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._listener, self._accept)
+        self._open()
+
+    def _open(self) -> None:
+        if self._listener.fileno() >= 0:
+            self._loop.add_reader(self._listener, self._accept)
 
     def _accept(self) -> None:
         with suppress(BlockingIOError, InterruptedError, ConnectionAbortedError):
             while True:
-                way, _ = self._listener.accept()
+                try:
+                    way, _ = self._listener.accept()
+                except OSError as error:
+                    if error.errno not in _NONE_LEFT:
+                        raise
+                    # The listener stays readable: asked again at once, it would say the same without end.
+                    logger.warning("no connection is taken for %s s: %s", AGAIN_S, error)
+                    self._loop.remove_reader(self._listener)
+                    self._loop.call_later(AGAIN_S, self._open)
+                    return
                 try:
                     way.send(_AWAKE)
                 except OSError:  # it is served elsewhere by now
