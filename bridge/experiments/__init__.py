@@ -1,4 +1,5 @@
-"""Experiments on calls: recorded callers meet another agent, and what differs is told with its uncertainty.
+"""Experiments on calls: a recorded call goes on otherwise (`fork`), recorded callers meet another agent
+(`shadow`), and simulated ones any server (`callers`).
 
 Floor 8: it plays calls in virtual time (`bridge.testing`), or against a server over sockets. The names here
 are for scenarios and minds that are written in Python; the command imports what it needs from the modules.
