@@ -46,24 +46,25 @@ check: lint types  ## lint, types and the pure tests; less than a minute
 test: $(VENV)/.ready-to-test  ## run the tests
 	@$(pytest) $(or $(ARGS),$(side_by_side))
 
-# One after the other: they measure silence, and would disturb each other.
-attacks = $(pytest) -n 0 tests
+# They talk in real time, and use a third of a core each. What measures milliseconds, or floods a server, is marked
+# `alone` and runs when the others have ended.
+side_by_side_but_alone = $(or $(ARGS),-n 3 --dist loadfile --no-loadscope-reorder)
 
 browser: $(VENV)/.ready-to-test  ## the pages in a real browser; needs chromium
-	@$(pytest) -n 0 tests -m "browser and not long" $(ARGS)
+	@$(pytest) tests -m "browser and not long" $(side_by_side_but_alone)
 
 hostile: $(VENV)/.ready-to-test  ## attack a server in a process of its own; some minutes
-	@$(attacks) -m "hostile and not long" $(ARGS)
+	@$(pytest) tests -m "hostile and not long" $(side_by_side_but_alone)
 
 # They wait for no clock: as many at once as there are cores.
 virtual: $(VENV)/.ready-to-test  ## many calls in virtual time: some minutes
 	@$(pytest) -n auto --dist worksteal tests -m "virtual and not long" $(ARGS)
 
 redis: $(VENV)/.ready-to-test  ## the store of several machines, on a Redis server; needs redis-server
-	@$(attacks) -m "redis and not long" $(ARGS)
+	@$(pytest) tests -m "redis and not long" $(side_by_side_but_alone)
 
 long: $(VENV)/.ready-to-test  ## every attack and every page, in full
-	@$(attacks) -m "hostile or virtual or browser or redis" $(ARGS)
+	@$(pytest) -n 0 tests -m "hostile or virtual or browser or redis" $(ARGS)
 
 coverage: $(VENV)/.ready-to-test  ## run the tests and say which lines they missed
 	@$(python) -m coverage run -m pytest $(ARGS)

@@ -1,5 +1,5 @@
-"""What all tests share: the order of files where there are several workers, what runs an async test, and
-servers that stop when they are asked to.
+"""What all tests share: the order of files where there are several workers, which tests run while no other
+does, what runs an async test, and servers that stop when they are asked to.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ import asyncio
 import gc
 import inspect
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -60,7 +61,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if hasattr(config, "workerinput"):
         here = Path(__file__).resolve().parent
         rank = {(here / name).resolve(strict=True): number for number, name in enumerate(LONG)}
-        items.sort(key=lambda item: rank.get(item.path.resolve(), len(LONG)))
+        last = {item.path for item in items if item.get_closest_marker("alone")}
+        items.sort(key=lambda item: (item.path in last, rank.get(item.path.resolve(), len(LONG))))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Outside of the time that a test may take: it waits for those of other workers here."""
+    if hasattr(item.config, "workerinput"):
+        with _turn(alone=item.get_closest_marker("alone") is not None):
+            return (yield)
+    return (yield)
+
+
+@contextmanager
+def _turn(*, alone: bool) -> Iterator[None]:
+    """A lock on this file that all tests share, unless one of them is to run alone."""
+    import fcntl
+
+    with Path(__file__).open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
 
 
 @pytest.hookimpl(tryfirst=True)

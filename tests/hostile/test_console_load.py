@@ -18,7 +18,7 @@ import pytest
 from tests.hostile.console_page import TOKEN, Page, open_page
 from tests.hostile.kit import Bridge, Model, Phone, bridge
 
-pytestmark = pytest.mark.hostile
+pytestmark = [pytest.mark.hostile, pytest.mark.alone]
 CALLS = 30
 TURN_S = 5.0
 MOST_MORE = 0.35

@@ -37,6 +37,7 @@ def loud(call: Simulation) -> bool:
     return is_audible_block(heard[-160:])
 
 
+@pytest.mark.alone
 async def test_twenty_calls_at_once_go_on_with_the_other_vendor() -> None:
     second = EmbeddedUpstream(lambda: KeepingServer(Talker(700), ServerOptions(latency_ms=50)))
     async with second.serve() as url:

@@ -10,7 +10,7 @@ import pytest
 
 from .kit import Bridge, Model, Phone, bridge, tone
 
-pytestmark = pytest.mark.hostile
+pytestmark = [pytest.mark.hostile, pytest.mark.alone]
 
 AGENT = """
 import time

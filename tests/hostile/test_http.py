@@ -18,7 +18,7 @@ import pytest
 
 from . import kit
 
-pytestmark = pytest.mark.hostile
+pytestmark = [pytest.mark.hostile, pytest.mark.alone]
 
 ATTACK_S = 3.0
 BRIEF_S = 1.0

@@ -16,7 +16,7 @@ import pytest
 
 from .kit import Bridge, Model, Phone, Session, bridge, tone
 
-pytestmark = pytest.mark.hostile
+pytestmark = [pytest.mark.hostile, pytest.mark.alone]
 
 LEAD_S = 5.0
 FULL_S = 300

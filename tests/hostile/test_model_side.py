@@ -206,12 +206,14 @@ async def play(*played: Callable[[Session], Awaitable[None]]) -> None:
         await unharmed(served, rss_mb)
 
 
+@pytest.mark.alone
 @pytest.mark.long
 @pytest.mark.parametrize("half", [0, 1])
 def test_whatever_a_model_sends_its_caller_is_answered_and_nobody_else_hears_of_it(half: int) -> None:
     asyncio.run(play(*list(scenes().values())[half::2]))
 
 
+@pytest.mark.alone
 async def test_a_little_of_each_flood_of_a_model_s() -> None:
     """Shorter ones, four calls at a time: each is answered, and the loop stands still for none of them."""
 

@@ -55,6 +55,7 @@ async def reads_again(served: Bridge, folder: Path, content: str, says: str) -> 
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.alone
 async def test_a_table_that_is_read_again_is_not_heard(tmp_path: Path) -> None:
     (tmp_path / "routes.toml").write_text(table("first"))
     routes = str(tmp_path / "routes.toml")

@@ -22,7 +22,7 @@ from bridge.sockets.stream import StreamSocket
 from . import kit
 from .test_http import lags, worst_lag_s
 
-pytestmark = pytest.mark.hostile
+pytestmark = [pytest.mark.hostile, pytest.mark.alone]
 
 WIRE = r"""
 import base64, hashlib, json, re, socket, struct, sys, threading, time

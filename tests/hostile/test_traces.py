@@ -258,6 +258,7 @@ def test_spans_of_user_code_hang_below_the_tool(exporter: Exporter) -> None:
 # --- collectors that fail -----------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_a_collector_that_stalls_costs_a_call_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     counted: Counter[str] = Counter()
     monkeypatch.setattr("bridge.ops.otel.CLOSE_S", 0.05)
@@ -369,6 +370,7 @@ def test_a_served_call_is_a_trace_with_the_spans_of_its_tools() -> None:
     assert [line["trace_id"] for line in served.events("call.summary")] == [trace]
 
 
+@pytest.mark.alone
 def test_a_served_call_does_not_notice_a_collector_that_stalls() -> None:
     with collector() as seen:
         seen.released.clear()
