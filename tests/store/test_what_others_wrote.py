@@ -18,7 +18,7 @@ from bridge.server.store.redis_connection import connect
 from bridge.server.store.sealing import Clear
 from bridge.server.store.shared_claims import SharedClaims
 
-CALL, OTHER = (f"CA{secrets.token_hex(16)}" for _ in range(2))
+CALL, OTHER = "CA" + "c" * 32, "CA" + "d" * 32
 NUMBERS = ("epoch", "seq", "streams", "at", "resumed", "waits", "returns")
 WORDS = ("owner", "inst", "intent", "nonce", "acct", "groups", "answered", "given")
 VALUES = (b"foo", b"", b"\xff\xfe", b"-1", b"nan", b"1e400", b"0x10", b"12.5", b"9" * 40)
