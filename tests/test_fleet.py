@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from bridge.core import messages as m
-from bridge.core.stats import Stats
 from bridge.runner.pulse import Pulse
 from bridge.server.draining import AT_ONCE, hand_over
 from bridge.server.fleet import Asked, Fleet
@@ -139,7 +138,7 @@ def leave(machine: Machine, call_sid: str = CALL) -> None:
     machine.calls.carried[call_sid] = Carried()
     machine.store.intents.note(call_sid, HANDOVER)
     assert machine.fleet.observer is not None
-    machine.fleet.observer.call_ended(call_sid, m.Ended(m.Reason.HANDED_OVER), Stats())
+    machine.fleet.observer.call_did(call_sid, m.Ended(m.Reason.HANDED_OVER), 0)
 
 
 async def test_a_process_that_stands_alone_is_asked_nothing() -> None:
@@ -291,7 +290,7 @@ async def test_what_was_said_goes_with_the_caller(reason: m.Reason) -> None:
     assert await one.claims() == ""
     writes.call_did(CALL, m.Spoken("item_1", "Hello.", "Hello.", 600, cut=False), 0)
     await asyncio.sleep(1)
-    writes.call_ended(CALL, m.Ended(reason), Stats())
+    writes.call_did(CALL, m.Ended(reason), 0)
     await asyncio.sleep(0.1)
     await other.fleet.after(CALL, ACCOUNT, 1)
     assert (other.store.conversations.find(CALL) is None) is (reason is m.Reason.CALLER_HUNG_UP)

@@ -31,7 +31,7 @@ def settled(call: LiveCall) -> None:
         assert server.log[0]["type"] == "session.start"
         client_events(server.log)
     call.call.from_phone(call.call.phone.hang_up(call.call.now_ms))
-    assert call.call.ended is not None
+    assert call.call.run() is not None
     assert replay(call.lines).difference is None
 
 
@@ -48,9 +48,78 @@ def test_a_call_from_the_greeting_to_the_end() -> None:
     call.at(20_000)
     assert call.call.ended is not None
     assert call.told("session.close")
-    billed_s = call.call.now_ms // 1000
-    assert call.call.call.stats.cost_micro_usd == pytest.approx(50_000 / 60 * billed_s, rel=0.5)
+    assert call.call.call.stats.usage_missing == 0  # its responses cost nothing, so nothing is missing
     settled(call)
+
+
+def closes(call: LiveCall) -> int:
+    """When the call ended."""
+    return next(at_ms for at_ms, action in call.call.said if isinstance(action, m.Ended))
+
+
+def ends(call: LiveCall, how: str) -> None:
+    match how:
+        case "we do":
+            call.call.feed(m.HangUp())
+        case "the process ends":
+            call.call.feed(m.ShutDown())
+        case "another process takes it":
+            call.call.feed(m.HandOver(0))
+        case "the caller is away":
+            call.call.call.phase = m.Phase.AWAY
+            call.call.lose_model()
+        case _:
+            call.call.from_phone(call.call.phone.hang_up(call.call.now_ms))
+
+
+@pytest.mark.parametrize(
+    "how", ["the caller hangs up", "we do", "the process ends", "another process takes it"]
+)
+def test_the_end_of_the_session_is_waited_for_and_billed(how: str) -> None:
+    """The double counts whole seconds, so its bill is unlike ours."""
+    call = LiveCall(GREETING, ANSWER, prices={"session_minute": 0.05}).at(6_980)
+    ends(call, how)
+    ended = call.call.run()
+    assert ended is not None
+    at_ms = closes(call)
+    assert at_ms <= 7_000  # the end itself waits for nothing
+    assert ended.unbilled is True
+    assert call.log(m.BillClosed) == [m.BillClosed(0)]
+    assert call.call.said[-1][0] == at_ms + 300
+    (server,) = call.servers
+    assert call.call.call.stats.cost_micro_usd == round(50_000 / 60 * server.seconds(at_ms + 300))
+    assert call.call.call.stats.unconfirmed == 0
+    again = replay(call.lines)
+    assert (again.difference, again.ended, again.call.stats.cost_micro_usd) == (
+        None, True, call.call.call.stats.cost_micro_usd,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("how", "within_ms"), [("the caller hangs up", 1_000), ("the process ends", 500)])
+def test_an_end_that_is_not_confirmed_makes_the_bill_incomplete(how: str, within_ms: int) -> None:
+    options = {"withhold": frozenset({"session.closed"})}
+    call = LiveCall(GREETING, prices={"session_minute": 0.05}, options=options).at(6_980)
+    call.servers[0]._finish = lambda *_what, **_more: None  # type: ignore[method-assign]  # its socket stays open
+    ends(call, how)
+    assert call.call.run() is not None
+    assert call.log(m.BillClosed) == [m.BillClosed(1)]
+    assert call.call.said[-1][0] == closes(call) + within_ms
+    open_s = (closes(call) - call.call.call.up.ready_ms) / 1000
+    assert call.call.call.stats.cost_micro_usd == pytest.approx(50_000 / 60 * open_s, rel=0.01)
+    assert replay(call.lines).call.stats.unconfirmed == 1
+
+
+def test_a_lost_session_is_not_confirmed_and_one_that_was_renewed_is() -> None:
+    prices, expiring = {"session_minute": 0.05}, {"expires_after_ms": 60_000, "created_at_s": 1_000}
+    call = LiveCall(GREETING, prices=prices, accepted_at_s=1_000, options=expiring).at(58_000)
+    assert len(call.servers) == 2
+    assert call.call.call.stats.unconfirmed == 1  # the one that is open
+    call.call.lose_model()
+    call.at(61_000)
+    ends(call, "the caller hangs up")
+    assert call.call.run() is not None
+    assert [server.sent["session.closed"] for server in call.servers] == [1, 0, 1]
+    assert call.log(m.BillClosed) == [m.BillClosed(1)]
 
 
 @pytest.mark.parametrize(("early_ms", "labels_ms", "voice_ms"), [(600, 200, 7_700), (0, 0, 8_430)])
@@ -183,24 +252,14 @@ def test_words_that_have_come_when_the_session_is_lost_are_a_turn() -> None:
 
 
 @pytest.mark.parametrize(
-    "ends", ["the caller hangs up", "we do", "another process takes it", "the caller is away"]
+    "how", ["the caller hangs up", "the process ends", "another process takes it", "the caller is away"]
 )
-def test_words_that_have_come_when_the_call_ends_are_a_turn(ends: str) -> None:
+def test_words_that_have_come_when_the_call_ends_are_a_turn(how: str) -> None:
     call = LiveCall(GREETING, ANSWER)
     call.at(4_500).says("Opening hours?")
     call.at(6_900)
     assert not call.log(m.Turn)
-    match ends:
-        case "we do":
-            call.call.feed(m.HangUp())
-            call.call.feed(m.ShutDown())
-        case "another process takes it":
-            call.call.feed(m.HandOver(0))
-        case "the caller is away":
-            call.call.call.phase = m.Phase.AWAY
-            call.call.lose_model()
-        case _:
-            call.call.from_phone(call.call.phone.hang_up(call.call.now_ms))
+    ends(call, how)
     call.at(7_000)
     assert [turn.text for turn in call.log(m.Turn)] == ["Opening hours?"]
     for handed in call.log(m.HandedOver):

@@ -178,7 +178,7 @@ class Talk:
 def whole(talk: Talk) -> None:
     """The call ends; then what holds of each call holds."""
     talk.call.from_phone(talk.phone.hang_up(talk.call.now_ms))
-    assert talk.call.ended is not None
+    assert talk.call.run() is not None
     assert [error for server in talk.live for error in server.errors] == []
     result = replay(talk.lines, strict=True, parts=Parts(upstreams=UPSTREAMS))
     assert result.difference is None, describe(result.difference)

@@ -491,6 +491,7 @@ def test_a_call_in_its_summary() -> None:
         "responses_without_usage": 1,
         "transcribed_s": 12.346,
         "cost_usd": 0.012345,
+        "cost_incomplete": False,
     }
 
 

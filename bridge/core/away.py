@@ -7,7 +7,18 @@ knows how far a detour has come.
 
 from __future__ import annotations
 
-from . import answers, caller_turns, caller_words, dialling, ending, responses, silence, state, tool_calls
+from . import (
+    answers,
+    caller_turns,
+    caller_words,
+    dialling,
+    ending,
+    parting,
+    responses,
+    silence,
+    state,
+    tool_calls,
+)
 from . import messages as m
 from .debts import Kind
 from .detours import SAY_MS, told
@@ -235,7 +246,7 @@ def park(call: CallState, why: str, now_ms: int) -> None:
     """
     for session in (call.up, call.spare):
         if session is not None and session.state not in (Leg.NONE, Leg.CLOSED):
-            call.out.append(m.CloseUpstream(session.epoch))
+            parting.close(call, session, now_ms)
     call.up.close()
     call.spare = None
     parked(call, now_ms)

@@ -28,6 +28,7 @@ from . import (
     input_clock,
     liveness,
     money,
+    parting,
     recovery,
     renewal,
     responses,
@@ -67,19 +68,26 @@ class Call(CallState):
             if isinstance(due, str):
                 return [AppendAudio(due, event.size_bytes, self.caller_audio.epoch)]
             return [*due]
-        if self.phase is Phase.ENDED:
+        over = self.phase is Phase.ENDED
+        if over and not self.parting:
             return []
         epoch = getattr(event, "epoch", 0)
         up = self.up
-        if epoch and epoch == up.epoch and up.state is not Leg.CLOSED and type(event) is not m.CallerWords:
+        if epoch in self.parting:
+            money.last_word(self, event, epoch, now_ms)
+        elif over:
+            pass  # only what is said of money counts
+        elif epoch and epoch == up.epoch and up.state is not Leg.CLOSED and type(event) is not m.CallerWords:
             self._from_upstream(event, now_ms)
         elif epoch:
             self._beside(event, epoch, now_ms)
-        elif self._waits(event):
+        elif setup.waits(self, event):
             self.early.append(event)
         elif self.phase is not Phase.AWAY or not isinstance(event, away.OF_THE_STREAM):
             self.other_event(event, now_ms)
-        self._settle(now_ms)
+        (money.settle if over else Call._settle)(self, now_ms)
+        if self.parting:
+            parting.settle(self, now_ms)
         self.deadline_ms = self.next_due_ms()
         out = self.out[:]
         self.out.clear()
@@ -120,7 +128,7 @@ class Call(CallState):
     def next_due_ms(self) -> int | None:
         """When something is due next, None for never: the first of what its owners say."""
         if self.phase is Phase.ENDED:
-            return None
+            return min(self.parting.values(), default=None)
         playout, up, turn, quiet = self.playout, self.up, self.open_turn, self.silence
         line, spare, over, detours = playout.line, self.spare, self.ending, self.detours
         due_ms = min(
@@ -131,21 +139,13 @@ class Call(CallState):
             turn.due_ms, turn.pad_due_ms, turn.confirm_due_ms, quiet.due_ms, quiet.nudge_due_ms,
             self.dialling.due_ms, self.limits.due_ms, self.key_series.due_ms, self.transcripts.due_ms,
             self.carrier_due_ms, self.unheard_due_ms, self.handover_due_ms, self.callee.due_ms,
-            self.caller_audio.due_ms, self.delegation.due_ms,
+            self.caller_audio.due_ms, self.delegation.due_ms, parting.due_ms(self) if self.parting else NEVER,
             NEVER if spare is None else spare.due_ms,
             NEVER if over is None else min(over.due_ms, over.words_due_ms),
             NEVER if detours.under_way is None else detours.due_ms,
             NEVER if line.deadline_ms is None else line.deadline_ms,
         )  # fmt: skip
         return None if due_ms == NEVER else due_ms
-
-    def _waits(self, event: Event) -> bool:
-        """Whether it is a wish that needs a model which listens, or a caller who hears it, and there is
-        none.
-        """
-        if isinstance(event, setup.FOR_THE_MODEL) and not self.playout.ready:
-            return True
-        return self.phase is Phase.AWAY and isinstance(event, away.LATER)
 
     def caller_frame(self, frame: CallerAudio, now_ms: int) -> str | Sequence[AppendAudio]:
         """A frame of the caller's sound, fifty times a second: upstream as it is, or kept until a session

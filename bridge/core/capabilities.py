@@ -39,6 +39,8 @@ class Capabilities(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
       `configure`, with its configuration.
     - `tools`: a call is a `function` of a response, or comes from a `backend` that answers once all calls
       have their results.
+    - `priced_by`: what its vendor bills: `tokens`, told with the end of a response, or `session_seconds`,
+      told with the end of the session.
     - `fatal_codes`: error codes or types after which no session would fare better, beside the common ones;
       `fatal_closes`: close codes of its sockets that mean the same.
     """
@@ -57,6 +59,7 @@ class Capabilities(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     server_first: bool = True
     history: str = "items"
     tools: str = "function"
+    priced_by: str = "tokens"
     fatal_codes: tuple[str, ...] = ()
     fatal_closes: tuple[int, ...] = (1008, 3000, 4000)
     """OpenAI's: a policy, a refused key, a refused dialect."""

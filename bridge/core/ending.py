@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from . import caller_words, model_commands
+from msgspec import UNSET
+
+from . import caller_words, parting
 from . import messages as m
 from .debts import Kind
 from .detours import became
@@ -29,7 +31,7 @@ def fail(call: CallState, reason: Reason, now_ms: int, detail: str) -> None:
         call.dialling.out = detail  # another vendor takes over, at the end of this event
         return
     if call.up.state is not Leg.CLOSED:
-        call.out.append(m.CloseUpstream(call.up.epoch))
+        parting.close(call, call.up, now_ms)
     call.up.close()
     call.caller_audio.open = False
     call.out.append(m.Noted("the model is out", f"{reason.value}: {detail}"))
@@ -224,8 +226,9 @@ def end(call: CallState, reason: Reason, now_ms: int, detail: str = "") -> None:
     call.stats.frames_dropped += call.caller_audio.dropped()
     for session in (call.up, call.spare):
         if session is not None and session.state not in (Leg.NONE, Leg.CLOSED):
-            call.out += model_commands.close(session)
-    call.out += (m.CloseCarrier(), m.Ended(reason, detail))
+            parting.close(call, session, now_ms)
+    parting.leave(call, parting.SHUT_DOWN_MS if reason is Reason.SHUTDOWN else parting.ENDING_MS, now_ms)
+    call.out += (m.CloseCarrier(), m.Ended(reason, detail, unbilled=True if call.parting else UNSET))
 
 
 def release(call: CallState, say_id: str) -> None:

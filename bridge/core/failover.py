@@ -8,7 +8,7 @@ the end of that event. There is no way back within a call.
 
 from __future__ import annotations
 
-from . import dialling, recovery
+from . import dialling, parting, recovery
 from . import messages as m
 from .due import NEVER
 from .messages import Phase, VendorPlan
@@ -43,13 +43,13 @@ def replace(call: CallState, why: str, now_ms: int) -> None:
     if plan is None or call.phase is Phase.ENDED:
         return
     if call.up.state is Leg.READY:
-        call.out.append(m.CloseUpstream(call.up.epoch))
+        parting.close(call, call.up, now_ms)
         recovery.lose(call, why, now_ms)
     elif call.up.state not in (Leg.NONE, Leg.CLOSED):
         call.out.append(m.CloseUpstream(call.up.epoch))
         call.up.close()
     if call.spare is not None:  # a renewal in flight
-        call.out.append(m.CloseUpstream(call.spare.epoch))
+        parting.close(call, call.spare, now_ms)
         call.spare = None
     go_to(call, plan, why, now_ms)
     if not call.detours.parked:

@@ -42,6 +42,19 @@ class SessionSeconds:
     ended_ms: int | None = None
     told_s: float = 0.0
     final: bool = False
+    micro_usd_a_s: float = 0.0
+    """While it is open."""
+    micro_usd_a_told_s: float = 0.0
+    """Of what the vendor has counted."""
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether only we know for how long it was open."""
+        return self.began_ms is not None and not self.final
+
+    def micro_usd(self, now_ms: int) -> float:
+        """What it has cost by now."""
+        return self.open_s(now_ms) * self.micro_usd_a_s + self.told_s * self.micro_usd_a_told_s
 
     def open_s(self, now_ms: int) -> float:
         """How long it is or was open, at least."""
@@ -75,16 +88,9 @@ class Spending:
         self.unsettled = True
         """Whether something was spent since the cost was last looked at."""
 
-    @property
-    def by_the_minute(self) -> bool:
-        """Whether a session costs money while it is open."""
-        return self._prices.get("session_minute", 0.0) > 0
-
     def use(self, prices: dict[str, float], now_ms: int) -> None:
         """From now on these are the prices: another vendor's. The sessions of the one before are over."""
         self.opened({}, now_ms)
-        self._spent_micro_usd = self._total(now_ms)
-        self.sessions.clear()
         self._prices = prices
         self.unsettled = True
 
@@ -111,15 +117,29 @@ class Spending:
     def seconds(self, epoch: int, total_s: float, *, final: bool = False) -> float:
         """The vendor says what it has counted in this session so far, all in all. Returns what is new."""
         self.unsettled = True
-        session = self.sessions.setdefault(epoch, SessionSeconds())
+        session = self._session(epoch)
         before_s, session.told_s = session.told_s, max(session.told_s, total_s)
         session.final |= final
         return session.told_s - before_s
 
+    def _session(self, epoch: int) -> SessionSeconds:
+        """That session, at the prices of when it was first heard of."""
+        session = self.sessions.get(epoch)
+        if session is None:
+            a_minute, a_second = (self._prices.get(name, 0.0) for name in ("session_minute", "sound_second"))
+            session = SessionSeconds(micro_usd_a_s=1e6 * a_minute / 60, micro_usd_a_told_s=1e6 * a_second)
+            self.sessions[epoch] = session
+        return session
+
+    @property
+    def unconfirmed(self) -> int:
+        """How many sessions there are of which the vendor has not said for how long they were open."""
+        return sum(session.unconfirmed for session in self.sessions.values())
+
     def opened(self, open_since_ms: dict[int, int], now_ms: int) -> None:
         """These sessions are open now, by epoch, and since when; no others are."""
         for epoch, since_ms in open_since_ms.items():
-            session = self.sessions.setdefault(epoch, SessionSeconds())
+            session = self._session(epoch)
             session.began_ms = since_ms if session.began_ms is None else session.began_ms
         for epoch, session in self.sessions.items():
             if epoch not in open_since_ms and session.ended_ms is None:
@@ -127,15 +147,7 @@ class Spending:
 
     def micro_usd(self, now_ms: int) -> int:
         """All that it has cost by now."""
-        return round(self._total(now_ms))
-
-    def _total(self, now_ms: int) -> float:
-        told = sum(session.told_s for session in self.sessions.values())
-        total = self._spent_micro_usd + 1e6 * told * self._prices.get("sound_second", 0.0)
-        if self.by_the_minute:
-            open_s = sum(session.open_s(now_ms) for session in self.sessions.values())
-            total += 1e6 * open_s / 60 * self._prices["session_minute"]
-        return total
+        return round(self._spent_micro_usd + sum(one.micro_usd(now_ms) for one in self.sessions.values()))
 
     def exceeded(self, cost_micro_usd: int, before_micro_usd: int = 0) -> str | None:
         """That the limit is reached with this cost, in words; None while there is room."""
@@ -148,11 +160,11 @@ class Spending:
         open_now = sum(
             session.began_ms is not None and session.ended_ms is None for session in self.sessions.values()
         )
-        if self._room_micro_usd is None or not open_now or not self.by_the_minute:
+        micro_usd_a_ms = open_now * self._prices.get("session_minute", 0.0) * 1e6 / 60_000
+        if self._room_micro_usd is None or not micro_usd_a_ms:
             self.due_ms = NEVER
             return
         left_micro_usd = self._room_micro_usd - cost_micro_usd
-        micro_usd_a_ms = open_now * self._prices["session_minute"] * 1e6 / 60_000
         # One more for the rounding: woken too early, it would be woken again for nothing.
         self.due_ms = NEVER if left_micro_usd <= 0 else now_ms + int(left_micro_usd / micro_usd_a_ms) + 1
 

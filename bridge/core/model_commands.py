@@ -40,12 +40,6 @@ def ask(session: UpstreamSession, create: m.CreateResponse, config: m.SessionCon
     return m.TellModel("say", wish, f"say:{create.tag}", epoch=session.epoch)
 
 
-def close(session: UpstreamSession) -> list[m.Action]:
-    """The session is not wanted any more. One that is billed while it is open is told so in its own way."""
-    parting: list[m.Action] = [m.CloseSession(session.epoch)] if session.can.duplex else []
-    return [*parting, m.CloseUpstream(session.epoch)]
-
-
 def cancel(session: UpstreamSession, response_id: str) -> list[m.Action]:
     """No more of this response is wanted."""
     can = session.can

@@ -6,7 +6,7 @@ told the conversation again, as the caller heard it.
 
 from __future__ import annotations
 
-from . import answers, caller_turns, caller_words, dialling, ending, history, inaudible, state
+from . import answers, caller_turns, caller_words, dialling, ending, history, inaudible, parting, state
 from . import messages as m
 from .debts import Kind
 from .messages import Phase, Reason
@@ -146,5 +146,5 @@ def settle(call: CallState, now_ms: int) -> None:
 
 def give_up(call: CallState, why: str, now_ms: int) -> None:
     """Take the session for lost, whatever its socket says."""
-    call.out.append(m.CloseUpstream(call.up.epoch))
+    parting.close(call, call.up, now_ms)
     lose(call, why, now_ms)

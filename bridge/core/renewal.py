@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import dialling, failover, model_commands, recovery, silence, tool_calls
+from . import dialling, failover, parting, recovery, silence, tool_calls
 from . import messages as m
 from .due import NEVER
 from .messages import Event, Phase
@@ -57,7 +57,7 @@ def will_not_be(spare: UpstreamSession, event: m.UpstreamFaulted) -> bool:
 def spare_failed(call: CallState, now_ms: int, *, again: bool = True) -> None:
     """The session that was to take over has not become one in time, or is not going to."""
     if call.spare is not None:
-        call.out.append(m.CloseUpstream(call.spare.epoch))
+        parting.close(call, call.spare, now_ms)
         renewal_failed(call, now_ms, again=again)
 
 
@@ -124,4 +124,4 @@ def swap(call: CallState, now_ms: int) -> None:
         failover.go_to(call, spare.plan, failover.LIMPS, now_ms)
     call.out.append(m.Noted("session renewed", f"{old.epoch} -> {spare.epoch}"))
     recovery.restored(call, now_ms)
-    call.out += model_commands.close(old)
+    parting.close(call, old, now_ms)

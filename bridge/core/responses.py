@@ -124,7 +124,8 @@ def response_done(call: CallState, event: m.ResponseDone, now_ms: int) -> None:
     tag = call.playout.gate.tags.get(event.response_id, "")
     call.out.append(m.ResponseEnded(event.response_id, tag, event.status, event.why, event.usage))
     muted = event.response_id in call.playout.muted
-    call.stats.add_usage(event.usage)
+    if call.up.can.priced_by == "tokens" or event.usage is not None:
+        call.stats.add_usage(event.usage)
     call.spending.response(event.usage)
     call.stats.response_ended(event, now_ms)
     if event.status in ("failed", "incomplete"):

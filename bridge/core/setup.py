@@ -20,6 +20,13 @@ MOST_DIFFERENCES = 100
 """Between what was asked and what is in force that are noted."""
 
 
+def waits(call: CallState, event: m.Event) -> bool:
+    """Whether it is a wish that needs a model which listens, or a caller who hears it, and there is none."""
+    if isinstance(event, FOR_THE_MODEL) and not call.playout.ready:
+        return True
+    return call.phase is Phase.AWAY and isinstance(event, away.LATER)
+
+
 def ringing(call: CallState, now_ms: int) -> None:
     call.carrier_due_ms = now_ms + call.config.unclaimed_ms
     dialling.first_dial(call, now_ms)

@@ -61,6 +61,7 @@ class CallState:
         self.dialling = Dialling(config)
         before = config.carried.cost_micro_usd if config.carried else 0
         self.spending = Spending(config.limits, self.dialling.prices, before)
+        self.parting: dict[int, int] = {}  # sessions whose last word is waited for, and until when
         self.stream_id: str | None = None
         self.admitted = self.disclosed = False  # disclosed by its phrase
         self.uninterruptible: set[str] = set()
@@ -72,13 +73,12 @@ class CallState:
         self.greeting_cut = False  # by what may be a turn
         self.caller_speaking = False  # the model has told us so, and not yet that they stopped
         self.spoke_over: str | None = None  # the response that was active when they began
-        self.overheard_until_ms = 0
         self.turn = self.committed_turn = 0
         self.open_turn = OpenTurn()
         self.keys = Keys(config)
         self.key_series = KeySeries()
         self.transcripts = Transcripts()
-        self.failures = self.waited_ms = self.inaudible = self.upstream_ms = 0
+        self.failures = self.waited_ms = self.inaudible = self.upstream_ms = self.overheard_until_ms = 0
         self.untranscribed_why = ""
         self.lost_ms: int | None = None
         self.differs: set[str] = set()

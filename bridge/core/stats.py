@@ -83,6 +83,8 @@ class Stats:
     message: str = ""
     """What became of one for a mailbox: voicemail_left or message_partial; or the call ended `screened`."""
     cost_micro_usd: int = 0
+    unconfirmed: int = 0
+    """Sessions of which the vendor has not said for how long they were open: their cost is as we counted."""
     detours: list[DetourEnded] = field(default_factory=list)
     """The last ones, the oldest first; known when the call is over."""
 

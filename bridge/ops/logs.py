@@ -348,6 +348,7 @@ def summary(reason: Reason, stats: Stats, *, detail: str = "") -> dict[str, Any]
         "responses_without_usage": stats.usage_missing,
         "transcribed_s": round(stats.transcribed_s, 3),
         "cost_usd": round(stats.cost_micro_usd / 1_000_000, 6),
+        "cost_incomplete": stats.unconfirmed > 0,
     }
 
 

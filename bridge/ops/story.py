@@ -141,6 +141,7 @@ def _counts(stats: Stats) -> str:
     latencies = sorted(stats.turn_latencies_ms)
     answered = f", answered in {latencies[(len(latencies) - 1) // 2]} ms" if latencies else ""
     cost = f"${stats.cost_micro_usd / 1_000_000:.4f}" if stats.cost_micro_usd else ""
+    cost += " (incomplete)" if stats.unconfirmed else ""
     counted = [(stats.turns, "turn"), (len(stats.interruptions_ms), "barge-in"), (stats.tools, "tool call")]
     told_counts = [f"{count} {what}{'s' if count > 1 else ''}" for count, what in counted if count]
     if told_counts:

@@ -98,7 +98,8 @@ def _cost(story: Story) -> str:
     usage = story.stats.usage
     tokens = usage.text_in + usage.audio_in + usage.image_in + usage.text_out + usage.audio_out
     if story.stats.cost_micro_usd:
-        return f"{story.stats.cost_micro_usd / 1_000_000:.4f} USD, {tokens:,} tokens"
+        incomplete = ", incomplete" if story.stats.unconfirmed else ""
+        return f"{story.stats.cost_micro_usd / 1_000_000:.4f} USD{incomplete}, {tokens:,} tokens"
     return f"{tokens:,} tokens" if tokens else "–"
 
 
@@ -132,5 +133,6 @@ def summary(story: Story) -> dict[str, Any]:
         "tools": story.stats.tools,
         "tools_failed": sum(tool.failed for tool in story.tools),
         "cost_usd": story.stats.cost_micro_usd / 1_000_000,
+        "cost_incomplete": story.stats.unconfirmed > 0,
         "replays": story.difference is None,
     }

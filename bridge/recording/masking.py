@@ -62,7 +62,7 @@ STAYS: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     ),
     m.AgentRules: frozenset({"name"}),
     m.Capabilities: frozenset(
-        {"turns", "clock", "speaks", "reconfigures", "history", "tools", "fatal_codes"}
+        {"turns", "clock", "speaks", "reconfigures", "history", "tools", "priced_by", "fatal_codes"}
     ),
     m.VendorPlan: frozenset({"name", "model", "voice", "transcription", "prices", "voices"}),
     m.AnswerRules: frozenset({"on_machine"}),

@@ -30,8 +30,18 @@ class CarrierLeg:
     """
 
     __slots__ = (
-        "_feed", "_loop", "_outbox_full", "_parting", "_recorder", "_stopped", "adapter", "close_code",
-        "open", "socket", "sound", "stream",
+        "_feed",
+        "_loop",
+        "_outbox_full",
+        "_parting",
+        "_recorder",
+        "adapter",
+        "close_code",
+        "open",
+        "socket",
+        "sound",
+        "stopped",
+        "stream",
     )  # fmt: skip
 
     def __init__(
@@ -46,7 +56,7 @@ class CarrierLeg:
         self._feed = feed
         self.sound: str | bytes | None = None
         self._outbox_full = False
-        self._stopped = False
+        self.stopped = False
         self._parting: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -82,9 +92,12 @@ class CarrierLeg:
         if self.socket is not None:
             self.socket.close(self.close_code)
 
-    def close_after(self, parting: Awaitable[object]) -> None:
-        """Close it once that is done, however it ends."""
-        self._parting = self._loop.create_task(self._close_after(parting), name="parting")
+    def close_after(self, parting: Awaitable[object] | None) -> None:
+        """Close it once that is done, however it ends; at once for nothing."""
+        if parting is None:
+            self.close()
+        else:
+            self._parting = self._loop.create_task(self._close_after(parting), name="parting")
 
     async def _close_after(self, parting: Awaitable[object]) -> None:
         try:
@@ -94,7 +107,7 @@ class CarrierLeg:
 
     def stop(self) -> None:
         """The call is over: the outbox is not watched any more."""
-        self._stopped = True
+        self.stopped = True
 
     # --- what goes out -----------------------------------------------------------------------------------
 
@@ -137,7 +150,7 @@ class CarrierLeg:
 
     def _look_again(self) -> None:
         """Sockets do not say when their outbox has room again."""
-        if self._outbox_full and not self._stopped and not self.check_outbox():
+        if self._outbox_full and not self.stopped and not self.check_outbox():
             self._loop.call_later(LOOK_S, self._look_again)
 
     def play_instead(self, sound: m.Sound) -> bool:

@@ -126,7 +126,7 @@ class Runner:
         counts, and what still comes of the older means nothing.
         """
         carrier = self._carrier
-        if self._over:
+        if self._over or carrier.stopped:
             socket.close(carrier.close_code)
             return
         carrier.attach(socket)
@@ -150,9 +150,7 @@ class Runner:
     def lose_upstream(self) -> None:
         """Close the model's socket as if it were lost, to see what follows. Nothing without one."""
         self.feed(m.BrokenOnPurpose("the model's connection is cut"))
-        for leg in list(self._upstreams.legs.values()):
-            if leg.socket is not None:
-                leg.socket.close()
+        self._upstreams.lose_all()
 
     def stall_upstream(self, for_ms: int) -> None:
         """Keep the model's frames for `for_ms`, then take them at once. Idempotent while they are kept."""
@@ -179,7 +177,7 @@ class Runner:
         """Something happened. Everything that follows from it is done when this returns, unless it came from
         within: then when the event that runs is finished.
         """
-        if self._over and isinstance(event, m.ShutDown):
+        if (self._over or self._carrier.stopped) and isinstance(event, m.ShutDown):
             self._carrier.close()  # the apology of a broken call may still be playing
         self._process("", None, 0, event)
 
@@ -407,10 +405,12 @@ class Runner:
                 self._observe(action, now_ms)
             case m.CloseCarrier():
                 self._carrier.close_code = action.code  # `Ended` is next, and says what comes before
-            case m.Ended():
-                self._finish()
+            case m.Ended() | m.BillClosed():
+                if isinstance(action, m.BillClosed) or not action.unbilled:
+                    self._finish()
                 self._observe(action, now_ms)
-                self._leave(action)
+                if isinstance(action, m.Ended):
+                    self._leave(action)
             case _:
                 self._observe(action, now_ms)
 
@@ -444,7 +444,7 @@ class Runner:
     # --- ends --------------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
-        """The core has said its last word."""
+        """The core has said its last word, and the vendor."""
         self._over = self._feeding = True
         self._held.close(self)
         self._pending.clear()
@@ -457,11 +457,10 @@ class Runner:
 
     def _leave(self, ended: m.Ended) -> None:
         """Close the carrier's socket, after what there is to be done before."""
-        parting = self.before_close(ended) if self.before_close is not None and self._carrier.open else None
-        if parting is None:
-            self._carrier.close()
-        else:
-            self._carrier.close_after(parting)
+        self.tap = None
+        self._carrier.stop()
+        before = self.before_close if self._carrier.open else None
+        self._carrier.close_after(None if before is None else before(ended))
 
     def fail(self, error: Exception) -> None:
         """End this call without the core: its word can't be trusted any more. The caller hears the
@@ -472,7 +471,8 @@ class Runner:
         about = {"call_sid": self.call_sid}
         logger.error("an internal invariant was broken; this call ends", exc_info=error, extra=about)
         carrier.close_code = INTERNAL_ERROR
-        if self._over:  # an observer of the end raised: the socket is still to be closed
+        if self._over or carrier.stopped:  # an observer of the end raised: the socket is still to be closed
+            self._finish()
             carrier.close()
             return
         config = self.call.config

@@ -135,6 +135,12 @@ class UpstreamLegs:
         elif leg.socket is not None:
             leg.socket.close()
 
+    def lose_all(self) -> None:
+        """Close all sockets as if they were lost."""
+        for leg in list(self.legs.values()):
+            if leg.socket is not None:
+                leg.socket.close()
+
     def close_all(self) -> None:
         for epoch in list(self.legs):
             self.close(epoch)

@@ -59,6 +59,8 @@ class _Entry:
     taps: Taps = field(init=False)
     claimed: bool = False
     ended: bool = False
+    unbilled: m.Ended | None = None
+    """Its end, until it is known what it has cost."""
     dirty: bool = False
     keeping: Pace = field(default_factory=lambda: Pace(asyncio.get_running_loop().time))
     placed: bool = False
@@ -406,12 +408,20 @@ class CallRegistry:
                 if action.reason is not m.Reason.TAKEN_OVER:
                     services.control.ended(call_sid, action)
                     self._settle(entry, action.reason)
-                services.health.money.spend(entry.runner.call.stats.cost_micro_usd)
+                entry.unbilled = action
         for observer in self.observers:
             observer.call_did(call_sid, action, now_ms)
-        if isinstance(action, m.Ended) and ended:
+        if isinstance(action, m.BillClosed) or (isinstance(action, m.Ended) and not action.unbilled):
+            self._billed(entry)
+
+    def _billed(self, entry: _Entry) -> None:
+        """The call is over, and what it has cost is known. Idempotent."""
+        ended, entry.unbilled = entry.unbilled, None
+        if ended is not None:
+            stats = entry.runner.call.stats
+            self.services.health.money.spend(stats.cost_micro_usd)
             for observer in self.observers:
-                observer.call_ended(call_sid, action, entry.runner.call.stats)
+                observer.call_ended(entry.call_sid, ended, stats)
 
     def _dirty(self, entry: _Entry) -> None:
         """Something was said. Kept when the event that runs is through: until then the core is not to be
@@ -445,6 +455,7 @@ class CallRegistry:
             self.services.store.conversations.forget(entry.call_sid)
 
     def _gone(self, entry: _Entry) -> None:
+        self._billed(entry)  # else only a broken call comes to this
         if self._entries.get(entry.call_sid) is entry:
             del self._entries[entry.call_sid]
             self.services.one_way.discard(entry.call_sid)

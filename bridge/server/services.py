@@ -32,7 +32,8 @@ from bridge.upstreams import Dial, Upstream
 class Observer(Protocol):
     """An observer of calls: logs, metrics, the intent journal, the programmer's side.
 
-    All are told synchronously on the loop that carries the audio, so none may block.
+    All are told synchronously on the loop that carries the audio, so none may block. `call_ended` comes when
+    it is known what the call has cost, which may be a second after `call_did` told the `Ended`.
     """
 
     def call_began(self, call_sid: str, /) -> None: ...

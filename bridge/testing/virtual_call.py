@@ -137,7 +137,7 @@ class VirtualCall:
 
     def run(self, limit_ms: int = 600_000) -> m.Ended | None:
         """Until the call has ended; None if it has not by `limit_ms`."""
-        while self.ended is None and (due_ms := self.due_ms) is not None and due_ms <= limit_ms:
+        while not self.over and (due_ms := self.due_ms) is not None and due_ms <= limit_ms:
             self.now_ms = max(self.now_ms, due_ms)
             self._step()
         return self.ended
@@ -168,8 +168,8 @@ class VirtualCall:
 
     @property
     def over(self) -> bool:
-        """Whether the call has ended."""
-        return self.ended is not None
+        """Whether the call has ended, and what it has cost is known."""
+        return self.ended is not None and not self.call.parting
 
     def hang_up_phone(self) -> None:
         """The call leaves its stream."""
@@ -177,7 +177,7 @@ class VirtualCall:
 
     def reopen(self, parameters: dict[str, str]) -> None:
         """The carrier opens the next stream of the call. Nothing where the call has ended."""
-        if self.over:
+        if self.ended is not None:
             return
         self.phone = self.phone.next_stream(parameters)
         self.phones.append(self.phone)
@@ -225,7 +225,7 @@ class VirtualCall:
         if self._feeding:
             return
         self._feeding = True
-        while self._pending and self.ended is None:
+        while self._pending and not self.over:
             event, parse, door, frame, epoch = self._pending.popleft()
             if parse is not None:
                 events = self._read(parse, door, frame, epoch)
@@ -289,7 +289,7 @@ class VirtualCall:
             self._planned.pop(0)[1]()
         while self._dials and self._dials[0][0] <= now_ms:
             self._dialled(*self._dials.pop(0)[1:])
-        if self.ended is None and self.call.deadline_ms is not None and self.call.deadline_ms <= now_ms:
+        if not self.over and self.call.deadline_ms is not None and self.call.deadline_ms <= now_ms:
             self.feed(m.WakeUp())
         self.from_phone(self.phone.wake(now_ms))
         for epoch, session in list(self._sessions.items()):
@@ -336,8 +336,8 @@ class VirtualCall:
                 self.phone.gone(self.now_ms)
             case m.Ended():
                 self.ended = action
-                if self._recorder is not None:
-                    self._recorder.close()
+        if self._recorder is not None and isinstance(action, m.Ended | m.BillClosed) and self.over:
+            self._recorder.close()
         if self._observe is not None:
             self._observe(action, self.now_ms)
 

@@ -54,6 +54,7 @@ LIVE: Final = Capabilities(
     server_first=False,
     history="configure",
     tools="backend",
+    priced_by="session_seconds",
     fatal_codes=(
         "invalid_api_key", "account_deactivated", "insufficient_quota", "credit_balance_exhausted",
         "billing_hard_limit_reached", "forbidden", "model_not_found", ALPHA,

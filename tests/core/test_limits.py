@@ -189,7 +189,8 @@ def test_what_the_call_has_cost_before_counts(live_call: Any) -> None:
 def test_a_session_that_is_sold_by_the_minute_costs_while_nobody_speaks(live_call: Any) -> None:
     """0.06 USD a minute, 0.02 USD of room: gone after twenty seconds, without any event."""
     limits = m.Limits(cost_micro_usd=40_000, goodbye_micro_usd=20_000)
-    call = live_call(limits=limits, prices={"session_minute": 0.06})
+    can = m.Capabilities(priced_by="session_seconds")
+    call = live_call(limits=limits, prices={"session_minute": 0.06}, capabilities=can)
     ready_ms = call.call.up.ready_ms
     assert only(m.Noted, call.until(ready_ms + 19_999)) == []
     told = only(m.Noted, call.until(ready_ms + 20_002))

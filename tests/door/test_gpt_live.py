@@ -79,6 +79,7 @@ async def a_conversation(vendor: dict[str, Any]) -> None:
     [summary] = told
     assert (summary["reason"], summary["tools"]) == ("we_hung_up", 2)
     (double,) = made
+    assert (double.sent["session.closed"], summary["cost_incomplete"]) == (1, False)
     assert double.errors == []
     client_events(double.log)
     start = double.log[0]["session"]
@@ -92,6 +93,24 @@ async def a_conversation(vendor: dict[str, Any]) -> None:
     assert double.log[-1]["type"] == "session.close" or "session.close" in [one["type"] for one in double.log]
     appended = sum(one["bytes"] for one in double.log if one["type"] == "session.input_audio.append")
     assert appended == pytest.approx(double.timeline_ms * 8, abs=320)
+
+
+async def test_a_session_whose_end_is_not_told_delays_no_caller() -> None:
+    told: list[Any] = []
+    server, made = servers([Speech(1_500, HELLO), ToolCall("hang_up", {}, "call_1")], words=[])
+    agent = Agent("Answer.", tools=[hang_up], greeting=HELLO, on_end=told.append)
+
+    def deaf() -> LiveServer:
+        made = server()
+        made._finish = lambda *_what, **_more: None
+        return made
+
+    async with door(Scripted([]), agent, live=deaf, **LIVE) as house:
+        await house.placed_call(SILENCE * 20_000)
+        assert not told  # the bill waits, and not the caller
+        await until(lambda: told, 2)
+    assert (told[0]["reason"], told[0]["cost_incomplete"]) == ("we_hung_up", True)
+    assert made[0].log[-1]["type"] == "session.close"
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,7 @@ from .session import (
 )
 from .shell import (
     Admitted,
+    BillClosed,
     BrokenOnPurpose,
     CallerVoice,
     CarrierClosed,
@@ -232,6 +233,7 @@ __all__ = [
     "AudioDone",
     "BackendDone",
     "Beep",
+    "BillClosed",
     "BringBack",
     "BrokenOnPurpose",
     "CallBegan",

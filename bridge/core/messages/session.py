@@ -269,10 +269,13 @@ class Noted(Message, frozen=True, gc=False):
 
 
 class Ended(Message, frozen=True, gc=False):
-    """The last message of every call."""
+    """The last message of every call. `unbilled` is set where the vendor has still to say for how long its
+    session was open: `BillClosed` follows for the shell, a second later at the latest.
+    """
 
     reason: Reason
     detail: str = ""
+    unbilled: bool | UnsetType = UNSET
 
 
 SessionEvent: TypeAlias = (

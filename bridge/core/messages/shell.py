@@ -207,6 +207,14 @@ class CloseCarrier(Message, frozen=True, gc=False):
     code: int = 1000
 
 
+class BillClosed(Message, frozen=True, gc=False):
+    """Behind an `Ended` that was `unbilled`: what the call has cost is known now, but for that of
+    `unconfirmed` sessions, of which the vendor has not said for how long they were open.
+    """
+
+    unconfirmed: int = 0
+
+
 class NoteIntent(Message, frozen=True, gc=False):
     """Write down why the carrier leg is about to end on purpose: `ended`, `transfer:<name>` or `handover`."""
 
@@ -228,5 +236,12 @@ class HoldSound(Message, frozen=True, gc=False):
 
 
 ShellCommand: TypeAlias = (
-    DialUpstream | CloseUpstream | CloseCarrier | NoteIntent | HandedOver | HoldSound | DetourCommand
+    DialUpstream
+    | CloseUpstream
+    | CloseCarrier
+    | BillClosed
+    | NoteIntent
+    | HandedOver
+    | HoldSound
+    | DetourCommand
 )

@@ -59,8 +59,13 @@ class Writes:
                 self._wait(call_sid)
             case m.Spoken() | m.DetourMoved() | m.LeaveStream() | m.DetourEnded():
                 self._write_in(HEARD_S, call_sid)
+            case m.Ended():
+                self._ended(call_sid, action)
 
-    def call_ended(self, call_sid: str, ended: m.Ended, _stats: Stats) -> None:
+    def call_ended(self, _call_sid: str, _ended: m.Ended, _stats: Stats) -> None:
+        """Nothing: the end itself is told, and no machine waits for what the call has cost."""
+
+    def _ended(self, call_sid: str, ended: m.Ended) -> None:
         """The last word about it, of this machine."""
         runner = self._calls.runner(call_sid)
         self._moves.forget(call_sid)
