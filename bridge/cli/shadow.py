@@ -99,15 +99,12 @@ def shadow(  # noqa: PLR0913, PLR0917  its options
     recordings. The old agent has the same calls again, and both are compared. Exit 0; 1 if something is
     worse, or a call does not show what --expect says; 2 for wrong use; 3 if not all calls were run.
     """
-    from ..experiments.shadow import gather
-
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     for path in filter(None, (junit, html)):
         check_writable(path)
     how = _How(repeats, parallel, max_usd, yes, _tolerant(tolerance, text=text), _rules(expect, judge))
     arms = _arms(agent, control, tools)
-    gathered = gather(recordings, consent=consent, text=text)
-    _tell_skipped(gathered, console)
+    gathered = _gathered(recordings, console, consent=consent, text=text)
     outcome, expected = _compared(gathered, arms, against, how, console)
     _tell(outcome, {"junit": junit, "html": html}, console)
     if as_json:
@@ -231,13 +228,18 @@ def _tell(outcome: Outcome, files: dict[str, Path | None], console: Console) -> 
             console.print(escape(printable(str(path))))
 
 
-def _tell_skipped(gathered: Gathered, console: Console) -> None:
+def _gathered(recordings: list[Path], console: Console, *, consent: bool, text: bool) -> Gathered:
+    """The recordings that take part. Says why others do not. Raises ConfigError where there is none."""
+    from ..experiments.shadow import gather
+
+    gathered = gather(recordings, consent=consent, text=text)
     for why, names in gathered.skipped.items():
         console.print(
             f"[yellow]skipped[/]  {len(names)} {escape(why)}: {escape(printable(', '.join(names[:5])))}"
         )
     if not gathered.calls:
         raise ConfigError("no recording takes part; calls are recorded with sound by BRIDGE_RECORD_AUDIO=1")
+    return gathered
 
 
 def _number(text: str) -> float:

@@ -71,22 +71,13 @@ def carried_out(
     experiment: Experiment, model: Embedded | LiveModel, parallel: int, rules: ShadowRules | None = None
 ) -> Outcome:
     """The experiment, with this model. Raises NotRun where a call or a judge cannot be had."""
-
-    def judged(run: Run) -> Run:
-        broken = None
-        if rules is not None and run.evidence is not None:
-            try:
-                broken = rules.broken(run.evidence)
-            except BridgeError as error:
-                raise NotRun(f"{run.call}: no verdict on the rubric: {error}") from error
-        return dataclasses.replace(run, evidence=None, broken=broken)
-
     if isinstance(model, Embedded):
         here = model
 
         def one(call: Recorded, arm: Arm, seed: int, most_usd: float | None) -> Run:
             try:
-                return judged(run_embedded(call.name, call.script, arm, here, seed, most_usd))
+                run = run_embedded(call.name, call.script, arm, here, seed, most_usd)
+                return _judged(run, rules)
             except BridgeError:
                 raise
             except Exception as error:  # of the user's agent or mind
@@ -98,7 +89,7 @@ def carried_out(
     async def live(call: Recorded, arm: Arm, _seed: int, most_usd: float | None) -> Run:
         try:
             run = await run_live(call.name, call.script, arm, there, most_usd)
-            return await asyncio.to_thread(judged, run)
+            return await asyncio.to_thread(_judged, run, rules)
         except BridgeError:
             raise
         except Exception as error:  # of the user's agent
@@ -111,6 +102,16 @@ def carried_out(
             if isinstance(error, BridgeError):
                 raise error from errors
         raise
+
+
+def _judged(run: Run, rules: ShadowRules | None) -> Run:
+    broken = None
+    if rules is not None and run.evidence is not None:
+        try:
+            broken = rules.broken(run.evidence)
+        except BridgeError as error:
+            raise NotRun(f"{run.call}: no verdict on the rubric: {error}") from error
+    return dataclasses.replace(run, evidence=None, broken=broken)
 
 
 def _fault(call: Recorded, arm: Arm, error: Exception) -> str:
