@@ -121,6 +121,21 @@ def test_a_call_goes_on_with_the_nearest_voice(
         assert config.failover[0].dress(config.session).voice == asked
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("nobody", "'nobody' is no vendor"),
+        ("xai:a:b:c:d", "too many parts"),
+        ("azure", "azure:DEPLOYMENT"),
+        ("azure:mine", "AZURE_OPENAI_ENDPOINT names it"),
+    ],
+)
+def test_a_vendor_that_cannot_be_had_is_refused_at_start(wrong: str, told: str) -> None:
+    with pytest.raises(WrongSettings) as refused:
+        settings(OPENAI, wrong)
+    assert told in str(refused.value)
+
+
 @pytest.mark.parametrize("wrong", ["xai::=rex", "xai::marin=", "xai::rex+leo", "xai::marin=rex+ara+eve"])
 def test_voices_that_cannot_be_read_are_refused_at_start(wrong: str) -> None:
     with pytest.raises(WrongSettings) as refused:

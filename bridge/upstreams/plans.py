@@ -34,8 +34,6 @@ def plan_of(
     if vendor is None:
         raise ConfigError(f"{name!r} is no vendor: there is {', '.join(sorted(UPSTREAMS))}")
     url = address.strip() or (endpoint if vendor.key == azure.KEY else None) or ""
-    if not url and vendor.url is None:
-        raise ConfigError(f"{name} has no address of its own: write {HOW}")
     if not model and not vendor.model:
         raise ConfigError(f"{name} knows models by deployments: write {name}:DEPLOYMENT")
     if address.strip():
@@ -43,7 +41,7 @@ def plan_of(
     try:
         vendor(1, url or None)
     except ConfigError as error:
-        raise ConfigError(f"{name} cannot be dialled there: {error}") from error
+        raise ConfigError(f"{name} cannot be dialled: {error}") from error
     pairs, voice = voices.wished(voice)
     if not voice and vendor.voices != _voices_at(company):
         pairs, voice = {**voices.nearest(vendor.voices), **pairs}, vendor.voice
