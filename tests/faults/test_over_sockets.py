@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ from tests.fault_proxy import DOWN, UP, FaultProxy
 
 from .rig import CALLER, MOST_SILENCE_MS, Clerk, longest_silence_while_owed, phrases, story
 
+Play = Callable[..., Coroutine[Any, Any, None]]
 HASTY = {
     "phrases": phrases(),
     "greeting": "Hello.",
@@ -43,6 +45,33 @@ ASKS = b"\xff" * 8 * 800 + CALLER * 8 * 250
 
 AT_ONCE = 4
 """Scenes; more, and they would wait for each other's sound to be made, beside other workers' tests."""
+LATE_S = 0.1
+"""A loop that was later than that has seen other times than the scene's: nobody's fault but the machine's."""
+TAKES = 4
+
+
+async def lateness(lates_s: list[float]) -> None:
+    """Notes how late the loop is, a hundred times a second."""
+    while True:
+        due_s = time.monotonic() + 0.01
+        await asyncio.sleep(0.01)
+        lates_s.append(time.monotonic() - due_s)
+
+
+async def taken(play: Play) -> None:
+    """Plays the scene, and again if it failed while this machine was busy. The last take always counts."""
+    for take in range(TAKES):
+        lates_s: list[float] = []
+        looking = asyncio.create_task(lateness(lates_s))
+        try:
+            await play()
+        except Exception:
+            if take == TAKES - 1 or max(lates_s, default=0.0) < LATE_S:
+                raise
+        else:
+            return
+        finally:
+            looking.cancel()
 
 
 async def within(seconds: float, condition: Callable[[], Any]) -> None:
@@ -102,11 +131,11 @@ async def scene(
         network = await stack.enter_async_context(FaultProxy(port).serve())
         carrier = await stack.enter_async_context(FaultProxy(int(house.base.rpartition(":")[2])).serve())
         url = house.upstream.url.replace(str(port), str(network.port))
+        house.registry.services.health.breaker.first = f"127.0.0.1:{network.port}"
         house.registry._making.vendor = lambda epoch: embedded(epoch, url)
         yield Scene(house, network, carrier, agent)
 
 
-Play = Callable[..., Coroutine[Any, Any, None]]
 SCENES: dict[str, Coroutine[Any, Any, None]] = {}
 
 
@@ -142,11 +171,11 @@ def outcomes(request: pytest.FixtureRequest) -> dict[str, BaseException | None]:
 
     async def in_turn(play: Play) -> None:
         async with stages:
-            await play()
+            await taken(play)
 
     async def main() -> list[BaseException | None]:
         asyncio.get_running_loop().set_exception_handler(lambda _loop, context: escaped.append(context))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(100):
             found = await asyncio.gather(*(in_turn(SCENES[name]) for name in asked), return_exceptions=True)  # type: ignore[arg-type]
         await within(2, lambda: len(asyncio.all_tasks()) == 1)
         return found
