@@ -14,6 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..errors import ConfigError
+from ..ops.ctrl_c import EXIT
+from .interrupt import hanging_up
 from .options import Token, finite
 from .wav import check_writable
 from .words import printable
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from ..experiments.callers import Job, Plan
     from ..experiments.callers_report import Row
     from ..experiments.callers_run import CallFacts, Run
-    from ..experiments.report import Veil
     from ..experiments.scenario import Scenario
 
 app = typer.Typer(no_args_is_help=True, help="Simulated callers, judged by what was heard.")
@@ -83,32 +84,26 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command
     ears: Ears = "",
     token: Token = None,
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit report.")] = None,
-    html: Annotated[
-        Path | None, typer.Option(help="Write index.html, pictures, sound to this folder.")
-    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write index.html, pictures, sound here.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write everything as JSON.")] = None,
 ) -> None:
     """Run scenarios. Judge each call by what the caller heard, by its tools, by what the model was told.
 
     In a GitHub job the summary gets a table. Exits with 0, with 1 where a scenario failed, 2 for a mistake in
-    scenarios or options, 3 where a run itself failed.
+    scenarios or options, 3 where a run itself failed. Ctrl-C tells what was run so far; 130.
     """
-    from ..experiments.callers import Plan, in_virtual_time, jobs
-    from ..experiments.report import Veil
+    from ..experiments.callers import Plan, jobs
 
     files = Files(junit, html, json)
     _check(agent, server, upstream_port, ears, judge, files)
     found, secrets = _scenarios(scenarios, judge, ears, token)
     plan = Plan(agent=agent or "", model=model, judge=judge, out=html, secrets=secrets)
-    wanted, console = jobs(found, runs, seed), Console(stderr=True, highlight=False)
-    with console.status(f"{len(wanted)} calls"):
-        if server is None:
-            results = in_virtual_time(plan, wanted, parallel)
-        else:
-            called = _Server(server, token, upstream_port, ears, parallel or 20)
-            results = asyncio.run(_live(plan, called, wanted, console))
+    wanted = jobs(found, runs, seed)
+    called = _Server(server, token, upstream_port, ears, parallel or 20) if server else None
+    results, interrupted = _called(plan, called, wanted, parallel)
     target = {"server": _without_query(server)} if server else {"agent": agent}
-    _tell(results, {**target, "seed": seed, "runs": runs}, pass_rate, Veil(secrets), files)
+    left_out = {"interrupted": f"{len(results)} of {len(wanted)} calls were run"} if interrupted else {}
+    _tell(results, {**target, "seed": seed, "runs": runs, **left_out}, pass_rate, secrets, files)
 
 
 def _check(
@@ -159,8 +154,24 @@ class _Server(NamedTuple):
     parallel: int
 
 
-async def _live(plan: Plan, server: _Server, wanted: Sequence[Job], console: Console) -> list[Run]:
-    """The runs against a server, in the order of the jobs."""
+def _called(
+    plan: Plan, server: _Server | None, wanted: Sequence[Job], parallel: int | None
+) -> tuple[list[Run], bool]:
+    """The runs, in the order of the jobs, and whether Ctrl-C has left some out."""
+    from ..experiments.callers import in_virtual_time
+
+    console = Console(stderr=True, highlight=False)
+    with hanging_up() as interrupt, console.status(f"{len(wanted)} calls"):
+        if server is None:
+            return in_virtual_time(plan, wanted, parallel, lambda: interrupt.came), interrupt.came
+        runs = asyncio.run(_live(plan, server, wanted, console, lambda: interrupt.came))
+        return runs, interrupt.came
+
+
+async def _live(
+    plan: Plan, server: _Server, wanted: Sequence[Job], console: Console, stopped: Callable[[], bool]
+) -> list[Run]:
+    """The runs against a server, without those that were not over when it was `stopped`."""
     from bridge.agents.agent import Agent as AnyAgent
 
     from ..experiments.callers import judged_run, model_mind
@@ -180,8 +191,9 @@ async def _live(plan: Plan, server: _Server, wanted: Sequence[Job], console: Con
         if server.upstream_port is not None:
             target.upstream = await stack.enter_async_context(serving(stage, server.upstream_port))
             console.print(f"the model of these calls is at {target.upstream.url}")
-        await in_real_time(target, stage, wanted, server.parallel, done)
-    return [results[job.scenario.name, job.run] for job in wanted]
+        await in_real_time(target, stage, wanted, server.parallel, done, stopped)
+    runs = (results.get((job.scenario.name, job.run)) for job in wanted)
+    return [run for run in runs if run is not None]
 
 
 def _without_query(url: str) -> str:
@@ -191,13 +203,15 @@ def _without_query(url: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
-def _tell(results: Sequence[Run], facts: dict[str, Any], pass_rate: float, veil: Veil, files: Files) -> None:
+def _tell(
+    results: Sequence[Run], facts: dict[str, Any], pass_rate: float, secrets: Sequence[str], files: Files
+) -> None:
     """The table, the files, and the exit code."""
     from ..experiments import callers_report as told
-    from ..experiments.report import add_to_step_summary
+    from ..experiments.report import Veil, add_to_step_summary
 
-    found = told.rows(results)
-    code = told.exit_code(found, pass_rate)
+    found, veil = told.rows(results), Veil(secrets)
+    code = EXIT if "interrupted" in facts else told.exit_code(found, pass_rate)
     if files.junit is not None:
         _write(files.junit, told.as_junit(found, veil))
     if files.json is not None:
@@ -207,6 +221,8 @@ def _tell(results: Sequence[Run], facts: dict[str, Any], pass_rate: float, veil:
         _write(files.html / "index.html", told.as_page(found, shown, veil))
     add_to_step_summary(told.as_markdown(found, veil))
     _print(found, told.table(found), told.verdict(found), veil)
+    if "interrupted" in facts:
+        print(f"interrupted: {facts['interrupted']}")
     if code:
         raise typer.Exit(code)
 
@@ -233,7 +249,8 @@ def _print(found: Sequence[Row], given: Any, verdict: str, hide: Callable[[str],
             colour = "" if isinstance(cell, str) else _COLOURS.get(cell.tone, "")
             cells.append(f"[{colour}]{text}[/]" if colour else text)
         table.add_row(*cells)
-    console.print(table)
+    if found:
+        console.print(table)
     for scenario in found:
         for one in scenario.runs:
             for failure in one.failures:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -13,6 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..errors import ConfigError
+from ..ops.ctrl_c import EXIT
+from .interrupt import hanging_up
 from .money import USUAL_USD, MostUsd, Yes, agreed
 from .options import configured, finite
 from .recorded import one_call
@@ -21,6 +26,7 @@ from .wav import check_writable
 from .words import printable
 
 if TYPE_CHECKING:
+    from ..doubles.agents import Agent as Mind
     from ..experiments.exact_fork import ExactForking
     from ..experiments.fork import Fork, Forking, ForkRun, Turn
     from ..experiments.live_fork import LiveForking
@@ -100,11 +106,23 @@ def fork(  # noqa: PLR0913, PLR0917  its options
         raise typer.Exit(1)
     how = _How(repeat, with_sound, max_usd, yes)
     _run(path, forking, _Who(agent, upstream), how, kept, console)
-    _tell(forking, kept, console, as_json=as_json)
-    missing = repeat - sum(run.whole for run in kept.runs)
-    if missing:
-        console.print(f"[red]{missing} of {repeat} runs were not paid for[/]: --max-usd allows no more")
-        raise typer.Exit(3)
+    code = _left_out(repeat, kept, console)
+    if kept.runs:
+        _tell(forking, kept, console, as_json=as_json)
+    raise typer.Exit(code)
+
+
+def _left_out(repeat: int, kept: _Kept, console: Console) -> int:
+    """The exit code: why not all runs could be made, if they were not."""
+    whole = sum(run.whole for run in kept.runs)
+    if kept.interrupted:
+        console.print(f"[red]interrupted[/]  {whole} of {repeat} runs were made")
+        return EXIT
+    if whole < repeat:
+        unpaid = f"{repeat - whole} of {repeat} runs were not paid for"
+        console.print(f"[red]{unpaid}[/]: --max-usd allows no more")
+        return 3
+    return 0
 
 
 def _tell_difference(differs: str, console: Console, *, as_json: bool) -> None:
@@ -134,6 +152,7 @@ class _Kept:
     out: Path
     runs: list[ForkRun] = field(default_factory=list)
     written: list[Path] = field(default_factory=list)
+    interrupted: bool = False
 
     def __call__(self, run: ForkRun) -> None:
         self.runs.append(run)
@@ -169,25 +188,28 @@ def _run(
     path: Path, forking: Forking | ExactForking, who: _Who, how: _How, kept: _Kept, console: Console
 ) -> None:
     from ..experiments.exact_fork import ExactForking
+    from ..experiments.live_fork import LiveForking
     from ..experiments.shadow_models import model_of
     from ..experiments.shadow_run import Embedded
 
     model, name = model_of(who.upstream), who.upstream
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    kwargs: dict[str, Any] = {"sound": how.sound, "recording": sha256, "model": name}
     if isinstance(forking, ExactForking):
         if not isinstance(model, Embedded):
             raise ConfigError("--exact goes on in virtual time: with embedded or module:mind")
+        go_on: Callable[[Mind], ForkRun] = partial(forking.run, **kwargs)
+    else:
+        arm = _arm(who.agent)
+        if not isinstance(model, Embedded):
+            _run_live(LiveForking(forking, arm, model, sha256, name, how.sound), how, kept, console)
+            return
+        go_on = partial(forking.run, arm, **kwargs)
+    with hanging_up() as interrupt:
         for seed in range(how.repeat):
-            kept(forking.run(model.mind(seed), sound=how.sound, recording=sha256, model=name))
-        return
-    arm = _arm(who.agent)
-    if isinstance(model, Embedded):
-        for seed in range(how.repeat):
-            kept(forking.run(arm, model.mind(seed), sound=how.sound, recording=sha256, model=name))
-        return
-    from ..experiments.live_fork import LiveForking
-
-    _run_live(LiveForking(forking, arm, model, sha256, name, how.sound), how, kept, console)
+            if not interrupt.came:
+                kept(go_on(model.mind(seed)))
+    kept.interrupted = interrupt.came
 
 
 def _run_live(fork: LiveForking, how: _How, kept: _Kept, console: Console) -> None:
@@ -204,15 +226,13 @@ def _run_live(fork: LiveForking, how: _How, kept: _Kept, console: Console) -> No
         most_usd = USUAL_USD if most_usd is None else most_usd
         known = priced(fork.upstream, fork.script, fork.arm)
         agreed(most_usd, yes=how.yes, priced=known)
-    with console.status("calling"):
+    with hanging_up() as interrupt, console.status("calling"):
         try:
-            run_forks(fork, how.repeat, most_usd, kept)
+            asyncio.run(run_forks(fork, how.repeat, most_usd, kept, lambda: interrupt.came))
         except NotRun as error:
             console.print(f"[red]not run[/]  {escape(printable(str(error)))}")
             raise typer.Exit(3) from error
-    if not kept.runs:
-        console.print("[red]not run[/]  one run is expected to cost more than --max-usd allows")
-        raise typer.Exit(3)
+    kept.interrupted = interrupt.came
 
 
 def _new_file(path: Path, out: Path) -> Path:

@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..errors import ConfigError
+from ..ops.ctrl_c import EXIT
 from .callers import Votes
+from .interrupt import hanging_up
 from .money import USUAL_USD, MostUsd, Yes, agreed, wanted
 from .options import configured
 from .wav import check_writable
@@ -95,9 +97,9 @@ def shadow(  # noqa: PLR0913, PLR0917  its options
 ) -> None:
     """Let recorded callers meet a new agent, and tell what differs.
 
-    Their own sound is played to it, at the moments that its answers give; its tools answer from the
-    recordings. The old agent has the same calls again, and both are compared. Exit 0; 1 if something is
-    worse, or a call does not show what --expect says; 2 for wrong use; 3 if not all calls were run.
+    Their own sound is played to it, at the moments that its answers give; its tools answer from recordings.
+    The old agent has the same calls again, and both are compared. Exit 0; 1 if something is worse, or a call
+    does not show what --expect says; 2 for wrong use; 3 if not all calls were run; 130 after Ctrl-C.
     """
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     for path in filter(None, (junit, html)):
@@ -105,13 +107,13 @@ def shadow(  # noqa: PLR0913, PLR0917  its options
     how = _How(repeats, parallel, max_usd, yes, _tolerant(tolerance, text=text), _rules(expect, judge))
     arms = _arms(agent, control, tools)
     gathered = _gathered(recordings, console, consent=consent, text=text)
-    outcome, expected = _compared(gathered, arms, against, how, console)
+    outcome, expected, interrupted = _compared(gathered, arms, against, how, console)
     _tell(outcome, {"junit": junit, "html": html}, console)
     if as_json:
         from ..experiments.shadow_report import written_json
 
         sys.stdout.write(written_json(outcome, expected) + "\n")
-    raise typer.Exit(outcome.exit_code)
+    raise typer.Exit(EXIT if interrupted else outcome.exit_code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,8 @@ def _arms(agent: str, control: str | None, tools: str) -> tuple[Arm, Arm]:
 
 def _compared(
     gathered: Gathered, arms: tuple[Arm, Arm], against: str, how: _How, console: Console
-) -> tuple[Outcome, Estimate]:
+) -> tuple[Outcome, Estimate, bool]:
+    """What came of it, what was expected, and whether Ctrl-C ended it."""
     from ..experiments.budget import Budget
     from ..experiments.shadow import Experiment, estimate
     from ..experiments.shadow_live import NotRun
@@ -173,16 +176,18 @@ def _compared(
         known = all(priced(model, call.script, arm) for call in gathered.calls for arm in arms)
         agreed(most_usd, yes=how.yes, priced=known)
     _ask_for_tools(arms, expected.runs // 2, console, yes=how.yes)
-    with console.status("calling") as status:
+    with hanging_up() as interrupt, console.status("calling") as status:
         experiment = Experiment(
             gathered, arms, repeats, not dice, Budget(most_usd), how.metrics,
             lambda done: status.update(f"calling: {done} of {len(gathered.calls)}"),
+            lambda: interrupt.came,
         )  # fmt: skip
         try:
-            return carried_out(experiment, model, how.parallel, how.rules), expected
+            outcome = carried_out(experiment, model, how.parallel, how.rules)
         except NotRun as error:
             console.print(f"[red]not run[/]  {escape(printable(str(error)))}")
             raise typer.Exit(3) from error
+    return outcome, expected, interrupt.came
 
 
 def _ask_for_tools(arms: tuple[Arm, Arm], runs: int, console: Console, *, yes: bool) -> None:

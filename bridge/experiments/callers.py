@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import multiprocessing
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -28,6 +25,7 @@ from .judge import judge
 from .report import Veil
 from .rubric import Vote, judged, voter
 from .scenario import Mind, Scenario
+from .workers import Died, never, spread
 
 EMBEDDED: Final = "embedded"
 PARROT: Final = "parrot"
@@ -73,8 +71,12 @@ def _seed(seed: int, name: str, run: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}/{run}".encode()).digest()[:4])
 
 
-def in_virtual_time(plan: Plan, wanted: Sequence[Job], parallel: int | None = None) -> list[Run]:
-    """All of these against the agent, in their order. Raises ConfigError."""
+def in_virtual_time(
+    plan: Plan, wanted: Sequence[Job], parallel: int | None = None, stopped: Callable[[], bool] = never
+) -> list[Run]:
+    """These against the agent, in their order; what was not run when it was `stopped` is left out. Raises
+    ConfigError.
+    """
     stage = _stage(plan.agent, plan.model)
     for job in wanted:
         stage.check(job.scenario)
@@ -82,21 +84,25 @@ def in_virtual_time(plan: Plan, wanted: Sequence[Job], parallel: int | None = No
     # More processes than cores make nothing faster, and each takes the memory of one.
     processes = min(parallel or cores, len(wanted), MOST_PER_CORE * cores)
     if processes <= 1 or sum(job.scenario.limits.seconds for job in wanted) < _SECONDS_IN_ONE:
-        return [one(plan, job) for job in wanted]
+        return [one(plan, job) for job in wanted if not stopped()]
     # Each process has its jobs from the beginning: espeak-ng says the same words a little differently each
     # time, so the order of what a process says belongs to what makes two runs equal.
-    context = multiprocessing.get_context("spawn")
-    with contextlib.ExitStack() as stack:
-        pools = [stack.enter_context(ProcessPoolExecutor(1, context)) for _ in range(processes)]
-        parts = [pool.submit(_all, plan, wanted[at::processes]) for at, pool in enumerate(pools)]
-        found: list[Run | None] = [None] * len(wanted)
-        for at, part in enumerate(parts):
-            found[at::processes] = part.result()
-    return [run for run in found if run is not None]
+    parts = [list(enumerate(wanted))[at::processes] for at in range(processes)]
+    found = {
+        at: died_run(job, result) if isinstance(result, Died) else result
+        for (at, job), result in spread(partial(_numbered, plan), parts, stopped)
+    }
+    return [found[at] for at in sorted(found)]
 
 
-def _all(plan: Plan, wanted: Sequence[Job]) -> list[Run]:
-    return [one(plan, job) for job in wanted]
+def _numbered(plan: Plan, job: tuple[int, Job]) -> Run:
+    return one(plan, job[1])
+
+
+def died_run(job: Job, died: Died) -> Run:
+    """A run that took its process with it."""
+    failure = Failure(Kind.HARNESS, "a call to its end", str(died))
+    return Run(scenario=job.scenario.name, run=job.run, seed=job.seed, failures=[failure])
 
 
 def one(plan: Plan, job: Job) -> Run:

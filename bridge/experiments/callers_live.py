@@ -26,6 +26,7 @@ from .callers_run import CallFacts, Tool, arguments_of
 from .callers_virtual import CALLER_LEFT, Stage, claims_of, decided, handset
 from .heard import loud_blocks, runs
 from .scenario import Scenario
+from .workers import never, side_by_side
 
 SESSION_S: Final = 2.0
 """A server that has not dialled the model by then does it later, or dials another."""
@@ -63,9 +64,16 @@ async def serving(stage: Stage, port: int) -> AsyncIterator[EmbeddedUpstream]:
 
 
 async def in_real_time(
-    target: Target, stage: Stage, wanted: Sequence[Job], parallel: int, done: Callable[[Job, CallFacts], None]
+    target: Target,
+    stage: Stage,
+    wanted: Sequence[Job],
+    parallel: int,
+    done: Callable[[Job, CallFacts], None],
+    stopped: Callable[[], bool] = never,
 ) -> None:
-    """All of these, so many at once; `done` is told of each. What goes wrong in a call is in its facts."""
+    """These, so many at once, until it is `stopped`; `done` is told of each. What goes wrong in a call is in
+    its facts.
+    """
     await asyncio.to_thread(_prepare, stage, [job.scenario for job in wanted])
     places = asyncio.Semaphore(parallel)
 
@@ -73,7 +81,7 @@ async def in_real_time(
         async with places:
             done(job, await call(target, stage, job.scenario, job.seed))
 
-    await asyncio.gather(*(one(job) for job in wanted))
+    await side_by_side(map(one, wanted), stopped)
 
 
 def _prepare(stage: Stage, scenarios: Sequence[Scenario]) -> None:

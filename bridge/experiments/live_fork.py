@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import datetime as dt
 from collections.abc import Callable
@@ -19,8 +18,9 @@ from bridge.recording.header import Forked, Header
 
 from .budget import MICRO, Budget, Purse
 from .fork import BEGIN_MS, Forking, ForkRun, turns_after
-from .shadow_live import LiveCall, LiveModel, NotRun
+from .shadow_live import LiveCall, LiveModel
 from .shadow_run import MOST_TIMES, SLACK_MS, Arm
+from .workers import never, side_by_side
 
 PARALLEL: Final = 4
 """Calls at once."""
@@ -98,11 +98,15 @@ def public(model: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def run_forks(
-    fork: LiveForking, repeat: int, most_usd: float | None, done: Callable[[ForkRun], None]
+async def run_forks(
+    fork: LiveForking,
+    repeat: int,
+    most_usd: float | None,
+    done: Callable[[ForkRun], None],
+    stopped: Callable[[], bool] = never,
 ) -> None:
-    """So many continuations, some at once, as long as there is money for the next one. `done` is told each
-    as soon as it is over. Raises NotRun where there is no model.
+    """So many continuations, some at once, as long as there is money for the next one, until it is `stopped`.
+    `done` is told each as soon as it is over. Raises NotRun where there is no model.
     """
     expected_usd, budget = fork.forking.left_usd, Budget(most_usd)
     waiting = iter(range(repeat))
@@ -115,15 +119,4 @@ def run_forks(
             budget.end(expected_usd, run.facts.cost_micro_usd / MICRO)
             done(run)
 
-    async def all_of_them() -> None:
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(min(repeat, PARALLEL)):
-                tasks.create_task(worker())
-
-    try:
-        asyncio.run(all_of_them())
-    except ExceptionGroup as errors:
-        for error in errors.exceptions:
-            if isinstance(error, (NotRun, ConfigError)):
-                raise error from errors
-        raise
+    await side_by_side([worker() for _ in range(min(repeat, PARALLEL))], stopped)

@@ -5,7 +5,6 @@ The recording is not one of the arms: it had another network, another day, other
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import math
 from collections import Counter
@@ -25,6 +24,7 @@ from .budget import MICRO, Budget
 from .shadow_facts import Run, agreement, mean_values, values
 from .shadow_run import Arm, in_words
 from .verdict import METRICS, Metric, Values, Verdict, judge, red
+from .workers import never, side_by_side
 
 CONSENT: Final = "reuse"
 """The parameter of a call by which its caller says whether the recording may be used again."""
@@ -216,7 +216,8 @@ class Job:
 @dataclass(slots=True)
 class Experiment:
     """What is compared and how: `arms` are (control, new). `exact`: a model without dice, two runs of which
-    are equal. `progress` is told how many calls are done in both arms.
+    are equal. `progress` is told how many calls are done in both arms; no call begins once it is
+    `interrupted`.
     """
 
     gathered: Gathered
@@ -226,6 +227,7 @@ class Experiment:
     budget: Budget = field(default_factory=lambda: Budget(None))
     metrics: Sequence[Metric] = METRICS
     progress: Callable[[int], None] = lambda _done: None
+    interrupted: Callable[[], bool] = never
     runs: dict[tuple[str, str], dict[int, Run]] = field(default_factory=dict)
     stopped: bool = False
 
@@ -236,7 +238,7 @@ class Experiment:
         for call in self.gathered.calls:
             for repeat in range(self.repeats):
                 for arm in self.arms:
-                    if self.stopped or not self.budget.begin(call.usd):
+                    if self.stopped or self.interrupted() or not self.budget.begin(call.usd):
                         self.stopped = True
                         return
                     yield Job(call, arm, repeat)
@@ -289,7 +291,5 @@ async def compare_live(experiment: Experiment, run: RunLive, parallel: int) -> O
         for job in jobs:
             experiment.done(job, await run(job.call, job.arm, job.seed, experiment.most_usd(job)))
 
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(parallel):
-            tasks.create_task(worker())
+    await side_by_side([worker() for _ in range(parallel)], experiment.interrupted)
     return experiment.outcome()

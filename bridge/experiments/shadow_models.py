@@ -95,13 +95,7 @@ def carried_out(
         except Exception as error:  # of the user's agent
             raise NotRun(_fault(call, arm, error)) from error
 
-    try:
-        return asyncio.run(compare_live(experiment, live, parallel))
-    except ExceptionGroup as errors:
-        for error in errors.exceptions:
-            if isinstance(error, BridgeError):
-                raise error from errors
-        raise
+    return asyncio.run(compare_live(experiment, live, parallel))
 
 
 def _judged(run: Run, rules: ShadowRules | None) -> Run:
