@@ -494,13 +494,19 @@ def test_one_that_is_always_slow_does_not_limp() -> None:
     whole(talk)
 
 
-def test_another_process_goes_on_with_the_vendor_that_it_was() -> None:
+OTHER = m.VendorPlan("c", prices=PRICES_B)
+
+
+@pytest.mark.parametrize("named", [(PLAN_B,), (), (OTHER, PLAN_B)], ids=["the same", "none", "another"])
+def test_another_process_goes_on_with_the_vendor_that_it_was(named: tuple[m.VendorPlan, ...]) -> None:
+    """Whatever is named there; and never back to it from a further one."""
     talk = Talk()
     talk.bring_to("speaking", 0)
     talk.to(talk.cut_ms + 6_000)
     carried = talk.call.call.carried(talk.call.now_ms)
-    assert carried.failovers == 1
-    config = msgspec.structs.replace(talk.call.call.config, carried=carried)
+    assert [plan.name for plan in carried.vendors] == ["b"]
+    carried = msgspec.json.decode(msgspec.json.encode(carried), type=m.CallSnapshot)
+    config = msgspec.structs.replace(talk.call.call.config, carried=carried, failover=named)
     later = VirtualCall(config, Phone(options=PhoneOptions()), lambda: None)
     later.others = {"b": (talk._new_b, OpenAI)}
     later.start()
@@ -511,6 +517,9 @@ def test_another_process_goes_on_with_the_vendor_that_it_was() -> None:
     spent = sum(cost_micro_usd(one, PRICES_B) for one in talk.b[1].usd)
     assert later.call.stats.cost_micro_usd == spent > 0
     assert next(text for role, text in talk.b[1].history if role == "assistant") == GREETING
+    further = later.call.dialling.next
+    assert (None if further is None else further.name) == ("c" if OTHER in named else None)
+    assert [plan.name for plan in later.call.carried(later.now_ms).vendors] == ["b"]
 
 
 def test_a_call_that_was_carried_here_waits_no_longer_for_a_vendor_that_says_nothing() -> None:

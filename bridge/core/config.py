@@ -218,8 +218,9 @@ class CallSnapshot(msgspec.Struct, frozen=True, gc=False):
     """How long its target rings."""
     turns: int = 0
     """How many the caller has had."""
-    failovers: int = 0
-    """How often it has gone on with another vendor."""
+    vendors: tuple[VendorPlan, ...] = ()
+    """Those that it has gone on with. The last has it now, and has it in the next process too, whatever is
+    named there."""
     began_at_s: int = 0
     """When the call was accepted by the first process that had it; of the epoch."""
 
@@ -273,6 +274,11 @@ class VendorPlan(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     url: str = ""
     """Where its sessions are to be had; "" for the vendor's own address."""
     voices: dict[str, str] = {}
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """A call that has left it does not come back to it."""
+        return self.name, self.model, self.url
 
     def dress(self, session: SessionConfig) -> SessionConfig:
         """That configuration, for this vendor."""

@@ -82,7 +82,7 @@ def carried(call: CallState, now_ms: int) -> CallSnapshot:
         detours=call.detours.begun,
         away=its.about if its is not None and away else "",
         ring_s=its.wish.ring_s if its is not None and away else 0,
-        failovers=call.dialling.failovers,
+        vendors=call.dialling.vendors,
         turns=before.turns + len(stats.turn_times),
         began_at_s=before.began_at_s or config.accepted_at_s,
     )

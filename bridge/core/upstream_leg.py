@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass, field
 
 from .due import NEVER
-from .messages import CallConfig, CallSnapshot, Capabilities, DialFailed, VendorPlan
+from .messages import CallConfig, Capabilities, DialFailed, VendorPlan
 
 USUAL = VendorPlan()
 
@@ -137,12 +137,12 @@ class Dialling:
         "_recovered_ms",
         "_seed",
         "due_ms",
-        "failovers",
         "left",
         "out",
         "plan",
         "retried_ms",
         "since_ms",
+        "vendors",
     )  # fmt: skip
 
     def __init__(self, config: CallConfig) -> None:
@@ -151,26 +151,21 @@ class Dialling:
         """The vendor that is dialled."""
         self.since_ms = 0
         """When the call went on with it."""
-        self.left = list(config.failover)
+        self.vendors = () if config.carried is None else config.carried.vendors
+        """Those that the call has gone on with, in this process or one before it; the last has it now."""
+        self.plan = self.vendors[-1] if self.vendors else self.plan
+        been = [plan.place for plan in self.vendors]
+        self.left = [plan for plan in config.failover if plan.place not in been]
         """Those that may follow, the next one first."""
-        self.failovers = 0
         self.retried_ms = 0
         """When another vendor may be tried because this one limps."""
         self.out: str | None = None
         """Why nothing more is to be had from it, until the next one is dialled."""
-        if config.carried is not None:
-            self._go_on(config.carried)
         self.due_ms = NEVER
         self._seed = config.jitter_seed
         self._attempts = 0
         self._began_ms = 0
         self._recovered_ms: list[int] = []
-
-    def _go_on(self, before: CallSnapshot) -> None:
-        self.failovers = before.failovers
-        for plan in self.left[: before.failovers]:
-            self.plan = plan
-        del self.left[: before.failovers]
 
     @property
     def prices(self) -> dict[str, float]:
@@ -180,18 +175,24 @@ class Dialling:
     @property
     def next(self) -> VendorPlan | None:
         """The vendor that the call would go on with; None where there is none."""
-        return self.left[0] if self.left and self.failovers < FAILOVERS else None
+        return self.left[0] if self.left and len(self.vendors) < FAILOVERS else None
+
+    @property
+    def alone(self) -> bool:
+        """Whether the call has the vendor that it began with, and no other one is named."""
+        return not self.vendors and not self._config.failover
 
     def go_to(self, plan: VendorPlan, now_ms: int) -> None:
         """From now on that vendor, one of those left, is dialled."""
         del self.left[: self.left.index(plan) + 1]
         self.plan, self.out, self.since_ms = plan, None, now_ms
-        self.failovers += 1
+        self.vendors = (*self.vendors, plan)
 
     def replace(self, plan: VendorPlan, by: VendorPlan) -> None:
         """A plan has turned out to be another one."""
         if self.plan is plan:
             self.plan = by
+        self.vendors = tuple(by if one is plan else one for one in self.vendors)
         self.left = [by if one is plan else one for one in self.left]
 
     def begin(self, now_ms: int) -> None:

@@ -395,7 +395,7 @@ class CallRegistry:
         match action:
             case m.NoteIntent() if not entry.forgotten and (entry.claimed or action.intent != HANDOVER):
                 services.control.note(call_sid, action.intent)
-            case m.Noted() if action.what == REFUSED and not entry.runner.call.config.failover:
+            case m.Noted() if action.what == REFUSED and entry.runner.call.dialling.alone:
                 services.health.breaker.refused(action.detail)
             case m.HandedOver() if entry.claimed:
                 services.store.conversations.keep(call_sid, action.carried)
