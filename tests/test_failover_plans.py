@@ -11,8 +11,14 @@ import pytest
 from bridge.agents.agent import Agent
 from bridge.doctor.checks import Doctor
 from bridge.doctor.models import examine
+from bridge.errors import ConfigError
+from bridge.server import service
+from bridge.server.model_dial import proof_for
 from bridge.settings.rules import WrongSettings
 from bridge.settings.settings import Settings, load_settings
+from bridge.sockets.dial import DialError
+from bridge.upstreams.dial import Auth, Dial
+from bridge.upstreams.regions import region_of
 
 OPENAI = {"upstream": "openai", "openai_api_key": "sk-invented"}
 AZURE = {
@@ -22,6 +28,7 @@ AZURE = {
     "model": "voice",
     "transcribe": "my-scribe",
 }
+AZURE_ONLY = {name: AZURE[name] for name in ("azure_endpoint", "azure_api_key")}
 XAI = {"upstream": "xai", "xai_api_key": "xai-invented"}
 KEYS = {"openai_api_key": "sk-invented", "azure_api_key": "of-azure", "xai_api_key": "xai-invented"}
 
@@ -82,7 +89,8 @@ def test_they_are_read_where_settings_are_written(
 
 
 def test_a_deployment_that_transcribes_is_named_to_its_own_resource_only() -> None:
-    config = settings(AZURE, "openai,xai,azure:eu@https://eu.openai.azure.com").call_config()
+    keys = {"failover_keys": "eu.openai.azure.com=of-eu"}
+    config = settings(AZURE, "openai,xai,azure:eu@https://eu.openai.azure.com", **keys).call_config()
     asked = [plan.dress(config.session).transcription for plan in config.failover]
     assert asked == ["gpt-transcribe", "grok-transcribe", "my-scribe"]
 
@@ -149,6 +157,72 @@ def test_the_address_of_the_first_vendor_is_not_shown_the_key_of_another() -> No
     assert there.vendor_url("xai") is None
     both = settings(AZURE, "openai", upstream_url="wss://proxy.example.com/v1/realtime")
     assert both.vendor_url("azure") == "wss://proxy.example.com/v1/realtime"
+
+
+EU = "azure:eu@https://eu.openai.azure.com"
+
+
+def headers(there: Settings, url: str, **given: Any) -> dict[str, str]:
+    return asyncio.run(proof_for(there, Dial(url, auth=Auth.API_KEY, key="AZURE_OPENAI_API_KEY", **given)))
+
+
+def test_each_resource_of_azure_is_shown_its_own_key() -> None:
+    there = settings(AZURE, EU, failover_keys="eu.openai.azure.com=of-eu, Us.openai.azure.com=of-us")
+    for host, key in (("mine", "of-azure"), ("eu", "of-eu"), ("us", "of-us")):
+        url = f"wss://{host}.openai.azure.com/openai/v1/realtime?model=m"
+        assert headers(there, url) == {"api-key": key}
+    with pytest.raises(DialError) as refused:
+        headers(there, "wss://other.openai.azure.com/openai/v1/realtime")
+    assert (refused.value.code, refused.value.status) == ("no key", 401)
+    assert {"of-eu", "of-us", "of-azure"} <= set(there.unspeakable())
+    assert "of-eu" not in repr(there)
+
+
+def test_a_resource_without_a_key_is_refused_at_start() -> None:
+    with pytest.raises(WrongSettings) as refused:
+        settings(AZURE, EU)
+    assert [one.name for one in refused.value.mistakes] == ["BRIDGE_FAILOVER_KEYS"]
+    assert "eu.openai.azure.com=key" in str(refused.value)
+    by_token = settings(AZURE, EU, azure_token=lambda: "of-entra")
+    assert headers(by_token, "wss://eu.openai.azure.com/") == {"Authorization": "Bearer of-entra"}
+
+
+@pytest.mark.parametrize("wrong", ["of-eu", "eu=", "=key", "https://eu.openai.azure.com=key", "a=b,A=c"])
+def test_keys_that_cannot_be_read_are_refused_and_not_told(wrong: str) -> None:
+    with pytest.raises(WrongSettings) as refused:
+        settings(OPENAI, "", failover_keys=wrong)
+    assert [one.name for one in refused.value.mistakes] == ["BRIDGE_FAILOVER_KEYS"]
+    assert "of-eu" not in str(refused.value)
+
+
+def test_an_agent_whose_vendor_has_no_key_is_refused_when_the_service_starts() -> None:
+    def start(agent: Agent, **more: Any) -> None:
+        given: dict[str, Any] = {**OPENAI, **more}
+        there = load_settings(env_file=None, insecure=True, **given)
+        service._configs(there).check(agent, "openai")
+
+    with pytest.raises(ConfigError, match=r"agent \w+: failover names xai: XAI_API_KEY is not set"):
+        start(Agent(failover=["xai"]))
+    with pytest.raises(ConfigError, match=r"BRIDGE_FAILOVER_KEYS has no key of eu\.openai\.azure\.com"):
+        start(Agent(failover=[EU]), **AZURE_ONLY)
+    start(Agent(failover=["xai"]), xai_api_key="xai-invented")
+    start(Agent(failover=["xai@ws://127.0.0.1:9/v1"]))
+
+
+@pytest.mark.parametrize(
+    ("host", "region"),
+    [
+        ("swedencentral.api.cognitive.microsoft.com", "swedencentral"),
+        ("eu.api.openai.com", "eu"),
+        ("eu-west-1.api.x.ai", "eu-west-1"),
+        ("api.openai.com", ""),
+        ("my-eu.openai.azure.com", ""),
+        ("a.b.api.openai.com", ""),
+        ("", ""),
+    ],
+)
+def test_a_region_is_what_the_address_says_and_no_guess(host: str, region: str) -> None:
+    assert region_of(host) == region
 
 
 def test_doctor_reads_an_agents_vendors_as_a_call_does() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
@@ -75,6 +75,8 @@ class AgentConfigs:
     vendor: str = OPENAI
     endpoint: str | None = None
     """The resource of Azure OpenAI, where a call goes on there."""
+    unkeyed: Callable[[VendorPlan], tuple[str, str, str] | None] = lambda _plan: None
+    """What keeps a call from going on there: a setting, what is wrong with it, and the cure."""
 
     def tools(self, agent: Agent, known: Mapping[str, Agent] = _NOBODY) -> dict[str, AnyTool]:
         """The tools that the model can call as this agent, by name. `known` are those whom it may hand
@@ -221,6 +223,8 @@ class AgentConfigs:
         UPSTREAMS[upstream](1, _ANYWHERE).dial(session)
         for plan in self._failover(agent):
             adapter_of(plan, 1).dial(plan.dress(session))
+            if agent.failover is not None and (wrong := self.unkeyed(plan)) is not None:
+                raise ConfigError(f"agent {agent.name}: failover names {plan.name}: {' '.join(wrong[:2])}")
 
     def _check_choice(self, agent: Agent, session: SessionConfig) -> None:
         """`tool_choice` names a tool that there is."""

@@ -11,6 +11,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from requests import RequestException
@@ -31,6 +32,7 @@ from bridge.server.routing.rows import WrongTable
 from bridge.server.twiml import Links
 from bridge.settings.rules import WrongSettings
 from bridge.settings.settings import TWILIO_API, Settings
+from bridge.settings.vendors import unkeyed
 from bridge.sockets.dial import DialError, dial
 from bridge.sockets.peers import LOOPBACK_ONLY
 from bridge.upstreams import REHEARSALS, UPSTREAMS
@@ -135,6 +137,7 @@ class Doctor:
             prices,
             vendor=vendor,
             endpoint=settings.azure_endpoint,
+            unkeyed=partial(unkeyed, settings),
         )
         try:
             if settings.agent is None:

@@ -20,6 +20,7 @@ from bridge.server.model_dial import proof_for
 from bridge.settings.settings import Settings
 from bridge.sockets.dial import DialError, Socket, dial
 from bridge.upstreams import REHEARSALS, UPSTREAMS, Dial, Upstream, Vendor, events_of, frames_of
+from bridge.upstreams.regions import region_of
 
 SESSION_S: Final = 10.0
 OTHER_API: Final = (
@@ -74,8 +75,11 @@ async def _one(
     if fault is not None:
         return [*found, (f"{name}: {fault[0]}" if not alone else fault[0], fault[1])]
     told = f"{name} takes our key and our configuration of {config.model}"
-    if name != "openai" or not alone:  # to whom a caller's words go
-        told += f" ({vendor.company}, {urlsplit(dialled.url).hostname})"
+    if name != "openai" or not alone:  # to whom a caller's words go, and where
+        host = urlsplit(dialled.url).hostname or ""
+        region = region_of(host)
+        where = f"region {region}" if region else "region not told by this address"
+        told += f" ({vendor.company}, {host}); {where}"
     return [*found, (told, "")]
 
 
@@ -110,6 +114,8 @@ async def _dates(settings: Settings, dialled: Dial, models: list[str]) -> list[t
 
 def cure_of_dial(error: DialError, vendor: Vendor, named: str | None = None) -> str:
     """What to do about a dial that failed. `named`: where model and address are named."""
+    if error.code == "no key":
+        return f"set {vendor.key}; a further resource of Azure's has its key in BRIDGE_FAILOVER_KEYS"
     if error.code == "token":
         return "see that the function of BRIDGE_AZURE_TOKEN returns a token, within three seconds"
     place = named or ("BRIDGE_UPSTREAM_URL" if vendor.url else "AZURE_OPENAI_ENDPOINT")

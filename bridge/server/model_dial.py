@@ -13,8 +13,9 @@ from bridge.agents.loop import Job, Pool
 from bridge.runner.vendor_sessions import VENDOR_SESSIONS
 from bridge.server.services import Services
 from bridge.settings.settings import Settings
-from bridge.settings.vendors import key_of, token_source
+from bridge.settings.vendors import key_at, own_key, token_source
 from bridge.sockets.dial import DialError, Socket, dial
+from bridge.sockets.peers import is_loopback
 from bridge.upstreams import UPSTREAMS, Dial, azure
 from bridge.upstreams.dial import Auth
 
@@ -54,16 +55,19 @@ def _goes_on(settings: Settings, services: Services) -> bool:
 
 
 async def proof_for(settings: Settings, dialled: Dial) -> dict[str, str]:
-    """The headers that authenticate us. Only the vendor gets the vendor's key. Raises DialError where a token
-    is to be had from a function, and is not.
+    """The headers that authenticate us. Only the vendor gets the vendor's key. Raises DialError where there
+    is none for a server that is not on this machine, or no token to be had from the function for it.
     """
     if dialled.auth is Auth.NONE:
         return {}
-    if dialled.key == azure.KEY and settings.azure_token is not None:
+    token = dialled.key == azure.KEY and settings.azure_token is not None
+    if token and own_key(settings, dialled.url) is None:
         return {"Authorization": f"Bearer {await _token(settings)}"}
-    secret = key_of(settings, dialled.key)
-    if secret is None:
+    secret = key_at(settings, dialled.key, dialled.url)
+    if secret is None and is_loopback(urlsplit(dialled.url).hostname):
         return {}
+    if secret is None:
+        raise DialError("no key", f"{dialled.key} is not set here, or is another resource's", 401)
     key = secret.get_secret_value()
     match dialled.auth:
         case Auth.BEARER:

@@ -56,6 +56,7 @@ from bridge.server.twiml import Links
 from bridge.server.verification import Verification
 from bridge.server.workers.worker import Worker
 from bridge.settings.settings import BACKLOG, Settings
+from bridge.settings.vendors import unkeyed
 from bridge.sockets.limits import bound_kernel
 from bridge.sockets.request_turns import A_TURN
 from bridge.sockets.strangers import Strangers
@@ -254,6 +255,7 @@ def _configs(settings: Settings) -> AgentConfigs:
         settings.speech(),
         vendor=vendor,
         endpoint=settings.azure_endpoint,
+        unkeyed=partial(unkeyed, settings),
     )
 
 

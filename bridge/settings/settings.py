@@ -372,7 +372,7 @@ class Settings(FleetSettings, ConsoleSettings, TracingSettings, VendorSettings):
         """Every secret and every phone number of the settings, so that logs can leave them out."""
         hidden = [*self.twilio_auth_token, *(key.secret for key in self.shared_keys.values())]
         hidden += (*self.api_keys.values(), *self._console_secrets(), *self._tracing_secrets())
-        hidden += self._vendor_keys().values()
+        hidden += (*self._vendor_keys().values(), *self.failover_keys.values())
         hidden += [login.password for login in self.sip_logins.values()]
         targets = {part for text in self.transfers.values() for part in (text, Target.of(text).address)}
         return (

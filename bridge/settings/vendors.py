@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bridge.settings.settings import Settings
 
 ENDPOINT: Final = "AZURE_OPENAI_ENDPOINT"
+KEYS: Final = "BRIDGE_FAILOVER_KEYS"
 TOKEN: Final = "BRIDGE_AZURE_TOKEN"  # noqa: S105  the name of a setting
 
 
@@ -52,6 +53,21 @@ def sessions(text: str) -> int:
     return int(text)
 
 
+def host_keys(text: str) -> dict[str, SecretStr]:
+    """`host=key,…`: keys of addresses to which calls go on, by host, or by host and port."""
+    found: dict[str, SecretStr] = {}
+    for piece in several(text):
+        host, equals, value = (part.strip() for part in piece.partition("="))
+        if not equals or not value or not host or "/" in host:
+            raise Wrong(
+                "holds a piece that is not host=key", "write my-eu-resource.openai.azure.com=key, by comma"
+            )
+        if host.lower() in found:
+            raise Wrong("names a host twice", "give each host one key")
+        found[host.lower()] = secret(value)
+    return found
+
+
 class VendorSettings(BaseSettings):
     """Keys of vendors. Only the vendor gets the vendor's key."""
 
@@ -70,6 +86,10 @@ class VendorSettings(BaseSettings):
         None, validation_alias="BRIDGE_FAILOVER_SESSIONS"
     )
 
+    failover_keys: Annotated[dict[str, SecretStr], NoDecode, read_by(host_keys, {})] = Field(
+        {}, validation_alias=KEYS, repr=False
+    )
+
     def _vendor_keys(self) -> dict[str, SecretStr]:
         keys = {"OPENAI_API_KEY": self.openai_api_key, azure.KEY: self.azure_api_key}
         keys["XAI_API_KEY"] = self.xai_api_key
@@ -79,6 +99,35 @@ class VendorSettings(BaseSettings):
 def key_of(settings: VendorSettings, name: str) -> SecretStr | None:
     """The key that the setting of that name holds; None where it is not set, or there is no such."""
     return settings._vendor_keys().get(name)  # noqa: SLF001  its own module
+
+
+def own_key(settings: VendorSettings, url: str) -> SecretStr | None:
+    """The key that is named for the host of that address alone."""
+    parts, keys = urlsplit(url), settings.failover_keys
+    return keys.get(parts.netloc.lower()) or keys.get(parts.hostname or "")
+
+
+def key_at(settings: "Settings", name: str, url: str) -> SecretStr | None:
+    """The key that a server there is shown, of those that the setting of that name is for. Each resource of
+    Azure's has keys of its own: no other one is shown that of AZURE_OPENAI_ENDPOINT.
+    """
+    host, usual = urlsplit(url).hostname, key_of(settings, name)
+    if (own := own_key(settings, url)) is not None or name != azure.KEY or is_loopback(host):
+        return own or usual
+    known = {urlsplit(one).hostname for one in (settings.azure_endpoint, settings.upstream_url) if one}
+    return usual if not known or host in known else None
+
+
+def unkeyed(settings: "Settings", plan: VendorPlan) -> tuple[str, str, str] | None:
+    """What keeps a call from going on there: setting, what is wrong, cure. None where it can be dialled."""
+    name = UPSTREAMS[plan.name].key
+    token = name == azure.KEY and settings.azure_token is not None
+    host = urlsplit(plan.url).hostname
+    if not name or token or is_loopback(host) or key_at(settings, name, plan.url) is not None:
+        return None
+    if key_of(settings, name) is None:
+        return name, "is not set, and calls are to go on there (BRIDGE_FAILOVER)", "set it"
+    return KEYS, f"has no key of {host}, where calls are to go on", f"write {host}=key"
 
 
 def token_source(settings: VendorSettings) -> Callable[[], str | Awaitable[str]] | None:
@@ -144,11 +193,4 @@ def failover_mistakes(settings: "Settings", first: str) -> list[tuple[str, str, 
         others = plans(settings, first)
     except ConfigError as error:
         return [("BRIDGE_FAILOVER", "names what a call cannot go on with", str(error))]
-    found = []
-    for plan in others:
-        name = UPSTREAMS[plan.name].key
-        token = name == azure.KEY and settings.azure_token is not None
-        ours = plan.url and is_loopback(urlsplit(plan.url).hostname)
-        if name and not token and not ours and key_of(settings, name) is None:
-            found.append((name, "is not set, and calls are to go on there (BRIDGE_FAILOVER)", "set it"))
-    return found
+    return [mistake for plan in others if (mistake := unkeyed(settings, plan)) is not None]
