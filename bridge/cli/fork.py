@@ -118,11 +118,12 @@ def _left_out(repeat: int, kept: _Kept, console: Console) -> int:
     if kept.interrupted:
         console.print(f"[red]interrupted[/]  {whole} of {repeat} runs were made")
         return EXIT
-    if whole < repeat:
+    if not kept.runs:
+        console.print("[red]not run[/]  one run is expected to cost more than --max-usd allows")
+    elif whole < repeat:
         unpaid = f"{repeat - whole} of {repeat} runs were not paid for"
         console.print(f"[red]{unpaid}[/]: --max-usd allows no more")
-        return 3
-    return 0
+    return 3 if whole < repeat else 0
 
 
 def _tell_difference(differs: str, console: Console, *, as_json: bool) -> None:
