@@ -14,9 +14,12 @@ from typing import Any
 
 import pytest
 
-from bridge import cli
+from bridge import Agent, cli, tool
 from bridge.cli.words import printable
+from bridge.doubles.agents import ToolCall
 from bridge.errors import ConfigError
+from bridge.experiments.callers_run import arguments_of
+from bridge.experiments.fork import turns_after
 from bridge.picture import tell
 from bridge.picture.chart import chart
 from bridge.picture.facts import facts
@@ -24,9 +27,11 @@ from bridge.picture.page import page
 from bridge.recording import Recording, bounds, describe, editing, replay
 from bridge.recording.bounds import MOST_STEPS
 from bridge.recording.editing import minimized, trimmed
+from bridge.recording.facts import facts_of
 from bridge.recording.masking import masked
 from bridge.recording.printable import printable_json
 from bridge.recording.script_reader import caller_script
+from bridge.testing import begin
 from tests.hostile_values import CALLS, DEEP, RAW, lines_of, places, with_value
 from tests.long_form import some_of
 
@@ -77,6 +82,27 @@ def test_every_field_with_every_value(seed: int, monkeypatch: pytest.MonkeyPatch
         place = chance.choice(list(places(json.loads(lines[number]))))
         bad = with_value(lines[number], place, chance.choice(RAW))
         read_by_all([*lines[:number], bad, *lines[number + 1 :]])
+
+
+def test_arguments_of_a_tool_that_are_nested_without_end(tmp_path: Path) -> None:
+    """More than json reads, and no more than a model may give."""
+
+    @tool
+    def book(day: str) -> str:
+        """Book."""
+        return day
+
+    call = begin(Agent("You book.", greeting="", tools=[book]))
+    call.model.answers(ToolCall("book", '{"day":' + "[" * 30_000))
+    call.caller.says("Book it.", ms=400)
+    call.wait(6_000)
+    with pytest.raises(pytest.fail.Exception):
+        call.expect.tool_called("book", day="friday")
+    lines = lines_of(call.save(tmp_path / "nested.call.jsonl"))
+    call.close()
+    [turn, *_] = turns_after(facts_of(lines), 0)
+    assert turn.tools[0].startswith('book({"day":[[')
+    assert arguments_of('{"day":' + "[" * 30_000)[""].startswith('{"day":[')
 
 
 @pytest.mark.parametrize("seed", some_of(range(4), every=4))

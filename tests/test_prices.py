@@ -91,6 +91,7 @@ def test_a_table_of_ones_own_goes_before_the_bundled_one_model_by_model(tmp_path
     ("text", "complaint"),
     [
         ("model = ", "cannot be read as a price table"),
+        ("model = " + "[" * 5_000, "cannot be read as a price table"),
         ('model = "m"', r"it has no \[\[price\]\] entries"),
         ('[[price]]\nminute = "1"', "price 1: which model is it?"),
         ('[[price]]\nmodel = "m"\nhour = "1"', "price 1: there is no hour"),

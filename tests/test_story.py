@@ -90,7 +90,7 @@ def test_it_is_one_line_whatever_was_said() -> None:
     assert len(line.what) < 200
 
 
-@pytest.mark.parametrize("arguments", ["", "no json", "[1]", "null", '{"a":' * 300])
+@pytest.mark.parametrize("arguments", ["", "no json", "[1]", "null", '{"a":' * 300, '{"a":' + "[" * 30_000])
 def test_arguments_are_told_whatever_they_are(arguments: str) -> None:
     line = told(m.ToolWanted("call_1", "book", arguments))
     assert line is not None

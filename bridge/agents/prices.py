@@ -204,7 +204,7 @@ class Bill:
 def _read(path: Path) -> list[Price]:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read as a price table: {error}") from error
     entries = table.get("price")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):

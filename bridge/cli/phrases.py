@@ -114,7 +114,7 @@ def _words(place: Path, language: str) -> dict[str, str]:
         own = json.loads((place / TEXTS).read_text(encoding="utf-8"))
     except FileNotFoundError:
         own = {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{place / TEXTS} can't be read: {error}") from error
     if not isinstance(own, dict) or not all(isinstance(text, str) for text in own.values()):
         raise ConfigError(f"{place / TEXTS} is no JSON object of words by name")

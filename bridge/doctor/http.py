@@ -37,7 +37,7 @@ class Answer(NamedTuple):
         """The body as an object; empty for anything else."""
         try:
             found = json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
 

@@ -17,6 +17,7 @@ from bridge.agents.user_code import USER_CODE
 from ..doubles.people.caller import Decision, HangUp, Line, Press, Say, plain
 from ..doubles.phone import DIGITS
 from ..errors import BridgeError
+from ..recording.json_text import object_of
 from .callers_voice import import_function
 from .endpoint import Endpoint
 from .scenario import CallerTable
@@ -153,10 +154,7 @@ def _decision(message: dict[str, Any]) -> Decision:
 
 def _hang_up(arguments: object) -> HangUp:
     """As it was asked for. A goal is reached where that is true, and not where it is "false"."""
-    try:
-        given = json.loads(arguments) if isinstance(arguments, str) else arguments
-    except ValueError:
-        given = None
+    given = object_of(arguments) if isinstance(arguments, str) else arguments
     if not isinstance(given, dict):
         return HangUp(reached=False)
     return HangUp(given.get("reached_goal") is True, str(given.get("why", ""))[:MOST_CHARACTERS])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 from ..core import messages as m
 from ..doubles.people.caller import HangUp, Line
 from ..doubles.people.caller_phone import Said
+from ..recording.json_text import object_of
 from .heard import Claim
 
 
@@ -146,11 +146,8 @@ def tools_of(said: Sequence[tuple[int, m.Action]]) -> list[Tool]:
 
 def arguments_of(text: str) -> Mapping[str, Any]:
     """A tool's arguments; what is no object is under "" as it came."""
-    try:
-        found = json.loads(text or "{}")
-    except ValueError:
-        found = text
-    return found if isinstance(found, dict) else {"": found}
+    found = object_of(text)
+    return {"": text} if found is None else found
 
 
 def transferred(said: Sequence[tuple[int, m.Action]]) -> list[str]:

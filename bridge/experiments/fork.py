@@ -8,12 +8,11 @@ Tools answer from the recording: nothing is done a second time.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -28,7 +27,7 @@ from bridge.recording.caller_script import Act, Anchor, CallerScript, Kind, cano
 from bridge.recording.cutting import begins_with
 from bridge.recording.facts import Facts, facts_of
 from bridge.recording.header import Forked, Header
-from bridge.recording.json_text import encoded
+from bridge.recording.json_text import encoded, object_of
 from bridge.recording.moments import QuietMoment, Walkthrough, walk_through
 from bridge.recording.recorded_tools import RecordedTools
 from bridge.recording.script_reader import caller_script
@@ -275,10 +274,7 @@ def _turn(facts: Facts, turn: TurnTimes, end_ms: int) -> Turn:
 
 def _given(arguments: str) -> str:
     """A tool's arguments in short."""
-    try:
-        given: Any = json.loads(canonical(arguments))
-    except ValueError:
-        return arguments
-    if not isinstance(given, dict):
+    given = object_of(canonical(arguments))
+    if given is None:
         return arguments
     return ", ".join(f"{name}={value!r}" for name, value in given.items())

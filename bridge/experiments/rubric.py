@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from ..doubles.people.caller import Line, plain
 from ..errors import BridgeError, ConfigError
+from ..recording.json_text import UNREADABLE
 from .callers_mind import CHAT, chat_message
 from .callers_run import Failure, Kind
 from .callers_voice import import_function
@@ -68,7 +69,7 @@ class ChatVoter:
         text = str(message.get("content") or "")
         try:
             return json.loads(text[text.index("{") : text.rindex("}") + 1])
-        except ValueError:
+        except UNREADABLE:
             return {}
 
 

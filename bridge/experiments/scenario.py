@@ -283,7 +283,7 @@ def read_rules(file: Path) -> Rules:
 def _converted(text: str, where: str, kind: type[_Kind], **more: str) -> _Kind:
     try:
         found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{where} is not TOML: {error}") from error
     try:
         return msgspec.convert({**found, **more}, kind)
@@ -331,7 +331,7 @@ def _from_python(file: Path) -> Iterator[Scenario]:
     try:
         spec.loader.exec_module(module)
         made = [one() for one in vars(module).values() if _makes_scenarios(one, module.__name__)]
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"{file}: {type(error).__name__}: {error}") from error
     for one in made:
         for scenario in one if isinstance(one, list) else [one]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from bridge.doubles.people.caller import Line, Manner
 from bridge.doubles.people.caller_phone import Said
 from bridge.doubles.phone import Phone
 from bridge.recording.caller_script import CallerScript, canonical
+from bridge.recording.json_text import object_of
 from bridge.recording.recorded_tools import MISSING, RecordedTools
 from bridge.testing.scripted_call import ScriptedCall
 
@@ -274,9 +274,4 @@ def _overlap_ms(spoken: Sequence[tuple[int, int]], spans: Sequence[tuple[int, in
 
 def _is_error(output: str) -> bool:
     """A tool's result that says that it failed; that it was not recorded is counted apart."""
-    if output == MISSING or not output.startswith("{"):
-        return False
-    try:
-        return "error" in json.loads(output)
-    except ValueError:
-        return False
+    return output != MISSING and "error" in (object_of(output) or {})

@@ -6,12 +6,12 @@ same words.
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import Final, NamedTuple
 
 from bridge.core import messages as m
 from bridge.core.stats import Stats
+from bridge.recording.json_text import object_of
 
 logger = logging.getLogger("bridge.story")
 
@@ -127,11 +127,8 @@ def _played(sound: m.Heard, *, words: bool) -> str:
 
 def _arguments(arguments: str) -> str:
     """As they would be written in Python; as they came where they are no object."""
-    try:
-        given = json.loads(arguments or "{}")
-    except ValueError:
-        given = None
-    if not isinstance(given, dict):
+    given = object_of(arguments)
+    if given is None:
         return arguments[:MOST_CHARACTERS]
     return ", ".join(f"{name}={value!r}" for name, value in given.items())[:MOST_CHARACTERS]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -15,6 +15,17 @@ UNREADABLE: Final = (ValueError, RecursionError)
 _is_json: Final = msgspec.json.Decoder(msgspec.Raw).decode
 # What JSON has no word for stands in a recording as Python shows it.
 _encode: Final = msgspec.json.Encoder(enc_hook=repr).encode
+
+
+def object_of(text: str) -> dict[str, Any] | None:
+    """The object in a text, such as a tool's arguments; {} for an empty one, None for any other text, and for
+    one that is nested too deep to be read.
+    """
+    try:
+        found = json.loads(text or "{}")
+    except UNREADABLE:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def one_line(json_text: str) -> str:

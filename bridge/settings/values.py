@@ -121,7 +121,7 @@ def phrase_words(folder: Path, language: str) -> dict[str, dict[str, str]]:
 def _words(folder: Path) -> dict[str, str]:
     try:
         words = json.loads((folder / "texts.json").read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         words = None
     if not isinstance(words, dict) or not all(
         isinstance(text, str) and (text or name == WAITING) for name, text in words.items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -11,6 +10,7 @@ import pytest
 from ..core import messages as m
 from ..ops.story import Told, quoted, told
 from ..recording.facts import LONG_SILENCE_MS, Facts
+from ..recording.json_text import object_of
 from ..recording.walking import Walk
 
 Log = list[tuple[int, m.Action]]
@@ -262,11 +262,7 @@ class Expect:
 
 def _has(arguments: str, wanted: dict[str, Any]) -> bool:
     """Whether a tool was given these values. A masked recording may hold what is no JSON any more."""
-    try:
-        given = json.loads(arguments or "{}")
-    except ValueError:
-        given = {}
-    return isinstance(given, dict) and wanted.items() <= given.items()
+    return wanted.items() <= (object_of(arguments) or {}).items()
 
 
 def account(log: Log, asides: Sequence[Aside] = ()) -> list[str]:

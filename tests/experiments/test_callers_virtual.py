@@ -185,6 +185,15 @@ def test_python_makes_scenarios(tmp_path: Path):
     assert [scenario.name for scenario in load(tmp_path)] == ["one", "two"]
 
 
+@pytest.mark.parametrize(
+    ("file", "text"), [("a.toml", "name = " + "[" * 5_000), ("a.py", "import sys\nsys.exit(0)\n")]
+)
+def test_a_file_of_scenarios_that_cannot_be_read_is_named(tmp_path: Path, file: str, text: str):
+    (tmp_path / file).write_text(text)
+    with pytest.raises(ConfigError, match=file):
+        load(tmp_path)
+
+
 def test_seeds_depend_on_name_and_run_alone():
     first, second = read_toml(TOML, "s"), read_toml(TOML.replace(NAME, "other"), "s")
     alone, together = jobs([first], 2), jobs([second, first], 2)

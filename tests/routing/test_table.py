@@ -265,6 +265,7 @@ def test_a_file_that_is_no_table(tmp_path: Path) -> None:
     path = tmp_path / "routes.toml"
     for content, what in (
         (b"to = ", "is not TOML"),
+        (b"to = " + b"[" * 5_000, "is not TOML"),
         (b"\xff\xfe", "cannot be read"),
         (b"routes = 3", "another kind"),
     ):

@@ -33,7 +33,7 @@ def parsed(output: str) -> Any:
     """The JSON of an output; any other output is a string."""
     try:
         return json.loads(output)
-    except ValueError:
+    except (ValueError, RecursionError):
         return output
 
 

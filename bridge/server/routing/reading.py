@@ -56,7 +56,7 @@ def _toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         fault = Fault("the file", "cannot be read", getattr(error, "strerror", None) or "write it in UTF-8")
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         fault = Fault("the file", "is not TOML", str(error))
     raise WrongTable(path.name, (fault,))
 
