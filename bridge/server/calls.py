@@ -27,7 +27,7 @@ from bridge.ops.recent import Pace
 from bridge.runner import Runner
 from bridge.server.call_control import HURRY_S
 from bridge.server.fleet.registry import ANOTHER
-from bridge.server.going_on import RESUMED, RETURNED, goes_on, how, words_of_return
+from bridge.server.going_on import RESUMED, RETURNED, goes_on, words_of_return
 from bridge.server.services import CallFactory, Observer, Services, alone
 from bridge.server.store.intents import DETOUR, HANDOVER, TRANSFER, opens_a_stream
 from bridge.server.taps import Tap, Taps
@@ -335,8 +335,7 @@ class CallRegistry:
         entry = self._living(call_sid)
         if entry is None or entry.claimed or not goes_on(fields):
             return
-        known = self.services.store.conversations.find(call_sid)
-        if how(fields) != how(entry.fields) or known != entry.runner.call.config.carried:
+        if entry.runner.call.config.carried != self.services.store.conversations.find(call_sid):
             self.let_go(call_sid, by=ANOTHER)
 
     def _make(self, call_sid: str, fields: Mapping[str, str]) -> _Entry:

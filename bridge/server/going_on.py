@@ -20,11 +20,6 @@ def goes_on(fields: Mapping[str, str]) -> bool:
     return RESUMED in fields or RETURNED in fields
 
 
-def how(fields: Mapping[str, str]) -> tuple[str | None, ...]:
-    """How its stream before came to its end, or its transfer; of one that begins neither is said."""
-    return fields.get(RESUMED), fields.get(RETURNED)
-
-
 def was_cut_off(fields: Mapping[str, str]) -> bool:
     """Whether the stream before this one was lost: `handover`, and a transfer, end it on purpose."""
     return RETURNED not in fields and fields.get(RESUMED) != HANDOVER

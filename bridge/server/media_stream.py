@@ -217,9 +217,8 @@ class MediaStream:
         """The stream gets its call, if one may come in and no other machine has it."""
         call_sid, proven, fleet = started.call_id, self._admission.proven, self._registry.services.fleet
         if proven:
-            away = goes_on(fields) and self._registry.runner(call_sid) is None
-            cut_off = was_cut_off(fields)
-            gate = await fleet.claim(call_sid, started.account_id, stream, goes_on=away, cut_off=cut_off)
+            more, cut_off = goes_on(fields), was_cut_off(fields)
+            gate = await fleet.claim(call_sid, started.account_id, stream, goes_on=more, cut_off=cut_off)
             if gate is not None:
                 self._registry.let_go(call_sid)
                 self._close(socket, *gate, call_sid)

@@ -53,11 +53,20 @@ async def test_it_is_not_the_one_that_waits_since_the_first_ring() -> None:
         await until(house.upstream.sessions[0].closed.done)
 
 
-async def test_it_is_not_one_that_waits_for_a_stream_before() -> None:
+@pytest.mark.parametrize("learnt_with", ["the question", "the stream"])
+async def test_it_is_not_one_that_waits_for_a_stream_before(
+    learnt_with: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """That stream went elsewhere, and what was said there is not known to the one that waits here."""
     async with door(Parrot(marked(9, 200))) as house:
         handset, known = house.handset(), house.service.services.store.conversations
-        for said in (SAID, LATER):
+
+        async def claim(call_sid: str, *_: object, goes_on: bool, **__: object) -> None:
+            if goes_on:  # what the others have written is asked for meanwhile
+                known.keep(call_sid, LATER)
+
+        monkeypatch.setattr(house.service.services.fleet, "claim", claim)
+        for said in (SAID, LATER) if learnt_with == "the question" else (SAID,):
             known.keep(handset.call_sid, said)
             document = await handset.webhook(f"{house.base}/after-stream", {"CallStatus": "in-progress"})
         call = await handset.open(*stream_of(document))

@@ -38,7 +38,7 @@ from bridge.server.store.claims import (
 from bridge.server.store.commands import Commands, EmbeddedCommands, NoAnswer
 from bridge.server.store.intents import DETOUR, ENDED, HANDOVER
 from bridge.server.store.sealing import Clear
-from bridge.server.store.shared_claims import SharedClaims
+from bridge.server.store.shared_claims import AFTER_STREAM_MS, START_MS, SharedClaims
 from bridge.server.store.shared_records import SharedRecords
 from bridge.server.store.socket_commands import SocketCommands
 from bridge.server.store.store_link import ANSWER_MS
@@ -255,7 +255,7 @@ class Fleet:
         shared = self.shared
         if shared is None:
             return None
-        learning = self._learnt(call_sid) if goes_on else asyncio.sleep(0)
+        learning = self._learnt(call_sid, START_MS) if goes_on else asyncio.sleep(0)
         found, known = await asyncio.gather(
             shared.claim(
                 call_sid,
@@ -385,10 +385,10 @@ class Fleet:
         if self.records is not None:
             self.records.request_refused(key, idem)
 
-    async def _learnt(self, call_sid: str) -> Known | None:
+    async def _learnt(self, call_sid: str, within_ms: int = AFTER_STREAM_MS) -> Known | None:
         if self.shared is None or self.shared.is_ahead(call_sid):
             return None  # what this machine knows is not written yet
-        known, _ = await asyncio.gather(self.shared.look(call_sid), self._learn_placed(call_sid))
+        known, _ = await asyncio.gather(self.shared.look(call_sid, within_ms), self._learn_placed(call_sid))
         if known is not None:
             self._learn(call_sid, known, None)
         return known
