@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import late_words
 from . import messages as m
 from .conversation import MOST_CHARACTERS
 from .duplex_session import DuplexSession
@@ -26,6 +27,7 @@ def worded(call: CallState, duplex: DuplexSession, text: str, now_ms: int) -> No
 
 
 def close(call: CallState, now_ms: int) -> None:
-    """No more comes of what the caller was saying: what has come of it is a turn."""
+    """No more comes of what either side was saying: what has come of the caller's words is a turn."""
     if (duplex := call.playout.duplex) is not None:
+        late_words.tell(call, duplex, lost=True)
         worded(call, duplex, duplex.caller_text.over(), now_ms)

@@ -15,7 +15,7 @@ from .conversation import NOTHING, Item
 from .due import NEVER
 from .duplex import DuplexStream, Segment
 from .ledger import Span
-from .words import TimedText, TimedWords, TurnText, bounded, cut, joined
+from .words import LATE_MS, TimedText, TimedWords, TurnText, bounded, cut, joined
 
 PAUSE_MS = 800
 """Of quiet after which the model has said what it had to say."""
@@ -25,6 +25,8 @@ UNSAID_MS = 1_000
 """Words come so much before their sound at most: a model that stops leaves them unsaid."""
 UNSOUNDED_MS = 1_500
 """After words came whose sound has not: there is none."""
+MOST_FORMER = 4
+"""Utterances to which words may still come after the next one has begun."""
 MOST_TURNS = 4
 """Of the caller's whose words are still to come."""
 _EVER = 1 << 62
@@ -60,6 +62,11 @@ class TimedItem(Item):
         """
         self.open, self.fragments = False, bounded(self.words.take(next_ms - EDGE_MS))
 
+    def late(self, fragment: TimedText) -> None:
+        """A word of it came after the next utterance had begun."""
+        fragments = [*(self.fragments or ()), fragment]
+        self.fragments = bounded(sorted(fragments, key=lambda one: one.start_ms))
+
     def said(self) -> str:
         return joined(self._timed())
 
@@ -81,6 +88,7 @@ class DuplexSession:
         "asked_twice",
         "caller_text",
         "epoch",
+        "former",
         "item",
         "per_ms",
         "response_id",
@@ -89,6 +97,7 @@ class DuplexSession:
         "stream",
         "turns",
         "turns_begun",
+        "untold",
         "unwanted",
         "worded_ms",
         "words",
@@ -101,6 +110,10 @@ class DuplexSession:
         self.words = TimedWords()
         self.item: TimedItem | None = None
         """The newest utterance."""
+        self.former: deque[TimedItem] = deque(maxlen=MOST_FORMER)
+        """Those before it, the oldest first."""
+        self.untold: list[TimedItem] = []
+        """Utterances that are over, of which nothing is told yet: they may get more words."""
         self.response_id = ""
         """What the model is saying, "" while it says nothing."""
         self.unwanted = ""
@@ -126,6 +139,7 @@ class DuplexSession:
         onset_ms = segment.onset // self.per_ms
         if self.item is not None:
             self.item.settle(onset_ms)
+            self.former.append(self.item)
         self.words.begun(onset_ms)
         span = segment.span
         self.response_id = span.response_id = self.response_id or span.item_id
@@ -134,6 +148,28 @@ class DuplexSession:
             segment=segment, words=self.words, per_ms=self.per_ms,
         )  # fmt: skip
         return self.item
+
+    def word(self, fragment: TimedText) -> None:
+        """A word of the model's came: of the newest utterance, of the next one or, late, of one before."""
+        place_ms = self.words.came(fragment, self.stream.received // self.per_ms)
+        owner = self.item
+        for item in (*([] if owner is None else [owner]), *reversed(self.former)):
+            owner = item
+            if place_ms > item.segment.onset // self.per_ms - EDGE_MS:
+                break
+        if owner is None or owner is self.item:
+            self.words.add(fragment)
+        else:
+            owner.late(fragment.shifted(-self.words.apart_ms))
+
+    def awaits_words(self, item: Item) -> bool:
+        """Whether words of an utterance whose sound is over may still come: as late as the last ones did, or
+        the first ones might.
+        """
+        if not isinstance(item, TimedItem):
+            return False
+        late_ms = self.words.late_ms if item.said() else LATE_MS
+        return bool(late_ms) and self.stream.received // self.per_ms < item.last_ms + late_ms
 
     def utterance_over(self) -> None:
         """The gate is closed behind it."""

@@ -6,7 +6,7 @@ cuts nothing: the model may mean to go on. If it stops for them, what of it wait
 
 from __future__ import annotations
 
-from . import caller_turns, caller_words, delegation, ending, inaudible, model_commands, responses
+from . import caller_turns, caller_words, delegation, ending, inaudible, late_words, model_commands, responses
 from . import messages as m
 from .conversation import LEAST_LETTERS
 from .debts import Kind
@@ -26,6 +26,8 @@ UNANSWERED_MS = 8_000
 """After the caller's turn: it answers by itself, but not always."""
 WORDLESS_MS = 2_500
 """After the caller's voice for words to come of it: without any it was a noise, and no answer is owed."""
+MODERATED_MS = 1_000
+"""After its words were filtered the model may go on by itself; then it is asked to."""
 PAUSED_MS = 100
 """Of quiet by our ear, when the model begins to speak: the caller had ended."""
 
@@ -109,6 +111,7 @@ def settle(call: CallState, now_ms: int) -> None:
     unanswered(call, now_ms)
     unsaid(call, duplex, now_ms)
     unsounded(call, duplex, now_ms)
+    late_words.settle(call, duplex)
 
 
 def response_over(call: CallState, duplex: DuplexSession, now_ms: int) -> None:
@@ -141,6 +144,23 @@ def unsaid(call: CallState, duplex: DuplexSession, now_ms: int) -> None:
         call.out.append(m.Noted("not said", f"{tag}: the model was asked twice"))
         if tag == responses.GREETING and (phrase := playout.phrases.get("restored")) is not None:
             playout.play(f"unsaid:{duplex.epoch}", phrase, now_ms)
+
+
+def moderated(call: CallState, event: m.UpstreamFaulted, now_ms: int) -> None:
+    """The vendor's filter has cut off what the model says: it yields, and what waits on the line is not for
+    the caller either. They wait for what it says instead; where it does not go on, it is asked to.
+    """
+    playout, duplex = call.playout, call.playout.duplex
+    call.out.append(m.Noted("a filter cut what was said", event.code or event.kind))
+    said = duplex is not None and duplex.response_id
+    if duplex is not None and said:
+        playout.interrupt(now_ms, ours=False)
+        duplex.stream.hush()
+    if ending.leaving(call):
+        ending.not_generated(call, now_ms)
+    elif said or playout.debts.open:
+        debt = playout.debts.owe(model_commands.MODERATED, Kind.RESUMED, now_ms)
+        debt.not_before_ms = now_ms + MODERATED_MS
 
 
 def unanswered(call: CallState, now_ms: int) -> None:
@@ -216,7 +236,7 @@ def fragment(call: CallState, event: m.Fragment, now_ms: int) -> None:
         if over:
             caller_words.worded(call, duplex, over, now_ms)
         return
-    duplex.words.add(words)
+    duplex.word(words)
     if call.playout.agent.running_words and not duplex.stream.hushed:
         speaking = duplex.stream.segment
         item_id = duplex.upcoming if speaking is None else speaking.span.item_id

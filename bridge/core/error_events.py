@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from . import delegation, dialling, ending, history, recovery, responses, state
+from . import delegation, dialling, duplex_turns, ending, history, recovery, responses, state
 from . import messages as m
 from .debts import Kind
 from .messages import Reason
@@ -12,7 +12,7 @@ from .responses import FAILURES
 from .state import CallState
 from .stats import count
 from .upstream_leg import REFUSED, Leg
-from .vendor_errors import COMMIT_EMPTY, Verdict, in_words, names_prompt, verdict
+from .vendor_errors import COMMIT_EMPTY, Verdict, in_words, moderates, names_prompt, verdict
 
 NEEDED = ("audio", "prompt")
 """Fields of `extra` without which the call would be another one."""
@@ -28,7 +28,7 @@ def faulted(call: CallState, event: m.UpstreamFaulted, now_ms: int) -> None:
     if about == "commit" or code == COMMIT_EMPTY:
         call.open_turn.acknowledged()
     delegated = call.up.can.tools == "backend" and delegation.refused(call, event)
-    if delegated or left_out(call, event, now_ms):
+    if delegated or left_out(call, event, now_ms) or filtered(call, event, now_ms):
         return
     if what is Verdict.FATAL:
         call.out.append(m.Noted(REFUSED, event.code or event.kind))
@@ -56,6 +56,14 @@ def faulted(call: CallState, event: m.UpstreamFaulted, now_ms: int) -> None:
         call.out.append(m.Noted("upstream error", detail))
         if not about and event.retry_ms and call.playout.gate.idle:
             responses.wait(call, event.retry_ms, now_ms)  # the vendor was to answer the turn by itself
+
+
+def filtered(call: CallState, event: m.UpstreamFaulted, now_ms: int) -> bool:
+    """Whether the vendor's filter has cut off a model whose responses tell nothing of that."""
+    if not call.up.can.duplex or not moderates(event):
+        return False
+    duplex_turns.moderated(call, event, now_ms)
+    return True
 
 
 def left_out(call: CallState, event: m.UpstreamFaulted, now_ms: int) -> bool:

@@ -18,13 +18,17 @@ ANSWER: Final = "Answer the caller now."
 AGAIN: Final = "The caller could not hear you. Say it again."
 RETRY: Final = "retry"
 """The tag of a response in place of one that came to nothing."""
-USUAL: Final = {"restored": "Go on where you were.", RETRY: AGAIN}
+MODERATED: Final = "moderated"
+FILTERED: Final = "A filter has cut off what you said. Tell the caller so in one short sentence, and go on."
+USUAL: Final = {"restored": "Go on where you were.", RETRY: AGAIN, MODERATED: FILTERED}
 """What is to be said by the tag of a response that has no words of its own."""
 STOP: Final = "Stop speaking now and listen."
 TOLD: Final = 'The caller was told by a recording: "{}".'
 UNHEARD: Final = 'The caller did not hear your last words: "{}".'
 MOST_UNHEARD_CHARACTERS: Final = 140
 """Of the words that were lost, the last: a note is short, for it colours what is said next."""
+LOST: Final = "unheard:"
+"""What such a note is about, before the item's id."""
 LOST_MS: Final = 1_000
 """Of lost sound are worth a note."""
 
@@ -62,7 +66,7 @@ def cut(session: UpstreamSession, item: Item, span: Span, bytes_per_ms: int) -> 
         return []
     if len(lost) > MOST_UNHEARD_CHARACTERS:
         lost = lost[-MOST_UNHEARD_CHARACTERS:].partition(" ")[2]
-    return [m.TellModel("fact", UNHEARD.format(lost), f"unheard:{item.item_id}", epoch=epoch)]
+    return [m.TellModel("fact", UNHEARD.format(lost), f"{LOST}{item.item_id}", epoch=epoch)]
 
 
 def message(session: UpstreamSession, item_id: str, role: str, text: str) -> m.Action:

@@ -73,6 +73,17 @@ _PROMPT_PATH = re.compile(r"(session\.)?prompt([.\[].*)?")
 _PROMPT_IN_WORDS = re.compile(r"\bsession\.prompt\b|\bpmpt_\w")
 
 
+_MODERATION = re.compile("content|moderat|policy|safety")
+
+
+def moderates(event: UpstreamFaulted) -> bool:
+    """Whether the vendor's filter has cut off what the model says. Live API guide, "Errors": some of its
+    decisions end the session, others the rest of what is being said.
+    """
+    filtered = _MODERATION.search(event.code or event.kind) is not None
+    return filtered and not event.about and verdict(event) is None
+
+
 def names_prompt(event: UpstreamFaulted) -> bool:
     """Whether the error is about `session.prompt`, whatever its code: no other attempt fares any better with
     this configuration. Another agent's may, so it is no reason to turn other calls away.

@@ -1,8 +1,8 @@
 """Words that come with times: which of them belong to which sound, and which of them were heard.
 
-A duplex model sends its words in fragments of about 200 ms, labelled with its own clock, unevenly and up to a
-second before their sound. Sound has no labels: it is counted in bytes. What ties the two together is that an
-utterance's first loud block and its first fragment are the same moment.
+A duplex model sends its words in fragments of about 200 ms, labelled with its own clock, unevenly, up to a
+second before their sound or behind it. Sound has no labels: it is counted in bytes. What ties the two
+together is that an utterance's first loud block and its first fragment are the same moment.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from .due import NEVER
 ALIGNED_BY = 8
 """Utterances whose beginnings say how far the labels are from the sound: their median."""
 MOST_APART_MS = 1_000
+LATE_MS = 1_000
+"""Behind their sound words are waited for so long at most."""
 MOST_FRAGMENTS = 1_024
 """Of the words whose sound is not over, the newest that are kept: 3 minutes of speech without a pause."""
 MOST_OF_A_FRAGMENT = 512
@@ -93,20 +95,34 @@ def _in_a_word(before: str, after: str) -> bool:
 class TimedWords:
     """The words of one stream whose utterances are not over."""
 
-    __slots__ = ("_apart", "_ended_ms", "_fragments", "_onset_ms")
+    __slots__ = ("_apart", "_ended_ms", "_floor_ms", "_fragments", "_late", "_onset_ms")
 
     def __init__(self) -> None:
         self._fragments: list[TimedText] = []
         self._apart: deque[int] = deque(maxlen=ALIGNED_BY)
         self._onset_ms: int | None = None
         """Where the utterance began whose first fragment has not come."""
-        self._ended_ms = -MOST_APART_MS
-        """Where the newest utterance ended."""
+        self._ended_ms: int | None = -MOST_APART_MS
+        """Where the newest utterance ended, None while it has not."""
+        self._floor_ms = -MOST_APART_MS
+        """Where the one before it ended."""
+        self._late: deque[int] = deque(maxlen=ALIGNED_BY)
 
     @property
     def apart_ms(self) -> int:
         """How much later the labels are than the stream's own time, as far as is known."""
         return sorted(self._apart)[len(self._apart) // 2] if self._apart else 0
+
+    @property
+    def late_ms(self) -> int:
+        """How long behind their sound words still come, by the last ones; 0 where they come before it."""
+        return min(max(self._late, default=0), LATE_MS)
+
+    def came(self, fragment: TimedText, received_ms: int) -> int:
+        """A fragment is there, when so much of the stream is: returns where in the stream its middle lies."""
+        apart_ms = self.apart_ms
+        self._late.append(received_ms - (fragment.start_ms - apart_ms))
+        return fragment.middle_ms - apart_ms
 
     def add(self, fragment: TimedText) -> None:
         """A fragment came, in any order."""
@@ -117,20 +133,23 @@ class TimedWords:
 
     def begun(self, onset_ms: int) -> None:
         """An utterance's first loud block is there, at `onset_ms` of the stream."""
+        self._floor_ms, self._ended_ms = self._floor_ms if self._ended_ms is None else self._ended_ms, None
         self._onset_ms = onset_ms
         self._align()
 
     def ended(self, end_ms: int) -> None:
         """The utterance is over; words up to there are not the next one's."""
-        self._onset_ms, self._ended_ms = None, end_ms
+        self._ended_ms = end_ms
 
     def _align(self) -> None:
         """The oldest fragment that belongs to no utterance before begins where the newest utterance does."""
         if self._onset_ms is None:
             return
-        apart_ms = self.apart_ms
+        apart_ms, ended_ms = self.apart_ms, self._ended_ms
         for fragment in self._fragments:
-            if not self._apart or fragment.middle_ms - apart_ms > self._ended_ms:
+            if ended_ms is not None and fragment.start_ms - apart_ms > ended_ms:
+                return  # of the next one
+            if not self._apart or fragment.middle_ms - apart_ms > self._floor_ms:
                 found_ms = fragment.start_ms - self._onset_ms
                 self._apart.append(max(-MOST_APART_MS, min(found_ms, MOST_APART_MS)))
                 self._onset_ms = None

@@ -74,6 +74,87 @@ def test_a_model_that_stops_for_the_caller_is_cut_where_the_caller_heard_it(labe
     assert not told(call, "rule"), "it has stopped by itself"
 
 
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_filter_that_cuts_it_off_is_a_yield(goes_on: bool) -> None:
+    """What waits on the line is cleared, the caller waits for no longer than for any answer, and the model is
+    told what was not heard.
+    """
+    call = DuplexCall(phrases={"filler": sound(1_000)}, filler_ms=1_850).ready().wait(500)
+    call.speaks("One two three four five six seven eight nine ten eleven twelve thirteen fourteen")
+    call.wait(700)
+    call.stall(1_200)
+    call.wait(1_500)
+    call.feed(m.UpstreamFaulted("content_policy_violation", "This cannot be said."))
+    call.stops()
+    cut_ms, heard = call.now_ms, call.heard_by_phone()
+    if goes_on:
+        call.speaks("I cannot say that.", 600)
+    call.wait(1_200)
+    (spoken,) = call.all(m.Spoken)
+    assert spoken.cut
+    assert abs(len(spoken.heard.split()) - len(heard.split())) <= 1
+    assert len(call.all(m.ClearPlayout)) == len(call.all(m.Cut)) == 1
+    assert len(told(call, "fact")) == 1
+    assert [one.what for one in call.all(m.Noted)] == ["a filter cut what was said"]
+    call.wait(1_500)
+    assert [one.about for one in told(call, "say")] == ([] if goes_on else ["say:moderated"])
+    plays = [at_ms for at_ms, action in call.did if isinstance(action, m.PlayAudio) and at_ms > cut_ms]
+    assert plays[0] <= cut_ms + 1_850 + 20  # the test's clock ticks each 20 ms
+    assert not told(call, "rule"), "it has stopped by itself"
+    if goes_on:
+        assert call.heard_by_phone() == f"{heard} I cannot say that."
+
+
+@pytest.mark.parametrize("code", ["content_filter", "unheard_of"])
+def test_an_error_that_cuts_nothing_off_changes_nothing(code: str) -> None:
+    """Where nothing is said and nothing is owed, or where it is no filter's."""
+    call = DuplexCall().ready().wait(500)
+    if code == "unheard_of":
+        call.speaks(FIVE)
+        call.wait(600)
+    call.feed(m.UpstreamFaulted(code, "What it is."))
+    call.wait(5_000)
+    assert call.all(m.ClearPlayout) == told(call, "say") == []
+    assert call.heard_by_phone() == (FIVE if code == "unheard_of" else "")
+
+
+@pytest.mark.parametrize("late_ms", [300, 600, 1_000])
+@pytest.mark.parametrize("labels_ms", [0, -200])
+def test_words_that_come_behind_their_sound_are_told_with_it(late_ms: int, labels_ms: int) -> None:
+    """Those of the first are not all there when the second begins, nor those of the second when it is cut."""
+    call = DuplexCall(early_ms=-late_ms, labels_ms=labels_ms).ready().wait(500)
+    call.speaks("Hello there, how are you?")
+    call.speaks("We are open from nine to five on every day but Sunday", 1_500)
+    call.wait(2_000)
+    call.stall(1_300)
+    call.wait(1_500)
+    call.caller(900)
+    call.wait(300)
+    call.stops()
+    call.wait(3_000)
+    call.speaks("Goodbye.")
+    call.wait(4_000)
+    first, second, third = call.all(m.Spoken)
+    assert (first.generated, first.heard, first.cut) == (FIVE, FIVE, False)
+    assert second.cut
+    heard = call.heard_by_phone().removeprefix(FIVE).removesuffix("Goodbye.").split()
+    assert 0 < len(heard) < 12
+    assert abs(len(second.heard.split()) - len(heard)) <= 1
+    assert "We are open from nine to five".startswith(second.heard)
+    assert (third.generated, third.heard) == ("Goodbye.", "Goodbye.")
+    assert [item.text for item in carried(call.call, call.now_ms).items] == [FIVE, second.heard, "Goodbye."]
+    lost = second.generated.removeprefix(second.heard).strip()
+    assert [one.text for one in told(call, "fact")] == [f'The caller did not hear your last words: "{lost}".']
+
+
+def test_words_that_come_early_are_told_when_the_sound_is_over() -> None:
+    call = DuplexCall(early_ms=0).ready().wait(500)
+    call.speaks(FIVE)
+    call.wait(3_000)
+    (told_ms,) = [at_ms for at_ms, action in call.did if isinstance(action, m.Spoken)]
+    assert told_ms <= 500 + 1_000 + 400
+
+
 def test_it_is_told_what_was_not_heard_where_that_is_more_than_a_second() -> None:
     call = DuplexCall().ready().wait(500)
     call.speaks(" ".join(f"word{number}" for number in range(16)))
