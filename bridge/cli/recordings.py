@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
 
 from ..errors import ConfigError
 from .words import in_one_line, printable
-
-# Opening a pipe without a writer would wait without end. Windows has none in its folders.
-_DO_NOT_WAIT: Final = getattr(os, "O_NONBLOCK", 0)
 
 
 def _named(file: Path) -> str:
@@ -21,35 +16,13 @@ def _named(file: Path) -> str:
 
 
 def read_recording(file: Path) -> list[str]:
-    """The lines of a recording. Raises ConfigError for a file that can't be read, that is no file (a folder,
-    a pipe), or that is larger than any recording.
-    """
-    from ..recording.bounds import MOST_BYTES, MOST_STEPS
+    """The lines of a recording. Raises ConfigError that names the file, as `lines_of` does."""
+    from ..ops.recorded import lines_of
 
     try:
-        with os.fdopen(os.open(file, os.O_RDONLY | _DO_NOT_WAIT), "rb") as opened:
-            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-                raise ConfigError(f"{_named(file)} can't be read as a recording: it is no file")
-            raw = opened.read(MOST_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        why = getattr(error, "strerror", None) or error
-        raise ConfigError(f"{_named(file)} can't be read as a recording: {why}") from error
-    if len(raw) > MOST_BYTES:
-        raise ConfigError(
-            f"{_named(file)} can't be read as a recording: it has more than {MOST_BYTES:,} bytes"
-        )
-    if raw.rstrip().count(b"\n") > MOST_STEPS:
-        raise ConfigError(
-            f"{_named(file)} can't be read as a recording: it has more than {MOST_STEPS:,} lines"
-        )
-    try:
-        # An editor may have put a byte order mark in front, and carriage returns behind.
-        text = raw.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{_named(file)} can't be read as a recording: {error.reason}, byte {error.start}"
-        ) from error
-    return text.rstrip("\n").split("\n")
+        return lines_of(file)
+    except ConfigError as error:
+        raise ConfigError(f"{_named(file)} can't be read as a recording: {error}") from error
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from typing import Final
 
 from bridge.core.messages import Reason
 from bridge.errors import ConfigError
+from bridge.ops.recorded import lines_of
 from bridge.recording import SUFFIX
-from bridge.recording.bounds import MOST_BYTES
 from bridge.recording.caller_script import CallerScript
 from bridge.recording.script_reader import caller_script
 
@@ -69,8 +69,8 @@ def gather(paths: Iterable[Path], *, consent: bool = False, text: bool = False) 
         if met[name] > 1:  # of another folder
             name = f"{name} ({met[name]})"
         try:
-            script = caller_script(_lines(file))
-        except (ConfigError, OSError, UnicodeDecodeError):
+            script = caller_script(lines_of(file))
+        except ConfigError:
             skipped.setdefault("not to be read", []).append(name)
             continue
         why = _why_not(script, consent=consent, text=text)
@@ -91,13 +91,6 @@ def _files(paths: Iterable[Path]) -> list[Path]:
         else:
             raise ConfigError(f"there is no recording {path}")
     return list(dict.fromkeys(found))
-
-
-def _lines(file: Path) -> list[str]:
-    """Raises ConfigError for a file that is larger than any recording."""
-    if file.stat().st_size > MOST_BYTES:
-        raise ConfigError(f"{file.name} is larger than any recording")
-    return file.read_text(encoding="utf-8").splitlines()
 
 
 def _why_not(script: CallerScript, *, consent: bool, text: bool) -> str:

@@ -1,7 +1,7 @@
 """The folder of recordings as operators see it: which calls are in it, found by name or by call, and deleted.
 
-Only the first lines and the last ones of a file are read. A file `NAME.hold` beside a recording keeps it from
-every deletion, until that file is removed.
+Only the first lines and the last ones of a file are read, but for `lines_of`. A file `NAME.hold` beside a
+recording keeps it from every deletion, until that file is removed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,10 +22,12 @@ import msgspec
 
 from bridge.errors import ConfigError
 from bridge.recording import SUFFIX
-from bridge.recording.bounds import MOST_BYTES
+from bridge.recording.bounds import MOST_BYTES, MOST_STEPS
 
 from .retention import files, is_held, older_than
 
+# Opening a pipe without a writer would wait without end. Windows has none in its folders.
+_DO_NOT_WAIT: Final = getattr(os, "O_NONBLOCK", 0)
 DELETIONS: Final = "deletions.jsonl"
 """In the folder: when which call was deleted, by the SHA-256 of its id."""
 _FIRST_LINES: Final = 12
@@ -104,6 +107,29 @@ class Recorded:
         """Of which recording this is a copy by its name, as `replay --mask` writes one; None for no copy."""
         base, dot, _ = self.name.partition(".")
         return base if dot else None
+
+
+def lines_of(file: Path) -> list[str]:
+    """The lines of a recording. Raises ConfigError that says why for a file that can't be read, that is no
+    file (a folder, a pipe), or that is larger than any recording.
+    """
+    try:
+        with os.fdopen(os.open(file, os.O_RDONLY | _DO_NOT_WAIT), "rb") as opened:
+            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                raise ConfigError("it is no file")
+            raw = opened.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise ConfigError(str(getattr(error, "strerror", None) or error)) from error
+    if len(raw) > MOST_BYTES:
+        raise ConfigError(f"it has more than {MOST_BYTES:,} bytes")
+    if raw.rstrip().count(b"\n") > MOST_STEPS:
+        raise ConfigError(f"it has more than {MOST_STEPS:,} lines")
+    try:
+        # An editor may have put a byte order mark in front, and carriage returns behind.
+        text = raw.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{error.reason}, byte {error.start}") from error
+    return text.rstrip("\n").split("\n")
 
 
 def recorded(folder: Path) -> Iterator[Recorded]:

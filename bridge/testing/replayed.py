@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ..core.stats import Stats
+from ..ops.recorded import lines_of
 from ..recording import Replay, describe, replay
 from ..recording.facts import Facts, facts_of
 from ..recording.walking import Walk
@@ -31,7 +32,7 @@ class RecordedCall:
 
     @cached_property
     def lines(self) -> list[str]:
-        return self.file.read_text(encoding="utf-8").splitlines()
+        return lines_of(self.file)
 
     def difference(self) -> str | None:
         """The first difference between the recording and what the code does now, in words; None: the same."""

@@ -131,6 +131,8 @@ def test_which_recordings_take_part(tmp_path: Path) -> None:
     keep("b", recorded_call(1, turns=1, sound=False))
     keep("c", recorded_call(1, turns=1, parameters={"reuse": "no"}))
     keep("d", recorded_call(1, turns=1, parameters={"reuse": "yes"}))
+    edited = (tmp_path / "d.call.jsonl").read_text(encoding="utf-8")
+    (tmp_path / "d.call.jsonl").write_text(edited, encoding="utf-8-sig", newline="\r\n")
     keep("e", masked(lines))
     keep("f", ["no recording"])
     found = gather([tmp_path])

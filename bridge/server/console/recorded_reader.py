@@ -19,6 +19,7 @@ import msgspec
 
 from bridge.codecs.wav import stereo_of
 from bridge.errors import ConfigError
+from bridge.ops.recorded import lines_of
 from bridge.ops.recorded_index import Listed, RecordedIndex, Wanted, read
 from bridge.picture import Story, page, tell
 from bridge.recording.channels import Channels, channels
@@ -86,7 +87,7 @@ class Orders:
         return b"" if path is None else os.fsencode(path)
 
     def _call(self, one: Listed) -> bytes:
-        return msgspec.json.encode(recorded_view.view(one, _told(recorded_view.lines_of(one))))
+        return msgspec.json.encode(recorded_view.view(one, _told(_lines(one))))
 
     def _sound(self, one: Listed) -> bytes:
         both = self._channels(one)
@@ -94,7 +95,7 @@ class Orders:
 
     def _picture(self, path: str, nonce: str, keep: bool) -> bytes:
         one = _listed(path)
-        lines = recorded_view.lines_of(one)
+        lines = _lines(one)
         sound = None
         if keep and one.recorded is not None and one.recorded.sound:
             sound = self._sound(one)
@@ -104,7 +105,7 @@ class Orders:
     def _channels(self, one: Listed) -> Channels:
         """Both sides of the call; those of the last calls are kept. Raises ConfigError without sound."""
         key = (one.path, one.path.stat().st_mtime_ns)
-        found = self._sounds.pop(key, None) or channels(recorded_view.lines_of(one))
+        found = self._sounds.pop(key, None) or channels(_lines(one))
         self._sounds[key] = found
         while len(self._sounds) > _KEPT_SOUNDS:
             self._sounds.popitem(last=False)
@@ -114,7 +115,7 @@ class Orders:
 def _test(path: str, at_ms: int, should: str) -> bytes:
     """A test of a moment, as `phonebridge make-test` makes it: always masked."""
     one = _listed(path)
-    lines = recorded_view.lines_of(one)
+    lines = _lines(one)
     wish = wish_of(should) if should else None
     call = walk_through(lines)
     mark = nearest(marks_of(call.facts), at_ms, wish.kinds if wish is not None else ())
@@ -127,6 +128,13 @@ def _test(path: str, at_ms: int, should: str) -> bytes:
 def _told(lines: list[str]) -> Story:
     """What is hidden of a live call is hidden of one that is over."""
     return tell(lines, hide=hidden.shown)
+
+
+def _lines(one: Listed) -> list[str]:
+    try:
+        return lines_of(one.path)
+    except ConfigError as error:
+        raise ConfigError(f"the recording can't be read: {error}") from error
 
 
 def _listed(path: str) -> Listed:

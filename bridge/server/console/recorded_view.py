@@ -10,13 +10,11 @@ import msgspec
 import numpy as np
 
 from bridge.codecs.g711 import pcmu_to_pcm
-from bridge.errors import ConfigError
 from bridge.ops.recorded_index import Listed
 from bridge.picture import Story
 from bridge.picture.chart import chart
 from bridge.picture.facts import facts, headline
 from bridge.picture.lanes import Line as Said
-from bridge.recording.bounds import MOST_BYTES, MOST_STEPS
 from bridge.recording.channels import Channels
 from bridge.recording.make_test import MadeTest
 from bridge.recording.printable import printable_json
@@ -54,20 +52,6 @@ def row(one: Listed) -> dict[str, Any]:
         "sound": found.sound,
         "size_bytes": found.size_bytes,
     }
-
-
-def lines_of(one: Listed) -> list[str]:
-    """The lines of its recording. Raises ConfigError for one that no call can have written."""
-    try:
-        if one.path.stat().st_size > MOST_BYTES:
-            raise ConfigError("the recording is larger than that of any call")
-        text = one.path.read_bytes().decode("utf-8-sig")
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise ConfigError(f"the recording can't be read: {why}") from error
-    if text.count("\n") > MOST_STEPS:
-        raise ConfigError("the recording has more lines than that of any call")
-    return text.replace("\r\n", "\n").rstrip("\n").split("\n")
 
 
 def view(one: Listed, story: Story) -> dict[str, Any]:
