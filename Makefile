@@ -61,7 +61,7 @@ virtual: $(VENV)/.ready-to-test  ## many calls in virtual time: some minutes
 	@$(pytest) -n auto --dist worksteal tests -m "virtual and not long" $(ARGS)
 
 redis: $(VENV)/.ready-to-test  ## the store of several machines, on a Redis server; needs redis-server
-	@$(pytest) tests -m "redis and not long" $(side_by_side_but_alone)
+	@$(pytest) -n 0 tests -m "redis and not long" $(ARGS)
 
 long: $(VENV)/.ready-to-test  ## every attack and every page, in full
 	@$(pytest) -n 0 tests -m "hostile or virtual or browser or redis" $(ARGS)

@@ -97,10 +97,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, Any, Any]:
-    """What is collected stays to the end. The collector need not look at it with each test."""
+    """What is collected stays to the end. The collector need not look at it, now or with each test."""
     gc.disable()
     found = yield
-    gc.collect()
     gc.freeze()
     gc.enable()
     return found

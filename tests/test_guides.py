@@ -112,5 +112,5 @@ def test_every_block_of_python_runs(
     (pytester.path / "recordings").mkdir()
     recording = next((ROOT / "tests" / "replays").glob("*.call.jsonl"))
     shutil.copy(recording, pytester.path / "recordings")
-    result = pytester.runpytest_subprocess("-p", "bridge.testing", "-q")
+    result = pytester.runpytest_inprocess("-p", "bridge.testing", "-q")
     assert result.ret in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED), result.outlines

@@ -517,7 +517,7 @@ class Chaos:
 
 
 CHAOS = settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow], report_multiple_bugs=False
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], report_multiple_bugs=False
 )
 
 

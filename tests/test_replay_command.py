@@ -20,9 +20,11 @@ from bridge.recording import Parts, Recording
 from bridge.recording import replay as replayed
 from bridge.recording.editing import minimized, trimmed, written
 from bridge.recording.masking import mask_words, masked
+from tests.long_form import some_of
 
 FOLDER = Path(__file__).parent / "replays"
 CALLS = sorted(file.name.removesuffix(".call.jsonl") for file in FOLDER.glob("*.call.jsonl"))
+SOME = some_of(CALLS, every=3, others=[pytest.mark.hostile])
 
 
 def recording(name: str) -> list[str]:
@@ -277,7 +279,7 @@ PARTS = ((0, None), (1_200, 2_200)), ((1_500, None), (0, 1_700))
 
 
 @pytest.mark.parametrize("parts", [PARTS[0], pytest.param(PARTS[1], marks=pytest.mark.hostile)], ids=str)
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", SOME)
 def test_whatever_is_left_of_a_call_replays(name: str, parts: tuple[tuple[int, int | None], ...]) -> None:
     lines = recording(name)
     for from_ms, to_ms in parts:
@@ -291,7 +293,7 @@ def test_whatever_is_left_of_a_call_replays(name: str, parts: tuple[tuple[int, i
 # --- masking ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", SOME)
 def test_a_masked_call_replays_and_ends_as_it_did(name: str) -> None:
     lines = recording(name)
     result = replayed(masked(lines), strict=True)

@@ -23,6 +23,7 @@ from bridge.recording.channels import channels
 from bridge.recording.walking import Walk
 from bridge.testing.call import begin
 from tests.browser import Page, browser, chromium
+from tests.long_form import some_of
 
 FOLDER = Path(__file__).parent / "replays"
 CALLS = sorted(file.name.removesuffix(".call.jsonl") for file in FOLDER.glob("*.call.jsonl"))
@@ -110,7 +111,7 @@ def test_a_session_that_was_lost_and_had_back() -> None:
     assert heard == ["item_1", "item_1 (2)"], "the second session gives its ids anew"
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", some_of(CALLS, every=3, others=[pytest.mark.hostile]))
 def test_every_call_can_be_told(name: str) -> None:
     """Whatever happens in it: nothing is drawn backwards, after its end, or in a kind without a colour."""
     story = tell(recording(name))

@@ -51,8 +51,8 @@ def voice(seconds: float) -> bytes:
 
 
 @functools.cache
-def music(seconds: float, dbfs: float = -20) -> bytes:
-    """Two chords that swell, with a beat under them: a bar of two seconds, over and over."""
+def _bar() -> list[float]:
+    """Two chords that swell, with a beat under them: two seconds."""
     bar = []
     for at in range(2 * HZ):
         second = at / HZ
@@ -60,6 +60,13 @@ def music(seconds: float, dbfs: float = -20) -> bytes:
         chord = math.sin(2 * math.pi * low * second) + math.sin(2 * math.pi * high * second)
         beat = math.sin(2 * math.pi * 90 * second) * (1 - at % 4_000 / 4_000) ** 4
         bar.append((0.8 + 0.2 * math.sin(math.pi * second)) * chord + 2 * beat)
+    return bar
+
+
+@functools.cache
+def music(seconds: float, dbfs: float = -20) -> bytes:
+    """That bar over and over."""
+    bar = _bar()
     mean = math.sqrt(sum(sample * sample for sample in bar) / len(bar))
     peak = 32_768 * 10.0 ** (dbfs / 20) / mean
     return _long(

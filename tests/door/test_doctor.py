@@ -21,8 +21,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
+from typer.testing import CliRunner
 
 from bridge import Agent
+from bridge.cli import app
 from bridge.cli import doctor as cli
 from bridge.doctor import checks as doctor
 from bridge.doctor import models
@@ -435,6 +437,14 @@ def test_a_misspelt_name_is_found_where_another_is_missing_for_it() -> None:
 
 
 def command(*arguments: str, **environment: str) -> tuple[int, str]:
+    """In this process."""
+    cleaned = {name: None for name in os.environ if name.startswith(("BRIDGE_", "TWILIO_"))}
+    ran = CliRunner().invoke(app, ["doctor", *arguments], env={**cleaned, **environment})
+    assert ran.stderr == ""
+    return ran.exit_code, ran.stdout
+
+
+def process(*arguments: str, **environment: str) -> tuple[int, str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("BRIDGE_", "TWILIO_"))}
     run = subprocess.run(
         [sys.executable, "-m", "bridge", "doctor", *arguments],
@@ -446,7 +456,7 @@ def command(*arguments: str, **environment: str) -> tuple[int, str]:
 
 def test_the_command_says_what_to_do_and_exits_1() -> None:
     wrong_settings = {"PUBLIC_URL": "http://voice.example.com:8443", "TWILIO_AUTH_TOKEN": "x" * 32}
-    code, out = command(**wrong_settings)
+    code, out = process(**wrong_settings)
     assert code == 1
     assert "✗ PUBLIC_URL begins with http://\n  → write https://" in out
     code, out = command("--json", **wrong_settings)

@@ -12,7 +12,7 @@ from tests.fuzz.machine import Calls
 CALM = settings(max_examples=75, stateful_step_count=70, deadline=None, derandomize=True, database=None)
 
 
-@pytest.mark.parametrize("calls", [20, pytest.param(75, marks=pytest.mark.hostile)])
+@pytest.mark.parametrize("calls", [10, pytest.param(75, marks=pytest.mark.hostile)])
 def test_nothing_escapes_the_gate(calls: int) -> None:
     """Whatever comes on either leg: no exception, no broken rule, nothing sent that is not documented, and
     every call comes to its end.

@@ -12,7 +12,7 @@ def test_nothing_escapes_from_a_request_and_nothing_is_kept_of_it() -> None:
     result = fuzz(300)
     # Memory is counted for the whole process: what another thread makes meanwhile is not made a second time,
     # and what requests leave behind is.
-    assert min(result.kept_bytes, fuzz(300).kept_bytes) < 100_000
+    assert result.kept_bytes < 100_000 or fuzz(300).kept_bytes < 100_000
     assert {200, 400, 403, 431} <= result.answers.keys()
 
 
