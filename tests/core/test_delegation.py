@@ -160,6 +160,20 @@ def test_another_session_takes_over_before_the_backend_is_full() -> None:
     assert [one.epoch for one in call.of(m.DialUpstream)] == [1, 2]
 
 
+def test_the_backend_of_the_next_session_has_as_much_room() -> None:
+    call = backend(*(f"c{number}" for number in range(9)))
+    call.feed(*(m.ToolFinished(f"c{number}", "x" * 2_500) for number in range(9)))
+    call.feed(m.UpstreamClosed(1006, "", 1))
+    call.until(call.now_ms + 100)
+    call.feed(m.UpstreamOpened(2), m.SessionCreated(2, "live_2"), m.SessionUpdated(2))
+    for number in range(9):
+        call.feed(m.ToolCalled("resp_2", f"fd_{number}", f"d{number}", "hours", f'"{number}"', epoch=2))
+        call.feed(m.ToolFinished(f"d{number}", "x" * 2_500))
+    call.until(call.now_ms + 100)
+    assert tool_results.LONG not in [one.output for one in outputs(call)]
+    assert [one.epoch for one in call.of(m.DialUpstream)] == [1, 2]
+
+
 def test_an_output_that_was_refused_is_sent_short_and_the_backend_goes_on() -> None:
     call = backend("c1")
     call.feed(m.BackendDone("resp_1"), m.ToolFinished("c1", "x" * 2_000))
