@@ -445,6 +445,35 @@ def test_a_vendor_that_limps_is_left_in_a_quiet_moment() -> None:
     whole(talk)
 
 
+@pytest.mark.virtual
+@pytest.mark.parametrize(
+    ("second", "fourth", "why"),
+    [
+        ([], [], "its responses come to nothing"),
+        ([], [Speech(tone(600, 300), "Yes.")], ""),
+        ([Speech(b"\xff" * 16_000, "Hello, how can I help you?")], [], "it could not be heard"),
+    ],
+    ids=["empty twice", "empty once", "not to be heard"],
+)
+def test_a_vendor_whose_answers_are_none_is_left_in_a_quiet_moment(
+    second: list[Output], fourth: list[Output], why: str
+) -> None:
+    """Each of them is asked for again, and answered: the caller waits, and the call goes on."""
+    talk = Talk()
+    yes: list[Output] = [Speech(tone(600, 300), "Yes.")]
+    talk.minds[0].replies = [[Speech(tone(600), "Hi.")], second, yes, fourth, *([yes] * 6)]
+    talk.call.start()
+    talk.to(3_000)
+    for _ in range(3):
+        talk.says(500)
+        talk.to(talk.call.now_ms + 7_500)
+    assert [note.partition(": ")[2] for note in talk.notes] == ([why] if why else [])
+    assert len(talk.a) == 1
+    assert len(talk.b) == bool(why)
+    assert talk.call.ended is None
+    whole(talk)
+
+
 def limping(quick_turns: int, turns: int, *failover: m.VendorPlan, talk: Talk | None = None) -> Talk:
     """A call with so many turns that are answered quickly by the first vendor; all others are late there."""
     talk = talk or Talk(latency_ms=700, failover=failover or (PLAN_B,))

@@ -7,6 +7,7 @@ own frames; what A cost is counted by its double.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from bridge.core.failover import FAILED_OVER
 from bridge.core.limits import cost_micro_usd
 from bridge.doubles.agents import Output, Scripted, Speech, ToolCall
 from bridge.doubles.gpt_live import LiveServer
-from bridge.doubles.live_options import LiveOptions
+from bridge.doubles.live_options import LiveOptions, Stall
 from bridge.doubles.phone import Phone, PhoneOptions
 from bridge.doubles.tones import tone
 from bridge.recording import Header, Parts, Recorder, describe, replay
@@ -65,8 +66,14 @@ class Timed(LiveServer):
 class Talk:
     """One call with `first`, whose redial fails, and the other of the two to go on with."""
 
-    def __init__(self, to: str, *, tool: bool = False, voice: str = "", redials: int = 0) -> None:
-        self.redials = redials
+    def __init__(
+        self, to: str, *, tool: bool = False, voice: str = "", redials: int = 0, stall_ms: int = 0
+    ) -> None:
+        self.redials, self.greeting_ms = redials, 3_000
+        self.options = LiveOptions(transcribe=lambda _item: "Opening hours?")
+        if stall_ms:
+            self.greeting_ms = 28_000
+            self.options = dataclasses.replace(self.options, stalls=(Stall(4_000, stall_ms),))
         self.to_live = to == "gpt-live"
         self.turn: list[Output] = (
             [ToolCall("hours", {"day": "mon"}, "call_1")] if tool else [Speech(tone(4_000), ANSWER)]
@@ -106,8 +113,9 @@ class Talk:
     def _live(self) -> Timed | None:
         if len(self.live) > self.redials:
             return None
-        agent: Any = Mind() if self.to_live else Scripted([Speech(tone(3_000), GREETING), self.turn])
-        self.live.append(Timed(agent, LiveOptions(transcribe=lambda _item: "Opening hours?")))
+        greeting = Speech(tone(self.greeting_ms), GREETING)
+        agent: Any = Mind() if self.to_live else Scripted([greeting, self.turn])
+        self.live.append(Timed(agent, self.options))
         return self.live[-1]
 
     def to(self, at_ms: int) -> Talk:
@@ -222,6 +230,19 @@ def test_a_voice_that_gpt_live_does_not_have_costs_one_more_dial() -> None:
     refused, taken = (server.log[0]["session"]["audio"] for server in talk.live)
     assert refused["output"] == {"voice": "onyx"}
     assert "output" not in taken
+
+
+@pytest.mark.virtual
+@pytest.mark.parametrize(("stall_ms", "leaves"), [(1_400, True), (600, False)])
+def test_a_stream_that_lags_for_long_is_left_when_it_is_quiet(stall_ms: int, leaves: bool) -> None:
+    """The model speaks for 28 s without a pause, so the lag of a stall stays."""
+    talk = Talk("openai", stall_ms=stall_ms)
+    talk.to(40_000)
+    notes = [one.detail for one in talk.call.log(m.Noted) if one.what == FAILED_OVER]
+    assert notes == (["the first -> openai: its sound lags"] if leaves else [])
+    assert [one for one in talk.call.log(m.Spoken) if one.cut] == []
+    assert len(talk.realtime) == leaves
+    whole(talk)
 
 
 def test_a_result_that_comes_while_the_other_begins_is_told_and_answered() -> None:

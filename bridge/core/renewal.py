@@ -28,7 +28,7 @@ def from_spare(call: CallState, event: Event, spare: UpstreamSession, now_ms: in
         case m.SessionCreated():
             dialling.session_created(call, spare, event, now_ms)
         case m.SessionUpdated() if event.formats_ok:
-            spare.state = Leg.READY
+            spare.state, spare.ready_ms = Leg.READY, now_ms
             spare.interrupts, spare.responds = event.interrupts, event.responds
             spare.due_ms = NEVER
         case m.SessionUpdated():
@@ -121,7 +121,7 @@ def swap(call: CallState, now_ms: int) -> None:
     old, call.spare = call.up, None
     call.up = call.playout.session = spare
     if spare.plan is not call.dialling.plan:
-        failover.go_to(call, spare.plan, failover.LIMPS, now_ms)
+        failover.go_to(call, spare.plan, call.dialling.limps, now_ms)
     call.out.append(m.Noted("session renewed", f"{old.epoch} -> {spare.epoch}"))
     recovery.restored(call, now_ms)
     parting.close(call, old, now_ms)

@@ -137,7 +137,9 @@ class Dialling:
         "_recovered_ms",
         "_seed",
         "due_ms",
+        "lags_since_ms",
         "left",
+        "limps",
         "out",
         "plan",
         "retried_ms",
@@ -159,6 +161,10 @@ class Dialling:
         """Those that may follow, the next one first."""
         self.retried_ms = 0
         """When another vendor may be tried because this one limps."""
+        self.limps = ""
+        """Why another one would do better, while this one is there."""
+        self.lags_since_ms: int | None = None
+        """Since when too much of its stream has waited on the line."""
         self.out: str | None = None
         """Why nothing more is to be had from it, until the next one is dialled."""
         self.due_ms = NEVER

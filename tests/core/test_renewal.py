@@ -32,6 +32,7 @@ def test_a_second_session_is_dialled_configured_and_takes_over_in_silence(live_c
         NOTE,
         m.CloseUpstream(1),
     ]
+    assert call.call.up.ready_ms == 10_200, "from then on it is billed, where time is"
     assert call.at(10_220, frame(2)) == [m.AppendAudio("frame 2", 160, 2)]
     assert call.at(10_230, m.UpstreamClosed(1000, epoch=1)) == []
     assert call.call.stats.recoveries == 0
