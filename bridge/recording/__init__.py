@@ -13,21 +13,3 @@ from .recorder import Recorder
 from .replaying import Replay, replay
 from .stage import Parts
 from .steps import Output, Recording, Step
-
-__all__ = [
-    "FORMAT",
-    "SUFFIX",
-    "Difference",
-    "Header",
-    "Output",
-    "Parts",
-    "Playout",
-    "Recorder",
-    "Recording",
-    "Replay",
-    "Step",
-    "describe",
-    "mask",
-    "mask_parameters",
-    "replay",
-]

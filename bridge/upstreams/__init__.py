@@ -148,22 +148,3 @@ def events_of(parsed: Parsed) -> tuple[UpstreamEvent, ...]:
 def frames_of(written: Written) -> tuple[str | bytes, ...]:
     """What a command was written as, one by one."""
     return written if isinstance(written, tuple) else () if written is None else (written,)
-
-
-__all__ = [
-    "REHEARSALS",
-    "UPSTREAMS",
-    "Azure",
-    "Dial",
-    "Live",
-    "NewUpstream",
-    "OpenAI",
-    "Parsed",
-    "Upstream",
-    "Vendor",
-    "Written",
-    "Xai",
-    "adapter_of",
-    "events_of",
-    "frames_of",
-]
