@@ -79,6 +79,20 @@ def test_they_come_from_the_environment_before_env_and_an_override_goes_before_b
     assert load_settings().port == 2
 
 
+def test_a_variable_of_another_program_is_no_setting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A desktop has LANGUAGE=de:en, and INSECURE=1 of another program must not let strangers in."""
+    names = [(name, str(field.validation_alias)) for name, field in Settings.model_fields.items()]
+    others = [name.upper() for name, alias in names if name.upper() != alias]
+    assert {"LANGUAGE", "MODEL", "INSECURE"} <= set(others)
+    before = real()
+    for name in others:
+        monkeypatch.setenv(name, "1")
+    (tmp_path / ".env").write_text("".join(f"{name}=1\n" for name in others))
+    assert real().model_dump() == before.model_dump()
+
+
 def test_the_file_env_can_be_left_alone(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PORT=1\n")
     assert real(env_file=None).port == 5050

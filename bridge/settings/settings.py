@@ -61,7 +61,6 @@ class Settings(FleetSettings, ConsoleSettings, TracingSettings, VendorSettings):
         env_file_encoding="utf-8",
         env_ignore_empty=True,
         extra="ignore",
-        populate_by_name=True,
         validate_default=False,
         hide_input_in_errors=True,
         str_strip_whitespace=True,
@@ -219,6 +218,8 @@ class Settings(FleetSettings, ConsoleSettings, TracingSettings, VendorSettings):
         for name in given:
             if name not in known and not name.startswith("_"):
                 raise TypeError(f"there is no setting {name!r}")
+        # By field here alone: in the environment LANGUAGE, MODEL or INSECURE are other programs' variables.
+        given = {_name_of(known[name]) if name in known else name: value for name, value in given.items()}
         mistakes: list[Mistake] = []
         try:
             super().__init__(**given)
@@ -227,7 +228,7 @@ class Settings(FleetSettings, ConsoleSettings, TracingSettings, VendorSettings):
             # Read again without them, so that what is wrong between the others is listed too.
             broken = {known[mistake.name] for mistake in mistakes}
             kept = {name: value for name, value in given.items() if known.get(name) not in broken}
-            super().__init__(**kept, **{field: fields[field].get_default() for field in broken})
+            super().__init__(**kept, **{_name_of(field): fields[field].get_default() for field in broken})
         self._take_the_vendors(UPSTREAMS.get(self.upstream or default_upstream(self, demo)))
         already = {mistake.name for mistake in mistakes}
         for one in between(self, demo):
