@@ -18,6 +18,7 @@ from ..codecs.wav import stereo_of
 from ..doubles.agents import Agent as ModelMind
 from ..doubles.agents import Parrot
 from ..errors import BridgeError, ConfigError
+from ..recording.json_text import one_line
 from .callers_run import CallFacts, Failure, Kind, Run, Tool
 from .callers_virtual import Stage, play
 from .callers_voice import import_function
@@ -215,7 +216,7 @@ def veiled_recording(lines: Iterable[str], veil: Veil, *, keys: bool) -> Iterato
             yield line
             continue
         told = veil.json(json.loads(line))
-        text = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+        text = one_line(json.dumps(told, ensure_ascii=False, separators=(",", ":")))
         yield _KEYED.sub(lambda found: re.sub(r"\d", "0", found[0]), text) if keys else text
 
 

@@ -5,6 +5,7 @@ Every text passes a `Veil`: keys, tokens and numbers that an experiment was give
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import xml.etree.ElementTree as ET
@@ -14,6 +15,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from ..recording.json_text import quoted
 from ..recording.printable import printable_lines
 
 Tone = Literal["", "good", "bad", "dim"]
@@ -21,6 +23,8 @@ MASK: Final = "••••"
 STEP_SUMMARY: Final = "GITHUB_STEP_SUMMARY"
 _LEAST_SECRET: Final = 4
 """Characters. Shorter values are in every text by chance."""
+_DEPTHS: Final = 3
+"""Of JSON in a recording: a line, the text of a frame in it, and arguments in that."""
 _NUMBER: Final = re.compile(r"\+?[\d -]+")
 _DIGIT: Final = re.compile(r"\d")
 _NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -28,12 +32,13 @@ _NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010
 
 class Veil:
     """Hides values in texts: those of at least four characters. Of a number each digit becomes 0, also where
-    it is written with spaces or dashes in it; everything else becomes dots.
+    it is written with spaces or dashes in it; everything else becomes dots, also where it stands in JSON.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         found = sorted(
-            {one for one in secrets if len(one) >= _LEAST_SECRET}, key=lambda one: (-len(one), one)
+            {form for one in secrets if len(one) >= _LEAST_SECRET for form in _forms(one)},
+            key=lambda form: (-len(form), form),
         )
         self._found = re.compile("|".join(map(_pattern, found))) if found else None
 
@@ -50,11 +55,20 @@ class Veil:
         return self(value) if isinstance(value, str) else value
 
 
+def _forms(secret: str) -> set[str]:
+    """The value as it is, and as it is written in JSON: in JSON within JSON too, as arguments of a tool are."""
+    forms = {secret}
+    for _ in range(_DEPTHS):
+        forms |= {written(form)[1:-1] for form in forms for written in (quoted, json.dumps)}
+    return forms
+
+
 def _pattern(secret: str) -> str:
     digits = secret.removeprefix("+")
     if digits.isascii() and digits.isdigit():
         return r"(?<!\d)\+?" + r"[ -]*".join(digits) + r"(?!\d)"
-    return re.escape(secret)
+    pattern = re.escape(secret)
+    return f"(?i:{pattern})" if r"\u" in secret else pattern
 
 
 def _hidden(found: re.Match[str]) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from bridge.experiments.callers import veiled_recording
 from bridge.experiments.report import (
     MASK,
     Case,
@@ -141,6 +143,30 @@ def test_hidden_values_are_in_no_file():
         assert "not" in one
         for secret in ("sk-planted", "+15550107777", "15550107777"):
             assert secret not in one
+
+
+@pytest.mark.parametrize(
+    "name", ["Jürgen Müller", 'Ann "Bee" O\\Neil', "two\nlines", "Ann\u2028Lee", "😀 Ann"]
+)
+def test_hidden_values_are_hidden_in_json_too(name: str):
+    """In a line of a recording, in a frame that stands there as a text, and in the arguments of a tool."""
+    veil = Veil([name])
+    for ascii_only in (False, True):
+
+        def written(value: object) -> str:
+            return json.dumps(value, ensure_ascii=ascii_only)  # noqa: B023
+
+        frame = {"name": "book", "arguments": written({"name": name})}
+        line = written({"frame": written(frame), "name": name})
+        for told in (line, line.replace("\\u00fc", "\\u00FC")):
+            (hidden,) = veiled_recording([told], veil, keys=False)
+            arguments = json.loads(json.loads(json.loads(hidden)["frame"])["arguments"])
+            assert (arguments, json.loads(hidden)["name"]) == ({"name": MASK}, MASK)
+
+
+def test_a_veiled_line_is_one_line():
+    (line,) = veiled_recording(['{"a":"sk-planted","b":"\\u2028"}'], Veil(["sk-planted"]), keys=False)
+    assert line.splitlines() == [line]
 
 
 def test_a_step_summary_is_added_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
