@@ -56,7 +56,7 @@ class Veil:
 
 
 def _forms(secret: str) -> set[str]:
-    """The value as it is, and as it is written in JSON: in JSON within JSON too, as arguments of a tool are."""
+    """The value as it is, and as JSON has it: also within JSON, as the arguments of a tool are."""
     forms = {secret}
     for _ in range(_DEPTHS):
         forms |= {written(form)[1:-1] for form in forms for written in (quoted, json.dumps)}
