@@ -79,9 +79,7 @@ def test_they_come_from_the_environment_before_env_and_an_override_goes_before_b
     assert load_settings().port == 2
 
 
-def test_a_variable_of_another_program_is_no_setting(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_variable_of_another_program_is_no_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A desktop has LANGUAGE=de:en, and INSECURE=1 of another program must not let strangers in."""
     names = [(name, str(field.validation_alias)) for name, field in Settings.model_fields.items()]
     others = [name.upper() for name, alias in names if name.upper() != alias]
