@@ -12,6 +12,7 @@ from bridge.agents.agent import Agent
 from bridge.doctor.checks import Doctor
 from bridge.doctor.models import examine
 from bridge.errors import ConfigError
+from bridge.runner.vendor_sessions import VendorSessions
 from bridge.server import service
 from bridge.server.model_dial import proof_for
 from bridge.settings.rules import WrongSettings
@@ -207,6 +208,29 @@ def test_an_agent_whose_vendor_has_no_key_is_refused_when_the_service_starts() -
         start(Agent(failover=[EU]), **AZURE_ONLY)
     start(Agent(failover=["xai"]), xai_api_key="xai-invented")
     start(Agent(failover=["xai@ws://127.0.0.1:9/v1"]))
+
+
+def test_the_limit_of_sessions_is_that_of_all_machines_together() -> None:
+    names = [f"machine-{number}" for number in range(5)]
+    for most in (1, 4, 5, 12):
+        for alive in range(1, 6):
+            shares = []
+            for name in names[:alive]:
+                sessions = VendorSessions(most)
+                sessions.among = lambda name=name, alive=alive: (name, names[:alive])  # type: ignore[misc]
+                shares.append(sum(sessions.enter("b") for _ in range(20)))
+                assert sum(sessions.enter("c") for _ in range(20)) == shares[-1], "of each vendor"
+            assert sum(shares) == most
+            assert max(shares) - min(shares) <= 1
+    assert VendorSessions(3).share == 3
+    assert VendorSessions().share is None
+
+
+def test_a_vendor_without_a_price_is_said_when_the_service_starts() -> None:
+    there = settings(OPENAI, "azure:eu", **AZURE_ONLY)
+    said = [*service._configs(there).unpriced(Agent(), "openai")]
+    assert [what.partition(" has")[0] for what, _ in said] == ["azure's eu"]
+    assert 'vendor = "azure", model = "eu"' in said[0][1]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 
 from bridge.core import messages as m
 from bridge.runner.pulse import Pulse
+from bridge.runner.vendor_sessions import VendorSessions
 from bridge.server.draining import AT_ONCE, hand_over
 from bridge.server.fleet import Asked, Fleet
 from bridge.server.fleet.heartbeat import BEAT_S
@@ -403,6 +404,9 @@ async def test_a_name_that_another_process_has_gets_a_suffix(caplog: pytest.LogC
     assert "another process has the name of this machine" in caplog.text
     await asyncio.sleep(BEAT_S + 0.1)
     assert {*one.fleet.machines} == {"one", "two", twin.fleet.machine}
+    sessions = VendorSessions(2)
+    sessions.among = lambda: (one.fleet.machine, one.fleet.machines)
+    assert sessions.share == 1
     await closed(one, other, twin)
 
 

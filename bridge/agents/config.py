@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
@@ -176,6 +176,18 @@ class AgentConfigs:
         """What is said without the model in calls in that language."""
         usual = self.base.phrases
         return usual if not usual or language == self.base.session.language else self.speech.sounds(language)
+
+    def unpriced(self, agent: Agent, upstream: str) -> Iterator[tuple[str, str]]:
+        """Of the vendors that its calls may have, those whose model has no known price: what follows of that,
+        and what to do about it.
+        """
+        session, day = self.session(agent, roster(agent)), dt.datetime.now(dt.UTC).date()
+        for plan in (VendorPlan(upstream), *self._failover(agent)):
+            vendor, model = UPSTREAMS[plan.name].prices, plan.dress(session).model
+            if plan.name not in REHEARSALS and self.prices.of(model, day, vendor) is None:
+                what = f"{plan.name}'s {model} has no known price, so no limit of money is ever reached"
+                cure = f'give it one in a file of BRIDGE_PRICES: vendor = "{vendor}", model = "{model}"'
+                yield f"{what}, and its calls cost nothing in our figures", cure
 
     def rates(self, session: SessionConfig, day: dt.date, vendor: str = "") -> dict[str, float]:
         """Prices as the core counts with them, by the names of `bridge.core.limits.Spending`; those that are

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -40,7 +40,8 @@ async def examine(settings: Settings, configs: AgentConfigs, agent: Agent) -> li
         answers = "a parrot" if settings.upstream == "parrot" else "the scripted front desk"
         return [(f"none, this is a rehearsal: {answers} answers and costs nothing", "")]
     plans = plans_of(settings, configs, agent)
-    found = [*_unpriced(settings, configs, agent, plans)]
+    limited = settings.max_call_cost is not None or settings.max_day_cost is not None
+    found = [*configs.unpriced(agent, settings.upstream)] if limited else []
     for plan in plans:
         found += await _one(settings, configs, agent, plan, alone=len(plans) == 1)
     return found
@@ -81,21 +82,6 @@ async def _one(
         where = f"region {region}" if region else "region not told by this address"
         told += f" ({vendor.company}, {host}); {where}"
     return [*found, (told, "")]
-
-
-def _unpriced(
-    settings: Settings, configs: AgentConfigs, agent: Agent, plans: tuple[VendorPlan, ...]
-) -> Iterator[tuple[str, str]]:
-    """Limits of money that would never be reached."""
-    if settings.max_call_cost is None and settings.max_day_cost is None:
-        return
-    today = dt.datetime.now(dt.UTC).date()
-    for plan in plans:
-        vendor, model = UPSTREAMS[plan.name], plan.dress(configs.session(agent)).model
-        if plan.name not in REHEARSALS and configs.prices.of(model, today, vendor.prices) is None:
-            what = f"{plan.name}'s {model} has no known price, so no limit of money is ever reached"
-            cure = f'give it one in a file of BRIDGE_PRICES: vendor = "{vendor.prices}", model = "{model}"'
-            yield what, cure
 
 
 async def _dates(settings: Settings, dialled: Dial, models: list[str]) -> list[tuple[str, str]]:

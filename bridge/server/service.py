@@ -30,6 +30,7 @@ from bridge.ops.health import DayMoney, Health
 from bridge.ops.metrics import Metrics
 from bridge.ops.notices import CallNotices
 from bridge.ops.reports import Reports
+from bridge.runner.vendor_sessions import VENDOR_SESSIONS
 from bridge.server.call_control import CallControl
 from bridge.server.calls import CallRegistry
 from bridge.server.draining import drain
@@ -98,6 +99,8 @@ class Service:
         metrics, configs = Metrics(), _configs(settings)
         self.routing = Routing(settings, _given(routes, agent), configs, agent or Agent())
         router, users = self.routing.router, _users(settings, agent, configs, metrics, self.routing)
+        for what, cure in configs.unpriced(agent or Agent(), settings.upstream):
+            logger.warning("%s; %s", what, cure)
         health = _health(settings, metrics, has_model(settings, upstream_url))
         self.outbox, others = notices(settings, metrics, _hook(users))
         reports = _reports(metrics, users, others, health)
@@ -121,6 +124,7 @@ class Service:
     def _connect(self, users: UserSide | None, others: CallNotices) -> None:
         fleet = self.services.fleet
         self.services.machines = lambda: fleet.machines
+        VENDOR_SESSIONS.among = lambda: (fleet.machine, fleet.machines)
         leaving = partial(drain, self.registry, self.settings.drain_seconds)
         fleet.commands.ops.update(operators_ops(self.registry, leaving, lambda: fleet.moves, fleet.hurry))
         self.services.control.is_ours, self.services.control.leaves = fleet.is_ours, fleet.before_close
