@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +23,9 @@ from .wav import check_writable
 from .words import printable
 
 if TYPE_CHECKING:
+    from rich.status import Status
+
+    from ..experiments.budget import Budget
     from ..experiments.shadow import Estimate, Gathered, Outcome
     from ..experiments.shadow_rules import ShadowRules
     from ..experiments.shadow_run import Arm
@@ -74,6 +78,8 @@ _Text = Annotated[
 
 
 RECORDED, LIVE = "recorded", "live"
+EACH_S = 30
+"""Between two lines about how far it is, where there is no terminal."""
 
 
 def shadow(  # noqa: PLR0913, PLR0917  its options
@@ -99,7 +105,8 @@ def shadow(  # noqa: PLR0913, PLR0917  its options
 
     Their own sound is played to it, at the moments that its answers give; its tools answer from recordings.
     The old agent has the same calls again, and both are compared. Exit 0; 1 if something is worse, or a call
-    does not show what --expect says; 2 for wrong use; 3 if not all calls were run; 130 after Ctrl-C.
+    does not show what --expect says; 2 for wrong use; 3 if not all calls were run, for want of a model or of
+    money; 130 after Ctrl-C. Then the table has the calls that were run, and tells nothing.
     """
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     for path in filter(None, (junit, html)):
@@ -177,17 +184,35 @@ def _compared(
         agreed(most_usd, yes=how.yes, priced=known)
     _ask_for_tools(arms, expected.runs // 2, console, yes=how.yes)
     with hanging_up() as interrupt, console.status("calling") as status:
+        budget = Budget(most_usd)
+        done = _Progress(expected.runs, budget, status, console)
         experiment = Experiment(
-            gathered, arms, repeats, not dice, Budget(most_usd), how.metrics,
-            lambda done: status.update(f"calling: {done} of {len(gathered.calls)}"),
-            lambda: interrupt.came,
-        )  # fmt: skip
+            gathered, arms, repeats, not dice, budget, how.metrics, done, lambda: interrupt.came
+        )
         try:
-            outcome = carried_out(experiment, model, how.parallel, how.rules)
+            carried_out(experiment, model, how.parallel, how.rules)
         except NotRun as error:
             console.print(f"[red]not run[/]  {escape(printable(str(error)))}")
-            raise typer.Exit(3) from error
-    return outcome, expected, interrupt.came
+    if interrupt.came:
+        console.print("[yellow]stopped by Ctrl-C[/]")
+    if not isinstance(model, Embedded):
+        console.print(f"{budget.spent_usd:,.4f} USD spent, by the recorded calls' own prices")
+    return experiment.outcome(), expected, interrupt.came
+
+
+class _Progress:
+    """Says how many runs are over: on a terminal all the time, elsewhere now and then."""
+
+    def __init__(self, runs: int, budget: Budget, status: Status, console: Console) -> None:
+        self._runs, self._budget, self._status, self._console = runs, budget, status, console
+        self._said_s = time.monotonic()
+
+    def __call__(self, done: int) -> None:
+        text = f"{done:,} of {self._runs:,} runs, {self._budget.spent_usd:,.2f} USD"
+        self._status.update(text)
+        if not self._console.is_terminal and time.monotonic() - self._said_s > EACH_S:
+            self._said_s = time.monotonic()
+            self._console.print(text)
 
 
 def _ask_for_tools(arms: tuple[Arm, Arm], runs: int, console: Console, *, yes: bool) -> None:
@@ -223,7 +248,8 @@ def _tell(outcome: Outcome, files: dict[str, Path | None], console: Console) -> 
     """The table and the verdict, and the files that were asked for."""
     from ..experiments.shadow_report import headline, table, tone, written_junit, written_page
 
-    console.print(table(outcome))
+    if outcome.pairs:
+        console.print(table(outcome))
     colour = {"bad": "red", "good": "green"}.get(tone(outcome), "yellow")
     console.print(f"[{colour}]{escape(printable(headline(outcome)))}[/]")
     writers = {"junit": written_junit, "html": written_page}

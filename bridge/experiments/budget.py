@@ -2,59 +2,65 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Final
-
-from bridge.core import messages as m
-
-from .shadow_facts import Run
 
 MICRO: Final = 1_000_000
 
 
 class Budget:
-    """Money that may be spent, in USD; None: any. While a run lasts, its expected cost is set aside."""
+    """Money that may be spent, in USD; None: any. What a run needs is set aside while it lasts."""
 
-    def __init__(self, most_usd: float | None) -> None:
+    def __init__(self, most_usd: float | None = None) -> None:
         self.most_usd = most_usd
-        self.spent_usd = 0.0
-        self._aside_usd = 0.0
+        self._over_usd = 0.0
+        self._running: list[Purse] = []
 
-    def begin(self, expected_usd: float) -> bool:
-        """Whether a run may begin that is expected to cost this; it is set aside then."""
-        if self.most_usd is not None and self.spent_usd + self._aside_usd + expected_usd > self.most_usd:
-            return False
-        self._aside_usd += expected_usd
-        return True
+    @property
+    def spent_usd(self) -> float:
+        """By runs that are over, and by those that last."""
+        return self._over_usd + sum(one.spent_usd for one in self._running)
 
-    def end(self, expected_usd: float, cost_usd: float) -> None:
-        """The run is over and cost that much."""
-        self._aside_usd -= expected_usd
-        self.spent_usd += cost_usd
+    def has(self, more_usd: float = 0.0) -> bool:
+        """Whether there is so much besides what runs need."""
+        needed_usd = self._over_usd + sum(one.needed_usd for one in self._running)
+        return self.most_usd is None or needed_usd + more_usd <= self.most_usd
 
-    def left_usd(self, expected_usd: float = 0.0) -> float | None:
-        """What a run with this set aside may cost at most; None for any amount."""
-        if self.most_usd is None:
+    def begin(self, expected_usd: float) -> Purse | None:
+        """The purse of a run that is expected to cost this; None where there is not so much left."""
+        if not self.has(expected_usd):
             return None
-        return max(0.0, self.most_usd - self.spent_usd - self._aside_usd + expected_usd)
+        purse = Purse(self, expected_usd)
+        self._running.append(purse)
+        return purse
+
+    def end(self, purse: Purse, cost_usd: float) -> None:
+        """The run with this purse is over and cost that much."""
+        self._running.remove(purse)
+        self._over_usd += cost_usd
 
 
 class Purse:
-    """What one call may cost, in USD; None: any amount. A response is paid when it is over, so the call ends
-    when one more like the dearest so far might cost too much.
+    """What one call spends, in USD. A response is paid when it is over, so a call that costs more than was
+    expected ends when one more response like its dearest might be too much for the budget.
     """
 
-    def __init__(self, most_usd: float | None) -> None:
-        self._most = None if most_usd is None else most_usd * MICRO
-        self._spent = self._dearest = 0
+    def __init__(self, budget: Budget | None = None, expected_usd: float = 0.0) -> None:
+        self._budget, self._expected_usd = budget or Budget(), expected_usd
+        self._dearest_usd = 0.0
+        self.spent_usd = 0.0
+        self.is_empty = False
 
-    def empty(self, cost_micro_usd: int) -> bool:
-        """Whether the call, which has cost that much by now, has to end."""
-        self._dearest = max(self._dearest, cost_micro_usd - self._spent)
-        self._spent = cost_micro_usd
-        return self._most is not None and cost_micro_usd + self._dearest > self._most
+    @property
+    def needed_usd(self) -> float:
+        """What the call may come to."""
+        return (
+            self.spent_usd if self.is_empty else max(self._expected_usd, self.spent_usd + self._dearest_usd)
+        )
 
-    def told(self, run: Run) -> Run:
-        """The run as it ended: cut short by this limit, if it was."""
-        short = self.empty(run.cost_micro_usd) and not run.completed
-        return dataclasses.replace(run, ended=m.Reason.LIMIT.value) if short else run
+    def paid(self, cost_micro_usd: int) -> bool:
+        """The call has cost that much by now. Returns whether it may go on."""
+        cost_usd = cost_micro_usd / MICRO
+        self._dearest_usd = max(self._dearest_usd, cost_usd - self.spent_usd)
+        self.spent_usd = cost_usd
+        self.is_empty = self.is_empty or (self.needed_usd > self._expected_usd and not self._budget.has())
+        return not self.is_empty

@@ -59,12 +59,12 @@ class LiveForking:
         """About how long so many runs take."""
         return self.forking.left_ms / 1000 * -(-repeat // PARALLEL)
 
-    async def run(self, most_usd: float | None = None) -> ForkRun:
-        """One continuation. It ends before it costs more than `most_usd`; its reason is then `limit`. Raises
+    async def run(self, purse: Purse) -> ForkRun:
+        """One continuation. It ends before its purse is empty; its reason is then `limit`. Raises
         NotRun where there is no model.
         """
         lines: list[str] = []
-        forking, purse = self.forking, Purse(most_usd)
+        forking = self.forking
         call = LiveCall(
             self.script, self.arm, self.upstream, forking.tools, lambda config: self._recorder(lines, config)
         )
@@ -74,8 +74,8 @@ class LiveForking:
         await call.play(purse, forking.left_ms * MOST_TIMES + SLACK_MS)
         call.raise_without_model("fork")
         facts = facts_of(lines)
-        spent = purse.empty(facts.cost_micro_usd) and not call.caller.completed
-        return ForkRun(lines, facts, tuple(turns_after(facts, 0)), whole=not spent)
+        whole = call.caller.completed or not purse.is_empty
+        return ForkRun(lines, facts, tuple(turns_after(facts, 0)), whole)
 
     def _recorder(self, lines: list[str], config: m.CallConfig) -> Recorder:
         forking = self.forking
@@ -113,10 +113,11 @@ async def run_forks(
 
     async def worker() -> None:
         for _ in waiting:
-            if not budget.begin(expected_usd):
+            purse = budget.begin(expected_usd)
+            if purse is None:
                 return
-            run = await fork.run(budget.left_usd(expected_usd))
-            budget.end(expected_usd, run.facts.cost_micro_usd / MICRO)
+            run = await fork.run(purse)
+            budget.end(purse, run.facts.cost_micro_usd / MICRO)
             done(run)
 
     await side_by_side([worker() for _ in range(min(repeat, PARALLEL))], stopped)

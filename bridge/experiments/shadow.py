@@ -13,14 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from bridge.core.messages import Reason
 from bridge.errors import ConfigError
 from bridge.ops.recorded import lines_of
 from bridge.recording import SUFFIX
 from bridge.recording.caller_script import CallerScript
 from bridge.recording.script_reader import caller_script
 
-from .budget import MICRO, Budget
+from .budget import MICRO, Budget, Purse
 from .shadow_facts import Run, agreement, mean_values, values
 from .shadow_run import Arm, in_words
 from .verdict import METRICS, Metric, Values, Verdict, judge, red
@@ -185,19 +184,14 @@ class Outcome:
         return 1 if self.red else 0
 
 
-RunOne = Callable[[Recorded, Arm, int, float | None], Run]
-"""A call, an arm, a seed and what it may cost at most, in USD; to what it was like."""
-RunLive = Callable[[Recorded, Arm, int, float | None], Awaitable[Run]]
-"""The same in real time."""
-
-
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run that is planned."""
+    """One run that is to be made."""
 
     call: Recorded
     arm: Arm
     repeat: int
+    purse: Purse
 
     @property
     def seed(self) -> int:
@@ -206,18 +200,22 @@ class Job:
         return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4])
 
 
+RunOne = Callable[[Job], Run]
+RunLive = Callable[[Job], Awaitable[Run]]
+"""In real time."""
+
+
 @dataclass(slots=True)
 class Experiment:
     """What is compared and how: `arms` are (control, new). `exact`: a model without dice, two runs of which
-    are equal. `progress` is told how many calls are done in both arms; no call begins once it is
-    `interrupted`.
+    are equal. `progress` is told how many runs are over; no call begins once it is `interrupted`.
     """
 
     gathered: Gathered
     arms: tuple[Arm, Arm]
     repeats: int = 1
     exact: bool = False
-    budget: Budget = field(default_factory=lambda: Budget(None))
+    budget: Budget = field(default_factory=Budget)
     metrics: Sequence[Metric] = METRICS
     progress: Callable[[int], None] = lambda _done: None
     interrupted: Callable[[], bool] = never
@@ -231,24 +229,21 @@ class Experiment:
         for call in self.gathered.calls:
             for repeat in range(self.repeats):
                 for arm in self.arms:
-                    if self.stopped or self.interrupted() or not self.budget.begin(call.usd):
+                    stopped = self.stopped or self.interrupted()
+                    purse = None if stopped else self.budget.begin(call.usd)
+                    if purse is None:
                         self.stopped = True
                         return
-                    yield Job(call, arm, repeat)
-
-    def most_usd(self, job: Job) -> float | None:
-        """What this run may cost at most."""
-        return self.budget.left_usd(job.call.usd)
+                    yield Job(call, arm, repeat, purse)
 
     def done(self, job: Job, run: Run) -> None:
         """A run is over. One that was cut short by the money that is left does not count."""
-        self.budget.end(job.call.usd, run.cost_micro_usd / MICRO)
-        if self.budget.most_usd is not None and run.ended == Reason.LIMIT.value:
+        self.budget.end(job.purse, run.cost_micro_usd / MICRO)
+        if job.purse.is_empty and not run.completed:
             self.stopped = True
             return
         self.runs.setdefault((job.call.name, job.arm.name), {})[job.repeat] = run
-        if job.arm is self.arms[1] and job.repeat == self.repeats - 1:
-            self.progress(len(self.runs) // 2)
+        self.progress(sum(map(len, self.runs.values())))
 
     def outcome(self) -> Outcome:
         """The verdict over the calls of which all runs are done."""
@@ -272,7 +267,7 @@ class Experiment:
 def compare(experiment: Experiment, run: RunOne) -> Outcome:
     """Let every caller meet both arms, one run after the other, and judge."""
     for job in experiment.jobs():
-        experiment.done(job, run(job.call, job.arm, job.seed, experiment.most_usd(job)))
+        experiment.done(job, run(job))
     return experiment.outcome()
 
 
@@ -282,7 +277,7 @@ async def compare_live(experiment: Experiment, run: RunLive, parallel: int) -> O
 
     async def worker() -> None:
         for job in jobs:
-            experiment.done(job, await run(job.call, job.arm, job.seed, experiment.most_usd(job)))
+            experiment.done(job, await run(job))
 
     await side_by_side([worker() for _ in range(parallel)], experiment.interrupted)
     return experiment.outcome()

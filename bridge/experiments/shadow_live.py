@@ -61,19 +61,18 @@ class LiveModel:
 
 
 async def run_live(
-    name: str, script: CallerScript, arm: Arm, model: LiveModel, most_usd: float | None = None
+    name: str, script: CallerScript, arm: Arm, model: LiveModel, purse: Purse | None = None
 ) -> Run:
-    """The recorded caller on a call of this arm, in real time. The call ends before it costs more than
-    `most_usd`. Raises NotRun where there is no model.
+    """The recorded caller on a call of this arm, in real time. The call ends before its purse is
+    empty. Raises NotRun where there is no model.
     """
-    call, purse = LiveCall(script, arm, model, RecordedTools(script.tools, arm.stub)), Purse(most_usd)
+    call, purse = LiveCall(script, arm, model, RecordedTools(script.tools, arm.stub)), purse or Purse()
     await call.begin()
     await call.play(purse, script.end_ms * MOST_TIMES + SLACK_MS)
     call.raise_without_model(name)
     heard = heard_by(call.phone, call.line.now_ms())
     stats = call.runner.call.stats
-    run = facts((name, arm.name), call.log, stats, call.caller, call.tools, heard, call.outputs)
-    return purse.told(run)
+    return facts((name, arm.name), call.log, stats, call.caller, call.tools, heard, call.outputs)
 
 
 class LiveCall:
@@ -167,8 +166,8 @@ class LiveCall:
             for act in self.caller.wake(now_ms):
                 self._do(act, now_ms)
             due_ms = self.caller.deadline_ms
-            spent = purse.empty(self.runner.call.stats.cost_micro_usd)
-            if due_ms is None or now_ms > most_ms or spent:
+            goes_on = purse.paid(self.runner.call.stats.cost_micro_usd)
+            if due_ms is None or now_ms > most_ms or not goes_on:
                 break
             wait_s = min(LOOK_S, max(0.0, (due_ms - self.line.now_ms()) / 1000))
             await asyncio.wait([self.runner.closed], timeout=wait_s)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import datetime as dt
+from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -19,7 +21,7 @@ from bridge.settings.settings import load_settings
 from bridge.sockets.peers import is_loopback
 from bridge.upstreams import REHEARSALS, UPSTREAMS
 
-from .shadow import Experiment, Outcome, Recorded, compare, compare_live
+from .shadow import Experiment, Job, Outcome, compare, compare_live
 from .shadow_facts import Run
 from .shadow_live import LiveModel, NotRun, run_live
 from .shadow_rules import ShadowRules
@@ -70,32 +72,37 @@ def priced(model: LiveModel, script: CallerScript, arm: Arm) -> bool:
 def carried_out(
     experiment: Experiment, model: Embedded | LiveModel, parallel: int, rules: ShadowRules | None = None
 ) -> Outcome:
-    """The experiment, with this model. Raises NotRun where a call or a judge cannot be had."""
+    """The experiment, with this model. Raises NotRun where a call or a judge cannot be had; the runs until
+    then stay in the experiment.
+    """
     if isinstance(model, Embedded):
         here = model
 
-        def one(call: Recorded, arm: Arm, seed: int, most_usd: float | None) -> Run:
-            try:
-                run = run_embedded(call.name, call.script, arm, here, seed, most_usd)
+        def one(job: Job) -> Run:
+            with _told(job):
+                run = run_embedded(job.call.name, job.call.script, job.arm, here, job.seed, job.purse)
                 return _judged(run, rules)
-            except BridgeError:
-                raise
-            except Exception as error:  # of the user's agent or mind
-                raise NotRun(_fault(call, arm, error)) from error
 
         return compare(experiment, one)
     there = model
 
-    async def live(call: Recorded, arm: Arm, _seed: int, most_usd: float | None) -> Run:
-        try:
-            run = await run_live(call.name, call.script, arm, there, most_usd)
+    async def live(job: Job) -> Run:
+        with _told(job):
+            run = await run_live(job.call.name, job.call.script, job.arm, there, job.purse)
             return await asyncio.to_thread(_judged, run, rules)
-        except BridgeError:
-            raise
-        except Exception as error:  # of the user's agent
-            raise NotRun(_fault(call, arm, error)) from error
 
     return asyncio.run(compare_live(experiment, live, parallel))
+
+
+@contextlib.contextmanager
+def _told(job: Job) -> Iterator[None]:
+    """What the user's agent or mind raises is told with its call."""
+    try:
+        yield
+    except BridgeError:
+        raise
+    except Exception as error:
+        raise NotRun(f"{job.call.name}, {job.arm.name}: {type(error).__name__}: {error}") from error
 
 
 def _judged(run: Run, rules: ShadowRules | None) -> Run:
@@ -106,10 +113,6 @@ def _judged(run: Run, rules: ShadowRules | None) -> Run:
         except BridgeError as error:
             raise NotRun(f"{run.call}: no verdict on the rubric: {error}") from error
     return dataclasses.replace(run, evidence=None, broken=broken)
-
-
-def _fault(call: Recorded, arm: Arm, error: Exception) -> str:
-    return f"{call.name}, {arm.name}: {type(error).__name__}: {error}"
 
 
 def _live(vendor: str, url: str | None) -> LiveModel:

@@ -40,7 +40,7 @@ def headline(outcome: Outcome) -> str:
     """The verdict in one sentence."""
     calls = f"{len(outcome.pairs)} call{'s' if len(outcome.pairs) != 1 else ''}"
     if not outcome.pairs:
-        return "no call was run"
+        return "no call was run in both arms"
     if not outcome.whole:
         return f"stopped after {len(outcome.pairs)} of {outcome.planned} calls: that tells nothing"
     worse = [one.metric.label for one in outcome.verdicts if one.word is Word.WORSE]

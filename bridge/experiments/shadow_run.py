@@ -152,12 +152,12 @@ class PhoneLine:
 
 
 def run_embedded(
-    name: str, script: CallerScript, arm: Arm, model: Embedded, seed: int = 0, most_usd: float | None = None
+    name: str, script: CallerScript, arm: Arm, model: Embedded, seed: int = 0, purse: Purse | None = None
 ) -> Run:
-    """The recorded caller on a call of this arm, with a model of this machine. The call ends before it costs
-    more than `most_usd`.
+    """The recorded caller on a call of this arm, with a model of this machine. The call ends before its
+    purse is empty.
     """
-    purse = Purse(most_usd)
+    purse = purse or Purse()
     tools, ears = RecordedTools(script.tools, arm.stub), ScriptEars()
     options = dataclasses.replace(model.options, ears=ears)
     call = begun(script, arm, tools, model.mind(seed), options)
@@ -166,7 +166,7 @@ def run_embedded(
         call.rehearsal.start()
         caller = ShadowCaller(script.acts, PhoneLine(call))
         play(call, caller, ears, script.end_ms * MOST_TIMES + SLACK_MS, purse)
-    return purse.told(run_of(name, arm.name, call, caller, tools))
+    return run_of(name, arm.name, call, caller, tools)
 
 
 def config_of(
@@ -262,7 +262,7 @@ def play(
         if due_ms is None:
             return
         rehearsal.until(max(due_ms, rehearsal.now_ms))
-        if purse is not None and purse.empty(rehearsal.call.stats.cost_micro_usd):
+        if purse is not None and not purse.paid(rehearsal.call.stats.cost_micro_usd):
             return
         for act in caller.wake(rehearsal.now_ms):
             _do(call, ears, act)

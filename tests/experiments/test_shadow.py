@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import signal
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,10 @@ import pytest
 from typer.testing import CliRunner
 
 from bridge.cli import app
+from bridge.doubles.agents import Asked, Output
 from bridge.errors import ConfigError
-from bridge.experiments.budget import Budget
-from bridge.experiments.shadow import Experiment, Gathered, Outcome, Recorded, compare, estimate, gather
+from bridge.experiments.budget import Budget, Purse
+from bridge.experiments.shadow import Experiment, Gathered, Job, Outcome, Recorded, compare, estimate, gather
 from bridge.experiments.shadow_facts import Run
 from bridge.experiments.shadow_live import NotRun
 from bridge.experiments.shadow_models import carried_out, model_of
@@ -39,11 +42,11 @@ def few() -> Gathered:
 def shadowed(variant: Variant, gathered: Gathered, **how: Any) -> Outcome:
     """The variant against the agent as it was."""
 
-    def run(call: Recorded, arm: Arm, seed: int, most_usd: float | None) -> Run:
-        if arm.name == "control" and most_usd is None:
-            return control_run(call.name)
-        mind = variant.mind if arm.name == "new" else lambda _seed: Restaurant()
-        return run_embedded(call.name, call.script, arm, Embedded(mind), seed, most_usd)
+    def run(job: Job) -> Run:
+        if job.arm.name == "control" and "budget" not in how:
+            return control_run(job.call.name)
+        mind = variant.mind if job.arm.name == "new" else lambda _seed: Restaurant()
+        return run_embedded(job.call.name, job.call.script, job.arm, Embedded(mind), job.seed, job.purse)
 
     arms = Arm("control", AGENT), Arm("new", variant.agent)
     return compare(Experiment(gathered, arms, **how), run)
@@ -122,6 +125,50 @@ def test_a_run_that_would_cost_more_than_is_left_is_cut_short() -> None:
     assert outcome.spent_usd < shadowed(variant, Gathered([call])).spent_usd
 
 
+def test_a_budget_holds_though_calls_at_once_cost_more_than_expected() -> None:
+    """Each answer costs 0.3 USD, where 0.1 were expected of the whole call."""
+    budget, running = Budget(2.0), list[Purse]()
+    while (purse := budget.begin(0.1)) is not None and len(running) < 8:
+        running.append(purse)
+    for answer in range(1, 20):
+        for purse in running:
+            if not purse.is_empty:
+                purse.paid(answer * 300_000)
+    assert all(purse.is_empty for purse in running)
+    assert 0.9 < budget.spent_usd <= 2.0 + 0.3 * 7
+    before_usd = budget.spent_usd
+    budget.end(running[0], running[0].spent_usd)
+    assert budget.spent_usd == pytest.approx(before_usd)
+    assert budget.begin(0.1) is None
+
+
+class Interrupted(Restaurant):
+    """Ctrl-C in the second call."""
+
+    def answer(self, asked: Asked) -> Sequence[Output]:
+        if asked.caller is None:
+            CALLED.append("")
+        if len(CALLED) == 3 and asked.caller is None:
+            signal.raise_signal(signal.SIGINT)
+        return super().answer(asked)
+
+
+CALLED: list[str] = []
+interrupted = Interrupted()
+
+
+def test_ctrl_c_tells_what_was_found_until_then(tmp_path: Path) -> None:
+    for seed in range(2):
+        file = tmp_path / f"call-{seed}{SUFFIX}"
+        file.write_text("\n".join(recorded_call(seed, turns=1)), encoding="utf-8")
+    command = ["shadow", str(tmp_path), "--agent", "tests.experiments.kit:AGENT"]
+    run = CliRunner().invoke(app, [*command, "--against", f"{__name__}:interrupted"])
+    assert run.exit_code == 130
+    assert "stopped by Ctrl-C" in run.output
+    assert "felt p50 (ms)" in run.output
+    assert "stopped after 1 of 2 calls: that tells nothing" in run.output
+
+
 def test_which_recordings_take_part(tmp_path: Path) -> None:
     def keep(name: str, lines: list[str]) -> None:
         (tmp_path / f"{name}.call.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -156,8 +203,9 @@ def test_callers_without_sound_write_their_words(tmp_path: Path) -> None:
     assert [act.words for act in gathered.calls[0].script.acts[:1]] == ["please book a table"]
     arms = Arm("control"), Arm("new", AGENT.replace(tools=[]))
 
-    def run(call: Recorded, arm: Arm, seed: int, most_usd: float | None) -> Run:
-        return run_embedded(call.name, call.script, arm, Embedded(lambda _seed: Restaurant()), seed, most_usd)
+    def run(job: Job) -> Run:
+        model = Embedded(lambda _seed: Restaurant())
+        return run_embedded(job.call.name, job.call.script, job.arm, model)
 
     outcome = compare(Experiment(gathered, arms), run)
     for pair in outcome.pairs:

@@ -60,7 +60,7 @@ def thinking(number: int) -> dict[str, Run]:
 def compared(control: dict[str, Run], new: dict[str, Run], *, exact: bool = True) -> Outcome:
     arms = Arm("control", AGENT), Arm("new", AGENT)
     experiment = Experiment(fifty(), arms, exact=exact)
-    return compare(experiment, lambda call, arm, *_: (control if arm is arms[0] else new)[call.name])
+    return compare(experiment, lambda job: (control if job.arm is arms[0] else new)[job.call.name])
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda one: one.name)
