@@ -189,7 +189,6 @@ def _run(
     path: Path, forking: Forking | ExactForking, who: _Who, how: _How, kept: _Kept, console: Console
 ) -> None:
     from ..experiments.exact_fork import ExactForking
-    from ..experiments.live_fork import LiveForking
     from ..experiments.shadow_models import model_of
     from ..experiments.shadow_run import Embedded
 
@@ -203,6 +202,8 @@ def _run(
     else:
         arm = _arm(who.agent)
         if not isinstance(model, Embedded):
+            from ..experiments.live_fork import LiveForking
+
             _run_live(LiveForking(forking, arm, model, sha256, name, how.sound), how, kept, console)
             return
         go_on = partial(forking.run, arm, **kwargs)

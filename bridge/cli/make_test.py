@@ -99,12 +99,13 @@ class _Chosen:
         self._kinds = (expect,) if expect is not None else (() if wish is None else wish.kinds)
         self._lines = read_recording(path)
         with reading(path):
-            self._call = walk_through(self._lines)
+            self._call = walk_through(self._lines, self._at_ms)
             self._marks = marks_of(self._call.facts)
         self.near = self._marks if self._at_ms is None else near(self._marks, self._at_ms, self._kinds)
 
     def made(self, pick: int | None, *, keep_words: bool, keep_sound: bool) -> MadeTest:
         """The test of the mark that is meant. Raises ConfigError where there is none."""
+        from ..recording.cutting import AFTER_MS
         from ..recording.make_test import make_test as made_of
         from ..recording.make_test import must_replay
         from ..recording.marks import nearest
@@ -112,7 +113,7 @@ class _Chosen:
         with reading(self.path):
             mark = nearest(self._marks, self._at_ms or 0, self._kinds, pick)
             if self._wish is None:
-                must_replay(self._lines)
+                must_replay(self._lines, mark.at_ms + AFTER_MS)
             sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
             call, wish = self._call, self._wish
             return made_of(call, mark, wish, sha256=sha256, keep_words=keep_words, keep_sound=keep_sound)

@@ -117,7 +117,7 @@ class Forking:
     @classmethod
     def of(cls, lines: Sequence[str], asked_ms: int) -> Forking:
         """Raises ConfigError where there is no quiet moment by then, or the words are masked."""
-        call, script = walk_through(lines), caller_script(lines)
+        call, script = walk_through(lines, asked_ms), caller_script(lines)
         if script.masked:
             raise ConfigError("its words are masked: no agent can answer what nobody said")
         if call.facts.turns and not any(act.kind is Kind.SAYS for act in script.acts):
@@ -224,8 +224,8 @@ def fork_of(
 
 def difference_before(lines: Sequence[str], at_ms: int) -> str:
     """Where today's code decides otherwise than the recording up to that moment; "" if it does not."""
-    found = replay(lines).difference
-    if found is None or found.t_ms > at_ms:
+    found = replay(lines, until_ms=at_ms).difference
+    if found is None:
         return ""
     return f"{found.t_ms / 1000:.2f} s, line {found.line}: {found.got}"
 

@@ -117,9 +117,11 @@ def make_test(
     )
 
 
-def must_replay(lines: Sequence[str]) -> None:
-    """Raises ConfigError where today's code decides otherwise: what a test pins is not what happened then."""
-    difference = replay(lines).difference
+def must_replay(lines: Sequence[str], until_ms: int) -> None:
+    """Raises ConfigError where today's code decides otherwise until then: what a test pins is not what
+    happened.
+    """
+    difference = replay(lines, until_ms=until_ms).difference
     if difference is not None:
         raise ConfigError(
             f"today's code decides otherwise at {difference.t_ms / 1000:.1f} s (`phonebridge replay` shows "

@@ -21,6 +21,10 @@ from .walking import Walk
 
 APART_MS: Final = 200
 """Quiet moments are at least this far apart."""
+_FARTHER: Final = 50
+"""Far from where the call is to be cut they are rarer: what was said until then is in each of them, so all of
+a long call's would hold its words a thousand times. They are as far apart as a fiftieth of the way there.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,10 @@ class Walkthrough:
     facts: Facts
 
 
-def walk_through(lines: Iterable[str]) -> Walkthrough:
-    """Walk through the whole recording. Raises ConfigError for what is no recording."""
+def walk_through(lines: Iterable[str], near_ms: int | None = None) -> Walkthrough:
+    """Walk through the whole recording, which is to be cut near that moment, or anywhere. Raises ConfigError
+    for what is no recording.
+    """
     walk = Walk(lines)
     finder = FactFinder(walk.call.stats)
     found = Walkthrough(walk.header, [], [], [], 0, finder.facts)
@@ -66,8 +72,9 @@ def walk_through(lines: Iterable[str]) -> Walkthrough:
         if found.steps and found.steps[-1] is step:  # its frame says several things
             found.actions[-1] += walked.actions
         else:
-            moment = _moment(found, walked.call, stream, step.t_ms, uploaded_ms) if found.began else None
-            found.moments += [] if moment is None else [moment]
+            if found.began and _is_next(found.moments, step.t_ms, near_ms):
+                moment = _moment(len(found.steps), walked.call, stream, step.t_ms, uploaded_ms)
+                found.moments += [] if moment is None else [moment]
             found.steps.append(step)
             found.actions.append([*walked.actions])
         finder.step(walked)
@@ -80,15 +87,21 @@ def walk_through(lines: Iterable[str]) -> Walkthrough:
     return found
 
 
-def _moment(found: Walkthrough, call: Call, stream: int, t_ms: int, uploaded_ms: int) -> QuietMoment | None:
-    """The moment before a step at `t_ms`; None where the call cannot be cut there, or was cut just before.
-    `call` has seen the step; `uploaded_ms` is what the session was sent before it.
+def _is_next(moments: list[QuietMoment], t_ms: int, near_ms: int | None) -> bool:
+    """Whether this is far enough from the last one."""
+    if not moments:
+        return True
+    way_ms = 0 if near_ms is None else abs(near_ms - t_ms)
+    return t_ms - moments[-1].t_ms >= max(APART_MS, way_ms // _FARTHER)
+
+
+def _moment(index: int, call: Call, stream: int, t_ms: int, uploaded_ms: int) -> QuietMoment | None:
+    """The moment before that step, at `t_ms`; None where the call cannot be cut there. `call` has seen the
+    step; `uploaded_ms` is what the session was sent before it.
     """
-    if found.moments and t_ms - found.moments[-1].t_ms < APART_MS:
-        return None
     busy = call.spare is not None or call.detours.under_way is not None or call.callee.open
     if busy or call.phase is not m.Phase.LIVE or not renewal.quiet(call, t_ms):
         return None
     carried = call.carried(t_ms)
     echoes = call.playout.line.ledger.echoes
-    return QuietMoment(len(found.steps), t_ms, carried, echoes, call.up.epoch, stream, uploaded_ms)
+    return QuietMoment(index, t_ms, carried, echoes, call.up.epoch, stream, uploaded_ms)

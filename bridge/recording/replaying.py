@@ -4,6 +4,7 @@ out then. No clock, no socket, no user code: what a handler or a tool did stands
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -91,12 +92,15 @@ class Replay:
             raise ReplayMismatch(self.difference.line, self.difference.expected, self.difference.got)
 
 
-def replay(lines: Iterable[str], *, strict: bool = False, parts: Parts | None = None) -> Replay:
+def replay(
+    lines: Iterable[str], *, strict: bool = False, parts: Parts | None = None, until_ms: float = math.inf
+) -> Replay:
     """Feed the inputs of a recording at their times and compare what follows.
 
     By default what bears the truth is compared: clear, cancel, truncate, delete, items, responses,
     configuration, closes, intents, the end, and heard milliseconds. `strict` compares all, to the byte. It
-    stops at the first difference. Raises ConfigError for what is no recording, or one of another format.
+    stops at the first difference, and behind what happened until `until_ms`. Raises ConfigError for what is
+    no recording, or one of another format.
     """
     parts = parts or Parts()
     recording = Recording(lines)
@@ -105,6 +109,8 @@ def replay(lines: Iterable[str], *, strict: bool = False, parts: Parts | None = 
     difference = None
     count = end_ms = 0
     for step in recording.steps():
+        if step.t_ms > until_ms:
+            break
         count += 1
         end_ms = step.t_ms
         cut_off = recording.done and not recording.ended

@@ -64,3 +64,12 @@ def test_a_mark_before_any_quiet_moment_keeps_the_whole_beginning() -> None:
     assert piece.header.cut is not None
     assert piece.header.cut.from_ms == 0
     assert replay(piece.lines(), strict=True).difference is None
+
+
+def test_moments_far_from_the_cut_are_rare() -> None:
+    lines = jittered_call(0, 2)
+    times = [one.t_ms for one in walk_through(lines).moments]
+    far = [one.t_ms for one in walk_through(lines, 500_000).moments]
+    near = [one.t_ms for one in walk_through(lines, times[-1]).moments]
+    assert all(later - one >= 9_000 for one, later in itertools.pairwise(far))
+    assert near[-10:] == times[-10:]

@@ -23,6 +23,7 @@ from bridge.ops.recorded import lines_of
 from bridge.ops.recorded_index import Listed, RecordedIndex, Wanted, read
 from bridge.picture import Story, page, tell
 from bridge.recording.channels import Channels, channels
+from bridge.recording.cutting import AFTER_MS
 from bridge.recording.make_test import make_test, must_replay
 from bridge.recording.marks import marks_of, nearest, wish_of
 from bridge.recording.moments import walk_through
@@ -117,10 +118,10 @@ def _test(path: str, at_ms: int, should: str) -> bytes:
     one = _listed(path)
     lines = _lines(one)
     wish = wish_of(should) if should else None
-    call = walk_through(lines)
+    call = walk_through(lines, at_ms)
     mark = nearest(marks_of(call.facts), at_ms, wish.kinds if wish is not None else ())
     if wish is None:
-        must_replay(lines)
+        must_replay(lines, mark.at_ms + AFTER_MS)
     made = make_test(call, mark, wish, sha256=hashlib.sha256(one.path.read_bytes()).hexdigest())
     return msgspec.json.encode(recorded_view.test(one, made, should))
 
