@@ -279,6 +279,36 @@ def test_the_upstream_answers_the_vendor_s_own_client() -> None:
     assert said in asyncio.run(main())
 
 
+@pytest.mark.hostile
+def test_an_agent_for_gpt_live_is_rehearsed_against_the_double_as_a_process(tmp_path: Path) -> None:
+    """Two processes and a phone, no key: it greets in the agent's words, and calls its tool."""
+    (tmp_path / "agent.py").write_text(
+        "from bridge import Agent, hang_up\n"
+        'agent = Agent("Be brief.", tools=[hang_up], greeting="Good morning.")\n'
+    )
+
+    async def main() -> str:
+        server = await command("upstream", "--dialect", "gpt-live", "--port", "0")
+        assert server.stdout is not None
+        try:
+            await server.stdout.readline()
+            told = (await server.stdout.readline()).decode().split()
+            settings = dict(one.split("=", 1) for one in told if one.startswith("BRIDGE_"))
+            assert settings["BRIDGE_UPSTREAM"] == "gpt-live"
+            async with served(tmp_path, BRIDGE_INSECURE="1", **settings) as bridge:
+                says = ["--says", "goodbye"]
+                phone = run("phone", f"{bridge.base}/incoming-call", *says, folder=tmp_path)
+                _, out, err = await asyncio.to_thread(phone.ended)
+                return out + err
+        finally:
+            server.terminate()
+            await server.communicate()
+
+    told = asyncio.run(main())
+    for words in ("Good morning.", "“Goodbye.”", "ended by  the server"):
+        assert words in told, told
+
+
 # --- the demo ----------------------------------------------------------------------------------------------
 
 

@@ -1,10 +1,11 @@
-"""`phonebridge upstream`: the embedded Realtime server alone. Any Realtime client can connect."""
+"""`phonebridge upstream`: the embedded server alone. Any client of Realtime or GPT-Live can connect."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import enum
+import functools
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,17 +13,19 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from bridge.doubles.live_options import LiveOptions
     from bridge.doubles.options import ServerOptions
     from bridge.settings.settings import Settings
     from bridge.simulators.certificates import Certificate
 
 
 class Dialect(enum.StrEnum):
-    """Of Realtime."""
+    """Of Realtime, and GPT-Live."""
 
     OPENAI = "openai"
     AZURE = "azure"
     XAI = "xai"
+    GPT_LIVE = "gpt-live"
 
 
 @contextlib.asynccontextmanager
@@ -37,7 +40,7 @@ async def embedded(
     Raises ConfigError for ears or a voice that were named and cannot be had.
     """
     from bridge.simulators.rehearsal import rehearsing
-    from bridge.simulators.servers import EmbeddedUpstream
+    from bridge.simulators.servers import EmbeddedLive, EmbeddedUpstream
 
     async with contextlib.AsyncExitStack() as stack:
         rehearsal = rehearsing(
@@ -47,20 +50,23 @@ async def embedded(
             turns=settings.turns,
             options=_options(dialect),
         )
-        upstream = EmbeddedUpstream(await stack.enter_async_context(rehearsal), keep=False)
+        hosts = EmbeddedLive if dialect is Dialect.GPT_LIVE else EmbeddedUpstream
+        upstream = hosts(await stack.enter_async_context(rehearsal), keep=False)
         yield await stack.enter_async_context(upstream.serve(port, certificate=certificate))
 
 
-def _options(dialect: Dialect) -> Callable[..., ServerOptions]:
+def _options(dialect: Dialect) -> Callable[..., ServerOptions | LiveOptions]:
     """What makes the options of a server of that vendor's."""
     from bridge.doubles.azure import azure_options
+    from bridge.doubles.live_options import LiveOptions
     from bridge.doubles.options import ServerOptions
     from bridge.doubles.xai import xai_options
 
-    makes: dict[Dialect, Callable[..., ServerOptions]] = {
+    makes: dict[Dialect, Callable[..., ServerOptions | LiveOptions]] = {
         Dialect.OPENAI: ServerOptions,
         Dialect.AZURE: azure_options,
         Dialect.XAI: xai_options,
+        Dialect.GPT_LIVE: functools.partial(LiveOptions, paraphrase=str),
     }
     return makes[dialect]
 
@@ -76,19 +82,27 @@ def upstream(
         ),
     ] = False,
     dialect: Annotated[
-        Dialect, typer.Option(help="Whose dialect of Realtime it speaks, as far as that is known.")
+        Dialect,
+        typer.Option(
+            help="Whose dialect it speaks, as far as that is known: OpenAI's, Azure's or xAI's of Realtime, "
+            "or GPT-Live, which listens and speaks at once."
+        ),
     ] = Dialect.OPENAI,
 ) -> None:
-    """A Realtime server without a model, for any Realtime client.
+    """A server without a model, for clients of Realtime or GPT-Live.
 
     A front desk by script that obeys its session: it greets, says what it is told to, and calls the tools.
-    With ?model=parrot in the URL a parrot repeats what it hears.
+    With ?model=parrot in the URL (of GPT-Live: as the session's model) a parrot repeats what it hears.
+
+    It prints the settings with which `phonebridge serve` takes it for that vendor. No key is needed, and
+    nothing leaves this machine.
     """
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_upstream(port, tls, dialect))
 
 
 async def _upstream(port: int, tls: bool, dialect: Dialect) -> None:
+    from bridge.doubles.azure import DEPLOYMENT, SCRIBE
     from bridge.settings.settings import load_settings
     from bridge.simulators.certificates import self_signed
 
@@ -99,7 +113,10 @@ async def _upstream(port: int, tls: bool, dialect: Dialect) -> None:
             if certificate is not None:
                 path = certificate.certificate
                 console.print(f"trust: SSL_CERT_FILE={path} (Python), NODE_EXTRA_CA_CERTS={path} (Node)")
-            console.print(
-                f"ready: {url}?model=parrot repeats what it hears, other models obey (Ctrl-C ends it)"
+            parrot = " with the model parrot" if dialect is Dialect.GPT_LIVE else "?model=parrot"
+            console.print(f"ready: {url}{parrot} repeats what it hears, other models obey (Ctrl-C ends it)")
+            named = (
+                f" BRIDGE_MODEL={DEPLOYMENT} BRIDGE_TRANSCRIBE={SCRIBE}" if dialect is Dialect.AZURE else ""
             )
+            console.print(f"serve with: BRIDGE_UPSTREAM={dialect} BRIDGE_UPSTREAM_URL={url}{named}")
             await asyncio.Event().wait()

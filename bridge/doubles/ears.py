@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from .turns import Heard, InputBuffer, TurnStarted
+
 
 class Words(Protocol):
     """The words of one turn, while they are made out and after that."""
@@ -32,3 +34,26 @@ class Ears(Protocol):
     def close(self) -> None:
         """The session is over."""
         ...
+
+
+class Listening:
+    """The ears get each turn of a buffer as it is spoken, from its beginning on."""
+
+    def __init__(self, ears: Ears, buffer: InputBuffer) -> None:
+        self._ears = ears
+        self._buffer = buffer
+        self._fed_bytes = 0
+
+    def hear(self, heard: Sequence[Heard]) -> list[Words]:
+        """What was `heard` in the newest sound. Returns the words of turns that are over by that."""
+        words = list[Words]()
+        for noticed in heard:
+            if isinstance(noticed, TurnStarted):
+                self._fed_bytes = 0
+            else:
+                self._ears.feed(noticed.sound[self._fed_bytes :])
+                words.append(self._ears.finish())
+        if self._buffer.speaking and (more := self._buffer.spoken(self._fed_bytes)):
+            self._ears.feed(more)
+            self._fed_bytes += len(more)
+        return words

@@ -21,13 +21,14 @@ from typing import Any, ClassVar, Final, Literal
 
 import msgspec
 
-from .agents import Agent, Asked, Output, Pause, Speech, ToolCall
+from .agents import Agent, Asked, Later, Output, Pause, Speech, ToolCall
+from .ears import Listening, Words
 from .formats import Ear, spoken
 from .items import Item
 from .live_backend import Backend
-from .live_commands import Refusal, check, check_session, check_update
+from .live_commands import Refusal, answers, check, check_session, check_update, told
 from .live_options import LiveOptions, Refused
-from .live_speech import DELTA_MS, FRAME_MS, Voice
+from .live_speech import DELTA_MS, FRAME_MS, Voice, labelled
 from .live_wire import DELTA, Wire
 from .turns import FRAME_BYTES, InputBuffer, TurnStopped
 from .turns import FRAME_MS as STEP_MS
@@ -72,7 +73,9 @@ class LiveServer:
         self._started_ms: int | None = None
         self._starting = self._muted = self._over = False
         self._ear = Ear("audio/pcm")
-        self._hears = InputBuffer()
+        self._hears = InputBuffer(options.detector)
+        self._listening = None if options.ears is None else Listening(options.ears, self._hears)
+        self._made_out: list[Words] = []
         self._over_ms = 0  # how long the caller has spoken over the voice
         self._unread = b""
         self.asked = 0
@@ -111,6 +114,8 @@ class LiveServer:
     def gone(self, now_ms: int) -> list[str]:
         """The client closed the socket, or it was cut: nothing more will happen. Returns []."""
         self.wake(now_ms)
+        if self.options.ears is not None and not self._over:
+            self.options.ears.close()
         self._over = True
         return []
 
@@ -180,7 +185,9 @@ class LiveServer:
         """What the mind makes of all that there is now."""
         reason: Literal["turn", "client"] = "turn" if why == "turn" else "client"
         number, self.asked = self.asked, self.asked + 1
-        return self.agent.answer(Asked(number, reason, list(self.items), request, self.session))
+        backend = self.session["delegation"].get("responses") or {}
+        tools = {name: backend[name] for name in ("tools", "tool_choice") if name in backend}
+        return self.agent.answer(Asked(number, reason, list(self.items), request, {**self.session, **tools}))
 
     def speak(self, speech: Sequence[Speech], _now_ms: int) -> None:
         """The voice says what the backend has written."""
@@ -205,7 +212,10 @@ class LiveServer:
     def _step(self, frame: bytes, now_ms: int) -> None:
         """20 ms of input: the timeline moves by as much."""
         self.timeline_ms = at_ms = self.timeline_ms + STEP_MS
-        for noticed in self._hears.write(frame):
+        heard = self._hears.write(frame)
+        if self._listening is not None:
+            self._made_out += self._listening.hear(heard)
+        for noticed in heard:
             if isinstance(noticed, TurnStopped):
                 self._turn(noticed)
         self._yield(at_ms)
@@ -231,22 +241,36 @@ class LiveServer:
     def _turn(self, ended: TurnStopped) -> None:
         content = [{"type": "input_audio", "transcript": None}]
         item = Item(self.new_id("item"), "message", {"role": "user", "content": content}, sound=ended.sound)
+        item.words = self._made_out.pop(0) if self._made_out else None
         self.turns.append(item)
         self.items.append(item)
-        words = self.options.transcribe(item)
-        item.fields["content"] = [{"type": "input_audio", "transcript": words}]
-        spoke_ms = len(ended.sound) // 8
-        began_ms = ended.audio_end_ms - spoke_ms
-        for number, word in enumerate(words.split() if words else ()):
-            share_ms = spoke_ms * number // len(words.split()) if words else 0
-            label_ms = (began_ms + share_ms) // FRAME_MS * FRAME_MS
-            tell = functools.partial(self._fragment, "input", f" {word}", label_ms)
-            self._soon(began_ms + share_ms + self.options.transcript_ms, tell)
+        self._transcribe(item, ended)
         answer = functools.partial(self._answer_turn, self.timeline_ms)
         self._soon(self.timeline_ms + self.options.latency_ms, answer)
 
+    def _transcribe(self, item: Item, ended: TurnStopped, _now_ms: int = 0) -> None:
+        """The caller's words, once they are made out."""
+        unknown = item.words is not None and item.words.text() is None
+        if unknown and self.timeline_ms < ended.audio_end_ms + self.options.ears_ms:
+            self._soon(self.timeline_ms + FRAME_MS, functools.partial(self._transcribe, item, ended))
+            return
+        words = self.options.transcribe(item)
+        item.fields["content"] = [{"type": "input_audio", "transcript": words}]
+        for word, said_ms in labelled(words or "", ended.audio_end_ms, len(ended.sound) // 8):
+            tell = functools.partial(self._fragment, "input", word, said_ms // FRAME_MS * FRAME_MS)
+            self._soon(said_ms + self.options.transcript_ms, tell)
+
     def _answer_turn(self, ended_ms: int, _now_ms: int) -> None:
-        self._lay_out(self.ask("turn"), self.timeline_ms, ended_ms + self.options.delegation_ms)
+        self._answer(self.ask("turn"), ended_ms)
+
+    def _answer(self, outputs: Sequence[Output], ended_ms: int, _now_ms: int = 0) -> None:
+        """What was made of the caller's turn, once that is decided."""
+        made = outputs[0].decided() if outputs and isinstance(outputs[0], Later) else outputs
+        if made is None:
+            again = functools.partial(self._answer, outputs, ended_ms)
+            self._soon(self.timeline_ms + FRAME_MS, again)
+        else:
+            self._lay_out(made, self.timeline_ms, ended_ms + self.options.delegation_ms)
 
     def _lay_out(self, outputs: Sequence[Output], at_ms: int, delegate_ms: int = 0) -> None:
         """Put what is said on the timeline, and hand over what is to be done."""
@@ -356,6 +380,8 @@ class LiveServer:
             **options.impose,
         }
         self._ear = Ear(self.session["audio"]["format"]["type"])
+        if options.ears is not None:
+            options.ears.configure((self.session["delegation"].get("responses") or {}).get("tools", ()))
         detection = {"type": "server_vad", "prefix_padding_ms": 0, "silence_duration_ms": options.silence_ms}
         self._hears.configure(detection)
         for number, message in enumerate(asked.get("input") or ()):
@@ -363,7 +389,7 @@ class LiveServer:
             fields = {"role": message["role"], "content": content}
             self.items.append(Item(f"input_{number}", "message", fields))
         self._started_ms = self._wire.began_ms = now_ms
-        self.emit("session.started", now_ms, session=self.session, **_answers(event))
+        self.emit("session.started", now_ms, session=self.session, **answers(event))
         self.at(now_ms + options.usage_ms, self._tell_usage)
         self.at(now_ms + options.expires_after_ms, lambda at_ms: self._finish("expired", at_ms))
 
@@ -390,7 +416,7 @@ class LiveServer:
     def _mute(self, event: dict[str, Any], now_ms: int) -> None:
         self._muted = event["type"].endswith(".mute")
         kind = "session.input_audio.muted" if self._muted else "session.input_audio.unmuted"
-        self.emit(kind, now_ms, **_answers(event))
+        self.emit(kind, now_ms, **answers(event))
 
     def _words(self, event: dict[str, Any], _now_ms: int) -> None:
         """An append takes its place on the timeline, and is acknowledged when that is reached."""
@@ -409,7 +435,7 @@ class LiveServer:
             words = self.options.paraphrase(content)
             self._soon(at_ms + self.options.say_ms, functools.partial(self._comment, words))
         elif kind == "thinking":
-            self.items.append(Item(self.new_id("item"), "message", _told("developer", content)))
+            self.items.append(Item(self.new_id("item"), "message", told("developer", content)))
 
     def _comment(self, words: str, _now_ms: int) -> None:
         """It is said once neither side speaks."""
@@ -420,7 +446,7 @@ class LiveServer:
 
     def _acknowledge(self, event: dict[str, Any], end_ms: int, now_ms: int) -> None:
         kind = event["type"].removesuffix(".append") + ".appended"
-        self.emit(kind, now_ms, start_ms=end_ms - FRAME_MS, end_ms=end_ms, **_answers(event))
+        self.emit(kind, now_ms, start_ms=end_ms - FRAME_MS, end_ms=end_ms, **answers(event))
 
     def _update(self, event: dict[str, Any], now_ms: int) -> None:
         before = self.session["delegation"]
@@ -428,7 +454,7 @@ class LiveServer:
         given = event["session"].get("delegation") or {}
         responses = {**before.get("responses", {}), **given.get("responses", {})}
         self.session["delegation"] = {**before, **given} | ({"responses": responses} if responses else {})
-        self.emit("session.updated", now_ms + 150, session=self.session, **_answers(event))
+        self.emit("session.updated", now_ms + 150, session=self.session, **answers(event))
 
     def _item(self, event: dict[str, Any], now_ms: int) -> None:
         self._only_responses()
@@ -472,12 +498,3 @@ class LiveServer:
         "response.create": _create,
         "session.close": _close,
     }
-
-
-def _answers(event: dict[str, Any]) -> dict[str, Any]:
-    """What ties an answer to the client's event."""
-    return {"client_event_id": event["event_id"]} if "event_id" in event else {}
-
-
-def _told(role: str, text: str) -> dict[str, Any]:
-    return {"role": role, "content": [{"type": "text", "text": text}]}

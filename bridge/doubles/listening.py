@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from .ears import Ears, Words
+from .ears import Listening, Words
 from .faults import Fault
 from .formats import Ear
 from .items import Conversation, Item
@@ -54,7 +54,8 @@ class Listener:
         self._buffer = InputBuffer(host.options.detector, host.options.min_speech_ms)
         self._caller_audio = Ear("")
         self._turn_id = ""
-        self._fed_bytes = 0
+        ears = host.options.ears
+        self._ears = None if ears is None else Listening(ears, self._buffer)
         self._words: list[Words] = []
         self._untranscribed: list[Item] = []
         self._transcription_ms = itertools.cycle(host.options.transcription_ms)
@@ -93,21 +94,9 @@ class Listener:
         if not heeded:
             return len(sound), []
         heard = self._buffer.write(self._caller_audio.hear(sound))
-        if self._host.options.ears is not None:
-            self._listen(self._host.options.ears, heard)
+        if self._ears is not None:
+            self._words += self._ears.hear(heard)
         return len(sound), heard
-
-    def _listen(self, ears: Ears, heard: list[Heard]) -> None:
-        """The ears get a turn as it is spoken, from its beginning on."""
-        for noticed in heard:
-            if isinstance(noticed, TurnStarted):
-                self._fed_bytes = 0
-            else:
-                ears.feed(noticed.sound[self._fed_bytes :])
-                self._words.append(ears.finish())
-        if self._buffer.speaking and (more := self._buffer.spoken(self._fed_bytes)):
-            ears.feed(more)
-            self._fed_bytes += len(more)
 
     def announce(self, started: TurnStarted) -> None:
         """`speech_started`."""

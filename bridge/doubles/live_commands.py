@@ -169,3 +169,13 @@ def _known(given: Any, names: set[str] | frozenset[str], path: str) -> None:
     for name in given:
         if name not in names:
             raise Refusal("unknown_parameter", f"Unknown parameter: '{path}{name}'.", f"{path}{name}")
+
+
+def answers(event: dict[str, Any]) -> dict[str, Any]:
+    """What ties an answer to the client's event."""
+    return {"client_event_id": event["event_id"]} if "event_id" in event else {}
+
+
+def told(role: str, text: str) -> dict[str, Any]:
+    """The fields of a message to the mind."""
+    return {"role": role, "content": [{"type": "text", "text": text}]}

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from .ears import Ears
 from .items import Item
 from .options import said_so_long
+from .turns import SpeechDetector
 
 
 class Stall(NamedTuple):
@@ -86,6 +88,12 @@ class LiveOptions:
     """How much before its sound a fragment arrives, 0 to 750."""
     labels_early_ms: int = 0
     """How much before its sound a fragment's label lies."""
+    ears: Ears | None = None
+    """Makes out the caller's words; whose session it is closes them."""
+    ears_ms: int = 3_000
+    """For words to be made out; then the turn has none."""
+    detector: SpeechDetector | None = None
+    """What finds the caller's voice; None for one that goes by loudness."""
     transcribe: Callable[[Item], str | None] = said_so_long
     """The caller's words, None for none."""
     transcript_ms: int = 1_100

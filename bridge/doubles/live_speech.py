@@ -167,3 +167,10 @@ def _fragments(spoken: Utterance) -> list[Fragment]:
 
 def _joined(words: Sequence[tuple[str, int, int]]) -> Fragment:
     return Fragment("".join(word for word, _, _ in words), words[0][1], words[-1][2])
+
+
+def labelled(words: str, end_ms: int, spoke_ms: int) -> list[tuple[str, int]]:
+    """Each of the words that were said until then in so long a time, and when it was said."""
+    one_by_one = words.split()
+    shares = (spoke_ms * number // len(one_by_one) for number in range(len(one_by_one)))
+    return [(f" {word}", end_ms - spoke_ms + ms) for word, ms in zip(one_by_one, shares, strict=True)]

@@ -10,9 +10,11 @@ import re
 from typing import Final
 
 _EXACTLY: Final = re.compile(
-    r'(?:Say exactly this and nothing else|Begin the call now\. Say): "(.*)"\s*\Z', re.DOTALL
+    r'(?:(?:Say exactly this and nothing else|Begin the call now\. Say): "(.*)"'
+    r"|Say now, without waiting: (.*))\s*\Z",
+    re.DOTALL,
 )
-_BEGINNING: Final = re.compile(r"Say exactly this|Begin the call now")
+_BEGINNING: Final = re.compile(r"Say exactly this|Begin the call now|Say now, without waiting")
 _QUOTED: Final = re.compile(r'"([^"]+)"|“([^”]+)”')
 _ASK_FOR: Final = re.compile(
     r"\bask (?:the caller |them |again )?for (?:the|their|a|an|his|her) ([a-z ]{2,30})", re.IGNORECASE
@@ -39,13 +41,13 @@ def said_exactly(instructions: str, session_instructions: str = "") -> str | Non
     session's own instructions counts, else the last such wish. Quotes inside of the words are theirs.
     """
     found = _exact_wish(instructions, session_instructions)
-    return None if found is None else found[1]
+    return None if found is None else found[1] or found[2]
 
 
 def begins_call(instructions: str, session_instructions: str = "") -> bool:
     """Whether the exact words that these instructions want are the first ones of a call."""
     found = _exact_wish(instructions, session_instructions)
-    return found is not None and found[0].startswith("Begin the call")
+    return found is not None and found[0].startswith(("Begin the call", "Say now"))
 
 
 def _exact_wish(instructions: str, session_instructions: str) -> re.Match[str] | None:

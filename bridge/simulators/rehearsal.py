@@ -12,7 +12,9 @@ from typing import Any, Final
 from bridge.codecs.caption import caption_of
 from bridge.doubles.agents import Asked, Output, Parrot, Speech
 from bridge.doubles.front_desk.agent import FrontDesk
+from bridge.doubles.gpt_live import LiveServer
 from bridge.doubles.items import Item
+from bridge.doubles.live_options import LiveOptions
 from bridge.doubles.options import ServerOptions, said_so_long
 from bridge.doubles.realtime import RealtimeServer
 from bridge.sounds import demo_text, load_demo
@@ -51,8 +53,8 @@ async def rehearsing(
     ears: str = DESK,
     voice: str = ESPEAK,
     turns: Turns | None = None,
-    options: Callable[..., ServerOptions] = ServerOptions,
-) -> AsyncIterator[Callable[[], RealtimeServer]]:
+    options: Callable[..., ServerOptions | LiveOptions] = ServerOptions,
+) -> AsyncIterator[Callable[[], RealtimeServer | LiveServer]]:
     """What makes the server of each session, while the block runs. `answers`: embedded, which is the front
     desk, or parrot, which has neither ears nor a voice. Raises ConfigError for what was named (BRIDGE_EARS,
     BRIDGE_VOICE_FILE, BRIDGE_TURNS) and cannot be had. `options` makes those of another vendor's server.
@@ -69,12 +71,12 @@ async def rehearsing(
     with contextlib.closing(speaker):
         async with listening(OFF if repeats else ears) as process:
 
-            def server() -> RealtimeServer:
+            def server() -> RealtimeServer | LiveServer:
                 made = options(
                     ears=None if process is None else process.session(),
                     detector=None if repeats else speech_detector(turns),
                     transcribe=transcript, created_at_s=int(time.time()), **given,
                 )  # fmt: skip
-                return RealtimeServer(mind, made)
+                return LiveServer(mind, made) if isinstance(made, LiveOptions) else RealtimeServer(mind, made)
 
             yield server
