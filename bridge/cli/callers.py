@@ -96,7 +96,7 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command
 
     files = Files(junit, html, json)
     _check(agent, server, upstream_port, ears, judge, files)
-    found, secrets = _scenarios(scenarios, judge, ears, token)
+    found, secrets = _scenarios(scenarios, judge, ears, token, server or "")
     plan = Plan(agent=agent or "", model=model, judge=judge, out=html, secrets=secrets)
     wanted = jobs(found, runs, seed)
     called = _Server(server, token, upstream_port, ears, parallel or 20) if server else None
@@ -132,7 +132,7 @@ def _make_folder(path: Path) -> None:
 
 
 def _scenarios(
-    path: Path, judge: str, ears: str, token: str | None
+    path: Path, judge: str, ears: str, token: str | None, server: str
 ) -> tuple[list[Scenario], tuple[str, ...]]:
     """What is to be run, and what is in no file."""
     from ..experiments.callers import secrets_of
@@ -141,7 +141,7 @@ def _scenarios(
     found = load(path)
     addresses = (judge, ears, *(one.caller.voice for one in found))
     keys = [address.partition("key_env=")[2].partition("&")[0] for address in addresses]
-    return found, secrets_of(found, *keys, others=[token or ""])
+    return found, secrets_of(found, *keys, others=[token or "", *_proofs(server)])
 
 
 class _Server(NamedTuple):
@@ -196,10 +196,15 @@ async def _live(
     return [run for run in runs if run is not None]
 
 
+def _proofs(url: str) -> tuple[str, str]:
+    """What of an address may hold a secret, and is in no report: its query, and a name before the host."""
+    address, _, query = url.partition("?")
+    return query, address.partition("://")[2].rpartition("@")[0]
+
+
 def _without_query(url: str) -> str:
-    """The address as a report has it: a query may hold a secret, and a name before the host."""
-    address = url.partition("?")[0]
-    scheme, _, rest = address.partition("://")
+    """The address as a report has it."""
+    scheme, _, rest = url.partition("?")[0].partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"
 
 

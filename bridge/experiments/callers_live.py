@@ -23,7 +23,7 @@ from ..doubles.realtime import RealtimeServer
 from ..errors import BridgeError, BrokenInvariant, ConfigError
 from .callers import Job
 from .callers_run import CallFacts, Tool, arguments_of
-from .callers_virtual import CALLER_LEFT, Stage, claims_of, decided, handset
+from .callers_virtual import CALLER_LEFT, WENT_ON, Stage, claims_of, decided, handset
 from .heard import loud_blocks, runs
 from .scenario import Scenario
 from .workers import never, side_by_side
@@ -124,6 +124,8 @@ async def call(target: Target, stage: Stage, scenario: Scenario, seed: int) -> C
         return CallFacts(harness=live.failed)
     facts = live.facts(line, session)
     facts.out_of_time = out_of_time
+    if out_of_time:
+        facts.ended = WENT_ON
     if target.transcriber is not None:
         try:
             facts.lines = await asyncio.to_thread(_transcribed, target.transcriber, facts.heard)

@@ -43,6 +43,7 @@ _NOISE_FRAMES: Final = 200
 """Of 20 ms: longer than a turn of most callers has no pause."""
 _LEAST_DBFS: Final = -40
 CALLER_LEFT: Final = "the caller hung up"
+WENT_ON: Final = "it went on"
 
 
 @dataclass(slots=True)
@@ -104,7 +105,7 @@ def play(stage: Stage, scenario: Scenario, seed: int, *, records: bool = False) 
     facts = _facts(call, phone, caller)
     facts.out_of_time = out_of_time
     if out_of_time:
-        facts.ended = "it went on"
+        facts.ended = WENT_ON
     return facts
 
 

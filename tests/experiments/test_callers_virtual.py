@@ -260,3 +260,13 @@ def test_what_cannot_be_had_is_told_of_its_file_before_any_call(tmp_path: Path, 
         in_virtual_time(Plan(agent=AGENT, out=tmp_path / "out"), jobs(load(tmp_path), 1), 1)
     assert str(tmp_path / "b.toml") in str(raised.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_proves_something_in_a_server_s_address_is_in_no_report(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(TOML)
+    out = tmp_path / "r.json"
+    server = "http://someone:pw-planted@127.0.0.1:1/hook?key=q-planted"
+    command = ["callers", "run", str(tmp_path / "s.toml"), "--server", server, "--runs", "1"]
+    result = CliRunner().invoke(app, [*command, "--json", str(out)])
+    assert result.exit_code == 3
+    assert "planted" not in out.read_text() + result.output
