@@ -60,8 +60,8 @@ class LiveForking:
         return self.forking.left_ms / 1000 * -(-repeat // PARALLEL)
 
     async def run(self, purse: Purse) -> ForkRun:
-        """One continuation. It ends before its purse is empty; its reason is then `limit`. Raises
-        NotRun where there is no model.
+        """One continuation. It ends before its purse is empty, and is not `whole` then. Raises NotRun where
+        there is no model.
         """
         lines: list[str] = []
         forking = self.forking

@@ -125,11 +125,11 @@ class Estimate:
     high_usd: float
 
 
-def estimate(calls: Sequence[Recorded], repeats: int, parallel: int, arms: int = 2) -> Estimate:
-    """By the lengths and costs of the recorded calls. The spread is that of their costs, for two standard
-    errors of the sum.
+def estimate(calls: Sequence[Recorded], repeats: int, parallel: int) -> Estimate:
+    """Of both arms, by the lengths and costs of the recorded calls. The spread is that of their costs, for
+    two standard errors of the sum.
     """
-    times = repeats * arms
+    times = repeats * 2
     costs = [call.usd for call in calls]
     usd = math.fsum(costs) * times
     mean = math.fsum(costs) / max(1, len(costs))

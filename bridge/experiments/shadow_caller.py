@@ -57,11 +57,10 @@ class Counts:
 
 class ShadowCaller:
     """`wake(now_ms)` returns what the caller does now; `deadline_ms` is when to ask next, None once all is
-    done. Call `wake` after every event of the call too. `shift_ms` is taken off the gaps: the way of the
-    recorded call's network where today's has one of its own.
+    done. Call `wake` after every event of the call too.
     """
 
-    def __init__(self, acts: Sequence[Act], line: Line, began_ms: int = 0, shift_ms: int = 0) -> None:
+    def __init__(self, acts: Sequence[Act], line: Line, began_ms: int = 0) -> None:
         hangs_up = bool(acts) and acts[-1].kind is Kind.HANGS_UP
         self._acts = [*acts] if hangs_up else [*acts, Act(Kind.HANGS_UP, Anchor.GAP, FAREWELL_MS, 0, 0)]
         self.scripted = len(acts)
@@ -72,7 +71,6 @@ class ShadowCaller:
         """What they said then, "" where that was not written down."""
         self.deadline_ms: int | None = began_ms
         self._line = line
-        self._shift_ms = shift_ms
         self._before_ms = began_ms
         self._base_ms: float | None = None
         self._heard_end_ms = began_ms
@@ -132,13 +130,9 @@ class ShadowCaller:
             return self._heard_end_ms, False, False
         complete = self._line.answered(now_ms)
         if heard_ms and act.anchor is Anchor.BETWEEN:
-            return self._after(act.ms) + late_ms, False, False
+            return self._heard_end_ms + act.ms + late_ms, False, False
         if heard_ms and complete:
             moot = act.anchor is not Anchor.GAP
-            return self._after(MOOT_MS if moot else act.ms) + late_ms, moot, False
+            return self._heard_end_ms + (MOOT_MS if moot else act.ms) + late_ms, moot, False
         due_ms = max(self._before_ms, self._heard_end_ms) + PATIENCE_MS
         return due_ms, act.anchor is Anchor.BARGE, True
-
-    def _after(self, gap_ms: int) -> int:
-        """That long after the end of what was heard."""
-        return self._heard_end_ms + max(0, gap_ms - self._shift_ms)

@@ -126,7 +126,7 @@ def written_json(outcome: Outcome, estimate: Estimate) -> str:
     return json.dumps(as_json(outcome, estimate), indent=1, sort_keys=True)
 
 
-def written_junit(outcome: Outcome, veil: Veil | None = None) -> str:
+def written_junit(outcome: Outcome) -> str:
     """A case for each metric that is judged; worse is a failure, an experiment that was stopped an error."""
     cases = [Case(one.metric.label, 0.0, _faults(one, outcome), _figures(one)) for one in outcome.verdicts]
     if outcome.broken:
@@ -138,10 +138,10 @@ def written_junit(outcome: Outcome, veil: Veil | None = None) -> str:
     if not outcome.pairs or not outcome.whole:
         fault = Fault("harness", headline(outcome), error=True)
         cases.append(Case("all calls were run", faults=[fault]))
-    return junit(TITLE, [Suite("shadow", cases)], veil)
+    return junit(TITLE, [Suite("shadow", cases)])
 
 
-def written_page(outcome: Outcome, veil: Veil | None = None) -> str:
+def written_page(outcome: Outcome) -> str:
     """One HTML file: the verdict, and the calls with the largest differences first."""
     facts = {
         "control": outcome.arms[0].name.removeprefix("control: "),
@@ -165,7 +165,7 @@ def written_page(outcome: Outcome, veil: Veil | None = None) -> str:
         Cell(headline(outcome), tone(outcome)),
         facts,
         [Table("Verdict", _COLUMNS, judged), calls],
-        veil or Veil(),
+        Veil(),
     )
 
 

@@ -27,11 +27,11 @@ def percentile(values: Sequence[int], percent: int) -> float | None:
     return float(sorted(values)[-(-percent * len(values) // 100) - 1]) if values else None
 
 
-def wilson(successes: int, trials: int, level: float = LEVEL) -> tuple[float, float]:
+def wilson(successes: int, trials: int) -> tuple[float, float]:
     """The interval of a share (Wilson's score); (0, 1) without trials."""
     if not trials:
         return 0.0, 1.0
-    z = NormalDist().inv_cdf(1 - level / 2)
+    z = NormalDist().inv_cdf(1 - LEVEL / 2)
     share = successes / trials
     scale = 1 + z * z / trials
     middle = (share + z * z / (2 * trials)) / scale
@@ -48,7 +48,7 @@ def mcnemar(lost: int, won: int) -> float:
     return min(1.0, tail / (1 << (changed - 1)))
 
 
-def bootstrap(differences: Sequence[float], level: float = LEVEL) -> tuple[float, float]:
+def bootstrap(differences: Sequence[float]) -> tuple[float, float]:
     """The interval of their mean, by percentiles of resampled means. (0, 0) without differences."""
     count = len(differences)
     if not count or max(differences) == min(differences):
@@ -56,7 +56,7 @@ def bootstrap(differences: Sequence[float], level: float = LEVEL) -> tuple[float
         return mean, mean
     dice = random.Random(SEED)  # noqa: S311  statistics
     means = sorted(math.fsum(dice.choices(differences, k=count)) / count for _ in range(ROUNDS))
-    low = int(ROUNDS * level / 2)
+    low = int(ROUNDS * LEVEL / 2)
     return means[low], means[ROUNDS - 1 - low]
 
 
@@ -98,7 +98,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def calls_needed(differences: Sequence[float], least: float, level: float = LEVEL) -> int | None:
+def calls_needed(differences: Sequence[float], least: float) -> int | None:
     """How many calls would tell a mean difference of `least` (> 0) from none, four times of five, if calls
     differ as these do. None for fewer than two differences.
     """
@@ -107,5 +107,5 @@ def calls_needed(differences: Sequence[float], least: float, level: float = LEVE
         return None
     mean = math.fsum(differences) / count
     variance = math.fsum((one - mean) ** 2 for one in differences) / (count - 1)
-    z = NormalDist().inv_cdf(1 - level / 2) + NormalDist().inv_cdf(POWER)
+    z = NormalDist().inv_cdf(1 - LEVEL / 2) + NormalDist().inv_cdf(POWER)
     return max(count + 1, math.ceil(variance * (z / least) ** 2))

@@ -73,7 +73,6 @@ class VirtualCall:
         dial_ms: int = 30,
         recorder: Recorder | None = None,
         observe: Callable[[m.Action, int], None] | None = None,
-        carrier: Callable[[], Carrier] = Twilio,
         upstream: Callable[[int], Upstream] = OpenAI,
     ) -> None:
         self.call = Call(config)
@@ -88,7 +87,7 @@ class VirtualCall:
         self.now_ms = 0
         self.ended: m.Ended | None = None
         self.beside: Beside | None = None
-        self._carrier = carrier()
+        self._carrier: Carrier = Twilio()
         self._new_upstream = upstream
         self._new_server = server
         self.others: dict[str, Other] = {}

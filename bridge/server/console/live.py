@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from bridge.core import messages as m
@@ -57,20 +57,14 @@ class LiveCall:
 
 
 class LiveCalls:
-    """An observer of the registry. `epoch` is the wall clock in seconds, `clock` a monotonic one."""
+    """An observer of the registry."""
 
-    def __init__(
-        self,
-        registry: CallRegistry,
-        epoch: Callable[[], float] = time.time,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, registry: CallRegistry) -> None:
+        self._clock = time.monotonic
         self.calls: dict[str, LiveCall] = {}
         self.listeners: Counter[str] = Counter()
         """How many listen, by call."""
         self._registry = registry
-        self._epoch = epoch
-        self._clock = clock
         self._on = False
         self._over: deque[LiveCall] = deque()
 
@@ -106,7 +100,7 @@ class LiveCalls:
         return gone
 
     def epoch_ms(self) -> int:
-        return int(self._epoch() * 1000)
+        return int(time.time() * 1000)
 
     def __iter__(self) -> Iterator[LiveCall]:
         return iter(list(self.calls.values()))
