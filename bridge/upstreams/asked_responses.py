@@ -11,9 +11,10 @@ from .values import id_of
 class AskedResponses:
     """Responses of one session that were asked for and have not begun."""
 
-    __slots__ = ("_asked", "_names_conversations", "_turns")
+    __slots__ = ("_asked", "_names_conversations", "_tags", "_turns")
 
-    def __init__(self) -> None:
+    def __init__(self, *, tags: bool) -> None:
+        self._tags = tags  # whether metadata comes back
         self._asked: dict[str, bool] = {}  # by tag; true for an aside
         self._names_conversations = False
         self._turns = 0  # that the caller has had since the last of them was asked for
@@ -43,10 +44,10 @@ class AskedResponses:
         """Its tag, empty for one that we did not ask for, and whether it is outside of the conversation."""
         tagged = response.metadata.get("tag") if isinstance(response.metadata, dict) else None
         tag = id_of(tagged, "tag") if isinstance(tagged, str) else ""
-        if response.metadata is msgspec.UNSET:
-            # OpenAI and Azure always have the field, null or not; xAI has none. There responses are told
-            # apart by their order: one conversation has one active response, and the one that begins while
-            # we have asked for one is ours, unless it answers a turn that came after.
+        if not self._tags or response.metadata is msgspec.UNSET:
+            # OpenAI and Azure always have the field, null or not; xAI is asked without. There responses are
+            # told apart by their order: one conversation has one active response, and the one that begins
+            # while we have asked for one is ours, unless it answers a turn that came after.
             tag = "" if self._turns else self.first()
             self._turns = 0
         conversation_id = response.conversation_id

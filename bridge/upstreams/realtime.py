@@ -64,6 +64,8 @@ class Realtime:
         "_whose",
         "_worded",
     )
+    tags: ClassVar[bool] = True
+    """Whether a response says what it was asked by."""
 
     def __init__(self, session_tree: SessionTree, epoch: int = 1) -> None:
         self._tree = session_tree
@@ -71,7 +73,7 @@ class Realtime:
         self._count = 0
         self._configured: dict[str, Any] | None = None  # the tree whose answer came last
         self._awaited: dict[str, dict[str, Any]] = {}  # trees whose answer has not come, by event id
-        self._asked = AskedResponses()
+        self._asked = AskedResponses(tags=self.tags)
         self._whose: dict[str, str] = {}  # items being made, and the response that makes them
         self._mcp = McpNotes(epoch)
         self._formats_ok = False

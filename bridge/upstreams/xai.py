@@ -46,6 +46,7 @@ class XaiRealtime(Realtime):
     """Both directions of one session."""
 
     __slots__ = ("_in_use", "_seconds")
+    tags: ClassVar[bool] = False
 
     def __init__(self, session_tree: Callable[[SessionConfig, bool], dict[str, Any]], epoch: int = 1) -> None:
         super().__init__(session_tree, epoch)

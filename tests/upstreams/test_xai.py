@@ -117,8 +117,9 @@ def test_a_response_is_asked_for_in_their_words(model: Xai) -> None:
 # --- what comes in: X1 to X10
 
 
-def test_x1_without_metadata_each_request_is_told_by_its_order(model: Xai) -> None:
-    bare = {"id": "r1", "object": "realtime.response", "output": [], "status": "in_progress", "usage": {}}
+@pytest.mark.parametrize("metadata", [{}, {"metadata": None}, {"metadata": {}}])
+def test_x1_without_metadata_each_request_is_told_by_its_order(model: Xai, metadata: Any) -> None:
+    bare = {"id": "r1", "object": "realtime.response", "output": [], "status": "in_progress", **metadata}
     model.write(m.CreateResponse("greeting"))
     assert parsed(model, "response.created", response=bare) == m.ResponseStarted("r1", "greeting")
     model.write(m.CreateResponse("result:1"))
