@@ -40,7 +40,7 @@ VOICE_MS: Final = 400
 YIELD_MS: Final = 300
 """Of loud sound not played yet are worth a clear."""
 MOST_LOUD_MS: Final = 4_000
-"""Of loud sound wait for a sound of ours: 3 s of that, and what was on the line before it."""
+"""Of loud sound wait for a sound of our own: 3 s of that, and what was on the line before it."""
 FEW_LOUD_MS: Final = 1_000
 """Once sound was dropped for that, the line must be as short as this before more goes out."""
 

@@ -119,7 +119,7 @@ def nothing_in(call: CallState, response: ResponseTimes) -> bool:
 
 
 def lags(call: CallState, now_ms: int) -> bool:
-    """Whether the caller has heard the model late for long. A sound of ours is no lag of the vendor's."""
+    """Whether the caller has heard the model late for long. A sound of our own is no lag of the vendor's."""
     its, line = call.dialling, call.playout.line
     waits = call.up.can.clock == "realtime" and line.remaining_ms(now_ms) >= LAG_MS
     if not waits or any(not span.response_id for span in line.spans.values()):

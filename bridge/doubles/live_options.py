@@ -99,7 +99,7 @@ class LiveOptions:
     transcript_ms: int = 1_100
     """From the caller's voice to its fragment."""
     phantom: str = ""
-    """A fragment of the caller's that nobody said, after an append of 200 characters or more."""
+    """A fragment of the caller's that they never said, after an append of 200 characters or more."""
 
     # --- appends
     ack_ms: int = 600

@@ -119,7 +119,7 @@ class Forking:
         """Raises ConfigError where there is no quiet moment by then, or the words are masked."""
         call, script = walk_through(lines, asked_ms), caller_script(lines)
         if script.masked:
-            raise ConfigError("its words are masked: no agent can answer what nobody said")
+            raise ConfigError("its words are masked, so no agent can answer them")
         if call.facts.turns and not any(act.kind is Kind.SAYS for act in script.acts):
             raise ConfigError("it does not say when the caller spoke: a call with this model wants its sound")
         moment = _quiet_before(call, script, asked_ms)
@@ -236,7 +236,7 @@ def _quiet_before(call: Walkthrough, script: CallerScript, asked_ms: int) -> Qui
         if moment.t_ms <= asked_ms and not _speaking(script, moment.t_ms):
             return moment
     raise ConfigError(
-        f"there is no quiet moment before {asked_ms / 1000:g} s: nobody speaks then, and nothing is awaited"
+        f"there is no quiet moment before {asked_ms / 1000:g} s: no speech, and nothing awaited"
     )
 
 

@@ -111,7 +111,7 @@ OF_WORDS: Final = (
     "figures_as_control",
     "cost_usd", "completed", "similarity",
 )  # fmt: skip
-"""The metrics that calls in words have: nothing is spoken, so nobody waits or interrupts."""
+"""The metrics that calls in words have: nothing is spoken, so there is no waiting and no interruption."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Quiet moments of a recorded call: where it can be cut, because nobody speaks and nothing is awaited.
+"""Quiet moments of a recorded call: neither side speaks, nothing is awaited, and it can be cut there.
 
 At such a moment `Call.carried` says everything that another call needs to go on.
 """
