@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64decode
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,6 +18,8 @@ from .header import Header
 from .walking import Walk, Walked
 
 _BLOCK_MS: Final = 20
+_FRAGMENT_MS: Final = 200
+"""Words of a model that listens and speaks at once are told to so many ms."""
 _SILENCE: Final = b"\xff\x7f"
 """Both zeros of µ-law."""
 _QUIET_DBFS: Final = -50
@@ -83,6 +85,7 @@ class _Raw:
     digits: str = ""
     noticed: bool = True
     item_id: str = ""
+    words: str = ""
     over_us: bool = False
     """While the caller heard us; of speech the sound itself tells."""
 
@@ -98,6 +101,7 @@ class _Reader:
         self._track: list[tuple[int, str]] = []
         self._turns: list[_Turn] = []
         self._words: dict[str, str] = {}
+        self._fragments: list[m.Fragment] = []
         self._acts: list[_Raw] = []
         self._heard: list[list[int]] = []
         self._sounding = False
@@ -141,6 +145,8 @@ class _Reader:
                         break
             case m.CallerTranscribed(failed=False):
                 self._words[event.item_id] = event.text
+            case m.Fragment(role="user"):
+                self._fragments.append(event)
             case m.DigitPressed():
                 self._acts.append(
                     _Raw(Kind.PRESSES, now_ms, now_ms, digits=event.digit, over_us=self._sounding)
@@ -208,7 +214,9 @@ class _Reader:
             self._spoke(turn, before) for before, turn in zip([None, *self._turns], self._turns, strict=False)
         ]
         spoken = sorted((turn for turn in turns if turn is not None), key=lambda act: act.at_ms)
-        raw = sorted([*self._acts, *spoken, *self._unnoticed(spoken)], key=lambda act: act.at_ms)
+        unnoticed = self._unnoticed(spoken)
+        self._worded(unnoticed)
+        raw = sorted([*self._acts, *spoken, *unnoticed], key=lambda act: act.at_ms)
         acts: list[Act] = []
         before_ms = self._began_ms or 0
         for act in raw:
@@ -289,6 +297,18 @@ class _Reader:
             act.end_ms = act.at_ms + len(act.sound) // self._bytes_per_ms
         return [act for act in found if _LEAST_MS <= act.end_ms - act.at_ms <= _MOST_MS]
 
+    def _worded(self, unnoticed: Sequence[_Raw]) -> None:
+        """What a model that sees no turns has understood, put to the speech that it lies in."""
+        for one in self._fragments:
+            upload = self._uploads.get(one.epoch)
+            if upload is None:
+                continue
+            middle_ms = (one.start_ms + one.end_ms) // 2
+            at_ms = upload.spoken_ms(middle_ms * self._bytes_per_ms, self._bytes_per_ms)
+            place = bisect_right(unnoticed, at_ms + _FRAGMENT_MS, key=lambda act: act.at_ms)
+            if place:
+                unnoticed[place - 1].words += one.text
+
     def _anchored(self, act: _Raw, before_ms: int) -> Act:
         anchor, ms = Anchor.PAUSE, act.at_ms - before_ms
         first = bisect_right(self._heard, before_ms, key=lambda span: span[1])
@@ -301,7 +321,7 @@ class _Reader:
         elif heard_ms:
             anchor = Anchor.BETWEEN if self._waits_for_more(act.at_ms) else Anchor.GAP
             ms = act.at_ms - since[-1][1]
-        words = self._words.get(act.item_id) if act.kind is Kind.SAYS else None
+        words = self._words.get(act.item_id, act.words.strip() or None) if act.kind is Kind.SAYS else None
         return Act(
             act.kind,
             anchor,

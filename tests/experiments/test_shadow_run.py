@@ -26,12 +26,14 @@ from bridge.errors import ConfigError
 from bridge.experiments.shadow_facts import Run, figures, silences, similarity, told_again, values
 from bridge.experiments.shadow_run import Arm, Embedded, config_of, run_embedded
 from bridge.experiments.stubs import stub_of
+from bridge.recording import Recorder
 from bridge.recording.caller_script import Anchor, CallerScript, Kind, ToolAnswer, canonical
 from bridge.recording.recorded_tools import MISSING, RecordedTools
 from bridge.recording.script_reader import caller_script, trimmed
 from bridge.testing import begin
 from bridge.testing.answered_from import answered_from, run_for_real, tools_of
 from bridge.upstreams import UPSTREAMS
+from tests import live_call
 from tests.experiments.kit import AGENT, Restaurant, recorded_call
 
 
@@ -396,3 +398,20 @@ def test_live_tools_that_a_person_approves_of_answer_from_the_recording() -> Non
     run = run_embedded("call", recorded_script(), arm, Embedded(lambda _seed: Restaurant()))
     assert run.tools
     assert (run.unanswered, run.tool_errors) == (0, 0)
+
+
+def test_a_caller_of_a_model_that_sees_no_turns_has_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_call, "Recorder", functools.partial(Recorder, sound=True))
+    call = live_call.LiveCall(Speech(1_500, "Hello."), Speech(2_000, "We close at ten."), Speech(900, "Bye."))
+    call.at(4_000).says("When do you close?")
+    call.at(9_000).says("Thank you")
+    call.at(13_000)
+    call.call.from_phone(call.call.phone.hang_up(call.call.now_ms))
+    script = caller_script(call.lines)
+    assert [(act.words, act.noticed) for act in script.acts[:-1]] == [
+        ("When do you close?", False),
+        ("Thank you", False),
+    ]
+    run = played(script)
+    assert run.completed
+    assert "We are open from nine to five, every day of the week." in run.generated
