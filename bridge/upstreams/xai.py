@@ -45,15 +45,25 @@ _UNSAID: Final = "not specified"
 class XaiRealtime(Realtime):
     """Both directions of one session."""
 
-    __slots__ = ("_in_use", "_seconds")
+    __slots__ = ("_begun", "_in_use", "_seconds")
     tags: ClassVar[bool] = False
 
     def __init__(self, session_tree: Callable[[SessionConfig, bool], dict[str, Any]], epoch: int = 1) -> None:
         super().__init__(session_tree, epoch)
         self._seconds = 0.0
-        self._in_use = False
+        self._in_use = self._begun = False
 
     # --- what comes in -----------------------------------------------------------------------------------
+
+    def _session_begun(self, event: wire.Event) -> m.SessionCreated:
+        self._begun = True
+        return self._session_created(event)
+
+    def _conversation_begun(self, event: wire.Event) -> m.SessionCreated | None:
+        # Older servers of theirs begin with this, and have no session.created.
+        self._conversation_created(event)
+        begun, self._begun = self._begun, True
+        return None if begun else m.SessionCreated(self._epoch)
 
     def _in_force(self, session: dict[str, Any]) -> dict[str, Any]:
         self._in_use = True
@@ -84,6 +94,8 @@ class XaiRealtime(Realtime):
 
     readers: ClassVar[dict[str, Callable[[Any, wire.Event], Any]]] = {
         **Realtime.readers,
+        "session.created": _session_begun,
+        "conversation.created": _conversation_begun,
         "conversation.item.added": _item_before_use,
         "conversation.item.created": _item_before_use,
         "response.output_audio_transcript.delta": _sentence,

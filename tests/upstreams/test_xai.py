@@ -212,6 +212,17 @@ def test_x7_a_sound_with_more_fields_is_a_sound(model: Xai) -> None:
     assert delta == m.AudioDelta("r", "i", 0, "////", 3)
 
 
+def test_a_server_that_begins_with_the_conversation_has_begun(model: Xai) -> None:
+    """Seen in the field: no session.created ever came, and nothing was configured."""
+    assert parsed(model, "conversation.created", conversation={"id": "c1"}) == m.SessionCreated()
+
+
+def test_a_conversation_behind_a_session_says_nothing_new(model: Xai) -> None:
+    session = {"id": "s1", "object": "realtime.session"}
+    assert parsed(model, "session.created", session=session) == m.SessionCreated(session_id="s1")
+    assert parsed(model, "conversation.created", conversation={"id": "c1"}) is None
+
+
 def test_x9_items_that_a_resumed_session_replays_are_ignored(model: Xai) -> None:
     item = {"id": "old", "type": "message", "role": "user", "content": [{"type": "text", "text": "Hours?"}]}
     assert parsed(model, "conversation.item.added", item=item) is None
