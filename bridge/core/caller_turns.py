@@ -130,7 +130,7 @@ def commit(call: CallState, now_ms: int) -> None:
 
 def committed(call: CallState, event: m.TurnCommitted, now_ms: int) -> None:
     item = call.playout.conversation.item(event.item_id)
-    item.role = "user"
+    item.role, item.commits = "user", item.commits + 1
     call.open_turn.taken()
     if call.transcripts.told(event.item_id):
         return
@@ -182,7 +182,7 @@ def transcribed(call: CallState, event: m.CallerTranscribed, now_ms: int) -> Non
     call.spending.transcription(event.seconds, event.usage)
     if item.told or call.transcripts.told(event.item_id):
         return
-    item.told = True
+    item.turns += 1
     greet_again(call, now_ms, wordless=None if event.failed else not event.text.strip())
     turn = m.Turn(event.item_id, item.text, event.seconds, event.usage)
     call.out += call.transcripts.came(turn, now_ms)

@@ -19,7 +19,7 @@ def worded(call: CallState, duplex: DuplexSession, text: str, now_ms: int) -> No
         duplex.turn_begun()
     item_id = duplex.turns.popleft()
     item = call.playout.conversation.item(item_id)
-    item.role, item.text, item.told, item.ours = "user", text[:MOST_CHARACTERS], True, True
+    item.role, item.text, item.turns, item.ours = "user", text[:MOST_CHARACTERS], 1, True
     call.committed_turn = call.turn
     call.open_turn.worded(now_ms)
     call.caller_audio.answered()

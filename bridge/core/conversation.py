@@ -43,8 +43,10 @@ class Item:
     gone: bool = False
     commentary: bool = False
     """Whether the model says it on its way to an answer, which it is not."""
-    told: bool = False
-    """Whether the handler was told of the turn: some vendors send an item's transcript several times."""
+    commits: int = 0
+    turns: int = 0
+    """How often it was committed, and how many turns were told of it. Some vendors send an item's transcript
+    several times; xAI goes on with the item of a caller who has paused, and commits it once more."""
     ours: bool = False
     """Whether its id is ours, and no other session's."""
     _words: list[str] = field(default_factory=list)
@@ -60,6 +62,11 @@ class Item:
     def worded(self) -> bool:
         """Whether there are words that should be heard."""
         return self.spoken and sum(map(str.isalpha, self.said())) >= LEAST_LETTERS
+
+    @property
+    def told(self) -> bool:
+        """Whether the handler was told of the turn."""
+        return self.turns >= max(1, self.commits)
 
     def generated(self, words: str, start_ms: int | None = None) -> None:
         """The model has generated more words for it, whose sound begins at `start_ms` if that is known."""

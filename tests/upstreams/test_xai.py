@@ -12,6 +12,8 @@ from bridge.core import messages as m
 from bridge.errors import ConfigError
 from bridge.upstreams import UPSTREAMS, Xai
 from bridge.upstreams.dial import Auth
+from bridge.upstreams.xai import CAPABILITIES
+from tests.core.conftest import new_call
 
 TOOL = {"type": "function", "name": "hours", "parameters": {"type": "object", "properties": {}}}
 CONFIG = m.SessionConfig(
@@ -239,3 +241,29 @@ def test_the_record_says_what_it_gives_up() -> None:
     assert (record.truncates, record.tags, record.probes) == (False, False, False)
     assert (record.cancels, record.duplex) == (True, False)
     assert record.session_s * 83 // 100 <= 25 * 60  # when the next one is dialled
+
+
+@pytest.mark.parametrize("handler", [False, True])
+def test_a_caller_who_goes_on_after_a_pause_is_told_of_with_all_words(handler: bool) -> None:
+    """Seen in the field: the item stays open over the pause, and each commit transcribes all of it again. The
+    response to the first part ends without a word on it.
+    """
+    rules = m.AgentRules(handler=handler)
+    session = m.SessionConfig(transcription="grok-transcribe", agent=rules)
+    call = new_call(capabilities=CAPABILITIES, session=session, media_gap_ms=10**9)
+    call.speaks(0, m.Started("MZ1", "CA1", "AC1"), m.SessionCreated(), m.SessionUpdated(), m.Admitted())
+    for at_ms, words in ((1_000, "I would like"), (2_000, "I'd like to book a table.")):
+        call.at(at_ms, m.SpeechStarted("u1"))
+        call.speaks(at_ms + 500, m.SpeechStopped("u1"), m.TurnCommitted("u1"))
+        call.at(at_ms + 530, m.CallerTranscribed("u1", words))
+        if not handler:
+            call.at(at_ms + 550, m.ResponseStarted(f"r{at_ms}"))
+    call.until(12_000 if handler else 2_600)
+    told = [action.text for _, action in call.said if isinstance(action, m.Turn)]
+    assert told == ["I would like", "I'd like to book a table."]
+    assert not call.call.transcripts.awaited
+    said = [item.text for item in call.call.playout.conversation.items.values() if item.role == "user"]
+    assert said == ["I'd like to book a table."]
+    if not handler:
+        sound = call.at(2_700, m.AudioDelta("r2000", "A", 0, "", 3_200))
+        assert any(isinstance(action, m.PlayAudio) for action in sound)
