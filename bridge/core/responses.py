@@ -181,7 +181,8 @@ def came_to_nothing(call: CallState, event: m.ResponseDone, tag: str, unheard: b
     they wait or not, nothing of it could be heard (`unheard`).
     """
     playout, gate = call.playout, call.playout.gate
-    if event.status == "cancelled" or event.response_id != gate.active or gate.waiting or gate.asked:
+    asked = gate.waiting or (gate.asked and not gate.stale)
+    if event.status == "cancelled" or event.response_id != gate.active or asked:
         return False
     made = playout.debts.made_calls(event.response_id) or any(
         item.audible or (item.kind != "message" and not ending.leaving(call))

@@ -330,6 +330,16 @@ def test_a_session_that_does_not_begin_to_answer_is_replaced_whatever_else_it_sa
     assert only(m.DialUpstream, call.until(8_000)) == [m.DialUpstream(2)]
 
 
+def test_a_request_that_was_lost_makes_no_response_without_a_word_an_answer(live_call: Any) -> None:
+    """The request is out of date, and a vendor without tags never says what became of it."""
+    call = live_call(greeting="Hello.", capabilities=m.Capabilities(tags=False))
+    answers(call, 100, "r0")
+    turn(call, 1_000)
+    for number in range(1, 150):
+        call.speaks(1_000 + 50 * number, m.ResponseStarted(f"r{number}"), m.ResponseDone(f"r{number}"))
+    assert call.call.playout.owed.since_ms == 1_000
+
+
 @pytest.mark.parametrize("status", ["\0weird", "", "paused"])
 def test_a_status_that_nobody_knows_is_an_end_like_any_other(live_call: Any, status: str) -> None:
     call = live_call()
