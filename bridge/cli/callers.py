@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ..experiments.callers_report import Row
     from ..experiments.callers_run import CallFacts, Run
     from ..experiments.scenario import Scenario
+    from ..experiments.spending import Spending
 
 app = typer.Typer(no_args_is_help=True, help="Simulated callers, judged by what was heard.")
 
@@ -56,6 +58,15 @@ OwnPort = Annotated[
 Votes = Annotated[
     str, typer.Option(help="Who votes on rubrics: https://…/v1?model=…&key_env=NAME, or module:function.")
 ]
+EndpointsUsd = Annotated[
+    float | None,
+    typer.Option(
+        "--max-usd",
+        min=0,
+        callback=finite,
+        help="Spend no more than this on minds and judges; they need a price, `usd`.",
+    ),
+]
 Ears = Annotated[
     str, typer.Option(help="With --server: a transcriber of what was heard, module:function or https://….")
 ]
@@ -83,6 +94,7 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command
     judge: Votes = "",
     ears: Ears = "",
     token: Token = None,
+    max_usd: EndpointsUsd = None,
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit report.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write index.html, pictures, sound here.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write everything as JSON.")] = None,
@@ -97,12 +109,15 @@ def run(  # noqa: PLR0913, PLR0917  the options of a command
     files = Files(junit, html, json)
     _check(agent, server, upstream_port, ears, judge, files)
     found, secrets = _scenarios(scenarios, judge, ears, token, server or "")
-    plan = Plan(agent=agent or "", model=model, judge=judge, out=html, secrets=secrets)
     wanted = jobs(found, runs, seed)
+    spending = _spending([job.scenario for job in wanted], judge, ears, max_usd)
+    plan = Plan(agent=agent or "", model=model, judge=judge, out=html, secrets=secrets, spending=spending)
     called = _Server(server, token, upstream_port, ears, parallel or 20) if server else None
     results, interrupted = _called(plan, called, wanted, parallel)
     target = {"server": _without_query(server)} if server else {"agent": agent}
     left_out = {"interrupted": f"{len(results)} of {len(wanted)} calls were run"} if interrupted else {}
+    if spending is not None and spending.usd:
+        Console(stderr=True, highlight=False).print(f"{spending.usd:.4f} USD spent on minds and judges")
     _tell(results, {**target, "seed": seed, "runs": runs, **left_out}, pass_rate, secrets, files)
 
 
@@ -122,6 +137,33 @@ def _check(
         if path is not None:
             _make_folder(path)
             check_writable(path)
+
+
+def _spending(wanted: list[Scenario], judge: str, ears: str, most_usd: float | None) -> Spending | None:
+    """What minds and judges cost is estimated, and counted; None where none costs. Raises ConfigError where
+    a limit would not hold.
+    """
+    from ..experiments.callers_mind import CHAT
+    from ..experiments.endpoint import Endpoint
+    from ..experiments.spending import Spending, estimate
+
+    votes = judge.startswith(("http://", "https://"))
+    rate = Endpoint.of(judge, CHAT)[0].rate if votes else None
+    expected = estimate(wanted, rate, judged=votes)
+    if most_usd is not None and expected.usd is None:
+        raise ConfigError("--max-usd would not hold: a mind or the judge has no price, usd = [0.25, 2.0]")
+    if most_usd is not None and any(one.startswith("http") for one in (ears, *_voices(wanted))):
+        raise ConfigError("--max-usd would not hold: the price of ears and voices by URL is not known")
+    if not expected.requests:
+        return None
+    about = "at an unknown price" if expected.usd is None else f"about {expected.usd:,.2f} USD"
+    console = Console(stderr=True, highlight=False)
+    console.print(f"up to {expected.requests} requests to minds and judges, {about}")
+    return Spending(math.inf if most_usd is None else most_usd)
+
+
+def _voices(wanted: list[Scenario]) -> list[str]:
+    return [one.caller.voice.removeprefix("url:") for one in wanted]
 
 
 def _make_folder(path: Path) -> None:
@@ -177,8 +219,10 @@ async def _live(
     from ..experiments.callers import judged_run, model_mind
     from ..experiments.callers_live import Target, in_real_time, serving
     from ..experiments.callers_virtual import Stage
+    from ..experiments.spending import SPENDING
     from ..experiments.transcriber import transcriber
 
+    SPENDING.set(plan.spending)
     stage = Stage.of(AnyAgent(), model_mind(plan.model))
     results: dict[tuple[str, int], Run] = {}
 

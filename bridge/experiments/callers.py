@@ -26,6 +26,7 @@ from .judge import judge
 from .report import Veil
 from .rubric import Vote, judged, voter
 from .scenario import Mind, Scenario
+from .spending import SPENDING, Spending
 from .workers import Died, never, spread
 
 EMBEDDED: Final = "embedded"
@@ -49,7 +50,7 @@ class Job(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What all runs share. `agent` and `model` are import strings, `judge` says who votes on a rubric, `out`
-    is the folder for files, `secrets` are in none of them.
+    is the folder for files, `secrets` are in none of them, `spending` counts what endpoints cost.
     """
 
     agent: str
@@ -57,6 +58,7 @@ class Plan:
     judge: str = ""
     out: Path | None = None
     secrets: tuple[str, ...] = ()
+    spending: Spending | None = None
 
 
 def jobs(scenarios: Iterable[Scenario], runs: int, seed: int = 1) -> list[Job]:
@@ -108,6 +110,7 @@ def died_run(job: Job, died: Died) -> Run:
 
 def one(plan: Plan, job: Job) -> Run:
     """One run in virtual time."""
+    SPENDING.set(plan.spending)
     facts = play(_stage(plan.agent, plan.model), job.scenario, job.seed)
     return judged_run(plan, job, facts)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from bridge.agents.blocking import Blocked, bounded
@@ -22,6 +22,7 @@ from .callers_voice import import_function
 from .endpoint import Endpoint
 from .scenario import CallerTable
 from .scenario import Mind as MindTable
+from .spending import Rate
 
 THINK_MS: Final = 700
 MOST_CHARACTERS: Final = 2_000
@@ -116,7 +117,8 @@ class ChatMind:
 
     def __init__(self, table: MindTable) -> None:
         query = f"?key_env={table.key_env}" if table.key_env else ""
-        self._endpoint, _ = Endpoint.of(table.url + query, CHAT)
+        endpoint, _ = Endpoint.of(table.url + query, CHAT)
+        self._endpoint = replace(endpoint, rate=None if table.usd is None else Rate(*table.usd))
         self._model = table.model
         self.think_ms = table.think_ms
 

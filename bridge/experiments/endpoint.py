@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import http.client
 import json
+import math
 import os
 import secrets
 import time
@@ -21,6 +22,7 @@ from bridge.sockets.peers import is_loopback
 from bridge.sockets.urls import opener
 
 from ..errors import BridgeError, ConfigError
+from .spending import SPENDING, Rate
 
 Answer = TypeVar("Answer")
 WITHIN_S: Final = 60.0
@@ -39,17 +41,20 @@ class EndpointFailed(BridgeError):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One address with its key. `keeps` is False where each answer is to be asked for anew."""
+    """One address with its key. `keeps` is False where each answer is to be asked for anew; `rate` is the
+    price of its tokens.
+    """
 
     url: str
     key: str = ""
     keeps: bool = True
+    rate: Rate | None = None
 
     @classmethod
     def of(cls, address: str, path: str) -> tuple[Endpoint, dict[str, str]]:
-        """That of an address with a query, `https://…/v1?model=…&key_env=NAME`, and what else the query has.
-        Raises ConfigError for an address that is not http(s), or has a password in it, and for a key that
-        would go unencrypted to another machine.
+        """That of an address with a query, `https://…/v1?model=…&key_env=NAME&usd=0.25,2`, and what else the
+        query has. Raises ConfigError for an address that is not http(s), or has a password in it, for a key
+        that would go unencrypted to another machine, and for a price that is none.
         """
         try:
             parts = urllib.parse.urlsplit(address)
@@ -64,9 +69,10 @@ class Endpoint:
             raise ConfigError(f"{name} is not set, and {parts.hostname} wants a key")
         if name and parts.scheme == "http" and not is_loopback(parts.hostname):
             raise ConfigError(f"a key goes unencrypted to this machine only: write https://{parts.hostname}")
+        rate = rate_of(given.pop("usd", ""))
         base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
         url = base if base.endswith(path) else base + path
-        return cls(url, os.environ.get(name, "")), given
+        return cls(url, os.environ.get(name, ""), rate=rate), given
 
     def ask(self, body: Mapping[str, Any], parse: Callable[[bytes], Answer]) -> Answer:
         """Its answer to this JSON, see `post`."""
@@ -81,7 +87,7 @@ class Endpoint:
         if self.keeps and kept.is_file():
             with contextlib.suppress(BridgeError, OSError, *_REFUSED):
                 return parse(kept.read_bytes())
-        found = self._answer(raw, content_type)
+        found = self._paid(raw, content_type)
         try:
             parsed = parse(found)
         except _REFUSED as error:
@@ -89,6 +95,22 @@ class Endpoint:
         if self.keeps:
             _keep(kept, found)
         return parsed
+
+    def _paid(self, raw: bytes, content_type: str) -> bytes:
+        """Its answer, if there is money for it."""
+        spending, rate = SPENDING.get(), self.rate
+        if spending is None or rate is None:
+            return self._answer(raw, content_type)
+        aside_usd = spending.set_aside(rate, raw)
+        if aside_usd is None:
+            raise EndpointFailed(f"{self.url} was not asked: --max-usd {spending.most_usd:g} allows no more")
+        try:
+            found = self._answer(raw, content_type)
+        except EndpointFailed:
+            spending.refused(aside_usd)
+            raise
+        spending.paid(aside_usd, rate, found)
+        return found
 
     def _answer(self, raw: bytes, content_type: str) -> bytes:
         headers = {"Content-Type": content_type}
@@ -116,6 +138,19 @@ class Endpoint:
         if answer.length:
             raise EndpointFailed(f"{self.url} broke off in its answer")
         return bytes(found)
+
+
+def rate_of(usd: str) -> Rate | None:
+    """The price of an address, `0.25,2`; None for "". Raises ConfigError."""
+    if not usd:
+        return None
+    try:
+        into, out = (float(one) for one in usd.split(","))
+    except ValueError:
+        into = out = math.nan
+    if not (0 <= into < math.inf and 0 <= out < math.inf):
+        raise ConfigError(f"usd={usd} is no price: two numbers, of a million tokens read and written")
+    return Rate(into, out)
 
 
 def _keep(path: Path, found: bytes) -> None:

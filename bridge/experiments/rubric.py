@@ -19,8 +19,8 @@ from .callers_run import Failure, Kind
 from .callers_voice import import_function
 from .endpoint import Endpoint
 from .scenario import Rubric
+from .spending import VOTES
 
-VOTES: Final = 3
 _YES, _NO, _UNSURE = "yes", "no", "cannot tell"
 _RULES: Final = (
     "You judge one phone call by its record, which has what the caller said and what the caller heard of the "

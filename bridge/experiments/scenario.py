@@ -108,16 +108,21 @@ def _interjection(given: Interrupts | None) -> Interjection | None:
 
 
 class Mind(_Strict, frozen=True):
-    """Who decides what the caller says: a chat endpoint, with the key of that variable."""
+    """Who decides what the caller says: a chat endpoint, with the key of that variable. `usd` is its price:
+    of a million tokens that it reads, and of a million that it writes.
+    """
 
     url: str
     model: str
     key_env: str = ""
     think_ms: int = 700
+    usd: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.think_ms <= MOST_S * 1000:
             raise ValueError("think_ms is not negative and no longer than a call")
+        if self.usd is not None and not all(0 <= one < math.inf for one in self.usd):
+            raise ValueError("usd is two prices: of a million tokens read, and of a million written")
 
 
 class CallerTable(_Strict, frozen=True):

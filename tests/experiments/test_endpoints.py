@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from bridge.cli import app
 from bridge.codecs.wav import stereo_of
 from bridge.doubles.people.caller import HangUp, Line, Say, plain
 from bridge.doubles.people.words import spoken
@@ -22,6 +24,7 @@ from bridge.experiments.callers_voice import CallerVoice, noise_of, speaker_for,
 from bridge.experiments.endpoint import Endpoint, EndpointFailed
 from bridge.experiments.rubric import voter
 from bridge.experiments.scenario import Mind, Noise, read_toml
+from bridge.experiments.spending import SPENDING, Spending
 from bridge.experiments.transcriber import transcriber
 
 KEY = "sk-planted-2271"
@@ -292,3 +295,62 @@ def test_a_silent_noise_is_a_mistake(tmp_path: Path):
     (tmp_path / "empty.ulaw").write_bytes(b"")
     with pytest.raises(ConfigError, match="silent"):
         noise_of(Noise(file="empty.ulaw"), str(tmp_path))
+
+
+@pytest.fixture
+def paid() -> Iterator[Spending]:
+    """A tenth of a USD for endpoints."""
+    spending = Spending(0.1)
+    token = SPENDING.set(spending)
+    yield spending
+    SPENDING.reset(token)
+
+
+def test_tokens_are_paid_once_and_no_request_is_made_that_might_cost_more_than_is_left(
+    office: Office, paid: Spending
+):
+    office.chat(content="A table, please.")
+    office.answers["/v1/chat/completions"]["usage"] = {"prompt_tokens": 1_000, "completion_tokens": 2_500}
+    mind = ChatMind(Mind(url=office.url, model="m", usd=(1.0, 20.0)))
+    for _ in range(2):  # the second time it is kept
+        mind.decide(heard())
+    assert paid.usd == pytest.approx(0.051)
+    with pytest.raises(EndpointFailed, match=r"--max-usd 0.1 allows no more"):
+        mind.decide(heard(seed=2))
+    assert len(office.asked) == 1
+
+
+def test_what_an_endpoint_refuses_costs_nothing_and_what_it_does_not_tell_costs_what_was_expected(
+    office: Office, paid: Spending
+):
+    mind = ChatMind(Mind(url=office.url, model="m", usd=(1.0, 20.0)))
+    with pytest.raises(EndpointFailed):
+        mind.decide(heard())
+    assert paid.usd == 0
+    office.chat(content="A table, please.")
+    mind.decide(heard())
+    assert 0.04 < paid.usd < 0.05
+
+
+@pytest.mark.parametrize("price", ["1", "a,b", "-1,2", "nan,1"])
+def test_a_price_is_two_numbers(price: str):
+    with pytest.raises(ConfigError, match="no price"):
+        Endpoint.of(f"http://127.0.0.1:1/v1?usd={price}", "/x")
+
+
+def test_the_command_says_what_minds_cost_and_stops_before_it_is_more(office: Office, tmp_path: Path):
+    office.chat(content="Good day.")
+    office.answers["/v1/chat/completions"]["usage"] = {"prompt_tokens": 500, "completion_tokens": 1_000}
+    mind = f'mind = {{ url = "{office.url}", model = "m"USD }}'
+    text = f'name = "s"\n[caller]\nvoice = "tones"\ngoal = "g"\n{mind}\n[limits]\nturns = 4\nseconds = 60\n'
+    given = ["callers", "run", str(tmp_path / "s.toml"), "--agent", "tests.experiments.bakery:agent"]
+    (tmp_path / "s.toml").write_text(text.replace("USD", ""))
+    refused = CliRunner().invoke(app, [*given, "--max-usd", "1"])
+    assert "has no price" in str(refused.exception)
+    (tmp_path / "s.toml").write_text(text.replace("USD", ", usd = [2.0, 10.0]"))
+    result = CliRunner().invoke(app, [*given, "--runs", "2", "--max-usd", "0.035"])
+    assert result.exit_code == 3
+    assert "up to 8 requests to minds and judges, about 0.03 USD" in result.output
+    assert "--max-usd 0.035 allows no more" in result.output
+    assert len(office.asked) == 2
+    assert "0.0220 USD spent" in result.output
