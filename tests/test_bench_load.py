@@ -22,6 +22,7 @@ from starlette.applications import Starlette
 from typer.testing import CliRunner
 from websockets.sync.server import ServerConnection, serve
 
+from benchmarks import workers
 from bridge import cli
 from bridge.bench.hearing import Hearing
 from bridge.bench.load import Load, make_callers, serve_models
@@ -381,3 +382,26 @@ def test_the_servers_cpu_is_found_by_its_port() -> None:
 def test_where_not_one_call_came_about_the_bench_is_not_to_blame() -> None:
     step = Step(1, 0, callers=Generator(late_p99_ms=50.0), others_cpu=1.0, refused={"nobody is there": 1})
     assert judged(step, 20.0) == Verdict(False, "1 of 1 calls missing: nobody is there", "server")
+
+
+# --- two workers beside one process -------------------------------------------------------------------------
+
+
+def loaded(calls: int, cpu: float, p99_ms: float = 1.0, others: float = 0.1) -> Step:
+    way = Way(sent=100, came=100, p50_ms=0.5, p99_ms=p99_ms)
+    return Step(calls, calls, up=way, down=way, server_cpu=cpu, others_cpu=others)
+
+
+@pytest.mark.parametrize(
+    ("two", "spread", "wrong"),
+    [
+        (loaded(200, 0.52), 0.1, []),
+        (loaded(200, 0.56), 0.1, ["CPU a call"]),
+        (loaded(200, 0.48, p99_ms=2.5), 0.4, ["p99", "spread"]),
+        (loaded(200, 0.48, others=0.9), 0.1, ["not measured"]),
+        (loaded(200, 0.90), 0.1, ["not measured"]),
+    ],
+)
+def test_what_a_second_worker_costs_is_told(two: Step, spread: float, wrong: list[str]) -> None:
+    pairs = [workers.Pair(loaded(100, 0.25), two, spread)] * 5
+    assert [words.partition(":")[0] for holds, words in workers.concluded(pairs) if not holds] == wrong

@@ -85,10 +85,10 @@ class Verdict:
 def judged(step: Step, limit_ms: float) -> Verdict:
     """What is to be made of a step: all calls there, nothing lost, both ways below `limit_ms` (p99)."""
     busy, late = _others(step), _generators(step)
-    excuse = busy or late
     complaint = _complaint(step, limit_ms)
     if complaint is None:
-        return Verdict(True, "held" if excuse is None else f"held, although {excuse}")
+        doubt = doubtful(step)
+        return Verdict(True, "held" if doubt is None else f"held, although {doubt}")
     if step.mute:  # without any sound nothing was late
         return Verdict(False, complaint, "server")
     if busy is not None:
@@ -96,6 +96,11 @@ def judged(step: Step, limit_ms: float) -> Verdict:
     if late is not None:
         return Verdict(False, f"the bench is the limit: {late}", "bench")
     return Verdict(False, complaint, "server")
+
+
+def doubtful(step: Step) -> str | None:
+    """Why these figures may not be the server's doing; None where they are."""
+    return _others(step) or _generators(step)
 
 
 def _others(step: Step) -> str | None:
