@@ -19,7 +19,7 @@ from ..errors import ConfigError
 from ..ops.ctrl_c import EXIT
 from .interrupt import hanging_up
 from .money import USUAL_USD, MostUsd, Yes, agreed
-from .options import configured, finite
+from .options import A_MODEL, RecordedCall, RecordingsFolder, ResultAsJson, configured, finite
 from .recorded import one_call
 from .recordings import read_recording, reading, write_recording
 from .wav import check_writable
@@ -40,21 +40,12 @@ NOT_CARRIED = (
 )
 """What a fork never has."""
 
-_Call = Annotated[
-    str, typer.Argument(help="A recording, its name, or the call's id (its last eight characters do).")
-]
 _At = Annotated[float, typer.Option(callback=finite, help="The moment, in seconds of the call.")]
 _Agent = Annotated[
     str | None,
     typer.Option(help="Who answers from there; default: as recorded.", metavar="module:agent"),
 ]
-_Upstream = Annotated[
-    str,
-    typer.Option(
-        help="The model: embedded, or module:mind for one of yours, in virtual time; openai or another "
-        "upstream, or the ws:// or wss:// address of one that speaks as OpenAI's, in real time."
-    ),
-]
+_Upstream = Annotated[str, typer.Option(help=f"The model: {A_MODEL}")]
 _Exact = Annotated[
     bool,
     typer.Option(help="Go on from that very moment, as the call stood: for questions about the bridge."),
@@ -63,28 +54,24 @@ _Repeat = Annotated[
     int, typer.Option(min=1, max=100, help="Go on so many times, and tell how often it agrees.")
 ]
 _Sound = Annotated[bool, typer.Option(help="Keep the sound in the new recordings.")]
-_Folder = Annotated[
-    Path | None, typer.Option("--dir", help="The folder; default: BRIDGE_RECORDINGS.", metavar="DIR")
-]
 _Out = Annotated[
     Path | None, typer.Option(help="Where the new recordings go; default: beside the old.", metavar="DIR")
 ]
-_Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def fork(  # noqa: PLR0913, PLR0917  its options
-    call: _Call,
+    call: RecordedCall,
     at: _At,
     agent: _Agent = None,
     upstream: _Upstream = "embedded",
     exact: _Exact = False,
     repeat: _Repeat = 1,
     with_sound: _Sound = False,
-    folder: _Folder = None,
+    folder: RecordingsFolder = None,
     out: _Out = None,
     max_usd: MostUsd = None,
     yes: Yes = False,
-    as_json: _Json = False,
+    as_json: ResultAsJson = False,
 ) -> None:
     """Let a recorded call go on otherwise from a moment.
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..errors import ConfigError
-from .options import finite
+from .options import RecordedCall, RecordingsFolder, ResultAsJson, finite
 from .recorded import one_call
 from .recordings import read_recording, reading, write_recording, write_whole
 from .words import printable
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from ..recording.marks import Mark, Wish
 
 _Kind = Literal["tool", "cut", "words", "latency", "silence", "end", "note"]
-_Call = Annotated[
-    str, typer.Argument(help="A recording, its name, or the call's id (its last eight characters do).")
-]
 _At = Annotated[float | None, typer.Option(callback=finite, help="The moment, in seconds of the call.")]
 _Should = Annotated[
     str | None,
@@ -39,15 +36,11 @@ _Pick = Annotated[int | None, typer.Option(min=1, help="The one of that number i
 _List = Annotated[bool, typer.Option("--list", help="Show what a test could be about, and stop.")]
 _Words = Annotated[bool, typer.Option(help="Leave what was said readable.")]
 _Sound = Annotated[bool, typer.Option(help="Leave its sound too; wants --keep-words.")]
-_Folder = Annotated[
-    Path | None, typer.Option("--dir", help="The folder; default: BRIDGE_RECORDINGS.", metavar="DIR")
-]
 _Out = Annotated[Path, typer.Option(help="Where the two files go.", metavar="DIR")]
-_Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def make_test(  # noqa: PLR0913, PLR0917  the options of a command
-    call: _Call,
+    call: RecordedCall,
     at: _At = None,
     should: _Should = None,
     expect: _Expect = None,
@@ -55,9 +48,9 @@ def make_test(  # noqa: PLR0913, PLR0917  the options of a command
     list_: _List = False,
     keep_words: _Words = False,
     keep_sound: _Sound = False,
-    folder: _Folder = None,
+    folder: RecordingsFolder = None,
     out: _Out = Path("tests/calls"),
-    as_json: _Json = False,
+    as_json: ResultAsJson = False,
 ) -> None:
     """Make a test of a moment in a recorded call.
 

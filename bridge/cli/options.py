@@ -33,6 +33,17 @@ StereoWav = Annotated[Path, typer.Option(help="Stereo WAV: left the caller, righ
 ReportAsJson = Annotated[
     bool, typer.Option("--json", help="Print the report as JSON; the story goes to stderr.")
 ]
+ResultAsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+RecordingsFolder = Annotated[
+    Path | None, typer.Option("--dir", help="The folder; default: BRIDGE_RECORDINGS.", metavar="DIR")
+]
+RecordedCall = Annotated[
+    str, typer.Argument(help="A recording, its name, or the call's id (its last eight characters do).")
+]
+A_MODEL = (
+    "embedded, or module:mind for one of yours, in virtual time; openai or another upstream, or the ws:// or "
+    "wss:// address of one that speaks as OpenAI's, in real time."
+)
 
 
 def configured(name: str) -> str | None:

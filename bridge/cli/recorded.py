@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..errors import ConfigError
-from .options import configured
+from .options import RecordedCall, RecordingsFolder, configured
 from .recordings import read_recording, reading, write_whole
 from .words import printable
 
@@ -26,12 +26,6 @@ _NARROW = 100
 
 app = typer.Typer(no_args_is_help=True, help="List recorded calls, hear them as files, delete them.")
 
-_Folder = Annotated[
-    Path | None, typer.Option("--dir", help="The folder; default: BRIDGE_RECORDINGS.", metavar="DIR")
-]
-_Call = Annotated[
-    str, typer.Argument(help="A file, its name, or the call's id (CA…; its last eight characters do).")
-]
 _Json = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 _As = Annotated[
     Literal["wav", "ogg", "vtt", "json"],
@@ -48,7 +42,7 @@ def recordings() -> None:
 
 
 @app.command("ls")
-def ls(folder: _Folder = None, as_json: _Json = False) -> None:
+def ls(folder: RecordingsFolder = None, as_json: _Json = False) -> None:
     """The calls of the folder, oldest first: when, how long, how they ended, whether sound was kept.
 
     A copy beside its recording (`NAME.masked`, `NAME.trimmed`) is named there, and is no call of its own.
@@ -83,8 +77,8 @@ def ls(folder: _Folder = None, as_json: _Json = False) -> None:
 
 @app.command("show")
 def show(
-    call: _Call,
-    folder: _Folder = None,
+    call: RecordedCall,
+    folder: RecordingsFolder = None,
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("call.html"),
     as_json: _Json = False,
 ) -> None:
@@ -96,9 +90,9 @@ def show(
 
 @app.command("export")
 def export(
-    call: _Call,
+    call: RecordedCall,
     form: _As = "wav",
-    folder: _Folder = None,
+    folder: RecordingsFolder = None,
     out: Annotated[
         Path | None, typer.Option(help="The file to write; default: the recording's name, here.")
     ] = None,
@@ -127,7 +121,7 @@ def delete(
     older_than: Annotated[
         int | None, typer.Option(min=1, help="All that were last written more days ago.", metavar="DAYS")
     ] = None,
-    folder: _Folder = None,
+    folder: RecordingsFolder = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: _Json = False,
 ) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..errors import ConfigError
+from .options import ResultAsJson
 from .recordings import read_recording, reading, write_recording
 from .words import printable, printable_lines
 
@@ -59,7 +60,7 @@ def replay(
     out: Annotated[
         Path | None, typer.Option(help="Path of the other recording; default: next to the first.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: ResultAsJson = False,
 ) -> None:
     """Play recorded calls again, and show the first difference.
 

@@ -18,7 +18,7 @@ from ..ops.ctrl_c import EXIT
 from .callers import Votes
 from .interrupt import hanging_up
 from .money import USUAL_USD, MostUsd, Yes, agreed, wanted
-from .options import configured
+from .options import A_MODEL, ResultAsJson, configured
 from .wav import check_writable
 from .words import printable
 
@@ -39,13 +39,7 @@ _Control = Annotated[
     str | None,
     typer.Option(help="The old agent; default: the configuration of each recording.", metavar="module:agent"),
 ]
-_Against = Annotated[
-    str,
-    typer.Option(
-        help="The model of both arms: embedded, or module:mind for one of yours, in virtual time; openai or "
-        "another upstream, or the ws:// or wss:// address of one that speaks as OpenAI's, in real time."
-    ),
-]
+_Against = Annotated[str, typer.Option(help=f"The model of both arms: {A_MODEL}")]
 _Parallel = Annotated[int, typer.Option(help="Calls at once, in real time.", min=1, max=100)]
 _Repeats = Annotated[
     int | None,
@@ -99,7 +93,7 @@ def shadow(  # noqa: PLR0913, PLR0917  its options
     judge: Votes = "",
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit report here.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page here.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: ResultAsJson = False,
 ) -> None:
     """Let recorded callers meet a new agent, and tell what differs.
 
