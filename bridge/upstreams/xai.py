@@ -33,7 +33,10 @@ CAPABILITIES: Final = m.Capabilities(
     session_s=1_800,
     fatal_closes=(1008,),
 )
-"""A session may last an hour, or half of one, and does not say which."""
+"""A session may last an hour, or half of one, and does not say which. Other clients send
+`conversation.item.truncate` and see no error, but their list of events does not have it, and no answer says
+that an item is shorter: so a cut counts as not told.
+"""
 _MOST_SECONDS: Final = 86_400.0
 """Of sound that one response is billed for."""
 _AT_THE_TOP: Final = {"turn_detection": "input", "voice": "output"}
