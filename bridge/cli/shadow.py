@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
     from ..experiments.budget import Budget
     from ..experiments.shadow import Estimate, Gathered, Outcome
+    from ..experiments.shadow_live import LiveModel
     from ..experiments.shadow_rules import ShadowRules
-    from ..experiments.shadow_run import Arm
+    from ..experiments.shadow_run import Arm, Embedded
     from ..experiments.verdict import Metric
 
 _Recordings = Annotated[
@@ -102,18 +103,19 @@ def shadow(  # noqa: PLR0913, PLR0917  its options
     does not show what --expect says; 2 for wrong use; 3 if not all calls were run, for want of a model or of
     money; 130 after Ctrl-C. Then the table has the calls that were run, and tells nothing.
     """
+    from ..experiments.shadow_models import model_of
+
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     for path in filter(None, (junit, html)):
         check_writable(path)
     how = _How(repeats, parallel, max_usd, yes, _tolerant(tolerance, text=text), _rules(expect, judge))
     arms = _arms(agent, control, tools)
-    gathered = _gathered(recordings, console, consent=consent, text=text)
-    outcome, expected, interrupted = _compared(gathered, arms, against, how, console)
+    model = model_of(against)
+    gathered = _gathered(recordings, model, console, consent=consent, text=text)
+    outcome, expected, interrupted = _compared(gathered, arms, model, how, console)
     _tell(outcome, {"junit": junit, "html": html}, console)
     if as_json:
-        from ..experiments.shadow_report import written_json
-
-        sys.stdout.write(written_json(outcome, expected) + "\n")
+        _print_json(outcome, expected)
     raise typer.Exit(EXIT if interrupted else outcome.exit_code)
 
 
@@ -156,17 +158,20 @@ def _arms(agent: str, control: str | None, tools: str) -> tuple[Arm, Arm]:
 
 
 def _compared(
-    gathered: Gathered, arms: tuple[Arm, Arm], against: str, how: _How, console: Console
+    gathered: Gathered,
+    arms: tuple[Arm, Arm],
+    model: Embedded | LiveModel,
+    how: _How,
+    console: Console,
 ) -> tuple[Outcome, Estimate, bool]:
     """What came of it, what was expected, and whether Ctrl-C ended it."""
     from ..experiments.budget import Budget
     from ..experiments.shadow import Experiment, estimate
     from ..experiments.shadow_live import NotRun
-    from ..experiments.shadow_models import carried_out, costs, has_dice, model_of, priced
+    from ..experiments.shadow_models import carried_out, costs, has_dice, priced
     from ..experiments.shadow_report import told
     from ..experiments.shadow_run import Embedded
 
-    model = model_of(against)
     dice = has_dice(model)
     repeats = how.repeats or (3 if dice else 1)
     expected = estimate(gathered.calls, repeats, how.parallel)
@@ -253,11 +258,21 @@ def _tell(outcome: Outcome, files: dict[str, Path | None], console: Console) -> 
             console.print(escape(printable(str(path))))
 
 
-def _gathered(recordings: list[Path], console: Console, *, consent: bool, text: bool) -> Gathered:
+def _print_json(outcome: Outcome, expected: Estimate) -> None:
+    from ..experiments.shadow_report import written_json
+
+    sys.stdout.write(written_json(outcome, expected) + "\n")
+
+
+def _gathered(
+    recordings: list[Path], model: Embedded | LiveModel, console: Console, *, consent: bool, text: bool
+) -> Gathered:
     """The recordings that take part. Says why others do not. Raises ConfigError where there is none."""
     from ..experiments.shadow import gather
+    from ..experiments.shadow_run import Embedded
 
-    gathered = gather(recordings, consent=consent, text=text)
+    listens = not isinstance(model, Embedded)
+    gathered = gather(recordings, consent=consent, text=text, listens=listens)
     for why, names in gathered.skipped.items():
         console.print(
             f"[yellow]skipped[/]  {len(names)} {escape(why)}: {escape(printable(', '.join(names[:5])))}"

@@ -16,7 +16,7 @@ from typing import Final
 from bridge.errors import ConfigError
 from bridge.ops.recorded import lines_of
 from bridge.recording import SUFFIX
-from bridge.recording.caller_script import CallerScript
+from bridge.recording.caller_script import CallerScript, Kind
 from bridge.recording.script_reader import caller_script
 
 from .budget import MICRO, Budget, Purse
@@ -52,10 +52,12 @@ class Gathered:
     skipped: dict[str, list[str]] = field(default_factory=dict)
 
 
-def gather(paths: Iterable[Path], *, consent: bool = False, text: bool = False) -> Gathered:
+def gather(
+    paths: Iterable[Path], *, consent: bool = False, text: bool = False, listens: bool = True
+) -> Gathered:
     """The recordings of these files and folders. With `consent` only calls whose parameter `reuse` is yes
     take part; without it those whose parameter is not no. With `text` callers write their words instead of
-    speaking: recordings need no sound.
+    speaking: recordings need no sound. Where the model does not listen (`listens`), it wants their words.
 
     Raises ConfigError for a path that is not there.
     """
@@ -72,7 +74,7 @@ def gather(paths: Iterable[Path], *, consent: bool = False, text: bool = False) 
         except ConfigError:
             skipped.setdefault("not to be read", []).append(name)
             continue
-        why = _why_not(script, consent=consent, text=text)
+        why = _why_not(script, consent=consent, text=text, listens=listens)
         if why:
             skipped.setdefault(why, []).append(name)
         else:
@@ -92,7 +94,7 @@ def _files(paths: Iterable[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def _why_not(script: CallerScript, *, consent: bool, text: bool) -> str:
+def _why_not(script: CallerScript, *, consent: bool, text: bool, listens: bool) -> str:
     """Why this recording takes no part; "" if it does."""
     said = script.parameters.get(CONSENT, "").strip().lower()
     if said in _NO or (consent and said not in _YES):
@@ -101,7 +103,8 @@ def _why_not(script: CallerScript, *, consent: bool, text: bool) -> str:
         return "masked"
     if not script.has_sound and not text:
         return "without sound"
-    if text and not any(act.words for act in script.acts):
+    says = [act for act in script.acts if act.kind is Kind.SAYS]
+    if (text or (says and not listens)) and not any(act.words for act in says):
         return "without words"
     return "" if script.acts else "nothing was said"
 

@@ -71,9 +71,11 @@ def _unsure(one: Verdict) -> str:
 def told(estimate: Estimate, *, real_time: bool) -> str:
     """The estimate in words, before anything is spent."""
     times = f", {estimate.seconds / 60:,.1f} min" if real_time else ""
-    spread = f" ({estimate.low_usd:,.2f} to {estimate.high_usd:,.2f})" if estimate.usd else ""
+    if not estimate.usd:
+        return f"{estimate.runs:,} runs{times}; the recordings do not say what such calls cost"
+    spread = f"({estimate.low_usd:,.2f} to {estimate.high_usd:,.2f})"
     prices = "by the recorded calls' own prices"
-    return f"{estimate.runs:,} runs{times}, about {estimate.usd:,.2f} USD{spread} {prices}"
+    return f"{estimate.runs:,} runs{times}, about {estimate.usd:,.2f} USD {spread} {prices}"
 
 
 def rows(verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:
@@ -89,7 +91,7 @@ def rows(verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:
 
 def table(outcome: Outcome) -> Shown:
     """For the terminal."""
-    shown = Shown(box=box.SIMPLE_HEAD, pad_edge=False)
+    shown = Shown(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in _COLUMNS[:_ON_A_TERMINAL]:
         words = name in ("metric", "verdict")
         shown.add_column(name, justify="left" if words else "right", no_wrap=name != "verdict")

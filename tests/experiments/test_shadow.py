@@ -191,6 +191,9 @@ def test_which_recordings_take_part(tmp_path: Path) -> None:
         "not to be read": ["f"],
     }
     assert [call.name for call in gather([tmp_path], consent=True).calls] == ["d"]
+    keep("d", [line for line in lines if "input_audio_transcription.completed" not in line])
+    assert "d" in [call.name for call in gather([tmp_path]).calls]
+    assert gather([tmp_path], listens=False).skipped["without words"] == ["d"]
     with pytest.raises(ConfigError, match="no recording"):
         gather([tmp_path / "missing"])
 
