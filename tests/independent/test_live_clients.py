@@ -1,5 +1,5 @@
-"""Somebody else's GPT-Live clients against our double, in Pythons of their own: the SDK's Live connection
-and livekit's model.
+"""Somebody else's GPT-Live clients against our double, in Pythons of their own: the SDK's Live connection,
+livekit's model and pipecat's service.
 
 `scripts/independent/run.py` makes their environments. Without one this is skipped, and says so.
 """
@@ -17,10 +17,11 @@ from bridge.doubles.gpt_live import LiveServer
 from bridge.doubles.live_options import LiveOptions
 from bridge.doubles.tones import murmur
 from bridge.simulators.servers import EmbeddedLive
-from scripts.independent.run import HERE, HOME, OPENAI_PYTHON
+from scripts.independent.run import HERE, HOME, OPENAI_PYTHON, PIPECAT
 
 PYTHON = Path(os.environ.get("AGENTS_PYTHON") or OPENAI_PYTHON.command)
 LIVEKIT = Path(os.environ.get("LIVEKIT_PYTHON") or HOME / "livekit-plugin" / "bin" / "python")
+PIPECAT_PYTHON = Path(os.environ.get("PIPECAT_PYTHON") or PIPECAT.command)
 LONG = "We are open from nine to five, every day of the week but Sunday"
 MIND: list[Output | list[Output]] = [
     Speech(murmur("Hello there"), "Hello there."),
@@ -46,7 +47,10 @@ async def conversation(python: Path, script: str) -> LiveServer:
 
 
 @pytest.mark.independent
-@pytest.mark.parametrize(("python", "script"), [(PYTHON, "openai_live.py"), (LIVEKIT, "livekit_live.py")])
+@pytest.mark.parametrize(
+    ("python", "script"),
+    [(PYTHON, "openai_live.py"), (LIVEKIT, "livekit_live.py"), (PIPECAT_PYTHON, "pipecat_live.py")],
+)
 def test_greeting_turn_work_and_interruption_without_one_error(python: Path, script: str) -> None:
     if not python.exists():
         pytest.skip(f"{python} is not there: scripts/independent/run.py makes it and runs this")
