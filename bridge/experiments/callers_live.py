@@ -26,7 +26,7 @@ from .callers_run import CallFacts, Tool, arguments_of
 from .callers_virtual import CALLER_LEFT, WENT_ON, Stage, claims_of, decided, handset
 from .heard import loud_blocks, runs
 from .scenario import Scenario
-from .workers import never, side_by_side
+from .workers import in_daemon_thread, never, side_by_side
 
 SESSION_S: Final = 2.0
 """A server that has not dialled the model by then does it later, or dials another."""
@@ -115,6 +115,8 @@ async def call(target: Target, stage: Stage, scenario: Scenario, seed: int) -> C
         await asyncio.wait_for(asyncio.shield(line.closed), scenario.limits.seconds)
     except TimeoutError:
         out_of_time = True
+        if live.thinks:
+            live.failed = "the caller's mind had not decided when the time of the call was over"
     finally:
         if not line.closed.done():
             line.send(live.phone.hang_up(line.now_ms()))
@@ -164,6 +166,11 @@ class _Live:
         self.phone = CallerPhone(call_sid, account_sid, stream_sid, parameters, speech, made.options)
         return self.phone.take(**made.taken)
 
+    @property
+    def thinks(self) -> bool:
+        """Whether the mind, or the voice, is at work."""
+        return bool(self._thinking)
+
     def stop(self) -> None:
         """The call is over: nothing is thought any more."""
         for task in self._thinking:
@@ -180,9 +187,9 @@ class _Live:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         try:
-            decision = await asyncio.to_thread(decided, mind, self._scenario, self._seed, self.caller)
+            decision = await in_daemon_thread(decided, mind, self._scenario, self._seed, self.caller)
             if isinstance(decision, Say):
-                await asyncio.to_thread(self._stage.voice_of(self._scenario), decision)
+                await in_daemon_thread(self._stage.voice_of(self._scenario), decision)
         except Exception as error:  # noqa: BLE001  of the user's voice
             self.failed = str(error) if isinstance(error, BridgeError) else f"{type(error).__name__}: {error}"
             decision = HangUp(None, "the caller's mind failed")

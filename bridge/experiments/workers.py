@@ -6,12 +6,16 @@ import asyncio
 import contextlib
 import multiprocessing
 import signal
+import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Final, Generic, TypeVar
+
+from bridge.agents.loop import Job
 
 LOOK_S: Final = 0.1
 """How often it is asked whether to stop."""
@@ -38,6 +42,14 @@ async def side_by_side(works: Iterable[Coroutine[Any, Any, None]], stopped: Call
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def in_daemon_thread(function: Callable[..., Result], *args: Any) -> Result:
+    """What it returns. A thread that never comes back holds no process, as that of `to_thread` would."""
+    job = Job(partial(function, *args))
+    threading.Thread(target=job.run, daemon=True).start()
+    found: Result = await asyncio.wrap_future(job.future)
+    return found
 
 
 class Died(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Literal
 
@@ -45,6 +46,12 @@ def mind(heard: Heard) -> Say | HangUp:
 
 def broken(_heard: Heard) -> str:
     raise RuntimeError("no idea")
+
+
+def undecided(_heard: Heard) -> str:
+    """Never comes to a decision."""
+    threading.Event().wait()
+    return ""
 
 
 def voice(text: str) -> bytes:

@@ -114,6 +114,17 @@ async def test_callers_of_a_real_server_interrupt_at_the_ms_and_it_tells_what_wa
             assert -20 <= at_ms - began_ms - (habit.at_ms or 0) <= 75
 
 
+async def test_a_mind_that_never_decides_is_a_fault_of_the_run_and_holds_no_process():
+    text = 'name = "stuck"\n[caller]\nvoice = "tones"\nmind = "tests.experiments.bakery:undecided"\n'
+    scenario = read_toml(text + "[limits]\nseconds = 4\n", "s")
+    stage = Stage.of(Agent(), model_mind(MODEL))
+    found: list[CallFacts] = []
+    async with serving(stage, 0) as upstream, our_server(upstream.url) as url:
+        target = Target(url, upstream=upstream)
+        await in_real_time(target, stage, jobs([scenario], 1), 1, lambda _job, facts: found.append(facts))
+    assert "had not decided" in found[0].harness
+
+
 async def test_a_server_that_is_not_there_is_a_fault_of_the_run():
     scenario = read_toml('name = "s"\n[caller]\nlines = ["Hello."]\n', "s")
     found: list[CallFacts] = []
