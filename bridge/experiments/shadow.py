@@ -151,6 +151,11 @@ class Pair:
     new: Values
     runs: tuple[tuple[Run, ...], tuple[Run, ...]]
 
+    @property
+    def broken(self) -> list[str]:
+        """The kinds of rules that the new agent's runs broke."""
+        return sorted({kind for run in self.runs[1] for kind in run.broken or ()})
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -171,8 +176,7 @@ class Outcome:
     @property
     def broken(self) -> Counter[str]:
         """What the new agent's calls broke of the user's rules: in how many calls, by kind."""
-        kinds = ({kind for run in pair.runs[1] for kind in run.broken or ()} for pair in self.pairs)
-        return Counter(kind for of_call in kinds for kind in sorted(of_call))
+        return Counter(kind for pair in self.pairs for kind in pair.broken)
 
     @property
     def red(self) -> bool:

@@ -149,7 +149,7 @@ def written_page(outcome: Outcome) -> str:
         "control": outcome.arms[0].name.removeprefix("control: "),
         "new": outcome.arms[1].name.removeprefix("new: "),
         "calls": f"{len(outcome.pairs)} of {outcome.planned}, {outcome.repeats} each and arm",
-        "spent": f"{outcome.spent_usd:,.4f} USD",
+        "cost": f"{outcome.spent_usd:,.4f} USD by recorded prices",
         **{f"skipped, {why}": str(len(names)) for why, names in outcome.skipped.items()},
     }
     judged = [
@@ -159,7 +159,7 @@ def written_page(outcome: Outcome) -> str:
     by_call = sorted(outcome.pairs, key=_moved, reverse=True)[:_MOST_CALLS]
     calls = Table(
         "Calls",
-        ("recording", "tools: control", "tools: new", "felt p50 (ms)", "USD"),
+        ("recording", "tools: control", "tools: new", "felt p50 (ms)", "USD", "not met"),
         [_row(p) for p in by_call],
     )
     return page(
@@ -206,9 +206,7 @@ def _faults(one: Verdict, outcome: Outcome) -> list[Fault]:
 
 def _where(outcome: Outcome, kind: str) -> list[str]:
     """The first calls of the new agent that have this fault."""
-    return [
-        pair.call.name for pair in outcome.pairs if any(kind in (run.broken or ()) for run in pair.runs[1])
-    ][:5]
+    return [pair.call.name for pair in outcome.pairs if kind in pair.broken][:5]
 
 
 def _figures(one: Verdict) -> dict[str, str]:
@@ -229,12 +227,12 @@ def _moved(pair: Pair) -> float:
 
 def _call(pair: Pair) -> dict[str, Any]:
     found = {"name": pair.call.name, "control": dict(pair.control), "new": dict(pair.new)}
-    broken = sorted({kind for run in pair.runs[1] for kind in run.broken or ()})
-    return found | {"expectations_not_met": broken}
+    return found | {"expectations_not_met": pair.broken}
 
 
 def _row(pair: Pair) -> list[Cell | str]:
     tools = [" ".join(name for name, _ in runs[0].tools) or "–" for runs in pair.runs]
     shade: Tone = "bad" if _by(pair, "tools_equal") < 0 else ""
-    felt, usd = _by(pair, "felt_p50_ms"), _by(pair, "cost_usd")
-    return [pair.call.name, tools[0], Cell(tools[1], shade), f"{felt:+,.0f}", f"{usd:+.4f}"]
+    felt = f"{_by(pair, 'felt_p50_ms'):+,.0f}" if pair.new.get("felt_p50_ms") is not None else "–"
+    usd, broken = f"{_by(pair, 'cost_usd'):+.4f}", ", ".join(pair.broken)
+    return [pair.call.name, tools[0], Cell(tools[1], shade), felt, usd, Cell(broken, "bad")]

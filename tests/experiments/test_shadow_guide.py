@@ -111,17 +111,8 @@ def test_rules_hold_in_every_call_of_the_new_agent(here: Path) -> None:
     (here / "must.toml").write_text(blocks(GUIDE, "toml")[0], encoding="utf-8")
 
     def verdict(agent: str, judge: str) -> tuple[int, dict[str, Any]]:
-        command = [
-            "shadow",
-            "recordings",
-            "--agent",
-            agent,
-            "--expect",
-            "must.toml",
-            "--judge",
-            judge,
-            "--json",
-        ]
+        rules = ["--expect", "must.toml", "--judge", judge]
+        command = ["shadow", "recordings", "--agent", agent, *rules, "--json", "--html", "page.html"]
         run = CliRunner().invoke(app, command)
         return run.exit_code, json.loads(run.stdout)
 
@@ -136,6 +127,7 @@ def test_rules_hold_in_every_call_of_the_new_agent(here: Path) -> None:
     assert (code, found["expectations_not_met"]) == (1, {"tool_missing": 1})
     assert found["verdict"].startswith("worse in 1 call: expectations not met (tool_missing in 1)")
     assert len(VOTES) == 3  # of the control alone
+    assert '<td class="bad">tool_missing</td>' in (here / "page.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("here")
