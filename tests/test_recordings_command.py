@@ -67,6 +67,7 @@ def test_a_folder_is_listed(folder: Path) -> None:
     a_call(folder)
     a_call(folder, "20261129T150000Z-00000001", sound=False)
     (folder / "torn.call.jsonl").write_text("{")
+    (folder / "nested.call.jsonl").write_text('{"x":' * 100_000)
     first, second = json.loads(run("ls", "--json").stdout)
     assert (first["name"], first["call_sid"], first["sound"]) == (NAME, CALL, True)
     assert first["end"] == "the caller hung up"

@@ -23,6 +23,7 @@ import msgspec
 from bridge.errors import ConfigError
 from bridge.recording import SUFFIX
 from bridge.recording.bounds import MOST_BYTES, MOST_STEPS
+from bridge.recording.json_text import UNREADABLE
 
 from .retention import files, is_held, older_than
 
@@ -135,7 +136,7 @@ def lines_of(file: Path) -> list[str]:
 def recorded(folder: Path) -> Iterator[Recorded]:
     """The recordings of this folder, oldest first; files that are none are left out."""
     for path in files(folder):
-        with suppress(OSError, ValueError, msgspec.MsgspecError):
+        with suppress(OSError, *UNREADABLE):
             yield glance(path)
 
 
@@ -147,7 +148,7 @@ def find(folder: Path | None, call: str) -> list[Recorded]:
     if path.is_file():
         try:
             return [glance(path)]
-        except (OSError, ValueError, msgspec.MsgspecError) as error:
+        except (OSError, *UNREADABLE) as error:
             raise ConfigError(f"{call} can't be read as a recording: {error}") from error
     if folder is None:
         raise ConfigError(f"there is no file {call}, and BRIDGE_RECORDINGS names no folder to look in")
@@ -200,7 +201,7 @@ def _note(folder: Path, gone: list[Recorded]) -> None:
 
 
 def glance(path: Path) -> Recorded:
-    """What its first lines and its last ones say. Raises OSError, ValueError or MsgspecError."""
+    """What its first lines and its last ones say. Raises OSError, ValueError or RecursionError."""
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size > MOST_BYTES:
             raise ValueError("it is larger than the recording of any call")
@@ -244,5 +245,5 @@ def _end(lines: list[bytes]) -> tuple[int, str]:
 def _line(raw: bytes) -> _Line:
     try:
         return msgspec.json.decode(raw, type=_Line)
-    except (ValueError, msgspec.MsgspecError):  # a frame of another shape; a line that was cut
+    except UNREADABLE:  # a frame of another shape; a line that was cut
         return _Line()

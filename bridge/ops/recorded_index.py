@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from bridge.recording import SUFFIX
+from bridge.recording.json_text import UNREADABLE
 from bridge.recording.outcome import Outcome, outcome
 
 from .recorded import Recorded, glance
@@ -171,7 +170,7 @@ def read(path: Path) -> Listed:
         recorded = glance(path)
         with path.open("rb") as lines:
             return Listed(path, recorded, outcome(lines))
-    except (OSError, ValueError, msgspec.MsgspecError) as error:
+    except (OSError, *UNREADABLE) as error:
         return Listed(path, unreadable=f"it can't be read: {getattr(error, 'strerror', None) or error}")
 
 
