@@ -166,8 +166,8 @@ class DuplexSession:
         """Whether words of an utterance whose sound is over may still come: as late as the last ones did, or
         the first ones might.
         """
-        if not isinstance(item, TimedItem):
-            return False
+        if not isinstance(item, TimedItem) or item.words is not self.words:
+            return False  # no more comes of a session that is gone
         late_ms = self.words.late_ms if item.said() else LATE_MS
         return bool(late_ms) and self.stream.received // self.per_ms < item.last_ms + late_ms
 

@@ -9,10 +9,12 @@ import pytest
 
 from bridge.core import messages as m
 from bridge.core.call import Call
+from bridge.core.duplex_session import DuplexSession
 from bridge.core.handover import carried
 from bridge.core.upstream_leg import Leg
 from bridge.upstreams.live import LIVE
 
+from .carrier import PER_MS
 from .duplex_call import DuplexCall
 
 FIVE = "Hello there, how are you?"
@@ -145,6 +147,16 @@ def test_words_that_come_behind_their_sound_are_told_with_it(late_ms: int, label
     assert [item.text for item in carried(call.call, call.now_ms).items] == [FIVE, second.heard, "Goodbye."]
     lost = second.generated.removeprefix(second.heard).strip()
     assert [one.text for one in told(call, "fact")] == [f'The caller did not hear your last words: "{lost}".']
+
+
+def test_words_of_a_lost_session_are_not_waited_for() -> None:
+    """What plays on of it has no words to come, whatever the next session's clock says."""
+    old, new = DuplexSession(1, PER_MS), DuplexSession(2, PER_MS)
+    old.stream.take(b64encode(b"\x10\x90" * 400).decode(), 800, True, 0)
+    assert old.stream.segment is not None
+    item = old.utterance(old.stream.segment)
+    assert old.awaits_words(item)
+    assert not new.awaits_words(item)
 
 
 def test_words_that_come_early_are_told_when_the_sound_is_over() -> None:
