@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import re
 from collections.abc import Iterable, Sequence
@@ -69,6 +70,8 @@ class Run:
     """From when to when the caller spoke."""
     evidence: CallFacts | None = field(default=None, compare=False, repr=False)
     """The call for rules of the user's; dropped when those are judged."""
+    priced: bool = True
+    """Whether the price of its model is known."""
     broken: tuple[str, ...] | None = None
     """The kinds of failures that those found; None without rules."""
 
@@ -95,7 +98,13 @@ def run_of(
     phone = call.rehearsal.phones[0]
     outputs = [action.output for _, action in log if isinstance(action, m.CreateItem) and action.output]
     heard = heard_by(phone, call.now_ms)
-    return facts((name, arm), log, stats, caller, tools, heard, outputs)
+    run = facts((name, arm), log, stats, caller, tools, heard, outputs)
+    return dataclasses.replace(run, priced=has_price(call.rehearsal.call.config.prices))
+
+
+def has_price(prices: Iterable[str]) -> bool:
+    """Whether these are prices of a model, and not of its transcription alone."""
+    return any(not name.startswith("transcription_") for name in prices)
 
 
 def heard_by(phone: Phone, end_ms: int) -> Heard:
@@ -189,7 +198,7 @@ def values(run: Run, script: CallerScript) -> Values:
         "heard_share": run.heard_words / generated if generated else None,
         "no_answer": run.no_answer / max(1, len(script.acts)),
         "silences": float(run.silences),
-        "cost_usd": run.cost_micro_usd / 1_000_000,
+        "cost_usd": run.cost_micro_usd / 1_000_000 if run.priced else None,
         "completed": float(run.completed),
         "barge_ins": float(run.barge_ins),
         "talk_over_ms": float(run.talk_over_ms),

@@ -22,7 +22,7 @@ from bridge.sockets.peers import is_loopback
 from bridge.upstreams import REHEARSALS, UPSTREAMS
 
 from .shadow import Experiment, Job, Outcome, compare, compare_live
-from .shadow_facts import Run
+from .shadow_facts import Run, has_price
 from .shadow_live import LiveModel, NotRun, run_live
 from .shadow_rules import ShadowRules
 from .shadow_run import Arm, Embedded, MindOf, config_of, run_embedded
@@ -66,7 +66,7 @@ def priced(model: LiveModel, script: CallerScript, arm: Arm) -> bool:
     if arm.agent is not None and arm.agent.model is not None:
         session = msgspec.structs.replace(recorded.session, model=arm.agent.model)
         prices = configs.rates(session, dt.datetime.now(dt.UTC).date())
-    return any(not name.startswith("transcription_") for name in prices)
+    return has_price(prices)
 
 
 def carried_out(

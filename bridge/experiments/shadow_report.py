@@ -53,8 +53,8 @@ def headline(outcome: Outcome) -> str:
         return f"cannot tell from {calls}: {least} or more would"
     better = [one.metric.label for one in outcome.verdicts if one.word is Word.BETTER]
     unsure = [_unsure(one) for one in outcome.verdicts if one.word is Word.CANNOT_TELL]
-    told = f"not worse in {calls}" + (f"; better: {', '.join(better)}" if better else "")
-    return told + (f"; cannot tell: {', '.join(unsure)}" if unsure else "")
+    told = f"cannot tell in {calls}: {', '.join(unsure)}" if unsure else f"not worse in {calls}"
+    return told + (f"; better: {', '.join(better)}" if better else "")
 
 
 def tone(outcome: Outcome) -> Tone:

@@ -415,3 +415,9 @@ def test_a_caller_of_a_model_that_sees_no_turns_has_words(monkeypatch: pytest.Mo
     run = played(script)
     assert run.completed
     assert "We are open from nine to five, every day of the week." in run.generated
+
+
+def test_a_model_without_a_price_is_not_cheaper() -> None:
+    script = recorded_script()
+    assert values(played(script), script)["cost_usd"] == pytest.approx(script.stats.cost_micro_usd / 1e6)
+    assert values(played(script, AGENT.replace(model="of-tomorrow")), script)["cost_usd"] is None
