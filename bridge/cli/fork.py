@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -46,6 +46,10 @@ _Agent = Annotated[
     typer.Option(help="Who answers from there; default: as recorded.", metavar="module:agent"),
 ]
 _Upstream = Annotated[str, typer.Option(help=f"The model: {A_MODEL}")]
+_Caller = Annotated[
+    Path | None,
+    typer.Option(help="Another caller: a .wav file, or the lines of a scenario (.toml).", metavar="FILE"),
+]
 _Exact = Annotated[
     bool,
     typer.Option(help="Go on from that very moment, as the call stood: for questions about the bridge."),
@@ -64,6 +68,7 @@ def fork(  # noqa: PLR0913, PLR0917  its options
     at: _At,
     agent: _Agent = None,
     upstream: _Upstream = "embedded",
+    caller: _Caller = None,
     exact: _Exact = False,
     repeat: _Repeat = 1,
     with_sound: _Sound = False,
@@ -76,18 +81,18 @@ def fork(  # noqa: PLR0913, PLR0917  its options
     """Let a recorded call go on otherwise from a moment.
 
     Another agent, or another model: the call goes on from the last quiet moment before. The model knows what
-    was said until then, and the recorded caller says again what they said, by what they hear now. Tools
+    was said until then, and the recorded caller, or that of --caller, speaks by what they hear now. Tools
     answer from the recording. Each run is written as a recording, `CALL.fork-1.call.jsonl`. With --exact the
     call itself goes on from the moment, and only the model's session is another one. Exit 1 if today's code
     decides otherwise before the moment: then nothing is run; 3 if not all runs could be made.
     """
     path = one_call(call, folder).path
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
-    if exact and agent is not None:
-        raise ConfigError("--exact goes on with the recorded agent: it is about the bridge, not the prompt")
+    if exact and (agent or caller):
+        raise ConfigError("--exact goes on with the recorded agent and caller: it is about the bridge")
     kept = _Kept(path, out or path.parent)
     check_writable(_new_file(path, kept.out))
-    forking = _forking(path, at, exact=exact)
+    forking = _forking(path, at, caller, exact=exact)
     if forking.differs:
         _tell_difference(forking.differs, console, as_json=as_json)
         raise typer.Exit(1)
@@ -163,13 +168,20 @@ def _arm(agent: str | None) -> Arm:
     return Arm(agent, load_agent(agent), configured("BRIDGE_INSTRUCTIONS") or "")
 
 
-def _forking(path: Path, at: float, *, exact: bool) -> Forking | ExactForking:
+def _forking(path: Path, at: float, caller: Path | None, *, exact: bool) -> Forking | ExactForking:
     from ..experiments.exact_fork import ExactForking
     from ..experiments.fork import Forking
 
     lines = read_recording(path)
     with reading(path):
-        return (ExactForking if exact else Forking).of(lines, round(at * 1000))
+        if exact:
+            return ExactForking.of(lines, round(at * 1000))
+        forking = Forking.of(lines, round(at * 1000))
+    if caller is None:
+        return forking
+    from ..experiments.other_caller import acts_of
+
+    return replace(forking, caller=acts_of(caller))
 
 
 def _run(

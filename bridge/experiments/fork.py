@@ -113,6 +113,8 @@ class Forking:
     moment: QuietMoment
     asked_ms: int
     differs: str = ""
+    caller: tuple[Act, ...] | None = None
+    """What another caller does from there on; None for the recorded one."""
 
     @classmethod
     def of(cls, lines: Sequence[str], asked_ms: int) -> Forking:
@@ -133,6 +135,8 @@ class Forking:
     @property
     def acts(self) -> tuple[Act, ...]:
         """What the caller does from there on. The first thing is counted from the moment itself."""
+        if self.caller is not None:
+            return self.caller
         acts = [act for act in self.script.acts if act.at_ms >= self.moment.t_ms]
         made = [act if act.sound or act.kind is not Kind.SAYS else sounding(act) for act in acts]
         if made:

@@ -43,7 +43,7 @@ class LiveForking:
 
     def __post_init__(self) -> None:
         acts = self.forking.script.acts
-        if any(act.kind is Kind.SAYS and not act.sound for act in acts):
+        if self.forking.caller is None and any(act.kind is Kind.SAYS and not act.sound for act in acts):
             raise ConfigError(
                 "a model behind a URL listens, and this recording has no sound: record calls with "
                 "BRIDGE_RECORD_AUDIO=1, or go on with a model of this machine"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import wave
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -274,3 +275,25 @@ def test_a_piece_can_be_forked_as_well() -> None:
     piece = make_test(call, mark, keep_words=True)
     _, found = forked(piece.recording, 60_000, Arm("tables", AGENT))
     assert found.items >= 3
+
+
+@pytest.mark.virtual
+def test_another_caller_goes_on_from_the_moment(tmp_path: Path) -> None:
+    call = tmp_path / "call.call.jsonl"
+    call.write_text("\n".join(jittered_call(0, 2)) + "\n", encoding="utf-8")
+    lines = ["When are you open?", "Goodbye."]
+    (tmp_path / "c.toml").write_text(
+        f'name = "c"\n[caller]\nvoice = "tones"\nlines = {json.dumps(lines)}\n', encoding="utf-8"
+    )
+    given = ["fork", str(call), "--at", "14", "--json", "--caller"]
+    found = json.loads(CliRunner().invoke(cli.app, [*given, str(tmp_path / "c.toml")]).stdout)
+    assert [one["caller"] for one in found["after"]][:2] == lines
+    assert all(one["now"]["heard"] for one in found["after"][:2])
+    with wave.open(str(tmp_path / "c.wav"), "wb") as sink:
+        sink.setparams((1, 2, 8_000, 0, "NONE", ""))
+        sink.writeframes(bytes(range(250)) * 64)
+    found = json.loads(CliRunner().invoke(cli.app, [*given, str(tmp_path / "c.wav")]).stdout)
+    assert found["after"][0]["caller"] == ""
+    assert found["after"][0]["now"]["heard"]
+    refused = CliRunner().invoke(cli.app, [*given, str(call)])
+    assert "is no caller" in str(refused.exception)
