@@ -124,6 +124,8 @@ def test_what_comes_after_something_is_never_measured_before_it() -> None:
 # --- ours ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.hostile
+@pytest.mark.alone
 def test_our_own_server_is_near_the_truth() -> None:
     result = CliRunner().invoke(
         cli.app, ["bench", "barge-in", "--calls", "2", "--case", "two items queued", "--json"]

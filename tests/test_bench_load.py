@@ -278,6 +278,7 @@ def test_a_server_that_drops_frames_is_found_out() -> None:
 # --- the command --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.hostile
 def test_our_own_server_loses_nothing() -> None:
     result = CliRunner().invoke(
         cli.app, ["bench", "load", "--calls", "2,4", "--seconds", "1", "--limit-ms", "1000", "--json"]

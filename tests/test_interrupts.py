@@ -60,6 +60,7 @@ def interrupted(process: subprocess.Popen[str]) -> str:
     return told
 
 
+@pytest.mark.hostile
 def test_a_demo_keeps_what_was_heard_so_far(tmp_path: Path) -> None:
     demo = begun("demo", "--once", folder=tmp_path, until="heard to the end")
     assert "the caller hung up" in interrupted(demo)

@@ -18,6 +18,7 @@ from ..browser import Browser, browser, chromium, running
 from .switchboard import MICROPHONE, SILENCE, Line, Switchboard, call, microphone, tone, write_wav
 
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.browser,
     pytest.mark.skipif(chromium() is None, reason="there is no chromium here"),
 ]

@@ -219,9 +219,9 @@ def test_they_break_no_rule_and_fit(page: Page, base: str, width: int, dark: boo
         assert violations(page) == []
     if width == 390:
         page.click(".recorded .tabs button:nth-child(2)")
+        page.until("document.querySelector('.recorded-lanes').clientWidth > 300")
         time.sleep(0.3)
         (PICTURES / f"console-finished-timeline-{width}-{colour}.png").write_bytes(page.screenshot())
-        assert page.value("document.querySelector('.recorded-lanes').clientWidth") > 300
         assert violations(page) == []
 
 

@@ -28,6 +28,7 @@ from .live_house import LiveHouse, live_house, open_call, sign_in
 from .switchboard import MICROPHONE
 
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.browser,
     pytest.mark.skipif(chromium() is None, reason="there is no chromium here"),
 ]

@@ -16,6 +16,7 @@ from .ears import listen, track
 from .switchboard import MICROPHONE, Line, Switchboard, call, tone
 
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.browser,
     pytest.mark.skipif(chromium() is None, reason="there is no chromium here"),
 ]

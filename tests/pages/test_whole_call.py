@@ -31,6 +31,7 @@ from .switchboard import microphone, write_wav
 
 EXTRA = ("pocketsphinx", "webrtcvad", "espeakng_loader")
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.browser,
     pytest.mark.skipif(chromium() is None, reason="there is no chromium here"),
     pytest.mark.skipif(

@@ -174,6 +174,7 @@ class Storyteller:
         return [Speech(marked(9, 60_000), "Once upon a time.")]
 
 
+@pytest.mark.hostile
 async def test_a_call_without_a_turn_boundary_is_handed_over_in_time_all_the_same(tmp_path: Path) -> None:
     """In the middle of a story; the next process is told how much of it was heard, and goes on with it."""
 
