@@ -8,7 +8,7 @@ import asyncio
 import gc
 import inspect
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -113,10 +113,29 @@ def pytest_collection_finish() -> None:
     server: Any = sys.modules.get("uvicorn.server")  # not loaded where no test needs it
     if server is not None:
         server.asyncio = _Hasty()
+    # pydantic-settings asks each of 180 fields what it is, each time that settings are read.
+    sources: Any = sys.modules.get("pydantic_settings.sources.base")
+    if sources is not None:
+        source = sources.PydanticBaseEnvSettingsSource
+        for name in ("_extract_field_info", "field_is_complex"):
+            setattr(source, name, _once_a_field(getattr(source, name)))
     # Typer makes the whole command line anew each time one of its commands is run.
     typer: Any = sys.modules.get("typer.testing")
     if typer is not None:
         typer.Typer.__call__.__globals__["get_command"] = typer._get_command = cache(typer._get_command)
+
+
+def _once_a_field(ask: Callable[..., Any]) -> Callable[..., Any]:
+    """A question about a field of settings, whose answer stays the same."""
+    answers: dict[tuple[object, ...], Any] = {}
+
+    def asked(self: Any, field: Any, *more: Any) -> Any:
+        key = (self.settings_cls, id(field), *more)
+        if key not in answers:
+            answers[key] = ask(self, field, *more)
+        return answers[key]
+
+    return asked
 
 
 class _Hasty:
