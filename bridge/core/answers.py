@@ -10,7 +10,7 @@ from . import state
 from .debts import Debt, Kind
 from .due import NEVER
 from .messages import Phase
-from .model_commands import RETRY
+from .model_commands import INAUDIBLE, MODERATED, RETRY
 from .state import CallState
 
 UNANSWERED_MS = 3_000
@@ -40,8 +40,11 @@ def owe_turn(call: CallState, now_ms: int, *, began: bool) -> Debt:
 
 def owe_resumed(call: CallState, now_ms: int) -> None:
     """The session was lost: of what was on its way the next one says the rest."""
-    call.playout.debts.cancel(Kind.TURN, reason="the session was lost")
-    call.playout.debts.owe("restored", Kind.RESUMED, now_ms)
+    debts = call.playout.debts
+    for debt in list(debts.open.values()):
+        if debt.kind is Kind.TURN or debt.key in (INAUDIBLE, MODERATED):
+            debts.close(debt, reason="the session was lost")
+    debts.owe("restored", Kind.RESUMED, now_ms)
 
 
 def owe_rest(call: CallState, now_ms: int, *, noise: bool) -> None:

@@ -177,14 +177,14 @@ class DuplexSession:
             self.item.open = False
             self.words.ended(max(self.item.last_ms, self.item.segment.dropped_to // self.per_ms))
 
-    def unsounded(self, now_ms: int) -> str:
-        """Words that have waited for their sound for too long; "" for none. They are waited for no more."""
+    def unsounded(self, now_ms: int) -> list[TimedText]:
+        """Words that have waited for their sound for too long, which are waited for no more."""
         if self.stream.segment is not None or self.stream.hushed:
-            return ""
+            return []
         dropped_ms = self.stream.dropped_to // self.per_ms
         over_ms = max(0 if self.item is None else self.item.last_ms, dropped_ms)
         over_ms = over_ms + UNSAID_MS if over_ms else -_EVER
-        return joined(self.words.drop(over_ms, now_ms - UNSOUNDED_MS))
+        return self.words.drop(over_ms, now_ms - UNSOUNDED_MS)
 
     def turn_begun(self) -> str:
         """The caller has begun a turn: its item's id."""

@@ -6,10 +6,22 @@ cuts nothing: the model may mean to go on. If it stops for them, what of it wait
 
 from __future__ import annotations
 
-from . import caller_turns, caller_words, delegation, ending, inaudible, late_words, model_commands, responses
+from . import (
+    answers,
+    caller_turns,
+    caller_words,
+    delegation,
+    ending,
+    inaudible,
+    late_words,
+    model_commands,
+    recovery,
+    responses,
+    state,
+)
 from . import messages as m
 from .conversation import LEAST_LETTERS
-from .debts import Kind
+from .debts import ANSWERED, Kind
 from .due import NEVER
 from .duplex import Segment
 from .duplex_session import PAUSE_MS, DuplexSession
@@ -127,23 +139,34 @@ def response_over(call: CallState, duplex: DuplexSession, now_ms: int) -> None:
 
 def unsaid(call: CallState, duplex: DuplexSession, now_ms: int) -> None:
     """The model was asked to say something and does not: once more, and then it is not waited for."""
-    playout, gate = call.playout, call.playout.gate
+    gate = call.playout.gate
     if gate.asked is None:
         duplex.asked_ms = NEVER
         return
-    tag = gate.asked.tag
-    result = tag.startswith("tool:")
     if duplex.asked_ms == NEVER:
         duplex.asked_ms = now_ms
-    if now_ms < duplex.asked_ms + (RESULT_MS if result else UNSAID_MS) or call.caller_speaking:
-        return
-    again = duplex.asked_twice != tag and not gate.stale and not result
+    patience_ms = RESULT_MS if gate.asked.tag.startswith("tool:") else UNSAID_MS
+    if now_ms >= duplex.asked_ms + patience_ms and not call.caller_speaking:
+        not_said(call, duplex, gate.asked.tag, now_ms)
+
+
+def not_said(call: CallState, duplex: DuplexSession, tag: str, now_ms: int) -> None:
+    """What the model was asked for by that tag was not said, or without sound: once more. Where that was the
+    caller's answer, another session may do better.
+    """
+    playout = call.playout
+    again = duplex.asked_twice != tag and not playout.gate.stale and not tag.startswith("tool:")
+    owed = any(debt.tag == tag and debt.kind in ANSWERED for debt in playout.debts.open.values())
     duplex.asked_ms, duplex.asked_twice = NEVER, tag
     playout.refused(tag, again=again)
-    if not again:
-        call.out.append(m.Noted("not said", f"{tag}: the model was asked twice"))
-        if tag == responses.GREETING and (phrase := playout.phrases.get("restored")) is not None:
-            playout.play(f"unsaid:{duplex.epoch}", phrase, now_ms)
+    if again:
+        return
+    call.out.append(m.Noted("not said", f"{tag}: the model was asked twice"))
+    if owed and call.ending is None:
+        answers.owe_resumed(call, now_ms)
+        recovery.give_up(call, "it owes an answer and says nothing", now_ms)
+    elif tag == responses.GREETING and (phrase := playout.phrases.get("restored")) is not None:
+        playout.play(f"unsaid:{duplex.epoch}", phrase, now_ms)
 
 
 def moderated(call: CallState, event: m.UpstreamFaulted, now_ms: int) -> None:
@@ -177,20 +200,29 @@ def unanswered(call: CallState, now_ms: int) -> None:
 
 
 def unsounded(call: CallState, duplex: DuplexSession, now_ms: int) -> None:
-    """Words came, and no sound: the caller has not heard them. The model is told so, once; then another
-    session may do better.
+    """Words came, and no sound: the caller has heard nothing since, and is owed them. The model is told so,
+    once; then another session may do better.
     """
-    words = duplex.unsounded(now_ms)
+    playout, words = call.playout, duplex.unsounded(now_ms)
     if not words:
         return
+    told = playout.debts.open.get(model_commands.INAUDIBLE)
+    if told is not None and words[0].came_ms < told.since_ms + UNSAID_MS:
+        return  # the same words go on
     call.out.append(m.Noted("inaudible", "text without sound"))
-    if sum(map(str.isalpha, words)) < LEAST_LETTERS:
+    if sum(str.isalpha(letter) for one in words for letter in one.text) < LEAST_LETTERS:
         return
     call.inaudible += 1
-    if call.inaudible < inaudible.MOST and call.playout.ready:
-        call.out.append(
-            m.TellModel("say", model_commands.AGAIN, f"inaudible:{duplex.epoch}", epoch=duplex.epoch)
-        )
+    if call.inaudible >= inaudible.MOST or not playout.ready:
+        return
+    if ending.leaving(call):
+        ending.not_generated(call, now_ms)
+        return
+    playout.debts.owe(model_commands.INAUDIBLE, Kind.RESUMED, now_ms)
+    silent_ms = max(words[0].came_ms, playout.line.ledger.clock_end_ms)
+    state.owe(call, now_ms, silent_ms=silent_ms)
+    if playout.gate.asked is not None:
+        not_said(call, duplex, playout.gate.asked.tag, now_ms)
 
 
 # --- the caller speaks

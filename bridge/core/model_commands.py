@@ -18,9 +18,10 @@ ANSWER: Final = "Answer the caller now."
 AGAIN: Final = "The caller could not hear you. Say it again."
 RETRY: Final = "retry"
 """The tag of a response in place of one that came to nothing."""
+INAUDIBLE: Final = "inaudible"
 MODERATED: Final = "moderated"
 FILTERED: Final = "A filter has cut off what you said. Tell the caller so in one short sentence, and go on."
-USUAL: Final = {"restored": "Go on where you were.", RETRY: AGAIN, MODERATED: FILTERED}
+USUAL: Final = {"restored": "Go on where you were.", RETRY: AGAIN, INAUDIBLE: AGAIN, MODERATED: FILTERED}
 """What is to be said by the tag of a response that has no words of its own."""
 STOP: Final = "Stop speaking now and listen."
 TOLD: Final = 'The caller was told by a recording: "{}".'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -383,6 +384,55 @@ def test_text_without_sound_is_noticed_once_and_said_again() -> None:
     call.speaks("Here I am.")
     call.wait(3_000)
     assert call.spoken() == [("Here I am.", "Here I am.")]
+
+
+@pytest.mark.parametrize("words", [1, 14])
+def test_words_without_sound_are_owed_like_any_answer(words: int) -> None:
+    """The answer began and was paid for; the rest of it is text alone, for however long. The caller's silence
+    began with that, the model is asked once and has the time to say it again.
+    """
+    call = DuplexCall(phrases={"filler": sound(1_000)}, filler_ms=1_850).ready().wait(500)
+    call.caller(800)
+    call.wait(900)
+    call.caller_words(" Hours?")
+    call.speaks("We are", 600)
+    call.wait(1_200)
+    ends_ms = call.now_ms
+    call.speaks("nine-to-five " * words, 900, level=b"\xff")
+    call.wait(2_900)
+    plays = [at_ms for at_ms, action in call.did if isinstance(action, m.PlayAudio) and at_ms > ends_ms]
+    assert plays
+    assert plays[0] <= ends_ms + 2_000
+    assert [one.text for one in told(call, "say")] == ["The caller could not hear you. Say it again."]
+    assert len(call.all(m.DialUpstream)) == 1
+    call.stops()
+    call.speaks("From nine to five.", 1_600)
+    call.wait(5_000)
+    assert call.spoken()[-1] == ("From nine to five.", "From nine to five.")
+    assert not call.call.playout.debts.open
+
+
+def test_a_model_that_owes_an_answer_and_says_nothing_is_replaced() -> None:
+    """Its stream goes on, so it lives: the caller does not wait for it for ever."""
+    call = DuplexCall(phrases={"filler": sound(500)}, filler_ms=1_850).ready().wait(500)
+    call.caller(800)
+    call.wait(900)
+    call.caller_words(" Hours?")
+    call.wait(16_000)
+    assert len(told(call, "say")) == 2
+    assert [one.epoch for one in call.all(m.DialUpstream)] == [1, 2]
+    plays = [at_ms for at_ms, action in call.did if isinstance(action, m.PlayAudio)]
+    assert max(after_ms - before_ms for before_ms, after_ms in pairwise(plays)) <= 500 + 2_000
+
+
+def test_what_a_lost_session_was_told_of_its_words_is_not_told_to_the_next() -> None:
+    call = DuplexCall().ready().wait(500)
+    call.feed(m.Fragment("assistant", " Certainly.", 400, 600))
+    call.wait(1_700)
+    call.feed(m.UpstreamClosed(1006, "", 1))
+    call.wait(100)
+    call.session(2).wait(3_000)
+    assert [one.about for one in told(call, "say") if one.epoch == 2] == ["say:restored"] * 2
 
 
 def test_a8_words_too_faint_to_be_heard_are_asked_for_again() -> None:
