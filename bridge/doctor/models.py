@@ -18,6 +18,7 @@ from bridge.doctor.shutdowns import model_url, shutdown_date, warning
 from bridge.errors import ConfigError, UpstreamError
 from bridge.server.model_dial import proof_for
 from bridge.settings.settings import Settings
+from bridge.settings.vendors import proved_by
 from bridge.sockets.dial import DialError, Socket, dial
 from bridge.upstreams import REHEARSALS, UPSTREAMS, Dial, Upstream, Vendor, events_of, frames_of
 from bridge.upstreams.regions import region_of
@@ -56,12 +57,14 @@ async def _one(
     settings: Settings, configs: AgentConfigs, agent: Agent, plan: VendorPlan, *, alone: bool
 ) -> list[tuple[str, str]]:
     name, config = plan.name, plan.dress(configs.session(agent))
-    vendor = UPSTREAMS[name]
+    vendor, named = UPSTREAMS[name], FAILOVER if plan.model else None
     try:
         adapter = vendor(1, plan.url or settings.vendor_url(name))
         dialled = adapter.dial(config)
     except ConfigError as error:
         return [(f"{name} does not suit the agent: {error}", "mend it where the agent is declared")]
+    host = urlsplit(dialled.url).hostname or ""
+    which = name if alone else f"{name} ({config.model}, {host})"
     models = configs.models(agent) if alone else [config.model]
     found = await _dates(settings, dialled, models) if name not in REHEARSALS else []
     try:
@@ -69,15 +72,14 @@ async def _one(
         socket: Socket = await dial(dialled.url, headers)
     except DialError as error:
         verb = "cannot be reached" if error.code in UNREACHED else "refuses us"
-        cure = cure_of_dial(error, vendor, FAILOVER if plan.model else None)
-        return [*found, (f"{name} {verb}: {error}", cure)]
+        cure = cure_of_dial(error, vendor, proved_by(settings, vendor.key, dialled.url), named)
+        return [*found, (f"{which} {verb}: {error}", cure)]
     socket = FillingSocket(socket, configs.vault) if configs.vault else socket
-    fault = await _configured(socket, adapter, config, vendor)
+    fault = await _configured(socket, adapter, config, vendor, named)
     if fault is not None:
-        return [*found, (f"{name}: {fault[0]}" if not alone else fault[0], fault[1])]
+        return [*found, (fault[0] if alone else f"{which}: {fault[0]}", fault[1])]
     told = f"{name} takes our key and our configuration of {config.model}"
     if name != "openai" or not alone:  # to whom a caller's words go, and where
-        host = urlsplit(dialled.url).hostname or ""
         region = region_of(host)
         where = f"region {region}" if region else "region not told by this address"
         told += f" ({vendor.company}, {host}); {where}"
@@ -98,8 +100,10 @@ async def _dates(settings: Settings, dialled: Dial, models: list[str]) -> list[t
     return found
 
 
-def cure_of_dial(error: DialError, vendor: Vendor, named: str | None = None) -> str:
-    """What to do about a dial that failed. `named`: where model and address are named."""
+def cure_of_dial(error: DialError, vendor: Vendor, key: str, named: str | None = None) -> str:
+    """What to do about a dial that failed. `key`: where the key is set; `named`: where model and address are,
+    None for settings of their own.
+    """
     if error.code == "no key":
         return f"set {vendor.key}; a further resource of Azure's has its key in BRIDGE_FAILOVER_KEYS"
     if error.code == "token":
@@ -108,11 +112,11 @@ def cure_of_dial(error: DialError, vendor: Vendor, named: str | None = None) -> 
     model = named or "BRIDGE_MODEL"
     match error.status:
         case 401 | 403:
-            return f"copy the key anew ({vendor.key}), and see that its project may use realtime models"
-        case 404 | 400 if vendor.url is None:
-            return f"see that {model} names a deployment of a realtime model, in the resource of {place}"
+            return f"copy the key anew ({key}), and see that its project may use realtime models"
         case 404 | 400:
-            return f"see that {model} names a realtime model, and {place} the vendor's"
+            kind = "realtime model" if vendor.url else "deployment of a realtime model"
+            where = "at the vendor's address" if vendor.url else "in the resource at that address"
+            return f"see that {model} names a {kind}, {where}{'' if named else f' ({place})'}"
         case 429:
             return "see the account's billing and limits at the vendor's"
     if error.code == "tls":
@@ -121,7 +125,7 @@ def cure_of_dial(error: DialError, vendor: Vendor, named: str | None = None) -> 
 
 
 async def _configured(
-    socket: Socket, adapter: Upstream, config: m.SessionConfig, vendor: Vendor
+    socket: Socket, adapter: Upstream, config: m.SessionConfig, vendor: Vendor, named: str | None
 ) -> tuple[str, str] | None:
     """What is wrong with our configuration, and the cure; None if the model takes it."""
     said: asyncio.Future[tuple[str, str] | None] = asyncio.get_running_loop().create_future()
@@ -144,7 +148,7 @@ async def _configured(
             if isinstance(event, m.SessionCreated) and vendor.capabilities.server_first:
                 configure()
             elif isinstance(event, m.SessionUpdated | m.UpstreamFaulted):
-                settle(_fault(event))
+                settle(_fault(event, named))
 
     def closed(code: int, reason: str) -> None:
         told = f"it closed with {code} {reason}".rstrip()
@@ -162,10 +166,11 @@ async def _configured(
         socket.close()
 
 
-def _fault(event: m.SessionUpdated | m.UpstreamFaulted) -> tuple[str, str] | None:
+def _fault(event: m.SessionUpdated | m.UpstreamFaulted, named: str | None) -> tuple[str, str] | None:
     """What the answer to our configuration says is wrong, and the cure; None for nothing."""
     if isinstance(event, m.UpstreamFaulted):
-        cure = f"mend or leave out {event.param or 'what it names'} in the agent's fields or `extra`"
+        places = f"{f'{named}, ' if named else ''}the agent's fields or `extra`"
+        cure = f"mend or leave out {event.param or 'what it names'} in {places}"
         return f"our configuration is refused: {event.code} {event.param}: {event.message}", cure
     if event.formats_ok:
         return None

@@ -118,6 +118,12 @@ def key_at(settings: "Settings", name: str, url: str) -> SecretStr | None:
     return usual if not known or host in known else None
 
 
+def proved_by(settings: VendorSettings, name: str, url: str) -> str:
+    """The setting that holds what a server there is shown, where the setting of that name is its vendor's."""
+    token = name == azure.KEY and settings.azure_token is not None
+    return KEYS if own_key(settings, url) is not None else TOKEN if token else name
+
+
 def unkeyed(settings: "Settings", plan: VendorPlan) -> tuple[str, str, str] | None:
     """What keeps a call from going on there: setting, what is wrong, cure. None where it can be dialled."""
     name = UPSTREAMS[plan.name].key

@@ -29,6 +29,7 @@ from bridge.cli import doctor as cli
 from bridge.doctor import checks as doctor
 from bridge.doctor import models
 from bridge.doctor.checks import Check, Doctor, examine_wrong
+from bridge.doctor.http import Unreachable
 from bridge.doubles.agents import Parrot
 from bridge.errors import ConfigError
 from bridge.server.routes import create_app
@@ -291,6 +292,42 @@ async def test_a_model_that_is_not_to_be_had(
         found = await working(house)
         assert list(found) == ["model"]
         assert cure in found["model"][1]
+
+
+@pytest.mark.parametrize(
+    ("status", "cure"), [(401, "BRIDGE_FAILOVER_KEYS"), (404, "BRIDGE_FAILOVER"), (0, "BRIDGE_FAILOVER")]
+)
+async def test_two_resources_of_one_vendor_are_told_apart(
+    status: int, cure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By host and deployment, each with the settings that are its own."""
+
+    async def refuse(*_: Any) -> Any:
+        raise DialError("refused" if status else "unreachable", f"HTTP {status}", status)
+
+    monkeypatch.setattr(models, "dial", refuse)
+    monkeypatch.setattr(models, "ask", refuse_asked)
+    resources = {
+        "upstream": "azure",
+        "upstream_url": None,
+        "azure_endpoint": "https://us.openai.azure.com",
+        "azure_api_key": "k-us",
+        "model": "first",
+        "transcribe": "off",
+        "failover": "azure:eu@https://eu.openai.azure.com",
+        "failover_keys": "eu.openai.azure.com=k-eu",
+    }
+    async with door(Parrot()) as house:
+        found = [one for one in await checks_of(house, **resources) if one.name == "model"]
+    assert ["us.openai.azure.com" in one.what and "first" in one.what for one in found] == [True, False]
+    assert ["eu.openai.azure.com" in one.what and "eu" in one.what for one in found] == [False, True]
+    assert cure in found[1].cure
+    assert "BRIDGE_FAILOVER" not in found[0].cure
+    assert found[1].cure.count("its entry") <= 1
+
+
+async def refuse_asked(*_: Any, **__: Any) -> Any:
+    raise Unreachable("not asked", "")
 
 
 async def test_nobody_listens_there() -> None:
