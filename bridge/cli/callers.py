@@ -257,30 +257,23 @@ def _tell(
 ) -> None:
     """The table, the files, and the exit code."""
     from ..experiments import callers_report as told
-    from ..experiments.report import Veil, add_to_step_summary
+    from ..experiments.report import Veil, add_to_step_summary, write_text
 
     found, veil = told.rows(results), Veil(secrets)
     code = EXIT if "interrupted" in facts else told.exit_code(found, pass_rate)
     if files.junit is not None:
-        _write(files.junit, told.as_junit(found, veil))
+        write_text(files.junit, told.as_junit(found, veil))
     if files.json is not None:
-        _write(files.json, told.as_json(found, {**facts, "exit_code": code}, veil))
+        write_text(files.json, told.as_json(found, {**facts, "exit_code": code}, veil))
     if files.html is not None:
         shown = {name: str(value) for name, value in facts.items()}
-        _write(files.html / "index.html", told.as_page(found, shown, veil))
+        write_text(files.html / "index.html", told.as_page(found, shown, veil))
     add_to_step_summary(told.as_markdown(found, veil))
     _print(found, told.table(found), told.verdict(found), veil)
     if "interrupted" in facts:
         print(f"interrupted: {facts['interrupted']}")
     if code:
         raise typer.Exit(code)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path} can't be written: {error.strerror}") from error
 
 
 _COLOURS = {"good": "green", "bad": "red", "dim": "dim"}

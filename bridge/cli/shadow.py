@@ -245,6 +245,7 @@ def _ask_for_tools(arms: tuple[Arm, Arm], runs: int, console: Console, *, yes: b
 
 def _tell(outcome: Outcome, files: dict[str, Path | None], console: Console) -> None:
     """The table and the verdict, and the files that were asked for."""
+    from ..experiments.report import write_text
     from ..experiments.shadow_report import headline, table, tone, written_junit, written_page
 
     if outcome.pairs:
@@ -254,7 +255,7 @@ def _tell(outcome: Outcome, files: dict[str, Path | None], console: Console) -> 
     writers = {"junit": written_junit, "html": written_page}
     for name, path in files.items():
         if path is not None:
-            path.write_text(writers[name](outcome), encoding="utf-8")
+            write_text(path, writers[name](outcome))
             console.print(escape(printable(str(path))))
 
 

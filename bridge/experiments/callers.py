@@ -23,7 +23,7 @@ from .callers_run import CallFacts, Failure, Kind, Run, Tool
 from .callers_virtual import Stage, play
 from .callers_voice import import_function
 from .judge import judge
-from .report import Veil
+from .report import Veil, write_text
 from .rubric import Vote, judged, voter
 from .scenario import Mind, Scenario
 from .spending import SPENDING, Spending
@@ -205,8 +205,8 @@ def _written(folder: Path, job: Job, facts: CallFacts, veil: Veil) -> dict[str, 
     files = {"wav": f"{stem}.wav"}
     if facts.recording:
         lines = list(veiled_recording(facts.recording, veil, keys=len(facts.pressed) >= _LEAST_KEYS))
-        (folder / f"{stem}.call.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        (folder / f"{stem}.html").write_text(page(tell(lines), stem, sound), encoding="utf-8")
+        write_text(folder / f"{stem}.call.jsonl", "\n".join(lines) + "\n")
+        write_text(folder / f"{stem}.html", page(tell(lines), stem, sound))
         files |= {"recording": f"{stem}.call.jsonl", "html": f"{stem}.html"}
     return files
 

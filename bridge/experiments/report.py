@@ -15,6 +15,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from ..errors import ConfigError
 from ..recording.json_text import quoted
 from ..recording.printable import printable_lines
 
@@ -262,6 +263,19 @@ def _cell_text(text: str, veil: Veil) -> str:
     return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", line)
 
 
+# --- files ---------------------------------------------------------------------------------------------
+
+
+def write_text(path: Path, text: str) -> None:
+    """A report as a file. Half of a surrogate pair, which UTF-8 has no word for, becomes a question mark.
+    Raises ConfigError where it cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ConfigError(f"{path} can't be written: {error.strerror}") from error
+
+
 def add_to_step_summary(text: str) -> bool:
     """Append to the summary of the GitHub job that this runs in; False where there is none, and where it
     cannot be written: the other reports are told all the same.
@@ -270,7 +284,7 @@ def add_to_step_summary(text: str) -> bool:
     if not path:
         return False
     try:
-        with Path(path).open("a", encoding="utf-8") as summary:
+        with Path(path).open("a", encoding="utf-8", errors="replace") as summary:
             summary.write(text + "\n")
     except OSError:
         return False

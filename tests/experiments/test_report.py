@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.errors import ConfigError
 from bridge.experiments.callers import veiled_recording
 from bridge.experiments.report import (
     MASK,
@@ -22,6 +23,7 @@ from bridge.experiments.report import (
     junit,
     markdown,
     page,
+    write_text,
 )
 
 # Jenkins' junit-10.xsd: the elements in each element, the attributes it has to have, and those it may have.
@@ -182,3 +184,16 @@ def test_a_step_summary_is_added_to(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_summary_that_cannot_be_written_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "nowhere" / "summary.md"))
     assert add_to_step_summary("x") is False
+
+
+def test_half_of_a_surrogate_pair_keeps_no_report_from_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A judge's quote, a tool's output, and the name of a file may have one; UTF-8 has no word for it."""
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    assert add_to_step_summary("a \ud800 quote")
+    write_text(tmp_path / "report", "a \ud800 quote")
+    assert (tmp_path / "report").read_text("utf-8") == "a ? quote"
+    assert (tmp_path / "summary.md").read_text("utf-8") == "a ? quote\n"
+    with pytest.raises(ConfigError, match="can't be written"):
+        write_text(tmp_path / "no" / "report", "")
