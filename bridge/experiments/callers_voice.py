@@ -31,6 +31,10 @@ from .scenario import Noise, Scenario
 FRAME_BYTES: Final = 160
 SPEECH_DBFS: Final = -20
 """What voices are at."""
+MOST_SOUND_BYTES: Final = 64 << 20
+"""Of a file; that is two hours of µ-law."""
+_MOST_KEPT: Final = 1_024
+"""Sounds of a voice: a caller with a mind says something else in each call."""
 _QUIET_DBFS: Final = -50
 _MUMBLE_GAIN: Final = 10 ** (-12 / 20)
 _MUMBLE_HZ: Final = 1_200
@@ -55,7 +59,7 @@ class VoiceFailed(BridgeError):
 
 
 class Speaker:
-    """One voice. Sounds are trimmed to whole frames, and kept."""
+    """One voice. Sounds are trimmed to whole frames, and the last ones are kept."""
 
     def __init__(self, pcmu: Callable[[str], bytes]) -> None:
         self._pcmu = pcmu
@@ -65,13 +69,13 @@ class Speaker:
     def worded(self, text: str) -> bytes:
         """The same, with the words in the sound."""
         if text not in self._worded:
-            self._worded[text] = with_words(self.sound(text), text)
+            _keep(self._worded, text, with_words(self.sound(text), text))
         return self._worded[text]
 
     def sound(self, text: str) -> bytes:
         """The words as sound, without silence at its ends."""
         if text not in self._kept:
-            self._kept[text] = trimmed(self._pcmu(text))
+            _keep(self._kept, text, trimmed(self._pcmu(text)))
         return self._kept[text]
 
     def length_of(self, sentence: str) -> int | None:
@@ -83,6 +87,12 @@ class Speaker:
         """The text as the model says it: each sentence carries its words."""
         sentences = [one for one in _SENTENCE.split(text) if one] or [text]
         return Speech(Sentences(sentences, [self.worded(one) for one in sentences]), text)
+
+
+def _keep(sounds: dict[str, bytes], text: str, sound: bytes) -> None:
+    sounds[text] = sound
+    if len(sounds) > _MOST_KEPT:
+        del sounds[next(iter(sounds))]
 
 
 def speaker_for(choice: str, place: str = ".") -> Speaker:
@@ -123,7 +133,7 @@ class _Folder:
         name = plain(text).replace(" ", "-")
         path = self._folder / f"{name}.wav"
         try:
-            return pcmu_of(path.read_bytes())
+            return pcmu_of(_read(path))
         except OSError as error:
             raise ConfigError(f"{self._folder} has no {path.name}, for the line {text!r}") from error
         except ValueError as error:
@@ -139,6 +149,17 @@ class _Endpoint:
 
     def __call__(self, text: str) -> bytes:
         return self._endpoint.ask({**self._body, "input": text}, pcmu_of)
+
+
+def _read(path: Path) -> bytes:
+    """A file of sound. Raises OSError for a device, which has no end, and for a file that is too large."""
+    if path.exists() and not path.is_file():
+        raise OSError("it is no file")
+    with path.open("rb") as file:
+        raw = file.read(MOST_SOUND_BYTES + 1)
+    if len(raw) > MOST_SOUND_BYTES:
+        raise OSError(f"it has more than {MOST_SOUND_BYTES >> 20} MiB")
+    return raw
 
 
 def _function(where: str) -> Callable[[str], bytes]:
@@ -242,7 +263,7 @@ def noise_of(noise: Noise, place: str = ".") -> bytes:
             samples = _babble(samples, dice)
     else:
         try:
-            raw = (Path(place) / noise.file).read_bytes()
+            raw = _read(Path(place) / noise.file)
             samples = _samples(pcmu_of(raw) if is_wav(raw) else raw)
         except (OSError, ValueError) as error:
             raise ConfigError(

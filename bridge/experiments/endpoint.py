@@ -22,6 +22,7 @@ from bridge.sockets.peers import is_loopback
 from bridge.sockets.urls import opener
 
 from ..errors import BridgeError, ConfigError
+from ..recording.json_text import UNREADABLE
 from .spending import SPENDING, Rate
 
 Answer = TypeVar("Answer")
@@ -32,11 +33,15 @@ MOST_BYTES: Final = 16 << 20
 _PART_BYTES: Final = 1 << 16
 
 
-_REFUSED: Final = (ValueError, LookupError, TypeError, AttributeError)
+_REFUSED: Final = (*UNREADABLE, LookupError, TypeError, AttributeError)
 
 
 class EndpointFailed(BridgeError):
     """It did not answer; the message has neither its key nor what it said."""
+
+
+class EndpointRefused(EndpointFailed):
+    """It answered with an error, or there was no connection to it: it bills nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +111,7 @@ class Endpoint:
             raise EndpointFailed(f"{self.url} was not asked: --max-usd {spending.most_usd:g} allows no more")
         try:
             found = self._answer(raw, content_type)
-        except EndpointFailed:
+        except EndpointRefused:
             spending.refused(aside_usd)
             raise
         spending.paid(aside_usd, rate, found)
@@ -122,7 +127,9 @@ class Endpoint:
                 return self._read(answer)
         except urllib.error.HTTPError as error:
             error.close()
-            raise EndpointFailed(f"{self.url} answered {error.code}") from None
+            raise EndpointRefused(f"{self.url} answered {error.code}") from None
+        except urllib.error.URLError as error:  # urllib's word for a request that was not sent
+            raise EndpointRefused(f"{self.url} cannot be reached: {type(error.reason).__name__}") from None
         except (OSError, http.client.HTTPException) as error:
             raise EndpointFailed(f"{self.url} cannot be reached: {type(error).__name__}") from None
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
+from ..recording.json_text import UNREADABLE
 from .scenario import Mind, Scenario
 
 VOTES: Final = 3
@@ -59,16 +60,17 @@ class Spending:
 
     def paid(self, aside_usd: float, rate: Rate, answer: bytes) -> None:
         """It was answered. What was set aside is spent where the answer tells no tokens."""
-        with contextlib.suppress(ValueError, LookupError, TypeError):
+        with contextlib.suppress(*UNREADABLE, LookupError, TypeError, OverflowError):
             usage: dict[str, Any] = json.loads(answer)["usage"]
-            out = float(usage["completion_tokens"])
-            usd = rate.usd(float(usage["prompt_tokens"]), out)
+            into, out = float(usage["prompt_tokens"]), float(usage["completion_tokens"])
+            if not (0 <= into < math.inf and 0 <= out < math.inf):
+                return  # NaN would end the limit, and a negative number raise it
             with self._spent.get_lock():
-                self._spent.value += usd - aside_usd
+                self._spent.value += rate.usd(into, out) - aside_usd
                 self._longest.value = max(self._longest.value, out)
 
     def refused(self, aside_usd: float) -> None:
-        """There was no answer, and nothing is billed."""
+        """The request was refused, or never sent: nothing is billed."""
         with self._spent.get_lock():
             self._spent.value -= aside_usd
 

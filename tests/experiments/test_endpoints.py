@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,7 +21,7 @@ from bridge.doubles.people.words import spoken
 from bridge.doubles.tones import tone
 from bridge.errors import ConfigError
 from bridge.experiments.callers_mind import ChatMind, Heard, MindFailed
-from bridge.experiments.callers_voice import CallerVoice, noise_of, speaker_for, trimmed
+from bridge.experiments.callers_voice import CallerVoice, Speaker, noise_of, speaker_for, trimmed
 from bridge.experiments.endpoint import Endpoint, EndpointFailed
 from bridge.experiments.rubric import voter
 from bridge.experiments.scenario import Mind, Noise, read_toml
@@ -38,6 +39,7 @@ class Office(ThreadingHTTPServer):
         self.asked: list[tuple[str, dict[str, str], bytes]] = []
         self.answers: dict[str, Any] = {}
         self.redirects = 307
+        self.late_s = 0.0
 
     @property
     def url(self) -> str:
@@ -53,6 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         office.asked.append((self.path, dict(self.headers), body))
         answer = office.answers.get(self.path, 500)
+        time.sleep(office.late_s)
         self.send_response(
             answer if isinstance(answer, int) else office.redirects if isinstance(answer, str) else 200
         )
@@ -297,6 +300,31 @@ def test_a_silent_noise_is_a_mistake(tmp_path: Path):
         noise_of(Noise(file="empty.ulaw"), str(tmp_path))
 
 
+def test_a_sound_without_an_end_is_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(ConfigError, match="no file"):
+        noise_of(Noise(file="/dev/zero"), str(tmp_path))
+    monkeypatch.setattr("bridge.experiments.callers_voice.MOST_SOUND_BYTES", 1 << 20)
+    (tmp_path / "long.wav").write_bytes(b"RIFF" + bytes(1 << 20))
+    with pytest.raises(ConfigError, match="more than 1 MiB"):
+        noise_of(Noise(file="long.wav"), str(tmp_path))
+    with pytest.raises(ConfigError, match="has no long"):
+        speaker_for(f"wav:{tmp_path}").sound("long")
+
+
+def test_a_voice_keeps_its_last_sounds(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("bridge.experiments.callers_voice._MOST_KEPT", 2)
+    asked: list[str] = []
+
+    def pcmu(text: str) -> bytes:
+        asked.append(text)
+        return tone(200, 300)
+
+    voice = Speaker(pcmu)
+    for text in ("one", "two", "two", "three", "three", "one"):
+        voice.worded(text)
+    assert asked == ["one", "two", "three", "one"]
+
+
 @pytest.fixture
 def paid() -> Iterator[Spending]:
     """A tenth of a USD for endpoints."""
@@ -330,6 +358,45 @@ def test_what_an_endpoint_refuses_costs_nothing_and_what_it_does_not_tell_costs_
     office.chat(content="A table, please.")
     mind.decide(heard())
     assert 0.04 < paid.usd < 0.05
+
+
+@pytest.mark.parametrize("tokens", [float("nan"), -1e9, float("inf"), 10**400, "many"])
+def test_tokens_that_cannot_be_end_no_limit(office: Office, paid: Spending, tokens: Any):
+    office.chat(content="A table, please.")
+    office.answers["/v1/chat/completions"]["usage"] = {"prompt_tokens": tokens, "completion_tokens": tokens}
+    mind = ChatMind(Mind(url=office.url, model="m", usd=(1.0, 20.0)))
+    for seed in (1, 2):
+        mind.decide(heard(seed=seed))
+    assert 0.08 < paid.usd < 0.1
+    with pytest.raises(EndpointFailed, match="allows no more"):
+        mind.decide(heard(seed=3))
+
+
+def test_a_request_is_paid_whose_answer_does_not_come(
+    office: Office, paid: Spending, monkeypatch: pytest.MonkeyPatch
+):
+    """The model has thought: who does not wait for its answer pays all the same."""
+    monkeypatch.setattr("bridge.experiments.endpoint.WITHIN_S", 0.05)
+    office.chat(content="A table, please.")
+    office.late_s = 0.1
+    mind = ChatMind(Mind(url=office.url, model="m", usd=(1.0, 20.0)))
+    with pytest.raises(EndpointFailed, match="TimeoutError"):
+        mind.decide(heard())
+    assert 0.04 < paid.usd < 0.05
+
+
+def test_where_no_endpoint_is_nothing_is_paid(paid: Spending):
+    mind = ChatMind(Mind(url="http://127.0.0.1:1/v1", model="m", usd=(1.0, 20.0)))
+    with pytest.raises(EndpointFailed, match="ConnectionRefusedError"):
+        mind.decide(heard())
+    assert paid.usd == 0
+
+
+def test_an_answer_that_is_nested_without_end_is_no_answer(office: Office, paid: Spending):
+    office.answers["/v1/chat/completions"] = b"[" * 200_000
+    with pytest.raises(EndpointFailed, match="something else"):
+        ChatMind(Mind(url=office.url, model="m", usd=(1.0, 20.0))).decide(heard())
+    assert paid.usd > 0
 
 
 @pytest.mark.parametrize("price", ["1", "a,b", "-1,2", "nan,1"])
