@@ -26,6 +26,8 @@ from bridge.doubles.phone import Phone, PhoneOptions
 from bridge.doubles.realtime import RealtimeServer
 from bridge.doubles.tones import tone
 from bridge.ops import logs
+from bridge.picture.facts import facts
+from bridge.picture.story import tell
 from bridge.recording import Header, Parts, Recorder, describe, replay
 from bridge.recording.outcome import outcome
 from bridge.settings.settings import load_settings
@@ -348,7 +350,11 @@ def test_cuts_that_the_second_cannot_be_told_of_are_marked() -> None:
     assert [frame["type"] for frame in talk.b[0].got].count("conversation.item.truncate") == 0
     told = logs.summary(m.Reason.WE_HUNG_UP, talk.call.call.stats)
     assert (told["cuts_not_told"], told["failovers"]) == (1, ["the first -> b"])
-    assert UNTOLD in outcome(line.encode() for line in talk.lines).faults[-1]
+    seen = dict(facts(tell(line.replace('"b"', '"embedded"') for line in talk.lines)))
+    assert (seen["cuts not told"], seen["gone on with"]) == ("1", "embedded")
+    faults = outcome(line.encode() for line in talk.lines).faults
+    assert any(fault.startswith("failed over: the first -> b") for fault in faults)
+    assert UNTOLD in faults[-1]
 
 
 @pytest.mark.parametrize("limps", [False, pytest.param(True, marks=pytest.mark.virtual)])

@@ -60,6 +60,8 @@ def felt(story: Story) -> list[tuple[str, str]]:
         gaps = ", ".join(f"{ms:,} ms" for ms in stats.gaps_ms)
         times = "once" if stats.recoveries == 1 else f"{stats.recoveries} times"
         found.append(("model lost", f"{times}, and had back after {gaps}" if gaps else times))
+    if story.vendors:
+        found.append(("gone on with", ", ".join(story.vendors)))
     return found
 
 
@@ -97,10 +99,11 @@ def _largest_error(story: Story) -> str:
 def _cost(story: Story) -> str:
     usage = story.stats.usage
     tokens = usage.text_in + usage.audio_in + usage.image_in + usage.text_out + usage.audio_out
+    parts = [f"{tokens:,} tokens"] if tokens else []
     if story.stats.cost_micro_usd:
-        incomplete = ", incomplete" if story.stats.unconfirmed else ""
-        return f"{story.stats.cost_micro_usd / 1_000_000:.4f} USD{incomplete}, {tokens:,} tokens"
-    return f"{tokens:,} tokens" if tokens else "–"
+        usd = f"{story.stats.cost_micro_usd / 1_000_000:.4f} USD"
+        parts = [usd, *(["incomplete"] if story.stats.unconfirmed else []), *parts]
+    return ", ".join(parts) or "–"
 
 
 def summary(story: Story) -> dict[str, Any]:

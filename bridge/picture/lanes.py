@@ -129,5 +129,7 @@ class Story:
     tools: list[ToolCall] = field(default_factory=list)
     barge_ins: dict[int, list[Cut]] = field(default_factory=dict)
     """By the moment of each."""
+    vendors: tuple[str, ...] = ()
+    """With which the call has gone on, the last one last: in this recording or one before it."""
     difference: Difference | None = None
     """The first thing that this version decides otherwise than the recording; None: all the same."""

@@ -66,6 +66,7 @@ def tell(lines: Iterable[str], hide: Callable[[str], str] | None = None) -> Stor
     for walked in walk:
         teller.step(walked)
     story = teller.finish()
+    story.vendors = tuple(plan.name for plan in walk.call.dialling.vendors)
     story.difference = replay(kept).difference
     if hide is not None and story.difference is not None:  # whole frames stand there
         story.difference = replace(story.difference, expected="(hidden)", got="(hidden)", around=())

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from bridge.core.messages import Reason
+from bridge.core.failover import FAILED_OVER
 from bridge.core.playout import UNTOLD
 from bridge.core.toolbox import failure
 
@@ -28,7 +29,9 @@ _FAULTS: Final = {
     "FramesDropped": "frames of the caller's were dropped",
     "CarrierClosed": "the carrier's socket was lost",
 }
-_NOTED: Final = {"the model was lost", "configuration refused", "inaudible", "a tool gave no answer", UNTOLD}
+_NOTED: Final = {
+    "the model was lost", "configuration refused", "inaudible", "a tool gave no answer", UNTOLD, FAILED_OVER,
+}  # fmt: skip
 
 
 class _Action(msgspec.Struct):

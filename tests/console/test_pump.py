@@ -307,6 +307,9 @@ def test_a_row_says_what_is_wrong() -> None:
     assert rows.row.trouble == []
     runner.call.stats.recoveries, runner.call.stats.cuts_untold = 2, {"xai": 1}
     runner.call.stats.turn_latencies_ms.append(4_000)
+    runner.call.dialling.vendors = (m.VendorPlan("azure"), m.VendorPlan("xai"))
     assert rows.read()
-    assert rows.row.trouble == ["the model was lost 2 times", "cuts not told: 1", "slow answers, 4000 ms"]
+    assert rows.row.trouble == [
+        "the model was lost 2 times", "gone on with azure, xai", "cuts not told: 1", "slow answers, 4000 ms",
+    ]  # fmt: skip
     assert not rows.read()

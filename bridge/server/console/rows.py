@@ -144,6 +144,8 @@ class RowReader:
             found.append("a tool failed" if self._failed == 1 else f"{self._failed} tools failed")
         if stats.recoveries:
             found.append("the model was lost" + (f" {stats.recoveries} times" * (stats.recoveries > 1)))
+        if vendors := call.dialling.vendors:
+            found.append(f"gone on with {', '.join(plan.name for plan in vendors)}")
         if untold := sum(stats.cuts_untold.values()):
             found.append(f"{UNTOLD}: {untold}")
         if faults := [code for code in stats.faults if not harmless(code)]:
