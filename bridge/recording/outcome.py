@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
-from bridge.core.messages import Reason
 from bridge.core.failover import FAILED_OVER
+from bridge.core.messages import Reason
 from bridge.core.playout import UNTOLD
 from bridge.core.toolbox import failure
 
