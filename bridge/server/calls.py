@@ -27,7 +27,7 @@ from bridge.ops.recent import Pace
 from bridge.runner import Runner
 from bridge.server.call_control import HURRY_S
 from bridge.server.fleet.registry import ANOTHER
-from bridge.server.going_on import RESUMED, RETURNED, goes_on, words_of_return
+from bridge.server.going_on import RESUMED, RETURNED, goes_on, said_at_first, words_of_return
 from bridge.server.services import CallFactory, Observer, Services, alone
 from bridge.server.store.intents import DETOUR, HANDOVER, TRANSFER, opens_a_stream
 from bridge.server.taps import Tap, Taps
@@ -135,8 +135,7 @@ class CallRegistry:
         finds the call waiting already. Returns what the resolver says instead of an agent, and then nothing
         is dialled.
         """
-        fields = self._known(call_sid, fields)
-        self._let_go_of_stale(call_sid, fields)
+        fields = self.let_go_of_stale(call_sid, self._known(call_sid, fields))
         if self._living(call_sid) is not None:
             return None
         if self.services.router.ring(call_sid, fields) is None:
@@ -151,6 +150,19 @@ class CallRegistry:
         elif placed or waiting < MAX_WAITING:
             self._make(call_sid, fields).runner.feed(m.Ringing())
         return None
+
+    def let_go_of_stale(self, call_sid: str, fields: Mapping[str, str]) -> dict[str, str]:
+        """A call that has rung here, was had by another process and goes on here: the one that waits since it
+        rang knows nothing of what was said there, and may greet. Returns the fields, with what the webhook
+        said of the one that is let go: the next one is to `prepare`.
+        """
+        entry = self._living(call_sid)
+        if entry is None or entry.claimed or not goes_on(fields):
+            return {**fields}
+        if entry.runner.call.config.carried == self.services.store.conversations.find(call_sid):
+            return {**fields}
+        self.let_go(call_sid, by=ANOTHER)
+        return {**said_at_first(entry.fields), **fields}
 
     async def prepare(self, call_sid: str, fields: Mapping[str, str]) -> TurnedAway | None:
         """Let a new call's agent be resolved. Returns at once for one that is known already."""
@@ -170,7 +182,7 @@ class CallRegistry:
         users = self.services.users
         if users is None:
             return None
-        found = await users.prepare(call_sid, fields, goes_on=RESUMED in fields)
+        found = await users.prepare(call_sid, fields, goes_on=goes_on(fields))
         return None if isinstance(found, m.CallConfig) else found
 
     def _forget_prepared(self, call_sid: str) -> None:
@@ -191,7 +203,6 @@ class CallRegistry:
         the newer is right. `stream` is its number in the call.
         """
         fields = self._known(call_sid, fields)
-        self._let_go_of_stale(call_sid, fields)
         entry, intents = self._living(call_sid), self.services.control.intents
         if entry is not None and entry.claimed:
             if not proven and not entry.runner.away:
@@ -327,16 +338,6 @@ class CallRegistry:
     def _living(self, call_sid: str) -> _Entry | None:
         entry = self._entries.get(call_sid)
         return None if entry is None or entry.ended else entry
-
-    def _let_go_of_stale(self, call_sid: str, fields: Mapping[str, str]) -> None:
-        """A call that has rung here, was had by another process and goes on here: the one that waits since it
-        rang knows nothing of what was said there, and may greet.
-        """
-        entry = self._living(call_sid)
-        if entry is None or entry.claimed or not goes_on(fields):
-            return
-        if entry.runner.call.config.carried != self.services.store.conversations.find(call_sid):
-            self.let_go(call_sid, by=ANOTHER)
 
     def _make(self, call_sid: str, fields: Mapping[str, str]) -> _Entry:
         making, services = self._making, self.services

@@ -20,6 +20,11 @@ def goes_on(fields: Mapping[str, str]) -> bool:
     return RESUMED in fields or RETURNED in fields
 
 
+def said_at_first(fields: Mapping[str, str]) -> dict[str, str]:
+    """What was said of the call itself, and not of how a stream of it came to its end."""
+    return {name: value for name, value in fields.items() if name not in (RESUMED, RETURNED)}
+
+
 def was_cut_off(fields: Mapping[str, str]) -> bool:
     """Whether the stream before this one was lost: `handover`, and a transfer, end it on purpose."""
     return RETURNED not in fields and fields.get(RESUMED) != HANDOVER

@@ -16,6 +16,7 @@ from bridge.agents.turned_away import Forward, Refuse, TurnedAway, Voicemail
 from bridge.carriers.twilio import Twilio
 from bridge.core import messages as m
 from bridge.errors import SignatureError
+from bridge.runner import Runner
 from bridge.server import sids, twiml
 from bridge.server.admission import GATES, Admission
 from bridge.server.gates import PendingSockets
@@ -223,7 +224,11 @@ class MediaStream:
                 self._registry.let_go(call_sid)
                 self._close(socket, *gate, call_sid)
                 return
-        runner = self._registry.claim(call_sid, started.account_id, fields, stream=stream, proven=proven)
+        # By now it is known what others have written: the call that waits here may know less.
+        fields = self._registry.let_go_of_stale(call_sid, fields)
+        runner: Runner | str = "refused"
+        if await self._registry.prepare(call_sid, fields) is None:
+            runner = self._registry.claim(call_sid, started.account_id, fields, stream=stream, proven=proven)
         if isinstance(runner, str):
             await fleet.turned_away(call_sid, stream)
             self._close(socket, runner, runner, call_sid)

@@ -228,17 +228,24 @@ def test_where_no_webhook_came_the_stream_is_turned_away(code: Any) -> None:
         assert [verb[0] for verb in verbs] == ["Dial" if isinstance(code, Forward) else "Hangup"]
 
 
-def test_a_call_that_goes_on_is_not_refused_in_its_middle(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("intent", "asked_with"),
+    [("", {}), ("transfer:front desk", {"DialCallStatus": "no-answer"})],
+    ids=["resumed", "returned"],
+)
+def test_a_call_that_goes_on_is_not_refused_in_its_middle(
+    intent: str, asked_with: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
     closed: list[bool] = []
     with bridge(lambda _fields: Refuse() if closed else None) as asked, caplog.at_level("INFO"):
         [(_, attributes, _)] = asked.rings()
         asked.service.services.control.intents.began(CALL, 1)
         assert asked.client.portal is not None
         asked.client.portal.call(asked.service.registry.let_go, CALL)
-        asked.service.services.control.note(CALL, "")
+        asked.service.services.control.note(CALL, intent)
         closed.append(True)
         action = urlsplit(attributes["action"])
-        verbs = asked.asks(f"{action.path}?{action.query}", CallStatus="in-progress")
+        verbs = asked.asks(f"{action.path}?{action.query}", CallStatus="in-progress", **asked_with)
         assert [verb[0] for verb in verbs] == ["Connect"]
     assert "the call goes on, whatever its resolver says now" in caplog.text
 

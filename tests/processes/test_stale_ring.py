@@ -6,6 +6,7 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
+from bridge import Agent
 from bridge.core import messages as m
 from bridge.doubles.agents import Parrot
 from bridge.doubles.tones import marked
@@ -57,8 +58,11 @@ async def test_it_is_not_the_one_that_waits_since_the_first_ring() -> None:
 async def test_it_is_not_one_that_waits_for_a_stream_before(
     learnt_with: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That stream went elsewhere, and what was said there is not known to the one that waits here."""
-    async with door(Parrot(marked(9, 200))) as house:
+    """That stream went elsewhere, and what was said there is not known to the one that waits here. The next
+    one is of the same agent: the one that the resolver names for this call.
+    """
+    agent = Agent("Of nobody.", resolver=lambda _fields: {"instructions": "Of this caller."})
+    async with door(Parrot(marked(9, 200)), agent) as house:
         handset, known = house.handset(), house.service.services.store.conversations
 
         async def claim(call_sid: str, *_: object, goes_on: bool, **__: object) -> None:
@@ -74,6 +78,7 @@ async def test_it_is_not_one_that_waits_for_a_stream_before(
             lambda: len(house.servers()) == 2 and "More!" in "".join(map(str, house.servers()[1].got))
         )
         await until(house.upstream.sessions[0].closed.done)
+        assert all("Of this caller." in "".join(map(str, one.got)) for one in house.servers())
         call.send(call.machine.hang_up(call.now_ms()))  # type: ignore[attr-defined]  # a phone
         await until(lambda: not len(house.service.registry))
 
