@@ -195,6 +195,22 @@ def test_calls_that_go_on_with_another_vendor_are_let_in(caplog: pytest.LogCaptu
     assert "no call can be answered" not in caplog.text
 
 
+def test_another_deployment_of_the_same_resource_is_another_place() -> None:
+    """One that is gone keeps no call from going on with the other; nor does GPT-Live where it is refused keep
+    calls from Realtime.
+    """
+    breaker = Breaker(Clock(100.0))
+    breaker.first, breaker.others = "us.example", lambda: True
+    breaker.failed(DialError("DeploymentNotFound", "no", 404), "us.example/openai/v1/realtime?model=first")
+    breaker.check("us.example/openai/v1/realtime?model=second")
+    breaker.check("us.example/openai/v1/live/sessions")
+    with pytest.raises(DialError):
+        breaker.check("us.example/openai/v1/realtime?model=first")
+    assert not breaker.is_open
+    breaker.others = lambda: False
+    assert breaker.is_open
+
+
 # --- money and descriptors ---------------------------------------------------------------------------------
 
 

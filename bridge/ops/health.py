@@ -108,21 +108,24 @@ class LoopLag:
 
 class Breaker:
     """Opens for 30 seconds when the model turns us away for a reason that will not pass: a wrong key, no
-    quota, no such model. Until it closes no call dials, and one line in the log says why.
+    quota, no such model. Until it closes no call dials there, and one line in the log says why. A `place` is
+    host, path and model, as in an address without its scheme: another deployment at the same host may be fit,
+    and so may another API of the same vendor. "" is all of them.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._shut: dict[str, tuple[float, DialError]] = {}
         self.first = ""
-        """The place of the vendor that calls begin with."""
+        """The host of the vendor that calls begin with."""
         self.others: Callable[[], bool] = lambda: False
         """Whether calls go on with another vendor: then they are let in all the same."""
 
     @property
     def is_open(self) -> bool:
         """Whether no call can be answered."""
-        return not self.others() and (self._is_shut(self.first) or self._is_shut(""))
+        hosts = {place.partition("/")[0] for place in self._shut if self._is_shut(place)}
+        return not hosts.isdisjoint((self.first, "")) and not self.others()
 
     def _is_shut(self, place: str) -> bool:
         return place in self._shut and self._now() < self._shut[place][0]
@@ -148,6 +151,7 @@ class Breaker:
 
     def _open(self, error: DialError, place: str) -> None:
         again = self._is_shut(place)
+        self._shut = {one: shut for one, shut in self._shut.items() if self._is_shut(one)}
         self._shut[place] = (self._now() + BREAKER_S, error)
         if again:
             return

@@ -36,7 +36,7 @@ def dialler(
     VENDOR_SESSIONS.most = settings.failover_sessions
 
     async def dial_with_key(dialled: Dial) -> Socket:
-        place = urlsplit(dialled.url).netloc
+        place = dialled.url.partition("//")[2]
         breaker.check(place)
         try:
             socket = await dial(dialled.url, {**dialled.headers, **await proof_for(settings, dialled)})
