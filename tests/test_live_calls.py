@@ -160,6 +160,27 @@ def test_a_tool_of_the_backends() -> None:
     settled(call)
 
 
+@pytest.mark.parametrize("farewell", ["Have a nice day.", ""])
+def test_a_farewell_that_the_voice_begins_after_its_backend_hung_up_is_heard(farewell: str) -> None:
+    """It is told of its backend's work 1.7 s later. One that has said its goodbye before says no more."""
+    later = [Speech(1_000, farewell)] if farewell else []
+    call = LiveCall(
+        GREETING, [Speech(700, "Goodbye."), ToolCall("hours", {}, "call_1")], *later, session=BY_BACKEND
+    )
+    call.at(4_500).says("That is all.")
+    while not call.log(m.ToolWanted):
+        call.at(call.call.now_ms + 20)
+    asked_ms = call.call.now_ms
+    call.call.feed(m.HangUp("done"))
+    call.call.feed(m.ToolFinished("call_1", "The call ends.", False))
+    call.at(asked_ms + 8_000)
+    (ended_ms,) = [at_ms for at_ms, action in call.call.said if isinstance(action, m.Ended)]
+    assert 0 <= ended_ms - asked_ms <= (5_000 if farewell else 2_600)
+    assert [words for words, _ in spoken(call)] == [HELLO, "Goodbye.", *filter(None, [farewell])]
+    assert all(one.cut_ms is None and call.played_ms(one) >= 700 for one in call.said)
+    assert not call.log(m.Heard), "no phrase of ours says goodbye again"
+
+
 def test_a_tool_of_ours_gets_the_callers_words() -> None:
     mind: list[Any] = [GREETING, [ToolCall("hours")], Speech(2_000, "From nine to five.")]
     call = LiveCall(*mind, session=BY_US, options={"delegation_ms": 0, "repeats_delegations": True})

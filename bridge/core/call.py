@@ -141,7 +141,7 @@ class Call(CallState):
             self.carrier_due_ms, self.unheard_due_ms, self.handover_due_ms, self.callee.due_ms,
             self.caller_audio.due_ms, self.delegation.due_ms, parting.due_ms(self) if self.parting else NEVER,
             NEVER if spare is None else spare.due_ms,
-            NEVER if over is None else min(over.due_ms, over.words_due_ms),
+            NEVER if over is None else over.next_ms,
             NEVER if detours.under_way is None else detours.due_ms,
             NEVER if line.deadline_ms is None else line.deadline_ms,
         )  # fmt: skip

@@ -23,7 +23,7 @@ from . import messages as m
 from .conversation import LEAST_LETTERS
 from .debts import ANSWERED, Kind
 from .due import NEVER
-from .duplex import Segment
+from .duplex import HANG_MS, Segment
 from .duplex_session import PAUSE_MS, DuplexSession
 from .limits import Silence
 from .messages import Phase
@@ -63,7 +63,8 @@ def sound(call: CallState, event: m.StreamAudio, now_ms: int) -> None:
         call.stats.late_bytes += event.size_bytes
         return
     # A call that ends when its last word was heard has nothing more to say, nor one whose caller is away.
-    wanted = (call.ending is None or not playout.gate.idle) and call.phase is not Phase.AWAY
+    over = call.ending is not None and playout.gate.idle and call.ending.farewell_ms == NEVER
+    wanted = not over and call.phase is not Phase.AWAY
     before, lag_ms = stream.segment, line.remaining_ms(now_ms)
     ours = bool(line.spans.of(""))
     pieces = stream.take(event.audio, event.size_bytes, event.loud, lag_ms, ours=ours, wanted=wanted)
@@ -219,7 +220,7 @@ def unsounded(call: CallState, duplex: DuplexSession, now_ms: int) -> None:
         ending.not_generated(call, now_ms)
         return
     playout.debts.owe(model_commands.INAUDIBLE, Kind.RESUMED, now_ms)
-    silent_ms = max(words[0].came_ms, playout.line.ledger.clock_end_ms)
+    silent_ms = max(words[0].came_ms, playout.line.ledger.clock_end_ms - HANG_MS)
     state.owe(call, now_ms, silent_ms=silent_ms)
     if playout.gate.asked is not None:
         not_said(call, duplex, playout.gate.asked.tag, now_ms)

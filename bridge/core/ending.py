@@ -19,6 +19,8 @@ TAKEN_BACK = (Reason.WE_HUNG_UP, Reason.TRANSFERRED)
 """Ends that a caller who speaks takes back."""
 GENERATING_MS = 15_000
 """How long a goodbye may take to be generated before the drain stops waiting for it."""
+FAREWELL_MS = 2_500
+"""After a hang-up in the middle of a backend's work, for the voice to begin its farewell."""
 
 
 def fail(call: CallState, reason: Reason, now_ms: int, detail: str) -> None:
@@ -94,6 +96,8 @@ def drain(
     if call.ending is not None:
         return
     call.ending = Ending(reason, detail, now_ms + words_ms)
+    if reason is Reason.WE_HUNG_UP and call.up.can.duplex and call.delegation.busy:
+        call.ending.farewell_ms, call.ending.before = now_ms + FAREWELL_MS, call.playout.gate.active
     call.phase = Phase.DRAINING
     if intent:
         call.out.append(m.NoteIntent(intent))
@@ -117,7 +121,7 @@ def drained(call: CallState, ending: Ending, now_ms: int) -> None:
     playout, not from the end of generation; it is set once, so that marks that never come cannot put it
     off.
     """
-    if call.phase is Phase.ENDED:
+    if call.phase is Phase.ENDED or awaits_farewell(call, ending, now_ms):
         return
     if to_be_generated(call) and ending.words_due_ms != NEVER:
         return
@@ -133,6 +137,19 @@ def drained(call: CallState, ending: Ending, now_ms: int) -> None:
     elif ending.due_ms == NEVER:
         ending.words_due_ms = NEVER
         set_drain(call, ending, now_ms)
+
+
+def awaits_farewell(call: CallState, ending: Ending, now_ms: int) -> bool:
+    """Whether the voice of a duplex model may still begin its farewell: its backend has asked to hang up, and
+    what that has done is told by the voice 1.7 s later, if at all.
+    """
+    if ending.farewell_ms == NEVER:
+        return False
+    begun = call.playout.gate.active not in (None, ending.before)
+    if begun or ending.said_goodbye or now_ms >= ending.farewell_ms or call.up.state is not Leg.READY:
+        ending.farewell_ms = NEVER
+        return False
+    return True
 
 
 def to_be_generated(call: CallState) -> bool:

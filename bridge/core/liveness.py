@@ -45,7 +45,7 @@ def owed_due(call: CallState, now_ms: int) -> None:
     """Silence has lasted long enough: a filler; or the model has been silent long enough that it must be
     dead.
     """
-    owed, line = call.playout.owed, call.playout.line
+    playout, owed, line = call.playout, call.playout.owed, call.playout.line
     if owed.since_ms is None:
         return
     if call.ending is None and stalled(call, now_ms):
@@ -53,6 +53,8 @@ def owed_due(call: CallState, now_ms: int) -> None:
     told = call.caller_speaking and not owed.doubtful and not speech.quiet(call, now_ms)
     if not line.over(now_ms) or told or call.caller_audio.speaks(now_ms):
         pass  # the caller hears something, or speaks
+    elif call.ending is not None and call.ending.farewell_ms != NEVER and playout.conversation.answered:
+        pass  # the model has spoken, and may have said its goodbye: it ends, with or without another
     elif ending.leaving(call):
         ending.not_generated(call, now_ms)
     else:

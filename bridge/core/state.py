@@ -35,6 +35,14 @@ class Ending:
     """What had been sent to the carrier when that was reckoned."""
     said_goodbye: bool = False
     """By the phrase."""
+    farewell_ms: int = NEVER
+    """Until when a model that speaks by itself may begin a last word; NEVER where none is waited for."""
+    before: str | None = None
+    """What it was saying before that."""
+
+    @property
+    def next_ms(self) -> int:
+        return min(self.due_ms, self.words_due_ms, self.farewell_ms)
 
 
 class CallState:
