@@ -50,7 +50,29 @@ def test_a_command_is_tried_once_and_a_slow_store_is_an_absent_one(url: str) -> 
 
 def test_the_pool_is_bounded() -> None:
     pool: Any = connect("redis://127.0.0.1/0").connection_pool
-    assert (pool.max_connections, pool.timeout) == (8, 0.1)
+    assert (pool.max_connections, pool.timeout) == (16, 0.1)
+
+
+async def _first_word() -> bytes:
+    """What a new connection says before it has got any answer."""
+    heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.set_result(await reader.read(4_096))
+        writer.write(b"+PONG\r\n")
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        client = connect(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0")
+        assert await client.ping()
+        await client.aclose()
+    return await heard
+
+
+def test_a_new_connection_asks_nothing_before_the_command() -> None:
+    """With 100 ms there and back it was too late for what a caller waits for."""
+    assert asyncio.run(_first_word()) == b"*1\r\n$4\r\nPING\r\n"
 
 
 def test_sentinels_are_asked_for_the_master() -> None:
