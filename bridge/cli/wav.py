@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..codecs.g711 import pcmu_to_pcm
 from ..codecs.wav import pcmu_of
 from ..errors import ConfigError
+from ..sounds.reading import raw_sound
 
 HZ = 8_000
 NO_OGG = "ogg needs soundfile: pip install soundfile (the extra `export`); wav needs nothing"
@@ -22,9 +23,9 @@ def read_speech(path: Path) -> bytes:
     Raises `ConfigError` for a file that can't be read.
     """
     try:
-        raw = path.read_bytes()
+        raw = raw_sound(path)
     except OSError as error:
-        raise ConfigError(f"{path} can't be read: {error.strerror}") from error
+        raise ConfigError(f"{path} can't be read: {error.strerror or error}") from error
     if path.suffix == ".ulaw":
         return raw
     if not raw:

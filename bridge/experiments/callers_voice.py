@@ -17,6 +17,7 @@ import numpy as np
 from bridge.agents.importing import imported
 from bridge.simulators.espeak import EspeakVoice
 from bridge.simulators.voice import Tones, Voice
+from bridge.sounds.reading import raw_sound
 
 from ..codecs.caption import MOST_BYTES, captioned
 from ..codecs.g711 import pcm_to_pcmu, pcmu_to_pcm
@@ -31,8 +32,6 @@ from .scenario import Noise, Scenario
 FRAME_BYTES: Final = 160
 SPEECH_DBFS: Final = -20
 """What voices are at."""
-MOST_SOUND_BYTES: Final = 64 << 20
-"""Of a file; that is two hours of µ-law."""
 _MOST_KEPT: Final = 1_024
 """Sounds of a voice: a caller with a mind says something else in each call."""
 _QUIET_DBFS: Final = -50
@@ -133,7 +132,7 @@ class _Folder:
         name = plain(text).replace(" ", "-")
         path = self._folder / f"{name}.wav"
         try:
-            return pcmu_of(_read(path))
+            return pcmu_of(raw_sound(path))
         except OSError as error:
             raise ConfigError(f"{self._folder} has no {path.name}, for the line {text!r}") from error
         except ValueError as error:
@@ -149,17 +148,6 @@ class _Endpoint:
 
     def __call__(self, text: str) -> bytes:
         return self._endpoint.ask({**self._body, "input": text}, pcmu_of)
-
-
-def _read(path: Path) -> bytes:
-    """A file of sound. Raises OSError for a device, which has no end, and for a file that is too large."""
-    if path.exists() and not path.is_file():
-        raise OSError("it is no file")
-    with path.open("rb") as file:
-        raw = file.read(MOST_SOUND_BYTES + 1)
-    if len(raw) > MOST_SOUND_BYTES:
-        raise OSError(f"it has more than {MOST_SOUND_BYTES >> 20} MiB")
-    return raw
 
 
 def _function(where: str) -> Callable[[str], bytes]:
@@ -263,7 +251,7 @@ def noise_of(noise: Noise, place: str = ".") -> bytes:
             samples = _babble(samples, dice)
     else:
         try:
-            raw = _read(Path(place) / noise.file)
+            raw = raw_sound(Path(place) / noise.file)
             samples = _samples(pcmu_of(raw) if is_wav(raw) else raw)
         except (OSError, ValueError) as error:
             raise ConfigError(

@@ -8,6 +8,7 @@ from typing import Final
 from bridge.codecs.wav import pcmu_of
 from bridge.errors import ConfigError
 from bridge.recording.caller_script import Act, Anchor, Kind
+from bridge.sounds.reading import raw_sound
 
 from .callers_voice import speaker_for
 from .scenario import load
@@ -24,7 +25,7 @@ def acts_of(file: Path) -> tuple[Act, ...]:
     """
     if file.suffix == ".wav":
         try:
-            return _turns([(pcmu_of(file.read_bytes()), None)])
+            return _turns([(pcmu_of(raw_sound(file)), None)])
         except (OSError, ValueError) as error:
             raise ConfigError(f"{file} can't be read as sound: {error}") from error
     if file.suffix != ".toml":
