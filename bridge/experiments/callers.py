@@ -34,6 +34,7 @@ PARROT: Final = "parrot"
 _LEAST_KEYS: Final = 4
 """Fewer are a choice in a menu."""
 _KEYED: Final = re.compile(r'(?<="digit":")\d|(?<=The caller pressed )[0-9A-D*# ]+(?= on the keypad)')
+_WORDS: Final = re.compile(r'"words":\[|"type":"[a-z_.]*(?<!audio)\.delta"')
 MOST_PER_CORE: Final = 4
 _SECONDS_IN_ONE: Final = 600
 """Of calls: fewer are played in this process, a second one takes as long to begin."""
@@ -213,14 +214,39 @@ def _written(folder: Path, job: Job, facts: CallFacts, veil: Veil) -> dict[str, 
 
 def veiled_recording(lines: Iterable[str], veil: Veil, *, keys: bool) -> Iterator[str]:
     """A recording that replays, without what is hidden; with `keys` every digit that was pressed is a 0."""
-    for line in lines:
+    for line in _without_spread(lines, veil):
         text = veil(line)
         if text == line and not (keys and _KEYED.search(line)):
             yield line
             continue
-        told = veil.json(json.loads(line))
-        text = one_line(json.dumps(told, ensure_ascii=False, separators=(",", ":")))
+        text = _line(veil.json(json.loads(line)))
         yield _KEYED.sub(lambda found: re.sub(r"\d", "0", found[0]), text) if keys else text
+
+
+def _without_spread(lines: Iterable[str], veil: Veil) -> list[str]:
+    """The lines, without values of which each delta of a model's words has a part."""
+    found = list(lines)
+    pieces: list[tuple[int, Any, Any]] = []
+    told = {at: json.loads(line) for at, line in enumerate(found) if _WORDS.search(line)}
+    for at, line in told.items():
+        words, frame = line.get("words"), line.get("frame")
+        if isinstance(words, list):
+            pieces += [(at, words, place) for place, word in enumerate(words) if isinstance(word, str)]
+        elif isinstance(frame, dict) and isinstance(frame.get("delta"), str):
+            pieces.append((at, frame, "delta"))
+    changed = set()
+    made = veil.spread([owner[place] for _, owner, place in pieces])
+    for (at, owner, place), text in zip(pieces, made, strict=True):
+        if owner[place] != text:
+            owner[place] = text
+            changed.add(at)
+    for at in changed:
+        found[at] = _line(told[at])
+    return found
+
+
+def _line(told: Any) -> str:
+    return one_line(json.dumps(told, ensure_ascii=False, separators=(",", ":")))
 
 
 def slug(name: str) -> str:

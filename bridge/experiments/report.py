@@ -47,6 +47,24 @@ class Veil:
         """The text without them."""
         return text if self._found is None else self._found.sub(_hidden, text)
 
+    def spread(self, texts: Sequence[str]) -> list[str]:
+        """Texts that follow each other, as a model's words do: also without what is spread over several."""
+        if self._found is None:
+            return list(texts)
+        whole = "".join(texts)
+        hidden = [(found.start(), found.end(), found[0]) for found in self._found.finditer(whole)]
+        made, begin = [], 0
+        for text in texts:
+            end, parts, at = begin + len(text), list[str](), begin
+            for first, last, what in hidden:
+                if first < end and last > begin:
+                    part = whole[max(first, begin) : min(last, end)]
+                    parts += [whole[at : max(first, begin)], _masked(what, part)]
+                    at = min(last, end)
+            made.append("".join(parts) + whole[at:end])
+            begin = end
+        return made
+
     def json(self, value: Any) -> Any:
         """The same for every text in a value of JSON; numbers that are such a value are texts too."""
         if isinstance(value, dict):
@@ -73,8 +91,12 @@ def _pattern(secret: str) -> str:
 
 
 def _hidden(found: re.Match[str]) -> str:
-    text = found[0]
-    return _DIGIT.sub("0", text) if _NUMBER.fullmatch(text) else MASK
+    return _masked(found[0], found[0])
+
+
+def _masked(secret: str, part: str) -> str:
+    """A part of a value that is hidden."""
+    return _DIGIT.sub("0", part) if _NUMBER.fullmatch(secret) else MASK
 
 
 # --- JUnit ---------------------------------------------------------------------------------------------

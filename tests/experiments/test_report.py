@@ -166,6 +166,18 @@ def test_hidden_values_are_hidden_in_json_too(name: str):
             assert (arguments, json.loads(hidden)["name"]) == ({"name": MASK}, MASK)
 
 
+def test_a_value_that_a_model_says_word_by_word_is_hidden():
+    """Each delta of its words has a part; in a recording they stand in frames and in lists."""
+    frame = {"type": "response.output_audio_transcript.delta", "delta": "Ann-"}
+    spoken = [{"frame": frame}, {"words": ["Marie ", "Bee, ", "+1 ", "555 "]}, {"words": ["010 ", "4711."]}]
+    lines = [json.dumps(one, separators=(",", ":")) for one in spoken]
+    hidden = list(veiled_recording(lines, Veil(["Ann-Marie Bee", "+15550104711"]), keys=False))
+    assert json.loads(hidden[0])["frame"]["delta"] == MASK
+    assert json.loads(hidden[1]) == {"words": [MASK, f"{MASK}, ", "+0 ", "000 "]}
+    assert json.loads(hidden[2]) == {"words": ["000 ", "0000."]}
+    assert list(veiled_recording(lines, Veil(["Ann Bee"]), keys=False)) == lines
+
+
 def test_a_veiled_line_is_one_line():
     (line,) = veiled_recording(['{"a":"sk-planted","b":"\\u2028"}'], Veil(["sk-planted"]), keys=False)
     assert line.splitlines() == [line]
