@@ -145,7 +145,7 @@ def _spending(wanted: list[Scenario], judge: str, ears: str, most_usd: float | N
     """
     from ..experiments.callers_mind import CHAT
     from ..experiments.endpoint import Endpoint
-    from ..experiments.spending import Spending, estimate
+    from ..experiments.spending import Spending, estimate, told_requests
 
     votes = judge.startswith(("http://", "https://"))
     rate = Endpoint.of(judge, CHAT)[0].rate if votes else None
@@ -156,9 +156,7 @@ def _spending(wanted: list[Scenario], judge: str, ears: str, most_usd: float | N
         raise ConfigError("--max-usd would not hold: the price of ears and voices by URL is not known")
     if not expected.requests:
         return None
-    about = "at an unknown price" if expected.usd is None else f"about {expected.usd:,.2f} USD"
-    console = Console(stderr=True, highlight=False)
-    console.print(f"up to {expected.requests} requests to minds and judges, {about}")
+    Console(stderr=True, highlight=False).print(told_requests(expected))
     return Spending(math.inf if most_usd is None else most_usd)
 
 

@@ -168,7 +168,7 @@ def _compared(
     from ..experiments.budget import Budget
     from ..experiments.shadow import Experiment, estimate
     from ..experiments.shadow_live import NotRun
-    from ..experiments.shadow_models import carried_out, costs, has_dice, priced
+    from ..experiments.shadow_models import carried_out, has_dice
     from ..experiments.shadow_report import told
     from ..experiments.shadow_run import Embedded
 
@@ -176,14 +176,10 @@ def _compared(
     repeats = how.repeats or (3 if dice else 1)
     expected = estimate(gathered.calls, repeats, how.parallel)
     console.print(told(expected, real_time=not isinstance(model, Embedded)))
-    most_usd = how.max_usd
-    if not isinstance(model, Embedded) and costs(model):
-        most_usd = USUAL_USD if most_usd is None else most_usd
-        known = all(priced(model, call.script, arm) for call in gathered.calls for arm in arms)
-        agreed(most_usd, yes=how.yes, priced=known)
+    budget = Budget(_most_usd(gathered, arms, model, how))
+    _judge_by_url(how, expected.runs, budget, console)
     _ask_for_tools(arms, expected.runs // 2, console, yes=how.yes)
     with hanging_up() as interrupt, console.status("calling") as status:
-        budget = Budget(most_usd)
         done = _Progress(expected.runs, budget, status, console)
         experiment = Experiment(
             gathered, arms, repeats, not dice, budget, how.metrics, done, lambda: interrupt.came
@@ -196,7 +192,39 @@ def _compared(
         console.print("[yellow]stopped by Ctrl-C[/]")
     if not isinstance(model, Embedded):
         console.print(f"{budget.spent_usd:,.4f} USD spent, by the recorded calls' own prices")
+    if budget.votes is not None:
+        console.print(f"{budget.votes.usd:,.4f} USD spent on votes of the judge")
     return experiment.outcome(), expected, interrupt.came
+
+
+def _most_usd(
+    gathered: Gathered, arms: tuple[Arm, Arm], model: Embedded | LiveModel, how: _How
+) -> float | None:
+    """What may be spent; it is asked for where a vendor is paid."""
+    from ..experiments.shadow_models import costs, priced
+    from ..experiments.shadow_run import Embedded
+
+    if isinstance(model, Embedded) or not costs(model):
+        return how.max_usd
+    most_usd = USUAL_USD if how.max_usd is None else how.max_usd
+    known = all(priced(model, call.script, arm) for call in gathered.calls for arm in arms)
+    agreed(most_usd, yes=how.yes, priced=known)
+    return most_usd
+
+
+def _judge_by_url(how: _How, runs: int, budget: Budget, console: Console) -> None:
+    """Says what its votes may cost, which is paid from the budget. Raises ConfigError where that would not
+    hold.
+    """
+    from ..experiments.spending import SPENDING, told_requests
+
+    expected = how.rules.expected_votes(runs) if how.rules else None
+    SPENDING.set(budget.for_votes() if expected else None)
+    if expected is None:
+        return
+    console.print(told_requests(expected))
+    if how.max_usd is not None and expected.usd is None:
+        raise ConfigError("--max-usd would not hold: the judge has no price, &usd=0.25,2")
 
 
 class _Progress:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
+
+from .spending import Spending
 
 MICRO: Final = 1_000_000
 
@@ -14,15 +17,22 @@ class Budget:
         self.most_usd = most_usd
         self._over_usd = 0.0
         self._running: list[Purse] = []
+        self.votes: Spending | None = None
 
     @property
     def spent_usd(self) -> float:
         """By runs that are over, and by those that last."""
         return self._over_usd + sum(one.spent_usd for one in self._running)
 
+    def for_votes(self) -> Spending:
+        """The purse of a judge by URL: what is left for it is what calls leave."""
+        self.votes = Spending(math.inf if self.most_usd is None else self.most_usd, self.has)
+        return self.votes
+
     def has(self, more_usd: float = 0.0) -> bool:
         """Whether there is so much besides what runs need."""
         needed_usd = self._over_usd + sum(one.needed_usd for one in self._running)
+        needed_usd += 0.0 if self.votes is None else self.votes.usd
         return self.most_usd is None or needed_usd + more_usd <= self.most_usd
 
     def begin(self, expected_usd: float) -> Purse | None:

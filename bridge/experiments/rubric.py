@@ -19,7 +19,7 @@ from .callers_run import Failure, Kind
 from .callers_voice import import_function
 from .endpoint import Endpoint
 from .scenario import Rubric
-from .spending import VOTES
+from .spending import VOTES, Rate
 
 _YES, _NO, _UNSURE = "yes", "no", "cannot tell"
 _RULES: Final = (
@@ -53,6 +53,11 @@ class ChatVoter:
     def __init__(self, address: str) -> None:
         self._endpoint, given = Endpoint.of(address, CHAT)
         self._model = given.get("model", "gpt-5-mini")
+
+    @property
+    def rate(self) -> Rate | None:
+        """The price of its tokens, if it was given."""
+        return self._endpoint.rate
 
     def __call__(self, ask: str, record: Sequence[Line], vote: int) -> object:
         # A line of the record is one line: words that were heard cannot add lines of other people.

@@ -9,8 +9,9 @@ from pathlib import Path
 from ..errors import ConfigError
 from .callers_run import CallFacts
 from .judge import checked, measured
-from .rubric import Vote, judged, voter
+from .rubric import ChatVoter, Vote, judged, voter
 from .scenario import Expect, Rubric, read_rules
+from .spending import Estimate, votes
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,12 @@ class ShadowRules:
         if not found and self.vote is not None:
             found = judged(self.rubric, facts.story, self.vote)
         return tuple(one.kind.value for one in found)
+
+    def expected_votes(self, runs: int) -> Estimate | None:
+        """What a judge by URL may be asked in so many runs; None without one."""
+        if not isinstance(self.vote, ChatVoter):
+            return None
+        return votes(runs * len(self.rubric), self.vote.rate)
 
 
 def rules_of(file: Path, judge: str) -> ShadowRules:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 import multiprocessing
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
@@ -23,6 +23,7 @@ _MILLION: Final = 1_000_000
 _RULES_TOKENS: Final = 300
 _TURN_TOKENS: Final = 60
 _ANSWER_TOKENS: Final = 300
+_USUAL_TURNS: Final = 12
 
 
 class Rate(NamedTuple):
@@ -39,8 +40,8 @@ class Rate(NamedTuple):
 class Spending:
     """Money that the endpoints of a command cost, in all of its processes together."""
 
-    def __init__(self, most_usd: float = math.inf) -> None:
-        self.most_usd = most_usd
+    def __init__(self, most_usd: float = math.inf, has: Callable[[float], bool] = lambda _usd: True) -> None:
+        self.most_usd, self._has = most_usd, has
         context = multiprocessing.get_context("spawn")
         self._spent, self._longest = context.Value("d", 0.0), context.Value("d", MANY_TOKENS)
 
@@ -53,7 +54,7 @@ class Spending:
         """What this request may cost, which counts as spent now; None where that is more than is left."""
         usd = rate.usd(len(request) / _BYTES, self._longest.value)
         with self._spent.get_lock():
-            if self._spent.value + usd > self.most_usd:
+            if self._spent.value + usd > self.most_usd or not self._has(usd):
                 return None
             self._spent.value += usd
         return usd
@@ -86,6 +87,12 @@ class Estimate(NamedTuple):
     usd: float | None
 
 
+def told_requests(expected: Estimate) -> str:
+    """In words."""
+    about = "at an unknown price" if expected.usd is None else f"about {expected.usd:,.2f} USD"
+    return f"up to {expected.requests} requests to minds and judges, {about}"
+
+
 def estimate(wanted: Iterable[Scenario], judge: Rate | None, *, judged: bool) -> Estimate:
     """For a run of each of these; `judged` where an endpoint votes on rubrics."""
     requests, costs = 0, [0.0]
@@ -96,6 +103,13 @@ def estimate(wanted: Iterable[Scenario], judge: Rate | None, *, judged: bool) ->
             costs.append(math.nan if rate is None else rate.usd(into, count * _ANSWER_TOKENS))
     usd = math.fsum(costs)
     return Estimate(requests, None if math.isnan(usd) else usd)
+
+
+def votes(questions: int, judge: Rate | None, turns: int = _USUAL_TURNS) -> Estimate:
+    """On so many questions, each about a call of so many turns."""
+    requests = VOTES * questions
+    into = requests * (_RULES_TOKENS + _TURN_TOKENS * turns // 2)
+    return Estimate(requests, None if judge is None else judge.usd(into, requests * _ANSWER_TOKENS))
 
 
 def _asked(scenario: Scenario, judge: Rate | None, *, judged: bool) -> Iterator[tuple[int, Rate | None]]:

@@ -15,14 +15,17 @@ import pytest
 from typer.testing import CliRunner
 
 from bridge.cli import app
+from bridge.cli.wav import read_speech
 from bridge.codecs.wav import stereo_of
 from bridge.doubles.people.caller import HangUp, Line, Say, plain
 from bridge.doubles.people.words import spoken
 from bridge.doubles.tones import tone
 from bridge.errors import ConfigError
+from bridge.experiments.budget import Budget
 from bridge.experiments.callers_mind import ChatMind, Heard, MindFailed
 from bridge.experiments.callers_voice import CallerVoice, Speaker, noise_of, speaker_for, trimmed
 from bridge.experiments.endpoint import Endpoint, EndpointFailed
+from bridge.experiments.other_caller import acts_of
 from bridge.experiments.rubric import voter
 from bridge.experiments.scenario import Mind, Noise, read_toml
 from bridge.experiments.spending import SPENDING, Spending
@@ -34,6 +37,8 @@ KEY = "sk-planted-2271"
 class Office(ThreadingHTTPServer):
     """Answers each path with what the test wants, and keeps what it was asked."""
 
+    request_queue_size = 32  # five, as it is by default, and a client tries again a second later
+
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[tuple[str, dict[str, str], bytes]] = []
@@ -44,6 +49,9 @@ class Office(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def handle_error(self, *_args: Any) -> None:
+        """Clients that do not wait are expected."""
 
     def chat(self, **message: Any) -> None:
         self.answers["/v1/chat/completions"] = {"choices": [{"message": message}]}
@@ -303,12 +311,16 @@ def test_a_silent_noise_is_a_mistake(tmp_path: Path):
 def test_a_sound_without_an_end_is_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(ConfigError, match="no file"):
         noise_of(Noise(file="/dev/zero"), str(tmp_path))
-    monkeypatch.setattr("bridge.experiments.callers_voice.MOST_SOUND_BYTES", 1 << 20)
+    monkeypatch.setattr("bridge.sounds.reading.MOST_BYTES", 1 << 20)
     (tmp_path / "long.wav").write_bytes(b"RIFF" + bytes(1 << 20))
     with pytest.raises(ConfigError, match="more than 1 MiB"):
         noise_of(Noise(file="long.wav"), str(tmp_path))
     with pytest.raises(ConfigError, match="has no long"):
         speaker_for(f"wav:{tmp_path}").sound("long")
+    with pytest.raises(ConfigError, match="more than 1 MiB"):
+        acts_of(tmp_path / "long.wav")
+    with pytest.raises(ConfigError, match="more than 1 MiB"):
+        read_speech(tmp_path / "long.wav")
 
 
 def test_a_voice_keeps_its_last_sounds(monkeypatch: pytest.MonkeyPatch):
@@ -383,6 +395,25 @@ def test_a_request_is_paid_whose_answer_does_not_come(
     with pytest.raises(EndpointFailed, match="TimeoutError"):
         mind.decide(heard())
     assert 0.04 < paid.usd < 0.05
+
+
+def test_votes_of_a_judge_leave_what_calls_need(office: Office):
+    office.chat(content="yes")
+    office.answers["/v1/chat/completions"]["usage"] = {"prompt_tokens": 0, "completion_tokens": 2_000}
+    budget = Budget(0.1)
+    token = SPENDING.set(budget.for_votes())
+    vote = voter(f"{office.url}?model=m&usd=1,20")
+    running = budget.begin(0.06)
+    assert running is not None
+    with pytest.raises(EndpointFailed, match=r"--max-usd 0.1 allows no more"):
+        vote("was it", [], 1)
+    budget.end(running, 0.01)
+    vote("was it", [], 2)
+    assert budget.votes is not None
+    assert budget.votes.usd == pytest.approx(0.04)
+    assert budget.begin(0.06) is None
+    assert budget.begin(0.04) is not None
+    SPENDING.reset(token)
 
 
 def test_where_no_endpoint_is_nothing_is_paid(paid: Spending):

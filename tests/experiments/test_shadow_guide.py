@@ -93,6 +93,21 @@ def test_wrong_use_is_told() -> None:
     assert "wants a --judge" in fails("--expect", "ask.toml")
     assert "--expect FILE" in fails("--judge", "module:votes")
     assert "missing.toml" in fails("--expect", "missing.toml")
+    judged = ["--expect", "ask.toml", "--max-usd", "1", "--judge"]
+    assert "the judge has no price" in fails(*judged, "http://127.0.0.1:1/v1")
+    command = [
+        "shadow",
+        "recordings",
+        "--agent",
+        "agents:agent",
+        *judged,
+        "http://127.0.0.1:1/v1?usd=1000,1000",
+    ]
+    run = CliRunner().invoke(app, command)
+    assert run.exit_code == 3
+    assert "up to 6 requests to minds and judges, about 5.76 USD" in run.output
+    assert "--max-usd 1 allows no more" in run.output
+    assert "0.0000 USD spent on votes of the judge" in run.output
 
 
 VOTES: list[list[Line]] = []
