@@ -35,14 +35,18 @@ def upstream_closed(call: CallState, event: m.UpstreamClosed, now_ms: int) -> No
 
 def refused(call: CallState, event: m.UpstreamFaulted, now_ms: int) -> None:
     """An error in place of the session: it ends this attempt at once. Its socket may take its time to end."""
+    over(call, " ".join(filter(None, (event.code or event.kind, event.message))), now_ms)
+
+
+def over(call: CallState, why: str, now_ms: int) -> None:
+    """The vendor has ended the session, or refused it, and its socket is still open."""
     call.out.append(m.CloseUpstream(call.up.epoch))
-    why = " ".join(filter(None, (event.code or event.kind, event.message)))
     upstream_closed(call, m.UpstreamClosed(1011, why, call.up.epoch), now_ms)
 
 
 def ending_soon(call: CallState, event: m.SessionEnding, now_ms: int) -> None:
     """The vendor ends the session: another one takes over before that, in a quiet moment. Where it has ended
-    it, what follows is known by its socket.
+    it, the session is lost, whatever becomes of its socket.
     """
     call.out.append(m.Noted("the session ends", f"{event.why} in {event.in_ms} ms"))
     up = call.up
@@ -51,6 +55,8 @@ def ending_soon(call: CallState, event: m.SessionEnding, now_ms: int) -> None:
         up.forced_due_ms = min(up.forced_due_ms, now_ms + max(0, event.in_ms - ENDS_MS))
     elif event.why == CONTENT and up.state is Leg.READY:
         ending.fail(call, Reason.UPSTREAM_REFUSED, now_ms, "the vendor's filter has ended the session")
+    else:
+        over(call, f"the session is over: {event.why}", now_ms)
 
 
 def lose(call: CallState, why: str, now_ms: int) -> None:

@@ -425,6 +425,28 @@ def test_a_model_that_owes_an_answer_and_says_nothing_is_replaced() -> None:
     assert max(after_ms - before_ms for before_ms, after_ms in pairwise(plays)) <= 500 + 2_000
 
 
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_session_that_is_over_is_lost_though_its_socket_stays(streams: bool) -> None:
+    call = DuplexCall().ready().wait(500)
+    call.speaks(FIVE)
+    call.wait(900)
+    call.feed(m.SessionEnding(0, "connection_lost", 1))
+    call.streams = streams
+    call.wait(100)
+    assert [one.epoch for one in call.all(m.DialUpstream)] == [1, 2]
+    assert [one.epoch for one in call.all(m.CloseUpstream)] == [1]
+    call.session(2).wait(1_000)
+    assert [one.about for one in told(call, "say")] == ["say:restored"]
+
+
+def test_a_session_that_is_over_before_it_began_is_dialled_again() -> None:
+    call = DuplexCall()
+    call.feed(m.Started("MZ1", "CA1", "AC1"), m.Admitted(), m.UpstreamOpened(1))
+    call.feed(m.SessionEnding(0, "connection_lost", 1))
+    call.wait(1_000)
+    assert [one.epoch for one in call.all(m.DialUpstream)] == [1, 2]
+
+
 def test_what_a_lost_session_was_told_of_its_words_is_not_told_to_the_next() -> None:
     call = DuplexCall().ready().wait(500)
     call.feed(m.Fragment("assistant", " Certainly.", 400, 600))
