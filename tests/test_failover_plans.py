@@ -96,6 +96,17 @@ def test_a_deployment_that_transcribes_is_named_to_its_own_resource_only() -> No
     assert asked == ["gpt-transcribe", "grok-transcribe", "my-scribe"]
 
 
+def test_where_the_first_tells_words_by_itself_the_next_one_is_asked_for_them() -> None:
+    """GPT-Live has no model that transcribes; without one the words of all later turns would be lost."""
+    first = {"upstream": "gpt-live", "azure_endpoint": "https://mine.openai.azure.com"}
+    config = settings(first, "openai,xai,azure-live:a,xai:other::off").call_config()
+    assert config.session.transcription is None
+    asked = [plan.dress(config.session).transcription for plan in config.failover]
+    assert asked == ["gpt-transcribe", "grok-transcribe", None, None]
+    config = settings({**OPENAI, "transcribe": "off"}, "xai,gpt-live").call_config()
+    assert [plan.dress(config.session).transcription for plan in config.failover] == [None, None]
+
+
 @pytest.mark.parametrize("text", ["xai:::off", "azure:voice::off@https://eu.openai.azure.com"])
 def test_off_is_no_model_that_transcribes(text: str) -> None:
     config = settings(OPENAI, text).call_config()

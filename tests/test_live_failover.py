@@ -86,11 +86,15 @@ class Talk:
         prices = {"gpt-live": MINUTES, "openai": TOKENS}
         first = "openai" if self.to_live else "gpt-live"
         session = m.SessionConfig(
-            model="of-the-first", instructions="Be brief.", tools=(HOURS,), transcription="gpt-transcribe"
-        )
+            model="of-the-first", instructions="Be brief.", tools=(HOURS,),
+            transcription="gpt-transcribe" if self.to_live else None,
+        )  # fmt: skip
         config = m.CallConfig(
             session=session, capabilities=can[first], prices=prices[first], greeting=GREETING,
-            failover=(m.VendorPlan(to, can[to], "of-the-second", voice, prices=prices[to]),),
+            failover=(m.VendorPlan(
+                to, can[to], "of-the-second", voice, "off" if self.to_live else "gpt-transcribe",
+                prices=prices[to], transcribes=not self.to_live,
+            ),),
         )  # fmt: skip
         recorder = Recorder(self.lines.append, Header(carrier="twilio", upstream=first, config=config))
         make = cast("Any", {"gpt-live": (self._live, Live), "openai": (self._realtime, OpenAI)})
@@ -221,6 +225,13 @@ def test_the_other_goes_on_with_what_was_heard(to: str, state: str, offset_ms: i
 
 
 @pytest.mark.virtual
+def test_a_turn_is_told_once_and_with_its_words_after_gpt_live_too() -> None:
+    talk = Talk("openai")
+    talk.bring_to("silent", 0)
+    talk.to(talk.cut_ms + 9_000)
+    assert [turn.text for turn in talk.call.log(m.Turn)] == ["Opening hours?"]
+
+
 def test_a_voice_that_gpt_live_does_not_have_costs_one_more_dial() -> None:
     """It refuses the whole session, and its socket dies of that."""
     talk = Talk("gpt-live", voice="onyx", redials=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from . import messages as m
+from . import state
 from .answer_actions import human, known, talk_on, wait
 from .callee import BEEP_MS, CARRIER_WORDS, MACHINES, Stage
 from .messages import AnswerKind
@@ -120,7 +121,7 @@ def suspect(call: CallState, now_ms: int) -> None:
 def count_turns(call: CallState, now_ms: int) -> None:
     """A person who has answered twice is one, whatever comes later."""
     callee = call.callee
-    transcribed = call.playout.config.transcription is not None
+    transcribed = state.transcribed(call)
     callee.signals.worded |= not transcribed
     for turn in call.out:
         callee.signals.worded |= isinstance(turn, m.Turn) and bool(turn.text.strip())

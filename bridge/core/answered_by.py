@@ -403,7 +403,7 @@ def came(call: CallState, ended_ms: int, now_ms: int) -> bool:
     if callee.signals.words is AnswerKind.SCREENING:
         callee.short_ended_ms = None
         return False
-    transcribed = call.playout.config.transcription is not None
+    transcribed = state.transcribed(call)
     turns = [turn.text.strip() for turn in call.out if isinstance(turn, m.Turn)]
     if turns and transcribed and callee.held and not any(turns):
         callee.short_ended_ms = None

@@ -140,7 +140,7 @@ def committed(call: CallState, event: m.TurnCommitted, now_ms: int) -> None:
         answers.owe_turn(call, now_ms, began=False)
         call.playout.unanswered = call.stats.turn_ended(last_word_ms(call, now_ms), now_ms)
     call.committed_turn = call.turn
-    if call.playout.config.transcription is None:
+    if not state.transcribed(call):
         greet_again(call, now_ms, wordless=None)
         call.out.append(m.Turn(event.item_id, ""))
     elif not item.told:  # else some vendors transcribe a turn that is open

@@ -274,6 +274,15 @@ class VendorPlan(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     url: str = ""
     """Where its sessions are to be had; "" for the vendor's own address."""
     voices: dict[str, str] = {}
+    transcribes: bool = False
+    """Whether its transcription is asked for where the session has none: the words of the vendor that the
+    call begins with come by themselves."""
+
+    def transcription_of(self, session: SessionConfig) -> str | None:
+        """What writes down the caller's words in a session that is configured so; None for nothing."""
+        if self.transcription == "off" or (session.transcription is None and not self.transcribes):
+            return None
+        return self.transcription or session.transcription
 
     @property
     def place(self) -> tuple[str, str, str]:
@@ -283,12 +292,12 @@ class VendorPlan(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     def dress(self, session: SessionConfig) -> SessionConfig:
         """That configuration, for this vendor."""
         voice = self.voices.get(session.voice, self.voice)
-        named = {"model": self.model, "voice": voice, "transcription": self.transcription}
+        named = {"model": self.model, "voice": voice}
         ours: dict[str, str | None] = {name: value for name, value in named.items() if value}
         if voice is None:
             ours["voice"] = ""
-        if session.transcription is None or self.transcription == "off":
-            ours["transcription"] = None
+        if (transcription := self.transcription_of(session)) != session.transcription:
+            ours["transcription"] = transcription
         return msgspec.structs.replace(session, **ours) if ours else session
 
 

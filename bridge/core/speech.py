@@ -150,7 +150,7 @@ def stopped(call: CallState, event: m.SpeechStopped, now_ms: int) -> None:
     last_word_ms = caller_turns.vendors_last_word_ms(call, event, now_ms)
     silent_ms = now_ms - caller_turns.pause_ms(call)
     caller_turns.owe_answer(call, now_ms, silent_ms, last_word_ms, began=began)
-    if call.playout.config.transcription is None:
+    if not state.transcribed(call):
         caller_turns.voice(call, now_ms)
 
 
@@ -249,7 +249,7 @@ def end_and_ask(call: CallState, bound: Bound, now_ms: int) -> None:
     if turn.hold_ms is None:
         silent_ms = caller_turns.last_word_ms(call, now_ms)
         caller_turns.owe_answer(call, now_ms, silent_ms, silent_ms, began=True, asked=True)
-    if call.playout.config.transcription is None:
+    if not state.transcribed(call):
         caller_turns.voice(call, now_ms)
 
 

@@ -102,6 +102,11 @@ class CallState:
         raise NotImplementedError
 
 
+def transcribed(call: CallState) -> bool:
+    """Whether the vendor that the call has now writes down a turn of the caller's."""
+    return call.up.plan.transcription_of(call.playout.config) is not None
+
+
 def asked_of(call: CallState, config: SessionConfig) -> SessionConfig:
     """What is asked of a session so that this configuration is in force. In a call that we placed the core
     asks for every answer: who has spoken is a question, and the vendor does not ask it.

@@ -48,7 +48,8 @@ def plan_of(
     if vendor.capabilities != first or vendor.prices != company:
         transcription = transcription or vendor.transcription
     plan = VendorPlan(name, vendor.capabilities, model or vendor.model, voice, transcription, url=url)
-    return msgspec.structs.replace(plan, voices=pairs)
+    its_own = first.duplex and not vendor.capabilities.duplex
+    return msgspec.structs.replace(plan, voices=pairs, transcribes=its_own)
 
 
 def _voices_at(company: str) -> tuple[str, ...]:
