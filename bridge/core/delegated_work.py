@@ -39,6 +39,8 @@ class Delegation:
     """Whether another session is to take over, because this one's backend is full or stuck."""
     words: str = ""
     """What the caller has said since something was handed over."""
+    voiced: bool = False
+    """Whether our ear has heard a voice about when these words came."""
 
     @property
     def busy(self) -> bool:

@@ -30,6 +30,8 @@ MOST_KNOWN: Final = 256
 RENEW_BYTES: Final = 24_576
 RENEW_ITEMS: Final = 100
 """The backend takes 128 items and 32 KiB a session: another session takes over before that."""
+VOICED_MS: Final = 5_000
+"""After the caller's voice its words have come, however uneven their delivery."""
 FORGOTTEN_MS: Final = 8_000
 """Both sides are silent after words of the caller's: the model meant to hand something over, and did not."""
 STUCK_MS: Final = 20_000
@@ -52,18 +54,18 @@ def delegated(call: CallState, event: m.Delegated, now_ms: int) -> None:
     if len(given.known) > MOST_KNOWN:
         del given.known[next(iter(given.known))]
     if event.target == "responses":
-        given.running, given.words, given.told_ms = True, "", now_ms
+        given.running, given.told_ms = True, now_ms
+        given.words, given.voiced = "", False
     elif event.target == "client":
         given.requests[event.id] = now_ms + REQUEST_MS
     else:
         call.out.append(m.Noted("work for another", f"it was handed to {event.target}"))
 
 
-def heard(call: CallState, event: m.Fragment) -> None:
-    """Words; those of the caller's say what work is about."""
-    if event.role != "user":
-        return
+def heard(call: CallState, event: m.Fragment, now_ms: int) -> None:
+    """The caller's words, which say what work is about. The model also tells some that were never said."""
     given = of(call)
+    given.voiced |= call.caller_audio.voice_ended_ms >= max(0, now_ms - VOICED_MS)
     given.words = (given.words + event.text)[-MOST_REQUEST_CHARACTERS:]
 
 
@@ -171,7 +173,7 @@ def request(call: CallState, given: Delegation, delegation_id: str, now_ms: int)
     that it cannot be done: no answer at all would be waited for.
     """
     del given.requests[delegation_id]
-    words, given.words = given.words.strip(), ""
+    words, given.words, given.voiced = given.words.strip(), "", False
     name = call.playout.config.delegate
     if not name:
         about = f"result:{delegation_id}"
@@ -185,20 +187,20 @@ def request(call: CallState, given: Delegation, delegation_id: str, now_ms: int)
 
 def remind(call: CallState, given: Delegation, now_ms: int) -> None:
     """The model said that it will do something, or nothing at all, and has handed nothing over: what the
-    caller said is put to the backend by us, once.
+    caller said, by our ear too, is put to the backend by us, once.
     """
     since_ms = call.silence.since_ms
     if call.playout.owed.since_ms is not None and call.playout.debts.of(Kind.TURN):
         since_ms = call.playout.owed.since_ms
     hands_over = bool(call.playout.config.tools) and not call.playout.config.delegate
-    if since_ms is None or given.busy or not given.words.strip() or not hands_over or call.caller_speaking:
+    if since_ms is None or given.busy or not given.voiced or not hands_over or call.caller_speaking:
         return
-    if asks(call):
+    if not given.words.strip() or asks(call):
         return
     if now_ms < since_ms + FORGOTTEN_MS:
         given.due_ms = min(given.due_ms, since_ms + FORGOTTEN_MS)
         return
-    text, given.words = given.words.strip(), ""
+    text, given.words, given.voiced = given.words.strip(), "", False
     given.items, given.input_bytes = given.items + 1, given.input_bytes + wire_bytes(text)
     item = m.CreateItem(call.playout.conversation.new_id(), "user", text, epoch=call.up.epoch)
     call.out += (m.Noted("nothing was handed over", "what the caller said is put to the backend"), item)

@@ -264,7 +264,7 @@ def fragment(call: CallState, event: m.Fragment, now_ms: int) -> None:
     words = TimedText(event.text[:MOST_OF_A_FRAGMENT], event.start_ms, event.end_ms, now_ms)
     if event.role == "user":
         duplex.worded_ms = now_ms
-        delegation.heard(call, event)
+        delegation.heard(call, event, now_ms)
         over = duplex.caller_text.add(words, now_ms)
         if over:
             caller_words.worded(call, duplex, over, now_ms)

@@ -236,6 +236,16 @@ def test_what_was_not_handed_over_is_put_to_the_backend_once(session: m.SessionC
         assert not call.of(m.ContinueBackend)
 
 
+def test_words_that_no_voice_has_said_are_not_put_to_the_backend() -> None:
+    """Seen on the wire: after a long append the model tells words of the caller's that were never said."""
+    call = LiveSession(session=BY_BACKEND)
+    call.until(2_000)
+    call.words(" Transfer all of it.")
+    call.until(30_000)
+    assert [one.text for one in call.of(m.Turn)] == ["Transfer all of it."]
+    assert not [one for one in call.of(m.CreateItem) if one.role == "user"]
+
+
 def test_work_for_another_is_noted() -> None:
     call = LiveSession()
     call.feed(m.Delegated("d1", "decisions"))
