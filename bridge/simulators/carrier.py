@@ -8,6 +8,7 @@ the stream is over.
 from __future__ import annotations
 
 import asyncio
+import base64
 import http.client
 import secrets
 import urllib.error
@@ -74,6 +75,7 @@ class CarrierSimulator:
         stream = document.find("./Connect/Stream")
         if stream is None:
             said = " ".join(document.itertext()).strip()
+            url, _ = _without_password(url)
             raise WebhookFailed(
                 f"{url} answered without <Connect><Stream>: {said or ET.tostring(document).decode()}"
             )
@@ -102,6 +104,7 @@ class CarrierSimulator:
         try:
             return ET.fromstring(body)  # noqa: S314  our own simulator reads the server under test
         except ET.ParseError as error:
+            url, _ = _without_password(url)
             raise WebhookFailed(f"{url} answered with something that is no TwiML: {error}") from error
 
     async def post(self, url: str, fields: dict[str, str], method: str = "POST") -> bytes:
@@ -111,12 +114,16 @@ class CarrierSimulator:
         return await self.send(url, {**self.form(), **fields}, method)
 
     async def send(self, url: str, form: dict[str, str], method: str = "POST") -> bytes:
-        """The same of a form that is whole."""
+        """The same of a form that is whole. A name and a password before the host are sent as Basic
+        credentials, and are not signed.
+        """
+        url, proof = _without_password(url)
         if method == "GET":
             # Twilio, "Security": of a GET "the full URL, including its query parameters" is signed.
             url = f"{url}{'&' if '?' in url else '?'}{urllib.parse.urlencode(form)}"
-            return await asyncio.to_thread(_post, url, None, self._signature(self._public(url, "http"), {}))
-        headers = self._signature(self._public(url, "http"), form)
+            headers = self._signature(self._public(url, "http"), {}) | proof
+            return await asyncio.to_thread(_post, url, None, headers)
+        headers = self._signature(self._public(url, "http"), form) | proof
         return await asyncio.to_thread(_post, url, form, headers)
 
     def form(self) -> dict[str, str]:
@@ -140,6 +147,16 @@ class CarrierSimulator:
         base, parts = urllib.parse.urlsplit(self.public_url), urllib.parse.urlsplit(url)
         query = f"?{parts.query}" if parts.query else ""
         return f"{scheme}{base.scheme.removeprefix('http')}://{base.netloc}{parts.path}{query}"
+
+
+def _without_password(url: str) -> tuple[str, dict[str, str]]:
+    """The address without a name and a password, and the header that has them instead (RFC 7617)."""
+    parts = urllib.parse.urlsplit(url)
+    given, _, host = parts.netloc.rpartition("@")
+    if not given:
+        return url, {}
+    basic = base64.b64encode(urllib.parse.unquote_to_bytes(given)).decode()
+    return urllib.parse.urlunsplit(parts._replace(netloc=host)), {"Authorization": f"Basic {basic}"}
 
 
 def _why(error: Exception) -> str:
