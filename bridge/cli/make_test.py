@@ -62,7 +62,7 @@ def make_test(  # noqa: PLR0913, PLR0917  the options of a command
     wish = None if should is None else wish_of(should)
     if keep_sound and not keep_words:
         raise ConfigError("--keep-sound wants --keep-words: words are in the sound")
-    if at is None and not list_:
+    if at is None and pick is None and not list_:
         raise ConfigError("say which moment: --at SECONDS; --list shows what a test could be about")
     chosen = _Chosen(one_call(call, folder).path, at, wish, expect)
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
@@ -94,7 +94,7 @@ class _Chosen:
         with reading(path):
             self._call = walk_through(self._lines, self._at_ms)
             self._marks = marks_of(self._call.facts)
-        self.near = self._marks if self._at_ms is None else near(self._marks, self._at_ms, self._kinds)
+        self.near = near(self._marks, self._at_ms, self._kinds)
 
     def made(self, pick: int | None, *, keep_words: bool, keep_sound: bool) -> MadeTest:
         """The test of the mark that is meant. Raises ConfigError where there is none."""
@@ -104,7 +104,7 @@ class _Chosen:
         from ..recording.marks import nearest
 
         with reading(self.path):
-            mark = nearest(self._marks, self._at_ms or 0, self._kinds, pick)
+            mark = nearest(self._marks, self._at_ms, self._kinds, pick)
             if self._wish is None:
                 must_replay(self._lines, mark.at_ms + AFTER_MS)
             sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()

@@ -94,25 +94,34 @@ def marks_of(facts: Facts) -> list[Mark]:
     return sorted(found, key=lambda mark: (mark.at_ms, KINDS.index(mark.kind)))
 
 
-def near(marks: Sequence[Mark], at_ms: int, kinds: Sequence[str] = ()) -> list[Mark]:
-    """The marks near that moment, of these kinds if any are named: the one that is meant first."""
-    found = [
-        mark for mark in marks if _distance(mark, at_ms) <= NEAR_MS and (not kinds or mark.kind in kinds)
-    ]
+def near(marks: Sequence[Mark], at_ms: int | None, kinds: Sequence[str] = ()) -> list[Mark]:
+    """The marks near that moment, of these kinds if any are named: the one that is meant first. Without a
+    moment those of the whole call, in their order.
+    """
+    found = [mark for mark in marks if not kinds or mark.kind in kinds]
+    if at_ms is None:
+        return found
+    found = [mark for mark in found if _distance(mark, at_ms) <= NEAR_MS]
     return sorted(
         found, key=lambda mark: (_distance(mark, at_ms) // _STEP_MS, KINDS.index(mark.kind), mark.at_ms)
     )
 
 
-def nearest(marks: Sequence[Mark], at_ms: int, kinds: Sequence[str] = (), pick: int | None = None) -> Mark:
+def nearest(
+    marks: Sequence[Mark], at_ms: int | None, kinds: Sequence[str] = (), pick: int | None = None
+) -> Mark:
     """The mark that is meant, or that of number `pick` among those near. Raises ConfigError where there is
     none.
     """
-    found, at = near(marks, at_ms, kinds), f"{at_ms / 1000:g} s"
+    found = near(marks, at_ms, kinds)
     if pick is not None and pick > len(found):
-        raise ConfigError(f"--pick {pick}: --list shows {len(found)} near {at}")
+        where = "" if at_ms is None else f" near {at_ms / 1000:g} s"
+        raise ConfigError(f"--pick {pick}: --list shows {len(found)}{where}")
     if found:
         return found[(pick or 1) - 1]
+    if at_ms is None:
+        raise ConfigError("nothing that such a test can be about is in the call")
+    at = f"{at_ms / 1000:g} s"
     other = min(marks, key=lambda mark: _distance(mark, at_ms), default=None)
     where = "" if other is None else f"; the nearest of any kind is at {other.at_ms / 1000:.1f} s"
     raise ConfigError(f"nothing that such a test can be about is within {NEAR_MS / 1000:g} s of {at}{where}")

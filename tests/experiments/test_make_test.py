@@ -246,6 +246,8 @@ def test_what_is_refused(tmp_path: Path) -> None:
         ((), "--at SECONDS"),
         (("--at", "900"), "within 1.5 s of 900 s"),
         (("--at", "3", "--pick", "99"), "--list shows"),
+        (("--pick", "99"), "--pick 99: --list shows"),
+        (("--pick", "1", "--expect", "cut"), "--list shows 0"),
         (("--at", "3", "--keep-sound"), "--keep-words"),
         (("--at", "5", "--should", "words hello"), "--keep-words"),
         (("--at", "5", "--should", "heard 800", "--expect", "latency"), "is about cut"),
@@ -254,6 +256,16 @@ def test_what_is_refused(tmp_path: Path) -> None:
         assert isinstance(result.exception, ConfigError), result.output
         assert why in str(result.exception)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_line_of_the_whole_list_is_picked_without_a_moment(tmp_path: Path) -> None:
+    file = tmp_path / "call.call.jsonl"
+    file.write_text("\n".join(a_call_with_a_tool()) + "\n", encoding="utf-8")
+    (line,) = run(file, "--list", "--expect", "tool").output.splitlines()
+    number, _, _, _, told = line.split(maxsplit=4)
+    assert number == "1"
+    made = run(file, "--pick", "1", "--expect", "tool", "--out", tmp_path / "out").output
+    assert made.splitlines()[0].endswith(told)
 
 
 @pytest.mark.virtual
