@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bridge import tool
 from bridge.agents.agent import Agent
 from bridge.doctor.checks import Doctor
 from bridge.doctor.models import examine
@@ -32,6 +33,21 @@ AZURE = {
 AZURE_ONLY = {name: AZURE[name] for name in ("azure_endpoint", "azure_api_key")}
 XAI = {"upstream": "xai", "xai_api_key": "xai-invented"}
 KEYS = {"openai_api_key": "sk-invented", "azure_api_key": "of-azure", "xai_api_key": "xai-invented"}
+
+
+BACKEND_PRICE = """
+read_on = 2026-11-29
+
+[[price]]
+model = "gpt-5.4-mini"
+text = { in = "3", cached = "1", out = "9" }
+"""
+
+
+@tool
+def hours(day: str) -> str:
+    """When we are open."""
+    return day
 
 
 def settings(first: dict[str, Any], failover: str, **given: Any) -> Settings:
@@ -235,6 +251,16 @@ def test_the_limit_of_sessions_is_that_of_all_machines_together() -> None:
             assert max(shares) - min(shares) <= 1
     assert VendorSessions(3).share == 3
     assert VendorSessions().share is None
+
+
+def test_the_backend_of_a_vendor_that_a_call_goes_on_with_has_its_price(tmp_path: Path) -> None:
+    """Its tokens count in the call's limit, whatever tools are to the vendor that the call begins with."""
+    table = tmp_path / "prices.toml"
+    table.write_text(BACKEND_PRICE)
+    configs = service._configs(settings(OPENAI, "gpt-live", prices=str(table)))
+    config = configs.call(Agent("Say when we are open.", tools=[hours]))
+    assert "backend_text_in" not in config.prices
+    assert config.failover[0].prices["backend_text_in"] == 3.0
 
 
 def test_a_vendor_without_a_price_is_said_when_the_service_starts() -> None:

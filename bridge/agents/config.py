@@ -20,6 +20,7 @@ from bridge.core.mailbox_message import MESSAGE
 from bridge.core.messages import (
     AgentRules,
     CallConfig,
+    Capabilities,
     SemanticVad,
     ServerVad,
     SessionConfig,
@@ -164,7 +165,7 @@ class AgentConfigs:
         return [plan_of(text, can, self.endpoint, self.vendor) for text in agent.failover]
 
     def _priced(self, plan: VendorPlan, session: SessionConfig, day: dt.date) -> VendorPlan:
-        prices = self.rates(plan.dress(session), day, UPSTREAMS[plan.name].prices)
+        prices = self.rates(plan.dress(session), day, UPSTREAMS[plan.name].prices, plan.capabilities)
         return msgspec.structs.replace(plan, prices=prices)
 
     def _message(self, agent: Agent) -> dict[str, Sound]:
@@ -189,16 +190,19 @@ class AgentConfigs:
                 cure = f'give it one in a file of BRIDGE_PRICES: vendor = "{vendor}", model = "{model}"'
                 yield f"{what}, and its calls cost nothing in our figures", cure
 
-    def rates(self, session: SessionConfig, day: dt.date, vendor: str = "") -> dict[str, float]:
+    def rates(
+        self, session: SessionConfig, day: dt.date, vendor: str = "", can: Capabilities | None = None
+    ) -> dict[str, float]:
         """Prices as the core counts with them, by the names of `bridge.core.limits.Spending`; those that are
-        known. `vendor` is another one than the calls begin with, by its name in the table of prices.
+        known. `vendor` is another one than the calls begin with, by its name in the table of prices, and
+        `can` what it can do.
         """
-        vendor = vendor or self.vendor
+        vendor, can = vendor or self.vendor, can or self.base.capabilities
         price = self.prices.of(session.model, day, vendor)
         found = {} if price is None else _by_field(price)
         scribe = session.transcription and self.prices.of(session.transcription, day, vendor)
         backend = self.prices.of(session.backend or BACKEND, day, vendor)
-        if self.base.capabilities.tools == "backend" and session.tools and backend is not None:
+        if can.tools == "backend" and session.tools and backend is not None:
             found |= {f"backend_{name}": dollars for name, dollars in _by_field(backend).items()}
         if scribe:
             found |= {f"transcription_{name}": dollars for name, dollars in _by_field(scribe).items()}
