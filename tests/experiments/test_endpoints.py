@@ -270,6 +270,7 @@ def test_an_answer_that_cannot_be_kept_is_an_answer(
     assert ChatMind(Mind(url=office.url, model="m")).decide(heard()) == Say("I am here.")
 
 
+@pytest.mark.virtual
 def test_the_same_answer_may_come_to_several_at_once(office: Office):
     """Two callers of one process say the same: each keeps the sound, and none takes it from the other."""
     office.answers["/v1/audio/speech"] = stereo_of(*[tone(200, 300)] * 2)
@@ -436,6 +437,7 @@ def test_a_price_is_two_numbers(price: str):
         Endpoint.of(f"http://127.0.0.1:1/v1?usd={price}", "/x")
 
 
+@pytest.mark.virtual
 def test_the_command_says_what_minds_cost_and_stops_before_it_is_more(office: Office, tmp_path: Path):
     office.chat(content="Good day.")
     office.answers["/v1/chat/completions"]["usage"] = {"prompt_tokens": 500, "completion_tokens": 1_000}

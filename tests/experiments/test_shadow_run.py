@@ -357,6 +357,7 @@ async def asked_over_a_socket(answer: bytes) -> str:
         return found.decode()
 
 
+@pytest.mark.virtual
 def test_live_tools_run_for_real_and_take_their_time() -> None:
     ran: list[object] = []
 
