@@ -21,6 +21,8 @@ UNENDED_MS = 3_000
 """After a response was cut: its `response.done` is due within moments, and what is owed waits for it."""
 UNTOLD_MS = 5_000
 """After a request, where a response does not say whose it is: then it is no longer taken for ours."""
+UNHEARD = (INAUDIBLE, MODERATED)
+"""Of what the model has said the caller has heard nothing, or not all: it is told so in any case."""
 CONTINUED = "continued"
 RETURNED = "returned"
 GO_ON = "Your last message was cut off. Say the rest of it, from where it was cut off; do not begin it again."
@@ -42,7 +44,7 @@ def owe_resumed(call: CallState, now_ms: int) -> None:
     """The session was lost: of what was on its way the next one says the rest."""
     debts = call.playout.debts
     for debt in list(debts.open.values()):
-        if debt.kind is Kind.TURN or debt.key in (INAUDIBLE, MODERATED):
+        if debt.kind is Kind.TURN or debt.key in UNHEARD:
             debts.close(debt, reason="the session was lost")
     debts.owe("restored", Kind.RESUMED, now_ms)
 
@@ -77,7 +79,7 @@ def ask(call: CallState, now_ms: int) -> None:
     watch(call, turn, now_ms)
     if hears(call) or not playout.ready or not playout.gate.idle:
         return
-    if resumed is not None and (Kind.TOOLS in due or tools_answer(call, resumed)):
+    if resumed is not None and tools_answer(call, resumed, Kind.TOOLS in due):
         playout.debts.close(resumed, reason="a tool's result is answered")
     elif resumed is not None:
         resume(call, resumed, now_ms)
@@ -100,9 +102,13 @@ def answer_tools(call: CallState, results: Debt | None, *, ours: bool = True) ->
         call.playout.request(results.tag, "", Kind.TOOLS)
 
 
-def tools_answer(call: CallState, resumed: Debt) -> bool:
-    """Whether a tool that runs will say what is owed. What became of the caller's detour is said at once."""
-    return bool(call.playout.conversation.tools.running) and resumed.key != RETURNED
+def tools_answer(call: CallState, resumed: Debt, results: bool) -> bool:
+    """Whether `results` of tools, or those of one that runs, will say what is owed. What became of the
+    caller's detour is said at once, and the model told at once that it was not heard.
+    """
+    if resumed.key in UNHEARD:
+        return False
+    return results or (bool(call.playout.conversation.tools.running) and resumed.key != RETURNED)
 
 
 def send_request(call: CallState, now_ms: int) -> None:

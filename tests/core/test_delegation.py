@@ -218,6 +218,19 @@ def test_a_result_that_comes_after_the_session_was_lost_is_a_fact_of_the_next() 
     assert not call.of(m.ContinueBackend)
 
 
+@pytest.mark.parametrize("running", [False, True])
+def test_a_result_that_is_told_without_sound_is_said_again(running: bool) -> None:
+    """What it tells of a tool, while that runs or after it."""
+    call = backend("c1")
+    if not running:
+        call.feed(m.ToolFinished("c1", "9-17"), m.BackendDone("resp_1"))
+    at_ms = call.now_ms
+    call.feed(m.Fragment("assistant", " From nine to five.", at_ms, at_ms + 200, 1))
+    call.until(at_ms + 2_000)
+    (again,) = told(call, "say:")
+    assert again.text == "The caller could not hear you. Say it again."
+
+
 # --- a promise that nothing follows
 
 
