@@ -8,8 +8,9 @@ import math
 import pytest
 
 from bridge.core import messages as m
-from bridge.runner.pulse import DOUBT_S, Pulse
-from tests.test_runner import Table, in_virtual_time
+from bridge.runner.pulse import DOUBT_S, READ_S, Pulse
+from tests.agents.virtual_time import VirtualLoop
+from tests.test_runner import LOUD, Table, in_virtual_time
 
 pytestmark = pytest.mark.runs_with(function=in_virtual_time)
 
@@ -135,3 +136,19 @@ async def test_a_call_that_came_from_elsewhere_says_so_in_its_recording() -> Non
         "from a machine that is not known to two (handover), 9 ms silent, 0 items came along, none said twice"
     )
     await table.ends()
+
+
+async def test_what_a_process_missed_while_it_stood_still_is_not_the_carriers_silence() -> None:
+    """The timer of the carrier's media is overdue, and five seconds of them wait in the kernel."""
+    table, loop = Table(), asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    await table.live()
+    table.hears()
+    loop.now_s += table.runner.call.config.media_gap_ms / 1000 + 1
+    loop.call_later(READ_S / 2, table.hears, LOUD, 120)  # the sockets are read after timers that are due
+    await asyncio.sleep(1)
+    assert table.runner.call.phase is m.Phase.LIVE
+    loop.now_s += table.runner.call.config.media_gap_ms / 1000 + 1
+    await asyncio.sleep(1)
+    assert table.runner.call.phase is m.Phase.ENDED, "here the carrier has sent nothing"
+    await table.runner.closed

@@ -29,7 +29,7 @@ from bridge.upstreams import Dial, Parsed, Upstream, adapter_of
 
 from .callee_ear import CalleeEar
 from .carrier_leg import CarrierLeg
-from .pulse import Pulse
+from .pulse import LATE_MS, READ_S, Pulse
 from .recorder import Recorder
 from .upstream_legs import UpstreamLeg, UpstreamLegs
 
@@ -52,8 +52,7 @@ class Runner:
     Five things may be set from outside: `call_sid` names the call in the log; `tap` is given each frame of
     the caller's that is heard, and `sent_tap` what goes to them; `before_close(ended)` returns what is to be
     awaited before the carrier's socket is closed, None for nothing; `other_vendor(plan, epoch)` makes the
-    adapter of a session with another vendor. `held` counts the sound that waits in all
-    calls of this process.
+    adapter of a session with another vendor. `held` counts the sound that waits in all calls of this process.
     """
 
     call_sid: str = ""
@@ -365,8 +364,7 @@ class Runner:
 
     def taken_over(self, by: str) -> None:
         """The call is that machine's: it ends here without a word, whatever waits."""
-        self._doubted = False
-        self._feeding = self._over
+        self._doubted, self._feeding = False, self._over
         self._pulse = Pulse()
         self.before_close = None
         self.feed(m.TakenOver(by))
@@ -436,7 +434,11 @@ class Runner:
         self._armed_ms = due_ms
         self._timer = None if due_ms is None else self._loop.call_at(self._born_s + due_ms / 1000, self._wake)
 
-    def _wake(self) -> None:
+    def _wake(self, has_read: bool = False) -> None:
+        if not has_read and self.now_ms() > (self._armed_ms or 0) + LATE_MS:
+            # The process stood still. What came meanwhile is read first, or it would be missed.
+            self._timer = self._loop.call_later(READ_S, self._wake, True)
+            return
         self._last_ms = max(self._last_ms, self._armed_ms or 0)
         self._timer = self._armed_ms = None
         self.feed(m.WakeUp())
@@ -475,19 +477,17 @@ class Runner:
             self._finish()
             carrier.close()
             return
-        config = self.call.config
         apology = self.call.playout.phrases.get("apology")
         wait_s = 0.0
         if apology is not None and carrier.play_instead(apology):
-            wait_s = apology.size_bytes / config.bytes_per_ms / 1000
+            wait_s = apology.size_bytes / self.call.config.bytes_per_ms / 1000
         self._finish()
         self._loop.call_later(wait_s, carrier.close)
         self._observe(m.Ended(m.Reason.BROKEN, repr(error)), self._last_ms)
 
     def check_closed(self) -> None:
         """A leg is gone; with the last of an ended call, it is closed."""
-        over = self._over and not self._carrier.open and not self._upstreams.legs
-        if over and not self.closed.done():
+        if self._over and not (self._carrier.open or self._upstreams.legs or self.closed.done()):
             self.closed.set_result(None)
 
 

@@ -15,6 +15,10 @@ from typing import Final, Protocol
 BEAT_S: Final = 0.1
 DOUBT_S: Final = 2.0
 """A carrier does not give up a stream whose server is silent for less."""
+LATE_MS: Final = 500
+"""A timer that is later than that is due because this process stood still."""
+READ_S: Final = 0.02
+"""Until the kernel has been asked for what has come meanwhile."""
 
 
 class Waits(Protocol):
