@@ -255,6 +255,33 @@ async def test_calls_leave_a_few_at_a_time_and_each_is_written(monkeypatch: pyte
     await closed(one, other)
 
 
+async def test_calls_talk_on_while_every_other_machine_goes_too() -> None:
+    """They were closed at once, and the carrier found nobody to ask: each was lost."""
+    one, other = await two()
+    left: list[tuple[float, int]] = []
+    began_s = asyncio.get_running_loop().time()
+
+    def leaves(_call_sid: str, event: m.HandOver) -> None:
+        left.append((asyncio.get_running_loop().time() - began_s, event.within_ms))
+
+    registry: Any = SimpleNamespace(
+        call_sids=lambda: [CALL], feed=leaves, services=SimpleNamespace(fleet=one.fleet)
+    )
+    other.calls.draining = True
+    other.fleet.hurry()
+    await asyncio.sleep(BEAT_S + 0.1)
+    began_s = asyncio.get_running_loop().time()
+    await hand_over(registry, 4_000)
+    assert [(round(at_s), within_ms) for at_s, within_ms in left] == [(4, 0)], "its time is over"
+    other.calls.draining = False
+    handing_over = asyncio.ensure_future(hand_over(registry, 60_000))
+    other.fleet.hurry()
+    await asyncio.sleep(BEAT_S + 0.2)
+    assert handing_over.done(), "there is one that stays"
+    await closed(one, other)
+    assert Fleet().has_successor, "who else there is, is not known"
+
+
 async def test_a_call_out_that_comes_elsewhere_is_known_as_one_there() -> None:
     placed = Record(ref="r1", to="+15550101", from_="+15550102", asked_s=2e9, agent="host", call_sid=CALL)
     for path in ("after", "claim"):

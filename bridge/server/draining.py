@@ -14,6 +14,8 @@ HANDED_OVER_MS: Final = 500
 """Between the last moment for a turn boundary and the stop: for the close handshakes."""
 AT_ONCE: Final = 4
 """Calls that are told to leave together."""
+LOOK_S: Final = 0.1
+"""Between two looks for a machine that stays, where there was none."""
 
 
 async def drain(registry: CallRegistry, seconds: float) -> None:
@@ -36,12 +38,17 @@ async def hand_over(registry: CallRegistry, within_ms: int) -> None:
     are taken.
 
     Those that can leave at once do so a few at a time, while the others talk on. If all left together, this
-    process would be busy with them for longer than a hand-over waits for the store.
+    process would be busy with them for longer than a hand-over waits for the store. While every other machine
+    goes too, or is gone, all talk on.
     """
-    loop = asyncio.get_running_loop()
+    loop, fleet = asyncio.get_running_loop(), registry.services.fleet
     due_s, left = loop.time() + within_ms / 1000, registry.call_sids()
     while left:
+        if not fleet.has_successor and loop.time() < due_s:
+            await asyncio.sleep(LOOK_S)
+            left = registry.call_sids()
+            continue
         few, left = left[:AT_ONCE], left[AT_ONCE:]
         for call_sid in few:
             registry.feed(call_sid, m.HandOver(max(0, round((due_s - loop.time()) * 1000))))
-        await registry.services.fleet.written(few)
+        await fleet.written(few)

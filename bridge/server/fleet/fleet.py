@@ -30,6 +30,7 @@ from bridge.server.store.claims import (
     ClaimAnswer,
     Known,
     Limit,
+    Machine,
     Process,
     Ring,
     Status,
@@ -197,13 +198,18 @@ class Fleet:
     @property
     def others_have_room(self) -> bool:
         """Whether another machine is alive, stays, and could take a call now."""
-        latest = None if self.shared is None else self.shared.latest
-        return latest is not None and any(
-            one.process.machine != self.machine
-            and not one.status.draining
-            and one.status.calls < one.status.capacity
-            for one in latest.machines
-        )
+        return any(one.status.calls < one.status.capacity for one in self._others_that_stay())
+
+    @property
+    def has_successor(self) -> bool:
+        """Whether another process may have the calls of this one: it is not known that none stays."""
+        shared = self.shared
+        knows = shared is not None and self.elsewhere and shared.latest is not None and not shared.is_stale
+        return not knows or bool(self._others_that_stay())
+
+    def _others_that_stay(self) -> list[Machine]:
+        machines = () if self.shared is None or self.shared.latest is None else self.shared.latest.machines
+        return [one for one in machines if one.process.machine != self.machine and not one.status.draining]
 
     def better_elsewhere(self, reasons: Sequence[str]) -> list[str]:
         """Those of the reasons for which the carrier should ask another machine. Where all are as this one
