@@ -27,7 +27,7 @@ from .report import Veil, write_text
 from .rubric import Vote, judged, voter
 from .scenario import Mind, Scenario
 from .spending import SPENDING, Spending
-from .workers import Died, never, spread
+from .workers import Died, never, red_exit, spread
 
 EMBEDDED: Final = "embedded"
 PARROT: Final = "parrot"
@@ -88,7 +88,8 @@ def in_virtual_time(
     # More processes than cores make nothing faster, and each takes the memory of one.
     processes = min(parallel or cores, len(wanted), MOST_PER_CORE * cores)
     if processes <= 1 or sum(job.scenario.limits.seconds for job in wanted) < _SECONDS_IN_ONE:
-        return [one(plan, job) for job in wanted if not stopped()]
+        with red_exit():
+            return [one(plan, job) for job in wanted if not stopped()]
     # Each process has its jobs from the beginning: espeak-ng says the same words a little differently each
     # time, so the order of what a process says belongs to what makes two runs equal.
     parts = [list(enumerate(wanted))[at::processes] for at in range(processes)]

@@ -131,7 +131,7 @@ async def call(target: Target, stage: Stage, scenario: Scenario, seed: int) -> C
     if target.transcriber is not None:
         try:
             facts.lines = await asyncio.to_thread(_transcribed, target.transcriber, facts.heard)
-        except Exception as error:  # noqa: BLE001  of the user's function, or an endpoint
+        except (Exception, SystemExit) as error:  # noqa: BLE001  of the user's function, or an endpoint
             return CallFacts(harness=f"nothing was transcribed: {type(error).__name__}: {error}")
     return facts
 
@@ -190,7 +190,7 @@ class _Live:
             decision = await in_daemon_thread(decided, mind, self._scenario, self._seed, self.caller)
             if isinstance(decision, Say):
                 await in_daemon_thread(self._stage.voice_of(self._scenario), decision)
-        except Exception as error:  # noqa: BLE001  of the user's voice
+        except (Exception, SystemExit) as error:  # noqa: BLE001  of the user's voice
             self.failed = str(error) if isinstance(error, BridgeError) else f"{type(error).__name__}: {error}"
             decision = HangUp(None, "the caller's mind failed")
         took_ms = round((loop.time() - began_s) * 1000)

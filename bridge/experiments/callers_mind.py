@@ -97,7 +97,7 @@ class FunctionMind:
                 found = self._function(heard)
         except Blocked as error:
             raise MindFailed(str(error)) from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise MindFailed(f"{self._where} raised {type(error).__name__}: {error}") from error
         if isinstance(found, str) and plain(found):
             found = Say(found)

@@ -100,7 +100,7 @@ def play(stage: Stage, scenario: Scenario, seed: int, *, records: bool = False) 
             call.close()
     except ConfigError:
         raise
-    except Exception as error:  # noqa: BLE001  of the user's agent, model, mind or voice
+    except (Exception, SystemExit) as error:  # noqa: BLE001  of the user's agent, model, mind or voice
         return CallFacts(harness=f"{type(error).__name__}: {error}")
     facts = _facts(call, phone, caller)
     facts.out_of_time = out_of_time

@@ -156,7 +156,7 @@ def _function(where: str) -> Callable[[str], bytes]:
     def pcmu(text: str) -> bytes:
         try:
             sound = found(text)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise VoiceFailed(f"{where} raised {type(error).__name__}: {error}") from error
         if not isinstance(sound, bytes):
             raise ConfigError(

@@ -98,7 +98,7 @@ def _asked(vote: Vote, ask: str, record: Sequence[Line], number: int) -> object:
         return vote(ask, record, number)
     except BridgeError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise JudgeFailed(f"the judge raised {type(error).__name__}: {error}") from error
 
 

@@ -26,6 +26,7 @@ from .shadow_facts import Run, has_price
 from .shadow_live import LiveModel, NotRun, run_live
 from .shadow_rules import ShadowRules
 from .shadow_run import Arm, Embedded, MindOf, config_of, run_embedded
+from .workers import red_exit
 
 EMBEDDED: Final = "embedded"
 OPENAI: Final = "openai"
@@ -83,7 +84,8 @@ def carried_out(
                 run = run_embedded(job.call.name, job.call.script, job.arm, here, job.seed, job.purse)
                 return _judged(run, rules)
 
-        return compare(experiment, one)
+        with red_exit():
+            return compare(experiment, one)
     there = model
 
     async def live(job: Job) -> Run:
@@ -101,7 +103,7 @@ def _told(job: Job) -> Iterator[None]:
         yield
     except BridgeError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise NotRun(f"{job.call.name}, {job.arm.name}: {type(error).__name__}: {error}") from error
 
 
@@ -135,6 +137,6 @@ def _mind_of(where: str) -> MindOf:
     make: MindOf = found
     try:
         make(0)
-    except Exception as error:  # of the user's function
+    except (Exception, SystemExit) as error:  # of the user's function
         raise ConfigError(f"{where} makes no mind: {type(error).__name__}: {error}") from error
     return make

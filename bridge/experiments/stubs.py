@@ -34,7 +34,7 @@ def stub_of(where: str) -> Stub:
             return error_text(str(error))
         except TypeError as error:
             return error_text(f"The arguments do not fit: {error}")
-        except Exception as error:  # noqa: BLE001  a tool that fails is an answer, and the experiment goes on
+        except (Exception, SystemExit) as error:  # noqa: BLE001  a tool that fails is an answer, and the experiment goes on
             return error_text(f"{type(error).__name__}: {error}")
 
     return stub

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from bridge.experiments.callers import Job, Plan, in_virtual_time, jobs, one, se
 from bridge.experiments.callers_report import exit_code, rows, verdict
 from bridge.experiments.callers_run import Kind, Run
 from bridge.experiments.scenario import Scenario, load, read_toml
+from bridge.experiments.workers import red_exit
 from bridge.recording import replay
 from tests.experiments.test_report import check_junit
 
@@ -218,6 +221,27 @@ def refuses(*_given: object) -> str:
     raise AttributeError("planted")
 
 
+def quits(*_given: object) -> str:
+    """A function of the user's that would end the command, and call it a success."""
+    sys.exit("planted")
+
+
+def test_no_function_of_the_users_ends_the_command_as_a_success(monkeypatch: pytest.MonkeyPatch):
+    ended: list[int] = []
+
+    def ends(status: int) -> None:
+        ended.append(status)
+        raise AttributeError("it would be over")
+
+    monkeypatch.setattr(os, "_exit", ends)
+    with red_exit():
+        for status in (0, 1):
+            with pytest.raises(AttributeError):
+                os._exit(status)
+    assert ended == [3, 1]
+    assert os._exit is ends
+
+
 SCENARIO_WITHOUT_EXPECTATIONS = """
 name = "s"
 [caller]
@@ -230,6 +254,8 @@ voice = "tones"
     [
         'voice = "tests.experiments.test_callers_virtual:refuses"\nlines = ["Hello."]',
         'voice = "tones"\nmind = "tests.experiments.test_callers_virtual:refuses"',
+        'voice = "tones"\nmind = "tests.experiments.test_callers_virtual:quits"',
+        'voice = "tests.experiments.test_callers_virtual:quits"\nlines = ["Hello."]',
     ],
 )
 def test_what_a_function_of_the_users_raises_is_of_the_harness(caller: str):

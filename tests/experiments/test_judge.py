@@ -223,11 +223,12 @@ def test_a_quote_is_words_of_the_record_and_not_letters():
     assert judged([Rubric(ask="x")], record, lambda *_: {"verdict": "yes", "quote": "close at"}) == []
 
 
-def test_a_judge_that_raises_is_told():
+@pytest.mark.parametrize("error", [KeyError("verdict"), SystemExit(0)])
+def test_a_judge_that_raises_is_told(error: BaseException):
     def vote(*_given: object) -> object:
-        raise KeyError("verdict")
+        raise error
 
-    with pytest.raises(JudgeFailed, match="KeyError"):
+    with pytest.raises(JudgeFailed, match=type(error).__name__):
         judged([Rubric(ask="x")], [], vote)
 
 
