@@ -79,6 +79,7 @@ def test_calls_have_half_of_25_seconds_to_end_and_nine_more_to_reach_the_end_of_
 
 
 @pytest.mark.hostile
+@pytest.mark.alone
 @ALONE_OR_WORKERS
 async def test_nobody_is_lost_in_a_deploy(
     arguments: tuple[str, ...], tmp_path: Path, record_property: Callable[[str, object], None]
