@@ -47,8 +47,10 @@ test: $(VENV)/.ready-to-test  ## run the tests
 	@$(pytest) $(or $(ARGS),$(side_by_side))
 
 # They talk in real time, and use a third of a core each. What measures milliseconds, or floods a server, is marked
-# `alone` and runs when the others have ended.
-side_by_side_but_alone = $(or $(ARGS),-n 3 --dist loadfile --no-loadscope-reorder)
+# `alone` and runs when the others have ended. A test that takes too long fails by itself: a worker that is ended takes
+# its file's other tests with it, and xdist waits for them for ever. Only what minds no signal ends its worker.
+side_by_side_but_alone = $(or $(ARGS),-n 3 --dist loadfile --no-loadscope-reorder --timeout-method=signal \
+	-o faulthandler_timeout=180 -o faulthandler_exit_on_timeout=true)
 
 browser: $(VENV)/.ready-to-test  ## the pages in a real browser; needs chromium
 	@$(pytest) tests -m "browser and not long" $(side_by_side_but_alone)
