@@ -74,10 +74,10 @@ def red_exit() -> Iterator[None]:
     ends, here = os._exit, os.getpid()
 
     def end(status: int) -> NoReturn:
-        if os.getpid() != here:
+        if status or os.getpid() != here:  # a second Ctrl-C, or a process that was forked
             ends(status)
         os.write(2, _ENDED)
-        ends(status or 3)
+        ends(3)
 
     os._exit = end
     try:

@@ -226,7 +226,9 @@ def quits(*_given: object) -> str:
     sys.exit("planted")
 
 
-def test_no_function_of_the_users_ends_the_command_as_a_success(monkeypatch: pytest.MonkeyPatch):
+def test_no_function_of_the_users_ends_the_command_as_a_success(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
     ended: list[int] = []
 
     def ends(status: int) -> None:
@@ -238,6 +240,7 @@ def test_no_function_of_the_users_ends_the_command_as_a_success(monkeypatch: pyt
         for status in (0, 1):
             with pytest.raises(AttributeError):
                 os._exit(status)
+            assert ("has ended this process" in capfd.readouterr().err) == (status == 0)
     assert ended == [3, 1]
     assert os._exit is ends
 
