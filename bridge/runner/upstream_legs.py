@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from bridge.core import messages as m
 from bridge.core.call import Call
 from bridge.core.upstream_leg import FULL
+from bridge.errors import ConfigError
 from bridge.sockets.dial import DialError, Socket
 from bridge.upstreams import Dial, Upstream, frames_of
 
@@ -102,6 +103,11 @@ class UpstreamLegs:
             self._drop(epoch)
             retry_ms = int((error.retry_after_s or 0) * 1000)
             self._gate.feed(m.DialFailed(epoch, error.status or 0, error.code or error.reason, retry_ms))
+            self._gate.check_closed()
+            return
+        except ConfigError as error:  # what another vendor lacks shows only when it is dialled
+            self._drop(epoch)
+            self._gate.feed(m.DialFailed(epoch, 400, str(error)))
             self._gate.check_closed()
             return
         except Exception as error:  # noqa: BLE001  `dial` comes from outside: nothing may be lost in a task

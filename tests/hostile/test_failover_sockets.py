@@ -98,6 +98,24 @@ async def test_a_vendor_whose_adapter_cannot_be_made_keeps_no_place() -> None:
     assert not +VENDOR_SESSIONS._open
 
 
+async def test_a_vendor_that_lacks_a_setting_is_out_and_the_caller_is_told() -> None:
+    """GPT-Live at Azure, and a call with tools: it needs the name of a deployment behind the voice."""
+    tool = {"type": "function", "name": "hours", "parameters": {"type": "object", "properties": {}}}
+    plan = m.VendorPlan("azure-live", model="live", url="ws://127.0.0.1:9/")
+    config = {
+        "greeting": "Hello.", "failover": (plan,), "session": m.SessionConfig(tools=(tool,)),
+    }  # fmt: skip
+    async with bridge(Talker(440), config=config) as house:
+        call = await house.call()
+        await within(8, lambda: loud(call))
+        runner = house.registry.runner(phone_of(call).call_sid)
+        assert runner is not None
+        runner.feed(m.UpstreamFaulted("insufficient_quota"))
+        await within(12, lambda: house.reason(call))
+        assert house.reason(call) is m.Reason.UPSTREAM_LOST
+    assert not +VENDOR_SESSIONS._open
+
+
 async def test_a_cap_of_sessions_holds_and_the_rest_hear_an_apology() -> None:
     second = EmbeddedUpstream(lambda: KeepingServer(Talker(700), ServerOptions(latency_ms=50)))
     async with second.serve() as url:

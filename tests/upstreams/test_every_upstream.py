@@ -279,7 +279,9 @@ async def ends(name: str) -> None:
 async def test_a_call_goes_on_from_each_vendor_to_each_other_that_may_follow() -> None:
     follow = ("openai", "azure", "xai")
     await of_each(goes_on, itertools.permutations(follow, 2))
-    await of_each(goes_on, [pair for name in follow for pair in ((name, "gpt-live"), ("gpt-live", name))])
+    live = [(name, "gpt-live") for name in (*follow, "azure-live")]
+    live += [("openai", "azure-live"), ("xai", "azure-live"), ("azure-live", "azure")]
+    await of_each(goes_on, [*live, *((second, first) for first, second in live)])
 
 
 async def goes_on(first: str, second: str) -> None:
@@ -291,6 +293,8 @@ async def goes_on(first: str, second: str) -> None:
     async with contextlib.AsyncExitStack() as stack:
         url = await stack.enter_async_context(server.serve())
         more = {"failover": f"{second}:{model}::{scribe}@{url}"}
+        if second == "azure-live":
+            more["backend_model"] = "backend"
         house, lines = await stack.enter_async_context(house_of(first, more=more))
         call = await begun(house)
         await within(6, lambda: call.loud)
