@@ -144,6 +144,10 @@ class MediaStream:
             if self._registry.runner(call_sid) is None and router.route(call_sid, fields) is None:
                 self._close(socket, "route", "the number is another account's", call_sid)
                 return
+        reason = self._registry.refusal if stream == 1 and self._registry.runner(call_sid) is None else None
+        if reason is not None:  # not claimed before: its model may wait at another machine
+            self._close(socket, reason, reason, call_sid)
+            return
         admitted(socket)  # an agent may take its time to be resolved
         turned_away = await self._registry.prepare(call_sid, fields)
         if turned_away is not None:

@@ -83,6 +83,29 @@ async def test_it_is_not_one_that_waits_for_a_stream_before(
         await until(lambda: not len(house.service.registry))
 
 
+async def test_a_first_stream_that_is_turned_away_is_claimed_by_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The machine that had its webhook would let its model go, and its caller hear that they were cut off
+    before they were greeted.
+    """
+    claimed: list[str] = []
+
+    async def claim(call_sid: str, *_: object, **__: object) -> None:
+        claimed.append(call_sid)
+
+    async with door(Parrot(marked(9, 200))) as house:
+        registry, handset = house.service.registry, house.handset()
+        document = await handset.webhook(house.webhook, {"CallStatus": "ringing"})
+        registry.let_go(handset.call_sid)  # it was another process's
+        await until(lambda: not len(registry))
+        monkeypatch.setattr(house.service.services.fleet, "claim", claim)
+        registry.draining = True
+        call = await handset.open(*stream_of(document))
+        await until(call.closed.done)
+        assert not claimed
+
+
 async def test_a_call_that_only_rang_here_leaves_alone_what_is_known_of_it() -> None:
     async with door(Parrot(marked(9, 200))) as house:
         handset = house.handset()
