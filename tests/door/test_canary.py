@@ -229,4 +229,4 @@ async def test_doctor_looks_at_each_vendor_that_a_call_may_go_on_with() -> None:
     async with broken.upstream.serve() as url:
         given = {"failover": f"xai@{url}", "xai_api_key": "xai-invented"}
         [wrong] = [check for check in await first.says(whole=True, **given) if not check.ok]
-        assert wrong.what.startswith("xai: our configuration is refused")
+        assert wrong.what.startswith("xai (grok-voice-latest, 127.0.0.1): our configuration is refused")
