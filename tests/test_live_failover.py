@@ -111,7 +111,8 @@ class Talk:
     def _realtime(self) -> Server | None:
         if self.realtime:
             return None
-        self.realtime.append(Server(self._mind(self.to_live), latency_ms=200))
+        words = self.options.transcribe
+        self.realtime.append(Server(self._mind(self.to_live), latency_ms=200, transcribe=words))
         return self.realtime[-1]
 
     def _live(self) -> Timed | None:
