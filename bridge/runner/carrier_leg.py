@@ -30,18 +30,8 @@ class CarrierLeg:
     """
 
     __slots__ = (
-        "_feed",
-        "_loop",
-        "_outbox_full",
-        "_parting",
-        "_recorder",
-        "adapter",
-        "close_code",
-        "open",
-        "socket",
-        "sound",
-        "stopped",
-        "stream",
+        "_feed", "_loop", "_outbox_full", "_parting", "_recorder", "adapter", "close_code", "open", "socket",
+        "sound", "stopped", "stream",
     )  # fmt: skip
 
     def __init__(

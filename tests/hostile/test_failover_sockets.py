@@ -13,10 +13,11 @@ from bridge.doubles.agents import Asked, Output, Speech
 from bridge.doubles.options import ServerOptions
 from bridge.doubles.tones import tone
 from bridge.errors import ConfigError
+from bridge.runner.gate import Runner
 from bridge.runner.vendor_sessions import VENDOR_SESSIONS
 from bridge.simulators.servers import EmbeddedUpstream, Simulation
 from bridge.upstreams import Upstream
-from tests.calls import KeepingServer, bridge, hang_up, phone_of, within
+from tests.calls import House, KeepingServer, bridge, hang_up, phone_of, within
 
 pytestmark = pytest.mark.hostile
 
@@ -38,6 +39,14 @@ def loud(call: Simulation) -> bool:
 
 
 @pytest.mark.alone
+async def talking(house: House, call: Simulation) -> Runner:
+    """What carries the call, once its caller has heard something."""
+    await within(8, lambda: loud(call))
+    runner = house.registry.runner(phone_of(call).call_sid)
+    assert runner is not None
+    return runner
+
+
 async def test_twenty_calls_at_once_go_on_with_the_other_vendor() -> None:
     second = EmbeddedUpstream(lambda: KeepingServer(Talker(700), ServerOptions(latency_ms=50)))
     async with second.serve() as url:
@@ -72,9 +81,7 @@ async def test_a_refusal_of_one_vendor_shuts_no_other() -> None:
         config = {"greeting": "Hello.", "failover": (m.VendorPlan("embedded", url=url),)}
         async with bridge(Talker(440), config=config) as house:
             call = await house.call()
-            await within(8, lambda: loud(call))
-            runner = house.registry.runner(phone_of(call).call_sid)
-            assert runner is not None
+            runner = await talking(house, call)
             runner.feed(m.UpstreamFaulted("insufficient_quota"))
             await within(6, lambda: second.sessions and loud(call))
             assert not house.registry.services.health.breaker.is_open
@@ -88,9 +95,7 @@ async def test_a_vendor_whose_adapter_cannot_be_made_keeps_no_place() -> None:
     VENDOR_SESSIONS.most, config = 1, {"greeting": "Hello.", "failover": (m.VendorPlan("embedded"),)}
     async with bridge(Talker(440), config=config, errors=1) as house:
         call = await house.call()
-        await within(8, lambda: loud(call))
-        runner = house.registry.runner(phone_of(call).call_sid)
-        assert runner is not None
+        runner = await talking(house, call)
         runner.other_vendor = broken
         runner.feed(m.UpstreamFaulted("insufficient_quota"))
         await within(8, lambda: house.reason(call))
@@ -107,9 +112,7 @@ async def test_a_vendor_that_lacks_a_setting_is_out_and_the_caller_is_told() -> 
     }  # fmt: skip
     async with bridge(Talker(440), config=config) as house:
         call = await house.call()
-        await within(8, lambda: loud(call))
-        runner = house.registry.runner(phone_of(call).call_sid)
-        assert runner is not None
+        runner = await talking(house, call)
         runner.feed(m.UpstreamFaulted("insufficient_quota"))
         await within(12, lambda: house.reason(call))
         assert house.reason(call) is m.Reason.UPSTREAM_LOST
