@@ -26,7 +26,7 @@ from bridge.doubles.phone import Phone, PhoneOptions
 from bridge.doubles.realtime import RealtimeServer
 from bridge.doubles.tones import tone
 from bridge.ops import logs
-from bridge.picture.facts import facts
+from bridge.picture.facts import facts, hero
 from bridge.picture.story import tell
 from bridge.recording import Header, Parts, Recorder, describe, replay
 from bridge.recording.outcome import outcome
@@ -352,6 +352,8 @@ def test_cuts_that_the_second_cannot_be_told_of_are_marked() -> None:
     assert (told["cuts_not_told"], told["failovers"]) == (1, ["the first -> b"])
     seen = dict(facts(tell(line.replace('"b"', '"embedded"') for line in talk.lines)))
     assert (seen["cuts not told"], seen["gone on with"]) == ("1", "embedded")
+    figure, what, _, bad = hero(tell(line.replace('"b"', '"embedded"') for line in talk.lines))
+    assert (figure, what, bad) == ("1", "cut not told to the model, over 2 barge-ins", True)
     faults = outcome(line.encode() for line in talk.lines).faults
     assert any(fault.startswith("failed over: the first -> b") for fault in faults)
     assert UNTOLD in faults[-1]

@@ -32,15 +32,19 @@ def cuts(story: Story) -> list[Cut]:
 
 
 def hero(story: Story) -> tuple[str, str, str, bool]:
-    """What the reader is to know first: how far off the model's idea of what was heard has been; without a
-    barge-in, how soon answers came. Returns the figure, what it is, a remark, and whether it is bad.
+    """What the reader is to know first: cuts that the model was not told of, else how far off its idea of
+    what was heard has been; without a barge-in, how soon answers came. Returns the figure, what it is, a
+    remark, and whether it is bad.
     """
-    told = cuts(story)
-    if not told:
+    told, untold = cuts(story), sum(story.stats.cuts_untold.values())
+    if not told and not untold:
         latencies = sorted(story.stats.turn_latencies_ms)
         return _spread(latencies), "from the caller's last sound to the answer", "", False
-    worst = max(told, key=lambda cut: abs(cut.error_ms or 0))
     times = "one barge-in" if len(story.barge_ins) == 1 else f"{len(story.barge_ins)} barge-ins"
+    if untold:
+        what = f"{'cut' if untold == 1 else 'cuts'} not told to the model, over {times}"
+        return str(untold), what, "it believes that all was heard", True
+    worst = max(told, key=lambda cut: abs(cut.error_ms or 0))
     heard = f"the caller heard {worst.heard_ms:,} ms, the model was told {worst.told_ms:,}"
     return f"{worst.error_ms:,} ms", f"largest truncation error, over {times}", heard, bool(worst.error_ms)
 
