@@ -132,6 +132,8 @@ class _Way:
             with self._changed:
                 self._waiting += more
                 self._make_room()
+                if self._gone:  # they were under way when it was switched off
+                    self._give_up_all()
                 self._changed.notify_all()
 
     def _make_room(self) -> None:
@@ -193,9 +195,12 @@ class _Way:
     def _switch_off(self) -> None:
         """HTTP 410: the receiver wants no more."""
         logger.warning("an address of BRIDGE_NOTICES answered 410: it gets no more notices")
-        self._gone = True
         with self._changed:
-            gone, self._waiting = self._waiting, []
+            self._gone = True
+            self._give_up_all()
+
+    def _give_up_all(self) -> None:
+        gone, self._waiting = self._waiting, []
         for one in gone:
             self._spool.give_up(one)
             self._count("given_up")
